@@ -1,0 +1,1 @@
+"""Layer 3: the event catalogue and what writes events down."""

@@ -1,0 +1,226 @@
+"""Everything that ends a session early, as one tree of exceptions.
+
+Whose fault it is stands in the class: the remote program's (:class:`ProtocolError`), refused by policy
+(:class:`Refusal`), out of time (:class:`Expired`), ours (:class:`OwnFault`) or a bug (:class:`InternalError`). Each
+class carries the ESID reason code that the offender is told (RFC 5024 section 5.3.11), so that no other table maps
+errors to codes. An error names places and rules; it never carries octets of the peer, because errors are logged.
+"""
+
+import enum
+from typing import ClassVar
+
+import attrs
+
+from smartproxy.oftp2.roles import Role
+
+
+class EsidReason(enum.IntEnum):
+    """ESIDREAS (RFC 5024 section 5.3.11)."""
+
+    NORMAL = 0
+    COMMAND_NOT_RECOGNISED = 1
+    PROTOCOL_VIOLATION = 2
+    USER_CODE_NOT_KNOWN = 3
+    INVALID_PASSWORD = 4
+    LOCAL_SITE_EMERGENCY_CLOSE_DOWN = 5
+    COMMAND_CONTAINED_INVALID_DATA = 6
+    EXCHANGE_BUFFER_SIZE_ERROR = 7
+    RESOURCES_NOT_AVAILABLE = 8
+    TIME_OUT = 9
+    MODE_OR_CAPABILITIES_INCOMPATIBLE = 10
+    INVALID_CHALLENGE_RESPONSE = 11
+    SECURE_AUTHENTICATION_INCOMPATIBLE = 12
+    UNSPECIFIED_ABORT = 99
+
+    @property
+    def phrase(self) -> str:
+        """The fixed text sent as ESIDREAST: it says no more than the code does, whatever the cause was."""
+        return _PHRASES[self]
+
+
+_PHRASES = {
+    EsidReason.NORMAL: "",
+    EsidReason.COMMAND_NOT_RECOGNISED: "Command not recognised",
+    EsidReason.PROTOCOL_VIOLATION: "Protocol violation",
+    EsidReason.USER_CODE_NOT_KNOWN: "User code not known",
+    EsidReason.INVALID_PASSWORD: "Invalid password",
+    EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN: "Local site emergency close down",
+    EsidReason.COMMAND_CONTAINED_INVALID_DATA: "Command contained invalid data",
+    EsidReason.EXCHANGE_BUFFER_SIZE_ERROR: "Exchange Buffer size error",
+    EsidReason.RESOURCES_NOT_AVAILABLE: "Resources not available",
+    EsidReason.TIME_OUT: "Time out",
+    EsidReason.MODE_OR_CAPABILITIES_INCOMPATIBLE: "Mode or capabilities incompatible",
+    EsidReason.INVALID_CHALLENGE_RESPONSE: "Invalid challenge response",
+    EsidReason.SECURE_AUTHENTICATION_INCOMPATIBLE: "Secure authentication requirements incompatible",
+    EsidReason.UNSPECIFIED_ABORT: "Session aborted",
+}
+
+
+@attrs.define(kw_only=True, eq=False, auto_exc=True, str=False)
+class SessionFault(Exception):
+    """Base of all that ends a session early; never raised itself.
+
+    :ivar rule: the stable, dotted name of the rule that was broken, such as ``field.range`` or ``state.command``.
+    :ivar message: one sentence for the operator; contains no octet that a peer sent.
+    """
+
+    reason: ClassVar[EsidReason] = EsidReason.UNSPECIFIED_ABORT
+
+    rule: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.message} [{self.rule}]"
+
+
+@attrs.define(kw_only=True, eq=False, auto_exc=True, str=False)
+class ProtocolError(SessionFault):
+    """The remote program broke a rule of the protocol.
+
+    :ivar section: the section of RFC 5024 that holds the rule, such as ``5.3.2``.
+    :ivar command: the command's name (``SSID``), or ``None`` before the command is known.
+    :ivar field: the field's RFC name (``SSIDLEV``), or ``None`` where the rule is not about one.
+    :ivar offset: the position, within the offending Stream Transmission Buffer (header included, from 0), of the octet
+        that made it wrong; ``None`` from functions that see no stream.
+    :ivar sender: whose octets they were; filled in by the monitor.
+    :ivar state: the name of the monitor's state; filled in by the monitor.
+    :ivar position: octets of this direction before the offending Stream Transmission Buffer; filled in by the monitor.
+    """
+
+    reason: ClassVar[EsidReason] = EsidReason.PROTOCOL_VIOLATION
+
+    section: str
+    command: str | None = None
+    field: str | None = None
+    offset: int | None = None
+    sender: Role | None = None
+    state: str | None = None
+    position: int | None = None
+
+
+class StreamHeaderError(ProtocolError):
+    """Version or flags of a Stream Transmission Header are not those of RFC 5024 section 8.2."""
+
+    reason = EsidReason.COMMAND_NOT_RECOGNISED
+
+
+class UnknownCommand(ProtocolError):
+    """The first octet of an Exchange Buffer names no command of the agreed release level (section 5.3)."""
+
+    reason = EsidReason.COMMAND_NOT_RECOGNISED
+
+
+class UnexpectedCommand(ProtocolError):
+    """A command that this sender may not send in this state (section 9)."""
+
+
+class CreditExceeded(ProtocolError):
+    """DATA without credit, or credit given that was not used up (sections 4.4.1, 5.3.7)."""
+
+
+class RestartRefused(ProtocolError):
+    """A restart position that was not agreed or lies behind the offered one (sections 5.3.3, 5.3.4)."""
+
+
+class CompressionRefused(ProtocolError):
+    """A compressed subrecord although compression was not agreed (sections 5.3.2, 7.3)."""
+
+
+class BadField(ProtocolError):
+    """A field's octets are outside its format or values (section 5.3)."""
+
+    reason = EsidReason.COMMAND_CONTAINED_INVALID_DATA
+
+
+class BadSubrecord(ProtocolError):
+    """The subrecords of a DATA buffer do not end where the buffer ends (section 7.3)."""
+
+    reason = EsidReason.COMMAND_CONTAINED_INVALID_DATA
+
+
+class BadLength(ProtocolError):
+    """A length outside what the header, the command or the agreed buffer size allows (sections 5.3.2, 8.2)."""
+
+    reason = EsidReason.EXCHANGE_BUFFER_SIZE_ERROR
+
+
+class Incompatible(ProtocolError):
+    """The two SSIDs cannot be brought together (section 5.3.2)."""
+
+    reason = EsidReason.MODE_OR_CAPABILITIES_INCOMPATIBLE
+
+
+class AuthenticationMismatch(ProtocolError):
+    """The two SSIDs disagree on secure authentication (sections 4.2.4, 5.3.2)."""
+
+    reason = EsidReason.SECURE_AUTHENTICATION_INCOMPATIBLE
+
+
+class Refusal(SessionFault):
+    """Correct protocol that this site's policy does not accept."""
+
+    reason = EsidReason.RESOURCES_NOT_AVAILABLE
+
+
+class UnknownIdentity(Refusal):
+    """The SSIDCODE belongs to no partner of this site."""
+
+    reason = EsidReason.USER_CODE_NOT_KNOWN
+
+
+class IdentityMismatch(Refusal):
+    """The SSIDCODE is not one that the partner proved by the certificate may use."""
+
+    reason = EsidReason.USER_CODE_NOT_KNOWN
+
+
+class LevelTooLow(Refusal):
+    """The release level offered is below the lowest that the partner's entry allows."""
+
+    reason = EsidReason.MODE_OR_CAPABILITIES_INCOMPATIBLE
+
+
+class AuthenticationRefused(Refusal):
+    """SSIDAUTH is not what the partner's entry requires."""
+
+    reason = EsidReason.SECURE_AUTHENTICATION_INCOMPATIBLE
+
+
+class QuotaExceeded(Refusal):
+    """A limit on the number of sessions is reached."""
+
+
+class Expired(SessionFault):
+    """An absolute deadline passed; ``rule`` is ``deadline.`` and the timer's name."""
+
+    reason = EsidReason.TIME_OUT
+
+
+class OwnFault(SessionFault):
+    """Something on our side of the session is not there."""
+
+    reason = EsidReason.RESOURCES_NOT_AVAILABLE
+
+
+class StationUnreachable(OwnFault):
+    """The station cannot be reached or did not greet in time."""
+
+
+class TunnelLost(OwnFault):
+    """The tunnel between server and client is down."""
+
+
+class LegLost(OwnFault):
+    """The connection of the session's other side is gone."""
+
+    reason = EsidReason.UNSPECIFIED_ABORT
+
+
+class Draining(OwnFault):
+    """The daemon is about to stop."""
+
+    reason = EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN
+
+
+class InternalError(SessionFault):
+    """A bug of ours: counted, reported, never swallowed."""

@@ -1,0 +1,37 @@
+"""Who speaks, in which release of the protocol, and how literally the RFC is read.
+
+The vocabulary shared by every module of the protocol core. Standards: RFC 5024 sections 1.4, 5.3.2; RFC 2204.
+"""
+
+import enum
+
+
+class Role(enum.Enum):
+    """The two ends of a session (RFC 5024 section 4.2): who took up the connection and who answered it."""
+
+    INITIATOR = "I"
+    RESPONDER = "R"
+
+    @property
+    def other(self) -> "Role":
+        """The opposite end."""
+        return Role.RESPONDER if self is Role.INITIATOR else Role.INITIATOR
+
+
+class Level(enum.IntEnum):
+    """SSIDLEV, the protocol release level that the layouts of commands depend on (RFC 5024 section 5.3.2)."""
+
+    OFTP_1_2 = 1
+    OFTP_1_3 = 2
+    OFTP_1_4 = 4
+    OFTP_2_0 = 5
+
+
+class Profile(enum.Enum):
+    """How departures from RFC 5024 that living programs are known for are treated.
+
+    ``DEFAULT`` accepts a fixed list of them and records an anomaly; ``STRICT`` refuses each with its reason code.
+    """
+
+    DEFAULT = "default"
+    STRICT = "strict"
