@@ -11,9 +11,7 @@ from zope.interface import Attribute, Interface
 class ILeg(Interface):
     """What a session asks of a connection."""
 
-    receiver = Attribute(
-        "The :class:`ILegReceiver` that is told what happens; set before the first octet is delivered."
-    )
+    receiver = Attribute("The :class:`ILegReceiver` that is told what happens; set before any octet is delivered.")
     peer = Attribute("The far end, as text for logs, such as ``192.0.2.7:40112``.")
 
     def send(octets: bytes) -> None:
@@ -42,7 +40,7 @@ class ILegReceiver(Interface):
         """Octets arrived, cut anywhere."""
 
     def legEnded(leg: ILeg) -> None:
-        """The far daemon ended its direction of the session with the tunnel's end mark; TCP and TLS legs never say so."""
+        """The far daemon ended its direction with the tunnel's end mark; TCP and TLS legs never say so."""
 
     def legLost(leg: ILeg, cause: str) -> None:
         """The leg is gone, or handed back to its pool; nothing more is said about it."""

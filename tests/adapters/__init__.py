@@ -1,0 +1,1 @@
+"""Twisted protocols on in-memory transports and fake clocks."""

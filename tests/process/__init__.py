@@ -1,0 +1,1 @@
+"""Whole daemons over real sockets."""
