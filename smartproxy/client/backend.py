@@ -1,0 +1,356 @@
+"""The client's calls to the backend's https API.
+
+Duty: bounded, authenticated calls with a deadline each, and errors that say what to do. Trusts a backend whose
+certificate was checked (system store, a CA file, or a pin), and even then takes no answer larger than its limit. Never
+logs the token, never follows a redirect, never sends the token over plain http except to loopback.
+"""
+
+import hmac
+import json
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import Any, Protocol
+
+import attrs
+import treq
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hyperlink import URL, URLParseError
+from OpenSSL import SSL, crypto
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IPolicyForHTTPS, IResponse
+from zope.interface import implementer
+
+from smartproxy import __version__
+
+API_PREFIX = "/api/v1"
+ANSWER_OCTETS_MOST = 32 * 1024 * 1024
+"""No answer may be larger: a whole configuration with its revocation sets stays below it."""
+CALL_SECONDS = 20.0
+"""How long one call may take, its long-poll wait not counted."""
+LONG_POLL_SECONDS = 50
+"""How long the backend may hold an unchanged configuration request."""
+
+
+class BackendUnavailable(Exception):
+    """The backend could not be reached, or answered with something that is not its API; worth another try."""
+
+
+@attrs.define(eq=False, auto_exc=True, str=False)
+class BackendRefused(Exception):
+    """The backend answered that it will not do what was asked.
+
+    :ivar status: the HTTP status.
+    :ivar code: the API's stable name of the error, such as ``token``.
+    :ivar message: what the backend says of it, and what to do.
+    """
+
+    status: int
+    code: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.message} (HTTP {self.status}, {self.code})"
+
+
+class BadBackendAddress(ValueError):
+    """The URL or the pin given on the command line cannot be used; the text says why and what is right."""
+
+
+@attrs.frozen(kw_only=True)
+class BackendAddress:
+    """Where the backend is and how it proves itself.
+
+    :ivar url: scheme, host and port, without a path at its end.
+    :ivar authority: PEM of the certificates that may have signed the backend's, or ``None`` for the system store.
+    :ivar pin: SHA-256 of the public key (SubjectPublicKeyInfo) of the backend's certificate in hex, or ``None``.
+    """
+
+    url: str
+    authority: str | None = None
+    pin: str | None = None
+
+
+def checked_url(url: str) -> tuple[str, str | None]:
+    """Check a backend URL; return it without user information, and ``user:password`` if there was any.
+
+    :raises BadBackendAddress: unless it is https, or http to a loopback address.
+    """
+    try:
+        parsed = URL.from_text(url)
+    except (URLParseError, ValueError, UnicodeError) as error:
+        raise BadBackendAddress(
+            "the backend's URL cannot be read; it looks like https://backend.example:8443"
+        ) from error
+    if parsed.scheme not in ("https", "http") or not parsed.host:
+        raise BadBackendAddress("the backend's URL must begin with https://, such as https://backend.example:8443")
+    if parsed.scheme == "http" and not _is_loopback(parsed.host):
+        raise BadBackendAddress("http is only taken to a loopback address; use https:// for any other backend")
+    if parsed.query or parsed.fragment:
+        raise BadBackendAddress("the backend's URL has no ? and no #; it looks like https://backend.example:8443")
+    userinfo = parsed.userinfo or None
+    return parsed.replace(userinfo="").to_text().rstrip("/"), userinfo
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _PinnedCreator:
+    """TLS to a backend that is known by the hash of its public key and by nothing else."""
+
+    def __init__(self, pin: str) -> None:
+        self._pin = pin
+        self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        self._context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        self._context.set_verify(SSL.VERIFY_PEER, self._verify)
+
+    def _verify(self, connection: SSL.Connection, x509: crypto.X509, errnum: int, depth: int, ok: int) -> bool:
+        if depth > 0:
+            return True
+        spki = _public_key_hash(x509)
+        return hmac.compare_digest(spki.encode("ascii"), self._pin.encode("ascii"))
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """A connection on the one context; SNI is not needed where the key is known."""
+        return SSL.Connection(self._context, None)
+
+
+def _public_key_hash(x509: crypto.X509) -> str:
+    key = x509.to_cryptography().public_key()
+    return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+@implementer(IPolicyForHTTPS)
+@attrs.frozen
+class _BackendPolicy:
+    """Which TLS the HTTP agent uses for the backend."""
+
+    address: BackendAddress
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
+        """The creator for the one host that is ever called."""
+        if self.address.pin is not None:
+            return _PinnedCreator(self.address.pin)
+        trust = None
+        if self.address.authority is not None:
+            trust = trustRootFromCertificates(
+                Certificate.loadPEM(pem.encode("ascii")) for pem in _certificates(self.address.authority)
+            )
+        name = hostname.decode("ascii").strip("[]")
+        if trust is None:
+            return BrowserLikePolicyForHTTPS().creatorForNetloc(name.encode("ascii"), port)
+        return optionsForClientTLS(name, trustRoot=trust)
+
+
+def _certificates(pem: str) -> list[str]:
+    """Cut a bundle into single certificates.
+
+    :raises BadBackendAddress: when there is none in it.
+    """
+    end = "-----END CERTIFICATE-----"
+    found = [part[part.index("-----BEGIN CERTIFICATE-----") :] + end for part in pem.split(end)[:-1]]
+    if not found:
+        raise BadBackendAddress("the file given for the backend's CA holds no PEM certificate")
+    return found
+
+
+def backend_http(reactor: Any, address: BackendAddress) -> HTTPClient:
+    """An HTTP client that checks the backend as ``address`` says; connections are not kept, each call stands alone."""
+    return HTTPClient(Agent(reactor, contextFactory=_BackendPolicy(address), connectTimeout=10))
+
+
+@attrs.frozen(kw_only=True)
+class TunnelCredentials:
+    """What the backend issued for the tunnel.
+
+    :ivar certificate: PEM, the leaf first.
+    :ivar not_after: ISO 8601 UTC.
+    :ivar proxy_ids: the Proxy IDs of the servers that hold a licence of this site.
+    :ivar authority: PEM of the site's authority.
+    """
+
+    certificate: str
+    not_after: str
+    proxy_ids: tuple[str, ...]
+    authority: str
+
+
+@attrs.frozen(kw_only=True)
+class Document:
+    """A configuration as the backend sent it: its ETag and its octets, not yet judged."""
+
+    etag: str
+    octets: bytes
+
+
+class HttpCalls(Protocol):
+    """The one call that is needed of treq's client."""
+
+    @property
+    def request(self) -> Callable[..., Any]:
+        """Send a request; gives a Deferred of the response."""
+
+
+class Backend:
+    """The API as calls that give Deferreds.
+
+    :param http: see :func:`backend_http`; tests give one that never opens a socket.
+    :param basic: ``user:password`` out of the URL, for a web server in front of the API that asks for it; the token
+        then goes in a header of its own.
+    """
+
+    def __init__(self, url: str, token: str, http: HttpCalls, clock: IReactorTime, *, basic: str | None = None) -> None:
+        self._url = url.rstrip("/") + API_PREFIX
+        self._http = http
+        self._clock = clock
+        self._token = token
+        self._basic = basic
+
+    async def hello(self) -> Mapping[str, Any]:
+        """Exchange versions.
+
+        :raises BackendRefused: with both versions in its message, when they cannot work together.
+        """
+        return await self._json("GET", "/hello")
+
+    async def tunnel_certificate(self, csr: str) -> TunnelCredentials:
+        """Have a certificate issued for the key that ``csr`` (PEM) was made with."""
+        answer = await self._json("POST", "/tunnel-certificate", {"csr": csr})
+        try:
+            return TunnelCredentials(
+                certificate=str(answer["certificate"]),
+                not_after=str(answer["not_after"]),
+                proxy_ids=tuple(str(each) for each in answer["proxy_ids"]),
+                authority=str(answer["authority"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise BackendUnavailable("the backend's answer to a certificate request lacks a part") from error
+
+    async def configuration(self, etag: str | None, wait: int = LONG_POLL_SECONDS) -> Document | None:
+        """The configuration, or ``None`` when it is still the one named by ``etag`` after ``wait`` seconds."""
+        headers = {} if etag is None else {"If-None-Match": etag}
+        status, answer_headers, body = await self._call(
+            "GET",
+            f"/configuration?wait={wait if etag is not None else 0}",
+            headers=headers,
+            seconds=CALL_SECONDS + wait,
+        )
+        if status == 304:
+            return None
+        if status != 200:
+            raise self._refusal(status, body)
+        tags = answer_headers.get("etag")
+        if not tags:
+            raise BackendUnavailable("the backend's configuration came without an ETag; is this URL the backend's?")
+        return Document(etag=tags[0], octets=body)
+
+    async def events(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Hand events over to be stored."""
+        await self._json("POST", "/events", {"events": list(events)})
+
+    async def _json(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+        body = None if document is None else json.dumps(document).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        status, _, answer = await self._call(method, path, headers=headers, body=body)
+        if status != 200:
+            raise self._refusal(status, answer)
+        try:
+            parsed = json.loads(answer)
+        except (ValueError, RecursionError) as error:
+            raise BackendUnavailable("the answer is not JSON; is this URL the backend's?") from error
+        if not isinstance(parsed, dict):
+            raise BackendUnavailable("the answer is not a JSON object; is this URL the backend's?")
+        return parsed
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        seconds: float = CALL_SECONDS,
+    ) -> tuple[int, dict[str, list[str]], bytes]:
+        sent = {
+            "SmartProxy-Version": __version__,
+            "User-Agent": f"smartproxy-client/{__version__}",
+            **headers,
+        }
+        if self._basic is None:
+            sent["Authorization"] = f"Bearer {self._token}"
+        else:
+            sent["Authorization"] = "Basic " + b64encode(self._basic.encode()).decode("ascii")
+            sent["SmartProxy-Token"] = self._token
+        call = Deferred.fromCoroutine(self._exchange(method, self._url + path, sent, body))
+        try:
+            return await call.addTimeout(seconds, self._clock)
+        except (BackendRefused, BackendUnavailable):
+            raise
+        except TimeoutError as error:
+            raise BackendUnavailable(f"no answer within {seconds:.0f} s") from error
+        except Exception as error:
+            raise BackendUnavailable(_reason(error)) from error
+
+    async def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+    ) -> tuple[int, dict[str, list[str]], bytes]:
+        response: IResponse = await self._http.request(
+            method,
+            url,
+            headers=Headers({name: [value] for name, value in headers.items()}),
+            data=body,
+            allow_redirects=False,
+        )
+        parts: list[bytes] = []
+        size = 0
+
+        def take(octets: bytes) -> None:
+            nonlocal size
+            size += len(octets)
+            if size > ANSWER_OCTETS_MOST:
+                raise BackendUnavailable(f"the answer is larger than {ANSWER_OCTETS_MOST} octets")
+            parts.append(octets)
+
+        await treq.collect(response, take)
+        names = {
+            name.decode("ascii", "replace").lower(): [value.decode("ascii", "replace") for value in values]
+            for name, values in response.headers.getAllRawHeaders()
+        }
+        return response.code, names, b"".join(parts)
+
+    @staticmethod
+    def _refusal(status: int, body: bytes) -> Exception:
+        """What an answer that is not a success means."""
+        try:
+            parsed = json.loads(body)
+            code, message = str(parsed["error"]), str(parsed["message"])
+            if parsed.get("advice"):
+                message += "; " + str(parsed["advice"])
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
+            return BackendUnavailable(
+                f"HTTP status {status} without the API's error document; is this URL the backend's?"
+            )
+        return BackendRefused(status, code, message)
+
+
+def _reason(error: Exception) -> str:
+    """A connection failure in one line: the innermost reasons that Twisted wraps, without addresses of objects."""
+    reasons = getattr(error, "reasons", None)
+    if reasons:
+        return "; ".join(_reason(failure.value) for failure in reasons)
+    if isinstance(error, SSL.Error):
+        texts = [entry[-1] for entry in (error.args[0] if error.args else []) if entry[-1]]
+        return "TLS: " + ("; ".join(texts) or "connection ended")
+    return str(error) or type(error).__name__

@@ -1,0 +1,168 @@
+"""The client's calls to the backend, over an in-memory HTTP server."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from treq.testing import StubTreq
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from smartproxy.client.backend import (
+    ANSWER_OCTETS_MOST,
+    CALL_SECONDS,
+    Backend,
+    BackendRefused,
+    BackendUnavailable,
+    BadBackendAddress,
+    checked_url,
+)
+
+
+class Answering(Resource):
+    """A web server that answers every request by one function and remembers the requests."""
+
+    isLeaf = True
+
+    def __init__(self, answer: Callable[[Request], bytes | int]) -> None:
+        super().__init__()
+        self.answer = answer
+        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
+
+    def render(self, request: Request) -> bytes | int:
+        """Note what was asked, then answer."""
+        headers = {
+            name.decode().lower(): values[-1].decode() for name, values in request.requestHeaders.getAllRawHeaders()
+        }
+        body = request.content.read() if request.content is not None else b""
+        self.seen.append((request.method.decode(), request.uri.decode(), headers, body))
+        return self.answer(request)
+
+
+class BackendCalls(SynchronousTestCase):
+    """What a call sends and what it makes of the answer."""
+
+    def call(
+        self, answer: Callable[[Request], bytes | int], basic: str | None = None
+    ) -> tuple[Backend, Answering, Any]:
+        """A backend whose server answers so, the server, and the agent to flush."""
+        server = Answering(answer)
+        http = StubTreq(server)
+        self.clock = Clock()
+        return Backend("https://backend.example", "spc_secret", http, self.clock, basic=basic), server, http
+
+    def result(self, coroutine: Any, agent: Any) -> Any:
+        """Run a call to its end."""
+        deferred = Deferred.fromCoroutine(coroutine)
+        agent.flush()
+        return deferred
+
+    def test_token_and_version_travel_in_headers(self) -> None:
+        """The token goes as a bearer token, the version beside it, and the path is the API's."""
+        backend, server, agent = self.call(lambda request: b'{"version": "1"}')
+        self.assertEqual(self.successResultOf(self.result(backend.hello(), agent)), {"version": "1"})
+        method, uri, headers, _ = server.seen[0]
+        self.assertEqual((method, uri), ("GET", "/api/v1/hello"))
+        self.assertEqual(headers["authorization"], "Bearer spc_secret")
+        self.assertIn("smartproxy-version", headers)
+
+    def test_basic_authentication_of_a_web_server_in_front(self) -> None:
+        """With user and password in the URL the token moves to its own header."""
+        backend, server, agent = self.call(lambda request: b"{}", basic="u:p")
+        self.successResultOf(self.result(backend.hello(), agent))
+        headers = server.seen[0][2]
+        self.assertEqual(headers["authorization"], "Basic dTpw")
+        self.assertEqual(headers["smartproxy-token"], "spc_secret")
+
+    def test_refusal_carries_the_backends_words(self) -> None:
+        """An error document becomes an exception with the status, the code, the message and the advice."""
+
+        def answer(request: Request) -> bytes:
+            request.setResponseCode(403)
+            return b'{"error": "token", "message": "unknown token", "advice": "make one"}'
+
+        backend, _, agent = self.call(answer)
+        failure = self.failureResultOf(self.result(backend.hello(), agent), BackendRefused)
+        self.assertEqual(str(failure.value), "unknown token; make one (HTTP 403, token)")
+
+    def test_foreign_answers_are_unavailability(self) -> None:
+        """A page that is not the API's is never taken for an answer, whatever its status."""
+        for status, body in ((200, b"<html>"), (200, b"[]"), (500, b"oops"), (404, b"{}"), (200, b"[" * 100_000)):
+
+            def answer(request: Request, status: int = status, body: bytes = body) -> bytes:
+                request.setResponseCode(status)
+                return body
+
+            backend, _, agent = self.call(answer)
+            self.failureResultOf(self.result(backend.hello(), agent), BackendUnavailable)
+
+    def test_configuration_is_conditional(self) -> None:
+        """The ETag is sent back, a 304 gives None, a new document comes with its ETag."""
+
+        def answer(request: Request) -> bytes:
+            request.setHeader("ETag", '"8"')
+            if request.getHeader("if-none-match") == '"8"':
+                request.setResponseCode(304)
+                return b""
+            return b"{}"
+
+        backend, server, agent = self.call(answer)
+        document = self.successResultOf(self.result(backend.configuration(None), agent))
+        self.assertEqual((document.etag, document.octets), ('"8"', b"{}"))
+        self.assertIn("wait=0", server.seen[0][1])
+        self.assertIsNone(self.successResultOf(self.result(backend.configuration('"8"'), agent)))
+        self.assertIn("wait=50", server.seen[1][1])
+
+    def test_configuration_without_etag_is_no_configuration(self) -> None:
+        """A page that happens to be JSON but has no ETag is not taken for a generation."""
+        backend, _, agent = self.call(lambda request: b"{}")
+        self.failureResultOf(self.result(backend.configuration(None), agent), BackendUnavailable)
+
+    def test_silence_ends_the_call(self) -> None:
+        """A backend that does not answer costs one deadline."""
+        backend, _, agent = self.call(lambda request: NOT_DONE_YET)
+        deferred = self.result(backend.hello(), agent)
+        self.assertNoResult(deferred)
+        self.clock.advance(CALL_SECONDS)
+        self.failureResultOf(deferred, BackendUnavailable)
+
+    def test_answers_are_bounded(self) -> None:
+        """An answer over the limit is thrown away, not parsed."""
+        body = b"[" + b" " * ANSWER_OCTETS_MOST + b"]"
+        backend, _, agent = self.call(lambda request: body)
+        failure = self.failureResultOf(self.result(backend.hello(), agent), BackendUnavailable)
+        self.assertIn("larger", str(failure.value))
+
+    def test_certificate_request(self) -> None:
+        """The request's PEM is posted as JSON and the answer's parts come back; a part missing is an error."""
+        whole = {"certificate": "C", "not_after": "2026-11-27T00:00:00Z", "proxy_ids": ["a"], "authority": "A"}
+        backend, server, agent = self.call(lambda request: json.dumps(whole).encode())
+        credentials = self.successResultOf(self.result(backend.tunnel_certificate("CSR"), agent))
+        self.assertEqual(credentials.proxy_ids, ("a",))
+        self.assertEqual(json.loads(server.seen[0][3]), {"csr": "CSR"})
+        del whole["authority"]
+        self.failureResultOf(self.result(backend.tunnel_certificate("CSR"), agent), BackendUnavailable)
+
+
+class BackendUrls(SynchronousTestCase):
+    """Which URLs are taken."""
+
+    def test_user_information_is_taken_out(self) -> None:
+        """What is left of a URL can be logged; what was in it is kept apart."""
+        self.assertEqual(checked_url("https://u:p@backend.example:8443/x/"), ("https://backend.example:8443/x", "u:p"))
+        self.assertEqual(checked_url("http://[::1]:8443"), ("http://[::1]:8443", None))
+
+    def test_unusable_urls_are_refused_in_words(self) -> None:
+        """Plain http to another machine, other schemes, and what is no URL each say what is right."""
+        for url in (
+            "http://backend.example",
+            "ftp://x",
+            "backend.example:8443",
+            "https://",
+            "https://x/?a=b",
+            "http://10.0.0.1",
+        ):
+            self.assertRaises(BadBackendAddress, checked_url, url)
