@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
@@ -18,6 +18,7 @@ from smartproxy.client.backend import (
     BackendRefused,
     BackendUnavailable,
     BadBackendAddress,
+    HttpCalls,
     checked_url,
 )
 
@@ -52,7 +53,11 @@ class BackendCalls(SynchronousTestCase):
         server = Answering(answer)
         http = StubTreq(server)
         self.clock = Clock()
-        return Backend("https://backend.example", "spc_secret", http, self.clock, basic=basic), server, http
+        return (
+            Backend("https://backend.example", "spc_secret", cast(HttpCalls, http), self.clock, basic=basic),
+            server,
+            http,
+        )
 
     def result(self, coroutine: Any, agent: Any) -> Any:
         """Run a call to its end."""
