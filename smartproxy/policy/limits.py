@@ -1,0 +1,190 @@
+"""Every number of SmartProxy that bounds something: deadlines, counts, sizes, strengths.
+
+Duty: one file in which an operator or an auditor finds each default, the range that a configuration may set it to, and
+its unit. What a configuration can change is a :class:`Limit`; what it cannot change is a plain number whose unit stands
+in its name. Never holds a number of the protocol itself (field widths, reason codes): those are in ``oftp2/``.
+
+RFC 5024: none; the figures are this site's policy.
+"""
+
+from typing import Final
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Limit:
+    """A number that a configuration may set.
+
+    :ivar default: what holds when the configuration is silent.
+    :ivar least: the smallest value that a configuration may set.
+    :ivar most: the largest value that a configuration may set.
+    :ivar unit: what the number counts.
+    """
+
+    default: int
+    least: int
+    most: int
+    unit: str
+
+    def admits(self, value: int) -> bool:
+        """Whether a configuration may set *value*."""
+        return self.least <= value <= self.most
+
+
+# Deadlines. All are absolute (from the start of what they watch) except the inactivity time.
+
+#: From the accepted connection to the end of the TLS handshake.
+HANDSHAKE: Final = Limit(default=10, least=1, most=120, unit="seconds")
+#: From the end of the handshake to the peer's complete SSID.
+SSID: Final = Limit(default=30, least=1, most=300, unit="seconds")
+#: From the end of the handshake to the end of secure authentication.
+AUTHENTICATION: Final = Limit(default=60, least=1, most=600, unit="seconds")
+#: From the first to the last octet of one Exchange Buffer.
+BUFFER: Final = Limit(default=60, least=1, most=600, unit="seconds")
+#: Without an octet in either direction of an established session.
+INACTIVITY: Final = Limit(default=180, least=10, most=7200, unit="seconds")
+#: From the wish to close a connection to its abort.
+CLOSING: Final = Limit(default=5, least=1, most=60, unit="seconds")
+#: From the wish to stop a daemon to the ESID that ends what still runs.
+DRAIN: Final = Limit(default=300, least=0, most=86_400, unit="seconds")
+#: From the request to open a session inside to the station's SSRM.
+OPENING: Final = Limit(default=20, least=1, most=120, unit="seconds")
+#: From the client's dial to the station to the connection and its SSRM.
+STATION_TIMEOUT: Final = Limit(default=10, least=1, most=120, unit="seconds")
+
+# Ports.
+
+#: Where the server awaits partners: what IANA assigned to OFTP2 over TLS ("odette-ftps"); 0 is any free port.
+LISTENER_PORT: Final = Limit(default=6619, least=0, most=65_535, unit="(a port)")
+#: Where the station awaits sessions: what IANA assigned to OFTP without TLS ("odette-ftp").
+STATION_PORT: Final = Limit(default=3305, least=1, most=65_535, unit="(a port)")
+
+# Counts.
+
+#: Sessions of verified partners, all together.
+SESSIONS: Final = Limit(default=2000, least=1, most=100_000, unit="sessions")
+#: Sessions of one verified partner.
+SESSIONS_PER_PARTNER: Final = Limit(default=200, least=1, most=100_000, unit="sessions")
+#: Accepted connections, verified or not, all together.
+CONNECTIONS: Final = Limit(default=4000, least=1, most=200_000, unit="connections")
+#: Accepted connections of one address (IPv4 /32, IPv6 /64).
+CONNECTIONS_PER_ADDRESS: Final = Limit(default=200, least=1, most=200_000, unit="connections")
+#: Connections of one address (IPv4 /32, IPv6 /64) that have not proved who they are.
+UNAUTHENTICATED_PER_ADDRESS: Final = Limit(default=100, least=1, most=200_000, unit="connections")
+#: Data connections that a client keeps ready in the tunnel.
+POOL_READY: Final = Limit(default=2, least=0, most=1000, unit="connections")
+#: Data connections of a client in the tunnel, ready or in use.
+POOL_MOST: Final = Limit(default=64, least=1, most=100_000, unit="connections")
+
+# Sizes.
+
+#: One Exchange Buffer other than DATA, once both SSIDs are exchanged.
+COMMAND_OCTETS: Final = Limit(default=16_384, least=1_010, most=65_535, unit="octets")
+
+# The tunnel between server and client.
+
+#: Time between two pings while they are answered.
+PING_SECONDS: Final = 10.0
+#: Time in which a ping must be answered; a missed one is followed by the next at once.
+PING_ANSWER_SECONDS: Final = 5.0
+#: Pings missed in a row after which the tunnel is lost: 10 + 3 * 5 s, well before half a minute has passed.
+PINGS_MISSED_MOST: Final = 3
+#: Time in which any other question must be answered, unless its asker sets another.
+QUESTION_SECONDS: Final = 10.0
+#: Time in which the client must have its Hello answered: the server may have to ping an older connection first.
+HELLO_SECONDS: Final = 15.0
+#: Unanswered questions in one direction.
+QUESTIONS_MOST: Final = 64
+#: Questions that wait for their turn to be sent.
+QUESTIONS_WAITING_MOST: Final = 4_000
+#: Answers that wait because the peer does not read.
+ANSWERS_UNREAD_MOST: Final = 1_000
+BOX_KEYS_MOST: Final = 64
+BOX_OCTETS_MOST: Final = 256 * 1024
+#: One piece of a configuration on its way to the server.
+CHUNK_OCTETS: Final = 32 * 1024
+#: Pieces that are on their way without having been acknowledged.
+CHUNKS_AHEAD: Final = 8
+#: Events that wait in the server for the tunnel; the oldest is dropped first.
+REPORTS_WAITING_MOST: Final = 10_000
+#: Octets of events that travel in one question.
+REPORTS_OCTETS: Final = 48 * 1024
+#: From a ticket's issue to its use.
+TICKET_SECONDS: Final = 10.0
+#: Connections to the tunnel's port that have not proved who they are.
+TUNNEL_STRANGERS_MOST: Final = 100
+#: Data connections of one client that carry no session.
+DATA_IDLE_MOST: Final = 1_000
+#: A ready data connection that was not used for so long is replaced, before a firewall forgets it silently.
+DATA_REFRESH_SECONDS: Final = 240.0
+#: A data connection beyond the ready ones is kept for so long after a session.
+DATA_SURPLUS_SECONDS: Final = 30.0
+#: Time between two looks at the pool of data connections.
+POOL_UPKEEP_SECONDS: Final = 10.0
+#: The client's wait before it dials the server again: the first, and the longest.
+RECONNECT_SECONDS_FIRST: Final = 1.0
+RECONNECT_SECONDS_MOST: Final = 30.0
+#: From the client's dial to the server to the connection.
+DIAL_SECONDS: Final = 10.0
+#: A tunnel that still cannot be set up for the same reason is reported again after so long.
+TROUBLE_AGAIN_SECONDS: Final = 600.0
+
+# Penalties (fail2ban-like, per address).
+
+#: Points at which an address is banned.
+BAN_THRESHOLD: Final = Limit(default=20, least=1, most=10_000, unit="points")
+#: Length of the first ban; each further one is twice as long.
+BAN: Final = Limit(default=60, least=1, most=86_400, unit="seconds")
+#: Length of the longest ban.
+BAN_MOST: Final = Limit(default=600, least=1, most=604_800, unit="seconds")
+
+#: One point is forgotten in this time.
+POINT_DECAY_SECONDS: Final = 10.0
+#: The doubling of bans is forgotten when an address gave no offence for this time after its last ban.
+BAN_MEMORY_SECONDS: Final = 3600.0
+#: Addresses with points or a ban; further offenders are not counted.
+PENALTY_PREFIXES_MOST: Final = 65_536
+#: A full table is searched for forgotten entries no more often than this.
+PENALTY_SWEEP_SECONDS: Final = 1.0
+#: Exempt networks that a configuration may list.
+EXEMPT_NETWORKS_MOST: Final = 1_000
+
+# Certificates.
+
+#: Shortest RSA modulus that is accepted.
+RSA_BITS_LEAST: Final = 2048
+#: Shortest elliptic curve that is accepted.
+EC_BITS_LEAST: Final = 256
+#: Largest depth of a path's anchor (the leaf has depth 0).
+PATH_DEPTH_MOST: Final = 5
+#: How long a revocation list is still used after its next update should have come.
+REVOCATION_GRACE: Final = Limit(default=0, least=0, most=72, unit="hours")
+#: How long a revocation list that names no next update is taken as fresh.
+REVOCATION_UNDATED_FRESH_DAYS: Final = 7
+#: How far the clocks of this site and of an authority may be apart.
+CLOCK_TOLERANCE_SECONDS: Final = 300
+
+# The configuration document.
+
+DOCUMENT_OCTETS_MOST: Final = 32 * 1024 * 1024
+DOCUMENT_DEPTH_MOST: Final = 16
+DOCUMENT_DIGITS_MOST: Final = 19
+#: Objects and lists in one document: a list of empty lists takes thirty times its size in memory.
+DOCUMENT_CONTAINERS_MOST: Final = 1_000_000
+#: Listeners, identities, authorities and revocation sets, of each.
+DOCUMENT_ENTRIES_MOST: Final = 10_000
+PARTNERS_MOST: Final = 50_000
+CODES_PER_PARTNER_MOST: Final = 1_000
+CERTIFICATES_PER_PARTNER_MOST: Final = 100
+SERIALS_PER_ISSUER_MOST: Final = 2_000_000
+NAME_CHARACTERS_MOST: Final = 128
+PEM_CHARACTERS_MOST: Final = 1024 * 1024
+#: Numbered from 1 by the backend.
+GENERATION: Final = Limit(default=1, least=0, most=2**63 - 1, unit="(a generation)")
+
+# The licence.
+
+LICENCE_OCTETS_MOST: Final = 64 * 1024
+#: A licence's end is announced so many days before.
+LICENCE_WARNING_DAYS: Final = (30, 14, 7, 1)
