@@ -1,0 +1,286 @@
+"""The configuration document: one generation of everything that both daemons are told.
+
+Duty: read a document's octets into frozen objects or refuse it with the place of the first fault, and write it back.
+The client reads the whole; the server is given, and reads, only its own part. Trusts nothing about the octets: they
+come through the tunnel. A document that is refused leaves the generation before in force; that is the caller's duty.
+
+A site that is still being set up is a valid one: no listeners, no identity, no partners. A server opens its listeners
+once there is an identity to show.
+"""
+
+import functools
+import json
+from typing import TypeVar
+
+import attrs
+
+from smartproxy.policy.authorities import Authority, RevocationMode, ServerIdentity
+from smartproxy.policy.limits import GENERATION, LICENCE_OCTETS_MOST, PARTNERS_MOST
+from smartproxy.policy.partners import (
+    Authentication,
+    CertificatePin,
+    KeyPin,
+    Partner,
+    Purpose,
+    Rule,
+    SanRule,
+    SubjectRule,
+    normalize_code,
+)
+from smartproxy.policy.revocation import RevocationSet
+from smartproxy.policy.schema import (
+    NAME,
+    Fixed,
+    Lines,
+    ListOf,
+    ObjectOf,
+    Optional,
+    Whole,
+    kind,
+    read_object,
+    unique,
+    write_object,
+)
+from smartproxy.policy.settings import (
+    ClientLimits,
+    Deadlines,
+    Listener,
+    PenaltySettings,
+    Pool,
+    ServerLimits,
+    Station,
+)
+from smartproxy.policy.strict_json import DocumentRefused, read
+
+__all__ = [
+    "FORMAT",
+    "Authentication",
+    "Authority",
+    "CertificatePin",
+    "ClientConfiguration",
+    "ClientLimits",
+    "Configuration",
+    "ConfigurationRefused",
+    "Deadlines",
+    "KeyPin",
+    "Listener",
+    "Partner",
+    "PenaltySettings",
+    "Pool",
+    "Purpose",
+    "RevocationMode",
+    "RevocationSet",
+    "Rule",
+    "SanRule",
+    "ServerConfiguration",
+    "ServerIdentity",
+    "ServerLimits",
+    "ServerPart",
+    "Station",
+    "SubjectRule",
+    "dump",
+    "parse",
+    "parse_server_part",
+]
+
+#: The version of the document's form. A daemon that is told another one is older or newer than its configuration.
+FORMAT = 1
+
+
+class ConfigurationRefused(DocumentRefused):
+    """A configuration document is not what it has to be; ``where`` and ``cause`` say what is wrong."""
+
+
+@attrs.frozen(kw_only=True)
+class ServerConfiguration:
+    """What the server in the DMZ is told.
+
+    :ivar listeners: where partners are awaited.
+    :ivar identities: certificates and keys that are shown to partners; the first is shown unless asked for another.
+    :ivar authorities: the authorities that partners' certificates may come from.
+    :ivar revocation: what those and their intermediate authorities have revoked.
+    :ivar partners: who may connect.
+    :ivar licence: a licence that is to replace the server's own, as text.
+    """
+
+    listeners: tuple[Listener, ...] = attrs.field(default=(), metadata=kind(ListOf(item=ObjectOf(Listener))))
+    deadlines: Deadlines = attrs.field(default=Deadlines(), metadata=kind(ObjectOf(Deadlines)))
+    limits: ServerLimits = attrs.field(default=ServerLimits(), metadata=kind(ObjectOf(ServerLimits)))
+    penalties: PenaltySettings = attrs.field(default=PenaltySettings(), metadata=kind(ObjectOf(PenaltySettings)))
+    identities: tuple[ServerIdentity, ...] = attrs.field(
+        default=(), metadata=kind(ListOf(item=ObjectOf(ServerIdentity)))
+    )
+    authorities: tuple[Authority, ...] = attrs.field(default=(), metadata=kind(ListOf(item=ObjectOf(Authority))))
+    revocation: tuple[RevocationSet, ...] = attrs.field(
+        default=(), repr=False, metadata=kind(ListOf(item=ObjectOf(RevocationSet)))
+    )
+    partners: tuple[Partner, ...] = attrs.field(
+        default=(), metadata=kind(ListOf(item=ObjectOf(Partner), most=PARTNERS_MOST))
+    )
+    licence: str | None = attrs.field(
+        default=None, repr=False, metadata=kind(Optional(Lines(most=LICENCE_OCTETS_MOST)))
+    )
+
+    @functools.cached_property
+    def revocation_of(self) -> dict[str, RevocationSet]:
+        """The revocation sets by the SHA-256 of their issuer's key."""
+        return {revocation.issuer_key_sha256: revocation for revocation in self.revocation}
+
+    @functools.cached_property
+    def partners_of(self) -> dict[Rule, tuple[Partner, ...]]:
+        """The partners, enabled or not, that each rule names."""
+        found: dict[Rule, tuple[Partner, ...]] = {}
+        for partner in self.partners:
+            for rule in partner.certificates:
+                found[rule] = (*found.get(rule, ()), partner)
+        return found
+
+
+@attrs.frozen(kw_only=True)
+class ClientConfiguration:
+    """What the client inside keeps for itself.
+
+    :ivar station: where the station is.
+    :ivar pool: the data connections in the tunnel.
+    :ivar outbound: partners that the station may reach; this format knows none yet, so the list is empty.
+    """
+
+    station: Station = attrs.field(default=Station(), metadata=kind(ObjectOf(Station)))
+    pool: Pool = attrs.field(default=Pool(), metadata=kind(ObjectOf(Pool)))
+    deadlines: Deadlines = attrs.field(default=Deadlines(), metadata=kind(ObjectOf(Deadlines)))
+    limits: ClientLimits = attrs.field(default=ClientLimits(), metadata=kind(ObjectOf(ClientLimits)))
+    outbound: tuple[str, ...] = attrs.field(default=(), metadata=kind(ListOf(item=NAME, most=0)))
+
+
+@attrs.frozen(kw_only=True)
+class ServerPart:
+    """The part of a generation that the server is given.
+
+    :ivar format: the version of the document's form, :data:`FORMAT`.
+    :ivar generation: the number of this version of the configuration; a later one has a higher number.
+    :ivar site: the name of the company.
+    """
+
+    format: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT)))
+    generation: int = attrs.field(metadata=kind(Whole(GENERATION)))
+    site: str = attrs.field(metadata=kind(NAME))
+    server: ServerConfiguration = attrs.field(
+        default=ServerConfiguration(), metadata=kind(ObjectOf(ServerConfiguration))
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Configuration(ServerPart):
+    """A whole generation, as the backend hands it to the client."""
+
+    client: ClientConfiguration = attrs.field(
+        default=ClientConfiguration(), metadata=kind(ObjectOf(ClientConfiguration))
+    )
+
+    @property
+    def server_part(self) -> ServerPart:
+        """What of it is for the server."""
+        return ServerPart(format=self.format, generation=self.generation, site=self.site, server=self.server)
+
+
+def parse(octets: bytes) -> Configuration:
+    """Read a whole document.
+
+    :raises ConfigurationRefused: with the place of the first fault.
+    """
+    configuration = _parse(Configuration, octets)
+    pool = configuration.client.pool
+    if pool.ready > pool.most:
+        raise ConfigurationRefused(where="client.pool.ready", cause=f"is {pool.ready}; `most` is only {pool.most}")
+    return configuration
+
+
+def parse_server_part(octets: bytes) -> ServerPart:
+    """Read the server's part of a document.
+
+    :raises ConfigurationRefused: with the place of the first fault.
+    """
+    return _parse(ServerPart, octets)
+
+
+def dump(configuration: ServerPart) -> bytes:
+    """The document from which :func:`parse` makes an equal :class:`Configuration`.
+
+    Of a :class:`ServerPart` that is not more, the document for :func:`parse_server_part`.
+    """
+    return json.dumps(write_object(configuration), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _check_server(server: ServerConfiguration) -> None:
+    """Refuse what no single value shows: names used twice or not known, and settings that contradict each other."""
+    at = "server"
+    unique(
+        (
+            (f"{at}.listeners[{i}]", (entry.address, entry.port))
+            for i, entry in enumerate(server.listeners)
+            if entry.port
+        ),
+        "this address and port",
+    )
+    unique(((f"{at}.identities[{i}].name", entry.name) for i, entry in enumerate(server.identities)), "this name")
+    unique(((f"{at}.authorities[{i}].name", entry.name) for i, entry in enumerate(server.authorities)), "this name")
+    unique(
+        ((f"{at}.revocation[{i}].issuer", entry.issuer_key_sha256) for i, entry in enumerate(server.revocation)),
+        "this issuer",
+    )
+    penalties = server.penalties
+    if penalties.ban_seconds > penalties.ban_seconds_most:
+        raise DocumentRefused(
+            where=f"{at}.penalties.ban_seconds",
+            cause=f"is {penalties.ban_seconds}; `ban_seconds_most` is only {penalties.ban_seconds_most}",
+        )
+    _check_partners(server.partners, {authority.name for authority in server.authorities})
+
+
+def _check_partners(partners: tuple[Partner, ...], authorities: set[str]) -> None:
+    """Each rule has to be usable, and each name, code and rule has to point to one partner.
+
+    A code or a rule may stand in the entries of several partners if only one of them is enabled.
+    """
+    unique(((f"server.partners[{i}].name", partner.name) for i, partner in enumerate(partners)), "this name")
+    for i, partner in enumerate(partners):
+        for j, rule in enumerate(partner.certificates):
+            where = f"server.partners[{i}].certificates[{j}]"
+            if isinstance(rule, CertificatePin | KeyPin):
+                continue
+            if rule.authority not in authorities:
+                raise DocumentRefused(where=f"{where}.authority", cause="no entry of server.authorities has this name")
+            if partner.purpose is Purpose.ANY:
+                raise DocumentRefused(
+                    where=f"server.partners[{i}].purpose",
+                    cause=f"`any` is for partners with pinned certificates only, and certificates[{j}] is no pin",
+                )
+    enabled = [(f"server.partners[{i}]", partner) for i, partner in enumerate(partners) if partner.enabled]
+    unique(
+        (
+            (f"{where}.codes[{j}]", normalize_code(code))
+            for where, partner in enabled
+            for j, code in enumerate(partner.codes)
+        ),
+        "this code",
+    )
+    unique(
+        (
+            (f"{where}.certificates[{j}]", rule)
+            for where, partner in enabled
+            for j, rule in enumerate(partner.certificates)
+        ),
+        "this certificate rule",
+    )
+
+
+_Part = TypeVar("_Part", bound=ServerPart)
+
+
+def _parse(cls: type[_Part], octets: bytes) -> _Part:
+    try:
+        part = read_object(cls, read(octets))
+        _check_server(part.server)
+    except DocumentRefused as refused:
+        raise ConfigurationRefused(where=refused.where, cause=refused.cause) from None
+    return part

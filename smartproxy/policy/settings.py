@@ -1,0 +1,113 @@
+"""The settings of both daemons that are not about partners: addresses, deadlines, limits, penalties, the station.
+
+Duty: the classes of those parts of the configuration document. Every default and range is in
+:mod:`~smartproxy.policy.limits`.
+"""
+
+import attrs
+
+from smartproxy.policy import limits
+from smartproxy.policy.schema import Address, Flag, ListOf, Network, Text, Whole, kind
+
+
+@attrs.frozen(kw_only=True)
+class Listener:
+    """Where the server awaits partners.
+
+    :ivar address: an IPv4 or IPv6 address of the server; ``0.0.0.0`` or ``::`` for all of them.
+    :ivar port: the port; 0 for any free one.
+    """
+
+    address: str = attrs.field(metadata=kind(Address()))
+    port: int = attrs.field(default=limits.LISTENER_PORT.default, metadata=kind(Whole(limits.LISTENER_PORT)))
+
+
+@attrs.frozen(kw_only=True)
+class Deadlines:
+    """How long things may take, in seconds; what each watches is said in :mod:`~smartproxy.policy.limits`."""
+
+    handshake: int = attrs.field(default=limits.HANDSHAKE.default, metadata=kind(Whole(limits.HANDSHAKE)))
+    ssid: int = attrs.field(default=limits.SSID.default, metadata=kind(Whole(limits.SSID)))
+    authentication: int = attrs.field(
+        default=limits.AUTHENTICATION.default, metadata=kind(Whole(limits.AUTHENTICATION))
+    )
+    buffer: int = attrs.field(default=limits.BUFFER.default, metadata=kind(Whole(limits.BUFFER)))
+    inactivity: int = attrs.field(default=limits.INACTIVITY.default, metadata=kind(Whole(limits.INACTIVITY)))
+    closing: int = attrs.field(default=limits.CLOSING.default, metadata=kind(Whole(limits.CLOSING)))
+    drain: int = attrs.field(default=limits.DRAIN.default, metadata=kind(Whole(limits.DRAIN)))
+    opening: int = attrs.field(default=limits.OPENING.default, metadata=kind(Whole(limits.OPENING)))
+
+
+@attrs.frozen(kw_only=True)
+class ServerLimits:
+    """How much at once the server takes from outside."""
+
+    sessions: int = attrs.field(default=limits.SESSIONS.default, metadata=kind(Whole(limits.SESSIONS)))
+    sessions_per_partner: int = attrs.field(
+        default=limits.SESSIONS_PER_PARTNER.default, metadata=kind(Whole(limits.SESSIONS_PER_PARTNER))
+    )
+    connections: int = attrs.field(default=limits.CONNECTIONS.default, metadata=kind(Whole(limits.CONNECTIONS)))
+    connections_per_address: int = attrs.field(
+        default=limits.CONNECTIONS_PER_ADDRESS.default, metadata=kind(Whole(limits.CONNECTIONS_PER_ADDRESS))
+    )
+    unauthenticated_per_address: int = attrs.field(
+        default=limits.UNAUTHENTICATED_PER_ADDRESS.default, metadata=kind(Whole(limits.UNAUTHENTICATED_PER_ADDRESS))
+    )
+    command_octets: int = attrs.field(
+        default=limits.COMMAND_OCTETS.default, metadata=kind(Whole(limits.COMMAND_OCTETS))
+    )
+
+
+@attrs.frozen(kw_only=True)
+class ClientLimits:
+    """How much at once the client takes on."""
+
+    sessions: int = attrs.field(default=limits.SESSIONS.default, metadata=kind(Whole(limits.SESSIONS)))
+    command_octets: int = attrs.field(
+        default=limits.COMMAND_OCTETS.default, metadata=kind(Whole(limits.COMMAND_OCTETS))
+    )
+
+
+@attrs.frozen(kw_only=True)
+class PenaltySettings:
+    """When an address that misbehaves is shut out, and for how long.
+
+    :ivar exempt: networks that are never banned.
+    """
+
+    enabled: bool = attrs.field(default=True, metadata=kind(Flag()))
+    threshold: int = attrs.field(default=limits.BAN_THRESHOLD.default, metadata=kind(Whole(limits.BAN_THRESHOLD)))
+    ban_seconds: int = attrs.field(default=limits.BAN.default, metadata=kind(Whole(limits.BAN)))
+    ban_seconds_most: int = attrs.field(default=limits.BAN_MOST.default, metadata=kind(Whole(limits.BAN_MOST)))
+    exempt: tuple[str, ...] = attrs.field(
+        default=("127.0.0.0/8", "::1/128"),
+        metadata=kind(ListOf(item=Network(), most=limits.EXEMPT_NETWORKS_MOST)),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Station:
+    """Where the client finds the station.
+
+    :ivar host: its name or address.
+    :ivar timeout: seconds from the dial to the connection.
+    """
+
+    host: str = attrs.field(
+        default="127.0.0.1",
+        metadata=kind(Text(most=253, pattern="[0-9A-Za-z._:%-]+", form="a host name or an address")),
+    )
+    port: int = attrs.field(default=limits.STATION_PORT.default, metadata=kind(Whole(limits.STATION_PORT)))
+    timeout: int = attrs.field(default=limits.STATION_TIMEOUT.default, metadata=kind(Whole(limits.STATION_TIMEOUT)))
+
+
+@attrs.frozen(kw_only=True)
+class Pool:
+    """The client's data connections in the tunnel.
+
+    :ivar ready: how many are kept ready for the next sessions.
+    :ivar most: how many there may be, ready and in use.
+    """
+
+    ready: int = attrs.field(default=limits.POOL_READY.default, metadata=kind(Whole(limits.POOL_READY)))
+    most: int = attrs.field(default=limits.POOL_MOST.default, metadata=kind(Whole(limits.POOL_MOST)))

@@ -1,0 +1,128 @@
+"""JSON read strictly: from octets to plain values, or a refusal that names the place.
+
+Duty: refuse everything that :mod:`json` lets through and a configuration must not contain: more octets, levels,
+containers or digits than allowed, duplicate keys, ``NaN`` and ``Infinity``, numbers with a fraction or an exponent,
+octets that are not UTF-8. Trusts nothing about the octets. Never repeats a value in a refusal (it may be a secret).
+"""
+
+import json
+from collections.abc import Iterator
+
+import attrs
+
+from smartproxy.policy import limits
+
+
+@attrs.define(kw_only=True, eq=False, auto_exc=True, str=False)
+class DocumentRefused(Exception):
+    """A document is not what it has to be.
+
+    :ivar where: the place, such as ``server.partners[3].codes``; ``document`` for the whole.
+    :ivar cause: what is wrong there and what would be right, without the value itself if it may be secret.
+    """
+
+    where: str
+    cause: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.cause}"
+
+
+WHOLE = "document"
+
+
+@attrs.frozen
+class _Flaw:
+    """Stands where the parser met something that is JSON, or nearly, but is refused."""
+
+    cause: str
+
+
+def place(where: str, key: str) -> str:
+    """The place of *key* in the object at *where*; a key that is no plain word is quoted, escaped and cut."""
+    word = key if key.isascii() and key.isidentifier() and len(key) <= 64 else ascii(key[:64])
+    return word if where == WHOLE else f"{where}.{word}"
+
+
+def read(octets: bytes, *, octets_most: int = limits.DOCUMENT_OCTETS_MOST) -> object:
+    """The value that *octets* hold.
+
+    :raises DocumentRefused: if they are not JSON, or JSON that :mod:`this module <smartproxy.policy.strict_json>`
+        refuses.
+    """
+    if len(octets) > octets_most:
+        raise DocumentRefused(where=WHOLE, cause=f"{len(octets)} octets; at most {octets_most} are allowed")
+    if octets.count(b"[") + octets.count(b"{") > limits.DOCUMENT_CONTAINERS_MOST:
+        raise DocumentRefused(
+            where=WHOLE, cause=f"more than {limits.DOCUMENT_CONTAINERS_MOST} lists and objects in one document"
+        )
+    try:
+        value = json.loads(
+            octets.decode("utf-8"),
+            parse_int=_whole,
+            parse_float=_fraction,
+            parse_constant=_constant,
+            object_pairs_hook=_object,
+        )
+    except UnicodeDecodeError as error:
+        raise DocumentRefused(where=WHOLE, cause=f"not UTF-8 at octet {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise DocumentRefused(
+            where=WHOLE, cause=f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+        ) from None
+    except RecursionError:
+        raise _too_deep(WHOLE) from None
+    _search(value)
+    return value
+
+
+def _whole(digits: str) -> int | _Flaw:
+    if len(digits.lstrip("-")) > limits.DOCUMENT_DIGITS_MOST:
+        return _Flaw(f"a number of {len(digits)} digits; at most {limits.DOCUMENT_DIGITS_MOST} are allowed")
+    return int(digits)
+
+
+def _fraction(digits: str) -> _Flaw:
+    return _Flaw("a number with a fraction or an exponent; only whole numbers are allowed")
+
+
+def _constant(word: str) -> _Flaw:
+    return _Flaw(f"{word} is not a number of JSON")
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object] | _Flaw:
+    members: dict[str, object] = {}
+    for key, value in pairs:
+        if key in members:
+            return _Flaw(f"the key {key[:64]!a} stands there twice")
+        members[key] = value
+    return members
+
+
+def _too_deep(where: str) -> DocumentRefused:
+    return DocumentRefused(where=where, cause=f"more than {limits.DOCUMENT_DEPTH_MOST} levels of lists and objects")
+
+
+def _search(value: object) -> None:
+    """Refuse the first flaw, and whatever lies deeper than allowed."""
+    level: list[tuple[str, object]] = [(WHOLE, value)]
+    for _ in range(limits.DOCUMENT_DEPTH_MOST + 1):
+        for where, item in level:
+            if isinstance(item, _Flaw):
+                raise DocumentRefused(where=where, cause=item.cause)
+        level = [inner for where, item in level for inner in _children(where, item)]
+        if not level:
+            return
+    raise _too_deep(level[0][0])
+
+
+def _children(where: str, item: object) -> Iterator[tuple[str, object]]:
+    """What lies directly in *item* and is worth a look: containers and flaws, with their places."""
+    if isinstance(item, dict):
+        for key, inner in item.items():
+            if isinstance(inner, dict | list | _Flaw):
+                yield place(where, key), inner
+    elif isinstance(item, list):
+        for index, inner in enumerate(item):
+            if isinstance(inner, dict | list | _Flaw):
+                yield f"{where}[{index}]", inner
