@@ -1,0 +1,351 @@
+"""Every event that SmartProxy writes: its stable name, level, fields, meaning and readers.
+
+The one place for event names. Parts of the program emit by name (:mod:`smartproxy.logs.emit`); what does not stand here
+is not an event. Names are ``subject.what``, never change their meaning, and are what detection rules and scripts rely
+on; fields may be added. The page of events in the documents is generated from this module.
+
+Standards: the event types that Commission Implementing Regulation (EU) 2024/2690, annex 3.2, asks for.
+"""
+
+import contextlib
+import enum
+from collections.abc import Mapping
+
+import attrs
+
+from smartproxy.logs.fields import FIELDS, Field, FieldRefused, Value
+from smartproxy.logs.severity import Severity
+
+
+class Audience(enum.Enum):
+    """Who reads an event first."""
+
+    OPERATIONS = "operations"  #: runs the daemons
+    SECURITY = "security"  #: watches for intruders; feeds an IDS
+    DEVELOPMENT = "development"  #: mends the program
+
+
+class CatalogueError(ValueError):
+    """An event was emitted that the catalogue does not know in this form; the message names it, never a value."""
+
+
+ALWAYS = ("session", "partner", "peer", "direction", "client", "generation", "detail", "facts")
+"""Fields that may stand in every event beside its own."""
+
+
+@attrs.frozen(kw_only=True)
+class EventType:
+    """One entry of the catalogue.
+
+    :ivar name: ``subject.what``.
+    :ivar level: how much it matters.
+    :ivar fields: the fields that it may have, by name.
+    :ivar required: the names of those that it always has.
+    :ivar doc: what happened, in one sentence.
+    :ivar audience: who reads it first.
+    :ivar group: the heading under which the documents list it.
+    """
+
+    name: str
+    level: Severity
+    fields: Mapping[str, Field]
+    required: frozenset[str]
+    doc: str
+    audience: Audience
+    group: str
+
+    def check(self, fields: Mapping[str, object]) -> dict[str, Value]:
+        """Bring fields into the form and order in which records hold them; those that are ``None`` are left out.
+
+        :raises CatalogueError: for an unknown field, a missing one, or a value of another type.
+        """
+        given = {name: value for name, value in fields.items() if value is not None}
+        if unknown := sorted(given.keys() - self.fields.keys()):
+            raise CatalogueError(f"{self.name} has no field {', '.join(unknown)}")
+        if missing := sorted(self.required - given.keys()):
+            raise CatalogueError(f"{self.name} lacks {', '.join(missing)}")
+        try:
+            return {name: field.check(given[name]) for name, field in self.fields.items() if name in given}
+        except FieldRefused as refused:
+            raise CatalogueError(f"{self.name}: {refused}") from None
+
+    def salvage(self, fields: Mapping[str, object]) -> dict[str, Value]:
+        """Keep what can be kept of the fields of a wrong call, so that a bug does not hide the event itself."""
+        kept = {}
+        for name, field in self.fields.items():
+            with contextlib.suppress(FieldRefused):
+                if fields.get(name) is not None:
+                    kept[name] = field.check(fields[name])
+        return kept
+
+
+def look_up(name: str) -> EventType:
+    """Find an event by its name.
+
+    :raises CatalogueError: when there is none.
+    """
+    try:
+        return EVENTS[name]
+    except KeyError:
+        raise CatalogueError(f"no event is named {name}") from None
+
+
+def _group(title: str, audience: Audience, *entries: tuple[str, Severity, str, str, str]) -> dict[str, EventType]:
+    events = {}
+    for name, level, doc, required, optional in entries:
+        names = dict.fromkeys((*ALWAYS[:3], *required.split(), *optional.split(), *ALWAYS))
+        events[name] = EventType(
+            name=name,
+            level=level,
+            fields={field: FIELDS[field] for field in names},
+            required=frozenset(required.split()),
+            doc=doc,
+            audience=audience,
+            group=title,
+        )
+    return events
+
+
+_TRACE, _DEBUG, _INFO, _WARNING = Severity.TRACE, Severity.DEBUG, Severity.INFO, Severity.WARNING
+_ERROR, _CRITICAL = Severity.ERROR, Severity.CRITICAL
+
+# One entry: name, level, what happened, the fields that it always has, the fields that it may have.
+EVENTS: Mapping[str, EventType] = {
+    **_group(
+        "Daemons",
+        Audience.OPERATIONS,
+        ("backend.started", _INFO, "The backend answers.", "version", "address port path site pid"),
+        ("backend.stopped", _INFO, "The backend ended.", "", "cause duration"),
+        ("client.started", _INFO, "The client runs.", "version", "host names pid"),
+        ("client.stopped", _INFO, "The client ended.", "", "cause duration"),
+        ("client.stopping", _INFO, "The client ends; sessions may finish.", "cause", "sessions seconds"),
+        ("daemon.hardened", _DEBUG, "Core dumps and tracing of the process are switched off.", "", "mode cause"),
+        ("identity_key.created", _INFO, "The server made itself an identity key.", "proxy_id path", ""),
+        ("level.changed", _WARNING, "The release_level of the log was changed.", "mode", "cause"),
+        ("listener.closed", _INFO, "No new connections are taken here.", "port", "address cause"),
+        ("listener.failed", _CRITICAL, "A port could not be listened on.", "port cause", "address advice"),
+        ("listener.opened", _INFO, "Connections are taken here.", "port", "address mode"),
+        ("server.started", _INFO, "The server runs.", "version", "proxy_id site address port path pid"),
+        ("server.stopped", _INFO, "The server ended.", "", "cause duration"),
+        ("server.stopping", _INFO, "The server ends; sessions may finish.", "cause", "sessions seconds"),
+    ),
+    **_group(
+        "Licence",
+        Audience.OPERATIONS,
+        ("licence.accepted", _INFO, "The licence is in force.", "site valid_until", "proxy_id valid_from path"),
+        ("licence.ending", _WARNING, "The licence ends soon.", "valid_until", "count site advice"),
+        ("licence.expired", _CRITICAL, "The licence ended: no new sessions.", "valid_until", "site advice"),
+        ("licence.issued", _INFO, "The authority signed a licence.", "proxy_id valid_until", "site valid_from path"),
+        ("licence.refused", _ERROR, "A licence is not good.", "cause", "path proxy_id site advice valid_until"),
+        ("licence.written", _INFO, "A renewed licence was written.", "path", "valid_until site"),
+        ("licence.write_failed", _ERROR, "A renewed licence holds in memory only.", "path cause", "advice"),
+    ),
+    **_group(
+        "Tunnel",
+        Audience.SECURITY,
+        ("tunnel.down", _WARNING, "The tunnel was lost.", "cause", "sessions host port duration"),
+        ("tunnel.failed", _WARNING, "The tunnel could not be set up.", "cause", "host port advice seconds"),
+        (
+            "tunnel.refused",
+            _ERROR,
+            "Who came to the tunnel may not use it.",
+            "cause",
+            "host port advice proxy_id subject issuer not_after ours theirs check",
+        ),
+        (
+            "tunnel.up",
+            _INFO,
+            "Server and client trust each other and are ready.",
+            "",
+            "host port version theirs proxy_id subject not_after tls cipher",
+        ),
+        ("tunnel.violation", _CRITICAL, "The other end broke the tunnel's rules.", "cause", "command state mode"),
+        ("tunnel_certificate.issued", _INFO, "A client got a tunnel certificate.", "not_after", "serial subject"),
+        ("tunnel_certificate.refused", _ERROR, "No tunnel certificate.", "cause", "advice subject status"),
+    ),
+    **_group(
+        "Configuration",
+        Audience.OPERATIONS,
+        ("authority.created", _WARNING, "The site's authority was made.", "site", "path key_sha256"),
+        ("ca.changed", _WARNING, "A certification authority was added or changed.", "authority", "command mode count"),
+        ("client.changed", _WARNING, "A client was added, changed or removed.", "command", "names"),
+        ("configuration.accepted", _INFO, "A generation is in force.", "generation", "partners authorities listeners"),
+        ("configuration.changed", _INFO, "An operator made a new generation.", "generation", "command previous"),
+        (
+            "configuration.refused",
+            _ERROR,
+            "A generation is not valid; the one before stays.",
+            "cause",
+            "place previous advice size",
+        ),
+        ("configuration.forgotten", _INFO, "The server forgot keys and configuration.", "cause", "previous seconds"),
+        (
+            "crl.loaded",
+            _INFO,
+            "A revocation list is in force.",
+            "issuer count",
+            "authority this_update next_update path list",
+        ),
+        ("crl.refused", _ERROR, "A revocation list is not good.", "cause", "issuer authority path advice list"),
+        ("crl.stale", _WARNING, "A revocation list is out of date.", "issuer next_update", "authority age advice list"),
+        ("crl.url_seen", _INFO, "A verified certificate names a revocation list.", "url", "issuer authority subject"),
+        (
+            "identity.changed",
+            _WARNING,
+            "A server certificate was imported, asked for or removed.",
+            "command names",
+            "subject not_after certificate_sha256",
+        ),
+        ("partner.changed", _WARNING, "A partner's entry was changed.", "partner command", "codes"),
+        ("settings.changed", _WARNING, "A setting was changed.", "names", "command"),
+    ),
+    **_group(
+        "Connections",
+        Audience.SECURITY,
+        (
+            "certificate.accepted",
+            _INFO,
+            "The certificate names a partner.",
+            "partner by",
+            "authority subject issuer serial certificate_sha256 key_sha256 not_after tls cipher",
+        ),
+        (
+            "certificate.refused",
+            _WARNING,
+            "The certificate was refused.",
+            "cause",
+            "check depth subject issuer serial certificate_sha256 key_sha256 not_before not_after authority list "
+            "age this_update next_update alert tls advice sans key_bits",
+        ),
+        ("connection.accepted", _DEBUG, "A connection was taken.", "peer", "address port transport"),
+        ("connection.closed", _DEBUG, "A connection without a session ended.", "peer", "cause duration tls"),
+        ("connection.refused", _WARNING, "A limit or a ban.", "peer cause", "limit value most network advice"),
+        ("handshake.failed", _WARNING, "TLS did not come about.", "cause", "alert tls advice duration"),
+        (
+            "identity.accepted",
+            _INFO,
+            "The SSIDCODE is one of the partner's.",
+            "partner code",
+            "release_level certificate_sha256",
+        ),
+        (
+            "identity.refused",
+            _ERROR,
+            "The partner may not be who the SSIDCODE says, or not in this way.",
+            "cause",
+            "code codes release_level most reason rule told_partner certificate_sha256 advice authentication",
+        ),
+        ("penalty.banned", _WARNING, "An address is banned for a while.", "network seconds", "points cause until"),
+        ("penalty.lifted", _INFO, "An address is not banned any more.", "network", "cause"),
+    ),
+    **_group(
+        "Sessions",
+        Audience.SECURITY,
+        (
+            "session.anomaly",
+            _DEBUG,
+            "A departure from RFC 5024 that is tolerated.",
+            "anomaly rule",
+            "section command field sender side state",
+        ),
+        (
+            "session.command",
+            _TRACE,
+            "A command was relayed.",
+            "command sender",
+            "fields state length anomalies side",
+        ),
+        (
+            "session.ended",
+            _INFO,
+            "The session ended.",
+            "outcome",
+            "reason side sender cause duration code release_level octets_in octets_out buffers_in buffers_out files_in "
+            "files_out anomalies discarded told_partner told_station rule phase station",
+        ),
+        (
+            "session.expired",
+            _WARNING,
+            "A deadline passed.",
+            "timer",
+            "seconds side phase state sender rule told_partner told_station reason cause",
+        ),
+        (
+            "session.failed",
+            _ERROR,
+            "Something on our side was not there.",
+            "cause",
+            "reason side rule phase state told_partner told_station station advice",
+        ),
+        (
+            "session.refused",
+            _WARNING,
+            "Policy does not allow the session.",
+            "cause",
+            "rule reason side code release_level limit value most told_partner told_station advice phase",
+        ),
+        (
+            "session.started",
+            _INFO,
+            "Partner and station talk to each other.",
+            "",
+            "code release_level profile tls cipher certificate_sha256 station agreed compression restart "
+            "authentication by authority role",
+        ),
+        (
+            "session.violation",
+            _ERROR,
+            "One side broke the protocol.",
+            "rule cause",
+            "section side sender command field state offset position length reason told_partner told_station phase",
+        ),
+        ("station.unreachable", _ERROR, "The station does not answer.", "cause", "station host port seconds advice"),
+    ),
+    **_group(
+        "Files",
+        Audience.OPERATIONS,
+        (
+            "file.ended",
+            _INFO,
+            "A Virtual File was transferred, refused or broken off.",
+            "outcome",
+            "link dataset stamp originator destination format octets records duration answer reason_text size sender",
+        ),
+        (
+            "file.response",
+            _INFO,
+            "An end response (EERP or NERP) was relayed.",
+            "command",
+            "link dataset stamp originator destination answer reason_text sender",
+        ),
+        (
+            "file.started",
+            _INFO,
+            "A Virtual File was offered and accepted.",
+            "",
+            "link dataset stamp originator destination format size position sender restart",
+        ),
+    ),
+    **_group(
+        "Backend",
+        Audience.SECURITY,
+        (
+            "backend.call_refused",
+            _WARNING,
+            "A call of the backend's interface was refused.",
+            "cause",
+            "method path status advice ours theirs",
+        ),
+        ("backend.reached", _INFO, "The backend answers again.", "", "url duration version"),
+        ("backend.unreachable", _ERROR, "The backend does not answer as it should.", "cause", "url advice seconds"),
+        ("backend.version_refused", _ERROR, "Client and backend do not fit.", "ours theirs", "url advice cause"),
+        ("events.dropped", _ERROR, "Events could not be carried to the backend.", "count cause", "daemon"),
+        ("events.refused", _WARNING, "A carried event does not stand in the catalogue.", "cause", "daemon event"),
+        ("secret.on_command_line", _WARNING, "A secret can be read in the process list.", "option", "advice"),
+    ),
+    **_group(
+        "Faults of the program",
+        Audience.DEVELOPMENT,
+        ("internal.error", _CRITICAL, "A bug of ours.", "place", "exception frames cause event"),
+    ),
+}

@@ -1,0 +1,117 @@
+"""Emitting events by name.
+
+The only way in which events come into being: every part of the program that has something to say holds an
+:class:`Events`. A wrong call is a bug of the caller and is reported as one (``internal.error``), beside the event with
+what was right of it; it never raises into the caller, because no session may end for the sake of its log.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from itertools import count
+from typing import Protocol
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from smartproxy.logs.catalogue import CatalogueError, look_up
+from smartproxy.logs.failures import describe
+from smartproxy.logs.fields import Value
+from smartproxy.logs.record import Record
+from smartproxy.logs.severity import Severity
+
+RECORD_KEY = "smartproxy_record"
+"""Where a Twisted log entry holds the record; observers that do not know it show the record's text."""
+_FORMAT = "{" + RECORD_KEY + "}"
+_BUG = "internal.error"
+
+
+class Clock(Protocol):
+    """What tells the time: any ``IReactorTime``, whose seconds are those since 1970 in UTC outside of tests."""
+
+    def seconds(self) -> float:
+        """Tell the time in seconds."""
+
+
+class Events:
+    """The events of one process.
+
+    :param log: where records are written.
+    :param forward: called with the JSON form of each record from ``carried`` upwards, to carry it to the backend; its
+        failures are reported and otherwise ignored.
+    :param clock: what tells the time.
+    :param source: the daemon's name in its records: ``server``, ``client``, ``backend``.
+    :param carried: the lowest level that is carried.
+    """
+
+    def __init__(
+        self,
+        log: Logger,
+        forward: Callable[[dict[str, Value]], object] | None,
+        clock: Clock,
+        *,
+        source: str = "smartproxy",
+        carried: Severity = Severity.INFO,
+    ) -> None:
+        self.forward = forward
+        self._log = log
+        self._clock = clock
+        self._source = source
+        self._carried = carried
+        self._numbers = count(1)
+
+    def emit(self, name: str, /, **fields: object) -> None:
+        """Say that an event happened.
+
+        :param name: its name in the catalogue.
+        :param fields: its fields; those that are ``None`` are left out.
+        """
+        try:
+            event = look_up(name)
+        except CatalogueError:
+            self._report(Failure(), place="smartproxy.logs.emit", event=name)
+            return
+        try:
+            checked = event.check(fields)
+        except CatalogueError:
+            self._report(Failure(), place="smartproxy.logs.emit", event=name)
+            checked = event.salvage(fields)
+        record = self._record(name, checked)
+        self._write(record)
+        self._carry(record)
+
+    def failure(self, place: str, failure: Failure, /, **fields: object) -> None:
+        """Report a bug of ours: an exception that nobody expected, and where it was caught.
+
+        The record names the exception's class and the calls that led to it; its message, which could quote a peer or
+        a secret, only where :func:`smartproxy.logs.failures.describe` holds it to be harmless.
+        """
+        record = self._failure_record(place, failure, fields)
+        self._write(record, failure)
+        self._carry(record)
+
+    def _record(self, name: str, fields: Mapping[str, Value]) -> Record:
+        now = datetime.fromtimestamp(self._clock.seconds(), UTC)
+        return Record(name, now, self._source, next(self._numbers), fields)
+
+    def _failure_record(self, place: str, failure: Failure, fields: Mapping[str, object]) -> Record:
+        told = describe(failure)
+        facts = {"exception": told.exception, "frames": told.frames, "cause": told.message}
+        return self._record(_BUG, look_up(_BUG).salvage({**facts, **fields, "place": place}))
+
+    def _report(self, failure: Failure, *, place: str, **fields: object) -> None:
+        """Write a bug in the log itself; it is not carried, since carrying may be what failed."""
+        self._write(self._failure_record(place, failure, fields), failure)
+
+    def _write(self, record: Record, failure: Failure | None = None) -> None:
+        entry: dict[str, object] = {RECORD_KEY: record}
+        if failure is not None:
+            entry["log_failure"] = failure
+        self._log.emit(record.level.twisted, _FORMAT, **entry)
+
+    def _carry(self, record: Record) -> None:
+        if self.forward is None or record.level < self._carried:
+            return
+        try:
+            self.forward(record.document())
+        except Exception:
+            self._report(Failure(), place="smartproxy.logs.emit.forward", event=record.name)

@@ -1,0 +1,232 @@
+"""The fields of events: one name, one type and one meaning for all events.
+
+A field called ``session`` is the same thing in every record of every daemon, so that records can be joined and a
+search engine needs one mapping. What a value may be is its :class:`Kind`. Trusts no caller: :meth:`Field.check` is what
+stands between a wrong call and the log.
+"""
+
+import enum
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+import attrs
+
+Scalar: TypeAlias = str | int | float | bool | None
+Value: TypeAlias = str | int | float | bool | list[str] | dict[str, Scalar]
+
+
+class FieldRefused(ValueError):
+    """A value is not of its field's kind; names the field and the type, never the value."""
+
+
+class Kind(enum.Enum):
+    """What the values of a field are."""
+
+    TEXT = "text"  #: our own words, or an operator's
+    PEER = "peer text"  #: chosen outside: escaped and cut short wherever it is shown
+    NUMBER = "number"
+    SECONDS = "seconds"
+    FLAG = "yes or no"
+    TIME = "time"  #: an aware datetime, or its ISO 8601 text
+    TEXTS = "texts"  #: a list of texts from outside
+    FACTS = "facts"  #: a flat mapping of names to plain values from outside
+    SECRET = "secret"  #: shown as ``***`` always
+
+
+SECRET_MASK = "***"
+
+
+@attrs.frozen
+class Field:
+    """One field: its name in records, what it holds, and what it means."""
+
+    name: str
+    kind: Kind
+    doc: str
+
+    def check(self, value: object) -> Value:
+        """Bring a value into the form in which records hold it.
+
+        :raises FieldRefused: when it is of another type.
+        """
+        match self.kind, value:
+            case Kind.SECRET, _:
+                return SECRET_MASK
+            case ((Kind.TEXT | Kind.PEER), str()):
+                return str(value)
+            case Kind.FLAG, bool():
+                return value
+            case Kind.NUMBER, int() if not isinstance(value, bool):
+                return int(value)
+            case Kind.SECONDS, int() | float() if not isinstance(value, bool) and math.isfinite(value):
+                return round(float(value), 6)
+            case Kind.TIME, datetime() if value.tzinfo is not None:
+                return isotime(value)
+            case Kind.TIME, str():
+                return str(value)
+            case Kind.TEXTS, list() | tuple() | set() | frozenset() if all(isinstance(item, str) for item in value):
+                return sorted(value) if isinstance(value, set | frozenset) else list(value)
+            case Kind.FACTS, Mapping() if all(map(_is_fact, value.items())):
+                return dict(value)
+        raise FieldRefused(f"{self.name} is {self.kind.value}, not {type(value).__name__}")
+
+
+def isotime(moment: datetime) -> str:
+    """Write an aware time as UTC, ISO 8601 with milliseconds and ``Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+def _is_fact(item: tuple[object, object]) -> bool:
+    name, value = item
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return isinstance(name, str) and (value is None or isinstance(value, str | int | float | bool))
+
+
+def _declare(kind: Kind, **docs: str) -> dict[str, Field]:
+    return {name: Field(name, kind, doc) for name, doc in docs.items()}
+
+
+FIELDS: Mapping[str, Field] = {
+    **_declare(
+        Kind.TEXT,
+        address="the address listened on or dialled",
+        advice="what to do about it",
+        authority="the name of the certification authority's entry in the configuration",
+        by="the rule of the partner's entry that matched: certificate, key, subject or san",
+        certificate_sha256="the SHA-256 of the certificate, in hex",
+        key_sha256="the SHA-256 of the certificate's public key (SubjectPublicKeyInfo), in hex",
+        cause="why, as a stable word or one short sentence of our own",
+        check="the check that failed, as a stable word such as expired or revocation_missing",
+        cipher="the TLS cipher suite",
+        client="the name of the client",
+        command="the name of the OFTP2 command, or of the command that an operator gave",
+        daemon="which daemon: server, client or backend",
+        direction="inbound (a partner called) or outbound (the station called)",
+        event="the name of the event that was wrongly emitted",
+        exception="the class of the exception",
+        field="the RFC's name of the field, such as SSIDLEV",
+        frames="the innermost calls that led to the exception, as file:line function",
+        host="the name or address of the other end",
+        limit="the name of the limit",
+        link="the file transfer's direction: in (towards the station) or out (towards the partner)",
+        list="the name of the revocation list or its issuer",
+        method="the method of the http call",
+        mode="the mode or switch that is in force",
+        network="the address prefix",
+        option="the name of the command line option",
+        partner="the name of the partner's entry in the configuration",
+        ours="the version of this end",
+        outcome="how it ended, as a stable word such as completed, refused, violated or lost",
+        path="the path of the file, or of the http call",
+        peer="address and port of the other end",
+        phase="the phase of the session in which it happened",
+        place="where in the document, such as server.partners[3].codes, or where in the program",
+        profile="the profile that judges the session: default or strict",
+        proxy_id="the Proxy ID of the server",
+        role="the OFTP2 role: initiator or responder",
+        rule="the stable name of the rule, such as field.range",
+        section="the section of RFC 5024 that holds the rule",
+        sender="whose octets they were: initiator or responder",
+        session="the session's id, the same on both daemons: 16 hex digits",
+        side="which side it was about: partner, station or tunnel",
+        site="the name of the site",
+        state="the state of the session monitor",
+        station="address and port of the station",
+        theirs="the version of the other end",
+        timer="the name of the deadline that passed",
+        told_partner="what the partner was told, such as ESID 02, a TLS alert, or closed",
+        told_station="what the station was told, such as ESID 99",
+        transport="what carries the leg, such as tls or tcp",
+        version="the version of the program",
+    ),
+    **_declare(
+        Kind.PEER,
+        alert="the TLS alert that was sent or received",
+        code="the SSIDCODE that the other end gave",
+        dataset="the Virtual File Dataset Name",
+        destination="the Virtual File's destination code",
+        detail="more about the cause, where there is more",
+        format="the Virtual File's format: U, T, F or V",
+        issuer="the certificate's issuer, RFC 4514",
+        originator="the Virtual File's originator code",
+        reason_text="the text that came with the reason code",
+        serial="the certificate's serial number, in hex",
+        stamp="the Virtual File's date and time stamp",
+        subject="the certificate's subject, RFC 4514",
+        tls="the TLS version, such as TLSv1.3",
+        url="an address with its credentials taken out",
+    ),
+    **_declare(
+        Kind.NUMBER,
+        answer="the reason code in the answer (SFNA, EFNA, NERP)",
+        anomalies="how many anomalies were seen",
+        anomaly="the number of the anomaly in the table of tolerated departures",
+        authorities="how many certification authorities are configured",
+        buffers_in="Exchange Buffers that came from the partner's side",
+        buffers_out="Exchange Buffers that came from the station's side",
+        count="how many",
+        depth="the certificate's place in the chain, the peer's own being 0",
+        discarded="octets that came after the session's end and were thrown away",
+        files_in="Virtual Files completed towards the station",
+        files_out="Virtual Files completed towards the partner",
+        generation="the generation of the configuration",
+        key_bits="the size of the certificate's key",
+        length="octets in the Stream Transmission Buffer",
+        listeners="how many listeners are open",
+        most="the highest value allowed",
+        octets="how many octets",
+        octets_in="octets that came from the partner's side",
+        octets_out="octets that came from the station's side",
+        offset="the position, in the offending Stream Transmission Buffer, of the octet that made it wrong",
+        partners="how many partners are configured",
+        pid="the process's number",
+        points="the penalty points gathered",
+        port="the TCP port",
+        position="octets of that direction before the offending Stream Transmission Buffer",
+        previous="the generation before",
+        reason="the ESID reason code",
+        records="how many records",
+        release_level="the OFTP2 release level, SSIDLEV",
+        sessions="how many sessions are live",
+        size="how large",
+        status="the http status of the answer",
+        value="the value that was measured",
+    ),
+    **_declare(
+        Kind.SECONDS,
+        age="how old it is",
+        duration="how long it took or lasted",
+        seconds="for how long",
+    ),
+    **_declare(
+        Kind.FLAG,
+        authentication="secure authentication was agreed",
+        compression="compression was agreed",
+        restart="restart was agreed",
+    ),
+    **_declare(
+        Kind.TIME,
+        next_update="when the next revocation list was promised",
+        not_after="the end of the certificate's validity",
+        not_before="the beginning of the certificate's validity",
+        this_update="when the revocation list was made",
+        until="until when",
+        valid_from="the beginning of validity",
+        valid_until="the end of validity",
+    ),
+    **_declare(
+        Kind.TEXTS,
+        codes="SSIDCODEs",
+        names="names of what it is about",
+        sans="the certificate's names (subjectAltName)",
+    ),
+    **_declare(
+        Kind.FACTS,
+        agreed="what both SSIDs agreed on",
+        facts="further facts about the cause",
+        fields="the command's fields; secrets are ***",
+    ),
+}

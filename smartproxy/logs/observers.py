@@ -1,0 +1,128 @@
+"""Observers for Twisted's log: one line of text or one line of JSON for each entry.
+
+Records of the catalogue and everything else that Twisted and its users log (names of factories, failures, other
+libraries' words) go through the same escaping, so that an entry is exactly one line, whatever a peer put into it. A
+line is written in one piece and flushed: after a crash at most the last one is torn.
+
+A daemon's log is ``Threshold(severity, TextObserver(stream))``.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Protocol
+
+import attrs
+from twisted.logger import ILogObserver, LogEvent, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from smartproxy.logs.emit import RECORD_KEY
+from smartproxy.logs.failures import describe
+from smartproxy.logs.fields import isotime
+from smartproxy.logs.record import Record
+from smartproxy.logs.render import OWN_MOST, escape, line
+from smartproxy.logs.severity import Severity
+
+_LEVEL_WIDTH = max(len(severity.label) for severity in Severity)
+
+
+class Stream(Protocol):
+    """What a log is written to."""
+
+    def write(self, text: str, /) -> object:
+        """Take a text."""
+
+    def flush(self) -> object:
+        """Hand everything taken so far to the operating system."""
+
+
+def severity_of(event: LogEvent) -> Severity:
+    """Tell the level of an entry, record or not."""
+    record = event.get(RECORD_KEY)
+    return record.level if isinstance(record, Record) else Severity.of_twisted(event.get("log_level"))
+
+
+@implementer(ILogObserver)
+@attrs.define
+class Threshold:
+    """Passes on the entries from a level upwards; the level may be changed at any time.
+
+    :ivar severity: the lowest level that is passed on.
+    """
+
+    severity: Severity
+    observer: ILogObserver
+
+    def __call__(self, event: LogEvent) -> None:
+        """Pass an entry on, or drop it."""
+        if severity_of(event) >= self.severity:
+            self.observer(event)
+
+
+@implementer(ILogObserver)
+@attrs.frozen
+class TextObserver:
+    """Writes ``time LEVEL name key=value ...`` for a record, ``time LEVEL [namespace] words`` for anything else."""
+
+    stream: Stream
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write one entry."""
+        record = event.get(RECORD_KEY)
+        if isinstance(record, Record):
+            moment, words = record.time, str(record)
+        else:
+            moment, words = _moment(event), _foreign_text(event)
+        level = severity_of(event).label.upper().ljust(_LEVEL_WIDTH)
+        _write(self.stream, f"{isotime(moment)} {level} {words}\n")
+
+
+@implementer(ILogObserver)
+@attrs.frozen
+class JsonObserver:
+    """Writes one JSON object for each entry, in ASCII; entries that are no records have the name ``log``."""
+
+    stream: Stream
+
+    def __call__(self, event: LogEvent) -> None:
+        """Write one entry."""
+        record = event.get(RECORD_KEY)
+        document = record.document() if isinstance(record, Record) else _foreign_document(event)
+        _write(self.stream, json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n")
+
+
+def _write(stream: Stream, text: str) -> None:
+    stream.write(text)
+    stream.flush()
+
+
+def _moment(event: LogEvent) -> datetime:
+    return datetime.fromtimestamp(event.get("log_time", 0.0), UTC)
+
+
+def _foreign_document(event: LogEvent) -> Mapping[str, object]:
+    return {
+        "time": isotime(_moment(event)),
+        "level": severity_of(event).label,
+        "name": "log",
+        "namespace": escape(str(event.get("log_namespace", "-"))),
+        "message": escape(formatEvent(event), OWN_MOST),
+        **_failure_fields(event),
+    }
+
+
+def _foreign_text(event: LogEvent) -> str:
+    document = _foreign_document(event)
+    words = f"[{document['namespace']}] {document['message']}"
+    fields = _failure_fields(event)
+    return f"{words} {line('failure', fields)}" if fields else words
+
+
+def _failure_fields(event: LogEvent) -> dict[str, str]:
+    failure = event.get("log_failure")
+    if not isinstance(failure, Failure):
+        return {}
+    told = describe(failure)
+    fields = {"exception": told.exception, "cause": told.message, "frames": told.frames}
+    return {name: escape(text, OWN_MOST) for name, text in fields.items() if text is not None}

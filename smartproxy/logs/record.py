@@ -1,0 +1,75 @@
+"""A record: one event that happened, with its time, its source and its number.
+
+Made by :mod:`smartproxy.logs.emit` for events of this process and by :func:`read` for those that another daemon carried
+here; a record that exists has been checked against the catalogue. Trusts nothing that came from elsewhere.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import attrs
+
+from smartproxy.logs.catalogue import CatalogueError, look_up
+from smartproxy.logs.fields import Value, isotime
+from smartproxy.logs.render import clean, line
+from smartproxy.logs.severity import Severity
+
+_OWN_KEYS = frozenset({"name", "time", "level", "source", "sequence"})
+_SOURCE_MOST = 64
+
+
+@attrs.frozen
+class Record:
+    """One event that happened.
+
+    :ivar sequence: counts the records of one process from 1, so that a gap is seen.
+    """
+
+    name: str
+    time: datetime
+    source: str
+    sequence: int
+    fields: Mapping[str, Value]
+
+    @property
+    def level(self) -> Severity:
+        """The level that the catalogue gives the event."""
+        return look_up(self.name).level
+
+    def document(self) -> dict[str, Value]:
+        """The record as a flat JSON object, with everything that came from outside escaped and cut short."""
+        return {
+            "time": isotime(self.time),
+            "level": self.level.label,
+            "name": self.name,
+            "source": self.source,
+            "sequence": self.sequence,
+            **clean(self.fields),
+        }
+
+    def __str__(self) -> str:
+        """The record without time and level, as text that is safe on any terminal."""
+        return line(self.name, clean(self.fields))
+
+
+def read(document: Mapping[str, object]) -> Record:
+    """Check a record that came from another daemon.
+
+    :raises CatalogueError: when it is not one; the message names what is wrong, never a value.
+    """
+    match document:
+        case {"name": str(name), "time": str(time), "source": str(source), "sequence": int(sequence)}:
+            pass
+        case _:
+            raise CatalogueError("a record has a name, a time, a source and a sequence number")
+    event = look_up(name)
+    if len(source) > _SOURCE_MOST or sequence < 0:
+        raise CatalogueError(f"{name}: source or sequence number out of range")
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError:
+        raise CatalogueError(f"{name}: time is not ISO 8601") from None
+    if moment.tzinfo is None:
+        raise CatalogueError(f"{name}: time has no zone")
+    fields = {key: value for key, value in document.items() if key not in _OWN_KEYS}
+    return Record(name, moment.astimezone(UTC), source, sequence, event.check(fields))

@@ -1,0 +1,80 @@
+"""Text of any origin made safe to show.
+
+What a partner chose (codes, dataset names, certificate names, reason texts) must neither start a new line, nor move a
+terminal's cursor, nor turn the direction of the text around, nor fill the disk. Values are only ever values here:
+nothing in this module, and nothing that logs, uses one as a format.
+"""
+
+import re
+from collections.abc import Mapping
+
+from smartproxy.logs.fields import FIELDS, SECRET_MASK, Kind, Scalar, Value
+
+PEER_MOST = 128
+"""Characters of a text from outside that are shown."""
+OWN_MOST = 2048
+"""Characters of our own texts that are shown; they may quote a path or a list of calls."""
+ITEMS_MOST = 32
+"""Items of a list or of a set of facts that are shown."""
+
+_SECRET_NAMES = frozenset({"pswd", "password", "token", "ticket", "key", "rsp", "response", "SSIDPSWD", "AURPRSP"})
+
+_PLAIN = re.compile(r"[^\s\"\\=]+")
+
+
+def escape(text: str, most: int = PEER_MOST) -> str:
+    r"""Write what could act on a reader as ``\n``, ``\xNN`` or ``\uNNNN`` and cut the text short, marked by ``…``.
+
+    That is all that Unicode does not call printable: controls, separators other than the blank, direction marks,
+    characters without width, surrogates. Escaping twice changes nothing, so that a text may pass several daemons.
+    """
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    return cut if cut.isprintable() else "".join(map(_visible, cut))
+
+
+def clean(fields: Mapping[str, Value]) -> dict[str, Value]:
+    """Escape and cut every value of an event's fields, by the kind of each field."""
+    return {name: _clean(FIELDS[name].kind, value) for name, value in fields.items()}
+
+
+def line(name: str, fields: Mapping[str, Value]) -> str:
+    """Write a name and cleaned fields as ``name key=value key="value with spaces"``."""
+    return " ".join([name, *(f"{key}={_word(value)}" for key, value in fields.items())])
+
+
+def _clean(kind: Kind, value: Value) -> Value:
+    match value:
+        case str():
+            return escape(value, OWN_MOST if kind is Kind.TEXT else PEER_MOST)
+        case list():
+            return [escape(item) for item in value[:ITEMS_MOST]]
+        case dict():
+            return {escape(key): _fact(key, fact) for key, fact in list(value.items())[:ITEMS_MOST]}
+    return value
+
+
+def _fact(name: str, value: Scalar) -> Scalar:
+    if name in _SECRET_NAMES and value is not None:
+        return SECRET_MASK
+    return escape(value) if isinstance(value, str) else value
+
+
+def _word(value: Value | Scalar) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case None:
+            return "-"
+        case list():
+            text = ",".join(value)
+        case dict():
+            text = " ".join(f"{key}={_word(fact)}" for key, fact in value.items())
+        case _:
+            text = str(value)
+    if _PLAIN.fullmatch(text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _visible(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()

@@ -1,0 +1,190 @@
+"""The catalogue of events: names, fields, and what passes its checks."""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+from twisted.logger import LogLevel
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.logs.catalogue import ALWAYS, EVENTS, CatalogueError, look_up
+from smartproxy.logs.fields import FIELDS, SECRET_MASK, Field, FieldRefused, Kind
+from smartproxy.logs.record import Record, read
+from smartproxy.logs.severity import Severity
+
+PROMISED = """
+server.started server.stopping server.stopped listener.opened listener.closed licence.accepted licence.refused
+tunnel.up tunnel.down tunnel.refused tunnel.violation configuration.accepted configuration.refused
+connection.accepted connection.refused handshake.failed certificate.accepted certificate.refused
+identity.accepted identity.refused session.started session.ended session.violation session.anomaly session.refused
+session.failed session.expired file.started file.ended penalty.banned penalty.lifted backend.unreachable
+backend.call_refused backend.started crl.loaded crl.stale crl.url_seen level.changed internal.error
+secret.on_command_line station.unreachable
+"""
+
+
+class Names(SynchronousTestCase):
+    """What detection rules may rely on."""
+
+    def test_every_promised_event_is_there(self) -> None:
+        """The events of the design and those that EU 2024/2690 asks for are in the catalogue."""
+        self.assertEqual([], [name for name in PROMISED.split() if name not in EVENTS])
+
+    def test_names_have_one_form(self) -> None:
+        """A name is ``subject.what`` in lower case."""
+        for name, event in EVENTS.items():
+            self.assertTrue(re.fullmatch(r"[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*", name), name)
+            self.assertEqual(name, event.name)
+
+    def test_every_event_says_what_happened(self) -> None:
+        """Each entry has a sentence, a group, and fields that exist."""
+        for event in EVENTS.values():
+            self.assertTrue(event.doc.endswith("."), event.name)
+            self.assertTrue(event.group, event.name)
+            self.assertLessEqual(event.required, event.fields.keys(), event.name)
+            self.assertLessEqual(set(ALWAYS), event.fields.keys(), event.name)
+
+    def test_every_field_is_used_and_explained(self) -> None:
+        """No field is declared in vain, and each has its meaning."""
+        used = {name for event in EVENTS.values() for name in event.fields}
+        self.assertEqual(set(), FIELDS.keys() - used)
+        self.assertEqual([], [name for name, field in FIELDS.items() if not field.doc])
+
+    def test_no_field_hides_a_key_of_the_record(self) -> None:
+        """Fields never overwrite a record's own time, level, name, source or sequence."""
+        self.assertEqual(
+            set(), FIELDS.keys() & {"time", "level_", "name", "source", "sequence", "namespace", "message"}
+        )
+
+
+class Checks(SynchronousTestCase):
+    """What may stand in an event."""
+
+    def test_right_fields_pass(self) -> None:
+        """Fields of the right kinds come back in the catalogue's order, those that are ``None`` left out."""
+        event = look_up("session.violation")
+        checked = event.check({"offset": 3, "cause": "c", "rule": "r", "session": "0" * 16, "state": None})
+        self.assertEqual({"session": "0" * 16, "rule": "r", "cause": "c", "offset": 3}, checked)
+        self.assertEqual(["session", "rule", "cause", "offset"], list(checked))
+
+    def test_unknown_events_are_refused(self) -> None:
+        """A name that is not in the catalogue is no event."""
+        error = self.assertRaises(CatalogueError, look_up, "session.exploded")
+        self.assertEqual("no event is named session.exploded", str(error))
+
+    def test_unknown_fields_are_refused(self) -> None:
+        """A field that the event does not have is refused by name."""
+        error = self.assertRaises(CatalogueError, look_up("tunnel.down").check, {"cause": "c", "dataset": "X"})
+        self.assertEqual("tunnel.down has no field dataset", str(error))
+
+    def test_missing_fields_are_refused(self) -> None:
+        """A required field that is absent or ``None`` is refused by name."""
+        error = self.assertRaises(CatalogueError, look_up("tunnel.down").check, {"cause": None})
+        self.assertEqual("tunnel.down lacks cause", str(error))
+
+    def test_values_of_another_type_are_refused_without_telling_them(self) -> None:
+        """The message names field and type, never the value, which might be a secret."""
+        error = self.assertRaises(CatalogueError, look_up("tunnel.down").check, {"cause": b"hunter2"})
+        self.assertEqual("tunnel.down: cause is text, not bytes", str(error))
+
+    def test_kinds(self) -> None:
+        """Each kind takes its own types and no other."""
+        taken: list[tuple[Kind, object, object]] = [
+            (Kind.TEXT, "x", "x"),
+            (Kind.PEER, "x", "x"),
+            (Kind.NUMBER, 7, 7),
+            (Kind.SECONDS, 7, 7.0),
+            (Kind.SECONDS, 0.12345678, 0.123457),
+            (Kind.FLAG, True, True),
+            (Kind.TIME, "2026-11-20T10:00:00Z", "2026-11-20T10:00:00Z"),
+            (Kind.TIME, datetime(2026, 11, 20, 12, tzinfo=timezone(timedelta(hours=2))), "2026-11-20T10:00:00.000Z"),
+            (Kind.TEXTS, ("b", "a"), ["b", "a"]),
+            (Kind.TEXTS, frozenset({"b", "a"}), ["a", "b"]),
+            (Kind.FACTS, {"a": 1, "b": None, "c": 1.5, "d": "x"}, {"a": 1, "b": None, "c": 1.5, "d": "x"}),
+            (Kind.SECRET, b"hunter2", SECRET_MASK),
+        ]
+        for kind, value, kept in taken:
+            self.assertEqual(kept, Field("f", kind, "").check(value))
+        refused: list[tuple[Kind, object]] = [
+            (Kind.TEXT, 1),
+            (Kind.PEER, b"x"),
+            (Kind.NUMBER, True),
+            (Kind.NUMBER, 1.0),
+            (Kind.NUMBER, "1"),
+            (Kind.SECONDS, False),
+            (Kind.SECONDS, float("nan")),
+            (Kind.SECONDS, float("inf")),
+            (Kind.FLAG, 1),
+            (Kind.TIME, datetime(2026, 11, 20)),
+            (Kind.TIME, 0),
+            (Kind.TEXTS, "abc"),
+            (Kind.TEXTS, ["a", 1]),
+            (Kind.FACTS, {"a": b"x"}),
+            (Kind.FACTS, {1: "x"}),
+            (Kind.FACTS, {"a": float("nan")}),
+            (Kind.FACTS, ["a"]),
+        ]
+        for kind, value in refused:
+            self.assertRaises(FieldRefused, Field("f", kind, "").check, value)
+
+
+class Carried(SynchronousTestCase):
+    """Records that another daemon sent."""
+
+    def setUp(self) -> None:
+        """Make a record and its JSON form."""
+        self.record = Record("tunnel.down", datetime(2026, 11, 20, 10, tzinfo=UTC), "server", 3, {"cause": "a b"})
+        self.document = self.record.document()
+
+    def test_there_and_back(self) -> None:
+        """A record read from its own JSON form is the same record."""
+        self.assertEqual(self.record, read(self.document))
+
+    def test_wrong_ones_are_refused(self) -> None:
+        """A record without its keys, with keys of other types, unknown, or with fields it cannot have is refused."""
+        for change in (
+            {"name": "tunnel.sideways"},
+            {"name": 1},
+            {"time": "yesterday"},
+            {"time": "2026-11-20T10:00:00"},
+            {"time": 0},
+            {"source": "s" * 65},
+            {"source": None},
+            {"sequence": -1},
+            {"sequence": "1"},
+            {"dataset": "X"},
+            {"cause": 1},
+            {"cause": None},
+        ):
+            self.assertRaises(CatalogueError, read, {**self.document, **change})
+        self.assertRaises(CatalogueError, read, {})
+
+    def test_the_level_is_the_catalogue_s(self) -> None:
+        """A sender cannot make its record look less serious than the catalogue says."""
+        self.assertEqual("warning", read({**self.document, "level": "trace"}).document()["level"])
+
+
+class Levels(SynchronousTestCase):
+    """The operators' six levels on Twisted's five."""
+
+    def test_order(self) -> None:
+        """TRACE is the lowest, FATAL another word for CRITICAL, the highest."""
+        labels = [severity.label for severity in sorted(Severity)]
+        self.assertEqual(["trace", "debug", "info", "warning", "error", "critical"], labels)
+        self.assertIs(Severity.CRITICAL, Severity.FATAL)
+
+    def test_words(self) -> None:
+        """Levels are found by their words in any case; a wrong word is told the right ones."""
+        self.assertIs(Severity.TRACE, Severity.named("Trace"))
+        self.assertIs(Severity.CRITICAL, Severity.named("fatal"))
+        error = self.assertRaises(ValueError, Severity.named, "loud")
+        self.assertEqual(
+            "unknown level 'loud'; levels are trace, debug, info, warning, error, critical, fatal", str(error)
+        )
+
+    def test_twisted(self) -> None:
+        """Every level has one of Twisted's, and Twisted's map back to the operators' without TRACE."""
+        self.assertEqual(LogLevel.debug, Severity.TRACE.twisted)
+        for severity in Severity:
+            back = Severity.of_twisted(severity.twisted)
+            self.assertIs(Severity.DEBUG if severity is Severity.TRACE else severity, back)
+        self.assertIs(Severity.INFO, Severity.of_twisted(None))

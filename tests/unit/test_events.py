@@ -1,0 +1,184 @@
+"""Emitting events: what is written, what is carried, and that nothing ever reaches the caller."""
+
+from typing import cast
+
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.logs.catalogue import CatalogueError
+from smartproxy.logs.emit import RECORD_KEY, Events
+from smartproxy.logs.failures import FRAMES_MOST, describe
+from smartproxy.logs.fields import Value
+from smartproxy.logs.record import Record
+from smartproxy.logs.severity import Severity
+
+
+class OnALog(SynchronousTestCase):
+    """Events on a log that is a list, so that the failures that these tests provoke are none of trial's business."""
+
+    def setUp(self) -> None:
+        """Make events whose log and whose carrier are lists."""
+        self.written: list[LogEvent] = []
+        self.log = Logger(namespace="test", observer=cast(ILogObserver, self.written.append))
+        self.carried: list[dict[str, Value]] = []
+        self.clock = Clock()
+        self.clock.advance(1_795_168_800)
+        self.events = Events(self.log, self.carried.append, self.clock, source="server")
+
+    def records(self) -> list[Record]:
+        """Tell what was written."""
+        return [entry[RECORD_KEY] for entry in self.written]
+
+
+class Emitting(OnALog):
+    """Events by name."""
+
+    def test_written_and_carried(self) -> None:
+        """An event is written with its level, and carried as JSON with time, source and number."""
+        self.events.emit("tunnel.down", cause="ping timed out", sessions=3)
+        self.assertEqual(LogLevel.warn, self.written[0]["log_level"])
+        self.assertEqual(
+            [
+                {
+                    "time": "2026-11-20T10:00:00.000Z",
+                    "level": "warning",
+                    "name": "tunnel.down",
+                    "source": "server",
+                    "sequence": 1,
+                    "cause": "ping timed out",
+                    "sessions": 3,
+                }
+            ],
+            self.carried,
+        )
+
+    def test_numbers(self) -> None:
+        """Records are numbered from 1 without gaps."""
+        for _ in range(3):
+            self.events.emit("tunnel.up")
+        self.assertEqual([1, 2, 3], [record.sequence for record in self.records()])
+
+    def test_low_levels_stay_here(self) -> None:
+        """Events below INFO are written and not carried."""
+        self.events.emit("session.anomaly", anomaly=2, rule="field.value")
+        self.assertEqual(1, len(self.written))
+        self.assertEqual([], self.carried)
+
+    def test_without_a_carrier(self) -> None:
+        """Events are written where nobody carries them."""
+        self.events.forward = None
+        self.events.emit("tunnel.up")
+        self.assertEqual(["tunnel.up"], [record.name for record in self.records()])
+
+    def test_the_format_is_ours(self) -> None:
+        """What a peer chose is never used as a format."""
+        self.events.emit("identity.accepted", partner="ACME", code="{log_source} {0} %s")
+        self.assertEqual("{smartproxy_record}", self.written[0]["log_format"])
+        self.assertEqual('identity.accepted partner=ACME code="{log_source} {0} %s"', str(self.written[0][RECORD_KEY]))
+
+    def test_unknown_events_are_bugs(self) -> None:
+        """An unknown name raises nothing; it is written as ``internal.error`` and not carried."""
+        self.events.emit("tunnel.sideways", cause="x")
+        (record,) = self.records()
+        self.assertEqual("internal.error", record.name)
+        self.assertEqual("tunnel.sideways", record.fields["event"])
+        self.assertEqual("no event is named tunnel.sideways", record.fields["cause"])
+        self.assertEqual([], self.carried)
+
+    def test_a_wrong_field_does_not_hide_the_event(self) -> None:
+        """A wrong call is reported, and the event is written and carried with what was right of it."""
+        self.events.emit("tunnel.down", cause="x", dataset="Y", sessions="three")
+        bug, event = self.records()
+        self.assertEqual(("internal.error", "tunnel.down"), (bug.name, event.name))
+        self.assertEqual("tunnel.down has no field dataset", bug.fields["cause"])
+        self.assertEqual({"cause": "x"}, event.fields)
+        self.assertEqual(["tunnel.down"], [document["name"] for document in self.carried])
+
+    def test_a_wrong_call_fails_the_test_that_makes_it(self) -> None:
+        """A wrong call comes with a failure, which trial counts as an error."""
+        self.events.emit("tunnel.down")
+        self.assertIs(CatalogueError, self.written[0]["log_failure"].type)
+
+    def test_a_carrier_that_fails(self) -> None:
+        """An exception of the carrier stays here and is reported once."""
+
+        def fail(document: dict[str, Value]) -> None:
+            raise OSError("pipe is full")
+
+        self.events.forward = fail
+        self.events.emit("tunnel.up")
+        self.assertEqual(["tunnel.up", "internal.error"], [record.name for record in self.records()])
+        self.assertEqual("pipe is full", self.records()[1].fields["cause"])
+        self.assertEqual("tunnel.up", self.records()[1].fields["event"])
+
+    def test_the_carried_level(self) -> None:
+        """The lowest level that is carried can be chosen."""
+        events = Events(self.log, self.carried.append, self.clock, carried=Severity.ERROR)
+        events.emit("tunnel.down", cause="x")
+        events.emit("tunnel.refused", cause="x")
+        self.assertEqual(["tunnel.refused"], [document["name"] for document in self.carried])
+
+
+class Bugs(OnALog):
+    """Reporting exceptions."""
+
+    def test_a_bug_names_its_place_and_calls(self) -> None:
+        """``failure`` writes and carries one ``internal.error`` with class, calls and session, without the message."""
+        try:
+            int("hunter2")
+        except ValueError:
+            self.events.failure("smartproxy.net.driver", Failure(), session="0" * 16)
+        (record,) = self.records()
+        self.assertEqual(Severity.CRITICAL, record.level)
+        self.assertEqual("ValueError", record.fields["exception"])
+        self.assertEqual("smartproxy.net.driver", record.fields["place"])
+        self.assertEqual("0" * 16, record.fields["session"])
+        self.assertIn("unit/test_events.py:", str(record.fields["frames"]))
+        self.assertNotIn("hunter2", str(record.document()))
+        self.assertEqual([record.document()], self.carried)
+
+    def test_wrong_fields_do_not_hide_a_bug(self) -> None:
+        """What is wrong in the call that reports a bug is dropped."""
+        self.events.failure("here", Failure(OSError("no such file")), session=7, dataset="X")
+        (record,) = self.records()
+        self.assertEqual("no such file", record.fields["cause"])
+        self.assertEqual(set(), {"session", "dataset"} & record.fields.keys())
+
+
+class Describing(SynchronousTestCase):
+    """What is told about an exception."""
+
+    def test_messages_that_may_quote_data_are_not_told(self) -> None:
+        """The message of a ``ValueError`` or ``KeyError`` can hold octets of a peer: only the class is told."""
+        for error in (
+            ValueError("hunter2"),
+            KeyError("hunter2"),
+            UnicodeDecodeError("ascii", b"\xff", 0, 1, "hunter2"),
+        ):
+            self.assertIsNone(describe(Failure(error)).message)
+
+    def test_harmless_messages_are_told(self) -> None:
+        """The operating system's and the interpreter's own words are told."""
+        self.assertEqual("no attribute", describe(Failure(AttributeError("no attribute"))).message)
+
+    def test_names(self) -> None:
+        """Classes are told with their module, built-in ones without."""
+        self.assertEqual("OSError", describe(Failure(OSError())).exception)
+        self.assertEqual("smartproxy.logs.catalogue.CatalogueError", describe(Failure(CatalogueError())).exception)
+
+    def test_deep_calls_are_cut(self) -> None:
+        """The innermost calls are told, the raising one first, and not more than a dozen."""
+
+        def dive(depth: int) -> None:
+            if depth == 0:
+                raise OSError
+            dive(depth - 1)
+
+        try:
+            dive(50)
+        except OSError:
+            told = describe(Failure())
+        self.assertEqual(FRAMES_MOST, told.frames.count(" < ") + 1)
+        self.assertRegex(told.frames, r"^unit/test_events\.py:\d+ dive < ")

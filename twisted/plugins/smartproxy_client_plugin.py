@@ -1,0 +1,3 @@
+from twisted.application.service import ServiceMaker
+
+client = ServiceMaker("SmartProxy client", "smartproxy.tap.client", "SmartProxy's daemon inside", "smartproxy-client")
