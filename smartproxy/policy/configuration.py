@@ -26,6 +26,7 @@ from smartproxy.policy.partners import (
     SanRule,
     SubjectRule,
     normalize_code,
+    normalize_san,
 )
 from smartproxy.policy.revocation import RevocationSet
 from smartproxy.policy.schema import (
@@ -128,11 +129,12 @@ class ServerConfiguration:
 
     @functools.cached_property
     def partners_of(self) -> dict[Rule, tuple[Partner, ...]]:
-        """The partners, enabled or not, that each rule names."""
+        """The partners, enabled or not, that each rule names; names in rules are in the form for comparing."""
         found: dict[Rule, tuple[Partner, ...]] = {}
         for partner in self.partners:
             for rule in partner.certificates:
-                found[rule] = (*found.get(rule, ()), partner)
+                compared = attrs.evolve(rule, san=normalize_san(rule.san)) if isinstance(rule, SanRule) else rule
+                found[compared] = (*found.get(compared, ()), partner)
         return found
 
 

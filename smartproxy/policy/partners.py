@@ -39,6 +39,11 @@ def normalize_code(code: str) -> bytes:
     return octets.ljust(CODE_OCTETS)
 
 
+def normalize_san(san: str) -> str:
+    """The form in which subject alternative names are compared: the letters of a DNS name have no case."""
+    return san.lower().replace("dns:", "DNS:", 1) if san.startswith("DNS:") else san
+
+
 class Authentication(enum.StrEnum):
     """What a partner's SSIDAUTH has to say (RFC 5024 section 5.3.2)."""
 

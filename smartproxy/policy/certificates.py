@@ -1,0 +1,342 @@
+"""Whose certificate it is, and whether it is good enough: from facts to a partner, or an exact refusal.
+
+Duty: judge the chain that a peer showed. OpenSSL builds the path and checks its signatures; its findings come in as
+facts. Everything that is a matter of this site's policy is judged here: dates, key strength, hashes, purpose,
+revocation, pins, and which partner's entry the certificate fits. Trusts the facts to be those of the handshake at hand
+and of a path that OpenSSL built from the anchors of the same configuration.
+
+A pinned certificate or key needs no authority and no revocation list: removing the pin is the revocation. A pin goes
+before a rule. RFC 5280 section 6; RFC 5024 section 11.
+"""
+
+import datetime
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import attrs
+
+from smartproxy.policy import limits
+from smartproxy.policy.authorities import Authority, RevocationMode
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.partners import (
+    CertificatePin,
+    KeyPin,
+    Partner,
+    Purpose,
+    Rule,
+    SanRule,
+    SubjectRule,
+    normalize_san,
+)
+from smartproxy.policy.refusals import CertificateRefusal, refusal
+from smartproxy.policy.revocation import RevocationStatus, status
+from smartproxy.policy.verify_errors import X509_V_ERR_INVALID_PURPOSE, RefusalCause, cause_of
+
+__all__ = [
+    "CertificateFacts",
+    "CertificateRefusal",
+    "ChainFacts",
+    "Match",
+    "PathError",
+    "RefusalCause",
+    "judge_chain",
+]
+
+CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
+SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
+
+_WEAK_HASHES: Final = frozenset({"md2", "md4", "md5", "sha1"})
+_REVOCATION_CAUSES: Final = {
+    RevocationStatus.REVOKED: RefusalCause.REVOKED,
+    RevocationStatus.MISSING: RefusalCause.REVOCATION_MISSING,
+    RevocationStatus.STALE: RefusalCause.REVOCATION_STALE,
+    RevocationStatus.FUTURE: RefusalCause.REVOCATION_STALE,
+}
+_BITS_LEAST: Final = {
+    "RSA": limits.RSA_BITS_LEAST,
+    "EC": limits.EC_BITS_LEAST,
+    "Ed25519": 0,
+    "Ed448": 0,
+}
+
+
+@attrs.frozen(kw_only=True)
+class CertificateFacts:
+    """What a certificate says.
+
+    :ivar subject: its subject's name, as RFC 4514 writes it.
+    :ivar issuer: its issuer's name.
+    :ivar serial: its serial number.
+    :ivar not_before: the first moment of its validity.
+    :ivar not_after: the last one.
+    :ivar sha256: SHA-256 of its DER octets, in hex.
+    :ivar key_sha256: SHA-256 of its SubjectPublicKeyInfo, in hex.
+    :ivar issuer_key_sha256: the same of its issuer's, where that is known.
+    :ivar key_type: ``RSA``, ``EC``, ``Ed25519``, ``Ed448``, or another name.
+    :ivar key_bits: the length of the key.
+    :ivar signature_hash: the hash its signature is made with, such as ``sha256``; ``None`` if there is none.
+    :ivar extended_key_usage: the dotted numbers of that extension, ``None`` without it.
+    :ivar subject_serial_number: the attribute serialNumber of its subject.
+    :ivar sans: its subject alternative names, with ``DNS:``, ``URI:`` or ``EMAIL:`` in front.
+    :ivar is_authority: whether it says that it may issue others.
+    :ivar crl_urls: where it says that its issuer's revocation lists are.
+    """
+
+    subject: str
+    issuer: str
+    serial: int
+    not_before: datetime.datetime
+    not_after: datetime.datetime
+    sha256: str
+    key_sha256: str
+    issuer_key_sha256: str | None = None
+    key_type: str
+    key_bits: int
+    signature_hash: str | None
+    extended_key_usage: frozenset[str] | None = None
+    subject_serial_number: str | None = None
+    sans: tuple[str, ...] = ()
+    is_authority: bool = False
+    crl_urls: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class PathError:
+    """One thing that OpenSSL found wrong.
+
+    :ivar code: its number, ``X509_V_ERR_...``.
+    :ivar depth: which certificate of the path it is about.
+    :ivar text: OpenSSL's own words.
+    """
+
+    code: int
+    depth: int
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class ChainFacts:
+    """What a peer showed, and what OpenSSL made of it.
+
+    :ivar presented: the certificates that came in the handshake, the peer's own first.
+    :ivar path: the path from the peer's certificate to an anchor, if OpenSSL found one.
+    :ivar path_errors: everything that OpenSSL found wrong.
+    """
+
+    presented: tuple[CertificateFacts, ...]
+    path: tuple[CertificateFacts, ...] = ()
+    path_errors: tuple[PathError, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Match:
+    """A certificate that is good and names one enabled partner.
+
+    :ivar partner: whose it is.
+    :ivar certificate: the peer's certificate.
+    :ivar by: which kind of rule fitted: ``certificate``, ``key``, ``subject`` or ``san``.
+    :ivar authority: the authority of that rule; ``None`` for a pin.
+    """
+
+    partner: Partner
+    certificate: CertificateFacts
+    by: str
+    authority: str | None
+
+
+def judge_chain(chain: ChainFacts, configuration: ServerConfiguration, now: datetime.datetime) -> Match:
+    """The partner that *chain* proves the peer to be.
+
+    :raises CertificateRefusal: if it proves none.
+    """
+    if not chain.presented:
+        raise CertificateRefusal(cause=RefusalCause.NO_CERTIFICATE)
+    leaf = chain.presented[0]
+    pins = [rule for rule in _pins(leaf) if rule in configuration.partners_of]
+    if pins:
+        _judge_dates(leaf, 0, now)
+        _judge_key(leaf, 0)
+        fitting: list[tuple[Rule, Partner]] = _named(pins, configuration)
+        rule, partner = _only(fitting, leaf)
+        _judge_purpose(leaf, partner)
+        return Match(partner=partner, certificate=leaf, by=rule.by, authority=None)
+    return _judge_path(leaf, chain, configuration, now)
+
+
+def _pins(leaf: CertificateFacts) -> tuple[Rule, ...]:
+    return CertificatePin(sha256=leaf.sha256), KeyPin(sha256=leaf.key_sha256)
+
+
+def _named(rules: Iterable[Rule], configuration: ServerConfiguration) -> list[tuple[Rule, Partner]]:
+    return [(rule, partner) for rule in rules for partner in configuration.partners_of.get(rule, ())]
+
+
+def _only(fitting: list[tuple[Rule, Partner]], leaf: CertificateFacts) -> tuple[Rule, Partner]:
+    """The one enabled partner among those whose rules fit."""
+    enabled = [(rule, partner) for rule, partner in fitting if partner.enabled]
+    names = sorted({partner.name for _, partner in enabled or fitting})
+    if not enabled:
+        raise refusal(RefusalCause.PARTNER_DISABLED, leaf, partner=", ".join(names))
+    if len(names) > 1:
+        raise refusal(RefusalCause.AMBIGUOUS, leaf, partners=", ".join(names))
+    return enabled[0]
+
+
+def _judge_path(
+    leaf: CertificateFacts, chain: ChainFacts, configuration: ServerConfiguration, now: datetime.datetime
+) -> Match:
+    """Find the partner by an authority: the path has to be good up to an anchor of the rule's authority."""
+    refused: dict[str, CertificateRefusal] = {}
+    reached: list[str] = []
+    for authority in configuration.authorities:
+        depth = _anchor_depth(chain.path, authority)
+        if depth is None:
+            continue
+        try:
+            _judge_below(chain, depth, authority, configuration, now)
+        except CertificateRefusal as found:
+            refused[authority.name] = found
+        else:
+            reached.append(authority.name)
+    fitting = _named(_rules(leaf, reached), configuration)
+    if fitting:
+        rule, partner = _only(fitting, leaf)
+        assert isinstance(rule, SubjectRule | SanRule)
+        _judge_purpose(leaf, partner, chain.path_errors)
+        return Match(partner=partner, certificate=leaf, by=rule.by, authority=rule.authority)
+    for name, cause in refused.items():
+        # Another authority of the path may be good and have no rule; the one that would name a partner says why not.
+        if not reached or _named(_rules(leaf, [name]), configuration):
+            raise cause
+    if not reached:
+        raise _unreached(leaf, chain.path_errors)
+    raise refusal(
+        RefusalCause.NO_PARTNER,
+        leaf,
+        authorities=", ".join(reached),
+        key_sha256=leaf.key_sha256,
+        subject_serial_number=leaf.subject_serial_number or "",
+        sans=", ".join(leaf.sans),
+    )
+
+
+def _rules(leaf: CertificateFacts, authorities: Iterable[str]) -> Iterator[Rule]:
+    """The rules that *leaf* fits if it comes from one of *authorities*."""
+    for authority in authorities:
+        if leaf.subject_serial_number is not None:
+            yield SubjectRule(authority=authority, serial_number=leaf.subject_serial_number)
+        for san in leaf.sans:
+            yield SanRule(authority=authority, san=normalize_san(san))
+
+
+def _anchor_depth(path: tuple[CertificateFacts, ...], authority: Authority) -> int | None:
+    """How far up *path* the first certificate of *authority* is."""
+    return next((depth for depth, facts in enumerate(path) if facts.sha256 in authority.anchors), None)
+
+
+def _unreached(leaf: CertificateFacts, errors: tuple[PathError, ...]) -> CertificateRefusal:
+    """No path ends at an anchor: mostly because the issuer is not known, sometimes because the path broke before."""
+    for error in errors:
+        if cause_of(error.code) in (RefusalCause.BAD_SIGNATURE, RefusalCause.PATH_TOO_LONG):
+            return refusal(cause_of(error.code), leaf, openssl=error.text)
+    return refusal(
+        RefusalCause.UNKNOWN_AUTHORITY,
+        leaf,
+        key_sha256=leaf.key_sha256,
+        openssl="; ".join(dict.fromkeys(error.text for error in errors)),
+    )
+
+
+def _judge_below(
+    chain: ChainFacts,
+    anchor: int,
+    authority: Authority,
+    configuration: ServerConfiguration,
+    now: datetime.datetime,
+) -> None:
+    """Judge the path from the leaf to the anchor of *authority* at depth *anchor*; what lies above does not count."""
+    path = chain.path[: anchor + 1]
+    if anchor > limits.PATH_DEPTH_MOST:
+        raise refusal(RefusalCause.PATH_TOO_LONG, path[0], depth_most=str(limits.PATH_DEPTH_MOST), depth=str(anchor))
+    for error in chain.path_errors:
+        # The leaf's purpose is judged by its partner's entry, which is not known yet.
+        if error.depth <= anchor and (error.code, error.depth) != (X509_V_ERR_INVALID_PURPOSE, 0):
+            facts = path[error.depth]
+            raise refusal(cause_of(error.code), facts, error.depth, **_dates(facts), openssl=error.text)
+    for depth, facts in enumerate(path):
+        _judge_dates(facts, depth, now)
+        _judge_key(facts, depth)
+        if depth < anchor and facts.signature_hash in _WEAK_HASHES:
+            raise refusal(RefusalCause.WEAK_SIGNATURE, facts, depth, hash=str(facts.signature_hash))
+    for depth, (facts, issuer) in enumerate(itertools.pairwise(path)):
+        _judge_revocation(facts, depth, issuer, authority, configuration, now)
+
+
+def _dates(facts: CertificateFacts) -> dict[str, str]:
+    return {"not_before": _written(facts.not_before), "not_after": _written(facts.not_after)}
+
+
+def _written(moment: datetime.datetime) -> str:
+    return moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _judge_dates(facts: CertificateFacts, depth: int, now: datetime.datetime) -> None:
+    if now < facts.not_before:
+        raise refusal(RefusalCause.NOT_YET_VALID, facts, depth, **_dates(facts))
+    if now > facts.not_after:
+        raise refusal(RefusalCause.EXPIRED, facts, depth, **_dates(facts))
+
+
+def _judge_key(facts: CertificateFacts, depth: int) -> None:
+    least = _BITS_LEAST.get(facts.key_type)
+    if least is None or facts.key_bits < least:
+        needed = "RSA, EC or Ed25519" if least is None else f"{least} bits"
+        raise refusal(
+            RefusalCause.WEAK_KEY, facts, depth, key=f"{facts.key_type} of {facts.key_bits} bits", needed=needed
+        )
+
+
+def _judge_purpose(leaf: CertificateFacts, partner: Partner, errors: tuple[PathError, ...] = ()) -> None:
+    """Whether the extended key usage is what the partner's entry asks for.
+
+    OpenSSL looks at the key usage too; what it says of a leaf counts where the entry is strict.
+    """
+    if partner.purpose is Purpose.ANY:
+        return
+    allowed = {CLIENT_AUTH} if partner.purpose is Purpose.STRICT else {CLIENT_AUTH, SERVER_AUTH}
+    usage = leaf.extended_key_usage
+    said = [error.text for error in errors if (error.code, error.depth) == (X509_V_ERR_INVALID_PURPOSE, 0)]
+    if (usage is not None and not usage & allowed) or (said and partner.purpose is Purpose.STRICT):
+        raise refusal(
+            RefusalCause.WRONG_PURPOSE,
+            leaf,
+            partner=partner.name,
+            purpose=partner.purpose.value,
+            extended_key_usage=", ".join(sorted(usage or ())),
+            openssl="; ".join(said),
+        )
+
+
+def _judge_revocation(
+    facts: CertificateFacts,
+    depth: int,
+    issuer: CertificateFacts,
+    authority: Authority,
+    configuration: ServerConfiguration,
+    now: datetime.datetime,
+) -> None:
+    if authority.revocation is RevocationMode.OFF:
+        return
+    revocation = configuration.revocation_of.get(issuer.key_sha256)
+    found = status(revocation, facts.serial, now, datetime.timedelta(hours=authority.grace_hours))
+    if found is RevocationStatus.GOOD:
+        return
+    if found is not RevocationStatus.REVOKED and authority.revocation is RevocationMode.PREFER:
+        return
+    detail = {"authority": authority.name, "list_issuer": issuer.subject, "list_issuer_key_sha256": issuer.key_sha256}
+    if revocation is not None:
+        detail["list_this_update"] = _written(revocation.this_update)
+        detail["list_next_update"] = "" if revocation.next_update is None else _written(revocation.next_update)
+        detail["list_age_hours"] = str(int((now - revocation.this_update) / datetime.timedelta(hours=1)))
+    raise refusal(_REVOCATION_CAUSES[found], facts, depth, **detail)

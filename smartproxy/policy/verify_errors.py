@@ -1,0 +1,94 @@
+"""What OpenSSL found wrong with a certificate path, in our words.
+
+Duty: map the numbers of OpenSSL's ``x509_vfy.h`` to causes of refusal. The numbers are part of OpenSSL's stable
+interface; nothing of OpenSSL is imported. A number that is not listed here means a refusal too.
+"""
+
+import enum
+from typing import Final
+
+
+class RefusalCause(enum.Enum):
+    """Why a certificate is refused; the value is what events and scripts see."""
+
+    NO_CERTIFICATE = "no-certificate"
+    UNKNOWN_AUTHORITY = "unknown-authority"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not-yet-valid"
+    REVOKED = "revoked"
+    REVOCATION_MISSING = "revocation-missing"
+    REVOCATION_STALE = "revocation-stale"
+    BAD_SIGNATURE = "bad-signature"
+    WEAK_KEY = "weak-key"
+    WEAK_SIGNATURE = "weak-signature"
+    WRONG_PURPOSE = "wrong-purpose"
+    PATH_TOO_LONG = "path-too-long"
+    NOT_AN_AUTHORITY = "not-an-authority"
+    INVALID_PATH = "invalid-path"
+    NO_PARTNER = "no-partner"
+    PARTNER_DISABLED = "partner-disabled"
+    AMBIGUOUS = "ambiguous"
+
+
+X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT: Final = 2
+X509_V_ERR_UNABLE_TO_GET_CRL: Final = 3
+X509_V_ERR_UNABLE_TO_DECRYPT_CERT_SIGNATURE: Final = 4
+X509_V_ERR_UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY: Final = 6
+X509_V_ERR_CERT_SIGNATURE_FAILURE: Final = 7
+X509_V_ERR_CERT_NOT_YET_VALID: Final = 9
+X509_V_ERR_CERT_HAS_EXPIRED: Final = 10
+X509_V_ERR_CRL_NOT_YET_VALID: Final = 11
+X509_V_ERR_CRL_HAS_EXPIRED: Final = 12
+X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT: Final = 18
+X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN: Final = 19
+X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: Final = 20
+X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: Final = 21
+X509_V_ERR_CERT_CHAIN_TOO_LONG: Final = 22
+X509_V_ERR_CERT_REVOKED: Final = 23
+X509_V_ERR_NO_ISSUER_PUBLIC_KEY: Final = 24
+X509_V_ERR_PATH_LENGTH_EXCEEDED: Final = 25
+X509_V_ERR_INVALID_PURPOSE: Final = 26
+X509_V_ERR_CERT_UNTRUSTED: Final = 27
+X509_V_ERR_KEYUSAGE_NO_CERTSIGN: Final = 32
+X509_V_ERR_EE_KEY_TOO_SMALL: Final = 66
+X509_V_ERR_CA_KEY_TOO_SMALL: Final = 67
+X509_V_ERR_CA_MD_TOO_WEAK: Final = 68
+X509_V_ERR_UNSUPPORTED_SIGNATURE_ALGORITHM: Final = 76
+X509_V_ERR_SIGNATURE_ALGORITHM_MISMATCH: Final = 77
+X509_V_ERR_SIGNATURE_ALGORITHM_INCONSISTENCY: Final = 78
+X509_V_ERR_INVALID_CA: Final = 79
+
+_CAUSES: Final = {
+    X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT: RefusalCause.UNKNOWN_AUTHORITY,
+    X509_V_ERR_UNABLE_TO_GET_CRL: RefusalCause.REVOCATION_MISSING,
+    X509_V_ERR_UNABLE_TO_DECRYPT_CERT_SIGNATURE: RefusalCause.BAD_SIGNATURE,
+    X509_V_ERR_UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY: RefusalCause.BAD_SIGNATURE,
+    X509_V_ERR_CERT_SIGNATURE_FAILURE: RefusalCause.BAD_SIGNATURE,
+    X509_V_ERR_CERT_NOT_YET_VALID: RefusalCause.NOT_YET_VALID,
+    X509_V_ERR_CERT_HAS_EXPIRED: RefusalCause.EXPIRED,
+    X509_V_ERR_CRL_NOT_YET_VALID: RefusalCause.REVOCATION_STALE,
+    X509_V_ERR_CRL_HAS_EXPIRED: RefusalCause.REVOCATION_STALE,
+    X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT: RefusalCause.UNKNOWN_AUTHORITY,
+    X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN: RefusalCause.UNKNOWN_AUTHORITY,
+    X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY: RefusalCause.UNKNOWN_AUTHORITY,
+    X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE: RefusalCause.UNKNOWN_AUTHORITY,
+    X509_V_ERR_CERT_CHAIN_TOO_LONG: RefusalCause.PATH_TOO_LONG,
+    X509_V_ERR_CERT_REVOKED: RefusalCause.REVOKED,
+    X509_V_ERR_NO_ISSUER_PUBLIC_KEY: RefusalCause.BAD_SIGNATURE,
+    X509_V_ERR_PATH_LENGTH_EXCEEDED: RefusalCause.PATH_TOO_LONG,
+    X509_V_ERR_INVALID_PURPOSE: RefusalCause.WRONG_PURPOSE,
+    X509_V_ERR_CERT_UNTRUSTED: RefusalCause.UNKNOWN_AUTHORITY,
+    X509_V_ERR_KEYUSAGE_NO_CERTSIGN: RefusalCause.NOT_AN_AUTHORITY,
+    X509_V_ERR_EE_KEY_TOO_SMALL: RefusalCause.WEAK_KEY,
+    X509_V_ERR_CA_KEY_TOO_SMALL: RefusalCause.WEAK_KEY,
+    X509_V_ERR_CA_MD_TOO_WEAK: RefusalCause.WEAK_SIGNATURE,
+    X509_V_ERR_UNSUPPORTED_SIGNATURE_ALGORITHM: RefusalCause.BAD_SIGNATURE,
+    X509_V_ERR_SIGNATURE_ALGORITHM_MISMATCH: RefusalCause.BAD_SIGNATURE,
+    X509_V_ERR_SIGNATURE_ALGORITHM_INCONSISTENCY: RefusalCause.BAD_SIGNATURE,
+    X509_V_ERR_INVALID_CA: RefusalCause.NOT_AN_AUTHORITY,
+}
+
+
+def cause_of(code: int) -> RefusalCause:
+    """The cause that OpenSSL's error number *code* stands for."""
+    return _CAUSES.get(code, RefusalCause.INVALID_PATH)
