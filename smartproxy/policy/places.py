@@ -1,0 +1,16 @@
+"""Where things are unless an operator says otherwise: one list for all daemons, commands and documents."""
+
+from typing import Final
+
+LICENCE_FILE: Final = "/etc/smartproxy.lic"
+"""The server's licence."""
+STATE_DIRECTORY: Final = "/var/lib/smartproxy"
+"""What a daemon keeps: the server's identity key, the backend's store."""
+STATE_DIRECTORY_VARIABLE: Final = "SMARTPROXY_STATE_DIR"
+DATABASE_VARIABLE: Final = "SMARTPROXY_DATABASE"
+TOKEN_VARIABLE: Final = "SMARTPROXY_TOKEN"
+TOKEN_CREDENTIAL: Final = "smartproxy-token"
+IDENTITY_KEY_NAME: Final = "identity.key"
+"""The server's identity key in its state directory."""
+TUNNEL_PORT: Final = 2878
+"""Where the server awaits its client."""
