@@ -74,8 +74,13 @@ class BackendAddress:
     """
 
     url: str
-    authority: str | None = None
+    authority: str | None = attrs.field(default=None)
     pin: str | None = None
+
+    @authority.validator
+    def _check_authority(self, attribute: "attrs.Attribute[str | None]", value: str | None) -> None:
+        if value is not None:
+            _certificates(value)
 
 
 def checked_url(url: str) -> tuple[str, str | None]:
@@ -97,6 +102,19 @@ def checked_url(url: str) -> tuple[str, str | None]:
         raise BadBackendAddress("the backend's URL has no ? and no #; it looks like https://backend.example:8443")
     userinfo = parsed.userinfo or None
     return parsed.replace(userinfo="").to_text().rstrip("/"), userinfo
+
+
+def checked_pin(text: str) -> str:
+    """Check a SHA-256 in hex, colons allowed; return it plain and in lower case.
+
+    :raises BadBackendAddress: when it is none.
+    """
+    plain = text.replace(":", "").lower()
+    if len(plain) != 64 or set(plain) - set("0123456789abcdef"):
+        raise BadBackendAddress(
+            "a pin is the SHA-256 of the public key: 64 hex digits, as `smartproxy authority show` prints"
+        )
+    return plain
 
 
 def _is_loopback(host: str) -> bool:

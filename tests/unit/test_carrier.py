@@ -1,0 +1,135 @@
+"""The queue of events for the next daemon."""
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.logs import carrier
+from smartproxy.logs.carrier import Carrier, Document, Refused
+
+
+class Storing:
+    """Takes events, or fails as it is told."""
+
+    def __init__(self) -> None:
+        self.stored: list[Document] = []
+        self.failure: Exception | None = None
+        self.answer: Deferred[None] | None = None
+        self.calls = 0
+
+    async def send(self, events: Sequence[Document]) -> None:
+        """Store a batch, or fail, or keep the carrier waiting."""
+        self.calls += 1
+        if self.answer is not None:
+            await self.answer
+        if self.failure is not None:
+            raise self.failure
+        self.stored.extend(events)
+
+    @property
+    def numbers(self) -> list[object]:
+        """What was stored, by number."""
+        return [event["n"] for event in self.stored]
+
+
+class CarriedEvents(SynchronousTestCase):
+    """Nothing is lost while the far end is away, and nothing grows without bound."""
+
+    def setUp(self) -> None:
+        """A queue on a fake clock."""
+        self.clock = Clock()
+        self.far = Storing()
+        self.lost: list[int] = []
+        self.carrier = Carrier(self.far.send, self.clock, self.lost.append)
+
+    def test_events_arrive_in_order_and_in_batches(self) -> None:
+        """Events that come close together travel in few calls, in their order."""
+        for number in range(250):
+            self.carrier.add({"n": number})
+        self.clock.pump([0.3, 0.1, 0.1])
+        self.assertEqual(self.far.numbers, list(range(250)))
+        self.assertEqual(self.far.calls, 3)
+
+    def test_events_wait_for_the_far_end(self) -> None:
+        """A failed call loses nothing: the events go out, once, when the far end is back."""
+        self.far.failure = ConnectionError("away")
+        self.carrier.add({"n": 1})
+        self.clock.pump([0.3, 1, 2])
+        self.carrier.add({"n": 2})
+        self.far.failure = None
+        self.clock.pump([4, 8])
+        self.assertEqual(self.far.numbers, [1, 2])
+        self.assertEqual(self.lost, [])
+
+    def test_resume_does_not_wait_for_the_next_try(self) -> None:
+        """A far end that says that it is back gets what waits at once."""
+        self.far.failure = ConnectionError("away")
+        self.carrier.add({"n": 1})
+        self.clock.pump([0.3, 1, 2, 4])
+        self.far.failure = None
+        self.carrier.resume()
+        self.assertEqual(self.far.numbers, [1])
+
+    def test_waiting_events_are_bounded(self) -> None:
+        """With the far end away for long the oldest go first, and how many went is told once it is back."""
+        self.patch(carrier, "WAITING_MOST", 10)
+        for number in range(15):
+            self.carrier.add({"n": number})
+        self.clock.pump([0.3, 0.1])
+        self.assertEqual(self.far.numbers, list(range(5, 15)))
+        self.assertEqual(self.lost, [5])
+
+    def test_bound_holds_for_a_batch_that_comes_back(self) -> None:
+        """Events that came in while a call failed do not make the queue larger than its bound."""
+        self.patch(carrier, "WAITING_MOST", 3)
+        self.far.answer = Deferred()
+        self.far.failure = ConnectionError("away")
+        for number in range(3):
+            self.carrier.add({"n": number})
+        self.clock.advance(0.3)
+        for number in range(3, 5):
+            self.carrier.add({"n": number})
+        answer, self.far.answer = self.far.answer, None
+        answer.callback(None)
+        self.far.failure = None
+        self.clock.advance(2)
+        self.assertEqual(self.far.numbers, [2, 3, 4])
+        self.assertEqual(self.lost, [2])
+
+    def test_refused_batches_are_not_sent_for_ever(self) -> None:
+        """A batch that the far end will not take is dropped and counted; the next one goes out."""
+        self.far.failure = Refused()
+        self.carrier.add({"n": 1})
+        self.clock.advance(0.3)
+        self.far.failure = None
+        self.carrier.add({"n": 2})
+        self.clock.pump([0.3, 1])
+        self.assertEqual(self.far.numbers, [2])
+        self.assertEqual(self.lost, [1])
+
+    def test_flush_sends_at_once(self) -> None:
+        """At the end of the process what waits is sent without delay, and an empty queue is flushed at once."""
+        self.carrier.add({"n": 1})
+        self.successResultOf(self.carrier.flush(5))
+        self.assertEqual(self.far.numbers, [1])
+        self.successResultOf(self.carrier.flush(5))
+
+    def test_flush_waits_for_a_call_under_way(self) -> None:
+        """A batch that is being handed over is waited for, but no longer than asked."""
+        self.far.answer = Deferred()
+        self.carrier.add({"n": 1})
+        self.clock.advance(0.3)
+        flushed = self.carrier.flush(5)
+        self.assertNoResult(flushed)
+        self.clock.advance(5)
+        self.successResultOf(flushed)
+
+    def test_flush_gives_up(self) -> None:
+        """A far end that is away does not hold the end of the process up."""
+        self.far.failure = ConnectionError("away")
+        self.carrier.add({"n": 1})
+        self.successResultOf(self.carrier.flush(5))
+        self.carrier.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
