@@ -57,7 +57,7 @@ def read_object(cls: type[_T], value: object, where: str = WHOLE) -> _T:
     # Last, so that a document of another version is told apart by its version.
     for key in value:
         if key not in kinds:
-            raise DocumentRefused(where=place(where, key), cause=f"no such key; known here: {', '.join(sorted(kinds))}")
+            raise _unknown(place(where, key), kinds)
     return cls(**arguments)
 
 
@@ -77,6 +77,10 @@ def unique(keys: Iterable[tuple[str, Hashable]], what: str) -> None:
         if key in first:
             raise DocumentRefused(where=where, cause=f"{what} is already used at {first[key]}")
         first[key] = where
+
+
+def _unknown(where: str, known: Iterable[str]) -> DocumentRefused:
+    return DocumentRefused(where=where, cause=f"no such key; known here: {', '.join(sorted(known))}")
 
 
 def _wrong(value: object, where: str, right: str) -> DocumentRefused:
@@ -371,6 +375,26 @@ class Serials:
     def write(self, value: frozenset[int]) -> object:
         """See :class:`Kind`."""
         return [f"{serial:x}" for serial in sorted(value)]
+
+
+@attrs.frozen
+class Counts:
+    """An object of numbers, each within the limit of its name."""
+
+    limits: Mapping[str, limits.Limit]
+
+    def read(self, value: object, where: str) -> dict[str, int]:
+        """See :class:`Kind`."""
+        if not isinstance(value, dict):
+            raise _wrong(value, where, "an object")
+        for key in value:
+            if key not in self.limits:
+                raise _unknown(place(where, key), self.limits)
+        return {key: Whole(self.limits[key]).read(number, place(where, key)) for key, number in value.items()}
+
+    def write(self, value: Mapping[str, int]) -> object:
+        """See :class:`Kind`."""
+        return dict(value)
 
 
 @attrs.frozen

@@ -1,0 +1,200 @@
+"""The licence: one short document that says which server may run, until when, and whom it may obey.
+
+Duty: sign a licence with the site's authority key, and judge one: whole, signed, for this Proxy ID, in its time, of the
+authority that is obeyed already. The authority's certificate travels in the licence, because the licence is the first
+thing that a server ever trusts; once it holds one, it takes another only from the same key. Opens no file and reads no
+clock.
+
+RFC 8032 (Ed25519) over the JSON of the licence with its keys sorted, without blanks, in ASCII.
+"""
+
+import base64
+import datetime
+import enum
+import json
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.x509 import load_pem_x509_certificate
+
+from smartproxy.policy import limits
+from smartproxy.policy.schema import NAME, Counts, Fixed, Instant, ObjectOf, Pem, Text, kind, read_object, write_object
+from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.policy.strict_json import read as read_json
+
+#: The version of the licence's form.
+FORMAT: Final = 1
+
+
+class RefusalCause(enum.Enum):
+    """Why a licence is refused; the value is what events and scripts see."""
+
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
+    DAMAGED = "damaged"
+    FOREIGN = "foreign"
+    NOT_YET_VALID = "not-yet-valid"
+    EXPIRED = "expired"
+    WRONG_AUTHORITY = "wrong-authority"
+    NOT_NEWER = "not-newer"
+
+
+_ADVICE: Final = {
+    RefusalCause.MISSING: "put the licence file there, or name its place with --licence",
+    RefusalCause.UNREADABLE: "let the account that the server runs under read it",
+    RefusalCause.DAMAGED: "copy it again from the backend, unchanged, or have it issued again",
+    RefusalCause.FOREIGN: "use the licence that was issued for this machine's Proxy ID",
+    RefusalCause.NOT_YET_VALID: "check this machine's clock, or wait until it is valid",
+    RefusalCause.EXPIRED: "have a new one issued by the site's authority",
+    RefusalCause.WRONG_AUTHORITY: (
+        "if this server is to obey another authority from now on, replace its licence file by hand and restart it"
+    ),
+    RefusalCause.NOT_NEWER: "nothing is to be done: the licence in force stays",
+}
+
+
+@attrs.define(eq=False, auto_exc=True, str=False)
+class LicenceRefused(Exception):
+    """A licence does not allow this server to run.
+
+    :ivar cause: why not.
+    :ivar detail: the same in words, with names and dates.
+    """
+
+    cause: RefusalCause
+    detail: str
+
+    @property
+    def advice(self) -> str:
+        """What to do about it."""
+        return _ADVICE[self.cause]
+
+    def __str__(self) -> str:
+        return f"{self.detail}; {self.advice}"
+
+
+@attrs.frozen(kw_only=True)
+class Licence:
+    """What an authority allows a server.
+
+    :ivar proxy_id: the server that may run: its Proxy ID.
+    :ivar site: the name of the company.
+    :ivar valid_from: the first moment.
+    :ivar valid_until: the last one.
+    :ivar limits: what the server may do at most; known is ``sessions``.
+    :ivar authority_certificate: the authority that signed it and whose clients the server obeys, as PEM.
+    """
+
+    format: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT)))
+    proxy_id: str = attrs.field(metadata=kind(Text(pattern="[0-9a-f]{64}px", form="a Proxy ID")))
+    site: str = attrs.field(metadata=kind(NAME))
+    valid_from: datetime.datetime = attrs.field(metadata=kind(Instant()))
+    valid_until: datetime.datetime = attrs.field(metadata=kind(Instant()))
+    limits: Mapping[str, int] = attrs.field(factory=dict, metadata=kind(Counts({"sessions": limits.SESSIONS})))
+    authority_certificate: str = attrs.field(repr=False, metadata=kind(Pem(label="CERTIFICATE", most=1)))
+
+    def in_force(self, now: datetime.datetime) -> bool:
+        """Whether the server may start sessions at *now*."""
+        return self.valid_from <= now <= self.valid_until
+
+    def days_left(self, now: datetime.datetime) -> int:
+        """How many whole days remain; negative once it has ended."""
+        return (self.valid_until - now) // datetime.timedelta(days=1)
+
+
+@attrs.frozen(kw_only=True)
+class _Signed:
+    """The document: a licence and the signature over it."""
+
+    licence: Licence = attrs.field(metadata=kind(ObjectOf(Licence)))
+    signature: str = attrs.field(metadata=kind(Text(pattern="[A-Za-z0-9+/]{86}==", form="a signature in base64")))
+
+
+def sign(licence: Licence, private_key: Ed25519PrivateKey) -> str:
+    """The licence's document, signed with the key of the authority whose certificate is in it.
+
+    :raises ValueError: if no server could accept the licence: the key is not that of the certificate in it, or one of
+        its values is not what it has to be.
+    """
+    try:
+        read_object(Licence, write_object(licence), "licence")
+    except DocumentRefused as refused:
+        raise ValueError(str(refused)) from None
+    if private_key.public_key() != _authority_key(licence.authority_certificate):
+        raise ValueError("the private key is not that of the authority's certificate in the licence")
+    signature = base64.b64encode(private_key.sign(_signed_octets(licence))).decode("ascii")
+    return json.dumps(write_object(_Signed(licence=licence, signature=signature)), indent=1) + "\n"
+
+
+def read(text: str, proxy_id: str, now: datetime.datetime, authority: str | None = None) -> Licence:
+    """The licence that *text* holds, if the server with *proxy_id* may run by it at *now*.
+
+    :param authority: the certificate, as PEM, of the authority that the server obeys already, if it does.
+    :raises LicenceRefused: if it may not.
+    """
+    try:
+        signed = read_object(
+            _Signed, read_json(text.encode("utf-8", "replace"), octets_most=limits.LICENCE_OCTETS_MOST)
+        )
+    except DocumentRefused as refused:
+        raise LicenceRefused(RefusalCause.DAMAGED, f"it is not a licence ({refused})") from None
+    licence = signed.licence
+    try:
+        key = _authority_key(licence.authority_certificate)
+        key.verify(base64.b64decode(signed.signature), _signed_octets(licence))
+    except ValueError:
+        raise LicenceRefused(RefusalCause.DAMAGED, "the authority's certificate in it cannot be used") from None
+    except InvalidSignature:
+        raise LicenceRefused(RefusalCause.DAMAGED, "its signature does not fit what it says") from None
+    if authority is not None and _authority_key(authority) != key:
+        raise LicenceRefused(
+            RefusalCause.WRONG_AUTHORITY,
+            f"it is signed by another authority than the one that this server obeys (site {licence.site!a})",
+        )
+    if licence.proxy_id != proxy_id:
+        raise LicenceRefused(
+            RefusalCause.FOREIGN,
+            f"it is for another machine: its Proxy ID is {licence.proxy_id}, this machine's is {proxy_id}",
+        )
+    if now < licence.valid_from:
+        raise LicenceRefused(
+            RefusalCause.NOT_YET_VALID, f"it is not valid before {licence.valid_from:%Y-%m-%d %H:%M} UTC"
+        )
+    if now > licence.valid_until:
+        raise LicenceRefused(RefusalCause.EXPIRED, f"it ended on {licence.valid_until:%Y-%m-%d %H:%M} UTC")
+    return licence
+
+
+def renew(present: Licence, text: str, now: datetime.datetime) -> Licence:
+    """The licence in *text*, if it may replace *present*: same authority, same Proxy ID, later end.
+
+    :raises LicenceRefused: if it may not; *present* then stays.
+    """
+    licence = read(text, present.proxy_id, now, present.authority_certificate)
+    if licence.valid_until <= present.valid_until:
+        raise LicenceRefused(
+            RefusalCause.NOT_NEWER,
+            f"it ends on {licence.valid_until:%Y-%m-%d %H:%M} UTC, no later than the one in force",
+        )
+    return licence
+
+
+def _signed_octets(licence: Licence) -> bytes:
+    return json.dumps(write_object(licence), sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def _authority_key(certificate: str) -> Ed25519PublicKey:
+    """The authority's public key.
+
+    :raises ValueError: if there is none that SmartProxy signs with.
+    """
+    try:
+        key = load_pem_x509_certificate(certificate.encode("ascii", "replace")).public_key()
+    except UnsupportedAlgorithm as error:
+        raise ValueError("the authority's key is of a kind that is not known") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("the authority's key is not Ed25519")
+    return key
