@@ -1,0 +1,252 @@
+"""Between the octets of one Command Exchange Buffer and a command.
+
+:class:`Reader` judges a command while its octets arrive, field by field; :func:`decode` is the same on a whole buffer,
+:func:`encode` its inverse for the commands that are made here (ESID, the test kit). What is relayed is never encoded
+again. Trusts no octet; raises nothing but :class:`~smartproxy.oftp2.errors.ProtocolError` while reading.
+
+Standards: RFC 5024 sections 5.2, 5.3, 7.2; RFC 2204 section 5.3.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from smartproxy.oftp2 import grammars, stream, subrecords
+from smartproxy.oftp2.anomalies import Anomaly, note
+from smartproxy.oftp2.commands import BY_OCTET, DATA, ESID, SSID, Command
+from smartproxy.oftp2.errors import BadLength, EsidReason, ProtocolError, UnknownCommand
+from smartproxy.oftp2.fields import Field, Layout, Rule
+from smartproxy.oftp2.roles import Level, Profile
+
+#: Octets of the Stream Transmission Header in front of what this module sees; error offsets include it.
+HEADER: Final = stream.HEADER_LENGTH
+
+
+def layouts(kind: type[Command], level: Level | None, profile: Profile) -> tuple[Layout, ...]:
+    """Return the layouts that a command may have, the RFC's first.
+
+    :param level: the agreed release level; ``None`` if none is agreed yet: then ESID may come in either layout.
+    """
+    if level is None and kind is ESID:
+        found: tuple[Layout, ...] = (ESID.LAYOUTS[Level.OFTP_2_0], ESID.LAYOUTS[Level.OFTP_1_4])
+        return found if profile is Profile.STRICT else (*found, ESID.TOLERATED[Level.OFTP_1_4][1])
+    level = level or Level.OFTP_2_0
+    return (kind.LAYOUTS[level],) if profile is Profile.STRICT else (kind.LAYOUTS[level], *kind.TOLERATED[level])
+
+
+class Reader:
+    """Judges one Command Exchange Buffer, octet by octet or whole.
+
+    The command octet has been judged; DATA is not read by this class.
+
+    :ivar values: the fields read so far, by attribute.
+    :ivar anomalies: the departures let pass so far.
+    """
+
+    __slots__ = ("_kind", "_layouts", "_length", "_limits", "_next", "_position", "_profile", "anomalies", "values")
+
+    def __init__(
+        self,
+        kind: type[Command],
+        length: int,
+        level: Level | None,
+        profile: Profile = Profile.DEFAULT,
+        limits: Mapping[str, Rule] | None = None,
+    ) -> None:
+        """Judge the length against the command.
+
+        :param length: octets of the Exchange Buffer, as its header declares.
+        :param limits: further rules by attribute: what the state of the session leaves of a field's values.
+        :raise BadLength: if no such command is that long.
+        """
+        self._kind = kind
+        self._length = length
+        self._profile = profile
+        self._limits = limits or {}
+        self._layouts = [found for found in layouts(kind, level, profile) if found.shortest <= length <= found.longest]
+        if not self._layouts:
+            raise BadLength(
+                rule="length.command",
+                message=f"{kind.NAME} cannot be {length} octets long",
+                section=kind.SECTION,
+                command=kind.NAME,
+                offset=HEADER,
+            )
+        self._next = 1
+        self._position = 1
+        self.values: dict[str, Any] = {}
+        self.anomalies: list[Anomaly] = []
+
+    def judge(self, octets: bytes | bytearray) -> bool:
+        """Judge what has arrived, from where the last call stopped.
+
+        :param octets: the Exchange Buffer from its command octet as far as it has arrived.
+        :return: whether the command is complete.
+        :raise ProtocolError: with the offset of the first octet that makes it wrong.
+        """
+        while True:
+            fields = self._layouts[0].fields
+            if self._next == len(fields):
+                return self._finished()
+            field = fields[self._next]
+            width = self._width(field, fields[self._next - 1])
+            end = self._position + width
+            complete = len(octets) >= end
+            if not complete and field.format == "U" and not field.number:
+                return False
+            found = bytes(octets[self._position : end])
+            rules = self._rules(field)
+            self._check(field, rules, found, width)
+            if not complete:
+                return False
+            self._take(field, rules, found)
+            self._position = end
+            self._next += 1
+
+    def command(self) -> Command:
+        """Return the command that was read."""
+        kept = {key: value for key, value in self.values.items() if not _counted(self._kind, key)}
+        absent = {field: None for field in _attributes(self._kind) if field not in self.values}
+        return self._kind(**absent, **kept)
+
+    @property
+    def level(self) -> Level | None:
+        """The release level that an SSID has named so far."""
+        return Level(self.values["lev"]) if "lev" in self.values else None
+
+    def _finished(self) -> bool:
+        number = self._layouts[0].anomaly
+        if number is not None:
+            self.anomalies.append(note(number, "length.command", self._kind.SECTION, self._kind.NAME))
+        return True
+
+    def _width(self, field: Field, before: Field) -> int:
+        if field.width is not None:
+            return field.width
+        return int(self.values[before.attribute])
+
+    def _rules(self, field: Field) -> list[Rule]:
+        rules = []
+        if field.counts is not None:
+            rules.append(self._fitting(field))
+        rules.append(field.rule)
+        if field.depends is not None and (further := field.depends(self.values)) is not None:
+            rules.append(further)
+        if field.attribute in self._limits:
+            rules.append(self._limits[field.attribute])
+        return rules
+
+    def _fitting(self, field: Field) -> Rule:
+        """A length may only be one with which the command ends where its buffer ends."""
+        remaining = self._length - self._position - (field.width or 0)
+        ranges = tuple(found.counts(self._next, remaining) for found in self._layouts if self._next < len(found.fields))
+        grammar = grammars.Binary(ranges) if field.number else grammars.Decimal(ranges)
+        return Rule(grammar=grammar, error=BadLength, name="length.field")
+
+    def _check(self, field: Field, rules: list[Rule], octets: bytes, width: int) -> None:
+        first: tuple[int, Rule, str] | None = None
+        for rule in rules:
+            grammar = rule.applied(self._profile)
+            fault = grammar.fault(octets, width)
+            if fault is not None and (first is None or fault < first[0]):
+                first = fault, rule, grammar.rule
+        if first is not None:
+            fault, rule, name = first
+            raise rule.error(
+                rule=rule.name or name,
+                message=f"{field.name} is not what {rule.section or self._kind.SECTION} allows here",
+                section=rule.section or self._kind.SECTION,
+                command=self._kind.NAME,
+                field=field.name,
+                offset=HEADER + self._position + fault,
+            )
+
+    def _take(self, field: Field, rules: list[Rule], octets: bytes) -> None:
+        value = self.values[field.attribute] = field.decode(octets)
+        for rule in rules:
+            if rule.anomaly is not None and rule.departs(octets):
+                name, section = rule.name or rule.grammar.rule, rule.section or self._kind.SECTION
+                self.anomalies.append(note(rule.anomaly, name, section, self._kind.NAME, field.name))
+        if self._kind is SSID and field.attribute == "lev":
+            self._layouts = [SSID.LAYOUTS[Level(value)]]
+        elif field.counts is not None and len(self._layouts) > 1:
+            remaining = self._length - self._position - len(octets)
+            self._layouts = [
+                found for found in self._layouts if (span := found.counts(self._next, remaining))[0] <= value <= span[1]
+            ]
+
+
+def _attributes(kind: type[Command]) -> list[str]:
+    return [field.name for field in attrs.fields(kind) if field.init]  # type: ignore[arg-type]  # an attrs class
+
+
+def _counted(kind: type[Command], attribute: str) -> bool:
+    return attribute not in _attributes(kind)
+
+
+def decode(octets: bytes, level: Level, profile: Profile = Profile.DEFAULT) -> Command:
+    """Read one whole Exchange Buffer, without its Stream Transmission Header.
+
+    :param level: the agreed release level; an SSID is read by its own.
+    :raise ProtocolError: if it is not a command of that level.
+    """
+    kind = BY_OCTET[level].get(octets[0]) if octets else None
+    if kind is None:
+        raise UnknownCommand(
+            rule="command.unknown", message="no command of this release level", section="5.3", offset=HEADER
+        )
+    if kind is DATA:
+        subrecords.check(octets)
+        return DATA(buf=bytes(octets[1:]))
+    reader = Reader(kind, len(octets), level, profile)
+    reader.judge(octets)
+    return reader.command()
+
+
+def encode(command: Command, level: Level = Level.OFTP_2_0) -> bytes:
+    """Write a command as one Exchange Buffer, without its Stream Transmission Header.
+
+    :param level: the release level to write it at; an SSID is written at its own.
+    :raise ValueError: if its values do not fit, or if it would not be read back as what it is.
+    """
+    kind = type(command)
+    if isinstance(command, SSID):
+        level = Level(command.lev)
+    if isinstance(command, DATA):
+        octets = command.OCTET + bytes(command.buf)
+    else:
+        octets = b"".join(_written(command, _fitting(command, level)))
+    try:
+        same = decode(octets, level) == command
+    except ProtocolError as error:
+        raise ValueError(f"{kind.NAME} with values that the protocol does not allow: {error}") from error
+    if not same:
+        raise ValueError(f"{kind.NAME} with values that would not be read back as they are")
+    return octets
+
+
+def _fitting(command: Command, level: Level) -> Layout:
+    kind = type(command)
+    if level not in kind.LAYOUTS:
+        raise ValueError(f"{kind.NAME} does not exist at release level {level:d}")
+    given = {name for name in _attributes(kind) if getattr(command, name) is not None}
+    possible = layouts(kind, level, Profile.DEFAULT)
+    for found in possible:
+        if {name for name in found.attributes if not _counted(kind, name)} == given:
+            return found
+    odd = sorted(given ^ {name for name in possible[0].attributes if not _counted(kind, name)})
+    raise ValueError(f"{kind.NAME} at release level {level:d}: missing or surplus: {', '.join(odd)}")
+
+
+def _written(command: Command, found: Layout) -> list[bytes]:
+    return [command.OCTET] + [field.encode(getattr(command, field.attribute)) for field in found.fields[1:]]
+
+
+def esid(reason: EsidReason, text: str = "", level: Level = Level.OFTP_2_0) -> bytes:
+    """Return an ESID with its Stream Transmission Header, ready to be sent.
+
+    :param text: left out at the levels that have no reason text.
+    """
+    said = text if level is Level.OFTP_2_0 else None
+    return stream.frame(encode(ESID(reas=int(reason), reast=said), level))

@@ -1,0 +1,288 @@
+"""What the octets of one field may be, judged octet by octet.
+
+Every grammar answers one question: which is the first octet after which no continuation can be valid any more? A field
+that is still arriving and a field that came in one piece are judged by the same call, so the verdict cannot depend on
+how a stream was cut. Trusts nothing; copies nothing; knows nothing of commands or states.
+
+Standards: RFC 5024 sections 1.5.2, 5.1.2, 5.3 (formats X, 9, U, T) and 5.4.
+"""
+
+import string
+from collections.abc import Iterable
+from typing import ClassVar, Protocol
+
+import attrs
+
+Ranges = tuple[tuple[int, int], ...]
+
+DIGITS = string.digits.encode()
+#: The set that section 5.3 defines for X(n), without the space.
+ALPHANUMERIC = DIGITS + string.ascii_uppercase.encode() + b"/-.&()"
+#: ISO 646 from space to tilde, without the octet that some systems take for a path separator.
+PRINTABLE = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C)
+
+
+class Grammar(Protocol):
+    """The set of values that a field may have."""
+
+    @property
+    def rule(self) -> str:
+        """The dotted name of the rule that a fault breaks."""
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """Find the octet that makes a field wrong.
+
+        :param octets: the field's first octets, or all of them.
+        :param width: the number of octets that the field will have.
+        :return: the index of the first octet after which no continuation is valid; ``None`` if there is none.
+        """
+
+
+def first_outside(octets: bytes, alphabet: bytes) -> int | None:
+    """Return the index of the first octet that is not in ``alphabet``."""
+    rest = octets.lstrip(alphabet)
+    return len(octets) - len(rest) if rest else None
+
+
+def earliest(*faults: int | None) -> int | None:
+    """Return the smallest of several indices."""
+    return min((fault for fault in faults if fault is not None), default=None)
+
+
+def first_impossible(digits: Iterable[int], base: int, width: int, ranges: Ranges) -> int | None:
+    """Find the digit after which a number of ``width`` digits cannot come to lie in ``ranges`` any more."""
+    value = 0
+    scale: int = base**width
+    for index, digit in enumerate(digits):
+        if not 0 <= digit < base:
+            return index
+        value = value * base + digit
+        scale //= base
+        low, high = value * scale, (value + 1) * scale - 1
+        if not any(least <= high and low <= most for least, most in ranges):
+            return index
+    return None
+
+
+@attrs.frozen
+class Decimal:
+    """9(n): digits whose value lies in one of the ranges."""
+
+    rule: ClassVar[str] = "field.number"
+    ranges: Ranges
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`."""
+        return first_impossible((octet - 0x30 for octet in octets), 10, width, self.ranges)
+
+
+@attrs.frozen
+class Digits:
+    """9(n) without a limit but its width."""
+
+    rule: ClassVar[str] = "field.number"
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`."""
+        return first_outside(octets, DIGITS)
+
+
+@attrs.frozen
+class Binary:
+    """U(n) that holds an unsigned number in network byte order."""
+
+    rule: ClassVar[str] = "field.binary"
+    ranges: Ranges
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`."""
+        return first_impossible(octets, 256, width, self.ranges)
+
+
+@attrs.frozen
+class Opaque:
+    """U(n) that only its owner can read."""
+
+    rule: ClassVar[str] = "field.opaque"
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`: there is none."""
+        return None
+
+
+def _set(values: Iterable[bytes]) -> frozenset[bytes]:
+    return frozenset(values)
+
+
+@attrs.frozen
+class Values:
+    """One of an enumerated set of values, all of the field's width."""
+
+    rule: ClassVar[str] = "field.value"
+    allowed: frozenset[bytes] = attrs.field(converter=_set)
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`."""
+        for index in range(len(octets)):
+            if not any(value.startswith(octets[: index + 1]) for value in self.allowed):
+                return index
+        return None
+
+
+@attrs.frozen
+class Alphanumeric:
+    """X(n): the RFC's set, left justified, padded with spaces, no space inside; all spaces if that is allowed."""
+
+    rule: ClassVar[str] = "field.alphanumeric"
+    required: bool = False
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`."""
+        padding = first_outside(octets, ALPHANUMERIC)
+        if padding is None or (self.required and padding == 0):
+            return padding
+        after = first_outside(octets[padding:], b" ")
+        return None if after is None else padding + after
+
+
+@attrs.frozen
+class IdentificationSet:
+    """X(25) of the RFC's set with spaces anywhere but in front: a code that need not have the form of section 5.4."""
+
+    rule: ClassVar[str] = "field.alphanumeric"
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`."""
+        if octets[:1] == b" ":
+            return 0
+        return first_outside(octets, ALPHANUMERIC + b" ")
+
+
+@attrs.frozen
+class IdentificationCode:
+    """X(25) of the form of section 5.4: identifier, four digits, organisation (spaces inside allowed), subaddress."""
+
+    rule: ClassVar[str] = "field.identification"
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`."""
+        organisation = DIGITS + string.ascii_uppercase.encode() + b" -"
+        position = 0
+        for part, size in (
+            (first_outside(octets[:1], ALPHANUMERIC), 1),
+            (first_outside(octets[1:5], DIGITS), 4),
+            (first_outside(octets[5:19], organisation), 14),
+            (Alphanumeric().fault(octets[19:25], 6), 6),
+        ):
+            if part is not None:
+                return position + part
+            position += size
+        return None
+
+
+@attrs.frozen
+class DatasetName:
+    r"""X(26) that names a Virtual File and cannot be taken for a path: no ``..``, no leading ``/``, no ``\``.
+
+    :ivar literal: the set of section 5.3 and no space inside, instead of all printable octets.
+    """
+
+    literal: bool
+
+    @property
+    def rule(self) -> str:
+        """See :attr:`Grammar.rule`."""
+        return "field.alphanumeric" if self.literal else "field.dataset_name"
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`."""
+        if self.literal:
+            outside = Alphanumeric(required=True).fault(octets, width)
+        else:
+            outside = first_outside(octets, PRINTABLE)
+        start = first_outside(octets, b" ")
+        if start is None:
+            path = width - 1 if len(octets) == width else None
+        else:
+            path = start if octets[start] == 0x2F else None
+        dots = octets.find(b"..")
+        return earliest(outside, path, None if dots < 0 else dots + 1)
+
+
+@attrs.frozen
+class Parts:
+    """Digits side by side, each group with a range of its own."""
+
+    rule: ClassVar[str] = "field.number"
+    groups: tuple[tuple[int, int, int], ...]
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`."""
+        position = 0
+        for size, least, most in self.groups:
+            found = Decimal(((least, most),)).fault(octets[position : position + size], size)
+            if found is not None:
+                return position + found
+            position += size
+        return None
+
+
+@attrs.frozen
+class Date:
+    """CCYYMMDD or YYMMDD: a day of the calendar; a year of two digits is a leap year if it can be one."""
+
+    rule: ClassVar[str] = "field.date"
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`."""
+        year, month = width - 4, width - 2
+        found = Parts(((year, 0, 10**year - 1), (2, 1, 12))).fault(octets[:month], month)
+        if found is not None or len(octets) <= month:
+            return found
+        days = _days(int(octets[:year]), int(octets[year:month]), centuries=year == 4)
+        found = Decimal(((1, days),)).fault(octets[month:], 2)
+        return None if found is None else month + found
+
+
+def _days(year: int, month: int, centuries: bool) -> int:
+    if month != 2:
+        return 30 if month in (4, 6, 9, 11) else 31
+    leap = year % 4 == 0 and (not centuries or year % 100 != 0 or year % 400 == 0)
+    return 29 if leap else 28
+
+
+@attrs.frozen
+class Time:
+    """HHMMSS, or HHMMSScccc with a counter.
+
+    :ivar counter_from: the lowest counter.
+    """
+
+    rule: ClassVar[str] = "field.time"
+    counter_from: int
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`."""
+        clock = ((2, 0, 23), (2, 0, 59), (2, 0, 59))
+        return Parts((*clock, (4, self.counter_from, 9999))[: 3 if width == 6 else 4]).fault(octets, width)
+
+
+@attrs.frozen
+class Text:
+    """T(n): UTF-8 that ends where the field ends."""
+
+    rule: ClassVar[str] = "field.text"
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`."""
+        try:
+            octets.decode("utf-8")
+        except UnicodeDecodeError as error:
+            lead = error.object[error.start]
+            if not 0xC2 <= lead <= 0xF4:
+                return error.start
+            length = 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+            if error.start + length > width:
+                return error.start
+            return None if error.end == len(octets) else error.end
+        return None
