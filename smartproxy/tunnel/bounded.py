@@ -1,0 +1,351 @@
+"""BoundedAMP: questions and answers of the control connection, under rules.
+
+Duty: AMP's own boxes, commands and errors, with what a security boundary needs beside them. Both sides may ask only
+what the direction table (:mod:`smartproxy.tunnel.vocabulary`) allows in this phase; boxes, questions and unread answers
+are bounded; every question has a deadline; an answer to nothing, a malformed value, a forbidden command, or anything
+else that our own daemons never send, ends the tunnel with a CRITICAL event. A bug in a responder is answered, reported,
+and ends nothing; what went wrong is never told to the peer unless the command says so. There is no StartTLS and no
+other way to change the transport. Trusts the transport to have proved who the peer is.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.protocols import amp
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from smartproxy.oftp2.errors import TunnelLost
+from smartproxy.policy import limits
+from smartproxy.tunnel.boxes import BoundedBoxes
+from smartproxy.tunnel.errors import NotNow, QuestionExpired, QuestionFailed, Violation
+from smartproxy.tunnel.faults import report
+from smartproxy.tunnel.interfaces import Emit, IStream
+from smartproxy.tunnel.vocabulary import ALLOWED, COMMANDS, Phase, Ping, Side, TunnelCommand
+
+Answer: TypeAlias = dict[str, Any]
+Responder: TypeAlias = Callable[..., Answer | Deferred[Answer] | None]
+
+_TAG_OCTETS_MOST = 16
+_TOLD_MOST = 500
+
+
+@attrs.define(eq=False)
+class _Question:
+    """One question of ours; without a Deferred once nobody waits for its answer."""
+
+    command: type[TunnelCommand]
+    box: amp.AmpBox
+    answer: Deferred[Answer] | None
+    expiry: IDelayedCall | None = None
+    tag: bytes | None = None
+
+
+@implementer(IPushProducer)
+class BoundedAMP(BoundedBoxes):
+    """One end of a control connection.
+
+    :param side: which end.
+    :param clock: ``callLater``'s owner.
+    :param emit: says what happened.
+    :ivar asking: the phase that our own questions are judged by.
+    :ivar answering: the phase that the peer's questions are judged by.
+    :ivar lost: why the tunnel is down, ``None`` while it is not.
+    """
+
+    def __init__(self, side: Side, clock: IReactorTime, emit: Emit) -> None:
+        super().__init__()
+        self.asking = Phase.BEFORE_HELLO
+        self.answering = Phase.BEFORE_HELLO
+        self.lost: str | None = None
+        self.peer = ""
+        self._side = side
+        self._clock = clock
+        self._emit = emit
+        self._tags = 0
+        self._asked: dict[bytes, _Question] = {}
+        self._waiting: deque[_Question] = deque()
+        self._responding: dict[bytes, Deferred[amp.AmpBox]] = {}
+        self._unread: int | None = None
+        self._abort: IDelayedCall | None = None
+
+    # For subclasses.
+
+    def responders(self) -> Mapping[type[TunnelCommand], Responder]:
+        """What answers each command that the peer may ask: called with its arguments, returns its answer or a Deferred.
+
+        Every exception that is not one of the command's own errors is a bug.
+        """
+        raise NotImplementedError
+
+    def answered(self, command: type[TunnelCommand]) -> None:
+        """A question of the peer was answered well, and the answer is on its way."""
+
+    def tunnelLost(self, cause: str) -> None:
+        """The tunnel is down, once; every question of ours has failed by now."""
+
+    # Asking.
+
+    def ask(
+        self, command: type[TunnelCommand], *, seconds: float = limits.QUESTION_SECONDS, **arguments: object
+    ) -> Deferred[Answer]:
+        """Ask the other daemon.
+
+        Fires with the answer. Fails with the command's own errors, :class:`QuestionFailed`,
+        :class:`QuestionExpired` after *seconds*, :class:`NotNow`, or :class:`smartproxy.oftp2.errors.TunnelLost`.
+        May be cancelled.
+        """
+        if self.lost is not None:
+            return fail(self._gone())
+        if command not in ALLOWED[self._side, self.asking]:
+            return fail(
+                NotNow(f"{command.__name__} is not for the {self._side.value} to ask while {self.asking.value}")
+            )
+        if len(self._waiting) >= limits.QUESTIONS_WAITING_MOST:
+            return fail(QuestionFailed(f"{len(self._waiting)} questions wait for their turn already"))
+        question = _Question(command, command.makeArguments(arguments, self), Deferred(self._nobody_waits))
+        assert question.answer is not None
+        question.expiry = self._clock.callLater(seconds, self._expire, question, seconds)
+        answer = question.answer
+        # The last place is always the heartbeat's.
+        if command is Ping or len(self._asked) < limits.QUESTIONS_MOST - 1:
+            self._send(question)
+        else:
+            self._waiting.append(question)
+        return answer
+
+    def ping(self) -> Deferred[bool]:
+        """Whether the peer answers in time; never fails."""
+        return self.ask(Ping, seconds=limits.PING_ANSWER_SECONDS).addCallbacks(lambda _: True, lambda failure: False)
+
+    def _send(self, question: _Question) -> None:
+        self._tags += 1
+        question.tag = b"%x" % self._tags
+        self._asked[question.tag] = question
+        question.box[amp.COMMAND] = question.command.commandName
+        question.box[amp.ASK] = question.tag
+        self.sendBox(question.box)
+
+    def _expire(self, question: _Question, seconds: float) -> None:
+        question.expiry = None
+        answer = self._let_go(question)
+        answer.errback(QuestionExpired(f"{question.command.__name__} was not answered within {seconds:g} s"))
+
+    def _nobody_waits(self, answer: Deferred[Answer]) -> None:
+        for question in (*self._asked.values(), *self._waiting):
+            if question.answer is answer:
+                self._let_go(question)
+                return
+
+    def _let_go(self, question: _Question) -> Deferred[Answer]:
+        """Stop waiting; a question that was sent keeps its place until its answer comes."""
+        if question.expiry is not None:
+            question.expiry.cancel()
+            question.expiry = None
+        if question.tag is None and question in self._waiting:
+            self._waiting.remove(question)
+        answer, question.answer = question.answer, None
+        assert answer is not None, "a question is let go once"
+        return answer
+
+    def _next_question(self) -> None:
+        while self._waiting and len(self._asked) < limits.QUESTIONS_MOST - 1:
+            self._send(self._waiting.popleft())
+
+    # Receiving.
+
+    def boxArrived(self, box: dict[bytes, bytes]) -> None:
+        """Judge one box of the peer, and act on it."""
+        if amp.ANSWER in box:
+            question = self._question(box[amp.ANSWER])
+            try:
+                answer: Answer = question.command.parseResponse(box, self)
+            except Exception as error:
+                raise self._malformed(question.command, error) from error
+            self._settle(question, lambda deferred: deferred.callback(answer))
+        elif amp.ERROR in box:
+            question = self._question(box[amp.ERROR])
+            fault = self._fault(question.command, box)
+            self._settle(question, lambda deferred: deferred.errback(fault))
+        elif amp.COMMAND in box:
+            self._asked_by_peer(box)
+        else:
+            raise Violation("box.kind", "a box is neither question nor answer")
+
+    def _question(self, tag: bytes) -> _Question:
+        question = self._asked.pop(tag, None)
+        if question is None:
+            raise Violation("answer.unknown", "an answer came to a question that was not asked")
+        return question
+
+    def _settle(self, question: _Question, settle: Callable[[Deferred[Answer]], None]) -> None:
+        self._next_question()
+        if question.answer is not None:
+            settle(self._let_go(question))
+
+    def _fault(self, command: type[TunnelCommand], box: dict[bytes, bytes]) -> Exception:
+        kind = command.reverseErrors.get(box.get(amp.ERROR_CODE, b""))
+        told = box.get(amp.ERROR_DESCRIPTION)
+        if kind is None or told is None:
+            raise Violation("answer.error", "an error that the command does not know", command.__name__)
+        fault: Exception = kind(told.decode("utf-8", "replace")[:_TOLD_MOST])
+        return fault
+
+    def _asked_by_peer(self, box: dict[bytes, bytes]) -> None:
+        name, tag = box[amp.COMMAND], box.get(amp.ASK)
+        command = COMMANDS.get(name)
+        if command is None:
+            raise Violation("command.unknown", f"no command is named {name[:64]!a}")
+        if command not in ALLOWED[self._side.other, self.answering]:
+            raise Violation(
+                "command.forbidden",
+                f"{command.__name__} is not for the {self._side.other.value} to ask while {self.answering.value}",
+                command.__name__,
+            )
+        if tag is None or not 0 < len(tag) <= _TAG_OCTETS_MOST or tag in self._responding:
+            raise Violation("question.tag", "a question without a tag of its own", command.__name__)
+        if len(self._responding) >= limits.QUESTIONS_MOST:
+            raise Violation("question.many", f"more than {limits.QUESTIONS_MOST} unanswered questions")
+        try:
+            arguments = command.parseArguments(box, self)
+        except Exception as error:
+            raise self._malformed(command, error) from error
+        answer = Deferred.fromCoroutine(self._respond(command, arguments))
+        self._responding[tag] = answer
+        answer.addCallbacks(
+            lambda response: self._answer(command, tag, amp.ANSWER, response),
+            lambda failure: self._answer(command, tag, amp.ERROR, self._told(command, failure)),
+        )
+        answer.addErrback(self._bug, command)
+
+    async def _respond(self, command: type[TunnelCommand], arguments: Answer) -> amp.AmpBox:
+        """The box with the answer of a responder of whatever kind."""
+        result = self.responders()[command](**arguments)
+        answer = await result if isinstance(result, Deferred) else result
+        return command.makeResponse(answer or {}, self)
+
+    def _malformed(self, command: type[TunnelCommand], error: Exception) -> Violation:
+        return Violation(
+            "value.malformed", f"a value is not what it has to be ({type(error).__name__})", command.__name__
+        )
+
+    def _told(self, command: type[TunnelCommand], failure: Failure) -> amp.AmpBox:
+        """What the peer is told of a failed responder; a violation among its errors is the peer's."""
+        error = failure.value
+        for kind, code in command.allErrors.items():
+            if isinstance(error, kind):
+                return amp.AmpBox(
+                    {amp.ERROR_CODE: code, amp.ERROR_DESCRIPTION: str(error)[:_TOLD_MOST].encode("utf-8")}
+                )
+        if self.lost is not None and isinstance(error, CancelledError):
+            pass
+        elif isinstance(error, Violation):
+            self._stop(attrs.evolve(error, command=command.__name__))
+        else:
+            self._bug(failure, command)
+        return amp.AmpBox(
+            {amp.ERROR_CODE: b"FAILED", amp.ERROR_DESCRIPTION: b"internal error; see the other daemon's log"}
+        )
+
+    def _answer(self, command: type[TunnelCommand], tag: bytes, kind: bytes, box: amp.AmpBox) -> None:
+        self._responding.pop(tag, None)
+        if self.lost is not None:
+            return
+        if self._unread is not None:
+            self._unread += 1
+            if self._unread > limits.ANSWERS_UNREAD_MOST:
+                self._stop(Violation("answer.unread", "questions come, and their answers are not read"))
+                return
+        box[kind] = tag
+        self.sendBox(box)
+        if kind is amp.ANSWER:
+            self.answered(command)
+
+    def _bug(self, failure: Failure, command: type[TunnelCommand]) -> None:
+        report(self._emit, f"smartproxy.tunnel.{self._side.value}.{command.__name__}", failure)
+
+    # The connection.
+
+    def makeConnection(self, transport: IStream) -> None:
+        """The transport is there, and the peer proved who it is."""
+        amp.BinaryBoxProtocol.makeConnection(self, transport)
+        transport.registerProducer(self, True)
+
+    def pauseProducing(self) -> None:
+        """What we send is not read fast enough; only answers can pile up without end, and are counted from here."""
+        if self._unread is None:
+            self._unread = 0
+
+    def resumeProducing(self) -> None:
+        """All that we sent is on its way."""
+        self._unread = None
+
+    def stopProducing(self) -> None:
+        """The transport is closing; ``connectionLost`` follows."""
+
+    def violated(self, violation: Violation) -> None:
+        """The peer broke a rule: say so, and end the tunnel."""
+        self._emit(
+            "tunnel.violation",
+            cause=violation.cause,
+            detail=violation.detail,
+            command=violation.command,
+            state=self.answering.value,
+            peer=self.peer or None,
+            **self.names(),
+        )
+        self.close(f"violation: {violation.cause}")
+
+    def names(self) -> dict[str, object]:
+        """Who the peer is, as fields of events."""
+        return {}
+
+    def close(self, cause: str) -> None:
+        """End the tunnel: at once for everybody who uses it, and for the peer as soon as it reads."""
+        if self.lost is None and self.transport is not None:
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+            self._abort = self._clock.callLater(limits.CLOSING.default, self._abort_now)
+        self._down(cause)
+
+    def abort(self, cause: str) -> None:
+        """End the tunnel without waiting for a peer that is silent."""
+        if self.lost is None and self.transport is not None:
+            self.transport.abortConnection()
+        self._down(cause)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone."""
+        if self._abort is not None:
+            self._abort.cancel()
+            self._abort = None
+        self._down(f"connection lost: {reason.getErrorMessage()}")
+        self.transport = None
+
+    def _abort_now(self) -> None:
+        self._abort = None
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def _down(self, cause: str) -> None:
+        if self.lost is not None:
+            return
+        self.lost = cause
+        self.stopReading()
+        questions = [question for question in (*self._asked.values(), *self._waiting) if question.answer is not None]
+        self._asked.clear()
+        self._waiting.clear()
+        for question in questions:
+            if question.answer is not None:
+                self._let_go(question).errback(self._gone())
+        for answer in list(self._responding.values()):
+            answer.cancel()
+        self.tunnelLost(cause)
+
+    def _gone(self) -> TunnelLost:
+        return TunnelLost(rule="tunnel.lost", message=f"the tunnel is down: {self.lost}")

@@ -1,0 +1,109 @@
+"""A configuration on its way through the control connection: numbered chunks under one hash.
+
+Every chunk says which generation it belongs to, its number, and the whole's size and SHA-256, so that nothing can be
+mixed up or grow: size and number are judged with the first chunk, before anything is kept. Generations only rise: an
+older or equal one is answered with the one that is held. Pure.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+
+from smartproxy.policy import limits
+from smartproxy.tunnel.errors import ConfigurationDeclined, Violation
+
+DIGEST_OCTETS: Final = 32
+
+
+@attrs.frozen(kw_only=True)
+class Chunk:
+    """One piece of a generation.
+
+    :ivar number: counted from 0.
+    :ivar size: octets of the whole.
+    :ivar digest: SHA-256 of the whole.
+    """
+
+    generation: int
+    number: int
+    size: int
+    digest: bytes
+    octets: bytes = attrs.field(repr=False)
+
+    @property
+    def count(self) -> int:
+        """How many chunks the whole has; an empty whole is one empty chunk."""
+        return max(1, -(-self.size // limits.CHUNK_OCTETS))
+
+    @property
+    def last(self) -> bool:
+        """Whether the whole ends with this chunk."""
+        return self.number == self.count - 1
+
+
+def cut(generation: int, octets: bytes) -> Iterator[Chunk]:
+    """The chunks of a generation, in order."""
+    digest = hashlib.sha256(octets).digest()
+    for number, start in enumerate(range(0, max(1, len(octets)), limits.CHUNK_OCTETS)):
+        yield Chunk(
+            generation=generation,
+            number=number,
+            size=len(octets),
+            digest=digest,
+            octets=octets[start : start + limits.CHUNK_OCTETS],
+        )
+
+
+class Assembly:
+    """Puts the chunks of one generation after the other together again."""
+
+    def __init__(self) -> None:
+        self._first: Chunk | None = None
+        self._octets = bytearray()
+        self._number = 0
+
+    def add(self, chunk: Chunk) -> bytes | None:
+        """Add the next chunk; the whole with the last one, otherwise nothing.
+
+        A chunk numbered 0 begins anew, whatever was begun before.
+
+        :raises Violation: for a chunk that no sender of ours makes: too large, out of order, or of another whole.
+        :raises ConfigurationDeclined: when the whole is larger than a configuration may be, or not what its hash says.
+        """
+        if chunk.number == 0:
+            self.clear()
+            if chunk.size > limits.DOCUMENT_OCTETS_MOST:
+                raise ConfigurationDeclined(
+                    f"generation {chunk.generation} has {chunk.size} octets; "
+                    f"a configuration has at most {limits.DOCUMENT_OCTETS_MOST}"
+                )
+            self._first = chunk
+        self._judge(chunk)
+        self._octets += chunk.octets
+        self._number += 1
+        if not chunk.last:
+            return None
+        whole = bytes(self._octets)
+        self.clear()
+        if not hmac.compare_digest(hashlib.sha256(whole).digest(), chunk.digest):
+            raise ConfigurationDeclined(f"generation {chunk.generation} was damaged on its way; send it again")
+        return whole
+
+    def clear(self) -> None:
+        """Forget what was begun."""
+        self._first = None
+        self._octets = bytearray()
+        self._number = 0
+
+    def _judge(self, chunk: Chunk) -> None:
+        first = self._first
+        if first is None or chunk.number != self._number:
+            raise Violation("chunk.order", f"chunk {chunk.number} of a generation came where {self._number} was due")
+        if (chunk.generation, chunk.size, chunk.digest) != (first.generation, first.size, first.digest):
+            raise Violation("chunk.mixed", f"chunk {chunk.number} belongs to another configuration than chunk 0")
+        due = min(limits.CHUNK_OCTETS, chunk.size - len(self._octets))
+        if len(chunk.octets) != due:
+            raise Violation("chunk.size", f"chunk {chunk.number} has {len(chunk.octets)} octets instead of {due}")

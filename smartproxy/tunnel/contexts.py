@@ -1,0 +1,286 @@
+"""TLS of the tunnel: version 1.3 only, both ends proved, nothing resumed.
+
+The server shows its identity's certificate and takes a client whose certificate the licence's authority signed itself
+(path of two, within its dates, for client authentication); the client shows that certificate and takes a server whose
+key hash is one of the Proxy IDs that it was given, whatever else stands in the certificate. Why a peer was refused is
+kept exactly, beside the connection: OpenSSL itself only says that verification failed. What a proof is worth stands in
+its type: only this module makes a :class:`VerifiedClient` or :class:`VerifiedServer`.
+
+Standards: RFC 8446 (TLS 1.3), RFC 5280 (paths), RFC 7301 (ALPN).
+"""
+
+import hmac
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import Final, TypeAlias
+from weakref import WeakKeyDictionary
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL import SSL
+from OpenSSL.crypto import X509
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from smartproxy.policy import limits
+from smartproxy.tunnel.identity import Identity, proxy_id
+from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
+
+_VerifyCallback: TypeAlias = Callable[[SSL.Connection, X509, int, int, int], bool]
+
+_OPTIONS = SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION
+_RELEASE_BUFFERS = 0x10
+_AUTHORITY_DEPTH = 1
+_CHECKS: Final = {
+    7: "bad_signature",
+    9: "not_yet_valid",
+    10: "expired",
+    18: "unknown_authority",
+    19: "unknown_authority",
+    20: "unknown_authority",
+    21: "unknown_authority",
+    22: "path_too_long",
+    26: "wrong_purpose",
+}
+"""X509_V_ERR_* to what an operator reads; other numbers are told as numbers."""
+
+
+@attrs.frozen(kw_only=True)
+class PeerRefused(Exception):
+    """The other end of a TLS connection may not be here.
+
+    :ivar check: the check that failed, as a stable word.
+    """
+
+    check: str
+    advice: str
+    subject: str | None = None
+    issuer: str | None = None
+    not_after: datetime | None = None
+    proxy_id: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.advice}"
+
+    def fields(self) -> dict[str, object]:
+        """As fields of an event."""
+        return attrs.asdict(self)
+
+
+@attrs.frozen(kw_only=True)
+class VerifiedClient:
+    """A client that proved its name; made by :class:`ServerContext` only."""
+
+    name: str
+    not_after: datetime
+    subject: str
+
+
+@attrs.frozen(kw_only=True)
+class VerifiedServer:
+    """A server that proved its Proxy ID; made by :class:`ClientContext` only."""
+
+    proxy_id: str
+
+
+@attrs.frozen(kw_only=True)
+class ClientCredential:
+    """What a client shows: PEM, from the backend; the key is kept in memory only."""
+
+    certificate: str
+    key: str = attrs.field(repr=False)
+
+
+class _Verdicts:
+    """Why connections were refused, for as long as they live."""
+
+    def __init__(self) -> None:
+        self._refusals: WeakKeyDictionary[SSL.Connection, PeerRefused] = WeakKeyDictionary()
+
+    def refuse(self, connection: SSL.Connection, refusal: PeerRefused) -> bool:
+        """Keep the first cause; it is what the callback returns."""
+        self._refusals.setdefault(connection, refusal)
+        return False
+
+    def of(self, connection: SSL.Connection) -> PeerRefused | None:
+        return self._refusals.get(connection)
+
+
+def _context(verify: int, callback: _VerifyCallback) -> SSL.Context:
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.set_max_proto_version(SSL.TLS1_3_VERSION)
+    context.set_options(_OPTIONS)
+    # Both, or a session is resumed without its certificate being looked at.
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_mode(_RELEASE_BUFFERS)
+    context.set_verify(verify, callback)
+    return context
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerContext:
+    """TLS of the server's end; immutable.
+
+    :param authority: PEM of the authority's certificate, from the licence.
+    """
+
+    def __init__(self, identity: Identity, authority: str) -> None:
+        self._authority = x509.load_pem_x509_certificate(authority.encode("ascii"))
+        self._verdicts = _Verdicts()
+        context = _context(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._judge)
+        context.use_certificate(identity.certificate)
+        context.use_privatekey(identity.key)
+        store = context.get_cert_store()
+        assert store is not None
+        store.add_cert(X509.from_cryptography(self._authority))
+        # Nothing between a client and the authority itself.
+        context.set_verify_depth(0)
+        context.set_alpn_select_callback(_select_protocol)
+        self._context = context
+
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """A connection for one client."""
+        return SSL.Connection(self._context, None)
+
+    def refusal(self, connection: SSL.Connection) -> PeerRefused | None:
+        """Why the client was refused, if it was refused for its certificate."""
+        return self._verdicts.of(connection)
+
+    def verified(self, connection: SSL.Connection) -> VerifiedClient:
+        """Who the client is, after the handshake.
+
+        :raises PeerRefused: when the handshake proved nothing; OpenSSL does not let it come to this.
+        """
+        path = connection.get_verified_chain(as_cryptography=True) or []
+        if self._verdicts.of(connection) is not None or len(path) != _AUTHORITY_DEPTH + 1 or path[1] != self._authority:
+            raise self._verdicts.of(connection) or PeerRefused(
+                check="unproved", advice="the client showed no certificate that could be verified"
+            )
+        leaf = path[0]
+        name = _client_name(leaf)
+        if name is None:
+            raise _refusal("wrong_purpose", leaf)
+        return VerifiedClient(name=name, not_after=leaf.not_valid_after_utc, subject=leaf.subject.rfc4514_string())
+
+    def _judge(self, connection: SSL.Connection, certificate: X509, error: int, depth: int, ok: int) -> bool:
+        """OpenSSL's question about each certificate of the path; never raises."""
+        try:
+            facts = certificate.to_cryptography()
+            if error or not ok:
+                return self._verdicts.refuse(connection, _refusal(_CHECKS.get(error, f"openssl_{error}"), facts))
+            if depth == 0 and _client_name(facts) is None:
+                return self._verdicts.refuse(connection, _refusal("wrong_purpose", facts))
+            return depth <= _AUTHORITY_DEPTH
+        except Exception as bug:
+            return self._verdicts.refuse(connection, _unreadable(bug))
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class ClientContext:
+    """TLS of the client's end, for one kind of connection; immutable.
+
+    :param proxy_ids: the servers that may be spoken to.
+    :param protocol: what the connection is for (ALPN).
+    """
+
+    def __init__(self, credential: ClientCredential, proxy_ids: Collection[str], protocol: bytes) -> None:
+        self._pins = tuple(each.encode("ascii") for each in proxy_ids)
+        self._verdicts = _Verdicts()
+        context = _context(SSL.VERIFY_PEER, self._judge)
+        leaf, *others = x509.load_pem_x509_certificates(credential.certificate.encode("ascii"))
+        context.use_certificate(leaf)
+        for other in others:
+            context.add_extra_chain_cert(other)
+        key = load_pem_private_key(credential.key.encode("ascii"), None)
+        context.use_privatekey(key)  # type: ignore[arg-type]  # pyOpenSSL refuses kinds of keys that it cannot use
+        context.set_alpn_protos([protocol])
+        self._context = context
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """A connection to one server."""
+        return SSL.Connection(self._context, None)
+
+    def refusal(self, connection: SSL.Connection) -> PeerRefused | None:
+        """Why the server was refused, if it was refused for its key."""
+        return self._verdicts.of(connection)
+
+    def verified(self, connection: SSL.Connection) -> VerifiedServer:
+        """Which server it is, after the handshake; looks at the key once more, before a single octet is sent.
+
+        :raises PeerRefused: when it is none of those that may be spoken to.
+        """
+        certificate = connection.get_peer_certificate(as_cryptography=True)
+        if certificate is None:
+            raise PeerRefused(check="unproved", advice="the server showed no certificate")
+        seen = proxy_id(certificate.public_key())
+        if self._verdicts.of(connection) is not None or not self._pinned(seen):
+            raise self._verdicts.of(connection) or _wrong_key(seen)
+        return VerifiedServer(proxy_id=seen)
+
+    def _judge(self, connection: SSL.Connection, certificate: X509, error: int, depth: int, ok: int) -> bool:
+        """OpenSSL's questions, mostly about what does not matter here: only the key of the server itself does."""
+        try:
+            seen = proxy_id(certificate.to_cryptography().public_key())
+            if depth == 0 and self._pinned(seen):
+                return True
+            return self._verdicts.refuse(connection, _wrong_key(seen))
+        except Exception as bug:
+            return self._verdicts.refuse(connection, _unreadable(bug))
+
+    def _pinned(self, seen: str) -> bool:
+        octets = seen.encode("ascii")
+        # Without all(): every pin is compared, whichever fits.
+        return sum(hmac.compare_digest(octets, pin) for pin in self._pins) > 0
+
+
+def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes | SSL._NoOverlappingProtocols:
+    """The first kind of connection that is ours; a connection without one is refused after the handshake."""
+    return next((each for each in offered if each in (CONTROL_PROTOCOL, DATA_PROTOCOL)), SSL.NO_OVERLAPPING_PROTOCOLS)
+
+
+def _client_name(leaf: x509.Certificate) -> str | None:
+    """The name in a certificate for tunnel clients; ``None`` if it is for anything else."""
+    try:
+        usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
+    names = [attribute.value for attribute in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if ExtendedKeyUsageOID.CLIENT_AUTH not in usage or len(names) != 1:
+        return None
+    (name,) = names
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= limits.NAME_CHARACTERS_MOST:
+        return None
+    return name
+
+
+def _refusal(check: str, certificate: x509.Certificate) -> PeerRefused:
+    return PeerRefused(
+        check=check,
+        advice=_ADVICE.get(check, "the client needs a tunnel certificate of the authority that signed the licence"),
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        not_after=certificate.not_valid_after_utc,
+    )
+
+
+_ADVICE: Final = {
+    "expired": "let the client get a new tunnel certificate from the backend, and compare the clocks of both machines",
+    "not_yet_valid": "compare the clocks of client and server",
+}
+
+
+def _wrong_key(seen: str) -> PeerRefused:
+    return PeerRefused(
+        check="wrong_server_key",
+        advice="this is not a server that has a licence of this site: somebody else answers there, or the server has a "
+        "new identity key and needs a new licence",
+        proxy_id=seen,
+    )
+
+
+def _unreadable(bug: Exception) -> PeerRefused:
+    return PeerRefused(check="unreadable", advice=f"the peer's certificate cannot be read ({type(bug).__name__})")

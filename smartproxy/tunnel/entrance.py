@@ -1,0 +1,186 @@
+"""The entrance of a tunnel connection: nothing behind it before both ends are proved.
+
+Duty: stand between TLS and a protocol until the handshake is over, for at most the handshake's deadline; then ask who
+the peer is and let the protocol take over, or end the connection. Octets that come with the end of the handshake wait
+for that answer. Trusts TLS to say when the handshake is over, and asks the context who it was with.
+"""
+
+from collections.abc import Callable
+from typing import Protocol as Shape
+
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionClosed
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHandshakeListener,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from smartproxy.policy import limits
+from smartproxy.tunnel.contexts import PeerRefused
+from smartproxy.tunnel.interfaces import IStream
+
+
+class Doorkeeper(Shape):
+    """Decides what stands behind an entrance."""
+
+    def admit(self, entrance: "Entrance") -> IProtocol:
+        """The protocol to take over.
+
+        :raises PeerRefused: when the peer may not be here.
+        """
+
+    def refused(self, entrance: "Entrance", refusal: PeerRefused) -> None:
+        """The peer may not be here, or did not prove who it is; the connection ends."""
+
+    def vanished(self, entrance: "Entrance", cause: str) -> None:
+        """The connection ended before there was anything to judge."""
+
+
+class ITunnelTransport(IStream):
+    """What an entrance asks of TLS beside the stream."""
+
+    def getHandle() -> SSL.Connection:
+        """OpenSSL's connection."""
+
+    def setTcpNoDelay(enabled: bool) -> None:
+        """See ``ITCPTransport``."""
+
+
+@implementer(IHandshakeListener)
+class Entrance(Protocol):
+    """One connection, from its beginning on."""
+
+    transport: ITunnelTransport | None
+
+    def __init__(self, keeper: Doorkeeper, clock: IReactorTime) -> None:
+        self._keeper = keeper
+        self._clock = clock
+        self._timer: IDelayedCall | None = None
+        self._inner: IProtocol | None = None
+        self._judged = False
+
+    @property
+    def peer(self) -> str:
+        """The far end, as text for logs."""
+        address = self.transport.getPeer() if self.transport is not None else None
+        host, port = getattr(address, "host", None), getattr(address, "port", None)
+        if host is None:
+            return "unknown"
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
+    def connection(self) -> SSL.Connection:
+        """OpenSSL's connection."""
+        assert self.transport is not None
+        return self.transport.getHandle()
+
+    def connectionMade(self) -> None:
+        """The TCP connection is there; the handshake has yet to begin."""
+        assert self.transport is not None
+        self.transport.setTcpNoDelay(True)
+        self.transport.setTcpKeepAlive(True)
+        self._timer = self._clock.callLater(limits.HANDSHAKE.default, self._late)
+
+    def handshakeCompleted(self) -> None:
+        """Both ends proved that they have the keys of their certificates."""
+        if self._judged or self.transport is None:
+            return
+        self._judged = True
+        self._disarm()
+        try:
+            self._inner = self._keeper.admit(self)
+        except PeerRefused as refusal:
+            self._keeper.refused(self, refusal)
+            self.transport.abortConnection()
+            return
+        self._inner.makeConnection(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Octets for the protocol behind; there are none before there is one."""
+        if self._inner is not None:
+            self._inner.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone."""
+        self._disarm()
+        if self._inner is not None:
+            self._inner.connectionLost(reason)
+        elif not self._judged:
+            self._judged = True
+            self._end(reason)
+        self.transport = None
+
+    def drop(self, check: str, advice: str) -> None:
+        """Refuse the peer for what is known now."""
+        if not self._judged:
+            self._judged = True
+            self._disarm()
+            self._keeper.refused(self, PeerRefused(check=check, advice=advice))
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def _end(self, reason: Failure) -> None:
+        if not reason.check(SSL.Error):
+            self._keeper.vanished(self, reason.getErrorMessage())
+            return
+        self._keeper.refused(self, PeerRefused(check="tls", advice=tls_trouble(reason)))
+
+    def _late(self) -> None:
+        self._timer = None
+        self.drop("handshake_timeout", f"no TLS handshake within {limits.HANDSHAKE.default} s")
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def tls_trouble(reason: Failure) -> str:
+    """OpenSSL's words for what went wrong; an alert of the peer among them says what the peer thinks."""
+    if reason.check(SSL.Error) and reason.value.args and isinstance(reason.value.args[0], list):
+        words = [entry[-1] for entry in reason.value.args[0] if isinstance(entry, tuple) and entry and entry[-1]]
+        if words:
+            return "; ".join(words)
+    return reason.getErrorMessage() if reason.check(ConnectionClosed) else type(reason.value).__name__
+
+
+@implementer(IProtocolFactory)
+class EntranceFactory:
+    """Makes the entrances of one keeper; ``None`` instead of one refuses the connection."""
+
+    def __init__(self, build: Callable[[], Entrance | None]) -> None:
+        self._build = build
+
+    def buildProtocol(self, addr: IAddress | None) -> Entrance | None:
+        """Part of Twisted's interface."""
+        return self._build()
+
+    def doStart(self) -> None:
+        """Part of Twisted's interface."""
+
+    def doStop(self) -> None:
+        """Part of Twisted's interface."""
+
+
+def secured_server(
+    context: IOpenSSLServerConnectionCreator, factory: IProtocolFactory, clock: IReactorTime
+) -> IProtocolFactory:
+    """A factory whose protocols speak through TLS, at the server's end."""
+    return TLSMemoryBIOFactory(context, False, factory, clock)
+
+
+def secured_client(
+    context: IOpenSSLClientConnectionCreator, factory: IProtocolFactory, clock: IReactorTime
+) -> IProtocolFactory:
+    """The same at the client's end."""
+    return TLSMemoryBIOFactory(context, True, factory, clock)

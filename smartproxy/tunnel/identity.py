@@ -1,0 +1,156 @@
+"""The server's identity: one key in one file, and what others call it.
+
+Duty: make an ECDSA P-256 key at first start, keep it in one file that only its owner can read, and derive from it the
+Proxy ID (SHA-256 of the SubjectPublicKeyInfo in hex, then ``px``) and the self-signed certificate that the tunnel
+shows. The certificate lives in memory only; whoever pins the Proxy ID looks at nothing else in it. Trusts the file
+system's owner and modes, and refuses a key that others could have read. Two first starts at once end up with one key.
+"""
+
+import contextlib
+import hashlib
+import os
+import secrets
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
+
+_PRIVATE = 0o600
+_OTHERS = 0o077
+_FILE_OCTETS_MOST = 16 * 1024
+_COMMON_NAME_MOST = 64
+# Nothing is judged by these dates: the pin is what counts, and clocks in a DMZ may be wrong.
+_FOREVER = (datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+
+
+@attrs.frozen(kw_only=True)
+class IdentityUnusable(Exception):
+    """There is no identity: why, and what to do about it."""
+
+    path: Path
+    cause: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.cause}; {self.advice}"
+
+
+@attrs.frozen
+class Identity:
+    """A server's key and all that follows from it."""
+
+    key: ec.EllipticCurvePrivateKey = attrs.field(repr=False)
+    proxy_id: str
+    certificate: x509.Certificate = attrs.field(repr=False)
+
+    @classmethod
+    def of(cls, key: ec.EllipticCurvePrivateKey) -> "Identity":
+        """The identity that *key* is."""
+        name = proxy_id(key.public_key())
+        return cls(key, name, _certificate(key, name))
+
+
+def proxy_id(key: PublicKeyTypes) -> str:
+    """The Proxy ID of a public key: 66 characters."""
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest() + "px"
+
+
+def load_or_make(path: Path) -> Identity:
+    """The identity in the file at *path*, which is made if it does not exist, with its folder.
+
+    :raises IdentityUnusable: when the file cannot be read or written, holds anything else, or others could read it.
+    """
+    try:
+        try:
+            return _load(path)
+        except FileNotFoundError:
+            _make(path)
+            return _load(path)
+    except OSError as error:
+        raise IdentityUnusable(
+            path=path,
+            cause=f"the identity key cannot be used: {error.strerror or type(error).__name__}",
+            advice="the server needs a folder of its own (--state-dir) that it may write to",
+        ) from error
+
+
+def _load(path: Path) -> Identity:
+    # O_NOFOLLOW and O_NONBLOCK: neither somebody else's link nor a pipe stands where the key belongs.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise IdentityUnusable(path=path, cause="not a file", advice="move it away; a new key is made then")
+        if status.st_mode & _OTHERS:
+            raise IdentityUnusable(
+                path=path,
+                cause=f"others may read the identity key (mode {stat.S_IMODE(status.st_mode):04o})",
+                advice="chmod 600 it; if somebody could have read it, delete it and order a licence for the new key",
+            )
+        octets = file.read(_FILE_OCTETS_MOST)
+    try:
+        key = load_pem_private_key(octets, None)
+    except (ValueError, TypeError) as error:
+        raise _foreign(path, "no unprotected private key in PEM") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise _foreign(path, "the key is not ECDSA on P-256")
+    return Identity.of(key)
+
+
+def _foreign(path: Path, cause: str) -> IdentityUnusable:
+    return IdentityUnusable(
+        path=path,
+        cause=cause,
+        advice="bring the right file back, or delete it: a new key is made then and needs a new licence",
+    )
+
+
+def _make(path: Path) -> None:
+    """Write a new key beside *path* and give it its name, unless another process was faster."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    octets = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(octets)
+            file.flush()
+            os.fsync(descriptor)
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        os.unlink(draft)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _certificate(key: ec.EllipticCurvePrivateKey, name: str) -> x509.Certificate:
+    # A Proxy ID is two characters longer than a common name may be.
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:_COMMON_NAME_MOST])])
+    begins, ends = _FOREVER
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begins)
+        .not_valid_after(ends)
+        .sign(key, hashes.SHA256())
+    )

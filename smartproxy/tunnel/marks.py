@@ -1,0 +1,128 @@
+"""Marks: how a data connection is told where a session begins and ends.
+
+A data connection carries units with a header of four octets. OFTP2's Stream Transmission Buffers are such units and
+pass unchanged; a header of version 0, which OFTP2 can never carry (RFC 5024 section 8.2), makes a unit a mark:
+``00 LL LL LL``, one octet of kind, the body; the length counts all of it. Everything else about the units is the
+session monitors' to judge. Lengths are judged before anything is waited for. Pure: octets in, units out.
+"""
+
+import struct
+from typing import Final, TypeAlias
+
+import attrs
+
+from smartproxy.tunnel.errors import Violation
+
+TICKET_OCTETS: Final = 32
+
+_HEADER = struct.Struct(">I")
+_HEADER_OCTETS = _HEADER.size
+_LENGTH = 0xFF_FFFF
+_ATTACH = 0x01
+_END = 0x02
+_BODY = _HEADER_OCTETS + 1
+_LENGTHS = {_ATTACH: _BODY + TICKET_OCTETS, _END: _BODY}
+_FIRST_UNIT_VERSION = 0x1000_0000
+
+
+@attrs.frozen
+class Attach:
+    """A session begins on this data connection; sent by the client only.
+
+    :ivar ticket: proves which session it is.
+    """
+
+    ticket: bytes = attrs.field(repr=False)
+
+    def encode(self) -> bytes:
+        """As it stands on the wire."""
+        return _mark(_ATTACH, self.ticket)
+
+
+@attrs.frozen
+class End:
+    """The sender's direction of the session is over."""
+
+    def encode(self) -> bytes:
+        """As it stands on the wire."""
+        return _mark(_END, b"")
+
+
+Item: TypeAlias = bytes | Attach | End
+
+
+def _mark(kind: int, body: bytes) -> bytes:
+    if len(body) != _LENGTHS[kind] - _BODY:
+        raise ValueError(f"{len(body)} octets are no body for a mark of kind {kind}")
+    return _HEADER.pack(_LENGTHS[kind]) + bytes((kind,)) + body
+
+
+class MarkSplitter:
+    """Finds the marks between units, however the stream is cut.
+
+    Runs of units come out in the pieces in which they came in, without an object for each unit; held back are at most
+    three octets of a header, or a mark that is not complete.
+    """
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._left = 0
+
+    @property
+    def between_units(self) -> bool:
+        """Whether the stream is at a boundary: nothing of a unit or mark is outstanding."""
+        return not self._left and not self._held
+
+    def receive(self, octets: bytes) -> list[Item]:
+        """The runs of units and the marks that these octets complete, in order.
+
+        :raises Violation: at the header (or the kind) of what can be neither unit nor mark.
+        """
+        if self._held:
+            octets = self._held + octets
+            self._held = b""
+        end = len(octets)
+        start, position = 0, self._left
+        items: list[Item] = []
+        header_at = _HEADER.unpack_from
+        while position + _HEADER_OCTETS <= end:
+            (word,) = header_at(octets, position)
+            if word >= _FIRST_UNIT_VERSION:
+                length = word & _LENGTH
+                if length < _HEADER_OCTETS:
+                    raise Violation("mark.unit", f"a unit of {length} octets cannot hold its own header")
+                position += length
+                continue
+            _judge_mark(word, octets, position)
+            if position + word > end:
+                break
+            if start < position:
+                items.append(octets[start:position])
+            start = position + word
+            items.append(_read_mark(octets, position, word))
+            position = start
+        if position < end:
+            # A header that is not complete, or a mark that is not: the next octets will tell.
+            self._held = octets[position:]
+            self._left = 0
+            end = position
+        else:
+            self._left = position - end
+        if start < end:
+            items.append(octets if (start, end) == (0, len(octets)) else octets[start:end])
+        return items
+
+
+def _judge_mark(length: int, octets: bytes, position: int) -> None:
+    """Refuse a mark as soon as nothing can follow that makes it right."""
+    if length not in _LENGTHS.values():
+        raise Violation("mark.length", f"no mark has {length} octets")
+    kind_at = position + _HEADER_OCTETS
+    if kind_at < len(octets) and _LENGTHS.get(octets[kind_at]) != length:
+        raise Violation("mark.kind", f"no mark of kind {octets[kind_at]} has {length} octets")
+
+
+def _read_mark(octets: bytes, position: int, length: int) -> Attach | End:
+    if octets[position + _HEADER_OCTETS] == _END:
+        return End()
+    return Attach(octets[position + _BODY : position + length])

@@ -1,0 +1,184 @@
+"""The fixed vocabulary of the control connection, and who may ask what when.
+
+One AMP command a class, one table of directions. What the table does not list is forbidden; there is no command with
+which the server could ask for keys, tokens or files, and none that changes the transport (AMP's StartTLS is not here).
+The answer to Hello is the server's HelloAnswer.
+"""
+
+import enum
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from twisted.protocols.amp import AmpBox, Command
+
+from smartproxy.policy import limits
+from smartproxy.tunnel.arguments import Facts, Number, Octets, Record, Records, Text
+from smartproxy.tunnel.chunks import DIGEST_OCTETS
+from smartproxy.tunnel.errors import (
+    ConfigurationDeclined,
+    NameTaken,
+    OpeningFailed,
+    QuestionFailed,
+    VersionsIncompatible,
+)
+from smartproxy.tunnel.marks import TICKET_OCTETS
+
+CONTROL_PROTOCOL: Final = b"smartproxy-control/1"
+DATA_PROTOCOL: Final = b"smartproxy-data/1"
+
+_SESSION = Text(16)
+_NAME = Text(limits.NAME_CHARACTERS_MOST)
+_URL = Text(512)
+_VERSION = Text(64)
+
+
+class Side(enum.Enum):
+    """An end of the tunnel."""
+
+    SERVER = "server"
+    CLIENT = "client"
+
+    @property
+    def other(self) -> "Side":
+        """The end opposite to it."""
+        return Side.CLIENT if self is Side.SERVER else Side.SERVER
+
+
+class Phase(enum.Enum):
+    """Where the life of a control connection is."""
+
+    BEFORE_HELLO = "before Hello"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+class TunnelCommand(Command):
+    """Base of all commands: a responder's bug is answered with :class:`QuestionFailed` and ends nothing.
+
+    :cvar allErrors: the code on the wire of each error, by class.
+    :cvar reverseErrors: the same, by code.
+    """
+
+    allErrors: ClassVar[dict[type[Exception], bytes]]
+    reverseErrors: ClassVar[dict[bytes, type[Exception]]]
+    errors = {QuestionFailed: b"FAILED"}
+
+    # AMP's own, typed: it has no annotations.
+
+    @classmethod
+    def makeArguments(cls, objects: Mapping[str, object], proto: object) -> AmpBox:
+        """The box of a question."""
+        return super().makeArguments(objects, proto)  # type: ignore[no-untyped-call,no-any-return]
+
+    @classmethod
+    def parseArguments(cls, box: Mapping[bytes, bytes], proto: object) -> dict[str, Any]:
+        """The arguments in the box of a question."""
+        return super().parseArguments(box, proto)  # type: ignore[no-untyped-call,no-any-return]
+
+    @classmethod
+    def makeResponse(cls, objects: Mapping[str, object], proto: object) -> AmpBox:
+        """The box of an answer."""
+        return super().makeResponse(objects, proto)  # type: ignore[no-untyped-call,no-any-return]
+
+    @classmethod
+    def parseResponse(cls, box: Mapping[bytes, bytes], proto: object) -> dict[str, Any]:
+        """The values in the box of an answer."""
+        return super().parseResponse(box, proto)  # type: ignore[no-untyped-call,no-any-return]
+
+
+class Hello(TunnelCommand):
+    """The client says what it is; the answer says what the server is and which generation it holds (0 for none)."""
+
+    arguments = [(b"version", _VERSION), (b"oldest", Number()), (b"newest", Number())]
+    response = [(b"version", _VERSION), (b"oldest", Number()), (b"newest", Number()), (b"generation", Number())]
+    errors = {VersionsIncompatible: b"VERSIONS", NameTaken: b"NAME_TAKEN"}
+
+
+class Configure(TunnelCommand):
+    """One chunk of a generation; answered with ``more``, ``accepted`` or ``old``, and the generation then held."""
+
+    arguments = [
+        (b"generation", Number()),
+        (b"number", Number()),
+        (b"size", Number()),
+        (b"digest", Octets(DIGEST_OCTETS)),
+        (b"chunk", Octets(limits.CHUNK_OCTETS, 0)),
+    ]
+    response = [(b"state", Text(8)), (b"held", Number())]
+    errors = {ConfigurationDeclined: b"DECLINED"}
+
+
+class OpenInbound(TunnelCommand):
+    """A partner is there: attach a data connection by this ticket, call the station; answered when it is ready."""
+
+    arguments = [
+        (b"session", _SESSION),
+        (b"ticket", Octets(TICKET_OCTETS)),
+        (b"facts", Facts()),
+        (b"seconds", Number()),
+    ]
+    errors = {OpeningFailed: b"OPENING_FAILED"}
+
+
+class OpenOutbound(TunnelCommand):
+    """The station calls a partner; answered, when the partner is ready, with the ticket to attach by."""
+
+    arguments = [(b"session", _SESSION), (b"partner", _NAME), (b"facts", Facts()), (b"seconds", Number())]
+    response = [(b"ticket", Octets(TICKET_OCTETS))]
+    errors = {OpeningFailed: b"OPENING_FAILED"}
+
+
+class CloseSession(TunnelCommand):
+    """End a session now."""
+
+    arguments = [(b"session", _SESSION)]
+
+
+class SetLevel(TunnelCommand):
+    """Change what the server logs."""
+
+    arguments = [(b"level", Text(16))]
+
+
+class Drain(TunnelCommand):
+    """The client is about to stop: no new sessions over this tunnel."""
+
+
+class Ping(TunnelCommand):
+    """Are you there?"""
+
+
+class SessionEnded(TunnelCommand):
+    """The server's summary of a session that is over."""
+
+    arguments = [(b"session", _SESSION), (b"summary", Record())]
+
+
+class Report(TunnelCommand):
+    """Events of the server, for the backend."""
+
+    arguments = [(b"events", Records())]
+
+
+class SeenCrlUrl(TunnelCommand):
+    """A certificate that was verified names a revocation list that nobody configured."""
+
+    arguments = [(b"url", _URL), (b"authority", _NAME)]
+
+
+_CLIENT, _SERVER = Side.CLIENT, Side.SERVER
+
+#: Which commands a side may ask in which phase; absent means forbidden.
+ALLOWED: Final[Mapping[tuple[Side, Phase], frozenset[type[TunnelCommand]]]] = {
+    (_CLIENT, Phase.BEFORE_HELLO): frozenset({Hello}),
+    (_CLIENT, Phase.READY): frozenset({Configure, OpenOutbound, CloseSession, SetLevel, Drain, Ping}),
+    (_CLIENT, Phase.DRAINING): frozenset({CloseSession, Ping}),
+    (_SERVER, Phase.BEFORE_HELLO): frozenset(),
+    (_SERVER, Phase.READY): frozenset({OpenInbound, SessionEnded, Report, SeenCrlUrl, Ping}),
+    (_SERVER, Phase.DRAINING): frozenset({SessionEnded, Report, Ping}),
+}
+
+#: Every command by its name on the wire.
+COMMANDS: Final[Mapping[bytes, type[TunnelCommand]]] = {
+    command.commandName: command for commands in ALLOWED.values() for command in commands
+}
