@@ -10,7 +10,7 @@ CHECKS := build/checks
 TRIAL := cd $(CHECKS) && $(BIN)/python -m twisted.trial --reporter=text
 JOBS ?= 2
 
-FAST_TESTS := tests.test_layers tests.unit tests.conformance tests.adapters
+FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls tests.unit tests.conformance tests.adapters
 SLOW_TESTS := tests.packaging tests.process
 
 .PHONY: help environment demo test fast-tests slow-tests types lint format coverage docs fuzz bench clean

@@ -218,7 +218,7 @@ EVENTS: Mapping[str, EventType] = {
             "age this_update next_update alert tls advice sans key_bits",
         ),
         ("connection.accepted", _DEBUG, "A connection was taken.", "peer", "address port transport"),
-        ("connection.closed", _DEBUG, "A connection without a session ended.", "peer", "cause duration tls"),
+        ("connection.closed", _DEBUG, "A connection without a session ended.", "", "cause duration tls"),
         ("connection.refused", _WARNING, "A limit or a ban.", "peer cause", "limit value most network advice"),
         ("handshake.failed", _WARNING, "TLS did not come about.", "cause", "alert tls advice duration"),
         (

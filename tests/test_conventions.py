@@ -1,0 +1,171 @@
+"""Habits that keep the program safe to read and to log, held by reading its source."""
+
+import ast
+import re
+from collections.abc import Mapping
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.source import Module, modules, outermost_name, parse
+
+LOG_METHODS = {"debug", "info", "warn", "warning", "error", "critical", "failure", "emit", "exception", "msg", "err"}
+LOGS = re.compile(r"^_?(log|logger)$")
+SECRET = re.compile(r"token|ticket|digest", re.IGNORECASE)
+EMPTY_WORDS = re.compile(r"^(utils?|helpers?|common|misc|managers?|handlers?|processors?|engines?)$", re.IGNORECASE)
+EMPTY_CLASSES = re.compile(r"(Util|Utils|Helper|Manager|Handler|Processor|Engine)$")
+PROOF_MAKER = "smartproxy.net.verification"
+
+
+def log_formats(everything: Mapping[str, Module]) -> list[str]:
+    """Find logging whose format is not a literal: a peer's text used as a format looks up what it likes (T19)."""
+    wrong = []
+    for module in everything.values():
+        for node in ast.walk(module.tree):
+            match node:
+                case ast.Call(func=ast.Attribute(attr=method, value=log)) if method in LOG_METHODS and LOGS.match(
+                    outermost_name(log)
+                ):
+                    place = 1 if method == "emit" else 0
+                    words = node.args[place : place + 1] + [key.value for key in node.keywords if key.arg == "format"]
+                    if not all(map(_is_literal, words)):
+                        wrong.append(f"{module.at(node)} logs with a format that is not a literal")
+    return wrong
+
+
+def _is_literal(node: ast.expr) -> bool:
+    match node:
+        case ast.Constant(value=str()):
+            return True
+        case ast.Name(id=name):
+            return name.isupper()
+    return False
+
+
+def timed_comparisons(everything: Mapping[str, Module]) -> list[str]:
+    """Find secrets compared with an operator whose duration tells how much of them was right (T21)."""
+    wrong = []
+    for module in everything.values():
+        queries = set(_in_queries(module))
+        for node in ast.walk(module.tree):
+            if not isinstance(node, ast.Compare) or node in queries:
+                continue
+            sides = [node.left, *node.comparators]
+            equal = any(isinstance(operator, ast.Eq | ast.NotEq) for operator in node.ops)
+            if equal and any(SECRET.search(outermost_name(side)) for side in sides):
+                wrong.append(f"{module.at(node)} compares {ast.unparse(node)}: use hmac.compare_digest")
+    return wrong
+
+
+def _in_queries(module: Module) -> list[ast.AST]:
+    """What stands in a condition of a database query: columns compared there make SQL, and compare nothing here."""
+    conditions = [
+        argument
+        for call in ast.walk(module.tree)
+        if isinstance(call, ast.Call) and outermost_name(call.func) in {"where", "filter", "having", "join"}
+        for argument in call.args
+    ]
+    return [node for condition in conditions for node in ast.walk(condition)]
+
+
+def proofs_made(everything: Mapping[str, Module]) -> list[str]:
+    """Find where a ``VerifiedPartner`` is made: only the TLS verifier may."""
+    return [
+        f"{module.at(node)} makes a VerifiedPartner"
+        for module in everything.values()
+        if module.name != PROOF_MAKER
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and outermost_name(node.func) == "VerifiedPartner"
+    ]
+
+
+def empty_names(everything: Mapping[str, Module]) -> list[str]:
+    """Find modules and classes whose names say nothing about what they are."""
+    wrong = [name for name in everything if any(EMPTY_WORDS.match(part) for part in name.split("."))]
+    for module in everything.values():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef) and EMPTY_CLASSES.search(node.name):
+                wrong.append(f"{module.at(node)} {node.name}")
+    return wrong
+
+
+class Conventions(SynchronousTestCase):
+    """The package as it is."""
+
+    def setUp(self) -> None:
+        """Parse every module."""
+        self.modules = modules()
+
+    def test_peer_text_is_never_a_format(self) -> None:
+        """Everything that is logged is logged with a literal format."""
+        self.assertEqual([], log_formats(self.modules))
+
+    def test_secrets_are_compared_in_constant_time(self) -> None:
+        """Tokens, tickets and digests are never compared with ``==`` or ``!=``."""
+        self.assertEqual([], timed_comparisons(self.modules))
+
+    def test_only_the_verifier_proves_a_partner(self) -> None:
+        """No other module constructs the object without which no session starts."""
+        self.assertEqual([], proofs_made(self.modules))
+
+    def test_names_say_something(self) -> None:
+        """There is no ``utils``, ``helpers``, ``common``, ``manager`` or ``handler``."""
+        self.assertEqual([], empty_names(self.modules))
+
+
+class Planted(SynchronousTestCase):
+    """Each check finds what it is for, and nothing else."""
+
+    def judge(self, text: str, name: str = "smartproxy.net.x") -> dict[str, Module]:
+        """A package of one module."""
+        return {name: parse(name, text)}
+
+    def test_formats(self) -> None:
+        """A variable, an f-string, a sum or a call as format is found; literals and constants are not."""
+        for text in (
+            "log.info(text)",
+            "self.log.error(f'{peer}')",
+            "self._log.warn('a' + text)",
+            "logger.debug(str(error))",
+            "log.emit(level, text)",
+            "log.failure(text, failure)",
+            "log.info(format=text)",
+        ):
+            self.assertEqual(1, len(log_formats(self.judge(text))), text)
+        for text in (
+            "log.info('x {peer}', peer=peer)",
+            "log.emit(level, FORMAT, a=1)",
+            "events.emit(name)",
+            "log(text)",
+        ):
+            self.assertEqual([], log_formats(self.judge(text)), text)
+
+    def test_comparisons(self) -> None:
+        """Names with token, ticket or digest on either side of ``==`` are found; lengths and queries are not."""
+        for text in (
+            "token == given",
+            "given != self.token_digest",
+            "hash.hexdigest() == x",
+            "tickets[n] == x",
+            "1 == Ticket",
+        ):
+            self.assertEqual(1, len(timed_comparisons(self.judge(text))), text)
+        for text in (
+            "len(ticket) == 32",
+            "token is None",
+            "compare_digest(a, b)",
+            "select(x).where(C.token_digest == d)",
+        ):
+            self.assertEqual([], timed_comparisons(self.judge(text)), text)
+
+    def test_proofs(self) -> None:
+        """A proof made anywhere but in the verifier is found."""
+        for text in ("VerifiedPartner(partner=p)", "identity.VerifiedPartner()"):
+            self.assertEqual(1, len(proofs_made(self.judge(text))), text)
+            self.assertEqual([], proofs_made(self.judge(text, PROOF_MAKER)))
+
+    def test_names(self) -> None:
+        """Modules and classes with an empty name are found; parts of longer words are not."""
+        self.assertEqual(1, len(empty_names(self.judge("", "smartproxy.net.utils"))))
+        self.assertEqual(1, len(empty_names(self.judge("", "smartproxy.common.x"))))
+        self.assertEqual(1, len(empty_names(self.judge("class SessionManager: pass"))))
+        self.assertEqual([], empty_names(self.judge("class Common: pass", "smartproxy.net.commonality")))
