@@ -163,7 +163,7 @@ class ServerPart:
     :ivar site: the name of the company.
     """
 
-    format: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT)))
+    format: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT), required=True))
     generation: int = attrs.field(metadata=kind(Whole(GENERATION)))
     site: str = attrs.field(metadata=kind(NAME))
     server: ServerConfiguration = attrs.field(

@@ -88,7 +88,7 @@ class Licence:
     :ivar authority_certificate: the authority that signed it and whose clients the server obeys, as PEM.
     """
 
-    format: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT)))
+    format: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT), required=True))
     proxy_id: str = attrs.field(metadata=kind(Text(pattern="[0-9a-f]{64}px", form="a Proxy ID")))
     site: str = attrs.field(metadata=kind(NAME))
     valid_from: datetime.datetime = attrs.field(metadata=kind(Instant()))

@@ -19,6 +19,7 @@ from smartproxy.policy.strict_json import WHOLE, DocumentRefused, place
 
 _KIND = "smartproxy.kind"
 _KEY = "smartproxy.key"
+_REQUIRED = "smartproxy.required"
 
 _T = TypeVar("_T", bound=attrs.AttrsInstance)
 
@@ -33,9 +34,13 @@ class Kind(Protocol):
         """The plain JSON value from which :meth:`read` makes *value*."""
 
 
-def kind(kind: Kind, *, key: str | None = None) -> dict[str, object]:
-    """The attrs metadata that declares a field's kind, and its key where that is not the field's name."""
-    return {_KIND: kind, _KEY: key}
+def kind(kind: Kind, *, key: str | None = None, required: bool = False) -> dict[str, object]:
+    """The attrs metadata that declares a field's kind.
+
+    :param key: its key in documents, where that is not the field's name.
+    :param required: whether a document has to say it although the class has a default.
+    """
+    return {_KIND: kind, _KEY: key, _REQUIRED: required}
 
 
 def masked(value: object) -> str:
@@ -52,7 +57,7 @@ def read_object(cls: type[_T], value: object, where: str = WHOLE) -> _T:
     for key, field in kinds.items():
         if key in value:
             arguments[field.name] = field.metadata[_KIND].read(value[key], place(where, key))
-        elif field.default is attrs.NOTHING:
+        elif field.default is attrs.NOTHING or field.metadata[_REQUIRED]:
             raise DocumentRefused(where=place(where, key), cause="is missing")
     # Last, so that a document of another version is told apart by its version.
     for key in value:

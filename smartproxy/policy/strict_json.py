@@ -106,14 +106,15 @@ def _too_deep(where: str) -> DocumentRefused:
 def _search(value: object) -> None:
     """Refuse the first flaw, and whatever lies deeper than allowed."""
     level: list[tuple[str, object]] = [(WHOLE, value)]
-    for _ in range(limits.DOCUMENT_DEPTH_MOST + 1):
+    depth = 0
+    while level:
         for where, item in level:
             if isinstance(item, _Flaw):
                 raise DocumentRefused(where=where, cause=item.cause)
+            if depth == limits.DOCUMENT_DEPTH_MOST and isinstance(item, dict | list):
+                raise _too_deep(where)
         level = [inner for where, item in level for inner in _children(where, item)]
-        if not level:
-            return
-    raise _too_deep(level[0][0])
+        depth += 1
 
 
 def _children(where: str, item: object) -> Iterator[tuple[str, object]]:

@@ -1,0 +1,162 @@
+"""Configuration documents for the tests of policy."""
+
+import base64
+import copy
+import json
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.policy.configuration import ConfigurationRefused, parse
+
+
+def pem(label: str, der: bytes) -> str:
+    """Octets as a PEM block."""
+    return f"-----BEGIN {label}-----\n{base64.encodebytes(der).decode()}-----END {label}-----\n"
+
+
+FULL: dict[str, Any] = {
+    "format": 1,
+    "generation": 17,
+    "site": "Muster GmbH",
+    "server": {
+        "listeners": [{"address": "192.0.2.1", "port": 6619}, {"address": "::", "port": 0}],
+        "deadlines": {
+            "handshake": 11,
+            "ssid": 31,
+            "authentication": 61,
+            "buffer": 62,
+            "inactivity": 181,
+            "closing": 6,
+            "drain": 301,
+            "opening": 21,
+        },
+        "limits": {
+            "sessions": 2001,
+            "sessions_per_partner": 201,
+            "connections": 4001,
+            "connections_per_address": 202,
+            "unauthenticated_per_address": 101,
+            "command_octets": 16385,
+        },
+        "penalties": {
+            "enabled": False,
+            "threshold": 21,
+            "ban_seconds": 61,
+            "ban_seconds_most": 601,
+            "exempt": ["10.0.0.0/8", "2001:db8::/48"],
+        },
+        "identities": [
+            {"name": "main", "certificate": pem("CERTIFICATE", b"own" * 40), "key": pem("PRIVATE KEY", b"secret" * 9)}
+        ],
+        "authorities": [
+            {
+                "name": "acme-ca",
+                "certificates": pem("CERTIFICATE", b"one") + pem("CERTIFICATE", b"two"),
+                "revocation": "prefer",
+                "grace_hours": 12,
+            }
+        ],
+        "revocation": [
+            {
+                "issuer": "ab" * 32,
+                "this_update": "2026-11-20T10:00:00Z",
+                "next_update": "2026-11-27T10:00:00Z",
+                "serials": ["a1b", "ffffffffffffffffffffffffffffffffffffffff"],
+            },
+            {"issuer": "cd" * 32, "this_update": "2026-11-20T10:00:00Z", "next_update": None, "serials": []},
+        ],
+        "partners": [
+            {
+                "name": "ACME",
+                "enabled": True,
+                "codes": ["O0013000001ACME", "O0013000001ACME     EU1"],
+                "lowest_level": 2,
+                "authentication": "required",
+                "profile": "strict",
+                "purpose": "server_auth",
+                "certificates": [
+                    {"by": "certificate", "sha256": "01" * 32},
+                    {"by": "key", "sha256": "02" * 32},
+                    {"by": "subject", "authority": "acme-ca", "serial_number": "O0013000001ACME"},
+                    {"by": "san", "authority": "acme-ca", "san": "DNS:oftp.acme.example"},
+                ],
+            },
+            {
+                "name": "Foo & Söhne",
+                "enabled": False,
+                "codes": ["O0013000001FOO"],
+                "lowest_level": 5,
+                "authentication": "refused",
+                "profile": "default",
+                "purpose": "any",
+                "certificates": [{"by": "certificate", "sha256": "03" * 32}],
+            },
+        ],
+        "licence": '{\n "licence": {}\n}\n',
+    },
+    "client": {
+        "station": {"host": "station.example", "port": 3306, "timeout": 11},
+        "pool": {"ready": 3, "most": 65},
+        "deadlines": {
+            "handshake": 12,
+            "ssid": 32,
+            "authentication": 62,
+            "buffer": 63,
+            "inactivity": 182,
+            "closing": 7,
+            "drain": 302,
+            "opening": 22,
+        },
+        "limits": {"sessions": 2002, "command_octets": 16386},
+        "outbound": [],
+    },
+}
+"""A document in which nothing is as it is by default."""
+
+
+def full() -> dict[str, Any]:
+    """A copy of :data:`FULL` to change."""
+    return copy.deepcopy(FULL)
+
+
+def minimal(**server: Any) -> dict[str, Any]:
+    """The shortest document, with what is given of the server's part."""
+    return {"format": 1, "generation": 1, "site": "Muster GmbH", "server": server}
+
+
+def octets(document: object) -> bytes:
+    """A document as it arrives."""
+    return json.dumps(document).encode()
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """A full document with *value* at *path*, such as ``server.partners.0.name``."""
+    document = full()
+    place: Any = document
+    *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+    for step in way:
+        place = place[step]
+    place[last] = value
+    return document
+
+
+def without(path: str) -> dict[str, Any]:
+    """A full document without what stands at *path*."""
+    document = full()
+    place: Any = document
+    *way, last = [int(step) if step.isdigit() else step for step in path.split(".")]
+    for step in way:
+        place = place[step]
+    del place[last]
+    return document
+
+
+class RefusingTestCase(SynchronousTestCase):
+    """Tests of documents that are refused."""
+
+    def assertRefused(self, document: object, where: str, cause: str) -> None:
+        """A document is refused at *where*, with *cause* in the words."""
+        refusal: ConfigurationRefused = self.assertRaises(ConfigurationRefused, parse, octets(document))
+        self.assertEqual(refusal.where, where)
+        self.assertIn(cause, refusal.cause)
