@@ -229,7 +229,11 @@ class Entity:
 
     def speaker_Y(self) -> None:
         """F_NERP_RQ (also Z1: the stored one)."""
-        self.send(self.wire.nerp(self._identify(), self.rng.choice((3, 14, 24, 34, 99)), self.rng.choice(TEXTS), *self._proof()))
+        self.send(
+            self.wire.nerp(
+                self._identify(), self.rng.choice((3, 14, 24, 34, 99)), self.rng.choice(TEXTS), *self._proof()
+            )
+        )
         self.state = "WF_RTR"
 
     def speaker_B(self) -> None:
@@ -239,7 +243,9 @@ class Entity:
         self.restart_pos = rng.choice((0, 1, 7, 999, 99999999)) if self.restart and rng.random() < 0.4 else 0
         record = rng.choice((1, 80, 2048, 99999)) if self.form in "FV" else 0
         self.send(
-            self.wire.sfid(self._identify(), self.form, record, rng.randint(0, 9999999), self.restart_pos, rng.choice(TEXTS))
+            self.wire.sfid(
+                self._identify(), self.form, record, rng.randint(0, 9999999), self.restart_pos, rng.choice(TEXTS)
+            )
         )
         self.state = "OPOP"
 
@@ -397,8 +403,7 @@ class Entity:
         at = rng.randrange(1 << 16)
         full, rest = divmod(room, 64)
         if lot < 0.75:
-            for at in range(at, at + 63 * full, 63):
-                parts.append(b"\x3f" + NOISE[at : at + 63])
+            parts += [b"\x3f" + NOISE[start : start + 63] for start in range(at, at + 63 * full, 63)]
             self.units += 63 * full
             if rest > 1:
                 parts.append(bytes((rest - 1,)) + NOISE[at : at + rest - 1])

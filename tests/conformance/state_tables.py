@@ -58,6 +58,7 @@ SUPPLEMENTS = {
     "CDT kept back": "9.12 note 1: when the Listener gives credit depends on its user's capacity",
 }
 
+
 def _table(text: str) -> dict[tuple[str, str], str]:
     """Read a printed state table into {(event, state): transition index}."""
     header, *rows = (line.split() for line in text.strip().splitlines())

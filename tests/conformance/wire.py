@@ -75,7 +75,9 @@ class Wire:
 
     def sfid(self, number: int, form: str, record: int, blocks: int, restart: int, text: str) -> bytes:
         """SFID for the file of this number."""
-        head = b"H" + self._file(number) + b"%-25s%-25s%s%05d" % (b"O0013STATION", b"O0099PARTNER", form.encode(), record)
+        head = (
+            b"H" + self._file(number) + b"%-25s%-25s%s%05d" % (b"O0013STATION", b"O0099PARTNER", form.encode(), record)
+        )
         if self.level < 5:
             return head + b"%07d%09d" % (blocks, restart)
         return head + b"%013d%013d%017d0000" % (blocks, blocks, restart) + b"00N" + text_field(text)
