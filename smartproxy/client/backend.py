@@ -274,6 +274,14 @@ class Backend:
             raise BackendUnavailable("the backend's configuration came without an ETag; is this URL the backend's?")
         return Document(etag=tags[0], octets=body)
 
+    async def licences(self) -> Mapping[str, str]:
+        """The licences of the site's servers, as text by Proxy ID."""
+        answer = await self._json("GET", "/licences")
+        licences = answer.get("licences")
+        if not isinstance(licences, dict) or not all(isinstance(text, str) for text in licences.values()):
+            raise BackendUnavailable("the backend's answer to a request for licences lacks a part")
+        return licences
+
     async def events(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Hand events over to be stored."""
         await self._json("POST", "/events", {"events": list(events)})

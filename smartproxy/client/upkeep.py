@@ -1,0 +1,181 @@
+"""What the client keeps asking the backend for: its tunnel certificate, and the configuration.
+
+Duty: two loops that survive any absence of the backend. Each says once that the backend is away and once that it is
+back, not at every try. A document that is not valid is refused with its place, and the generation before stays.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import cast
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from smartproxy import __version__
+from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable
+from smartproxy.client.credentials import TunnelKey, renewal_seconds
+from smartproxy.logs.emit import Events
+from smartproxy.policy.configuration import Configuration, ConfigurationRefused, parse
+
+RETRY_SECONDS_FIRST = 1.0
+RETRY_SECONDS_MOST = 30.0
+POLL_SECONDS_LEAST = 1.0
+"""The least time between two answers without news: a backend that does not hold requests is not hammered."""
+VERSION_REFUSED = "version"
+"""The API's name of the error for a client that it cannot work with."""
+
+
+@attrs.frozen(kw_only=True)
+class Credentials:
+    """What the tunnel needs to know of keys and certificates.
+
+    :ivar key: PEM of the client's private key; memory only.
+    :ivar certificate: PEM, leaf first.
+    :ivar proxy_ids: servers that may be spoken to.
+    """
+
+    key: str = attrs.field(repr=False)
+    certificate: str
+    proxy_ids: frozenset[str]
+
+
+class Availability:
+    """Says once that the backend is away, and once that it is back."""
+
+    def __init__(self, events: Events, url: str, clock: IReactorTime) -> None:
+        self._events = events
+        self._url = url
+        self._clock = clock
+        self._away_since: float | None = None
+        self._cause: str | None = None
+
+    def away(self, error: Exception) -> None:
+        """A call failed."""
+        cause = str(error)
+        if self._away_since is None:
+            self._away_since = self._clock.seconds()
+        if cause == self._cause:
+            return
+        self._cause = cause
+        if isinstance(error, BackendRefused) and error.code == VERSION_REFUSED:
+            self._events.emit(
+                "backend.version_refused", ours=__version__, theirs="see cause", url=self._url, cause=cause
+            )
+        else:
+            self._events.emit("backend.unreachable", cause=cause, url=self._url)
+
+    def back(self) -> None:
+        """A call succeeded."""
+        if self._away_since is not None:
+            duration = self._clock.seconds() - self._away_since
+            self._events.emit("backend.reached", url=self._url, duration=duration)
+        self._away_since = self._cause = None
+
+
+class Upkeep:
+    """The two loops.
+
+    :param certified: called with new credentials, at the start and whenever they were renewed.
+    :param configured: called with each new generation, after it was judged valid, and with the licences that are in
+        force with it, by Proxy ID.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        url: str,
+        clock: IReactorTime,
+        events: Events,
+        *,
+        certified: Callable[[Credentials], None],
+        configured: Callable[[Configuration, Mapping[str, str]], None],
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._events = events
+        self._certified = certified
+        self._configured = configured
+        self._availability = Availability(events, url, clock)
+        self._running: list[Deferred[None]] = []
+        self._generation = 0
+
+    def start(self) -> None:
+        """Run both loops until :meth:`stop`."""
+        for name, loop in (("certificate", self._certificates()), ("configuration", self._configurations())):
+            running = Deferred.fromCoroutine(loop)
+            running.addErrback(self._ended, f"client.upkeep.{name}")
+            self._running.append(running)
+
+    def stop(self) -> None:
+        """End both loops; a call under way is given up."""
+        for running in self._running:
+            running.cancel()
+        self._running.clear()
+
+    def _ended(self, failure: Failure, place: str) -> None:
+        """A loop ends when it is canceled; anything else is a bug."""
+        if failure.check(CancelledError) is None:
+            self._events.failure(place, failure)
+
+    async def _certificates(self) -> None:
+        retry = RETRY_SECONDS_FIRST
+        while True:
+            key = TunnelKey.make()
+            try:
+                await self._backend.hello()
+                issued = await self._backend.tunnel_certificate(key.request)
+                seconds = renewal_seconds(issued.certificate, datetime.fromtimestamp(self._clock.seconds(), UTC))
+            except (BackendRefused, BackendUnavailable, ValueError) as error:
+                self._availability.away(error)
+                await self._pause(retry)
+                retry = min(retry * 2, RETRY_SECONDS_MOST)
+                continue
+            retry = RETRY_SECONDS_FIRST
+            self._availability.back()
+            self._certified(
+                Credentials(key=key.key, certificate=issued.certificate, proxy_ids=frozenset(issued.proxy_ids))
+            )
+            await self._pause(max(seconds, RETRY_SECONDS_MOST))
+
+    async def _configurations(self) -> None:
+        etag: str | None = None
+        retry = RETRY_SECONDS_FIRST
+        while True:
+            asked = self._clock.seconds()
+            try:
+                document = await self._backend.configuration(etag)
+                licences = await self._backend.licences() if document is not None else {}
+            except (BackendRefused, BackendUnavailable) as error:
+                self._availability.away(error)
+                await self._pause(retry)
+                retry = min(retry * 2, RETRY_SECONDS_MOST)
+                continue
+            retry = RETRY_SECONDS_FIRST
+            self._availability.back()
+            if document is not None:
+                etag = document.etag
+                self._judge(document.octets, licences)
+            await self._pause(
+                max(0.0, POLL_SECONDS_LEAST - (self._clock.seconds() - asked)) if document is None else 0.0
+            )
+
+    def _judge(self, octets: bytes, licences: Mapping[str, str]) -> None:
+        try:
+            configuration = parse(octets)
+        except ConfigurationRefused as refused:
+            self._events.emit(
+                "configuration.refused",
+                cause=refused.cause,
+                place=refused.where,
+                previous=self._generation,
+                advice="correct it in the backend; the generation before stays in force",
+            )
+            return
+        self._generation = configuration.generation
+        self._configured(configuration, licences)
+
+    def _pause(self, seconds: float) -> Deferred[None]:
+        return cast("Deferred[None]", deferLater(self._clock, seconds))

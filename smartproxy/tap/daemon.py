@@ -1,0 +1,116 @@
+"""What the command lines of all daemons share: where they log and where they keep their state.
+
+Nothing here opens a socket or starts anything; options are judged, one line says what is wrong with them, and the exit
+status is 2 for wrong use, as everywhere.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import attrs
+from twisted.logger import ILogObserver
+from twisted.python import usage
+from zope.interface import implementer
+
+from smartproxy import __version__
+from smartproxy.logs.observers import JsonObserver, TextObserver, Threshold
+from smartproxy.logs.severity import Severity
+from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
+
+_T = TypeVar("_T")
+
+WRONG_USE = 2
+"""Exit status for a command line that cannot be understood."""
+NOT_STARTED = 1
+"""Exit status for a daemon that may not or cannot start."""
+
+
+@implementer(ILogObserver)
+@attrs.frozen
+class Both:
+    """Hands every log entry to several observers."""
+
+    observers: tuple[ILogObserver, ...]
+
+    def __call__(self, event: Mapping[str, object]) -> None:
+        """Hand an entry on."""
+        for observer in self.observers:
+            observer(dict(event))
+
+
+class DaemonOptions(usage.Options):
+    """Switches that every daemon has.
+
+    After parsing, ``state_directory`` (a Path) and ``severity`` are set, and twistd's logger is ours.
+    """
+
+    program = "smartproxy"
+
+    optParameters = [
+        [
+            "state-dir",
+            None,
+            None,
+            f"folder for what the daemon keeps [${STATE_DIRECTORY_VARIABLE} or {STATE_DIRECTORY}]",
+        ],
+        ["log-level", None, "info", "what is logged: trace, debug, info, warning, error or fatal"],
+        ["log-json", None, None, "also write the log as JSON lines to this file"],
+    ]
+
+    def opt_v(self) -> NoReturn:
+        """Print the version and exit."""
+        sys.stdout.write(f"{self.program} {__version__}\n")
+        raise SystemExit(0)
+
+    opt_version = opt_v
+
+    def postOptions(self) -> None:
+        """Judge what every daemon has."""
+        self.state_directory = Path(
+            self["state-dir"] or os.environ.get(STATE_DIRECTORY_VARIABLE) or STATE_DIRECTORY
+        ).absolute()
+        self.severity = self.judged("--log-level", Severity.named, self["log-level"])
+        if self["log-json"]:
+            self["log-json"] = str(Path(self["log-json"]).absolute())
+        if self.parent is not None and not self.parent.get("logfile") and not self.parent.get("syslog"):
+            # twistd takes the name of a factory and nothing else, and calls it when logging begins.
+            _chosen.append(self)
+            self.parent["logger"] = f"{__name__}.chosen_observer"
+
+    def judged(self, option: str, judge: Callable[[str], _T], value: str) -> _T:
+        """What ``judge`` makes of an option's value; a ``ValueError`` becomes one line and exit status 2."""
+        try:
+            return judge(value)
+        except ValueError as error:
+            self.wrong(f"{option}: {error}")
+
+    def wrong(self, message: str) -> NoReturn:
+        """End the program: its command line is wrong."""
+        self.end(WRONG_USE, f"{message} (see {self.program} --help)")
+
+    def end(self, status: int, message: str) -> NoReturn:
+        """End the program with one line on standard error."""
+        sys.stderr.write(f"{self.program}: {message}\n")
+        raise SystemExit(status)
+
+    def observer(self) -> ILogObserver:
+        """What the log is written with, as the switches say."""
+        observers: list[ILogObserver] = [TextObserver(sys.stdout)]
+        if self["log-json"]:
+            try:
+                stream = Path(self["log-json"]).open("a", encoding="ascii")  # noqa: SIM115  open as long as the process
+            except OSError as error:
+                self.end(NOT_STARTED, f"--log-json: {self['log-json']}: {error.strerror}")
+            observers.append(JsonObserver(stream))
+        return Threshold(self.severity, Both(tuple(observers)))
+
+
+_chosen: list[DaemonOptions] = []
+
+
+def chosen_observer() -> ILogObserver:
+    """The observer of the daemon whose command line was read last; twistd calls this by its name."""
+    return _chosen[-1].observer()
