@@ -14,3 +14,5 @@ IDENTITY_KEY_NAME: Final = "identity.key"
 """The server's identity key in its state directory."""
 TUNNEL_PORT: Final = 2878
 """Where the server awaits its client."""
+BACKEND_PORT: Final = 8443
+"""Where the backend awaits its clients."""

@@ -1,0 +1,218 @@
+"""The https API under ``/api/v1``: what clients call.
+
+Duty: know the caller by its token, refuse what is not right with an error that says what to do, write every refused
+call down. Trusts nothing in a call. Never waits for the store in the reactor, never logs a token or a body.
+"""
+
+from collections import Counter
+from datetime import UTC, datetime
+from weakref import WeakKeyDictionary
+
+from klein import Klein
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from smartproxy._version import __version__
+from smartproxy.backend.calls import Caller, Calls
+from smartproxy.backend.errors import BackendError, Unusable
+from smartproxy.backend.refusals import CallRefused, RefusalRate
+from smartproxy.backend.requests import address_of, body_of, json_answer, known_generation, token_of, wait_seconds
+from smartproxy.backend.threads import Runner
+from smartproxy.backend.versions import API, VersionRefused, check_client
+from smartproxy.backend.watch import GenerationWatch
+from smartproxy.logs.emit import Events
+
+EVENTS_MOST = 1000
+"""Events in one call."""
+WAITING_PER_CLIENT_MOST = 8
+"""Calls of one client that wait for the next generation."""
+
+
+class Api:
+    """The API; :meth:`resource` is what a site serves.
+
+    :param calls: the store's side.
+    :param runner: runs it.
+    :param events: where refused calls and issued certificates are told.
+    """
+
+    app = Klein()
+
+    def __init__(self, calls: Calls, runner: Runner, events: Events, clock: IReactorTime) -> None:
+        self._calls = calls
+        self._runner = runner
+        self._events = events
+        self._clock = clock
+        self._rate = RefusalRate()
+        self._waiting: Counter[str] = Counter()
+        self._facts: WeakKeyDictionary[IRequest, dict[str, object]] = WeakKeyDictionary()
+        self.watch = GenerationWatch(clock, lambda: runner.run(calls.generation), self._watch_failed)
+
+    def resource(self) -> IResource:
+        """The root of the API's site."""
+        root: IResource = self.app.resource()
+        return root
+
+    @app.route("/api/v1/hello", methods=["GET"])
+    async def hello(self, request: IRequest) -> bytes:
+        """Exchange versions."""
+        await self._caller(request)
+        site = await self._runner.run(self._calls.site)
+        return json_answer(request, {"version": __version__, "api": API, "site": site})
+
+    @app.route("/api/v1/tunnel-certificate", methods=["POST"])
+    async def tunnel_certificate(self, request: IRequest) -> bytes:
+        """Issue a certificate for the tunnel."""
+        caller = await self._caller(request)
+        csr = body_of(request).get("csr")
+        if not isinstance(csr, str):
+            raise CallRefused(400, "body", "the body has no csr", 'send {"csr": "PEM"}')
+        try:
+            issued = await self._runner.run(self._calls.tunnel_certificate, caller.name, csr, self._now())
+        except Unusable as error:
+            self._events.emit("tunnel_certificate.refused", cause=str(error), client=caller.name, status=400)
+            raise CallRefused(400, "csr", str(error), "make the request with smartproxy-client") from error
+        self._events.emit(
+            "tunnel_certificate.issued", client=caller.name, not_after=issued.not_after, serial=f"{issued.serial:x}"
+        )
+        return json_answer(request, issued.document())
+
+    @app.route("/api/v1/configuration", methods=["GET"])
+    async def configuration(self, request: IRequest) -> bytes:
+        """The configuration, or 304 when it is the one that the caller has, for as long as it wants to wait."""
+        caller = await self._caller(request)
+        known, wait = known_generation(request), wait_seconds(request)
+        newest = await self._runner.run(self._calls.generation)
+        if known is not None and known == newest:
+            await self._wait_for_change(caller, known, wait)
+            # While it waited, the change may have been that this client may not call any more.
+            await self._caller(request)
+        found = await self._runner.run(self._calls.document)
+        if found is None:
+            raise CallRefused(
+                503, "no_site", "there is no configuration yet", "run 'smartproxy authority create --site NAME'"
+            )
+        generation, document = found
+        request.setHeader(b"etag", f'"{generation}"'.encode("ascii"))
+        request.setHeader(b"cache-control", b"no-store")
+        if generation == known:
+            request.setResponseCode(304)
+            return b""
+        request.setHeader(b"content-type", b"application/json")
+        return document
+
+    @app.route("/api/v1/licences", methods=["GET"])
+    async def licences(self, request: IRequest) -> bytes:
+        """The newest licence of each server."""
+        await self._caller(request)
+        return json_answer(request, {"licences": dict(await self._runner.run(self._calls.licences))})
+
+    @app.route("/api/v1/events", methods=["POST"])
+    async def events(self, request: IRequest) -> bytes:
+        """Store events of the client and of its servers."""
+        caller = await self._caller(request)
+        events = body_of(request).get("events")
+        if not isinstance(events, list):
+            raise CallRefused(400, "body", "the body has no list of events", 'send {"events": [...]}')
+        if len(events) > EVENTS_MOST:
+            raise CallRefused(413, "too_many", f"{len(events)} events in one call", f"send {EVENTS_MOST} at most")
+        taken = await self._runner.run(self._calls.keep_events, caller.name, events, self._now())
+        if taken.refused:
+            self._events.emit(
+                "events.refused", cause=taken.refused[0], client=caller.name, facts={"refused": len(taken.refused)}
+            )
+        return json_answer(request, {"stored": taken.stored, "refused": len(taken.refused)})
+
+    @app.handle_errors(CallRefused)
+    def refused(self, request: IRequest, failure: Failure) -> bytes:
+        """Answer a refused call, and write it down."""
+        error = failure.value
+        if not isinstance(error, CallRefused):
+            failure.raiseException()
+        return self._refuse(request, error)
+
+    @app.handle_errors(HTTPException)
+    def not_routed(self, request: IRequest, failure: Failure) -> bytes:
+        """Answer a call of something that is not there."""
+        if failure.check(MethodNotAllowed):
+            error = CallRefused(405, "method", "the path takes another method", "see the API's documentation")
+        else:
+            error = CallRefused(404, "path", "no such path", "call a path below /api/v1")
+        return self._refuse(request, error)
+
+    @app.handle_errors(BackendError)
+    def not_ready(self, request: IRequest, failure: Failure) -> bytes:
+        """Answer that the store has not what the call needs, such as an authority."""
+        return self._refuse(request, CallRefused(503, "store", failure.getErrorMessage(), "tell the operator"))
+
+    @app.handle_errors(Exception)
+    def failed(self, request: IRequest, failure: Failure) -> bytes:
+        """Answer that something here is broken; what, stands in the log only."""
+        self._events.failure("smartproxy.backend.api", failure, peer=address_of(request))
+        error = CallRefused(500, "internal", "the backend has a fault", "look for internal.error in its log")
+        return json_answer(request, error.document(), error.status)
+
+    async def _caller(self, request: IRequest) -> Caller:
+        """The client that calls.
+
+        :raises CallRefused: when its token is not known or not allowed, or its version does not fit.
+        """
+        facts = self._facts.setdefault(request, {})
+        version = request.getHeader("smartproxy-version")
+        token = token_of(request)
+        caller = await self._runner.run(self._calls.caller, token, self._now(), version, address_of(request))
+        if caller is None or not caller.enabled:
+            # The caller is not told which of the two it is; the operator is.
+            if caller is not None:
+                facts.update(client=caller.name, detail="the client is disabled")
+            raise CallRefused(
+                401, "token", "the token is not valid", "give the client the token that 'smartproxy client add' printed"
+            )
+        facts["client"] = caller.name
+        if version is not None:
+            try:
+                check_client(version)
+            except VersionRefused as error:
+                facts.update(theirs=version[:64], ours=__version__)
+                raise CallRefused(426, "version", error.message, error.advice) from error
+        return caller
+
+    async def _wait_for_change(self, caller: Caller, known: int, wait: int) -> None:
+        if self._waiting[caller.name] >= WAITING_PER_CLIENT_MOST:
+            raise CallRefused(
+                429, "waiting", "too many calls of this client wait already", "run one smartproxy-client a token"
+            )
+        self._waiting[caller.name] += 1
+        try:
+            await self.watch.changed(known, wait)
+        finally:
+            self._waiting[caller.name] -= 1
+
+    def _refuse(self, request: IRequest, error: CallRefused) -> bytes:
+        if error.status == 401:
+            request.setHeader(b"www-authenticate", b"Bearer")
+        silent = self._rate.admit(address_of(request), self._clock.seconds())
+        if silent is not None:
+            facts = dict(self._facts.get(request, {}))
+            if silent:
+                facts["facts"] = {"not_written_before": silent}
+            self._events.emit(
+                "backend.call_refused",
+                cause=error.message,
+                advice=error.advice,
+                method=request.method.decode("ascii", "replace"),
+                path=request.path.decode("ascii", "replace"),
+                status=error.status,
+                peer=address_of(request),
+                **facts,
+            )
+        return json_answer(request, error.document(), error.status)
+
+    def _watch_failed(self, failure: Failure) -> None:
+        self._events.failure("smartproxy.backend.watch", failure)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.seconds(), UTC)

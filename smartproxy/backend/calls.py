@@ -1,0 +1,122 @@
+"""What the calls of the API do in the store: blocking, each in one transaction, on plain values.
+
+The https side (:mod:`smartproxy.backend.api`) runs these in threads. Nothing here knows http.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from smartproxy.backend import authority, clients, generations, journal, licences
+from smartproxy.backend.certificates import certificates_to_pem
+from smartproxy.backend.store import Store
+from smartproxy.logs.catalogue import CatalogueError
+from smartproxy.logs.fields import isotime
+from smartproxy.logs.record import Record, read
+
+
+@attrs.frozen(kw_only=True)
+class Caller:
+    """A client whose token is known."""
+
+    name: str
+    enabled: bool
+
+
+@attrs.frozen(kw_only=True)
+class IssuedCertificate:
+    """A tunnel certificate and what goes with it."""
+
+    certificate: str
+    not_after: datetime
+    serial: int
+    proxy_ids: Sequence[str]
+    authority: str
+
+    def document(self) -> dict[str, object]:
+        """The body of the answer."""
+        return {
+            "certificate": self.certificate,
+            "not_after": isotime(self.not_after),
+            "proxy_ids": list(self.proxy_ids),
+            "authority": self.authority,
+        }
+
+
+@attrs.frozen(kw_only=True)
+class TakenEvents:
+    """How many events were stored, and why others were not."""
+
+    stored: int
+    refused: Sequence[str]
+
+
+@attrs.frozen
+class Calls:
+    """The calls, on one store."""
+
+    store: Store
+
+    def caller(self, token: str, now: datetime, version: str | None, address: str) -> Caller | None:
+        """Whose token this is; the call is noted."""
+        with self.store.reading() as session:
+            row = clients.authenticate(session, token)
+            if row is None:
+                return None
+            caller = Caller(name=row.name, enabled=row.enabled)
+            worth = row.enabled and clients.worth_noting(row, now, version, address)
+        if worth:
+            with self.store.writing() as session:
+                clients.note_call(session, caller.name, now, version, address)
+        return caller
+
+    def site(self) -> str:
+        """The name of the site."""
+        with self.store.reading() as session:
+            return authority.site_row(session).name
+
+    def tunnel_certificate(self, client: str, request: str, now: datetime) -> IssuedCertificate:
+        """Issue a client's certificate for the tunnel.
+
+        :raises Unusable: when the request is not good.
+        """
+        with self.store.writing() as session:
+            site = authority.load(session)
+            certificate = site.tunnel_certificate(request, client, now)
+            clients.note_certificate(session, client, certificate.not_valid_after_utc)
+            return IssuedCertificate(
+                certificate=certificates_to_pem([certificate, site.certificate]),
+                not_after=certificate.not_valid_after_utc,
+                serial=certificate.serial_number,
+                proxy_ids=licences.licensed(session, now),
+                authority=site.certificate_pem,
+            )
+
+    def generation(self) -> int:
+        """The number of the newest generation."""
+        with self.store.reading() as session:
+            return generations.newest_number(session)
+
+    def document(self) -> tuple[int, bytes] | None:
+        """The newest generation and its document."""
+        with self.store.reading() as session:
+            return generations.newest_document(session)
+
+    def licences(self) -> Mapping[str, str]:
+        """The licence that counts, by Proxy ID."""
+        with self.store.reading() as session:
+            return {proxy_id: row.text for proxy_id, row in licences.newest(session).items()}
+
+    def keep_events(self, client: str, events: Sequence[Any], now: datetime) -> TakenEvents:
+        """Store the events that stand in the catalogue; what is wrong with the others is returned."""
+        records: list[Record] = []
+        refused: list[str] = []
+        for each in events:
+            try:
+                records.append(read(each))
+            except CatalogueError as error:
+                refused.append(str(error))
+        with self.store.writing() as session:
+            return TakenEvents(stored=journal.keep(session, records, now, client), refused=refused)

@@ -1,0 +1,193 @@
+"""Certificates, keys and revocation lists as operators have them: PEM or DER, one or several in a file, PKCS#12.
+
+Reads what it is given and says what is wrong with it; judges nothing. Writes PEM only.
+"""
+
+import re
+from collections.abc import Iterable
+from hashlib import sha256
+
+import attrs
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+    load_pem_private_key,
+    pkcs12,
+)
+from cryptography.hazmat.primitives.serialization.pkcs7 import load_der_pkcs7_certificates, load_pem_pkcs7_certificates
+from cryptography.x509 import Certificate, CertificateRevocationList
+
+from smartproxy.backend.errors import Unusable
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+"""The kinds of key that a server's identity may have."""
+
+_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+
+
+def read_certificates(octets: bytes, source: str) -> list[Certificate]:
+    """All certificates of a file, in its order: PEM (other blocks in it are passed over), PKCS#7 or DER.
+
+    :param source: what to call the file in an error.
+    :raises Unusable: when there is none, or one of them is damaged.
+    """
+    try:
+        if b"-----BEGIN PKCS7-----" in octets:
+            return load_pem_pkcs7_certificates(octets)
+        if b"-----BEGIN " in octets:
+            found = [
+                x509.load_pem_x509_certificate(block.group())
+                for block in _PEM_BLOCK.finditer(octets)
+                if block.group(1) in (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
+            ]
+            if not found:
+                raise Unusable(f"there is no certificate in {source}")
+            return found
+        try:
+            return [x509.load_der_x509_certificate(octets)]
+        except ValueError:
+            return load_der_pkcs7_certificates(octets)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Unusable(f"{source} holds no readable certificate (PEM or DER): {first_line(error)}") from error
+
+
+def read_revocation_lists(octets: bytes, source: str) -> list[CertificateRevocationList]:
+    """All revocation lists of a file: PEM, one or several, or DER.
+
+    :raises Unusable: when there is none, or one of them is damaged.
+    """
+    try:
+        if b"-----BEGIN " in octets:
+            found = [
+                x509.load_pem_x509_crl(block.group())
+                for block in _PEM_BLOCK.finditer(octets)
+                if block.group(1) == b"X509 CRL"
+            ]
+            if not found:
+                raise Unusable(f"there is no revocation list in {source}")
+            return found
+        return [x509.load_der_x509_crl(octets)]
+    except ValueError as error:
+        raise Unusable(f"{source} holds no readable revocation list (PEM or DER): {first_line(error)}") from error
+
+
+def read_private_key(octets: bytes, password: bytes | None, source: str) -> PrivateKey:
+    """The private key of a file, PEM or DER.
+
+    :raises Unusable: when there is none, the password is missing or wrong, or it is of a kind that TLS does not use.
+    """
+    blocks = [block.group() for block in _PEM_BLOCK.finditer(octets) if block.group(1).endswith(b"PRIVATE KEY")]
+    try:
+        key = load_pem_private_key(blocks[0], password) if blocks else load_der_private_key(octets, password)
+    except TypeError as error:
+        needed = "is encrypted: give its password" if password is None else "is not encrypted: give no password"
+        raise Unusable(f"the private key in {source} {needed}") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Unusable(f"{source} holds no private key that can be read with this password") from error
+    return checked_key(key, source)
+
+
+def checked_key(key: object, source: str) -> PrivateKey:
+    """The key, when TLS can use it.
+
+    :raises Unusable: for kinds of keys that no partner takes, and for RSA below 2048 bits.
+    """
+    if not isinstance(key, PrivateKey):
+        raise Unusable(f"the key in {source} is neither RSA nor an elliptic curve key")
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < 2048:
+        raise Unusable(f"the RSA key in {source} has {key.key_size} bits; TLS needs 2048 or more")
+    return key
+
+
+@attrs.frozen(kw_only=True)
+class KeyAndChain:
+    """A private key and the certificates that go with it, the leaf first."""
+
+    key: PrivateKey = attrs.field(repr=False)
+    chain: tuple[Certificate, ...]
+
+
+def read_pkcs12(octets: bytes, password: bytes | None, source: str) -> KeyAndChain:
+    """Key and certificates of a PKCS#12 file.
+
+    :raises Unusable: when it cannot be opened or one of the two is missing.
+    """
+    try:
+        key, leaf, others = pkcs12.load_key_and_certificates(octets, password)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Unusable(f"cannot open the PKCS#12 file {source}; is the password right?") from error
+    if key is None or leaf is None:
+        raise Unusable(f"the PKCS#12 file {source} lacks the {'private key' if key is None else 'certificate'}")
+    return fitting(checked_key(key, source), [leaf, *others], source)
+
+
+def fitting(key: PrivateKey, certificates: Iterable[Certificate], source: str) -> KeyAndChain:
+    """Order certificates into the chain of a key: the key's own first, then issuer by issuer.
+
+    A self-signed end of the chain stays, others that do not belong to it are left out.
+
+    :raises Unusable: when none of them is for the key.
+    """
+    left = list(certificates)
+    public = public_key_octets(key)
+    leaf = next((each for each in left if public_key_octets(each) == public), None)
+    if leaf is None:
+        raise Unusable(f"no certificate in {source} is for this private key; take the certificate made for it")
+    chain = [leaf]
+    left.remove(leaf)
+    while chain[-1].issuer != chain[-1].subject:
+        issuer = next((each for each in left if _issued(each, chain[-1])), None)
+        if issuer is None:
+            break
+        chain.append(issuer)
+        left.remove(issuer)
+    return KeyAndChain(key=key, chain=tuple(chain))
+
+
+def _issued(issuer: Certificate, certificate: Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except Exception:  # Whatever keeps it from being verified, it does not go into the chain.
+        return False
+    return True
+
+
+def public_key_octets(holder: Certificate | PrivateKey) -> bytes:
+    """The SubjectPublicKeyInfo of a certificate or of a private key."""
+    return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def certificate_pin(certificate: Certificate) -> str:
+    """SHA-256 of the whole certificate, in hex."""
+    return sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
+
+
+def key_pin(holder: Certificate | PrivateKey) -> str:
+    """SHA-256 of the public key (SubjectPublicKeyInfo), in hex."""
+    return sha256(public_key_octets(holder)).hexdigest()
+
+
+def name_text(name: x509.Name) -> str:
+    """A distinguished name as RFC 4514 writes it."""
+    return name.rfc4514_string()
+
+
+def certificates_to_pem(certificates: Iterable[Certificate]) -> str:
+    """Certificates as one PEM text."""
+    return "".join(each.public_bytes(Encoding.PEM).decode("ascii") for each in certificates)
+
+
+def key_to_pem(key: PrivateKey) -> str:
+    """A private key as PEM (PKCS#8, not encrypted): for the store, never for a log."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
+
+
+def first_line(error: Exception) -> str:
+    """What an exception of the certificate library says, without its address of the library's documents."""
+    return (str(error).splitlines() or [type(error).__name__])[0].partition(". See http")[0][:160]

@@ -1,0 +1,113 @@
+"""The clients that may call the backend, and how they prove it: a token, of which only the SHA-256 is kept."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from smartproxy.backend.change import Change
+from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
+from smartproxy.backend.schema import ClientRow
+from smartproxy.backend.tokens import new_token, same_digest, token_digest
+
+SEEN_AGAIN = timedelta(seconds=30)
+"""A call so soon after the last one that was noted is not noted."""
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
+
+
+def add(change: Change, name: str) -> str:
+    """Add a client; return its token, which nobody can see again.
+
+    :raises AlreadyThere: when there is one of this name.
+    :raises Unusable: when it is not a name that a certificate and a log take.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise Unusable(f"{name!r} is no name for a client; take letters, digits, '.', '_' and '-', at most 64")
+    if _found(change.session, name) is not None:
+        raise AlreadyThere(f"there is a client {name!r} already; 'smartproxy client token {name}' gives it a new token")
+    token = new_token()
+    change.session.add(ClientRow(name=name, token_sha256=token_digest(token), enabled=True, created=change.now))
+    change.note("client.changed", command=change.what, names=[name])
+    return token
+
+
+def new_token_for(change: Change, name: str) -> str:
+    """Give a client a new token; the old one is worth nothing from now on."""
+    row = find(change.session, name)
+    token = new_token()
+    row.token_sha256 = token_digest(token)
+    change.note("client.changed", command=change.what, names=[name])
+    return token
+
+
+def enable(change: Change, name: str, enabled: bool) -> ClientRow:
+    """Let a client call, or do not."""
+    row = find(change.session, name)
+    row.enabled = enabled
+    change.note("client.changed", command=change.what, names=[name])
+    return row
+
+
+def remove(change: Change, name: str) -> ClientRow:
+    """Remove a client."""
+    row = find(change.session, name)
+    change.session.delete(row)
+    change.note("client.changed", command=change.what, names=[name])
+    return row
+
+
+def find(session: Session, name: str) -> ClientRow:
+    """The client of a name.
+
+    :raises NotFound: when there is none; the message lists those that there are.
+    """
+    row = _found(session, name)
+    if row is None:
+        names = ", ".join(each.name for each in listed(session)) or "none"
+        raise NotFound(f"there is no client {name!r}; known are: {names}")
+    return row
+
+
+def listed(session: Session) -> Sequence[ClientRow]:
+    """All clients by name."""
+    return session.scalars(select(ClientRow).order_by(ClientRow.name)).all()
+
+
+def authenticate(session: Session, token: str) -> ClientRow | None:
+    """The client that a token belongs to, enabled or not.
+
+    Every client is compared with, so that the time taken says nothing about which of them came near.
+    """
+    digest = token_digest(token)
+    found = None
+    for row in listed(session):
+        if same_digest(row.token_sha256, digest):
+            found = row
+    return found
+
+
+def worth_noting(row: ClientRow, now: datetime, version: str | None, address: str) -> bool:
+    """Whether a call tells something about the client that is not known yet."""
+    if row.last_seen is None or (row.last_version, row.last_address) != (version, address):
+        return True
+    return now - row.last_seen >= SEEN_AGAIN
+
+
+def note_call(session: Session, name: str, now: datetime, version: str | None, address: str) -> None:
+    """Keep when a client called last, from where and with which version."""
+    row = _found(session, name)
+    if row is not None:
+        row.last_seen, row.last_version, row.last_address = now, version, address
+
+
+def note_certificate(session: Session, name: str, until: datetime) -> None:
+    """Keep until when the last tunnel certificate of a client is valid."""
+    row = _found(session, name)
+    if row is not None:
+        row.certificate_until = until
+
+
+def _found(session: Session, name: str) -> ClientRow | None:
+    return session.scalars(select(ClientRow).where(ClientRow.name == name)).one_or_none()

@@ -1,0 +1,139 @@
+"""The configuration document that clients fetch, built from the tables.
+
+Writes what the tables say and judges nothing: :mod:`smartproxy.policy.configuration` does, before the document becomes
+a generation. Everything that is not in a table is left out, so that the defaults stand in one place.
+"""
+
+import json
+import re
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+
+from smartproxy.backend import licences
+from smartproxy.backend.schema import (
+    AuthorityRow,
+    IdentityRow,
+    PartnerCertificateRow,
+    PartnerRow,
+    RevocationRow,
+    SettingRow,
+    SiteRow,
+)
+
+FORMAT = 1
+"""The form of the document; a client or server that does not know it refuses it."""
+
+_ENTRY = re.compile(r"server\.(partners|identities|authorities|revocation)\[(\d+)\]")
+
+
+def build(session: Session, generation: int) -> bytes:
+    """The document of the tables as they are now."""
+    site = session.get(SiteRow, 1)
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "generation": generation,
+        "site": "" if site is None else site.name,
+        "server": {
+            "identities": [_identity(row) for row in _identities(session)],
+            "authorities": [_authority(row) for row in _authorities(session)],
+            "revocation": [_revocation(row) for row in _revocations(session)],
+            "partners": [_partner(row) for row in _partners(session)],
+            "licence": licences.carried(session),
+        },
+        "client": {},
+    }
+    for setting in session.scalars(select(SettingRow).order_by(SettingRow.name)):
+        place = document
+        *parents, last = setting.name.split(".")
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = setting.value
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+
+
+def explain(session: Session, where: str) -> str:
+    """A place in the document in the operator's words: which partner ``server.partners[3]`` is."""
+    match = _ENTRY.match(where)
+    if match is None:
+        return where
+    number = int(match[2])
+    names = {
+        "partners": lambda: [f"partner {row.name}" for row in _partners(session)],
+        "identities": lambda: [f"identity {row.name}" for row in _identities(session)],
+        "authorities": lambda: [f"ca {row.name}" for row in _authorities(session)],
+        "revocation": lambda: [f"revocation list of {row.issuer}" for row in _revocations(session)],
+    }[match[1]]()
+    if number >= len(names):
+        return where
+    rest = where[match.end() :].removeprefix(".")
+    return f"{names[number]}, {rest}" if rest else names[number]
+
+
+def time_text(moment: datetime) -> str:
+    """A time as the document writes it."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _identities(session: Session) -> list[IdentityRow]:
+    rows = session.scalars(select(IdentityRow).order_by(IdentityRow.name))
+    return [row for row in rows if row.certificate is not None]
+
+
+def _authorities(session: Session) -> list[AuthorityRow]:
+    return list(session.scalars(select(AuthorityRow).order_by(AuthorityRow.name)))
+
+
+def _revocations(session: Session) -> list[RevocationRow]:
+    return list(session.scalars(select(RevocationRow).order_by(RevocationRow.issuer_key_sha256)))
+
+
+def _partners(session: Session) -> list[PartnerRow]:
+    rows = select(PartnerRow).order_by(PartnerRow.name).options(selectinload(PartnerRow.certificates))
+    return list(session.scalars(rows))
+
+
+def _identity(row: IdentityRow) -> dict[str, Any]:
+    return {"name": row.name, "certificate": row.certificate, "key": row.key}
+
+
+def _authority(row: AuthorityRow) -> dict[str, Any]:
+    return {"name": row.name, "certificates": row.certificates, "revocation": row.revocation}
+
+
+def _revocation(row: RevocationRow) -> dict[str, Any]:
+    return {
+        "issuer": row.issuer_key_sha256,
+        "this_update": time_text(row.this_update),
+        "next_update": None if row.next_update is None else time_text(row.next_update),
+        "serials": row.serials,
+    }
+
+
+def _partner(row: PartnerRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "enabled": row.enabled,
+        "codes": row.codes,
+        "lowest_level": row.lowest_level,
+        "authentication": row.authentication,
+        "profile": row.profile,
+        "purpose": row.purpose,
+        "certificates": [_rule(each) for each in row.certificates],
+    }
+
+
+def _rule(row: PartnerCertificateRow) -> dict[str, Any]:
+    match row.by:
+        case "certificate" | "key":
+            return {"by": row.by, "sha256": row.sha256}
+        case "subject":
+            return {"by": row.by, "authority": _name(row.authority), "serial_number": row.value}
+        case _:
+            return {"by": row.by, "authority": _name(row.authority), "san": row.value}
+
+
+def _name(authority: AuthorityRow | None) -> str | None:
+    return None if authority is None else authority.name

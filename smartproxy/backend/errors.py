@@ -1,0 +1,25 @@
+"""What can be refused in the backend, said so that the operator knows what to do."""
+
+
+class BackendError(Exception):
+    """The base of all refusals; its text is one sentence for the operator, usually followed by what to do."""
+
+
+class StoreUnavailable(BackendError):
+    """The store cannot be opened: not there, not allowed, of another version."""
+
+
+class ChangeRefused(BackendError):
+    """A change that would make the configuration wrong; the configuration stays as it was."""
+
+
+class NotFound(BackendError):
+    """A name that nothing in the store has."""
+
+
+class AlreadyThere(BackendError):
+    """A name that is taken."""
+
+
+class Unusable(BackendError):
+    """A file (certificate, key, list, archive) that cannot be what it was given for."""

@@ -1,0 +1,191 @@
+"""The certificates that servers show to partners, with their keys: imported, or asked for with a request.
+
+While a request is out, the certificate in use stays; the answer takes its place together with the request's key.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from smartproxy.backend.certificates import (
+    KeyAndChain,
+    PrivateKey,
+    certificate_pin,
+    certificates_to_pem,
+    fitting,
+    key_to_pem,
+    name_text,
+    read_certificates,
+    read_private_key,
+)
+from smartproxy.backend.change import Change
+from smartproxy.backend.errors import NotFound, Unusable
+from smartproxy.backend.issuing import general_name
+from smartproxy.backend.schema import IdentityRow
+
+KEY_TYPES = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384")
+SOON = timedelta(days=30)
+"""A certificate that ends earlier than this is worth a warning."""
+
+
+@attrs.frozen(kw_only=True)
+class Subject:
+    """Whom a certificate is asked for."""
+
+    common_name: str
+    organization: str | None = None
+    organizational_unit: str | None = None
+    country: str | None = None
+    locality: str | None = None
+    serial_number: str | None = None
+    """The Odette ID, where the authority wants it in the subject."""
+    names: tuple[str, ...] = ()
+
+
+def keep(change: Change, name: str, pair: KeyAndChain) -> IdentityRow:
+    """Use a key and its certificates under a name, in the place of what the name had before."""
+    row = _found(change.session, name)
+    if row is None:
+        row = IdentityRow(name=name)
+        change.session.add(row)
+    row.certificate, row.key = certificates_to_pem(pair.chain), key_to_pem(pair.key)
+    leaf = pair.chain[0]
+    change.note(
+        "identity.changed",
+        command=change.what,
+        names=[name],
+        subject=name_text(leaf.subject),
+        not_after=leaf.not_valid_after_utc,
+        certificate_sha256=certificate_pin(leaf),
+    )
+    return row
+
+
+def request(change: Change, name: str, subject: Subject, key_type: str) -> str:
+    """Make a key and a request for its certificate (CSR, PEM); a request that was out before is given up.
+
+    :raises Unusable: when something in the subject cannot stand in a certificate.
+    """
+    key = _new_key(key_type)
+    text = _request(key, subject).public_bytes(Encoding.PEM).decode("ascii")
+    row = _found(change.session, name)
+    if row is None:
+        row = IdentityRow(name=name)
+        change.session.add(row)
+    row.request_key, row.request = key_to_pem(key), text
+    change.note("identity.changed", command=change.what, names=[name])
+    return text
+
+
+def complete(change: Change, name: str, octets: bytes, source: str) -> KeyAndChain:
+    """Take the certificate that an authority issued for the request that is out.
+
+    :raises NotFound: when no request is out.
+    :raises Unusable: when the certificate is not for the request's key.
+    """
+    row = find(change.session, name)
+    if row.request_key is None:
+        raise NotFound(f"no request of identity {name!r} is out; 'smartproxy identity request {name}' makes one")
+    key = read_private_key(row.request_key.encode("ascii"), None, f"the request of {name}")
+    pair = fitting(key, read_certificates(octets, source), source)
+    keep(change, name, pair)
+    row.request_key = row.request = None
+    return pair
+
+
+def remove(change: Change, name: str) -> IdentityRow:
+    """Remove an identity with its key."""
+    row = find(change.session, name)
+    change.session.delete(row)
+    change.note("identity.changed", command=change.what, names=[name])
+    return row
+
+
+def find(session: Session, name: str) -> IdentityRow:
+    """The identity of a name.
+
+    :raises NotFound: when there is none; the message lists those that there are.
+    """
+    row = _found(session, name)
+    if row is None:
+        names = ", ".join(each.name for each in listed(session)) or "none"
+        raise NotFound(f"there is no identity {name!r}; known are: {names}")
+    return row
+
+
+def listed(session: Session) -> Sequence[IdentityRow]:
+    """All identities by name."""
+    return session.scalars(select(IdentityRow).order_by(IdentityRow.name)).all()
+
+
+def chain_of(row: IdentityRow) -> list[x509.Certificate]:
+    """The certificates of an identity, the leaf first; none while only a request is out."""
+    return [] if row.certificate is None else read_certificates(row.certificate.encode("ascii"), row.name)
+
+
+def warnings(leaf: x509.Certificate, now: datetime) -> list[str]:
+    """What an operator should know about a certificate that partners are shown."""
+    found = []
+    until = f"{leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+    if leaf.not_valid_after_utc <= now:
+        found.append(f"the certificate ended on {until}; partners will refuse it: import a newer one")
+    elif leaf.not_valid_after_utc - now < SOON:
+        found.append(f"the certificate ends on {until}, in {(leaf.not_valid_after_utc - now).days} days: renew it now")
+    if leaf.not_valid_before_utc > now:
+        found.append(f"the certificate is not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC")
+    if not _for_servers(leaf):
+        found.append("the certificate is not for TLS servers (extended key usage lacks serverAuth)")
+    return found
+
+
+def _for_servers(leaf: x509.Certificate) -> bool:
+    try:
+        usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (x509.ExtensionNotFound, ValueError):
+        return True
+    return ExtendedKeyUsageOID.SERVER_AUTH in usage or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usage
+
+
+def _new_key(key_type: str) -> PrivateKey:
+    match key_type:
+        case "ec-p256":
+            return ec.generate_private_key(ec.SECP256R1())
+        case "ec-p384":
+            return ec.generate_private_key(ec.SECP384R1())
+        case _:
+            return rsa.generate_private_key(65537, int(key_type.removeprefix("rsa-")))
+
+
+def _request(key: PrivateKey, subject: Subject) -> x509.CertificateSigningRequest:
+    parts = (
+        (NameOID.COUNTRY_NAME, subject.country),
+        (NameOID.LOCALITY_NAME, subject.locality),
+        (NameOID.ORGANIZATION_NAME, subject.organization),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, subject.organizational_unit),
+        (NameOID.SERIAL_NUMBER, subject.serial_number),
+        (NameOID.COMMON_NAME, subject.common_name),
+    )
+    try:
+        name = x509.Name([x509.NameAttribute(oid, value) for oid, value in parts if value is not None])
+    except ValueError as error:
+        raise Unusable(f"this cannot stand in a certificate's subject: {error}") from error
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    builder = builder.add_extension(
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+    )
+    if subject.names:
+        names = x509.SubjectAlternativeName([general_name(each) for each in subject.names])
+        builder = builder.add_extension(names, critical=False)
+    return builder.sign(key, hashes.SHA256())
+
+
+def _found(session: Session, name: str) -> IdentityRow | None:
+    return session.scalars(select(IdentityRow).where(IdentityRow.name == name)).one_or_none()

@@ -1,0 +1,163 @@
+"""The events that the store keeps: of the daemons, carried here, and of the operator's changes.
+
+Takes only records that :mod:`smartproxy.logs.record` has checked. Finds them again by time, name, level, source,
+partner and session.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import cast
+
+import attrs
+from sqlalchemy import Select, delete, func, select
+from sqlalchemy.orm import Session
+
+from smartproxy.backend.schema import EventRow
+from smartproxy.logs.catalogue import look_up
+from smartproxy.logs.fields import Value, isotime
+from smartproxy.logs.record import Record
+from smartproxy.logs.render import line
+from smartproxy.logs.severity import Severity
+
+COMMAND_SOURCE = "command"
+"""The source of events that the ``smartproxy`` command records."""
+_COLUMNS = ("time", "level", "name", "source", "session", "partner")
+
+
+@attrs.frozen(kw_only=True)
+class StoredEvent:
+    """An event as it lies in the store; ``number`` rises in the order of arrival."""
+
+    number: int
+    time: datetime
+    level: Severity
+    name: str
+    source: str
+    fields: dict[str, Value]
+
+    def document(self) -> dict[str, Value]:
+        """The event as one flat JSON object, as it was carried here."""
+        return {
+            "number": self.number,
+            "time": isotime(self.time),
+            "level": self.level.label,
+            "name": self.name,
+            "source": self.source,
+            **self.fields,
+        }
+
+    def __str__(self) -> str:
+        """The event as one line that is safe on any terminal."""
+        level = self.level.label.upper().ljust(8)
+        return f"{isotime(self.time)} {level} {self.source} {line(self.name, self.fields)}"
+
+
+@attrs.frozen(kw_only=True)
+class Filter:
+    """Which events are wanted; what is not given does not matter.
+
+    :ivar name: a whole name, or the beginning of one ending with a full stop: ``session.``.
+    :ivar level: this level and those above it.
+    :ivar after: only events with a higher number.
+    """
+
+    name: str | None = None
+    level: Severity | None = None
+    source: str | None = None
+    partner: str | None = None
+    session: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    after: int | None = None
+
+
+def record_of(name: str, now: datetime, sequence: int, **fields: object) -> Record:
+    """A record of the operator's command.
+
+    :raises CatalogueError: when the catalogue has no such event.
+    """
+    return Record(name, now, COMMAND_SOURCE, sequence, look_up(name).check(fields))
+
+
+def keep(session: Session, records: Iterable[Record], received: datetime, client: str | None = None) -> int:
+    """Store records; return how many.
+
+    :param client: the client that carried them: its name, which it cannot choose, goes into each.
+    """
+    rows = []
+    for record in records:
+        document = record.document()
+        if client is not None:
+            document["client"] = client
+        rows.append(
+            EventRow(
+                time=record.time,
+                received=received,
+                source=record.source,
+                name=record.name,
+                level=record.level.label,
+                session=cast("str | None", document.get("session")),
+                partner=cast("str | None", document.get("partner")),
+                fields={key: value for key, value in document.items() if key not in _COLUMNS},
+            )
+        )
+    session.add_all(rows)
+    return len(rows)
+
+
+def find(session: Session, wanted: Filter, most: int | None = None) -> Sequence[StoredEvent]:
+    """The events that a filter lets through, oldest first; with ``most``, only the newest so many of them."""
+    query = _apply(select(EventRow), wanted)
+    if most is None:
+        return [_stored(row) for row in session.scalars(query.order_by(EventRow.id))]
+    rows = session.scalars(query.order_by(EventRow.id.desc()).limit(most)).all()
+    return [_stored(row) for row in reversed(rows)]
+
+
+def newest_number(session: Session) -> int:
+    """The number of the event that came last; 0 when there is none."""
+    return session.scalar(select(func.max(EventRow.id))) or 0
+
+
+def forget(session: Session, before: datetime) -> int:
+    """Delete the events that happened before a time; return how many."""
+    found = session.scalar(select(func.count()).select_from(EventRow).where(EventRow.time < before)) or 0
+    session.execute(delete(EventRow).where(EventRow.time < before))
+    return found
+
+
+def _apply(query: Select[EventRow], wanted: Filter) -> Select[EventRow]:
+    if wanted.name is not None:
+        matches = EventRow.name.startswith(wanted.name, autoescape=True)
+        query = query.where(matches if wanted.name.endswith(".") else EventRow.name == wanted.name)
+    if wanted.level is not None:
+        query = query.where(EventRow.level.in_([each.label for each in Severity if each >= wanted.level]))
+    for column, value in (
+        (EventRow.source, wanted.source),
+        (EventRow.partner, wanted.partner),
+        (EventRow.session, wanted.session),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.since is not None:
+        query = query.where(EventRow.time >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(EventRow.time < wanted.until)
+    if wanted.after is not None:
+        query = query.where(EventRow.id > wanted.after)
+    return query
+
+
+def _stored(row: EventRow) -> StoredEvent:
+    named = {"session": row.session, "partner": row.partner}
+    return StoredEvent(
+        number=row.id,
+        time=row.time,
+        level=Severity.named(row.level),
+        name=row.name,
+        source=row.source,
+        fields={
+            **{key: value for key, value in named.items() if value is not None},
+            **cast("dict[str, Value]", row.fields),
+        },
+    )

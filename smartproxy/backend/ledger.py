@@ -1,0 +1,77 @@
+"""The backend's own events on their way into the store.
+
+They happen in the reactor and are stored in a thread, in order, a batch at a time. When the store does not keep up, the
+queue is bounded and what was dropped is told as soon as there is room.
+"""
+
+from collections import deque
+from datetime import UTC, datetime
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from smartproxy.backend import journal
+from smartproxy.backend.store import Store
+from smartproxy.backend.threads import Runner
+from smartproxy.logs.fields import Value
+from smartproxy.logs.record import Record, read
+
+WAITING_MOST = 1000
+
+
+class Ledger:
+    """Takes the JSON form of records; made to be the ``forward`` of :class:`smartproxy.logs.emit.Events`."""
+
+    _log = Logger(namespace="smartproxy.backend")
+
+    def __init__(self, store: Store, runner: Runner, clock: IReactorTime) -> None:
+        self._store = store
+        self._runner = runner
+        self._clock = clock
+        self._waiting: deque[Record] = deque()
+        self._dropped = 0
+        self._writing: Deferred[None] | None = None
+
+    def __call__(self, document: dict[str, Value]) -> None:
+        """Take a record; it is stored soon."""
+        if len(self._waiting) >= WAITING_MOST:
+            self._dropped += 1
+            return
+        self._waiting.append(read(document))
+        if self._writing is None:
+            self._write()
+
+    def finish(self) -> Deferred[None]:
+        """Fires when everything taken so far is stored, or could not be."""
+        done: Deferred[None] = Deferred()
+        if self._writing is None:
+            return succeed(None)
+        self._writing.addCallback(lambda _: done.callback(None))
+        return done
+
+    def _write(self) -> None:
+        self._writing = Deferred()
+        self._next(None)
+
+    def _next(self, result: object) -> None:
+        if isinstance(result, Failure):
+            self._log.failure("an event could not be stored", result)
+        if not self._waiting:
+            done, self._writing = self._writing, None
+            if done is not None:
+                done.callback(None)
+            return
+        records = list(self._waiting)
+        self._waiting.clear()
+        if self._dropped:
+            now = datetime.fromtimestamp(self._clock.seconds(), UTC)
+            cause = "the store took them too slowly"
+            records.append(journal.record_of("events.dropped", now, 0, count=self._dropped, cause=cause))
+            self._dropped = 0
+        self._runner.run(self._keep, records).addBoth(self._next)
+
+    def _keep(self, records: list[Record]) -> None:
+        with self._store.writing() as session:
+            journal.keep(session, records, datetime.fromtimestamp(self._clock.seconds(), UTC))

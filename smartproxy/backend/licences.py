@@ -1,0 +1,99 @@
+"""Licences: the one file that an operator carries to a server, signed by the site's authority.
+
+The newest licence of each Proxy ID counts. A client may speak to the servers whose licence has not ended, and to no
+other.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from smartproxy.backend import authority
+from smartproxy.backend.change import Change
+from smartproxy.backend.errors import NotFound, Unusable
+from smartproxy.backend.schema import LicenceRow
+from smartproxy.policy.licence import Licence, sign
+
+_PROXY_ID = re.compile("[0-9a-f]{64}px")
+
+
+def issue(
+    change: Change, proxy_id: str, *, valid_from: datetime, valid_until: datetime, limits: dict[str, int]
+) -> LicenceRow:
+    """Sign a licence for a server.
+
+    :raises Unusable: when the Proxy ID is none, or the licence would end before it begins, or has ended.
+    """
+    if _PROXY_ID.fullmatch(proxy_id) is None:
+        raise Unusable(
+            f"{proxy_id!r} is no Proxy ID (64 digits of lower case hex and 'px'); "
+            "'twistd smartproxy-server -L' prints it on the server's machine"
+        )
+    if valid_until <= max(valid_from, change.now):
+        raise Unusable(f"the licence would end on {valid_until:%Y-%m-%d}, before it begins; give a later --until")
+    site = authority.load(change.session)
+    text = sign(
+        Licence(
+            proxy_id=proxy_id,
+            site=site.site,
+            valid_from=valid_from,
+            valid_until=valid_until,
+            limits=limits,
+            authority_certificate=site.certificate_pem,
+        ),
+        site.key,
+    )
+    row = LicenceRow(proxy_id=proxy_id, text=text, valid_from=valid_from, valid_until=valid_until, issued=change.now)
+    change.session.add(row)
+    change.session.flush()
+    change.note("licence.issued", proxy_id=proxy_id, valid_until=valid_until, valid_from=valid_from, site=site.site)
+    return row
+
+
+def withdraw(change: Change, proxy_id: str) -> int:
+    """Forget all licences of a Proxy ID, so that clients do not speak to that server any more; return how many.
+
+    The server itself keeps its file, and runs with it until it ends.
+
+    :raises NotFound: when it has none.
+    """
+    count = len(change.session.scalars(select(LicenceRow.id).where(LicenceRow.proxy_id == proxy_id)).all())
+    if not count:
+        raise NotFound(f"no licence was issued for {proxy_id!r}; 'smartproxy licence list' shows all")
+    change.session.execute(delete(LicenceRow).where(LicenceRow.proxy_id == proxy_id))
+    return count
+
+
+def listed(session: Session) -> Sequence[LicenceRow]:
+    """All licences, the oldest first."""
+    return session.scalars(select(LicenceRow).order_by(LicenceRow.id)).all()
+
+
+def newest(session: Session) -> dict[str, LicenceRow]:
+    """The licence that counts, by Proxy ID."""
+    return {row.proxy_id: row for row in listed(session)}
+
+
+def find(session: Session, proxy_id: str) -> LicenceRow:
+    """The licence of a Proxy ID that counts.
+
+    :raises NotFound: when it has none.
+    """
+    row = newest(session).get(proxy_id)
+    if row is None:
+        raise NotFound(f"no licence was issued for {proxy_id!r}; 'smartproxy licence list' shows all")
+    return row
+
+
+def licensed(session: Session, now: datetime) -> list[str]:
+    """The Proxy IDs of the servers that clients may speak to."""
+    return sorted(proxy_id for proxy_id, row in newest(session).items() if row.valid_until > now)
+
+
+def carried(session: Session) -> str | None:
+    """The licence that travels in the configuration: that of the only server, if there is one only."""
+    found = newest(session)
+    return next(iter(found.values())).text if len(found) == 1 else None

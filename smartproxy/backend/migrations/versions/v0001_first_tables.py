@@ -1,0 +1,150 @@
+"""The first tables: site, generations, clients, licences, authorities, identities, partners, settings, events."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make all tables of an empty store."""
+    op.create_table(
+        "authorities",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("certificates", sa.Text(), nullable=False),
+        sa.Column("revocation", sa.String(length=16), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_authorities")),
+        sa.UniqueConstraint("name", name=op.f("uq_authorities_name")),
+    )
+    op.create_table(
+        "clients",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("token_sha256", sa.String(length=64), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("created", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_seen", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_version", sa.Text(), nullable=True),
+        sa.Column("last_address", sa.Text(), nullable=True),
+        sa.Column("certificate_until", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_clients")),
+        sa.UniqueConstraint("name", name=op.f("uq_clients_name")),
+        sa.UniqueConstraint("token_sha256", name=op.f("uq_clients_token_sha256")),
+    )
+    op.create_table(
+        "events",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("time", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("received", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("level", sa.String(length=16), nullable=False),
+        sa.Column("session", sa.Text(), nullable=True),
+        sa.Column("partner", sa.Text(), nullable=True),
+        sa.Column("fields", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
+    )
+    op.create_index("ix_events_name_time", "events", ["name", "time"], unique=False)
+    op.create_index(op.f("ix_events_partner"), "events", ["partner"], unique=False)
+    op.create_index(op.f("ix_events_session"), "events", ["session"], unique=False)
+    op.create_index("ix_events_time", "events", ["time"], unique=False)
+    op.create_table(
+        "generations",
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("made", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("made_by", sa.Text(), nullable=False),
+        sa.Column("change", sa.Text(), nullable=False),
+        sa.Column("document", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_generations")),
+    )
+    op.create_table(
+        "identities",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("certificate", sa.Text(), nullable=True),
+        sa.Column("key", sa.Text(), nullable=True),
+        sa.Column("request_key", sa.Text(), nullable=True),
+        sa.Column("request", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_identities")),
+        sa.UniqueConstraint("name", name=op.f("uq_identities_name")),
+    )
+    op.create_table(
+        "licences",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("proxy_id", sa.String(length=66), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("valid_from", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("valid_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("issued", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_licences")),
+    )
+    op.create_index(op.f("ix_licences_proxy_id"), "licences", ["proxy_id"], unique=False)
+    op.create_table(
+        "partners",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("codes", sa.JSON(), nullable=False),
+        sa.Column("lowest_level", sa.Integer(), nullable=False),
+        sa.Column("authentication", sa.String(length=16), nullable=False),
+        sa.Column("profile", sa.String(length=16), nullable=False),
+        sa.Column("purpose", sa.String(length=16), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_partners")),
+        sa.UniqueConstraint("name", name=op.f("uq_partners_name")),
+    )
+    op.create_table(
+        "revocation_lists",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("issuer_key_sha256", sa.String(length=64), nullable=False),
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("this_update", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("next_update", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("number", sa.Text(), nullable=True),
+        sa.Column("serials", sa.JSON(), nullable=False),
+        sa.Column("loaded", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_revocation_lists")),
+        sa.UniqueConstraint("issuer_key_sha256", name=op.f("uq_revocation_lists_issuer_key_sha256")),
+    )
+    op.create_table(
+        "settings",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("value", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_settings")),
+    )
+    op.create_table(
+        "site",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("authority_certificate", sa.Text(), nullable=False),
+        sa.Column("authority_key", sa.Text(), nullable=False),
+        sa.Column("https_certificate", sa.Text(), nullable=False),
+        sa.Column("https_key", sa.Text(), nullable=False),
+        sa.Column("created", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_site")),
+    )
+    op.create_table(
+        "partner_certificates",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("partner_id", sa.Integer(), nullable=False),
+        sa.Column("by", sa.String(length=16), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=True),
+        sa.Column("authority_id", sa.Integer(), nullable=True),
+        sa.Column("value", sa.Text(), nullable=True),
+        sa.Column("subject", sa.Text(), nullable=True),
+        sa.Column("not_after", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["authority_id"], ["authorities.id"], name=op.f("fk_partner_certificates_authority_id_authorities")
+        ),
+        sa.ForeignKeyConstraint(
+            ["partner_id"],
+            ["partners.id"],
+            name=op.f("fk_partner_certificates_partner_id_partners"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_partner_certificates")),
+    )
+    op.create_index(op.f("ix_partner_certificates_partner_id"), "partner_certificates", ["partner_id"], unique=False)

@@ -1,0 +1,188 @@
+"""Revocation lists, turned once into serial numbers: looking one up in a parsed list takes time in its length.
+
+A list is taken only when one of the configured authorities' certificates signed it and it is not older than the one
+that is in force.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import attrs
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.x509.oid import CRLEntryExtensionOID
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from smartproxy.backend import cas
+from smartproxy.backend.certificates import key_pin, name_text, read_revocation_lists
+from smartproxy.backend.change import Change
+from smartproxy.backend.errors import NotFound, Unusable
+from smartproxy.backend.schema import RevocationRow
+
+
+@attrs.frozen(kw_only=True)
+class LoadedList:
+    """What a revocation list brought.
+
+    :ivar authority: the name of the configured authority whose certificate signed it.
+    :ivar previous: when the list that it replaces was made, if there was one.
+    """
+
+    authority: str
+    issuer: str
+    issuer_key_sha256: str
+    this_update: datetime
+    next_update: datetime | None
+    number: int | None
+    serials: int
+    previous: datetime | None
+
+
+def load(change: Change, octets: bytes, source: str) -> list[LoadedList]:
+    """Take all revocation lists of a file, PEM or DER; none of them when one is refused.
+
+    :param source: what to call the file in an error.
+    :raises Unusable: when a list cannot be read, is nobody's that is configured, or is older than the one in force.
+    """
+    issuers = [(row.name, each) for row in cas.listed(change.session) for each in cas.certificates_of(row)]
+    return [_take(change, each, issuers, source) for each in read_revocation_lists(octets, source)]
+
+
+def listed(session: Session) -> Sequence[RevocationRow]:
+    """All lists in force, by their issuers' names."""
+    return session.scalars(select(RevocationRow).order_by(RevocationRow.issuer)).all()
+
+
+def remove(change: Change, issuer: str) -> RevocationRow:
+    """Forget a list, named by its issuer or by the SHA-256 of the issuer's key.
+
+    :raises NotFound: when there is none.
+    """
+    wanted = RevocationRow.issuer if "=" in issuer else RevocationRow.issuer_key_sha256
+    row = change.session.scalars(select(RevocationRow).where(wanted == issuer)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no revocation list of {issuer!r}; 'smartproxy crl list' shows all")
+    change.session.delete(row)
+    return row
+
+
+def _take(
+    change: Change, crl: x509.CertificateRevocationList, issuers: list[tuple[str, x509.Certificate]], source: str
+) -> LoadedList:
+    issuer = name_text(crl.issuer)
+    authority, certificate = _signer(crl, issuers, f"the revocation list of {issuer} in {source}")
+    this_update, next_update = crl.last_update_utc, crl.next_update_utc
+    number = _number(crl)
+    key = key_pin(certificate)
+    row = change.session.scalars(select(RevocationRow).where(RevocationRow.issuer_key_sha256 == key)).one_or_none()
+    previous = None if row is None else row.this_update
+    if row is not None and row.this_update > this_update:
+        raise Unusable(
+            f"the revocation list of {issuer} in {source} is of {this_update:%Y-%m-%d %H:%M} UTC and older than the "
+            f"one in force, of {row.this_update:%Y-%m-%d %H:%M} UTC; take the newest from the authority"
+        )
+    serials = sorted(f"{each.serial_number:x}" for each in crl if not _taken_back(each))
+    if row is None:
+        row = RevocationRow(issuer_key_sha256=key)
+        change.session.add(row)
+    row.issuer, row.this_update, row.next_update = issuer, this_update, next_update
+    row.number = None if number is None else f"{number:x}"
+    row.serials, row.loaded = serials, change.now
+    change.note(
+        "crl.loaded",
+        issuer=issuer,
+        count=len(serials),
+        authority=authority,
+        this_update=this_update,
+        next_update=next_update,
+    )
+    return LoadedList(
+        authority=authority,
+        issuer=issuer,
+        issuer_key_sha256=key,
+        this_update=this_update,
+        next_update=next_update,
+        number=number,
+        serials=len(serials),
+        previous=previous,
+    )
+
+
+def _signer(
+    crl: x509.CertificateRevocationList, issuers: list[tuple[str, x509.Certificate]], what: str
+) -> tuple[str, x509.Certificate]:
+    """The configured certificate that signed a list.
+
+    :raises Unusable: when there is none, or the list is of a kind that does not say which certificates are good.
+    """
+    named = [(name, each) for name, each in issuers if each.subject == crl.issuer]
+    if not named:
+        raise Unusable(
+            f"{what} is of no configured authority; add its certificate first: 'smartproxy ca add NAME FILE'"
+        )
+    for name, each in named:
+        if _signed(crl, each):
+            _check_extensions(crl, each, what)
+            return name, each
+    raise Unusable(f"{what} is not signed by the key of its issuer's certificate in ca {named[0][0]!r}")
+
+
+def _signed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> bool:
+    try:
+        return crl.is_signature_valid(certificate.public_key())  # type: ignore[arg-type]  # TypeError for other kinds
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        return False
+
+
+def _check_extensions(crl: x509.CertificateRevocationList, issuer: x509.Certificate, what: str) -> None:
+    """Refuse lists that hold only a part of what is revoked: they would make revoked certificates look good.
+
+    :raises Unusable: for a delta list, one that is limited to some certificates, or one with unknown demands.
+    """
+    try:
+        extensions = list(crl.extensions)
+    except ValueError as error:
+        raise Unusable(f"the extensions of {what} cannot be read: {error}") from error
+    for each in extensions:
+        if isinstance(each.value, x509.DeltaCRLIndicator):
+            raise Unusable(f"{what} is a delta list; load the whole one")
+        if isinstance(each.value, x509.IssuingDistributionPoint):
+            _check_scope(each.value, issuer, what)
+        elif each.critical and isinstance(each.value, x509.UnrecognizedExtension):
+            raise Unusable(f"{what} has a critical extension that is not known here ({each.oid.dotted_string})")
+
+
+def _check_scope(scope: x509.IssuingDistributionPoint, issuer: x509.Certificate, what: str) -> None:
+    if scope.indirect_crl:
+        raise Unusable(f"{what} is an indirect list, with other authorities' certificates in it; these are not taken")
+    if scope.only_contains_ca_certs or scope.only_contains_attribute_certs or scope.only_some_reasons:
+        raise Unusable(f"{what} is limited to some certificates or reasons; load the authority's whole list")
+    if scope.only_contains_user_certs and not _issues_no_authorities(issuer):
+        raise Unusable(
+            f"{what} leaves out the certificates of authorities, and its issuer may have issued some; load its whole "
+            "list"
+        )
+
+
+def _issues_no_authorities(issuer: x509.Certificate) -> bool:
+    try:
+        return issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+
+
+def _taken_back(entry: x509.RevokedCertificate) -> bool:
+    """Whether an entry says that a certificate is good again (RFC 5280, removeFromCRL)."""
+    try:
+        reason = entry.extensions.get_extension_for_oid(CRLEntryExtensionOID.CRL_REASON).value
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+    return isinstance(reason, x509.CRLReason) and reason.reason is x509.ReasonFlags.remove_from_crl
+
+
+def _number(crl: x509.CertificateRevocationList) -> int | None:
+    try:
+        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except x509.ExtensionNotFound:
+        return None

@@ -1,0 +1,104 @@
+"""The backend as a service: the store, its threads, and the https listener.
+
+Made without touching anything; the store is opened and the port bound when it starts.
+"""
+
+import os
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from smartproxy._version import __version__
+from smartproxy.backend import authority
+from smartproxy.backend.api import Api
+from smartproxy.backend.calls import Calls
+from smartproxy.backend.https import https_factory, tls_options
+from smartproxy.backend.ledger import Ledger
+from smartproxy.backend.location import Location
+from smartproxy.backend.store import Store
+from smartproxy.backend.threads import StoreThreads
+from smartproxy.logs.emit import Events
+
+
+class BackendService(Service):
+    """The daemon.
+
+    :param reactor: the reactor, with TLS, time and threads.
+    :param location: where the store is.
+    :param host: the address to listen on; empty for all.
+    :param port: the port; 0 for any free one.
+    """
+
+    def __init__(self, reactor: Any, location: Location, host: str, port: int) -> None:
+        self._reactor = reactor
+        self._location = location
+        self._host = host
+        self._port = port
+        self._threads = StoreThreads(reactor)
+        self._started_at = 0.0
+        self._store: Store | None = None
+        self._ledger: Ledger | None = None
+        self._api: Api | None = None
+        self._listening: IListeningPort | None = None
+        self.events = Events(Logger(namespace="smartproxy.backend"), None, reactor, source="backend")
+
+    def startService(self) -> None:
+        """Open the store and listen.
+
+        :raises BackendError: when the store cannot be used.
+        :raises CannotListenError: when the port cannot be bound.
+        """
+        Service.startService(self)
+        self._started_at = self._reactor.seconds()
+        store = Store.open(self._location)
+        with store.reading() as session:
+            site = authority.load(session)
+        self._api = Api(Calls(store), self._threads, self.events, self._reactor)
+        try:
+            port = self._reactor.listenSSL(
+                self._port, https_factory(self._api.resource()), tls_options(site), interface=self._host
+            )
+        except CannotListenError as error:
+            self.events.emit(
+                "listener.failed",
+                address=self._host,
+                port=self._port,
+                cause=str(error.socketError),
+                advice="end the program that uses the port, or choose another with --listen",
+            )
+            store.close()
+            raise
+        self._store, self._listening = store, port
+        self._threads.start()
+        self._ledger = Ledger(store, self._threads, self._reactor)
+        self.events.forward = self._ledger
+        self.events.emit(
+            "backend.started",
+            version=__version__,
+            site=site.site,
+            address=port.getHost().host,
+            port=port.getHost().port,
+            path=str(self._location.directory),
+            pid=os.getpid(),
+        )
+
+    async def _stop(self) -> None:
+        if self._listening is not None:
+            await maybeDeferred(self._listening.stopListening)
+        if self._api is not None:
+            self._api.watch.stop()
+        self.events.emit("backend.stopped", duration=self._reactor.seconds() - self._started_at)
+        if self._ledger is not None:
+            await self._ledger.finish()
+            self._threads.stop()
+        if self._store is not None:
+            self._store.close()
+
+    def stopService(self) -> Deferred[None]:
+        """Answer who waits, store the last events, and end."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())

@@ -1,0 +1,122 @@
+"""The settings: every value of the configuration document that is not an entry of a table, by its dotted name.
+
+Names, defaults and ranges come from the document's classes in ``policy``; nothing is listed here twice. What a value
+may be is judged there too, when the change becomes a generation.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+import attrs
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from smartproxy.backend.change import Change
+from smartproxy.backend.errors import NotFound
+from smartproxy.backend.schema import SettingRow
+from smartproxy.policy import limits
+from smartproxy.policy.configuration import Configuration, dump
+
+_TABLES = frozenset(
+    {
+        "format",
+        "generation",
+        "site",
+        "server.identities",
+        "server.authorities",
+        "server.revocation",
+        "server.partners",
+        "server.licence",
+        "client.outbound",
+    }
+)
+"""What of the document comes from tables of its own."""
+
+LISTENERS = "server.listeners"
+FIRST_LISTENERS = [{"address": "0.0.0.0", "port": limits.LISTENER_PORT.default}]  # noqa: S104  A server for partners anywhere.
+"""Where a new site awaits its partners."""
+
+
+@attrs.frozen(kw_only=True)
+class Setting:
+    """A setting: its dotted name, its default, and the value that was set, if one was."""
+
+    name: str
+    default: object
+    value: object
+    is_set: bool
+
+
+def defaults() -> Mapping[str, object]:
+    """The names of all settings with their defaults."""
+    document = json.loads(dump(Configuration(generation=1, site="site")))
+    return {name: value for name, value in _leaves(document, "") if name not in _TABLES}
+
+
+def listed(session: Session, prefix: str = "") -> list[Setting]:
+    """All settings whose names begin with a prefix, in the document's order.
+
+    :raises NotFound: when there is none.
+    """
+    rows = {row.name: row.value for row in session.scalars(select(SettingRow))}
+    found = [
+        Setting(name=name, default=default, value=rows.get(name, default), is_set=name in rows)
+        for name, default in defaults().items()
+        if name == prefix or not prefix or name.startswith(prefix.rstrip(".") + ".")
+    ]
+    if not found:
+        raise _unknown(prefix)
+    return found
+
+
+def put(change: Change, name: str, value: object) -> None:
+    """Set a setting.
+
+    :raises NotFound: when there is none of this name.
+    """
+    default_of(name)
+    row = change.session.get(SettingRow, name)
+    if row is None:
+        change.session.add(SettingRow(name=name, value=value))
+    else:
+        row.value = value
+    change.note("settings.changed", names=[name], command=change.what)
+
+
+def reset(change: Change, name: str) -> None:
+    """Let a setting have its default again.
+
+    :raises NotFound: when there is none of this name.
+    """
+    default_of(name)
+    row = change.session.get(SettingRow, name)
+    if row is not None:
+        change.session.delete(row)
+    change.note("settings.changed", names=[name], command=change.what)
+
+
+def default_of(name: str) -> object:
+    """The default of a setting.
+
+    :raises NotFound: when there is none of this name; the message says which one may have been meant.
+    """
+    known = defaults()
+    if name not in known:
+        raise _unknown(name)
+    return known[name]
+
+
+def _unknown(name: str) -> NotFound:
+    near = difflib.get_close_matches(name, defaults(), n=1)
+    meant = f"; was {near[0]} meant?" if near else "; 'smartproxy settings show' lists all"
+    return NotFound(f"there is no setting {name!r}{meant}")
+
+
+def _leaves(value: object, name: str) -> Iterator[tuple[str, object]]:
+    if isinstance(value, dict):
+        for key, inner in cast("dict[str, object]", value).items():
+            yield from _leaves(inner, f"{name}.{key}" if name else key)
+    else:
+        yield name, value

@@ -1,0 +1,61 @@
+"""``twistd smartproxy-backend`` and its switches.
+
+NAME
+    smartproxy-backend - the https API, the store and the site's authority
+
+SYNOPSIS
+    twistd [twistd's options] smartproxy-backend [--listen [ip:]port] [--state-dir DIR] [--database URL]
+
+SECURITY
+    Holds the keys of the site's authority and of the servers' certificates: run it inside, as a user of its own.
+    Without an authority it does not start.
+"""
+
+from twisted.application.service import IService
+
+from smartproxy.backend import authority
+from smartproxy.backend.errors import BackendError
+from smartproxy.backend.location import Location
+from smartproxy.backend.service import BackendService
+from smartproxy.backend.store import Store
+from smartproxy.policy.places import BACKEND_PORT, DATABASE_VARIABLE
+from smartproxy.tap.addresses import listening_address
+from smartproxy.tap.daemon import NOT_STARTED, DaemonOptions
+
+
+class Options(DaemonOptions):
+    """The switches of smartproxy-backend."""
+
+    program = "smartproxy-backend"
+    synopsis = "[twistd options] smartproxy-backend [options]"
+    longdesc = (
+        "Keeps configuration, certificates, licences and events, and serves them to smartproxy-client over https. "
+        "The command `smartproxy` works on the same store; a change made there is in force within seconds."
+    )
+
+    optParameters = [
+        ["listen", "i", f"127.0.0.1:{BACKEND_PORT}", "await clients at [ip:]port"],
+        ["database", None, None, f"database URL [${DATABASE_VARIABLE}, or an SQLite file in the state folder]"],
+    ]
+
+    def postOptions(self) -> None:
+        """Judge the switches, and see that the store is there and has an authority."""
+        super().postOptions()
+        self.address = self.judged("--listen", listening_address, self["listen"])
+        self.location = Location.of(str(self.state_directory), self["database"])
+        try:
+            store = Store.open(self.location)
+            try:
+                with store.reading() as session:
+                    authority.load(session)
+            finally:
+                store.close()
+        except BackendError as error:
+            self.end(NOT_STARTED, str(error))
+
+
+def makeService(options: Options) -> IService:
+    """The daemon, constructed but not started."""
+    from twisted.internet import reactor
+
+    return BackendService(reactor, options.location, options.address.host, options.address.port)
