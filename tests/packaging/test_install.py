@@ -1,0 +1,85 @@
+"""The wheel in empty virtual environments: what an operator gets in the DMZ, and inside."""
+
+from pathlib import Path
+
+from twisted.trial.unittest import TestCase
+
+from tests.packaging.wheel import elsewhere, environment, run
+
+INSIDE = ("treq", "klein", "sqlalchemy", "alembic", "werkzeug", "jinja2", "requests")
+
+
+def listed(programs: Path) -> set[str]:
+    """The plugins of ours that ``twistd --help`` lists, asked from another folder."""
+    words = run(programs / "twistd", "--help", cwd=elsewhere()).split()
+    return {word for word in words if word.startswith("smartproxy-")}
+
+
+def importable(programs: Path, names: tuple[str, ...]) -> set[str]:
+    """Those of some modules that this environment has."""
+    program = f"from importlib.util import find_spec; print(*filter(find_spec, {names!r}))"
+    return set(run(programs / "python", "-c", program, cwd=elsewhere()).split())
+
+
+class InTheDmz(TestCase):
+    """``pip install smartproxy``."""
+
+    timeout = 600
+
+    def setUp(self) -> None:
+        """Make the environment."""
+        self.programs = environment()
+
+    def test_no_library_of_the_inside(self) -> None:
+        """Neither treq nor a web or database library is installed."""
+        self.assertEqual(set(), importable(self.programs, INSIDE))
+
+    def test_the_server_is_listed(self) -> None:
+        """``twistd`` knows the server's plugin."""
+        self.assertIn("smartproxy-server", listed(self.programs))
+
+    def test_the_server_works(self) -> None:
+        """The server's help comes from its own options, and all that it imports is there."""
+        self.assertIn("--licence", run(self.programs / "twistd", "smartproxy-server", "--help", cwd=elsewhere()))
+
+    def test_the_proxy_id(self) -> None:
+        """``-L`` makes the identity key and prints the Proxy ID: 66 characters."""
+        state = elsewhere() / "state"
+        words = run(
+            self.programs / "twistd", "-n", "smartproxy-server", "-L", "--state-dir", state, cwd=elsewhere()
+        ).split()
+        self.assertRegex(words[-1], r"^[0-9a-f]{64}px$")
+
+    def test_the_command(self) -> None:
+        """``smartproxy judge`` runs where no library of the inside is; the commands that need one say which extra."""
+        self.assertIn("judge", run(self.programs / "smartproxy", "--help", cwd=elsewhere()))
+
+
+class Inside(TestCase):
+    """``pip install smartproxy[client,backend]``."""
+
+    timeout = 600
+
+    def setUp(self) -> None:
+        """Make the environment."""
+        self.programs = environment("client,backend")
+
+    def test_every_plugin_is_listed(self) -> None:
+        """``twistd`` knows the three daemons."""
+        self.assertEqual({"smartproxy-server", "smartproxy-client", "smartproxy-backend"}, listed(self.programs))
+
+    def test_every_plugin_works(self) -> None:
+        """Each daemon's help comes from its own options."""
+        for daemon, option in (("server", "--licence"), ("client", "--token-file"), ("backend", "--database")):
+            words = run(self.programs / "twistd", f"smartproxy-{daemon}", "--help", cwd=elsewhere())
+            self.assertIn(option, words)
+
+    def test_the_operators_command(self) -> None:
+        """``smartproxy`` is a program and names its subcommands."""
+        words = run(self.programs / "smartproxy", "--help", cwd=elsewhere())
+        for subcommand in ("authority", "licence", "client", "partner", "crl", "identity", "judge"):
+            self.assertIn(subcommand, words)
+
+    def test_the_demo_is_installed(self) -> None:
+        """The test kit comes with the wheel."""
+        self.assertIn("demo", run(self.programs / "python", "-m", "smartproxy.testing", "--help", cwd=elsewhere()))
