@@ -12,7 +12,7 @@ before a rule. RFC 5280 section 6; RFC 5024 section 11.
 import datetime
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
@@ -157,22 +157,25 @@ def judge_chain(chain: ChainFacts, configuration: ServerConfiguration, now: date
     if pins:
         _judge_dates(leaf, 0, now)
         _judge_key(leaf, 0)
-        fitting: list[tuple[Rule, Partner]] = _named(pins, configuration)
-        rule, partner = _only(fitting, leaf)
+        rule, partner = _only(_named(pins, configuration), leaf)
         _judge_purpose(leaf, partner)
         return Match(partner=partner, certificate=leaf, by=rule.by, authority=None)
     return _judge_path(leaf, chain, configuration, now)
 
 
-def _pins(leaf: CertificateFacts) -> tuple[Rule, ...]:
+def _pins(leaf: CertificateFacts) -> tuple[CertificatePin, KeyPin]:
     return CertificatePin(sha256=leaf.sha256), KeyPin(sha256=leaf.key_sha256)
 
 
-def _named(rules: Iterable[Rule], configuration: ServerConfiguration) -> list[tuple[Rule, Partner]]:
+_Rule = TypeVar("_Rule", bound=Rule)
+
+
+def _named(rules: Iterable[_Rule], configuration: ServerConfiguration) -> list[tuple[_Rule, Partner]]:
+    """Each of *rules* with each partner whose entry it stands in."""
     return [(rule, partner) for rule in rules for partner in configuration.partners_of.get(rule, ())]
 
 
-def _only(fitting: list[tuple[Rule, Partner]], leaf: CertificateFacts) -> tuple[Rule, Partner]:
+def _only(fitting: list[tuple[_Rule, Partner]], leaf: CertificateFacts) -> tuple[_Rule, Partner]:
     """The one enabled partner among those whose rules fit."""
     enabled = [(rule, partner) for rule, partner in fitting if partner.enabled]
     names = sorted({partner.name for _, partner in enabled or fitting})
@@ -202,7 +205,6 @@ def _judge_path(
     fitting = _named(_rules(leaf, reached), configuration)
     if fitting:
         rule, partner = _only(fitting, leaf)
-        assert isinstance(rule, SubjectRule | SanRule)
         _judge_purpose(leaf, partner, chain.path_errors)
         return Match(partner=partner, certificate=leaf, by=rule.by, authority=rule.authority)
     for name, cause in refused.items():
@@ -221,7 +223,7 @@ def _judge_path(
     )
 
 
-def _rules(leaf: CertificateFacts, authorities: Iterable[str]) -> Iterator[Rule]:
+def _rules(leaf: CertificateFacts, authorities: Iterable[str]) -> Iterator[SubjectRule | SanRule]:
     """The rules that *leaf* fits if it comes from one of *authorities*."""
     for authority in authorities:
         if leaf.subject_serial_number is not None:

@@ -1,0 +1,223 @@
+"""Tests of :mod:`smartproxy.policy.certificates`: whose certificate it is by a pin, and how refusals speak."""
+
+import datetime
+from typing import Any
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.policy.certificates import (
+    ChainFacts,
+    PathError,
+    RefusalCause,
+    judge_chain,
+)
+from smartproxy.policy.configuration import (
+    CertificatePin,
+    KeyPin,
+    Purpose,
+    RevocationMode,
+    ServerConfiguration,
+)
+from smartproxy.policy.refusals import refusal
+from smartproxy.policy.verify_errors import cause_of
+from tests.unit.chains import (
+    CLIENT_AUTH,
+    DAY,
+    LEAF,
+    MAIL,
+    MIDDLE,
+    NOW,
+    SERVER_AUTH,
+    JudgingTestCase,
+    authority,
+    chain,
+    facts,
+    partner,
+    revocation,
+    server,
+    sha256,
+)
+
+UNKNOWN_ISSUER = PathError(20, 0, "unable to get local issuer certificate")
+SELF_SIGNED = PathError(18, 0, "self-signed certificate")
+PIN = CertificatePin(sha256=LEAF.sha256)
+KEY_PIN = KeyPin(sha256=LEAF.key_sha256)
+
+
+class PinTests(JudgingTestCase):
+    """A pinned certificate needs no authority."""
+
+    alone = ChainFacts(presented=(LEAF,), path_errors=(UNKNOWN_ISSUER,))
+    self_signed = ChainFacts(presented=(LEAF,), path_errors=(SELF_SIGNED,))
+
+    def pinned(self, *rules: CertificatePin | KeyPin, **others: Any) -> ServerConfiguration:
+        """A configuration without authorities and with one partner."""
+        return server(partner(*(rules or (PIN,)), **others), authorities=())
+
+    def test_certificate(self) -> None:
+        """A pinned certificate names its partner, whatever OpenSSL found wrong with its path."""
+        self.assertMatch(self.alone, self.pinned(), "certificate", None)
+        self.assertMatch(self.self_signed, self.pinned(), "certificate", None)
+
+    def test_key(self) -> None:
+        """So does a pinned key, in whatever certificate."""
+        renewed = attrs.evolve(LEAF, sha256=sha256("renewed"), serial=7)
+        self.assertMatch(ChainFacts(presented=(renewed,)), self.pinned(KEY_PIN), "key", None)
+
+    def test_another_certificate(self) -> None:
+        """A pin of the certificate is not one of its key, and the other way round."""
+        renewed = attrs.evolve(LEAF, sha256=sha256("renewed"))
+        chain = ChainFacts(presented=(renewed,), path_errors=(SELF_SIGNED,))
+        self.assertRefused(chain, self.pinned(), RefusalCause.UNKNOWN_AUTHORITY)
+        swapped = self.pinned(CertificatePin(sha256=LEAF.key_sha256), KeyPin(sha256=LEAF.sha256))
+        self.assertRefused(self.alone, swapped, RefusalCause.UNKNOWN_AUTHORITY)
+
+    def test_only_the_leaf(self) -> None:
+        """A pin of another certificate in the chain names nobody."""
+        chain = ChainFacts(presented=(LEAF, MIDDLE), path_errors=(UNKNOWN_ISSUER,))
+        configuration = self.pinned(CertificatePin(sha256=MIDDLE.sha256), KeyPin(sha256=MIDDLE.key_sha256))
+        self.assertRefused(chain, configuration, RefusalCause.UNKNOWN_AUTHORITY)
+
+    def test_several_at_once(self) -> None:
+        """While a partner changes over, his old and his new certificate are both his."""
+        new = facts("new leaf", "new leaf", 9)
+        configuration = self.pinned(PIN, CertificatePin(sha256=new.sha256))
+        for leaf in (LEAF, new):
+            self.assertMatch(ChainFacts(presented=(leaf,)), configuration, "certificate", None)
+
+    def test_certificate_before_key(self) -> None:
+        """Where both fit, the event says the certificate."""
+        self.assertMatch(self.alone, self.pinned(KEY_PIN, PIN), "certificate", None)
+
+    def test_dates(self) -> None:
+        """A pinned certificate has to be in its time, whatever OpenSSL says: to the second at both ends."""
+        second = datetime.timedelta(seconds=1)
+        for not_before, not_after, cause in (
+            (NOW, NOW, None),
+            (NOW + second, NOW + DAY, RefusalCause.NOT_YET_VALID),
+            (NOW - DAY, NOW - second, RefusalCause.EXPIRED),
+        ):
+            leaf = attrs.evolve(LEAF, not_before=not_before, not_after=not_after)
+            chain = ChainFacts(presented=(leaf,))
+            if cause is None:
+                self.assertMatch(chain, self.pinned(), "certificate", None)
+            else:
+                self.assertRefused(
+                    chain,
+                    self.pinned(),
+                    cause,
+                    not_before=not_before.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                    not_after=not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                )
+
+    def test_key_strength(self) -> None:
+        """A pinned certificate has to have a strong key of a kind that is known."""
+        for key_type, bits, good in (
+            ("RSA", 2048, True),
+            ("RSA", 2047, False),
+            ("EC", 256, True),
+            ("EC", 255, False),
+            ("Ed25519", 256, True),
+            ("Ed448", 456, True),
+            ("DSA", 3072, False),
+            ("unknown", 0, False),
+        ):
+            chain = ChainFacts(presented=(attrs.evolve(LEAF, key_type=key_type, key_bits=bits),))
+            if good:
+                self.assertMatch(chain, self.pinned(), "certificate", None)
+            else:
+                self.assertRefused(chain, self.pinned(), RefusalCause.WEAK_KEY, key=f"{key_type} of {bits} bits")
+
+    def test_signature_does_not_matter(self) -> None:
+        """How a pinned certificate is signed does not matter: its pin vouches for it."""
+        chain = ChainFacts(presented=(attrs.evolve(LEAF, signature_hash="sha1"),))
+        self.assertMatch(chain, self.pinned(), "certificate", None)
+
+    def test_revocation_does_not_matter(self) -> None:
+        """Removing the pin is the revocation: lists are not asked."""
+        configuration = attrs.evolve(
+            self.pinned(),
+            authorities=(authority("ca", "root", revocation=RevocationMode.REQUIRE),),
+            revocation=(revocation("middle", LEAF.serial),),
+        )
+        self.assertMatch(chain(), configuration, "certificate", None)
+
+    def test_purpose(self) -> None:
+        """The purpose is looked at as the partner's entry says."""
+        for usage, allowed in (
+            (None, {Purpose.STRICT, Purpose.SERVER_AUTH, Purpose.ANY}),
+            ({CLIENT_AUTH, MAIL}, {Purpose.STRICT, Purpose.SERVER_AUTH, Purpose.ANY}),
+            ({SERVER_AUTH}, {Purpose.SERVER_AUTH, Purpose.ANY}),
+            ({MAIL}, {Purpose.ANY}),
+            (set(), {Purpose.ANY}),
+        ):
+            leaf = attrs.evolve(LEAF, extended_key_usage=None if usage is None else frozenset(usage))
+            for purpose in Purpose:
+                if purpose in allowed:
+                    self.assertMatch(ChainFacts(presented=(leaf,)), self.pinned(purpose=purpose), "certificate", None)
+                else:
+                    self.assertRefused(
+                        ChainFacts(presented=(leaf,)),
+                        self.pinned(purpose=purpose),
+                        RefusalCause.WRONG_PURPOSE,
+                        partner="ACME",
+                        purpose=purpose.value,
+                        extended_key_usage=", ".join(sorted(usage or ())),
+                    )
+
+    def test_disabled(self) -> None:
+        """A disabled partner's certificate is refused by name."""
+        self.assertRefused(self.alone, self.pinned(enabled=False), RefusalCause.PARTNER_DISABLED, partner="ACME")
+
+    def test_disabled_and_enabled(self) -> None:
+        """If the same pin stands in a disabled and an enabled entry, the enabled one counts."""
+        configuration = server(partner(PIN, name="OLD", enabled=False), partner(PIN, name="NEW"))
+        self.assertMatch(self.alone, configuration, "certificate", None, "NEW")
+
+    def test_ambiguous(self) -> None:
+        """If certificate and key are pinned for different partners, neither is proved."""
+        configuration = server(partner(PIN, name="B"), partner(KEY_PIN, name="A"))
+        self.assertRefused(self.alone, configuration, RefusalCause.AMBIGUOUS, partners="A, B")
+
+    def test_before_authority(self) -> None:
+        """A pin goes before a rule of another partner that the certificate fits too."""
+        self.assertMatch(chain(), server(partner(name="B"), partner(PIN, name="A")), "certificate", None, "A")
+
+
+class RefusalTests(SynchronousTestCase):
+    """A refusal says what is wrong and what to do."""
+
+    def test_every_cause_has_words(self) -> None:
+        """No cause is without a message and an advice."""
+        for cause in RefusalCause:
+            refused = refusal(cause, LEAF)
+            self.assertTrue(refused.message.startswith(("the certificate", "the p", "the rev", "there is")), refused)
+            self.assertTrue(refused.advice.endswith("."), refused.advice)
+            self.assertEqual(str(refused), f"{refused.message} [certificate.{cause.value}]")
+
+    def test_which_certificate(self) -> None:
+        """A message about a certificate further up says which one."""
+        refused = refusal(RefusalCause.EXPIRED, MIDDLE, 1)
+        self.assertEqual(refused.message, "the certificate has expired (certificate 1 of the path)")
+        self.assertEqual((refused.subject, refused.issuer), ("CN=middle", "CN=root"))
+
+    def test_every_number_of_openssl(self) -> None:
+        """Every number has a cause; those that are not known are refusals too."""
+        for code in range(1, 200):
+            self.assertIsInstance(cause_of(code), RefusalCause)
+        self.assertIs(cause_of(12345), RefusalCause.INVALID_PATH)
+        self.assertIs(cause_of(23), RefusalCause.REVOKED)
+
+
+class ManyPartnersTests(SynchronousTestCase):
+    """Judging does not take longer with more partners."""
+
+    def test_lookup(self) -> None:
+        """The rules of thousands of partners are looked up, not searched."""
+        partners = tuple(partner(CertificatePin(sha256=f"{number:064x}"), name=f"P{number}") for number in range(5_000))
+        configuration = server(*partners, partner(name="LAST"))
+        self.assertEqual(judge_chain(chain(), configuration, NOW).partner.name, "LAST")
+        rules = configuration.partners_of
+        self.assertEqual(len(rules), 5_001)
+        self.assertIs(configuration.partners_of, rules)

@@ -1,0 +1,55 @@
+"""Tests of :mod:`smartproxy.policy.revocation`: what a revocation set says of one certificate, and for how long."""
+
+import datetime
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.policy.revocation import RevocationSet, RevocationStatus, status
+
+MADE = datetime.datetime(2026, 11, 20, 10, tzinfo=datetime.UTC)
+SECOND = datetime.timedelta(seconds=1)
+HOUR = datetime.timedelta(hours=1)
+DAY = datetime.timedelta(days=1)
+NO_GRACE = datetime.timedelta()
+
+
+class StatusTests(SynchronousTestCase):
+    """A serial number in the set is revoked; one that is not needs a set that is current."""
+
+    dated = RevocationSet(
+        issuer_key_sha256="ab" * 32, this_update=MADE, next_update=MADE + 7 * DAY, serials=frozenset({7, 2**159})
+    )
+    undated = RevocationSet(issuer_key_sha256="ab" * 32, this_update=MADE, serials=frozenset({7}))
+
+    def test_missing(self) -> None:
+        """Without a set nothing is known."""
+        self.assertIs(status(None, 1, MADE, 72 * HOUR), RevocationStatus.MISSING)
+
+    def test_good(self) -> None:
+        """A serial number that is not in a current set is good."""
+        self.assertIs(status(self.dated, 8, MADE + DAY, NO_GRACE), RevocationStatus.GOOD)
+
+    def test_revoked(self) -> None:
+        """A serial number in the set is revoked, whether the set is current, stale or of tomorrow."""
+        for serial in (7, 2**159):
+            for now in (MADE - DAY, MADE, MADE + 700 * DAY):
+                self.assertIs(status(self.dated, serial, now, NO_GRACE), RevocationStatus.REVOKED)
+
+    def test_stale(self) -> None:
+        """A set is current until its next update should have been there, to the second, and in its grace."""
+        end = self.dated.fresh_until
+        self.assertEqual(end, MADE + 7 * DAY)
+        self.assertIs(status(self.dated, 8, end, NO_GRACE), RevocationStatus.GOOD)
+        self.assertIs(status(self.dated, 8, end + SECOND, NO_GRACE), RevocationStatus.STALE)
+        self.assertIs(status(self.dated, 8, end + 3 * HOUR, 3 * HOUR), RevocationStatus.GOOD)
+        self.assertIs(status(self.dated, 8, end + 3 * HOUR + SECOND, 3 * HOUR), RevocationStatus.STALE)
+
+    def test_without_next_update(self) -> None:
+        """A set that names no next update is current for a week."""
+        self.assertIs(status(self.undated, 8, MADE + 7 * DAY, NO_GRACE), RevocationStatus.GOOD)
+        self.assertIs(status(self.undated, 8, MADE + 7 * DAY + SECOND, NO_GRACE), RevocationStatus.STALE)
+
+    def test_future(self) -> None:
+        """A set that was made later than now is of no use, but for clocks that differ a little."""
+        self.assertIs(status(self.dated, 8, MADE - 300 * SECOND, NO_GRACE), RevocationStatus.GOOD)
+        self.assertIs(status(self.dated, 8, MADE - 301 * SECOND, NO_GRACE), RevocationStatus.FUTURE)
