@@ -17,6 +17,7 @@ from smartproxy.policy.certificates import (
     ChainFacts,
     Match,
     PathError,
+    RefusalCause,
     judge_chain,
 )
 from smartproxy.policy.configuration import (
