@@ -35,6 +35,22 @@ def layouts(kind: type[Command], level: Level | None, profile: Profile) -> tuple
     return (kind.LAYOUTS[level],) if profile is Profile.STRICT else (kind.LAYOUTS[level], *kind.TOLERATED[level])
 
 
+def refusal(kind: type[Command], field: Field, rule: Rule, name: str, offset: int | None = None) -> ProtocolError:
+    """Make the error of a field that breaks a rule.
+
+    :param name: the rule's name, if it has none of its own.
+    """
+    section = rule.section or kind.SECTION
+    return rule.error(
+        rule=rule.name or name,
+        message=f"{field.name} is not what section {section} allows here",
+        section=section,
+        command=kind.NAME,
+        field=field.name,
+        offset=offset,
+    )
+
+
 class Reader:
     """Judges one Command Exchange Buffer, octet by octet or whole.
 
@@ -78,30 +94,34 @@ class Reader:
         self.values: dict[str, Any] = {}
         self.anomalies: list[Anomaly] = []
 
-    def judge(self, octets: bytes | bytearray) -> bool:
+    def judge(self, octets: bytes | bytearray, start: int = 0, have: int | None = None) -> bool:
         """Judge what has arrived, from where the last call stopped.
 
-        :param octets: the Exchange Buffer from its command octet as far as it has arrived.
+        :param octets: what the Exchange Buffer stands in.
+        :param start: index of its command octet.
+        :param have: index behind its last octet that has arrived; all that is there without.
         :return: whether the command is complete.
         :raise ProtocolError: with the offset of the first octet that makes it wrong.
         """
+        have = len(octets) if have is None else have
         while True:
             fields = self._layouts[0].fields
             if self._next == len(fields):
                 return self._finished()
             field = fields[self._next]
             width = self._width(field, fields[self._next - 1])
-            end = self._position + width
-            complete = len(octets) >= end
+            begin = start + self._position
+            end = begin + width
+            complete = have >= end
             if not complete and field.format == "U" and not field.number:
                 return False
-            found = bytes(octets[self._position : end])
+            found = bytes(octets[begin : min(end, have)])
             rules = self._rules(field)
             self._check(field, rules, found, width)
             if not complete:
                 return False
             self._take(field, rules, found)
-            self._position = end
+            self._position += width
             self._next += 1
 
     def command(self) -> Command:
@@ -109,6 +129,13 @@ class Reader:
         kept = {key: value for key, value in self.values.items() if not _counted(self._kind, key)}
         absent = {field: None for field in _attributes(self._kind) if field not in self.values}
         return self._kind(**absent, **kept)
+
+    def shown(self) -> dict[str, object]:
+        """Return what was read by the RFC's field names, secrets masked."""
+        return {
+            field.name: "***" if field.secret else self.values[field.attribute]
+            for field in self._layouts[0].fields[1 : self._next]
+        }
 
     @property
     def level(self) -> Level | None:
@@ -152,15 +179,7 @@ class Reader:
             if fault is not None and (first is None or fault < first[0]):
                 first = fault, rule, grammar.rule
         if first is not None:
-            fault, rule, name = first
-            raise rule.error(
-                rule=rule.name or name,
-                message=f"{field.name} is not what {rule.section or self._kind.SECTION} allows here",
-                section=rule.section or self._kind.SECTION,
-                command=self._kind.NAME,
-                field=field.name,
-                offset=HEADER + self._position + fault,
-            )
+            raise refusal(self._kind, field, first[1], first[2], HEADER + self._position + first[0])
 
     def _take(self, field: Field, rules: list[Rule], octets: bytes) -> None:
         value = self.values[field.attribute] = field.decode(octets)

@@ -132,7 +132,7 @@ _REFUSALS_4 = (*_REFUSALS_1, "14")
 _REFUSALS_5 = (*_REFUSALS_4, *(str(code) for code in range(15, 21)))
 START_REFUSALS: Final = {1: _one_of(*_REFUSALS_1), 4: _one_of(*_REFUSALS_4), 5: _one_of(*_REFUSALS_5)}
 END_REFUSALS: Final = {**START_REFUSALS, 5: _one_of(*_REFUSALS_5, "21", "22", "23")}
-ESID_REASONS: Final = _one_of(*(f"{code:02d}" for code in range(13)), "99")
+ESID_REASONS: Final = grammars.Values(f"{code:02d}".encode() for code in (*range(13), 99))
 NERP_REASONS: Final = _one_of("03", "04", "09", *(str(code) for code in (*range(11, 17), *range(20, 37), 50, 90, 99)))
 RELEASES: Final = _one_of(*(str(level.value) for level in Level))
 
@@ -279,7 +279,7 @@ class EFNA(Command):
 class ESID(Command):
     """End Session. The default profile tolerates the layout of any level, and that of 1.x without its last octet."""
 
-    reas: int = F_9(2, 1, ESID_REASONS)
+    reas: int = F_9(2, 1, Rule(grammar=ESID_REASONS))
     reasl: int | None = L_9("reast", 3, since=5)
     reast: str | None = V_T(position=6, since=5)
     cr: str | None = F_X(1, {1: 3, 5: None}, CARRIAGE_RETURN, default="\r")

@@ -25,9 +25,9 @@ COMMAND: Final = b"D"
 _FORBIDDEN: Final = 1 << 40
 STEPS: Final = tuple(2 if header & COMPRESSED else 1 + (header & LONGEST) for header in range(256))
 STEPS_PLAIN: Final = tuple(_FORBIDDEN if header & COMPRESSED else step for header, step in enumerate(STEPS))
-_FULL: Final = b"\x3f" * 2048
+FULL: Final = b"\x3f" * 2048
 #: What makes a header matter for the end of a record: the flag, or a count.
-_MATTERS: Final = END_OF_RECORD | LONGEST
+MATTERS: Final = END_OF_RECORD | LONGEST
 #: Eight steps, and one more, are shorter than this.
 _STRIDE: Final = 8 * 64 + 64
 _RECORD_OCTETS: Final = 4096
@@ -52,7 +52,7 @@ def walk(octets: Octets, position: int, have: int, end: int, compression: bool) 
     units = last = 0
     start = position
     full = min((have - position + 63) >> 6, (end - position) >> 6)
-    if full > 0 and octets[position : position + (full << 6) : 64] == _FULL[:full]:
+    if full > 0 and octets[position : position + (full << 6) : 64] == FULL[:full]:
         position += full << 6
         units, last = LONGEST * full, LONGEST
     elif have - position >= _STRIDE:
@@ -117,7 +117,7 @@ def _walk_headers(octets: Octets, start: int, have: int, compression: bool) -> t
         return _FORBIDDEN, 0, 0
     while position < have:
         header = octets[position]
-        if header & _MATTERS:
+        if header & MATTERS:
             last = header
         position += steps[header]
         headers += 1
@@ -131,7 +131,7 @@ def _walk_compressed(octets: Octets, position: int, have: int) -> tuple[int, int
     units = last = 0
     while position < have:
         header = octets[position]
-        if header & _MATTERS:
+        if header & MATTERS:
             last = header
             units += header & LONGEST
         position += STEPS[header]

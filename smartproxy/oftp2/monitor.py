@@ -1,0 +1,386 @@
+"""The session monitor: judges both directions of one session, octet for octet, and says what may be forwarded.
+
+Octets in, :class:`Judgement` out. An Exchange Buffer is let pass when it is complete and nothing in it is wrong, and
+then as it came; it is refused with the octet that makes it wrong, whether the rest has come or not. However a stream is
+cut, the verdict is the same. At most one unfinished buffer is held per direction. Trusts no octet; raises nothing;
+never makes, alters or answers a command; opens no file content.
+
+Standards: RFC 5024 sections 4, 5, 7, 8 and 9.
+"""
+
+from collections.abc import Mapping
+
+import attrs
+
+from smartproxy.oftp2 import stream
+from smartproxy.oftp2.anomalies import Anomaly, note
+from smartproxy.oftp2.codec import Reader
+from smartproxy.oftp2.commands import BY_OCTET, DATA, Command
+from smartproxy.oftp2.errors import BadLength, ProtocolError, UnexpectedCommand, UnknownCommand
+from smartproxy.oftp2.fields import Rule
+from smartproxy.oftp2.guards import Guard
+from smartproxy.oftp2.judgement import PHASES, Ceilings, Counters, Judgement, Observation, Phase
+from smartproxy.oftp2.negotiation import Agreed
+from smartproxy.oftp2.roles import Level, Profile, Role
+from smartproxy.oftp2.runs import run
+from smartproxy.oftp2.states import TABLE, State, Step
+from smartproxy.oftp2.subrecords import END_OF_RECORD, walk
+from smartproxy.oftp2.witness import Transfer, Witness
+
+__all__ = ["Anomaly", "Ceilings", "Counters", "Judgement", "Monitor", "Observation", "Phase", "State", "Transfer"]
+
+
+@attrs.define
+class _Direction:
+    """One direction's unfinished buffer and how far it has been judged.
+
+    :ivar partial: its octets; empty while a buffer is judged where it arrived.
+    :ivar length: of the Stream Transmission Buffer; 0 before its command octet has been judged.
+    :ivar reader: judges a command.
+    :ivar chain: index of the next subrecord header, from the start of the header; 0 for commands.
+    """
+
+    sender: Role
+    counters: Counters = attrs.Factory(Counters)
+    partial: bytearray = attrs.Factory(bytearray)
+    length: int = 0
+    kind: type[Command] = DATA
+    reader: Reader | None = None
+    chain: int = 0
+    units: int = 0
+    last: int = 0
+    departures: list[Anomaly] = attrs.Factory(list)
+
+    def finish(self) -> None:
+        """Count the buffer that was let pass, and be ready for the next."""
+        self.counters.octets += self.length
+        self.counters.buffers += 1
+        self.length = self.chain = self.units = self.last = 0
+        self.reader = None
+
+
+class Monitor:
+    """Judges one session.
+
+    :ivar ended: whether an ESID was seen.
+    :ivar error: the violation that ended the judging.
+    """
+
+    def __init__(
+        self,
+        profile: Profile = Profile.DEFAULT,
+        *,
+        ceilings: Ceilings | None = None,
+        observe_data: bool = False,
+    ) -> None:
+        """Start before SSRM.
+
+        :param observe_data: make an observation of each DATA, which costs speed.
+        """
+        self._witness = Witness(profile=profile)
+        self._ceilings = ceilings or Ceilings()
+        self._observe_data = observe_data
+        self._directions = {role: _Direction(role) for role in Role}
+        self._observations: list[Observation] = []
+        self.error: ProtocolError | None = None
+
+    @property
+    def state(self) -> State:
+        """Where the session is."""
+        return self._witness.state
+
+    @property
+    def phase(self) -> Phase:
+        """The coarse course of the session."""
+        return PHASES[self._witness.state]
+
+    @property
+    def agreed(self) -> Agreed | None:
+        """What the two SSIDs agreed on."""
+        return self._witness.agreed
+
+    @property
+    def speaker(self) -> Role | None:
+        """Who has the turn."""
+        return self._witness.speaker
+
+    @property
+    def transfer(self) -> Transfer | None:
+        """The Virtual File that is under way."""
+        return self._witness.transfer
+
+    @property
+    def ended(self) -> bool:
+        """Whether an ESID was seen."""
+        return self._witness.state is State.ENDING
+
+    @property
+    def counters(self) -> Mapping[Role, Counters]:
+        """What each side has sent."""
+        return {role: direction.counters for role, direction in self._directions.items()}
+
+    @property
+    def level_for_esid(self) -> Level:
+        """The release level in whose layout an ESID would be understood."""
+        if self._witness.agreed is not None:
+            return self._witness.agreed.level
+        if self._witness.offer is not None:
+            return Level(self._witness.offer.lev)
+        reader = self._directions[Role.INITIATOR].reader
+        return (reader.level if reader is not None else None) or Level.OFTP_2_0
+
+    def held(self, sender: Role) -> int:
+        """Return the number of octets of a started, unfinished buffer."""
+        return len(self._directions[sender].partial)
+
+    def judge(self, sender: Role, octets: bytes) -> Judgement:
+        """Judge what one side has sent.
+
+        :param sender: which side.
+        :param octets: what has arrived since the last call.
+        """
+        if self.error is not None:
+            return Judgement(error=self.error)
+        direction = self._directions[sender]
+        pieces: list[bytes] = []
+        self._observations = []
+        begin = position = 0
+        try:
+            if direction.partial and not self.ended:
+                begin = position = self._resume(direction, octets, pieces)
+            while position < len(octets) and not self.ended:
+                position = self._run(direction, octets, position)
+                if position == len(octets):
+                    break
+                end = self._advance(direction, octets, position, len(octets))
+                if end is None:
+                    direction.partial += octets[position:]
+                    break
+                position = end
+        except ProtocolError as error:
+            error.sender, error.state, error.position = sender, self.state.name, direction.counters.octets
+            self.error = error
+            for unfinished in self._directions.values():
+                unfinished.partial.clear()
+        return self._judgement(direction, octets, pieces, begin, position)
+
+    def _judgement(
+        self, direction: _Direction, octets: bytes, pieces: list[bytes], begin: int, position: int
+    ) -> Judgement:
+        """Put together what one call has found."""
+        if begin == 0 and position == len(octets):
+            pieces.append(bytes(octets))
+        elif position > begin:
+            pieces.append(octets[begin:position])
+        discarded = len(octets) - position if self.ended and self.error is None else 0
+        direction.counters.discarded += discarded
+        return Judgement(
+            octets=pieces[0] if len(pieces) == 1 else b"".join(pieces),
+            observations=tuple(self._observations),
+            error=self.error,
+            discarded=discarded,
+        )
+
+    def _resume(self, direction: _Direction, octets: bytes, pieces: list[bytes]) -> int:
+        """Go on with the unfinished buffer; return how many octets were taken."""
+        position = 0
+        while position < len(octets):
+            wanted = (direction.length or stream.SHORTEST) - len(direction.partial)
+            direction.partial += octets[position : position + wanted]
+            position = min(position + wanted, len(octets))
+            if self._advance(direction, direction.partial, 0, len(direction.partial)) is not None:
+                pieces.append(bytes(direction.partial))
+                direction.partial.clear()
+                break
+        return position
+
+    def _run(self, direction: _Direction, octets: bytes, position: int) -> int:
+        """Pass as many complete DATA as are beyond doubt; return the index behind them."""
+        witness = self._witness
+        if witness.state is not State.SENDING or direction.sender is not witness.speaker or self._observe_data:
+            return position
+        transfer = witness.file
+        longest = stream.HEADER_LENGTH + self._data_limit
+        end, buffers, units, last, greatest = run(octets, position, transfer.credit, longest, witness.terms.compression)
+        if buffers:
+            direction.counters.octets += end - position
+            direction.counters.buffers += buffers
+            self._sent(direction, buffers, units, last)
+            if greatest and self._data_limit > witness.terms.buffer_size:
+                self._oversize(direction, greatest)
+        return end
+
+    @property
+    def _data_limit(self) -> int:
+        """The most octets that a Data Exchange Buffer may have."""
+        slack = 0 if self._witness.profile is Profile.STRICT else 1
+        return self._witness.terms.buffer_size + slack
+
+    def _sent(self, direction: _Direction, buffers: int, units: int, last: int) -> None:
+        transfer = self._witness.file
+        transfer.credit -= buffers
+        transfer.octets += units
+        if last or transfer.ended is None:
+            transfer.ended = bool(last & END_OF_RECORD)
+
+    def _oversize(self, direction: _Direction, buffers: int) -> None:
+        transfer = self._witness.file
+        if transfer.oversize == 0 or self._observe_data:
+            direction.departures.append(note(3, "length.data", "5.3.2", "DATA"))
+        transfer.oversize += buffers
+
+    def _advance(self, direction: _Direction, octets: bytes | bytearray, start: int, have: int) -> int | None:
+        """Judge the buffer that begins at ``start`` as far as it has arrived.
+
+        :return: the index behind it if it was complete and has taken effect.
+        :raise ProtocolError: at the first octet that makes it wrong.
+        """
+        if direction.length == 0:
+            header = octets[start : min(start + stream.HEADER_LENGTH, have)]
+            stream.judge_header(header, self._longest)
+            if have - start < stream.SHORTEST:
+                return None
+            direction.length = int.from_bytes(header[1:], "big")
+            self._begin(direction, octets[start + stream.HEADER_LENGTH])
+        end = start + direction.length
+        arrived = min(have, end)
+        if direction.reader is not None:
+            if not direction.reader.judge(octets, start + stream.HEADER_LENGTH, arrived):
+                return None
+            self._command(direction, direction.reader)
+        else:
+            self._follow(direction, octets, start, arrived)
+            if have < end:
+                return None
+            self._data(direction)
+        return end
+
+    @property
+    def _longest(self) -> int:
+        """The longest Stream Transmission Buffer that is waited for in this state."""
+        if self._witness.agreed is None:
+            return self._ceilings.before_ssid
+        most = max(self._ceilings.command, self._data_limit)
+        return stream.HEADER_LENGTH + min(most, max(stream.LONGEST - stream.HEADER_LENGTH, self._data_limit))
+
+    def _step(self, sender: Role, kind: type[Command]) -> Step:
+        """Look up what becomes of a command now."""
+        party = self._witness.party(sender)
+        step = TABLE.get((self._witness.state, party, kind.NAME))
+        if step is None:
+            raise UnexpectedCommand(
+                rule="state.command",
+                message=f"{kind.NAME} from the {party.name.capitalize()} in state {self.state.name}",
+                section="9",
+                command=kind.NAME,
+                offset=stream.HEADER_LENGTH,
+            )
+        return step
+
+    def _begin(self, direction: _Direction, octet: int) -> None:
+        """Judge the command octet: known, allowed now, and possible at the length that the header declares."""
+        agreed = self._witness.agreed
+        kind = BY_OCTET[Level.OFTP_2_0 if agreed is None else agreed.level].get(octet)
+        if kind is None:
+            raise UnknownCommand(
+                rule="command.unknown",
+                message="the command octet names no command of this release level",
+                section="5.3",
+                offset=stream.HEADER_LENGTH,
+            )
+        limits: dict[str, Rule] = {}
+        for check in self._step(direction.sender, kind).guards:
+            if isinstance(check, Guard):
+                refused = check.refuses(self._witness)
+                if refused is not None:
+                    refused.command, refused.offset = kind.NAME, stream.HEADER_LENGTH
+                    raise refused
+            else:
+                limits.update(check.limits(self._witness))
+        length = direction.length - stream.HEADER_LENGTH
+        direction.kind = kind
+        if kind is DATA:
+            most, rule = self._data_limit, "length.data"
+            direction.chain = stream.HEADER_LENGTH + 1
+        else:
+            most, rule = self._ceilings.command, "length.ceiling"
+        if length > most:
+            raise BadLength(
+                rule=rule,
+                message=f"{kind.NAME} of {length} octets where at most {most} are allowed",
+                section="5.3.2" if kind is DATA else kind.SECTION,
+                command=kind.NAME,
+                offset=stream.HEADER_LENGTH,
+            )
+        if kind is not DATA:
+            level = None if agreed is None else agreed.level
+            direction.reader = Reader(kind, length, level, self._witness.profile, limits)
+
+    def _follow(self, direction: _Direction, octets: bytes | bytearray, start: int, arrived: int) -> None:
+        """Judge the subrecords of a DATA as far as they have arrived."""
+        end = start + direction.length
+        compression = self._witness.terms.compression
+        try:
+            position, units, last = walk(octets, start + direction.chain, arrived, end, compression)
+        except ProtocolError as error:
+            assert error.offset is not None
+            error.offset -= start
+            raise
+        direction.chain = position - start
+        direction.units += units
+        direction.last = last or direction.last
+
+    def _data(self, direction: _Direction) -> None:
+        """Let a complete DATA take effect."""
+        witness = self._witness
+        length = direction.length - stream.HEADER_LENGTH
+        before = witness.state
+        self._step(direction.sender, DATA).follow(witness, None)
+        self._sent(direction, 1, direction.units, direction.last)
+        if length > witness.terms.buffer_size:
+            self._oversize(direction, 1)
+        if self._observe_data:
+            self._observe(direction, {}, None, before, witness.transfer, [])
+        direction.finish()
+
+    def _command(self, direction: _Direction, reader: Reader) -> None:
+        """Let a complete command take effect."""
+        witness = self._witness
+        before, transfer = witness.state, witness.transfer
+        command = reader.command()
+        found = [*reader.anomalies, *self._step(direction.sender, direction.kind).follow(witness, command)]
+        transfer = witness.transfer or transfer
+        if transfer is not None and transfer.accepted:
+            self._directions[transfer.sender].counters.files += 1
+        self._observe(direction, reader.shown(), command, before, transfer, found)
+        direction.finish()
+        if self.ended:
+            for other in self._directions.values():
+                if other is not direction:
+                    other.counters.discarded += len(other.partial)
+                    other.partial.clear()
+
+    def _observe(
+        self,
+        direction: _Direction,
+        fields: Mapping[str, object],
+        value: Command | None,
+        before: State,
+        transfer: Transfer | None,
+        anomalies: list[Anomaly],
+    ) -> None:
+        """Record what was let pass, with what its sender's DATA since the last record departed in."""
+        self._observations.append(
+            Observation(
+                sender=direction.sender,
+                command=direction.kind.NAME,
+                fields=fields,
+                value=value,
+                state=self.state,
+                before=before,
+                length=direction.length - stream.HEADER_LENGTH,
+                anomalies=(*direction.departures, *anomalies),
+                transfer=transfer,
+            )
+        )
+        direction.departures.clear()
