@@ -35,6 +35,7 @@ slow-tests: environment  ## whole daemons over real sockets; the wheel in empty 
 
 types: environment  ## mypy --strict
 	$(BIN)/mypy
+	$(BIN)/mypy docs/tables.py .ci/environment.py
 
 lint: environment  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -121,7 +121,7 @@ EVENTS: Mapping[str, EventType] = {
         ("client.stopping", _INFO, "The client ends; sessions may finish.", "cause", "sessions seconds"),
         ("daemon.hardened", _DEBUG, "Core dumps and tracing of the process are switched off.", "", "mode cause"),
         ("identity_key.created", _INFO, "The server made itself an identity key.", "proxy_id path", ""),
-        ("level.changed", _WARNING, "The release_level of the log was changed.", "mode", "cause"),
+        ("level.changed", _WARNING, "The level of the log was changed.", "mode", "cause"),
         ("listener.closed", _INFO, "No new connections are taken here.", "port", "address cause"),
         ("listener.failed", _CRITICAL, "A port could not be listened on.", "port cause", "address advice"),
         ("listener.opened", _INFO, "Connections are taken here.", "port", "address mode"),
