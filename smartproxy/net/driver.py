@@ -1,0 +1,239 @@
+"""One session between its legs: carries events in and intents out, and decides nothing.
+
+Duty: names the legs for :class:`~smartproxy.relay.session.Session`, runs its deadlines on the clock, opens and closes
+legs as it wishes, and hands it one event after the other, also when a leg calls back while it is being called. It is
+the wall, too: whatever is raised while an event is handled ends this one session, is reported once without a peer's
+octets, and goes no further. Trusts the session's intents, and its legs to keep the contract of
+:class:`~smartproxy.net.leg.ILeg`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from smartproxy.logs.emit import Events
+from smartproxy.net.leg import ILeg, ILegReceiver
+from smartproxy.oftp2.errors import OwnFault, StationUnreachable
+from smartproxy.oftp2.roles import Role
+from smartproxy.relay import events as happened
+from smartproxy.relay import intents
+from smartproxy.relay.session import Session
+from smartproxy.relay.summary import Ending, Summary
+from smartproxy.relay.timers import Timer
+
+_PLACE = "smartproxy.net.driver"
+
+
+@implementer(ILegReceiver)
+class SessionDriver:
+    """Runs one session.
+
+    :param session: the session; not started yet.
+    :param initiator: the leg of the Initiator.
+    :param clock: runs the deadlines.
+    :param events: where the session's events go.
+    :param open_leg: opens the Responder's leg, given facts of the session; fails with an
+        :class:`~smartproxy.oftp2.errors.OwnFault`. Its deferred is canceled when the leg is not wanted any more.
+    :param finished: told once when the session is over.
+    :param ready: fires when the Responder has greeted, where the session waits for that; fails with the fault.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        initiator: ILeg,
+        *,
+        clock: IReactorTime,
+        events: Events,
+        open_leg: Callable[[Mapping[str, str]], Deferred[ILeg]],
+        finished: Callable[[Summary], None],
+        ready: Deferred[None] | None = None,
+    ) -> None:
+        self._session = session
+        self._legs: dict[Role, ILeg] = {Role.INITIATOR: initiator}
+        self._clock = clock
+        self._events = events
+        self._open_leg = open_leg
+        self._finished = finished
+        self._ready = ready
+        self._opening: Deferred[None] | None = None
+        self._timers: dict[Timer, IDelayedCall] = {}
+        self._waiting: deque[happened.Event] = deque()
+        self._busy = False
+        self._crashed = False
+        self._done = False
+        self._performers: dict[type, Callable[..., object]] = {
+            intents.Send: self._send,
+            intents.Finish: self._finish,
+            intents.Abort: self._abort,
+            intents.Open: self._open,
+            intents.Ready: self._greeted,
+            intents.NotReady: self._not_greeted,
+            intents.Pause: self._pause,
+            intents.Resume: self._resume,
+            intents.Arm: self._arm,
+            intents.Disarm: self._disarm,
+            intents.Report: self._report,
+            intents.Done: self._end,
+        }
+
+    def begin(self) -> None:
+        """Start the session."""
+        self._legs[Role.INITIATOR].receiver = self
+        self._run(self._session.start)
+        self._work()
+
+    def stop(self, fault: OwnFault) -> None:
+        """End the session for a reason of ours: the daemon stops, the tunnel is lost, an operator wants it."""
+        self._receive(happened.Stop(fault))
+
+    # ILegReceiver
+
+    def octetsReceived(self, leg: ILeg, octets: bytes) -> None:
+        """Octets arrived."""
+        self._receive(happened.Octets(self._role(leg), octets))
+
+    def legEnded(self, leg: ILeg) -> None:
+        """The far daemon ended its direction."""
+        self._receive(happened.Ended(self._role(leg)))
+
+    def legLost(self, leg: ILeg, cause: str) -> None:
+        """A leg is gone."""
+        self._receive(happened.Lost(self._role(leg), cause))
+
+    def legFull(self, leg: ILeg) -> None:
+        """A leg's send side is over its high-water mark."""
+        self._receive(happened.Full(self._role(leg)))
+
+    def legDrained(self, leg: ILeg) -> None:
+        """A leg's send side is empty again."""
+        self._receive(happened.Drained(self._role(leg)))
+
+    def _role(self, leg: ILeg) -> Role:
+        return Role.INITIATOR if leg is self._legs.get(Role.INITIATOR) else Role.RESPONDER
+
+    # One event after the other, behind the wall.
+
+    def _receive(self, event: happened.Event) -> None:
+        self._waiting.append(event)
+        self._work()
+
+    def _work(self) -> None:
+        while self._waiting and not self._busy and not self._done:
+            self._run(partial(self._session.receive, self._waiting.popleft()))
+
+    def _run(self, step: Callable[[], list[intents.Intent]]) -> None:
+        self._busy = True
+        try:
+            for intent in step():
+                self._performers[type(intent)](intent)
+        except Exception:
+            self._crash(Failure())
+        finally:
+            self._busy = False
+
+    def _crash(self, failure: Failure) -> None:
+        """Report a bug; the first one ends the session by its rules, a second one without asking it again."""
+        self._events.failure(_PLACE, failure, session=self._session.session)
+        if not self._crashed:
+            self._crashed = True
+            self._run(partial(self._session.receive, happened.Bug()))
+        elif not self._done:
+            self._collapse()
+
+    def _collapse(self) -> None:
+        for leg in self._legs.values():
+            leg.receiver = None
+            try:
+                leg.abort()
+            except Exception:
+                self._events.failure(_PLACE, Failure(), session=self._session.session)
+        ending = Ending(outcome="failed", cause="a bug ended the session")
+        self._end(intents.Done(Summary(session=self._session.session, ending=ending, started=False, fields={})))
+
+    # Intents.
+
+    def _send(self, intent: intents.Send) -> None:
+        self._legs[intent.leg].send(intent.octets)
+
+    def _finish(self, intent: intents.Finish) -> None:
+        self._legs[intent.leg].finish()
+
+    def _abort(self, intent: intents.Abort) -> None:
+        leg = self._legs.get(intent.leg)
+        if leg is not None:
+            leg.abort()
+        elif self._opening is not None:
+            self._opening.cancel()
+
+    def _pause(self, intent: intents.Pause) -> None:
+        self._legs[intent.leg].pause()
+
+    def _resume(self, intent: intents.Resume) -> None:
+        self._legs[intent.leg].resume()
+
+    def _report(self, intent: intents.Report) -> None:
+        self._events.emit(intent.name, **intent.fields)
+
+    def _greeted(self, intent: intents.Ready) -> None:
+        if self._ready is not None:
+            self._ready.callback(None)
+
+    def _not_greeted(self, intent: intents.NotReady) -> None:
+        if self._ready is not None:
+            self._ready.errback(intent.fault)
+
+    def _end(self, intent: intents.Done) -> None:
+        self._done = True
+        for timer in list(self._timers):
+            self._disarm(intents.Disarm(timer))
+        self._waiting.clear()
+        self._finished(intent.summary)
+
+    # Deadlines.
+
+    def _arm(self, intent: intents.Arm) -> None:
+        running = self._timers.get(intent.timer)
+        if running is not None:
+            running.reset(intent.seconds)
+        else:
+            self._timers[intent.timer] = self._clock.callLater(intent.seconds, self._expire, intent.timer)
+
+    def _disarm(self, intent: intents.Disarm) -> None:
+        running = self._timers.pop(intent.timer, None)
+        if running is not None:
+            running.cancel()
+
+    def _expire(self, timer: Timer) -> None:
+        del self._timers[timer]
+        self._receive(happened.Expired(timer))
+
+    # The Responder's leg.
+
+    def _open(self, intent: intents.Open) -> None:
+        opening = self._open_leg(intent.facts)
+        self._opening = opening.addCallbacks(
+            self._opened, self._open_failed, callbackArgs=(intent.leg,), errbackArgs=(intent.leg,)
+        )
+
+    def _opened(self, leg: ILeg, role: Role) -> None:
+        if self._done:
+            leg.abort()
+            return
+        self._legs[role] = leg
+        leg.receiver = self
+        self._receive(happened.Opened(role))
+
+    def _open_failed(self, failure: Failure, role: Role) -> None:
+        fault = failure.value
+        if isinstance(fault, CancelledError):
+            return
+        if not isinstance(fault, OwnFault):
+            self._events.failure(_PLACE, failure, session=self._session.session)
+            fault = StationUnreachable(rule="open.failed", message="the other side could not be opened")
+        self._receive(happened.OpenFailed(role, fault))

@@ -1,0 +1,130 @@
+"""A certificate's facts, as policy wants to have them.
+
+Duty: read a certificate that TLS delivered into :class:`~smartproxy.policy.certificates.CertificateFacts`. Trusts
+nothing in it: an extension that cannot be read is left out, so that policy finds it missing, and a name of another kind
+than policy knows is skipped. Judges nothing. Standards: RFC 5280 sections 4.1 and 4.2; X.520 serialNumber, where
+Odette's authorities put the Odette ID.
+"""
+
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.x509.oid import NameOID
+
+from smartproxy.policy.certificates import CertificateFacts
+from smartproxy.policy.pem import sha256
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+
+_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What cryptography raises for octets that OpenSSL let pass and it cannot read."""
+
+_SAN_KINDS: dict[type[x509.GeneralName], str] = {
+    x509.DNSName: "DNS",
+    x509.UniformResourceIdentifier: "URI",
+    x509.RFC822Name: "EMAIL",
+}
+
+
+def certificate_facts(certificate: x509.Certificate, issuer: x509.Certificate | None = None) -> CertificateFacts:
+    """Read a certificate.
+
+    :param issuer: the certificate above it in the path, if there is one.
+    :raises ValueError: if not even its names and dates can be read.
+    """
+    key_type, key_bits = _key(certificate)
+    constraints = _extension(certificate, x509.BasicConstraints)
+    purposes = _extension(certificate, x509.ExtendedKeyUsage)
+    return CertificateFacts(
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        serial=certificate.serial_number,
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        sha256=sha256(certificate.public_bytes(serialization.Encoding.DER)),
+        key_sha256=_key_sha256(certificate),
+        issuer_key_sha256=None if issuer is None else _key_sha256(issuer),
+        key_type=key_type,
+        key_bits=key_bits,
+        signature_hash=_signature_hash(certificate),
+        extended_key_usage=None if purposes is None else frozenset(purpose.dotted_string for purpose in purposes),
+        subject_serial_number=_subject_serial_number(certificate),
+        sans=_sans(certificate),
+        is_authority=constraints is not None and constraints.ca,
+        crl_urls=_crl_urls(certificate),
+    )
+
+
+def path_facts(path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:
+    """Read the certificates of a path, leaf first; each but the last one is issued by the next one."""
+    issuers = [*path[1:], None]
+    return tuple(certificate_facts(certificate, issuer) for certificate, issuer in zip(path, issuers, strict=True))
+
+
+def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except (x509.ExtensionNotFound, *_UNREADABLE):
+        return None
+
+
+def _key(certificate: x509.Certificate) -> tuple[str, int]:
+    try:
+        key = certificate.public_key()
+    except _UNREADABLE:
+        return "unknown", 0
+    match key:
+        case rsa.RSAPublicKey():
+            return "RSA", key.key_size
+        case ec.EllipticCurvePublicKey():
+            return "EC", key.key_size
+        case ed25519.Ed25519PublicKey():
+            return "Ed25519", 256
+        case ed448.Ed448PublicKey():
+            return "Ed448", 456
+    return type(key).__name__.removesuffix("PublicKey"), 0
+
+
+def _key_sha256(certificate: x509.Certificate) -> str:
+    """The SHA-256 of the SubjectPublicKeyInfo as it stands in the certificate; empty if the key cannot be read."""
+    try:
+        key = certificate.public_key()
+    except _UNREADABLE:
+        return ""
+    return sha256(key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo))
+
+
+def _signature_hash(certificate: x509.Certificate) -> str | None:
+    try:
+        algorithm: hashes.HashAlgorithm | None = certificate.signature_hash_algorithm
+    except _UNREADABLE:
+        return "unknown"
+    return None if algorithm is None else algorithm.name
+
+
+def _subject_serial_number(certificate: x509.Certificate) -> str | None:
+    """The subject's serialNumber, if it has exactly one: of two, neither says who it is."""
+    values = [attribute.value for attribute in certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)]
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else None
+
+
+def _sans(certificate: x509.Certificate) -> tuple[str, ...]:
+    names = _extension(certificate, x509.SubjectAlternativeName)
+    if names is None:
+        return ()
+    return tuple(f"{_SAN_KINDS[type(name)]}:{name.value}" for name in names if type(name) in _SAN_KINDS)
+
+
+def _crl_urls(certificate: x509.Certificate) -> tuple[str, ...]:
+    points = _extension(certificate, x509.CRLDistributionPoints)
+    if points is None:
+        return ()
+    return tuple(
+        name.value
+        for point in points
+        for name in point.full_name or ()
+        if isinstance(name, x509.UniformResourceIdentifier)
+    )

@@ -1,0 +1,76 @@
+"""Who may come in at all, asked before any TLS work.
+
+Duty: ask the bans and the limits for every connection, say in one event why one is turned away, count faults against
+addresses, and announce bans and their ends. The decisions are policy's; this module brings it the time and the log.
+"""
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from smartproxy.logs.emit import Events
+from smartproxy.policy.admission import Admission, Denied, Visit
+from smartproxy.policy.penalties import Fault, Penalties
+
+
+class Gate:
+    """The door of the partners' listeners.
+
+    :param clock: tells the time of faults and bans.
+    :param events: where refusals and bans are told.
+    :param admission: counts who is in.
+    :param penalties: counts who misbehaved.
+    """
+
+    def __init__(self, clock: IReactorTime, events: Events, admission: Admission, penalties: Penalties) -> None:
+        self.admission = admission
+        self.penalties = penalties
+        self._clock = clock
+        self._events = events
+        self._lifting: IDelayedCall | None = None
+
+    def enter(self, host: str, peer: str) -> Visit | None:
+        """Let a connection in, or tell why not.
+
+        :param host: its address.
+        :param peer: its address and port, for the log.
+        """
+        seconds = self.penalties.banned(host, self._clock.seconds())
+        if seconds:
+            cause = f"the address is banned for {seconds:.0f} more seconds"
+            self._events.emit("connection.refused", peer=peer, cause=cause, limit="ban")
+            return None
+        try:
+            return self.admission.enter(host)
+        except Denied as denied:
+            self._events.emit(
+                "connection.refused", peer=peer, cause=denied.message, limit=denied.limit, most=denied.value
+            )
+            return None
+
+    def fault(self, host: str, fault: Fault) -> None:
+        """Count a fault against an address; announce the ban if one begins."""
+        ban = self.penalties.fault(host, fault, self._clock.seconds())
+        if ban is not None:
+            self._events.emit("penalty.banned", network=ban.prefix, seconds=ban.seconds, cause=fault.word)
+            self._await_end()
+
+    def stop(self) -> None:
+        """Announce no more ends of bans."""
+        lifting, self._lifting = self._lifting, None
+        if lifting is not None:
+            lifting.cancel()
+
+    def _await_end(self) -> None:
+        end = self.penalties.next_end()
+        if end is None:
+            return
+        delay = max(0.0, end - self._clock.seconds())
+        if self._lifting is None:
+            self._lifting = self._clock.callLater(delay, self._lift)
+        else:
+            self._lifting.reset(delay)
+
+    def _lift(self) -> None:
+        self._lifting = None
+        for prefix in self.penalties.lifted(self._clock.seconds()):
+            self._events.emit("penalty.lifted", network=prefix, cause="its time is over")
+        self._await_end()

@@ -1,0 +1,56 @@
+"""The two things that pyOpenSSL has no public call for.
+
+Duty: let the verify callback choose OpenSSL's error number, because the TLS alert that a refused peer sees is worded
+after it; and put OpenSSL's error numbers into its own words. This is the one module that uses private names of
+pyOpenSSL. It looks them up at each call and does without where they are missing: peers then see ``internal_error``.
+:func:`is_complete` says at start which of the two it is. Standards: RFC 5246 section 7.2.2, RFC 8446 section 6.2.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from OpenSSL import SSL
+
+try:
+    from OpenSSL._util import ffi as _ffi
+    from OpenSSL._util import lib as _lib
+except ImportError:
+    _ffi = _lib = None
+
+_NEEDED = ("SSL_CTX_set_verify", "X509_STORE_CTX_set_error", "X509_verify_cert_error_string")
+
+
+def is_complete(lib: Any = _lib) -> bool:
+    """Whether this pyOpenSSL has the private names that are used here."""
+    return lib is not None and all(hasattr(lib, name) for name in _NEEDED)
+
+
+def choose_errors(context: SSL.Context, mode: int, chosen: Callable[[], int]) -> None:
+    """Make OpenSSL believe that the error it met is ``chosen()`` whenever the context's verify callback refuses.
+
+    :param context: has its verify callback already, and no connection yet.
+    :param mode: the mode given to ``set_verify``.
+    :param chosen: called right after the callback refused; returns an ``X509_V_ERR_...`` number.
+    """
+    if not is_complete() or not hasattr(context, "_verify_callback"):
+        return
+    verify: Any = context._verify_callback
+
+    @_ffi.callback("int (*)(int, X509_STORE_CTX *)")  # type: ignore[untyped-decorator]  # cffi has no types
+    def choose(ok: int, store: Any) -> int:
+        accepted: int = verify(ok, store)
+        if not accepted:
+            _lib.X509_STORE_CTX_set_error(store, chosen())
+        return accepted
+
+    _lib.SSL_CTX_set_verify(context._context, mode, choose)
+    # Connections take a reference to this attribute, so that the callback lives as long as they do.
+    context._verify_callback = choose
+
+
+def error_text(code: int) -> str:
+    """OpenSSL's words for an ``X509_V_ERR_...`` number."""
+    if not is_complete():
+        return f"OpenSSL error {code}"
+    words: bytes = _ffi.string(_lib.X509_verify_cert_error_string(code))
+    return words.decode("ascii", "replace")

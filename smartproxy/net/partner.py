@@ -1,0 +1,209 @@
+"""The partner's leg: one connection from the internet, from accept to the end of its session.
+
+Duty: holds the handshake to its deadline, asks the verifier who the peer is as soon as TLS has finished, and hands a
+verified partner over to become a session. Every connection that does not become one gives exactly one event with its
+cause. Trusts nothing of the peer; trusts the transport to carry what :mod:`smartproxy.net.verification` recorded. Never
+delivers an octet before the peer is verified.
+
+Standards: RFC 5246 and RFC 8446 (handshake); RFC 5024 section 2.3.
+"""
+
+from typing import Protocol
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from smartproxy.logs.emit import Events
+from smartproxy.net.connection import ConnectionLeg, cause_text, tls_error_words
+from smartproxy.net.generation import Generation
+from smartproxy.net.verification import VerifiedConnection, verified_partner
+from smartproxy.policy.admission import Visit
+from smartproxy.policy.certificates import CertificateRefusal, RefusalCause
+from smartproxy.policy.identity import VerifiedPartner
+from smartproxy.policy.penalties import Fault
+
+_NO_CERTIFICATE = "peer did not return a certificate"
+"""OpenSSL's words for a peer that showed none; its verify callback is not called for it."""
+
+_NOT_TLS = frozenset({"wrong version number", "http request", "https proxy request", "packet length too long"})
+"""OpenSSL's words for octets that are not TLS at all."""
+
+_SILENT = b"before SSL initialization"
+"""OpenSSL's name of the state in which no octet of a ClientHello has come."""
+
+
+class Host(Protocol):
+    """Where partners' connections belong to."""
+
+    def begin(self, leg: "PartnerLeg", partner: VerifiedPartner) -> None:
+        """Start the session of a verified partner."""
+
+    def fault(self, leg: "PartnerLeg", fault: Fault) -> None:
+        """Count a fault against the leg's address."""
+
+
+@implementer(IHandshakeListener)
+class PartnerLeg(ConnectionLeg):
+    """A connection that a partner, or somebody who claims to be one, opened.
+
+    :param clock: runs the deadlines.
+    :param events: where refusals are told.
+    :param generation: the configuration in force when the connection was accepted.
+    :param visit: the connection's place in the limits.
+    :param host: starts sessions and counts faults.
+    :param address: the peer's address, without its port.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, events: Events, generation: Generation, visit: Visit, host: Host, address: str
+    ) -> None:
+        super().__init__(clock, generation.part.server.deadlines.closing)
+        self.generation = generation
+        self.visit = visit
+        self.address = address
+        self._events = events
+        self._host = host
+        self._accepted = 0.0
+        self._deadline: IDelayedCall | None = None
+        self._expired = False
+        self._verified = False
+        self._told = False
+
+    @property
+    def tls(self) -> VerifiedConnection:
+        """The TLS side of the connection."""
+        handle = self.transport.getHandle()  # type: ignore[union-attr]  # TLS transports are ISystemHandle
+        assert isinstance(handle, VerifiedConnection)
+        return handle
+
+    def connectionMade(self) -> None:
+        """The connection is accepted; the handshake has its time from now on."""
+        super().connectionMade()
+        self._accepted = self._clock.seconds()
+        seconds = self.generation.part.server.deadlines.handshake
+        self._deadline = self._clock.callLater(seconds, self._late)
+        self._events.emit("connection.accepted", peer=self.peer)
+
+    def handshakeCompleted(self) -> None:
+        """TLS has finished: learn who the peer is. A second handshake is one too many."""
+        self._cancel_deadline()
+        if self._verified:
+            self._tell("handshake.failed", cause="the peer renegotiated")
+            self.abort()
+            return
+        try:
+            partner = verified_partner(self.tls)
+            self._verified = True
+            self._accept(partner)
+            self._host.begin(self, partner)
+        except CertificateRefusal as refusal:
+            self._refuse(refusal)
+            self.abort()
+        except Exception:
+            self._told = True
+            self._events.failure("smartproxy.net.partner", Failure(), peer=self.peer)
+            self.abort()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone."""
+        self._cancel_deadline()
+        if not self._verified:
+            self._explain(reason)
+        self.visit.leave()
+        super().connectionLost(reason)
+
+    def _late(self) -> None:
+        self._deadline = None
+        self._expired = True
+        self.abort()
+
+    def _cancel_deadline(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None:
+            deadline.cancel()
+
+    # What is told of it.
+
+    def _accept(self, partner: VerifiedPartner) -> None:
+        certificate = partner.certificate
+        self._events.emit(
+            "certificate.accepted",
+            peer=self.peer,
+            partner=partner.partner.name,
+            by=partner.by,
+            authority=partner.authority,
+            subject=certificate.subject,
+            issuer=certificate.issuer,
+            serial=f"{certificate.serial:x}",
+            certificate_sha256=certificate.sha256,
+            key_sha256=certificate.key_sha256,
+            not_after=certificate.not_after,
+            tls=self.tls.get_protocol_version_name(),
+            cipher=self.tls.get_cipher_name(),
+        )
+
+    def _explain(self, reason: Failure) -> None:
+        """Tell why no handshake came about."""
+        verification = self.tls.verification
+        if verification.failure is not None:
+            self._told = True
+            self._events.failure("smartproxy.net.verification", verification.failure, peer=self.peer)
+        elif verification.refusal is not None:
+            self._refuse(verification.refusal)
+        elif self._expired:
+            seconds = self.generation.part.server.deadlines.handshake
+            self._fail(f"no TLS handshake within {seconds} s", Fault.SILENCE)
+        elif isinstance(reason.value, SSL.Error):
+            self._explain_error(reason.value)
+        elif self.tls.get_state_string() == _SILENT:
+            self._fail("closed before a TLS handshake began", None)
+        else:
+            self._fail(f"{cause_text(reason)} during the TLS handshake", Fault.HANDSHAKE)
+
+    def _explain_error(self, error: SSL.Error) -> None:
+        words = tls_error_words(error)
+        if _NO_CERTIFICATE in words:
+            self._refuse(CertificateRefusal(cause=RefusalCause.NO_CERTIFICATE))
+        elif _NOT_TLS.intersection(words):
+            self._fail(f"what came is not TLS: {words[0]}", Fault.TLS_GARBAGE, "The partner has to connect with TLS.")
+        else:
+            self._fail(f"TLS error: {'; '.join(words)}", Fault.HANDSHAKE)
+
+    def _fail(self, cause: str, fault: Fault | None, advice: str | None = None) -> None:
+        verification = self.tls.verification
+        self._tell(
+            "handshake.failed",
+            cause=cause,
+            alert=verification.alert_received or verification.alert_sent,
+            advice=advice,
+            duration=self._clock.seconds() - self._accepted,
+        )
+        if fault is not None:
+            self._host.fault(self, fault)
+
+    def _refuse(self, refusal: CertificateRefusal) -> None:
+        detail = dict(refusal.detail)
+        self._tell(
+            "certificate.refused",
+            cause=refusal.message,
+            check=refusal.cause.value,
+            depth=refusal.depth,
+            subject=refusal.subject or None,
+            issuer=refusal.issuer or None,
+            serial=detail.pop("serial", None),
+            certificate_sha256=detail.pop("sha256", None),
+            facts=detail or None,
+            alert=self.tls.verification.alert_sent,
+            tls=self.tls.get_protocol_version_name(),
+            advice=refusal.advice,
+        )
+        self._host.fault(self, Fault.REVOKED if refusal.cause is RefusalCause.REVOKED else Fault.CERTIFICATE)
+
+    def _tell(self, event: str, **fields: object) -> None:
+        """Tell the one event of a connection that becomes no session."""
+        if not self._told:
+            self._told = True
+            self._events.emit(event, peer=self.peer, **fields)

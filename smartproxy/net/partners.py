@@ -1,0 +1,172 @@
+"""The partners' side of the server: from an accepted connection to a finished session.
+
+Duty: keeps the generation of the configuration in force for new connections, lets connections in through the gate,
+starts the session of every verified partner, and knows the live ones. The leg through the tunnel is opened by a
+function that it is given. A generation that cannot be used leaves the one before in force. Never touches a disk.
+
+Standards: RFC 5024 section 4.2 (start of a session).
+"""
+
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+
+from smartproxy.logs.emit import Events
+from smartproxy.net.connection import address_text
+from smartproxy.net.driver import SessionDriver
+from smartproxy.net.gate import Gate
+from smartproxy.net.generation import Generation
+from smartproxy.net.leg import ILeg
+from smartproxy.net.partner import PartnerLeg
+from smartproxy.oftp2.commands import SSID
+from smartproxy.oftp2.errors import OwnFault
+from smartproxy.oftp2.monitor import Ceilings, Monitor
+from smartproxy.oftp2.roles import Role
+from smartproxy.policy.admission import Denied
+from smartproxy.policy.configuration import ServerPart
+from smartproxy.policy.identity import VerifiedPartner, judge_ssid
+from smartproxy.policy.penalties import Fault
+from smartproxy.relay.openings import server_inbound
+from smartproxy.relay.session import Session
+from smartproxy.relay.summary import Summary
+
+OpenInside = Callable[[str, Mapping[str, str]], Deferred[ILeg]]
+"""Opens the leg through the tunnel for a session, given its id and facts; fails with an ``OwnFault``. Canceling its
+deferred has to end a leg that is on its way."""
+
+
+class PartnerSessions:
+    """All sessions that partners opened.
+
+    :param clock: runs every deadline.
+    :param events: where everything is told.
+    :param gate: lets connections in.
+    :param open_inside: opens the leg through the tunnel.
+    :param finished: told of every session that is over, also of those that never got inside.
+    :param now: tells the wall clock's time for certificates, aware, in UTC.
+    :param new_id: makes the id of a session.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        events: Events,
+        gate: Gate,
+        open_inside: OpenInside,
+        finished: Callable[[Summary], None] = lambda summary: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self.live: dict[str, SessionDriver] = {}
+        """The sessions that are not over, by id."""
+        self._clock = clock
+        self._events = events
+        self._gate = gate
+        self._open_inside = open_inside
+        self._finished = finished
+        self._now = now
+        self._new_id = new_id
+        self._generation: Generation | None = None
+
+    # The configuration.
+
+    def configure(self, part: ServerPart) -> None:
+        """Put a generation in force for the connections to come.
+
+        :raises CertificateUnusable: if it cannot be; the one before stays in force.
+        """
+        self._generation = Generation.build(part, self._now)
+        self._gate.admission.limits = part.server.limits
+        self._gate.penalties.settings = part.server.penalties
+
+    def forget(self) -> None:
+        """Hold no configuration and no key any more; connections are turned away, running sessions keep theirs."""
+        self._generation = None
+
+    @property
+    def generation(self) -> Generation | None:
+        """What is in force."""
+        return self._generation
+
+    # Connections.
+
+    def accept(self, address: IAddress) -> PartnerLeg | None:
+        """Make the leg of a connection that is about to be accepted, or tell why it is turned away."""
+        peer = address_text(address)
+        generation = self._generation
+        if generation is None:
+            self._events.emit("connection.refused", peer=peer, cause="the server has no configuration")
+            return None
+        assert isinstance(address, IPv4Address | IPv6Address)
+        visit = self._gate.enter(address.host, peer)
+        if visit is None:
+            return None
+        return PartnerLeg(self._clock, self._events, generation, visit, self, address.host)
+
+    def fault(self, leg: PartnerLeg, fault: Fault) -> None:
+        """Count a fault against the leg's address."""
+        self._gate.fault(leg.address, fault)
+
+    # Sessions.
+
+    def begin(self, leg: PartnerLeg, partner: VerifiedPartner) -> None:
+        """Start the session of a verified partner."""
+        server = leg.generation.part.server
+        denied: Denied | None = None
+        try:
+            leg.visit.prove(partner.partner.name)
+        except Denied as denial:
+            denied = denial
+
+        def judge(ssid: SSID) -> None:
+            judge_ssid(partner, ssid, server.partners)
+            if denied is not None:
+                raise denied
+
+        session = self._new_id()
+        facts = {
+            "partner": partner.partner.name,
+            "profile": partner.partner.profile.value,
+            "peer": leg.peer,
+            "tls": leg.tls.get_protocol_version_name(),
+            "certificate_sha256": partner.certificate.sha256,
+        }
+        monitor = Monitor(partner.partner.profile, ceilings=Ceilings(command=server.limits.command_octets))
+        driver = SessionDriver(
+            Session(session, server_inbound(judge, facts), monitor, server.deadlines),
+            leg,
+            clock=self._clock,
+            events=self._events,
+            open_leg=lambda told: self._open_inside(session, told),
+            finished=lambda summary: self._over(leg, summary),
+        )
+        self.live[session] = driver
+        driver.begin()
+
+    def _over(self, leg: PartnerLeg, summary: Summary) -> None:
+        self.live.pop(summary.session, None)
+        ending = summary.ending
+        if ending.by is Role.INITIATOR:
+            fault = {"violated": Fault.PROTOCOL, "expired": Fault.SILENCE}.get(ending.outcome)
+            if ending.rule == "identity.code":
+                fault = Fault.IDENTITY
+            if fault is not None:
+                self.fault(leg, fault)
+        self._finished(summary)
+
+    def stop(self, fault: OwnFault) -> None:
+        """End all sessions."""
+        for driver in list(self.live.values()):
+            driver.stop(fault)
+
+    def close(self, session: str, fault: OwnFault) -> bool:
+        """End one session; whether it was there."""
+        driver = self.live.get(session)
+        if driver is not None:
+            driver.stop(fault)
+        return driver is not None

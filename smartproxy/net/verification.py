@@ -1,0 +1,209 @@
+"""Who a TLS peer is: from OpenSSL's verify callback to a partner, or an exact refusal.
+
+Duty: OpenSSL builds the path and checks its signatures; everything that it finds wrong is recorded, not obeyed, and
+policy judges the whole at the end of the path, while the handshake can still be refused with an alert that says why.
+The verify callback never raises. Only this module makes a :class:`~smartproxy.policy.identity.VerifiedPartner`, and
+only for a finished handshake, in which the peer proved that it holds the certificate's key.
+
+Trusts OpenSSL to call back for every certificate of the path and for every error. Standards: RFC 5280 section 6;
+RFC 5246 section 7.4.8 and RFC 8446 section 4.4.3 (CertificateVerify); RFC 5024 section 11.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from OpenSSL import SSL, crypto
+from twisted.python.failure import Failure
+
+from smartproxy.net.facts import path_facts
+from smartproxy.net.openssl import error_text
+from smartproxy.policy.certificates import (
+    CertificateRefusal,
+    ChainFacts,
+    Match,
+    PathError,
+    RefusalCause,
+    judge_chain,
+)
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.identity import VerifiedPartner
+from smartproxy.policy.verify_errors import (
+    X509_V_ERR_CA_MD_TOO_WEAK,
+    X509_V_ERR_CERT_HAS_EXPIRED,
+    X509_V_ERR_CERT_NOT_YET_VALID,
+    X509_V_ERR_CERT_REVOKED,
+    X509_V_ERR_CERT_SIGNATURE_FAILURE,
+    X509_V_ERR_EE_KEY_TOO_SMALL,
+    X509_V_ERR_INVALID_PURPOSE,
+    X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+)
+
+X509_V_ERR_NO_EXPLICIT_POLICY: Final = 43
+"""Becomes the alert ``certificate_unknown``: there is another reason, and the certificate itself need not be bad."""
+
+_ERRORS: Final = {
+    RefusalCause.UNKNOWN_AUTHORITY: X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,  # unknown_ca
+    RefusalCause.EXPIRED: X509_V_ERR_CERT_HAS_EXPIRED,  # certificate_expired
+    RefusalCause.NOT_YET_VALID: X509_V_ERR_CERT_NOT_YET_VALID,  # bad_certificate
+    RefusalCause.REVOKED: X509_V_ERR_CERT_REVOKED,  # certificate_revoked
+    RefusalCause.BAD_SIGNATURE: X509_V_ERR_CERT_SIGNATURE_FAILURE,  # decrypt_error
+    RefusalCause.WEAK_KEY: X509_V_ERR_EE_KEY_TOO_SMALL,  # bad_certificate
+    RefusalCause.WEAK_SIGNATURE: X509_V_ERR_CA_MD_TOO_WEAK,  # bad_certificate
+    RefusalCause.WRONG_PURPOSE: X509_V_ERR_INVALID_PURPOSE,  # unsupported_certificate
+}
+"""What a peer is told, by its alert; of causes that are our affair (no list, no partner) only that there is one."""
+
+_WITHOUT_ANCHOR: Final = frozenset({2, 18, 19, 20, 21, 22, 27, 28})
+"""``X509_V_ERR_...`` after which the path does not reach an anchor that OpenSSL trusts."""
+
+ALERTS: Final = {
+    0: "close_notify",
+    10: "unexpected_message",
+    20: "bad_record_mac",
+    22: "record_overflow",
+    40: "handshake_failure",
+    42: "bad_certificate",
+    43: "unsupported_certificate",
+    44: "certificate_revoked",
+    45: "certificate_expired",
+    46: "certificate_unknown",
+    47: "illegal_parameter",
+    48: "unknown_ca",
+    49: "access_denied",
+    50: "decode_error",
+    51: "decrypt_error",
+    70: "protocol_version",
+    71: "insufficient_security",
+    80: "internal_error",
+    86: "inappropriate_fallback",
+    90: "user_canceled",
+    100: "no_renegotiation",
+    109: "missing_extension",
+    110: "unsupported_extension",
+    112: "unrecognized_name",
+    113: "bad_certificate_status_response",
+    115: "unknown_psk_identity",
+    116: "certificate_required",
+    120: "no_application_protocol",
+}
+"""The names of TLS alerts (RFC 5246 section 7.2, RFC 8446 section 6)."""
+
+
+@attrs.define(eq=False)
+class Verification:
+    """What became known about the peer of one connection.
+
+    :ivar match: the partner that its certificate names, once that is judged.
+    :ivar refusal: why its certificate was refused.
+    :ivar failure: a bug of ours, met in the verify callback.
+    :ivar alert_sent: the alert that we sent last.
+    :ivar alert_received: the alert that the peer sent last.
+    """
+
+    match: Match | None = None
+    refusal: CertificateRefusal | None = None
+    failure: Failure | None = None
+    alert_sent: str | None = None
+    alert_received: str | None = None
+    _path: dict[int, x509.Certificate] = attrs.field(factory=dict, init=False)
+    _errors: list[PathError] = attrs.field(factory=list, init=False)
+
+    def chain(self) -> ChainFacts:
+        """The facts so far."""
+        facts = path_facts([self._path[depth] for depth in sorted(self._path)])
+        anchored = not any(error.code in _WITHOUT_ANCHOR for error in self._errors)
+        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._errors))
+
+    def saw(self, certificate: x509.Certificate, depth: int, error: int) -> None:
+        """Take note of one call of OpenSSL: a certificate of the path, and what is wrong with it if not 0.
+
+        The last word on which certificate stands where has OpenSSL's walk down the finished path, without errors.
+        """
+        if error:
+            self._path.setdefault(depth, certificate)
+            self._errors.append(PathError(error, depth, error_text(error)))
+        else:
+            self._path[depth] = certificate
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether policy has spoken."""
+        return self.match is not None or self.refusal is not None
+
+
+class VerifiedConnection(SSL.Connection):
+    """A TLS connection that carries what became known about its peer."""
+
+    verification: Verification
+
+
+def note_alert(connection: SSL.Connection, where: int, value: int) -> None:
+    """OpenSSL's information callback: remember which alerts were sent and received."""
+    if not where & SSL.SSL_CB_ALERT:
+        return
+    assert isinstance(connection, VerifiedConnection)
+    alert = ALERTS.get(value & 0xFF, f"alert {value & 0xFF}")
+    if where & SSL.SSL_CB_READ:
+        connection.verification.alert_received = alert
+    else:
+        connection.verification.alert_sent = alert
+
+
+class Verifier:
+    """The verify callback of one generation of the configuration.
+
+    :param configuration: the generation.
+    :param now: tells the wall clock's time, aware, in UTC.
+    """
+
+    def __init__(self, configuration: ServerConfiguration, now: Callable[[], datetime]) -> None:
+        self._configuration = configuration
+        self._now = now
+        self._error = X509_V_ERR_NO_EXPLICIT_POLICY
+
+    def verify(self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+        """Take note of one call of OpenSSL, and judge when the path is complete."""
+        assert isinstance(connection, VerifiedConnection)
+        verification = connection.verification
+        try:
+            verification.saw(certificate.to_cryptography(), depth, 0 if ok else error)
+            # The walk down the path ends at depth 0; what is reported after it (name constraints) is judged again.
+            if verification.is_judged or (ok and depth == 0):
+                self._judge(verification)
+        except Exception:
+            verification.failure = Failure()
+            verification.match = None
+            self._error = X509_V_ERR_NO_EXPLICIT_POLICY
+            return False
+        return verification.refusal is None
+
+    def error(self) -> int:
+        """The OpenSSL error number that stands for the refusal just given."""
+        return self._error
+
+    def _judge(self, verification: Verification) -> None:
+        verification.match = None
+        try:
+            verification.match = judge_chain(verification.chain(), self._configuration, self._now())
+        except CertificateRefusal as refusal:
+            verification.refusal = refusal
+            self._error = _ERRORS.get(refusal.cause, X509_V_ERR_NO_EXPLICIT_POLICY)
+
+
+def verified_partner(connection: VerifiedConnection) -> VerifiedPartner:
+    """The partner that a finished handshake proved the peer to be.
+
+    :raises CertificateRefusal: if it proved none, whatever the reason.
+    """
+    verification = connection.verification
+    certificate = connection.get_peer_certificate(as_cryptography=True)
+    if verification.match is None or certificate is None:
+        raise verification.refusal or CertificateRefusal(cause=RefusalCause.NO_CERTIFICATE)
+    match = verification.match
+    if certificate.fingerprint(hashes.SHA256()).hex() != match.certificate.sha256:
+        raise CertificateRefusal(cause=RefusalCause.INVALID_PATH)
+    return VerifiedPartner(partner=match.partner, certificate=match.certificate, by=match.by, authority=match.authority)

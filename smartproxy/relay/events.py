@@ -1,0 +1,89 @@
+"""What may happen to a session.
+
+Events are facts without consequences: what follows from them stands in :mod:`smartproxy.relay.session` alone.
+"""
+
+from typing import TypeAlias
+
+import attrs
+
+from smartproxy.oftp2.errors import OwnFault
+from smartproxy.oftp2.roles import Role
+from smartproxy.relay.timers import Timer
+
+
+@attrs.frozen
+class Octets:
+    """Octets arrived on a leg, cut anywhere."""
+
+    leg: Role
+    octets: bytes
+
+
+@attrs.frozen
+class Opened:
+    """The leg that an ``Open`` asked for is there."""
+
+    leg: Role
+
+
+@attrs.frozen
+class OpenFailed:
+    """The leg that an ``Open`` asked for could not be had."""
+
+    leg: Role
+    fault: OwnFault
+
+
+@attrs.frozen
+class Lost:
+    """A leg is gone; nothing more happens on it.
+
+    :ivar cause: why, in words of our own.
+    """
+
+    leg: Role
+    cause: str
+
+
+@attrs.frozen
+class Ended:
+    """The far daemon ended its direction of a data connection with the tunnel's end mark."""
+
+    leg: Role
+
+
+@attrs.frozen
+class Full:
+    """More octets wait to be sent on a leg than it likes to hold."""
+
+    leg: Role
+
+
+@attrs.frozen
+class Drained:
+    """What waited to be sent on a leg is gone."""
+
+    leg: Role
+
+
+@attrs.frozen
+class Expired:
+    """A deadline passed."""
+
+    timer: Timer
+
+
+@attrs.frozen
+class Stop:
+    """The daemon wants the session to end: it drains, or the tunnel is lost, or an operator closes the session."""
+
+    fault: OwnFault
+
+
+@attrs.frozen
+class Bug:
+    """The adapter caught an exception that nobody expected."""
+
+
+Event: TypeAlias = Octets | Opened | OpenFailed | Lost | Ended | Full | Drained | Expired | Stop | Bug

@@ -1,0 +1,107 @@
+"""What a session wants done.
+
+Intents are carried out in their order by an adapter (:mod:`smartproxy.net.driver`), which decides nothing. Events for
+the log are intents too, so that tests see them.
+"""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import attrs
+
+from smartproxy.oftp2.errors import OwnFault
+from smartproxy.oftp2.roles import Role
+from smartproxy.relay.summary import Summary
+from smartproxy.relay.timers import Timer
+
+
+@attrs.frozen
+class Send:
+    """Send octets on a leg: whole Stream Transmission Buffers, in one write."""
+
+    leg: Role
+    octets: bytes
+
+
+@attrs.frozen
+class Finish:
+    """Deliver what was sent on a leg, then end it by its own rules."""
+
+    leg: Role
+
+
+@attrs.frozen
+class Abort:
+    """End a leg now, or stop trying to open it."""
+
+    leg: Role
+
+
+@attrs.frozen
+class Open:
+    """Open a leg; ``Opened`` or ``OpenFailed`` follows.
+
+    :ivar facts: what the other daemon is told about the session.
+    """
+
+    leg: Role
+    facts: Mapping[str, str]
+
+
+@attrs.frozen
+class Ready:
+    """The other side greeted: tell the other daemon that the session can begin."""
+
+
+@attrs.frozen
+class NotReady:
+    """The session cannot begin: tell the other daemon why."""
+
+    fault: OwnFault
+
+
+@attrs.frozen
+class Pause:
+    """Deliver no more octets from a leg."""
+
+    leg: Role
+
+
+@attrs.frozen
+class Resume:
+    """Go on delivering octets from a leg."""
+
+    leg: Role
+
+
+@attrs.frozen
+class Arm:
+    """Start a deadline, or start it anew."""
+
+    timer: Timer
+    seconds: float
+
+
+@attrs.frozen
+class Disarm:
+    """Forget a deadline."""
+
+    timer: Timer
+
+
+@attrs.frozen
+class Report:
+    """Write an event; ``name`` and ``fields`` are those of the catalogue."""
+
+    name: str
+    fields: Mapping[str, object]
+
+
+@attrs.frozen
+class Done:
+    """The session is over and holds nothing any more. Always the last intent."""
+
+    summary: Summary
+
+
+Intent: TypeAlias = Send | Finish | Abort | Open | Ready | NotReady | Pause | Resume | Arm | Disarm | Report | Done

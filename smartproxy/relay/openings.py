@@ -1,0 +1,61 @@
+"""The ways in which a session begins.
+
+Seen from a daemon, an opening differs in two things: who greets the Initiator, and who is who. The server greets the
+partner itself and takes his SSID before it asks for the other side, so that nobody inside hears of a connection before
+its identity is proved; the client takes the station's SSRM before it reports the station as ready. Standards: RFC 5024
+sections 4.2.2 and 5.3.1 (SSRM), 5.3.2 (SSID).
+"""
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from smartproxy.oftp2.commands import SSID
+from smartproxy.oftp2.roles import Role
+
+
+def _accept(ssid: SSID) -> None:
+    """Judge nothing: the other daemon did."""
+
+
+@attrs.frozen(kw_only=True)
+class Opening:
+    """How a session begins on one daemon.
+
+    :ivar greets: whether the proxy itself sends SSRM and takes the Initiator's SSID before the Responder's leg is
+        opened; otherwise the Responder's leg is opened first, its SSRM is awaited and not relayed.
+    :ivar judge: called with the Initiator's SSID where the proxy greets; raises a
+        :class:`~smartproxy.oftp2.errors.Refusal`.
+    :ivar partner: the role of the partner outside.
+    :ivar tunnel: the role whose leg runs through the tunnel.
+    :ivar facts: what is known of the session, by the names of the tunnel's OpenInbound.
+    """
+
+    greets: bool
+    judge: Callable[[SSID], None] = _accept
+    partner: Role
+    tunnel: Role
+    facts: Mapping[str, str]
+
+    @property
+    def direction(self) -> str:
+        """``inbound`` if the partner called, ``outbound`` if the station did."""
+        return "inbound" if self.partner is Role.INITIATOR else "outbound"
+
+    def side(self, role: Role) -> str:
+        """Who plays a role: ``partner`` or ``station``."""
+        return "partner" if role is self.partner else "station"
+
+    def leg(self, role: Role) -> str:
+        """What a role's leg leads to: ``partner``, ``station`` or ``tunnel``."""
+        return "tunnel" if role is self.tunnel else self.side(role)
+
+
+def server_inbound(judge: Callable[[SSID], None], facts: Mapping[str, str]) -> Opening:
+    """A partner called the server: greet him, judge his SSID, then open the leg through the tunnel."""
+    return Opening(greets=True, judge=judge, partner=Role.INITIATOR, tunnel=Role.RESPONDER, facts=facts)
+
+
+def client_inbound(facts: Mapping[str, str]) -> Opening:
+    """The server asks the client for the station: open its leg, take its SSRM, report it ready, then relay."""
+    return Opening(greets=False, partner=Role.INITIATOR, tunnel=Role.INITIATOR, facts=facts)

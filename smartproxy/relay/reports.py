@@ -1,0 +1,159 @@
+"""What a session tells the log, in the words of the event catalogue.
+
+Duty: one method per event. Adds who the session is and which side a role is; never a peer's octets beyond decoded
+fields, in which the monitor masked the secrets.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from smartproxy.oftp2.commands import SSID
+from smartproxy.oftp2.errors import ProtocolError, QuotaExceeded, Refusal, SessionFault
+from smartproxy.oftp2.monitor import Observation
+from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.stream import HEADER_LENGTH
+from smartproxy.relay.intents import Report
+from smartproxy.relay.openings import Opening
+from smartproxy.relay.summary import Ending
+from smartproxy.relay.timers import Timer
+
+_STARTED = ("code", "profile", "tls", "certificate_sha256")
+_STATION_ADVICE = "Check that the station runs, and that it listens where the configuration says."
+_REFUSED = ("certificate_sha256",)
+
+
+class Reporter:
+    """Words the events of one session.
+
+    :param session: the session's id.
+    :param opening: who is who.
+    """
+
+    def __init__(self, session: str, opening: Opening) -> None:
+        self._opening = opening
+        self._always = {
+            "session": session,
+            "partner": opening.facts.get("partner"),
+            "peer": opening.facts.get("peer"),
+            "direction": opening.direction,
+        }
+
+    def identified(self, ssid: SSID) -> Report:
+        """The SSIDCODE is one of the partner's."""
+        return self._report("identity.accepted", code=ssid.code, level=int(ssid.lev), **self._facts(_REFUSED))
+
+    def refused(self, fault: SessionFault, told: Mapping[str, str], ssid: SSID | None = None) -> Report:
+        """The session may not begin: policy says no, or the other side is not there."""
+        policy = isinstance(fault, Refusal) and not isinstance(fault, QuotaExceeded)
+        given = {} if ssid is None else {"code": ssid.code, "level": int(ssid.lev)}
+        fields = {"cause": fault.message, "rule": fault.rule, "reason": int(fault.reason), **told, **given}
+        if policy:
+            return self._report("identity.refused", **fields, **self._facts(_REFUSED))
+        return self._report("session.refused", **fields)
+
+    def unreachable(self, fault: SessionFault) -> Report:
+        """The station is not there."""
+        return self._report("station.unreachable", cause=fault.message, advice=_STATION_ADVICE)
+
+    def started(self, ssid: SSID | None) -> Report:
+        """Partner and station can talk to each other."""
+        level = int(ssid.lev) if ssid is not None else int(self._opening.facts["level"])
+        return self._report("session.started", level=level, **self._facts(_STARTED))
+
+    def command(self, observation: Observation) -> Report:
+        """A command was relayed."""
+        return self._report(
+            "session.command",
+            command=observation.command,
+            sender=observation.sender.name.lower(),
+            side=self._opening.side(observation.sender),
+            fields={name: plain(value) for name, value in observation.fields.items()},
+            state=observation.state.name,
+            length=HEADER_LENGTH + observation.length,
+            anomalies=len(observation.anomalies) or None,
+        )
+
+    def anomalies(self, observation: Observation) -> Iterator[Report]:
+        """Departures from the RFC were tolerated."""
+        for anomaly in observation.anomalies:
+            yield self._report(
+                "session.anomaly",
+                anomaly=anomaly.number,
+                rule=anomaly.rule,
+                section=anomaly.section,
+                command=anomaly.command,
+                field=anomaly.field,
+                state=observation.before.name,
+                **self._whose(observation.sender),
+            )
+
+    def file(self, report: Report) -> Report:
+        """A file's event, with who the session is."""
+        return self._report(report.name, **report.fields)
+
+    def violated(self, error: ProtocolError, sender: Role, phase: str, told: Mapping[str, str]) -> Report:
+        """One side broke the protocol."""
+        return self._report(
+            "session.violation",
+            rule=error.rule,
+            cause=error.message,
+            section=error.section,
+            command=error.command,
+            field=error.field,
+            state=error.state,
+            offset=error.offset,
+            position=error.position,
+            reason=int(error.reason),
+            phase=phase,
+            **self._whose(sender),
+            **told,
+        )
+
+    def expired(self, timer: Timer, seconds: float, ending: Ending, phase: str, told: Mapping[str, str]) -> Report:
+        """A deadline passed."""
+        return self._report(
+            "session.expired",
+            timer=timer.value,
+            seconds=seconds,
+            cause=ending.cause,
+            rule=ending.rule,
+            reason=ending.reason,
+            phase=phase,
+            **self._whose(ending.by),
+            **told,
+        )
+
+    def failed(self, ending: Ending, phase: str, told: Mapping[str, str]) -> Report:
+        """A connection was lost, or the daemon stops, or has a bug."""
+        side = {} if ending.by is None else {"side": self._opening.leg(ending.by)}
+        return self._report(
+            "session.failed", cause=ending.cause, rule=ending.rule, reason=ending.reason, phase=phase, **side, **told
+        )
+
+    def closed(self, ending: Ending) -> Report:
+        """The peer went away before there was a session."""
+        return self._report("connection.closed", cause=ending.cause, tls=self._opening.facts.get("tls"))
+
+    def ended(self, fields: Mapping[str, object]) -> Report:
+        """The session ended."""
+        return self._report("session.ended", **fields)
+
+    def told(self, told: Mapping[Role, str]) -> dict[str, str]:
+        """What was said to whom, by the catalogue's names."""
+        return {f"told_{self._opening.side(role)}": words for role, words in told.items()}
+
+    def _whose(self, sender: Role | None) -> dict[str, str]:
+        return {} if sender is None else {"sender": sender.name.lower(), "side": self._opening.side(sender)}
+
+    def _facts(self, names: tuple[str, ...]) -> dict[str, str]:
+        facts = self._opening.facts
+        return {name: facts[name] for name in names if name in facts}
+
+    def _report(self, name: str, **fields: object) -> Report:
+        return Report(name, {**self._always, **{key: value for key, value in fields.items() if value is not None}})
+
+
+def plain(value: object) -> str | int | bool | None:
+    """A field's value as records hold it: octets only by their number."""
+    if isinstance(value, bytes):
+        return f"{len(value)} octets"
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

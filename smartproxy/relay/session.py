@@ -1,0 +1,397 @@
+"""One relayed session as a function: events in, intents out.
+
+Duty: joins the two legs of a session, forwards what the monitor judged to be right, and decides who is told what when
+something breaks. Trusts nothing that arrives and nothing about its timing; trusts its adapter to deliver the events of
+one session one after the other. Never alters a relayed octet, never makes a command of its own but SSRM and ESID, never
+looks at a clock. Both daemons run one session each over the same octets, so that their monitors agree.
+
+Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.2 (start of a session), 4.6 and 9.9 (ESID), 5.3.11.
+"""
+
+from collections.abc import Callable, Mapping
+
+from smartproxy.oftp2 import codec, errors
+from smartproxy.oftp2.commands import ESID, SSID, SSRM
+from smartproxy.oftp2.errors import EsidReason, OwnFault, ProtocolError, SessionFault
+from smartproxy.oftp2.monitor import Monitor, Observation
+from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.states import State
+from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.settings import Deadlines
+from smartproxy.relay import events
+from smartproxy.relay.files import FileLedger
+from smartproxy.relay.intents import (
+    Abort,
+    Arm,
+    Disarm,
+    Done,
+    Finish,
+    Intent,
+    NotReady,
+    Open,
+    Pause,
+    Ready,
+    Resume,
+    Send,
+)
+from smartproxy.relay.lateness import late_role
+from smartproxy.relay.openings import Opening
+from smartproxy.relay.reports import Reporter
+from smartproxy.relay.stage import LegState, Stage
+from smartproxy.relay.summary import Ending, summarize
+from smartproxy.relay.timers import BUFFER_TIMERS, Timer
+
+
+class Session:
+    """One session of one daemon.
+
+    :param session: its id, the same on both daemons.
+    :param opening: how it begins, and who is who.
+    :param monitor: judges every octet; belongs to this session alone.
+    :param deadlines: how long things may take.
+    """
+
+    def __init__(self, session: str, opening: Opening, monitor: Monitor, deadlines: Deadlines) -> None:
+        self.session = session
+        self.stage = Stage.IDENTIFYING if opening.greets else Stage.OPENING
+        self._opening = opening
+        self._monitor = monitor
+        self._deadlines = deadlines
+        self._reporter = Reporter(session, opening)
+        self._files = FileLedger(opening.partner)
+        self._legs = {Role.INITIATOR: LegState.OPEN, Role.RESPONDER: LegState.ABSENT}
+        self._full: set[Role] = set()
+        self._armed: set[Timer] = set()
+        self._held = b""
+        self._ssid: SSID | None = None
+        self._negotiated = False
+        self._started = False
+        self._anomalies = 0
+        self._discarded = 0
+        self._ending: Ending | None = None
+        self._intents: list[Intent] = []
+        self._reactions: dict[type[events.Event], Callable[..., None]] = {
+            events.Octets: self._octets,
+            events.Opened: self._opened,
+            events.OpenFailed: self._open_failed,
+            events.Lost: self._lost,
+            events.Ended: self._ended,
+            events.Full: self._filled,
+            events.Drained: self._drained,
+            events.Expired: self._expired,
+            events.Stop: self._stop,
+            events.Bug: self._bug,
+        }
+
+    def start(self) -> list[Intent]:
+        """Begin; the Initiator's leg is there and delivers octets."""
+        self._intents = intents = list[Intent]()
+        self._arm(Timer.AUTHENTICATION, self._deadlines.authentication)
+        if self._opening.greets:
+            self._monitor.judge(Role.RESPONDER, SSRM_BUFFER)
+            self._do(Send(Role.INITIATOR, SSRM_BUFFER))
+            self._arm(Timer.SSID, self._deadlines.ssid)
+        else:
+            self._open({})
+        return intents
+
+    def receive(self, event: events.Event) -> list[Intent]:
+        """Take note of an event; return what is to be done, in this order."""
+        self._intents = intents = list[Intent]()
+        self._reactions[type(event)](event)
+        return intents
+
+    @property
+    def _is_ending(self) -> bool:
+        return self.stage is Stage.ENDING
+
+    # Octets.
+
+    def _octets(self, event: events.Octets) -> None:
+        leg = event.leg
+        if self.stage is Stage.ENDING:
+            self._discarded += len(event.octets)
+            return
+        judgement = self._monitor.judge(leg, event.octets)
+        relayed = judgement.octets
+        for observation in judgement.observations:
+            if isinstance(observation.value, SSRM):
+                relayed = relayed[len(SSRM_BUFFER) :]
+            self._observe(observation)
+            if self._is_ending:
+                return
+        if relayed:
+            self._relay(leg.other, relayed)
+        if judgement.error is not None:
+            self._violated(judgement.error, leg)
+        elif self._monitor.ended:
+            self._discarded += judgement.discarded
+            self._released(judgement.observations[-1])
+        else:
+            self._watch(leg, progress=bool(judgement.octets))
+
+    def _relay(self, leg: Role, octets: bytes) -> None:
+        if self._legs[leg] is LegState.OPEN:
+            self._do(Send(leg, octets))
+        else:
+            self._held += octets
+
+    def _watch(self, leg: Role, *, progress: bool) -> None:
+        """Keep the deadlines of a started Exchange Buffer and of inactivity."""
+        timer = BUFFER_TIMERS[leg]
+        if not self._monitor.held(leg) or leg.other in self._full:
+            self._disarm(timer)
+        elif progress or timer not in self._armed:
+            self._arm(timer, self._deadlines.buffer)
+        if self._negotiated:
+            self._arm(Timer.INACTIVITY, self._deadlines.inactivity)
+
+    def _observe(self, observation: Observation) -> None:
+        self._anomalies += len(observation.anomalies)
+        for report in self._reporter.anomalies(observation):
+            self._do(report)
+        self._do(self._reporter.command(observation))
+        for report in self._files.observe(observation):
+            self._do(self._reporter.file(report))
+        if isinstance(observation.value, SSRM):
+            self._greeted()
+        elif isinstance(observation.value, SSID) and observation.sender is Role.INITIATOR:
+            self._identify(observation.value)
+        elif not self._negotiated and observation.state is State.IDLE:
+            self._negotiated = True
+            self._disarm(Timer.AUTHENTICATION)
+
+    def _greeted(self) -> None:
+        """The Responder's SSRM is in."""
+        self.stage = Stage.RELAYING
+        self._disarm(Timer.OPENING)
+        self._arm(Timer.SSID, self._deadlines.ssid)
+        self._begin(None)
+        self._do(Ready())
+        self._do(Resume(Role.INITIATOR))
+
+    def _identify(self, ssid: SSID) -> None:
+        """The Initiator's SSID is in."""
+        self._ssid = ssid
+        self._disarm(Timer.SSID)
+        if not self._opening.greets:
+            return
+        try:
+            self._opening.judge(ssid)
+        except errors.Refusal as refusal:
+            self._refuse(refusal)
+            return
+        self._do(self._reporter.identified(ssid))
+        self._open({**self._opening.facts, "code": ssid.code, "level": str(int(ssid.lev))})
+
+    # The Responder's leg.
+
+    def _open(self, facts: Mapping[str, str]) -> None:
+        self.stage = Stage.OPENING
+        self._legs[Role.RESPONDER] = LegState.ASKED_FOR
+        self._do(Pause(Role.INITIATOR))
+        self._arm(Timer.OPENING, self._deadlines.opening)
+        self._do(Open(Role.RESPONDER, facts))
+
+    def _opened(self, event: events.Opened) -> None:
+        leg = event.leg
+        if self.stage is Stage.ENDING:
+            self._do(Abort(leg))
+            return
+        self._legs[leg] = LegState.OPEN
+        if not self._opening.greets:
+            self.stage = Stage.GREETING
+            return
+        self.stage = Stage.RELAYING
+        self._disarm(Timer.OPENING)
+        self._begin(self._ssid)
+        self._do(Send(leg, self._held))
+        self._held = b""
+        self._do(Resume(Role.INITIATOR))
+        if Role.INITIATOR in self._full:
+            self._do(Pause(leg))
+
+    def _begin(self, ssid: SSID | None) -> None:
+        self._started = True
+        self._do(self._reporter.started(ssid))
+
+    def _open_failed(self, event: events.OpenFailed) -> None:
+        if self.stage is not Stage.ENDING:
+            self._legs[event.leg] = LegState.GONE
+            self._unreachable(event.fault)
+
+    # Back-pressure.
+
+    def _filled(self, event: events.Full) -> None:
+        other = event.leg.other
+        self._full.add(event.leg)
+        if self.stage is Stage.RELAYING:
+            self._do(Pause(other))
+            self._disarm(BUFFER_TIMERS[other])
+
+    def _drained(self, event: events.Drained) -> None:
+        other = event.leg.other
+        self._full.discard(event.leg)
+        if self.stage is Stage.RELAYING:
+            self._do(Resume(other))
+            self._watch(other, progress=False)
+
+    # Ends.
+
+    def _released(self, release: Observation) -> None:
+        """An ESID was relayed: what the other side still says is not wanted any more."""
+        assert isinstance(release.value, ESID)
+        reason, leg = release.value.reas, release.sender
+        outcome = "completed" if reason == EsidReason.NORMAL else "aborted"
+        cause = f"the {self._opening.side(leg)} ended the session with ESID {reason:02d}"
+        ending = Ending(outcome=outcome, cause=cause, by=leg, reason=reason)
+        if not self._started:
+            self._do(self._reporter.closed(ending))
+        self._end(ending, {})
+
+    def _violated(self, error: ProtocolError, leg: Role) -> None:
+        tell = {leg: error.reason, leg.other: EsidReason.UNSPECIFIED_ABORT}
+        self._do(self._reporter.violated(error, leg, self.stage.value, self._told(tell)))
+        self._end(Ending.of(error, "violated", leg), tell)
+
+    def _refuse(self, refusal: errors.Refusal) -> None:
+        tell = {Role.INITIATOR: refusal.reason}
+        self._do(self._reporter.refused(refusal, self._told(tell), self._ssid))
+        self._end(Ending.of(refusal, "refused", Role.INITIATOR), tell)
+
+    def _unreachable(self, fault: OwnFault) -> None:
+        tell = {Role.INITIATOR: fault.reason}
+        if self._opening.greets:
+            self._do(self._reporter.refused(fault, self._told(tell), self._ssid))
+        else:
+            self._do(self._reporter.unreachable(fault))
+        self._end(Ending.of(fault, "unreachable"), tell, fault)
+
+    def _expired(self, event: events.Expired) -> None:
+        timer = event.timer
+        self._armed.discard(timer)
+        if self.stage is Stage.ENDING:
+            self._abort_all()
+        elif self.stage in (Stage.OPENING, Stage.GREETING):
+            message = "the station did not greet in time"
+            self._unreachable(errors.StationUnreachable(rule=f"deadline.{Timer.OPENING.value}", message=message))
+        else:
+            self._late(timer)
+
+    def _late(self, timer: Timer) -> None:
+        seconds = getattr(self._deadlines, timer.setting)
+        late = late_role(timer, self._monitor, self._full)
+        message = f"the {self._opening.side(late)} let {seconds} s pass"
+        fault = errors.Expired(rule=f"deadline.{timer.setting}", message=message)
+        tell = {late: fault.reason, late.other: EsidReason.UNSPECIFIED_ABORT}
+        ending = Ending.of(fault, "expired", late)
+        self._do(self._reporter.expired(timer, seconds, ending, self.stage.value, self._told(tell)))
+        self._end(ending, tell)
+
+    def _lost(self, event: events.Lost) -> None:
+        leg = event.leg
+        self._legs[leg] = LegState.GONE
+        if self.stage is Stage.ENDING:
+            self._finish_if_alone()
+            return
+        message = f"the connection to the {self._opening.leg(leg)} was lost: {event.cause}"
+        if leg is Role.RESPONDER and self.stage is Stage.GREETING:
+            self._unreachable(errors.StationUnreachable(rule="leg.lost", message=message))
+        else:
+            self._give_up(errors.LegLost(rule="leg.lost", message=message), "lost", leg)
+
+    def _ended(self, event: events.Ended) -> None:
+        if self.stage is not Stage.ENDING:
+            fault = errors.LegLost(rule="leg.ended", message="the other daemon ended the session without an ESID")
+            self._give_up(fault, "lost", event.leg)
+
+    def _stop(self, event: events.Stop) -> None:
+        if self.stage is not Stage.ENDING:
+            self._give_up(event.fault, "stopped", None)
+
+    def _bug(self, event: events.Bug) -> None:
+        if self.stage is Stage.ENDING:
+            self._abort_all()
+        else:
+            self._give_up(errors.InternalError(rule="internal", message="a bug ended the session"), "failed", None)
+
+    def _give_up(self, fault: SessionFault, outcome: str, leg: Role | None) -> None:
+        """End for a reason that is no peer's fault."""
+        reason = fault.reason
+        if isinstance(fault, errors.TunnelLost) and self._monitor.agreed is not None:
+            reason = EsidReason.UNSPECIFIED_ABORT
+        tell = {role: reason for role in Role if role is not leg}
+        ending = Ending.of(fault, outcome, leg)
+        if self._started or leg is None:
+            self._do(self._reporter.failed(ending, self.stage.value, self._told(tell)))
+        else:
+            self._do(self._reporter.closed(ending))
+        self._end(ending, tell, fault if isinstance(fault, OwnFault) else None)
+
+    def _end(self, ending: Ending, tell: Mapping[Role, EsidReason], fault: OwnFault | None = None) -> None:
+        """Tell whoever can be told, and close what is open."""
+        if not self._opening.greets and self.stage in (Stage.OPENING, Stage.GREETING):
+            self._do(NotReady(fault or errors.StationUnreachable(rule=ending.rule or "station", message=ending.cause)))
+        transfer = self._monitor.transfer
+        for report in self._files.break_off(0 if transfer is None else transfer.octets):
+            self._do(self._reporter.file(report))
+        for role, leg in self._legs.items():
+            if leg is LegState.OPEN:
+                if role in tell and self._listens(role):
+                    self._do(Send(role, self._esid(tell[role])))
+                self._do(Finish(role))
+            elif leg is LegState.ASKED_FOR:
+                self._legs[role] = LegState.GONE
+                self._do(Abort(role))
+        for timer in sorted(self._armed, key=lambda armed: armed.value):
+            self._disarm(timer)
+        self._ending = ending
+        self.stage = Stage.ENDING
+        self._arm(Timer.CLOSING, self._deadlines.closing)
+        self._finish_if_alone()
+
+    def _esid(self, reason: EsidReason) -> bytes:
+        return codec.esid(reason, reason.phrase, self._monitor.level_for_esid)
+
+    def _listens(self, role: Role) -> bool:
+        """Whether SSRM was exchanged with a role: before it, there is nobody to whom ESID could mean something."""
+        return self.stage is Stage.RELAYING or (self._opening.greets and role is Role.INITIATOR)
+
+    def _told(self, tell: Mapping[Role, EsidReason]) -> dict[str, str]:
+        told = {}
+        for role, leg in self._legs.items():
+            if leg is LegState.OPEN:
+                told[role] = f"ESID {tell[role]:02d}" if role in tell and self._listens(role) else "closed"
+        return self._reporter.told(told)
+
+    def _abort_all(self) -> None:
+        for role, leg in self._legs.items():
+            if leg is LegState.OPEN:
+                self._do(Abort(role))
+
+    def _finish_if_alone(self) -> None:
+        if LegState.OPEN in self._legs.values():
+            return
+        assert self._ending is not None
+        self._disarm(Timer.CLOSING)
+        counts = {"anomalies": self._anomalies, "discarded": self._discarded}
+        summary = summarize(
+            self.session, self._opening, self._monitor, self._ending, started=self._started, counts=counts
+        )
+        if self._started:
+            self._do(self._reporter.ended(summary.fields))
+        self._do(Done(summary))
+
+    # Intents.
+
+    def _do(self, intent: Intent) -> None:
+        self._intents.append(intent)
+
+    def _arm(self, timer: Timer, seconds: float) -> None:
+        self._armed.add(timer)
+        self._do(Arm(timer, seconds))
+
+    def _disarm(self, timer: Timer) -> None:
+        if timer in self._armed:
+            self._armed.discard(timer)
+            self._do(Disarm(timer))
