@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from twisted.protocols.amp import Argument
+from twisted.protocols.amp import MAX_VALUE_LENGTH, Argument
 
 from smartproxy.policy import limits
 
@@ -140,7 +140,10 @@ def line(record: Mapping[str, Plain]) -> bytes:
 
 
 def _compact(value: Plain) -> bytes:
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    octets = json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    if len(octets) > MAX_VALUE_LENGTH:
+        raise ValueError(f"{len(octets)} octets are more than one value holds")
+    return octets
 
 
 def _read(octets: bytes) -> object:

@@ -23,6 +23,7 @@ from zope.interface import implementer
 from smartproxy.oftp2.errors import TunnelLost
 from smartproxy.policy import limits
 from smartproxy.tunnel.boxes import BoundedBoxes
+from smartproxy.tunnel.contexts import tls_trouble
 from smartproxy.tunnel.errors import NotNow, QuestionExpired, QuestionFailed, Violation
 from smartproxy.tunnel.faults import report
 from smartproxy.tunnel.interfaces import Emit, IStream
@@ -108,7 +109,11 @@ class BoundedAMP(BoundedBoxes):
             )
         if len(self._waiting) >= limits.QUESTIONS_WAITING_MOST:
             return fail(QuestionFailed(f"{len(self._waiting)} questions wait for their turn already"))
-        question = _Question(command, command.makeArguments(arguments, self), Deferred(self._nobody_waits))
+        try:
+            box = command.makeArguments(arguments, self)
+        except ValueError:
+            return fail()
+        question = _Question(command, box, Deferred(self._nobody_waits))
         assert question.answer is not None
         question.expiry = self._clock.callLater(seconds, self._expire, question, seconds)
         answer = question.answer
@@ -324,7 +329,7 @@ class BoundedAMP(BoundedBoxes):
         if self._abort is not None:
             self._abort.cancel()
             self._abort = None
-        self._down(f"connection lost: {reason.getErrorMessage()}")
+        self._down(f"connection lost: {tls_trouble(reason)}")
         self.transport = None
 
     def _abort_now(self) -> None:

@@ -71,7 +71,8 @@ class Assembly:
         A chunk numbered 0 begins anew, whatever was begun before.
 
         :raises Violation: for a chunk that no sender of ours makes: too large, out of order, or of another whole.
-        :raises ConfigurationDeclined: when the whole is larger than a configuration may be, or not what its hash says.
+        :raises ConfigurationDeclined: when the whole is larger than a configuration may be, or not what its hash says,
+            or when nothing was begun (the beginning was answered as old, or declined).
         """
         if chunk.number == 0:
             self.clear()
@@ -100,7 +101,9 @@ class Assembly:
 
     def _judge(self, chunk: Chunk) -> None:
         first = self._first
-        if first is None or chunk.number != self._number:
+        if first is None:
+            raise ConfigurationDeclined(f"generation {chunk.generation} has no beginning here; send it again")
+        if chunk.number != self._number:
             raise Violation("chunk.order", f"chunk {chunk.number} of a generation came where {self._number} was due")
         if (chunk.generation, chunk.size, chunk.digest) != (first.generation, first.size, first.digest):
             raise Violation("chunk.mixed", f"chunk {chunk.number} belongs to another configuration than chunk 0")

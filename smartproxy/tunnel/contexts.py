@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
+from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.policy import limits
@@ -284,3 +286,13 @@ def _wrong_key(seen: str) -> PeerRefused:
 
 def _unreadable(bug: Exception) -> PeerRefused:
     return PeerRefused(check="unreadable", advice=f"the peer's certificate cannot be read ({type(bug).__name__})")
+
+
+def tls_trouble(reason: Failure) -> str:
+    """Why a connection was lost; with TLS in OpenSSL's words, where an alert says what the peer thinks."""
+    error = reason.value
+    if isinstance(error, SSL.Error):
+        entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
+        words = [entry[-1] for entry in entries if isinstance(entry, tuple) and entry and entry[-1]]
+        return "; ".join(words) or "TLS broke off"
+    return reason.getErrorMessage() if isinstance(error, ConnectionClosed | ConnectError) else type(error).__name__

@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from smartproxy.net.leg import ILeg, ILegReceiver
 from smartproxy.policy import limits
+from smartproxy.tunnel.contexts import tls_trouble
 from smartproxy.tunnel.errors import Violation
 from smartproxy.tunnel.faults import report
 from smartproxy.tunnel.interfaces import Emit, IStream
@@ -198,6 +199,11 @@ class DataConnection(Protocol):
             self.transport.loseConnection()
             self._arm(cause)
 
+    def finish(self) -> None:
+        """End the session that it carries, if it carries one."""
+        if self._leg is not None:
+            self._leg.finish()
+
     def abort(self, cause: str) -> None:
         """End the connection now."""
         self._disarm()
@@ -248,8 +254,6 @@ class DataConnection(Protocol):
             return
         try:
             for item in self._splitter.receive(data):
-                if not self.open:
-                    return
                 if isinstance(item, bytes):
                     self._octets(item)
                 elif isinstance(item, End):
@@ -267,12 +271,12 @@ class DataConnection(Protocol):
         """The connection is gone."""
         self._disarm()
         self.transport = None
-        cause = self._stopped or f"data connection lost: {reason.getErrorMessage()}"
+        cause = self._stopped or f"data connection lost: {tls_trouble(reason)}"
         self._stopped = cause
         leg, self._leg = self._leg, None
+        self._owner.dataGone(self, cause)
         if leg is not None:
             leg.detach(cause)
-        self._owner.dataGone(self, cause)
 
     def pauseProducing(self) -> None:
         """The transport took as much as it holds."""
@@ -292,6 +296,8 @@ class DataConnection(Protocol):
         """The transport is closing; ``connectionLost`` follows."""
 
     def _octets(self, octets: bytes) -> None:
+        if not self.open:
+            return
         if self._leg is None or self._ended_there:
             raise Violation("data.unattached", "octets came outside of a session")
         # After our own END, what still comes belongs to nobody.
@@ -299,11 +305,15 @@ class DataConnection(Protocol):
             self._leg.deliver(octets)
 
     def _attach_there(self, attach: Attach) -> None:
+        if not self.open:
+            return
         if self._side is Side.CLIENT or self._leg is not None:
             raise Violation("data.attach", "ATTACH came from the wrong side, or within a session")
         self._owner.dataAttached(self, attach.ticket)
 
     def _end_there(self) -> None:
+        if not self.open:
+            return
         leg = self._leg
         if leg is None or self._ended_there:
             raise Violation("data.end", "END came outside of a session")
@@ -319,9 +329,9 @@ class DataConnection(Protocol):
         leg, self._leg = self._leg, None
         self._ended_here = self._ended_there = False
         self.idle_since = self._clock.seconds()
+        self._owner.dataIdle(self)
         if leg is not None:
             leg.detach("the session is over")
-        self._owner.dataIdle(self)
 
     def _arm(self, cause: str) -> None:
         self._disarm()

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Protocol as Shape
 
 from OpenSSL import SSL
-from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -26,7 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.policy import limits
-from smartproxy.tunnel.contexts import PeerRefused
+from smartproxy.tunnel.contexts import PeerRefused, tls_trouble
 from smartproxy.tunnel.interfaces import IStream
 
 
@@ -38,6 +37,9 @@ class Doorkeeper(Shape):
 
         :raises PeerRefused: when the peer may not be here.
         """
+
+    def admitted(self, entrance: "Entrance", protocol: IProtocol) -> None:
+        """The protocol has taken over."""
 
     def refused(self, entrance: "Entrance", refusal: PeerRefused) -> None:
         """The peer may not be here, or did not prove who it is; the connection ends."""
@@ -104,6 +106,7 @@ class Entrance(Protocol):
             self.transport.abortConnection()
             return
         self._inner.makeConnection(self.transport)
+        self._keeper.admitted(self, self._inner)
 
     def dataReceived(self, data: bytes) -> None:
         """Octets for the protocol behind; there are none before there is one."""
@@ -143,15 +146,6 @@ class Entrance(Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def tls_trouble(reason: Failure) -> str:
-    """OpenSSL's words for what went wrong; an alert of the peer among them says what the peer thinks."""
-    if reason.check(SSL.Error) and reason.value.args and isinstance(reason.value.args[0], list):
-        words = [entry[-1] for entry in reason.value.args[0] if isinstance(entry, tuple) and entry and entry[-1]]
-        if words:
-            return "; ".join(words)
-    return reason.getErrorMessage() if reason.check(ConnectionClosed) else type(reason.value).__name__
 
 
 @implementer(IProtocolFactory)

@@ -54,11 +54,12 @@ class IServerTunnelUser(Interface):
 
     def openOutbound(
         control: "ServerControl", session: str, partner: str, facts: Mapping[str, str]
-    ) -> Deferred[Callable[[ILeg], None]]:
+    ) -> Deferred[Callable[[ILeg | None], None]]:
         """Call a partner.
 
-        Fires, when the partner is ready, with what is to be called with the leg towards the station; fails with a
-        :class:`smartproxy.oftp2.errors.SessionFault` that says why not. Cancelled when nobody waits any more.
+        Fires, when the partner is ready, with what is called once with the leg towards the station, or with ``None``
+        if there will be none. Fails with a :class:`smartproxy.oftp2.errors.SessionFault` that says why the partner is
+        not ready. Cancelled when nobody waits any more.
         """
 
 

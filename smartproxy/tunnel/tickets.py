@@ -45,10 +45,6 @@ class TicketOffice:
             return None
         return issued.session
 
-    def revoke(self, session: str) -> None:
-        """Take back the tickets of *session*."""
-        self._issued = {digest: issued for digest, issued in self._issued.items() if issued.session != session}
-
     def _forget_late(self, now: float) -> None:
         # Issued in the order of their ends, so that the late ones are the first.
         for digest, issued in list(self._issued.items()):

@@ -115,7 +115,7 @@ class OpenInbound(TunnelCommand):
         (b"session", _SESSION),
         (b"ticket", Octets(TICKET_OCTETS)),
         (b"facts", Facts()),
-        (b"seconds", Number()),
+        (b"deadline", Number()),
     ]
     errors = {OpeningFailed: b"OPENING_FAILED"}
 
@@ -123,7 +123,7 @@ class OpenInbound(TunnelCommand):
 class OpenOutbound(TunnelCommand):
     """The station calls a partner; answered, when the partner is ready, with the ticket to attach by."""
 
-    arguments = [(b"session", _SESSION), (b"partner", _NAME), (b"facts", Facts()), (b"seconds", Number())]
+    arguments = [(b"session", _SESSION), (b"partner", _NAME), (b"facts", Facts()), (b"deadline", Number())]
     response = [(b"ticket", Octets(TICKET_OCTETS))]
     errors = {OpeningFailed: b"OPENING_FAILED"}
 

@@ -1,0 +1,261 @@
+"""The client's end of one tunnel: dials the server, keeps it up, and says why when it cannot.
+
+Duty: one control connection, dialled again for as long as the service runs, after a wait that doubles from 1 to 30
+seconds, with jitter so that a restarted server is not met by all clients at once. Names are resolved anew each time.
+No octet of AMP goes to a server whose key is none of the Proxy IDs. Trusts its caller for credential and Proxy IDs.
+"""
+
+import random
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IProtocol, IReactorTime, IStreamClientEndpoint
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+
+from smartproxy import __version__
+from smartproxy.oftp2.errors import TunnelLost
+from smartproxy.policy import limits
+from smartproxy.tunnel.client_control import ClientControl
+from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer
+from smartproxy.tunnel.data import DataConnection
+from smartproxy.tunnel.entrance import Entrance, EntranceFactory, secured_client
+from smartproxy.tunnel.errors import NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible
+from smartproxy.tunnel.faults import report
+from smartproxy.tunnel.hello import Greeting
+from smartproxy.tunnel.interfaces import Emit, IClientTunnelUser
+from smartproxy.tunnel.pool import DataPool
+from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, Side
+
+_P = TypeVar("_P", bound=IProtocol)
+
+
+class _Dial:
+    """One connection being made: fires with its protocol when the server proved who it is."""
+
+    def __init__(self, context: ClientContext, build: Callable[[Entrance, VerifiedServer], IProtocol]) -> None:
+        self.made: Deferred[IProtocol] = Deferred()
+        self._context = context
+        self._build = build
+
+    def admit(self, entrance: Entrance) -> IProtocol:
+        """Part of ``Doorkeeper``: before the first octet, look once more at who it is."""
+        return self._build(entrance, self._context.verified(entrance.connection))
+
+    def admitted(self, entrance: Entrance, protocol: IProtocol) -> None:
+        """Part of ``Doorkeeper``."""
+        self._settle(protocol)
+
+    def refused(self, entrance: Entrance, refusal: PeerRefused) -> None:
+        """Part of ``Doorkeeper``."""
+        self._settle(Failure(self._context.refusal(entrance.connection) or refusal))
+
+    def vanished(self, entrance: Entrance, cause: str) -> None:
+        """Part of ``Doorkeeper``."""
+        self._settle(Failure(PeerRefused(check="closed", advice=f"the server closed the connection: {cause}")))
+
+    def _settle(self, result: IProtocol | Failure) -> None:
+        if not self.made.called:
+            self.made.callback(result)
+
+
+class ClientTunnel(Service):
+    """The tunnel to one server.
+
+    :param clock: ``callLater``'s owner.
+    :param endpoint: how to dial the server.
+    :param server: the server's name for logs, such as ``dmz.example:2878``.
+    :param credential: what this client shows.
+    :param proxy_ids: the servers that may be spoken to.
+    :param user: the daemon.
+    :param emit: says what happened.
+    :param ready: data connections kept ready.
+    :param most: data connections at most.
+    :param version: this program's version.
+    :param jitter: a random number from 0 to 1.
+    :ivar control: the control connection while the tunnel is up.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        endpoint: IStreamClientEndpoint,
+        server: str,
+        *,
+        credential: ClientCredential,
+        proxy_ids: Collection[str],
+        user: IClientTunnelUser,
+        emit: Emit,
+        ready: int = limits.POOL_READY.default,
+        most: int = limits.POOL_MOST.default,
+        version: str = __version__,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.control: ClientControl | None = None
+        self.server = server
+        self.ready = ready
+        self.most = most
+        self._clock = clock
+        self._endpoint = endpoint
+        self._user = user
+        self._emit = emit
+        self._jitter = jitter
+        self._greeting = Greeting(program="smartproxy-client", version=version)
+        self._task: Deferred[None] | None = None
+        self._down: Deferred[str] | None = None
+        self._trouble: tuple[str, float] | None = None
+        self.renew(credential, proxy_ids)
+
+    def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
+        """Use this credential and these Proxy IDs for connections dialled from now on."""
+        self._control_context = ClientContext(credential, proxy_ids, CONTROL_PROTOCOL)
+        self._data_context = ClientContext(credential, proxy_ids, DATA_PROTOCOL)
+
+    def startService(self) -> None:
+        """Dial."""
+        Service.startService(self)
+        self._task = Deferred.fromCoroutine(self._keep_up())
+        self._task.addErrback(self._stopped)
+
+    def stopService(self) -> Deferred[None]:
+        """Close the tunnel and dial no more."""
+        Service.stopService(self)
+        if self.control is not None:
+            self.control.close("the client stops")
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        return succeed(None)
+
+    # The control connection.
+
+    async def _keep_up(self) -> None:
+        wait = limits.RECONNECT_SECONDS_FIRST
+        while True:
+            try:
+                await self._bring_up()
+            except (PeerRefused, TunnelFault, TunnelLost) as fault:
+                self._tell_trouble(fault)
+            except CancelledError:
+                raise
+            except Exception:
+                self._unreachable(Failure())
+            else:
+                wait = limits.RECONNECT_SECONDS_FIRST
+                await self._lost()
+            # From half the wait to all of it.
+            await deferLater(self._clock, wait * (1 + self._jitter()) / 2)
+            wait = min(wait * 2, limits.RECONNECT_SECONDS_MOST)
+
+    async def _bring_up(self) -> None:
+        control = await self._dial(self._control_context, self._build_control)
+        pool = DataPool(self._dial_data, self._clock, self._emit, ready=self.ready, most=self.most)
+        try:
+            await control.greet(self._greeting, pool)
+        except BaseException:
+            control.close("the tunnel did not come up")
+            raise
+        self.control = control
+        self._down = Deferred()
+        self._trouble = None
+        self._emit(
+            "tunnel.up",
+            host=self.server,
+            peer=control.peer,
+            version=self._greeting.version,
+            theirs=control.version,
+            proxy_id=control.proxy_id,
+        )
+        self._call(self._user.tunnelUp, control)
+
+    def _build_control(self, entrance: Entrance, server: VerifiedServer) -> ClientControl:
+        return ClientControl(self, self._user, server.proxy_id, entrance.peer, self._clock, self._emit)
+
+    async def _lost(self) -> None:
+        """Wait for the end of the tunnel."""
+        if self._down is not None:
+            await self._down
+
+    def controlDown(self, control: ClientControl, cause: str) -> None:
+        """The control connection is over."""
+        if self.control is not control:
+            return
+        self.control = None
+        self._emit("tunnel.down", host=self.server, peer=control.peer, cause=cause)
+        self._call(self._user.tunnelDown, cause)
+        down, self._down = self._down, None
+        if down is not None:
+            down.callback(cause)
+
+    # Data connections.
+
+    def _dial_data(self, pool: DataPool) -> Deferred[DataConnection]:
+        def build(entrance: Entrance, server: VerifiedServer) -> DataConnection:
+            return DataConnection(pool, Side.CLIENT, self._clock, self._emit, entrance.peer)
+
+        return Deferred.fromCoroutine(self._dial(self._data_context, build))
+
+    async def _dial(self, context: ClientContext, build: Callable[[Entrance, VerifiedServer], _P]) -> _P:
+        dial = _Dial(context, build)
+        entrance = Entrance(dial, self._clock)
+        factory = secured_client(context, EntranceFactory(lambda: entrance), self._clock)
+        connecting = self._endpoint.connect(factory)
+        await connecting
+        try:
+            protocol: Any = await dial.made
+        except BaseException:
+            entrance.drop("stopping", "the client stops")
+            raise
+        made: _P = protocol
+        return made
+
+    # Trouble is told once, and again when it is another or lasts.
+
+    def _unreachable(self, failure: Failure) -> None:
+        cause = failure.getErrorMessage()
+        if self._worth_telling(cause):
+            self._emit(
+                "tunnel.failed",
+                cause=cause,
+                host=self.server,
+                advice="is the server running, and may this machine reach its port?",
+            )
+
+    def _tell_trouble(self, fault: Exception) -> None:
+        facts: dict[str, object]
+        match fault:
+            case PeerRefused():
+                facts = fault.fields()
+                facts["cause"] = facts.pop("check")
+            case VersionsIncompatible():
+                facts = {"cause": "versions", "advice": str(fault), "ours": self._greeting.version}
+            case NameTaken():
+                facts = {"cause": "name_taken", "advice": str(fault)}
+            case QuestionExpired():
+                facts = {"cause": "silent", "advice": str(fault)}
+            case _:
+                # The server judged the certificate after this end's handshake was over: its alert stands in the cause.
+                facts = {"cause": "refused_by_server", "advice": "the server's log says why", "detail": str(fault)}
+        if self._worth_telling(str(facts)):
+            self._emit("tunnel.refused", host=self.server, **facts)
+
+    def _worth_telling(self, what: str) -> bool:
+        now = self._clock.seconds()
+        if self._trouble is not None:
+            told, at = self._trouble
+            if told == what and now - at < limits.TROUBLE_AGAIN_SECONDS:
+                return False
+        self._trouble = (what, now)
+        return True
+
+    def _stopped(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            report(self._emit, "smartproxy.tunnel.client", failure)
+
+    def _call(self, call: Callable[..., Any], *arguments: object) -> None:
+        try:
+            call(*arguments)
+        except Exception:
+            report(self._emit, "smartproxy.tunnel.client", Failure())

@@ -1,0 +1,142 @@
+"""The client's data connections: some ready, more on demand, none too many.
+
+A session takes the connection that was used last; beyond the ready ones, those that are not used are closed after a
+while, and ready ones that nobody used are replaced before a firewall on the way forgets them silently.
+"""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from smartproxy.policy import limits
+from smartproxy.tunnel.data import DataConnection
+from smartproxy.tunnel.errors import OpeningFailed, Violation
+from smartproxy.tunnel.interfaces import Emit
+
+
+class DataPool:
+    """The data connections of one tunnel, while it is up.
+
+    :param dial: makes a connection that this pool owns; fails with whatever kept it from that.
+    :param ready: how many are kept that carry no session.
+    :param most: how many there may be.
+    """
+
+    def __init__(
+        self,
+        dial: Callable[["DataPool"], Deferred[DataConnection]],
+        clock: IReactorTime,
+        emit: Emit,
+        *,
+        ready: int,
+        most: int,
+    ) -> None:
+        self._dial = dial
+        self._clock = clock
+        self._emit = emit
+        self._ready = min(ready, most)
+        self._most = most
+        self._idle: list[DataConnection] = []
+        self._all: set[DataConnection] = set()
+        self._dialling = 0
+        self._spares = 0
+        self._closed = False
+        self._timer: IDelayedCall | None = None
+
+    def __len__(self) -> int:
+        """How many there are, those that are being dialled included."""
+        return len(self._all) + self._dialling
+
+    @property
+    def idle(self) -> int:
+        """How many carry no session."""
+        return len(self._idle)
+
+    def start(self) -> None:
+        """Keep connections ready from now on."""
+        self._upkeep()
+
+    def stop(self, cause: str) -> None:
+        """Abort all connections, and dial none any more."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for connection in list(self._all):
+            connection.abort(cause)
+
+    async def take(self) -> DataConnection:
+        """A connection for a session.
+
+        :raises OpeningFailed: when there is none and none can be made.
+        """
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open:
+                self._top_up()
+                return connection
+        if len(self) >= self._most:
+            raise OpeningFailed(f"all {self._most} data connections of the client are in use (pool.most)")
+        try:
+            connection = await self._one_more()
+        except Exception as error:
+            raise OpeningFailed(f"no data connection to the server: {error}") from error
+        self._top_up()
+        return connection
+
+    async def _one_more(self) -> DataConnection:
+        self._dialling += 1
+        try:
+            connection = await self._dial(self)
+        finally:
+            self._dialling -= 1
+        if self._closed or not connection.open:
+            connection.abort("the tunnel is down")
+            raise OpeningFailed("the tunnel is down")
+        self._all.add(connection)
+        return connection
+
+    # For connections.
+
+    def dataAttached(self, connection: DataConnection, ticket: bytes) -> None:
+        """Never at this end."""
+        raise Violation("data.attach", "ATTACH is the client's to send")
+
+    def dataIdle(self, connection: DataConnection) -> None:
+        """A session is over; its connection waits for the next."""
+        self._idle.append(connection)
+
+    def dataGone(self, connection: DataConnection, cause: str) -> None:
+        """A connection is gone."""
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def dataViolated(self, connection: DataConnection, violation: Violation) -> None:
+        """The server broke a rule of marks."""
+        self._emit("tunnel.violation", cause=violation.cause, detail=violation.detail, peer=connection.peer)
+
+    # Upkeep.
+
+    def _upkeep(self) -> None:
+        self._timer = self._clock.callLater(limits.POOL_UPKEEP_SECONDS, self._upkeep)
+        now = self._clock.seconds()
+        for connection in sorted(self._idle, key=lambda each: each.idle_since):
+            unused = now - connection.idle_since
+            surplus = len(self._idle) > self._ready and unused > limits.DATA_SURPLUS_SECONDS
+            if surplus or unused > limits.DATA_REFRESH_SECONDS:
+                self._idle.remove(connection)
+                connection.close("not used")
+        self._top_up()
+
+    def _top_up(self) -> None:
+        """Dial what is missing from the ready ones; a failure waits for the next look."""
+        while not self._closed and self.idle + self._spares < self._ready and len(self) < self._most:
+            self._spares += 1
+            Deferred.fromCoroutine(self._one_more()).addCallbacks(self._idle.append, lambda failure: None).addBoth(
+                self._spare_done
+            )
+
+    def _spare_done(self, _: object) -> None:
+        self._spares -= 1

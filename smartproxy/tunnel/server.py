@@ -1,0 +1,241 @@
+"""The server's end of the tunnel: one port, several clients, two kinds of connections.
+
+Duty: let in who the licence's authority vouches for, and nobody else; give every name one control connection; hold the
+generation, which only rises; carry events. A port scan, a peer that is slow or of the wrong protocol, and clients that
+are refused end here, counted and timed. Dials nothing. Trusts the licence's authority certificate.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime
+from twisted.python.failure import Failure
+
+from smartproxy import __version__
+from smartproxy.net.leg import ILeg
+from smartproxy.policy import limits
+from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.tunnel.arguments import Plain
+from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
+from smartproxy.tunnel.data import DataConnection
+from smartproxy.tunnel.entrance import Entrance, EntranceFactory, secured_server
+from smartproxy.tunnel.errors import ConfigurationDeclined, NameTaken, VersionsIncompatible
+from smartproxy.tunnel.faults import report
+from smartproxy.tunnel.hello import Greeting, agree
+from smartproxy.tunnel.identity import Identity
+from smartproxy.tunnel.interfaces import Emit, IServerTunnelUser
+from smartproxy.tunnel.reports import ReportQueue
+from smartproxy.tunnel.server_control import ServerControl
+from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, Phase, Side
+
+
+class ServerTunnel:
+    """All clients of one server.
+
+    :param clock: ``callLater``'s owner.
+    :param identity: the server's key.
+    :param authority: PEM of the authority's certificate, from the licence.
+    :param user: the daemon.
+    :param emit: says what happened.
+    :param version: this program's version.
+    :ivar factory: what the tunnel's port listens with.
+    :ivar held: the generation that is in force; 0 for none.
+    """
+
+    factory: IProtocolFactory
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        *,
+        identity: Identity,
+        authority: str,
+        user: IServerTunnelUser,
+        emit: Emit,
+        version: str = __version__,
+    ) -> None:
+        self.held = 0
+        self._clock = clock
+        self._user = user
+        self._emit = emit
+        self._greeting = Greeting(program="smartproxy-server", version=version)
+        self._context = ServerContext(identity, authority)
+        self._strangers: set[Entrance] = set()
+        self._controls: set[ServerControl] = set()
+        self._named: dict[str, ServerControl] = {}
+        self._up: set[ServerControl] = set()
+        self._reports = ReportQueue(self._send_reports, emit)
+        self._stopping = False
+        self.factory = secured_server(self._context, EntranceFactory(self._entrance), clock)
+
+    # For the daemon.
+
+    @property
+    def controls(self) -> tuple[ServerControl, ...]:
+        """The clients that take new sessions."""
+        return tuple(control for control in self._up if control.ready)
+
+    def leastLoaded(self) -> ServerControl | None:
+        """The client that the next session goes to, if there is one."""
+        return min(self.controls, key=lambda control: control.load, default=None)
+
+    def report(self, event: Mapping[str, Plain]) -> None:
+        """Carry an event to the backend, now or when a client is there."""
+        self._reports.add(event)
+
+    def forget(self) -> None:
+        """The daemon forgot its configuration: the next one may be of any generation."""
+        self.held = 0
+
+    def stop(self, cause: str) -> None:
+        """Let nobody in any more, and end all connections."""
+        self._stopping = True
+        for entrance in list(self._strangers):
+            entrance.drop("stopping", "the server stops")
+        for control in list(self._controls):
+            control.close(cause)
+
+    # The entrance.
+
+    def _entrance(self) -> Entrance | None:
+        if self._stopping or len(self._strangers) >= limits.TUNNEL_STRANGERS_MOST:
+            return None
+        entrance = Entrance(self, self._clock)
+        self._strangers.add(entrance)
+        return entrance
+
+    def admit(self, entrance: Entrance) -> IProtocol:
+        """The protocol that the client wants, if it may."""
+        client = self._context.verified(entrance.connection)
+        protocol = entrance.connection.get_alpn_proto_negotiated()
+        if protocol == CONTROL_PROTOCOL:
+            control = ServerControl(self, client, entrance.peer, self._clock, self._emit)
+            self._controls.add(control)
+            return control
+        if protocol == DATA_PROTOCOL:
+            return self._admit_data(client, entrance)
+        raise PeerRefused(
+            check="protocol", advice="the client wants neither control nor data: update it", subject=client.subject
+        )
+
+    def _admit_data(self, client: VerifiedClient, entrance: Entrance) -> DataConnection:
+        control = self._named.get(client.name)
+        if control is None or control.asking is Phase.BEFORE_HELLO:
+            raise PeerRefused(
+                check="no_control", advice="a data connection needs its client's control", subject=client.subject
+            )
+        if control.idle >= limits.DATA_IDLE_MOST:
+            raise PeerRefused(
+                check="too_many", advice=f"{control.idle} data connections carry no session", subject=client.subject
+            )
+        connection = DataConnection(control, Side.SERVER, self._clock, self._emit, entrance.peer)
+        control.adopt(connection)
+        return connection
+
+    def admitted(self, entrance: Entrance, protocol: IProtocol) -> None:
+        """A connection proved who it is."""
+        self._strangers.discard(entrance)
+
+    def refused(self, entrance: Entrance, refusal: PeerRefused) -> None:
+        """A connection did not."""
+        self._strangers.discard(entrance)
+        exact = self._context.refusal(entrance.connection) or refusal
+        facts = exact.fields()
+        self._emit("tunnel.refused", cause=facts.pop("check"), peer=entrance.peer, **facts)
+
+    def vanished(self, entrance: Entrance, cause: str) -> None:
+        """A connection ended before it showed anything: a port scan, or a look whether the port is open."""
+        self._strangers.discard(entrance)
+        self._emit("connection.closed", peer=entrance.peer, cause=cause)
+
+    # For control connections.
+
+    async def welcome(self, control: ServerControl, greeting: Greeting) -> Greeting:
+        """Give a client its name, unless an older connection has it and answers."""
+        try:
+            agree(self._greeting, greeting)
+        except VersionsIncompatible as fault:
+            self._refuse(control, "versions", fault)
+            raise
+        while (holder := self._named.get(control.client_name)) is not None and holder is not control:
+            if await holder.ping():
+                taken = NameTaken(f"a client named {control.client_name} is connected already from {holder.peer}")
+                self._refuse(control, "name_taken", taken)
+                raise taken
+            holder.abort("a newer connection of the same client took its place")
+        if control.lost is None:
+            self._named[control.client_name] = control
+        return self._greeting
+
+    def controlUp(self, control: ServerControl) -> None:
+        """A client is ready."""
+        self._up.add(control)
+        self._emit(
+            "tunnel.up",
+            client=control.client_name,
+            peer=control.peer,
+            version=self._greeting.version,
+            theirs=control.version,
+            subject=control.client.subject,
+            not_after=control.client.not_after,
+        )
+        self._call(self._user.tunnelUp, control)
+        self._reports.flush()
+
+    def controlDown(self, control: ServerControl, cause: str) -> None:
+        """A client is gone."""
+        self._controls.discard(control)
+        if self._named.get(control.client_name) is control:
+            del self._named[control.client_name]
+        if control in self._up:
+            self._up.discard(control)
+            self._emit("tunnel.down", client=control.client_name, peer=control.peer, cause=cause)
+            self._call(self._user.tunnelDown, control, cause)
+
+    def configure(self, control: ServerControl, generation: int, octets: bytes) -> None:
+        """Hand a whole generation to the daemon."""
+        try:
+            self._user.configurationArrived(control, generation, octets)
+        except DocumentRefused as refused:
+            raise ConfigurationDeclined(str(refused)) from refused
+        self.held = generation
+
+    def closeSession(self, control: ServerControl, session: str) -> None:
+        """End a session."""
+        self._user.closeSession(control, session)
+
+    def setLevel(self, control: ServerControl, level: str) -> None:
+        """Change what is logged."""
+        self._user.setLevel(control, level)
+
+    def drain(self, control: ServerControl) -> None:
+        """A client takes no new sessions."""
+        self._user.drain(control)
+
+    def openOutbound(
+        self, control: ServerControl, session: str, partner: str, facts: Mapping[str, str]
+    ) -> Deferred[Callable[[ILeg | None], None]]:
+        """Call a partner."""
+        return maybeDeferred(self._user.openOutbound, control, session, partner, facts)
+
+    def _refuse(self, control: ServerControl, cause: str, fault: Exception) -> None:
+        self._emit(
+            "tunnel.refused",
+            cause=cause,
+            client=control.client_name,
+            peer=control.peer,
+            advice=str(fault),
+            ours=self._greeting.version,
+            theirs=control.version,
+        )
+
+    def _send_reports(self, batch: list[bytes]) -> Deferred[bool]:
+        control = next((each for each in self._up if each.lost is None), None)
+        return succeed(False) if control is None else control.sendReports(batch)
+
+    def _call(self, call: Callable[..., Any], *arguments: object) -> None:
+        try:
+            call(*arguments)
+        except Exception:
+            report(self._emit, "smartproxy.tunnel.server", Failure())
