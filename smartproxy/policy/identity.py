@@ -10,10 +10,11 @@ RFC 5024 sections 4.2 (session start), 5.3.2 (SSID), 5.4 (identification codes),
 import hashlib
 import re
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final
 
 import attrs
 
+from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import AuthenticationRefused, IdentityMismatch, LevelTooLow, UnknownIdentity
 from smartproxy.policy.certificates import CertificateFacts
 from smartproxy.policy.partners import Authentication, NotACode, Partner, normalize_code
@@ -38,23 +39,7 @@ class VerifiedPartner:
     authority: str | None
 
 
-class StartSession(Protocol):
-    """What is asked of an SSID (:class:`smartproxy.oftp2.commands.SSID`)."""
-
-    @property
-    def code(self) -> str:
-        """SSIDCODE, without the blanks at its end."""
-
-    @property
-    def lev(self) -> int:
-        """SSIDLEV."""
-
-    @property
-    def auth(self) -> str | None:
-        """SSIDAUTH; ``None`` or a blank at levels that do not know it."""
-
-
-def judge_ssid(verified: VerifiedPartner, ssid: StartSession, partners: Iterable[Partner]) -> None:
+def judge_ssid(verified: VerifiedPartner, ssid: SSID, partners: Iterable[Partner]) -> None:
     """Whether *ssid* is one that the verified partner may send.
 
     :param partners: all partners of the site, to say in the event whether the code is another one's.
@@ -111,7 +96,8 @@ def _has(partner: Partner, octets: bytes) -> bool:
     return any(normalize_code(code) == octets for code in partner.codes)
 
 
-_PROXY_ID = re.compile("[0-9a-f]{64}px")
+#: The form of a Proxy ID, as a regular expression.
+PROXY_ID: Final = "[0-9a-f]{64}px"
 
 
 def proxy_id(public_key: bytes) -> str:
@@ -124,4 +110,4 @@ def proxy_id(public_key: bytes) -> str:
 
 def is_proxy_id(text: str) -> bool:
     """Whether *text* has the form of a Proxy ID: 64 digits of lower case hex and ``px``."""
-    return _PROXY_ID.fullmatch(text) is not None
+    return re.fullmatch(PROXY_ID, text) is not None

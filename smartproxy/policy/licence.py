@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.x509 import load_pem_x509_certificate
 
 from smartproxy.policy import limits
+from smartproxy.policy.identity import PROXY_ID
 from smartproxy.policy.schema import NAME, Counts, Fixed, Instant, ObjectOf, Pem, Text, kind, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.strict_json import read as read_json
@@ -89,7 +90,7 @@ class Licence:
     """
 
     format: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT), required=True))
-    proxy_id: str = attrs.field(metadata=kind(Text(pattern="[0-9a-f]{64}px", form="a Proxy ID")))
+    proxy_id: str = attrs.field(metadata=kind(Text(pattern=PROXY_ID, form="a Proxy ID")))
     site: str = attrs.field(metadata=kind(NAME))
     valid_from: datetime.datetime = attrs.field(metadata=kind(Instant()))
     valid_until: datetime.datetime = attrs.field(metadata=kind(Instant()))

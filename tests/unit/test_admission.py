@@ -1,0 +1,152 @@
+"""Tests of :mod:`smartproxy.policy.admission`: exact counts, and denials that name the limit."""
+
+import random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.oftp2.errors import EsidReason
+from smartproxy.policy.addresses import address_of, prefix_of
+from smartproxy.policy.admission import Admission, Denied, Visit
+from smartproxy.policy.settings import ServerLimits
+
+
+def admission(**limits: int) -> Admission:
+    """Nobody is in yet; only the limits given are in the way."""
+    return Admission(limits=ServerLimits(**limits))
+
+
+class PrefixTests(SynchronousTestCase):
+    """What counts as one peer."""
+
+    def test_ipv4(self) -> None:
+        """An IPv4 address counts for itself, in its IPv6 form too."""
+        for text in ("192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201"):
+            self.assertEqual(prefix_of(address_of(text)), "192.0.2.1/32")
+
+    def test_ipv6(self) -> None:
+        """An IPv6 address counts with its /64, without its scope."""
+        for text in ("2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", "2001:db8:0:1::2%eth0"):
+            self.assertEqual(prefix_of(address_of(text)), "2001:db8:0:1::/64")
+        self.assertEqual(prefix_of(address_of("2001:db8:0:2::1")), "2001:db8:0:2::/64")
+
+    def test_no_address(self) -> None:
+        """A name is no address."""
+        self.assertRaises(ValueError, address_of, "localhost")
+
+
+class AdmissionTests(SynchronousTestCase):
+    """So many get in, and the next one is told which limit is reached."""
+
+    def assertDenied(self, denial: Denied, limit: str, value: int) -> None:
+        """A denial names its limit and value, and becomes ESID 08."""
+        self.assertEqual((denial.limit, denial.value, denial.rule), (limit, value, f"quota.{limit}"))
+        self.assertEqual(str(denial), f"the limit {limit} of {value} is reached [quota.{limit}]")
+        self.assertEqual(denial.reason, EsidReason.RESOURCES_NOT_AVAILABLE)
+
+    def test_connections(self) -> None:
+        """All connections together."""
+        counted = admission(connections=2)
+        visits = [counted.enter(f"192.0.2.{number}") for number in range(2)]
+        self.assertDenied(self.assertRaises(Denied, counted.enter, "192.0.2.9"), "connections", 2)
+        visits[0].leave()
+        counted.enter("192.0.2.9")
+        self.assertEqual(counted.connections, 2)
+
+    def test_connections_of_an_address(self) -> None:
+        """Connections of one address, proved or not."""
+        counted = admission(connections_per_address=2)
+        for number in range(2):
+            counted.enter("192.0.2.1").prove(f"P{number}")
+        self.assertDenied(self.assertRaises(Denied, counted.enter, "192.0.2.1"), "connections_per_address", 2)
+        counted.enter("192.0.2.2")
+
+    def test_one_host_of_ipv6(self) -> None:
+        """The addresses of a /64 are one."""
+        counted = admission(connections_per_address=1)
+        counted.enter("2001:db8::1")
+        self.assertRaises(Denied, counted.enter, "2001:db8::2")
+        counted.enter("2001:db8:0:1::1")
+
+    def test_strangers_of_an_address(self) -> None:
+        """Connections of one address that are not proved; a proof makes room for the next."""
+        counted = admission(unauthenticated_per_address=1)
+        visit = counted.enter("192.0.2.1")
+        self.assertDenied(self.assertRaises(Denied, counted.enter, "192.0.2.1"), "unauthenticated_per_address", 1)
+        visit.prove("ACME")
+        counted.enter("192.0.2.1")
+
+    def test_sessions(self) -> None:
+        """All sessions together; who is denied is still a stranger, and counts as one until he leaves."""
+        counted = admission(sessions=1, unauthenticated_per_address=1)
+        first = counted.enter("192.0.2.1")
+        first.prove("ACME")
+        second = counted.enter("192.0.2.1")
+        self.assertDenied(self.assertRaises(Denied, second.prove, "FOO"), "sessions", 1)
+        self.assertEqual((counted.sessions, counted.connections, second.partner), (1, 2, None))
+        self.assertRaises(Denied, counted.enter, "192.0.2.1")
+        first.leave()
+        second.prove("FOO")
+        self.assertEqual((counted.sessions_of("ACME"), counted.sessions_of("FOO")), (0, 1))
+
+    def test_sessions_of_a_partner(self) -> None:
+        """Sessions of one partner, from wherever he comes."""
+        counted = admission(sessions_per_partner=1)
+        counted.enter("192.0.2.1").prove("ACME")
+        other = counted.enter("2001:db8::1")
+        self.assertDenied(self.assertRaises(Denied, other.prove, "ACME"), "sessions_per_partner", 1)
+        other.prove("FOO")
+
+    def test_new_limits(self) -> None:
+        """New limits count for whoever comes next, and put nobody out."""
+        counted = admission(connections=3)
+        for _ in range(3):
+            counted.enter("192.0.2.1")
+        counted.limits = ServerLimits(connections=1)
+        self.assertEqual(counted.connections, 3)
+        self.assertDenied(self.assertRaises(Denied, counted.enter, "192.0.2.2"), "connections", 1)
+
+    def test_leaving_twice(self) -> None:
+        """To leave twice counts once."""
+        counted = admission()
+        stranger, known = counted.enter("192.0.2.1"), counted.enter("192.0.2.1")
+        known.prove("ACME")
+        for visit in (stranger, stranger, known, known):
+            visit.leave()
+        self.assertEqual((counted.connections, counted.sessions), (0, 0))
+
+    def test_proving_once(self) -> None:
+        """A connection proves once whose it is, and not after it left."""
+        counted = admission()
+        visit = counted.enter("192.0.2.1")
+        visit.prove("ACME")
+        self.assertRaises(ValueError, visit.prove, "FOO")
+        gone = counted.enter("192.0.2.1")
+        gone.leave()
+        self.assertRaises(ValueError, gone.prove, "FOO")
+        self.assertEqual((counted.sessions, counted.connections), (1, 1))
+
+    def test_a_race(self) -> None:
+        """500 connections for 50 places: exactly 50 get in, whoever comes and goes; in the end nothing is left."""
+        counted = admission(connections=100, sessions=50, sessions_per_partner=20)
+        chance = random.Random(5024)
+        inside: list[Visit] = []
+        for number in range(500):
+            try:
+                visit = counted.enter(f"192.0.2.{number % 250}")
+            except Denied:
+                inside.pop(chance.randrange(len(inside))).leave()
+                continue
+            inside.append(visit)
+            try:
+                visit.prove(f"P{number % 3}")
+            except Denied:
+                self.assertTrue(counted.sessions == 50 or counted.sessions_of(f"P{number % 3}") == 20)
+            self.assertEqual(counted.connections, len(inside))
+            self.assertEqual(counted.sessions, sum(visit.partner is not None for visit in inside))
+            self.assertLessEqual(counted.sessions, 50)
+        self.assertEqual(counted.sessions, 50)
+        for visit in inside:
+            visit.leave()
+        self.assertEqual((counted.connections, counted.sessions, counted.sessions_of("P0")), (0, 0, 0))
+        for counter in (counted._connections, counted._unauthenticated, counted._partners):
+            self.assertEqual(dict(counter), {})
