@@ -10,7 +10,7 @@ CHECKS := build/checks
 TRIAL := cd $(CHECKS) && $(BIN)/python -m twisted.trial --reporter=text
 JOBS ?= 2
 
-FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls tests.unit tests.conformance tests.adapters
+FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls tests.unit tests.conformance tests.adapters tests.fuzz
 SLOW_TESTS := tests.packaging tests.process
 
 .PHONY: help environment demo test fast-tests slow-tests types lint format coverage docs fuzz bench clean
@@ -54,6 +54,9 @@ coverage: environment  ## branch coverage; oftp2, policy and relay must have all
 docs: environment  ## build the documents into docs/_build/html
 	$(BIN)/python -P -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+fuzz: environment  ## mutated sessions against the protocol core (EXECUTIONS=10000 of each target, SEED=1)
+	cd $(CHECKS) && $(BIN)/python -m tests.fuzz --executions $(or $(EXECUTIONS),10000) --seed $(or $(SEED),1)
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) build dist .demo .mypy_cache .ruff_cache .hypothesis .coverage docs/_build *.egg-info
