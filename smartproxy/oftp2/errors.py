@@ -210,6 +210,10 @@ class TunnelLost(OwnFault):
     """The tunnel between server and client is down."""
 
 
+class Unlicensed(OwnFault):
+    """The licence does not allow a new session."""
+
+
 class LegLost(OwnFault):
     """The connection of the session's other side is gone."""
 

@@ -1,0 +1,233 @@
+"""The daemon inside.
+
+Duty: get a tunnel certificate and the configuration from the backend, keep a tunnel to each server, bring each its part
+of every generation, take the station's side of every session, and carry all events to the backend. Trusts the backend;
+trusts a server only as far as its pinned key goes, and judges every octet that comes through it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from smartproxy import __version__
+from smartproxy.client.backend import Backend, BackendAddress, BackendRefused, backend_http
+from smartproxy.client.upkeep import Credentials, Upkeep
+from smartproxy.logs.carrier import Carrier, Document, Refused
+from smartproxy.logs.catalogue import CatalogueError
+from smartproxy.logs.emit import Events
+from smartproxy.logs.record import read as read_record
+from smartproxy.net.drain import Drain
+from smartproxy.net.leg import ILeg
+from smartproxy.net.stations import StationSessions
+from smartproxy.oftp2.errors import StationUnreachable
+from smartproxy.policy.configuration import ClientConfiguration, Configuration, dump
+from smartproxy.relay.summary import Summary
+from smartproxy.tunnel.arguments import Plain
+from smartproxy.tunnel.client import ClientTunnel
+from smartproxy.tunnel.client_control import ClientControl, Configured
+from smartproxy.tunnel.contexts import ClientCredential
+from smartproxy.tunnel.errors import ConfigurationDeclined, TunnelFault
+from smartproxy.tunnel.interfaces import IClientTunnelUser
+
+FLUSH_SECONDS = 2.0
+"""How long the end of the daemon waits for its last events to be stored."""
+
+
+@implementer(IClientTunnelUser)
+class ClientService(Service):
+    """The client.
+
+    :param reactor: connects and tells the time.
+    :param backend: where the backend is and how it proves itself.
+    :param token: this client's token for the backend.
+    :param basic: ``user:password`` for a web server in front of the backend, or ``None``.
+    :param servers: host and port of each server.
+    :param exposed: the command-line options that showed a secret to everybody on this machine.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        backend: BackendAddress,
+        token: str,
+        basic: str | None,
+        servers: Sequence[tuple[str, int]],
+        exposed: Sequence[str] = (),
+    ) -> None:
+        self._reactor = reactor
+        self._servers = servers
+        self._exposed = exposed
+        self._tunnels: list[ClientTunnel] = []
+        self._credential: ClientCredential | None = None
+        self._proxy_ids: frozenset[str] = frozenset()
+        self._configuration: Configuration | None = None
+        self._licences: Mapping[str, str] = {}
+        self.events = Events(Logger(namespace="smartproxy.client"), None, reactor, source="client")
+        self._backend = Backend(backend.url, token, backend_http(reactor, backend), reactor, basic=basic)
+        self._carrier = Carrier(self._store_events, reactor, self._events_dropped)
+        self.events.forward = self._carrier.add
+        self._upkeep = Upkeep(
+            self._backend,
+            backend.url,
+            reactor,
+            self.events,
+            certified=self._certified,
+            configured=self._configured,
+        )
+        self.sessions = StationSessions(
+            reactor=reactor, events=self.events, configuration=self._client_part, finished=self._finished
+        )
+        self._drain = Drain(reactor, self.sessions)
+
+    # The life of the daemon.
+
+    def startService(self) -> None:
+        """Ask the backend; tunnels are dialled once there is a certificate for them."""
+        Service.startService(self)
+        names = ", ".join(f"{host}:{port}" for host, port in self._servers)
+        self.events.emit("client.started", version=__version__, names=names)
+        for option in self._exposed:
+            self.events.emit(
+                "secret.on_command_line",
+                option=option,
+                advice="anyone on this machine can read it; use --token-file, a systemd credential or the environment",
+            )
+        self._upkeep.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Take no new sessions, let those that run end within the drain time, end the rest with ESID 05."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        deadlines = self._client_part().deadlines
+        self.events.emit(
+            "client.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=deadlines.drain
+        )
+        self._upkeep.stop()
+        await gatherResults(
+            [
+                tunnel.control.drain().addErrback(lambda failure: None)
+                for tunnel in self._tunnels
+                if tunnel.control is not None
+            ]
+        )
+        await self._drain.run(deadlines.drain, deadlines.closing)
+        for tunnel in self._tunnels:
+            await maybeDeferred(tunnel.stopService)
+        self.events.emit("client.stopped")
+        await self._carrier.flush(FLUSH_SECONDS)
+        self._carrier.stop()
+
+    # From the backend.
+
+    def _certified(self, credentials: Credentials) -> None:
+        self._credential = ClientCredential(certificate=credentials.certificate, key=credentials.key)
+        self._proxy_ids = credentials.proxy_ids | frozenset(self._licences)
+        if self._tunnels:
+            self._renew()
+            return
+        for host, port in self._servers:
+            pool = self._client_part().pool
+            tunnel = ClientTunnel(
+                self._reactor,
+                HostnameEndpoint(self._reactor, host, port),
+                f"{host}:{port}",
+                credential=self._credential,
+                proxy_ids=self._proxy_ids,
+                user=self,
+                emit=self.events.emit,
+                ready=pool.ready,
+                most=pool.most,
+            )
+            self._tunnels.append(tunnel)
+            tunnel.startService()
+
+    def _renew(self) -> None:
+        if self._credential is not None:
+            for tunnel in self._tunnels:
+                tunnel.renew(self._credential, self._proxy_ids)
+
+    def _configured(self, configuration: Configuration, licences: Mapping[str, str]) -> None:
+        self._configuration = configuration
+        self._licences = licences
+        self._proxy_ids = frozenset(licences)
+        self._renew()
+        self.events.emit("configuration.accepted", generation=configuration.generation)
+        for tunnel in self._tunnels:
+            tunnel.ready, tunnel.most = configuration.client.pool.ready, configuration.client.pool.most
+            if tunnel.control is not None:
+                self._bring(tunnel.control)
+
+    def _client_part(self) -> ClientConfiguration:
+        return ClientConfiguration() if self._configuration is None else self._configuration.client
+
+    def _bring(self, control: ClientControl) -> None:
+        """Bring a server its part of the generation in force, with its own licence."""
+        configuration = self._configuration
+        if configuration is None or control.held >= configuration.generation:
+            return
+        part = configuration.server_part
+        part = attrs.evolve(part, server=attrs.evolve(part.server, licence=self._licences.get(control.proxy_id)))
+        control.configure(configuration.generation, dump(part)).addCallbacks(self._brought, self._not_brought)
+
+    def _brought(self, configured: Configured) -> None:
+        """Nothing to say: the server's own event says it."""
+
+    def _not_brought(self, failure: Failure) -> None:
+        # The server's own event says why it declined; a tunnel that went down is told of and dialled again.
+        if failure.check(ConfigurationDeclined, TunnelFault, StationUnreachable) is None:
+            self.events.failure("client.service.configure", failure)
+
+    # IClientTunnelUser
+
+    def tunnelUp(self, control: ClientControl) -> None:
+        """A server is there."""
+        self._bring(control)
+
+    def tunnelDown(self, cause: str) -> None:
+        """A server is gone; its sessions end with their legs, and the tunnel dials again."""
+
+    def openInbound(self, session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
+        """Call the station for a partner."""
+        if self._configuration is None:
+            return fail(StationUnreachable(rule="client.configuration", message="the client has no configuration yet"))
+        return self.sessions.open(session, facts, leg)
+
+    def event(self, fields: Mapping[str, Plain]) -> None:
+        """An event of the server, on to the backend once it is known to be one."""
+        try:
+            record = read_record(fields)
+        except CatalogueError as error:
+            self.events.emit("events.refused", cause=str(error), daemon="server")
+            return
+        self._carrier.add(record.document())
+
+    def sessionEnded(self, session: str, summary: Mapping[str, Plain]) -> None:
+        """The server's word that a session is over; this client's own event tells what it saw."""
+
+    def crlUrlSeen(self, url: str, authority: str) -> None:
+        """A verified certificate names a revocation list that nobody configured."""
+        self.events.emit("crl.url_seen", url=url, authority=authority)
+
+    def _finished(self, summary: Summary) -> None:
+        self._drain.finished()
+
+    # Events.
+
+    async def _store_events(self, events: Sequence[Document]) -> None:
+        try:
+            await self._backend.events(events)
+        except BackendRefused as refused:
+            raise Refused(str(refused)) from refused
+
+    def _events_dropped(self, count: int) -> None:
+        self.events.emit("events.dropped", count=count, cause="the backend was away for too long", daemon="client")

@@ -1,0 +1,68 @@
+"""The end of a daemon: sessions may finish, for a while.
+
+Duty: wait for live sessions to end by themselves, end the rest with ESID 05, and wait no longer than asked for either.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from smartproxy.oftp2.errors import Draining, OwnFault
+
+GRACE_SECONDS = 1.0
+"""Beyond the closing deadline of the legs, which have abort timers of their own."""
+
+
+class Sessions(Protocol):
+    """The live sessions of a daemon."""
+
+    @property
+    def live(self) -> Mapping[str, object]:
+        """Those that are not over."""
+
+    def stop(self, fault: OwnFault) -> None:
+        """End all of them."""
+
+
+class Drain:
+    """Waits for the last session.
+
+    :param clock: measures the waiting.
+    :param sessions: the owner says :meth:`finished` whenever one is over.
+    """
+
+    def __init__(self, clock: IReactorTime, sessions: Sessions) -> None:
+        self._clock = clock
+        self._sessions = sessions
+        self._last: Deferred[bool] | None = None
+
+    async def run(self, seconds: float, closing: float) -> None:
+        """Wait up to ``seconds`` for sessions to end, end the others, and wait up to ``closing`` for those."""
+        if not await self._ended(seconds):
+            self._sessions.stop(Draining(rule="daemon.draining", message="the drain time is over"))
+            await self._ended(closing + GRACE_SECONDS)
+
+    def hurry(self) -> None:
+        """Wait no longer for sessions to end by themselves."""
+        if self._last is not None:
+            last, self._last = self._last, None
+            last.callback(False)
+
+    def finished(self) -> None:
+        """A session is over."""
+        if self._last is not None and not self._sessions.live:
+            last, self._last = self._last, None
+            last.callback(True)
+
+    async def _ended(self, seconds: float) -> bool:
+        """Whether all sessions ended in time."""
+        if not self._sessions.live:
+            return True
+        self._last = Deferred()
+        timer = self._clock.callLater(seconds, self.hurry)
+        ended = await self._last
+        if timer.active():
+            timer.cancel()
+        return ended

@@ -1,0 +1,107 @@
+"""The licence file: the one file that an operator carries to the DMZ.
+
+Duty: read it, say exactly what is wrong with it, and replace it atomically when a renewed licence arrives. Trusts only
+what :mod:`smartproxy.policy.licence` verified. A renewed licence that cannot be written holds in memory all the same.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from smartproxy.logs.emit import Events
+from smartproxy.oftp2.errors import OwnFault, Unlicensed
+from smartproxy.policy.licence import Licence, LicenceRefused, RefusalCause, read, renew
+from smartproxy.policy.limits import LICENCE_OCTETS_MOST
+
+
+def load(path: Path, proxy_id: str, now: datetime) -> Licence:
+    """Read and verify the licence of this machine.
+
+    :raises LicenceRefused: with its exact cause; a file that is missing or cannot be read is a cause too.
+    """
+    try:
+        with path.open("rb") as file:
+            octets = file.read(LICENCE_OCTETS_MOST + 1)
+    except FileNotFoundError as error:
+        raise LicenceRefused(RefusalCause.MISSING, "there is no such file") from error
+    except OSError as error:
+        raise LicenceRefused(RefusalCause.UNREADABLE, f"the file cannot be read: {error.strerror}") from error
+    return read(octets.decode("utf-8", "replace"), proxy_id, now)
+
+
+def replace(path: Path, text: str) -> None:
+    """Put a licence in the place of the old one; a reader sees the one or the other, never half of one.
+
+    :raises OSError: when the file cannot be written; the old one is then untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+class LicenceInForce:
+    """The licence that a running server holds.
+
+    :ivar present: the licence.
+    """
+
+    def __init__(self, licence: Licence, path: Path, events: Events, now: Callable[[], datetime]) -> None:
+        self.present = licence
+        self._path = path
+        self._events = events
+        self._now = now
+
+    def announce(self) -> None:
+        """Say which licence is in force."""
+        self._events.emit(
+            "licence.accepted",
+            site=self.present.site,
+            proxy_id=self.present.proxy_id,
+            valid_from=self.present.valid_from,
+            valid_until=self.present.valid_until,
+            path=str(self._path),
+        )
+
+    def fault(self) -> OwnFault | None:
+        """Why no new session may begin now, if none may."""
+        if self.present.in_force(self._now()):
+            return None
+        return Unlicensed(
+            rule="licence.expired", message=f"the licence ended on {self.present.valid_until:%Y-%m-%d %H:%M} UTC"
+        )
+
+    def renew(self, text: str) -> None:
+        """Put a licence that came with the configuration in force, if it may replace the present one.
+
+        The licence that is held already comes with every generation, and is no event.
+        """
+        try:
+            licence = renew(self.present, text, self._now())
+        except LicenceRefused as refused:
+            if refused.cause is not RefusalCause.NOT_NEWER:
+                self._events.emit(
+                    "licence.refused", cause=refused.cause.value, detail=refused.detail, advice=refused.advice
+                )
+            return
+        self.present = licence
+        self.announce()
+        try:
+            replace(self._path, text)
+        except OSError as error:
+            self._events.emit(
+                "licence.write_failed",
+                path=str(self._path),
+                cause=error.strerror or type(error).__name__,
+                advice="it holds until the server ends; let the server write the file, or copy the licence there",
+            )
+        else:
+            self._events.emit("licence.written", path=str(self._path), valid_until=licence.valid_until)

@@ -1,0 +1,80 @@
+"""The ports on which partners are awaited.
+
+Duty: have exactly those ports open that the generation in force names; a port that stays in the next generation is not
+touched, so that nobody is turned away by a change elsewhere. A port that cannot be opened is an event, and is tried
+again with every generation; the others are not affected.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import ServerFactory
+
+from smartproxy.logs.emit import Events
+from smartproxy.policy.configuration import Listener
+
+BACKLOG = 512
+"""Connections that the kernel holds until they are accepted."""
+
+
+def bound(port: IListeningPort) -> tuple[str, int]:
+    """The address and the port that a listening port has; the port is the real one where any was asked for."""
+    host: Any = port.getHost()
+    return host.host, host.port
+
+
+class Listeners:
+    """The open ports.
+
+    :param reactor: opens ports.
+    :param factory: makes the factory that a port listens with.
+    """
+
+    def __init__(self, reactor: Any, factory: Callable[[], ServerFactory], events: Events) -> None:
+        self._reactor = reactor
+        self._factory = factory
+        self._events = events
+        self._open: dict[Listener, IListeningPort] = {}
+
+    @property
+    def ports(self) -> tuple[tuple[str, int], ...]:
+        """Address and port of each open port."""
+        return tuple(bound(port) for port in self._open.values())
+
+    def have(self, wanted: Iterable[Listener], cause: str) -> Deferred[None]:
+        """Open what is wanted and not open, close what is open and not wanted.
+
+        :param cause: why ports are closed, for the event.
+        :return: fires when what had to be closed is closed.
+        """
+        wanted = tuple(wanted)
+        closing = [self._close(listener, cause) for listener in tuple(self._open) if listener not in wanted]
+        for listener in wanted:
+            if listener not in self._open:
+                self._listen(listener)
+        return gatherResults(closing).addCallback(lambda _: None) if closing else succeed(None)
+
+    def _listen(self, listener: Listener) -> None:
+        try:
+            port = self._reactor.listenTCP(listener.port, self._factory(), backlog=BACKLOG, interface=listener.address)
+        except CannotListenError as error:
+            self._events.emit(
+                "listener.failed",
+                address=listener.address,
+                port=listener.port,
+                cause=str(error.socketError),
+                advice="choose another address or port, or end the program that has it; "
+                "a port below 1024 needs the capability to bind it",
+            )
+            return
+        self._open[listener] = port
+        self._events.emit("listener.opened", address=listener.address, port=bound(port)[1], mode="partners")
+
+    def _close(self, listener: Listener, cause: str) -> Deferred[None]:
+        port = self._open.pop(listener)
+        self._events.emit("listener.closed", address=listener.address, port=bound(port)[1], cause=cause)
+        closed: Deferred[None] | None = port.stopListening()
+        return succeed(None) if closed is None else closed

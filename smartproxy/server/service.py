@@ -1,0 +1,300 @@
+"""The daemon in the DMZ.
+
+Duty: await clients in the tunnel, take the configuration that they bring, await partners as it says, and open sessions
+inside through the least loaded client. Dials nothing inside; reads no configuration; keeps partner-facing keys in
+memory, and forgets them when the last client is gone. Trusts its licence's authority, and through it its clients.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from smartproxy import __version__
+from smartproxy.logs.emit import Events
+from smartproxy.logs.severity import Severity
+from smartproxy.net.contexts import CertificateUnusable
+from smartproxy.net.drain import Drain
+from smartproxy.net.gate import Gate
+from smartproxy.net.leg import ILeg
+from smartproxy.net.listening import PartnerFactory
+from smartproxy.net.partners import PartnerSessions
+from smartproxy.oftp2.errors import Draining, OwnFault, StationUnreachable, TunnelLost
+from smartproxy.policy.admission import Admission
+from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, ServerPart, parse_server_part
+from smartproxy.policy.licence import Licence
+from smartproxy.policy.penalties import Penalties
+from smartproxy.relay.summary import Summary
+from smartproxy.server.licence_file import LicenceInForce
+from smartproxy.server.listeners import Listeners, bound
+from smartproxy.tunnel.identity import Identity
+from smartproxy.tunnel.interfaces import IServerTunnelUser
+from smartproxy.tunnel.server import ServerTunnel
+from smartproxy.tunnel.server_control import ServerControl
+
+NO_CLIENT = "no client is connected"
+
+
+@implementer(IServerTunnelUser)
+class ServerService(Service):
+    """The server.
+
+    :param reactor: listens and tells the time.
+    :param identity: the key that is the Proxy ID.
+    :param licence: in force at the start; see :mod:`smartproxy.server.licence_file`.
+    :param licence_path: where a renewed licence is written.
+    :param host: the address on which clients are awaited; empty for any.
+    :param port: the port.
+    :param set_level: changes what is logged.
+    :param now: tells the wall clock's time, aware, in UTC.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        identity: Identity,
+        licence: Licence,
+        licence_path: Path,
+        host: str,
+        port: int,
+        set_level: Callable[[Severity], None] = lambda severity: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._reactor = reactor
+        self._identity = identity
+        self._address = (host, port)
+        self._set_level = set_level
+        self._part: ServerPart | None = None
+        self._carrying: dict[str, ServerControl] = {}
+        self._tunnel_port: IListeningPort | None = None
+        self._draining = False
+        self.events = Events(Logger(namespace="smartproxy.server"), None, reactor, source="server")
+        self.tunnel = ServerTunnel(
+            reactor,
+            identity=identity,
+            authority=licence.authority_certificate,
+            user=self,
+            emit=self.events.emit,
+        )
+        self.events.forward = self.tunnel.report
+        self.licence = LicenceInForce(licence, licence_path, self.events, now)
+        configuration = ServerConfiguration()
+        self._gate = Gate(
+            reactor,
+            self.events,
+            Admission(limits=configuration.limits),
+            Penalties(configuration.penalties),
+        )
+        self.sessions = PartnerSessions(
+            clock=reactor,
+            events=self.events,
+            gate=self._gate,
+            open_inside=self._open_inside,
+            finished=self._finished,
+            now=now,
+        )
+        self.listeners = Listeners(reactor, lambda: PartnerFactory(reactor, self.sessions), self.events)
+        self._drain = Drain(reactor, self.sessions)
+
+    # The life of the daemon.
+
+    def startService(self) -> None:
+        """Await clients; partners are awaited once a client brought a configuration.
+
+        :raises CannotListenError: when the tunnel's port cannot be opened, which ends the daemon.
+        """
+        Service.startService(self)
+        host, port = self._address
+        try:
+            self._tunnel_port = self._listen(host, port)
+        except CannotListenError as error:
+            self.events.emit("listener.failed", address=host, port=port, cause=str(error.socketError))
+            raise
+        host, port = bound(self._tunnel_port)
+        self.events.emit(
+            "server.started",
+            version=__version__,
+            proxy_id=self._identity.proxy_id,
+            site=self.licence.present.site,
+            address=host,
+            port=port,
+        )
+        self.licence.announce()
+
+    def _listen(self, host: str, port: int) -> IListeningPort:
+        """Listen for clients; on all addresses of both families where none is named and the system has IPv6."""
+        listening: IListeningPort
+        if host:
+            listening = self._reactor.listenTCP(port, self.tunnel.factory, interface=host)
+            return listening
+        try:
+            listening = self._reactor.listenTCP(port, self.tunnel.factory, interface="::")
+        except CannotListenError:
+            listening = self._reactor.listenTCP(port, self.tunnel.factory)
+        return listening
+
+    def stopService(self) -> Deferred[None]:
+        """Close the listeners at once, let sessions end within the drain time, end the rest with ESID 05."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._draining = True
+        deadlines = self._configuration.deadlines
+        self.events.emit(
+            "server.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=deadlines.drain
+        )
+        closing = self.listeners.have((), "the server stops")
+        if self._tunnel_port is not None:
+            await maybeDeferred(self._tunnel_port.stopListening)
+        await closing
+        await self._drain.run(deadlines.drain, deadlines.closing)
+        self.events.emit("server.stopped")
+        self.tunnel.stop("the server stops")
+        self._gate.stop()
+        self._forget("the server stops")
+
+    @property
+    def _configuration(self) -> ServerConfiguration:
+        return ServerConfiguration() if self._part is None else self._part.server
+
+    # IServerTunnelUser
+
+    def tunnelUp(self, control: ServerControl) -> None:
+        """A client is there: await partners again if there is a configuration already."""
+        self._await_partners(NO_CLIENT)
+
+    def tunnelDown(self, control: ServerControl, cause: str) -> None:
+        """A client is gone; with the last one, ports are closed, and configuration and keys are forgotten."""
+        for session, carrier in list(self._carrying.items()):
+            if carrier is control:
+                del self._carrying[session]
+        self._await_partners(NO_CLIENT)
+        if not self.tunnel.controls:
+            self._forget(NO_CLIENT)
+
+    def drain(self, control: ServerControl) -> None:
+        """A client takes no new sessions."""
+        self._await_partners("the only client is about to stop")
+
+    def configurationArrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
+        """Put a generation in force for new sessions.
+
+        :raises ConfigurationRefused: with its place; the generation before stays in force.
+        """
+        previous = None if self._part is None else self._part.generation
+        try:
+            part = parse_server_part(octets)
+            if part.generation != generation:
+                raise ConfigurationRefused(
+                    where="generation", cause=f"the document is of {part.generation}, announced was {generation}"
+                )
+            self._put_in_force(self._licensed(part))
+        except ConfigurationRefused as refused:
+            self.events.emit(
+                "configuration.refused",
+                generation=generation,
+                previous=previous,
+                place=refused.where,
+                cause=refused.cause,
+                client=control.client_name,
+                advice="correct it in the backend; the generation before stays in force",
+            )
+            raise
+        self.events.emit(
+            "configuration.accepted",
+            generation=generation,
+            partners=len(part.server.partners),
+            authorities=len(part.server.authorities),
+            listeners=len(part.server.listeners),
+            client=control.client_name,
+        )
+        if part.server.licence is not None:
+            self.licence.renew(part.server.licence)
+        self._await_partners(NO_CLIENT)
+
+    def closeSession(self, control: ServerControl, session: str) -> None:
+        """End a session of this client."""
+        if self._carrying.get(session) is control:
+            self.sessions.close(session, Draining(rule="session.closed", message="closed by the client"))
+
+    def setLevel(self, control: ServerControl, level: str) -> None:
+        """Change what is logged.
+
+        :raises ValueError: for a level that does not exist.
+        """
+        severity = Severity.named(level)
+        self._set_level(severity)
+        self.events.emit("level.changed", mode=severity.label, client=control.client_name)
+
+    def openOutbound(
+        self, control: ServerControl, session: str, partner: str, facts: Mapping[str, str]
+    ) -> Deferred[Callable[[ILeg | None], None]]:
+        """Refuse: this server does not dial partners."""
+        return fail(StationUnreachable(rule="outbound.unknown", message="this server does not dial partners"))
+
+    # The configuration.
+
+    def _licensed(self, part: ServerPart) -> ServerPart:
+        """The generation, held to the licence's limits."""
+        most = self.licence.present.limits.get("sessions")
+        if most is None or part.server.limits.sessions <= most:
+            return part
+        limits = attrs.evolve(part.server.limits, sessions=most)
+        return attrs.evolve(part, server=attrs.evolve(part.server, limits=limits))
+
+    def _put_in_force(self, part: ServerPart) -> None:
+        if part.server.identities:
+            try:
+                self.sessions.configure(part)
+            except CertificateUnusable as unusable:
+                raise ConfigurationRefused(where=unusable.where, cause=unusable.cause) from None
+        else:
+            # A site that is still being set up: nobody can be greeted without a certificate.
+            self.sessions.forget()
+        self._part = part
+
+    def _forget(self, cause: str) -> None:
+        if self._part is None:
+            return
+        previous, self._part = self._part.generation, None
+        self.sessions.forget()
+        self.tunnel.forget()
+        self.events.emit("configuration.forgotten", cause=cause, previous=previous)
+
+    def _await_partners(self, cause: str) -> None:
+        """Have those ports open on which partners can be served now."""
+        able = not self._draining and self.tunnel.controls and self.sessions.generation is not None
+        self.listeners.have(self._configuration.listeners if able else (), cause if not able else "the configuration")
+
+    # Sessions.
+
+    def _open_inside(self, session: str, facts: Mapping[str, str]) -> Deferred[ILeg]:
+        fault = self._unable()
+        control = self.tunnel.leastLoaded()
+        if fault is None and control is None:
+            fault = TunnelLost(rule="tunnel.none", message=NO_CLIENT)
+        if fault is not None or control is None:
+            return fail(fault)
+        self._carrying[session] = control
+        return control.openInbound(session, facts, seconds=self._configuration.deadlines.opening)
+
+    def _unable(self) -> OwnFault | None:
+        if self._draining:
+            return Draining(rule="server.draining", message="the server is about to stop")
+        return self.licence.fault()
+
+    def _finished(self, summary: Summary) -> None:
+        control = self._carrying.pop(summary.session, None)
+        if control is not None and control.lost is None:
+            control.sessionEnded(summary.session, {"started": summary.started, "outcome": summary.ending.outcome})
+        self._drain.finished()

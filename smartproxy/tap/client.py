@@ -1,0 +1,136 @@
+"""``twistd smartproxy-client`` and its switches.
+
+NAME
+    smartproxy-client - the daemon inside
+
+SYNOPSIS
+    twistd [twistd's options] smartproxy-client -U URL -S host[:port] [--token-file FILE]
+
+SECURITY
+    Its token is read once from a file, a systemd credential or the environment, and never logged.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from smartproxy.client.backend import BackendAddress, checked_pin, checked_url
+from smartproxy.client.service import ClientService
+from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
+from smartproxy.tap.addresses import Address, remote_address
+from smartproxy.tap.daemon import DaemonOptions
+
+_CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
+
+
+class Options(DaemonOptions):
+    """The switches of smartproxy-client."""
+
+    program = "smartproxy-client"
+    synopsis = "[twistd options] smartproxy-client -U URL -S host[:port] [options]"
+    longdesc = (
+        "Dials smartproxy-server in the DMZ, brings it its configuration, and carries sessions to the station. "
+        f"The token comes from --token-file, the systemd credential {TOKEN_CREDENTIAL} or ${TOKEN_VARIABLE}."
+    )
+
+    optParameters = [
+        ["backend", "U", None, "URL of the backend, such as https://backend.example:8443"],
+        ["token-file", None, None, "file that holds the token which the backend printed for this client"],
+        [
+            "token",
+            "T",
+            None,
+            "the token itself; anyone on this machine can read it in the process list: better --token-file",
+        ],
+        ["backend-ca", None, None, "PEM file of the CA that signed the backend's certificate [the system's store]"],
+        ["backend-pin", None, None, "SHA-256 in hex of the public key of the backend's certificate"],
+    ]
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self.servers: list[Address] = []
+
+    def opt_server(self, value: str) -> None:
+        """host[:port] of a smartproxy-server [port 2878]; repeat it for several servers"""
+        self.servers.append(self.judged("--server", lambda text: remote_address(text, TUNNEL_PORT), value))
+
+    opt_S = opt_server
+
+    def postOptions(self) -> None:
+        """Judge the switches and read the token."""
+        super().postOptions()
+        if not self["backend"]:
+            self.wrong("--backend is missing: the URL of the backend, such as https://backend.example:8443")
+        if not self.servers:
+            self.wrong(f"--server is missing: the server in the DMZ, such as dmz.example:{TUNNEL_PORT}")
+        url, self.basic = self.judged("--backend", checked_url, self["backend"])
+        if self["backend-ca"] and self["backend-pin"]:
+            self.wrong("--backend-ca and --backend-pin: give one of the two")
+        authority = None
+        if self["backend-ca"]:
+            authority = self.judged("--backend-ca", _contents, self["backend-ca"])
+        pin = self.judged("--backend-pin", checked_pin, self["backend-pin"]) if self["backend-pin"] else None
+        self.address = self.judged(
+            "--backend-ca", lambda url: BackendAddress(url=url, authority=authority, pin=pin), url
+        )
+        self.exposed = [option for option, given in (("--token", self["token"]), ("--backend", self.basic)) if given]
+        self.secret = self.judged(
+            "--token-file", lambda path: find_token(self["token"], path, os.environ), self["token-file"]
+        )
+
+
+def _contents(path: str) -> str:
+    """A small text file.
+
+    :raises ValueError: when it cannot be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except UnicodeError:
+        raise ValueError(f"{path}: not a text file") from None
+
+
+def find_token(
+    told: str | None, path: str | None, environment: Mapping[str, str], read: Callable[[str], str] = _contents
+) -> str:
+    """The token: from the file, from the command line, from systemd, from the environment, in this order.
+
+    :raises ValueError: when there is none, saying where one can be put.
+    """
+    credential = Path(environment.get(_CREDENTIALS_VARIABLE, "")) / TOKEN_CREDENTIAL
+    if path:
+        found = read(path)
+    elif told:
+        found = told
+    elif environment.get(_CREDENTIALS_VARIABLE) and credential.exists():
+        found = read(str(credential))
+    else:
+        found = environment.get(TOKEN_VARIABLE, "")
+    found = found.strip()
+    if not found:
+        raise ValueError(
+            f"no token: have one made with `smartproxy client add NAME` and put it into a file that only this "
+            f"daemon can read, or into the systemd credential {TOKEN_CREDENTIAL} or ${TOKEN_VARIABLE}"
+        )
+    if not found.isascii() or not found.isprintable() or " " in found:
+        raise ValueError("the token holds characters that no token has; is this the right file?")
+    return found
+
+
+def makeService(options: Options) -> IService:
+    """The daemon, constructed but not started."""
+    from twisted.internet import reactor
+
+    return ClientService(
+        reactor,
+        backend=options.address,
+        token=options.secret,
+        basic=options.basic,
+        servers=[(address.host, address.port) for address in options.servers],
+        exposed=options.exposed,
+    )
