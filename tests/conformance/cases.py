@@ -27,6 +27,21 @@ REASONS = {
     "AuthenticationMismatch": 12,
 }
 
+#: How the names of the rules begin that an error of the family can name.
+RULES = {
+    "StreamHeaderError": ("header.",),
+    "UnknownCommand": ("command.",),
+    "UnexpectedCommand": ("state.", "mode."),
+    "CreditExceeded": ("credit.", "negotiation.credit"),
+    "RestartRefused": ("restart.",),
+    "CompressionRefused": ("compression.",),
+    "BadField": ("field.",),
+    "BadSubrecord": ("subrecord.",),
+    "BadLength": ("length.",),
+    "Incompatible": ("negotiation.",),
+    "AuthenticationMismatch": ("negotiation.",),
+}
+
 
 @attrs.frozen(kw_only=True)
 class Case:
@@ -42,6 +57,8 @@ class Case:
     family: str
     offset: int
     exact: bool = True
+    command: str | None = None
+    field: str | None = None
 
     @property
     def reason(self) -> int:

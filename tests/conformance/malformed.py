@@ -93,20 +93,18 @@ class _Place:
     sender: Role
     speaker: Role
 
-    def case(self, what: str, buffer: bytes, family: str, at: int, *, exact: bool = True, declared: int = -1) -> Case:
-        octets = framed(buffer)
-        if declared >= 0:
-            octets = (0x10000000 | (declared + HEADER)).to_bytes(4, "big") + buffer
+    def case(self, what: str, buffer: bytes, family: str, at: int, *, field: str | None = None) -> Case:
         return Case(
             name=f"{self.command} level {self.level} in {self.state}: {what}",
             state=self.state,
             speaker=self.speaker,
             terms=terms(self.level),
             sender=self.sender,
-            octets=octets,
+            octets=framed(buffer),
             family=family,
             offset=HEADER + at,
-            exact=exact,
+            command=self.command,
+            field=field,
         )
 
     def fields(self) -> Iterator[Case]:
@@ -122,15 +120,16 @@ class _Place:
                     if found is None:
                         continue
                     wrong = found - span.start
-                yield self.case(f"{span.fact.field} {what}", changed, family, span.start + wrong)
+                field = span.fact.field if family == "BadField" else None
+                yield self.case(f"{span.fact.field} {what}", changed, family, span.start + wrong, field=field)
 
     def lengths(self) -> Iterator[Case]:
         """Cut off at each octet, and with octets behind."""
         buffer = sample(self.level, self.command)
         full = len(buffer)
         for declared in (*range(1, full), full + 1, full + 2, full + 7, full + 300):
-            if self.command == "ESID" and declared in (3, 4):
-                continue  # the layout of the 1.x levels, which the default profile takes at every level
+            if self.command == "ESID" and (declared == 3 or (declared >= 7 if self.level < 5 else declared == 4)):
+                continue  # the default profile takes the layouts of 1.x and of 2.0 at every level
             content = (buffer + b"0" * 300)[:declared]
             found = wrong_length_at(self.level, self.command, content, declared)
             if found is None:

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator
 
-import attrs
-
 from smartproxy.oftp2.roles import Role
 from tests.conformance.cases import HEADER, Case
 from tests.conformance.facts import table
 from tests.conformance.openings import CONNECTING, INITIATOR, RESPONDER, STATES, TERMS, Terms
 from tests.conformance.spans import first_impossible_octet
 from tests.conformance.wire import COMMANDS, OCTETS, Wire, framed
+
+#: Cells that only the credit forbids.
+CREDIT_CELLS = {("SENDING-0", "S", "DATA"), ("SENDING", "L", "CDT"), ("CLOSING", "L", "CDT")}
 
 
 def headers() -> Iterator[Case]:
@@ -105,7 +106,7 @@ def illegal_cells() -> Iterator[Case]:
                 for command in COMMANDS:
                     if (state, side, command) in allowed:
                         continue
-                    credit = (state, side, command) in (("SENDING-0", "S", "DATA"), ("SENDING", "L", "CDT"))
+                    credit = (state, side, command) in CREDIT_CELLS
                     yield Case(
                         name=f"{command} from {side} in {state}, Speaker {speaker.name}",
                         state=state,
@@ -113,21 +114,23 @@ def illegal_cells() -> Iterator[Case]:
                         sender=sender,
                         octets=framed(Wire(5).any(command)),
                         family="CreditExceeded" if credit else "UnexpectedCommand",
+                        command=command,
                         offset=HEADER,
                         exact=state not in CONNECTING,
                     )
 
 
-def _data(name: str, payload: bytes, family: str, at: int, *, exact: bool = True, **terms: object) -> Case:
+def _data(name: str, payload: bytes, family: str, at: int, *, exact: bool = True, offer: Terms = TERMS) -> Case:
     return Case(
         name=name,
         state="SENDING",
         sender=INITIATOR,
-        terms=attrs.evolve(TERMS, **terms),
+        terms=offer,
         octets=framed(b"D" + payload),
         family=family,
         offset=HEADER + 1 + at if at >= 0 else HEADER,
         exact=exact,
+        command="DATA" if exact else None,
     )
 
 
@@ -154,7 +157,11 @@ def chains() -> Iterator[Case]:
             for flags in ("NY", "NN"):
                 payload = start + bytes((header,)) + b"x"
                 yield _data(
-                    f"{place} compressed {header:02x}, {flags}", payload, "CompressionRefused", len(start), flags=flags
+                    f"{place} compressed {header:02x}, {flags}",
+                    payload,
+                    "CompressionRefused",
+                    len(start),
+                    offer=Terms(flags=flags),
                 )
     for size in (128, 129, 200, 1024, 9999):
         for more in (2, 3, 60):
@@ -162,7 +169,7 @@ def chains() -> Iterator[Case]:
             for answer in (None, size):
                 offered = size if answer is None else 2 * size
                 name = f"{size + more} octets of {size}, offered {offered}"
-                yield _data(name, payload, "BadLength", -1, exact=False, size=offered, answer_size=answer)
+                yield _data(name, payload, "BadLength", -1, exact=False, offer=Terms(size=offered, answer_size=answer))
 
 
 def negotiations() -> Iterator[Case]:

@@ -1,6 +1,6 @@
 """Each way in which the octets of one field can leave its range, and the octet after which that is certain."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 
@@ -90,10 +90,6 @@ def _number(span: Span, octets: bytes) -> Mutation:
     yield from _each_octet(octets, BAD_DIGITS)
 
 
-def _parts(widths: tuple[int, ...], ranges: tuple[tuple[int, int], ...]) -> "_Parts":
-    return _Parts(widths, ranges)
-
-
 @attrs.frozen
 class _Parts:
     """A stamp of several numbers in a row; each is put out of its range."""
@@ -166,15 +162,18 @@ def _length(span: Span, octets: bytes) -> Mutation:
 
 def _utf8(span: Span, octets: bytes) -> Mutation:
     for bad, wrong in BAD_UTF8:
-        for index in (0, span.width - len(bad)):
-            # behind a plain letter, so that the octets before are whole characters
-            head = b"a" * index
-            yield f"{bad.hex()} at {index}", head + bad + b"a" * (span.width - index - len(bad)), index + wrong
-    for lead in (b"\xc3", b"\xe2", b"\xf0"):
-        yield f"{lead.hex()} at the end", b"a" * (span.width - 1) + lead, span.width - 1
+        # the sequence that the first octet begins has room to its end, so that only its own octets are wrong
+        lead = bad[0]
+        whole = 4 if 0xF0 <= lead <= 0xF4 else 3 if 0xE0 <= lead < 0xF0 else 2 if 0xC2 <= lead < 0xE0 else 1
+        for index in (0, span.width - max(whole, len(bad))):
+            if index >= 0:
+                text = (b"a" * index + bad).ljust(span.width, b"a")
+                yield f"{bad.hex()} at {index}", text[: span.width], index + wrong
+    for lead_octet in (b"\xc3", b"\xe2", b"\xf0"):
+        yield f"{lead_octet.hex()} at the end", b"a" * (span.width - 1) + lead_octet, span.width - 1
 
 
-MUTATIONS = {
+MUTATIONS: dict[str, Callable[[Span, bytes], Mutation]] = {
     "command": _nothing,
     "any": _nothing,
     "is": _is,
@@ -182,10 +181,10 @@ MUTATIONS = {
     "one-of": _one_of,
     "range": _range,
     "number": _number,
-    "date8": _parts((4, 2, 2), ((0, 9999), (1, 12), (1, 31))),
-    "date6": _parts((2, 2, 2), ((0, 99), (1, 12), (1, 31))),
-    "time10": _parts((2, 2, 2, 4), ((0, 23), (0, 59), (0, 59), (0, 9999))),
-    "time6": _parts((2, 2, 2), ((0, 23), (0, 59), (0, 59))),
+    "date8": _Parts((4, 2, 2), ((0, 9999), (1, 12), (1, 31))),
+    "date6": _Parts((2, 2, 2), ((0, 99), (1, 12), (1, 31))),
+    "time10": _Parts((2, 2, 2, 4), ((0, 23), (0, 59), (0, 59), (0, 9999))),
+    "time6": _Parts((2, 2, 2), ((0, 23), (0, 59), (0, 59))),
     "string": _string,
     "code": _code,
     "reserved": _reserved,

@@ -32,7 +32,7 @@ TERMS = Terms()
 def handshake(terms: Terms, *, authentication: bool = False) -> list[tuple[Role, bytes]]:
     """SSRM and both SSIDs."""
     wire = Wire(terms.level)
-    first, second = terms.modes
+    first, second = terms.modes[0], terms.modes[1]
     size = terms.size if terms.answer_size is None else terms.answer_size
     window = terms.window if terms.answer_window is None else terms.answer_window
     return [
@@ -69,7 +69,6 @@ def opening(state: str, speaker: Role = INITIATOR, terms: Terms = TERMS, restart
     listener = speaker.other
     file = [(speaker, wire.sfid(1, "U", 0, 1, restart, "")), (listener, wire.sfpa(0))]
     data = [(speaker, wire.any("DATA"))] * min(terms.window, terms.answer_window or terms.window)
-    end = [(speaker, wire.any("EFID"))]
     return (
         talk
         + {
@@ -78,9 +77,9 @@ def opening(state: str, speaker: Role = INITIATOR, terms: Terms = TERMS, restart
             "OPENING": file[:1],
             "SENDING": file,
             "SENDING-0": file + data,
-            "CLOSING": file + end,
-            "CLOSING-0": file + data + end,
-            "AWAIT_CD": [*file, *end, (listener, b"4Y")],
+            "CLOSING": [*file, (speaker, wire.efid(0, 0))],
+            "CLOSING-0": [*file, *data, (speaker, wire.efid(0, len(data)))],
+            "AWAIT_CD": [*file, (speaker, wire.efid(0, 0)), (listener, b"4Y")],
             "ENDED": [(speaker, wire.any("ESID"))],
         }[state]
     )

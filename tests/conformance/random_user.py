@@ -14,8 +14,8 @@ class Party(Entity):
 
     def __init__(self, rng: Random, *, caller: bool, authentication: bool) -> None:
         super().__init__(rng, caller=caller, authentication=authentication)
-        self.files = rng.choice((0, 1, 1, 1, 2, 3))
-        self.responses = rng.choice((0, 0, 1, 2, 3))
+        self.files = rng.choice((0, 1, 1, 2, 3, 5))
+        self.responses = rng.choice((0, 0, 1, 2, 4))
         self.patient = rng.random() < 0.7
         self.aborts = 0.02 if rng.random() < 0.15 else 0.0
 

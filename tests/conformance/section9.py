@@ -273,7 +273,9 @@ class Entity:
             raise SimulationFault("SFPA beyond the restart position")
         rng = self.rng
         self.credit_s = self.window
-        self.units = self.records = 0
+        # section 5.3.8: the counts of EFID are those of the whole file, restart or not
+        count = int(buffer[1:])
+        self.units, self.records = (0, count) if self.form in "FV" else (1024 * count, 0)
         self.buffers_left = rng.choice((0, 1, 1, 2, 3, 5))
         if self.big:
             self.buffers_left = min(2 * self.window + rng.randint(0, 2), 150)
@@ -422,7 +424,10 @@ class Entity:
                     room -= 1 + count
                 self.units += count
                 at += 3
-        if last and len(parts) > 1:
+        if last and len(parts) == 1:
+            parts.append(b"\x80")
+            self.records += 1
+        elif last:
             final = parts[-1]
             if final[0] < 0x80:
                 parts[-1] = bytes((final[0] | 0x80,)) + final[1:]

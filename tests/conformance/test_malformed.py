@@ -4,12 +4,12 @@ import json
 from collections import Counter
 from functools import cache
 
-from smartproxy.oftp2.monitor import Monitor
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.errors import ProtocolError
+from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
-from tests.conformance.cases import REASONS, Case
+from tests.conformance.cases import REASONS, RULES, Case
 from tests.conformance.facts import DATA
 from tests.conformance.malformed import cases
 from tests.conformance.openings import opening, streamed
@@ -51,6 +51,12 @@ class MalformedTests(SynchronousTestCase):
             return [f"{case.name}: not refused"]
         if (type(error).__name__, error.reason) != (case.family, case.reason):
             wrong.append(f"{case.name}: {error!r}, expected {case.family} {case.reason:02d}")
+        if not error.rule.startswith(RULES[case.family]):
+            wrong.append(f"{case.name}: rule {error.rule}, expected one of {RULES[case.family]}")
+        if case.command is not None and error.command != case.command:
+            wrong.append(f"{case.name}: command {error.command}")
+        if case.field is not None and error.field != case.field:
+            wrong.append(f"{case.name}: field {error.field}, expected {case.field}")
         if whole.octets:
             wrong.append(f"{case.name}: {len(whole.octets)} octets passed")
         monitor = prepared(case)

@@ -2,14 +2,17 @@
 
 from random import Random
 
-from smartproxy.oftp2.monitor import Monitor, Observation
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.oftp2.monitor import Monitor, Observation
 from smartproxy.oftp2.roles import Profile, Role
 from tests.conformance.recordings import Chunks, at_random, buffers, by_turns, names, octet_by_octet, recorded
 
 #: Tolerated departures that each recording holds, by their numbers in the list.
-ANOMALIES: dict[str, set[int]] = {}
+ANOMALIES = {"aa-nerp": {15}, "ga-u-1": {2, 3, 4}, "ga-u-5k-c2": {2, 3, 4}}
+#: The recordings that the strict profile refuses, and its reason.
+STRICT = {"aa-nerp": 7, "ga-u-1": 6, "ga-u-5k-c2": 6}
 
 
 class Replay:
@@ -27,6 +30,11 @@ class Replay:
             self.discarded[sender] += judgement.discarded
             self.observations += judgement.observations
             self.error = self.error or judgement.error
+
+    @property
+    def anomalies(self) -> set[int]:
+        """Numbers of the tolerated departures that were seen."""
+        return {anomaly.number for seen in self.observations for anomaly in seen.anomalies}
 
     @property
     def verdicts(self) -> tuple[object, ...]:
@@ -96,14 +104,25 @@ class RecordingsTests(SynchronousTestCase):
                 self.assertEqual(seen, expected, f"{name} {role.name}")
 
     def test_data_is_silent_unless_asked_for(self) -> None:
-        """Without ``observe_data`` the observations are the same but for DATA."""
+        """Without ``observe_data`` the observations are the same but for DATA; its departures stand at what follows."""
         for name in names():
-            chunks = recorded(name)
-            expected = [seen for seen in Replay(chunks).observations if seen.command != "DATA"]
-            self.assertEqual(Replay(chunks, observe_data=False).observations, expected, name)
+            talkative, silent = Replay(recorded(name)), Replay(recorded(name), observe_data=False)
+            expected = [attrs.evolve(seen, anomalies=()) for seen in talkative.observations if seen.command != "DATA"]
+            self.assertEqual([attrs.evolve(seen, anomalies=()) for seen in silent.observations], expected, name)
+            self.assertEqual(silent.anomalies, talkative.anomalies, name)
 
     def test_anomalies(self) -> None:
         """The departures that the recordings are known for, and no others, are counted."""
         for name in names():
-            found = {anomaly.number for seen in Replay(recorded(name)).observations for anomaly in seen.anomalies}
-            self.assertEqual(found, ANOMALIES[name], name)
+            self.assertEqual(Replay(recorded(name)).anomalies, ANOMALIES.get(name, set()), name)
+
+    def test_strict_profile(self) -> None:
+        """Recordings without departures pass the strict profile too; the others are refused with the row's reason."""
+        for name in names():
+            replay = Replay(recorded(name), Profile.STRICT)
+            if name in STRICT:
+                assert replay.error is not None, name
+                self.assertEqual(replay.error.reason, STRICT[name], name)
+            else:
+                self.assertIsNone(replay.error, f"{name}: {replay.error!r}")
+                self.assertEqual(replay.passed, until_the_end(recorded(name)), name)

@@ -1,0 +1,1 @@
+"""Seeded mutation of sessions against the protocol core: ``python -m tests.fuzz --executions N --seed S``."""

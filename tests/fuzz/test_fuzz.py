@@ -1,0 +1,39 @@
+"""The fuzz targets run, and they would notice."""
+
+from random import Random
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.oftp2.monitor import Judgement, Monitor
+from smartproxy.oftp2.roles import Profile, Role
+from tests.fuzz.__main__ import run
+from tests.fuzz.mutator import corpus, mutated
+from tests.fuzz.targets import TARGETS, verdict
+
+
+class FuzzTests(SynchronousTestCase):
+    """A short run on each commit; long ones by hand or at night."""
+
+    def test_short_run(self) -> None:
+        """A thousand mutated sessions break no promise of any target."""
+        for target in TARGETS:
+            self.assertIsNone(run(1000, 5024, target), target)
+
+    def test_mutations_reach_deep(self) -> None:
+        """Mutated sessions are refused in many states and by many rules, so that the run is worth its time."""
+        rng = Random(1)
+        sessions = corpus(rng)
+        told = [verdict(mutated(rng.choice(sessions), rng), Profile.DEFAULT)[3] for _ in range(800)]
+        self.assertGreater(len({error[1] for error in told if isinstance(error, tuple)}), 8)
+        self.assertGreater(len({error[6] for error in told if isinstance(error, tuple)}), 8)
+
+    def test_a_bug_is_found(self) -> None:
+        """A monitor whose verdicts depend on how the stream is cut does not survive a short run."""
+        judge = Monitor.judge
+
+        def careless(monitor: Monitor, sender: Role, octets: bytes) -> Judgement:
+            return judge(monitor, sender, octets[:2] if len(octets) == 3 else octets)
+
+        with patch.object(Monitor, "judge", careless), patch("traceback.print_exc"):
+            self.assertIsNotNone(run(3000, 1, "monitor"))
