@@ -261,7 +261,7 @@ EVENTS: Mapping[str, EventType] = {
             "The session ended.",
             "outcome",
             "reason side sender cause duration code release_level octets_in octets_out buffers_in buffers_out files_in "
-            "files_out anomalies discarded told_partner told_station rule phase station",
+            "files_out anomalies discarded told_partner told_station rule phase station agreed",
         ),
         (
             "session.expired",

@@ -8,7 +8,7 @@ Standards: RFC 5024 sections 5.3.3 to 5.3.10 and 5.3.13, 5.3.14.
 from collections.abc import Iterator
 
 from smartproxy.oftp2.commands import EERP, EFID, EFNA, EFPA, NERP, SFID, SFNA, SFPA
-from smartproxy.oftp2.monitor import Observation
+from smartproxy.oftp2.monitor import Observation, Transfer
 from smartproxy.oftp2.roles import Role
 from smartproxy.relay.intents import Report
 
@@ -43,9 +43,10 @@ class FileLedger:
             case (EERP() | NERP()) as response:
                 yield Report("file.response", self._response(response, observation.sender))
 
-    def break_off(self, octets: int) -> Iterator[Report]:
+    def break_off(self, transfer: Transfer | None) -> Iterator[Report]:
         """The session ended: tell of the file that was under way, if one was, with what was sent of it."""
-        self._octets = octets
+        if transfer is not None:
+            self._octets = transfer.octets
         yield from self._ended("lost")
 
     def _ended(self, outcome: str, **answer: object) -> Iterator[Report]:

@@ -16,9 +16,7 @@ from smartproxy.relay.openings import Opening
 from smartproxy.relay.summary import Ending
 from smartproxy.relay.timers import Timer
 
-_STARTED = ("code", "profile", "tls", "certificate_sha256")
 _STATION_ADVICE = "Check that the station runs, and that it listens where the configuration says."
-_REFUSED = ("certificate_sha256",)
 
 
 class Reporter:
@@ -30,6 +28,7 @@ class Reporter:
 
     def __init__(self, session: str, opening: Opening) -> None:
         self._opening = opening
+        self._facts = opening.facts
         self._always = {
             "session": session,
             "partner": opening.facts.get("partner"),
@@ -37,27 +36,30 @@ class Reporter:
             "direction": opening.direction,
         }
 
-    def identified(self, ssid: SSID) -> Report:
-        """The SSIDCODE is one of the partner's."""
-        return self._report("identity.accepted", code=ssid.code, level=int(ssid.lev), **self._facts(_REFUSED))
+    def identified(self, facts: Mapping[str, str]) -> Report:
+        """The SSIDCODE is one of the partner's; ``facts`` hold it from now on."""
+        self._facts = facts
+        return self._report(
+            "identity.accepted", release_level=int(facts["level"]), **self._known("code", "certificate_sha256")
+        )
 
     def refused(self, fault: SessionFault, told: Mapping[str, str], ssid: SSID | None = None) -> Report:
         """The session may not begin: policy says no, or the other side is not there."""
         policy = isinstance(fault, Refusal) and not isinstance(fault, QuotaExceeded)
-        given = {} if ssid is None else {"code": ssid.code, "level": int(ssid.lev)}
+        given = {} if ssid is None else {"code": ssid.code, "release_level": int(ssid.lev)}
         fields = {"cause": fault.message, "rule": fault.rule, "reason": int(fault.reason), **told, **given}
         if policy:
-            return self._report("identity.refused", **fields, **self._facts(_REFUSED))
+            return self._report("identity.refused", **fields, **self._known("certificate_sha256"))
         return self._report("session.refused", **fields)
 
     def unreachable(self, fault: SessionFault) -> Report:
         """The station is not there."""
         return self._report("station.unreachable", cause=fault.message, advice=_STATION_ADVICE)
 
-    def started(self, ssid: SSID | None) -> Report:
+    def started(self) -> Report:
         """Partner and station can talk to each other."""
-        level = int(ssid.lev) if ssid is not None else int(self._opening.facts["level"])
-        return self._report("session.started", level=level, **self._facts(_STARTED))
+        known = self._known("code", "profile", "tls", "certificate_sha256")
+        return self._report("session.started", release_level=int(self._facts["level"]), **known)
 
     def command(self, observation: Observation) -> Report:
         """A command was relayed."""
@@ -131,7 +133,7 @@ class Reporter:
 
     def closed(self, ending: Ending) -> Report:
         """The peer went away before there was a session."""
-        return self._report("connection.closed", cause=ending.cause, tls=self._opening.facts.get("tls"))
+        return self._report("connection.closed", cause=ending.cause, **self._known("tls"))
 
     def ended(self, fields: Mapping[str, object]) -> Report:
         """The session ended."""
@@ -144,9 +146,8 @@ class Reporter:
     def _whose(self, sender: Role | None) -> dict[str, str]:
         return {} if sender is None else {"sender": sender.name.lower(), "side": self._opening.side(sender)}
 
-    def _facts(self, names: tuple[str, ...]) -> dict[str, str]:
-        facts = self._opening.facts
-        return {name: facts[name] for name in names if name in facts}
+    def _known(self, *names: str) -> dict[str, str]:
+        return {name: self._facts[name] for name in names if name in self._facts}
 
     def _report(self, name: str, **fields: object) -> Report:
         return Report(name, {**self._always, **{key: value for key, value in fields.items() if value is not None}})

@@ -166,7 +166,7 @@ class Session:
         self.stage = Stage.RELAYING
         self._disarm(Timer.OPENING)
         self._arm(Timer.SSID, self._deadlines.ssid)
-        self._begin(None)
+        self._begin()
         self._do(Ready())
         self._do(Resume(Role.INITIATOR))
 
@@ -181,8 +181,9 @@ class Session:
         except errors.Refusal as refusal:
             self._refuse(refusal)
             return
-        self._do(self._reporter.identified(ssid))
-        self._open({**self._opening.facts, "code": ssid.code, "level": str(int(ssid.lev))})
+        facts = {**self._opening.facts, "code": ssid.code, "level": str(int(ssid.lev))}
+        self._do(self._reporter.identified(facts))
+        self._open(facts)
 
     # The Responder's leg.
 
@@ -204,16 +205,16 @@ class Session:
             return
         self.stage = Stage.RELAYING
         self._disarm(Timer.OPENING)
-        self._begin(self._ssid)
+        self._begin()
         self._do(Send(leg, self._held))
         self._held = b""
         self._do(Resume(Role.INITIATOR))
         if Role.INITIATOR in self._full:
             self._do(Pause(leg))
 
-    def _begin(self, ssid: SSID | None) -> None:
+    def _begin(self) -> None:
         self._started = True
-        self._do(self._reporter.started(ssid))
+        self._do(self._reporter.started())
 
     def _open_failed(self, event: events.OpenFailed) -> None:
         if self.stage is not Stage.ENDING:
@@ -312,6 +313,7 @@ class Session:
     def _bug(self, event: events.Bug) -> None:
         if self.stage is Stage.ENDING:
             self._abort_all()
+            self._finish_if_alone()
         else:
             self._give_up(errors.InternalError(rule="internal", message="a bug ended the session"), "failed", None)
 
@@ -332,8 +334,7 @@ class Session:
         """Tell whoever can be told, and close what is open."""
         if not self._opening.greets and self.stage in (Stage.OPENING, Stage.GREETING):
             self._do(NotReady(fault or errors.StationUnreachable(rule=ending.rule or "station", message=ending.cause)))
-        transfer = self._monitor.transfer
-        for report in self._files.break_off(0 if transfer is None else transfer.octets):
+        for report in self._files.break_off(self._monitor.transfer):
             self._do(self._reporter.file(report))
         for role, leg in self._legs.items():
             if leg is LegState.OPEN:

@@ -1,0 +1,345 @@
+"""How a session ends: who is told what, and that nothing is left open."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.oftp2.errors import Draining, EsidReason, TunnelLost
+from smartproxy.oftp2.roles import Role
+from smartproxy.relay.events import Bug, Drained, Ended, Expired, Full, Lost, Octets, Opened, Stop
+from smartproxy.relay.intents import Abort, Arm, Disarm, Done, Finish, Intent, NotReady, Send
+from smartproxy.relay.timers import Timer
+from tests.unit.playbook import (
+    CD_,
+    EFID_5,
+    INITIATOR,
+    PARTNER_SSID,
+    RESPONDER,
+    SFPA_0,
+    STARTED,
+    Expected,
+    Finished,
+    Playbook,
+    Told,
+    client,
+    data,
+    esid,
+    relaying_client,
+    relaying_server,
+    server,
+    sfid,
+)
+
+CLOSE = (Disarm(Timer.INACTIVITY), Arm(Timer.CLOSING, 5))
+
+
+def told_esid(initiator: EsidReason, responder: EsidReason) -> tuple[Intent, ...]:
+    """Both are told, both are closed."""
+    return (
+        Send(INITIATOR, esid(initiator)),
+        Finish(INITIATOR),
+        Send(RESPONDER, esid(responder)),
+        Finish(RESPONDER),
+    )
+
+
+def gone(book: Playbook, finished: Finished) -> Finished:
+    """Both legs end, one after the other; the session ends with the second."""
+    book.when(Lost(INITIATOR, "closed"))
+    book.when(
+        Lost(RESPONDER, "closed"),
+        Disarm(Timer.CLOSING),
+        Told("session.ended", outcome=finished.ending["outcome"]),
+        finished,
+    )
+    return finished
+
+
+class EsidIsRelayed(SynchronousTestCase):
+    """A session that one of the two ends by its own ESID."""
+
+    def test_normal_end(self) -> None:
+        """The ESID reaches the other side, then both are finished; octets after it are dropped and counted."""
+        book = relaying_server().after(Octets(INITIATOR, CD_))
+        bye = esid(EsidReason.NORMAL)
+        book.when(
+            Octets(RESPONDER, bye + b"\x10\x00\x00\x04"),
+            Send(INITIATOR, bye),
+            Finish(INITIATOR),
+            Finish(RESPONDER),
+            *CLOSE,
+        )
+        book.when(Octets(INITIATOR, b"whatever"))
+        done = gone(book, Finished(outcome="completed", by=RESPONDER, reason=0))
+        assert done.summary is not None
+        fields = dict(done.summary.fields)
+        self.assertTrue(done.summary.started)
+        self.assertEqual((fields["discarded"], fields["side"]), (12, "station"))
+        self.assertEqual((fields["octets_in"], fields["buffers_in"], fields["files_in"]), (70, 2, 0))
+        self.assertEqual(fields["octets_out"], 23 + 65 + len(bye))
+        agreed = fields["agreed"]
+        assert isinstance(agreed, dict)
+        self.assertEqual(
+            agreed,
+            {
+                "level": 5,
+                "buffer_size": 1024,
+                "credit": 3,
+                "compression": True,
+                "restart": True,
+                "authentication": False,
+                "senders": "initiator and responder",
+            },
+        )
+
+    def test_abnormal_end_breaks_a_file_off(self) -> None:
+        """ESID in the middle of a file: the file is told as lost, with what was sent of it."""
+        book = relaying_server().after(Octets(INITIATOR, sfid()), Octets(RESPONDER, SFPA_0), Octets(INITIATOR, data()))
+        late = esid(EsidReason.TIME_OUT)
+        book.when(
+            Octets(RESPONDER, late),
+            Send(INITIATOR, late),
+            Told("file.ended", outcome="lost", octets=5),
+            Finish(INITIATOR),
+            Finish(RESPONDER),
+            *CLOSE,
+        )
+        gone(book, Finished(outcome="aborted", by=RESPONDER, reason=9))
+
+    def test_esid_behind_efid(self) -> None:
+        """A program that says goodbye behind EFID: the file is not told as delivered (tolerated departure 4)."""
+        book = relaying_server().after(Octets(INITIATOR, sfid()), Octets(RESPONDER, SFPA_0), Octets(INITIATOR, data()))
+        both = EFID_5 + esid(EsidReason.NORMAL)
+        book.when(
+            Octets(INITIATOR, both),
+            Told("session.anomaly", anomaly=4),
+            Send(RESPONDER, both),
+            Told("file.ended", outcome="lost", records=0),
+            Finish(INITIATOR),
+            Finish(RESPONDER),
+            *CLOSE,
+        )
+
+    def test_on_the_client(self) -> None:
+        """The same on the client: the data leg is finished, which gives it back to its pool."""
+        bye = esid(EsidReason.UNSPECIFIED_ABORT)
+        relaying_client().when(
+            Octets(INITIATOR, bye), Send(RESPONDER, bye), Finish(INITIATOR), Finish(RESPONDER), *CLOSE
+        )
+
+
+class Violations(SynchronousTestCase):
+    """The offender gets its reason, the other side 99, the log everything but the octets."""
+
+    def test_partner_offends(self) -> None:
+        """What was right before the fault is relayed first."""
+        good, bad = sfid(), CD_
+        book = relaying_server().when(
+            Octets(INITIATOR, good + bad),
+            Send(RESPONDER, good),
+            Told(
+                "session.violation",
+                side="partner",
+                sender="initiator",
+                command="CD",
+                section="9",
+                state="OPENING",
+                offset=4,
+                position=len(PARTNER_SSID) + len(good),
+                reason=2,
+                phase="relaying",
+                told_partner="ESID 02",
+                told_station="ESID 99",
+            ),
+            Told("file.ended", outcome="lost"),
+            *told_esid(EsidReason.PROTOCOL_VIOLATION, EsidReason.UNSPECIFIED_ABORT),
+            *CLOSE,
+        )
+        gone(book, Finished(outcome="violated", by=INITIATOR, reason=2))
+
+    def test_station_offends(self) -> None:
+        """The other way round."""
+        relaying_client().when(
+            Octets(RESPONDER, b"\x20"),
+            Told("session.violation", rule="header.version", side="station", told_station="ESID 01"),
+            *told_esid(EsidReason.UNSPECIFIED_ABORT, EsidReason.COMMAND_NOT_RECOGNISED),
+            *CLOSE,
+        )
+
+    def test_no_octet_of_the_peer_in_the_log(self) -> None:
+        """The report of a violation does not quote what was sent."""
+        intents = relaying_server().session.receive(Octets(INITIATOR, b"\x10\x00\x00\x41Z" + b"CANARY-CANARY"))
+        self.assertNotIn("CANARY", repr(intents))
+
+
+class Deadlines(SynchronousTestCase):
+    """Who lets a deadline pass is told 09, the other one 99."""
+
+    def late(self, book: Playbook, timer: Timer, late: Role, *before: Expected) -> None:
+        """Let a deadline pass and look who is told what."""
+        side = "partner" if late is INITIATOR else "station"
+        reasons = {late: EsidReason.TIME_OUT, late.other: EsidReason.UNSPECIFIED_ABORT}
+        intents = book.session.receive(Expired(timer))
+        expected = [
+            Told("session.expired", side=side, timer=timer.value),
+            *before,
+            *told_esid(reasons[INITIATOR], reasons[RESPONDER]),
+        ]
+        self.assertEqual(intents[: len(expected)], expected)
+        self.assertEqual(intents[-1], Arm(Timer.CLOSING, 5))
+
+    def test_started_buffer(self) -> None:
+        """A buffer that its sender does not finish."""
+        self.late(relaying_server().after(Octets(INITIATOR, CD_[:3])), Timer.INITIATOR_BUFFER, INITIATOR)
+        self.late(relaying_server().after(Octets(RESPONDER, CD_[:3])), Timer.RESPONDER_BUFFER, RESPONDER)
+
+    def test_inactivity_while_idle(self) -> None:
+        """Between files it is the Speaker whose turn it is."""
+        self.late(relaying_server(), Timer.INACTIVITY, INITIATOR)
+        self.late(relaying_server().after(Octets(INITIATOR, CD_)), Timer.INACTIVITY, RESPONDER)
+
+    def test_inactivity_while_an_answer_is_due(self) -> None:
+        """After SFID it is the Listener's."""
+        self.late(
+            relaying_server().after(Octets(INITIATOR, sfid())),
+            Timer.INACTIVITY,
+            RESPONDER,
+            Told("file.ended", outcome="lost"),
+        )
+
+    def test_inactivity_while_a_file_is_sent(self) -> None:
+        """The Speaker's as long as there is credit, then the Listener's."""
+        sending = relaying_server().after(Octets(INITIATOR, sfid()), Octets(RESPONDER, SFPA_0))
+        self.late(sending, Timer.INACTIVITY, INITIATOR, Told("file.ended"))
+        spent = relaying_server().after(Octets(INITIATOR, sfid()), Octets(RESPONDER, SFPA_0))
+        spent.after(Octets(INITIATOR, data() * 3))
+        self.late(spent, Timer.INACTIVITY, RESPONDER, Told("file.ended", octets=15))
+
+    def test_inactivity_of_one_who_does_not_take(self) -> None:
+        """A station that does not take what is sent is late, though it is the partner's turn to send."""
+        stalled = relaying_server().after(Octets(INITIATOR, sfid()), Octets(RESPONDER, SFPA_0), Full(RESPONDER))
+        self.late(stalled, Timer.INACTIVITY, RESPONDER, Told("file.ended"))
+
+    def test_inactivity_when_neither_takes(self) -> None:
+        """If neither takes anything, it is whose turn it is."""
+        stalled = relaying_server().after(Full(RESPONDER), Full(INITIATOR))
+        self.late(stalled, Timer.INACTIVITY, INITIATOR)
+
+    def test_authentication(self) -> None:
+        """A station that never answers the SSID."""
+        book = Playbook(server()).start(*STARTED).after(Octets(INITIATOR, PARTNER_SSID), Opened(RESPONDER))
+        self.late(book, Timer.AUTHENTICATION, RESPONDER)
+
+    def test_authentication_deadline_while_opening(self) -> None:
+        """The partner is not to blame for the time that opening takes."""
+        book = Playbook(server()).start(*STARTED).after(Octets(INITIATOR, PARTNER_SSID))
+        intents = book.session.receive(Expired(Timer.AUTHENTICATION))
+        self.assertEqual(intents[0], Told("session.refused", told_partner="ESID 08"))
+
+    def test_closing(self) -> None:
+        """Legs that do not close are aborted."""
+        book = relaying_server().after(Stop(Draining(rule="drain", message="the server stops")))
+        book.when(Expired(Timer.CLOSING), Abort(INITIATOR), Abort(RESPONDER))
+        book.when(Lost(INITIATOR, "aborted here"))
+        book.when(Lost(RESPONDER, "aborted here"), Told("session.ended"), Finished(outcome="stopped"))
+
+
+class OurOwnFaults(SynchronousTestCase):
+    """Ends that no peer is to blame for."""
+
+    def test_drain(self) -> None:
+        """Both are told 05."""
+        book = relaying_server().when(
+            Stop(Draining(rule="drain", message="the server stops")),
+            Told("session.failed", cause="the server stops", told_partner="ESID 05", told_station="ESID 05"),
+            *told_esid(*[EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN] * 2),
+            *CLOSE,
+        )
+        book.when(Stop(Draining(rule="drain", message="again")))
+        gone(book, Finished(outcome="stopped", by=None, reason=5))
+
+    def test_drain_before_the_ssid(self) -> None:
+        """A partner who was greeted is told, too."""
+        Playbook(server()).start(*STARTED).when(
+            Stop(Draining(rule="drain", message="the server stops")),
+            Told("session.failed", told_partner="ESID 05"),
+            Send(INITIATOR, esid(EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN)),
+            Finish(INITIATOR),
+            Disarm(Timer.AUTHENTICATION),
+            Disarm(Timer.SSID),
+            Arm(Timer.CLOSING, 5),
+        )
+
+    def test_drain_before_ssrm(self) -> None:
+        """A station that has not greeted is not told anything; the server is told why."""
+        book = Playbook(client()).after()
+        book.session.start()
+        fault = Draining(rule="drain", message="the client stops")
+        self.assertIn(NotReady(fault), book.session.receive(Stop(fault)))
+
+    def test_tunnel_lost(self) -> None:
+        """99 once both SSIDs are exchanged, 08 before."""
+        fault = TunnelLost(rule="tunnel.down", message="the tunnel is down")
+        book = relaying_server()
+        self.assertIn(Send(INITIATOR, esid(EsidReason.UNSPECIFIED_ABORT)), book.session.receive(Stop(fault)))
+        early = Playbook(server()).start(*STARTED)
+        self.assertIn(Send(INITIATOR, esid(EsidReason.RESOURCES_NOT_AVAILABLE)), early.session.receive(Stop(fault)))
+
+    def test_a_leg_is_lost(self) -> None:
+        """The other side is told 99; nothing is sent to the one that is gone."""
+        for leg, side in ((INITIATOR, "partner"), (RESPONDER, "tunnel")):
+            book = relaying_server().when(
+                Lost(leg, "connection lost"),
+                Told(
+                    "session.failed",
+                    cause=f"the connection to the {side} was lost: connection lost",
+                    side=side,
+                    rule="leg.lost",
+                ),
+                Send(leg.other, esid(EsidReason.UNSPECIFIED_ABORT)),
+                Finish(leg.other),
+                *CLOSE,
+            )
+            book.when(
+                Lost(leg.other, "closed"),
+                Disarm(Timer.CLOSING),
+                Told("session.ended", outcome="lost"),
+                Finished(outcome="lost", by=leg),
+            )
+
+    def test_the_other_daemon_ends(self) -> None:
+        """The tunnel's end mark without an ESID before it: the partner is told 99, our end mark answers."""
+        book = relaying_server().when(
+            Ended(RESPONDER),
+            Told("session.failed", rule="leg.ended", side="tunnel", told_station="closed"),
+            Send(INITIATOR, esid(EsidReason.UNSPECIFIED_ABORT)),
+            Finish(INITIATOR),
+            Finish(RESPONDER),
+            *CLOSE,
+        )
+        book.when(Ended(RESPONDER))
+        gone(book, Finished(outcome="lost"))
+
+    def test_bug(self) -> None:
+        """A bug: both are told 99; if it happens again while closing, both legs are aborted."""
+        book = relaying_server().when(
+            Bug(),
+            Told("session.failed", rule="internal"),
+            *told_esid(*[EsidReason.UNSPECIFIED_ABORT] * 2),
+            *CLOSE,
+        )
+        book.when(Bug(), Abort(INITIATOR), Abort(RESPONDER))
+        gone(book, Finished(outcome="failed", by=None))
+
+    def test_bug_when_all_is_over(self) -> None:
+        """A bug while the last intents are carried out ends the session all the same."""
+        book = relaying_server().after(Bug(), Lost(INITIATOR, "closed"), Lost(RESPONDER, "closed"))
+        self.assertIsInstance(book.session.receive(Bug())[-1], Done)
+
+
+class NothingMoreHappens(SynchronousTestCase):
+    """While it closes, a session reacts to nothing but the end of its legs."""
+
+    def test_while_closing(self) -> None:
+        """Octets, fullness and late deadlines have no consequence."""
+        book = relaying_server().after(Stop(Draining(rule="drain", message="the server stops")))
+        for event in (Octets(INITIATOR, CD_), Full(RESPONDER), Drained(RESPONDER), Ended(RESPONDER)):
+            book.when(event)
