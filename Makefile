@@ -35,7 +35,7 @@ slow-tests: environment  ## whole daemons over real sockets; the wheel in empty 
 
 types: environment  ## mypy --strict
 	$(BIN)/mypy
-	$(BIN)/mypy docs/tables.py .ci/environment.py
+	$(BIN)/mypy docs/tables.py benchmarks .ci/environment.py
 
 lint: environment  ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -57,6 +57,9 @@ docs: environment  ## build the documents into docs/_build/html
 
 fuzz: environment  ## mutated sessions against the protocol core (EXECUTIONS=10000 of each target, SEED=1)
 	cd $(CHECKS) && $(BIN)/python -m tests.fuzz --executions $(or $(EXECUTIONS),10000) --seed $(or $(SEED),1)
+
+bench: environment  ## how fast octets are judged
+	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/judging.py
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) build dist .demo .mypy_cache .ruff_cache .hypothesis .coverage docs/_build *.egg-info
