@@ -159,8 +159,14 @@ def _issued(issuer: Certificate, certificate: Certificate) -> bool:
 
 
 def public_key_octets(holder: Certificate | PrivateKey) -> bytes:
-    """The SubjectPublicKeyInfo of a certificate or of a private key."""
-    return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    """The SubjectPublicKeyInfo of a certificate or of a private key.
+
+    :raises Unusable: when the certificate's key is of a kind that cannot be read.
+    """
+    try:
+        return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Unusable(f"the public key of the certificate cannot be read: {first_line(error)}") from error
 
 
 def certificate_pin(certificate: Certificate) -> str:

@@ -26,7 +26,7 @@ from smartproxy.backend.schema import (
 FORMAT = 1
 """The form of the document; a client or server that does not know it refuses it."""
 
-_ENTRY = re.compile(r"server\.(partners|identities|authorities|revocation)\[(\d+)\]")
+_ENTRY = re.compile(r"server\.(partners|identities|authorities|revocation)\[(\d+)\](\.?)")
 
 
 def build(session: Session, generation: int) -> bytes:
@@ -54,22 +54,21 @@ def build(session: Session, generation: int) -> bytes:
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
 
 
-def explain(session: Session, where: str) -> str:
-    """A place in the document in the operator's words: which partner ``server.partners[3]`` is."""
-    match = _ENTRY.match(where)
-    if match is None:
-        return where
-    number = int(match[2])
+def explain(session: Session, text: str) -> str:
+    """A refusal in the operator's words: which partner ``server.partners[3]`` is, wherever it stands in the text."""
     names = {
         "partners": lambda: [f"partner {row.name}" for row in _partners(session)],
         "identities": lambda: [f"identity {row.name}" for row in _identities(session)],
         "authorities": lambda: [f"ca {row.name}" for row in _authorities(session)],
         "revocation": lambda: [f"revocation list of {row.issuer}" for row in _revocations(session)],
-    }[match[1]]()
-    if number >= len(names):
-        return where
-    rest = where[match.end() :].removeprefix(".")
-    return f"{names[number]}, {rest}" if rest else names[number]
+    }
+
+    def named(match: re.Match[str]) -> str:
+        entries = names[match[1]]()
+        entry = entries[int(match[2])] if int(match[2]) < len(entries) else match[0]
+        return f"{entry}, " if match[3] else entry
+
+    return _ENTRY.sub(named, text)
 
 
 def time_text(moment: datetime) -> str:

@@ -48,9 +48,7 @@ def changing(store: Store, *, by: str, what: str, now: datetime) -> Iterator[Cha
         try:
             parse(octets)
         except ConfigurationRefused as refused:
-            raise ChangeRefused(
-                f"{document.explain(session, refused.where)}: {refused.cause}; nothing is changed"
-            ) from (refused)
+            raise ChangeRefused(f"{document.explain(session, str(refused))}; nothing is changed") from refused
         # One document is kept: a site's history would otherwise be a pile of copies of its keys.
         session.execute(update(GenerationRow).values(document=None))
         session.add(GenerationRow(number=change.generation, made=now, made_by=by, change=what, document=octets))

@@ -7,7 +7,7 @@ may be is judged there too, when the change becomes a generation.
 import difflib
 import json
 from collections.abc import Iterator, Mapping
-from typing import cast
+from typing import Any, cast
 
 import attrs
 from sqlalchemy import select
@@ -18,6 +18,7 @@ from smartproxy.backend.errors import NotFound
 from smartproxy.backend.schema import SettingRow
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import Configuration, dump
+from smartproxy.policy.schema import ObjectOf, Whole, declared
 
 _TABLES = frozenset(
     {
@@ -41,12 +42,13 @@ FIRST_LISTENERS = [{"address": "0.0.0.0", "port": limits.LISTENER_PORT.default}]
 
 @attrs.frozen(kw_only=True)
 class Setting:
-    """A setting: its dotted name, its default, and the value that was set, if one was."""
+    """A setting: its dotted name, its default, the value that was set, if one was, and the numbers that it may be."""
 
     name: str
     default: object
     value: object
     is_set: bool
+    range: str | None
 
 
 def defaults() -> Mapping[str, object]:
@@ -61,8 +63,9 @@ def listed(session: Session, prefix: str = "") -> list[Setting]:
     :raises NotFound: when there is none.
     """
     rows = {row.name: row.value for row in session.scalars(select(SettingRow))}
+    ranges = dict(_ranges(Configuration, ""))
     found = [
-        Setting(name=name, default=default, value=rows.get(name, default), is_set=name in rows)
+        Setting(name=name, default=default, value=rows.get(name, default), is_set=name in rows, range=ranges.get(name))
         for name, default in defaults().items()
         if name == prefix or not prefix or name.startswith(prefix.rstrip(".") + ".")
     ]
@@ -108,10 +111,24 @@ def default_of(name: str) -> object:
     return known[name]
 
 
+def of_document(document: Mapping[str, object]) -> dict[str, object]:
+    """The settings that a configuration document holds."""
+    return {name: value for name, value in _leaves(document, "") if name in defaults()}
+
+
 def _unknown(name: str) -> NotFound:
     near = difflib.get_close_matches(name, defaults(), n=1)
     meant = f"; was {near[0]} meant?" if near else "; 'smartproxy settings show' lists all"
     return NotFound(f"there is no setting {name!r}{meant}")
+
+
+def _ranges(cls: type[Any], name: str) -> Iterator[tuple[str, str]]:
+    for key, kind in declared(cls).items():
+        inner = f"{name}.{key}" if name else key
+        if isinstance(kind, ObjectOf):
+            yield from _ranges(kind.cls, inner)
+        elif isinstance(kind, Whole):
+            yield inner, f"{kind.limit.least} to {kind.limit.most} {kind.limit.unit}"
 
 
 def _leaves(value: object, name: str) -> Iterator[tuple[str, object]]:

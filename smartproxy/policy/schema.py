@@ -43,6 +43,15 @@ def kind(kind: Kind, *, key: str | None = None, required: bool = False) -> dict[
     return {_KIND: kind, _KEY: key, _REQUIRED: required}
 
 
+def declared(cls: type[Any]) -> dict[str, Kind]:
+    """The keys of the JSON object that *cls* describes, with their kinds."""
+    return {
+        field.metadata[_KEY] or field.name: field.metadata[_KIND]
+        for field in attrs.fields(cls)
+        if _KIND in field.metadata
+    }
+
+
 def masked(value: object) -> str:
     """The ``repr`` of a secret field."""
     return "'***'"

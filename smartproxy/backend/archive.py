@@ -1,0 +1,332 @@
+"""A whole site as one JSON file, and back: for moving it, for keeping it, for comparing it.
+
+The file holds the configuration document beside what only the backend knows. Without secrets it holds no private key
+and nothing that lets anybody in; what it lacks stays as it is when it is imported. An import is one change, taken as a
+whole and judged like any other. Events are not in it.
+"""
+
+import json
+from datetime import datetime
+from typing import Any, Final
+
+import attrs
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from smartproxy._version import __version__
+from smartproxy.backend import authority, cas, document, generations, partners, settings
+from smartproxy.backend.certificates import read_certificates
+from smartproxy.backend.change import Change
+from smartproxy.backend.errors import ChangeRefused, Unusable
+from smartproxy.backend.schema import (
+    AuthorityRow,
+    Base,
+    ClientRow,
+    IdentityRow,
+    LicenceRow,
+    PartnerCertificateRow,
+    PartnerRow,
+    RevocationRow,
+    SettingRow,
+    SiteRow,
+)
+from smartproxy.policy import limits
+from smartproxy.policy.configuration import Configuration, parse
+from smartproxy.policy.partners import CertificatePin, KeyPin, Rule, SubjectRule
+from smartproxy.policy.schema import (
+    NAME,
+    SHA256,
+    Fixed,
+    Flag,
+    Instant,
+    Lines,
+    ListOf,
+    ObjectOf,
+    Optional,
+    Pem,
+    Text,
+    kind,
+    read_object,
+    write_object,
+)
+from smartproxy.policy.strict_json import DocumentRefused, read
+
+FORMAT: Final = 1
+_CONFIGURATION = "configuration"
+_CERTIFICATE, _KEY = Pem(label="CERTIFICATE", most=1), Pem(label="PRIVATE KEY", most=1)
+
+
+@attrs.frozen(kw_only=True)
+class PinNote:
+    """What stands in a pinned certificate, for operators to read."""
+
+    sha256: str = attrs.field(metadata=kind(SHA256))
+    subject: str = attrs.field(metadata=kind(Text(most=2048)))
+    not_after: datetime = attrs.field(metadata=kind(Instant()))
+
+
+@attrs.frozen(kw_only=True)
+class IssuerNote:
+    """Whose a revocation list is, and its number."""
+
+    key_sha256: str = attrs.field(metadata=kind(SHA256))
+    issuer: str = attrs.field(metadata=kind(Text(most=2048)))
+    number: str | None = attrs.field(default=None, metadata=kind(Optional(Text())))
+
+
+@attrs.frozen(kw_only=True)
+class ArchivedSite:
+    """The site's authority and https identity, with their keys."""
+
+    created: datetime = attrs.field(metadata=kind(Instant()))
+    authority_certificate: str = attrs.field(metadata=kind(_CERTIFICATE))
+    authority_key: str = attrs.field(repr=False, metadata=kind(_KEY))
+    https_certificate: str = attrs.field(metadata=kind(_CERTIFICATE))
+    https_key: str = attrs.field(repr=False, metadata=kind(_KEY))
+
+
+@attrs.frozen(kw_only=True)
+class ArchivedClient:
+    """A client; of its token the SHA-256."""
+
+    name: str = attrs.field(metadata=kind(NAME))
+    token_sha256: str = attrs.field(repr=False, metadata=kind(SHA256))
+    enabled: bool = attrs.field(metadata=kind(Flag()))
+    created: datetime = attrs.field(metadata=kind(Instant()))
+
+
+@attrs.frozen(kw_only=True)
+class ArchivedLicence:
+    """A licence that the authority signed."""
+
+    proxy_id: str = attrs.field(metadata=kind(Text(pattern="[0-9a-f]{64}px", form="a Proxy ID")))
+    text: str = attrs.field(metadata=kind(Lines(most=limits.LICENCE_OCTETS_MOST)))
+    valid_from: datetime = attrs.field(metadata=kind(Instant()))
+    valid_until: datetime = attrs.field(metadata=kind(Instant()))
+    issued: datetime = attrs.field(metadata=kind(Instant()))
+
+
+@attrs.frozen(kw_only=True)
+class ArchivedRequest:
+    """A request for an identity's certificate that is still out, with its key."""
+
+    name: str = attrs.field(metadata=kind(NAME))
+    key: str = attrs.field(repr=False, metadata=kind(_KEY))
+    request: str = attrs.field(metadata=kind(Pem(label="CERTIFICATE REQUEST", most=1)))
+
+
+@attrs.frozen(kw_only=True)
+class Secrets:
+    """What makes another store the same site."""
+
+    site: ArchivedSite = attrs.field(metadata=kind(ObjectOf(ArchivedSite)))
+    clients: tuple[ArchivedClient, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ArchivedClient))))
+    licences: tuple[ArchivedLicence, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ArchivedLicence))))
+    requests: tuple[ArchivedRequest, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ArchivedRequest))))
+
+
+@attrs.frozen(kw_only=True)
+class Archive:
+    """The file, but for the configuration document in it."""
+
+    smartproxy_export: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT), required=True))
+    version: str = attrs.field(metadata=kind(Text()))
+    exported: datetime = attrs.field(metadata=kind(Instant()))
+    pins: tuple[PinNote, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(PinNote), most=1_000_000)))
+    issuers: tuple[IssuerNote, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(IssuerNote))))
+    secrets: Secrets | None = attrs.field(default=None, metadata=kind(Optional(ObjectOf(Secrets))))
+
+
+@attrs.frozen(kw_only=True)
+class Imported:
+    """What an import brought."""
+
+    partners: int
+    authorities: int
+    revocation_lists: int
+    identities: int | None
+    clients: int | None
+
+
+def export(session: Session, now: datetime, *, with_secrets: bool) -> str:
+    """The site as text."""
+    configuration = json.loads(document.build(session, generations.newest_number(session)))
+    if not with_secrets:
+        configuration["server"].pop("identities")
+        configuration["server"].pop("licence")
+    archive = Archive(
+        version=__version__,
+        exported=now,
+        pins=_pin_notes(session),
+        issuers=tuple(
+            IssuerNote(key_sha256=row.issuer_key_sha256, issuer=row.issuer, number=row.number)
+            for row in session.scalars(select(RevocationRow).order_by(RevocationRow.issuer_key_sha256))
+        ),
+        secrets=_secrets(session) if with_secrets else None,
+    )
+    return json.dumps({**write_object(archive), _CONFIGURATION: configuration}, indent=1) + "\n"
+
+
+def take(change: Change, octets: bytes) -> Imported:
+    """Put what the file holds in the place of what the store holds.
+
+    :raises Unusable: when the file is not an export, or damaged.
+    :raises ChangeRefused: when it is of another site than the store's.
+    """
+    archive, configuration, settings_set = _parse(octets)
+    secrets = archive.secrets
+    if secrets is not None:
+        _take_secrets(change, secrets, configuration)
+        # Servers and clients take no generation that is older than the one they hold.
+        change.generation = max(change.generation, configuration.generation + 1)
+    else:
+        authority.site_row(change.session)
+    for table in (PartnerCertificateRow, PartnerRow, AuthorityRow, RevocationRow, SettingRow):
+        _clear(change, table)
+    for name, value in settings_set.items():
+        settings.put(change, name, value)
+    for each in configuration.server.authorities:
+        cas.add(change, each.name, read_certificates(each.certificates.encode("ascii"), each.name), each.revocation)
+    _take_revocation(change, archive, configuration)
+    _take_partners(change, archive, configuration)
+    return Imported(
+        partners=len(configuration.server.partners),
+        authorities=len(configuration.server.authorities),
+        revocation_lists=len(configuration.server.revocation),
+        identities=None if secrets is None else len(configuration.server.identities),
+        clients=None if secrets is None else len(secrets.clients),
+    )
+
+
+def _parse(octets: bytes) -> tuple[Archive, Configuration, dict[str, Any]]:
+    try:
+        found = read(octets)
+        if not isinstance(found, dict) or not isinstance(found.get(_CONFIGURATION), dict):
+            raise Unusable("this is not the file that 'smartproxy export' writes")
+        inner = found.pop(_CONFIGURATION)
+        archive = read_object(Archive, found)
+        configuration = parse(json.dumps(inner).encode("utf-8"))
+    except DocumentRefused as refused:
+        raise Unusable(f"the file cannot be imported: {refused.where}: {refused.cause}") from refused
+    return archive, configuration, settings.of_document(inner)
+
+
+def _secrets(session: Session) -> Secrets:
+    site = authority.site_row(session)
+    return Secrets(
+        site=ArchivedSite(
+            created=site.created,
+            authority_certificate=site.authority_certificate,
+            authority_key=site.authority_key,
+            https_certificate=site.https_certificate,
+            https_key=site.https_key,
+        ),
+        clients=tuple(
+            ArchivedClient(name=row.name, token_sha256=row.token_sha256, enabled=row.enabled, created=row.created)
+            for row in session.scalars(select(ClientRow).order_by(ClientRow.name))
+        ),
+        licences=tuple(
+            ArchivedLicence(
+                proxy_id=row.proxy_id,
+                text=row.text,
+                valid_from=row.valid_from,
+                valid_until=row.valid_until,
+                issued=row.issued,
+            )
+            for row in session.scalars(select(LicenceRow).order_by(LicenceRow.id))
+        ),
+        requests=tuple(
+            ArchivedRequest(name=row.name, key=row.request_key, request=row.request)
+            for row in session.scalars(select(IdentityRow).order_by(IdentityRow.name))
+            if row.request_key is not None and row.request is not None
+        ),
+    )
+
+
+def _take_secrets(change: Change, secrets: Secrets, configuration: Configuration) -> None:
+    site = change.session.get(SiteRow, 1)
+    if site is None:
+        site = SiteRow(number=1)
+        change.session.add(site)
+    elif site.authority_certificate.strip() != secrets.site.authority_certificate.strip():
+        raise ChangeRefused(
+            f"this store is of another site ({site.name!r}, another authority); import the file into an empty folder "
+            "with --state-dir, or export it without secrets"
+        )
+    site.name, site.created = configuration.site, secrets.site.created
+    site.authority_certificate, site.authority_key = secrets.site.authority_certificate, secrets.site.authority_key
+    site.https_certificate, site.https_key = secrets.site.https_certificate, secrets.site.https_key
+    for table in (ClientRow, LicenceRow, IdentityRow):
+        _clear(change, table)
+    change.session.add_all(
+        ClientRow(name=each.name, token_sha256=each.token_sha256, enabled=each.enabled, created=each.created)
+        for each in secrets.clients
+    )
+    for each in secrets.licences:
+        change.session.add(LicenceRow(**attrs.asdict(each)))
+        change.session.flush()
+    names = {each.name for each in configuration.server.identities} | {each.name for each in secrets.requests}
+    rows = {name: IdentityRow(name=name) for name in sorted(names)}
+    for identity in configuration.server.identities:
+        rows[identity.name].certificate, rows[identity.name].key = identity.certificate, identity.key
+    for request in secrets.requests:
+        rows[request.name].request, rows[request.name].request_key = request.request, request.key
+    change.session.add_all(rows.values())
+    change.session.flush()
+    authority.load(change.session)
+
+
+def _take_revocation(change: Change, archive: Archive, configuration: Configuration) -> None:
+    notes = {each.key_sha256: each for each in archive.issuers}
+    for each in configuration.server.revocation:
+        note = notes.get(each.issuer_key_sha256)
+        change.session.add(
+            RevocationRow(
+                issuer_key_sha256=each.issuer_key_sha256,
+                issuer=each.issuer_key_sha256 if note is None else note.issuer,
+                this_update=each.this_update,
+                next_update=each.next_update,
+                number=None if note is None else note.number,
+                serials=[f"{serial:x}" for serial in sorted(each.serials)],
+                loaded=change.now,
+            )
+        )
+
+
+def _take_partners(change: Change, archive: Archive, configuration: Configuration) -> None:
+    notes = {each.sha256: each for each in archive.pins}
+    for each in configuration.server.partners:
+        entry = partners.Entry(
+            codes=each.codes,
+            lowest_level=int(each.lowest_level),
+            authentication=each.authentication.value,
+            profile=each.profile.value,
+            purpose=each.purpose.value,
+            proofs=tuple(_proof(rule, notes) for rule in each.certificates),
+        )
+        partners.add(change, each.name, entry, enabled=each.enabled)
+
+
+def _proof(rule: Rule, notes: dict[str, PinNote]) -> partners.Proof:
+    if isinstance(rule, CertificatePin | KeyPin):
+        note = notes.get(rule.sha256)
+        if note is None:
+            return partners.Proof(by=rule.by, text=rule.sha256)
+        return partners.Proof(by=rule.by, text=rule.sha256, subject=note.subject, not_after=note.not_after)
+    text = rule.serial_number if isinstance(rule, SubjectRule) else rule.san
+    return partners.Proof(by=rule.by, text=text, authority=rule.authority)
+
+
+def _pin_notes(session: Session) -> tuple[PinNote, ...]:
+    rows = session.scalars(select(PartnerCertificateRow).order_by(PartnerCertificateRow.id))
+    notes = {
+        row.sha256: PinNote(sha256=row.sha256, subject=row.subject, not_after=row.not_after)
+        for row in rows
+        if row.sha256 is not None and row.subject is not None and row.not_after is not None
+    }
+    return tuple(notes.values())
+
+
+def _clear(change: Change, table: type[Base]) -> None:
+    change.session.execute(delete(table))
+    change.session.expire_all()

@@ -1,0 +1,100 @@
+"""The command ``smartproxy``: what an operator does with a site.
+
+NAME
+    smartproxy - set up and look after a SmartProxy site
+
+SYNOPSIS
+    smartproxy SUBJECT ACTION [options]
+
+DESCRIPTION
+    Works on the backend's store directly, whether the daemon runs or not. Every change is a generation of the
+    configuration, valid as a whole or refused; a running site follows it within seconds.
+
+EXIT STATUS
+    0 done; 1 could not be done, one line on standard error says why and what to do; 2 wrong use.
+
+SECURITY
+    Runs as the user of the backend: the store is readable by nobody else. Takes no password and no key as an argument.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from smartproxy import __version__
+from smartproxy.backend.errors import BackendError
+from smartproxy.tap.commands.arguments import shared
+from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse
+
+SUBJECTS = (
+    "authority",
+    "licence",
+    "client",
+    "partner",
+    "ca",
+    "crl",
+    "identity",
+    "settings",
+    "events",
+    "history",
+    "transfer",
+    "judge",
+)
+"""The modules of :mod:`smartproxy.tap.commands` that declare subcommands, in the order in which help lists them."""
+
+_FIRST_STEPS = """\
+first steps:
+  smartproxy authority create --site "Muster GmbH" --name backend.example
+  smartproxy licence issue PROXY-ID --until 2027-12-31 -o smartproxy.lic
+  smartproxy client add inner
+  smartproxy identity import main server.pem
+  smartproxy partner add ACME --code O0013000001ACME --certificate acme.pem
+
+Each subject and action has its own --help, with examples.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, with all subjects and actions."""
+    found = argparse.ArgumentParser(
+        prog="smartproxy",
+        description="Set up and look after a SmartProxy site.",
+        epilog=_FIRST_STEPS,
+        parents=[shared()],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    found.add_argument("--version", action="version", version=f"smartproxy {__version__}")
+    found.set_defaults(state_dir=None, database=None, json=False)
+    subparsers = found.add_subparsers(dest="subject", metavar="SUBJECT", required=True, title="subjects")
+    for name in SUBJECTS:
+        importlib.import_module(f"smartproxy.tap.commands.{name}").register(subparsers)
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. Wrong use ends in ``SystemExit`` with status 2."""
+    command_line = parser()
+    arguments = command_line.parse_args(argv)
+    console = Console(arguments=arguments)
+    try:
+        return arguments.run(console) or 0
+    except WrongUse as error:
+        command_line.error(str(error))
+    except (BackendError, CommandFailed) as error:
+        console.warn(str(error))
+        return 1
+    except ModuleNotFoundError as error:
+        console.warn(f"this needs {error.name}, which is not installed; run: pip install 'smartproxy[backend]'")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our answer has seen enough; the interpreter must not complain when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

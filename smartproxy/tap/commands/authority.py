@@ -1,0 +1,116 @@
+"""``smartproxy authority``: the site's authority and the backend's https certificate."""
+
+from argparse import ArgumentParser
+from typing import TYPE_CHECKING
+
+from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.console import Console, listing, when
+
+if TYPE_CHECKING:
+    from smartproxy.backend.authority import Authority
+
+
+def register(subparsers: Subparsers) -> None:
+    """Declare the actions."""
+    actions = subject(subparsers, "authority", "the site's authority, which signs licences and tunnel certificates")
+    make = action(
+        actions,
+        "create",
+        "Make a new site: the store, its authority, and the backend's https certificate.",
+        create,
+        '  smartproxy authority create --site "Muster GmbH" --name backend.example --name 192.0.2.10 -o ca.pem',
+    )
+    make.add_argument("--site", required=True, metavar="NAME", help="the company, as it stands in licences")
+    _names(make)
+    make.add_argument("-o", "--output", metavar="FILE", help="also write the authority's certificate to this file")
+    look = action(
+        actions,
+        "show",
+        "Show the authority and what clients need to trust the backend.",
+        show,
+        "  smartproxy authority show -o ca.pem\n"
+        "  twistd smartproxy-client --backend-ca ca.pem ...     (or --backend-pin with the pin shown)",
+    )
+    look.add_argument("-o", "--output", metavar="FILE", help="write the authority's certificate to this file")
+    https = action(
+        actions,
+        "https",
+        "Issue the backend's https certificate anew, for other names; its key and pin stay.",
+        rename,
+        "  smartproxy authority https --name backend.example --name backend.local",
+    )
+    _names(https)
+
+
+def _names(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a name or address under which clients call the backend, beside loopback; may be repeated",
+    )
+
+
+def create(console: Console) -> None:
+    """Make a new site."""
+    from smartproxy.backend import authority, settings
+
+    wanted = console.arguments
+    with console.changing(f"authority create --site {wanted.site!r}", make=True) as change:
+        made = authority.create(change, wanted.site, wanted.name)
+        settings.put(change, settings.LISTENERS, settings.FIRST_LISTENERS)
+    _tell(console, made)
+
+
+def show(console: Console) -> None:
+    """Show the authority."""
+    from smartproxy.backend import authority
+
+    with console.reading() as session:
+        found = authority.load(session)
+    _tell(console, found)
+
+
+def rename(console: Console) -> None:
+    """Issue the https certificate for other names."""
+    from smartproxy.backend import authority
+
+    with console.changing("authority https") as change:
+        made = authority.rename_https(change, console.arguments.name)
+    console.answer(
+        {"https_names": made.https_names, "https_pin": made.https_pin},
+        f"the https certificate is for {', '.join(made.https_names)} now; restart smartproxy-backend to use it",
+    )
+
+
+def _tell(console: Console, authority: "Authority") -> None:
+    from smartproxy.backend.certificates import key_pin, name_text
+
+    output = getattr(console.arguments, "output", None)
+    if output:
+        console.write(output, authority.certificate_pem)
+    subject = name_text(authority.certificate.subject)
+    until = authority.certificate.not_valid_after_utc
+    console.answer(
+        {
+            "site": authority.site,
+            "created": authority.created,
+            "subject": subject,
+            "key_sha256": key_pin(authority.certificate),
+            "not_after": until,
+            "certificate": authority.certificate_pem,
+            "https_pin": authority.https_pin,
+            "https_names": authority.https_names,
+        },
+        listing(
+            {
+                "site": authority.site,
+                "authority": f"{subject}, valid until {when(until)}",
+                "key (SHA-256)": key_pin(authority.certificate),
+                "certificate": output or "write it with: smartproxy authority show -o FILE (for --backend-ca)",
+                "https pin": f"{authority.https_pin} (for --backend-pin)",
+                "https names": ", ".join(authority.https_names),
+            }
+        ),
+    )

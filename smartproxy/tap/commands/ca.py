@@ -1,0 +1,141 @@
+"""``smartproxy ca``: the certification authorities that partners' certificates may chain to."""
+
+from typing import TYPE_CHECKING
+
+from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.console import Console, WrongUse, table, when
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+    from smartproxy.backend.schema import AuthorityRow
+
+_MODES = ("require", "prefer", "off")
+_REVOCATION = (
+    "revocation: require = refuse a certificate without a fresh revocation list; prefer = use what there is; "
+    "off = do not ask"
+)
+
+
+def register(subparsers: Subparsers) -> None:
+    """Declare the actions."""
+    actions = subject(subparsers, "ca", "certification authorities of partners' certificates")
+    make = action(
+        actions,
+        "add",
+        "Add an authority: its root and intermediate certificates, in one file or several.",
+        add,
+        "  smartproxy ca add odette root.pem issuing.pem\n  smartproxy ca add old-ca old.pem --revocation prefer",
+    )
+    make.add_argument("name", metavar="NAME")
+    make.add_argument("files", metavar="FILE", nargs="+", help="PEM, DER or PKCS#7; - for standard input")
+    make.add_argument("--revocation", choices=_MODES, default="require", help=f"{_REVOCATION} [require]")
+    alter = action(actions, "change", "Replace an authority's certificates, or how revocation is judged.", change)
+    alter.add_argument("name", metavar="NAME")
+    alter.add_argument("files", metavar="FILE", nargs="*", help="the new certificates, in place of all old ones")
+    alter.add_argument("--revocation", choices=_MODES, help=_REVOCATION)
+    action(actions, "list", "List authorities.", show_all)
+    look = action(actions, "show", "Show the certificates of an authority.", show)
+    look.add_argument("name", metavar="NAME")
+    look.add_argument("-o", "--output", metavar="FILE", help="write them to this file")
+    action(actions, "remove", "Remove an authority that no partner needs.", remove).add_argument("name", metavar="NAME")
+
+
+def add(console: Console) -> None:
+    """Add an authority."""
+    from smartproxy.backend import cas
+
+    wanted = console.arguments
+    certificates = _read(console)
+    with console.changing(f"ca add {wanted.name}") as change:
+        row = cas.add(change, wanted.name, certificates, wanted.revocation)
+    _tell(console, row)
+
+
+def change(console: Console) -> None:
+    """Change an authority."""
+    from smartproxy.backend import cas
+
+    wanted = console.arguments
+    if not wanted.files and wanted.revocation is None:
+        raise WrongUse("ca change: give new certificates, --revocation, or both")
+    certificates = _read(console) if wanted.files else None
+    with console.changing(f"ca change {wanted.name}") as making:
+        row = cas.alter(making, wanted.name, certificates, wanted.revocation)
+    _tell(console, row)
+
+
+def show_all(console: Console) -> None:
+    """List authorities."""
+    from smartproxy.backend import cas
+
+    with console.reading() as session:
+        rows = cas.listed(session)
+    documents = [_document(row) for row in rows]
+    cells = []
+    for row in rows:
+        certificates = cas.certificates_of(row)
+        first_end = min(each.not_valid_after_utc for each in certificates)
+        cells.append((row.name, row.revocation, len(certificates), when(first_end)))
+    heads = ("NAME", "REVOCATION", "CERTIFICATES", "FIRST ENDS")
+    console.answer(documents, table(heads, cells, "there is no ca yet; add one: smartproxy ca add NAME FILE"))
+
+
+def show(console: Console) -> None:
+    """Show an authority."""
+    from smartproxy.backend import cas
+
+    with console.reading() as session:
+        row = cas.find(session, console.arguments.name)
+    if console.arguments.output:
+        console.write(console.arguments.output, row.certificates)
+    _tell(console, row)
+
+
+def remove(console: Console) -> None:
+    """Remove an authority."""
+    from smartproxy.backend import cas
+
+    name = console.arguments.name
+    with console.changing(f"ca remove {name}") as change:
+        cas.remove(change, name)
+    console.answer({"name": name, "removed": True}, f"ca {name} is removed")
+
+
+def _read(console: Console) -> list["Certificate"]:
+    from smartproxy.backend.certificates import read_certificates
+
+    return [each for path in console.arguments.files for each in read_certificates(console.read(path), path)]
+
+
+def _tell(console: Console, row: "AuthorityRow") -> None:
+    from smartproxy.backend import cas
+    from smartproxy.backend.certificates import certificate_pin, name_text
+
+    cells = [
+        (name_text(each.subject), when(each.not_valid_after_utc), certificate_pin(each))
+        for each in cas.certificates_of(row)
+    ]
+    rows = table(("SUBJECT", "UNTIL", "SHA-256"), cells, "")
+    console.answer(_document(row), f"ca {row.name}, revocation {row.revocation}\n{rows}")
+
+
+def _document(row: "AuthorityRow") -> dict[str, object]:
+    from smartproxy.backend import cas
+    from smartproxy.backend.certificates import certificate_pin, key_pin, name_text
+
+    return {
+        "name": row.name,
+        "revocation": row.revocation,
+        "certificates": [
+            {
+                "subject": name_text(each.subject),
+                "issuer": name_text(each.issuer),
+                "not_before": each.not_valid_before_utc,
+                "not_after": each.not_valid_after_utc,
+                "sha256": certificate_pin(each),
+                "key_sha256": key_pin(each),
+            }
+            for each in cas.certificates_of(row)
+        ],
+    }

@@ -1,0 +1,137 @@
+"""``smartproxy client``: the smartproxy-clients that may call the backend."""
+
+from typing import TYPE_CHECKING
+
+from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.console import Console, table, when
+
+if TYPE_CHECKING:
+    from smartproxy.backend.schema import ClientRow
+
+
+def register(subparsers: Subparsers) -> None:
+    """Declare the actions."""
+    actions = subject(subparsers, "client", "smartproxy-clients and their tokens")
+    examples = "  smartproxy client add inner --token-file /etc/smartproxy/token"
+    make = action(actions, "add", "Add a client; its token is shown once and never again.", add, examples)
+    token = action(actions, "token", "Give a client a new token; the old one is worth nothing at once.", renew)
+    for parser in (make, token):
+        parser.add_argument("name", metavar="NAME")
+        parser.add_argument(
+            "--token-file", metavar="FILE", help="write the token to this file (mode 0600) instead of showing it"
+        )
+    action(actions, "list", "List clients.", show_all)
+    for name, summary, run in (
+        ("enable", "Let a client call the backend again.", enable),
+        ("disable", "Let a client call the backend no more.", disable),
+        ("remove", "Remove a client.", remove),
+    ):
+        action(actions, name, summary, run).add_argument("name", metavar="NAME")
+
+
+def add(console: Console) -> None:
+    """Add a client."""
+    from smartproxy.backend import clients
+
+    name = console.arguments.name
+    with console.changing(f"client add {name}") as change:
+        token = clients.add(change, name)
+        _put_away(console, token)
+    _tell(console, name, token)
+
+
+def renew(console: Console) -> None:
+    """Give a client a new token."""
+    from smartproxy.backend import clients
+
+    name = console.arguments.name
+    with console.changing(f"client token {name}") as change:
+        token = clients.new_token_for(change, name)
+        _put_away(console, token)
+    _tell(console, name, token)
+
+
+def show_all(console: Console) -> None:
+    """List clients."""
+    from smartproxy.backend import clients
+
+    with console.reading() as session:
+        rows = clients.listed(session)
+    heads = ("NAME", "ENABLED", "LAST SEEN", "FROM", "VERSION", "TUNNEL CERTIFICATE UNTIL")
+    cells = [
+        (
+            row.name,
+            "yes" if row.enabled else "no",
+            when(row.last_seen, "never"),
+            row.last_address or "-",
+            row.last_version or "-",
+            when(row.certificate_until),
+        )
+        for row in rows
+    ]
+    empty = "there is no client yet; add one: smartproxy client add NAME"
+    console.answer([_document(row) for row in rows], table(heads, cells, empty))
+
+
+def enable(console: Console) -> None:
+    """Let a client call again."""
+    from smartproxy.backend import clients
+
+    name = console.arguments.name
+    with console.changing(f"client enable {name}") as change:
+        row = clients.enable(change, name, True)
+    console.answer(_document(row), f"client {name} may call the backend")
+
+
+def disable(console: Console) -> None:
+    """Let a client call no more."""
+    from smartproxy.backend import clients
+
+    name = console.arguments.name
+    with console.changing(f"client disable {name}") as change:
+        row = clients.enable(change, name, False)
+    console.answer(_document(row), f"client {name} may not call the backend any more{_still(row)}")
+
+
+def remove(console: Console) -> None:
+    """Remove a client."""
+    from smartproxy.backend import clients
+
+    name = console.arguments.name
+    with console.changing(f"client remove {name}") as change:
+        row = clients.remove(change, name)
+    console.answer({"name": name, "removed": True}, f"client {name} is removed{_still(row)}")
+
+
+def _put_away(console: Console, token: str) -> None:
+    """Write the token to its file before the change is kept: a client whose token nobody has would be of no use."""
+    if console.arguments.token_file:
+        console.write(console.arguments.token_file, token + "\n", private=True)
+
+
+def _tell(console: Console, name: str, token: str) -> None:
+    path = console.arguments.token_file
+    if path:
+        console.answer({"name": name, "token_file": path}, f"the token of client {name} is in {path}")
+        return
+    if not console.arguments.json:
+        console.warn("the token is shown only now; put it into a file that only smartproxy-client can read")
+    console.answer({"name": name, "token": token}, token)
+
+
+def _still(row: "ClientRow") -> str:
+    if row.certificate_until is None:
+        return ""
+    return f"; the tunnel certificate that it holds stays good until {when(row.certificate_until)}"
+
+
+def _document(row: "ClientRow") -> dict[str, object]:
+    return {
+        "name": row.name,
+        "enabled": row.enabled,
+        "created": row.created,
+        "last_seen": row.last_seen,
+        "last_address": row.last_address,
+        "last_version": row.last_version,
+        "certificate_until": row.certificate_until,
+    }

@@ -1,0 +1,191 @@
+"""What all subcommands share: where they read and write, how they answer, and how they fail.
+
+An answer is text for people or, with ``--json``, one JSON document for scripts. What stands in certificates and names
+is escaped before it reaches a terminal.
+"""
+
+import contextlib
+import getpass
+import json
+import os
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import attrs
+
+from smartproxy.logs.render import escape
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from smartproxy.backend.change import Change
+    from smartproxy.backend.store import Store
+
+CELL_MOST = 200
+FILE_OCTETS_MOST = 64 * 1024 * 1024
+
+
+class CommandFailed(Exception):
+    """The command cannot do what was asked; its text is one line that says what to do."""
+
+
+class WrongUse(Exception):
+    """The command line does not make sense; its text is one line that says what would."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@attrs.frozen(kw_only=True)
+class Console:
+    """Where a command reads and writes.
+
+    :ivar arguments: the parsed command line.
+    :ivar now: tells the time.
+    :ivar sleep: waits.
+    :ivar ask: asks for a password.
+    """
+
+    arguments: Namespace
+    out: TextIO = attrs.field(factory=lambda: sys.stdout)
+    err: TextIO = attrs.field(factory=lambda: sys.stderr)
+    stdin: Any = attrs.field(factory=lambda: sys.stdin.buffer)
+    now: Callable[[], datetime] = _utc_now
+    sleep: Callable[[float], None] = time.sleep
+    ask: Callable[[str], str] = getpass.getpass
+
+    def answer(self, document: object, text: str) -> None:
+        """Give the answer: the document with ``--json``, else the text."""
+        if self.arguments.json:
+            text = json.dumps(document, indent=2, ensure_ascii=True, default=plain)
+        if text:
+            self.out.write(text + "\n")
+            self.out.flush()
+
+    def warn(self, text: str) -> None:
+        """Tell something beside the answer."""
+        self.err.write(f"smartproxy: {escape(text, 2000)}\n")
+        self.err.flush()
+
+    @contextlib.contextmanager
+    def store(self, *, make: bool = False) -> Iterator["Store"]:
+        """The site's store, open."""
+        from smartproxy.backend.location import Location
+        from smartproxy.backend.store import Store
+
+        store = Store.open(Location.of(self.arguments.state_dir, self.arguments.database), make=make)
+        try:
+            yield store
+        finally:
+            store.close()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator["Session"]:
+        """A look into the store."""
+        with self.store() as store, store.reading() as session:
+            yield session
+
+    @contextlib.contextmanager
+    def changing(self, what: str, *, make: bool = False) -> Iterator["Change"]:
+        """A change of the configuration: a generation more when the block ends, or nothing at all."""
+        from smartproxy.backend.generations import changing
+
+        with self.store(make=make) as store, changing(store, by=operator(), what=what, now=self.now()) as change:
+            yield change
+
+    def read(self, path: str) -> bytes:
+        """The octets of a file, or of standard input for ``-``.
+
+        :raises CommandFailed: when it cannot be read, or is larger than anything of use here.
+        """
+        try:
+            if path == "-":
+                octets: bytes = self.stdin.read(FILE_OCTETS_MOST + 1)
+            else:
+                with open(path, "rb") as file:
+                    octets = file.read(FILE_OCTETS_MOST + 1)
+        except OSError as error:
+            raise CommandFailed(f"cannot read {path}: {error.strerror}") from error
+        if len(octets) > FILE_OCTETS_MOST:
+            raise CommandFailed(f"{path} is larger than {FILE_OCTETS_MOST // 2**20} MiB; is it the right file?")
+        return octets
+
+    def write(self, path: str, text: str, *, private: bool = False) -> None:
+        """Write a file as a whole or not at all; a private one is readable by its owner only.
+
+        :raises CommandFailed: when it cannot be written.
+        """
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if private else 0o644)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise CommandFailed(f"cannot write {path}: {error.strerror}") from error
+
+    def password(self, path: str | None, about: str) -> bytes | None:
+        """A password: the first line of a file, or asked for when there is somebody to ask; ``None`` for an empty one.
+
+        :raises CommandFailed: when the file cannot be read.
+        """
+        if path is not None:
+            return self.read(path).partition(b"\n")[0].rstrip(b"\r") or None
+        if not sys.stdin.isatty():
+            return None
+        return self.ask(f"Password of {about} (empty for none): ").encode("utf-8") or None
+
+
+def operator() -> str:
+    """Who gives the command, as the history of changes names him."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"uid {os.getuid()}"
+    behind = os.environ.get("SUDO_USER")
+    return f"{user} (sudo by {behind})" if behind and behind != user else user
+
+
+def plain(value: object) -> object:
+    """What JSON has no form for: times as ISO 8601 in UTC."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def when(moment: datetime | None, none: str = "-") -> str:
+    """A time for people: UTC, to the minute."""
+    return none if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[object]], empty: str) -> str:
+    """Rows below heads, in columns; or what to say when there are none."""
+    if not rows:
+        return empty
+    cells = [list(heads), *([escape(str(cell), CELL_MOST) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
+
+
+def listing(pairs: Mapping[str, object]) -> str:
+    """Names and values, one a line; a list has a line for each of its values."""
+    width = max(map(len, pairs))
+    lines = []
+    for name, value in pairs.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        for number, each in enumerate(values or ["-"]):
+            lines.append(f"{name if not number else '':<{width}}  {escape(str(each), 2000)}")
+    return "\n".join(lines)

@@ -1,0 +1,106 @@
+"""``smartproxy crl``: revocation lists."""
+
+from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.console import Console, listing, table, when
+
+
+def register(subparsers: Subparsers) -> None:
+    """Declare the actions."""
+    actions = subject(subparsers, "crl", "revocation lists of the authorities")
+    take = action(
+        actions,
+        "load",
+        "Load revocation lists. Each has to be signed by a certificate of a configured ca, and not older than the one "
+        "in force. Of several files all are taken, or none.",
+        load,
+        "  curl -sS http://crl.example/ca.crl | smartproxy crl load -\n  smartproxy crl load root.crl issuing.crl",
+    )
+    take.add_argument("files", metavar="FILE", nargs="+", help="PEM or DER; - for standard input")
+    action(actions, "list", "List the revocation lists in force.", show_all)
+    forget = action(actions, "remove", "Forget a revocation list.", remove)
+    forget.add_argument("issuer", metavar="ISSUER", help="the issuer's name, or the SHA-256 of its key, as listed")
+
+
+def load(console: Console) -> None:
+    """Load revocation lists."""
+    from smartproxy.backend import revocation
+
+    files = console.arguments.files
+    contents = [(path, console.read(path)) for path in files]
+    with console.changing(f"crl load {' '.join(files)}") as change:
+        taken = [each for path, octets in contents for each in revocation.load(change, octets, path)]
+    documents = [
+        {
+            "ca": each.authority,
+            "issuer": each.issuer,
+            "issuer_key_sha256": each.issuer_key_sha256,
+            "serials": each.serials,
+            "this_update": each.this_update,
+            "next_update": each.next_update,
+            "number": each.number,
+            "previous": each.previous,
+        }
+        for each in taken
+    ]
+    text = "\n\n".join(
+        listing(
+            {
+                "issuer": f"{each.issuer} (ca {each.authority})",
+                "serial numbers": each.serials,
+                "made": when(each.this_update),
+                "next update": when(each.next_update, "not promised"),
+                "replaces": "none" if each.previous is None else f"the list of {when(each.previous)}",
+            }
+        )
+        for each in taken
+    )
+    console.answer(documents, text)
+    for each in taken:
+        if each.next_update is not None and each.next_update <= console.now():
+            console.warn(
+                f"the list of {each.issuer} is out of date since {when(each.next_update)}; where the ca's revocation "
+                "is 'require', its certificates are refused until a newer one is loaded"
+            )
+
+
+def show_all(console: Console) -> None:
+    """List revocation lists."""
+    from smartproxy.backend import revocation
+
+    with console.reading() as session:
+        rows = revocation.listed(session)
+    now = console.now()
+    cells = [
+        (
+            row.issuer,
+            len(row.serials),
+            when(row.this_update),
+            when(row.next_update),
+            "out of date" if row.next_update is not None and row.next_update <= now else "fresh",
+            row.issuer_key_sha256,
+        )
+        for row in rows
+    ]
+    heads = ("ISSUER", "SERIALS", "MADE", "NEXT UPDATE", "STATE", "KEY (SHA-256)")
+    documents = [
+        {
+            "issuer": row.issuer,
+            "issuer_key_sha256": row.issuer_key_sha256,
+            "serials": len(row.serials),
+            "this_update": row.this_update,
+            "next_update": row.next_update,
+            "number": row.number,
+            "loaded": row.loaded,
+        }
+        for row in rows
+    ]
+    console.answer(documents, table(heads, cells, "no revocation list is loaded; load one: smartproxy crl load FILE"))
+
+
+def remove(console: Console) -> None:
+    """Forget a revocation list."""
+    from smartproxy.backend import revocation
+
+    with console.changing(f"crl remove {console.arguments.issuer}") as change:
+        row = revocation.remove(change, console.arguments.issuer)
+    console.answer({"issuer": row.issuer, "removed": True}, f"the revocation list of {row.issuer} is forgotten")

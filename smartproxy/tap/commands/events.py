@@ -1,0 +1,110 @@
+"""``smartproxy events``: what happened, as the daemons told the backend."""
+
+import json
+from typing import TYPE_CHECKING
+
+from smartproxy.tap.commands.arguments import Subparsers, action, past
+from smartproxy.tap.commands.console import Console, WrongUse, plain
+
+if TYPE_CHECKING:
+    from smartproxy.backend.journal import Filter, StoredEvent
+
+FOLLOW_SECONDS = 0.5
+
+
+def register(subparsers: Subparsers) -> None:
+    """Declare the command."""
+    parser = action(
+        subparsers,
+        "events",
+        "List events of all daemons, follow them, or delete old ones.",
+        run,
+        "  smartproxy events --follow\n"
+        "  smartproxy events --name session. --partner ACME --since 7d\n"
+        "  smartproxy events --level error --json\n"
+        "  smartproxy events prune --older-than 400d",
+    )
+    parser.add_argument("action", nargs="?", choices=("list", "prune"), default="list", help="[list]")
+    which = parser.add_argument_group("which")
+    which.add_argument("--name", metavar="NAME", help="an event's name, or a subject with its full stop: session.")
+    which.add_argument("--level", metavar="LEVEL", help="this level and above: debug, info, warning, error, critical")
+    which.add_argument("--source", metavar="NAME", help="server, client, backend or command")
+    which.add_argument("--partner", metavar="NAME")
+    which.add_argument("--session", metavar="ID")
+    which.add_argument("--since", type=past, metavar="TIME", help="2026-11-20, 2026-11-20T12:00 (UTC), or 2h, 7d ago")
+    which.add_argument("--until", type=past, metavar="TIME")
+    parser.add_argument(
+        "-n", "--number", type=int, default=100, metavar="N", help="the newest so many; 0 for all [100]"
+    )
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with new events until Ctrl-C")
+    parser.add_argument("--older-than", type=past, metavar="TIME", help="for prune: 400d, or a date")
+
+
+def run(console: Console) -> None:
+    """Do what was asked."""
+    wanted = console.arguments
+    if (wanted.action == "prune") != (wanted.older_than is not None):
+        raise WrongUse("events: prune and --older-than go together")
+    if wanted.action == "prune":
+        prune(console)
+    else:
+        show(console)
+
+
+def prune(console: Console) -> None:
+    """Delete old events."""
+    from smartproxy.backend import journal
+
+    with console.store() as store, store.writing() as session:
+        count = journal.forget(session, console.arguments.older_than)
+    console.answer({"deleted": count}, f"{count} events deleted")
+
+
+def show(console: Console) -> None:
+    """List events, and go on listing."""
+    import attrs
+
+    from smartproxy.backend import journal
+
+    wanted, number = _filter(console), console.arguments.number
+    with console.store() as store:
+        with store.reading() as session:
+            last = journal.newest_number(session)
+            found = journal.find(session, wanted, number if number > 0 else None)
+        if not console.arguments.follow:
+            console.answer([each.document() for each in found], "\n".join(map(str, found)))
+            return
+        while True:
+            for each in found:
+                _line(console, each)
+                last = max(last, each.number)
+            console.sleep(FOLLOW_SECONDS)
+            with store.reading() as session:
+                found = journal.find(session, attrs.evolve(wanted, after=last))
+
+
+def _filter(console: Console) -> "Filter":
+    from smartproxy.backend.journal import Filter
+    from smartproxy.logs.severity import Severity
+
+    wanted = console.arguments
+    try:
+        level = None if wanted.level is None else Severity.named(wanted.level)
+    except ValueError as error:
+        raise WrongUse(f"events --level: {error}") from None
+    return Filter(
+        name=wanted.name,
+        level=level,
+        source=wanted.source,
+        partner=wanted.partner,
+        session=wanted.session,
+        since=wanted.since,
+        until=wanted.until,
+    )
+
+
+def _line(console: Console, event: "StoredEvent") -> None:
+    """One event of those that are followed; as JSON, one object a line."""
+    text = json.dumps(event.document(), default=plain) if console.arguments.json else str(event)
+    console.out.write(text + "\n")
+    console.out.flush()

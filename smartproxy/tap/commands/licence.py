@@ -1,0 +1,107 @@
+"""``smartproxy licence``: the licences of the servers in the DMZ."""
+
+from typing import TYPE_CHECKING
+
+from smartproxy.tap.commands.arguments import Subparsers, action, end_of, moment, subject
+from smartproxy.tap.commands.console import Console, listing, table, when
+
+if TYPE_CHECKING:
+    from smartproxy.backend.schema import LicenceRow
+
+
+def register(subparsers: Subparsers) -> None:
+    """Declare the actions."""
+    actions = subject(subparsers, "licence", "licences: which server may run, until when, and whom it obeys")
+    make = action(
+        actions,
+        "issue",
+        "Sign a licence for a server, or a renewed one; running servers get a renewed one by themselves.",
+        issue,
+        "  twistd smartproxy-server -L                       (on the server's machine: prints its Proxy ID)\n"
+        "  smartproxy licence issue PROXY-ID --until 2027-12-31 -o smartproxy.lic\n"
+        "  smartproxy licence issue PROXY-ID --until 1y -o - | ssh dmz 'cat > /etc/smartproxy.lic'",
+    )
+    make.add_argument("proxy_id", metavar="PROXY-ID", help="what 'twistd smartproxy-server -L' prints")
+    make.add_argument(
+        "--until", required=True, type=end_of, metavar="DATE", help="the last day (2027-12-31), or how long: 90d, 1y"
+    )
+    make.add_argument("--from", dest="since", type=moment, metavar="DATE", help="the first day [now]")
+    make.add_argument("--sessions", type=int, metavar="N", help="sessions that the server may have at once at most")
+    make.add_argument("-o", "--output", metavar="FILE", help="where to write it [-, standard output]")
+    action(actions, "list", "List the newest licence of each server.", show_all)
+    look = action(actions, "show", "Show a server's newest licence, or write it to a file again.", show)
+    look.add_argument("proxy_id", metavar="PROXY-ID")
+    look.add_argument("-o", "--output", metavar="FILE", help="write the licence to this file")
+    take = action(
+        actions,
+        "withdraw",
+        "Let clients speak to a server no more. The server's own file stays good until its end.",
+        withdraw,
+    )
+    take.add_argument("proxy_id", metavar="PROXY-ID")
+
+
+def issue(console: Console) -> None:
+    """Sign a licence."""
+    from smartproxy.backend import licences
+
+    wanted = console.arguments
+    limits = {} if wanted.sessions is None else {"sessions": wanted.sessions}
+    with console.changing(f"licence issue {wanted.proxy_id}") as change:
+        row = licences.issue(
+            change, wanted.proxy_id, valid_from=wanted.since or change.now, valid_until=wanted.until, limits=limits
+        )
+    document = {**_document(row), "licence": row.text}
+    if wanted.output in (None, "-"):
+        console.answer(document, row.text.rstrip("\n"))
+        return
+    console.write(wanted.output, row.text)
+    console.answer(
+        document,
+        f"licence until {when(row.valid_until)} written to {wanted.output}; carry it to the server's machine as "
+        "/etc/smartproxy.lic",
+    )
+
+
+def show_all(console: Console) -> None:
+    """List licences."""
+    from smartproxy.backend import licences
+
+    with console.reading() as session:
+        rows = list(licences.newest(session).values())
+    now = console.now()
+    cells = [
+        (row.proxy_id, when(row.valid_from), when(row.valid_until), f"{(row.valid_until - now).days}") for row in rows
+    ]
+    heads = ("PROXY ID", "FROM", "UNTIL", "DAYS LEFT")
+    console.answer([_document(row) for row in rows], table(heads, cells, "no licence was issued yet"))
+
+
+def show(console: Console) -> None:
+    """Show one licence."""
+    from smartproxy.backend import licences
+
+    with console.reading() as session:
+        row = licences.find(session, console.arguments.proxy_id)
+    if console.arguments.output:
+        console.write(console.arguments.output, row.text)
+    console.answer({**_document(row), "licence": row.text}, listing(_document(row)))
+
+
+def withdraw(console: Console) -> None:
+    """Forget a server's licences."""
+    from smartproxy.backend import licences
+
+    proxy_id = console.arguments.proxy_id
+    with console.changing(f"licence withdraw {proxy_id}") as change:
+        count = licences.withdraw(change, proxy_id)
+    console.answer({"proxy_id": proxy_id, "withdrawn": count}, f"{proxy_id}: withdrawn; no client will speak to it")
+
+
+def _document(row: "LicenceRow") -> dict[str, object]:
+    return {
+        "proxy_id": row.proxy_id,
+        "valid_from": when(row.valid_from),
+        "valid_until": when(row.valid_until),
+        "issued": when(row.issued),
+    }

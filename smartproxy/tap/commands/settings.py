@@ -1,0 +1,114 @@
+"""``smartproxy settings``: listeners, deadlines, limits, penalties, the station."""
+
+import json
+
+from smartproxy.tap.addresses import BadAddress, listening_address
+from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table
+
+_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_EXAMPLES = """\
+  smartproxy settings show server.deadlines
+  smartproxy settings set server.listeners 0.0.0.0:6619,[::]:6620
+  smartproxy settings set client.station.host 192.0.2.20
+  smartproxy settings set server.penalties.exempt 127.0.0.0/8,192.0.2.0/24"""
+
+
+def register(subparsers: Subparsers) -> None:
+    """Declare the actions."""
+    actions = subject(subparsers, "settings", "listeners, deadlines, limits, penalties, the station", _EXAMPLES)
+    look = action(actions, "show", "Show settings with their values; those that were set are marked.", show, _EXAMPLES)
+    look.add_argument("prefix", metavar="NAME", nargs="?", default="", help="a name, or the beginning of names")
+    put = action(actions, "set", "Set a setting; several are set together or not at all.", put_values, _EXAMPLES)
+    put.add_argument("pairs", metavar="NAME VALUE", nargs="+", help="name and value; lists are separated by commas")
+    back = action(actions, "reset", "Let settings have their defaults again.", reset)
+    back.add_argument("names", metavar="NAME", nargs="+")
+
+
+def show(console: Console) -> None:
+    """Show settings."""
+    from smartproxy.backend import settings
+
+    with console.reading() as session:
+        found = settings.listed(session, console.arguments.prefix)
+    cells = [
+        (each.name, _text(each.value), "set" if each.is_set else "", _text(each.default), each.range or "")
+        for each in found
+    ]
+    console.answer(
+        {each.name: {"value": each.value, "default": each.default, "set": each.is_set} for each in found},
+        table(("NAME", "VALUE", "", "DEFAULT", "MAY BE"), cells, ""),
+    )
+
+
+def put_values(console: Console) -> None:
+    """Set settings."""
+    from smartproxy.backend import settings
+
+    given = console.arguments.pairs
+    if len(given) % 2:
+        raise WrongUse("settings set: give a value after each name")
+    names = given[::2]
+    with console.changing(f"settings set {' '.join(given)}") as change:
+        values = {
+            name: _value(name, text, settings.default_of(name)) for name, text in zip(names, given[1::2], strict=True)
+        }
+        for name, value in values.items():
+            settings.put(change, name, value)
+    console.answer(values, "\n".join(f"{name} is {_text(value)}" for name, value in values.items()))
+
+
+def reset(console: Console) -> None:
+    """Let settings have their defaults again."""
+    from smartproxy.backend import settings
+
+    names = console.arguments.names
+    with console.changing(f"settings reset {' '.join(names)}") as change:
+        values = {name: settings.default_of(name) for name in names}
+        for name in names:
+            settings.reset(change, name)
+    console.answer(values, "\n".join(f"{name} is {_text(value)} again" for name, value in values.items()))
+
+
+def _value(name: str, text: str, default: object) -> object:
+    """What a text means as a value of a setting, told by its default.
+
+    :raises CommandFailed: when it is not of the default's kind.
+    """
+    match default:
+        case bool():
+            if text.lower() not in _WORDS:
+                raise CommandFailed(f"{name} is yes or no, not {text!r}")
+            return _WORDS[text.lower()]
+        case int():
+            try:
+                return int(text)
+            except ValueError:
+                raise CommandFailed(f"{name} is a whole number, not {text!r}") from None
+        case list():
+            items = [each.strip() for each in text.split(",") if each.strip()]
+            return [_listener(name, each) for each in items] if name.endswith(".listeners") else items
+        case _:
+            return text
+
+
+def _listener(name: str, text: str) -> dict[str, object]:
+    try:
+        address = listening_address(text)
+    except BadAddress as error:
+        raise CommandFailed(f"{name}: {error}") from None
+    return {"address": address.host or "0.0.0.0", "port": address.port}  # noqa: S104  It was asked for.
+
+
+def _text(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return ",".join(_text(each) for each in value) or "none"
+        case {"address": str(address), "port": int(port)}:
+            return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+        case str() | int():
+            return str(value)
+        case _:
+            return json.dumps(value)
