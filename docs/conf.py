@@ -12,7 +12,7 @@ author = "the SmartProxy authors"
 project_copyright = "the SmartProxy authors; Apache License 2.0"
 version = release = __version__
 
-extensions = ["tables"]
+extensions = ["command_lines", "tables"]
 exclude_patterns = ["_build"]
 nitpicky = True
 
