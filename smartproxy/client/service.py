@@ -12,6 +12,7 @@ import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -92,7 +93,7 @@ class ClientService(Service):
     def startService(self) -> None:
         """Ask the backend; tunnels are dialled once there is a certificate for them."""
         Service.startService(self)
-        names = ", ".join(f"{host}:{port}" for host, port in self._servers)
+        names = [f"{host}:{port}" for host, port in self._servers]
         self.events.emit("client.started", version=__version__, names=names)
         for option in self._exposed:
             self.events.emit(
@@ -126,6 +127,8 @@ class ClientService(Service):
         self.events.emit("client.stopped")
         await self._carrier.flush(FLUSH_SECONDS)
         self._carrier.stop()
+        # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
+        await deferLater(self._reactor, 0)
 
     # From the backend.
 

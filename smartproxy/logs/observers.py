@@ -38,9 +38,15 @@ class Stream(Protocol):
 
 
 def severity_of(event: LogEvent) -> Severity:
-    """Tell the level of an entry, record or not."""
+    """Tell the level of an entry, record or not.
+
+    What Twisted has to say for information (factories that start, ports that close) is of use to developers only.
+    """
     record = event.get(RECORD_KEY)
-    return record.level if isinstance(record, Record) else Severity.of_twisted(event.get("log_level"))
+    if isinstance(record, Record):
+        return record.level
+    severity = Severity.of_twisted(event.get("log_level"))
+    return Severity.DEBUG if severity is Severity.INFO else severity
 
 
 @implementer(ILogObserver)

@@ -15,6 +15,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -162,6 +163,8 @@ class ServerService(Service):
         self.tunnel.stop("the server stops")
         self._gate.stop()
         self._forget("the server stops")
+        # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
+        await deferLater(self._reactor, 0)
 
     @property
     def _configuration(self) -> ServerConfiguration:

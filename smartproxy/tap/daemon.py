@@ -44,7 +44,7 @@ class Both:
 class DaemonOptions(usage.Options):
     """Switches that every daemon has.
 
-    After parsing, ``state_directory`` (a Path) and ``severity`` are set, and twistd's logger is ours.
+    After parsing, ``state_directory`` (a Path) and ``threshold`` (what is logged) are set, and twistd's logger is ours.
     """
 
     program = "smartproxy"
@@ -72,7 +72,7 @@ class DaemonOptions(usage.Options):
         self.state_directory = Path(
             self["state-dir"] or os.environ.get(STATE_DIRECTORY_VARIABLE) or STATE_DIRECTORY
         ).absolute()
-        self.severity = self.judged("--log-level", Severity.named, self["log-level"])
+        self.threshold = Threshold(self.judged("--log-level", Severity.named, self["log-level"]), Both(()))
         if self["log-json"]:
             self["log-json"] = str(Path(self["log-json"]).absolute())
         if self.parent is not None and not self.parent.get("logfile") and not self.parent.get("syslog"):
@@ -105,7 +105,12 @@ class DaemonOptions(usage.Options):
             except OSError as error:
                 self.end(NOT_STARTED, f"--log-json: {self['log-json']}: {error.strerror}")
             observers.append(JsonObserver(stream))
-        return Threshold(self.severity, Both(tuple(observers)))
+        self.threshold.observer = Both(tuple(observers))
+        return self.threshold
+
+    def set_level(self, severity: Severity) -> None:
+        """Log from this level upwards, from now on."""
+        self.threshold.severity = severity
 
 
 _chosen: list[DaemonOptions] = []

@@ -91,4 +91,5 @@ def makeService(options: Options) -> IService:
         licence_path=options.licence_path,
         host=options.address.host,
         port=options.address.port,
+        set_level=options.set_level,
     )

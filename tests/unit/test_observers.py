@@ -172,7 +172,7 @@ class Writing(SynchronousTestCase):
         """Entries of Twisted and other libraries are written with their namespace, escaped alike."""
         self.log.info("peer said {words}", words=NASTY)
         self.assertRegex(
-            self.only_line(), r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO     \[twisted\.web\] peer said a"
+            self.only_line(), r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z DEBUG    \[twisted\.web\] peer said a"
         )
         self.assertTrue(self.only_line().endswith(f"peer said {escape(NASTY)}"))
         document = self.only_document()
@@ -195,7 +195,7 @@ class Writing(SynchronousTestCase):
         """An entry without time, level or namespace is still one line."""
         TextObserver(self.text)({})
         JsonObserver(self.json)({})
-        self.assertEqual("1970-01-01T00:00:00.000Z INFO     [-] ", self.only_line())
+        self.assertEqual("1970-01-01T00:00:00.000Z DEBUG    [-] ", self.only_line())
         self.assertEqual("log", self.only_document()["name"])
 
     def test_a_log_of_streams_is_flushed(self) -> None:
@@ -210,7 +210,7 @@ class Writing(SynchronousTestCase):
                 calls.append("flush")
 
         TextObserver(Stream())({})
-        self.assertEqual(["1970-01-01T00:00:00.000Z INFO     [-] \n", "flush"], calls)
+        self.assertEqual(["1970-01-01T00:00:00.000Z DEBUG    [-] \n", "flush"], calls)
 
     @given(st.sampled_from(sorted(EVENTS)), st.text(alphabet=st.characters()))
     def test_fuzzed_fields(self, name: str, text: str) -> None:
@@ -271,8 +271,8 @@ class Thresholds(SynchronousTestCase):
         self.assertEqual([name for name in everything if name != "session.command"], self.names(Severity.DEBUG))
 
     def test_higher_levels(self) -> None:
-        """At INFO debug entries are left out; at FATAL all but the gravest."""
-        self.assertEqual(["info", "critical", "tunnel.up", "tunnel.violation"], self.names(Severity.INFO))
+        """At INFO debug entries and Twisted's own information are left out; at FATAL all but the gravest."""
+        self.assertEqual(["critical", "tunnel.up", "tunnel.violation"], self.names(Severity.INFO))
         self.assertEqual(["critical", "tunnel.violation"], self.names(Severity.FATAL))
 
     def test_the_level_can_be_changed(self) -> None:
@@ -280,9 +280,9 @@ class Thresholds(SynchronousTestCase):
         stream = io.StringIO()
         threshold = Threshold(Severity.ERROR, TextObserver(stream))
         log = Logger(namespace="x", observer=threshold)
-        log.info("one")
-        threshold.severity = Severity.INFO
-        log.info("two")
+        log.warn("one")
+        threshold.severity = Severity.WARNING
+        log.warn("two")
         self.assertEqual(1, stream.getvalue().count("\n"))
         self.assertIn("two", stream.getvalue())
 
