@@ -10,8 +10,6 @@ Standards: RFC 5024 sections 5.2, 5.3, 7.2; RFC 2204 section 5.3.
 from collections.abc import Mapping
 from typing import Any, Final
 
-import attrs
-
 from smartproxy.oftp2 import grammars, stream, subrecords
 from smartproxy.oftp2.anomalies import Anomaly, note
 from smartproxy.oftp2.commands import BY_OCTET, DATA, ESID, SSID, Command
@@ -23,16 +21,22 @@ from smartproxy.oftp2.roles import Level, Profile
 HEADER: Final = stream.HEADER_LENGTH
 
 
-def layouts(kind: type[Command], level: Level | None, profile: Profile) -> tuple[Layout, ...]:
-    """Return the layouts that a command may have, the RFC's first.
-
-    :param level: the agreed release level; ``None`` if none is agreed yet: then ESID may come in either layout.
-    """
+def _layouts(kind: type[Command], level: Level | None, profile: Profile) -> tuple[Layout, ...]:
     if level is None and kind is ESID:
         found: tuple[Layout, ...] = (ESID.LAYOUTS[Level.OFTP_2_0], ESID.LAYOUTS[Level.OFTP_1_4])
         return found if profile is Profile.STRICT else (*found, ESID.TOLERATED[Level.OFTP_1_4][1])
     level = level or Level.OFTP_2_0
     return (kind.LAYOUTS[level],) if profile is Profile.STRICT else (kind.LAYOUTS[level], *kind.TOLERATED[level])
+
+
+#: The layouts that a command may have, the RFC's first, by name, release level and profile. The level is the agreed
+#: one, ``None`` before there is one: then ESID may come in either layout.
+LAYOUTS: Final[Mapping[tuple[str, Level | None, Profile], tuple[Layout, ...]]] = {
+    (kind.NAME, level, profile): _layouts(kind, level, profile)
+    for profile in Profile
+    for level in (None, *Level)
+    for kind in BY_OCTET[level or Level.OFTP_2_0].values()
+}
 
 
 def refusal(kind: type[Command], field: Field, rule: Rule, name: str, offset: int | None = None) -> ProtocolError:
@@ -80,7 +84,9 @@ class Reader:
         self._length = length
         self._profile = profile
         self._limits = limits or {}
-        self._layouts = [found for found in layouts(kind, level, profile) if found.shortest <= length <= found.longest]
+        self._layouts = [
+            found for found in LAYOUTS[kind.NAME, level, profile] if found.shortest <= length <= found.longest
+        ]
         if not self._layouts:
             raise BadLength(
                 rule="length.command",
@@ -126,9 +132,7 @@ class Reader:
 
     def command(self) -> Command:
         """Return the command that was read."""
-        kept = {key: value for key, value in self.values.items() if not _counted(self._kind, key)}
-        absent = {field: None for field in _attributes(self._kind) if field not in self.values}
-        return self._kind(**absent, **kept)
+        return self._kind(**{name: self.values.get(name) for name in self._kind.GIVEN})
 
     def shown(self) -> dict[str, object]:
         """Return what was read by the RFC's field names, secrets masked."""
@@ -153,15 +157,14 @@ class Reader:
             return field.width
         return int(self.values[before.attribute])
 
-    def _rules(self, field: Field) -> list[Rule]:
-        rules = []
+    def _rules(self, field: Field) -> tuple[Rule, ...]:
+        rules: tuple[Rule, ...] = (field.rule,)
         if field.counts is not None:
-            rules.append(self._fitting(field))
-        rules.append(field.rule)
+            rules += (self._fitting(field),)
         if field.depends is not None and (further := field.depends(self.values)) is not None:
-            rules.append(further)
+            rules += (further,)
         if field.attribute in self._limits:
-            rules.append(self._limits[field.attribute])
+            rules += (self._limits[field.attribute],)
         return rules
 
     def _fitting(self, field: Field) -> Rule:
@@ -171,7 +174,9 @@ class Reader:
         grammar = grammars.Binary(ranges) if field.number else grammars.Decimal(ranges)
         return Rule(grammar=grammar, error=BadLength, name="length.field")
 
-    def _check(self, field: Field, rules: list[Rule], octets: bytes, width: int) -> None:
+    def _check(self, field: Field, rules: tuple[Rule, ...], octets: bytes, width: int) -> None:
+        if len(rules) == 1 and rules[0].applied(self._profile).fault(octets, width) is None:
+            return
         first: tuple[int, Rule, str] | None = None
         for rule in rules:
             grammar = rule.applied(self._profile)
@@ -181,7 +186,7 @@ class Reader:
         if first is not None:
             raise refusal(self._kind, field, first[1], first[2], HEADER + self._position + first[0])
 
-    def _take(self, field: Field, rules: list[Rule], octets: bytes) -> None:
+    def _take(self, field: Field, rules: tuple[Rule, ...], octets: bytes) -> None:
         value = self.values[field.attribute] = field.decode(octets)
         for rule in rules:
             if rule.anomaly is not None and rule.departs(octets):
@@ -194,14 +199,6 @@ class Reader:
             self._layouts = [
                 found for found in self._layouts if (span := found.counts(self._next, remaining))[0] <= value <= span[1]
             ]
-
-
-def _attributes(kind: type[Command]) -> list[str]:
-    return [field.name for field in attrs.fields(kind) if field.init]  # type: ignore[arg-type]  # an attrs class
-
-
-def _counted(kind: type[Command], attribute: str) -> bool:
-    return attribute not in _attributes(kind)
 
 
 def decode(octets: bytes, level: Level, profile: Profile = Profile.DEFAULT) -> Command:
@@ -249,12 +246,12 @@ def _fitting(command: Command, level: Level) -> Layout:
     kind = type(command)
     if level not in kind.LAYOUTS:
         raise ValueError(f"{kind.NAME} does not exist at release level {level:d}")
-    given = {name for name in _attributes(kind) if getattr(command, name) is not None}
-    possible = layouts(kind, level, Profile.DEFAULT)
+    possible = LAYOUTS[kind.NAME, level, Profile.DEFAULT]
+    present = {name for name in kind.GIVEN if getattr(command, name) is not None}
     for found in possible:
-        if {name for name in found.attributes if not _counted(kind, name)} == given:
+        if found.attributes.intersection(kind.GIVEN) == present:
             return found
-    odd = sorted(given ^ {name for name in possible[0].attributes if not _counted(kind, name)})
+    odd = sorted(possible[0].attributes.intersection(kind.GIVEN) ^ present)
     raise ValueError(f"{kind.NAME} at release level {level:d}: missing or surplus: {', '.join(odd)}")
 
 

@@ -41,6 +41,8 @@ class Command:
     :cvar OCTET: the command octet.
     :cvar SECTION: the section of RFC 5024 that defines it.
     :cvar LAYOUTS: the fields at each release level that has the command.
+    :cvar GIVEN: the attributes that it is made from: all but the lengths, which follow from the others.
+    :cvar LENGTHS: the attributes that hold a length, and the ones whose length it is.
     :cvar TOLERATED: the further layouts that the default profile lets pass, at each release level.
     """
 
@@ -51,10 +53,13 @@ class Command:
     LAYOUTS: ClassVar[Mapping[Level, Layout]]
     TOLERATED: ClassVar[Mapping[Level, tuple[Layout, ...]]]
 
+    GIVEN: ClassVar[tuple[str, ...]]
+    LENGTHS: ClassVar[tuple[tuple[str, str], ...]]
+
     def __attrs_post_init__(self) -> None:
         """Fill in the lengths of the variable fields."""
-        for name, length in _lengths(type(self)):
-            value = getattr(self, length.counts or "")
+        for name, counted in self.LENGTHS:
+            value = getattr(self, counted)
             if value is not None:
                 octets = value.encode("utf-8") if isinstance(value, str) else value
                 object.__setattr__(self, name, len(octets))
@@ -64,10 +69,6 @@ def declared(command: type[Command]) -> Iterable[tuple[str, Declaration]]:
     """Yield the attribute and the declaration of each field, in order."""
     for attribute in attrs.fields(command):  # type: ignore[arg-type]  # attrs classes all, by the decorator below
         yield attribute.name, attribute.metadata[METADATA]
-
-
-def _lengths(command: type[Command]) -> Iterable[tuple[str, Declaration]]:
-    return ((name, declaration) for name, declaration in declared(command) if declaration.counts)
 
 
 #: Every command, in the order of RFC 5024 section 5.3.
@@ -88,6 +89,8 @@ def command(octet: bytes, section: str, *, since: int = 1, short: tuple[str, int
     def decorate(cls: C) -> C:
         made = attrs.frozen(kw_only=True)(cls)
         made.NAME, made.OCTET, made.SECTION = cls.__name__, octet, section
+        made.GIVEN = tuple(name for name, line in declared(made) if line.counts is None)
+        made.LENGTHS = tuple((name, line.counts) for name, line in declared(made) if line.counts is not None)
         made.LAYOUTS = {level: layout(cls.__name__, octet, declared(made), level) for level in Level if level >= since}
         made.TOLERATED = {
             level: (whole.without(*short),) if short and short[0] in whole.attributes else ()
@@ -158,6 +161,17 @@ def _signed(before: Mapping[str, Any]) -> Rule | None:
     )
 
 
+def _no_special_logic(before: Mapping[str, Any]) -> Rule | None:
+    """There is no special logic over TCP."""
+    return Rule(
+        grammar=grammars.Values([b"N"]),
+        tolerated=YES_OR_NO.grammar,
+        anomaly=24,
+        error=Incompatible,
+        name="negotiation.special_logic",
+    )
+
+
 @command(b"I", "5.3.1")
 class SSRM(Command):
     """Start Session Ready Message."""
@@ -177,17 +191,7 @@ class SSID(Command):
     sr: str = F_X(1, 40, _one_of("S", "R", "B"))
     cmpr: str = F_X(1, 41, YES_OR_NO)
     rest: str = F_X(1, 42, YES_OR_NO)
-    spec: str = F_X(
-        1,
-        43,
-        Rule(
-            grammar=grammars.Values([b"N"]),
-            tolerated=grammars.Values([b"Y", b"N"]),
-            anomaly=24,
-            error=Incompatible,
-            name="negotiation.special_logic",
-        ),
-    )
+    spec: str = F_X(1, 43, YES_OR_NO, depends=_no_special_logic)
     cred: int = V_9(3, 44, _between(1, 999))
     auth: str | None = F_X(1, 47, YES_OR_NO, since=5, default=None)
     rsv1: str = F_X({1: 5, 5: 4}, {1: 47, 5: 48}, {1: _blank(5, "N    "), 5: _blank(4)}, default="")

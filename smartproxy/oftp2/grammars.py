@@ -73,6 +73,11 @@ class Decimal:
 
     def fault(self, octets: bytes, width: int) -> int | None:
         """See :meth:`Grammar.fault`."""
+        if len(octets) == width and octets.isdigit():
+            value = int(octets)
+            for least, most in self.ranges:
+                if least <= value <= most:
+                    return None
         return first_impossible((octet - 0x30 for octet in octets), 10, width, self.ranges)
 
 
@@ -123,6 +128,8 @@ class Values:
 
     def fault(self, octets: bytes, width: int) -> int | None:
         """See :meth:`Grammar.fault`."""
+        if octets in self.allowed:
+            return None
         for index in range(len(octets)):
             if not any(value.startswith(octets[: index + 1]) for value in self.allowed):
                 return index
@@ -227,6 +234,9 @@ class Parts:
         return None
 
 
+_YEAR_AND_MONTH = {year: Parts(((year, 0, 10**year - 1), (2, 1, 12))) for year in (2, 4)}
+
+
 @attrs.frozen
 class Date:
     """CCYYMMDD or YYMMDD: a day of the calendar; a year of two digits is a leap year if it can be one."""
@@ -236,7 +246,7 @@ class Date:
     def fault(self, octets: bytes, width: int) -> int | None:
         """See :meth:`Grammar.fault`."""
         year, month = width - 4, width - 2
-        found = Parts(((year, 0, 10**year - 1), (2, 1, 12))).fault(octets[:month], month)
+        found = _YEAR_AND_MONTH[year].fault(octets[:month], month)
         if found is not None or len(octets) <= month:
             return found
         days = _days(int(octets[:year]), int(octets[year:month]), centuries=year == 4)
@@ -260,11 +270,15 @@ class Time:
 
     rule: ClassVar[str] = "field.time"
     counter_from: int
+    _parts: Parts = attrs.field(init=False, repr=False)
+
+    @_parts.default
+    def _clock(self) -> Parts:
+        return Parts(((2, 0, 23), (2, 0, 59), (2, 0, 59), (4, self.counter_from, 9999)))
 
     def fault(self, octets: bytes, width: int) -> int | None:
         """See :meth:`Grammar.fault`."""
-        clock = ((2, 0, 23), (2, 0, 59), (2, 0, 59))
-        return Parts((*clock, (4, self.counter_from, 9999))[: 3 if width == 6 else 4]).fault(octets, width)
+        return self._parts.fault(octets, width)
 
 
 @attrs.frozen

@@ -142,19 +142,22 @@ class Monitor:
         if self.error is not None:
             return Judgement(error=self.error)
         direction = self._directions[sender]
-        pieces: list[bytes] = []
+        head = bytearray()
         self._observations = []
         begin = position = 0
         try:
             if direction.partial and not self.ended:
-                begin = position = self._resume(direction, octets, pieces)
+                begin, complete = self._resume(direction, octets)
+                position = begin
+                if complete:
+                    head, direction.partial = direction.partial, head
             while position < len(octets) and not self.ended:
                 position = self._run(direction, octets, position)
                 if position == len(octets):
                     break
                 end = self._advance(direction, octets, position, len(octets))
                 if end is None:
-                    direction.partial += octets[position:]
+                    direction.partial += memoryview(octets)[position:]
                     break
                 position = end
         except ProtocolError as error:
@@ -162,37 +165,32 @@ class Monitor:
             self.error = error
             for unfinished in self._directions.values():
                 unfinished.partial.clear()
-        return self._judgement(direction, octets, pieces, begin, position)
+        return self._judgement(direction, octets, head, begin, position)
 
-    def _judgement(
-        self, direction: _Direction, octets: bytes, pieces: list[bytes], begin: int, position: int
-    ) -> Judgement:
+    def _judgement(self, direction: _Direction, octets: bytes, head: bytearray, begin: int, position: int) -> Judgement:
         """Put together what one call has found."""
         if begin == 0 and position == len(octets):
-            pieces.append(bytes(octets))
-        elif position > begin:
-            pieces.append(octets[begin:position])
+            forwarded = bytes(octets)
+        else:
+            forwarded = b"".join((head, memoryview(octets)[begin:position]))
         discarded = len(octets) - position if self.ended and self.error is None else 0
         direction.counters.discarded += discarded
         return Judgement(
-            octets=pieces[0] if len(pieces) == 1 else b"".join(pieces),
+            octets=forwarded,
             observations=tuple(self._observations),
             error=self.error,
             discarded=discarded,
         )
 
-    def _resume(self, direction: _Direction, octets: bytes, pieces: list[bytes]) -> int:
-        """Go on with the unfinished buffer; return how many octets were taken."""
-        position = 0
-        while position < len(octets):
+    def _resume(self, direction: _Direction, octets: bytes) -> tuple[int, bool]:
+        """Go on with the unfinished buffer; return how many octets were taken and whether it is complete."""
+        position, complete = 0, False
+        while position < len(octets) and not complete:
             wanted = (direction.length or stream.SHORTEST) - len(direction.partial)
             direction.partial += octets[position : position + wanted]
             position = min(position + wanted, len(octets))
-            if self._advance(direction, direction.partial, 0, len(direction.partial)) is not None:
-                pieces.append(bytes(direction.partial))
-                direction.partial.clear()
-                break
-        return position
+            complete = self._advance(direction, direction.partial, 0, len(direction.partial)) is not None
+        return position, complete
 
     def _run(self, direction: _Direction, octets: bytes, position: int) -> int:
         """Pass as many complete DATA as are beyond doubt; return the index behind them."""

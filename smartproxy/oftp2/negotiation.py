@@ -70,8 +70,8 @@ def agree(offer: SSID, answer: SSID, profile: Profile = Profile.DEFAULT) -> Agre
     limits = answer_limits(offer)
     for field in SSID.LAYOUTS[Level(answer.lev)].fields[1:]:
         rules = [limits[field.attribute]] if field.attribute in limits else []
-        if field.attribute == "spec":
-            rules.append(field.rule)
+        if field.depends is not None and (further := field.depends({})) is not None:
+            rules.append(further)
         octets = field.encode(getattr(answer, field.attribute))
         for rule in rules:
             grammar = rule.applied(profile)

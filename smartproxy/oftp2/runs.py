@@ -14,6 +14,9 @@ from smartproxy.oftp2.subrecords import COMPRESSED, FULL, LONGEST, MATTERS, STEP
 
 _DATA: Final = 0x44
 _PAYLOAD: Final = HEADER_LENGTH + 1
+#: So many buffers alike are worth judging together.
+_RUN: Final = 8
+_WORTH: Final = _PAYLOAD + 2
 
 
 def run(octets: bytes, position: int, credit: int, longest: int, compression: bool) -> tuple[int, int, int, int, int]:
@@ -28,6 +31,7 @@ def run(octets: bytes, position: int, credit: int, longest: int, compression: bo
     """
     buffers = units = last = greatest = 0
     size = len(octets)
+    tried = position
     while buffers < credit and size - position > _PAYLOAD:
         if octets[position] != VERSION_AND_FLAGS or octets[position + HEADER_LENGTH] != _DATA:
             break
@@ -35,6 +39,15 @@ def run(octets: bytes, position: int, credit: int, longest: int, compression: bo
         end = position + length
         if not _PAYLOAD < length <= longest or end > size:
             break
+        if position >= tried and length >= _WORTH:
+            alike, tried = _alike(octets, position, length, min(credit - buffers, (size - position) // length))
+            if alike:
+                buffers += alike
+                units += alike * represented(length)
+                last = LONGEST
+                greatest += alike if length == longest else 0
+                position += alike * length
+                continue
         chain = position + _PAYLOAD
         full = (length - _PAYLOAD - 1) >> 6
         final = chain + (full << 6)
@@ -47,13 +60,44 @@ def run(octets: bytes, position: int, credit: int, longest: int, compression: bo
                 last = LONGEST
         else:
             try:
-                _, represented, significant = walk(octets, chain, end, end, compression)
+                _, more, significant = walk(octets, chain, end, end, compression)
             except ProtocolError:
                 break
-            units += represented
+            units += more
             last = significant or last
         if length == longest:
             greatest += 1
         buffers += 1
         position = end
     return position, buffers, units, last, greatest
+
+
+def represented(length: int) -> int:
+    """Return how many octets of the Virtual File a regular buffer represents: full subrecords, then a shorter one."""
+    chain = length - _PAYLOAD
+    return chain - (chain + LONGEST) // (LONGEST + 1)
+
+
+def _alike(octets: bytes, position: int, length: int, most: int) -> tuple[int, int]:
+    """Judge a run of regular buffers of one length across: one slice for each header's place, through all of them.
+
+    :param most: how many buffers there may be.
+    :return: how many were judged, and the index before which trying again is no use.
+    """
+    chain = length - _PAYLOAD
+    headers = (chain + LONGEST) // (LONGEST + 1)
+    count = most
+    for at in range(_PAYLOAD):
+        octet = octets[position + at : position + at + 1]
+        column = octets[position + at : position + count * length : length]
+        count = len(column) - len(column.lstrip(octet))
+    stop = position + count * length
+    if count < _RUN or headers > _RUN * count:
+        return 0, stop
+    for at in range(_PAYLOAD, _PAYLOAD + (headers - 1 << 6), 64):
+        if octets[position + at : stop : length] != FULL[:count]:
+            return 0, stop
+    final = chain - (headers - 1 << 6) - 1
+    if octets[position + _PAYLOAD + (headers - 1 << 6) : stop : length] != bytes((final,)) * count:
+        return 0, stop
+    return count, stop

@@ -37,7 +37,10 @@ def judge_header(octets: bytes | bytearray, longest: int) -> None:
     :raise StreamHeaderError: if version or flags are wrong.
     :raise BadLength: as soon as no continuation can be a length between 5 and ``longest``.
     """
-    if octets[0] != VERSION_AND_FLAGS:
+    if len(octets) == HEADER_LENGTH and octets[0] == VERSION_AND_FLAGS:
+        if SHORTEST <= int.from_bytes(octets[1:], "big") <= longest:
+            return
+    elif octets[0] != VERSION_AND_FLAGS:
         if octets[0] >> 4 != VERSION_AND_FLAGS >> 4:
             raise StreamHeaderError(
                 rule="header.version",

@@ -30,6 +30,10 @@ FULL: Final = b"\x3f" * 2048
 MATTERS: Final = END_OF_RECORD | LONGEST
 #: Eight steps, and one more, are shorter than this.
 _STRIDE: Final = 8 * 64 + 64
+#: Runs of empty subrecords are passed at once, this many at most.
+_LEAP: Final = 4096
+#: Shorter chains are not worth learning a record's pattern.
+_WORTH: Final = 3072
 _RECORD_OCTETS: Final = 4096
 _RECORD_HEADERS: Final = 16
 _RECORDS: Final = 3
@@ -55,7 +59,7 @@ def walk(octets: Octets, position: int, have: int, end: int, compression: bool) 
     if full > 0 and octets[position : position + (full << 6) : 64] == FULL[:full]:
         position += full << 6
         units, last = LONGEST * full, LONGEST
-    elif have - position >= _STRIDE:
+    elif have - position >= _WORTH:
         position, units, last = _walk_records(octets, position, have, compression)
     if position < have:
         found, more, significant = _walk_headers(octets, position, have, compression)
@@ -104,6 +108,7 @@ def _walk_headers(octets: Octets, start: int, have: int, compression: bool) -> t
     limit = have - _STRIDE
     try:
         while position < limit:
+            before = position
             position += steps[octets[position]]
             position += steps[octets[position]]
             position += steps[octets[position]]
@@ -113,6 +118,11 @@ def _walk_headers(octets: Octets, start: int, have: int, compression: bool) -> t
             position += steps[octets[position]]
             position += steps[octets[position]]
             headers += 8
+            if position == before + 8:
+                empty = octets[position : min(position + _LEAP, limit)]
+                zeros = len(empty) - len(empty.lstrip(b"\0"))
+                position += zeros
+                headers += zeros
     except IndexError:
         return _FORBIDDEN, 0, 0
     while position < have:
