@@ -1,8 +1,9 @@
 """A certificate's facts, as policy wants to have them.
 
 Duty: read a certificate that TLS delivered into :class:`~smartproxy.policy.certificates.CertificateFacts`. Trusts
-nothing in it: an extension that cannot be read is left out, so that policy finds it missing, and a name of another kind
-than policy knows is skipped. Judges nothing. Standards: RFC 5280 sections 4.1 and 4.2; X.520 serialNumber, where
+nothing in it: OpenSSL lets pass what cryptography cannot read. A certificate whose names and dates cannot be read is
+refused for that, an extension that cannot be read allows nothing and names nobody, and a name of another kind than
+policy knows is skipped. Judges nothing else. Standards: RFC 5280 sections 4.1 and 4.2; X.520 serialNumber, where
 Odette's authorities put the Odette ID.
 """
 
@@ -13,13 +14,20 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
+from OpenSSL import crypto
 
-from smartproxy.policy.certificates import CertificateFacts
+from smartproxy.policy.certificates import CertificateFacts, CertificateRefusal, RefusalCause
 from smartproxy.policy.pem import sha256
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
-_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 """What cryptography raises for octets that OpenSSL let pass and it cannot read."""
 
 _SAN_KINDS: dict[type[x509.GeneralName], str] = {
@@ -37,7 +45,6 @@ def certificate_facts(certificate: x509.Certificate, issuer: x509.Certificate | 
     """
     key_type, key_bits = _key(certificate)
     constraints = _extension(certificate, x509.BasicConstraints)
-    purposes = _extension(certificate, x509.ExtendedKeyUsage)
     return CertificateFacts(
         subject=certificate.subject.rfc4514_string(),
         issuer=certificate.issuer.rfc4514_string(),
@@ -50,7 +57,7 @@ def certificate_facts(certificate: x509.Certificate, issuer: x509.Certificate | 
         key_type=key_type,
         key_bits=key_bits,
         signature_hash=_signature_hash(certificate),
-        extended_key_usage=None if purposes is None else frozenset(purpose.dotted_string for purpose in purposes),
+        extended_key_usage=_extended_key_usage(certificate),
         subject_serial_number=_subject_serial_number(certificate),
         sans=_sans(certificate),
         is_authority=constraints is not None and constraints.ca,
@@ -59,9 +66,35 @@ def certificate_facts(certificate: x509.Certificate, issuer: x509.Certificate | 
 
 
 def path_facts(path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:
-    """Read the certificates of a path, leaf first; each but the last one is issued by the next one."""
+    """Read the certificates of a path, leaf first; each but the last one is issued by the next one.
+
+    :raises CertificateRefusal: if one of them cannot be read.
+    """
     issuers = [*path[1:], None]
-    return tuple(certificate_facts(certificate, issuer) for certificate, issuer in zip(path, issuers, strict=True))
+    facts = []
+    for depth, (certificate, issuer) in enumerate(zip(path, issuers, strict=True)):
+        try:
+            facts.append(certificate_facts(certificate, issuer))
+        except _UNREADABLE as error:
+            raise _unreadable(depth, error) from None
+    return tuple(facts)
+
+
+def certificate_of(shown: crypto.X509, depth: int) -> x509.Certificate:
+    """The certificate that OpenSSL shows, for cryptography to read.
+
+    :param depth: its place in the path.
+    :raises CertificateRefusal: if it cannot be read.
+    """
+    try:
+        return shown.to_cryptography()
+    except _UNREADABLE as error:
+        raise _unreadable(depth, error) from None
+
+
+def _unreadable(depth: int, error: Exception) -> CertificateRefusal:
+    # The error's message may quote the certificate; its class says enough.
+    return CertificateRefusal(cause=RefusalCause.UNREADABLE, depth=depth, detail={"error": type(error).__name__})
 
 
 def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
@@ -69,6 +102,17 @@ def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extens
         return certificate.extensions.get_extension_for_class(kind).value
     except (x509.ExtensionNotFound, *_UNREADABLE):
         return None
+
+
+def _extended_key_usage(certificate: x509.Certificate) -> frozenset[str] | None:
+    """The purposes; none at all if they cannot be read, which is not the same as having no such extension."""
+    try:
+        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
+    except _UNREADABLE:
+        return frozenset()
+    return frozenset(purpose.dotted_string for purpose in purposes)
 
 
 def _key(certificate: x509.Certificate) -> tuple[str, int]:

@@ -16,6 +16,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smartproxy.logs.catalogue import EVENTS
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import ConnectionLeg, cause_text, tls_error_words
 from smartproxy.net.generation import Generation
@@ -30,6 +31,9 @@ _NO_CERTIFICATE = "peer did not return a certificate"
 
 _NOT_TLS = frozenset({"wrong version number", "http request", "https proxy request", "packet length too long"})
 """OpenSSL's words for octets that are not TLS at all."""
+
+_REFUSED = EVENTS["certificate.refused"]
+"""The event of a refusal: what of its detail has a field of its own there is told in it."""
 
 _SILENT = b"before SSL initialization"
 """OpenSSL's name of the state in which no octet of a ClientHello has come."""
@@ -185,7 +189,8 @@ class PartnerLeg(ConnectionLeg):
             self._host.fault(self, fault)
 
     def _refuse(self, refusal: CertificateRefusal) -> None:
-        detail = dict(refusal.detail)
+        named = {name: value for name, value in refusal.detail.items() if name in _REFUSED.fields}
+        others = {name: value for name, value in refusal.detail.items() if name not in _REFUSED.fields}
         self._tell(
             "certificate.refused",
             cause=refusal.message,
@@ -193,12 +198,11 @@ class PartnerLeg(ConnectionLeg):
             depth=refusal.depth,
             subject=refusal.subject or None,
             issuer=refusal.issuer or None,
-            serial=detail.pop("serial", None),
-            certificate_sha256=detail.pop("sha256", None),
-            facts=detail or None,
+            facts=others or None,
             alert=self.tls.verification.alert_sent,
             tls=self.tls.get_protocol_version_name(),
             advice=refusal.advice,
+            **named,
         )
         self._host.fault(self, Fault.REVOKED if refusal.cause is RefusalCause.REVOKED else Fault.CERTIFICATE)
 

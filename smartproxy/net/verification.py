@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL, crypto
 from twisted.python.failure import Failure
 
-from smartproxy.net.facts import path_facts
+from smartproxy.net.facts import certificate_of, path_facts
 from smartproxy.net.openssl import error_text
 from smartproxy.policy.certificates import (
     CertificateRefusal,
@@ -54,6 +54,7 @@ _ERRORS: Final = {
     RefusalCause.WEAK_KEY: X509_V_ERR_EE_KEY_TOO_SMALL,  # bad_certificate
     RefusalCause.WEAK_SIGNATURE: X509_V_ERR_CA_MD_TOO_WEAK,  # bad_certificate
     RefusalCause.WRONG_PURPOSE: X509_V_ERR_INVALID_PURPOSE,  # unsupported_certificate
+    RefusalCause.UNREADABLE: X509_V_ERR_CERT_NOT_YET_VALID,  # bad_certificate
 }
 """What a peer is told, by its alert; of causes that are our affair (no list, no partner) only that there is one."""
 
@@ -113,7 +114,10 @@ class Verification:
     _errors: list[PathError] = attrs.field(factory=list, init=False)
 
     def chain(self) -> ChainFacts:
-        """The facts so far."""
+        """The facts so far.
+
+        :raises CertificateRefusal: if one of the certificates cannot be read.
+        """
         facts = path_facts([self._path[depth] for depth in sorted(self._path)])
         anchored = not any(error.code in _WITHOUT_ANCHOR for error in self._errors)
         return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._errors))
@@ -170,10 +174,14 @@ class Verifier:
         assert isinstance(connection, VerifiedConnection)
         verification = connection.verification
         try:
-            verification.saw(certificate.to_cryptography(), depth, 0 if ok else error)
+            verification.saw(certificate_of(certificate, depth), depth, 0 if ok else error)
             # The walk down the path ends at depth 0; what is reported after it (name constraints) is judged again.
             if verification.is_judged or (ok and depth == 0):
-                self._judge(verification)
+                verification.match = None
+                verification.match = judge_chain(verification.chain(), self._configuration, self._now())
+        except CertificateRefusal as refusal:
+            verification.refusal = refusal
+            self._error = _ERRORS.get(refusal.cause, X509_V_ERR_NO_EXPLICIT_POLICY)
         except Exception:
             verification.failure = Failure()
             verification.match = None
@@ -184,14 +192,6 @@ class Verifier:
     def error(self) -> int:
         """The OpenSSL error number that stands for the refusal just given."""
         return self._error
-
-    def _judge(self, verification: Verification) -> None:
-        verification.match = None
-        try:
-            verification.match = judge_chain(verification.chain(), self._configuration, self._now())
-        except CertificateRefusal as refusal:
-            verification.refusal = refusal
-            self._error = _ERRORS.get(refusal.cause, X509_V_ERR_NO_EXPLICIT_POLICY)
 
 
 def verified_partner(connection: VerifiedConnection) -> VerifiedPartner:

@@ -29,7 +29,7 @@ from smartproxy.policy.partners import (
     SubjectRule,
     normalize_san,
 )
-from smartproxy.policy.refusals import CertificateRefusal, refusal
+from smartproxy.policy.refusals import CertificateRefusal, Detail, refusal
 from smartproxy.policy.revocation import RevocationStatus, status
 from smartproxy.policy.verify_errors import X509_V_ERR_INVALID_PURPOSE, RefusalCause, cause_of
 
@@ -219,7 +219,7 @@ def _judge_path(
         authorities=", ".join(reached),
         key_sha256=leaf.key_sha256,
         subject_serial_number=leaf.subject_serial_number or "",
-        sans=", ".join(leaf.sans),
+        sans=leaf.sans,
     )
 
 
@@ -295,7 +295,7 @@ def _judge_key(facts: CertificateFacts, depth: int) -> None:
     if least is None or facts.key_bits < least:
         needed = "RSA, EC or Ed25519" if least is None else f"{least} bits"
         raise refusal(
-            RefusalCause.WEAK_KEY, facts, depth, key=f"{facts.key_type} of {facts.key_bits} bits", needed=needed
+            RefusalCause.WEAK_KEY, facts, depth, key_type=facts.key_type, key_bits=facts.key_bits, needed=needed
         )
 
 
@@ -336,9 +336,14 @@ def _judge_revocation(
         return
     if found is not RevocationStatus.REVOKED and authority.revocation is RevocationMode.PREFER:
         return
-    detail = {"authority": authority.name, "list_issuer": issuer.subject, "list_issuer_key_sha256": issuer.key_sha256}
+    detail: dict[str, Detail] = {
+        "authority": authority.name,
+        "list": issuer.subject,
+        "list_key_sha256": issuer.key_sha256,
+    }
     if revocation is not None:
-        detail["list_this_update"] = _written(revocation.this_update)
-        detail["list_next_update"] = "" if revocation.next_update is None else _written(revocation.next_update)
-        detail["list_age_hours"] = str(int((now - revocation.this_update) / datetime.timedelta(hours=1)))
+        detail["this_update"] = _written(revocation.this_update)
+        detail["age"] = round((now - revocation.this_update).total_seconds())
+        if revocation.next_update is not None:
+            detail["next_update"] = _written(revocation.next_update)
     raise refusal(_REVOCATION_CAUSES[found], facts, depth, **detail)

@@ -15,6 +15,9 @@ from smartproxy.policy.verify_errors import RefusalCause
 if TYPE_CHECKING:
     from smartproxy.policy.certificates import CertificateFacts
 
+Detail = str | int | tuple[str, ...]
+"""A fact about a refusal, ready for a log."""
+
 _MESSAGES: Final = {
     RefusalCause.NO_CERTIFICATE: "the peer showed no certificate",
     RefusalCause.UNKNOWN_AUTHORITY: "the certificate comes from no authority of this site and is not pinned",
@@ -30,6 +33,7 @@ _MESSAGES: Final = {
     RefusalCause.PATH_TOO_LONG: "the path from the certificate to its authority is too long",
     RefusalCause.NOT_AN_AUTHORITY: "the certificate may not issue others",
     RefusalCause.INVALID_PATH: "the path from the certificate to its authority is not valid",
+    RefusalCause.UNREADABLE: "the certificate cannot be read",
     RefusalCause.NO_PARTNER: "the certificate is good, but it is no partner's",
     RefusalCause.PARTNER_DISABLED: "the partner of this certificate is disabled",
     RefusalCause.AMBIGUOUS: "the certificate names more than one partner",
@@ -67,6 +71,7 @@ _ADVICE: Final = {
     RefusalCause.INVALID_PATH: (
         "See what OpenSSL says; the certificate or one of its authorities has to be issued again."
     ),
+    RefusalCause.UNREADABLE: "The certificate breaks the rules of X.509; the partner needs another one.",
     RefusalCause.NO_PARTNER: "If it is a partner's, add a rule to his entry that this certificate fits.",
     RefusalCause.PARTNER_DISABLED: "Enable the partner's entry if he is to connect again.",
     RefusalCause.AMBIGUOUS: "Change the certificate rules of these partners so that only one of them fits.",
@@ -81,14 +86,14 @@ class CertificateRefusal(Exception):
     :ivar depth: which certificate of the path it is about: 0 is the peer's own.
     :ivar subject: that certificate's subject; empty if there is none.
     :ivar issuer: that certificate's issuer; empty if there is none.
-    :ivar detail: what was compared, by name: dates, list ages, pins, key sizes.
+    :ivar detail: what was compared, by name: dates (ISO 8601, UTC), ages (seconds), pins, key sizes.
     """
 
     cause: RefusalCause
     depth: int = 0
     subject: str = ""
     issuer: str = ""
-    detail: Mapping[str, str] = attrs.field(factory=dict)
+    detail: Mapping[str, Detail] = attrs.field(factory=dict)
 
     @property
     def message(self) -> str:
@@ -107,7 +112,7 @@ class CertificateRefusal(Exception):
 
 
 def refusal(
-    cause: RefusalCause, certificate: "CertificateFacts", depth: int = 0, /, **detail: str
+    cause: RefusalCause, certificate: "CertificateFacts", depth: int = 0, /, **detail: Detail
 ) -> CertificateRefusal:
     """The refusal of *certificate*, with what always helps to find it."""
     return CertificateRefusal(
@@ -115,5 +120,5 @@ def refusal(
         depth=depth,
         subject=certificate.subject,
         issuer=certificate.issuer,
-        detail={"serial": f"{certificate.serial:x}", "sha256": certificate.sha256, **detail},
+        detail={"serial": f"{certificate.serial:x}", "certificate_sha256": certificate.sha256, **detail},
     )

@@ -25,6 +25,7 @@ class RefusalCause(enum.Enum):
     PATH_TOO_LONG = "path-too-long"
     NOT_AN_AUTHORITY = "not-an-authority"
     INVALID_PATH = "invalid-path"
+    UNREADABLE = "unreadable"
     NO_PARTNER = "no-partner"
     PARTNER_DISABLED = "partner-disabled"
     AMBIGUOUS = "ambiguous"

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import attrs
-from OpenSSL import SSL
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from OpenSSL import SSL, crypto
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -27,10 +29,11 @@ from smartproxy.net.leg import ILeg
 from smartproxy.net.listening import PartnerFactory
 from smartproxy.net.partners import PartnerSessions
 from smartproxy.net.verification import ALERTS
+from smartproxy.policy import pem
 from smartproxy.policy.admission import Admission
 from smartproxy.policy.configuration import ServerConfiguration, ServerIdentity, ServerPart
 from smartproxy.policy.penalties import Penalties
-from smartproxy.testing.pki import Authority, Credential
+from smartproxy.testing.pki import Authority, Credential, PrivateKey
 from smartproxy.testing.tls import TlsVersion
 
 VERSIONS = {TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION, TlsVersion.TLS_1_3: SSL.TLS1_3_VERSION}
@@ -42,6 +45,38 @@ OWN = SITE.issue("smartproxy.example", sans=("DNS:smartproxy.example",))
 IDENTITY = ServerIdentity(name="main", certificate=OWN.chain_pem.decode(), key=OWN.key_pem.decode())
 
 
+@attrs.frozen
+class Forged:
+    """A certificate that cryptography need not be able to read, with a key and intermediates.
+
+    :ivar octets: its DER octets.
+    """
+
+    key: PrivateKey
+    octets: bytes
+    intermediates: tuple[x509.Certificate | crypto.X509, ...] = ()
+
+    @classmethod
+    def of(cls, credential: Credential, old: bytes, new: bytes) -> "Forged":
+        """A credential whose certificate has *new* wherever it had *old*."""
+        octets = credential.certificate.public_bytes(serialization.Encoding.DER)
+        assert old in octets
+        return cls(credential.key, octets.replace(old, new), credential.intermediates)
+
+    @property
+    def certificate(self) -> crypto.X509:
+        """The certificate as OpenSSL takes it."""
+        return crypto.load_certificate(crypto.FILETYPE_ASN1, self.octets)
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the certificate in hex."""
+        return pem.sha256(self.octets)
+
+
+Shown = Credential | Forged
+
+
 @implementer(IOpenSSLClientConnectionCreator)
 class PeerContext:
     """The TLS side of a client that shows what it is given, and checks nothing.
@@ -50,7 +85,7 @@ class PeerContext:
     :param version: the TLS version that it speaks.
     """
 
-    def __init__(self, credential: Credential | None, version: TlsVersion) -> None:
+    def __init__(self, credential: Shown | None, version: TlsVersion) -> None:
         self.alerts: list[str] = []
         """The alerts that it was sent, but for the ordinary end of TLS."""
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
@@ -141,7 +176,7 @@ class Site:
         self.opened.append(session)
         return Deferred()
 
-    def call(self, credential: Credential | None, version: TlsVersion) -> Call:
+    def call(self, credential: Shown | None, version: TlsVersion) -> Call:
         """Let a client connect, and both talk until neither has anything to say."""
         context, peer = PeerContext(credential, version), Peer()
         client = TLSMemoryBIOFactory(context, True, Factory.forProtocol(lambda: peer), self.clock).buildProtocol(None)

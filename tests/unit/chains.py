@@ -29,6 +29,7 @@ from smartproxy.policy.configuration import (
     ServerConfiguration,
     SubjectRule,
 )
+from smartproxy.policy.refusals import Detail
 from tests.unit.documents import pem
 
 NOW = datetime.datetime(2026, 11, 20, 10, tzinfo=datetime.UTC)
@@ -151,7 +152,7 @@ class JudgingTestCase(SynchronousTestCase):
         configuration: ServerConfiguration,
         cause: RefusalCause,
         depth: int = 0,
-        **detail: str,
+        **detail: Detail,
     ) -> CertificateRefusal:
         """The chain is refused for *cause*, which is about the certificate at *depth*."""
         refused = judged(chain, configuration)
@@ -161,7 +162,7 @@ class JudgingTestCase(SynchronousTestCase):
             about = (chain.path or chain.presented)[depth]
             self.assertEqual((refused.subject, refused.issuer), (about.subject, about.issuer))
             self.assertEqual(refused.detail["serial"], f"{about.serial:x}")
-            self.assertEqual(refused.detail["sha256"], about.sha256)
+            self.assertEqual(refused.detail["certificate_sha256"], about.sha256)
         for name, value in detail.items():
             self.assertEqual(refused.detail[name], value, name)
         return refused

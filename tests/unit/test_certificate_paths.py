@@ -72,11 +72,11 @@ class AuthorityTests(JudgingTestCase):
             authorities="ca",
             key_sha256=key_sha256("leaf"),
             subject_serial_number="O0013000001ACME",
-            sans="DNS:oftp.acme.example, URI:https://acme.example/, EMAIL:oftp@acme.example",
+            sans=("DNS:oftp.acme.example", "URI:https://acme.example/", "EMAIL:oftp@acme.example"),
         )
         plain = attrs.evolve(LEAF, subject_serial_number=None, sans=())
         self.assertRefused(
-            chain(plain, MIDDLE, ROOT), server(), RefusalCause.NO_PARTNER, subject_serial_number="", sans=""
+            chain(plain, MIDDLE, ROOT), server(), RefusalCause.NO_PARTNER, subject_serial_number="", sans=()
         )
 
     def test_of_another_authority(self) -> None:
@@ -169,7 +169,7 @@ class AuthorityTests(JudgingTestCase):
             path = [LEAF, MIDDLE, ROOT]
             path[depth] = attrs.evolve(path[depth], key_type="RSA", key_bits=1024)
             self.assertRefused(
-                chain(*path), server(), RefusalCause.WEAK_KEY, depth, key="RSA of 1024 bits", needed="2048 bits"
+                chain(*path), server(), RefusalCause.WEAK_KEY, depth, key_type="RSA", key_bits=1024, needed="2048 bits"
             )
 
     def test_signatures_of_the_path(self) -> None:
@@ -257,18 +257,18 @@ class RevocationTests(JudgingTestCase):
                 self.configured(mode, *sets),
                 RefusalCause.REVOKED,
                 authority="ca",
-                list_issuer="CN=middle",
-                list_issuer_key_sha256=key_sha256("middle"),
-                list_this_update="2026-11-19T10:00:00Z",
-                list_next_update="2026-11-21T10:00:00Z",
-                list_age_hours="24",
+                list="CN=middle",
+                list_key_sha256=key_sha256("middle"),
+                this_update="2026-11-19T10:00:00Z",
+                next_update="2026-11-21T10:00:00Z",
+                age=86400,
             )
         self.assertMatch(chain(), self.configured(RevocationMode.OFF, *sets), "subject", "ca")
 
     def test_revoked_intermediate(self) -> None:
         """A revoked intermediate authority is refused at its depth."""
         configuration = self.configured(RevocationMode.PREFER, revocation("root", MIDDLE.serial))
-        self.assertRefused(chain(), configuration, RefusalCause.REVOKED, 1, list_issuer="CN=root")
+        self.assertRefused(chain(), configuration, RefusalCause.REVOKED, 1, list="CN=root")
 
     def test_anchor_cannot_be_revoked(self) -> None:
         """The anchor is trusted because the configuration says so: its own serial number is looked for nowhere."""
@@ -283,9 +283,9 @@ class RevocationTests(JudgingTestCase):
                 self.configured(RevocationMode.REQUIRE, *sets),
                 RefusalCause.REVOCATION_MISSING,
                 depth,
-                list_issuer=issuer,
+                list=issuer,
             )
-            self.assertNotIn("list_age_hours", refused.detail)
+            self.assertNotIn("age", refused.detail)
         for mode in (RevocationMode.PREFER, RevocationMode.OFF):
             self.assertMatch(chain(), self.configured(mode), "subject", "ca")
 
@@ -296,8 +296,8 @@ class RevocationTests(JudgingTestCase):
             chain(),
             self.configured(RevocationMode.REQUIRE, old, revocation("root")),
             RefusalCause.REVOCATION_STALE,
-            list_age_hours="216",
-            list_next_update="2026-11-18T10:00:00Z",
+            age=777600,
+            next_update="2026-11-18T10:00:00Z",
         )
         self.assertRefused(
             chain(),
@@ -309,18 +309,19 @@ class RevocationTests(JudgingTestCase):
         )
         self.assertMatch(chain(), self.configured(RevocationMode.PREFER, old), "subject", "ca")
         undated = revocation("middle", this_update=NOW - 8 * DAY, next_update=None)
-        self.assertRefused(
+        refused = self.assertRefused(
             chain(),
             self.configured(RevocationMode.REQUIRE, undated, revocation("root")),
             RefusalCause.REVOCATION_STALE,
-            list_next_update="",
+            this_update="2026-11-12T10:00:00Z",
         )
+        self.assertNotIn("next_update", refused.detail)
         future = revocation("middle", this_update=NOW + DAY)
         self.assertRefused(
             chain(),
             self.configured(RevocationMode.REQUIRE, future, revocation("root")),
             RefusalCause.REVOCATION_STALE,
-            list_age_hours="-24",
+            age=-86400,
         )
 
     def test_revoked_in_a_stale_list(self) -> None:

@@ -127,7 +127,7 @@ class PinTests(JudgingTestCase):
             if good:
                 self.assertMatch(chain, self.pinned(), "certificate", None)
             else:
-                self.assertRefused(chain, self.pinned(), RefusalCause.WEAK_KEY, key=f"{key_type} of {bits} bits")
+                self.assertRefused(chain, self.pinned(), RefusalCause.WEAK_KEY, key_type=key_type, key_bits=bits)
 
     def test_signature_does_not_matter(self) -> None:
         """How a pinned certificate is signed does not matter: its pin vouches for it."""

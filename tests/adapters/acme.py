@@ -1,0 +1,72 @@
+"""A partner ACME, his certificates, and the configurations that know him: for tests of certificates."""
+
+import datetime
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from smartproxy.policy.configuration import (
+    Authority as AuthorityEntry,
+)
+from smartproxy.policy.configuration import (
+    Partner,
+    PenaltySettings,
+    RevocationMode,
+    RevocationSet,
+    Rule,
+    ServerConfiguration,
+    SubjectRule,
+)
+from smartproxy.testing.pki import Authority, Credential, self_signed
+
+DAY = datetime.timedelta(days=1)
+HOUR = datetime.timedelta(hours=1)
+NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+
+ROOT = Authority.root("partners' root")
+MIDDLE = ROOT.intermediate("partners' intermediate")
+ODETTE_ID = "O0013000001ACME"
+LEAF = MIDDLE.issue("oftp.acme.example", serial_number=ODETTE_ID, sans=("DNS:oftp.acme.example",))
+ALONE = self_signed("acme, self-signed", serial_number=ODETTE_ID)
+
+BY_SUBJECT = SubjectRule(authority="ca", serial_number=ODETTE_ID)
+
+
+def acme(*rules: Rule, **others: Any) -> Partner:
+    """The partner's entry."""
+    return attrs.evolve(Partner(name="ACME", codes=(ODETTE_ID,), certificates=rules or (BY_SUBJECT,)), **others)
+
+
+def revoked(issuer: Authority, *credentials: Credential, **others: Any) -> RevocationSet:
+    """A current revocation set of an authority."""
+    return attrs.evolve(
+        RevocationSet(
+            issuer_key_sha256=issuer.credential.key_sha256,
+            this_update=NOW - HOUR,
+            next_update=NOW + DAY,
+            serials=frozenset(credential.certificate.serial_number for credential in credentials),
+        ),
+        **others,
+    )
+
+
+def configuration(
+    *partners: Partner, mode: RevocationMode = RevocationMode.OFF, lists: Iterable[RevocationSet] = ()
+) -> ServerConfiguration:
+    """A configuration with the root as its authority."""
+    entry = AuthorityEntry(name="ca", certificates=ROOT.certificate_pem.decode(), revocation=mode)
+    return ServerConfiguration(
+        authorities=(entry,),
+        revocation=tuple(lists),
+        partners=partners or (acme(),),
+        penalties=PenaltySettings(threshold=100),
+    )
+
+
+def tampered(credential: Credential) -> Credential:
+    """The same certificate with the last octet of its signature changed."""
+    der = credential.certificate.public_bytes(serialization.Encoding.DER)
+    return attrs.evolve(credential, certificate=x509.load_der_x509_certificate(der[:-1] + bytes([der[-1] ^ 1])))

@@ -1,0 +1,105 @@
+"""Good certificates over real TLS: which partner they name, by which rule, with TLS 1.2 and 1.3."""
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.configuration import (
+    Authority as AuthorityEntry,
+)
+from smartproxy.policy.configuration import (
+    CertificatePin,
+    KeyPin,
+    Purpose,
+    RevocationMode,
+    SanRule,
+    ServerConfiguration,
+)
+from smartproxy.testing.pki import SERVER_AUTH, Credential, KeyKind, make_key, self_signed
+from smartproxy.testing.tls import TlsVersion
+from tests.adapters.acme import ALONE, LEAF, MIDDLE, ODETTE_ID, ROOT, acme, configuration, revoked, tampered
+from tests.adapters.tls_peers import Site
+
+
+class AcceptedTests(SynchronousTestCase):
+    """A good certificate names its partner, and the peer is greeted."""
+
+    def check(self, credential: Credential, server: ServerConfiguration, by: str, authority: str | None) -> None:
+        """Call with both versions of TLS; compare the event, and what the client gets."""
+        for version in TlsVersion:
+            site = Site(server)
+            call = site.call(credential, version)
+            event = site.told[0]
+            self.assertEqual(event["name"], "certificate.accepted", event)
+            self.assertEqual((event["partner"], event["by"], event.get("authority")), ("ACME", by, authority))
+            self.assertEqual(event["tls"], f"TLSv{version.value}")
+            self.assertEqual(event["certificate_sha256"], credential.sha256)
+            self.assertNotIn("certificate.refused", site.names())
+            self.assertEqual((call.peer.received, call.alerts, call.peer.lost), (SSRM_BUFFER, [], None))
+            self.assertEqual(len(site.sessions.live), 1)
+            self.assertEqual((site.admission.sessions_of("ACME"), len(site.penalties)), (1, 0))
+
+    def test_authority(self) -> None:
+        """By the Odette ID or a name that a known authority vouches for."""
+        self.check(LEAF, configuration(), "subject", "ca")
+        by_name = acme(SanRule(authority="ca", san="DNS:oftp.acme.example"))
+        self.check(LEAF, configuration(by_name), "san", "ca")
+
+    def test_lists(self) -> None:
+        """With current lists of all issuers."""
+        lists = [revoked(ROOT, LEAF), revoked(MIDDLE, MIDDLE.credential)]
+        self.check(LEAF, configuration(mode=RevocationMode.REQUIRE, lists=lists), "subject", "ca")
+
+    def test_preferred_lists(self) -> None:
+        """Without lists where they are only preferred."""
+        self.check(LEAF, configuration(mode=RevocationMode.PREFER), "subject", "ca")
+
+    def test_intermediate_as_authority(self) -> None:
+        """Below an intermediate certificate that is an authority of its own, without the root."""
+        entry = AuthorityEntry(name="ca", certificates=MIDDLE.certificate_pem.decode(), revocation=RevocationMode.OFF)
+        server = attrs.evolve(configuration(), authorities=(entry,))
+        self.check(LEAF, server, "subject", "ca")
+        self.check(attrs.evolve(LEAF, intermediates=()), server, "subject", "ca")
+
+    def test_pinned_self_signed(self) -> None:
+        """By a pin, though nobody vouches for it."""
+        self.check(ALONE, configuration(acme(CertificatePin(sha256=ALONE.sha256))), "certificate", None)
+        self.check(ALONE, configuration(acme(KeyPin(sha256=ALONE.key_sha256))), "key", None)
+
+    def test_pinned_without_its_path(self) -> None:
+        """By a pin, though its authority is not known or its path is broken."""
+        server = attrs.evolve(configuration(acme(CertificatePin(sha256=LEAF.sha256))), authorities=())
+        self.check(LEAF, server, "certificate", None)
+        self.check(attrs.evolve(LEAF, intermediates=()), server, "certificate", None)
+        broken = tampered(LEAF)
+        self.check(broken, configuration(acme(CertificatePin(sha256=broken.sha256))), "certificate", None)
+
+    def test_pinned_and_listed(self) -> None:
+        """By a pin, though its authority has revoked it: removing the pin is the revocation."""
+        server = configuration(
+            acme(CertificatePin(sha256=LEAF.sha256)), mode=RevocationMode.REQUIRE, lists=[revoked(MIDDLE, LEAF)]
+        )
+        self.check(LEAF, server, "certificate", None)
+
+    def test_change_over(self) -> None:
+        """By the old and the new certificate, while both are in the entry."""
+        new = self_signed("acme, renewed")
+        both = acme(CertificatePin(sha256=ALONE.sha256), CertificatePin(sha256=new.sha256))
+        for credential in (ALONE, new):
+            self.check(credential, configuration(both), "certificate", None)
+
+    def test_purposes(self) -> None:
+        """For servers only, where the entry allows it; for mail, where it is pinned and the purpose is not asked."""
+        server_only = MIDDLE.issue("oftp.acme.example", serial_number=ODETTE_ID, purposes=(SERVER_AUTH,))
+        self.check(server_only, configuration(acme(purpose=Purpose.SERVER_AUTH)), "subject", "ca")
+        mail = MIDDLE.issue_for_mail("oftp.acme.example", serial_number=ODETTE_ID)
+        pinned = acme(CertificatePin(sha256=mail.sha256), purpose=Purpose.ANY)
+        self.check(mail, configuration(pinned), "certificate", None)
+        plain = MIDDLE.issue("oftp.acme.example", serial_number=ODETTE_ID, purposes=())
+        self.check(plain, configuration(), "subject", "ca")
+
+    def test_keys(self) -> None:
+        """Of every kind of key that is strong enough."""
+        for kind in (KeyKind.EC_P256, KeyKind.EC_P384, KeyKind.RSA_2048, KeyKind.ED25519):
+            credential = MIDDLE.issue("oftp.acme.example", serial_number=ODETTE_ID, key=make_key(kind))
+            self.check(credential, configuration(), "subject", "ca")
