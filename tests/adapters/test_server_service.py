@@ -1,0 +1,383 @@
+"""The daemon in the DMZ: what it opens, keeps and forgets, with a real tunnel in memory."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.oftp2.errors import Draining, OwnFault, TunnelLost, Unlicensed
+from smartproxy.policy.licence import Licence, sign
+from smartproxy.server.service import ServerService
+from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Authority, KeyKind, make_key
+from smartproxy.tunnel.errors import ConfigurationDeclined
+from tests.adapters.ports import PortsReactor
+from tests.adapters.tunnel_kit import ClientSide, Network, credential, identity
+
+NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
+TUNNEL, PARTNERS, OTHERS = 2878, 6619, 6620
+
+
+@cache
+def signing_key() -> Ed25519PrivateKey:
+    """The authority's key."""
+    key = make_key(KeyKind.ED25519)
+    assert isinstance(key, Ed25519PrivateKey)
+    return key
+
+
+@cache
+def site() -> Authority:
+    """The site's authority."""
+    return Authority.root("Muster SmartProxy authority", key=signing_key())
+
+
+@cache
+def shown() -> dict[str, str]:
+    """A server certificate with its key, as the document has it."""
+    issued = Authority.root("odette").issue("proxy.muster.example", purposes=[SERVER_AUTH])
+    return {
+        "name": "main",
+        "certificate": issued.chain_pem.decode("ascii"),
+        "key": issued.key_pem.decode("ascii"),
+    }
+
+
+def licence(days: int = 365, **limits: int) -> Licence:
+    """A licence that ends so many days from now."""
+    return Licence(
+        proxy_id=identity().proxy_id,
+        site="Muster GmbH",
+        valid_from=NOW - timedelta(days=1),
+        valid_until=NOW + timedelta(days=days),
+        limits=limits,
+        authority_certificate=site().certificate_pem.decode("ascii"),
+    )
+
+
+def document(generation: int = 1, ports: tuple[int, ...] = (PARTNERS,), **server: Any) -> bytes:
+    """The server's part of a generation."""
+    whole = {
+        "format": 1,
+        "generation": generation,
+        "site": "Muster GmbH",
+        "server": {
+            "listeners": [{"address": "127.0.0.1", "port": port} for port in ports],
+            "identities": [shown()],
+            **server,
+        },
+    }
+    return json.dumps(whole).encode()
+
+
+class LiveSession:
+    """Stands for a session that runs until it is stopped."""
+
+    def __init__(self, service: ServerService, stubborn: bool = False) -> None:
+        self.faults: list[OwnFault] = []
+        self._service = service
+        self._stubborn = stubborn
+
+    def stop(self, fault: OwnFault) -> None:
+        """End, unless it is stubborn."""
+        self.faults.append(fault)
+        if not self._stubborn:
+            self.end()
+
+    def end(self) -> None:
+        """End by itself."""
+        self._service.sessions.live.clear()
+        self._service._drain.finished()
+
+
+class ServerTestCase(SynchronousTestCase):
+    """A server that was started, on a network in memory."""
+
+    def setUp(self) -> None:
+        """Start it."""
+        self.network = Network()
+        self.reactor = self.network.clock = PortsReactor()
+        self.now = NOW
+        self.path = Path(self.mktemp())
+        self.service = self.server()
+        self.events: list[dict[str, Any]] = []
+        forward = self.service.events.forward
+        assert forward is not None
+        self.service.events.forward = lambda event: (self.events.append(event), forward(event))
+        self.service.startService()
+
+    def server(self, held: Licence | None = None) -> ServerService:
+        """A server that is not started."""
+        return ServerService(
+            self.reactor,
+            identity=identity(),
+            licence=held or licence(),
+            licence_path=self.path,
+            host="127.0.0.1",
+            port=TUNNEL,
+            now=lambda: self.now,
+        )
+
+    def client(self, name: str = "inner-1") -> ClientSide:
+        """A client whose tunnel is up."""
+        shows = credential(site().issue(name, purposes=[CLIENT_AUTH]))
+        client = ClientSide(self.network, self.service.tunnel.factory, shows)
+        client.tunnel.startService()
+        self.network.settle()
+        return client
+
+    def bring(self, client: ClientSide, octets: bytes, generation: int = 1) -> Deferred[Any]:
+        """Bring the server a generation."""
+        result = client.control.configure(generation, octets)
+        self.network.settle()
+        return result
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """The events of a name so far."""
+        return [event for event in self.events if event["name"] == name]
+
+
+class Ports(ServerTestCase):
+    """When partners can connect, and when nobody can."""
+
+    def test_nothing_is_open_for_partners_before_there_is_a_configuration(self) -> None:
+        """At first there is the tunnel's port; a client alone changes nothing."""
+        self.assertEqual(self.reactor.numbers, [TUNNEL])
+        self.client()
+        self.assertEqual(self.reactor.numbers, [TUNNEL])
+
+    def test_configuration_opens_its_ports(self) -> None:
+        """A generation with a server certificate opens its listeners, and says so."""
+        self.bring(self.client(), document())
+        self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
+        self.assertEqual(self.service.listeners.ports, (("127.0.0.1", PARTNERS),))
+        self.assertEqual(self.named("listener.opened")[0]["port"], PARTNERS)
+
+    def test_configuration_without_a_certificate_opens_nothing(self) -> None:
+        """A site that is being set up is accepted, and closed."""
+        client = self.client()
+        self.assertTrue(self.successResultOf(self.bring(client, document(identities=[]))).accepted)
+        self.assertEqual(self.reactor.numbers, [TUNNEL])
+        self.bring(client, document(2), 2)
+        self.bring(client, document(3, identities=[]), 3)
+        self.assertEqual(self.reactor.numbers, [TUNNEL])
+
+    def test_ports_that_stay_are_not_touched(self) -> None:
+        """The next generation closes what it does not name, opens what is new and leaves the rest alone."""
+        client = self.client()
+        self.bring(client, document(ports=(PARTNERS, OTHERS)))
+        kept = next(port for port in self.reactor.ports if port.number == PARTNERS)
+        self.bring(client, document(2, ports=(PARTNERS, 6621)), 2)
+        self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS, 6621])
+        self.assertIn(kept, self.reactor.ports)
+        self.assertEqual([event["port"] for event in self.named("listener.closed")], [OTHERS])
+
+    def test_port_that_another_program_has(self) -> None:
+        """It is an event; the other ports are open, and the next generation tries again."""
+        self.reactor.taken.add(PARTNERS)
+        client = self.client()
+        self.bring(client, document(ports=(PARTNERS, OTHERS)))
+        self.assertEqual(self.reactor.numbers, [TUNNEL, OTHERS])
+        self.assertIn("in use", self.named("listener.failed")[0]["cause"])
+        self.reactor.taken.clear()
+        self.bring(client, document(2, ports=(PARTNERS, OTHERS)), 2)
+        self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS, OTHERS])
+
+    def test_last_client_gone(self) -> None:
+        """Ports are closed at once, and keys and configuration forgotten; the same generation is taken again later."""
+        client = self.client()
+        self.bring(client, document())
+        client.tunnel.stopService()
+        self.network.settle()
+        self.assertEqual(self.reactor.numbers, [TUNNEL])
+        self.assertIsNone(self.service.sessions.generation)
+        self.assertEqual(len(self.named("configuration.forgotten")), 1)
+        again = self.client()
+        self.assertEqual(again.control.held, 0)
+        self.assertTrue(self.successResultOf(self.bring(again, document())).accepted)
+        self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
+
+    def test_one_of_two_clients_gone(self) -> None:
+        """As long as a client is there, ports stay open and nothing is forgotten."""
+        one, two = self.client("inner-1"), self.client("inner-2")
+        self.bring(one, document())
+        one.tunnel.stopService()
+        self.network.settle()
+        self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
+        self.assertIsNotNone(self.service.sessions.generation)
+        self.assertIsNotNone(two.tunnel.control)
+
+    def test_client_that_is_about_to_stop(self) -> None:
+        """When the only client drains, partners are not let in any more."""
+        client = self.client()
+        self.bring(client, document())
+        client.control.drain()
+        self.network.settle()
+        self.assertEqual(self.reactor.numbers, [TUNNEL])
+
+    def test_tunnel_port_that_another_program_has(self) -> None:
+        """The daemon does not start without its port, and says which it is."""
+        self.reactor.taken.add(TUNNEL)
+        self.assertRaises(CannotListenError, self.server().startService)
+
+
+class Generations(ServerTestCase):
+    """Which configurations are put in force."""
+
+    def test_refused_document_leaves_the_one_before(self) -> None:
+        """A document that is not valid is declined with its place, and nothing changes."""
+        client = self.client()
+        self.bring(client, document())
+        held = self.service.sessions.generation
+        for octets, place in (
+            (document(2, listeners=[{"address": "nowhere"}]), "server.listeners[0].address"),
+            (document(3), "generation"),
+            (document(2, identities=[{**shown(), "key": "x"}]), "server.identities[0].key"),
+            (
+                document(2, identities=[{**shown(), "certificate": shown()["certificate"][:200]}]),
+                "server.identities[0]",
+            ),
+        ):
+            failure = self.failureResultOf(self.bring(client, octets, 2), ConfigurationDeclined)
+            self.assertIn(place, str(failure.value))
+            self.assertIn(place, self.named("configuration.refused")[-1]["place"])
+            self.assertIs(self.service.sessions.generation, held)
+            self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
+        self.assertEqual(client.control.held, 1)
+
+    def test_licence_limits_sessions(self) -> None:
+        """The licence's number of sessions is the most that a configuration can allow."""
+        self.service.licence.present = licence(sessions=5)
+        self.bring(self.client(), document())
+        generation = self.service.sessions.generation
+        assert generation is not None
+        self.assertEqual(generation.part.server.limits.sessions, 5)
+
+    def test_renewed_licence(self) -> None:
+        """A licence that comes with the configuration is put in force and written; the same one again is no event."""
+        client = self.client()
+        text = sign(licence(800), signing_key())
+        self.bring(client, document(licence=text))
+        self.assertEqual(self.service.licence.present.valid_until, NOW + timedelta(days=800))
+        self.assertEqual(self.path.read_text(), text)
+        self.assertEqual(len(self.named("licence.written")), 1)
+        before = len(self.events)
+        self.bring(client, document(2, licence=text), 2)
+        self.assertEqual([event["name"] for event in self.events[before:]], ["configuration.accepted"])
+
+    def test_renewed_licence_that_is_not_ours(self) -> None:
+        """A licence of another authority is refused, said to be, and written nowhere."""
+        key = make_key(KeyKind.ED25519)
+        assert isinstance(key, Ed25519PrivateKey)
+        foreign = Licence(
+            proxy_id=identity().proxy_id,
+            site="Muster GmbH",
+            valid_from=NOW,
+            valid_until=NOW + timedelta(days=900),
+            authority_certificate=Authority.root("other", key=key).certificate_pem.decode("ascii"),
+        )
+        self.bring(self.client(), document(licence=sign(foreign, key)))
+        self.assertEqual(self.named("licence.refused")[0]["cause"], "wrong-authority")
+        self.assertEqual(self.service.licence.present, licence())
+        self.assertFalse(self.path.exists())
+
+    def test_renewed_licence_that_cannot_be_written(self) -> None:
+        """It holds in memory, and the event says that it is nowhere else."""
+        self.service.licence._path = self.path / "no" / "such" / "folder"
+        self.bring(self.client(), document(licence=sign(licence(800), signing_key())))
+        self.assertEqual(self.service.licence.present.valid_until, NOW + timedelta(days=800))
+        self.assertEqual(len(self.named("licence.write_failed")), 1)
+
+
+class Sessions(ServerTestCase):
+    """Where sessions go, and when there are none."""
+
+    def open(self) -> Deferred[Any]:
+        """Ask for the leg towards the station."""
+        opening = self.service._open_inside("0123456789abcdef", {"partner": "ACME"})
+        self.network.settle()
+        return opening
+
+    def test_session_goes_to_the_client(self) -> None:
+        """The client is asked with the session's id and facts."""
+        client = self.client()
+        self.bring(client, document())
+        self.open()
+        self.assertIn(("inbound", "0123456789abcdef", {"partner": "ACME"}), client.user.notes)
+
+    def test_without_a_client(self) -> None:
+        """There is nowhere to go: the tunnel is down."""
+        self.failureResultOf(self.open(), TunnelLost)
+
+    def test_licence_that_ended(self) -> None:
+        """At the end of the licence new sessions are refused; nothing else changes."""
+        self.bring(self.client(), document())
+        self.now += timedelta(days=366)
+        failure = self.failureResultOf(self.open(), Unlicensed)
+        self.assertIn("licence ended", str(failure.value))
+        self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
+
+
+class Stopping(ServerTestCase):
+    """The end of the daemon."""
+
+    def stop(self) -> Deferred[None]:
+        """Ask it to stop."""
+        stopped: Deferred[None] = self.service.stopService()
+        self.network.settle()
+        return stopped
+
+    def test_idle_server_stops_at_once(self) -> None:
+        """With no session there is nothing to wait for: ports, tunnel and keys go."""
+        self.bring(self.client(), document())
+        self.successResultOf(self.stop())
+        self.assertEqual(self.reactor.numbers, [])
+        self.assertIsNone(self.service.sessions.generation)
+        self.assertEqual([event["name"] for event in self.events[-6:-2]].count("server.stopping"), 1)
+
+    def test_sessions_may_finish(self) -> None:
+        """Ports close at once; the daemon waits for a session that ends in time, and does not disturb it."""
+        self.bring(self.client(), document())
+        session = LiveSession(self.service)
+        self.service.sessions.live["s"] = session  # type: ignore[assignment]  # stands for a driver
+        stopped = self.stop()
+        self.assertEqual(self.reactor.numbers, [])
+        self.network.advance(200)
+        self.assertNoResult(stopped)
+        session.end()
+        self.network.settle()
+        self.successResultOf(stopped)
+        self.assertEqual(session.faults, [])
+
+    def test_rest_is_ended(self) -> None:
+        """After the drain time what still runs is ended with the reason for a close down."""
+        self.bring(self.client(), document(deadlines={"drain": 10}))
+        session = LiveSession(self.service)
+        self.service.sessions.live["s"] = session  # type: ignore[assignment]  # stands for a driver
+        stopped = self.stop()
+        self.network.advance(10)
+        self.successResultOf(stopped)
+        self.assertIsInstance(session.faults[0], Draining)
+
+    def test_stubborn_sessions_are_not_waited_for(self) -> None:
+        """A session that does not end when told to costs the closing time and no more."""
+        self.bring(self.client(), document(deadlines={"drain": 10, "closing": 5}))
+        self.service.sessions.live["s"] = LiveSession(self.service, stubborn=True)  # type: ignore[assignment]
+        stopped = self.stop()
+        self.network.advance(15)
+        self.assertNoResult(stopped)
+        self.network.advance(2)
+        self.successResultOf(stopped)
+
+    def test_no_new_session_while_stopping(self) -> None:
+        """A partner who greets late is told that the server closes down."""
+        self.bring(self.client(), document())
+        self.service.sessions.live["s"] = LiveSession(self.service)  # type: ignore[assignment]
+        self.stop()
+        self.failureResultOf(self.service._open_inside("0123456789abcdef", {}), Draining)
+        self.network.advance(301)
