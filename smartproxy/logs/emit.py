@@ -91,7 +91,8 @@ class Events:
 
     def _record(self, name: str, fields: Mapping[str, Value]) -> Record:
         now = datetime.fromtimestamp(self._clock.seconds(), UTC)
-        return Record(name, now, self._source, next(self._numbers), fields)
+        number = next(self._numbers) if look_up(name).level >= self._carried else None
+        return Record(name, now, self._source, number, fields)
 
     def _failure_record(self, place: str, failure: Failure, fields: Mapping[str, object]) -> Record:
         told = describe(failure)
@@ -109,7 +110,7 @@ class Events:
         self._log.emit(record.level.twisted, _FORMAT, **entry)
 
     def _carry(self, record: Record) -> None:
-        if self.forward is None or record.level < self._carried:
+        if self.forward is None or record.sequence is None:
             return
         try:
             self.forward(record.document())

@@ -113,9 +113,16 @@ def _foreign_document(event: LogEvent) -> Mapping[str, object]:
         "level": severity_of(event).label,
         "name": "log",
         "namespace": escape(str(event.get("log_namespace", "-"))),
-        "message": escape(formatEvent(event), OWN_MOST),
+        "message": escape(_message(event), OWN_MOST),
         **_failure_fields(event),
     }
+
+
+def _message(event: LogEvent) -> str:
+    if "log_failure" in event and "why" in event:
+        # twisted.python.log.err: its text is the whole traceback, with the exception's message and source lines.
+        return str(event["why"] or "Unhandled Error")
+    return formatEvent(event)
 
 
 def _foreign_text(event: LogEvent) -> str:

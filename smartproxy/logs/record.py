@@ -22,13 +22,14 @@ _SOURCE_MOST = 64
 class Record:
     """One event that happened.
 
-    :ivar sequence: counts the records of one process from 1, so that a gap is seen.
+    :ivar sequence: counts the records of one process that are carried to the backend, from 1, so that a gap is seen;
+        ``None`` for those that stay where they are.
     """
 
     name: str
     time: datetime
     source: str
-    sequence: int
+    sequence: int | None
     fields: Mapping[str, Value]
 
     @property
@@ -38,12 +39,13 @@ class Record:
 
     def document(self) -> dict[str, Value]:
         """The record as a flat JSON object, with everything that came from outside escaped and cut short."""
+        number: dict[str, Value] = {} if self.sequence is None else {"sequence": self.sequence}
         return {
             "time": isotime(self.time),
             "level": self.level.label,
             "name": self.name,
             "source": self.source,
-            "sequence": self.sequence,
+            **number,
             **clean(self.fields),
         }
 

@@ -55,10 +55,11 @@ class Emitting(OnALog):
         )
 
     def test_numbers(self) -> None:
-        """Records are numbered from 1 without gaps."""
-        for _ in range(3):
-            self.events.emit("tunnel.up")
-        self.assertEqual([1, 2, 3], [record.sequence for record in self.records()])
+        """Records that are carried are numbered from 1 without gaps; those that stay here have no number."""
+        for name in ("tunnel.up", "connection.closed", "tunnel.up"):
+            self.events.emit(name)
+        self.assertEqual([1, None, 2], [record.sequence for record in self.records()])
+        self.assertNotIn("sequence", self.records()[1].document())
 
     def test_low_levels_stay_here(self) -> None:
         """Events below INFO are written and not carried."""

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, LogPublisher, formatEvent
+from twisted.logger._legacy import publishToNewObserver
 from twisted.python.failure import Failure
+from twisted.python.log import textFromEventDict
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -191,6 +193,18 @@ class Writing(SynchronousTestCase):
         self.assertEqual("ValueError", self.only_document()["exception"])
         self.assertNotIn("hunter2", self.text.getvalue() + self.json.getvalue())
 
+    def test_failures_of_legacy_logging(self) -> None:
+        """What ``twisted.python.log.err`` reports is told like any failure; its text, a whole traceback, is not."""
+        try:
+            int("hunter2")
+        except ValueError:
+            failure = Failure()
+        entry: LogEvent = {"isError": 1, "failure": failure, "why": None, "message": ()}
+        entry |= {"time": 0.0, "system": "-"}
+        publishToNewObserver(self.log.observer, entry, textFromEventDict)
+        self.assertIn("[log_legacy] Unhandled Error failure exception=ValueError frames=", self.only_line())
+        self.assertNotIn("hunter2", self.text.getvalue() + self.json.getvalue())
+
     def test_entries_without_anything(self) -> None:
         """An entry without time, level or namespace is still one line."""
         TextObserver(self.text)({})
@@ -248,7 +262,7 @@ class Thresholds(SynchronousTestCase):
         passed: list[str] = []
         threshold = Threshold(severity, cast(ILogObserver, lambda event: passed.append(event["word"])))
         log = Logger(observer=threshold)
-        for level in (LogLevel.debug, LogLevel.info, LogLevel.critical):
+        for level in (LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.critical):
             log.emit(level, "x", word=level.name)
         moment = datetime(2026, 11, 20, tzinfo=UTC)
         for name in ("session.command", "session.anomaly", "tunnel.up", "tunnel.violation"):
@@ -258,21 +272,13 @@ class Thresholds(SynchronousTestCase):
 
     def test_trace_is_below_debug(self) -> None:
         """At DEBUG everything but TRACE is written, although Twisted knows no TRACE."""
-        everything = [
-            "debug",
-            "info",
-            "critical",
-            "session.command",
-            "session.anomaly",
-            "tunnel.up",
-            "tunnel.violation",
-        ]
-        self.assertEqual(everything, self.names(Severity.TRACE))
-        self.assertEqual([name for name in everything if name != "session.command"], self.names(Severity.DEBUG))
+        debug = ["debug", "info", "warn", "critical", "session.anomaly", "tunnel.up", "tunnel.violation"]
+        self.assertEqual(sorted([*debug, "session.command"]), sorted(self.names(Severity.TRACE)))
+        self.assertEqual(debug, self.names(Severity.DEBUG))
 
     def test_higher_levels(self) -> None:
         """At INFO debug entries and Twisted's own information are left out; at FATAL all but the gravest."""
-        self.assertEqual(["critical", "tunnel.up", "tunnel.violation"], self.names(Severity.INFO))
+        self.assertEqual(["warn", "critical", "tunnel.up", "tunnel.violation"], self.names(Severity.INFO))
         self.assertEqual(["critical", "tunnel.violation"], self.names(Severity.FATAL))
 
     def test_the_level_can_be_changed(self) -> None:
