@@ -35,9 +35,6 @@ _NOT_TLS = frozenset({"wrong version number", "http request", "https proxy reque
 _REFUSED = EVENTS["certificate.refused"]
 """The event of a refusal: what of its detail has a field of its own there is told in it."""
 
-_SILENT = b"before SSL initialization"
-"""OpenSSL's name of the state in which no octet of a ClientHello has come."""
-
 
 class Host(Protocol):
     """Where partners' connections belong to."""
@@ -162,10 +159,9 @@ class PartnerLeg(ConnectionLeg):
             self._fail(f"no TLS handshake within {seconds} s", Fault.SILENCE)
         elif isinstance(reason.value, SSL.Error):
             self._explain_error(reason.value)
-        elif self.tls.get_state_string() == _SILENT:
-            self._fail("closed before a TLS handshake began", None)
         else:
-            self._fail(f"{cause_text(reason)} during the TLS handshake", Fault.HANDSHAKE)
+            # No fault: it is what a look whether the port is open comes to, too.
+            self._fail(f"{cause_text(reason)} before TLS was established", None)
 
     def _explain_error(self, error: SSL.Error) -> None:
         words = tls_error_words(error)

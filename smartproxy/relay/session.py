@@ -168,7 +168,6 @@ class Session:
         self._arm(Timer.SSID, self._deadlines.ssid)
         self._begin()
         self._do(Ready())
-        self._do(Resume(Role.INITIATOR))
 
     def _identify(self, ssid: SSID) -> None:
         """The Initiator's SSID is in."""
@@ -190,7 +189,7 @@ class Session:
     def _open(self, facts: Mapping[str, str]) -> None:
         self.stage = Stage.OPENING
         self._legs[Role.RESPONDER] = LegState.ASKED_FOR
-        self._do(Pause(Role.INITIATOR))
+        # The Initiator is read on: its departure is noticed, and anything but ESID would be a violation.
         self._arm(Timer.OPENING, self._deadlines.opening)
         self._do(Open(Role.RESPONDER, facts))
 
@@ -208,7 +207,6 @@ class Session:
         self._begin()
         self._do(Send(leg, self._held))
         self._held = b""
-        self._do(Resume(Role.INITIATOR))
         if Role.INITIATOR in self._full:
             self._do(Pause(leg))
 

@@ -16,7 +16,7 @@ from smartproxy.oftp2.roles import Level, Profile, Role
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay.events import Event, Octets, Opened
-from smartproxy.relay.intents import Arm, Disarm, Done, Intent, Open, Pause, Ready, Report, Resume, Send
+from smartproxy.relay.intents import Arm, Disarm, Done, Intent, Open, Ready, Report, Send
 from smartproxy.relay.openings import client_inbound, server_inbound
 from smartproxy.relay.session import Session
 from smartproxy.relay.summary import Summary
@@ -203,7 +203,6 @@ OPENED_FACTS = {**FACTS, "code": CODE, "level": "5"}
 IDENTIFIED = (
     Disarm(Timer.SSID),
     Told("identity.accepted", code=CODE, release_level=5, partner="ACME"),
-    Pause(INITIATOR),
     Arm(Timer.OPENING, 20),
     Open(RESPONDER, OPENED_FACTS),
 )
@@ -211,7 +210,6 @@ INSIDE = (
     Disarm(Timer.OPENING),
     Told("session.started", code=CODE, release_level=5, tls="TLSv1.3"),
     Send(RESPONDER, PARTNER_SSID),
-    Resume(INITIATOR),
 )
 
 
@@ -231,6 +229,5 @@ def relaying_client() -> Playbook:
         Arm(Timer.SSID, 30),
         Told("session.started"),
         Ready(),
-        Resume(INITIATOR),
     )
     return book.after(Octets(INITIATOR, PARTNER_SSID), Octets(RESPONDER, STATION_SSID))

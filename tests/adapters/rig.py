@@ -1,0 +1,264 @@
+"""What the adapters' tests share: a recording log, TLS partners, a server's partner side, configurations."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHandshakeListener, IOpenSSLClientConnectionCreator
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from smartproxy.logs.emit import RECORD_KEY, Events
+from smartproxy.logs.fields import Value
+from smartproxy.net.gate import Gate
+from smartproxy.net.leg import ILeg, ILegReceiver
+from smartproxy.net.listening import PartnerFactory
+from smartproxy.net.partners import PartnerSessions
+from smartproxy.policy.admission import Admission
+from smartproxy.policy.authorities import ServerIdentity
+from smartproxy.policy.configuration import ServerConfiguration, ServerPart
+from smartproxy.policy.partners import CertificatePin, Partner, Rule
+from smartproxy.policy.penalties import Penalties
+from smartproxy.relay.summary import Summary
+from smartproxy.testing import pki
+from tests.adapters.wires import End, Network
+
+
+@implementer(ILogObserver)
+class Journal:
+    """A log that remembers."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.records: list[tuple[str, Mapping[str, Value]]] = []
+        self.events = Events(Logger(observer=self), None, clock, source="server")
+
+    def __call__(self, event: Any) -> None:
+        """Keep a record."""
+        record = event[RECORD_KEY]
+        self.records.append((record.name, record.fields))
+
+    def names(self, *but: str) -> list[str]:
+        """The names of the events so far, without ``but``, commands and accepted connections."""
+        quiet = {"session.command", "connection.accepted", *but}
+        return [name for name, _ in self.records if name not in quiet]
+
+    def of(self, name: str) -> list[Mapping[str, Value]]:
+        """The fields of the events of a name."""
+        return [fields for found, fields in self.records if found == name]
+
+    def the(self, name: str) -> Mapping[str, Value]:
+        """The fields of the one event of a name."""
+        (fields,) = self.of(name)
+        return fields
+
+
+@implementer(ILeg)
+class FakeLeg:
+    """A leg that remembers what it was asked for; tests play the far end."""
+
+    def __init__(self) -> None:
+        self.receiver: ILegReceiver | None = None
+        self.peer = "tunnel"
+        self.sent = b""
+        self.calls: list[str] = []
+
+    def send(self, octets: bytes) -> None:
+        """Keep the octets."""
+        self.sent += octets
+
+    def finish(self) -> None:
+        """Note the call."""
+        self.calls.append("finish")
+
+    def abort(self) -> None:
+        """Note the call."""
+        self.calls.append("abort")
+
+    def pause(self) -> None:
+        """Note the call."""
+        self.calls.append("pause")
+
+    def resume(self) -> None:
+        """Note the call."""
+        self.calls.append("resume")
+
+    def receive(self, octets: bytes) -> None:
+        """The far end sent octets."""
+        assert self.receiver is not None
+        self.receiver.octetsReceived(self, octets)
+
+    def lose(self, cause: str = "closed") -> None:
+        """The leg is gone."""
+        receiver, self.receiver = self.receiver, None
+        assert receiver is not None
+        receiver.legLost(self, cause)
+
+
+@implementer(IHandshakeListener)
+class Caller(Protocol):
+    """A partner's end: remembers what it received and how it ended."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.handshakes = 0
+        self.ended: str | None = None
+
+    def handshakeCompleted(self) -> None:
+        """TLS has finished at this end."""
+        self.handshakes += 1
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep the octets."""
+        self.received += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Keep the reason; a TLS alert by its name."""
+        error = reason.value
+        words = error.args[0][-1][-1] if isinstance(error, SSL.Error) and error.args and error.args[0] else ""
+        self.ended = words or type(error).__name__
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class CallerTls:
+    """TLS as a partner speaks it.
+
+    :param credential: what it presents.
+    :param adjust: changes the context before its first use.
+    """
+
+    def __init__(
+        self, credential: pki.Credential | None, adjust: Callable[[SSL.Context], object] = lambda context: None
+    ) -> None:
+        self.context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        self.context.set_cipher_list(b"ALL:@SECLEVEL=0")
+        if credential is not None:
+            self.context.use_certificate(credential.certificate)
+            self.context.use_privatekey(credential.key)
+            for certificate in credential.intermediates:
+                self.context.add_extra_chain_cert(certificate)
+        adjust(self.context)
+        self.connections: list[SSL.Connection] = []
+        self.server_name: bytes | None = None
+        self.session: SSL.Session | None = None
+
+    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Make the TLS side of a connection."""
+        connection = SSL.Connection(self.context, None)
+        if self.server_name is not None:
+            connection.set_tlsext_host_name(self.server_name)
+        if self.session is not None:
+            connection.set_session(self.session)
+        self.connections.append(connection)
+        return connection
+
+
+def tls12(context: SSL.Context) -> None:
+    """Speak TLS 1.2 only."""
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+
+
+def tls13(context: SSL.Context) -> None:
+    """Speak TLS 1.3 only."""
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+
+
+def pin(credential: pki.Credential) -> Rule:
+    """The rule that names exactly this certificate."""
+    return CertificatePin(sha256=credential.sha256)
+
+
+class ServerRig:
+    """The partners' side of a server on a network in memory, with fake legs into the tunnel.
+
+    :ivar partner: the credential that the one configured partner presents.
+    :ivar opened: session id, facts and deferred of each leg that was asked for.
+    """
+
+    CODE = "O0013000001ACME"
+
+    def __init__(self, **server: Any) -> None:
+        self.clock = Clock()
+        self.clock.advance(1_000_000_000)
+        self.network = Network(self.clock)
+        self.journal = Journal(self.clock)
+        self.partner = pki.self_signed("ACME")
+        self.identity = pki.self_signed("proxy")
+        self.opened: list[tuple[str, Mapping[str, str], Deferred[ILeg]]] = []
+        self.finished: list[Summary] = []
+        self.canceled: list[str] = []
+        self.configuration = ServerConfiguration(
+            **{
+                "identities": (identity_entry(self.identity),),
+                "partners": (self.entry(),),
+                **server,
+            }
+        )
+        self.gate = Gate(
+            self.clock,
+            self.journal.events,
+            Admission(limits=self.configuration.limits),
+            Penalties(self.configuration.penalties),
+        )
+        self.sessions = PartnerSessions(
+            clock=self.clock,
+            events=self.journal.events,
+            gate=self.gate,
+            open_inside=self._open,
+            finished=self.finished.append,
+        )
+        self.sessions.configure(self.part(self.configuration))
+        self.factory = PartnerFactory(self.clock, self.sessions)
+
+    def entry(self, **changes: Any) -> Partner:
+        """The partner's entry."""
+        usual = {"name": "ACME", "codes": (self.CODE,), "certificates": (pin(self.partner),)}
+        return Partner(**{**usual, **changes})
+
+    def part(self, configuration: ServerConfiguration, generation: int = 1) -> ServerPart:
+        """A generation."""
+        return ServerPart(generation=generation, site="Muster GmbH", server=configuration)
+
+    def _open(self, session: str, facts: Mapping[str, str]) -> Deferred[ILeg]:
+        opening: Deferred[ILeg] = Deferred(lambda opening: self.canceled.append(session))
+        self.opened.append((session, facts, opening))
+        return opening
+
+    def call(self, tls: CallerTls | None = None, host: str = "192.0.2.7") -> tuple[Caller, End | None]:
+        """A partner connects; ``None`` if he was turned away."""
+        caller = Caller()
+        creator = tls or CallerTls(self.partner)
+        far = TLSMemoryBIOFactory(creator, True, Factory.forProtocol(lambda: caller), self.clock).buildProtocol(None)
+        return caller, self.dial(far, host)
+
+    def dial(self, far: Any, host: str = "192.0.2.7") -> End | None:
+        """Somebody connects, with a protocol of his own."""
+        near = self.factory.buildProtocol(IPv4Address("TCP", host, 40000))
+        if near is None:
+            return None
+        end, _ = self.network.connect(far, near, host)
+        self.network.settle()
+        return end
+
+    def inside(self, number: int = -1) -> FakeLeg:
+        """The inside answers: the leg is there."""
+        leg = FakeLeg()
+        self.opened[number][2].callback(leg)
+        self.network.settle()
+        return leg
+
+    def send(self, caller: Caller, octets: bytes) -> None:
+        """The partner sends."""
+        assert caller.transport is not None
+        caller.transport.write(octets)
+        self.network.settle()
+
+
+def identity_entry(credential: pki.Credential, name: str = "main") -> ServerIdentity:
+    """A server certificate as the configuration has it."""
+    return ServerIdentity(name=name, certificate=credential.chain_pem.decode(), key=credential.key_pem.decode())

@@ -1,0 +1,312 @@
+"""The partner's side of the server over real TLS: from accept to the end of the session."""
+
+from OpenSSL import SSL
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.oftp2.errors import EsidReason, StationUnreachable
+from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.settings import PenaltySettings, ServerLimits
+from smartproxy.testing import pki
+from tests.adapters.rig import Caller, CallerTls, ServerRig, tls12, tls13
+from tests.unit.playbook import PARTNER_SSID, STATION_SSID, esid, sfid, ssid
+
+
+class AcceptedPartner(SynchronousTestCase):
+    """A partner that does everything right."""
+
+    def test_session(self) -> None:
+        """Greeting, SSID, opening, relaying in both directions, and the end of both legs."""
+        rig = ServerRig()
+        caller, _ = rig.call()
+        self.assertEqual(caller.received, SSRM_BUFFER)
+        self.assertEqual(rig.opened, [])
+        rig.send(caller, PARTNER_SSID)
+        ((session, facts, _),) = rig.opened
+        self.assertEqual(
+            dict(facts),
+            {
+                "partner": "ACME",
+                "code": rig.CODE,
+                "level": "5",
+                "profile": "default",
+                "peer": "192.0.2.7:40001",
+                "tls": "TLSv1.3",
+                "certificate_sha256": rig.partner.sha256,
+            },
+        )
+        leg = rig.inside()
+        self.assertEqual(leg.sent, PARTNER_SSID)
+        leg.receive(STATION_SSID)
+        rig.network.settle()
+        self.assertEqual(caller.received, SSRM_BUFFER + STATION_SSID)
+        rig.send(caller, sfid())
+        self.assertEqual(leg.sent, PARTNER_SSID + sfid())
+        leg.receive(esid(EsidReason.UNSPECIFIED_ABORT))
+        rig.network.settle()
+        self.assertEqual(leg.calls, ["finish"])
+        self.assertEqual(caller.ended, "ConnectionDone")
+        self.assertEqual(list(rig.sessions.live), [session])
+        leg.lose()
+        self.assertEqual(rig.sessions.live, {})
+        self.assertEqual([summary.session for summary in rig.finished], [session])
+        self.assertEqual(rig.clock.getDelayedCalls(), [])
+        self.assertEqual(
+            rig.journal.names(),
+            [
+                "certificate.accepted",
+                "identity.accepted",
+                "session.started",
+                "file.ended",
+                "session.ended",
+            ],
+        )
+        self.assertEqual((rig.gate.admission.connections, rig.gate.admission.sessions), (0, 0))
+
+    def test_tls_1_2(self) -> None:
+        """TLS 1.2 with an ephemeral key and AEAD is as good."""
+        rig = ServerRig()
+        caller, _ = rig.call(CallerTls(rig.partner, tls12))
+        self.assertEqual(caller.received, SSRM_BUFFER)
+        self.assertEqual(rig.journal.the("certificate.accepted")["tls"], "TLSv1.2")
+
+
+class NoSession(SynchronousTestCase):
+    """Every connection that becomes no session gives exactly one event with its cause, and leaves nothing behind."""
+
+    def quiet(self, rig: ServerRig, event: str) -> None:
+        """Look that there was this one event, and that nothing is left."""
+        self.assertEqual(rig.journal.names("penalty.banned"), [event])
+        self.assertEqual(rig.opened, [])
+        self.assertEqual(rig.sessions.live, {})
+        self.assertEqual(rig.gate.admission.connections, 0)
+        self.assertEqual(rig.clock.getDelayedCalls(), [])
+
+    def raw(self, rig: ServerRig, octets: bytes = b"") -> Caller:
+        """Somebody connects and speaks without TLS."""
+        caller = Caller()
+        rig.dial(caller)
+        if octets and caller.transport is not None:
+            caller.transport.write(octets)
+            rig.network.settle()
+        return caller
+
+    def test_silence(self) -> None:
+        """Who connects and says nothing has ten seconds."""
+        rig = ServerRig()
+        caller = self.raw(rig)
+        rig.network.wait(9.9)
+        self.assertIsNone(caller.ended)
+        rig.network.wait(0.1)
+        self.assertIsNotNone(caller.ended)
+        self.quiet(rig, "handshake.failed")
+        self.assertEqual(rig.journal.the("handshake.failed")["cause"], "no TLS handshake within 10 s")
+
+    def test_trickle(self) -> None:
+        """Octets do not lengthen the deadline of the handshake: it is absolute."""
+        rig = ServerRig()
+        caller = self.raw(rig)
+        for octet in b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03":
+            assert caller.transport is not None
+            caller.transport.write(bytes([octet]))
+            rig.network.wait(1)
+        self.assertIsNotNone(caller.ended)
+        self.quiet(rig, "handshake.failed")
+
+    def test_no_tls(self) -> None:
+        """Octets that are no TLS."""
+        rig = ServerRig()
+        self.raw(rig, SSRM_BUFFER)
+        self.quiet(rig, "handshake.failed")
+        self.assertIn("not TLS", str(rig.journal.the("handshake.failed")["cause"]))
+
+    def test_hangs_up_at_once(self) -> None:
+        """Whoever only looks whether the port is open."""
+        rig = ServerRig()
+        caller = self.raw(rig)
+        assert caller.transport is not None
+        caller.transport.loseConnection()
+        rig.network.settle()
+        self.quiet(rig, "handshake.failed")
+        self.assertEqual(rig.journal.the("handshake.failed")["cause"], "connection lost before TLS was established")
+
+    def test_hangs_up_in_the_handshake(self) -> None:
+        """Gone after half a ClientHello."""
+        rig = ServerRig()
+        caller = self.raw(rig, b"\x16\x03\x01\x02\x00\x01")
+        assert caller.transport is not None
+        caller.transport.loseConnection()
+        rig.network.settle()
+        self.quiet(rig, "handshake.failed")
+
+    def test_old_tls(self) -> None:
+        """TLS 1.1 is not offered."""
+        rig = ServerRig()
+
+        def old(context: SSL.Context) -> None:
+            context.set_min_proto_version(SSL.TLS1_1_VERSION)
+            context.set_max_proto_version(SSL.TLS1_1_VERSION)
+
+        caller, _ = rig.call(CallerTls(rig.partner, old))
+        self.assertEqual(caller.handshakes, 0)
+        self.quiet(rig, "handshake.failed")
+        self.assertEqual(rig.journal.the("handshake.failed")["alert"], "protocol_version")
+
+    def test_no_certificate(self) -> None:
+        """A client that shows no certificate, in both versions of TLS."""
+        for version, alert in ((tls12, "tls alert handshake failure"), (tls13, "tlsv13 alert certificate required")):
+            rig = ServerRig()
+            caller, _ = rig.call(CallerTls(None, version))
+            self.assertEqual(caller.ended, alert)
+            self.quiet(rig, "certificate.refused")
+            self.assertEqual(rig.journal.the("certificate.refused")["check"], "no-certificate")
+
+    def test_unknown_certificate(self) -> None:
+        """A certificate that nobody vouches for: the peer is told unknown_ca, in both versions of TLS."""
+        for version in (tls12, tls13):
+            rig = ServerRig()
+            caller, _ = rig.call(CallerTls(pki.self_signed("EVIL"), version))
+            self.assertEqual(caller.ended, "tlsv1 alert unknown ca")
+            self.quiet(rig, "certificate.refused")
+            refused = rig.journal.the("certificate.refused")
+            self.assertEqual((refused["check"], refused["alert"]), ("unknown-authority", "unknown_ca"))
+            self.assertIn("EVIL", str(refused["subject"]))
+
+    def test_peer_refuses_us(self) -> None:
+        """A partner that does not trust our certificate: the alert that it sent is told."""
+        rig = ServerRig()
+
+        def distrust(context: SSL.Context) -> None:
+            context.set_verify(SSL.VERIFY_PEER, lambda *facts: False)
+
+        rig.call(CallerTls(rig.partner, distrust))
+        self.quiet(rig, "handshake.failed")
+        self.assertIsNotNone(rig.journal.the("handshake.failed").get("alert"))
+
+    def test_no_configuration(self) -> None:
+        """A server that forgot its configuration turns everybody away before TLS."""
+        rig = ServerRig()
+        rig.sessions.forget()
+        _, end = rig.call()
+        self.assertIsNone(end)
+        self.quiet(rig, "connection.refused")
+
+    def test_limit(self) -> None:
+        """More connections of one address than allowed: turned away before TLS; others are not concerned."""
+        rig = ServerRig(limits=ServerLimits(unauthenticated_per_address=1))
+        self.raw(rig)
+        _, end = rig.call()
+        self.assertIsNone(end)
+        refused = rig.journal.the("connection.refused")
+        self.assertEqual((refused["limit"], refused["most"]), ("unauthenticated_per_address", 1))
+        other, _ = rig.call(host="192.0.2.8")
+        self.assertEqual(other.received, SSRM_BUFFER)
+
+    def test_bug_in_verification(self) -> None:
+        """An exception while a certificate is judged refuses this connection alone, and is told as what it is."""
+        rig = ServerRig()
+        generation = rig.sessions.generation
+        assert generation is not None
+
+        def broken() -> None:
+            raise RuntimeError("CANARY")
+
+        self.patch(generation.contexts._verifier, "_now", broken)
+        caller, _ = rig.call()
+        self.assertEqual(caller.received, b"")
+        self.quiet(rig, "internal.error")
+        self.assertNotIn("CANARY", repr(rig.journal.records))
+        self.flushLoggedErrors(RuntimeError)
+
+
+class Penalized(SynchronousTestCase):
+    """Who misbehaves is banned for a while, and turned away before any TLS work."""
+
+    def test_ban(self) -> None:
+        """Ten failed handshakes are too many; the ban ends by itself and is told."""
+        rig = ServerRig(penalties=PenaltySettings(threshold=20, exempt=()))
+        evil = pki.self_signed("EVIL")
+        for _ in range(10):
+            rig.call(CallerTls(evil))
+        self.assertEqual(rig.journal.the("penalty.banned")["network"], "192.0.2.7/32")
+        _, end = rig.call()
+        self.assertIsNone(end)
+        self.assertIn("banned for 60", str(rig.journal.the("connection.refused")["cause"]))
+        rig.network.wait(60)
+        self.assertEqual(rig.journal.the("penalty.lifted")["network"], "192.0.2.7/32")
+        caller, _ = rig.call()
+        self.assertEqual(caller.received, SSRM_BUFFER)
+
+    def test_stop(self) -> None:
+        """A gate that is stopped leaves no timer behind."""
+        rig = ServerRig(penalties=PenaltySettings(threshold=1, exempt=()))
+        rig.call(CallerTls(None))
+        rig.gate.stop()
+        rig.gate.stop()
+        self.assertEqual(rig.clock.getDelayedCalls(), [])
+
+    def test_identity_mismatch_counts_most(self) -> None:
+        """Two attempts with another partner's code are enough."""
+        rig = ServerRig(penalties=PenaltySettings(threshold=20, exempt=()))
+        for _ in range(2):
+            caller, _ = rig.call()
+            rig.send(caller, ssid("O0013000003OTHER"))
+            self.assertTrue(caller.received.endswith(esid(EsidReason.USER_CODE_NOT_KNOWN)))
+        self.assertEqual(rig.journal.the("penalty.banned")["cause"], "identity")
+        self.assertEqual(len(rig.journal.of("identity.refused")), 2)
+
+    def test_violations_count(self) -> None:
+        """So do violations of the protocol."""
+        rig = ServerRig(penalties=PenaltySettings(threshold=5, exempt=()))
+        caller, _ = rig.call()
+        rig.send(caller, b"GET / HTTP/1.1\r\n\r\n")
+        self.assertEqual(rig.journal.the("penalty.banned")["cause"], "protocol")
+
+
+class InsideNotThere(SynchronousTestCase):
+    """The partner is told ESID 08 with the fixed text, whatever is missing inside."""
+
+    def test_station_unreachable(self) -> None:
+        """The fault of the opening ends the session before it began."""
+        rig = ServerRig()
+        caller, _ = rig.call()
+        rig.send(caller, PARTNER_SSID)
+        rig.opened[0][2].errback(StationUnreachable(rule="station.connect", message="it refuses the connection"))
+        rig.network.settle()
+        self.assertEqual(caller.received, SSRM_BUFFER + esid(EsidReason.RESOURCES_NOT_AVAILABLE))
+        self.assertEqual(rig.journal.the("session.refused")["cause"], "it refuses the connection")
+        self.assertEqual(rig.clock.getDelayedCalls(), [])
+
+    def test_opening_has_a_bug(self) -> None:
+        """An exception instead of a fault: told as the bug that it is, and to the partner as the rest."""
+        rig = ServerRig()
+        caller, _ = rig.call()
+        rig.send(caller, PARTNER_SSID)
+        rig.opened[0][2].errback(RuntimeError("CANARY"))
+        rig.network.settle()
+        self.assertTrue(caller.received.endswith(esid(EsidReason.RESOURCES_NOT_AVAILABLE)))
+        self.assertEqual(len(rig.journal.of("internal.error")), 1)
+        self.assertNotIn("CANARY", repr(rig.journal.records))
+        self.flushLoggedErrors(RuntimeError)
+
+    def test_too_many_sessions(self) -> None:
+        """A limit of sessions is told in OFTP2, after the SSID."""
+        rig = ServerRig(limits=ServerLimits(sessions=1))
+        rig.call()
+        caller, _ = rig.call()
+        rig.send(caller, PARTNER_SSID)
+        self.assertEqual(caller.received, SSRM_BUFFER + esid(EsidReason.RESOURCES_NOT_AVAILABLE))
+        self.assertEqual(rig.journal.the("session.refused")["rule"], "quota.sessions")
+        self.assertEqual(rig.opened, [])
+
+    def test_partner_leaves_while_opening(self) -> None:
+        """The attempt to open the inside is given up at once."""
+        rig = ServerRig()
+        caller, _ = rig.call()
+        rig.send(caller, PARTNER_SSID)
+        assert caller.transport is not None
+        caller.transport.loseConnection()
+        rig.network.settle()
+        self.assertEqual(rig.canceled, [rig.opened[0][0]])
+        self.assertEqual(rig.sessions.live, {})
+        self.assertEqual(rig.clock.getDelayedCalls(), [])
+        self.assertEqual(rig.journal.names(), ["certificate.accepted", "identity.accepted", "connection.closed"])
