@@ -24,6 +24,7 @@ from smartproxy.logs.record import Record
 from smartproxy.logs.render import OWN_MOST, escape, line
 from smartproxy.logs.severity import Severity
 
+_LEGACY_FAILURE = "failure"
 _LEVEL_WIDTH = max(len(severity.label) for severity in Severity)
 
 
@@ -119,9 +120,9 @@ def _foreign_document(event: LogEvent) -> Mapping[str, object]:
 
 
 def _message(event: LogEvent) -> str:
-    if "log_failure" in event and "why" in event:
-        # twisted.python.log.err: its text is the whole traceback, with the exception's message and source lines.
-        return str(event["why"] or "Unhandled Error")
+    if isinstance(event.get(_LEGACY_FAILURE), Failure):
+        # The text that twisted.python.log.err makes is the whole traceback, exception's message and source lines.
+        return str(event.get("why") or "Unhandled Error")
     return formatEvent(event)
 
 
@@ -133,7 +134,7 @@ def _foreign_text(event: LogEvent) -> str:
 
 
 def _failure_fields(event: LogEvent) -> dict[str, str]:
-    failure = event.get("log_failure")
+    failure = event.get("log_failure", event.get(_LEGACY_FAILURE))
     if not isinstance(failure, Failure):
         return {}
     told = describe(failure)
