@@ -9,6 +9,7 @@ Standards: RFC 5024 sections 1.5 (Virtual Files), 1.5.4 (restart positions), 5.3
 
 import datetime
 import enum
+import itertools
 import mmap
 from collections.abc import Iterator, Sequence
 
@@ -163,3 +164,18 @@ class VirtualFile:
     def offset(self, position: int) -> int:
         """Where in the content a restart position is."""
         return offset_of_position(self.content, self.format, self.record_length, position)
+
+    def units_before(self, offset: int) -> int:
+        """How many octets are transferred for the content before an offset; the offset ends a record in format V."""
+        if self.format is Format.VARIABLE:
+            return sum(end - start for start, end in record_spans(self.content) if end <= offset)
+        return offset
+
+    def position_of_units(self, units: int) -> int:
+        """The restart position that so many transferred octets reach."""
+        if self.format is Format.FIXED:
+            return units // self.record_length
+        if self.format is not Format.VARIABLE:
+            return units // BLOCK
+        lengths = itertools.accumulate(end - start for start, end in record_spans(self.content))
+        return sum(1 for length in lengths if length <= units)
