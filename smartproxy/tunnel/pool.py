@@ -76,7 +76,8 @@ class DataPool:
             if connection.open:
                 self._top_up()
                 return connection
-        if len(self) >= self._most:
+        # A spare that is being dialled takes nobody's place.
+        if len(self) - self._spares >= self._most:
             raise OpeningFailed(f"all {self._most} data connections of the client are in use (pool.most)")
         try:
             connection = await self._one_more()
@@ -134,9 +135,17 @@ class DataPool:
         """Dial what is missing from the ready ones; a failure waits for the next look."""
         while not self._closed and self.idle + self._spares < self._ready and len(self) < self._most:
             self._spares += 1
-            Deferred.fromCoroutine(self._one_more()).addCallbacks(self._idle.append, lambda failure: None).addBoth(
-                self._spare_done
-            )
+            Deferred.fromCoroutine(self._spare())
 
-    def _spare_done(self, _: object) -> None:
-        self._spares -= 1
+    async def _spare(self) -> None:
+        try:
+            connection = await self._one_more()
+        except Exception:
+            # Whoever needs a connection and gets none will say why.
+            return
+        finally:
+            self._spares -= 1
+        if len(self) > self._most:
+            connection.close("not needed")
+        else:
+            self._idle.append(connection)

@@ -158,7 +158,7 @@ class ServerTunnel:
         except VersionsIncompatible as fault:
             self._refuse(control, "versions", fault)
             raise
-        while (holder := self._named.get(control.client_name)) is not None and holder is not control:
+        while (holder := self._named.get(control.client_name)) is not None and holder.lost is None:
             if await holder.ping():
                 taken = NameTaken(f"a client named {control.client_name} is connected already from {holder.peer}")
                 self._refuse(control, "name_taken", taken)

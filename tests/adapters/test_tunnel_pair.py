@@ -1,0 +1,550 @@
+"""Both ends of the tunnel against each other, over real TLS in memory."""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy import __version__
+from smartproxy.net.leg import ILeg
+from smartproxy.oftp2.errors import StationUnreachable, TunnelLost
+from smartproxy.policy import limits
+from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.tunnel.client_control import Configured
+from smartproxy.tunnel.errors import ConfigurationDeclined, NotNow, OpeningFailed, OpenTimeout
+from smartproxy.tunnel.hello import Greeting
+from smartproxy.tunnel.vocabulary import Ping
+from tests.adapters.tunnel_kit import SESSION, UNIT, ClientSide, Network, Receiver, ServerSide, inner, pair
+
+
+class UpAndDownTests(SynchronousTestCase):
+    """A tunnel comes up, stays up, and goes down for everybody."""
+
+    def setUp(self) -> None:
+        """A tunnel that is up."""
+        self.network = Network()
+        self.server, self.client = pair(self.network)
+
+    def test_both_ends_are_told(self) -> None:
+        """Both daemons hear of the tunnel once, with the client's name and the server's version."""
+        self.assertEqual(self.server.user.notes, [("up", "inner-1")])
+        self.assertEqual(self.client.user.notes, [("up", __version__)])
+        self.assertEqual(len(self.server.events.named("tunnel.up")), 1)
+        self.assertEqual(len(self.client.events.named("tunnel.up")), 1)
+
+    def test_stays_up_while_pings_are_answered(self) -> None:
+        """Five quiet minutes end nothing."""
+        self.network.advance(300)
+        self.assertTrue(self.server.control.ready)
+        self.assertIsNone(self.client.control.lost)
+
+    def test_black_hole_is_noticed_within_half_a_minute(self) -> None:
+        """When octets vanish and nobody is told, both ends notice within 30 seconds."""
+        self.network.advance(3)
+        self.network.cut()
+        self.client.endpoint.factory = None
+        self.network.advance(30)
+        self.assertEqual(self.server.tunnel.controls, ())
+        self.assertEqual(self.server.user.notes[-1][:2], ("down", "inner-1"))
+        self.assertEqual(self.client.user.notes[1][0], "down")
+
+    def test_client_that_stops_is_gone_at_once(self) -> None:
+        """The server's daemon hears of the end as soon as the client closes, and no connection stays."""
+        self.client.tunnel.stopService()
+        self.network.settle()
+        self.assertEqual(self.server.user.notes[-1][:2], ("down", "inner-1"))
+        self.network.advance(limits.CLOSING.default + 1)
+        self.assertTrue(all(link.client.disconnected or link.server.disconnected for link in self.network.links))
+        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+
+    def test_server_that_stops_lets_nobody_in(self) -> None:
+        """A server that stops ends its tunnels and refuses new connections."""
+        self.server.tunnel.stop("the server stops")
+        self.network.advance(2)
+        self.assertEqual(self.client.user.notes[1][0], "down")
+        self.assertIsNone(self.client.tunnel.control)
+        self.assertEqual(self.server.tunnel.controls, ())
+
+    def test_client_dials_again(self) -> None:
+        """After a loss the tunnel is back, and both daemons are told again."""
+        self.server.control.abort("test")
+        self.network.advance(3)
+        self.assertEqual([note[0] for note in self.client.user.notes], ["up", "down", "up"])
+        self.assertEqual([note[0] for note in self.server.user.notes], ["up", "down", "up"])
+
+    def test_hundred_losses_in_a_row(self) -> None:
+        """Whichever end goes, the tunnel is back each time, and nothing of the old ones is left."""
+        for turn in range(100):
+            (self.server.control if turn % 2 else self.client.control).abort("test")
+            self.network.advance(2)
+        self.assertEqual(self.server.control.client_name, "inner-1")
+        self.network.advance(10)
+        self.client.tunnel.stopService()
+        self.network.advance(10)
+        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+
+
+class ConfigurationTests(SynchronousTestCase):
+    """Generations travel whole, and only rise."""
+
+    def setUp(self) -> None:
+        """A tunnel that is up."""
+        self.network = Network()
+        self.server, self.client = pair(self.network)
+
+    def configure(self, generation: int, octets: bytes) -> Deferred[Configured]:
+        """Send a generation and let it arrive."""
+        done = self.client.control.configure(generation, octets)
+        self.network.settle()
+        return done
+
+    def test_large_one_arrives_whole(self) -> None:
+        """A document of many chunks arrives as it was sent."""
+        document = bytes(range(256)) * 4_001
+        self.assertEqual(self.successResultOf(self.configure(3, document)), Configured(True, 3))
+        self.assertEqual(self.server.user.notes[1:], [("configuration", 3, document)])
+
+    def test_every_size_around_a_chunk(self) -> None:
+        """Empty, one octet, and one octet around one and two chunks: each arrives as it is."""
+        sizes = [0, 1, *(n * limits.CHUNK_OCTETS + d for n in (1, 2) for d in (-1, 0, 1))]
+        for generation, size in enumerate(sizes, 1):
+            self.successResultOf(self.configure(generation, b"x" * size))
+        self.assertEqual([len(note[2]) for note in self.server.user.notes[1:]], sizes)  # type: ignore[arg-type]  # octets
+
+    def test_old_one_is_ignored(self) -> None:
+        """An older or equal generation is answered with the one that is held, and never reaches the daemon."""
+        self.successResultOf(self.configure(7, b"new"))
+        self.assertEqual(self.successResultOf(self.configure(6, b"old" * 99_999)), Configured(False, 7))
+        self.assertEqual(self.successResultOf(self.configure(7, b"same")), Configured(False, 7))
+        self.assertEqual(len(self.server.user.notes), 2)
+        self.assertEqual(self.client.control.held, 7)
+
+    def test_refused_one_leaves_the_one_before(self) -> None:
+        """What the daemon refuses is told to the client in its words; the generation held stays."""
+
+        def refuse() -> None:
+            raise DocumentRefused(where="server.partners[3].codes", cause="empty")
+
+        self.successResultOf(self.configure(1, b"one"))
+        self.server.user.refuse = refuse
+        failure = self.failureResultOf(self.configure(2, b"two"), ConfigurationDeclined)
+        self.assertIn("server.partners[3].codes: empty", str(failure.value))
+        self.assertEqual(self.server.tunnel.held, 1)
+        self.assertIsNone(self.client.control.lost)
+
+    def test_too_large_is_refused_before_it_is_sent(self) -> None:
+        """A document over the cap is declined with its first chunk, and the tunnel stays up."""
+        self.failureResultOf(self.configure(1, bytes(limits.DOCUMENT_OCTETS_MOST + 1)), ConfigurationDeclined)
+        self.assertIsNone(self.client.control.lost)
+        self.assertEqual(self.server.tunnel.held, 0)
+
+    def test_two_at_once_go_one_after_the_other(self) -> None:
+        """A generation that is asked for while another is on its way follows it."""
+        first = self.client.control.configure(1, b"a" * 100_000)
+        second = self.client.control.configure(2, b"b" * 100_000)
+        self.network.settle()
+        self.assertEqual(self.successResultOf(first), Configured(True, 1))
+        self.assertEqual(self.successResultOf(second), Configured(True, 2))
+
+    def test_hello_tells_what_is_held(self) -> None:
+        """A client that comes back learns which generation the server holds; after forgetting, none."""
+        self.successResultOf(self.configure(9, b"nine"))
+        self.client.control.abort("test")
+        self.network.advance(3)
+        self.assertEqual(self.client.control.held, 9)
+        self.server.tunnel.forget()
+        self.client.control.abort("test")
+        self.network.advance(3)
+        self.assertEqual(self.client.control.held, 0)
+        self.assertEqual(self.successResultOf(self.configure(1, b"again")), Configured(True, 1))
+
+
+class SessionTests(SynchronousTestCase):
+    """Sessions run on data connections, one after the other."""
+
+    def setUp(self) -> None:
+        """A tunnel that is up."""
+        self.network = Network()
+        self.server, self.client = pair(self.network)
+
+    def ask(self, session: str = SESSION, seconds: float = 20) -> Deferred[ILeg]:
+        """Have the server ask for a session, and let it arrive."""
+        opening = self.server.control.openInbound(session, {"partner": "ACME"}, seconds=seconds)
+        self.network.settle()
+        return opening
+
+    def open(self, session: str = SESSION) -> tuple[Receiver, Receiver]:
+        """Open a session: its ends in the server and in the client."""
+        opening = self.ask(session)
+        here, there = Receiver(self.successResultOf(opening)), Receiver(self.client.user.legs[-1])
+        self.network.settle()
+        return here, there
+
+    @property
+    def data_connections(self) -> int:
+        """How many data connections were ever made."""
+        return len(self.network.links) - 1
+
+    def test_octets_pass_both_ways_unchanged(self) -> None:
+        """What one end sends is what the other gets, and the client knows who the partner is."""
+        here, there = self.open()
+        here.leg.send(UNIT * 3)
+        there.leg.send(UNIT * 2)
+        self.network.settle()
+        self.assertEqual((there.got, here.got), (UNIT * 3, UNIT * 2))
+        self.assertEqual(self.client.user.notes[1], ("inbound", SESSION, {"partner": "ACME"}))
+        self.assertEqual(self.server.control.load, 1)
+
+    def test_connection_is_used_again(self) -> None:
+        """A session that both ends ended hands its connection back: twenty sessions need no further handshake."""
+        self.open()[0].leg.finish()
+        self.network.settle()
+        made = self.data_connections
+        for number in range(20):
+            here, there = self.open(f"{number:016x}")
+            here.leg.send(UNIT * number)
+            (here if number % 2 else there).leg.finish()
+            self.network.settle()
+            self.assertEqual(there.got, UNIT * number if number % 2 else b"")
+            self.assertEqual(here.said[-1], "lost: the session is over")
+            self.assertEqual(there.said[-1], "lost: the session is over")
+            self.assertEqual(self.server.control.load, 0)
+        self.assertEqual(self.data_connections, made)
+
+    def test_both_ends_finish_at_once(self) -> None:
+        """Ends that cross on their way end the session once, and the connection is used again."""
+        here, there = self.open()
+        here.leg.finish()
+        there.leg.finish()
+        self.network.settle()
+        self.assertEqual(here.said, ["ended", "lost: the session is over"])
+        self.assertEqual(there.said, ["ended", "lost: the session is over"])
+        self.assertEqual(self.client.control.pool.idle, len(self.client.control.pool))  # type: ignore[union-attr,arg-type]  # up
+
+    def test_what_comes_after_the_end_is_dropped(self) -> None:
+        """Octets that were on their way when this end had finished reach nobody, and the next session is clean."""
+        here, there = self.open()
+        there.finishes = False
+        here.leg.finish()
+        self.network.settle()
+        there.leg.send(UNIT * 5)
+        self.network.settle()
+        there.leg.finish()
+        self.network.settle()
+        self.assertEqual(here.got, b"")
+        here, there = self.open("1" * 16)
+        there.leg.send(UNIT)
+        self.network.settle()
+        self.assertEqual(here.got, UNIT)
+
+    def test_abort_ends_session_and_connection(self) -> None:
+        """A session that is aborted takes its connection along; the other end hears of it, others do not."""
+        here, there = self.open()
+        other, _ = self.open("1" * 16)
+        here.leg.abort()
+        self.network.settle()
+        self.assertEqual([said[:4] for said in there.said], ["lost"])
+        self.assertEqual([said[:4] for said in here.said], ["lost"])
+        self.assertEqual(other.said, [])
+        self.assertEqual(self.server.control.load, 1)
+
+    def test_end_that_is_not_answered_is_aborted(self) -> None:
+        """An END that the other end does not answer in the closing time ends the connection."""
+        here, there = self.open()
+        there.finishes = False
+        here.leg.finish()
+        self.network.advance(limits.CLOSING.default + 0.5)
+        self.assertEqual(here.said, ["lost: the other daemon did not end the session in time"])
+        self.assertEqual([said[:4] for said in there.said], ["ende", "lost"])
+
+    def test_old_leg_cannot_touch_the_next_session(self) -> None:
+        """A leg that was handed back does nothing any more, whatever its holder still does with it."""
+        old, _ = self.open()
+        old.leg.finish()
+        self.network.settle()
+        here, there = self.open("1" * 16)
+        old.leg.send(b"late")
+        old.leg.finish()
+        old.leg.pause()
+        old.leg.abort()
+        self.network.settle()
+        here.leg.send(UNIT)
+        self.network.settle()
+        self.assertEqual((here.said, there.said, there.got), ([], [], UNIT))
+
+    def test_tunnel_that_is_lost_takes_its_sessions_along(self) -> None:
+        """Losing the control connection ends the sessions of that tunnel at both ends, with the cause."""
+        here, there = self.open()
+        given_up: list[Deferred[None]] = []
+        self.client.user.opening = lambda: Deferred(given_up.append)
+        opening = self.ask("1" * 16)
+        self.client.control.abort("test")
+        self.network.settle()
+        self.assertIn("tunnel is down", here.said[-1])
+        self.assertIn("tunnel is down", there.said[-1])
+        self.failureResultOf(opening, TunnelLost)
+        self.assertEqual(len(given_up), 1)
+
+    def test_station_that_is_down(self) -> None:
+        """The client's cause reaches the server's daemon in its words, and the connection is used again."""
+        self.client.user.opening = lambda: fail(
+            StationUnreachable(rule="station.unreachable", message="the station refuses connections")
+        )
+        failure = self.failureResultOf(self.ask(), StationUnreachable)
+        self.assertEqual(failure.value.message, "the station refuses connections")
+        self.network.settle()
+        self.assertEqual(self.server.control.load, 0)
+        self.assertEqual(self.server.events.named("tunnel.violation"), [])
+        self.assertEqual(self.client.control.pool.idle, len(self.client.control.pool))  # type: ignore[union-attr,arg-type]  # up
+
+    def test_station_that_is_slow(self) -> None:
+        """An opening has a deadline; afterwards nothing of it is left at either end."""
+        given_up: list[Deferred[None]] = []
+        self.client.user.opening = lambda: Deferred(given_up.append)
+        opening = self.ask(seconds=4)
+        self.network.advance(5)
+        self.failureResultOf(opening, OpenTimeout)
+        self.assertEqual(len(given_up), 1)
+        self.network.advance(limits.CLOSING.default)
+        self.assertEqual(self.server.control.load, 0)
+
+    def test_bug_in_the_client_ends_one_session(self) -> None:
+        """An exception in the client's daemon fails that opening, is reported once, and tells the server nothing."""
+
+        def bug() -> Deferred[None]:
+            raise ZeroDivisionError("secret")
+
+        self.client.user.opening = bug
+        failure = self.failureResultOf(self.ask(), StationUnreachable)
+        self.assertNotIn("secret", str(failure.value))
+        self.assertEqual(len(self.client.events.named("internal.error")), 1)
+        self.client.user.opening = lambda: succeed(None)
+        self.open("1" * 16)
+
+    def test_opening_that_nobody_wants_any_more(self) -> None:
+        """Cancelling an opening ends it at both ends."""
+        self.client.user.opening = lambda: Deferred()
+        opening = self.ask()
+        opening.cancel()
+        self.failureResultOf(opening, CancelledError)
+        self.network.advance(1)
+        there = Receiver(self.client.user.legs[0])
+        self.network.settle()
+        self.assertEqual(there.said[0], "ended")
+        self.assertEqual(self.server.control.load, 0)
+
+    def test_same_session_twice(self) -> None:
+        """A session that is open cannot be opened again."""
+        self.open()
+        self.failureResultOf(self.ask(), StationUnreachable)
+
+    def test_more_sessions_than_connections(self) -> None:
+        """When all connections are in use, the next session is refused with a cause, and those that run go on."""
+        self.client.tunnel.stopService()
+        self.network.advance(6)
+        network = self.network = Network()
+        self.server, self.client = pair(network, most=2)
+        first, second = self.open("1" * 16), self.open("2" * 16)
+        failure = self.failureResultOf(self.ask("3" * 16), StationUnreachable)
+        self.assertIn("pool.most", str(failure.value))
+        first[0].leg.finish()
+        network.settle()
+        self.open("3" * 16)
+        self.assertEqual(second[0].said, [])
+
+    def test_many_openings_at_once(self) -> None:
+        """Two hundred openings at once all succeed, though only a few questions may be on their way."""
+        self.client.tunnel.stopService()
+        self.network.advance(6)
+        self.server, self.client = pair(self.network, most=200)
+        openings = [self.server.control.openInbound(f"{number:016x}", {}) for number in range(200)]
+        self.network.settle()
+        for opening in openings:
+            self.successResultOf(opening)
+        self.assertEqual(self.server.control.load, 200)
+
+    def test_outbound(self) -> None:
+        """A session that the station begins: the server calls the partner first, then takes the leg."""
+        ready: Deferred[Callable[[ILeg | None], None]] = Deferred()
+        self.server.user.outbound = ready
+        legs: list[ILeg | None] = []
+        opening = self.client.control.openOutbound(SESSION, "ACME", {"code": "O1"})
+        self.network.settle()
+        self.assertEqual(self.server.user.notes[-1], ("outbound", SESSION, "ACME", {"code": "O1"}))
+        ready.callback(legs.append)
+        self.network.settle()
+        here, there = Receiver(self.successResultOf(opening)), Receiver(legs[0])  # type: ignore[arg-type]  # a leg
+        here.leg.send(UNIT)
+        self.network.settle()
+        self.assertEqual(there.got, UNIT)
+
+    def test_outbound_partner_that_is_down(self) -> None:
+        """The cause that the server found reaches the client's daemon."""
+        self.server.user.outbound = fail(StationUnreachable(rule="partner.unreachable", message="refused by the peer"))
+        opening = self.client.control.openOutbound(SESSION, "ACME", {})
+        self.network.settle()
+        self.assertIn("refused by the peer", str(self.failureResultOf(opening, OpeningFailed).value))
+
+    def test_outbound_leg_that_never_comes(self) -> None:
+        """When the client does not attach, the server's daemon is told that there will be no leg."""
+        legs: list[ILeg | None] = []
+        self.server.user.outbound = succeed(legs.append)
+        self.client.control.pool.stop("test")  # type: ignore[union-attr]  # up
+        opening = self.client.control.openOutbound(SESSION, "ACME", {})
+        self.network.advance(limits.TICKET_SECONDS + 1)
+        self.failureResultOf(opening, OpeningFailed)
+        self.assertEqual(legs, [None])
+        self.assertEqual(self.server.control.load, 0)
+
+
+class NewsTests(SynchronousTestCase):
+    """What the daemons tell each other beside sessions."""
+
+    def setUp(self) -> None:
+        """A tunnel that is up."""
+        self.network = Network()
+        self.server, self.client = pair(self.network)
+
+    def test_events_arrive_in_order(self) -> None:
+        """Events reach the client's daemon once each, in order, however many."""
+        for number in range(3_000):
+            self.server.tunnel.report({"name": "session.started", "number": number})
+        self.network.settle()
+        events = [note[1] for note in self.client.user.notes if note[0] == "event"]
+        self.assertEqual([event["number"] for event in events], list(range(3_000)))  # type: ignore[index]  # a mapping
+
+    def test_events_wait_for_the_tunnel(self) -> None:
+        """What happened while there was no tunnel is told when there is one again."""
+        self.client.control.abort("test")
+        self.network.settle()
+        self.server.tunnel.report({"name": "connection.refused"})
+        self.network.advance(3)
+        self.assertIn(("event", {"name": "connection.refused"}), self.client.user.notes)
+
+    def test_summary_and_url(self) -> None:
+        """The summary of a session and the address of a revocation list arrive as they were told."""
+        self.server.control.sessionEnded(SESSION, {"octets_in": 5})
+        self.server.control.seenCrlUrl("http://ca.example/x.crl", "acme-ca")
+        self.network.settle()
+        self.assertIn(("ended", SESSION, {"octets_in": 5}), self.client.user.notes)
+        self.assertIn(("crl", "http://ca.example/x.crl", "acme-ca"), self.client.user.notes)
+
+    def test_wishes_of_the_client(self) -> None:
+        """Closing a session and changing the level reach the server's daemon."""
+        self.client.control.closeSession(SESSION)
+        self.client.control.setLevel("DEBUG")
+        self.network.settle()
+        self.assertEqual(self.server.user.notes[1:], [("close", SESSION), ("level", "DEBUG")])
+
+    def test_draining(self) -> None:
+        """A client that drains gets no new sessions; those that run stay, and pings go on."""
+        opening = self.server.control.openInbound(SESSION, {})
+        self.network.settle()
+        running = Receiver(self.successResultOf(opening))
+        control = self.server.control
+        late = control.openInbound("1" * 16, {})
+        done = self.client.control.drain()
+        self.failureResultOf(self.client.control.setLevel("DEBUG"), NotNow)
+        self.network.settle()
+        self.successResultOf(done)
+        self.successResultOf(late)
+        self.assertEqual(self.server.user.notes[-1], ("drain",))
+        self.assertEqual(self.server.tunnel.controls, ())
+        self.failureResultOf(control.openInbound("2" * 16, {}), StationUnreachable)
+        control.sessionEnded(SESSION, {})
+        self.network.advance(60)
+        self.assertEqual((running.said, control.lost), ([], None))
+        self.assertIn(("ended", SESSION, {}), self.client.user.notes)
+        ping = self.client.control.ask(Ping)
+        self.network.settle()
+        self.successResultOf(ping)
+
+
+class SeveralClientsTests(SynchronousTestCase):
+    """A server serves several clients; each name has one control connection."""
+
+    def setUp(self) -> None:
+        """A tunnel that is up."""
+        self.network = Network()
+        self.server, self.client = pair(self.network)
+
+    def another(self, name: str) -> ClientSide:
+        """One more client."""
+        client = ClientSide(self.network, self.server.tunnel.factory, inner(name))
+        client.tunnel.startService()
+        self.network.settle()
+        return client
+
+    def test_next_session_goes_to_the_least_loaded(self) -> None:
+        """With two clients, sessions are shared evenly."""
+        self.another("inner-2")
+        for number in range(6):
+            control = self.server.tunnel.leastLoaded()
+            assert control is not None
+            control.openInbound(f"{number:016x}", {})
+            self.network.settle()
+        self.assertEqual([control.load for control in self.server.tunnel.controls], [3, 3])
+
+    def test_losing_one_leaves_the_other(self) -> None:
+        """The loss of one client ends its own sessions only."""
+        second = self.another("inner-2")
+        legs = {}
+        for control in self.server.tunnel.controls:
+            opening = control.openInbound(SESSION, {})
+            self.network.settle()
+            legs[control.client_name] = Receiver(self.successResultOf(opening))
+        second.control.abort("test")
+        self.network.settle()
+        self.assertEqual(legs["inner-1"].said, [])
+        self.assertEqual(len(legs["inner-2"].said), 1)
+
+    def test_second_of_a_name_is_refused_while_the_first_answers(self) -> None:
+        """A name that is taken stays with whom it is; both sides say why."""
+        first = self.client.control
+        second = self.another("inner-1")
+        self.assertIsNone(second.tunnel.control)
+        self.assertEqual(second.events.causes("tunnel.refused"), ["name_taken"])
+        self.assertEqual(self.server.events.causes("tunnel.refused"), ["name_taken"])
+        self.assertIsNone(first.lost)
+        self.assertEqual(second.user.notes, [])
+
+    def test_dead_one_of_a_name_is_replaced(self) -> None:
+        """A client that lost its connection without the server's knowing is back before pings would have told."""
+        self.network.cut()
+        second = self.another("inner-1")
+        self.network.advance(limits.PING_ANSWER_SECONDS + 1)
+        self.assertIsNotNone(second.tunnel.control)
+        self.assertEqual([note[0] for note in self.server.user.notes], ["up", "down", "up"])
+
+    def test_two_newcomers_of_a_name_race(self) -> None:
+        """When two connections want the name of a dead one at once, one gets it and the other is refused."""
+        self.network.cut()
+        racers = [self.another("inner-1"), self.another("inner-1")]
+        self.network.advance(limits.PING_ANSWER_SECONDS + 1)
+        self.assertEqual(len([racer for racer in racers if racer.tunnel.control is not None]), 1)
+        self.assertEqual(len(self.server.tunnel.controls), 1)
+
+    def test_generation_is_the_servers(self) -> None:
+        """What one client brought, the second need not bring again."""
+        self.client.control.configure(4, b"four")
+        self.network.settle()
+        self.assertEqual(self.another("inner-2").control.held, 4)
+
+
+class VersionTests(SynchronousTestCase):
+    """Versions that do not fit are told apart, by name."""
+
+    def test_refused_with_both_versions_and_what_to_update(self) -> None:
+        """A client that is too old is refused; both ends say both versions and which program to update."""
+        network = Network()
+        server = ServerSide(network, version="9.4.0")
+        server.tunnel._greeting = Greeting(program="smartproxy-server", version="9.4.0", oldest=3, newest=4)
+        client = ClientSide(network, server.tunnel.factory)
+        client.tunnel.startService()
+        network.settle()
+        for side in (server, client):
+            (event,) = side.events.named("tunnel.refused")
+            self.assertEqual(event["cause"], "versions")
+            for words in ("9.4.0", __version__, "update smartproxy-client"):
+                self.assertIn(words, str(event["advice"]))
+        self.assertEqual((server.user.notes, client.user.notes), ([], []))

@@ -1,0 +1,333 @@
+"""What the tests of the tunnel share: a network in memory with real TLS, credentials, and daemons that take notes."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import attrs
+from cryptography.hazmat.primitives.asymmetric import ec
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.test.iosim import FakeTransport, IOPump, connect
+from zope.interface import implementer
+
+from smartproxy.logs.catalogue import EVENTS
+from smartproxy.net.leg import ILeg, ILegReceiver
+from smartproxy.testing.pki import CLIENT_AUTH, Authority, Credential
+from smartproxy.tunnel.client import ClientTunnel
+from smartproxy.tunnel.client_control import ClientControl
+from smartproxy.tunnel.contexts import ClientCredential
+from smartproxy.tunnel.identity import Identity
+from smartproxy.tunnel.interfaces import IClientTunnelUser, IServerTunnelUser
+from smartproxy.tunnel.server import ServerTunnel
+from smartproxy.tunnel.server_control import ServerControl
+
+SESSION = "0123456789abcdef"
+UNIT = b"\x10\x00\x00\x08abcd"
+"""A Stream Transmission Buffer, as far as the tunnel looks at it."""
+
+
+@cache
+def authority() -> Authority:
+    """The site's authority."""
+    return Authority.root("Muster SmartProxy authority")
+
+
+@cache
+def identity() -> Identity:
+    """The server's identity."""
+    return Identity.of(ec.generate_private_key(ec.SECP256R1()))
+
+
+def credential(of: Credential) -> ClientCredential:
+    """As a client holds it."""
+    return ClientCredential(certificate=of.chain_pem.decode("ascii"), key=of.key_pem.decode("ascii"))
+
+
+@cache
+def inner(name: str = "inner-1") -> ClientCredential:
+    """A client's tunnel certificate as the backend issues them."""
+    return credential(authority().issue(name, purposes=[CLIENT_AUTH]))
+
+
+class Events:
+    """Takes events, and refuses those that the catalogue does not know in this form."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, dict[str, object]]] = []
+
+    def __call__(self, name: str, /, **fields: object) -> None:
+        """Part of ``Emit``."""
+        EVENTS[name].check(fields)
+        self.seen.append((name, fields))
+
+    def named(self, name: str) -> list[dict[str, object]]:
+        """The fields of the events of one name."""
+        return [fields for seen, fields in self.seen if seen == name]
+
+    def causes(self, name: str) -> list[object]:
+        """Their causes."""
+        return [fields.get("cause") for fields in self.named(name)]
+
+
+@attrs.define(eq=False)
+class Link:
+    """One connection of the network."""
+
+    pump: IOPump
+    client: FakeTransport
+    server: FakeTransport
+    cut: bool = False
+
+    def flush(self) -> bool:
+        """Move octets both ways; whether there were any."""
+        return not self.cut and bool(self.pump.pump())
+
+
+class Network:
+    """Connections in memory under one clock."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.links: list[Link] = []
+        self._ports = 40_000
+
+    def connect(self, server: IProtocolFactory, client: IProtocolFactory) -> IProtocol | None:
+        """Connect two factories; the client's protocol, or nothing if either refused."""
+        self._ports += 1
+        here = IPv4Address("TCP", "10.0.0.7", self._ports)
+        there = IPv4Address("TCP", "192.0.2.1", 2878)
+        accepting, calling = server.buildProtocol(here), client.buildProtocol(there)
+        if accepting is None or calling is None:
+            return None
+        server_end = FakeTransport(accepting, True, there, here)
+        client_end = FakeTransport(calling, False, here, there)
+        pump = connect(accepting, server_end, calling, client_end, greet=False, clock=self.clock)
+        self.links.append(Link(pump, client_end, server_end))
+        return calling
+
+    def settle(self) -> None:
+        """Let everything arrive that is on its way."""
+        for _ in range(2_000):
+            self.clock.advance(0)
+            if not sum(link.flush() for link in self.links):
+                return
+        raise AssertionError("the network does not come to rest")
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass in steps of a quarter of a second at most."""
+        self.settle()
+        while seconds > 0:
+            step = min(0.25, seconds)
+            self.clock.advance(step)
+            self.settle()
+            seconds -= step
+
+    def cut(self) -> None:
+        """From now on, nothing arrives on the connections that there are; nobody is told."""
+        for link in self.links:
+            link.cut = True
+
+
+@implementer(IStreamClientEndpoint)
+class Endpoint:
+    """Dials a factory in memory; refuses while there is none.
+
+    :ivar dialled: when.
+    """
+
+    def __init__(self, network: Network, factory: IProtocolFactory | None) -> None:
+        self.factory = factory
+        self.dialled: list[float] = []
+        self._network = network
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Part of the interface."""
+        self.dialled.append(self._network.clock.seconds())
+        result: Deferred[IProtocol] = Deferred()
+        protocol = None if self.factory is None else self._network.connect(self.factory, protocolFactory)
+        if protocol is None:
+            result.errback(Failure(ConnectionRefusedError()))
+        else:
+            result.callback(protocol)
+        return result
+
+
+@implementer(ILegReceiver)
+class Receiver:
+    """Takes what a leg says; ends its own direction when the other end did."""
+
+    def __init__(self, leg: ILeg, *, finishes: bool = True) -> None:
+        self.got = b""
+        self.said: list[str] = []
+        self.finishes = finishes
+        self.leg = leg
+        leg.receiver = self
+
+    def octetsReceived(self, leg: ILeg, octets: bytes) -> None:
+        """Part of the interface."""
+        self.got += octets
+
+    def legEnded(self, leg: ILeg) -> None:
+        """Part of the interface."""
+        self.said.append("ended")
+        if self.finishes:
+            leg.finish()
+
+    def legLost(self, leg: ILeg, cause: str) -> None:
+        """Part of the interface."""
+        self.said.append(f"lost: {cause}")
+
+    def legFull(self, leg: ILeg) -> None:
+        """Part of the interface."""
+        self.said.append("full")
+
+    def legDrained(self, leg: ILeg) -> None:
+        """Part of the interface."""
+        self.said.append("drained")
+
+
+@implementer(IServerTunnelUser)
+class ServerUser:
+    """A DMZ daemon that takes notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[object, ...]] = []
+        self.refuse: Callable[[], None] = lambda: None
+        self.outbound: Deferred[Callable[[ILeg | None], None]] | None = None
+
+    def tunnelUp(self, control: ServerControl) -> None:
+        """Part of the interface."""
+        self.notes.append(("up", control.client_name))
+
+    def tunnelDown(self, control: ServerControl, cause: str) -> None:
+        """Part of the interface."""
+        self.notes.append(("down", control.client_name, cause))
+
+    def configurationArrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
+        """Part of the interface."""
+        self.refuse()
+        self.notes.append(("configuration", generation, octets))
+
+    def closeSession(self, control: ServerControl, session: str) -> None:
+        """Part of the interface."""
+        self.notes.append(("close", session))
+
+    def setLevel(self, control: ServerControl, level: str) -> None:
+        """Part of the interface."""
+        self.notes.append(("level", level))
+
+    def drain(self, control: ServerControl) -> None:
+        """Part of the interface."""
+        self.notes.append(("drain",))
+
+    def openOutbound(
+        self, control: ServerControl, session: str, partner: str, facts: Mapping[str, str]
+    ) -> Deferred[Callable[[ILeg | None], None]]:
+        """Part of the interface."""
+        self.notes.append(("outbound", session, partner, dict(facts)))
+        assert self.outbound is not None
+        return self.outbound
+
+
+@implementer(IClientTunnelUser)
+class ClientUser:
+    """An inner daemon that takes notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[object, ...]] = []
+        self.legs: list[ILeg] = []
+        self.opening: Callable[[], Deferred[None]] = lambda: succeed(None)
+
+    def tunnelUp(self, control: ClientControl) -> None:
+        """Part of the interface."""
+        self.notes.append(("up", control.version))
+
+    def tunnelDown(self, cause: str) -> None:
+        """Part of the interface."""
+        self.notes.append(("down", cause))
+
+    def openInbound(self, session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
+        """Part of the interface."""
+        self.notes.append(("inbound", session, dict(facts)))
+        self.legs.append(leg)
+        return self.opening()
+
+    def event(self, fields: Mapping[str, Any]) -> None:
+        """Part of the interface."""
+        self.notes.append(("event", dict(fields)))
+
+    def sessionEnded(self, session: str, summary: Mapping[str, Any]) -> None:
+        """Part of the interface."""
+        self.notes.append(("ended", session, dict(summary)))
+
+    def crlUrlSeen(self, url: str, authority: str) -> None:
+        """Part of the interface."""
+        self.notes.append(("crl", url, authority))
+
+
+class ServerSide:
+    """A server on the network."""
+
+    def __init__(self, network: Network, of: Identity | None = None, **options: Any) -> None:
+        self.user = ServerUser()
+        self.events = Events()
+        self.tunnel = ServerTunnel(
+            network.clock,
+            identity=of or identity(),
+            authority=authority().certificate_pem.decode("ascii"),
+            user=self.user,
+            emit=self.events,
+            **options,
+        )
+
+    @property
+    def control(self) -> ServerControl:
+        """The only client."""
+        (control,) = self.tunnel.controls
+        return control
+
+
+class ClientSide:
+    """A client on the network; its back-off has no jitter."""
+
+    def __init__(
+        self,
+        network: Network,
+        factory: IProtocolFactory | None,
+        shows: ClientCredential | None = None,
+        **options: Any,
+    ) -> None:
+        self.user = ClientUser()
+        self.events = Events()
+        self.endpoint = Endpoint(network, factory)
+        self.tunnel = ClientTunnel(
+            network.clock,
+            self.endpoint,
+            "dmz.example:2878",
+            credential=shows or inner(),
+            proxy_ids=[identity().proxy_id],
+            user=self.user,
+            emit=self.events,
+            jitter=lambda: 1.0,
+            **options,
+        )
+
+    @property
+    def control(self) -> ClientControl:
+        """The control connection."""
+        assert self.tunnel.control is not None, "the tunnel is up"
+        return self.tunnel.control
+
+
+def pair(network: Network, **options: Any) -> tuple[ServerSide, ClientSide]:
+    """A server and a client, and the tunnel between them."""
+    server = ServerSide(network)
+    client = ClientSide(network, server.tunnel.factory, **options)
+    client.tunnel.startService()
+    network.settle()
+    return server, client
