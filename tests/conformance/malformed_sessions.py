@@ -1,6 +1,7 @@
 """Malformed cases beyond single fields: headers, unknown commands, illegal cells, chains, negotiation, restart."""
 
 from collections.abc import Iterator
+from functools import cache
 
 from smartproxy.oftp2.roles import Role
 from tests.conformance.cases import HEADER, Case
@@ -82,6 +83,7 @@ def unknown_commands() -> Iterator[Case]:
                 )
 
 
+@cache
 def allowed_cells() -> dict[tuple[str, str, str], str]:
     """The table of facts: {(state, sender, command with its variant): next state}."""
     return {(row["state"], row["sender"], row["command"]): row["next"] for row in table("witness.tsv")}
@@ -206,17 +208,17 @@ def guards() -> Iterator[Case]:
         rest = 138 if level == 5 else 119
         width = 17 if level == 5 else 9
         for flags, position in (("YN", 1), ("NN", 5), ("YN", 10**width - 1)):
-            buffer = wire.sfid(7, "U", 0, 5, position, "")
-            yield Case(
-                name=f"restart at {position} with {flags}, level {level}",
-                state="IDLE",
-                sender=INITIATOR,
-                terms=Terms(level=level, flags=flags),
-                octets=framed(buffer),
-                family="RestartRefused",
-                offset=HEADER + rest + width - 1,
-                exact=False,
-            )
+            for state in ("IDLE", "IDLE_TURNED"):
+                yield Case(
+                    name=f"restart at {position} with {flags}, level {level}, {state}",
+                    state=state,
+                    sender=INITIATOR,
+                    terms=Terms(level=level, flags=flags),
+                    octets=framed(wire.sfid(7, "U", 0, 5, position, "")),
+                    family="RestartRefused",
+                    offset=HEADER + rest + width - 1,
+                    exact=False,
+                )
         for position, count in ((0, 1), (5, 6), (999, 1000), (0, 10**width - 1)):
             yield Case(
                 name=f"answer {count} to restart at {position}, level {level}",
@@ -249,14 +251,15 @@ def guards() -> Iterator[Case]:
             ("BR", RESPONDER),
             ("SB", RESPONDER),
         ):
-            yield Case(
-                name=f"file from {sender.name} with {modes}, level {level}",
-                state="IDLE",
-                speaker=sender,
-                sender=sender,
-                terms=Terms(level=level, modes=modes),
-                octets=framed(wire.sfid(7, "U", 0, 5, 0, "")),
-                family="UnexpectedCommand",
-                offset=HEADER,
-                exact=False,
-            )
+            for state in ("IDLE", "IDLE_TURNED"):
+                yield Case(
+                    name=f"file from {sender.name} with {modes}, level {level}, {state}",
+                    state=state,
+                    speaker=sender,
+                    sender=sender,
+                    terms=Terms(level=level, modes=modes),
+                    octets=framed(wire.sfid(7, "U", 0, 5, 0, "")),
+                    family="UnexpectedCommand",
+                    offset=HEADER,
+                    exact=False,
+                )

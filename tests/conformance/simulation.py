@@ -8,8 +8,8 @@ from itertools import accumulate
 from random import Random
 
 import attrs
-from smartproxy.oftp2.monitor import Monitor
 
+from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Profile, Role
 from tests.conformance.random_user import Party
 from tests.conformance.section9 import SimulationFault
