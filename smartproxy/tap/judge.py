@@ -1,0 +1,181 @@
+"""A recorded session through the monitor that the daemons use: what ``smartproxy judge`` does.
+
+Reads JSON lines, each with ``dir`` (``i2r`` or ``r2i``) and ``hex``, the octets of one read; other members are ignored.
+Prints one line per command, and what is wrong, by rule and section of RFC 5024. What the recording holds is escaped
+before it is shown; passwords and challenge responses are not shown at all.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TextIO
+
+import attrs
+
+from smartproxy.logs.render import escape
+from smartproxy.oftp2.errors import ProtocolError
+from smartproxy.oftp2.monitor import Judgement, Monitor, Observation
+from smartproxy.oftp2.roles import Profile, Role
+from smartproxy.tap.commands.console import CommandFailed
+
+SENDERS: Final = {"i2r": Role.INITIATOR, "r2i": Role.RESPONDER}
+#: A line holds one read; the longest buffer in hexadecimal is far below.
+LINE_MOST: Final = 16 * 1024 * 1024
+TEXT_MOST: Final = 80
+
+
+def judge(path: str, *, profile: str, as_json: bool, out: TextIO) -> int:
+    """Judge a recording and print the verdict.
+
+    :param path: the recording; ``-`` for standard input.
+    :param profile: ``default`` or ``strict``.
+    :param as_json: print JSON lines.
+    :return: 0 if nothing in it is wrong, 1 if something is.
+    :raise CommandFailed: if it cannot be read.
+    """
+    report = _Json(out) if as_json else _Text(out)
+    if path == "-":
+        return _replay(sys.stdin, "standard input", Profile(profile), report)
+    try:
+        with open(path, encoding="utf-8") as lines:
+            return _replay(lines, path, Profile(profile), report)
+    except OSError as error:
+        raise CommandFailed(f"cannot read {path}: {error.strerror}") from error
+
+
+def _replay(lines: TextIO, name: str, profile: Profile, report: "_Text | _Json") -> int:
+    monitors: dict[str, Monitor] = {}
+    for connection, sender, octets in recorded(lines, name):
+        if connection not in monitors:
+            monitors[connection] = Monitor(profile, observe_data=True)
+        monitor = monitors[connection]
+        if monitor.error is None:
+            report.judgement(connection, monitor.judge(sender, octets))
+    if not monitors:
+        raise CommandFailed(f"{name} holds no recorded read")
+    for connection, monitor in monitors.items():
+        report.summary(connection, monitor)
+    return 1 if any(monitor.error is not None for monitor in monitors.values()) else 0
+
+
+def recorded(lines: TextIO, name: str) -> Iterator[tuple[str, Role, bytes]]:
+    """Yield on which connection who sent what.
+
+    :raise CommandFailed: at the first line that is no record.
+    """
+    number = 0
+    try:
+        while line := lines.readline(LINE_MOST):
+            number += 1
+            if line.strip():
+                record = json.loads(line)
+                yield str(record.get("c", 0)), SENDERS[record["dir"]], bytes.fromhex(record["hex"])
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise CommandFailed(
+            f'{name}, line {number or 1}: not a recorded read; expected {{"dir": "i2r" or "r2i", "hex": "..."}}'
+        ) from error
+
+
+@attrs.define
+class _Text:
+    """Lines for people."""
+
+    out: TextIO
+
+    def judgement(self, connection: str, judgement: Judgement) -> None:
+        """Print what one read has shown."""
+        for seen in judgement.observations:
+            shown = " ".join(f"{name}={_value(value)}" for name, value in seen.fields.items())
+            if seen.command == "DATA":
+                shown = f"{seen.length} octets"
+            self._line(connection, f"{seen.sender.value} {seen.command:<4} {seen.state.name:<12} {shown}")
+            for anomaly in seen.anomalies:
+                place = "" if anomaly.field is None else f"{anomaly.field}: "
+                rule = f"[{anomaly.rule}, RFC 5024 section {anomaly.section}]"
+                self._line(connection, f"  anomaly {anomaly.number}: {place}{anomaly.text} {rule}")
+        if judgement.error is not None:
+            self._violation(connection, judgement.error)
+
+    def _violation(self, connection: str, error: ProtocolError) -> None:
+        found = _violation(error)
+        self._line(connection, f"{found['sender']} VIOLATION in {found['state']}: {found['message']}")
+        self._line(connection, f"  [{found['violation']}, RFC 5024 section {found['section']}]")
+        reason = f"{found['reason']:02d} {error.reason.phrase}"
+        self._line(connection, f"  at octet {found['octet']} of this direction; the proxy would answer ESID {reason}")
+
+    def summary(self, connection: str, monitor: Monitor) -> None:
+        """Print what it came to."""
+        for role, counters in monitor.counters.items():
+            counted = (
+                f"{counters.octets} octets in {counters.buffers} buffers passed, "
+                f"{counters.files} files confirmed, {monitor.held(role)} octets unfinished, "
+                f"{counters.discarded} octets after the end"
+            )
+            self._line(connection, f"{role.name.capitalize()}: {counted}")
+        verdict = "nothing is wrong" if monitor.error is None else "a violation"
+        self._line(connection, f"Verdict: {verdict}; state {monitor.state.name}")
+
+    def _line(self, connection: str, text: str) -> None:
+        self.out.write(f"{'' if connection == '0' else escape(connection) + ': '}{text.rstrip()}\n")
+
+
+@attrs.define
+class _Json:
+    """JSON lines for scripts."""
+
+    out: TextIO
+
+    def judgement(self, connection: str, judgement: Judgement) -> None:
+        """Print what one read has shown."""
+        for seen in judgement.observations:
+            self._line(connection, _observation(seen))
+        if judgement.error is not None:
+            self._line(connection, _violation(judgement.error))
+
+    def summary(self, connection: str, monitor: Monitor) -> None:
+        """Print what it came to."""
+        counted = {
+            role.value: {**attrs.asdict(counters), "unfinished": monitor.held(role)}
+            for role, counters in monitor.counters.items()
+        }
+        violated = monitor.error is not None
+        self._line(connection, {"summary": counted, "violated": violated, "state": monitor.state.name})
+
+    def _line(self, connection: str, document: Mapping[str, object]) -> None:
+        self.out.write(json.dumps({"connection": connection, **document}) + "\n")
+
+
+def _observation(seen: Observation) -> dict[str, Any]:
+    return {
+        "sender": seen.sender.value,
+        "command": seen.command,
+        "fields": {name: _plain(value) for name, value in seen.fields.items()},
+        "before": seen.before.name,
+        "state": seen.state.name,
+        "length": seen.length,
+        "anomalies": [attrs.asdict(anomaly) for anomaly in seen.anomalies],
+    }
+
+
+def _violation(error: ProtocolError) -> dict[str, Any]:
+    assert error.sender is not None and error.position is not None and error.offset is not None
+    return {
+        "violation": error.rule,
+        "sender": error.sender.value,
+        "message": error.message,
+        "section": error.section,
+        "command": error.command,
+        "field": error.field,
+        "state": error.state,
+        "octet": error.position + error.offset,
+        "reason": int(error.reason),
+    }
+
+
+def _plain(value: object) -> object:
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _value(value: object) -> str:
+    text = escape(str(_plain(value)), TEXT_MOST)
+    return f"'{text}'" if isinstance(value, str) else text
