@@ -230,7 +230,7 @@ class Backend:
     """
 
     def __init__(self, url: str, token: str, http: HttpCalls, clock: IReactorTime, *, basic: str | None = None) -> None:
-        self._url = url.rstrip("/") + API_PREFIX
+        self.url = url.rstrip("/")
         self._http = http
         self._clock = clock
         self._token = token
@@ -319,7 +319,7 @@ class Backend:
         else:
             sent["Authorization"] = "Basic " + b64encode(self._basic.encode()).decode("ascii")
             sent["SmartProxy-Token"] = self._token
-        call = Deferred.fromCoroutine(self._exchange(method, self._url + path, sent, body))
+        call = Deferred.fromCoroutine(self._exchange(method, self.url + API_PREFIX + path, sent, body))
         try:
             return await call.addTimeout(seconds, self._clock)
         except (BackendRefused, BackendUnavailable):

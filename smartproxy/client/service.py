@@ -5,20 +5,21 @@ of every generation, take the station's side of every session, and carry all eve
 trusts a server only as far as its pinned key goes, and judges every octet that comes through it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy import __version__
-from smartproxy.client.backend import Backend, BackendAddress, BackendRefused, backend_http
+from smartproxy.client.backend import Backend, BackendRefused
 from smartproxy.client.upkeep import Credentials, Upkeep
 from smartproxy.logs.carrier import Carrier, Document, Refused
 from smartproxy.logs.catalogue import CatalogueError
@@ -46,22 +47,20 @@ class ClientService(Service):
     """The client.
 
     :param reactor: connects and tells the time.
-    :param backend: where the backend is and how it proves itself.
-    :param token: this client's token for the backend.
-    :param basic: ``user:password`` for a web server in front of the backend, or ``None``.
+    :param backend: the calls to the backend.
     :param servers: host and port of each server.
     :param exposed: the command-line options that showed a secret to everybody on this machine.
+    :param endpoint: makes what a server is dialled with, from the reactor, its host and its port.
     """
 
     def __init__(
         self,
         reactor: Any,
         *,
-        backend: BackendAddress,
-        token: str,
-        basic: str | None,
+        backend: Backend,
         servers: Sequence[tuple[str, int]],
         exposed: Sequence[str] = (),
+        endpoint: Callable[[Any, str, int], IStreamClientEndpoint] = HostnameEndpoint,
     ) -> None:
         self._reactor = reactor
         self._servers = servers
@@ -72,12 +71,12 @@ class ClientService(Service):
         self._configuration: Configuration | None = None
         self._licences: Mapping[str, str] = {}
         self.events = Events(Logger(namespace="smartproxy.client"), None, reactor, source="client")
-        self._backend = Backend(backend.url, token, backend_http(reactor, backend), reactor, basic=basic)
+        self._backend = backend
+        self._endpoint = endpoint
         self._carrier = Carrier(self._store_events, reactor, self._events_dropped)
         self.events.forward = self._carrier.add
         self._upkeep = Upkeep(
-            self._backend,
-            backend.url,
+            backend,
             reactor,
             self.events,
             certified=self._certified,
@@ -142,7 +141,7 @@ class ClientService(Service):
             pool = self._client_part().pool
             tunnel = ClientTunnel(
                 self._reactor,
-                HostnameEndpoint(self._reactor, host, port),
+                self._endpoint(self._reactor, host, port),
                 f"{host}:{port}",
                 credential=self._credential,
                 proxy_ids=self._proxy_ids,
@@ -230,7 +229,10 @@ class ClientService(Service):
         try:
             await self._backend.events(events)
         except BackendRefused as refused:
-            raise Refused(str(refused)) from refused
+            # A batch that is at fault itself will never be taken; a token or a version can be put right.
+            if refused.status in (400, 413):
+                raise Refused(str(refused)) from refused
+            raise
 
     def _events_dropped(self, count: int) -> None:
         self.events.emit("events.dropped", count=count, cause="the backend was away for too long", daemon="client")

@@ -86,7 +86,6 @@ class Upkeep:
     def __init__(
         self,
         backend: Backend,
-        url: str,
         clock: IReactorTime,
         events: Events,
         *,
@@ -98,7 +97,7 @@ class Upkeep:
         self._events = events
         self._certified = certified
         self._configured = configured
-        self._availability = Availability(events, url, clock)
+        self._availability = Availability(events, backend.url, clock)
         self._running: list[Deferred[None]] = []
         self._generation = 0
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from twisted.application.service import IService
 from twisted.python import usage
 
-from smartproxy.client.backend import BackendAddress, checked_pin, checked_url
+from smartproxy.client.backend import Backend, BackendAddress, backend_http, checked_pin, checked_url
 from smartproxy.client.service import ClientService
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
 from smartproxy.tap.addresses import Address, remote_address
@@ -128,9 +128,9 @@ def makeService(options: Options) -> IService:
 
     return ClientService(
         reactor,
-        backend=options.address,
-        token=options.secret,
-        basic=options.basic,
+        backend=Backend(
+            options.address.url, options.secret, backend_http(reactor, options.address), reactor, basic=options.basic
+        ),
         servers=[(address.host, address.port) for address in options.servers],
         exposed=options.exposed,
     )

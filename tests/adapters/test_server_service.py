@@ -106,9 +106,7 @@ class ServerTestCase(SynchronousTestCase):
         self.path = Path(self.mktemp())
         self.service = self.server()
         self.events: list[dict[str, Any]] = []
-        forward = self.service.events.forward
-        assert forward is not None
-        self.service.events.forward = lambda event: (self.events.append(event), forward(event))
+        self.service.events.forward = self.events.append
         self.service.startService()
 
     def server(self, held: Licence | None = None) -> ServerService:

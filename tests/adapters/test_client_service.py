@@ -1,0 +1,350 @@
+"""The daemon inside: between a backend that is a list of answers and a server on a network in memory."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Document, TunnelCredentials
+from smartproxy.client.service import ClientService
+from smartproxy.client.upkeep import RETRY_SECONDS_MOST
+from smartproxy.oftp2.errors import StationUnreachable
+from smartproxy.testing.pki import CLIENT_AUTH
+from tests.adapters.tunnel_kit import Endpoint, Network, ServerSide, authority, identity
+
+DAYS = 9
+
+
+def generation(number: int, **client: Any) -> bytes:
+    """A whole configuration document."""
+    whole = {"format": 1, "generation": number, "site": "Muster GmbH", "client": client}
+    return json.dumps(whole).encode()
+
+
+def certify(request_pem: str, now: datetime) -> str:
+    """A tunnel certificate as the backend issues them."""
+    request = x509.load_pem_x509_csr(request_pem.encode())
+    issuer = authority().credential
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "inner-1")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer.certificate.subject)
+        .public_key(request.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=DAYS))
+        .add_extension(x509.ExtendedKeyUsage([CLIENT_AUTH]), critical=False)
+        .sign(cast(Any, issuer.key), hashes.SHA256())
+    )
+    return certificate.public_bytes(Encoding.PEM).decode()
+
+
+class AnsweringBackend:
+    """Answers as it is told, and keeps what it is given.
+
+    :ivar failure: what every call fails with, if anything.
+    :ivar document: the configuration; a client that holds it already waits until :meth:`change`.
+    """
+
+    url = "https://backend.example"
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.failure: Exception | None = None
+        self.document = generation(1)
+        self.number = 1
+        self.proxy_ids = {identity().proxy_id: "licence text"}
+        self.stored: list[Mapping[str, Any]] = []
+        self.requests: list[str] = []
+        self.waiting: list[Deferred[None]] = []
+        self.calls = 0
+
+    def fail(self) -> None:
+        """Fail, if told so."""
+        self.calls += 1
+        if self.failure is not None:
+            raise self.failure
+
+    def change(self, document: bytes) -> None:
+        """Answer those who wait with a new document."""
+        self.document = document
+        self.number += 1
+        waiting, self.waiting = self.waiting, []
+        for each in waiting:
+            each.callback(None)
+        self.network.settle()
+
+    async def hello(self) -> Mapping[str, Any]:
+        """Part of the API."""
+        self.fail()
+        return {}
+
+    async def tunnel_certificate(self, csr: str) -> TunnelCredentials:
+        """Part of the API."""
+        self.fail()
+        self.requests.append(csr)
+        # The clock of the tests begins in 1970; what OpenSSL judges is the real one.
+        certificate = certify(csr, datetime.now(UTC))
+        return TunnelCredentials(
+            certificate=certificate,
+            not_after="",
+            proxy_ids=tuple(self.proxy_ids),
+            authority="",
+        )
+
+    async def configuration(self, etag: str | None, wait: int = 50) -> Document | None:
+        """Part of the API."""
+        self.fail()
+        if etag == str(self.number):
+            changed: Deferred[None] = Deferred()
+            self.waiting.append(changed)
+            await changed
+            self.fail()
+        return Document(etag=str(self.number), octets=self.document)
+
+    async def licences(self) -> Mapping[str, str]:
+        """Part of the API."""
+        self.fail()
+        return self.proxy_ids
+
+    async def events(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Part of the API."""
+        self.fail()
+        self.stored.extend(events)
+
+
+class ClientTestCase(SynchronousTestCase):
+    """A client with one server."""
+
+    def setUp(self) -> None:
+        """Construct it; nothing is started."""
+        self.network = Network()
+        self.network.clock.advance(datetime.now(UTC).timestamp())
+        self.backend = AnsweringBackend(self.network)
+        self.server = ServerSide(self.network)
+        self.endpoint = Endpoint(self.network, self.server.tunnel.factory)
+        self.service = ClientService(
+            self.network.clock,
+            backend=cast(Backend, self.backend),
+            servers=[("dmz.example", 2878)],
+            endpoint=lambda reactor, host, port: cast(IStreamClientEndpoint, self.endpoint),
+        )
+
+    def start(self) -> None:
+        """Start it and let everything arrive."""
+        self.service.startService()
+        self.addCleanup(self.service._upkeep.stop)
+        self.network.settle()
+
+    def brought(self) -> list[dict[str, Any]]:
+        """The documents that the server was brought."""
+        return [json.loads(cast(bytes, note[2])) for note in self.server.user.notes if note[0] == "configuration"]
+
+    def stored(self, name: str) -> list[Mapping[str, Any]]:
+        """The events of a name that the backend holds, after what waits was sent."""
+        self.network.advance(1)
+        return [event for event in self.backend.stored if event["name"] == name]
+
+
+class Configuring(ClientTestCase):
+    """What the server is brought."""
+
+    def test_server_gets_its_part_and_its_licence(self) -> None:
+        """The server is given its part of the generation, with the licence for its Proxy ID, and nothing else."""
+        self.backend.document = generation(7, station={"host": "station.example"})
+        self.start()
+        (document,) = self.brought()
+        self.assertEqual(document["generation"], 7)
+        self.assertEqual(document["server"]["licence"], "licence text")
+        self.assertNotIn("client", document)
+        self.assertNotIn("station.example", json.dumps(document))
+
+    def test_change_reaches_the_server_at_once(self) -> None:
+        """With the long poll open no time passes between a change and the server's new generation."""
+        self.start()
+        self.backend.change(generation(2))
+        self.assertEqual([each["generation"] for each in self.brought()], [1, 2])
+
+    def test_generation_that_is_not_valid(self) -> None:
+        """It is refused with its place, once; the server hears nothing of it; the next good one is brought."""
+        self.start()
+        self.backend.change(generation(2, station={"port": 0}))
+        (refused,) = self.stored("configuration.refused")
+        self.assertEqual((refused["place"], refused["previous"]), ("client.station.port", 1))
+        self.backend.change(generation(3))
+        self.assertEqual([each["generation"] for each in self.brought()], [1, 3])
+
+    def test_server_that_holds_it_already(self) -> None:
+        """A tunnel that comes back finds the generation there, and nothing is sent again."""
+        self.start()
+        self.server.control.abort("test")
+        self.network.advance(3)
+        self.assertEqual([note[0] for note in self.server.user.notes], ["up", "configuration", "down", "up"])
+
+    def test_server_that_was_licensed_later(self) -> None:
+        """A server whose licence is younger than the client's start is spoken to with the next generation."""
+        self.backend.proxy_ids = {"0" * 64 + "px": "other"}
+        self.start()
+        self.network.advance(60)
+        self.assertEqual(self.server.tunnel.controls, ())
+        self.backend.proxy_ids[identity().proxy_id] = "licence text"
+        self.backend.change(generation(2))
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.assertEqual([each["generation"] for each in self.brought()], [2])
+
+
+class WithoutBackend(ClientTestCase):
+    """The backend is away, or will not have this client."""
+
+    def test_backend_that_comes_later(self) -> None:
+        """Its absence is told once, its return once, and then everything goes its way."""
+        self.backend.failure = BackendUnavailable("connection refused")
+        self.start()
+        self.network.advance(120)
+        self.backend.failure = None
+        self.network.advance(RETRY_SECONDS_MOST + 1)
+        self.assertEqual(len(self.stored("backend.unreachable")), 1)
+        self.assertEqual(len(self.stored("backend.reached")), 1)
+        self.assertEqual([each["generation"] for each in self.brought()], [1])
+
+    def test_backend_is_not_hammered(self) -> None:
+        """In ten minutes of absence each loop makes a few dozen calls, not thousands."""
+        self.backend.failure = BackendUnavailable("connection refused")
+        self.start()
+        self.network.advance(600)
+        self.assertLess(self.backend.calls, 80)
+
+    def test_backend_that_does_not_hold_requests(self) -> None:
+        """A backend that answers at once that nothing changed is asked once a second at most."""
+
+        async def unchanged(etag: str | None, wait: int = 50) -> Document | None:
+            self.backend.calls += 1
+            return None if etag else Document(etag="1", octets=generation(1))
+
+        self.patch(self.backend, "configuration", unchanged)
+        self.start()
+        before = self.backend.calls
+        self.network.advance(10)
+        self.assertLessEqual(self.backend.calls - before, 14)
+
+    def test_versions_that_do_not_fit(self) -> None:
+        """The backend's words name both versions, and are told once."""
+        self.backend.failure = BackendRefused(426, "version", "backend 2.0 takes clients from 1.5; update the client")
+        self.start()
+        self.network.advance(90)
+        self.backend.failure = None
+        self.network.advance(RETRY_SECONDS_MOST + 1)
+        (refused,) = self.stored("backend.version_refused")
+        self.assertIn("2.0", refused["cause"])
+
+    def test_running_sessions_need_no_backend(self) -> None:
+        """When the backend goes away, the tunnel and the generation stay."""
+        self.start()
+        self.backend.failure = BackendUnavailable("gone")
+        self.backend.change(generation(2))
+        self.network.advance(300)
+        self.assertTrue(self.server.control.ready)
+        self.assertEqual([each["generation"] for each in self.brought()], [1])
+
+
+class Certificates(ClientTestCase):
+    """The client's tunnel certificate."""
+
+    def test_renewed_before_it_ends(self) -> None:
+        """After two thirds of its life there is a new key with a new certificate, and the tunnel stays up."""
+        self.start()
+        self.network.clock.advance(DAYS * 86400 * 2 / 3 - 60)
+        self.assertEqual(len(self.backend.requests), 1)
+        self.network.clock.advance(120)
+        self.assertEqual(len(set(self.backend.requests)), 2)
+
+
+class Sessions(ClientTestCase):
+    """What the server asks for."""
+
+    def test_no_session_without_a_configuration(self) -> None:
+        """A server that is faster than the backend is told that there is no station yet."""
+        self.failureResultOf(self.service.openInbound("0123456789abcdef", {}, cast(Any, None)), StationUnreachable)
+
+    def test_server_s_events_go_to_the_backend(self) -> None:
+        """They arrive as they were; what is no event of ours is refused, and said to be."""
+        self.start()
+        good: dict[str, Any] = {
+            "name": "listener.opened",
+            "time": "2026-11-20T10:00:00.000Z",
+            "level": "info",
+            "source": "server",
+            "sequence": 5,
+            "port": 6619,
+        }
+        self.service.event(good)
+        self.service.event({**good, "name": "no.such"})
+        self.assertEqual([event["sequence"] for event in self.stored("listener.opened")], [5])
+        self.assertEqual(len(self.stored("events.refused")), 1)
+
+    def test_addresses_of_revocation_lists(self) -> None:
+        """What the server saw in a verified certificate is an event for the backend."""
+        self.start()
+        self.service.crlUrlSeen("http://crl.example/a.crl", "odette")
+        self.assertEqual(self.stored("crl.url_seen")[0]["url"], "http://crl.example/a.crl")
+
+    def test_secrets_on_the_command_line(self) -> None:
+        """Each option that showed a secret is warned about, without the secret."""
+        self.service._exposed = ["--token"]
+        self.start()
+        self.assertEqual([event["option"] for event in self.stored("secret.on_command_line")], ["--token"])
+
+
+class Stopping(ClientTestCase):
+    """The end of the daemon."""
+
+    def test_server_hears_of_it_and_events_are_stored(self) -> None:
+        """The server is asked to send no more sessions, the last event reaches the backend, nothing is left over."""
+        self.start()
+        stopped = self.service.stopService()
+        self.network.advance(1)
+        self.successResultOf(stopped)
+        self.assertIn(("drain",), self.server.user.notes)
+        self.assertEqual(len(self.stored("client.stopped")), 1)
+        self.network.advance(10)
+        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+
+    def test_sessions_may_finish(self) -> None:
+        """A session that runs is waited for; the tunnel stays up for it."""
+        self.backend.document = generation(1, deadlines={"drain": 100})
+        self.start()
+        self.service.sessions.live["s"] = cast(Any, None)
+        stopped = self.service.stopService()
+        self.network.advance(50)
+        self.assertNoResult(stopped)
+        self.assertEqual(len(self.server.tunnel._controls), 1)
+        self.service.sessions.live.clear()
+        self.service._drain.finished()
+        self.network.advance(1)
+        self.successResultOf(stopped)
+
+    def test_without_a_server_or_a_backend(self) -> None:
+        """Nothing that is away holds the end up."""
+        self.backend.failure = BackendUnavailable("away")
+        self.endpoint.factory = None
+        self.start()
+        stopped = self.service.stopService()
+        self.network.advance(3)
+        self.successResultOf(stopped)
+
+
+class Reachable(SynchronousTestCase):
+    """The fakes above are honest."""
+
+    def test_fake_backend_has_the_calls_of_the_real_one(self) -> None:
+        """Every call of the real backend exists in the fake."""
+        calls = {name for name, value in vars(Backend).items() if callable(value) and not name.startswith("_")}
+        self.assertEqual(calls - set(dir(AnsweringBackend)), set())

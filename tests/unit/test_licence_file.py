@@ -1,0 +1,46 @@
+"""The licence file: what is wrong with it is said exactly, and it is never half written."""
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.policy.licence import LicenceRefused, RefusalCause
+from smartproxy.policy.limits import LICENCE_OCTETS_MOST
+from smartproxy.server.licence_file import load, replace
+from tests.unit.test_licence import NOW, PROXY_ID, SITE
+
+
+class LicenceFiles(SynchronousTestCase):
+    """Reading and replacing."""
+
+    def setUp(self) -> None:
+        """A place for the file."""
+        self.path = Path(self.mktemp())
+
+    def cause(self) -> RefusalCause:
+        """Why the file is refused."""
+        refused: LicenceRefused = self.assertRaises(LicenceRefused, load, self.path, PROXY_ID, NOW)
+        return refused.cause
+
+    def test_good_file(self) -> None:
+        """A licence that was written is the licence that is read."""
+        replace(self.path, SITE.text())
+        self.assertEqual(load(self.path, PROXY_ID, NOW), SITE.licence())
+
+    def test_each_fault_has_its_cause(self) -> None:
+        """Missing, unreadable, too large and not text are told apart from each other."""
+        self.assertIs(self.cause(), RefusalCause.MISSING)
+        self.path.mkdir()
+        self.assertIs(self.cause(), RefusalCause.UNREADABLE)
+        self.path.rmdir()
+        self.path.write_bytes(b" " * LICENCE_OCTETS_MOST + SITE.text().encode())
+        self.assertIs(self.cause(), RefusalCause.DAMAGED)
+        self.path.write_bytes(b"\xff\xfe")
+        self.assertIs(self.cause(), RefusalCause.DAMAGED)
+
+    def test_failed_write_leaves_the_old_one(self) -> None:
+        """When the folder takes no new file the old licence stays as it is, and no draft is left."""
+        replace(self.path, "old")
+        self.assertRaises(OSError, replace, self.path / "inside", "new")
+        self.assertEqual(self.path.read_text(), "old")
+        self.assertEqual(list(self.path.parent.glob(f".{self.path.name}*")), [])
