@@ -32,6 +32,7 @@ from smartproxy.policy.certificates import (
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.verify_errors import (
+    WITHOUT_ANCHOR,
     X509_V_ERR_CA_MD_TOO_WEAK,
     X509_V_ERR_CERT_HAS_EXPIRED,
     X509_V_ERR_CERT_NOT_YET_VALID,
@@ -39,10 +40,11 @@ from smartproxy.policy.verify_errors import (
     X509_V_ERR_CERT_SIGNATURE_FAILURE,
     X509_V_ERR_EE_KEY_TOO_SMALL,
     X509_V_ERR_INVALID_PURPOSE,
+    X509_V_ERR_NO_EXPLICIT_POLICY,
     X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
 )
 
-X509_V_ERR_NO_EXPLICIT_POLICY: Final = 43
+_UNTOLD: Final = X509_V_ERR_NO_EXPLICIT_POLICY
 """Becomes the alert ``certificate_unknown``: there is another reason, and the certificate itself need not be bad."""
 
 _ERRORS: Final = {
@@ -57,9 +59,6 @@ _ERRORS: Final = {
     RefusalCause.UNREADABLE: X509_V_ERR_CERT_NOT_YET_VALID,  # bad_certificate
 }
 """What a peer is told, by its alert; of causes that are our affair (no list, no partner) only that there is one."""
-
-_WITHOUT_ANCHOR: Final = frozenset({2, 18, 19, 20, 21, 22, 27, 28})
-"""``X509_V_ERR_...`` after which the path does not reach an anchor that OpenSSL trusts."""
 
 ALERTS: Final = {
     0: "close_notify",
@@ -119,7 +118,7 @@ class Verification:
         :raises CertificateRefusal: if one of the certificates cannot be read.
         """
         facts = path_facts([self._path[depth] for depth in sorted(self._path)])
-        anchored = not any(error.code in _WITHOUT_ANCHOR for error in self._errors)
+        anchored = not any(error.code in WITHOUT_ANCHOR for error in self._errors)
         return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._errors))
 
     def saw(self, certificate: x509.Certificate, depth: int, error: int) -> None:
@@ -167,7 +166,7 @@ class Verifier:
     def __init__(self, configuration: ServerConfiguration, now: Callable[[], datetime]) -> None:
         self._configuration = configuration
         self._now = now
-        self._error = X509_V_ERR_NO_EXPLICIT_POLICY
+        self._error = _UNTOLD
 
     def verify(self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
         """Take note of one call of OpenSSL, and judge when the path is complete."""
@@ -181,11 +180,11 @@ class Verifier:
                 verification.match = judge_chain(verification.chain(), self._configuration, self._now())
         except CertificateRefusal as refusal:
             verification.refusal = refusal
-            self._error = _ERRORS.get(refusal.cause, X509_V_ERR_NO_EXPLICIT_POLICY)
+            self._error = _ERRORS.get(refusal.cause, _UNTOLD)
         except Exception:
             verification.failure = Failure()
             verification.match = None
-            self._error = X509_V_ERR_NO_EXPLICIT_POLICY
+            self._error = _UNTOLD
             return False
         return verification.refusal is None
 

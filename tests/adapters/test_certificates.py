@@ -8,8 +8,11 @@ from collections.abc import Iterable
 
 import attrs
 from cryptography.hazmat.primitives import serialization
+from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.net.openssl import error_text
+from smartproxy.policy import verify_errors
 from smartproxy.policy.certificates import RefusalCause
 from smartproxy.policy.configuration import (
     CertificatePin,
@@ -302,3 +305,26 @@ class UnreadableTests(SynchronousTestCase):
         call = site.call(Forged(LEAF.key, leaf, (forged.certificate,)), TlsVersion.TLS_1_3)
         self.assertEqual([(event["check"], event["depth"]) for event in site.told], [("unreadable", 1)])
         self.assertEqual(call.alerts, ["bad_certificate"])
+
+
+class NumberTests(SynchronousTestCase):
+    """Our constants are OpenSSL's."""
+
+    def test_numbers(self) -> None:
+        """Each ``X509_V_ERR_...`` has the number that pyOpenSSL knows by this name, or OpenSSL by these words."""
+        words = {
+            "NO_ISSUER_PUBLIC_KEY": "issuer certificate doesn't have a public key",
+            "EE_KEY_TOO_SMALL": "EE certificate key too weak",
+            "CA_KEY_TOO_SMALL": "CA certificate key too weak",
+            "CA_MD_TOO_WEAK": "CA signature digest algorithm too weak",
+            "UNSUPPORTED_SIGNATURE_ALGORITHM": "Cannot find certificate signature algorithm",
+            "SIGNATURE_ALGORITHM_MISMATCH": "subject signature algorithm and issuer public key algorithm mismatch",
+            "SIGNATURE_ALGORITHM_INCONSISTENCY": "cert info signature and signature algorithm mismatch",
+        }
+        ours = {name.removeprefix("X509_V_ERR_"): code for name, code in vars(verify_errors).items() if "_V_" in name}
+        self.assertGreater(len(ours), 25)
+        for name, code in ours.items():
+            if name in words:
+                self.assertEqual(error_text(code), words[name])
+            else:
+                self.assertEqual(code, getattr(SSL.X509VerificationCodes, f"ERR_{name}"), name)

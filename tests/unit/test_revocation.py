@@ -17,7 +17,7 @@ class StatusTests(SynchronousTestCase):
     """A serial number in the set is revoked; one that is not needs a set that is current."""
 
     dated = RevocationSet(
-        issuer_key_sha256="ab" * 32, this_update=MADE, next_update=MADE + 7 * DAY, serials=frozenset({7, 2**159})
+        issuer_key_sha256="ab" * 32, this_update=MADE, next_update=MADE + 3 * DAY, serials=frozenset({7, 2**159})
     )
     undated = RevocationSet(issuer_key_sha256="ab" * 32, this_update=MADE, serials=frozenset({7}))
 
@@ -38,7 +38,7 @@ class StatusTests(SynchronousTestCase):
     def test_stale(self) -> None:
         """A set is current until its next update should have been there, to the second, and in its grace."""
         end = self.dated.fresh_until
-        self.assertEqual(end, MADE + 7 * DAY)
+        self.assertEqual(end, MADE + 3 * DAY)
         self.assertIs(status(self.dated, 8, end, NO_GRACE), RevocationStatus.GOOD)
         self.assertIs(status(self.dated, 8, end + SECOND, NO_GRACE), RevocationStatus.STALE)
         self.assertIs(status(self.dated, 8, end + 3 * HOUR, 3 * HOUR), RevocationStatus.GOOD)
