@@ -221,7 +221,7 @@ class SFID(Command):
     env: int | None = F_9(1, 160, _between(0, 1), since=5, default=None)
     sign: str | None = F_X(1, 161, YES_OR_NO, since=5, default=None)
     descl: int | None = L_9("desc", 162, since=5)
-    desc: str | None = V_T(position=165, since=5)
+    desc: str | None = V_T(position=165, since=5, default=None)
 
 
 @command(b"2", "5.3.4")
@@ -238,7 +238,7 @@ class SFNA(Command):
     reas: int = F_9(2, 1, START_REFUSALS)
     rrtr: str = F_X(1, 3, YES_OR_NO)
     reasl: int | None = L_9("reast", 4, since=5)
-    reast: str | None = V_T(position=7, since=5)
+    reast: str | None = V_T(position=7, since=5, default=None)
 
 
 @command(b"D", "5.3.6")
@@ -276,7 +276,7 @@ class EFNA(Command):
 
     reas: int = F_9(2, 1, END_REFUSALS)
     reasl: int | None = L_9("reast", 3, since=5)
-    reast: str | None = V_T(position=6, since=5)
+    reast: str | None = V_T(position=6, since=5, default=None)
 
 
 @command(b"F", "5.3.11")
@@ -285,7 +285,7 @@ class ESID(Command):
 
     reas: int = F_9(2, 1, Rule(grammar=ESID_REASONS))
     reasl: int | None = L_9("reast", 3, since=5)
-    reast: str | None = V_T(position=6, since=5)
+    reast: str | None = V_T(position=6, since=5, default=None)
     cr: str | None = F_X(1, {1: 3, 5: None}, CARRIAGE_RETURN, default="\r")
 
 
@@ -333,7 +333,7 @@ class NERP(Command):
     crea: str = V_X(25, 101, IDENTIFICATION)
     reas: int = F_9(2, 126, NERP_REASONS)
     reasl: int | None = L_9("reast", 128, since=5)
-    reast: str | None = V_T(position=131, since=5)
+    reast: str | None = V_T(position=131, since=5, default=None)
     hshl: int | None = L_U("hsh", None, since=5)
     hsh: bytes | None = V_U(None, None, since=5, default=None)
     sigl: int | None = L_U("sig", None, since=5, depends=_signed)

@@ -59,7 +59,7 @@ def first_impossible(digits: Iterable[int], base: int, width: int, ranges: Range
         value = value * base + digit
         scale //= base
         low, high = value * scale, (value + 1) * scale - 1
-        if not any(least <= high and low <= most for least, most in ranges):
+        if not any(max(least, low) <= min(most, high) for least, most in ranges):
             return index
     return None
 
