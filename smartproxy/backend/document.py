@@ -65,8 +65,9 @@ def explain(session: Session, text: str) -> str:
 
     def named(match: re.Match[str]) -> str:
         entries = names[match[1]]()
-        entry = entries[int(match[2])] if int(match[2]) < len(entries) else match[0]
-        return f"{entry}, " if match[3] else entry
+        if int(match[2]) >= len(entries):
+            return match[0]
+        return entries[int(match[2])] + (", " if match[3] else "")
 
     return _ENTRY.sub(named, text)
 

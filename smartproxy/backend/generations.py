@@ -13,7 +13,7 @@ import attrs
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import document
+from smartproxy.backend import authority, document
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.schema import GenerationRow, SiteRow
@@ -36,6 +36,7 @@ def changing(store: Store, *, by: str, what: str, now: datetime) -> Iterator[Cha
     """Change tables inside; when the block ends, the change is one generation more.
 
     :raises ChangeRefused: when the configuration would not be valid any more; nothing is changed then.
+    :raises NotFound: when the site has no authority, and the change does not make it.
     """
     with store.writing() as session:
         # Where a database lets two transactions write at once, the second waits here for the first one's number.
@@ -44,6 +45,7 @@ def changing(store: Store, *, by: str, what: str, now: datetime) -> Iterator[Cha
         change = Change(session=session, now=now, by=by, what=what, generation=previous + 1)
         yield change
         session.flush()
+        authority.site_row(session)
         octets = document.build(session, change.generation)
         try:
             parse(octets)

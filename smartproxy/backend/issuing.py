@@ -4,6 +4,7 @@ Trusts its caller to have decided that a certificate may be issued. What a clien
 only its public key is, and only when it is ECDSA P-256 and the request proves that the client has it.
 """
 
+import re
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from ipaddress import ip_address
@@ -21,6 +22,7 @@ TUNNEL_LIFE = timedelta(days=7)
 BACKDATED = timedelta(hours=1)
 """A certificate is valid from a little before now, for machines whose clock is late."""
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?", re.IGNORECASE)
 SITE_NAME_MOST = 40
 """Characters of a site's name: with the words around it, it has to fit a certificate's common name (64)."""
 
@@ -149,6 +151,9 @@ def general_name(name: str) -> x509.GeneralName:
     except ValueError:
         pass
     try:
-        return x509.DNSName(name.encode("idna").decode("ascii"))
-    except (ValueError, UnicodeError) as error:
-        raise Unusable(f"{name!r} is neither a host name nor an IP address") from error
+        host = name.encode("idna").decode("ascii")
+    except UnicodeError:
+        host = ""
+    if _HOST.fullmatch(host) is None:
+        raise Unusable(f"{name!r} is neither a host name nor an IP address")
+    return x509.DNSName(host)

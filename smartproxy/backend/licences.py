@@ -25,7 +25,7 @@ def issue(
 ) -> LicenceRow:
     """Sign a licence for a server.
 
-    :raises Unusable: when the Proxy ID is none, or the licence would end before it begins, or has ended.
+    :raises Unusable: when the Proxy ID is none, the licence would end before it begins, or a limit is not one.
     """
     if _PROXY_ID.fullmatch(proxy_id) is None:
         raise Unusable(
@@ -35,17 +35,18 @@ def issue(
     if valid_until <= max(valid_from, change.now):
         raise Unusable(f"the licence would end on {valid_until:%Y-%m-%d}, before it begins; give a later --until")
     site = authority.load(change.session)
-    text = sign(
-        Licence(
-            proxy_id=proxy_id,
-            site=site.site,
-            valid_from=valid_from,
-            valid_until=valid_until,
-            limits=limits,
-            authority_certificate=site.certificate_pem,
-        ),
-        site.key,
+    licence = Licence(
+        proxy_id=proxy_id,
+        site=site.site,
+        valid_from=valid_from,
+        valid_until=valid_until,
+        limits=limits,
+        authority_certificate=site.certificate_pem,
     )
+    try:
+        text = sign(licence, site.key)
+    except ValueError as error:
+        raise Unusable(f"no server would take this licence: {error}") from error
     row = LicenceRow(proxy_id=proxy_id, text=text, valid_from=valid_from, valid_until=valid_until, issued=change.now)
     change.session.add(row)
     change.session.flush()

@@ -1,0 +1,218 @@
+"""The site's authority and what it issues: its own certificate, https, tunnel certificates, licences."""
+
+from datetime import timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from smartproxy.backend import authority, generations, licences
+from smartproxy.backend.certificates import key_pin
+from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
+from smartproxy.policy.configuration import Configuration, parse
+from smartproxy.policy.licence import read
+from tests.unit.sites import NOW, PROXY_ID, SiteCase
+
+YEAR = timedelta(days=365)
+
+
+def request(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, name: str = "whoever") -> str:
+    """A request for a certificate, PEM."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    )
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+class Found(SiteCase):
+    """The authority of a new site."""
+
+    def setUp(self) -> None:
+        """Load it."""
+        super().setUp()
+        with self.store.reading() as session:
+            self.authority = authority.load(session)
+
+    def test_certificate(self) -> None:
+        """An Ed25519 certificate authority that cannot have authorities below it, and names the site."""
+        certificate = self.authority.certificate
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+        self.assertIsInstance(certificate.public_key(), ed25519.Ed25519PublicKey)
+        self.assertEqual(certificate.subject.rfc4514_string(), "CN=Muster GmbH SmartProxy authority")
+        self.assertEqual((constraints.critical, constraints.value.ca, constraints.value.path_length), (True, True, 0))
+        self.assertTrue(usage.key_cert_sign)
+        self.assertFalse(usage.digital_signature)
+        certificate.verify_directly_issued_by(certificate)
+
+    def test_https(self) -> None:
+        """The https certificate is the authority's, for servers, for the names given and for loopback."""
+        certificate = self.authority.https_certificate
+        certificate.verify_directly_issued_by(self.authority.certificate)
+        purposes = list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+        self.assertEqual(purposes, [ExtendedKeyUsageOID.SERVER_AUTH])
+        self.assertEqual(self.authority.https_names, ["backend.example", "localhost", "127.0.0.1", "::1"])
+        self.assertEqual(self.authority.https_pin, key_pin(self.authority.https_key))
+
+    def test_rename(self) -> None:
+        """Other names make another certificate for the same key: clients that pin it go on."""
+        with self.change() as change:
+            renamed = authority.rename_https(change, ["other.example", "192.0.2.1", "münchen.example"])
+        self.assertEqual(renamed.https_pin, self.authority.https_pin)
+        self.assertIn("192.0.2.1", renamed.https_names)
+        self.assertIn("xn--mnchen-3ya.example", renamed.https_names)
+        self.assertNotIn("backend.example", renamed.https_names)
+
+    def test_only_one(self) -> None:
+        """A second authority is not made over the first."""
+
+        def again() -> None:
+            with self.change() as change:
+                authority.create(change, "Other", [])
+
+        self.assertIn("Muster GmbH", str(self.assertRaises(AlreadyThere, again)))
+
+    def test_told(self) -> None:
+        """The making of an authority is an event."""
+        (event,) = self.stored("authority.created")
+        self.assertEqual(event.fields["key_sha256"], key_pin(self.authority.certificate))
+
+
+class NotFounded(SiteCase):
+    """A store without an authority."""
+
+    founded = False
+
+    def test_not_there(self) -> None:
+        """What needs it says how to make it."""
+        with self.store.reading() as session:
+            error = self.assertRaises(NotFound, authority.load, session)
+        self.assertIn("smartproxy authority create --site NAME", str(error))
+
+    def test_bad_names(self) -> None:
+        """A site's name has to fit a certificate; a host has to be one."""
+
+        def create(site: str, *names: str) -> str:
+            def make() -> None:
+                with self.change() as change:
+                    authority.create(change, site, names)
+
+            return str(self.assertRaises(Unusable, make))
+
+        for site in ("", " ", "x" * 41, "two\nlines"):
+            self.assertIn("1 to 40", create(site))
+        self.assertIn("neither a host name", create("Muster", "no host\x00"))
+        self.assertIn("neither a host name", create("Muster", ""))
+
+
+class TunnelCertificates(SiteCase):
+    """Certificates for clients, by their requests."""
+
+    def issue(self, text: str) -> x509.Certificate:
+        """Have a certificate issued for client ``inner``."""
+        with self.store.reading() as session:
+            self.authority = authority.load(session)
+        return self.authority.tunnel_certificate(text, "inner", NOW)
+
+    def test_certificate(self) -> None:
+        """It is for the request's key and the client's name, for TLS clients, for seven days."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self.issue(request(key, "somebody else"))
+        certificate.verify_directly_issued_by(self.authority.certificate)
+        self.assertEqual(certificate.public_key(), key.public_key())
+        self.assertEqual(certificate.subject.rfc4514_string(), "CN=inner")
+        self.assertEqual(certificate.not_valid_after_utc, NOW + timedelta(days=7))
+        self.assertLess(certificate.not_valid_before_utc, NOW)
+        purposes = list(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+        self.assertEqual(purposes, [ExtendedKeyUsageOID.CLIENT_AUTH])
+        self.assertFalse(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
+
+    def test_other_keys(self) -> None:
+        """Another kind of key, or another curve, is refused."""
+        for key in (rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())):
+            self.assertIn("P-256", str(self.assertRaises(Unusable, self.issue, request(key))))
+
+    def test_unreadable(self) -> None:
+        """What is no request is refused."""
+        for text in ("", "x", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "ü"):
+            self.assertIn("cannot be read", str(self.assertRaises(Unusable, self.issue, text)))
+
+    def test_not_its_own_key(self) -> None:
+        """A request that its own key did not sign proves nothing and is refused."""
+        good = x509.load_pem_x509_csr(request(ec.generate_private_key(ec.SECP256R1())).encode())
+        octets = bytearray(good.public_bytes(Encoding.DER))
+        octets[-1] ^= 1
+        forged = x509.load_der_x509_csr(bytes(octets)).public_bytes(Encoding.PEM).decode()
+        self.assertIn("not signed by the key in it", str(self.assertRaises(Unusable, self.issue, forged)))
+
+
+class Licences(SiteCase):
+    """Licences that the authority signs."""
+
+    def issue(self, proxy_id: str = PROXY_ID, *, days: int = 365, limits: dict[str, int] | None = None) -> str:
+        """Have a licence issued; return its text."""
+        with self.change() as change:
+            return licences.issue(
+                change, proxy_id, valid_from=NOW, valid_until=NOW + timedelta(days=days), limits=limits or {}
+            ).text
+
+    def test_server_takes_it(self) -> None:
+        """The server for whose Proxy ID it is issued reads it, and finds site, limits and authority in it."""
+        licence = read(self.issue(limits={"sessions": 50}), PROXY_ID, NOW)
+        with self.store.reading() as session:
+            self.assertEqual(licence.authority_certificate, authority.load(session).certificate_pem)
+        self.assertEqual((licence.site, licence.valid_until), ("Muster GmbH", NOW + YEAR))
+        self.assertEqual(dict(licence.limits), {"sessions": 50})
+
+    def test_bad_orders(self) -> None:
+        """No Proxy ID, an end in the past and a limit out of range are refused."""
+        self.assertIn("smartproxy-server -L", str(self.assertRaises(Unusable, self.issue, "abc")))
+        self.assertIn("later --until", str(self.assertRaises(Unusable, self.issue, days=-1)))
+        self.assertIn("sessions", str(self.assertRaises(Unusable, self.issue, limits={"sessions": 0})))
+
+    def test_carried(self) -> None:
+        """The newest licence of the only server travels in the configuration; with two servers none does."""
+        self.issue()
+        renewed = self.issue(days=700)
+        self.assertEqual(self.document().server.licence, renewed)
+        self.issue("f" * 64 + "px")
+        self.assertIsNone(self.document().server.licence)
+
+    def test_who_may_be_spoken_to(self) -> None:
+        """Clients may speak to servers whose newest licence has not ended and was not withdrawn."""
+        other = "f" * 64 + "px"
+        self.issue(days=10)
+        self.issue(other, days=100)
+        with self.store.reading() as session:
+            self.assertEqual(licences.licensed(session, NOW), [PROXY_ID, other])
+            self.assertEqual(licences.licensed(session, NOW + timedelta(days=50)), [other])
+        with self.change() as change:
+            self.assertEqual(licences.withdraw(change, other), 1)
+        with self.store.reading() as session:
+            self.assertEqual(licences.licensed(session, NOW), [PROXY_ID])
+
+    def test_not_issued(self) -> None:
+        """A server without a licence can neither be shown nor withdrawn from."""
+        with self.store.reading() as session:
+            self.assertRaises(NotFound, licences.find, session, PROXY_ID)
+
+        def withdraw() -> None:
+            with self.change() as change:
+                licences.withdraw(change, PROXY_ID)
+
+        self.assertRaises(NotFound, withdraw)
+
+    def test_told(self) -> None:
+        """An issued licence is an event."""
+        self.issue()
+        (event,) = self.stored("licence.issued")
+        self.assertEqual(event.fields["proxy_id"], PROXY_ID)
+
+    def document(self) -> Configuration:
+        """The configuration in force."""
+        with self.store.reading() as session:
+            found = generations.newest_document(session)
+        assert found is not None
+        return parse(found[1])

@@ -1,0 +1,274 @@
+"""Certification authorities and their revocation lists."""
+
+from datetime import timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from smartproxy.backend import cas, generations, revocation
+from smartproxy.backend.certificates import key_pin
+from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
+from smartproxy.backend.revocation import LoadedList
+from smartproxy.policy.configuration import RevocationMode, ServerConfiguration, parse
+from smartproxy.testing.pki import Authority, Credential, self_signed
+from tests.unit.sites import NOW, SiteCase
+
+DAY = timedelta(days=1)
+
+
+class CaCase(SiteCase):
+    """A site with a CA named odette, of a root and an issuing authority below it."""
+
+    def setUp(self) -> None:
+        """Make both and add them."""
+        super().setUp()
+        self.root = Authority.root("Odette Root")
+        self.issuing = self.root.intermediate("Odette Issuing")
+        self.certificates = [self.root.credential.certificate, self.issuing.credential.certificate]
+        with self.change() as change:
+            cas.add(change, "odette", self.certificates, "require")
+
+    def configured(self) -> ServerConfiguration:
+        """The configuration in force."""
+        with self.store.reading() as session:
+            found = generations.newest_document(session)
+        assert found is not None
+        return parse(found[1]).server
+
+
+class Cas(CaCase):
+    """Adding and changing authorities."""
+
+    def test_configured(self) -> None:
+        """The configuration has the authority with all its certificates and its revocation mode."""
+        (found,) = self.configured().authorities
+        self.assertEqual((found.name, found.revocation), ("odette", RevocationMode.REQUIRE))
+        self.assertEqual(found.certificates.count("BEGIN CERTIFICATE"), 2)
+
+    def test_same_certificate_twice(self) -> None:
+        """A certificate that is given twice is kept once."""
+        with self.change() as change:
+            cas.alter(change, "odette", self.certificates * 2, None)
+        self.assertEqual(self.configured().authorities[0].certificates.count("BEGIN CERTIFICATE"), 2)
+
+    def test_change(self) -> None:
+        """Certificates and revocation mode are changed each for itself."""
+        with self.change() as change:
+            cas.alter(change, "odette", None, "off")
+        self.assertEqual(self.configured().authorities[0].revocation, RevocationMode.OFF)
+        with self.change() as change:
+            row = cas.alter(change, "odette", self.certificates[:1], None)
+            self.assertEqual([each.subject for each in cas.certificates_of(row)], [self.certificates[0].subject])
+        self.assertEqual(self.configured().authorities[0].revocation, RevocationMode.OFF)
+
+    def test_name_taken(self) -> None:
+        """A name stands once."""
+
+        def again() -> None:
+            with self.change() as change:
+                cas.add(change, "odette", self.certificates, "off")
+
+        self.assertRaises(AlreadyThere, again)
+
+    def test_not_an_authority(self) -> None:
+        """A partner's own certificate is not taken for an authority's, with a word on how to pin it."""
+
+        def add(credential: Credential) -> None:
+            with self.change() as change:
+                cas.add(change, "acme", [credential.certificate], "off")
+
+        for credential in (self_signed("acme"), self.root.issue("acme")):
+            self.assertIn("--certificate", str(self.assertRaises(Unusable, add, credential)))
+
+    def test_remove(self) -> None:
+        """An authority that nobody needs is removed; a second removal finds nothing."""
+        with self.change() as change:
+            cas.remove(change, "odette")
+        self.assertEqual(self.configured().authorities, ())
+
+        def again() -> None:
+            with self.change() as change:
+                cas.remove(change, "odette")
+
+        self.assertIn("known are: none", str(self.assertRaises(NotFound, again)))
+
+    def test_told(self) -> None:
+        """Each change is an event that names the authority and its revocation mode."""
+        (event,) = self.stored("ca.changed")
+        self.assertEqual(
+            (event.fields["authority"], event.fields["mode"], event.fields["count"]), ("odette", "require", 2)
+        )
+
+
+class RevocationLists(CaCase):
+    """Loading lists."""
+
+    def load(self, octets: bytes) -> list[LoadedList]:
+        """Load a file."""
+        with self.change() as change:
+            return revocation.load(change, octets, "ca.crl")
+
+    def refused(self, octets: bytes) -> str:
+        """Why a file is refused; nothing is loaded."""
+        before = self.configured().revocation
+        error = self.assertRaises(Unusable, self.load, octets)
+        self.assertEqual(self.configured().revocation, before)
+        return str(error)
+
+    def sign(
+        self,
+        *extensions: x509.ExtensionType,
+        by: Authority | None = None,
+        critical: bool = True,
+        reason: x509.ReasonFlags | None = None,
+    ) -> bytes:
+        """A list of the issuing authority with one serial number and these extensions."""
+        issuer = (by or self.issuing).credential
+        entry = x509.RevokedCertificateBuilder().serial_number(77).revocation_date(NOW)
+        if reason is not None:
+            entry = entry.add_extension(x509.CRLReason(reason), critical=False)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(issuer.certificate.subject)
+            .last_update(NOW)
+            .next_update(NOW + DAY)
+            .add_revoked_certificate(entry.build())
+        )
+        for each in extensions:
+            builder = builder.add_extension(each, critical=critical)
+        return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+    def test_serials(self) -> None:
+        """A list becomes the serial numbers of its issuer, by the hash of the issuer's key, with both dates."""
+        bad = [self.issuing.issue("a"), self.issuing.issue("b")]
+        (loaded,) = self.load(self.issuing.crl(bad, this_update=NOW, next_update=NOW + DAY))
+        self.assertEqual((loaded.serials, loaded.authority, loaded.next_update), (2, "odette", NOW + DAY))
+        (found,) = self.configured().revocation
+        self.assertEqual(found.issuer_key_sha256, key_pin(self.issuing.credential.certificate))
+        self.assertEqual(found.serials, {each.certificate.serial_number for each in bad})
+        self.assertEqual((found.this_update, found.next_update), (NOW, NOW + DAY))
+
+    def test_forms(self) -> None:
+        """PEM with several lists, other blocks between them, and DER."""
+        both = self.issuing.crl() + self.root.certificate_pem + self.root.crl()
+        self.assertEqual(len(self.load(both)), 2)
+        der = x509.load_pem_x509_crl(self.root.crl()).public_bytes(Encoding.DER)
+        (loaded,) = self.load(der)
+        self.assertTrue(loaded.issuer.startswith("CN=Odette Root"))
+
+    def test_newer(self) -> None:
+        """A newer list takes the place of the older one, serial numbers and all."""
+        self.load(self.issuing.crl([self.issuing.issue("a")], this_update=NOW))
+        (loaded,) = self.load(self.issuing.crl([], this_update=NOW + DAY))
+        self.assertEqual((loaded.previous, loaded.serials), (NOW, 0))
+        (found,) = self.configured().revocation
+        self.assertEqual((found.this_update, found.serials), (NOW + DAY, frozenset()))
+
+    def test_older(self) -> None:
+        """An older list than the one in force is refused, with both dates; the same one again is not."""
+        self.load(self.issuing.crl(this_update=NOW))
+        reason = self.refused(self.issuing.crl(this_update=NOW - DAY))
+        self.assertIn("2026-11-19 12:00", reason)
+        self.assertIn("2026-11-20 12:00", reason)
+        self.load(self.issuing.crl(this_update=NOW))
+
+    def test_all_or_none(self) -> None:
+        """Of two lists in a file neither is taken when one is refused."""
+        stranger = Authority.root("Stranger")
+        self.assertIn("no configured authority", self.refused(self.issuing.crl() + stranger.crl()))
+
+    def test_forged(self) -> None:
+        """A list that names a known issuer but is signed by another key is refused."""
+        impostor = Authority.root("Odette Root")
+        self.assertIn("not signed by the key", self.refused(impostor.crl()))
+
+    def test_same_name_two_keys(self) -> None:
+        """Of two authorities of one name, the one whose key signed is found."""
+        renewed = Authority.root("Odette Root")
+        with self.change() as change:
+            cas.add(change, "odette-2", [renewed.credential.certificate], "require")
+        (loaded,) = self.load(renewed.crl())
+        self.assertEqual(loaded.authority, "odette-2")
+
+    def test_not_lists(self) -> None:
+        """What holds no list is refused."""
+        self.assertIn("no revocation list", self.refused(self.root.certificate_pem))
+        self.assertIn("no readable revocation list", self.refused(b"\x30\x03abc"))
+        self.assertIn("no readable", self.refused(b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"))
+
+    def test_parts(self) -> None:
+        """Lists that hold only a part of what is revoked are refused: the rest would look good."""
+
+        def scope(**given: object) -> x509.IssuingDistributionPoint:
+            nothing: dict[str, object] = {
+                "full_name": None,
+                "relative_name": None,
+                "only_contains_user_certs": False,
+                "only_contains_ca_certs": False,
+                "only_some_reasons": None,
+                "indirect_crl": False,
+                "only_contains_attribute_certs": False,
+            }
+            return x509.IssuingDistributionPoint(**{**nothing, **given})  # type: ignore[arg-type]  # one at a time
+
+        name = [x509.UniformResourceIdentifier("http://crl.example/ca.crl")]
+        self.assertIn("delta", self.refused(self.sign(x509.DeltaCRLIndicator(1))))
+        self.assertIn("indirect", self.refused(self.sign(scope(indirect_crl=True))))
+        self.assertIn("limited", self.refused(self.sign(scope(only_contains_ca_certs=True))))
+        reasons = frozenset({x509.ReasonFlags.key_compromise})
+        self.assertIn("limited", self.refused(self.sign(scope(only_some_reasons=reasons))))
+        self.assertIn("leaves out", self.refused(self.sign(scope(only_contains_user_certs=True))))
+        unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+        self.assertIn("1.2.3.4", self.refused(self.sign(unknown)))
+        self.load(self.sign(scope(full_name=name)))
+        self.load(self.sign(unknown, critical=False))
+
+    def test_users_only(self) -> None:
+        """A list of users' certificates only is whole when its issuer cannot have certified authorities."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name.from_rfc4514_string("CN=Leaf Issuer")
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(NOW - DAY)
+            .not_valid_after(NOW + DAY)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        issuer = Authority(Credential(key, certificate))
+        with self.change() as change:
+            cas.add(change, "leaf-issuer", [certificate], "require")
+        point = x509.IssuingDistributionPoint(None, None, True, False, None, False, False)
+        (loaded,) = self.load(self.sign(point, by=issuer))
+        self.assertEqual(loaded.serials, 1)
+
+    def test_good_again(self) -> None:
+        """An entry that takes a certificate back from the list is no revoked certificate."""
+        (loaded,) = self.load(self.sign(reason=x509.ReasonFlags.remove_from_crl))
+        self.assertEqual(loaded.serials, 0)
+
+    def test_remove(self) -> None:
+        """A list is forgotten by its issuer's name or by its key."""
+        for by_name in (True, False):
+            (loaded,) = self.load(self.issuing.crl())
+            with self.change() as change:
+                revocation.remove(change, loaded.issuer if by_name else loaded.issuer_key_sha256)
+            self.assertEqual(self.configured().revocation, ())
+
+        def again() -> None:
+            with self.change() as change:
+                revocation.remove(change, "CN=Nobody")
+
+        self.assertRaises(NotFound, again)
+
+    def test_told(self) -> None:
+        """A loaded list is an event with issuer, number of entries and dates."""
+        self.load(self.issuing.crl(this_update=NOW, next_update=NOW + DAY))
+        (event,) = self.stored("crl.loaded")
+        issuer = self.issuing.credential.certificate.subject.rfc4514_string()
+        self.assertEqual((event.fields["issuer"], event.fields["count"]), (issuer, 0))

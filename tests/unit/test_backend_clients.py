@@ -1,0 +1,131 @@
+"""Clients and their tokens."""
+
+import re
+from datetime import timedelta
+from hashlib import sha256
+from unittest.mock import patch
+
+from sqlalchemy import select
+
+from smartproxy.backend import clients, tokens
+from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
+from smartproxy.backend.schema import ClientRow
+from tests.unit.sites import NOW, SiteCase
+
+
+class Clients(SiteCase):
+    """Adding, knowing and removing clients."""
+
+    def add(self, name: str = "inner") -> str:
+        """Add a client; return its token."""
+        with self.change(f"client add {name}") as change:
+            return clients.add(change, name)
+
+    def known(self, token: str) -> ClientRow | None:
+        """Whose token it is."""
+        with self.store.reading() as session:
+            return clients.authenticate(session, token)
+
+    def test_token(self) -> None:
+        """A token is 256 random bits with a prefix; the store holds its SHA-256 and nothing else of it."""
+        token = self.add()
+        self.assertTrue(re.fullmatch(r"spc_[A-Za-z0-9_-]{43}", token), token)
+        self.assertNotEqual(token, tokens.new_token())
+        with self.store.reading() as session:
+            self.assertEqual(
+                session.scalars(select(ClientRow.token_sha256)).all(), [sha256(token.encode()).hexdigest()]
+            )
+        held = b"".join(file.read_bytes() for file in self.folder.iterdir())
+        self.assertNotIn(token.encode(), held)
+
+    def test_known_by_token(self) -> None:
+        """A client is known by its own token, by no other and by no part of it."""
+        first, second = self.add("first"), self.add("second")
+        for token, name in ((first, "first"), (second, "second")):
+            row = self.known(token)
+            assert row is not None
+            self.assertEqual(row.name, name)
+        for wrong in ("", first[:-1], first + "x", first.upper(), "spc_" + "A" * 43, "\udcff"):
+            self.assertIsNone(self.known(wrong), wrong)
+
+    def test_every_client_is_compared(self) -> None:
+        """The time that it takes does not tell how many clients came before the right one."""
+        first = self.add("a")
+        for name in ("b", "c"):
+            self.add(name)
+        with patch.object(clients, "same_digest", wraps=tokens.same_digest) as compared:
+            self.known(first)
+        self.assertEqual(compared.call_count, 3)
+
+    def test_new_token(self) -> None:
+        """After a new token the old one is worth nothing."""
+        old = self.add()
+        with self.change() as change:
+            new = clients.new_token_for(change, "inner")
+        self.assertIsNone(self.known(old))
+        self.assertIsNotNone(self.known(new))
+
+    def test_disabled(self) -> None:
+        """A disabled client is still known by its token, so that the refusal can name it."""
+        token = self.add()
+        with self.change() as change:
+            clients.enable(change, "inner", False)
+        row = self.known(token)
+        assert row is not None
+        self.assertFalse(row.enabled)
+
+    def test_removed(self) -> None:
+        """A removed client is not known, and its name can be used again."""
+        token = self.add()
+        with self.change() as change:
+            clients.remove(change, "inner")
+        self.assertIsNone(self.known(token))
+        self.add()
+
+    def test_names(self) -> None:
+        """A name stands once, and is one that certificates and logs take."""
+        self.add()
+        self.assertIn("smartproxy client token inner", str(self.assertRaises(AlreadyThere, self.add)))
+        for name in ("", "a b", "x" * 65, "-a", "ä", "a\n"):
+            self.assertRaises(Unusable, self.add, name)
+
+    def test_not_there(self) -> None:
+        """A client that is not there is refused with those that are."""
+        self.add("first")
+        with self.store.reading() as session:
+            error = self.assertRaises(NotFound, clients.find, session, "second")
+        self.assertIn("known are: first", str(error))
+
+    def test_noted_calls(self) -> None:
+        """A call is noted when it tells something: the first, one half a minute later, one from elsewhere."""
+        self.add()
+        with self.store.writing() as session:
+            row = clients.find(session, "inner")
+            self.assertTrue(clients.worth_noting(row, NOW, "1", "192.0.2.1"))
+            clients.note_call(session, "inner", NOW, "1", "192.0.2.1")
+            soon, later = NOW + timedelta(seconds=29), NOW + timedelta(seconds=30)
+            self.assertFalse(clients.worth_noting(row, soon, "1", "192.0.2.1"))
+            self.assertTrue(clients.worth_noting(row, later, "1", "192.0.2.1"))
+            self.assertTrue(clients.worth_noting(row, soon, "2", "192.0.2.1"))
+            self.assertTrue(clients.worth_noting(row, soon, "1", "192.0.2.2"))
+            clients.note_certificate(session, "inner", later)
+        with self.store.reading() as session:
+            row = clients.find(session, "inner")
+        self.assertEqual(
+            (row.last_seen, row.last_version, row.last_address, row.certificate_until), (NOW, "1", "192.0.2.1", later)
+        )
+
+    def test_noted_after_removal(self) -> None:
+        """A client that was removed during its call is not brought back by the note of it."""
+        with self.store.writing() as session:
+            clients.note_call(session, "gone", NOW, "1", "192.0.2.1")
+            clients.note_certificate(session, "gone", NOW)
+        with self.store.reading() as session:
+            self.assertEqual(clients.listed(session), [])
+
+    def test_told(self) -> None:
+        """Each of these changes is an event that names the client and never the token."""
+        token = self.add()
+        (event,) = self.stored("client.changed")
+        self.assertEqual(event.fields["names"], ["inner"])
+        self.assertFalse([each for each in self.stored() if token in str(each)])

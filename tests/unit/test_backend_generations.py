@@ -1,0 +1,143 @@
+"""Generations: every change is whole, valid, numbered and told, or it is none."""
+
+import json
+
+from smartproxy.backend import document, generations, partners
+from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
+from smartproxy.backend.partners import Entry, Proof
+from smartproxy.backend.schema import GenerationRow
+from smartproxy.policy.configuration import parse
+from tests.unit.sites import NOW, PIN, SiteCase
+
+ACME = Entry(codes=("O0013000001ACME",), proofs=(Proof(by="certificate", text=PIN),))
+
+
+class Changes(SiteCase):
+    """What a change leaves behind."""
+
+    def numbers(self) -> list[int]:
+        """The numbers of the history."""
+        with self.store.reading() as session:
+            return [each.number for each in generations.history(session, 100)]
+
+    def test_one_more(self) -> None:
+        """A change is the next number, with its author, its words and its time."""
+        with self.change("partner add ACME") as change:
+            partners.add(change, "ACME", ACME)
+        with self.store.reading() as session:
+            newest = generations.history(session, 1)[0]
+        self.assertEqual(newest, generations.Generation(number=2, made=NOW, made_by="alice", change="partner add ACME"))
+
+    def test_document(self) -> None:
+        """The document of the newest generation is what the policy reads, with this number; older ones are not kept."""
+        with self.change() as change:
+            partners.add(change, "ACME", ACME)
+        with self.store.reading() as session:
+            found = generations.newest_document(session)
+            kept = [row.number for row in session.query(GenerationRow) if row.document is not None]
+        assert found is not None
+        number, octets = found
+        configuration = parse(octets)
+        self.assertEqual((number, configuration.generation, kept), (2, 2, [2]))
+        self.assertEqual([each.name for each in configuration.server.partners], ["ACME"])
+        self.assertEqual(configuration.site, "Muster GmbH")
+        self.assertEqual([each.port for each in configuration.server.listeners], [6619])
+
+    def test_events(self) -> None:
+        """A change is told: its subject's event and configuration.changed, with number and author."""
+        with self.change("partner add ACME") as change:
+            partners.add(change, "ACME", ACME)
+        (partner,) = self.stored("partner.changed")
+        (changed,) = [each for each in self.stored("configuration.changed") if each.fields["generation"] == 2]
+        self.assertEqual(partner.fields["partner"], "ACME")
+        self.assertEqual(partner.fields["facts"], {"by": "alice"})
+        self.assertEqual((changed.fields["previous"], changed.fields["command"]), (1, "partner add ACME"))
+
+    def test_refused(self) -> None:
+        """A change that is not valid leaves no row, no number and no event, and its refusal names the partner."""
+        events = len(self.stored())
+
+        def refuse() -> None:
+            with self.change() as change:
+                partners.add(change, "ACME", Entry(codes=("X" * 26,), proofs=ACME.proofs))
+
+        error = self.assertRaises(ChangeRefused, refuse)
+        self.assertIn("partner ACME, codes[0]", str(error))
+        self.assertIn("nothing is changed", str(error))
+        self.assertEqual(self.numbers(), [1])
+        self.assertEqual(len(self.stored()), events)
+        with self.store.reading() as session:
+            self.assertEqual(partners.listed(session), [])
+
+    def test_refused_by_the_store(self) -> None:
+        """A name that is taken leaves the generation as it was."""
+        with self.change() as change:
+            partners.add(change, "ACME", ACME)
+
+        def again() -> None:
+            with self.change() as change:
+                partners.add(change, "ACME", ACME)
+
+        self.assertIn("there is a partner 'ACME' already", str(self.assertRaises(AlreadyThere, again)))
+        self.assertEqual(self.numbers(), [1, 2])
+
+    def test_both_partners_named(self) -> None:
+        """A code that two partners would have names both of them in the operator's words."""
+        with self.change() as change:
+            partners.add(change, "ACME", ACME)
+
+        def clash() -> None:
+            with self.change() as change:
+                partners.add(change, "BETA", Entry(codes=ACME.codes, proofs=(Proof(by="key", text=PIN),)))
+
+        error = str(self.assertRaises(ChangeRefused, clash))
+        self.assertIn("partner BETA, codes[0]", error)
+        self.assertIn("partner ACME, codes[0]", error)
+
+    def test_history_is_bounded(self) -> None:
+        """The history gives the newest entries, oldest first."""
+        for _ in range(3):
+            with self.change():
+                pass
+        with self.store.reading() as session:
+            self.assertEqual([each.number for each in generations.history(session, 2)], [3, 4])
+
+
+class BeforeTheFirst(SiteCase):
+    """A store without a site."""
+
+    founded = False
+
+    def test_nothing(self) -> None:
+        """There is no generation and no document."""
+        with self.store.reading() as session:
+            self.assertEqual(generations.newest_number(session), 0)
+            self.assertIsNone(generations.newest_document(session))
+
+    def test_no_change_without_a_site(self) -> None:
+        """Nothing can be changed before the authority is made, and the refusal says how to make it."""
+
+        def early() -> None:
+            with self.change() as change:
+                partners.add(change, "ACME", ACME)
+
+        self.assertIn("smartproxy authority create", str(self.assertRaises(NotFound, early)))
+
+
+class Explaining(SiteCase):
+    """Places of the document in the operator's words."""
+
+    def test_unknown_entry(self) -> None:
+        """A place that the tables do not have stays as it is."""
+        with self.store.reading() as session:
+            self.assertEqual(document.explain(session, "server.partners[9].codes"), "server.partners[9].codes")
+            self.assertEqual(document.explain(session, "client.pool.ready"), "client.pool.ready")
+
+    def test_everything_in_it_is_left_to_defaults(self) -> None:
+        """What is in no table does not stand in the document, so that defaults stand in one place only."""
+        with self.store.reading() as session:
+            built = json.loads(document.build(session, 1))
+        self.assertEqual(
+            set(built["server"]), {"identities", "authorities", "revocation", "partners", "licence", "listeners"}
+        )
+        self.assertEqual(built["client"], {})

@@ -1,0 +1,258 @@
+"""Server identities: imported, or asked for; and how files with keys and certificates are read."""
+
+from datetime import timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.x509.oid import NameOID
+
+from smartproxy.backend import generations, identities
+from smartproxy.backend.certificates import (
+    fitting,
+    key_to_pem,
+    read_certificates,
+    read_pkcs12,
+    read_private_key,
+)
+from smartproxy.backend.errors import NotFound, Unusable
+from smartproxy.backend.identities import Subject
+from smartproxy.policy.configuration import ServerIdentity, parse
+from smartproxy.testing.pki import Authority, KeyKind, make_key, self_signed
+from tests.unit.sites import NOW, SiteCase
+
+DAY = timedelta(days=1)
+
+
+class Reading(SiteCase):
+    """Files as operators have them."""
+
+    founded = False
+
+    def setUp(self) -> None:
+        """A certificate below an intermediate authority."""
+        super().setUp()
+        self.root = Authority.root("Root")
+        self.issuing = self.root.intermediate("Issuing")
+        self.leaf = self.issuing.issue("oftp.muster.example")
+
+    def refused(self, call: object, *arguments: object) -> str:
+        """Why a file is refused."""
+        return str(self.assertRaises(Unusable, call, *arguments))
+
+    def test_certificates(self) -> None:
+        """PEM with several and other blocks between, DER, and PKCS#7 in both forms."""
+        wanted = [self.leaf.certificate, self.issuing.credential.certificate]
+        self.assertEqual(read_certificates(self.leaf.key_pem + self.leaf.chain_pem, "x"), wanted)
+        der = self.leaf.certificate.public_bytes(Encoding.DER)
+        self.assertEqual(read_certificates(der, "x"), wanted[:1])
+        for encoding in (Encoding.PEM, Encoding.DER):
+            bundle = pkcs7.serialize_certificates(wanted, encoding)
+            self.assertEqual(set(read_certificates(bundle, "x")), set(wanted))
+
+    def test_no_certificates(self) -> None:
+        """What holds none says so, and names the file."""
+        self.assertIn("no certificate in x.pem", self.refused(read_certificates, self.leaf.key_pem, "x.pem"))
+        for octets in (b"", b"abc", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+            self.assertIn("x.pem holds no readable certificate", self.refused(read_certificates, octets, "x.pem"))
+
+    def test_keys(self) -> None:
+        """PEM and DER, plain and encrypted."""
+        key = self.leaf.key
+        self.assertEqual(key_to_pem(read_private_key(self.leaf.key_pem, None, "x")), self.leaf.key_pem.decode())
+        der = key.private_bytes(Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        self.assertEqual(key_to_pem(read_private_key(der, None, "x")), self.leaf.key_pem.decode())
+        locked = key.private_bytes(
+            Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
+        )
+        self.assertEqual(key_to_pem(read_private_key(locked, b"secret", "x")), self.leaf.key_pem.decode())
+        self.assertIn("give its password", self.refused(read_private_key, locked, None, "x"))
+        self.assertIn("with this password", self.refused(read_private_key, locked, b"wrong", "x"))
+        self.assertIn("give no password", self.refused(read_private_key, self.leaf.key_pem, b"secret", "x"))
+        self.assertIn("holds no private key", self.refused(read_private_key, b"abc", None, "x"))
+
+    def test_unusable_keys(self) -> None:
+        """Keys that TLS cannot use are refused at once, and not by the first partner."""
+        weak = make_key(KeyKind.RSA_1024)
+        pem = weak.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        self.assertIn("1024 bits", self.refused(read_private_key, pem, None, "x"))
+        other = dsa.generate_private_key(2048)
+        pem = other.private_bytes(Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        self.assertIn("neither RSA nor", self.refused(read_private_key, pem, None, "x"))
+
+    def test_pkcs12(self) -> None:
+        """Key and chain of a PKCS#12 file; a wrong password and a missing half are said."""
+        pair = read_pkcs12(self.leaf.pkcs12("secret"), b"secret", "x.p12")
+        self.assertEqual(pair.chain, (self.leaf.certificate, self.issuing.credential.certificate))
+        self.assertIn("is the password right", self.refused(read_pkcs12, self.leaf.pkcs12("a"), b"b", "x.p12"))
+        only = serialization.pkcs12.serialize_key_and_certificates(
+            None, None, self.leaf.certificate, None, serialization.NoEncryption()
+        )
+        self.assertIn("lacks the private key", self.refused(read_pkcs12, only, None, "x.p12"))
+
+    def test_chain(self) -> None:
+        """The key's own certificate comes first, then issuer by issuer, whatever their order; strangers stay out."""
+        stranger = Authority.root("Stranger").credential.certificate
+        wanted = (self.leaf.certificate, self.issuing.credential.certificate, self.root.credential.certificate)
+        self.assertEqual(fitting(self.key(), [stranger, *reversed(wanted)], "x").chain, wanted)
+        self.assertEqual(fitting(self.key(), wanted[:2], "x").chain, wanted[:2])
+
+    def test_same_name_other_key(self) -> None:
+        """An issuer of the right name whose key did not sign is no part of the chain."""
+        impostor = Authority.root("Issuing").credential.certificate
+        self.assertEqual(fitting(self.key(), [impostor, self.leaf.certificate], "x").chain, (self.leaf.certificate,))
+
+    def test_no_fit(self) -> None:
+        """A key and another key's certificate are refused."""
+        other = self.issuing.issue("other").certificate
+        self.assertIn("is for this private key", self.refused(fitting, self.key(), [other], "x"))
+
+    def key(self) -> ec.EllipticCurvePrivateKey:
+        """The leaf's key."""
+        key = self.leaf.key
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        return key
+
+
+class Identities(SiteCase):
+    """What servers show."""
+
+    def configured(self) -> tuple[ServerIdentity, ...]:
+        """The identities in the configuration."""
+        with self.store.reading() as session:
+            found = generations.newest_document(session)
+        assert found is not None
+        return parse(found[1]).server.identities
+
+    def take_in(self, name: str = "main") -> x509.Certificate:
+        """Import a certificate."""
+        credential = self_signed("oftp.muster.example")
+        key = read_private_key(credential.key_pem, None, "x")
+        with self.change() as change:
+            identities.keep(change, name, fitting(key, [credential.certificate], "x"))
+        return credential.certificate
+
+    def ask(self, name: str = "main", key_type: str = "ec-p256", **subject: object) -> x509.CertificateSigningRequest:
+        """Make a request."""
+        given: dict[str, object] = {"common_name": "oftp.muster.example", **subject}
+        with self.change() as change:
+            text = identities.request(change, name, Subject(**given), key_type)  # type: ignore[arg-type]  # by name
+        return x509.load_pem_x509_csr(text.encode())
+
+    def answer(self, request: x509.CertificateSigningRequest) -> bytes:
+        """What an authority makes of a request."""
+        authority = Authority.root("Issuer").credential
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(request.subject)
+            .issuer_name(authority.certificate.subject)
+            .public_key(request.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(NOW)
+            .not_valid_after(NOW + 365 * DAY)
+        )
+        signed = builder.sign(authority.key, request.signature_hash_algorithm)
+        return signed.public_bytes(Encoding.PEM)
+
+    def test_import(self) -> None:
+        """An imported identity is in the configuration with its key; a second import takes the first one's place."""
+        first, second = self.take_in(), self.take_in()
+        (found,) = self.configured()
+        self.assertNotEqual(first, second)
+        self.assertEqual(x509.load_pem_x509_certificate(found.certificate.encode()), second)
+        self.assertIn("PRIVATE KEY", found.key)
+
+    def test_request(self) -> None:
+        """A request carries the subject and the names, and is signed by its own new key."""
+        request = self.ask(
+            organization="Muster GmbH",
+            organizational_unit="EDI",
+            country="DE",
+            locality="Köln",
+            serial_number="O0013000001MUSTER",
+            names=("oftp.muster.example", "192.0.2.1"),
+        )
+        self.assertTrue(request.is_signature_valid)
+        values = {each.oid: each.value for each in request.subject}
+        self.assertEqual(values[NameOID.SERIAL_NUMBER], "O0013000001MUSTER")
+        self.assertEqual(values[NameOID.LOCALITY_NAME], "Köln")
+        names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        self.assertEqual([str(each.value) for each in names], ["oftp.muster.example", "192.0.2.1"])
+
+    def test_key_types(self) -> None:
+        """Each kind of key that can be asked for is made."""
+        for key_type in identities.KEY_TYPES:
+            key = self.ask(key_type=key_type).public_key()
+            assert isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
+            self.assertEqual(str(key.key_size), key_type.lstrip("rsaecp-"))
+
+    def test_bad_subjects(self) -> None:
+        """What cannot stand in a certificate is refused."""
+        for bad in ({"country": "Germany"}, {"common_name": ""}, {"names": ("no host",)}):
+            self.assertRaises(Unusable, self.ask, **bad)
+
+    def test_change_over(self) -> None:
+        """While a request is out the certificate in use stays; the answer takes its place, with the request's key."""
+        before = self.take_in()
+        request = self.ask()
+        (found,) = self.configured()
+        self.assertEqual(x509.load_pem_x509_certificate(found.certificate.encode()), before)
+        with self.change() as change:
+            identities.complete(change, "main", self.answer(request), "main.pem")
+        (found,) = self.configured()
+        self.assertEqual(x509.load_pem_x509_certificate(found.certificate.encode()).public_key(), request.public_key())
+        key = serialization.load_pem_private_key(found.key.encode(), None)
+        self.assertEqual(key.public_key(), request.public_key())
+
+    def test_not_configured_before_the_answer(self) -> None:
+        """An identity that has only a request is not in the configuration."""
+        self.ask()
+        self.assertEqual(self.configured(), ())
+
+    def test_wrong_answers(self) -> None:
+        """A certificate for another key, and one that nobody asked for, are refused."""
+        self.ask()
+        other = self_signed("other").certificate_pem
+
+        def complete(name: str) -> None:
+            with self.change() as change:
+                identities.complete(change, name, other, "other.pem")
+
+        self.assertIn("other.pem", str(self.assertRaises(Unusable, complete, "main")))
+        self.take_in("second")
+        self.assertIn("no request", str(self.assertRaises(NotFound, complete, "second")))
+        self.assertIn("known are: main, second", str(self.assertRaises(NotFound, complete, "third")))
+
+    def test_remove(self) -> None:
+        """A removed identity is gone, and its key is not in the store's file any more."""
+        self.take_in()
+        (found,) = self.configured()
+        with self.change() as change:
+            identities.remove(change, "main")
+        self.assertEqual(self.configured(), ())
+        middle = found.key.splitlines()[1].encode()
+        self.store.close()
+        self.assertNotIn(middle, (self.folder / "smartproxy.db").read_bytes())
+
+    def test_warnings(self) -> None:
+        """An operator is told of an end that is past or near, of a start to come, and of a wrong purpose."""
+        authority = Authority.root("Root")
+
+        def warned(**given: object) -> list[str]:
+            return identities.warnings(authority.issue("x", **given).certificate, NOW)  # type: ignore[arg-type]  # by name
+
+        good = NOW + 300 * DAY
+        self.assertEqual(warned(valid_from=NOW - DAY, valid_until=good), [])
+        self.assertEqual(warned(valid_from=NOW - DAY, valid_until=good, purposes=()), [])
+        self.assertIn("ended on", warned(valid_from=NOW - 9 * DAY, valid_until=NOW - DAY)[0])
+        self.assertIn("in 29 days", warned(valid_from=NOW - DAY, valid_until=NOW + 29 * DAY)[0])
+        self.assertIn("not valid before", warned(valid_from=NOW + DAY, valid_until=good)[0])
+        client_only = [x509.ExtendedKeyUsage([]).oid]
+        self.assertIn("serverAuth", warned(valid_from=NOW - DAY, valid_until=good, purposes=client_only)[0])
+
+    def test_told(self) -> None:
+        """A change of an identity is an event with the certificate's subject, never with its key."""
+        certificate = self.take_in()
+        (event,) = self.stored("identity.changed")
+        self.assertEqual(event.fields["subject"], certificate.subject.rfc4514_string())

@@ -1,0 +1,249 @@
+"""The store: where it is, who may read it, how its tables come to be, and what its transactions promise."""
+
+import os
+import stat
+import threading
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from unittest.mock import patch
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Dialect, func, select, text
+from sqlalchemy.dialects.sqlite import dialect
+from sqlalchemy.exc import IntegrityError
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.backend import migrations, sqlite
+from smartproxy.backend.errors import StoreUnavailable
+from smartproxy.backend.location import Location
+from smartproxy.backend.schema import REVISION, Base, ClientRow, PartnerCertificateRow, UtcTime
+from smartproxy.backend.store import Store
+from tests.unit.sites import NOW, SiteCase
+
+
+def client(name: str) -> ClientRow:
+    """A row that stands for nothing."""
+    return ClientRow(name=name, token_sha256=name.ljust(64, "0"), enabled=True, created=NOW)
+
+
+class WhereTheStoreIs(SynchronousTestCase):
+    """The command line wins over the environment, and that over the defaults."""
+
+    def test_order(self) -> None:
+        """A folder named on the command line, then the environment's, then the default."""
+        environment = {"SMARTPROXY_STATE_DIR": "/srv/env"}
+        self.assertEqual(Location.of("/srv/told", environment=environment).directory, Path("/srv/told"))
+        self.assertEqual(Location.of(environment=environment).directory, Path("/srv/env"))
+        self.assertEqual(Location.of(environment={}).directory, Path("/var/lib/smartproxy"))
+
+    def test_database(self) -> None:
+        """Without a database URL the store is an SQLite file in the folder; with one, no file is made or judged."""
+        self.assertEqual(Location.of("/srv/x", environment={}).file, Path("/srv/x/smartproxy.db"))
+        elsewhere = Location.of("/srv/x", "postgresql://db/smartproxy", {})
+        self.assertIsNone(elsewhere.file)
+        elsewhere.make()
+        elsewhere.check()
+        named = Location.of("/srv/x", None, {"SMARTPROXY_DATABASE": "sqlite:////srv/y/site.db"})
+        self.assertEqual(named.file, Path("/srv/y/site.db"))
+
+    def test_unknown_database(self) -> None:
+        """A URL of a database that is not known is one sentence, not a traceback."""
+        for url in ("nosuch://x/y", "what is this"):
+            error = self.assertRaises(StoreUnavailable, Store.open, Location.of("/srv/x", url, {}))
+            self.assertIn("cannot use the database", str(error))
+
+
+class WhoMayReadIt(SynchronousTestCase):
+    """Private keys are in the store: its file is for its owner only."""
+
+    def setUp(self) -> None:
+        """A place for a store that is not there yet."""
+        self.folder = Path(self.mktemp())
+        self.location = Location.of(str(self.folder), environment={})
+
+    def test_modes(self) -> None:
+        """The folder is made 0700 and the file 0600, whatever the umask, and so are SQLite's own files beside it."""
+        before = os.umask(0)
+        self.addCleanup(os.umask, before)
+        store = Store.open(self.location, make=True)
+        self.addCleanup(store.close)
+        with store.writing() as session:
+            session.add(client("a"))
+        self.assertEqual(stat.S_IMODE(self.folder.stat().st_mode), 0o700)
+        for file in self.folder.iterdir():
+            self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600, file)
+
+    def test_readable_by_others(self) -> None:
+        """A file that others may read is refused, with the command that mends it."""
+        Store.open(self.location, make=True).close()
+        file = self.folder / "smartproxy.db"
+        file.chmod(0o640)
+        error = self.assertRaises(StoreUnavailable, Store.open, self.location)
+        self.assertIn(f"chmod 600 {file.absolute()}", str(error))
+
+    def test_not_there(self) -> None:
+        """Without a store, the sentence says how to make one; nothing is made by looking."""
+        error = self.assertRaises(StoreUnavailable, Store.open, self.location)
+        self.assertIn("smartproxy authority create", str(error))
+        self.assertFalse(self.folder.exists())
+
+    def test_not_allowed(self) -> None:
+        """A store of another user is refused with a word about who should run the command."""
+        Store.open(self.location, make=True).close()
+        with patch("os.access", return_value=False):
+            error = self.assertRaises(StoreUnavailable, Store.open, self.location)
+        self.assertIn("run this as the user of smartproxy-backend", str(error))
+
+    def test_cannot_be_made(self) -> None:
+        """A folder that cannot be made, and one below a file, are sentences too."""
+        self.folder.write_bytes(b"")
+        below = Location.of(str(self.folder / "x"), environment={})
+        self.assertIn("cannot make the store", str(self.assertRaises(StoreUnavailable, below.make)))
+        self.assertIn("cannot open the store", str(self.assertRaises(StoreUnavailable, below.check)))
+
+    def test_not_a_database(self) -> None:
+        """A file that is no database is refused and left alone."""
+        self.folder.mkdir()
+        file = self.folder / "smartproxy.db"
+        file.write_bytes(b"not a database, certainly not one " * 40)
+        file.chmod(0o600)
+        error = self.assertRaises(StoreUnavailable, Store.open, self.location)
+        self.assertIn("not a database", str(error))
+        self.assertTrue(file.read_bytes().startswith(b"not a database"))
+
+    def test_made_by_root(self) -> None:
+        """Root makes the store for the owner of the folder, whom the daemon runs as."""
+        given: list[tuple[str, int, int]] = []
+        self.folder.mkdir()
+        owner = self.folder.stat()
+        with (
+            patch("os.geteuid", return_value=0),
+            patch("os.chown", side_effect=lambda path, uid, gid: given.append((str(path), uid, gid))),
+        ):
+            self.location.make()
+        self.assertEqual(given, [(str(self.location.file), owner.st_uid, owner.st_gid)])
+
+
+class Tables(SiteCase):
+    """The migrations make exactly the tables that the code declares."""
+
+    founded = False
+
+    def test_same_as_declared(self) -> None:
+        """Alembic finds no difference between the migrated store and the declarations."""
+        with self.store.engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            self.assertEqual(compare_metadata(context, Base.metadata), [])
+
+    def test_revision(self) -> None:
+        """The revision that the store compares with is the newest migration."""
+        script = ScriptDirectory.from_config(migrations.configuration())
+        self.assertEqual(script.get_current_head(), REVISION)
+
+    def test_newer_store(self) -> None:
+        """A store that a newer SmartProxy made is refused with what to update, and is not touched."""
+        with self.store.writing() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        error = self.assertRaises(StoreUnavailable, Store.open, self.location)
+        self.assertIn("newer SmartProxy", str(error))
+        self.assertIn("9999", str(error))
+
+    def test_opened_again(self) -> None:
+        """A store that is up to date is opened without a migration."""
+        with patch("smartproxy.backend.migrations.upgrade", side_effect=AssertionError):
+            Store.open(self.location).close()
+
+
+class Transactions(SiteCase):
+    """All or nothing, one writer after the other, foreign keys kept."""
+
+    founded = False
+
+    def count(self) -> int | None:
+        """How many clients there are."""
+        with self.store.reading() as session:
+            return session.scalar(select(func.count()).select_from(ClientRow))
+
+    def test_nothing_of_what_failed(self) -> None:
+        """An exception in the block leaves nothing behind."""
+
+        def fail() -> None:
+            with self.store.writing() as session:
+                session.add(client("a"))
+                session.flush()
+                raise RuntimeError
+
+        self.assertRaises(RuntimeError, fail)
+        self.assertEqual(self.count(), 0)
+
+    def test_reading_changes_nothing(self) -> None:
+        """What is added in a reading transaction is not kept."""
+        with self.store.reading() as session:
+            session.add(client("a"))
+            session.flush()
+        self.assertEqual(self.count(), 0)
+
+    def test_writers_wait(self) -> None:
+        """Two that read and then write at once both succeed, one after the other: nothing is lost."""
+        first_in, go = threading.Event(), threading.Event()
+        seen: list[int] = []
+
+        def write(name: str, inside: threading.Event | None) -> None:
+            with self.store.writing() as session:
+                seen.append(session.scalar(select(func.count()).select_from(ClientRow)) or 0)
+                if inside is not None:
+                    inside.set()
+                    go.wait(10)
+                session.add(client(name))
+
+        first = threading.Thread(target=write, args=("a", first_in))
+        first.start()
+        first_in.wait(10)
+        second = threading.Thread(target=write, args=("b", None))
+        second.start()
+        go.set()
+        first.join(10)
+        second.join(10)
+        self.assertEqual(seen, [0, 1])
+        self.assertEqual(self.count(), 2)
+
+    def test_foreign_keys(self) -> None:
+        """A row cannot point to one that is not there."""
+
+        def point() -> None:
+            with self.store.writing() as session:
+                session.add(PartnerCertificateRow(partner_id=7, by="key"))
+
+        self.assertRaises(IntegrityError, point)
+
+    def test_write_ahead_log(self) -> None:
+        """Readers do not wait for writers: the file is in WAL mode, and another's lock is waited for."""
+        with self.store.engine.connect() as connection:
+            self.assertEqual(connection.execute(text("PRAGMA journal_mode")).scalar(), "wal")
+            self.assertEqual(connection.execute(text("PRAGMA busy_timeout")).scalar(), sqlite.BUSY_MILLISECONDS)
+
+
+class Times(SynchronousTestCase):
+    """Times are aware UTC on both sides of the database."""
+
+    dialect: Dialect = dialect()
+
+    def test_zones(self) -> None:
+        """Another zone is brought to UTC, and the zone that SQLite forgets is given back."""
+        kind = UtcTime()
+        berlin = datetime(2026, 11, 20, 13, 0, tzinfo=timezone(timedelta(hours=1)))
+        self.assertEqual(kind.process_bind_param(berlin, self.dialect), NOW)
+        self.assertEqual(kind.process_result_value(datetime(2026, 11, 20, 12, 0), self.dialect), NOW)
+        self.assertEqual(kind.process_result_value(NOW, self.dialect), NOW)
+
+    def test_nothing(self) -> None:
+        """No time stays no time."""
+        self.assertIsNone(UtcTime().process_bind_param(None, self.dialect))
+        self.assertIsNone(UtcTime().process_result_value(None, self.dialect))
+
+    def test_naive(self) -> None:
+        """A time without a zone is a mistake."""
+        naive = datetime.now(UTC).replace(tzinfo=None)
+        self.assertRaises(ValueError, UtcTime().process_bind_param, naive, self.dialect)
