@@ -18,7 +18,7 @@ from smartproxy.policy.configuration import (
 from smartproxy.testing.pki import SERVER_AUTH, Credential, KeyKind, make_key, self_signed
 from smartproxy.testing.tls import TlsVersion
 from tests.adapters.acme import ALONE, LEAF, MIDDLE, ODETTE_ID, ROOT, acme, configuration, revoked, tampered
-from tests.adapters.tls_peers import Site
+from tests.adapters.tls_peers import call
 
 
 class AcceptedTests(SynchronousTestCase):
@@ -27,17 +27,15 @@ class AcceptedTests(SynchronousTestCase):
     def check(self, credential: Credential, server: ServerConfiguration, by: str, authority: str | None) -> None:
         """Call with both versions of TLS; compare the event, and what the client gets."""
         for version in TlsVersion:
-            site = Site(server)
-            call = site.call(credential, version)
-            event = site.told[0]
-            self.assertEqual(event["name"], "certificate.accepted", event)
+            made = call(server, credential, version)
+            event = made.rig.journal.the("certificate.accepted")
             self.assertEqual((event["partner"], event["by"], event.get("authority")), ("ACME", by, authority))
             self.assertEqual(event["tls"], f"TLSv{version.value}")
             self.assertEqual(event["certificate_sha256"], credential.sha256)
-            self.assertNotIn("certificate.refused", site.names())
-            self.assertEqual((call.peer.received, call.alerts, call.peer.lost), (SSRM_BUFFER, [], None))
-            self.assertEqual(len(site.sessions.live), 1)
-            self.assertEqual((site.admission.sessions_of("ACME"), len(site.penalties)), (1, 0))
+            self.assertNotIn("certificate.refused", made.rig.journal.names())
+            self.assertEqual((made.caller.received, made.alerts, made.caller.ended), (SSRM_BUFFER, [], None))
+            self.assertEqual(len(made.rig.sessions.live), 1)
+            self.assertEqual((made.rig.gate.admission.sessions_of("ACME"), made.points), (1, []))
 
     def test_authority(self) -> None:
         """By the Odette ID or a name that a known authority vouches for."""

@@ -5,6 +5,7 @@ client has finished its handshake before the server has judged its certificate.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import attrs
 from cryptography.hazmat.primitives import serialization
@@ -40,7 +41,7 @@ from tests.adapters.acme import (
     revoked,
     tampered,
 )
-from tests.adapters.tls_peers import Forged, Site
+from tests.adapters.tls_peers import Forged, call
 
 
 class RefusedTests(SynchronousTestCase):
@@ -62,13 +63,12 @@ class RefusedTests(SynchronousTestCase):
         """Call with both versions of TLS; compare the one event, and the alert that the client saw."""
         for version in TlsVersion:
             expected = alert_of_tls_1_2 if alert_of_tls_1_2 and version is TlsVersion.TLS_1_2 else alert
-            site = Site(server)
-            call = site.call(credential, version)
-            self.assertEqual(site.names(), ["certificate.refused"], site.told)
-            (event,) = site.told
+            made = call(server, credential, version)
+            self.assertEqual(made.rig.journal.names(), ["certificate.refused"])
+            event: Any = made.rig.journal.the("certificate.refused")
             self.assertEqual((event["check"], event["depth"]), (cause.value, depth), event)
-            self.assertEqual((event["alert"], call.alerts), (expected, [expected]), version)
-            self.assertEqual(event["peer"], "192.0.2.7:40112")
+            self.assertEqual((event["alert"], made.alerts), (expected, [expected]), version)
+            self.assertEqual(event["peer"], "192.0.2.7:40001")
             self.assertTrue(event["cause"] and event["advice"])
             if credential is not None:
                 named = about.credential if about else credential
@@ -78,12 +78,12 @@ class RefusedTests(SynchronousTestCase):
                 self.assertEqual(event["issuer"], named.certificate.issuer.rfc4514_string())
             for name in facts:
                 self.assertTrue(event.get(name) or event["facts"][name], name)
-            self.assertEqual(call.peer.received, b"")
-            self.assertIsNotNone(call.peer.lost)
-            self.assertEqual((site.opened, site.sessions.live, site.admission.connections), ([], {}, 0))
-            self.assertIsNone(site.penalties.banned("192.0.2.7", 0.0) or None)
-            self.assertEqual([record.points for record in site.penalties._records.values()], [float(points)], "points")
-            self.assertEqual(site.clock.getDelayedCalls(), [])
+            self.assertEqual(made.caller.received, b"")
+            self.assertIsNotNone(made.caller.ended)
+            rig = made.rig
+            self.assertEqual((rig.opened, rig.sessions.live, rig.gate.admission.connections), ([], {}, 0))
+            self.assertEqual(made.points, [float(points)])
+            self.assertEqual(rig.clock.getDelayedCalls(), [])
 
     def test_no_certificate(self) -> None:
         """A peer that shows no certificate."""
@@ -267,13 +267,11 @@ class UnreadableTests(SynchronousTestCase):
     def check(self, forged: Forged, cause: RefusalCause, alert: str, rule: Rule = BY_SUBJECT) -> None:
         """Call with both versions of TLS; compare the one event, and the alert that the client saw."""
         for version in TlsVersion:
-            site = Site(configuration(acme(rule)))
-            call = site.call(forged, version)
-            self.assertEqual(
-                [(event["name"], event["check"]) for event in site.told], [("certificate.refused", cause.value)]
-            )
-            self.assertEqual((call.alerts, call.peer.received, site.opened), ([alert], b"", []))
-            self.assertEqual([record.points for record in site.penalties._records.values()], [2.0])
+            made = call(configuration(acme(rule)), forged, version)
+            self.assertEqual(made.rig.journal.names(), ["certificate.refused"])
+            self.assertEqual(made.rig.journal.the("certificate.refused")["check"], cause.value)
+            self.assertEqual((made.alerts, made.caller.received, made.rig.opened), ([alert], b"", []))
+            self.assertEqual(made.points, [2.0])
 
     def test_version(self) -> None:
         """A version of X.509 that does not exist."""
@@ -300,11 +298,11 @@ class UnreadableTests(SynchronousTestCase):
     def test_intermediate(self) -> None:
         """A certificate further up that cannot be read."""
         forged = Forged.of(MIDDLE.credential, bytes.fromhex("a003020102"), bytes.fromhex("a003020105"))
-        site = Site(configuration())
         leaf = LEAF.certificate.public_bytes(serialization.Encoding.DER)
-        call = site.call(Forged(LEAF.key, leaf, (forged.certificate,)), TlsVersion.TLS_1_3)
-        self.assertEqual([(event["check"], event["depth"]) for event in site.told], [("unreadable", 1)])
-        self.assertEqual(call.alerts, ["bad_certificate"])
+        made = call(configuration(), Forged(LEAF.key, leaf, (forged.certificate,)), TlsVersion.TLS_1_3)
+        event = made.rig.journal.the("certificate.refused")
+        self.assertEqual((event["check"], event["depth"]), ("unreadable", 1))
+        self.assertEqual(made.alerts, ["bad_certificate"])
 
 
 class NumberTests(SynchronousTestCase):
