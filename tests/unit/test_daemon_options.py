@@ -1,0 +1,253 @@
+"""The command lines of the two daemons: what they take, and what they say to a wrong one."""
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.client.service import ClientService
+from smartproxy.logs.severity import Severity
+from smartproxy.server.licence_file import replace
+from smartproxy.server.service import ServerService
+from smartproxy.tap import client, daemon, server
+from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.testing.pki import Authority
+from smartproxy.tunnel.identity import load_or_make
+from tests.unit.test_licence import NOW, SITE
+
+
+class OptionsTestCase(SynchronousTestCase):
+    """Command lines with what they print."""
+
+    def setUp(self) -> None:
+        """Catch what is printed; take the environment's variables away."""
+        self.output, self.errors = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", self.output)
+        self.patch(sys, "stderr", self.errors)
+        self.patch(os, "environ", {"PATH": ""})
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    def parse(self, options: Any, *words: str) -> Any:
+        """Read a command line."""
+        options.parseOptions(["--state-dir", str(self.folder), *words])
+        return options
+
+    def ends(self, options: Any, *words: str) -> tuple[int, str]:
+        """Read a command line that ends the program: its status and all that it printed."""
+        ended: SystemExit = self.assertRaises(SystemExit, self.parse, options, *words)
+        assert isinstance(ended.code, int)
+        return ended.code, self.output.getvalue() + self.errors.getvalue()
+
+    def file(self, name: str, text: str) -> str:
+        """A file with this text."""
+        path = self.folder / name
+        path.write_text(text)
+        return str(path)
+
+
+class SharedSwitches(OptionsTestCase):
+    """What every daemon has."""
+
+    def test_version(self) -> None:
+        """Short and long, it prints program and version."""
+        for word in ("-v", "--version"):
+            status, text = self.ends(server.Options(), word)
+            self.assertEqual((status, text.split()[0]), (0, "smartproxy-server"))
+
+    def test_level_that_does_not_exist(self) -> None:
+        """One line names the option, the value and what is right; the status is 2."""
+        status, text = self.ends(server.Options(), "--log-level", "loud")
+        self.assertEqual((status, text.count("\n")), (2, 1))
+        for word in ("--log-level", "loud", "trace"):
+            self.assertIn(word, text)
+
+    def test_state_folder(self) -> None:
+        """The switch wins over the variable, and the variable over the default."""
+        for words, variable, expected in (
+            (["--state-dir", "/a"], "/b", "/a"),
+            ([], "/b", "/b"),
+            ([], "", "/var/lib/smartproxy"),
+        ):
+            os.environ["SMARTPROXY_STATE_DIR"] = variable
+            options = DaemonOptions()
+            options.parseOptions(words)
+            self.assertEqual(options.state_directory, Path(expected))
+
+    def test_log_goes_to_standard_output_and_to_the_file(self) -> None:
+        """Twistd finds our observer by name; it writes text, and JSON lines beside it, from the level upwards."""
+        parent = usage.Options()
+        parent["logfile"] = parent["syslog"] = None
+        options = DaemonOptions()
+        options.parent = parent
+        path = self.folder / "log.jsonl"
+        self.parse(options, "--log-json", str(path), "--log-level", "warning")
+        self.assertEqual(parent["logger"], "smartproxy.tap.daemon.chosen_observer")
+        log = Logger(namespace="x", observer=daemon.chosen_observer())
+        log.info("one")
+        log.error("two")
+        options.set_level(Severity.DEBUG)
+        log.info("three")
+        text = self.output.getvalue()
+        self.assertEqual([word for word in ("one", "two", "three") if word in text], ["two", "three"])
+        self.assertEqual(path.read_text().count("\n"), 2)
+
+    def test_twistd_s_own_log_options_win(self) -> None:
+        """Who names a log file to twistd gets it."""
+        parent = usage.Options()
+        parent["logfile"], parent["syslog"] = "x.log", None
+        options = DaemonOptions()
+        options.parent = parent
+        self.parse(options)
+        self.assertNotIn("logger", parent)
+
+    def test_log_file_that_cannot_be_written(self) -> None:
+        """The daemon does not start, and says why."""
+        options = self.parse(DaemonOptions(), "--log-json", str(self.folder))
+        ended: SystemExit = self.assertRaises(SystemExit, options.observer)
+        self.assertEqual(ended.code, 1)
+        self.assertIn("--log-json", self.errors.getvalue())
+
+
+class ServerSwitches(OptionsTestCase):
+    """smartproxy-server."""
+
+    def licensed(self) -> str:
+        """A licence for the identity in the state folder."""
+        identity = load_or_make(self.folder / "identity.key")
+        path = self.folder / "licence"
+        replace(path, SITE.text(proxy_id=identity.proxy_id))
+        return str(path)
+
+    def test_proxy_id(self) -> None:
+        """It is printed without a licence, is the same each time, and has 66 characters."""
+        printed = []
+        for word in ("-L", "--proxy-id"):
+            self.output.truncate(0)
+            self.output.seek(0)
+            status, text = self.ends(server.Options(), word)
+            self.assertEqual(status, 0)
+            printed.append(text.strip())
+        self.assertEqual(len(printed[0]), 66)
+        self.assertEqual(*printed)
+
+    def test_licence_faults(self) -> None:
+        """Each is told with the path, what to do and the Proxy ID; the status is 1."""
+        proxy_id = load_or_make(self.folder / "identity.key").proxy_id
+        missing = str(self.folder / "missing")
+        for path, word in (
+            (missing, "no such file"),
+            (self.file("damaged", "{}"), "not a licence"),
+            (self.file("foreign", SITE.text()), "another machine"),
+            (self.file("ended", SITE.text(proxy_id=proxy_id, valid_until=NOW)), "ended on"),
+        ):
+            status, text = self.ends(server.Options(), "-l", path)
+            self.assertEqual(status, 1)
+            for part in (path, word, proxy_id):
+                self.assertIn(part, text)
+            self.errors.truncate(0)
+            self.errors.seek(0)
+
+    def test_validity(self) -> None:
+        """``-V`` prints whose the licence is and until when."""
+        status, text = self.ends(server.Options(), "-l", self.licensed(), "-V")
+        self.assertEqual(status, 0)
+        self.assertIn("Muster GmbH", text)
+        self.assertIn("2027-11-20", text)
+
+    def test_identity_that_cannot_be_used(self) -> None:
+        """A key that others may read is refused with what to do."""
+        Path(self.file("identity.key", "x")).chmod(0o644)
+        status, text = self.ends(server.Options(), "-L")
+        self.assertEqual(status, 1)
+        self.assertIn("chmod 600", text)
+
+    def test_address(self) -> None:
+        """``-i`` takes a port, an address with a port, and nothing else."""
+        licence = self.licensed()
+        options = self.parse(server.Options(), "-l", licence, "-i", "[::1]:2999")
+        self.assertEqual((options.address.host, options.address.port), ("::1", 2999))
+        self.assertIsInstance(server.makeService(options), ServerService)
+        status, text = self.ends(server.Options(), "-l", licence, "-i", "nowhere:1")
+        self.assertEqual(status, 2)
+        self.assertIn("--listen", text)
+
+
+class ClientSwitches(OptionsTestCase):
+    """smartproxy-client."""
+
+    def words(self, *more: str) -> tuple[str, ...]:
+        """What is needed, and more."""
+        return ("-U", "https://backend.example:8443", "-S", "dmz.example", "--token-file", self.token("abc"), *more)
+
+    def token(self, text: str) -> str:
+        """A token file."""
+        return self.file("token", text)
+
+    def test_all_that_is_needed(self) -> None:
+        """Backend, server and token make a daemon; the server's port is 2878 unless told otherwise."""
+        options = self.parse(client.Options(), *self.words("-S", "[::1]:3000"))
+        self.assertEqual([(each.host, each.port) for each in options.servers], [("dmz.example", 2878), ("::1", 3000)])
+        self.assertEqual(options.secret, "abc")
+        self.assertEqual(options.exposed, [])
+        self.assertIsInstance(client.makeService(options), ClientService)
+
+    def test_what_is_missing_is_named(self) -> None:
+        """Without backend, server or token the program ends with 2 and one line."""
+        words = self.words()
+        for without in (0, 2, 4):
+            status, text = self.ends(client.Options(), *words[:without], *words[without + 2 :])
+            self.assertEqual((status, text.count("\n")), (2, 1))
+            self.assertIn(("--backend", "--server", "--token-file")[without // 2], text)
+            self.errors.truncate(0)
+            self.errors.seek(0)
+
+    def test_wrong_values_are_named(self) -> None:
+        """Each wrong value ends with 2 and a line that names its option."""
+        for words, option in (
+            (("-U", "http://backend.example"), "--backend"),
+            (("-S", "2878"), "--server"),
+            (("--backend-pin", "12"), "--backend-pin"),
+            (("--backend-ca", "/no/such/file"), "--backend-ca"),
+            (("--backend-ca", self.file("empty", "")), "--backend-ca"),
+            (("--backend-ca", "x", "--backend-pin", "y"), "one of the two"),
+            (("--token-file", "/no/such/file"), "--token-file"),
+            (("--token-file", self.file("binary", "a\x07b")), "--token-file"),
+            (("--token-file", self.file("blank", "\n")), "--token-file"),
+        ):
+            status, text = self.ends(client.Options(), *self.words(*words))
+            self.assertEqual((status, text.count("\n")), (2, 1), words)
+            self.assertIn(option, text)
+            self.errors.truncate(0)
+            self.errors.seek(0)
+
+    def test_backend_s_proof(self) -> None:
+        """A CA file and a pin reach the address as given."""
+        pem = Authority.root("ca").certificate_pem.decode()
+        options = self.parse(client.Options(), *self.words("--backend-ca", self.file("ca.pem", pem)))
+        self.assertEqual(options.address.authority, pem)
+        options = self.parse(client.Options(), *self.words("--backend-pin", "AB:" * 31 + "AB"))
+        self.assertEqual(options.address.pin, "ab" * 32)
+
+    def test_secrets_on_the_command_line_are_noted(self) -> None:
+        """``-T`` and user information in ``-U`` work, and are remembered for a warning."""
+        options = self.parse(client.Options(), "-U", "https://u:p@backend.example", "-S", "dmz", "-T", "abc")
+        self.assertEqual(
+            (options.secret, options.basic, options.address.url), ("abc", "u:p", "https://backend.example")
+        )
+        self.assertEqual(options.exposed, ["--token", "--backend"])
+
+    def test_where_a_token_comes_from(self) -> None:
+        """The file wins, then the switch, then systemd's credential, then the environment."""
+        (self.folder / "smartproxy-token").write_text("credential\n")
+        credential = {"CREDENTIALS_DIRECTORY": str(self.folder), "SMARTPROXY_TOKEN": "variable"}
+        self.assertEqual(client.find_token("switch", self.token("file\n"), credential), "file")
+        self.assertEqual(client.find_token("switch", None, credential), "switch")
+        self.assertEqual(client.find_token(None, None, credential), "credential")
+        self.assertEqual(client.find_token(None, None, {"SMARTPROXY_TOKEN": "variable"}), "variable")
+        self.assertRaises(ValueError, client.find_token, None, None, {})
