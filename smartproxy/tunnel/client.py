@@ -21,7 +21,7 @@ from smartproxy.policy import limits
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer
 from smartproxy.tunnel.data import DataConnection
-from smartproxy.tunnel.entrance import Entrance, EntranceFactory, secured_client
+from smartproxy.tunnel.entrance import Entrance, secured_client
 from smartproxy.tunnel.errors import NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible
 from smartproxy.tunnel.faults import report
 from smartproxy.tunnel.hello import Greeting
@@ -200,7 +200,7 @@ class ClientTunnel(Service):
     async def _dial(self, context: ClientContext, build: Callable[[Entrance, VerifiedServer], _P]) -> _P:
         dial = _Dial(context, build)
         entrance = Entrance(dial, self._clock)
-        factory = secured_client(context, EntranceFactory(lambda: entrance), self._clock)
+        factory = secured_client(context, lambda: entrance, self._clock)
         connecting = self._endpoint.connect(factory)
         await connecting
         try:

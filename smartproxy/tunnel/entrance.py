@@ -150,12 +150,12 @@ class Entrance(Protocol):
 
 @implementer(IProtocolFactory)
 class EntranceFactory:
-    """Makes the entrances of one keeper; ``None`` instead of one refuses the connection."""
+    """Makes entrances, which speak through TLS."""
 
-    def __init__(self, build: Callable[[], Entrance | None]) -> None:
+    def __init__(self, build: Callable[[], Entrance]) -> None:
         self._build = build
 
-    def buildProtocol(self, addr: IAddress | None) -> Entrance | None:
+    def buildProtocol(self, addr: IAddress) -> Entrance:
         """Part of Twisted's interface."""
         return self._build()
 
@@ -166,15 +166,39 @@ class EntranceFactory:
         """Part of Twisted's interface."""
 
 
+@implementer(IProtocolFactory)
+class Gate:
+    """Stands before TLS: takes a connection, or closes it before any work is done for it.
+
+    :param opens: whether there is room for one more.
+    """
+
+    def __init__(self, opens: Callable[[], bool], behind: IProtocolFactory) -> None:
+        self._opens = opens
+        self._behind = behind
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
+        """Part of Twisted's interface."""
+        return self._behind.buildProtocol(addr) if self._opens() else None
+
+    def doStart(self) -> None:
+        """Part of Twisted's interface."""
+        self._behind.doStart()
+
+    def doStop(self) -> None:
+        """Part of Twisted's interface."""
+        self._behind.doStop()
+
+
 def secured_server(
-    context: IOpenSSLServerConnectionCreator, factory: IProtocolFactory, clock: IReactorTime
+    context: IOpenSSLServerConnectionCreator, build: Callable[[], Entrance], clock: IReactorTime
 ) -> IProtocolFactory:
-    """A factory whose protocols speak through TLS, at the server's end."""
-    return TLSMemoryBIOFactory(context, False, factory, clock)
+    """A factory of entrances at the server's end."""
+    return TLSMemoryBIOFactory(context, False, EntranceFactory(build), clock)
 
 
 def secured_client(
-    context: IOpenSSLClientConnectionCreator, factory: IProtocolFactory, clock: IReactorTime
+    context: IOpenSSLClientConnectionCreator, build: Callable[[], Entrance], clock: IReactorTime
 ) -> IProtocolFactory:
     """The same at the client's end."""
-    return TLSMemoryBIOFactory(context, True, factory, clock)
+    return TLSMemoryBIOFactory(context, True, EntranceFactory(build), clock)

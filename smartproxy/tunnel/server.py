@@ -19,7 +19,7 @@ from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.tunnel.arguments import Plain
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.data import DataConnection
-from smartproxy.tunnel.entrance import Entrance, EntranceFactory, secured_server
+from smartproxy.tunnel.entrance import Entrance, Gate, secured_server
 from smartproxy.tunnel.errors import ConfigurationDeclined, NameTaken, VersionsIncompatible
 from smartproxy.tunnel.faults import report
 from smartproxy.tunnel.hello import Greeting, agree
@@ -67,7 +67,7 @@ class ServerTunnel:
         self._up: set[ServerControl] = set()
         self._reports = ReportQueue(self._send_reports, emit)
         self._stopping = False
-        self.factory = secured_server(self._context, EntranceFactory(self._entrance), clock)
+        self.factory = Gate(self._opens, secured_server(self._context, self._entrance, clock))
 
     # For the daemon.
 
@@ -98,9 +98,10 @@ class ServerTunnel:
 
     # The entrance.
 
-    def _entrance(self) -> Entrance | None:
-        if self._stopping or len(self._strangers) >= limits.TUNNEL_STRANGERS_MOST:
-            return None
+    def _opens(self) -> bool:
+        return not self._stopping and len(self._strangers) < limits.TUNNEL_STRANGERS_MOST
+
+    def _entrance(self) -> Entrance:
         entrance = Entrance(self, self._clock)
         self._strangers.add(entrance)
         return entrance
