@@ -62,6 +62,7 @@ class SessionDriver:
         self._finished = finished
         self._ready = ready
         self._opening: Deferred[None] | None = None
+        self._unwanted = False
         self._timers: dict[Timer, IDelayedCall] = {}
         self._waiting: deque[happened.Event] = deque()
         self._busy = False
@@ -140,10 +141,12 @@ class SessionDriver:
     def _crash(self, failure: Failure) -> None:
         """Report a bug; the first one ends the session by its rules, a second one without asking it again."""
         self._events.failure(_PLACE, failure, session=self._session.session)
+        if self._done:
+            return
         if not self._crashed:
             self._crashed = True
             self._run(partial(self._session.receive, happened.Bug()))
-        elif not self._done:
+        else:
             self._collapse()
 
     def _collapse(self) -> None:
@@ -169,6 +172,7 @@ class SessionDriver:
         if leg is not None:
             leg.abort()
         elif self._opening is not None:
+            self._unwanted = True
             self._opening.cancel()
 
     def _pause(self, intent: intents.Pause) -> None:
@@ -193,6 +197,9 @@ class SessionDriver:
         for timer in list(self._timers):
             self._disarm(intents.Disarm(timer))
         self._waiting.clear()
+        if self._ready is not None and not self._ready.called:
+            # Only a bug ends a session that said neither.
+            self._ready.errback(StationUnreachable(rule="internal", message="a bug ended the session"))
         self._finished(intent.summary)
 
     # Deadlines.
@@ -222,7 +229,7 @@ class SessionDriver:
         )
 
     def _opened(self, leg: ILeg, role: Role) -> None:
-        if self._done:
+        if self._unwanted:
             leg.abort()
             return
         self._legs[role] = leg
