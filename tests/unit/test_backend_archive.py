@@ -1,0 +1,221 @@
+"""A whole site as one file: out with and without secrets, in as a whole or not at all."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from smartproxy.backend import (
+    archive,
+    authority,
+    cas,
+    clients,
+    generations,
+    identities,
+    licences,
+    partners,
+    revocation,
+    settings,
+)
+from smartproxy.backend.archive import Imported
+from smartproxy.backend.certificates import fitting, read_private_key
+from smartproxy.backend.errors import ChangeRefused, NotFound, Unusable
+from smartproxy.backend.location import Location
+from smartproxy.backend.partners import Entry, Proof
+from smartproxy.backend.schema import SiteRow
+from smartproxy.backend.store import Store
+from smartproxy.testing.pki import Authority, self_signed
+from tests.unit.sites import NOW, PROXY_ID, SiteCase
+
+
+class ArchiveCase(SiteCase):
+    """A site with one of everything."""
+
+    def setUp(self) -> None:
+        """Make it."""
+        super().setUp()
+        ca, own = Authority.root("Odette"), self_signed("oftp.muster.example")
+        self.own_key = own.key_pem.decode()
+        with self.change("everything") as change:
+            cas.add(change, "odette", [ca.credential.certificate], "prefer")
+            change.session.flush()
+            revocation.load(change, ca.crl([ca.issue("bad")], this_update=NOW), "ca.crl")
+            proofs = (
+                Proof.pinned(self_signed("acme").certificate),
+                Proof(by="key", text="cd" * 32),
+                Proof(by="subject", text="O0013", authority="odette"),
+                Proof(by="san", text="DNS:acme.example", authority="odette"),
+            )
+            partners.add(change, "ACME", Entry(codes=("O0013000001ACME",), lowest_level=4, proofs=proofs))
+            partners.add(change, "OFF", Entry(codes=("OFF",), proofs=proofs[:1]), enabled=False)
+            identities.keep(change, "main", fitting(read_private_key(own.key_pem, None, "x"), [own.certificate], "x"))
+            identities.request(change, "next", identities.Subject(common_name="x.example"), "ec-p256")
+            self.token = clients.add(change, "inner")
+            licences.issue(change, PROXY_ID, valid_from=NOW, valid_until=NOW + timedelta(days=365), limits={})
+            settings.put(change, "server.deadlines.ssid", 45)
+
+    def export(self, *, with_secrets: bool) -> str:
+        """The site as text."""
+        with self.store.reading() as session:
+            return archive.export(session, NOW, with_secrets=with_secrets)
+
+    def take(self, text: str) -> Imported:
+        """Import a text."""
+        with self.change("import") as change:
+            return archive.take(change, text.encode())
+
+    def elsewhere(self) -> None:
+        """Go on with another, empty store."""
+        self.location = Location.of(self.mktemp(), environment={})
+        self.store = Store.open(self.location, make=True)
+        self.addCleanup(self.store.close)
+
+    def document(self) -> dict[str, Any]:
+        """The configuration in force, without its number."""
+        with self.store.reading() as session:
+            found = generations.newest_document(session)
+        assert found is not None
+        document: dict[str, Any] = json.loads(found[1])
+        document.pop("generation")
+        return document
+
+
+class WithSecrets(ArchiveCase):
+    """The whole site."""
+
+    def test_moved(self) -> None:
+        """In an empty store the file makes the same site: configuration, authority, tokens, licences, requests."""
+        text, before = self.export(with_secrets=True), self.document()
+        with self.store.reading() as session:
+            pin = authority.load(session).https_pin
+        self.elsewhere()
+        found = self.take(text)
+        self.assertEqual((found.partners, found.identities, found.clients), (2, 1, 1))
+        self.assertEqual(self.document(), before)
+        with self.store.reading() as session:
+            self.assertEqual(authority.load(session).https_pin, pin)
+            client = clients.authenticate(session, self.token)
+            assert client is not None
+            self.assertEqual(client.name, "inner")
+            self.assertEqual(licences.licensed(session, NOW), [PROXY_ID])
+            self.assertIsNotNone(identities.find(session, "next").request_key)
+        again = json.loads(self.export(with_secrets=True))
+        for each in (again, original := json.loads(text)):
+            each["configuration"].pop("generation")
+        self.assertEqual(again, original)
+
+    def test_generation_goes_on(self) -> None:
+        """The imported configuration is newer than any that servers hold, although the store is new."""
+        with self.store.reading() as session:
+            before = generations.newest_number(session)
+        text = self.export(with_secrets=True)
+        self.elsewhere()
+        self.take(text)
+        with self.store.reading() as session:
+            self.assertEqual(generations.newest_number(session), before + 1)
+        self.assertEqual(self.stored("configuration.changed")[-1].fields["generation"], before + 1)
+
+    def test_other_site(self) -> None:
+        """A file of another site's secrets is refused: two authorities cannot be one."""
+        text = self.export(with_secrets=True)
+        self.elsewhere()
+        with self.change() as change:
+            authority.create(change, "Other", [])
+
+        error = self.assertRaises(ChangeRefused, self.take, text)
+        self.assertIn("'Other'", str(error))
+        with self.store.reading() as session:
+            self.assertEqual(session.scalars(select(SiteRow.name)).all(), ["Other"])
+
+    def test_same_site(self) -> None:
+        """Over its own site, the file brings back what was removed since."""
+        text, before = self.export(with_secrets=True), self.document()
+        with self.change() as change:
+            partners.remove(change, "ACME")
+            identities.remove(change, "main")
+        self.take(text)
+        self.assertEqual(self.document(), before)
+
+
+class WithoutSecrets(ArchiveCase):
+    """What may be shown."""
+
+    def test_holds_no_secret(self) -> None:
+        """No private key, no token and no hash of one is in the file."""
+        text = self.export(with_secrets=False)
+        self.assertNotIn("PRIVATE KEY", text)
+        self.assertNotIn(self.own_key.splitlines()[1], text)
+        with self.store.reading() as session:
+            self.assertNotIn(clients.find(session, "inner").token_sha256, text)
+        self.assertIn("O0013000001ACME", text)
+
+    def test_what_it_lacks_stays(self) -> None:
+        """Imported, it replaces partners, authorities, lists and settings, and leaves the rest as it is."""
+        text, before = self.export(with_secrets=False), self.document()
+        with self.change() as change:
+            partners.remove(change, "ACME")
+            settings.put(change, "server.deadlines.ssid", 99)
+            settings.put(change, "server.deadlines.buffer", 99)
+        found = self.take(text)
+        self.assertEqual((found.identities, found.clients), (None, None))
+        self.assertEqual(self.document(), before)
+        with self.store.reading() as session:
+            self.assertIsNotNone(clients.authenticate(session, self.token))
+
+    def test_notes_come_along(self) -> None:
+        """What stands in pinned certificates, and whose the revocation lists are, is still readable afterwards."""
+        self.take(self.export(with_secrets=False))
+        with self.store.reading() as session:
+            first = partners.proofs_of(partners.find(session, "ACME"))[0]
+            (crl,) = revocation.listed(session)
+        self.assertIn("CN=acme", first.subject or "")
+        self.assertIn("CN=Odette", crl.issuer)
+
+    def test_notes_are_not_needed(self) -> None:
+        """Without the notes the same rules are imported."""
+        document = json.loads(self.export(with_secrets=False))
+        document["pins"], document["issuers"] = [], []
+        before = self.document()
+        self.take(json.dumps(document))
+        self.assertEqual(self.document(), before)
+
+    def test_needs_a_site(self) -> None:
+        """It does not make a site: an empty store refuses it and stays empty."""
+        text = self.export(with_secrets=False)
+        self.elsewhere()
+        self.assertIn("authority create", str(self.assertRaises(NotFound, self.take, text)))
+
+
+class Damaged(ArchiveCase):
+    """Nothing of a bad file is taken."""
+
+    def refused(self, text: str) -> str:
+        """Why a file is refused; the site is as it was."""
+        before = self.document()
+        error = self.assertRaises(Unusable, self.take, text)
+        self.assertEqual(self.document(), before)
+        return str(error)
+
+    def test_not_an_export(self) -> None:
+        """Other files are refused."""
+        for text in ("", "[]", "{}", '{"configuration": 3}'):
+            self.assertIn("cannot be imported" if not text else "'smartproxy export' writes", self.refused(text))
+
+    def test_places(self) -> None:
+        """What is wrong is refused with its place."""
+        document = json.loads(self.export(with_secrets=True))
+        document["configuration"]["server"]["partners"][1]["codes"] = []
+        self.assertIn("server.partners[1].codes", self.refused(json.dumps(document)))
+        document = json.loads(self.export(with_secrets=True))
+        document["secrets"]["clients"][0]["token_sha256"] = "short"
+        self.assertIn("secrets.clients[0].token_sha256", self.refused(json.dumps(document)))
+        document = json.loads(self.export(with_secrets=True))
+        document["surprise"] = 1
+        self.assertIn("surprise", self.refused(json.dumps(document)))
+
+    def test_newer_form(self) -> None:
+        """A file of a form that is not known is refused."""
+        document = json.loads(self.export(with_secrets=False))
+        document["smartproxy_export"] = 2
+        self.assertIn("smartproxy_export", self.refused(json.dumps(document)))

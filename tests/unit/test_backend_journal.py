@@ -1,0 +1,112 @@
+"""The journal: events as they were told, found again."""
+
+from datetime import datetime, timedelta
+
+from smartproxy.backend import journal
+from smartproxy.backend.journal import Filter
+from smartproxy.logs.catalogue import CatalogueError
+from smartproxy.logs.record import Record, read
+from smartproxy.logs.severity import Severity
+from tests.unit.sites import NOW, SiteCase
+
+HOUR = timedelta(hours=1)
+
+
+def event(name: str, time: datetime, source: str = "server", **fields: object) -> Record:
+    """A record that a daemon carried here."""
+    return read({"name": name, "time": time.isoformat(), "source": source, "sequence": 1, **fields})
+
+
+class Journal(SiteCase):
+    """Storing, finding, deleting."""
+
+    founded = False
+
+    def setUp(self) -> None:
+        """Four events of two daemons."""
+        super().setUp()
+        self.keep(event("session.started", NOW, partner="ACME", session="a" * 16))
+        self.keep(event("session.ended", NOW + HOUR, partner="ACME", session="a" * 16, outcome="completed"))
+        self.keep(event("certificate.refused", NOW + 2 * HOUR, cause="expired", subject="CN=x\x1b[2J"))
+        self.keep(event("tunnel.down", NOW + 3 * HOUR, "client", cause="lost"))
+
+    def keep(self, record: Record, client: str | None = None) -> None:
+        """Store a record."""
+        with self.store.writing() as session:
+            journal.keep(session, [record], NOW, client)
+
+    def found(self, most: int | None = None, **wanted: object) -> list[str]:
+        """The names of the events that a filter finds."""
+        with self.store.reading() as session:
+            return [each.name for each in journal.find(session, Filter(**wanted), most)]  # type: ignore[arg-type]  # by name
+
+    def test_as_told(self) -> None:
+        """What was told comes back whole, in one flat document with its number."""
+        with self.store.reading() as session:
+            stored = journal.find(session, Filter(name="session.ended"))[0].document()
+        self.assertEqual(
+            stored,
+            {
+                "number": 2,
+                "time": "2026-11-20T13:00:00.000Z",
+                "level": "info",
+                "name": "session.ended",
+                "source": "server",
+                "sequence": 1,
+                "partner": "ACME",
+                "session": "a" * 16,
+                "outcome": "completed",
+            },
+        )
+
+    def test_harmless(self) -> None:
+        """What a partner chose cannot move a terminal's cursor when it is shown."""
+        with self.store.reading() as session:
+            (refused,) = journal.find(session, Filter(name="certificate.refused"))
+        self.assertNotIn("\x1b", str(refused))
+        self.assertIn("cause=expired", str(refused))
+        self.assertIn("WARNING", str(refused))
+
+    def test_client(self) -> None:
+        """Events that a client carried bear its name, whatever it said itself."""
+        self.keep(event("tunnel.down", NOW, cause="lost", client="somebody"), client="inner")
+        with self.store.reading() as session:
+            self.assertEqual(journal.find(session, Filter())[-1].fields["client"], "inner")
+
+    def test_filters(self) -> None:
+        """By name, by subject, by level, source, partner, session and time."""
+        self.assertEqual(self.found(name="session.ended"), ["session.ended"])
+        self.assertEqual(self.found(name="session."), ["session.started", "session.ended"])
+        self.assertEqual(self.found(name="%."), [])
+        self.assertEqual(self.found(level=Severity.WARNING), ["certificate.refused", "tunnel.down"])
+        self.assertEqual(self.found(source="client"), ["tunnel.down"])
+        self.assertEqual(self.found(partner="ACME"), ["session.started", "session.ended"])
+        self.assertEqual(self.found(session="b" * 16), [])
+        self.assertEqual(self.found(since=NOW + HOUR, until=NOW + 2 * HOUR), ["session.ended"])
+        self.assertEqual(self.found(after=3), ["tunnel.down"])
+
+    def test_newest(self) -> None:
+        """A bound keeps the newest events, and they come oldest first."""
+        self.assertEqual(self.found(most=2), ["certificate.refused", "tunnel.down"])
+        with self.store.reading() as session:
+            self.assertEqual(journal.newest_number(session), 4)
+
+    def test_forget(self) -> None:
+        """Old events are deleted, newer ones stay, and numbers are not given twice."""
+        with self.store.writing() as session:
+            self.assertEqual(journal.forget(session, NOW + 2 * HOUR), 2)
+        self.assertEqual(self.found(), ["certificate.refused", "tunnel.down"])
+        self.keep(event("tunnel.down", NOW, cause="lost"))
+        with self.store.reading() as session:
+            self.assertEqual(journal.newest_number(session), 5)
+
+    def test_empty(self) -> None:
+        """An empty journal has no newest event."""
+        with self.store.writing() as session:
+            journal.forget(session, NOW + 9 * HOUR)
+        with self.store.reading() as session:
+            self.assertEqual(journal.newest_number(session), 0)
+
+    def test_only_catalogued(self) -> None:
+        """The command cannot record what the catalogue does not know."""
+        self.assertRaises(CatalogueError, journal.record_of, "no.such", NOW, 1)
