@@ -95,6 +95,8 @@ class Entity:
         table, letter = REACTIONS[command, self.state]
         if letter in ("X", "U", "") or (table, letter) in REFUSALS:
             return False
+        if (table, letter) == ("9.8", "D"):
+            return not self.authentication  # P8: the buffer of ``Wire.any`` asks for none
         if (table, letter) == ("9.12", "A"):
             return not ((restart > 0 and not self.restart) or self.mode == "S" or not self.peer_may_send)
         if (table, letter) == ("9.12", "I"):

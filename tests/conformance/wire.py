@@ -24,7 +24,7 @@ OCTETS = {
 }
 COMMANDS = tuple(OCTETS.values())
 
-NOISE = Random(5024).randbytes(1 << 17)
+NOISE = Random(5024).randbytes(1 << 18)
 TEXTS = ("", "", "", "why not", "Grüße aus Köln", "déjà reçu", "到着")
 SIZES = (128, 128, 129, 130, 191, 192, 193, 256, 512, 1024, 2048, 4096, 32768, 99999)
 WINDOWS = (1, 1, 2, 3, 4, 7, 20, 64, 255, 998, 999)
