@@ -213,7 +213,11 @@ def decode(octets: bytes, level: Level, profile: Profile = Profile.DEFAULT) -> C
             rule="command.unknown", message="no command of this release level", section="5.3", offset=HEADER
         )
     if kind is DATA:
-        subrecords.check(octets)
+        try:
+            subrecords.check(octets)
+        except ProtocolError as error:
+            error.offset = HEADER + (error.offset or 0)
+            raise
         return DATA(buf=bytes(octets[1:]))
     reader = Reader(kind, len(octets), level, profile)
     reader.judge(octets)

@@ -26,8 +26,9 @@ def run(octets: bytes, position: int, credit: int, longest: int, compression: bo
     :param credit: the most of them that may come.
     :param longest: the length of the longest Stream Transmission Buffer allowed.
     :param compression: whether subrecords may be compressed.
-    :return: the index behind the last one, how many they are, how many octets of the Virtual File they represent, the
-        last header that had the end-of-record flag or a count (0: none), and how many have the greatest length.
+    :return: the index behind the last one, how many they are, how many octets of the Virtual File they represent, a
+        header with the end-of-record flag if the last that had the flag or a count has it (0: none had), and how many
+        have the greatest length.
     """
     buffers = units = last = greatest = 0
     size = len(octets)
