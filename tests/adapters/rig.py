@@ -177,19 +177,23 @@ class ServerRig:
     """The partners' side of a server on a network in memory, with fake legs into the tunnel.
 
     :ivar partner: the credential that the one configured partner presents.
+    :ivar partner_end: the last caller; its socket is ``partner_socket``, the server's ``server_socket``.
     :ivar opened: session id, facts and deferred of each leg that was asked for.
     """
 
     CODE = "O0013000001ACME"
 
-    def __init__(self, **server: Any) -> None:
-        self.clock = Clock()
+    def __init__(self, clock: Clock | None = None, **server: Any) -> None:
+        self.clock = clock or Clock()
         self.clock.advance(1_000_000_000)
         self.network = Network(self.clock)
         self.journal = Journal(self.clock)
         self.partner = pki.self_signed("ACME")
         self.identity = pki.self_signed("proxy")
         self.opened: list[tuple[str, Mapping[str, str], Deferred[ILeg]]] = []
+        self.partner_end: Caller
+        self.partner_socket: End
+        self.server_socket: End
         self.finished: list[Summary] = []
         self.canceled: list[str] = []
         self.configuration = ServerConfiguration(
@@ -233,6 +237,7 @@ class ServerRig:
         """A partner connects; ``None`` if he was turned away."""
         caller = Caller()
         creator = tls or CallerTls(self.partner)
+        self.partner_end = caller
         far = TLSMemoryBIOFactory(creator, True, Factory.forProtocol(lambda: caller), self.clock).buildProtocol(None)
         return caller, self.dial(far, host)
 
@@ -241,7 +246,8 @@ class ServerRig:
         near = self.factory.buildProtocol(IPv4Address("TCP", host, 40000))
         if near is None:
             return None
-        end, _ = self.network.connect(far, near, host)
+        end, self.server_socket = self.network.connect(far, near, host)
+        self.partner_socket = end
         self.network.settle()
         return end
 

@@ -1,0 +1,89 @@
+"""Both daemons' sessions in one place, in memory and on one clock.
+
+A partner over TLS, the server's side, a data connection, the client's side, a station over TCP.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+
+from smartproxy.net.connection import ConnectionLeg
+from smartproxy.net.leg import ILeg
+from smartproxy.net.stations import StationSessions
+from smartproxy.policy.configuration import ClientConfiguration
+from smartproxy.policy.settings import Station
+from smartproxy.relay.summary import Summary
+from tests.adapters.rig import Caller, Journal, ServerRig
+from tests.adapters.wires import End
+
+
+class ClientRig:
+    """The stations' side of a client.
+
+    :ivar configuration: in force; replaced at will.
+    """
+
+    def __init__(self, reactor: MemoryReactorClock | None = None) -> None:
+        self.reactor = reactor or MemoryReactorClock()
+        self.journal = Journal(self.reactor)
+        self.configuration = ClientConfiguration(station=Station(host="192.0.2.99", port=3305, timeout=10))
+        self.finished: list[Summary] = []
+        self.sessions = StationSessions(
+            reactor=self.reactor,
+            events=self.journal.events,
+            configuration=lambda: self.configuration,
+            finished=self.finished.append,
+        )
+
+    def dialled(self) -> tuple[str, int, Any]:
+        """Where the last connection was asked for, and the factory that waits for it."""
+        host, port, factory, _, _ = self.reactor.tcpClients[-1]
+        return host, port, factory
+
+    def refuse(self) -> None:
+        """The station refuses the connection."""
+        self.dialled()[2].clientConnectionFailed(None, Failure(ConnectionRefusedError()))
+
+
+class Chain(ServerRig):
+    """A partner, both daemons, a station.
+
+    :ivar station: the station's end of the last connection that was accepted; it says nothing by itself.
+    """
+
+    def __init__(self, **server: Any) -> None:
+        self.reactor = MemoryReactorClock()
+        super().__init__(clock=self.reactor, **server)
+        self.client = ClientRig(self.reactor)
+        self.stations: list[Caller] = []
+        self.station_ends: list[End] = []
+        self.data_ends: list[tuple[End, End]] = []
+
+    @property
+    def station(self) -> Caller:
+        """The station's end of the last connection."""
+        return self.stations[-1]
+
+    def _open(self, session: str, facts: Mapping[str, str]) -> Deferred[ILeg]:
+        server, client = ConnectionLeg(self.clock, closing=5), ConnectionLeg(self.clock, closing=5)
+        self.data_ends.append(self.network.connect(client, server, "198.51.100.7"))
+        opening: Deferred[ILeg] = Deferred()
+        ready = self.client.sessions.open(session, facts, client)
+        ready.addCallbacks(lambda _: opening.callback(server), opening.errback)
+        _, _, factory = self.client.dialled()
+        protocol = factory.buildProtocol(IPv4Address("TCP", "192.0.2.99", 3305))
+        station = Caller()
+        self.stations.append(station)
+        self.station_ends.append(self.network.connect(protocol, station, "192.0.2.50")[1])
+        return opening
+
+    def say(self, end: Caller, octets: bytes) -> None:
+        """One of the ends sends."""
+        assert end.transport is not None
+        end.transport.write(octets)
+        self.network.settle()

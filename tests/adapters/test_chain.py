@@ -1,0 +1,125 @@
+"""A partner, both daemons and a station: files cross, and what breaks at one end is told at the other."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.oftp2.errors import EsidReason
+from smartproxy.oftp2.stream import SSRM_BUFFER
+from tests.adapters.chain import Chain
+from tests.adapters.rig import Caller
+from tests.unit.playbook import (
+    CD_,
+    EFID_5,
+    EFPA_N,
+    PARTNER_SSID,
+    SFPA_0,
+    STATION_SSID,
+    data,
+    esid,
+    sfid,
+)
+
+
+class Connected(SynchronousTestCase):
+    """Sessions through both daemons."""
+
+    def begin(self) -> tuple[Chain, Caller]:
+        """Come to where both SSIDs are exchanged."""
+        chain = Chain()
+        caller, _ = chain.call()
+        self.assertEqual(chain.stations, [])
+        chain.say(caller, PARTNER_SSID)
+        chain.say(chain.station, SSRM_BUFFER)
+        self.assertEqual(chain.station.received, PARTNER_SSID)
+        chain.say(chain.station, STATION_SSID)
+        self.assertEqual(caller.received, SSRM_BUFFER + STATION_SSID)
+        return chain, caller
+
+    def over(self, chain: Chain, server: str, client: str) -> None:
+        """Look that both sides ended so, that each told one start and one end, and that nothing is left."""
+        for end in (chain.station, chain.partner_end):
+            if end.transport is not None and end.ended is None:
+                end.transport.loseConnection()
+        chain.network.settle()
+        self.assertEqual([summary.ending.outcome for summary in chain.finished], [server])
+        self.assertEqual([summary.ending.outcome for summary in chain.client.finished], [client])
+        self.assertEqual(chain.finished[0].session, chain.client.finished[0].session)
+        for journal in (chain.journal, chain.client.journal):
+            self.assertEqual(len(journal.of("session.started")), 1)
+            self.assertEqual(len(journal.of("session.ended")), 1)
+            self.assertEqual(journal.of("internal.error"), [])
+        self.assertEqual(chain.clock.getDelayedCalls(), [])
+
+    def test_a_file_crosses(self) -> None:
+        """Every octet as it was sent, in both directions; a normal end."""
+        chain, caller = self.begin()
+        for end, octets in (
+            (caller, sfid()),
+            (chain.station, SFPA_0),
+            (caller, data() + EFID_5),
+            (chain.station, EFPA_N),
+            (caller, CD_),
+            (chain.station, esid(EsidReason.NORMAL)),
+        ):
+            chain.say(end, octets)
+        self.assertEqual(chain.station.received, PARTNER_SSID + sfid() + data() + EFID_5 + CD_)
+        self.assertEqual(caller.received, SSRM_BUFFER + STATION_SSID + SFPA_0 + EFPA_N + esid(EsidReason.NORMAL))
+        self.over(chain, "completed", "completed")
+        for journal in (chain.journal, chain.client.journal):
+            self.assertEqual(journal.the("file.ended")["outcome"], "completed")
+
+    def test_partner_violates(self) -> None:
+        """The server stops it; the station is told 99 and nothing else."""
+        chain, caller = self.begin()
+        chain.say(caller, data())
+        self.assertEqual(chain.station.received, PARTNER_SSID + esid(EsidReason.UNSPECIFIED_ABORT))
+        self.assertTrue(caller.received.endswith(esid(EsidReason.PROTOCOL_VIOLATION)))
+        self.assertEqual(chain.client.journal.of("session.violation"), [])
+        self.over(chain, "violated", "aborted")
+
+    def test_station_violates(self) -> None:
+        """The client stops it; the partner is told 99."""
+        chain, caller = self.begin()
+        chain.say(chain.station, data())
+        self.assertTrue(caller.received.endswith(esid(EsidReason.UNSPECIFIED_ABORT)))
+        self.assertTrue(chain.station.received.endswith(esid(EsidReason.PROTOCOL_VIOLATION)))
+        self.over(chain, "aborted", "violated")
+
+    def test_partner_vanishes(self) -> None:
+        """The station is told 99."""
+        chain, _ = self.begin()
+        chain.partner_socket.abortConnection()
+        chain.network.settle()
+        self.assertTrue(chain.station.received.endswith(esid(EsidReason.UNSPECIFIED_ABORT)))
+        self.over(chain, "lost", "aborted")
+
+    def test_station_vanishes(self) -> None:
+        """The partner is told 99."""
+        chain, caller = self.begin()
+        chain.station_ends[0].abortConnection()
+        chain.network.settle()
+        self.assertTrue(caller.received.endswith(esid(EsidReason.UNSPECIFIED_ABORT)))
+        self.over(chain, "aborted", "lost")
+
+    def test_tunnel_breaks(self) -> None:
+        """Both are told 99, each by its own daemon."""
+        chain, caller = self.begin()
+        chain.data_ends[0][0].abortConnection()
+        chain.network.settle()
+        for end in (caller, chain.station):
+            self.assertTrue(end.received.endswith(esid(EsidReason.UNSPECIFIED_ABORT)))
+        self.over(chain, "lost", "lost")
+
+
+class Hopeless(SynchronousTestCase):
+    """The station is not there."""
+
+    def test_station_hangs_up(self) -> None:
+        """A station that accepts and hangs up: ESID 08 for the partner, the cause in both logs."""
+        chain = Chain()
+        caller, _ = chain.call()
+        chain.say(caller, PARTNER_SSID)
+        chain.station_ends[0].abortConnection()
+        chain.network.settle()
+        self.assertEqual(caller.received, SSRM_BUFFER + esid(EsidReason.RESOURCES_NOT_AVAILABLE))
+        self.assertEqual(len(chain.client.journal.of("station.unreachable")), 1)
+        self.assertIn("station", str(chain.journal.the("session.refused")["cause"]))

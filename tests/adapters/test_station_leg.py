@@ -1,0 +1,206 @@
+"""The client's side: the station is dialled, greets, and is relayed to."""
+
+import attrs
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError, DNSLookupError, NoRouteError, TimeoutError
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.net.station import dial_station, station_name
+from smartproxy.oftp2.errors import Draining, EsidReason, StationUnreachable
+from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.settings import ClientLimits, Deadlines, Station
+from tests.adapters.chain import ClientRig
+from tests.adapters.rig import Caller, FakeLeg
+from tests.adapters.wires import Network
+from tests.unit.playbook import CODE, FACTS, PARTNER_SSID, STATION_SSID, esid, sfid
+
+INBOUND = {**FACTS, "code": CODE, "level": "5"}
+SESSION = "0123456789abcdef"
+
+
+def fail_dial(reactor: MemoryReactorClock, error: Exception) -> None:
+    """The first connection that was asked for does not come about."""
+    reactor.tcpClients[0][2].clientConnectionFailed(reactor.connectors[0], Failure(error))
+
+
+class Dialled(SynchronousTestCase):
+    """Where the connection goes, and what is said when it fails."""
+
+    def fault(self, failure: Exception) -> StationUnreachable:
+        """The fault that a failed attempt comes to."""
+        reactor = MemoryReactorClock()
+        dialled = dial_station(reactor, Station(host="192.0.2.99", port=3305), 5)
+        fail_dial(reactor, failure)
+        found: StationUnreachable = self.failureResultOf(dialled, StationUnreachable).value
+        return found
+
+    def test_words(self) -> None:
+        """Each failure has plain words of its own."""
+        for failure, words in (
+            (TimeoutError(), "it does not answer"),
+            (NoRouteError(), "there is no route to it"),
+            (ConnectError(), "the connection failed"),
+            (DNSLookupError(), "its name is not known"),
+        ):
+            self.assertEqual(self.fault(failure).message, f"no connection to the station 192.0.2.99:3305: {words}")
+
+    def test_a_bug_stays_a_bug(self) -> None:
+        """What is no failure of a connection is not told as one."""
+        reactor = MemoryReactorClock()
+        dialled = dial_station(reactor, Station(host="192.0.2.99"), 5)
+        fail_dial(reactor, RuntimeError("bug"))
+        self.failureResultOf(dialled, RuntimeError)
+
+    def test_canceled(self) -> None:
+        """An attempt that is given up is not told as a failure of the station."""
+        reactor = MemoryReactorClock()
+        dialled = dial_station(reactor, Station(host="192.0.2.99"), 5)
+        failures: list[Failure] = []
+        dialled.addErrback(failures.append)
+        dialled.cancel()
+        self.assertEqual(len(failures), 1)
+        self.assertIsNone(failures[0].check(StationUnreachable))
+        self.assertTrue(reactor.connectors[0].stoppedConnecting)
+
+    def test_addresses(self) -> None:
+        """IPv4, IPv6 and names."""
+        for host, name in (("192.0.2.99", "192.0.2.99:3305"), ("::1", "[::1]:3305"), ("station", "station:3305")):
+            reactor = MemoryReactorClock()
+            station = Station(host=host, port=3305, timeout=7)
+            dial_station(reactor, station, 5).addErrback(lambda failure: None)
+            reactor.advance(0)
+            dialled, port, _, timeout, _ = reactor.tcpClients[0]
+            self.assertEqual((dialled, port, timeout), ("127.0.0.1" if host == "station" else host, 3305, 7))
+            self.assertEqual(station_name(station), name)
+
+
+class Greeted(SynchronousTestCase):
+    """Sessions with the station."""
+
+    def setUp(self) -> None:
+        """Ask for a session."""
+        self.rig = ClientRig()
+        self.data = FakeLeg()
+        self.ready: Deferred[None] = self.rig.sessions.open(SESSION, INBOUND, self.data)
+        self.network = Network(self.rig.reactor)
+
+    def accept(self) -> Caller:
+        """The station accepts the connection."""
+        host, port, factory = self.rig.dialled()
+        self.assertEqual((host, port), ("192.0.2.99", 3305))
+        leg: IProtocol = factory.buildProtocol(IPv4Address("TCP", host, port))
+        station = Caller()
+        self.network.connect(leg, station)
+        self.network.settle()
+        return station
+
+    def say(self, station: Caller, octets: bytes) -> None:
+        """The station sends."""
+        assert station.transport is not None
+        station.transport.write(octets)
+        self.network.settle()
+
+    def test_session(self) -> None:
+        """SSRM is kept; then octets go both ways; the end is told once."""
+        station = self.accept()
+        self.assertNoResult(self.ready)
+        self.say(station, SSRM_BUFFER)
+        self.assertIsNone(self.successResultOf(self.ready))
+        self.assertEqual(self.data.sent, b"")
+        self.data.receive(PARTNER_SSID)
+        self.network.settle()
+        self.say(station, STATION_SSID)
+        self.data.receive(sfid())
+        self.network.settle()
+        self.assertEqual((station.received, self.data.sent), (PARTNER_SSID + sfid(), STATION_SSID))
+        self.assertEqual(list(self.rig.sessions.live), [SESSION])
+        self.data.receive(esid(EsidReason.TIME_OUT))
+        self.network.settle()
+        self.assertEqual(station.ended, "ConnectionDone")
+        self.assertEqual(self.data.calls, ["finish"])
+        self.data.lose()
+        self.assertEqual(self.rig.sessions.live, {})
+        self.assertEqual([summary.session for summary in self.rig.finished], [SESSION])
+        self.assertEqual(self.rig.reactor.getDelayedCalls(), [])
+        self.assertEqual(self.rig.journal.names(), ["session.started", "file.ended", "session.ended"])
+
+    def test_judged_again(self) -> None:
+        """What the server let pass is judged a second time; the station never sees what is wrong."""
+        station = self.accept()
+        self.say(station, SSRM_BUFFER)
+        self.data.receive(PARTNER_SSID + b"\x10\x00\x00\x05R")
+        self.network.settle()
+        self.assertEqual(station.received, PARTNER_SSID + esid(EsidReason.UNSPECIFIED_ABORT))
+        self.assertEqual(self.data.sent, esid(EsidReason.PROTOCOL_VIOLATION))
+        self.assertEqual(self.rig.journal.the("session.violation")["side"], "partner")
+
+    def test_refused(self) -> None:
+        """A station that refuses the connection is told to the server in plain words; one event says it here."""
+        self.rig.refuse()
+        fault = self.failureResultOf(self.ready, StationUnreachable).value
+        self.assertEqual(fault.message, "no connection to the station 192.0.2.99:3305: it refuses the connection")
+        self.assertEqual(self.data.calls, ["finish"])
+        self.data.lose()
+        self.assertEqual(self.rig.journal.names(), ["station.unreachable"])
+        self.assertEqual(self.rig.reactor.getDelayedCalls(), [])
+
+    def test_silent(self) -> None:
+        """A station that accepts and does not greet within its time is unreachable."""
+        station = self.accept()
+        self.rig.reactor.advance(10)
+        self.network.settle()
+        self.failureResultOf(self.ready, StationUnreachable)
+        self.assertEqual(station.received, b"")
+        self.assertIsNotNone(station.ended)
+
+    def test_does_not_accept(self) -> None:
+        """The time of the station counts from the dial on."""
+        self.rig.reactor.advance(10)
+        self.failureResultOf(self.ready, StationUnreachable)
+        self.assertTrue(self.rig.reactor.connectors[0].stoppedConnecting)
+
+    def test_closed_by_the_server(self) -> None:
+        """A session can be ended by its id."""
+        station = self.accept()
+        self.say(station, SSRM_BUFFER)
+        fault = Draining(rule="session.closed", message="closed by the server")
+        self.assertTrue(self.rig.sessions.close(SESSION, fault))
+        self.assertFalse(self.rig.sessions.close("unknown", fault))
+        self.network.settle()
+        self.assertEqual(station.received, esid(EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN))
+
+    def test_drained(self) -> None:
+        """All of them can be ended."""
+        station = self.accept()
+        self.say(station, SSRM_BUFFER)
+        self.rig.sessions.stop(Draining(rule="drain", message="the client stops"))
+        self.network.settle()
+        self.assertEqual(station.received, esid(EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN))
+
+    def test_limit(self) -> None:
+        """More sessions than allowed are told to the server; nothing is dialled for them."""
+        self.rig.configuration = attrs.evolve(self.rig.configuration, limits=ClientLimits(sessions=1))
+        more = FakeLeg()
+        fault = self.failureResultOf(
+            self.rig.sessions.open("fedcba9876543210", INBOUND, more), StationUnreachable
+        ).value
+        self.assertEqual(fault.rule, "quota.sessions")
+        self.assertEqual(more.calls, ["finish"])
+        self.assertEqual(len(self.rig.reactor.tcpClients), 1)
+
+    def test_a_running_session_keeps_its_configuration(self) -> None:
+        """A new generation is for the sessions that begin after it."""
+        station = self.accept()
+        self.say(station, SSRM_BUFFER)
+        self.data.receive(PARTNER_SSID)
+        self.network.settle()
+        self.say(station, STATION_SSID)
+        self.rig.configuration = attrs.evolve(self.rig.configuration, deadlines=Deadlines(inactivity=10))
+        self.rig.reactor.advance(179)
+        self.assertEqual(self.rig.journal.of("session.expired"), [])
+        self.rig.reactor.advance(1)
+        self.assertEqual(self.rig.journal.the("session.expired")["seconds"], 180)
