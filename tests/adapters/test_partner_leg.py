@@ -3,7 +3,7 @@
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2.errors import EsidReason, StationUnreachable
+from smartproxy.oftp2.errors import Draining, EsidReason, StationUnreachable
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.testing import pki
@@ -310,3 +310,39 @@ class InsideNotThere(SynchronousTestCase):
         self.assertEqual(rig.sessions.live, {})
         self.assertEqual(rig.clock.getDelayedCalls(), [])
         self.assertEqual(rig.journal.names(), ["certificate.accepted", "identity.accepted", "connection.closed"])
+
+
+class EndedFromHere(SynchronousTestCase):
+    """Sessions that the server ends."""
+
+    def test_close(self) -> None:
+        """One, by its id."""
+        rig = ServerRig()
+        caller, _ = rig.call()
+        (session,) = rig.sessions.live
+        fault = Draining(rule="session.closed", message="closed by the client")
+        self.assertFalse(rig.sessions.close("unknown", fault))
+        self.assertTrue(rig.sessions.close(session, fault))
+        rig.network.settle()
+        self.assertEqual(caller.received, SSRM_BUFFER + esid(EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN))
+
+    def test_stop(self) -> None:
+        """All of them."""
+        rig = ServerRig()
+        callers = [rig.call()[0] for _ in range(3)]
+        rig.sessions.stop(Draining(rule="drain", message="the server stops"))
+        rig.network.settle()
+        for caller in callers:
+            self.assertTrue(caller.received.endswith(esid(EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN)))
+        self.assertEqual((rig.sessions.live, rig.clock.getDelayedCalls()), ({}, []))
+
+    def test_second_ban_waits_for_its_own_end(self) -> None:
+        """Two addresses banned at different times are announced as free at different times."""
+        rig = ServerRig(penalties=PenaltySettings(threshold=2, exempt=()))
+        rig.call(CallerTls(None), "192.0.2.1")
+        rig.network.wait(30)
+        rig.call(CallerTls(None), "192.0.2.2")
+        rig.network.wait(30)
+        self.assertEqual([fields["network"] for fields in rig.journal.of("penalty.lifted")], ["192.0.2.1/32"])
+        rig.network.wait(30)
+        self.assertEqual(len(rig.journal.of("penalty.lifted")), 2)
