@@ -1,0 +1,209 @@
+"""Tests of :mod:`smartproxy.net.facts`, and of the last look at a finished handshake: no certificate is trusted."""
+
+import ipaddress
+from typing import cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ed448
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.x509.oid import NameOID
+from OpenSSL import crypto
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.net.facts import certificate_facts, certificate_of, path_facts
+from smartproxy.net.verification import Verification, VerifiedConnection, verified_partner
+from smartproxy.policy.certificates import CertificateRefusal, Match, RefusalCause
+from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Credential, Digest, KeyKind, make_key, self_signed
+from tests.adapters.acme import ALONE, LEAF, MIDDLE, NOW, ROOT, acme
+
+EC_KEY = bytes.fromhex("06072a8648ce3d0201")
+ECDSA_SHA256 = bytes.fromhex("06082a8648ce3d040302")
+
+
+def changed(credential: Credential, old: bytes, new: bytes) -> x509.Certificate:
+    """A certificate with *new* wherever it had *old*."""
+    der = credential.certificate.public_bytes(serialization.Encoding.DER)
+    assert old in der
+    return x509.load_der_x509_certificate(der.replace(old, new))
+
+
+class FactsTests(SynchronousTestCase):
+    """What a certificate says becomes facts."""
+
+    def test_everything(self) -> None:
+        """Names, dates, hashes, purposes, alternative names, addresses of revocation lists."""
+        credential = MIDDLE.issue(
+            "oftp.acme.example",
+            serial_number="O0013000001ACME",
+            sans=("DNS:oftp.acme.example", "URI:https://acme.example/", "EMAIL:oftp@acme.example"),
+            crl_urls=("http://ca.example/1.crl", "ldap://ca.example/2"),
+        )
+        certificate, issuer = credential.certificate, MIDDLE.credential.certificate
+        facts = certificate_facts(certificate, issuer)
+        self.assertEqual(facts.subject, "2.5.4.5=O0013000001ACME,CN=oftp.acme.example,O=SmartProxy test kit,C=DE")
+        self.assertEqual(facts.issuer, "CN=partners' intermediate,O=SmartProxy test kit,C=DE")
+        self.assertEqual(facts.serial, certificate.serial_number)
+        self.assertEqual(
+            (facts.not_before, facts.not_after), (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+        )
+        self.assertEqual((facts.sha256, facts.key_sha256), (credential.sha256, credential.key_sha256))
+        self.assertEqual(facts.issuer_key_sha256, MIDDLE.credential.key_sha256)
+        self.assertEqual((facts.key_type, facts.key_bits, facts.signature_hash), ("EC", 256, "sha256"))
+        self.assertEqual(facts.extended_key_usage, {purpose.dotted_string for purpose in (CLIENT_AUTH, SERVER_AUTH)})
+        self.assertEqual(facts.subject_serial_number, "O0013000001ACME")
+        self.assertEqual(facts.sans, ("DNS:oftp.acme.example", "URI:https://acme.example/", "EMAIL:oftp@acme.example"))
+        self.assertFalse(facts.is_authority)
+        self.assertEqual(facts.crl_urls, ("http://ca.example/1.crl", "ldap://ca.example/2"))
+
+    def test_little(self) -> None:
+        """What is not there is empty, or ``None`` where that means something else than empty."""
+        facts = certificate_facts(ROOT.credential.certificate)
+        self.assertTrue(facts.is_authority)
+        self.assertEqual((facts.sans, facts.crl_urls), ((), ()))
+        self.assertEqual(
+            (facts.extended_key_usage, facts.subject_serial_number, facts.issuer_key_sha256), (None, None, None)
+        )
+
+    def test_keys(self) -> None:
+        """Each kind of key has its name and length; one that policy does not know has no length that would do."""
+        for kind, name, bits in (
+            (KeyKind.RSA_2048, "RSA", 2048),
+            (KeyKind.RSA_1024, "RSA", 1024),
+            (KeyKind.EC_P384, "EC", 384),
+            (KeyKind.ED25519, "Ed25519", 256),
+        ):
+            facts = certificate_facts(self_signed("key", key=make_key(kind)).certificate)
+            self.assertEqual((facts.key_type, facts.key_bits), (name, bits))
+        for key, digest, name, bits in (
+            (ed448.Ed448PrivateKey.generate(), None, "Ed448", 456),
+            (dsa.generate_private_key(1024), hashes.SHA256(), "DSA", 0),
+        ):
+            certificate = self.bare(x509.Name([]), key.public_key()).sign(key, digest)
+            facts = certificate_facts(certificate)
+            self.assertEqual((facts.key_type, facts.key_bits), (name, bits))
+
+    def bare(self, name: x509.Name, key: CertificatePublicKeyTypes | None = None) -> x509.CertificateBuilder:
+        """The beginning of a certificate without extensions."""
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .serial_number(1)
+            .not_valid_before(NOW)
+            .not_valid_after(NOW)
+            .public_key(key or make_key().public_key())
+        )
+
+    def test_signatures(self) -> None:
+        """The hash of the signature, where there is one."""
+        for kind, digest, name in (
+            (KeyKind.EC_P256, Digest.SHA256, "sha256"),
+            (KeyKind.RSA_2048, Digest.SHA1, "sha1"),
+            (KeyKind.ED25519, Digest.SHA256, None),
+        ):
+            authority = self_signed("authority", key=make_key(kind))
+            issuer = type(ROOT)(authority)
+            self.assertEqual(certificate_facts(issuer.issue("x", digest=digest).certificate).signature_hash, name)
+
+    def test_other_alternative_names(self) -> None:
+        """Alternative names of other kinds name nobody."""
+        names = x509.SubjectAlternativeName(
+            [x509.IPAddress(ipaddress.ip_address("192.0.2.1")), x509.DNSName("a.example")]
+        )
+        builder = self.bare(x509.Name([])).add_extension(names, critical=False)
+        certificate = builder.sign(make_key(), hashes.SHA256())
+        self.assertEqual(certificate_facts(certificate).sans, ("DNS:a.example",))
+
+    def test_two_serial_numbers(self) -> None:
+        """Of two serialNumbers in a subject neither says who it is."""
+        numbers = [x509.NameAttribute(NameOID.SERIAL_NUMBER, number) for number in ("A", "B")]
+        builder = self.bare(x509.Name(numbers))
+        certificate = builder.sign(make_key(), hashes.SHA256())
+        self.assertIsNone(certificate_facts(certificate).subject_serial_number)
+
+
+class UnreadableTests(SynchronousTestCase):
+    """What cannot be read proves nothing."""
+
+    def test_key(self) -> None:
+        """A key of an unknown kind is named so, and fits no pin."""
+        facts = certificate_facts(changed(ALONE, EC_KEY, EC_KEY[:-1] + b"\x7f"))
+        self.assertEqual((facts.key_type, facts.key_bits, facts.key_sha256), ("unknown", 0, ""))
+
+    def test_signature(self) -> None:
+        """A signature of an unknown kind is named so."""
+        self.assertEqual(
+            certificate_facts(changed(ALONE, ECDSA_SHA256, ECDSA_SHA256[:-1] + b"\x7f")).signature_hash, "unknown"
+        )
+
+    def test_alternative_names(self) -> None:
+        """A name with an octet that no name has makes all extensions unreadable: no names, and no purpose."""
+        facts = certificate_facts(changed(LEAF, b"\x82\x11oftp.acme", b"\x82\x11oftp.\xffcme"))
+        self.assertEqual((facts.sans, facts.extended_key_usage, facts.crl_urls), ((), frozenset(), ()))
+
+    def test_names(self) -> None:
+        """A subject or issuer that cannot be read is a refusal that says which certificate it is."""
+        name = b"\x0c\x11acme, self-signed"
+        strange = changed(ALONE, name, b"\x30" + name[1:])
+        for depth, path in enumerate(([strange], [LEAF.certificate, strange])):
+            refusal = self.assertRaises(CertificateRefusal, path_facts, path)
+            self.assertEqual((refusal.cause, refusal.depth), (RefusalCause.UNREADABLE, depth))
+            self.assertEqual(refusal.detail, {"error": "ValueError"})
+
+    def test_certificate(self) -> None:
+        """So is a certificate that cannot be read at all."""
+        der = ALONE.certificate.public_bytes(serialization.Encoding.DER)
+        odd = crypto.load_certificate(
+            crypto.FILETYPE_ASN1, der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020105"))
+        )
+        refusal = self.assertRaises(CertificateRefusal, certificate_of, odd, 2)
+        self.assertEqual((refusal.cause, refusal.depth), (RefusalCause.UNREADABLE, 2))
+        self.assertEqual(refusal.detail, {"error": "InvalidVersion"})
+
+
+class _Finished:
+    """A connection whose handshake has finished with a certificate."""
+
+    def __init__(self, verification: Verification, certificate: x509.Certificate | None) -> None:
+        self.verification = verification
+        self._certificate = certificate
+
+    def get_peer_certificate(self, *, as_cryptography: bool) -> x509.Certificate | None:
+        """The certificate of the peer."""
+        assert as_cryptography
+        return self._certificate
+
+
+class VerifiedPartnerTests(SynchronousTestCase):
+    """A partner is verified only by the certificate that was judged."""
+
+    match = Match(partner=acme(), certificate=certificate_facts(ALONE.certificate), by="certificate", authority=None)
+
+    def refused(self, verification: Verification, certificate: x509.Certificate | None) -> RefusalCause:
+        """Why a finished handshake proves nobody."""
+        connection = cast(VerifiedConnection, _Finished(verification, certificate))
+        refusal: CertificateRefusal = self.assertRaises(CertificateRefusal, verified_partner, connection)
+        return refusal.cause
+
+    def test_good(self) -> None:
+        """The judged certificate, and no other, is the partner's."""
+        connection = cast(VerifiedConnection, _Finished(Verification(match=self.match), ALONE.certificate))
+        partner = verified_partner(connection)
+        self.assertEqual((partner.partner, partner.certificate), (self.match.partner, self.match.certificate))
+        self.assertEqual((partner.by, partner.authority), ("certificate", None))
+
+    def test_never_judged(self) -> None:
+        """A handshake in which nothing was judged proves nobody, whatever certificate is there."""
+        for certificate in (None, ALONE.certificate):
+            self.assertIs(self.refused(Verification(), certificate), RefusalCause.NO_CERTIFICATE)
+        self.assertIs(self.refused(Verification(match=self.match), None), RefusalCause.NO_CERTIFICATE)
+
+    def test_refused(self) -> None:
+        """One that was refused stays so."""
+        refusal = CertificateRefusal(cause=RefusalCause.EXPIRED)
+        self.assertIs(self.refused(Verification(refusal=refusal), ALONE.certificate), RefusalCause.EXPIRED)
+
+    def test_another_certificate(self) -> None:
+        """A certificate that is not the judged one proves nobody."""
+        self.assertIs(self.refused(Verification(match=self.match), LEAF.certificate), RefusalCause.INVALID_PATH)
