@@ -26,7 +26,7 @@ class GenerationWatch:
     """Tells those who wait that there is another generation than the one they know.
 
     :param newest: asks the store for the newest generation's number.
-    :param failed: told when that did not work; those who wait go on waiting.
+    :param failed: told when that begins not to work; those who wait go on waiting.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class GenerationWatch:
         self._newest = newest
         self._failed = failed
         self._waiters: list[_Waiter] = []
+        self._failing = False
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
 
@@ -65,8 +66,11 @@ class GenerationWatch:
         try:
             newest = await self._newest()
         except Exception:
-            self._failed(Failure())
+            if not self._failing:
+                self._failing = True
+                self._failed(Failure())
         else:
+            self._failing = False
             self._tell(newest)
 
     def _tell(self, newest: int) -> None:

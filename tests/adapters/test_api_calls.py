@@ -1,0 +1,258 @@
+"""The API's calls: who may call, what is answered, what is told of a refusal."""
+
+import json
+from datetime import timedelta
+from unittest.mock import patch
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from smartproxy._version import __version__
+from smartproxy.backend import authority, clients, licences, partners
+from smartproxy.backend.api import EVENTS_MOST
+from smartproxy.backend.calls import Calls
+from smartproxy.backend.partners import Entry, Proof
+from smartproxy.backend.requests import BODY_OCTETS_MOST
+from smartproxy.client.credentials import TunnelKey
+from smartproxy.policy.configuration import parse
+from tests.adapters.api_site import Answer, ApiCase
+from tests.unit.sites import NOW, PIN, PROXY_ID
+
+
+class WhoMayCall(ApiCase):
+    """Tokens, disabled clients, versions."""
+
+    def refused(self, answer: Answer, status: int, code: str) -> None:
+        """See that an answer is this refusal, with advice, and was told once."""
+        self.assertEqual((answer.status, answer.json["error"]), (status, code))
+        self.assertTrue(answer.json["message"] and answer.json["advice"])
+        self.assertEqual(answer.headers["content-type"], "application/json")
+        (told,) = self.refusals()
+        self.assertEqual((told["status"], told["method"], told["path"]), (status, "GET", "/api/v1/hello"))
+        self.assertEqual((told["cause"], told["advice"]), (answer.json["message"], answer.json["advice"]))
+        self.assertNotIn(self.token, json.dumps(self.told))
+
+    def test_known(self) -> None:
+        """A client with its token is greeted with version, API and site."""
+        answer = self.call("GET", "/hello", SmartProxy_Version=__version__)
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(answer.json, {"version": __version__, "api": 1, "site": "Muster GmbH"})
+        self.assertEqual(self.refusals(), [])
+
+    def test_other_header(self) -> None:
+        """Where a web server in front needs Authorization for itself, the token comes in a header of its own."""
+        basic = self.call("GET", "/hello", Authorization="Basic dTpw", SmartProxy_Token=self.token)
+        self.assertEqual(basic.status, 200)
+
+    def test_no_token(self) -> None:
+        """Without a token the answer says where to put it."""
+        answer = self.call("GET", "/hello", token=None)
+        self.refused(answer, 401, "no_token")
+        self.assertEqual(answer.headers["www-authenticate"], "Bearer")
+
+    def test_wrong_token(self) -> None:
+        """A wrong token is refused, and does not appear in what is told."""
+        self.refused(self.call("GET", "/hello", token="spc_" + "A" * 43), 401, "token")
+        self.assertNotIn("AAAA", json.dumps(self.told))
+
+    def test_disabled(self) -> None:
+        """A disabled client gets the same answer as a stranger; the operator is told which client it is."""
+        stranger = self.call("GET", "/hello", token="spc_" + "A" * 43)
+        self.told.clear()
+        with self.change() as change:
+            clients.enable(change, "inner", False)
+        answer = self.call("GET", "/hello")
+        self.refused(answer, 401, "token")
+        self.assertEqual(answer.json, stranger.json)
+        self.assertEqual(self.refusals()[0]["client"], "inner")
+
+    def test_versions(self) -> None:
+        """A client of another line is refused with both versions and what to update."""
+        answer = self.call("GET", "/hello", SmartProxy_Version="99.0.0")
+        self.refused(answer, 426, "version")
+        self.assertIn("99.0.0", answer.json["message"])
+        self.assertIn(__version__, answer.json["message"])
+        self.assertIn("update smartproxy-backend", answer.json["advice"])
+        (told,) = self.refusals()
+        self.assertEqual((told["theirs"], told["ours"], told["client"]), ("99.0.0", __version__, "inner"))
+
+    def test_unreadable_version(self) -> None:
+        """What is no version is refused."""
+        self.refused(self.call("GET", "/hello", SmartProxy_Version="newest"), 426, "version")
+
+    def test_noted(self) -> None:
+        """When a client called last, and with what, can be seen; a refused one leaves no trace there."""
+        self.call("GET", "/hello", SmartProxy_Version=__version__)
+        with self.store.reading() as session:
+            row = clients.find(session, "inner")
+        self.assertEqual((row.last_seen, row.last_version), (NOW, __version__))
+
+    def test_flood(self) -> None:
+        """Of many refused calls of one address a few are told; the next one told says how many were not."""
+        for _ in range(50):
+            self.assertEqual(self.call("GET", "/hello", token="x").status, 401)
+        self.assertEqual(len(self.refusals()), 10)
+        self.clock.advance(6)
+        self.call("GET", "/hello", token="x")
+        self.assertEqual(self.refusals()[-1]["facts"], {"not_written_before": 40})
+
+
+class WhatIsThere(ApiCase):
+    """Paths and methods."""
+
+    def test_unknown_path(self) -> None:
+        """What is not there is refused as JSON, and told."""
+        for path in ("/nothing", "/hello/", "//hello", "/../v1"):
+            answer = self.call("GET", path)
+            self.assertEqual((answer.status, answer.json["error"]), (404, "path"), path)
+        self.assertEqual(len(self.refusals()), 4)
+
+    def test_other_method(self) -> None:
+        """A call with another method too."""
+        answer = self.call("POST", "/hello")
+        self.assertEqual((answer.status, answer.json["error"]), (405, "method"))
+
+    def test_fault(self) -> None:
+        """A bug of ours is 500 without details, and an internal error in the log; the next call is answered."""
+        with patch.object(Calls, "site", side_effect=ZeroDivisionError("secret detail")):
+            answer = self.call("GET", "/hello")
+        self.assertEqual((answer.status, answer.json["error"]), (500, "internal"))
+        self.assertNotIn(b"secret", answer.body)
+        (told,) = [each for each in self.told if each["name"] == "internal.error"]
+        self.assertEqual(told["exception"], "ZeroDivisionError")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.call("GET", "/hello").status, 200)
+
+
+class Configuration(ApiCase):
+    """The configuration, without waiting."""
+
+    def test_whole(self) -> None:
+        """Without a generation the caller gets the newest, exactly as it was judged, with its ETag."""
+        with self.change() as change:
+            partners.add(change, "ACME", Entry(codes=("ACME",), proofs=(Proof(by="key", text=PIN),)))
+        answer = self.call("GET", "/configuration")
+        configuration = parse(answer.body)
+        self.assertEqual((answer.status, answer.headers["etag"]), (200, f'"{configuration.generation}"'))
+        self.assertEqual([each.name for each in configuration.server.partners], ["ACME"])
+        self.assertEqual(answer.headers["cache-control"], "no-store")
+
+    def test_unchanged(self) -> None:
+        """With the newest generation it gets 304 and no body."""
+        etag = self.call("GET", "/configuration").headers["etag"]
+        answer = self.call("GET", "/configuration", If_None_Match=etag)
+        self.assertEqual((answer.status, answer.body, answer.headers["etag"]), (304, b"", etag))
+
+    def test_other_generation(self) -> None:
+        """With any other tag, older, newer or of another form, it gets the newest at once and does not wait."""
+        for tag in ('"1"', '"999"', '"' + "9" * 40 + '"', "x", '""', "*"):
+            answer = self.call("GET", "/configuration?wait=50", If_None_Match=tag)
+            self.assertEqual((answer.status, answer.headers["etag"]), (200, '"2"'), tag)
+
+    def test_bad_wait(self) -> None:
+        """A wait that is no number of seconds, or too long, is refused."""
+        for wait in ("-1", "61", "1.5", "x", "", "9999"):
+            answer = self.call("GET", f"/configuration?wait={wait}")
+            self.assertEqual((answer.status, answer.json["error"]), (400, "wait"), wait)
+
+    def test_licences(self) -> None:
+        """The licences of all servers, by Proxy ID."""
+        other = "f" * 64 + "px"
+        with self.change() as change:
+            for each in (PROXY_ID, other):
+                licences.issue(change, each, valid_from=NOW, valid_until=NOW + timedelta(days=1), limits={})
+        self.assertEqual(set(self.call("GET", "/licences").json["licences"]), {PROXY_ID, other})
+        self.assertEqual(self.call("GET", "/licences", token="x").status, 401)
+
+
+class NoSite(ApiCase):
+    """A store whose site is not there."""
+
+    def test_not_ready(self) -> None:
+        """Calls are refused with what the operator has to do."""
+        with patch.object(Calls, "document", return_value=None):
+            answer = self.call("GET", "/configuration")
+        self.assertEqual((answer.status, answer.json["error"]), (503, "no_site"))
+        self.assertIn("authority create", answer.json["advice"])
+        with self.store.writing() as session:
+            session.delete(authority.site_row(session))
+        answer = self.call("GET", "/hello")
+        self.assertEqual((answer.status, answer.json["error"]), (503, "store"))
+
+
+class TunnelCertificates(ApiCase):
+    """Certificates for the tunnel."""
+
+    def test_issued(self) -> None:
+        """The answer holds the chain, its end, the servers to speak to and the authority; the issue is told."""
+        with self.change() as change:
+            licences.issue(change, PROXY_ID, valid_from=NOW, valid_until=NOW + timedelta(days=1), limits={})
+        key = TunnelKey.make()
+        answer = self.call("POST", "/tunnel-certificate", {"csr": key.request})
+        self.assertEqual((answer.status, answer.json["proxy_ids"]), (200, [PROXY_ID]))
+        leaf, issuer = x509.load_pem_x509_certificates(answer.json["certificate"].encode())
+        leaf.verify_directly_issued_by(issuer)
+        self.assertEqual(leaf.subject.rfc4514_string(), "CN=inner")
+        self.assertEqual(issuer.public_bytes(Encoding.PEM).decode(), answer.json["authority"])
+        self.assertEqual(answer.json["not_after"], "2026-11-27T12:00:00.000Z")
+        (told,) = [each for each in self.told if each["name"] == "tunnel_certificate.issued"]
+        self.assertEqual((told["client"], told["serial"]), ("inner", f"{leaf.serial_number:x}"))
+        with self.store.reading() as session:
+            self.assertEqual(clients.find(session, "inner").certificate_until, leaf.not_valid_after_utc)
+
+    def test_refused(self) -> None:
+        """A bad request is refused, and told as a certificate that was not issued."""
+        answer = self.call("POST", "/tunnel-certificate", {"csr": "x"})
+        self.assertEqual((answer.status, answer.json["error"]), (400, "csr"))
+        self.assertEqual([each["name"] for each in self.told], ["tunnel_certificate.refused", "backend.call_refused"])
+
+    def test_bodies(self) -> None:
+        """Bodies that are no JSON object with a csr are refused, each with what to send."""
+        wrong = (b"", b"x", b"[]", b"\xff", b"{}", b'{"csr": 3}', b'{"csr":"a","csr":"b"}', b'{"a": NaN}', b"[" * 99999)
+        for body in wrong:
+            answer = self.call("POST", "/tunnel-certificate", body)
+            self.assertEqual((answer.status, answer.json["error"]), (400, "body"), body[:20])
+
+    def test_stranger(self) -> None:
+        """Nobody gets a certificate without a token."""
+        answer = self.call("POST", "/tunnel-certificate", {"csr": TunnelKey.make().request}, token="x")
+        self.assertEqual(answer.status, 401)
+
+
+class Events(ApiCase):
+    """Events that are carried here."""
+
+    def event(self, **fields: object) -> dict[str, object]:
+        """An event as a client carries it."""
+        event = {"name": "tunnel.down", "time": NOW.isoformat(), "source": "client", "sequence": 1, "cause": "x"}
+        return {**event, **fields}
+
+    def test_stored(self) -> None:
+        """Events are stored with the name of the client that carried them."""
+        answer = self.call("POST", "/events", {"events": [self.event(), self.event(sequence=2)]})
+        self.assertEqual((answer.status, answer.json), (200, {"stored": 2, "refused": 0}))
+        self.assertEqual([each.fields["client"] for each in self.stored("tunnel.down")], ["inner", "inner"])
+
+    def test_bad_among_good(self) -> None:
+        """A bad event does not keep the good ones back; it is told once what was wrong."""
+        bad = [self.event(name="no.such"), self.event(surprise=1), "x", None, self.event(time="today")]
+        answer = self.call("POST", "/events", {"events": [*bad, self.event()]})
+        self.assertEqual((answer.status, answer.json), (200, {"stored": 1, "refused": 5}))
+        self.assertEqual(len(self.stored("tunnel.down")), 1)
+        (told,) = [each for each in self.told if each["name"] == "events.refused"]
+        self.assertEqual((told["client"], told["facts"]), ("inner", {"refused": 5}))
+
+    def test_too_many(self) -> None:
+        """There is a bound on one call."""
+        answer = self.call("POST", "/events", {"events": [None] * (EVENTS_MOST + 1)})
+        self.assertEqual((answer.status, answer.json["error"]), (413, "too_many"))
+
+    def test_too_large(self) -> None:
+        """And on its body."""
+        answer = self.call("POST", "/events", b" " * (BODY_OCTETS_MOST + 1))
+        self.assertEqual((answer.status, answer.json["error"]), (413, "too_large"))
+
+    def test_no_list(self) -> None:
+        """Events come in a list."""
+        answer = self.call("POST", "/events", {"events": {}})
+        self.assertEqual((answer.status, answer.json["error"]), (400, "body"))

@@ -1,0 +1,178 @@
+"""The backend's own events on their way into the store; and the small judges of calls: rates, versions."""
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.backend.ledger import WAITING_MOST, Ledger
+from smartproxy.backend.refusals import ADDRESSES_MOST, EVENT_EVERY_SECONDS, EVENTS_AT_ONCE, RefusalRate
+from smartproxy.backend.versions import VersionRefused, check_client
+from smartproxy.logs.emit import Events
+from tests.unit.sites import NOW, SiteCase
+
+
+class Later:
+    """Runs work when a test says so."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+    def run(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        """Keep it for later."""
+        done: Deferred[Any] = Deferred()
+        self.waiting.append((lambda: work(*args, **kwargs), done))
+        return done
+
+    def work(self) -> None:
+        """Do the first of what waits."""
+        work, done = self.waiting.pop(0)
+        try:
+            result = work()
+        except Exception:
+            done.errback()
+        else:
+            done.callback(result)
+
+
+class OwnEvents(SiteCase):
+    """In order, in batches, bounded."""
+
+    def setUp(self) -> None:
+        """A ledger whose store is as slow as a test likes."""
+        super().setUp()
+        self.clock = Clock()
+        self.clock.advance(NOW.timestamp())
+        self.later = Later()
+        self.ledger = Ledger(self.store, self.later, self.clock)
+        self.events = Events(Logger(), self.ledger, self.clock, source="backend")
+
+    def tell(self, count: int) -> None:
+        """Have events happen."""
+        for number in range(count):
+            self.events.emit("backend.call_refused", cause=f"{number}")
+
+    def causes(self) -> list[object]:
+        """The causes of the stored ones, in the order of the store."""
+        return [each.fields["cause"] for each in self.stored("backend.call_refused")]
+
+    def test_order(self) -> None:
+        """Events that happen while others are stored are stored after them, in one transaction."""
+        self.tell(1)
+        self.tell(3)
+        self.later.work()
+        self.assertEqual(self.causes(), ["0"])
+        self.later.work()
+        self.assertEqual(self.causes(), ["0", "0", "1", "2"])
+        self.assertEqual(self.later.waiting, [])
+
+    def test_finish(self) -> None:
+        """The end waits for what is not stored yet."""
+        self.successResultOf(self.ledger.finish())
+        self.tell(1)
+        done = self.ledger.finish()
+        self.assertNoResult(done)
+        self.later.work()
+        self.successResultOf(done)
+        self.assertEqual(self.causes(), ["0"])
+
+    def test_bound(self) -> None:
+        """When the store does not keep up, the queue stays bounded, and the loss is told in its place."""
+        self.tell(1)
+        self.tell(WAITING_MOST + 5)
+        self.later.work()
+        self.later.work()
+        self.assertEqual(len(self.causes()), WAITING_MOST + 1)
+        (dropped,) = self.stored("events.dropped")
+        self.assertEqual(dropped.fields["count"], 5)
+        self.tell(1)
+        self.later.work()
+        self.assertEqual(len(self.stored("events.dropped")), 1)
+
+    def test_failing_store(self) -> None:
+        """A store that fails once loses that batch, loudly, and takes the next one."""
+        self.tell(1)
+        self.store.engine.dispose()
+        (self.folder / "smartproxy.db").rename(self.folder / "away")
+        (self.folder / "smartproxy.db").mkdir()
+        self.later.work()
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+        (self.folder / "smartproxy.db").rmdir()
+        (self.folder / "away").rename(self.folder / "smartproxy.db")
+        self.tell(2)
+        self.later.work()
+        self.later.work()
+        self.assertEqual(self.causes(), ["0", "1"])
+
+
+class Rates(SynchronousTestCase):
+    """How many refused calls of an address are told."""
+
+    def test_some_at_once(self) -> None:
+        """A few at once, then one each few seconds, each saying how many were not told."""
+        rate = RefusalRate()
+        told = [rate.admit("192.0.2.1", 100.0) for _ in range(EVENTS_AT_ONCE + 5)]
+        self.assertEqual(told, [0] * EVENTS_AT_ONCE + [None] * 5)
+        self.assertEqual(rate.admit("192.0.2.1", 100.0 + EVENT_EVERY_SECONDS), 5)
+        self.assertIsNone(rate.admit("192.0.2.1", 100.0 + EVENT_EVERY_SECONDS))
+
+    def test_each_address(self) -> None:
+        """One address does not use up another's share."""
+        rate = RefusalRate()
+        for _ in range(EVENTS_AT_ONCE + 1):
+            rate.admit("192.0.2.1", 0.0)
+        self.assertEqual(rate.admit("192.0.2.2", 0.0), 0)
+
+    def test_share_comes_back(self) -> None:
+        """After a quiet time the share is whole again, and not larger."""
+        rate = RefusalRate()
+        for _ in range(EVENTS_AT_ONCE):
+            rate.admit("192.0.2.1", 0.0)
+        told = [rate.admit("192.0.2.1", 99_999.0) for _ in range(EVENTS_AT_ONCE + 1)]
+        self.assertEqual(told, [0] * EVENTS_AT_ONCE + [None])
+
+    def test_table_is_bounded(self) -> None:
+        """The table forgets the address that was quiet longest."""
+        rate = RefusalRate()
+        for _ in range(EVENTS_AT_ONCE):
+            rate.admit("first", 0.0)
+        for number in range(ADDRESSES_MOST - 1):
+            rate.admit(str(number), 0.0)
+        self.assertIsNone(rate.admit("first", 0.0))
+        rate.admit("one more", 0.0)
+        self.assertEqual(rate.admit("0", 0.0), 0)
+        self.assertEqual(len(rate._allowances), ADDRESSES_MOST)
+
+
+class Versions(SynchronousTestCase):
+    """Who works together."""
+
+    def refused(self, theirs: str, ours: str) -> VersionRefused:
+        """The refusal of a client's version."""
+        with self.assertRaises(VersionRefused) as refused:
+            check_client(theirs, ours)
+        return refused.exception
+
+    def test_same_line(self) -> None:
+        """The same minor number before 1.0, the same major number after it; pre-releases and builds count as theirs."""
+        for theirs, ours in (("0.1.0", "0.1.9"), ("1.0.0", "1.9.3"), ("0.1.0.dev3", "0.1.0"), ("1.2.0+local", "1.0")):
+            check_client(theirs, ours)
+
+    def test_older_client(self) -> None:
+        """Both versions are named, and the older side is the one to update."""
+        error = self.refused("0.1.0", "0.2.0")
+        self.assertIn("smartproxy-client 0.1.0 and smartproxy-backend 0.2.0", error.message)
+        self.assertEqual(error.advice, "update smartproxy-client to 0.2.0")
+
+    def test_older_backend(self) -> None:
+        """It may be the backend."""
+        self.assertEqual(self.refused("2.0.0", "1.9.9").advice, "update smartproxy-backend to 2.0.0")
+        self.assertEqual(self.refused("1.0.0", "0.9.0").advice, "update smartproxy-backend to 1.0.0")
+
+    def test_no_version(self) -> None:
+        """What is no version is refused without being repeated: it may hold anything."""
+        for text in ("", "1", "x.y", "1.2\r\nevil: 1", "9" * 99 + ".1", "1.2.3" + "-a" * 99):
+            self.assertIn("holds no version", self.refused(text, "1.0.0").message)
