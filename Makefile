@@ -9,6 +9,8 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 CHECKS := build/checks
 TRIAL := cd $(CHECKS) && $(BIN)/python -m twisted.trial --reporter=text
 JOBS ?= 2
+COVERAGE := $(BIN)/coverage
+RC := $(CURDIR)/setup.cfg
 
 FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls tests.unit tests.conformance tests.adapters tests.fuzz
 SLOW_TESTS := tests.packaging tests.process
@@ -46,9 +48,11 @@ format: environment  ## let ruff bring the code into its form
 	$(BIN)/ruff format .
 
 coverage: environment  ## branch coverage; oftp2, policy and relay must have all of it
-	cd $(CHECKS) && $(BIN)/coverage run --rcfile=$(CURDIR)/setup.cfg -m twisted.trial --reporter=text $(FAST_TESTS)
-	cd $(CHECKS) && $(BIN)/coverage report --rcfile=$(CURDIR)/setup.cfg --skip-covered
-	cd $(CHECKS) && $(BIN)/coverage report --rcfile=$(CURDIR)/setup.cfg --skip-covered --fail-under=100 \
+	cd $(CHECKS) && rm -f .coverage .coverage.*
+	cd $(CHECKS) && $(COVERAGE) run --rcfile=$(RC) -m twisted.trial --reporter=text --jobs=$(JOBS) $(FAST_TESTS)
+	cd $(CHECKS) && $(COVERAGE) combine --quiet --rcfile=$(RC)
+	cd $(CHECKS) && $(COVERAGE) report --rcfile=$(RC) --skip-covered
+	cd $(CHECKS) && $(COVERAGE) report --rcfile=$(RC) --skip-covered --fail-under=100 \
 		--include='*/smartproxy/oftp2/*,*/smartproxy/policy/*,*/smartproxy/relay/*'
 
 docs: environment  ## build the documents into docs/_build/html
