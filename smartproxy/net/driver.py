@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -238,7 +238,7 @@ class SessionDriver:
 
     def _open_failed(self, failure: Failure, role: Role) -> None:
         fault = failure.value
-        if isinstance(fault, CancelledError):
+        if self._unwanted:
             return
         if not isinstance(fault, OwnFault):
             self._events.failure(_PLACE, failure, session=self._session.session)

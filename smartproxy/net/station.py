@@ -8,7 +8,7 @@ section 2 (OFTP2 over TCP).
 from typing import Any
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import (
     ConnectError,
@@ -65,8 +65,6 @@ def dial_station(reactor: Any, station: Station, closing: float) -> Deferred[ILe
     connecting: Any = _endpoint(reactor, station).connect(_StationFactory(reactor, closing))
 
     def explain(failure: Failure) -> Failure:
-        if failure.check(CancelledError):
-            return failure
         failure.trap(ConnectError, DNSLookupError)
         cause = _CAUSES.get(failure.type, "the connection failed")
         message = f"no connection to the station {station_name(station)}: {cause}"

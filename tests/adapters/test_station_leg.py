@@ -162,6 +162,7 @@ class Greeted(SynchronousTestCase):
         self.rig.reactor.advance(10)
         self.failureResultOf(self.ready, StationUnreachable)
         self.assertTrue(self.rig.reactor.connectors[0].stoppedConnecting)
+        self.assertEqual(self.rig.journal.names(), ["station.unreachable"])
 
     def test_closed_by_the_server(self) -> None:
         """A session can be ended by its id."""
