@@ -106,8 +106,6 @@ BOX_OCTETS_MOST: Final = 256 * 1024
 CHUNK_OCTETS: Final = 32 * 1024
 #: Pieces that are on their way without having been acknowledged.
 CHUNKS_AHEAD: Final = 8
-#: Events that wait in the server for the tunnel; the oldest is dropped first.
-REPORTS_WAITING_MOST: Final = 10_000
 #: Octets of events that travel in one question.
 REPORTS_OCTETS: Final = 48 * 1024
 #: From a ticket's issue to its use.

@@ -6,8 +6,6 @@ shows. The certificate lives in memory only; whoever pins the Proxy ID looks at 
 system's owner and modes, and refuses a key that others could have read. Two first starts at once end up with one key.
 """
 
-import contextlib
-import hashlib
 import os
 import secrets
 import stat
@@ -27,6 +25,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
+
+from smartproxy.policy import identity
 
 _PRIVATE = 0o600
 _OTHERS = 0o077
@@ -50,11 +50,15 @@ class IdentityUnusable(Exception):
 
 @attrs.frozen
 class Identity:
-    """A server's key and all that follows from it."""
+    """A server's key and all that follows from it.
+
+    :ivar made: whether the key was made just now.
+    """
 
     key: ec.EllipticCurvePrivateKey = attrs.field(repr=False)
     proxy_id: str
     certificate: x509.Certificate = attrs.field(repr=False)
+    made: bool = False
 
     @classmethod
     def of(cls, key: ec.EllipticCurvePrivateKey) -> "Identity":
@@ -65,7 +69,7 @@ class Identity:
 
 def proxy_id(key: PublicKeyTypes) -> str:
     """The Proxy ID of a public key: 66 characters."""
-    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest() + "px"
+    return identity.proxy_id(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 def load_or_make(path: Path) -> Identity:
@@ -77,8 +81,8 @@ def load_or_make(path: Path) -> Identity:
         try:
             return _load(path)
         except FileNotFoundError:
-            _make(path)
-            return _load(path)
+            made = _make(path)
+            return attrs.evolve(_load(path), made=made)
     except OSError as error:
         raise IdentityUnusable(
             path=path,
@@ -118,8 +122,8 @@ def _foreign(path: Path, cause: str) -> IdentityUnusable:
     )
 
 
-def _make(path: Path) -> None:
-    """Write a new key beside *path* and give it its name, unless another process was faster."""
+def _make(path: Path) -> bool:
+    """Write a new key beside *path* and give it its name; ``False`` if another process was faster."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     octets = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -129,8 +133,9 @@ def _make(path: Path) -> None:
             file.write(octets)
             file.flush()
             os.fsync(descriptor)
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
+        os.link(draft, path)
+    except FileExistsError:
+        return False
     finally:
         os.unlink(draft)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -138,6 +143,7 @@ def _make(path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+    return True
 
 
 def _certificate(key: ec.EllipticCurvePrivateKey, name: str) -> x509.Certificate:

@@ -6,7 +6,7 @@ while, and ready ones that nobody used are replaced before a firewall on the way
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from smartproxy.policy import limits
@@ -81,6 +81,8 @@ class DataPool:
             raise OpeningFailed(f"all {self._most} data connections of the client are in use (pool.most)")
         try:
             connection = await self._one_more()
+        except CancelledError:
+            raise
         except Exception as error:
             raise OpeningFailed(f"no data connection to the server: {error}") from error
         self._top_up()

@@ -5,18 +5,21 @@ generation, which only rises; carry events. A port scan, a peer that is slow or 
 are refused end here, counted and timed. Dials nothing. Trusts the licence's authority certificate.
 """
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime
 from twisted.python.failure import Failure
 
 from smartproxy import __version__
+from smartproxy.logs.carrier import Carrier, Document
 from smartproxy.net.leg import ILeg
+from smartproxy.oftp2.errors import TunnelLost
 from smartproxy.policy import limits
 from smartproxy.policy.strict_json import DocumentRefused
-from smartproxy.tunnel.arguments import Plain
+from smartproxy.tunnel.arguments import line
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.entrance import Entrance, Gate, secured_server
@@ -25,7 +28,6 @@ from smartproxy.tunnel.faults import report
 from smartproxy.tunnel.hello import Greeting, agree
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import Emit, IServerTunnelUser
-from smartproxy.tunnel.reports import ReportQueue
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, Phase, Side
 
@@ -65,7 +67,7 @@ class ServerTunnel:
         self._controls: set[ServerControl] = set()
         self._named: dict[str, ServerControl] = {}
         self._up: set[ServerControl] = set()
-        self._reports = ReportQueue(self._send_reports, emit)
+        self._reports = Carrier(self._send_reports, clock, self._dropped)
         self._stopping = False
         self.factory = Gate(self._opens, secured_server(self._context, self._entrance, clock))
 
@@ -80,9 +82,13 @@ class ServerTunnel:
         """The client that the next session goes to, if there is one."""
         return min(self.controls, key=lambda control: control.load, default=None)
 
-    def report(self, event: Mapping[str, Plain]) -> None:
-        """Carry an event to the backend, now or when a client is there."""
+    def report(self, event: Document) -> None:
+        """Carry an event to the backend, soon or when a client is there."""
         self._reports.add(event)
+
+    def flush(self, seconds: float) -> Deferred[None]:
+        """Carry what waits now; fires when all of it arrived, when it cannot be carried, or after *seconds*."""
+        return self._reports.flush(seconds)
 
     def forget(self) -> None:
         """The daemon forgot its configuration: the next one may be of any generation."""
@@ -91,6 +97,7 @@ class ServerTunnel:
     def stop(self, cause: str) -> None:
         """Let nobody in any more, and end all connections."""
         self._stopping = True
+        self._reports.stop()
         for entrance in list(self._strangers):
             entrance.drop("stopping", "the server stops")
         for control in list(self._controls):
@@ -182,7 +189,7 @@ class ServerTunnel:
             not_after=control.client.not_after,
         )
         self._call(self._user.tunnelUp, control)
-        self._reports.flush()
+        self._reports.resume()
 
     def controlDown(self, control: ServerControl, cause: str) -> None:
         """A client is gone."""
@@ -231,9 +238,29 @@ class ServerTunnel:
             theirs=control.version,
         )
 
-    def _send_reports(self, batch: list[bytes]) -> Deferred[bool]:
-        control = next((each for each in self._up if each.lost is None), None)
-        return succeed(False) if control is None else control.sendReports(batch)
+    async def _send_reports(self, batch: Sequence[Document]) -> None:
+        """Send events through whatever client there is; an error means that they go again."""
+        waiting = deque(self._lines(batch))
+        while waiting:
+            piece = [waiting.popleft()]
+            size = len(piece[0])
+            while waiting and size + len(waiting[0]) < limits.REPORTS_OCTETS:
+                piece.append(waiting.popleft())
+                size += len(piece[-1]) + 1
+            control = next((each for each in self._up if each.lost is None), None)
+            if control is None:
+                raise TunnelLost(rule="tunnel.none", message="no client is connected")
+            await control.report(piece)
+
+    def _lines(self, batch: Sequence[Document]) -> Iterator[bytes]:
+        for event in batch:
+            try:
+                yield line(event)
+            except (TypeError, ValueError):
+                self._emit("events.dropped", count=1, cause="an event does not fit into the tunnel", daemon="server")
+
+    def _dropped(self, count: int) -> None:
+        self._emit("events.dropped", count=count, cause="too many events waited for the tunnel", daemon="server")
 
     def _call(self, call: Callable[..., Any], *arguments: object) -> None:
         try:

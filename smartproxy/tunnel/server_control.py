@@ -150,9 +150,9 @@ class ServerControl(BoundedAMP):
         """Tell the client of a revocation list that a verified certificate names; nobody waits for its answer."""
         self.ask(SeenCrlUrl, url=url, authority=authority).addErrback(self._unheard)
 
-    def sendReports(self, batch: list[bytes]) -> Deferred[bool]:
-        """Send events; whether they arrived."""
-        return self.ask(Report, events=batch).addCallbacks(lambda _: True, lambda _: False)
+    def report(self, events: list[bytes]) -> Deferred[Answer]:
+        """Send events, each made by :func:`smartproxy.tunnel.arguments.line`; fires when they arrived."""
+        return self.ask(Report, events=events)
 
     def _unheard(self, failure: Failure) -> None:
         failure.trap(TunnelFault, TunnelLost, CancelledError, ValueError)

@@ -409,9 +409,29 @@ class NewsTests(SynchronousTestCase):
         """Events reach the client's daemon once each, in order, however many."""
         for number in range(3_000):
             self.server.tunnel.report({"name": "session.started", "number": number})
-        self.network.settle()
+        flushed = self.server.tunnel.flush(5)
+        self.network.advance(1)
+        self.successResultOf(flushed)
         events = [note[1] for note in self.client.user.notes if note[0] == "event"]
         self.assertEqual([event["number"] for event in events], list(range(3_000)))  # type: ignore[index]  # a mapping
+
+    def test_large_events(self) -> None:
+        """A batch of events larger than a box goes in several."""
+        for number in range(60):
+            self.server.tunnel.report({"name": "x" * 10_000, "number": number})
+        self.network.advance(1)
+        self.assertEqual(len([note for note in self.client.user.notes if note[0] == "event"]), 60)
+        self.assertIsNone(self.client.control.lost)
+
+    def test_event_that_does_not_fit(self) -> None:
+        """An event larger than a box is dropped, which is an event itself; the others arrive."""
+        self.server.tunnel.report({"name": "before"})
+        self.server.tunnel.report({"name": "x" * 70_000})
+        self.server.tunnel.report({"name": "after"})
+        self.network.advance(1)
+        names = [note[1]["name"] for note in self.client.user.notes if note[0] == "event"]  # type: ignore[index]  # a mapping
+        self.assertEqual(names, ["before", "after"])
+        self.assertEqual(len(self.server.events.named("events.dropped")), 1)
 
     def test_events_wait_for_the_tunnel(self) -> None:
         """What happened while there was no tunnel is told when there is one again."""

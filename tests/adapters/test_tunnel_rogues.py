@@ -247,7 +247,7 @@ class RogueClientTests(SynchronousTestCase):
     def hello(self, tag: bytes = b"1") -> bytes:
         """A Hello as it stands on the wire."""
         words = {b"_command": b"Hello", b"_ask": tag, b"version": b"1", b"oldest": b"%d" % OLDEST}
-        return AmpBox({**words, b"newest": b"%d" % NEWEST}).serialize()
+        return bytes(AmpBox({**words, b"newest": b"%d" % NEWEST}).serialize())
 
     def test_hello_twice(self) -> None:
         """A second Hello ends the tunnel, whether or not the first is answered."""
@@ -384,7 +384,8 @@ class RogueClientTests(SynchronousTestCase):
 
         def count(context: ServerContext, *question: Any) -> bool:
             looked.append(1)
-            return judge(context, *question)
+            verdict: bool = judge(context, *question)
+            return verdict
 
         self.patch(ServerContext, "_judge", count)
         self.server = ServerSide(self.network)
