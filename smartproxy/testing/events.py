@@ -1,11 +1,9 @@
 """What an entity of the test kit reports while it works.
 
-Each event is a plain value; :func:`as_json` makes one line of JSON of it, the form in which the commands ``station``
-and ``partner`` write their journals.
+Each event is a plain value; :func:`as_dict` gives the form in which the commands ``station`` and ``partner`` print it.
 """
 
 import enum
-import json
 from typing import Any
 
 import attrs
@@ -149,15 +147,10 @@ Event = (
 )
 
 
-def as_dict(event: Event) -> dict[str, Any]:
-    """The event as plain values under the name of its class."""
+def as_dict(event: attrs.AttrsInstance) -> dict[str, Any]:
+    """An event as plain values, the name of its class first."""
 
     def plain(_instance: object, _attribute: object, value: object) -> object:
         return value.value if isinstance(value, enum.Enum) else value
 
     return {"event": type(event).__name__, **attrs.asdict(event, value_serializer=plain)}
-
-
-def as_json(event: Event) -> str:
-    """The event as one line of JSON."""
-    return json.dumps(as_dict(event))

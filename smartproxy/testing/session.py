@@ -28,6 +28,16 @@ CLOSING_SECONDS = 5.0
 
 
 @attrs.frozen(kw_only=True)
+class Opened:
+    """A connection was accepted.
+
+    :ivar peer: the far end's address.
+    """
+
+    peer: str
+
+
+@attrs.frozen(kw_only=True)
 class Closed:
     """How a connection ended.
 

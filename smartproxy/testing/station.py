@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable, Generator
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, DeferredList, inlineCallbacks, maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTime, IStreamServerEndpoint
 from twisted.internet.protocol import ServerFactory
@@ -17,15 +18,17 @@ from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Role
 from smartproxy.testing.entity import Entity, Settings
 from smartproxy.testing.events import Event
-from smartproxy.testing.session import Closed, SessionProtocol
+from smartproxy.testing.session import Closed, Opened, SessionProtocol
 from smartproxy.testing.tls import TestContext
 from smartproxy.testing.user_monitor import UserMonitor
 
-Observer = Callable[[int, Event | Closed], None]
-"""Called with the number of a connection, from 1, and what happened on it; :class:`Closed` is the last."""
+Ip = IPv4Address | IPv6Address
+
+Observer = Callable[[int, Event | Opened | Closed], None]
+"""Called with the number of a connection, from 1, and what happened: :class:`Opened` first, :class:`Closed` last."""
 
 
-def ignore(_connection: int, _event: Event | Closed) -> None:
+def ignore(_connection: int, _event: Event | Opened | Closed) -> None:
     """Observe nothing."""
 
 
@@ -95,4 +98,5 @@ class Station(ServerFactory):
         session = SessionProtocol(Entity(Role.RESPONDER, self._settings, self._monitor, observe), self._clock, gone)
         self.sessions[number] = session
         self._ends[number] = Deferred()
+        self._observe(number, Opened(peer=f"{addr.host}:{addr.port}" if isinstance(addr, Ip) else str(addr)))
         return session

@@ -19,7 +19,6 @@ from smartproxy.testing.entity import Settings
 from smartproxy.testing.events import (
     By,
     EndResponseReceived,
-    Event,
     FileBroken,
     FileReceived,
     FileSent,
@@ -61,7 +60,7 @@ class LoopbackTests(TestCase):
         self.partner_files = authority.issue("Acme").write(folder, "acme")
         self.stranger_files = Authority.root("Other CA").issue("Acme").write(folder, "stranger")
         self.store = MemoryStore()
-        self.seen: list[tuple[int, Event | Closed]] = []
+        self.seen: list[tuple[int, object]] = []
 
     @inlineCallbacks
     def start(self, tls: bool = True, **settings: Any) -> Generator[Deferred[Any], Any, None]:

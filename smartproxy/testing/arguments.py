@@ -1,0 +1,126 @@
+"""What the commands ``station`` and ``partner`` of the test kit take on their command lines."""
+
+import argparse
+import datetime
+import mmap
+from pathlib import Path
+
+from smartproxy.oftp2.roles import Level
+from smartproxy.testing.entity import Settings
+from smartproxy.testing.store import FolderStore, MemoryStore, Store
+from smartproxy.testing.virtual_file import Content, Format, Identity, VirtualFile
+
+_LEVELS = {"1.2": Level.OFTP_1_2, "1.3": Level.OFTP_1_3, "1.4": Level.OFTP_1_4, "2.0": Level.OFTP_2_0}
+
+SPECIFICATION = """\
+FILE is a path, followed by what differs from the defaults, separated by commas:
+  name=DATASET     the dataset name [the file's name in upper case]
+  format=U|T|F|V   [U]; in a V file each record stands behind its length as a 2-octet binary number
+  record=OCTETS    the length of each record (F) or of the longest one (V)
+  break=OCTETS     cut the connection when so many octets of the file were sent
+  restart=N        offer to restart there: in records (F, V) or blocks of 1024 octets (U, T)
+The file's stamp is the time of its last change, so that a file keeps its identity from call to call.
+"""
+
+
+def address(text: str) -> tuple[str, int]:
+    """``HOST:PORT``; an IPv6 address stands in brackets.
+
+    :raises argparse.ArgumentTypeError: if it is none.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:3305 or [::1]:3305")
+    return host.strip("[]"), int(port)
+
+
+def folder(text: str) -> Path:
+    """A folder that exists.
+
+    :raises argparse.ArgumentTypeError: if it does not.
+    """
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no folder")
+    return path
+
+
+def virtual_file(text: str, originator: str, destination: str) -> VirtualFile:
+    """A file to send, as :data:`SPECIFICATION` says.
+
+    :raises argparse.ArgumentTypeError: if the text or the file is not right.
+    """
+    path_text, *pairs = text.split(",")
+    path = Path(path_text)
+    given = {"name": path.name.upper()[:26], "format": "U", "record": "0", "break": "", "restart": "0"}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or key not in given:
+            raise argparse.ArgumentTypeError(f"{pair!r} is none of {', '.join(f'{known}=' for known in given)}")
+        given[key] = value
+    try:
+        if not given["name"].isascii():
+            raise ValueError("give it a name in ASCII with name=")
+        changed = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+        return VirtualFile(
+            identity=Identity.stamped(given["name"], originator, destination, changed),
+            format=Format(given["format"]),
+            record_length=int(given["record"]),
+            content=_content(path),
+            break_at=int(given["break"]) if given["break"] else None,
+            restart_at=int(given["restart"]),
+        )
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
+
+
+def _content(path: Path) -> Content:
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+
+
+def add_entity(parser: argparse.ArgumentParser) -> None:
+    """Declare what an entity is and what it offers in its SSID."""
+    group = parser.add_argument_group("SSID")
+    group.add_argument("--code", required=True, metavar="CODE", help="SSIDCODE, such as O0013000001ACME")
+    group.add_argument("--password", default="", metavar="TEXT", help="SSIDPSWD [none]")
+    group.add_argument("--level", choices=_LEVELS, default="2.0", help="highest release level [2.0]")
+    group.add_argument("--buffer-size", type=int, default=65535, metavar="N", help="SSIDSDEB, 128 to 99999 [65535]")
+    group.add_argument("--credit", type=int, default=99, metavar="N", help="SSIDCRED, 1 to 999 [99]")
+    group.add_argument("--direction", choices="SRB", default="B", help="send only, receive only, both [B]")
+    group.add_argument("--compression", action="store_true", help="offer compression of buffers")
+    group.add_argument("--no-restart", action="store_true", help="do not offer to restart files")
+    group.add_argument(
+        "--authentication",
+        action="store_true",
+        help="demand secure authentication, by the kit's echo scheme, which proves nothing and fits only this kit",
+    )
+    group.add_argument("--ask-for-turn", action="store_true", help="as Listener, ask for the turn in EFPA")
+    tls = parser.add_argument_group("TLS")
+    tls.add_argument("--certificate", type=Path, metavar="FILE", help="PEM chain to present, leaf first")
+    tls.add_argument("--key", type=Path, metavar="FILE", help="PEM key of it [in the same file]")
+    tls.add_argument("--ca", type=Path, action="append", default=[], metavar="FILE", help="PEM authorities to check by")
+    out = parser.add_argument_group("files")
+    out.add_argument("--inbox", type=folder, metavar="FOLDER", help="where files arrive [in memory, and are lost]")
+    out.add_argument("--json", action="store_true", help="print each event as one line of JSON")
+
+
+def settings(arguments: argparse.Namespace) -> Settings:
+    """The entity that the arguments describe."""
+    return Settings(
+        code=arguments.code,
+        password=arguments.password,
+        level=_LEVELS[arguments.level],
+        buffer_size=arguments.buffer_size,
+        credit=arguments.credit,
+        direction=arguments.direction,
+        compression=arguments.compression,
+        restart=not arguments.no_restart,
+        authentication=arguments.authentication,
+        ask_for_turn=arguments.ask_for_turn,
+    )
+
+
+def store(arguments: argparse.Namespace) -> Store:
+    """Where files arrive."""
+    return FolderStore(arguments.inbox) if arguments.inbox else MemoryStore()

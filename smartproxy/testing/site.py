@@ -1,0 +1,206 @@
+"""A whole site in one folder: backend, server, client and a station as processes of their own on free loopback ports.
+
+Set up the operator's way, with the project's own commands, and torn down without a trace: no process is left, no file is
+written outside the folder. Tests of whole daemons use it, and so does the demonstration.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from smartproxy.testing.pki import Authority, CredentialFiles
+from smartproxy.testing.programs import Program, ProgramFailed, finish, module, script
+
+SITE_NAME = "Muster GmbH"
+STATION_CODE = "O0013000001MUSTER"
+CLIENT_NAME = "inner"
+
+
+def quiet(_words: str) -> None:
+    """Say nothing."""
+
+
+class Site:
+    """One site.
+
+    :param folder: exists and is empty.
+    :param say: told what is being done, in a few words.
+    :ivar port: where partners connect, once :meth:`start` is done.
+    :ivar proxy_id: the server's.
+    :ivar commands: the commands that were given, as an operator would type them.
+    :ivar authority: the authority that certifies the site towards its partners.
+    """
+
+    def __init__(self, reactor: Any, folder: Path, *, say: Callable[[str], None] = quiet) -> None:
+        self.folder = folder.absolute()
+        self.port = 0
+        self.proxy_id = ""
+        self.commands: list[str] = []
+        self.authority = Authority.root("Muster partner CA")
+        self.station: Program | None = None
+        self.backend: Program | None = None
+        self.server: Program | None = None
+        self.client: Program | None = None
+        self._reactor = reactor
+        self._say = say
+        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("SMARTPROXY_")}
+        for name in ("backend", "server", "client", "station", "partners", "certificates", "logs"):
+            (self.folder / name).mkdir()
+
+    # Paths.
+
+    @property
+    def inbox(self) -> Path:
+        """Where files for the station arrive."""
+        return self.folder / "station"
+
+    @property
+    def certificates(self) -> Path:
+        """Where certificates and keys are."""
+        return self.folder / "certificates"
+
+    @property
+    def logs(self) -> Path:
+        """Where logs are."""
+        return self.folder / "logs"
+
+    @property
+    def anchor(self) -> Path:
+        """The certificate that partners check the site by."""
+        return self.certificates / "site-ca.crt"
+
+    # The operator's way.
+
+    async def smartproxy(self, *arguments: str) -> Any:
+        """Give a ``smartproxy`` command; its answer as JSON.
+
+        :raises ProgramFailed: if it fails.
+        """
+        self.commands.append(" ".join(["smartproxy", *(word if word.isprintable() else "..." for word in arguments)]))
+        argv = [*script("smartproxy"), *arguments, "--json", "--state-dir", str(self.folder / "backend")]
+        done = await finish(self._reactor, argv, self.folder, self._environment)
+        if done.status:
+            raise ProgramFailed(f"{self.commands[-1]}: exit status {done.status}: {done.err.strip()}")
+        return json.loads(done.out) if done.out.strip() else None
+
+    async def create(self) -> None:
+        """Make the authority, the server's identity and licence, the client's token, and the server's certificate."""
+        self._say("making the site's authority")
+        await self.smartproxy(
+            "authority", "create", "--site", SITE_NAME, "--name", "127.0.0.1", "-o", str(self.certificates / "backend.crt")
+        )
+        self._say("reading the Proxy ID, issuing the licence")
+        argv = [*script("twistd"), "smartproxy-server", "--state-dir", str(self.folder / "server"), "-L"]
+        done = await finish(self._reactor, argv, self.folder, self._environment)
+        self.proxy_id = done.out.strip()
+        if done.status:
+            raise ProgramFailed(f"twistd smartproxy-server -L: exit status {done.status}: {done.err.strip()}")
+        self.commands.append("twistd smartproxy-server -L")
+        await self.smartproxy("licence", "issue", self.proxy_id, "--until", "7d", "-o", str(self._licence))
+        self._say("adding a client")
+        token = (await self.smartproxy("client", "add", CLIENT_NAME))["token"]
+        self._token.touch(mode=0o600)
+        self._token.write_text(token + "\n")
+        self._say("importing the server's certificate")
+        self.anchor.write_bytes(self.authority.certificate_pem)
+        shown = self.authority.issue("oftp.muster.example", sans=["DNS:oftp.muster.example"])
+        files = shown.write(self.certificates, "muster")
+        await self.smartproxy("identity", "import", "main", str(files.certificate), str(files.key))
+
+    async def start_station(self, *, waiting: Sequence[tuple[str, str]] = (), nerp: str = "") -> None:
+        """Start the station; what waits for partners is given as pairs of SSIDCODE and file specification."""
+        argv = [*module("smartproxy.testing"), "station", "--json", "--listen", "127.0.0.1:0", "--code", STATION_CODE]
+        argv += ["--inbox", str(self.inbox), "--nerp", nerp]
+        for code, specification in waiting:
+            argv += ["--send", code, specification]
+        self.station = self._program("station", argv, prints=True)
+        listening = await self.station.wait(lambda record: record["event"] == "Listening", "to listen")
+        await self.smartproxy(
+            "settings",
+            "set",
+            *("client.station.host", "127.0.0.1"),
+            *("client.station.port", str(listening["port"])),
+            *("server.listeners", "127.0.0.1:0"),
+        )
+
+    async def start(self) -> None:
+        """Start the three daemons; partners can connect when it is done."""
+        self._say("starting smartproxy-backend and smartproxy-server")
+        self.backend = self._daemon("smartproxy-backend", "--listen", "127.0.0.1:0", state="backend")
+        self.server = self._daemon(
+            "smartproxy-server", "--listen", "127.0.0.1:0", "--licence", str(self._licence), state="server"
+        )
+        backend = await self.backend.wait_for_event("backend.started")
+        server = await self.server.wait_for_event("server.started")
+        self._say("starting smartproxy-client")
+        self.client = self._daemon(
+            "smartproxy-client",
+            *("--backend", f"https://127.0.0.1:{backend['port']}"),
+            *("--backend-ca", str(self.certificates / "backend.crt")),
+            *("--server", f"127.0.0.1:{server['port']}"),
+            *("--token-file", str(self._token)),
+            state="client",
+        )
+        await self.client.wait_for_event("tunnel.up")
+        self.port = (await self.server.wait_for_event("listener.opened"))["port"]
+
+    async def stop(self) -> None:
+        """End all processes, the outermost first."""
+        for program in (self.server, self.client, self.backend, self.station):
+            if program is not None:
+                await program.stop()
+
+    @property
+    def programs(self) -> list[Program]:
+        """The processes that were started."""
+        return [each for each in (self.backend, self.server, self.client, self.station) if each is not None]
+
+    def partner(self, name: str, arguments: Sequence[str], *, code: str, files: CredentialFiles) -> Program:
+        """Start a partner's process that calls this site.
+
+        :param arguments: of ``python -m smartproxy.testing partner``, beyond whom to call and who he is.
+        """
+        return self._program(name, self.partner_command(arguments, code=code, files=files), prints=True)
+
+    def partner_command(self, arguments: Sequence[str], *, code: str, files: CredentialFiles) -> list[str]:
+        """The command line of a partner that calls this site."""
+        return [
+            *module("smartproxy.testing"),
+            "partner",
+            *("--connect", f"127.0.0.1:{self.port}"),
+            *("--ca", str(self.anchor)),
+            *("--certificate", str(files.certificate)),
+            *("--key", str(files.key)),
+            *("--code", code),
+            *("--station-code", STATION_CODE),
+            *arguments,
+        ]
+
+    @property
+    def _licence(self) -> Path:
+        return self.folder / "server" / "smartproxy.lic"
+
+    @property
+    def _token(self) -> Path:
+        return self.folder / "client" / "token"
+
+    def _daemon(self, name: str, *arguments: str, state: str) -> Program:
+        argv = [*script("twistd"), "-n", "--pidfile=", name, *arguments, "--state-dir", str(self.folder / state)]
+        return self._program(name, [*argv, "--log-json", str(self._journal(name))], prints=False)
+
+    def _journal(self, name: str) -> Path:
+        return self.logs / f"{name}.jsonl"
+
+    def _program(self, name: str, argv: Sequence[str], *, prints: bool) -> Program:
+        return Program(
+            self._reactor,
+            name,
+            argv,
+            folder=self.folder,
+            environment=self._environment,
+            output=self.logs / f"{name}.log",
+            journal=self._journal(name),
+            prints=prints,
+        )
