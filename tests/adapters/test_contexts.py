@@ -167,7 +167,7 @@ class Identities(SynchronousTestCase):
     def shown(self, names: list[bytes | None]) -> list[str]:
         """The subjects that are shown to clients that ask for these names."""
         authority = pki.Authority.root("CA")
-        first = authority.issue("first", sans=["DNS:first.example"])
+        first = authority.issue("first", sans=["URI:oftp://first.example", "DNS:first.example"])
         second = authority.issue("second", sans=["DNS:second.example", "DNS:*.wild.example"])
         rig = ServerRig(identities=(identity_entry(first), identity_entry(second, "second")))
         subjects = []
