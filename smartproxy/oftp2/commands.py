@@ -161,7 +161,7 @@ def _signed(before: Mapping[str, Any]) -> Rule | None:
     )
 
 
-def _no_special_logic(before: Mapping[str, Any]) -> Rule | None:
+def _no_special_logic(before: Mapping[str, Any]) -> Rule:
     """There is no special logic over TCP."""
     return Rule(
         grammar=grammars.Values([b"N"]),

@@ -67,16 +67,8 @@ def agree(offer: SSID, answer: SSID, profile: Profile = Profile.DEFAULT) -> Agre
     :raise AuthenticationMismatch: if only one wants secure authentication.
     :raise CreditExceeded: if the answer gives more credit than was offered.
     """
-    limits = answer_limits(offer)
-    for field in SSID.LAYOUTS[Level(answer.lev)].fields[1:]:
-        rules = [limits[field.attribute]] if field.attribute in limits else []
-        if field.depends is not None and (further := field.depends({})) is not None:
-            rules.append(further)
-        octets = field.encode(getattr(answer, field.attribute))
-        for rule in rules:
-            grammar = rule.applied(profile)
-            if grammar.fault(octets, len(octets)) is not None:
-                raise codec.refusal(SSID, field, rule, grammar.rule)
+    _check(offer, {}, profile)
+    _check(answer, answer_limits(offer), profile)
     both = {name: getattr(offer, name) == getattr(answer, name) == "Y" for name in ("cmpr", "rest", "auth")}
     sending = {Role.INITIATOR: offer.sr + answer.sr, Role.RESPONDER: answer.sr + offer.sr}
     return Agreed(
@@ -88,3 +80,16 @@ def agree(offer: SSID, answer: SSID, profile: Profile = Profile.DEFAULT) -> Agre
         authentication=both["auth"],
         senders=frozenset(role for role, sr in sending.items() if sr[0] in "SB" and sr[1] in "RB"),
     )
+
+
+def _check(command: SSID, limits: Mapping[str, Rule], profile: Profile) -> None:
+    """Judge a whole SSID by what is more than a field's format."""
+    for field in SSID.LAYOUTS[Level(command.lev)].fields[1:]:
+        rules = [limits[field.attribute]] if field.attribute in limits else []
+        if field.depends is not None and (further := field.depends({})) is not None:
+            rules.append(further)
+        octets = field.encode(getattr(command, field.attribute))
+        for rule in rules:
+            grammar = rule.applied(profile)
+            if grammar.fault(octets, len(octets)) is not None:
+                raise codec.refusal(SSID, field, rule, grammar.rule)
