@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hyperlink import URL, URLParseError
 from OpenSSL import SSL, crypto
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -320,14 +320,21 @@ class Backend:
             sent["Authorization"] = "Basic " + b64encode(self._basic.encode()).decode("ascii")
             sent["SmartProxy-Token"] = self._token
         call = Deferred.fromCoroutine(self._exchange(method, self.url + API_PREFIX + path, sent, body))
+        deadline = self._clock.callLater(seconds, call.cancel)
         try:
-            return await call.addTimeout(seconds, self._clock)
+            return await call
         except (BackendRefused, BackendUnavailable):
             raise
-        except TimeoutError as error:
-            raise BackendUnavailable(f"no answer within {seconds:.0f} s") from error
         except Exception as error:
+            # Whoever cancels a request is told so in the words of the HTTP client: by its deadline, or from outside.
+            if not deadline.active():
+                raise BackendUnavailable(f"no answer within {seconds:.0f} s") from error
+            if _canceled(error):
+                raise CancelledError from error
             raise BackendUnavailable(_reason(error)) from error
+        finally:
+            if deadline.active():
+                deadline.cancel()
 
     async def _exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
@@ -369,6 +376,12 @@ class Backend:
                 f"HTTP status {status} without the API's error document; is this URL the backend's?"
             )
         return BackendRefused(status, code, message)
+
+
+def _canceled(error: BaseException) -> bool:
+    """Whether a call failed because somebody wanted it no more."""
+    reasons = getattr(error, "reasons", None) or ()
+    return isinstance(error, CancelledError) or any(_canceled(failure.value) for failure in reasons)
 
 
 def _reason(error: Exception) -> str:

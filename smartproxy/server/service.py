@@ -74,6 +74,7 @@ class ServerService(Service):
         self._identity = identity
         self._address = (host, port)
         self._set_level = set_level
+        self._now = now
         self._part: ServerPart | None = None
         self._carrying: dict[str, ServerControl] = {}
         self._tunnel_port: IListeningPort | None = None
@@ -121,6 +122,8 @@ class ServerService(Service):
             self.events.emit("listener.failed", address=host, port=port, cause=str(error.socketError))
             raise
         host, port = bound(self._tunnel_port)
+        if self._identity.made:
+            self.events.emit("identity_key.created", proxy_id=self._identity.proxy_id)
         self.events.emit(
             "server.started",
             version=__version__,
@@ -160,6 +163,7 @@ class ServerService(Service):
         await closing
         await self._drain.run(deadlines.drain, deadlines.closing)
         self.events.emit("server.stopped")
+        await self.tunnel.flush(deadlines.closing)
         self.tunnel.stop("the server stops")
         self._gate.stop()
         self._forget("the server stops")
@@ -221,6 +225,7 @@ class ServerService(Service):
             listeners=len(part.server.listeners),
             client=control.client_name,
         )
+        self._tell_stale_lists(part.server)
         if part.server.licence is not None:
             self.licence.renew(part.server.licence)
         self._await_partners(NO_CLIENT)
@@ -265,6 +270,19 @@ class ServerService(Service):
             # A site that is still being set up: nobody can be greeted without a certificate.
             self.sessions.forget()
         self._part = part
+
+    def _tell_stale_lists(self, configuration: ServerConfiguration) -> None:
+        """Warn of revocation lists that are out of date when their generation begins."""
+        now = self._now()
+        for revocation in configuration.revocation:
+            if revocation.next_update is not None and revocation.next_update < now:
+                self.events.emit(
+                    "crl.stale",
+                    issuer=revocation.issuer_key_sha256,
+                    next_update=revocation.next_update,
+                    age=(now - revocation.next_update).total_seconds(),
+                    advice="load a newer list: smartproxy crl load FILE",
+                )
 
     def _forget(self, cause: str) -> None:
         if self._part is None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from treq.testing import StubTreq
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
@@ -132,7 +132,15 @@ class BackendCalls(SynchronousTestCase):
         deferred = self.result(backend.hello(), agent)
         self.assertNoResult(deferred)
         self.clock.advance(CALL_SECONDS)
-        self.failureResultOf(deferred, BackendUnavailable)
+        failure = self.failureResultOf(deferred, BackendUnavailable)
+        self.assertIn("within 20 s", str(failure.value))
+
+    def test_call_that_is_given_up(self) -> None:
+        """Canceling a call is not the backend's fault, and is not told as one."""
+        backend, _, agent = self.call(lambda request: NOT_DONE_YET)
+        deferred = self.result(backend.hello(), agent)
+        deferred.cancel()
+        self.failureResultOf(deferred, CancelledError)
 
     def test_answers_are_bounded(self) -> None:
         """An answer over the limit is thrown away, not parsed."""

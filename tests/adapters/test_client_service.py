@@ -313,6 +313,7 @@ class Stopping(ClientTestCase):
         self.network.advance(1)
         self.successResultOf(stopped)
         self.assertIn(("drain",), self.server.user.notes)
+        self.assertEqual(self.stored("backend.unreachable"), [])
         self.assertEqual(len(self.stored("client.stopped")), 1)
         self.network.advance(10)
         self.assertEqual(self.network.clock.getDelayedCalls(), [])

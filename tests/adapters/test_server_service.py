@@ -248,6 +248,14 @@ class Generations(ServerTestCase):
             self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
         self.assertEqual(client.control.held, 1)
 
+    def test_lists_that_are_out_of_date(self) -> None:
+        """A generation with a stale revocation list is taken, and says which list it is."""
+        fresh = {"issuer": "aa" * 32, "this_update": "2026-11-01T00:00:00Z", "next_update": "2026-12-01T00:00:00Z"}
+        stale = {"issuer": "bb" * 32, "this_update": "2026-10-01T00:00:00Z", "next_update": "2026-11-19T10:00:00Z"}
+        self.bring(self.client(), document(revocation=[{**each, "serials": ["0a"]} for each in (fresh, stale)]))
+        (told,) = self.named("crl.stale")
+        self.assertEqual((told["issuer"], told["age"]), ("bb" * 32, 86400.0))
+
     def test_licence_limits_sessions(self) -> None:
         """The licence's number of sessions is the most that a configuration can allow."""
         self.service.licence.present = licence(sessions=5)
