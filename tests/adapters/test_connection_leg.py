@@ -270,6 +270,15 @@ class OverTcp(SynchronousTestCase):
         leg.finish()
         self.assertEqual((transport.value(), transport.disconnecting), (b"hello", True))
 
+    def test_abort_reads_on_first(self) -> None:
+        """A transport that is aborted is not left paused, whatever it makes of that (trap 4)."""
+        transport = StringTransport()
+        leg = ConnectionLeg(Clock(), closing=5)
+        leg.makeConnection(transport)
+        leg.pause()
+        leg.abort()
+        self.assertEqual((transport.producerState, transport.disconnected), ("producing", True))
+
 
 class Words(SynchronousTestCase):
     """How ends and addresses are told."""

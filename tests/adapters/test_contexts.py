@@ -14,6 +14,7 @@ from smartproxy.policy.authorities import Authority, RevocationMode, ServerIdent
 from smartproxy.policy.certificates import ChainFacts, Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import SubjectRule
+from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.testing import pki
 from tests.adapters.rig import CallerTls, ServerRig, identity_entry, tls12, tls13
 from tests.unit.playbook import PARTNER_SSID
@@ -137,6 +138,30 @@ class Offered(SynchronousTestCase):
         options = connection.set_options(0)
         for option in (SSL.OP_NO_TICKET, SSL.OP_NO_RENEGOTIATION, SSL.OP_NO_COMPRESSION):
             self.assertTrue(options & option)
+
+    def test_lowest_version(self) -> None:
+        """TLS 1.2 is the lowest version by name, whatever OpenSSL's security level says."""
+        asked: list[int] = []
+        set_version = SSL.Context.set_min_proto_version
+
+        def noted(context: SSL.Context, version: int) -> None:
+            asked.append(version)
+            set_version(context, version)
+
+        self.patch(SSL.Context, "set_min_proto_version", noted)
+        ServerRig()
+        self.assertEqual(asked, [SSL.TLS1_2_VERSION])
+
+    def test_limits_and_penalties_of_a_generation(self) -> None:
+        """They are in force for everybody who comes after it."""
+        rig = ServerRig()
+        rig.call()
+        limits, penalties = ServerLimits(unauthenticated_per_address=1, connections=1), PenaltySettings(enabled=False)
+        rig.sessions.configure(rig.part(attrs.evolve(rig.configuration, limits=limits, penalties=penalties), 2))
+        _, end = rig.call()
+        self.assertIsNone(end)
+        self.assertEqual(rig.journal.the("connection.refused")["limit"], "connections")
+        self.assertFalse(rig.gate.penalties.settings.enabled)
 
     def test_nothing_of_a_context_is_changed_later(self) -> None:
         """A generation that replaces another one gets contexts of its own; running sessions keep theirs."""
