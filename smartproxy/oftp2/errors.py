@@ -81,7 +81,7 @@ class ProtocolError(SessionFault):
     :ivar command: the command's name (``SSID``), or ``None`` before the command is known.
     :ivar field: the field's RFC name (``SSIDLEV``), or ``None`` where the rule is not about one.
     :ivar offset: the position, within the offending Stream Transmission Buffer (header included, from 0), of the octet
-        that made it wrong; ``None`` from functions that see no stream.
+        that made it wrong; ``None`` from functions that see no octets.
     :ivar sender: whose octets they were; filled in by the monitor.
     :ivar state: the name of the monitor's state; filled in by the monitor.
     :ivar position: octets of this direction before the offending Stream Transmission Buffer; filled in by the monitor.
