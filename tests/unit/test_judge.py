@@ -13,7 +13,7 @@ from smartproxy.oftp2.commands import EFID, ESID, SFPA, Command
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
 from smartproxy.tap.commands.console import CommandFailed
 from smartproxy.tap.judge import judge
-from tests.unit.samples import STATION, sfid, ssid
+from tests.unit.samples import STATION, eerp, sfid, ssid
 
 SESSION: list[tuple[str, Command | bytes]] = [
     ("r2i", SSRM_BUFFER[4:]),
