@@ -25,7 +25,7 @@ environment:  ## set up .venv with the libraries and this checkout's built wheel
 	@$(PYTHON) .ci/environment.py
 
 demo: environment  ## show the main job: files across the DMZ, and everything that is stopped there (KEEP=1: leave it running)
-	@cd $(CHECKS) && $(BIN)/python -m smartproxy.testing demo $(if $(KEEP),--keep)
+	@cd $(CHECKS) && PATH="$(BIN):$$PATH" $(BIN)/python -m smartproxy.testing demo --folder $(CURDIR)/.demo $(if $(KEEP),--keep)
 
 test: fast-tests slow-tests types lint  ## run everything: tests, layers, types, style
 

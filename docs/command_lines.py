@@ -1,7 +1,7 @@
 """A Sphinx extension: the help texts of the programs, asked from the programs.
 
-``.. help-of:: smartproxy`` shows the command with every subject and action; ``.. help-of:: smartproxy-server`` a
-daemon's switches, and so for the other daemons.
+``.. help-of:: smartproxy`` shows the command with every subject and action, ``.. help-of:: smartproxy.testing`` the
+test kit's, ``.. help-of:: smartproxy-server`` a daemon's switches, and so for the other daemons.
 """
 
 import argparse
@@ -13,9 +13,11 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from smartproxy.tap.command import parser
+import smartproxy.tap.command
+import smartproxy.testing.__main__
 
 WIDTH = "100"
+PARSERS = {"smartproxy": smartproxy.tap.command.parser, "smartproxy.testing": smartproxy.testing.__main__.parser}
 
 
 def command_help(command: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
@@ -42,10 +44,10 @@ class HelpOf(SphinxDirective):
         """Show the help texts."""
         os.environ["COLUMNS"] = WIDTH  # what argparse takes for the width of the terminal
         name = self.arguments[0]
-        if name != "smartproxy":
+        if name not in PARSERS:
             return [nodes.literal_block(text=daemon_help(name), language="none")]
         shown: list[nodes.Node] = []
-        for title, words in command_help(parser()):
+        for title, words in command_help(PARSERS[name]()):
             section = nodes.section(ids=[nodes.make_id(title)], names=[nodes.fully_normalize_name(title)])
             section += [nodes.title(text=title), nodes.literal_block(text=words, language="none")]
             shown.append(section)

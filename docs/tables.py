@@ -5,7 +5,9 @@ than the code does.
 """
 
 import ast
+import importlib
 import inspect
+import pkgutil
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
@@ -14,6 +16,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+import smartproxy
 from smartproxy.logs.catalogue import ALWAYS, EVENTS, EventType
 from smartproxy.logs.fields import FIELDS
 from smartproxy.oftp2 import grammars, guards
@@ -246,6 +249,18 @@ def certificate_refusals() -> Iterator[str]:
     yield from table(["cause", "meaning", "what to do"], rows, [20, 36, 44])
 
 
+def layers() -> Iterator[str]:
+    """The packages, as their own docstrings tell them."""
+    rows = []
+    for package in pkgutil.iter_modules(smartproxy.__path__):
+        if package.ispkg:
+            words = inspect.getdoc(importlib.import_module(f"smartproxy.{package.name}")) or ""
+            found = re.match(r"(?:Layer (\d): )?(.*?\.)(?:\n|$)", words, re.DOTALL)
+            number, duty = found.groups() if found else (None, words)
+            rows.append([literal(package.name), number or "\u2013", text(duty[0].upper() + " ".join(duty.split())[1:])])
+    yield from table(["package", "layer", "duty"], sorted(rows, key=lambda row: row[1]), [14, 8, 78])
+
+
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "anomalies": anomalies,
     "certificate-refusals": certificate_refusals,
@@ -254,6 +269,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "esid-reasons": esid_reasons,
     "events": events,
     "fields": fields,
+    "layers": layers,
     "reasons": reasons,
     "settings": settings,
     "witness": witness,

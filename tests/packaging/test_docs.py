@@ -10,10 +10,13 @@ from twisted.trial.unittest import TestCase
 
 import smartproxy
 from smartproxy.tap import backend, client, server
-from smartproxy.tap.command import parser
+from smartproxy.tap import command as operator
+from smartproxy.testing import __main__ as kit
 from tests.packaging.wheel import ROOT, folder, run
 
 DAEMONS = {"smartproxy-server": server, "smartproxy-client": client, "smartproxy-backend": backend}
+
+PARSERS = {("smartproxy",): operator.parser, ("python", "-m", "smartproxy.testing"): kit.parser}
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
@@ -44,14 +47,17 @@ class Documents(TestCase):
         self.assertIn("AWAIT_I_SSID", (place / "protocol" / "witness.html").read_text(encoding="utf-8"))
 
     def test_commands_exist(self) -> None:
-        """Every ``smartproxy`` command in the documents is one that the program takes."""
-        typed = [(place, words) for place, words in commands() if words[0] == "smartproxy"]
-        self.assertGreater(len(typed), 10)
-        for place, words in typed:
-            try:
-                parser().parse_args(words[1:])
-            except SystemExit:
-                self.fail(f"{place}: {shlex.join(words)}")
+        """Every command of ``smartproxy`` and of the test kit in the documents is one that the program takes."""
+        taken = 0
+        for place, words in commands():
+            for program, parser in PARSERS.items():
+                if words[: len(program)] == list(program):
+                    taken += 1
+                    try:
+                        parser().parse_args(words[len(program) :])
+                    except SystemExit:
+                        self.fail(f"{place}: {shlex.join(words)}")
+        self.assertGreater(taken, 20)
 
     def test_switches_exist(self) -> None:
         """Every switch of a daemon in the documents is one that it has."""
