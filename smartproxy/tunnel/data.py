@@ -112,7 +112,11 @@ class DataLeg:
 
     def deliver(self, octets: bytes) -> None:
         """Octets of the session came."""
-        if not self._finished:
+        if self._finished:
+            return
+        if self._untold is None and self._receiver is not None:
+            self._receiver.octetsReceived(self, octets)
+        else:
             self.tell(lambda receiver: receiver.octetsReceived(self, octets))
 
     def tell(self, call: Callable[[ILegReceiver], None]) -> None:

@@ -35,7 +35,7 @@ from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, Phase,
 class ServerTunnel:
     """All clients of one server.
 
-    :param clock: ``callLater``'s owner.
+    :param clock: ``callLater``'s owner; its seconds are those since 1970.
     :param identity: the server's key.
     :param authority: PEM of the authority's certificate, from the licence.
     :param user: the daemon.
@@ -138,7 +138,7 @@ class ServerTunnel:
                 check="too_many", advice=f"{control.idle} data connections carry no session", subject=client.subject
             )
         connection = DataConnection(control, Side.SERVER, self._clock, self._emit, entrance.peer)
-        control.adopt(connection)
+        control.adopt(connection, client)
         return connection
 
     def admitted(self, entrance: Entrance, protocol: IProtocol) -> None:

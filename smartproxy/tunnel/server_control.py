@@ -95,6 +95,8 @@ class ControlOwner(Shape):
 class ServerControl(BoundedAMP):
     """One client.
 
+    :param clock: ``callLater``'s owner; its seconds are those since 1970.
+    :ivar client: what its newest certificate says.
     :ivar client_name: the name in its certificate.
     :ivar version: the version of its program; empty before Hello.
     """
@@ -110,6 +112,7 @@ class ServerControl(BoundedAMP):
         self._office = TicketOffice()
         self._heartbeat = Heartbeat(clock, self.ping, self._silent)
         self._hello: IDelayedCall | None = None
+        self._expiry: IDelayedCall | None = None
         self._greeted = False
         self._arrivals: dict[str, Deferred[DataLeg]] = {}
         self._connections: set[DataConnection] = set()
@@ -258,6 +261,7 @@ class ServerControl(BoundedAMP):
             raise OpeningFailed(f"the partner was not ready within {deadline} s") from fault
         arrival = self._expect(session).addTimeout(limits.TICKET_SECONDS, self._clock)
         arrival.addErrback(lambda failure: self._give_up(session)).addCallback(take)
+        arrival.addErrback(self._bug, OpenOutbound)
         return {"ticket": self._office.issue(session, self._clock.seconds())}
 
     def _answer_close_session(self, session: str) -> None:
@@ -275,10 +279,29 @@ class ServerControl(BoundedAMP):
     def connectionMade(self) -> None:
         """The client proved who it is; it has to say Hello now."""
         self._hello = self._clock.callLater(limits.HELLO_SECONDS, self._no_hello)
+        self._watch_certificate()
 
-    def adopt(self, connection: DataConnection) -> None:
-        """A data connection of this client is there."""
+    def _watch_certificate(self) -> None:
+        """A client that the backend gives no new certificate is not served for longer than the last one holds."""
+        self._cancel_expiry()
+        left = self.client.not_after.timestamp() - self._clock.seconds()
+        self._expiry = self._clock.callLater(max(0.0, left), self._expired)
+
+    def _expired(self) -> None:
+        self._expiry = None
+        self.close("the client's tunnel certificate expired and was not renewed")
+
+    def _cancel_expiry(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+
+    def adopt(self, connection: DataConnection, client: VerifiedClient) -> None:
+        """A data connection of this client is there; its certificate may be newer than this connection's."""
         self._connections.add(connection)
+        if client.not_after > self.client.not_after:
+            self.client = client
+            self._watch_certificate()
 
     @property
     def idle(self) -> int:
@@ -288,6 +311,7 @@ class ServerControl(BoundedAMP):
     def tunnelLost(self, cause: str) -> None:
         """The control connection is over, and everything with it."""
         self._cancel_hello()
+        self._cancel_expiry()
         self._heartbeat.stop()
         self._assembly.clear()
         arrivals, self._arrivals = self._arrivals, {}

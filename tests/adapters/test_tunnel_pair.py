@@ -1,6 +1,7 @@
 """Both ends of the tunnel against each other, over real TLS in memory."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,11 +11,24 @@ from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import StationUnreachable, TunnelLost
 from smartproxy.policy import limits
 from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.client_control import Configured
 from smartproxy.tunnel.errors import ConfigurationDeclined, NotNow, OpeningFailed, OpenTimeout
 from smartproxy.tunnel.hello import Greeting
 from smartproxy.tunnel.vocabulary import Ping
-from tests.adapters.tunnel_kit import SESSION, UNIT, ClientSide, Network, Receiver, ServerSide, inner, pair
+from tests.adapters.tunnel_kit import (
+    SESSION,
+    UNIT,
+    ClientSide,
+    Network,
+    Receiver,
+    ServerSide,
+    authority,
+    credential,
+    identity,
+    inner,
+    pair,
+)
 
 
 class UpAndDownTests(SynchronousTestCase):
@@ -321,6 +335,18 @@ class SessionTests(SynchronousTestCase):
         self.client.user.opening = lambda: succeed(None)
         self.open("1" * 16)
 
+    def test_opening_that_was_given_up_before_its_leg_came(self) -> None:
+        """A ticket whose session nobody waits for any more ends where it arrives: no violation, no lost connection."""
+        control = self.server.control
+        opening = control.openInbound(SESSION, {})
+        opening.cancel()
+        self.failureResultOf(opening, CancelledError)
+        self.network.advance(1)
+        there = Receiver(self.client.user.legs[0])
+        self.network.settle()
+        self.assertEqual(there.said, ["ended", "lost: the session is over"])
+        self.assertEqual(self.server.events.named("tunnel.violation"), [])
+
     def test_opening_that_nobody_wants_any_more(self) -> None:
         """Cancelling an opening ends it at both ends."""
         self.client.user.opening = lambda: Deferred()
@@ -384,6 +410,47 @@ class SessionTests(SynchronousTestCase):
         opening = self.client.control.openOutbound(SESSION, "ACME", {})
         self.network.settle()
         self.assertIn("refused by the peer", str(self.failureResultOf(opening, OpeningFailed).value))
+
+    def test_outbound_partner_that_is_slow(self) -> None:
+        """A partner that is not ready in time fails the opening, and the server's daemon is told to stop."""
+        given_up: list[object] = []
+        self.server.user.outbound = Deferred(given_up.append)
+        opening = self.client.control.openOutbound(SESSION, "ACME", {}, seconds=4)
+        self.network.advance(3.9)
+        self.assertNoResult(opening)
+        self.network.advance(1)
+        self.failureResultOf(opening)
+        self.assertEqual(len(given_up), 1)
+
+    def test_outbound_of_an_open_session(self) -> None:
+        """A session that is open cannot be opened again from the other side."""
+        self.open()
+        opening = self.client.control.openOutbound(SESSION, "ACME", {})
+        self.network.settle()
+        self.failureResultOf(opening, OpeningFailed)
+
+    def test_outbound_bug(self) -> None:
+        """A daemon that fails when it takes the leg is reported; the tunnel stays up."""
+
+        def bug(leg: ILeg | None) -> None:
+            raise ZeroDivisionError
+
+        self.server.user.outbound = succeed(bug)
+        opening = self.client.control.openOutbound(SESSION, "ACME", {})
+        self.network.settle()
+        self.successResultOf(opening)
+        self.assertEqual(len(self.server.events.named("internal.error")), 1)
+        self.assertIsNone(self.client.control.lost)
+
+    def test_outbound_leg_when_the_tunnel_is_lost(self) -> None:
+        """A tunnel that is lost before the leg came tells the server's daemon that there will be none."""
+        legs: list[ILeg | None] = []
+        self.server.user.outbound = succeed(legs.append)
+        self.client.control.pool.stop("test")  # type: ignore[union-attr]  # up
+        self.client.control.openOutbound(SESSION, "ACME", {}).addErrback(lambda _: None)
+        self.network.settle()
+        self.server.control.abort("test")
+        self.assertEqual(legs, [None])
 
     def test_outbound_leg_that_never_comes(self) -> None:
         """When the client does not attach, the server's daemon is told that there will be no leg."""
@@ -549,6 +616,40 @@ class SeveralClientsTests(SynchronousTestCase):
         self.client.control.configure(4, b"four")
         self.network.settle()
         self.assertEqual(self.another("inner-2").control.held, 4)
+
+
+class CertificateLifeTests(SynchronousTestCase):
+    """A client is served for as long as the backend renews its certificate."""
+
+    def setUp(self) -> None:
+        """A tunnel whose certificate holds for ten minutes, at the time that the wall clock shows."""
+        self.network = Network()
+        now = datetime.now(UTC)
+        self.network.clock.advance(now.timestamp())
+        self.shown = credential(
+            authority().issue("inner-1", purposes=[CLIENT_AUTH], valid_until=now + timedelta(seconds=600))
+        )
+        self.server = ServerSide(self.network)
+        self.client = ClientSide(self.network, self.server.tunnel.factory, self.shown)
+        self.client.tunnel.startService()
+        self.network.settle()
+
+    def test_not_renewed(self) -> None:
+        """A client that was removed is gone when its certificate ends, though it never lets go of its connection."""
+        self.network.advance(590)
+        self.assertTrue(self.server.control.ready)
+        self.network.advance(15)
+        self.assertEqual(self.server.user.notes[1][0], "down")
+        self.assertIn("expired", str(self.server.user.notes[1][2]))
+
+    def test_renewed(self) -> None:
+        """A client whose certificate was renewed goes on: its data connections show the new one."""
+        self.client.tunnel.renew(inner(), [identity().proxy_id])
+        self.network.advance(900)
+        self.assertEqual(self.server.user.notes, [("up", "inner-1")])
+        self.client.tunnel.stopService()
+        self.network.advance(6)
+        self.assertEqual(self.network.clock.getDelayedCalls(), [])
 
 
 class VersionTests(SynchronousTestCase):

@@ -1,5 +1,6 @@
 """Rogues at either end of the tunnel: each is refused before it gets anywhere, with its cause in one event."""
 
+import ast
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ from zope.interface import implementer
 from smartproxy.policy import limits
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Authority
 from smartproxy.tunnel.chunks import cut
-from smartproxy.tunnel.contexts import ClientContext, ClientCredential, ServerContext
+from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, ServerContext, _client_name
 from smartproxy.tunnel.hello import NEWEST, OLDEST
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.marks import Attach, End
@@ -35,6 +36,7 @@ from tests.adapters.tunnel_kit import (
     inner,
     pair,
 )
+from tests.source import modules, outermost_name
 
 DAY = timedelta(days=1)
 
@@ -292,6 +294,14 @@ class RogueClientTests(SynchronousTestCase):
         self.assertTrue(self.shows(inner("inner-2"), DATA_PROTOCOL).lost)
         self.assertRefused("no_control")
 
+    def test_too_many_idle_data_connections(self) -> None:
+        """Data connections that carry no session are bounded for each client."""
+        self.patch(limits, "DATA_IDLE_MOST", 5)
+        made = [self.data() for _ in range(5)]
+        self.assertEqual([rogue.lost for rogue in made], [False] * 3 + [True] * 2)
+        self.assertEqual(self.server.events.causes("tunnel.refused"), ["too_many"] * 2)
+        self.assertIsNone(self.server.control.lost)
+
     def data(self, *octets: bytes) -> Recorder:
         """A data connection of the client that is here."""
         return self.shows(inner("inner-1"), DATA_PROTOCOL, *octets)
@@ -415,6 +425,54 @@ class Resuming(ClientContext):
     def save(self) -> None:
         """Keep the session of the last connection."""
         self.resumes = self._last.get_session()
+
+
+class ProofTests(SynchronousTestCase):
+    """What a context takes for proved."""
+
+    def test_nothing_without_a_handshake(self) -> None:
+        """A connection that has shown nothing proves nothing, at either end."""
+        server = ServerContext(identity(), authority().certificate_pem.decode("ascii"))
+        client = ClientContext(inner(), [identity().proxy_id], CONTROL_PROTOCOL)
+        for context, connection in (
+            (server, server.serverConnectionForTLS(TLSMemoryBIOProtocol(None, None))),
+            (client, client.clientConnectionForTLS(TLSMemoryBIOProtocol(None, None))),
+        ):
+            refusal = self.assertRaises(PeerRefused, context.verified, connection)
+            self.assertEqual(refusal.check, "unproved")
+
+    def test_callbacks_never_raise(self) -> None:
+        """A certificate that makes our own code fail is refused, and the cause says so."""
+        server = ServerContext(identity(), authority().certificate_pem.decode("ascii"))
+        client = ClientContext(inner(), [identity().proxy_id], CONTROL_PROTOCOL)
+        for context, connection in (
+            (server, server.serverConnectionForTLS(TLSMemoryBIOProtocol(None, None))),
+            (client, client.clientConnectionForTLS(TLSMemoryBIOProtocol(None, None))),
+        ):
+            self.assertFalse(context._judge(connection, None, 0, 0, 1))  # type: ignore[arg-type]  # on purpose
+            refusal = context.refusal(connection)
+            assert refusal is not None
+            self.assertEqual(refusal.check, "unreadable")
+
+    def test_names_of_clients(self) -> None:
+        """A client's certificate has exactly one name, printable and of some length."""
+        for name in ("a\nb", "\u202eevil", "x" * 129, ""):
+            try:
+                shown = authority().issue(name, purposes=[CLIENT_AUTH])
+            except ValueError:
+                continue
+            self.assertIsNone(_client_name(shown.certificate), ascii(name))
+        self.assertEqual(_client_name(authority().issue("inner-1", purposes=[CLIENT_AUTH]).certificate), "inner-1")
+
+    def test_only_contexts_make_proofs(self) -> None:
+        """No other module makes a verified client or server."""
+        makers = {
+            module.name
+            for module in modules().values()
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.Call) and outermost_name(node.func) in ("VerifiedClient", "VerifiedServer")
+        }
+        self.assertEqual(makers, {"smartproxy.tunnel.contexts"})
 
 
 class RogueServerTests(SynchronousTestCase):
