@@ -14,7 +14,7 @@ from cryptography.x509.oid import CRLEntryExtensionOID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import cas
+from smartproxy.backend import cas, journal
 from smartproxy.backend.certificates import key_pin, name_text, read_revocation_lists
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
@@ -65,6 +65,11 @@ def remove(change: Change, issuer: str) -> RevocationRow:
         raise NotFound(f"there is no revocation list of {issuer!r}; 'smartproxy crl list' shows all")
     change.session.delete(row)
     return row
+
+
+def refused(session: Session, path: str, cause: str, now: datetime) -> None:
+    """Keep that a list was refused: the change that would have told of it is not made."""
+    journal.keep(session, [journal.record_of("crl.refused", now, 1, cause=cause, path=path)], now)
 
 
 def _take(

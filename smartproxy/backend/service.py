@@ -21,6 +21,7 @@ from smartproxy.backend.ledger import Ledger
 from smartproxy.backend.location import Location
 from smartproxy.backend.store import Store
 from smartproxy.backend.threads import StoreThreads
+from smartproxy.backend.upkeep import Upkeep
 from smartproxy.logs.emit import Events
 
 
@@ -43,6 +44,7 @@ class BackendService(Service):
         self._store: Store | None = None
         self._ledger: Ledger | None = None
         self._api: Api | None = None
+        self._upkeep: Upkeep | None = None
         self._listening: IListeningPort | None = None
         self.events = Events(Logger(namespace="smartproxy.backend"), None, reactor, source="backend")
 
@@ -85,12 +87,16 @@ class BackendService(Service):
             path=str(self._location.directory),
             pid=os.getpid(),
         )
+        self._upkeep = Upkeep(store, self._threads, self.events, self._reactor)
+        self._upkeep.start()
 
     async def _stop(self) -> None:
         if self._listening is not None:
             await maybeDeferred(self._listening.stopListening)
         if self._api is not None:
             self._api.watch.stop()
+        if self._upkeep is not None:
+            self._upkeep.stop()
         self.events.emit("backend.stopped", duration=self._reactor.seconds() - self._started_at)
         if self._ledger is not None:
             await self._ledger.finish()

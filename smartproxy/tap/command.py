@@ -86,6 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.warn(str(error))
         return 1
     except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("smartproxy"):
+            raise
         console.warn(f"this needs {error.name}, which is not installed; run: pip install 'smartproxy[backend]'")
         return 1
     except KeyboardInterrupt:

@@ -154,7 +154,8 @@ class Versions(SynchronousTestCase):
         """The refusal of a client's version."""
         with self.assertRaises(VersionRefused) as refused:
             check_client(theirs, ours)
-        return refused.exception
+        error: VersionRefused = refused.exception
+        return error
 
     def test_same_line(self) -> None:
         """The same minor number before 1.0, the same major number after it; pre-releases and builds count as theirs."""

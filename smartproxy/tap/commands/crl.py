@@ -24,11 +24,17 @@ def register(subparsers: Subparsers) -> None:
 def load(console: Console) -> None:
     """Load revocation lists."""
     from smartproxy.backend import revocation
+    from smartproxy.backend.errors import Unusable
 
     files = console.arguments.files
     contents = [(path, console.read(path)) for path in files]
-    with console.changing(f"crl load {' '.join(files)}") as change:
-        taken = [each for path, octets in contents for each in revocation.load(change, octets, path)]
+    try:
+        with console.changing(f"crl load {' '.join(files)}") as change:
+            taken = [each for path, octets in contents for each in revocation.load(change, octets, path)]
+    except Unusable as error:
+        with console.store() as store, store.writing() as session:
+            revocation.refused(session, " ".join(files), str(error), console.now())
+        raise
     documents = [
         {
             "ca": each.authority,

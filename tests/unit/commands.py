@@ -1,0 +1,76 @@
+"""The command ``smartproxy`` as tests run it: in this process, with a store of its own."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.tap.command import main
+
+
+@attrs.frozen
+class Done:
+    """What a command left: exit status, standard output, standard error."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The answer as JSON."""
+        return json.loads(self.out)
+
+
+class CommandCase(SynchronousTestCase):
+    """A test with a folder, and a site in ``self.state`` unless ``founded`` is false."""
+
+    founded = True
+
+    def setUp(self) -> None:
+        """Make both."""
+        super().setUp()
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.state = self.folder / "state"
+        if self.founded:
+            self.do("authority", "create", "--site", "Muster GmbH")
+
+    def run_command(self, *arguments: str, stdin: bytes = b"") -> Done:
+        """Run a command line."""
+        out, err = io.StringIO(), io.StringIO()
+        entered = io.TextIOWrapper(io.BytesIO(stdin))
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), patch("sys.stdin", entered):
+            try:
+                status = main(["--state-dir", str(self.state), *arguments])
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else 1
+        return Done(status, out.getvalue(), err.getvalue())
+
+    def do(self, *arguments: str, stdin: bytes = b"") -> Done:
+        """Run a command line that has to work."""
+        done = self.run_command(*arguments, stdin=stdin)
+        self.assertEqual(done.status, 0, done.err)
+        return done
+
+    def refused(self, *arguments: str, status: int = 1, stdin: bytes = b"") -> str:
+        """Run a command line that has to be refused; its one line of reason, without a traceback."""
+        done = self.run_command(*arguments, stdin=stdin)
+        self.assertEqual(done.status, status, done.out + done.err)
+        reason = done.err.splitlines()[-1]
+        self.assertTrue(reason.startswith("smartproxy"), done.err)
+        self.assertNotIn("Traceback", done.err)
+        if status == 1:
+            self.assertEqual(len(done.err.splitlines()), 1)
+        return reason
+
+    def file(self, name: str, octets: bytes) -> str:
+        """Write a file; its path."""
+        path = self.folder / name
+        path.write_bytes(octets)
+        return str(path)

@@ -1,0 +1,255 @@
+"""``smartproxy``: the site's authority, licences, clients, settings, history; and how every command behaves."""
+
+import os
+import re
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from unittest.mock import patch
+
+from cryptography import x509
+
+from smartproxy import __version__
+from smartproxy.policy.licence import read
+from smartproxy.tap.commands import console
+from smartproxy.tap.commands.arguments import end_of, past
+from tests.unit.commands import CommandCase
+from tests.unit.sites import PROXY_ID
+
+
+class EveryCommand(CommandCase):
+    """Help, errors, exit status."""
+
+    founded = False
+
+    def test_help(self) -> None:
+        """Help lists all subjects and the first steps; each action has help of its own."""
+        text = self.do("--help").out
+        subjects = ("authority", "licence", "client", "partner", "ca", "crl", "identity", "settings", "events")
+        for subject in (*subjects, "history", "export", "import", "judge"):
+            self.assertIn(f"\n    {subject} ", text)
+        self.assertIn("smartproxy authority create", text)
+        self.assertIn("examples:", self.do("partner", "add", "--help").out)
+
+    def test_version(self) -> None:
+        """The version."""
+        self.assertEqual(self.do("--version").out, f"smartproxy {__version__}\n")
+
+    def test_wrong_use(self) -> None:
+        """What cannot be understood ends with 2."""
+        for arguments in ((), ("nothing",), ("partner",), ("partner", "add"), ("licence", "issue", "x")):
+            self.assertEqual(self.run_command(*arguments).status, 2, arguments)
+
+    def test_no_store(self) -> None:
+        """Without a store every command says how to make one."""
+        self.assertIn("smartproxy authority create", self.refused("partner", "list"))
+
+    def test_where_options_stand(self) -> None:
+        """The store and the form of the answer can be said before or after the subject."""
+        other = str(self.folder / "other")
+        self.do("authority", "create", "--site", "Other", "--state-dir", other)
+        for arguments in (
+            ("--state-dir", other, "--json", "client", "list"),
+            ("client", "list", "--json", "--state-dir", other),
+        ):
+            self.assertEqual(self.do(*arguments).json, [])
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends with 130, as in a shell."""
+        self.do("authority", "create", "--site", "Muster GmbH")
+        with patch.object(console.Console, "answer", side_effect=KeyboardInterrupt):
+            self.assertEqual(self.run_command("client", "list").status, 130)
+
+    def test_our_own_fault(self) -> None:
+        """A module of ours that is missing is a fault, and not passed off as a library to be installed."""
+        missing = ModuleNotFoundError("no", name="smartproxy.backend.nothing")
+        self.do("authority", "create", "--site", "Muster GmbH")
+        with patch.object(console.Console, "answer", side_effect=missing):
+            self.assertRaises(ModuleNotFoundError, self.run_command, "client", "list")
+
+    def test_who(self) -> None:
+        """The history names who gave the command, and who stands behind sudo."""
+        with patch("getpass.getuser", return_value="root"), patch.dict("os.environ", {"SUDO_USER": "alice"}):
+            self.assertEqual(console.operator(), "root (sudo by alice)")
+        with patch("getpass.getuser", side_effect=KeyError), patch.dict("os.environ", clear=True):
+            self.assertTrue(re.fullmatch(r"uid \d+", console.operator()))
+
+
+class Authority(CommandCase):
+    """The site's authority."""
+
+    founded = False
+
+    def test_create(self) -> None:
+        """A new site: the store for its owner only, the certificate in a file, the pin shown."""
+        path = str(self.folder / "ca.pem")
+        done = self.do(
+            "authority", "create", "--site", "Muster GmbH", "--name", "backend.example", "-o", path, "--json"
+        )
+        self.assertEqual(stat.S_IMODE(self.state.stat().st_mode), 0o700)
+        certificate = x509.load_pem_x509_certificate(Path(path).read_bytes())
+        self.assertEqual(certificate.subject.rfc4514_string(), "CN=Muster GmbH SmartProxy authority")
+        self.assertTrue(re.fullmatch("[0-9a-f]{64}", done.json["https_pin"]))
+        self.assertIn("backend.example", done.json["https_names"])
+        self.assertEqual(self.do("authority", "show", "--json").json, done.json)
+        self.assertIn(done.json["https_pin"], self.do("authority", "show").out)
+        self.assertIn("Muster GmbH", self.refused("authority", "create", "--site", "Other"))
+
+    def test_first_listener(self) -> None:
+        """A new site awaits partners at the port of OFTP2 over TLS."""
+        self.do("authority", "create", "--site", "Muster GmbH")
+        self.assertIn("0.0.0.0:6619", self.do("settings", "show", "server.listeners").out)
+
+    def test_https(self) -> None:
+        """Other names for the backend; the pin stays."""
+        self.do("authority", "create", "--site", "Muster GmbH")
+        before = self.do("authority", "show", "--json").json
+        done = self.do("authority", "https", "--name", "new.example", "--json").json
+        self.assertEqual(done["https_pin"], before["https_pin"])
+        self.assertIn("new.example", done["https_names"])
+
+    def test_cannot_write(self) -> None:
+        """A file that cannot be written is one line."""
+        self.do("authority", "create", "--site", "Muster GmbH")
+        self.assertIn("cannot write", self.refused("authority", "show", "-o", str(self.folder / "no" / "ca.pem")))
+
+
+class Licences(CommandCase):
+    """Licences."""
+
+    def test_issue(self) -> None:
+        """The licence in a file is the one that the server reads; renewed, listed, shown again, withdrawn."""
+        path = str(self.folder / "smartproxy.lic")
+        self.do("licence", "issue", PROXY_ID, "--until", "2099-12-31", "--sessions", "20", "-o", path)
+        licence = read(Path(path).read_text(), PROXY_ID, datetime.now(UTC))
+        self.assertEqual(licence.valid_until, datetime(2099, 12, 31, 23, 59, 59, tzinfo=UTC))
+        self.assertEqual(dict(licence.limits), {"sessions": 20})
+        text = self.do("licence", "issue", PROXY_ID, "--until", "90d").out
+        self.assertLess(read(text, PROXY_ID, datetime.now(UTC)).valid_until, licence.valid_until)
+        (listed,) = self.do("licence", "list", "--json").json
+        self.assertEqual(listed["proxy_id"], PROXY_ID)
+        self.assertIn(PROXY_ID, self.do("licence", "list").out)
+        again = str(self.folder / "again.lic")
+        self.do("licence", "show", PROXY_ID, "-o", again)
+        self.assertEqual(Path(again).read_text(), text)
+        self.do("licence", "withdraw", PROXY_ID)
+        self.assertIn("no licence was issued", self.do("licence", "list").out)
+        self.assertIn("no licence was issued", self.refused("licence", "show", PROXY_ID))
+
+    def test_bad_orders(self) -> None:
+        """No Proxy ID, no date, a date in the past."""
+        self.assertIn("smartproxy-server -L", self.refused("licence", "issue", "x", "--until", "1y"))
+        self.assertIn("2027-12-31", self.refused("licence", "issue", PROXY_ID, "--until", "soon", status=2))
+        self.assertIn("later --until", self.refused("licence", "issue", PROXY_ID, "--until", "2020-01-01"))
+
+    def test_times(self) -> None:
+        """A day ends with its last second; spans count from now."""
+        self.assertEqual(end_of("2027-12-31"), datetime(2027, 12, 31, 23, 59, 59, tzinfo=UTC))
+        self.assertEqual(end_of("2027-12-31T12:00+01:00"), datetime(2027, 12, 31, 11, tzinfo=UTC))
+        minute = timedelta(minutes=1)
+        self.assertLess(abs(end_of("2w") - datetime.now(UTC) - timedelta(days=14)), minute)
+        self.assertLess(abs(past("2h") - datetime.now(UTC) + timedelta(hours=2)), minute)
+        self.assertEqual(past("2026-11-20"), datetime(2026, 11, 20, tzinfo=UTC))
+
+
+class Clients(CommandCase):
+    """Clients and tokens."""
+
+    def test_token_once(self) -> None:
+        """The token is shown when the client is added, alone on standard output, and nowhere else afterwards."""
+        done = self.do("client", "add", "inner")
+        token = done.out.strip()
+        self.assertTrue(re.fullmatch(r"spc_[\w-]{43}", token))
+        self.assertIn("shown only now", done.err)
+        shown = [self.do("client", "list").out, self.do("client", "list", "--json").out, self.do("events").out]
+        shown += [self.do("history").out, self.do("export", "-", "--with-secrets").out]
+        self.assertNotIn(token, "".join(shown))
+        self.assertIn("inner", shown[0])
+
+    def test_token_file(self) -> None:
+        """Or it goes into a file that only its owner can read, and is not shown at all."""
+        path = self.folder / "token"
+        done = self.do("client", "add", "inner", "--token-file", str(path))
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        self.assertTrue(path.read_text().startswith("spc_"))
+        self.assertNotIn("spc_", done.out + done.err)
+
+    def test_file_that_cannot_be_written(self) -> None:
+        """A client whose token could not be put away is not added."""
+        self.assertIn(
+            "cannot write", self.refused("client", "add", "inner", "--token-file", str(self.folder / "x" / "y"))
+        )
+        self.assertEqual(self.do("client", "list", "--json").json, [])
+
+    def test_life(self) -> None:
+        """Added, given a new token, disabled, enabled, removed."""
+        first = self.do("client", "add", "inner", "--json").json["token"]
+        second = self.do("client", "token", "inner", "--json").json["token"]
+        self.assertNotEqual(first, second)
+        self.do("client", "disable", "inner")
+        self.assertFalse(self.do("client", "list", "--json").json[0]["enabled"])
+        self.do("client", "enable", "inner")
+        self.assertTrue(self.do("client", "list", "--json").json[0]["enabled"])
+        self.do("client", "remove", "inner")
+        self.assertIn("smartproxy client add", self.do("client", "list").out)
+        self.assertIn("known are: none", self.refused("client", "token", "inner"))
+
+
+class Settings(CommandCase):
+    """Settings."""
+
+    def test_kinds(self) -> None:
+        """Numbers, words, yes and no, lists of addresses and of networks."""
+        self.do(
+            "settings", "set", "server.deadlines.ssid", "45", "client.station.host", "station.example",
+            "server.penalties.enabled", "no", "server.listeners", "127.0.0.1:6619, [::1]:6619, 6620",
+            "server.penalties.exempt", "10.0.0.0/8,fd00::/8",
+        )  # fmt: skip
+        shown = {name: each["value"] for name, each in self.do("settings", "show", "--json").json.items()}
+        self.assertEqual(shown["server.deadlines.ssid"], 45)
+        self.assertEqual(shown["client.station.host"], "station.example")
+        self.assertIs(shown["server.penalties.enabled"], False)
+        self.assertEqual(shown["server.penalties.exempt"], ["10.0.0.0/8", "fd00::/8"])
+        self.assertEqual([each["port"] for each in shown["server.listeners"]], [6619, 6619, 6620])
+        text = self.do("settings", "show", "server").out
+        self.assertIn("127.0.0.1:6619,[::1]:6619,0.0.0.0:6620", text)
+        self.assertIn("1 to 300 seconds", text)
+
+    def test_all_or_none(self) -> None:
+        """When one of several is wrong, none is set."""
+        reason = self.refused("settings", "set", "server.deadlines.ssid", "45", "server.deadlines.buffer", "0")
+        self.assertIn("server.deadlines.buffer", reason)
+        self.assertEqual(
+            self.do("settings", "show", "server.deadlines.ssid", "--json").json["server.deadlines.ssid"]["value"], 30
+        )
+
+    def test_bad_values(self) -> None:
+        """What is not of the setting's kind is refused with what is."""
+        self.assertIn("whole number", self.refused("settings", "set", "server.deadlines.ssid", "soon"))
+        self.assertIn("yes or no", self.refused("settings", "set", "server.penalties.enabled", "perhaps"))
+        self.assertIn("IP address", self.refused("settings", "set", "server.listeners", "dmz.example:6619"))
+        self.assertIn("was server.deadlines.ssid meant", self.refused("settings", "set", "server.deadline.ssid", "1"))
+        self.assertIn("after each name", self.refused("settings", "set", "server.deadlines.ssid", status=2))
+
+    def test_reset(self) -> None:
+        """Back to the default."""
+        self.do("settings", "set", "server.deadlines.ssid", "45")
+        self.assertIn("is 30 again", self.do("settings", "reset", "server.deadlines.ssid").out)
+        self.assertFalse(
+            self.do("settings", "show", "server.deadlines.ssid", "--json").json["server.deadlines.ssid"]["set"]
+        )
+
+
+class History(CommandCase):
+    """Who changed what."""
+
+    def test_history(self) -> None:
+        """Each change with its number, time, author and words; the newest last."""
+        with patch("getpass.getuser", return_value="alice"), patch.dict("os.environ"):
+            os.environ.pop("SUDO_USER", None)
+            self.do("settings", "set", "server.deadlines.ssid", "45")
+        (last,) = self.do("history", "-n", "1", "--json").json
+        self.assertEqual(
+            (last["generation"], last["by"], last["change"]), (2, "alice", "settings set server.deadlines.ssid 45")
+        )
+        self.assertIn("authority create", self.do("history").out)
