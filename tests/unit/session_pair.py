@@ -1,0 +1,157 @@
+"""The sessions of both daemons, joined by a tunnel that is a queue: pure functions on both sides of it."""
+
+from collections import deque
+
+from smartproxy.logs.catalogue import look_up
+from smartproxy.oftp2.roles import Role
+from smartproxy.relay import events
+from smartproxy.relay.intents import (
+    Abort,
+    Arm,
+    Disarm,
+    Done,
+    Finish,
+    Intent,
+    NotReady,
+    Open,
+    Pause,
+    Ready,
+    Report,
+    Resume,
+    Send,
+)
+from smartproxy.relay.session import Session
+from smartproxy.relay.summary import Summary
+from smartproxy.relay.timers import Timer
+from tests.unit.playbook import INITIATOR, RESPONDER, client, server
+
+
+class Daemon:
+    """One daemon's session, and what it asked for.
+
+    :ivar outside: the role of the leg that leads out of the pair: to the partner, or to the station.
+    :ivar said: what the far end of that leg sent.
+    :ivar received: what it was sent.
+    """
+
+    def __init__(self, session: Session, outside: Role) -> None:
+        self.session = session
+        self.outside = outside
+        self.said = b""
+        self.received = b""
+        self.armed: set[Timer] = set()
+        self.closed: dict[Role, str] = {}
+        self.finished = False
+        self.reports: list[Report] = []
+        self.done: list[Summary] = []
+
+    @property
+    def tunnel(self) -> Role:
+        """The role of the leg in the tunnel."""
+        return self.outside.other
+
+
+class Pair:
+    """A partner and a station that say what a test lets them say, and the two sessions between them."""
+
+    def __init__(self) -> None:
+        self.server = Daemon(server(), INITIATOR)
+        self.client: Daemon | None = None
+        self._waiting: deque[tuple[Daemon, events.Event]] = deque()
+        self._perform(self.server, self.server.session.start())
+        self.settle()
+
+    @property
+    def daemons(self) -> list[Daemon]:
+        """Those whose session was begun."""
+        return [self.server] if self.client is None else [self.server, self.client]
+
+    def says(self, daemon: Daemon | None, octets: bytes) -> None:
+        """The partner (at the server) or the station (at the client) sends, if its connection still stands."""
+        if daemon is not None and daemon.outside not in daemon.closed:
+            daemon.said += octets
+            self.happens(daemon, events.Octets(daemon.outside, octets))
+
+    def happens(self, daemon: Daemon, event: events.Event) -> None:
+        """Something happens at a daemon, and everything that follows."""
+        if isinstance(event, events.Expired):
+            daemon.armed.discard(event.timer)
+        self._waiting.append((daemon, event))
+        self.settle()
+
+    def settle(self) -> None:
+        """Let everything follow."""
+        while self._waiting:
+            daemon, event = self._waiting.popleft()
+            if not daemon.done:
+                self._perform(daemon, daemon.session.receive(event))
+
+    def lose(self, daemon: Daemon, leg: Role) -> None:
+        """A connection breaks; in the tunnel both ends notice."""
+        self._close(daemon, leg, "lost")
+        self.settle()
+
+    def _other(self, daemon: Daemon) -> Daemon | None:
+        return self.client if daemon is self.server else self.server
+
+    def _perform(self, daemon: Daemon, intents: list[Intent]) -> None:
+        for intent in intents:
+            self._carry_out(daemon, intent)
+
+    def _carry_out(self, daemon: Daemon, intent: Intent) -> None:
+        match intent:
+            case Send(leg, octets) if leg is daemon.outside:
+                daemon.received += octets
+            case Send(leg, octets):
+                other = self._other(daemon)
+                assert other is not None
+                if other.tunnel not in other.closed:
+                    self._waiting.append((other, events.Octets(other.tunnel, octets)))
+            case Finish(leg) if leg is daemon.outside:
+                self._close(daemon, leg, "finished")
+            case Finish(leg):
+                self._finish_tunnel(daemon)
+            case Abort(leg):
+                self._close(daemon, leg, "aborted")
+            case Open(leg, _) if daemon is self.server:
+                self.client = Daemon(client(), RESPONDER)
+                self._perform(self.client, self.client.session.start())
+            case Open(leg, _):
+                self._waiting.append((daemon, events.Opened(leg)))
+            case Ready():
+                self._waiting.append((self.server, events.Opened(RESPONDER)))
+            case NotReady(fault):
+                self.server.finished = True  # its tunnel answers the client's end mark; its session never had the leg
+                self._waiting.append((self.server, events.OpenFailed(RESPONDER, fault)))
+            case Arm(timer, _):
+                daemon.armed.add(timer)
+            case Disarm(timer):
+                daemon.armed.discard(timer)
+            case Report(name, fields):
+                look_up(name).check(fields)
+                daemon.reports.append(intent)
+            case Done(summary):
+                daemon.done.append(summary)
+            case Pause() | Resume():
+                pass
+
+    def _close(self, daemon: Daemon, leg: Role, how: str) -> None:
+        if leg in daemon.closed:
+            return
+        daemon.closed[leg] = how
+        self._waiting.append((daemon, events.Lost(leg, how)))
+        other = self._other(daemon)
+        if leg is daemon.tunnel and other is not None:
+            self._close(other, other.tunnel, how)
+
+    def _finish_tunnel(self, daemon: Daemon) -> None:
+        """An end mark; when both have come, the connection goes back to its pool."""
+        other = self._other(daemon)
+        assert other is not None
+        if daemon.closed.get(daemon.tunnel):
+            return
+        if other.finished:
+            self._close(daemon, daemon.tunnel, "finished")
+            return
+        daemon.finished = True
+        self._waiting.append((other, events.Ended(other.tunnel)))
