@@ -11,6 +11,7 @@ import attrs
 import smartproxy
 
 ROOT = Path(smartproxy.__file__).parent
+TESTS = Path(__file__).parent
 
 
 @attrs.frozen(eq=False)
@@ -32,11 +33,11 @@ def parse(name: str, text: str, *, package: bool = False) -> Module:
 
 
 @functools.cache
-def modules() -> Mapping[str, Module]:
-    """Parse every module of the package, by name."""
+def modules(root: Path = ROOT) -> Mapping[str, Module]:
+    """Parse every module below a package's folder, by name."""
     found = {}
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = ("smartproxy", *path.relative_to(ROOT).with_suffix("").parts)
+    for path in sorted(root.rglob("*.py")):
+        parts = (root.name, *path.relative_to(root).with_suffix("").parts)
         package = parts[-1] == "__init__"
         name = ".".join(parts[:-1] if package else parts)
         found[name] = parse(name, path.read_text(encoding="utf-8"), package=package)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.source import Module, modules, outermost_name, parse
+from tests.source import TESTS, Module, modules, outermost_name, parse
 
 LOG_METHODS = {"debug", "info", "warn", "warning", "error", "critical", "failure", "emit", "exception", "msg", "err"}
 LOGS = re.compile(r"^_?(log|logger)$")
@@ -88,6 +88,23 @@ def empty_names(everything: Mapping[str, Module]) -> list[str]:
     return wrong
 
 
+def idle_tests(everything: Mapping[str, Module]) -> list[str]:
+    """Find tests that wait for time to pass, and tests that are not run."""
+    wrong = []
+    for module in everything.values():
+        for node in ast.walk(module.tree):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="time"), attr="sleep")):
+                    wrong.append(f"{module.at(node)} sleeps")
+                case ast.Call(func=func) if outermost_name(func) in {"SkipTest", "skipIf", "skipUnless", "skip"}:
+                    wrong.append(f"{module.at(node)} skips")
+                case (
+                    ast.Attribute(attr="skip" | "todo", ctx=ast.Store()) | ast.Name(id="skip" | "todo", ctx=ast.Store())
+                ):
+                    wrong.append(f"{module.at(node)} skips")
+    return wrong
+
+
 class Conventions(SynchronousTestCase):
     """The package as it is."""
 
@@ -110,6 +127,10 @@ class Conventions(SynchronousTestCase):
     def test_names_say_something(self) -> None:
         """There is no ``utils``, ``helpers``, ``common``, ``manager`` or ``handler``."""
         self.assertEqual([], empty_names(self.modules))
+
+    def test_every_test_runs_at_once(self) -> None:
+        """No test sleeps, and none is skipped."""
+        self.assertEqual([], idle_tests(modules(TESTS)))
 
 
 class Planted(SynchronousTestCase):
@@ -169,3 +190,15 @@ class Planted(SynchronousTestCase):
         self.assertEqual(1, len(empty_names(self.judge("", "smartproxy.common.x"))))
         self.assertEqual(1, len(empty_names(self.judge("class SessionManager: pass"))))
         self.assertEqual([], empty_names(self.judge("class Common: pass", "smartproxy.net.commonality")))
+
+    def test_idle_tests(self) -> None:
+        """Sleeping and each way of skipping are found."""
+        for text in (
+            "time.sleep(1)",
+            "@skipIf(x, 'y')\ndef f(): pass",
+            "raise SkipTest('x')",
+            "f.skip = 'x'",
+            "todo = 'x'",
+        ):
+            self.assertEqual(1, len(idle_tests(self.judge(text))), text)
+        self.assertEqual([], idle_tests(self.judge("clock.sleep(1); skipped = 1")))
