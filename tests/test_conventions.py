@@ -98,11 +98,15 @@ def idle_tests(everything: Mapping[str, Module]) -> list[str]:
                     wrong.append(f"{module.at(node)} sleeps")
                 case ast.Call(func=func) if outermost_name(func) in {"SkipTest", "skipIf", "skipUnless", "skip"}:
                     wrong.append(f"{module.at(node)} skips")
-                case (
-                    ast.Attribute(attr="skip" | "todo", ctx=ast.Store()) | ast.Name(id="skip" | "todo", ctx=ast.Store())
-                ):
+                case ast.Attribute(attr="skip" | "todo", ctx=ast.Store()):
                     wrong.append(f"{module.at(node)} skips")
+                case ast.Module(body=body) | ast.ClassDef(body=body):
+                    wrong += [f"{module.at(line)} skips" for line in body if _is_skip(line)]
     return wrong
+
+
+def _is_skip(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Assign) and any(outermost_name(target) in {"skip", "todo"} for target in line.targets)
 
 
 class Conventions(SynchronousTestCase):
@@ -197,8 +201,8 @@ class Planted(SynchronousTestCase):
             "time.sleep(1)",
             "@skipIf(x, 'y')\ndef f(): pass",
             "raise SkipTest('x')",
-            "f.skip = 'x'",
-            "todo = 'x'",
+            "def f(): g.skip = 'x'",
+            "class T:\n    todo = 'x'",
         ):
             self.assertEqual(1, len(idle_tests(self.judge(text))), text)
-        self.assertEqual([], idle_tests(self.judge("clock.sleep(1); skipped = 1")))
+        self.assertEqual([], idle_tests(self.judge("clock.sleep(1); skipped = 1\ndef f(): skip = 1")))
