@@ -21,9 +21,9 @@ from smartproxy.net.driver import SessionDriver
 from smartproxy.net.gate import Gate
 from smartproxy.net.generation import Generation
 from smartproxy.net.leg import ILeg
+from smartproxy.net.live import LiveSessions
 from smartproxy.net.partner import PartnerLeg
 from smartproxy.oftp2.commands import SSID
-from smartproxy.oftp2.errors import OwnFault
 from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.admission import Denied
@@ -39,7 +39,7 @@ OpenInside = Callable[[str, Mapping[str, str]], Deferred[ILeg]]
 deferred has to end a leg that is on its way."""
 
 
-class PartnerSessions:
+class PartnerSessions(LiveSessions):
     """All sessions that partners opened.
 
     :param clock: runs every deadline.
@@ -62,8 +62,7 @@ class PartnerSessions:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
-        self.live: dict[str, SessionDriver] = {}
-        """The sessions that are not over, by id."""
+        super().__init__()
         self._clock = clock
         self._events = events
         self._gate = gate
@@ -158,15 +157,3 @@ class PartnerSessions:
             if fault is not None:
                 self.fault(leg, fault)
         self._finished(summary)
-
-    def stop(self, fault: OwnFault) -> None:
-        """End all sessions."""
-        for driver in list(self.live.values()):
-            driver.stop(fault)
-
-    def close(self, session: str, fault: OwnFault) -> bool:
-        """End one session; whether it was there."""
-        driver = self.live.get(session)
-        if driver is not None:
-            driver.stop(fault)
-        return driver is not None

@@ -13,10 +13,11 @@ from twisted.internet.defer import Deferred, fail
 from smartproxy.logs.emit import Events
 from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
+from smartproxy.net.live import LiveSessions
 from smartproxy.net.station import dial_station
-from smartproxy.oftp2.errors import OwnFault, StationUnreachable
+from smartproxy.oftp2.errors import StationUnreachable
 from smartproxy.oftp2.monitor import Ceilings, Monitor
-from smartproxy.oftp2.roles import Profile
+from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.relay.openings import client_inbound
 from smartproxy.relay.session import Session
@@ -25,7 +26,7 @@ from smartproxy.relay.summary import Summary
 Dial = Callable[[], Deferred[ILeg]]
 
 
-class StationSessions:
+class StationSessions(LiveSessions):
     """All sessions that the client has with the station.
 
     :param reactor: connects to the station and runs every deadline.
@@ -42,8 +43,7 @@ class StationSessions:
         configuration: Callable[[], ClientConfiguration],
         finished: Callable[[Summary], None] = lambda summary: None,
     ) -> None:
-        self.live: dict[str, SessionDriver] = {}
-        """The sessions that are not over, by id."""
+        super().__init__()
         self._reactor = reactor
         self._events = events
         self._configuration = configuration
@@ -60,13 +60,17 @@ class StationSessions:
         configuration = self._configuration()
         most = configuration.limits.sessions
         if len(self.live) >= most:
-            data.finish()
-            message = f"the client's limit of {most} sessions is reached"
-            return fail(StationUnreachable(rule="quota.sessions", message=message))
+            return _refused(data, "quota.sessions", f"the client's limit of {most} sessions is reached")
+        if session in self.live:
+            return _refused(data, "session.twice", "a session of this id is live")
+        try:
+            profile, _ = Profile(facts["profile"]), Level(int(facts["level"]))
+        except (KeyError, ValueError):
+            return _refused(data, "session.facts", "the server's facts are not those of a session")
         station = configuration.station
         deadlines = configuration.deadlines
         deadlines = attrs.evolve(deadlines, opening=min(deadlines.opening, station.timeout))
-        monitor = Monitor(Profile(facts["profile"]), ceilings=Ceilings(command=configuration.limits.command_octets))
+        monitor = Monitor(profile, ceilings=Ceilings(command=configuration.limits.command_octets))
         ready: Deferred[None] = Deferred()
         driver = SessionDriver(
             Session(session, client_inbound(facts), monitor, deadlines),
@@ -81,18 +85,12 @@ class StationSessions:
         driver.begin()
         return ready
 
-    def stop(self, fault: OwnFault) -> None:
-        """End all sessions."""
-        for driver in list(self.live.values()):
-            driver.stop(fault)
-
-    def close(self, session: str, fault: OwnFault) -> bool:
-        """End one session; whether it was there."""
-        driver = self.live.get(session)
-        if driver is not None:
-            driver.stop(fault)
-        return driver is not None
-
     def _over(self, summary: Summary) -> None:
         self.live.pop(summary.session, None)
         self._finished(summary)
+
+
+def _refused(data: ILeg, rule: str, message: str) -> Deferred[None]:
+    """Give the data connection back, and say why the session cannot begin."""
+    data.finish()
+    return fail(StationUnreachable(rule=rule, message=message))

@@ -193,6 +193,19 @@ class Greeted(SynchronousTestCase):
         self.assertEqual(more.calls, ["finish"])
         self.assertEqual(len(self.rig.reactor.tcpClients), 1)
 
+    def test_what_the_server_may_not_say(self) -> None:
+        """A session that is live already, and facts that are none: told to the server, nothing is dialled."""
+        for session, facts, rule in (
+            (SESSION, INBOUND, "session.twice"),
+            ("fedcba9876543210", {**INBOUND, "profile": "lenient"}, "session.facts"),
+            ("fedcba9876543210", {**INBOUND, "level": "6"}, "session.facts"),
+            ("fedcba9876543210", {}, "session.facts"),
+        ):
+            data = FakeLeg()
+            fault = self.failureResultOf(self.rig.sessions.open(session, facts, data), StationUnreachable).value
+            self.assertEqual((fault.rule, data.calls), (rule, ["finish"]))
+        self.assertEqual(len(self.rig.reactor.tcpClients), 1)
+
     def test_a_running_session_keeps_its_configuration(self) -> None:
         """A new generation is for the sessions that begin after it."""
         station = self.accept()
