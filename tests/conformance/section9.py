@@ -9,7 +9,8 @@ Nothing of ``smartproxy`` is imported. Where the RFC leaves a gap that live traf
 from collections.abc import Callable
 from random import Random
 
-from tests.conformance.state_tables import REACTIONS
+from tests.conformance.filling import filled
+from tests.conformance.state_tables import REACTIONS, REFUSALS, TAKEN
 from tests.conformance.wire import NOISE, OCTETS, SIZES, TEXTS, WINDOWS, Wire, binary_field, framed
 
 
@@ -59,8 +60,6 @@ class Entity:
         self.prompt = rng.random() < 0.7
         self.big = rng.random() < 0.04
 
-    # -- out -----------------------------------------------------------------------------------------------------
-
     def send(self, buffer: bytes) -> None:
         """Hand one Exchange Buffer to the Network Service."""
         self.sent += framed(buffer)
@@ -70,8 +69,6 @@ class Entity:
         self.send(self.wire.esid(reason, self.rng.choice(TEXTS)))
         self.state = "WF_NDISC"
         self.aborted = True
-
-    # -- in ------------------------------------------------------------------------------------------------------
 
     def receive(self, octets: bytes) -> None:
         """Take octets of the stream and act on each complete Exchange Buffer."""
@@ -116,12 +113,10 @@ class Entity:
             self.credit_crossing = False
             return
         table, letter = REACTIONS[command, self.state]
-        make = TRANSITIONS.get((table, letter))
+        make = TAKEN.get((table, letter))
         if make is None:
             raise SimulationFault(f"{command} in {self.state}: {table} {letter}")
-        make(self, buffer)
-
-    # -- 9.8 session connection ----------------------------------------------------------------------------------
+        getattr(self, make)(buffer)
 
     def connect(self) -> None:
         """9.8 A and C for the caller, B for the called."""
@@ -213,8 +208,6 @@ class Entity:
             self.send(b"J")
             self.state = "WF_AUCH"
 
-    # -- 9.10 and 9.11 Speaker -----------------------------------------------------------------------------------
-
     def _identify(self) -> int:
         self.number = self.number % 9000 + 1
         return self.number
@@ -289,8 +282,17 @@ class Entity:
 
     def speaker_M(self) -> None:
         """F_DATA_RQ."""
+        rng = self.rng
         self.buffers_left -= 1
-        self.send(self._data())
+        room = self.buf_size - 1
+        if self.big or rng.random() < 0.9:
+            room = min(room, rng.choice((1, 2, 63, 64, 65, 127, 300, 600)))
+        buffer, units, records = filled(
+            rng, room, last=not self.buffers_left, records=self.form in "FV", compression=self.compression
+        )
+        self.units += units
+        self.records += records
+        self.send(buffer)
         self.credit_s -= 1
         self.state = "OPO" if self.credit_s else "OPOWFC"
 
@@ -321,8 +323,6 @@ class Entity:
     def close_D(self, buffer: bytes) -> None:
         """EFNA is in."""
         self.state = "IDLESP"
-
-    # -- 9.12 Listener -------------------------------------------------------------------------------------------
 
     def listener_A(self, buffer: bytes) -> None:
         """SFID is in."""
@@ -395,78 +395,5 @@ class Entity:
         self.send(b"P")
         self.state = "IDLELI"
 
-    def _data(self) -> bytes:
-        """A Data Exchange Buffer within the agreed size, filled by the rules of section 7.3."""
-        rng = self.rng
-        last = self.buffers_left == 0
-        room = self.buf_size - 1
-        lot = rng.random()
-        if lot > 0.1 or self.big:
-            room = min(room, rng.choice((1, 2, 63, 64, 65, 127, 300, 600)))
-        parts = [b"D"]
-        at = rng.randrange(1 << 16)
-        full, rest = divmod(room, 64)
-        if lot < 0.75:
-            parts += [b"\x3f" + NOISE[start : start + 63] for start in range(at, at + 63 * full, 63)]
-            self.units += 63 * full
-            if rest > 1:
-                parts.append(bytes((rest - 1,)) + NOISE[at : at + rest - 1])
-                self.units += rest - 1
-        else:
-            while room > 2 and len(parts) < 12:
-                count = NOISE[at] & 63
-                flag = 0x80 if self.form in "FV" and NOISE[at + 1] & 1 else 0
-                self.records += flag >> 7
-                if self.compression and NOISE[at + 1] & 2:
-                    parts.append(bytes((flag | 0x40 | count, NOISE[at + 2])))
-                    room -= 2
-                else:
-                    count = min(count, room - 1)
-                    parts.append(bytes((flag | count,)) + NOISE[at : at + count])
-                    room -= 1 + count
-                self.units += count
-                at += 3
-        if last and len(parts) == 1:
-            parts.append(b"\x80")
-            self.records += 1
-        elif last:
-            final = parts[-1]
-            if final[0] < 0x80:
-                parts[-1] = bytes((final[0] | 0x80,)) + final[1:]
-                self.records += 1
-        return b"".join(parts)
-
     peer_may_send = True
     offer = b""
-
-
-TRANSITIONS: dict[tuple[str, str], Callable[[Entity, bytes], None]] = {
-    ("9.8", "H"): Entity.connection_H,
-    ("9.8", "E"): Entity.connection_E,
-    ("9.8", "D"): Entity.connection_D,
-    ("9.8", "I"): Entity.connection_I,
-    ("9.8", "J"): Entity.connection_J,
-    ("9.8", "K"): Entity.connection_K,
-    ("9.10", "H"): Entity.speaker_CD,
-    ("9.10", "R"): Entity.speaker_stored,
-    ("9.10", "Z1"): Entity.speaker_stored,
-    ("9.10", "I"): Entity.speaker_stored,
-    ("9.10", "J"): Entity.speaker_stored,
-    ("9.10", "K"): Entity.speaker_K,
-    ("9.10", "L"): Entity.speaker_L,
-    ("9.10", "N"): Entity.speaker_N,
-    ("9.10", "O"): Entity.speaker_O,
-    ("9.11", "C"): Entity.close_C,
-    ("9.11", "D"): Entity.close_D,
-    ("9.12", "A"): Entity.listener_A,
-    ("9.12", "C"): Entity.listener_C,
-    ("9.12", "E"): Entity.listener_E,
-    ("9.12", "L"): Entity.listener_E,
-    ("9.12", "I"): Entity.listener_I,
-    ("9.12", "J"): Entity.listener_J,
-}
-REFUSALS = {
-    (table, letter)
-    for table, letter in set(REACTIONS.values())
-    if (table, letter) not in TRANSITIONS and letter not in ("X", "U", "S")
-}

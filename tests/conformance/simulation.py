@@ -16,6 +16,8 @@ from tests.conformance.section9 import SimulationFault
 from tests.conformance.wire import COMMANDS, framed
 
 STEPS = 100_000
+#: Names for sizes of Data Exchange Buffers.
+SPANS = (("smallest buffers", 128, 128), ("small buffers", 129, 1023), ("large buffers", 32768, 99999))
 
 
 @attrs.define(kw_only=True)
@@ -27,6 +29,7 @@ class Outcome:
     ended: str = ""
     anomalies: int = 0
     injected: str | None = None
+    features: set[str] = attrs.Factory(set)
 
 
 class Simulation:
@@ -75,6 +78,7 @@ class Simulation:
         self.discarded[role] += judgement.discarded
         for observation in judgement.observations:
             self.outcome.anomalies += len(observation.anomalies)
+            self.outcome.features.add(f"{observation.command} from {role.name}")
         return True
 
     def reach_peer(self, role: Role) -> bool:
@@ -115,6 +119,7 @@ class Simulation:
             if not 0 <= self.discarded[role] <= lost:
                 raise SimulationFault(f"{self.discarded[role]} octets of {role.name} said to be discarded, {lost} were")
             self.outcome.octets += len(relayed)
+        self.outcome.features |= self.agreement()
         released = any(entity.released for entity in self.entities.values())
         self.outcome.ended = "released" if released else "aborted"
         return self.outcome
@@ -147,6 +152,19 @@ class Simulation:
                 f"{'takes' if receiver.judgement(command) else 'refuses'} it, the witness says {error!r}"
             )
         return self.outcome
+
+    def agreement(self) -> set[str]:
+        """What the two entities agreed on; the witness must have understood the same."""
+        agreed, entity = self.monitor.agreed, self.entities[Role.INITIATOR]
+        if agreed is None:
+            return {"no agreement"}
+        seen = (agreed.level, agreed.buffer_size, agreed.credit, agreed.compression, agreed.restart)
+        meant = (entity.level, entity.buf_size, entity.window, entity.compression, entity.restart)
+        if seen[1:] != meant[1:] or max(seen[0], 2) != meant[0]:
+            raise SimulationFault(f"the witness understood {seen}, the Initiator {meant}")
+        found = {f"level {agreed.level:d}", f"senders {''.join(sorted(role.value for role in agreed.senders))}"}
+        found |= {name for name in ("compression", "restart", "authentication") if getattr(agreed, name)}
+        return found | {name for name, low, high in SPANS if low <= agreed.buffer_size <= high}
 
     def settled(self) -> bool:
         """Nothing is on its way."""

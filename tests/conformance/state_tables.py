@@ -87,3 +87,36 @@ REACTIONS = {
     for event in {e for t in TABLES.values() for e, _ in t}
     for state in {s for t in TABLES.values() for _, s in t}
 }
+
+#: The transitions that a command of the peer makes when all is right, and the method of the entity that makes them.
+TAKEN = {
+    ("9.8", "H"): "connection_H",
+    ("9.8", "E"): "connection_E",
+    ("9.8", "D"): "connection_D",
+    ("9.8", "I"): "connection_I",
+    ("9.8", "J"): "connection_J",
+    ("9.8", "K"): "connection_K",
+    ("9.10", "H"): "speaker_CD",
+    ("9.10", "R"): "speaker_stored",
+    ("9.10", "Z1"): "speaker_stored",
+    ("9.10", "I"): "speaker_stored",
+    ("9.10", "J"): "speaker_stored",
+    ("9.10", "K"): "speaker_K",
+    ("9.10", "L"): "speaker_L",
+    ("9.10", "N"): "speaker_N",
+    ("9.10", "O"): "speaker_O",
+    ("9.11", "C"): "close_C",
+    ("9.11", "D"): "close_D",
+    ("9.12", "A"): "listener_A",
+    ("9.12", "C"): "listener_C",
+    ("9.12", "E"): "listener_E",
+    ("9.12", "L"): "listener_E",
+    ("9.12", "I"): "listener_I",
+    ("9.12", "J"): "listener_J",
+}
+#: The transitions that end in ESID.
+REFUSALS = {
+    (table, letter)
+    for table, letter in set(REACTIONS.values())
+    if (table, letter) not in TAKEN and letter not in ("X", "U", "S")
+}

@@ -4,13 +4,40 @@ from collections import Counter
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2.roles import Profile
+from smartproxy.oftp2.roles import Level, Profile, Role
 from tests.conformance.simulation import Outcome, simulate
 
 #: Change it to see other sessions; a failure names the session's own seed.
 SEED = 5024
 SESSIONS = 10_000
 INJECTIONS = 3_000
+BOTH_SIDES = [
+    "SSID",
+    "SFID",
+    "SFPA",
+    "SFNA",
+    "CDT",
+    "EFID",
+    "EFPA",
+    "EFNA",
+    "ESID",
+    "CD",
+    "EERP",
+    "NERP",
+    "RTR",
+    "SECD",
+    "AUCH",
+    "AURP",
+]
+#: What a few thousand sessions must have had, each many times.
+FEATURES = (
+    "SSRM from RESPONDER",
+    *(f"{command} from {role.name}" for command in BOTH_SIDES for role in Role),
+    *(f"level {level:d}" for level in Level),
+    *(f"senders {roles}" for roles in ("I", "R", "IR")),
+    *("compression", "restart", "authentication", "no agreement"),
+    *("smallest buffers", "small buffers", "large buffers"),
+)
 
 
 class SessionsTests(SynchronousTestCase):
@@ -28,6 +55,9 @@ class SessionsTests(SynchronousTestCase):
         self.assertGreater(ends["aborted"], len(outcomes) // 50)
         self.assertGreater(sum(outcome.octets for outcome in outcomes), 1000 * len(outcomes))
         self.assertEqual(sum(outcome.anomalies for outcome in outcomes if outcome.ended == "released"), 0)
+        features = Counter(feature for outcome in outcomes for feature in outcome.features)
+        for feature in FEATURES:
+            self.assertGreater(features[feature], 20, feature)
 
     def test_first_half(self) -> None:
         """5,000 random sessions: no false refusal, both streams identical, no departure counted that is none."""
