@@ -32,6 +32,7 @@ from smartproxy.backend.schema import (
 )
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import Configuration, parse
+from smartproxy.policy.identity import PROXY_ID
 from smartproxy.policy.partners import CertificatePin, KeyPin, Rule, SubjectRule
 from smartproxy.policy.schema import (
     NAME,
@@ -99,7 +100,7 @@ class ArchivedClient:
 class ArchivedLicence:
     """A licence that the authority signed."""
 
-    proxy_id: str = attrs.field(metadata=kind(Text(pattern="[0-9a-f]{64}px", form="a Proxy ID")))
+    proxy_id: str = attrs.field(metadata=kind(Text(pattern=PROXY_ID, form="a Proxy ID")))
     text: str = attrs.field(metadata=kind(Lines(most=limits.LICENCE_OCTETS_MOST)))
     valid_from: datetime = attrs.field(metadata=kind(Instant()))
     valid_until: datetime = attrs.field(metadata=kind(Instant()))
@@ -186,7 +187,8 @@ def take(change: Change, octets: bytes) -> Imported:
     for name, value in settings_set.items():
         settings.put(change, name, value)
     for each in configuration.server.authorities:
-        cas.add(change, each.name, read_certificates(each.certificates.encode("ascii"), each.name), each.revocation)
+        certificates = read_certificates(each.certificates.encode("ascii"), each.name)
+        cas.add(change, each.name, certificates, each.revocation.value, each.grace_hours)
     _take_revocation(change, archive, configuration)
     _take_partners(change, archive, configuration)
     return Imported(

@@ -10,27 +10,40 @@ from smartproxy.backend.certificates import certificate_pin, certificates_to_pem
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound, Unusable
 from smartproxy.backend.schema import AuthorityRow, PartnerCertificateRow, PartnerRow
+from smartproxy.policy import limits
 
 REVOCATION_MODES = ("require", "prefer", "off")
 """Whether a certificate needs a fresh revocation list; is judged by what there is; or is not asked about."""
 
 
-def add(change: Change, name: str, certificates: Sequence[x509.Certificate], revocation: str) -> AuthorityRow:
+def add(
+    change: Change,
+    name: str,
+    certificates: Sequence[x509.Certificate],
+    revocation: str = "require",
+    grace_hours: int = limits.REVOCATION_GRACE.default,
+) -> AuthorityRow:
     """Add an authority with its certificates, root and intermediates together.
 
+    :param grace_hours: how long after its promised successor a revocation list is still good.
     :raises AlreadyThere: when there is one of this name.
     :raises Unusable: when one of the certificates is not an authority's.
     """
     if _found(change.session, name) is not None:
         raise AlreadyThere(f"there is a ca {name!r} already; 'smartproxy ca change {name}' changes it")
-    row = AuthorityRow(name=name, certificates=_bundle(certificates), revocation=revocation)
+    row = AuthorityRow(name=name, certificates=_bundle(certificates), revocation=revocation, grace_hours=grace_hours)
     change.session.add(row)
     _note(change, row)
     return row
 
 
 def alter(
-    change: Change, name: str, certificates: Sequence[x509.Certificate] | None, revocation: str | None
+    change: Change,
+    name: str,
+    *,
+    certificates: Sequence[x509.Certificate] | None = None,
+    revocation: str | None = None,
+    grace_hours: int | None = None,
 ) -> AuthorityRow:
     """Replace an authority's certificates, or change how revocation is judged, or both."""
     row = find(change.session, name)
@@ -38,6 +51,8 @@ def alter(
         row.certificates = _bundle(certificates)
     if revocation is not None:
         row.revocation = revocation
+    if grace_hours is not None:
+        row.grace_hours = grace_hours
     _note(change, row)
     return row
 

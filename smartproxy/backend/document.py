@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from smartproxy.backend import licences
 from smartproxy.backend.schema import (
@@ -91,8 +91,7 @@ def _revocations(session: Session) -> list[RevocationRow]:
 
 
 def _partners(session: Session) -> list[PartnerRow]:
-    rows = select(PartnerRow).order_by(PartnerRow.name).options(selectinload(PartnerRow.certificates))
-    return list(session.scalars(rows))
+    return list(session.scalars(select(PartnerRow).order_by(PartnerRow.name)))
 
 
 def _identity(row: IdentityRow) -> dict[str, Any]:
@@ -100,7 +99,12 @@ def _identity(row: IdentityRow) -> dict[str, Any]:
 
 
 def _authority(row: AuthorityRow) -> dict[str, Any]:
-    return {"name": row.name, "certificates": row.certificates, "revocation": row.revocation}
+    return {
+        "name": row.name,
+        "certificates": row.certificates,
+        "revocation": row.revocation,
+        "grace_hours": row.grace_hours,
+    }
 
 
 def _revocation(row: RevocationRow) -> dict[str, Any]:

@@ -4,7 +4,6 @@ The newest licence of each Proxy ID counts. A client may speak to the servers wh
 other.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -15,9 +14,8 @@ from smartproxy.backend import authority
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import LicenceRow
+from smartproxy.policy.identity import is_proxy_id
 from smartproxy.policy.licence import Licence, sign
-
-_PROXY_ID = re.compile("[0-9a-f]{64}px")
 
 
 def issue(
@@ -27,7 +25,7 @@ def issue(
 
     :raises Unusable: when the Proxy ID is none, the licence would end before it begins, or a limit is not one.
     """
-    if _PROXY_ID.fullmatch(proxy_id) is None:
+    if not is_proxy_id(proxy_id):
         raise Unusable(
             f"{proxy_id!r} is no Proxy ID (64 digits of lower case hex and 'px'); "
             "'twistd smartproxy-server -L' prints it on the server's machine"

@@ -10,7 +10,7 @@ from datetime import datetime
 import attrs
 from cryptography import x509
 from sqlalchemy import Select, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session
 
 from smartproxy.backend import cas
 from smartproxy.backend.certificates import certificate_pin, key_pin, name_text
@@ -211,7 +211,7 @@ def _note(change: Change, row: PartnerRow) -> None:
 
 
 def _query() -> Select[PartnerRow]:
-    return select(PartnerRow).options(selectinload(PartnerRow.certificates)).order_by(PartnerRow.name)
+    return select(PartnerRow).order_by(PartnerRow.name)
 
 
 def _found(session: Session, name: str) -> PartnerRow | None:

@@ -114,6 +114,7 @@ class AuthorityRow(Base):
     name: Mapped[str] = mapped_column(unique=True)
     certificates: Mapped[str]
     revocation: Mapped[str] = mapped_column(String(16))
+    grace_hours: Mapped[int]
 
 
 class RevocationRow(Base):
@@ -158,7 +159,7 @@ class PartnerRow(Base):
     profile: Mapped[str] = mapped_column(String(16))
     purpose: Mapped[str] = mapped_column(String(16))
     certificates: Mapped[list["PartnerCertificateRow"]] = relationship(
-        back_populates="partner", cascade="all, delete-orphan", order_by="PartnerCertificateRow.id"
+        back_populates="partner", cascade="all, delete-orphan", order_by="PartnerCertificateRow.id", lazy="selectin"
     )
 
 
@@ -173,7 +174,7 @@ class PartnerCertificateRow(Base):
     by: Mapped[str] = mapped_column(String(16))
     sha256: Mapped[str | None] = mapped_column(String(64))
     authority_id: Mapped[int | None] = mapped_column(ForeignKey("authorities.id"))
-    authority: Mapped[AuthorityRow | None] = relationship()
+    authority: Mapped[AuthorityRow | None] = relationship(lazy="selectin")
     value: Mapped[str | None]
     subject: Mapped[str | None]
     not_after: Mapped[datetime | None]

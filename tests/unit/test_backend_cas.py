@@ -50,16 +50,17 @@ class Cas(CaCase):
     def test_same_certificate_twice(self) -> None:
         """A certificate that is given twice is kept once."""
         with self.change() as change:
-            cas.alter(change, "odette", self.certificates * 2, None)
+            cas.alter(change, "odette", certificates=self.certificates * 2)
         self.assertEqual(self.configured().authorities[0].certificates.count("BEGIN CERTIFICATE"), 2)
 
     def test_change(self) -> None:
         """Certificates and revocation mode are changed each for itself."""
         with self.change() as change:
-            cas.alter(change, "odette", None, "off")
-        self.assertEqual(self.configured().authorities[0].revocation, RevocationMode.OFF)
+            cas.alter(change, "odette", revocation="off", grace_hours=12)
+        (found,) = self.configured().authorities
+        self.assertEqual((found.revocation, found.grace_hours), (RevocationMode.OFF, 12))
         with self.change() as change:
-            row = cas.alter(change, "odette", self.certificates[:1], None)
+            row = cas.alter(change, "odette", certificates=self.certificates[:1])
             self.assertEqual([each.subject for each in cas.certificates_of(row)], [self.certificates[0].subject])
         self.assertEqual(self.configured().authorities[0].revocation, RevocationMode.OFF)
 

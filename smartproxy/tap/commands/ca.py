@@ -15,6 +15,7 @@ _REVOCATION = (
     "revocation: require = refuse a certificate without a fresh revocation list; prefer = use what there is; "
     "off = do not ask"
 )
+_GRACE = "hours for which a list is still good after its successor was promised"
 
 
 def register(subparsers: Subparsers) -> None:
@@ -30,10 +31,12 @@ def register(subparsers: Subparsers) -> None:
     make.add_argument("name", metavar="NAME")
     make.add_argument("files", metavar="FILE", nargs="+", help="PEM, DER or PKCS#7; - for standard input")
     make.add_argument("--revocation", choices=_MODES, default="require", help=f"{_REVOCATION} [require]")
+    make.add_argument("--grace-hours", type=int, default=0, metavar="N", help=f"{_GRACE} [0]")
     alter = action(actions, "change", "Replace an authority's certificates, or how revocation is judged.", change)
     alter.add_argument("name", metavar="NAME")
     alter.add_argument("files", metavar="FILE", nargs="*", help="the new certificates, in place of all old ones")
     alter.add_argument("--revocation", choices=_MODES, help=_REVOCATION)
+    alter.add_argument("--grace-hours", type=int, metavar="N", help=_GRACE)
     action(actions, "list", "List authorities.", show_all)
     look = action(actions, "show", "Show the certificates of an authority.", show)
     look.add_argument("name", metavar="NAME")
@@ -48,7 +51,7 @@ def add(console: Console) -> None:
     wanted = console.arguments
     certificates = _read(console)
     with console.changing(f"ca add {wanted.name}") as change:
-        row = cas.add(change, wanted.name, certificates, wanted.revocation)
+        row = cas.add(change, wanted.name, certificates, wanted.revocation, wanted.grace_hours)
     _tell(console, row)
 
 
@@ -57,11 +60,17 @@ def change(console: Console) -> None:
     from smartproxy.backend import cas
 
     wanted = console.arguments
-    if not wanted.files and wanted.revocation is None:
-        raise WrongUse("ca change: give new certificates, --revocation, or both")
+    if not wanted.files and wanted.revocation is None and wanted.grace_hours is None:
+        raise WrongUse("ca change: give new certificates, --revocation or --grace-hours")
     certificates = _read(console) if wanted.files else None
     with console.changing(f"ca change {wanted.name}") as making:
-        row = cas.alter(making, wanted.name, certificates, wanted.revocation)
+        row = cas.alter(
+            making,
+            wanted.name,
+            certificates=certificates,
+            revocation=wanted.revocation,
+            grace_hours=wanted.grace_hours,
+        )
     _tell(console, row)
 
 
@@ -116,8 +125,9 @@ def _tell(console: Console, row: "AuthorityRow") -> None:
         (name_text(each.subject), when(each.not_valid_after_utc), certificate_pin(each))
         for each in cas.certificates_of(row)
     ]
+    grace = f", {row.grace_hours} hours of grace" if row.grace_hours else ""
     rows = table(("SUBJECT", "UNTIL", "SHA-256"), cells, "")
-    console.answer(_document(row), f"ca {row.name}, revocation {row.revocation}\n{rows}")
+    console.answer(_document(row), f"ca {row.name}, revocation {row.revocation}{grace}\n{rows}")
 
 
 def _document(row: "AuthorityRow") -> dict[str, object]:
@@ -127,6 +137,7 @@ def _document(row: "AuthorityRow") -> dict[str, object]:
     return {
         "name": row.name,
         "revocation": row.revocation,
+        "grace_hours": row.grace_hours,
         "certificates": [
             {
                 "subject": name_text(each.subject),

@@ -17,6 +17,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("certificates", sa.Text(), nullable=False),
         sa.Column("revocation", sa.String(length=16), nullable=False),
+        sa.Column("grace_hours", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_authorities")),
         sa.UniqueConstraint("name", name=op.f("uq_authorities_name")),
     )
