@@ -12,6 +12,8 @@ from smartproxy.testing.virtual_file import Content, Format, Identity, VirtualFi
 
 _LEVELS = {"1.2": Level.OFTP_1_2, "1.3": Level.OFTP_1_3, "1.4": Level.OFTP_1_4, "2.0": Level.OFTP_2_0}
 
+_AUTHENTICATION = {"yes": True, "no": False}
+
 SPECIFICATION = """\
 FILE is a path, followed by what differs from the defaults, separated by commas:
   name=DATASET     the dataset name [the file's name in upper case]
@@ -92,8 +94,9 @@ def add_entity(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-restart", action="store_true", help="do not offer to restart files")
     group.add_argument(
         "--authentication",
-        action="store_true",
-        help="demand secure authentication, by the kit's echo scheme, which proves nothing and fits only this kit",
+        choices=_AUTHENTICATION,
+        help="whether secure authentication is wanted, by the kit's echo scheme, which proves nothing and fits only "
+        "this kit [a partner: no; a station: as the partner wants]",
     )
     group.add_argument("--ask-for-turn", action="store_true", help="as Listener, ask for the turn in EFPA")
     tls = parser.add_argument_group("TLS")
@@ -116,7 +119,7 @@ def settings(arguments: argparse.Namespace) -> Settings:
         direction=arguments.direction,
         compression=arguments.compression,
         restart=not arguments.no_restart,
-        authentication=arguments.authentication,
+        authentication=_AUTHENTICATION.get(arguments.authentication),
         ask_for_turn=arguments.ask_for_turn,
     )
 

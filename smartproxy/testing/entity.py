@@ -31,6 +31,7 @@ from smartproxy.testing.events import (
     EndResponseSent,
     Event,
     FileRefused,
+    FileStarted,
     SessionEnded,
     SessionStarted,
 )
@@ -50,6 +51,7 @@ class Settings:
     :ivar code: its SSIDCODE.
     :ivar level: the highest release level it speaks.
     :ivar direction: SSIDSR: ``S`` sends only, ``R`` receives only, ``B`` both.
+    :ivar authentication: SSIDAUTH; ``None`` lets a Responder answer with what the Initiator wants.
     :ivar ask_for_turn: whether, as Listener with something to send, it asks for the turn in EFPA.
     :ivar peers: the SSIDCODEs it knows with their passwords; everybody is known if this is ``None``.
     """
@@ -62,7 +64,7 @@ class Settings:
     direction: str = "B"
     compression: bool = False
     restart: bool = True
-    authentication: bool = False
+    authentication: bool | None = False
     ask_for_turn: bool = False
     user: str = ""
     peers: Mapping[str, str] | None = None
@@ -268,6 +270,7 @@ class Entity:
         sink = self._monitor.store.open(identity)
         self._receiving = Receiving(identity, file_format, command, sink, self.agreed, self._observe)
         self._send(commands.SFPA(acnt=self._receiving.from_position))
+        self._observe(FileStarted(identity=identity, sending=False, from_position=self._receiving.from_position))
         self.state = State.RECEIVING
 
     def _end_file(self, command: commands.EFID) -> None:
@@ -316,6 +319,7 @@ class Entity:
         if command.acnt > self._sending.restart_at:
             raise _Violation(EsidReason.PROTOCOL_VIOLATION, "a restart position behind the one offered")
         self._sending.begin(command.acnt)
+        self._observe(FileStarted(identity=self._sending.file.identity, sending=True, from_position=command.acnt))
         self.state = State.SENDING
 
     def _file_refused(self, command: commands.SFNA | commands.EFNA) -> None:
@@ -414,9 +418,15 @@ class Entity:
             rest=yes(settings.restart, offer.rest if offer else "Y"),
             spec="N",
             cred=settings.credit if offer is None else min(settings.credit, offer.cred),
-            auth=("Y" if settings.authentication else "N") if level is Level.OFTP_2_0 else None,
+            auth=self._authentication(offer) if level is Level.OFTP_2_0 else None,
             user=settings.user,
         )
+
+    def _authentication(self, offer: commands.SSID | None) -> str:
+        wanted = self.settings.authentication
+        if wanted is None:
+            return (offer.auth or "N") if offer is not None else "N"
+        return "Y" if wanted else "N"
 
     def _refused(self, identity: Identity, by: By, command: str, reason: int, text: str, retry: bool) -> None:
         self._observe(FileRefused(identity=identity, by=by, command=command, reason=reason, text=text, retry=retry))

@@ -43,6 +43,19 @@ class SessionStarted:
 
 
 @attrs.frozen(kw_only=True)
+class FileStarted:
+    """SFID was answered with SFPA: data may flow.
+
+    :ivar sending: whether the file is ours.
+    :ivar from_position: the restart position.
+    """
+
+    identity: Identity
+    sending: bool
+    from_position: int
+
+
+@attrs.frozen(kw_only=True)
 class FileSent:
     """The peer answered EFID with EFPA.
 
@@ -90,11 +103,13 @@ class FileBroken:
 
     :ivar sending: whether the file is ours.
     :ivar position: how far it came, in records (F, V) or whole blocks of 1024 octets (U, T).
+    :ivar octets: how far it came, in octets transferred.
     """
 
     identity: Identity
     sending: bool
     position: int
+    octets: int
 
 
 @attrs.frozen(kw_only=True)
@@ -136,6 +151,7 @@ class SessionEnded:
 
 Event = (
     SessionStarted
+    | FileStarted
     | FileSent
     | FileRefused
     | FileReceived

@@ -34,11 +34,15 @@ CREDIT = 2
 BUFFER_SIZE = 128
 """What a hostile partner offers; few and small, so that they are soon used up."""
 
+DATA_OCTETS = b"octet"
+"""What each DATA buffer carries of :func:`data_without_credit`."""
+
 
 @attrs.frozen(kw_only=True)
 class Seen:
     """What a hostile partner saw.
 
+    :ivar address: its own end of the connection, as ``host:port``: what the other end's log calls the peer.
     :ivar tls: the TLS version, if the handshake came to its end.
     :ivar alert: the TLS alert that ended the connection.
     :ivar reason: ESIDREAS of the ESID that it got.
@@ -47,6 +51,7 @@ class Seen:
     :ivar cause: how the connection ended.
     """
 
+    address: str
     tls: str | None
     alert: str | None
     reason: EsidReason | None
@@ -81,6 +86,8 @@ class HostileProtocol(Protocol):
 
     def connectionMade(self) -> None:
         """Begin to wait."""
+        host = self.transport.getHost()
+        self._address = f"{host.host}:{host.port}"
         self._impatience = self._clock.callLater(PATIENCE_SECONDS, self.transport.abortConnection)
 
     def handshakeCompleted(self) -> None:
@@ -106,6 +113,7 @@ class HostileProtocol(Protocol):
             cause = attrs.evolve(cause, cause=f"no end within {PATIENCE_SECONDS:.0f} seconds")
         self._seen.callback(
             Seen(
+                address=self._address,
                 tls=cause.tls,
                 alert=cause.alert,
                 reason=None if self._esid is None else EsidReason(self._esid.reas),
@@ -242,7 +250,7 @@ def bad_field(attacker: Attacker) -> Deferred[Seen]:
 
 def data_without_credit(attacker: Attacker) -> Deferred[Seen]:
     """Send one DATA buffer more than there is credit for, all at once (section 4.4.1)."""
-    return attacker.in_file(frame(b"D\x05octet") * (CREDIT + 1))
+    return attacker.in_file(frame(b"D" + bytes([len(DATA_OCTETS)]) + DATA_OCTETS) * (CREDIT + 1))
 
 
 def bad_subrecords(attacker: Attacker) -> Deferred[Seen]:

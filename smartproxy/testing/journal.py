@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from typing import Any, TextIO
 
 import attrs
@@ -14,6 +15,7 @@ from smartproxy.testing.events import (
     FileReceived,
     FileRefused,
     FileSent,
+    FileStarted,
     Progress,
     SessionEnded,
     SessionStarted,
@@ -42,7 +44,10 @@ class Journal:
 
     def note(self, connection: int, event: attrs.AttrsInstance) -> None:
         """Print an event of a connection (0: of none)."""
-        line = json.dumps({"connection": connection, **as_dict(event)}) if self.as_json else _words(connection, event)
+        if self.as_json:
+            line = json.dumps({"time": time.time(), "connection": connection, **as_dict(event)})
+        else:
+            line = _words(connection, event)
         if line:
             self.out.write(line + "\n")
             self.out.flush()
@@ -80,5 +85,5 @@ def _text(event: Any) -> str:
             return f"session ended by {event.by.value}: ESID {event.reason:02} {event.text}".rstrip()
         case Closed():
             return f"connection closed ({event.tls or 'no TLS'}): {event.cause}"
-    assert isinstance(event, Progress)
+    assert isinstance(event, FileStarted | Progress)
     return ""

@@ -105,7 +105,7 @@ class Receiving:
         """The session ended before the file did: what is there is kept, in whole records where there are records."""
         position = position_of(self.sink, self._format, self._record_length)
         self.sink.close()
-        return FileBroken(identity=self.identity, sending=False, position=position)
+        return FileBroken(identity=self.identity, sending=False, position=position, octets=self._units)
 
     def _split(self, octets: bytes, ends: list[int]) -> None:
         begin = 0

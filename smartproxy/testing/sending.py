@@ -90,4 +90,9 @@ class Sending:
 
     def interrupted(self) -> FileBroken:
         """The session ended before the file did."""
-        return FileBroken(identity=self.file.identity, sending=True, position=self.file.position_of_units(self._units))
+        return FileBroken(
+            identity=self.file.identity,
+            sending=True,
+            position=self.file.position_of_units(self._units),
+            octets=self._units,
+        )

@@ -1,7 +1,7 @@
 """A whole site in one folder: backend, server, client and a station as processes of their own on free loopback ports.
 
-Set up the operator's way, with the project's own commands, and torn down without a trace: no process is left, no file is
-written outside the folder. Tests of whole daemons use it, and so does the demonstration.
+Set up the operator's way, with the project's own commands, and torn down without a trace: no process is left, no file
+is written outside the folder. Tests of whole daemons use it, and so does the demonstration.
 """
 
 import json
@@ -9,6 +9,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from twisted.internet.defer import Deferred
 
 from smartproxy.testing.pki import Authority, CredentialFiles
 from smartproxy.testing.programs import Program, ProgramFailed, finish, module, script
@@ -28,6 +30,10 @@ class Site:
     :param folder: exists and is empty.
     :param say: told what is being done, in a few words.
     :ivar port: where partners connect, once :meth:`start` is done.
+    :ivar station_port: where the station listens.
+    :ivar backend_port: where the backend listens.
+    :ivar tunnel_port: where the server awaits clients.
+    :ivar programs: all processes that were started.
     :ivar proxy_id: the server's.
     :ivar commands: the commands that were given, as an operator would type them.
     :ivar authority: the authority that certifies the site towards its partners.
@@ -35,7 +41,8 @@ class Site:
 
     def __init__(self, reactor: Any, folder: Path, *, say: Callable[[str], None] = quiet) -> None:
         self.folder = folder.absolute()
-        self.port = 0
+        self.port = self.station_port = self.backend_port = self.tunnel_port = 0
+        self.programs: list[Program] = []
         self.proxy_id = ""
         self.commands: list[str] = []
         self.authority = Authority.root("Muster partner CA")
@@ -62,6 +69,11 @@ class Site:
         return self.folder / "certificates"
 
     @property
+    def state(self) -> Path:
+        """Where the backend keeps its store."""
+        return self.folder / "backend"
+
+    @property
     def logs(self) -> Path:
         """Where logs are."""
         return self.folder / "logs"
@@ -79,25 +91,41 @@ class Site:
         :raises ProgramFailed: if it fails.
         """
         self.commands.append(" ".join(["smartproxy", *(word if word.isprintable() else "..." for word in arguments)]))
-        argv = [*script("smartproxy"), *arguments, "--json", "--state-dir", str(self.folder / "backend")]
+        argv = [*script("smartproxy"), *arguments, "--json", "--state-dir", str(self.state)]
         done = await finish(self._reactor, argv, self.folder, self._environment)
         if done.status:
             raise ProgramFailed(f"{self.commands[-1]}: exit status {done.status}: {done.err.strip()}")
         return json.loads(done.out) if done.out.strip() else None
 
+    def _twistd(self, *arguments: str) -> Deferred[str]:
+        """Begin to run a ``twistd`` command that ends by itself; fires with its output."""
+        self.commands.append(" ".join(["twistd", *arguments]))
+
+        async def run() -> str:
+            argv = [*script("twistd"), *arguments]
+            done = await finish(self._reactor, argv, self.folder, self._environment)
+            if done.status:
+                raise ProgramFailed(f"twistd {' '.join(arguments)}: exit status {done.status}: {done.err.strip()}")
+            return done.out
+
+        return Deferred.fromCoroutine(run())
+
     async def create(self) -> None:
         """Make the authority, the server's identity and licence, the client's token, and the server's certificate."""
         self._say("making the site's authority")
+        proxy_id = self._twistd("smartproxy-server", "--state-dir", str(self.folder / "server"), "-L")
         await self.smartproxy(
-            "authority", "create", "--site", SITE_NAME, "--name", "127.0.0.1", "-o", str(self.certificates / "backend.crt")
+            "authority",
+            "create",
+            "--site",
+            SITE_NAME,
+            "--name",
+            "127.0.0.1",
+            "-o",
+            str(self.certificates / "backend.crt"),
         )
         self._say("reading the Proxy ID, issuing the licence")
-        argv = [*script("twistd"), "smartproxy-server", "--state-dir", str(self.folder / "server"), "-L"]
-        done = await finish(self._reactor, argv, self.folder, self._environment)
-        self.proxy_id = done.out.strip()
-        if done.status:
-            raise ProgramFailed(f"twistd smartproxy-server -L: exit status {done.status}: {done.err.strip()}")
-        self.commands.append("twistd smartproxy-server -L")
+        self.proxy_id = (await proxy_id).strip()
         await self.smartproxy("licence", "issue", self.proxy_id, "--until", "7d", "-o", str(self._licence))
         self._say("adding a client")
         token = (await self.smartproxy("client", "add", CLIENT_NAME))["token"]
@@ -116,12 +144,13 @@ class Site:
         for code, specification in waiting:
             argv += ["--send", code, specification]
         self.station = self._program("station", argv, prints=True)
-        listening = await self.station.wait(lambda record: record["event"] == "Listening", "to listen")
+        listening = await self.station.wait(lambda record: record["event"] == "Listening", "listening")
+        self.station_port = listening["port"]
         await self.smartproxy(
             "settings",
             "set",
             *("client.station.host", "127.0.0.1"),
-            *("client.station.port", str(listening["port"])),
+            *("client.station.port", str(self.station_port)),
             *("server.listeners", "127.0.0.1:0"),
         )
 
@@ -132,14 +161,14 @@ class Site:
         self.server = self._daemon(
             "smartproxy-server", "--listen", "127.0.0.1:0", "--licence", str(self._licence), state="server"
         )
-        backend = await self.backend.wait_for_event("backend.started")
-        server = await self.server.wait_for_event("server.started")
+        self.backend_port = (await self.backend.wait_for_event("backend.started"))["port"]
+        self.tunnel_port = (await self.server.wait_for_event("server.started"))["port"]
         self._say("starting smartproxy-client")
         self.client = self._daemon(
             "smartproxy-client",
-            *("--backend", f"https://127.0.0.1:{backend['port']}"),
+            *("--backend", f"https://127.0.0.1:{self.backend_port}"),
             *("--backend-ca", str(self.certificates / "backend.crt")),
-            *("--server", f"127.0.0.1:{server['port']}"),
+            *("--server", f"127.0.0.1:{self.tunnel_port}"),
             *("--token-file", str(self._token)),
             state="client",
         )
@@ -147,15 +176,11 @@ class Site:
         self.port = (await self.server.wait_for_event("listener.opened"))["port"]
 
     async def stop(self) -> None:
-        """End all processes, the outermost first."""
-        for program in (self.server, self.client, self.backend, self.station):
+        """End all processes: partners first, then from the outside in."""
+        site = [self.server, self.client, self.backend, self.station]
+        for program in [*(each for each in self.programs if each not in site), *site]:
             if program is not None:
                 await program.stop()
-
-    @property
-    def programs(self) -> list[Program]:
-        """The processes that were started."""
-        return [each for each in (self.backend, self.server, self.client, self.station) if each is not None]
 
     def partner(self, name: str, arguments: Sequence[str], *, code: str, files: CredentialFiles) -> Program:
         """Start a partner's process that calls this site.
@@ -194,7 +219,7 @@ class Site:
         return self.logs / f"{name}.jsonl"
 
     def _program(self, name: str, argv: Sequence[str], *, prints: bool) -> Program:
-        return Program(
+        program = Program(
             self._reactor,
             name,
             argv,
@@ -204,3 +229,5 @@ class Site:
             journal=self._journal(name),
             prints=prints,
         )
+        self.programs.append(program)
+        return program

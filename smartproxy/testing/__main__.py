@@ -1,0 +1,179 @@
+"""``python -m smartproxy.testing``: stations, partners and the demonstration from the command line.
+
+NAME
+    smartproxy.testing - an OFTP2 station, an OFTP2 partner, and a demonstration of SmartProxy with both
+
+SYNOPSIS
+    python -m smartproxy.testing station|partner|demo [options]
+
+EXIT STATUS
+    partner: 0 if every session ended normally and every file was taken, else 1; demo: 0 if every line is as it should
+    be, else 1; 2 for wrong use.
+"""
+
+import argparse
+import fnmatch
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.task import react
+
+from smartproxy.oftp2.errors import EsidReason
+from smartproxy.testing import arguments
+from smartproxy.testing.events import EndResponse, FileSent
+from smartproxy.testing.journal import Journal, Listening
+from smartproxy.testing.partner import Outcome, Partner
+from smartproxy.testing.station import Station
+from smartproxy.testing.tls import TestContext, TlsVersion
+from smartproxy.testing.user_monitor import PROCESSING_FAILED, Response, UserMonitor
+from smartproxy.testing.virtual_file import Identity
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(
+        prog="python -m smartproxy.testing",
+        description="OFTP2 stations and partners for trying and testing OFTP2 programs and SmartProxy.",
+    )
+    commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    raw = argparse.RawDescriptionHelpFormatter
+
+    station = commands.add_parser(
+        "station",
+        help="listen, take files and send others",
+        description="Listen as an OFTP2 station: take every file, and send partners what waits for them.",
+        epilog=arguments.SPECIFICATION,
+        formatter_class=raw,
+    )
+    station.add_argument(
+        "--listen", type=arguments.address, default=("127.0.0.1", 3305), metavar="HOST:PORT", help="[127.0.0.1:3305]"
+    )
+    arguments.add_entity(station)
+    station.add_argument(
+        "--send", nargs=2, action="append", default=[], metavar=("CODE", "FILE"), help="what waits for a partner"
+    )
+    station.add_argument("--nerp", default="", metavar="PATTERN", help="answer dataset names like this with NERP")
+    station.set_defaults(run=_station)
+
+    partner = commands.add_parser(
+        "partner",
+        help="call a station or a SmartProxy, send files and take others",
+        description="Call as an OFTP2 partner: send files, take what waits for us, print what happened.",
+        epilog=arguments.SPECIFICATION,
+        formatter_class=raw,
+    )
+    partner.add_argument("--connect", type=arguments.address, required=True, metavar="HOST:PORT", help="whom to call")
+    arguments.add_entity(partner)
+    partner.add_argument("--tls", choices=[version.value for version in TlsVersion], help="only this TLS version")
+    partner.add_argument("--no-tls", action="store_true", help="plain TCP")
+    partner.add_argument("--station-code", required=True, metavar="CODE", help="SSIDCODE of the station that is called")
+    partner.add_argument("--send", action="append", default=[], metavar="FILE", help="a file to send; repeat it")
+    partner.add_argument(
+        "--sessions", type=int, default=1, metavar="N", help="sessions at once; files are dealt out to them [1]"
+    )
+    partner.set_defaults(run=_partner)
+
+    demo = commands.add_parser(
+        "demo",
+        help="show SmartProxy at work",
+        description="Run a whole site with its partners on this machine, send files through it, and attack it.",
+    )
+    demo.add_argument(
+        "--folder", type=Path, default=Path(".demo"), metavar="FOLDER", help="where all files of it are [.demo]"
+    )
+    demo.add_argument("--keep", action="store_true", help="leave it running until Ctrl-C, and say how to call it")
+    demo.set_defaults(run=_demo)
+    return found
+
+
+def _station(given: argparse.Namespace) -> None:
+    journal = Journal(given.json)
+
+    def respond(identity: Identity) -> Response:
+        if fnmatch.fnmatchcase(identity.dataset, given.nerp):
+            return Response(
+                identity=identity, kind=EndResponse.NERP, reason=PROCESSING_FAILED, text="Cannot be processed"
+            )
+        return Response(identity=identity)
+
+    monitor = UserMonitor(arguments.store(given), respond=respond)
+    for code, text in given.send:
+        monitor.queue(code, [arguments.virtual_file(text, originator=given.code, destination=code)])
+    context = _context(given) if given.certificate else None
+    host, port = given.listen
+
+    async def run(reactor: Any) -> None:
+        station = Station(reactor, arguments.settings(given), monitor, observe=journal.note, context=context)
+        endpoint = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+        address: Any = await station.listen(endpoint(reactor, port, interface=host))
+        journal.note(0, Listening(host=address.host, port=address.port))
+        reactor.addSystemEventTrigger("before", "shutdown", station.stop)
+        await Deferred()
+
+    react(run)
+
+
+def _partner(given: argparse.Namespace) -> None:
+    journal = Journal(given.json)
+    context = None if given.no_tls else _context(given)
+    store = arguments.store(given)
+    files = [arguments.virtual_file(text, given.code, given.station_code) for text in given.send]
+
+    async def run(reactor: Any) -> None:
+        calls = []
+        for number in range(given.sessions):
+            monitor = UserMonitor(store)
+            monitor.queue(given.station_code, files[number :: given.sessions])
+            partner = Partner(
+                reactor,
+                HostnameEndpoint(reactor, *given.connect),
+                arguments.settings(given),
+                monitor,
+                observe=lambda event, number=number: journal.note(number + 1, event),  # type: ignore[misc]  # mypy cannot infer it
+                context=context,
+            )
+            calls.append(partner.call())
+        try:
+            outcomes: list[Outcome] = await gatherResults(calls, consumeErrors=True)
+        except FirstError as error:
+            sys.stderr.write(f"cannot connect: {error.subFailure.getErrorMessage()}\n")
+            raise SystemExit(1) from None
+        for number, outcome in enumerate(outcomes, 1):
+            journal.note(number, outcome.closed)
+        sent = sum(len(outcome.reported(FileSent)) for outcome in outcomes)
+        normal = all(outcome.ended and outcome.ended.reason is EsidReason.NORMAL for outcome in outcomes)
+        raise SystemExit(0 if normal and sent == len(files) else 1)
+
+    react(run)
+
+
+def _demo(given: argparse.Namespace) -> None:
+    from smartproxy.testing.demo.course import FolderInUse, run
+
+    try:
+        sys.exit(run(given.folder, given.keep))
+    except FolderInUse as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _context(given: argparse.Namespace) -> TestContext:
+    version = TlsVersion(given.tls) if getattr(given, "tls", None) else None
+    return TestContext(certificate=given.certificate, key=given.key, authorities=tuple(given.ca), version=version)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command."""
+    command_line = parser()
+    given = command_line.parse_args(argv)
+    try:
+        given.run(given)
+    except argparse.ArgumentTypeError as error:
+        command_line.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""The course of the demonstration: set up, happy half, hostile half, tables, and nothing left behind."""
+
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
+
+from smartproxy.testing.demo import attacks, transfers
+from smartproxy.testing.demo.attacks import Attempt, Event, attempt, read_events
+from smartproxy.testing.demo.display import Display, table
+from smartproxy.testing.demo.files import REJECTED, SourceFile, medium, one_of_each, rejected
+from smartproxy.testing.demo.partners import DemoPartner, Partners, introduce
+from smartproxy.testing.demo.transfers import Ends, Transfer, compare, follow, settle
+from smartproxy.testing.programs import ProgramFailed
+from smartproxy.testing.site import Site
+
+MARK = ".smartproxy-demo"
+SESSIONS = 8
+WRONG = 1
+INTERRUPTED = 130
+
+
+class FolderInUse(Exception):
+    """The folder holds something that is not ours; the message says so."""
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder, or empty the one of an earlier demonstration.
+
+    :raises FolderInUse: if it holds files of somebody else.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    mark = folder / MARK
+    if not mark.exists() and any(folder.iterdir()):
+        raise FolderInUse(f"{folder} is not empty and not of an earlier demonstration; choose another with --folder")
+    mark.touch()
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path != mark:
+            path.unlink()
+
+
+def run(folder: Path, keep: bool) -> int:
+    """Show it all; gives the exit status.
+
+    :param keep: leave it running until Ctrl-C.
+    """
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+    prepare(folder)
+    course = Course(reactor, folder, Display())
+
+    def over(result: Failure | None) -> None:
+        if course.interrupted:
+            return
+        if isinstance(result, Failure):
+            course.status = WRONG
+            course.display.print(f"the demonstration failed: {result.getErrorMessage()}")
+            if not result.check(ProgramFailed):
+                course.display.print(result.getTraceback())
+        reactor.stop()
+
+    def begin() -> None:
+        Deferred.fromCoroutine(course.show(keep)).addBoth(over)
+
+    reactor.addSystemEventTrigger("before", "shutdown", course.stop)
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    return course.status
+
+
+class Course:
+    """One demonstration.
+
+    :ivar display: where it is shown.
+    :ivar interrupted: whether it was ended from outside, by Ctrl-C for one.
+    :ivar status: the exit status.
+    """
+
+    def __init__(self, reactor: Any, folder: Path, display: Display) -> None:
+        self.display = display
+        self.interrupted = False
+        self.status = INTERRUPTED
+        self._reactor = reactor
+        self._site = Site(reactor, folder, say=display.step)
+        self._transfers: list[Transfer] = []
+        self._attempts: list[Attempt] = []
+        self._bugs: list[Event] = []
+        self._calls = 0
+
+    async def show(self, keep: bool) -> None:
+        """Show it all."""
+        begun = self._reactor.seconds()
+        partners, there, back = await self._set_up()
+        await self._happy_half(partners, there, back)
+        await self._hostile_half(partners)
+        right = self._tables()
+        self.display.print(
+            f"\n{'Every line is as it should be' if right else 'Something is WRONG'} "
+            f"({self._reactor.seconds() - begun:.0f} seconds; logs in {self._site.logs})."
+        )
+        self.status = 0 if right else WRONG
+        if keep:
+            await self._keep(partners.acme)
+        await self._site.stop()
+        for name in ("files", "station", "partners"):
+            shutil.rmtree(self._site.folder / name)
+
+    def stop(self) -> Deferred[None]:
+        """End all processes."""
+        self.interrupted = True
+        return Deferred.fromCoroutine(self._site.stop())
+
+    async def _set_up(self) -> tuple[Partners, list[SourceFile], list[SourceFile]]:
+        """Make files, site and partners, and start everything."""
+        site = self._site
+        self._files = site.folder / "files"
+        self._files.mkdir()
+        making = deferToThread(self._make_files)
+        await site.create()
+        self.display.step("adding the partners ACME and BOLT, a CA and its revocation list")
+        partners = await introduce(site)
+        there, back = await making
+        self.display.step("starting the station")
+        await site.start_station(
+            waiting=[(partners.acme.code, file.specification()) for file in back], nerp=f"*{REJECTED}"
+        )
+        await site.start()
+        return partners, there, back
+
+    def _make_files(self) -> tuple[list[SourceFile], list[SourceFile]]:
+        """The files that ACME sends to the station, and the station to ACME."""
+        there = [rejected(self._files, "ACME"), *one_of_each(self._files, "ACME")]
+        return there, one_of_each(self._files, "MUSTER")
+
+    async def _call(self, title: str, partner: DemoPartner, files: Sequence[str], *more: str) -> Ends:
+        """Let a partner call in a process of its own."""
+        site = self._site
+        assert site.station is not None
+        self.display.step(title)
+        sends = [word for file in files for word in ("--send", file)]
+        self._calls += 1
+        program = site.partner(
+            f"partner-{self._calls}",
+            ["--json", "--inbox", str(site.folder / "partners"), "--tls", partner.tls, *more, *sends],
+            code=partner.code,
+            files=partner.files,
+        )
+        await follow(self._reactor, self.display, program)
+        await settle(self._reactor, site.station)
+        return Ends(program.records, site.station.records)
+
+    async def _happy_half(self, partners: Partners, there: list[SourceFile], back: list[SourceFile]) -> None:
+        """Files both ways in one session; one broken off and restarted; eight sessions at once."""
+        acme, bolt = partners.acme, partners.bolt
+        ends = await self._call(
+            "ACME sends one file of each kind and takes as many from the station, in one session",
+            acme,
+            [file.specification() for file in there],
+        )
+        for files, outgoing in ((there, False), (back, True)):
+            for file in files:
+                response = "NERP" if file.dataset.endswith(REJECTED) else "EERP"
+                self._transfers.append(compare(ends, file, partner=acme.name, outgoing=outgoing, response=response))
+
+        (text,) = [file for file in there if file.dataset == "ACME-TEXT"]
+        packed = attrs.evolve(text, dataset="BOLT-TEXT")
+        secure = ("--authentication", "yes")
+        ends = await self._call(
+            "BOLT, after secure authentication, sends a text in compressed buffers",
+            bolt,
+            [packed.specification()],
+            "--compression",
+            *secure,
+        )
+        self._transfers.append(compare(ends, packed, partner=bolt.name, outgoing=False, result="compressed, "))
+
+        (large,) = medium(self._files, "BOLT-BROKEN", 1)
+        ends = await self._call(
+            "BOLT breaks off in the middle of a file",
+            bolt,
+            [large.specification(**{"break": large.octets // 2})],
+            *secure,
+        )
+        position = max((record["position"] for record in ends.partner if record["event"] == "FileBroken"), default=0)
+        ends = await self._call(
+            f"BOLT restarts the file at block {position}", bolt, [large.specification(restart=position)], *secure
+        )
+        begun = max((record["from_position"] for record in ends.partner if record["event"] == "FileStarted"), default=0)
+        restarted = compare(
+            ends, large, partner=bolt.name, outgoing=False, result=f"restarted at block {begun} of {position} sent, "
+        )
+        if not begun:
+            restarted = attrs.evolve(restarted, faults=(*restarted.faults, "not restarted, but sent again as a whole"))
+        self._transfers.append(restarted)
+
+        many = list(medium(self._files, "ACME-AT-ONCE", SESSIONS))
+        ends = await self._call(
+            f"ACME opens {SESSIONS} sessions at once",
+            acme,
+            [file.specification() for file in many],
+            "--sessions",
+            str(SESSIONS),
+        )
+        for file in many:
+            self._transfers.append(compare(ends, file, partner=acme.name, outgoing=False))
+
+    async def _hostile_half(self, partners: Partners) -> None:
+        """Every attack; then the station stops."""
+        site = self._site
+        assert site.station is not None
+        for attack in attacks.attacks(partners):
+            self.display.step(f"attack: {attack.name}")
+            self._attempts.append(await attempt(self._reactor, site, attack))
+        self.display.step("the station stops")
+        await site.station.stop()
+        self._attempts.append(await attempt(self._reactor, site, attacks.station_down(partners)))
+        self.display.step("asking smartproxy events for the causes")
+        events = await read_events(self._reactor, site, self._attempts)
+        self._bugs = [event for event in events if event["name"] == "internal.error"]
+
+    def _tables(self) -> bool:
+        """Show the two tables; whether every line is as it should be."""
+        self.display.print("\nFiles through SmartProxy\n")
+        rows = [line.cells() for line in self._transfers]
+        self.display.print(table(transfers.HEADS, rows, right=transfers.NUMBERS))
+        self.display.print("\nAttacks on SmartProxy\n")
+        causes = [made.cause() for made in self._attempts]
+        self.display.print(table(attacks.HEADS, [made.cells() for made in self._attempts], below=causes))
+        self.display.print(f"\n{attacks.NOTE}")
+        for bug in self._bugs:
+            self.display.print(f"WRONG: a daemon reported a bug of its own: {bug.get('place')}: {bug.get('exception')}")
+        faults = [line.faults for line in self._transfers] + [made.wrong for made in self._attempts] + [self._bugs]
+        return not any(faults)
+
+    async def _keep(self, partner: DemoPartner) -> None:
+        """Leave it running until Ctrl-C, and say how to call it."""
+        site = self._site
+        self.display.step("starting the station again")
+        await site.start_station()
+        (site.folder / "hello.txt").write_text("Hello, station!\r\n")
+        command = site.partner_command(
+            ["--send", f"{site.folder / 'hello.txt'},format=T"], code=partner.code, files=partner.files
+        )
+        self.display.print(
+            f"""
+It runs until Ctrl-C.
+  partners connect to    127.0.0.1:{site.port}
+  the station listens on 127.0.0.1:{site.station_port}, files arrive in {site.inbox}
+  the backend listens on 127.0.0.1:{site.backend_port}, the server awaits clients on 127.0.0.1:{site.tunnel_port}
+  logs                   {site.logs}
+  what was configured    smartproxy partner list --state-dir {site.state}
+  what happened          smartproxy events --follow --state-dir {site.state}
+Send the station a file as {partner.name}:
+  {shlex.join(command)}"""
+        )
+        await Deferred()
