@@ -111,10 +111,12 @@ class PartnerLeg(ConnectionLeg):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self._cancel_deadline()
-        if not self._verified:
-            self._explain(reason)
-        self.visit.leave()
-        super().connectionLost(reason)
+        try:
+            if not self._verified:
+                self._explain(reason)
+        finally:
+            self.visit.leave()
+            super().connectionLost(reason)
 
     def _late(self) -> None:
         self._deadline = None

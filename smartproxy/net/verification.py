@@ -132,6 +132,11 @@ class Verification:
         else:
             self._path[depth] = certificate
 
+    def forget(self) -> None:
+        """Hold no certificate any more: the connection may live for hours."""
+        self._path.clear()
+        self._errors.clear()
+
     @property
     def is_judged(self) -> bool:
         """Whether policy has spoken."""
@@ -205,4 +210,5 @@ def verified_partner(connection: VerifiedConnection) -> VerifiedPartner:
     match = verification.match
     if certificate.fingerprint(hashes.SHA256()).hex() != match.certificate.sha256:
         raise CertificateRefusal(cause=RefusalCause.INVALID_PATH)
+    verification.forget()
     return VerifiedPartner(partner=match.partner, certificate=match.certificate, by=match.by, authority=match.authority)

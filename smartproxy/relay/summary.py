@@ -65,6 +65,8 @@ def summarize(
     counters = monitor.counters
     came, went = counters[opening.partner], counters[opening.partner.other]
     fields: dict[str, object] = {
+        "partner": opening.facts.get("partner"),
+        "direction": opening.direction,
         "outcome": ending.outcome,
         "cause": ending.cause,
         "rule": ending.rule,

@@ -72,6 +72,7 @@ class EsidIsRelayed(SynchronousTestCase):
         assert done.summary is not None
         fields = dict(done.summary.fields)
         self.assertTrue(done.summary.started)
+        self.assertEqual((fields["partner"], fields["direction"]), ("ACME", "inbound"))
         self.assertEqual((fields["discarded"], fields["side"]), (12, "station"))
         self.assertEqual((fields["octets_in"], fields["buffers_in"], fields["files_in"]), (70, 2, 0))
         self.assertEqual(fields["octets_out"], 23 + 65 + len(bye))
