@@ -56,7 +56,7 @@ class BackendService(Service):
         """
         Service.startService(self)
         self._started_at = self._reactor.seconds()
-        store = Store.open(self._location)
+        self._store = store = Store.open(self._location)
         with store.reading() as session:
             site = authority.load(session)
         self._api = Api(Calls(store), self._threads, self.events, self._reactor)
@@ -72,9 +72,8 @@ class BackendService(Service):
                 cause=str(error.socketError),
                 advice="end the program that uses the port, or choose another with --listen",
             )
-            store.close()
             raise
-        self._store, self._listening = store, port
+        self._listening = port
         self._threads.start()
         self._ledger = Ledger(store, self._threads, self._reactor)
         self.events.forward = self._ledger

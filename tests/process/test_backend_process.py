@@ -1,0 +1,154 @@
+"""``twistd smartproxy-backend`` as a process, called over https and changed by the command."""
+
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import smartproxy
+from smartproxy.policy.configuration import parse
+
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(Path(smartproxy.__file__).parent.parent),
+    "PYTHONUNBUFFERED": "1",
+}
+TWISTD = "from twisted.scripts.twistd import run; run()"
+
+
+class Daemon(SynchronousTestCase):
+    """A backend on a free loopback port."""
+
+    def setUp(self) -> None:
+        """Make the site and start the daemon."""
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.state = str(self.folder / "state")
+        self.ca = str(self.folder / "ca.pem")
+        self.command("authority", "create", "--site", "Muster GmbH", "-o", self.ca)
+        self.token = self.command("client", "add", "inner", "--json")["token"]
+        self.daemon = subprocess.Popen(
+            [
+                *(sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile=", "smartproxy-backend"),
+                *("--listen", "127.0.0.1:0", "--state-dir", self.state),
+            ],
+            env=ENVIRONMENT,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.addCleanup(self.end)
+        self.log: list[str] = []
+        self.port = self.await_port()
+
+    def end(self) -> None:
+        """See that the daemon is gone."""
+        if self.daemon.poll() is None:
+            self.daemon.kill()
+        self.daemon.communicate(timeout=30)
+
+    def await_port(self) -> int:
+        """Read the daemon's log until it says where it listens."""
+        assert self.daemon.stdout is not None
+        for line in self.daemon.stdout:
+            self.log.append(line)
+            if "backend.started" in line:
+                return int(line.partition(" port=")[2].split()[0])
+        raise AssertionError("".join(self.log))
+
+    def command(self, *arguments: str) -> Any:
+        """Run the command; its answer."""
+        done = subprocess.run(
+            [sys.executable, "-m", "smartproxy.tap.command", "--state-dir", self.state, *arguments],
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        return json.loads(done.stdout) if "--json" in arguments else done.stdout
+
+    def call(
+        self, path: str, *, token: str | None = None, etag: str | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Call the API; status, headers and body."""
+        headers = {"Authorization": f"Bearer {token or self.token}"}
+        if etag is not None:
+            headers["If-None-Match"] = etag
+        request = urllib.request.Request(f"https://localhost:{self.port}/api/v1{path}", headers=headers)
+        context = ssl.create_default_context(cafile=self.ca)
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+                return answer.status, answer.headers["ETag"], answer.read()
+        except HTTPError as error:
+            with error:
+                return error.code, None, error.read()
+
+    def test_life(self) -> None:
+        """Greets its client, refuses a stranger, hands over a change within two seconds, and ends orderly."""
+        status, _, body = self.call("/hello")
+        self.assertEqual((status, json.loads(body)["site"]), (200, "Muster GmbH"))
+        self.assertEqual(self.call("/hello", token="spc_x")[0], 401)
+        _, etag, _ = self.call("/configuration")
+
+        change = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "smartproxy.tap.command", "--state-dir", self.state),
+                *("settings", "set", "server.deadlines.ssid", "45"),
+            ],
+            env=ENVIRONMENT,
+            stdout=subprocess.DEVNULL,
+        )
+        status, _, body = self.call("/configuration?wait=30", etag=etag)
+        arrived = time.time()
+        change.wait(30)
+        self.assertEqual((status, parse(body).server.deadlines.ssid), (200, 45))
+        made = self.command("history", "-n", "1", "--json")[0]["time"]
+        # The history shows whole seconds: one second more than the two that are promised.
+        self.assertLess(arrived - datetime.fromisoformat(made).timestamp(), 3)
+
+        self.daemon.send_signal(signal.SIGTERM)
+        rest, _ = self.daemon.communicate(timeout=30)
+        # twistd ends itself by the signal that stopped it, once everything is stopped.
+        self.assertEqual(self.daemon.returncode, -signal.SIGTERM, rest)
+        self.assertIn("backend.stopped", rest)
+        self.assertNotIn("Traceback", "".join(self.log) + rest)
+        self.assertNotIn(self.token, "".join(self.log) + rest)
+        names = [each["name"] for each in self.command("events", "--source", "backend", "--json")]
+        self.assertEqual(names, ["backend.started", "backend.call_refused", "backend.stopped"])
+        refused = self.command("events", "--name", "backend.call_refused", "--json")
+        self.assertEqual(refused[0]["peer"], "127.0.0.1")
+
+
+class DoesNotStart(SynchronousTestCase):
+    """A backend that cannot start says why in one line."""
+
+    def test_no_store(self) -> None:
+        """Without a store: how to make one, exit status 1, nothing made."""
+        state = Path(self.mktemp()).absolute()
+        done = subprocess.run(
+            [
+                *(sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile=", "smartproxy-backend"),
+                *("--listen", "127.0.0.1:0", "--state-dir", str(state)),
+            ],
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(len(done.stderr.splitlines()), 1)
+        self.assertIn("smartproxy authority create", done.stderr)
+        self.assertFalse(state.exists())

@@ -1,0 +1,148 @@
+"""What the daemon looks after by itself, and the service that holds everything together."""
+
+from datetime import timedelta
+from unittest.mock import patch
+
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import Logger
+
+from smartproxy.backend import cas, revocation
+from smartproxy.backend.errors import NotFound, StoreUnavailable
+from smartproxy.backend.location import Location
+from smartproxy.backend.service import BackendService
+from smartproxy.backend.threads import StoreThreads
+from smartproxy.backend.upkeep import HOUR, Upkeep
+from smartproxy.logs.emit import Events
+from smartproxy.logs.fields import Value
+from smartproxy.testing.pki import Authority
+from tests.adapters.api_site import AtOnce
+from tests.unit.sites import NOW, SiteCase
+
+DAY = timedelta(days=1)
+
+
+class StaleLists(SiteCase):
+    """Revocation lists that are out of date are told each hour."""
+
+    def setUp(self) -> None:
+        """A site with a CA whose list is out of date from tomorrow on."""
+        super().setUp()
+        self.ca = Authority.root("Odette")
+        with self.change() as change:
+            cas.add(change, "odette", [self.ca.credential.certificate])
+            change.session.flush()
+            revocation.load(change, self.ca.crl(this_update=NOW - DAY, next_update=NOW + DAY), "x")
+        self.clock = Clock()
+        self.clock.advance(NOW.timestamp())
+        self.told: list[dict[str, Value]] = []
+        events = Events(Logger(), self.told.append, self.clock, source="backend")
+        self.upkeep = Upkeep(self.store, AtOnce(), events, self.clock)
+        self.upkeep.start()
+        self.addCleanup(self.upkeep.stop)
+
+    def test_told_each_hour(self) -> None:
+        """From the moment on when its successor was promised, each hour, with issuer, age and what to do."""
+        self.assertEqual(self.told, [])
+        self.clock.advance(DAY.total_seconds())
+        self.clock.advance(HOUR)
+        self.assertEqual([each["name"] for each in self.told], ["crl.stale", "crl.stale"])
+        first = self.told[0]
+        self.assertEqual((first["authority"], first["age"]), ("odette", 2 * DAY.total_seconds()))
+        self.assertIn("crl load", str(first["advice"]))
+
+    def test_newer_list(self) -> None:
+        """A newer list ends it."""
+        with self.change() as change:
+            revocation.load(change, self.ca.crl(this_update=NOW, next_update=NOW + 9 * DAY), "x")
+        self.clock.advance(2 * DAY.total_seconds())
+        self.assertEqual(self.told, [])
+
+    def test_not_asked_for(self) -> None:
+        """Where a CA's lists are not looked at, nobody is told that one is old."""
+        with self.change() as change:
+            cas.alter(change, "odette", revocation="off")
+        self.clock.advance(2 * DAY.total_seconds())
+        self.assertEqual(self.told, [])
+
+    def test_failing_store(self) -> None:
+        """A store that cannot be asked is told, and asked again an hour later."""
+        self.clock.advance(DAY.total_seconds() - HOUR)
+        with patch.object(cas, "listed", side_effect=OSError("disk")):
+            self.clock.advance(HOUR)
+        self.assertEqual([each["name"] for each in self.told], ["internal.error"])
+        self.flushLoggedErrors(OSError)
+        self.clock.advance(HOUR)
+        self.assertEqual(self.told[-1]["name"], "crl.stale")
+
+    def test_stop(self) -> None:
+        """After the stop nothing runs any more; a second stop is none."""
+        self.upkeep.stop()
+        self.upkeep.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class Service(SiteCase):
+    """Starting and stopping."""
+
+    def service(self, location: Location | None = None) -> tuple[BackendService, MemoryReactorClock]:
+        """A service on a reactor in memory, whose threads are none."""
+        reactor = MemoryReactorClock()
+        return BackendService(reactor, location or self.location, "127.0.0.1", 8443), reactor
+
+    def test_made_without_touching_anything(self) -> None:
+        """Making it opens nothing and listens nowhere."""
+        nowhere = Location.of(self.mktemp(), environment={})
+        service, reactor = self.service(nowhere)
+        self.assertFalse(nowhere.directory.exists())
+        self.assertEqual(reactor.sslServers, [])
+        self.assertFalse(service.running)
+
+    def test_life(self) -> None:
+        """Started, it listens with TLS and tells so; stopped, its last events are in the store."""
+        service, reactor = self.service()
+        with (
+            patch.object(StoreThreads, "run", AtOnce.run),
+            patch.object(StoreThreads, "start"),
+            patch.object(StoreThreads, "stop") as stopped,
+        ):
+            service.startService()
+            ((port, _, _, _, interface),) = reactor.sslServers
+            self.assertEqual((port, interface), (8443, "127.0.0.1"))
+            (started,) = self.stored("backend.started")
+            self.assertEqual((started.fields["site"], started.source), ("Muster GmbH", "backend"))
+            reactor.advance(5)
+            self.successResultOf(service.stopService())
+        stopped.assert_called_once_with()
+        (ended,) = self.stored("backend.stopped")
+        self.assertEqual(ended.fields["duration"], 5)
+        self.assertEqual(reactor.getDelayedCalls(), [])
+
+    def test_cannot_start(self) -> None:
+        """Without a store or without an authority it does not start; stopping it then is harmless."""
+        service, _ = self.service(Location.of(self.mktemp(), environment={}))
+        self.assertRaises(StoreUnavailable, service.startService)
+        self.successResultOf(service.stopService())
+
+    def test_port_taken(self) -> None:
+        """A port that is taken is told, and ends the start."""
+        service, reactor = self.service()
+        told: list[dict[str, Value]] = []
+        service.events.forward = told.append
+        taken = CannotListenError("127.0.0.1", 8443, OSError(98, "Address already in use"))
+        with patch.object(reactor, "listenSSL", side_effect=taken):
+            self.assertRaises(CannotListenError, service.startService)
+        self.assertEqual([each["name"] for each in told], ["listener.failed"])
+        self.assertIn("--listen", str(told[0]["advice"]))
+
+
+class NoAuthority(SiteCase):
+    """A store without an authority."""
+
+    founded = False
+
+    def test_does_not_start(self) -> None:
+        """The daemon says how to make one."""
+        service = BackendService(MemoryReactorClock(), self.location, "127.0.0.1", 8443)
+        self.assertIn("authority create", str(self.assertRaises(NotFound, service.startService)))
