@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.monitor import Monitor
-from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.roles import Profile, Role
 from tests.conformance.cases import REASONS, RULES, Case
 from tests.conformance.facts import DATA
 from tests.conformance.malformed import cases
@@ -21,9 +21,9 @@ def every_case() -> tuple[Case, ...]:
     return tuple(cases())
 
 
-def prepared(case: Case) -> Monitor:
+def prepared(case: Case, profile: Profile = Profile.DEFAULT) -> Monitor:
     """A monitor that has seen the case's opening."""
-    monitor = Monitor()
+    monitor = Monitor(profile)
     for sender, octets in streamed(opening(case.state, case.speaker, case.terms, case.restart)):
         judgement = monitor.judge(sender, octets)
         assert judgement.error is None, (case.name, judgement.error)
@@ -96,6 +96,16 @@ class MalformedTests(SynchronousTestCase):
     def test_fourth_quarter(self) -> None:
         """Cases 3, 7, 11...: family, ESID reason and octet are those derived from the RFC."""
         self.check(3)
+
+    def test_strict_profile(self) -> None:
+        """What the default profile refuses, the strict one refuses too: with the same reason and no later."""
+        wrong = []
+        for case in every_case():
+            judgement = prepared(case, Profile.STRICT).judge(case.sender, case.octets)
+            error = judgement.error
+            if error is None or error.reason != case.reason or (error.offset or 0) > case.offset or judgement.octets:
+                wrong.append(f"{case.name}: {error!r}, expected {case.reason:02d} at {case.offset}")
+        self.assertEqual(wrong[:20], [], f"{len(wrong)} verdicts are wrong")
 
     def test_frozen_summary(self) -> None:
         """The generator makes the cases that were reviewed: the counts by command, family and reason are frozen."""
