@@ -24,6 +24,8 @@ COMMAND: Final = b"D"
 #: Octets from one header to the next, by header; out of every buffer where a compressed subrecord is forbidden.
 _FORBIDDEN: Final = 1 << 40
 STEPS: Final = tuple(2 if header & COMPRESSED else 1 + (header & LONGEST) for header in range(256))
+#: Octets of the Virtual File that a subrecord represents, by header.
+COUNTS: Final = tuple(header & LONGEST for header in range(256))
 STEPS_PLAIN: Final = tuple(_FORBIDDEN if header & COMPRESSED else step for header, step in enumerate(STEPS))
 FULL: Final = b"\x3f" * 2048
 #: What makes a header matter for the end of a record: the flag, or a count.
@@ -101,9 +103,9 @@ def _record(octets: Octets, position: int, limit: int, steps: tuple[int, ...]) -
 
 def _walk_headers(octets: Octets, start: int, have: int, compression: bool) -> tuple[int, int, int]:
     """Go from header to header to the end."""
-    position, headers, last = start, 0, -1
     if compression:
         return _walk_compressed(octets, start, have)
+    position, headers, last = start, 0, -1
     steps = STEPS_PLAIN
     limit = have - _STRIDE
     try:
@@ -132,20 +134,48 @@ def _walk_headers(octets: Octets, start: int, have: int, compression: bool) -> t
         position += steps[header]
         headers += 1
     if last < 0 and headers > 8:
-        _, _, last = _walk_compressed(octets, start, have)
+        last = _last_that_matters(octets, start, have)
     return position, position - start - headers, max(last, 0)
 
 
-def _walk_compressed(octets: Octets, position: int, have: int) -> tuple[int, int, int]:
+def _walk_compressed(octets: Octets, start: int, have: int) -> tuple[int, int, int]:
     """Go from header to header and add up what each represents."""
-    units = last = 0
+    position, units, last = start, 0, -1
+    steps, counts = STEPS, COUNTS
+    limit = have - _STRIDE
+    while position < limit:
+        header = octets[position]
+        units += counts[header]
+        position += steps[header]
+        header = octets[position]
+        units += counts[header]
+        position += steps[header]
+        header = octets[position]
+        units += counts[header]
+        position += steps[header]
+        header = octets[position]
+        units += counts[header]
+        position += steps[header]
     while position < have:
         header = octets[position]
         if header & MATTERS:
             last = header
-            units += header & LONGEST
-        position += STEPS[header]
+        units += counts[header]
+        position += steps[header]
+    if last < 0:
+        last = _last_that_matters(octets, start, have)
     return position, units, last
+
+
+def _last_that_matters(octets: Octets, position: int, have: int) -> int:
+    """Return the last header that has the end-of-record flag or a count, or 0."""
+    last = 0
+    while position < have:
+        header = octets[position]
+        if header & MATTERS:
+            last = header
+        position += STEPS[header]
+    return last
 
 
 def _blame(octets: Octets, position: int, end: int, compression: bool) -> BadSubrecord | CompressionRefused:
