@@ -111,7 +111,7 @@ class DataLeg:
     # For its connection.
 
     def deliver(self, octets: bytes) -> None:
-        """Octets of the session came."""
+        """Octets of the session came; after its own END, they belong to nobody."""
         if self._finished:
             return
         if self._untold is None and self._receiver is not None:
@@ -304,15 +304,13 @@ class DataConnection(Protocol):
             return
         if self._leg is None or self._ended_there:
             raise Violation("data.unattached", "octets came outside of a session")
-        # After our own END, what still comes belongs to nobody.
-        if not self._ended_here:
-            self._leg.deliver(octets)
+        self._leg.deliver(octets)
 
     def _attach_there(self, attach: Attach) -> None:
         if not self.open:
             return
-        if self._side is Side.CLIENT or self._leg is not None:
-            raise Violation("data.attach", "ATTACH came from the wrong side, or within a session")
+        if self._leg is not None:
+            raise Violation("data.attach", "ATTACH came within a session")
         self._owner.dataAttached(self, attach.ticket)
 
     def _end_there(self) -> None:

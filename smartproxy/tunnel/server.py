@@ -29,7 +29,7 @@ from smartproxy.tunnel.hello import Greeting, agree
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import Emit, IServerTunnelUser
 from smartproxy.tunnel.server_control import ServerControl
-from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, Phase, Side
+from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, Side
 
 
 class ServerTunnel:
@@ -129,7 +129,7 @@ class ServerTunnel:
 
     def _admit_data(self, client: VerifiedClient, entrance: Entrance) -> DataConnection:
         control = self._named.get(client.name)
-        if control is None or control.asking is Phase.BEFORE_HELLO:
+        if control is None:
             raise PeerRefused(
                 check="no_control", advice="a data connection needs its client's control", subject=client.subject
             )

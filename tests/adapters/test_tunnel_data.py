@@ -221,6 +221,21 @@ class LegTests(DataCase):
         self.assertIsNot(second.leg, first.leg)
         self.assertEqual((first.got, second.got), (UNIT, UNIT))
 
+    def test_octets_after_the_peers_end(self) -> None:
+        """Who ended its direction has nothing more to say in it."""
+        receiver = self.session(finishes=False)
+        self.connection.dataReceived(END)
+        self.connection.dataReceived(UNIT)
+        self.assertEqual(receiver.got, b"")
+        self.assertTrue(self.wire.aborted)
+        self.assertEqual(self.owner.notes, ["data.unattached"])
+
+    def test_end_twice(self) -> None:
+        """An END is said once."""
+        self.session(finishes=False)
+        self.connection.dataReceived(END + END)
+        self.assertEqual(self.owner.notes, ["data.end"])
+
     def test_bug_in_a_receiver(self) -> None:
         """A receiver that fails loses its connection, is reported, and its octets are in no log."""
         receiver = self.session()

@@ -22,7 +22,7 @@ from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefu
 from smartproxy.tunnel.hello import NEWEST, OLDEST
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.marks import Attach, End
-from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
+from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, Phase
 from tests.adapters.tunnel_kit import (
     SESSION,
     UNIT,
@@ -494,6 +494,8 @@ class RogueServerTests(SynchronousTestCase):
         self.assertIn("licence", str(event["advice"]))
         self.assertEqual(server.tunnel._controls, set())
         self.assertEqual(client.user.notes, [])
+        # The client refused it within the handshake already.
+        self.assertIn("alert", str(server.events.named("tunnel.refused")[0]["advice"]))
 
     def test_other_key_that_takes_anything(self) -> None:
         """A fake server that asks for no certificate and keeps all that comes receives 0 octets of AMP."""
@@ -568,6 +570,17 @@ class RogueServerTests(SynchronousTestCase):
         self.assertEqual((event["cause"], event["command"]), ("command.forbidden", "Configure"))
         self.assertEqual(client.user.notes[1], ("down", "violation: command.forbidden"))
 
+    def test_server_that_opens_while_draining(self) -> None:
+        """A server that goes on opening sessions after it agreed to drain is ended."""
+        server, client = pair(self.network)
+        control = server.control
+        client.control.drain()
+        self.network.settle()
+        control.asking = Phase.READY
+        control.openInbound(SESSION, {}).addErrback(lambda _: None)
+        self.network.settle()
+        self.assertEqual(client.events.causes("tunnel.violation"), ["command.forbidden"])
+
     def test_server_that_attaches(self) -> None:
         """ATTACH never goes from server to client, within a session or outside of one."""
         server, client = pair(self.network)
@@ -577,6 +590,16 @@ class RogueServerTests(SynchronousTestCase):
         self.network.settle()
         self.assertEqual(client.events.causes("tunnel.violation"), ["data.attach"] * 2)
         self.assertEqual(client.control.pool.idle, 0)  # type: ignore[union-attr]  # up
+
+    def test_certificate_without_a_purpose(self) -> None:
+        """A certificate that our own check refuses is refused within the handshake: the client gets an alert."""
+        server = ServerSide(self.network)
+        shown = credential(authority().issue("inner-1", purposes=[]))
+        client = ClientSide(self.network, server.tunnel.factory, shown)
+        client.tunnel.startService()
+        self.network.settle()
+        (event,) = client.events.named("tunnel.refused")
+        self.assertIn("alert", str(event["detail"]))
 
     def test_certificate_refused_by_the_server(self) -> None:
         """A client whose certificate is refused says that the server did it, with TLS's word for why."""
