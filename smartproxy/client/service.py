@@ -49,7 +49,8 @@ class ClientService(Service):
     :param reactor: connects and tells the time.
     :param backend: the calls to the backend.
     :param servers: host and port of each server.
-    :param exposed: the command-line options that showed a secret to everybody on this machine.
+    :param drain: seconds that sessions may go on at the end, in the place of what is configured.
+    :param server_lost: called when a tunnel that was up is down.
     :param endpoint: makes what a server is dialled with, from the reactor, its host and its port.
     """
 
@@ -59,12 +60,14 @@ class ClientService(Service):
         *,
         backend: Backend,
         servers: Sequence[tuple[str, int]],
-        exposed: Sequence[str] = (),
+        drain: int | None = None,
+        server_lost: Callable[[], None] = lambda: None,
         endpoint: Callable[[Any, str, int], IStreamClientEndpoint] = HostnameEndpoint,
     ) -> None:
         self._reactor = reactor
         self._servers = servers
-        self._exposed = exposed
+        self._drain_seconds = drain
+        self._server_lost = server_lost
         self._tunnels: list[ClientTunnel] = []
         self._credential: ClientCredential | None = None
         self._proxy_ids: frozenset[str] = frozenset()
@@ -94,12 +97,6 @@ class ClientService(Service):
         Service.startService(self)
         names = [f"{host}:{port}" for host, port in self._servers]
         self.events.emit("client.started", version=__version__, names=names)
-        for option in self._exposed:
-            self.events.emit(
-                "secret.on_command_line",
-                option=option,
-                advice="anyone on this machine can read it; use --token-file, a systemd credential or the environment",
-            )
         self._upkeep.start()
 
     def stopService(self) -> Deferred[None]:
@@ -109,9 +106,8 @@ class ClientService(Service):
 
     async def _stop(self) -> None:
         deadlines = self._client_part().deadlines
-        self.events.emit(
-            "client.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=deadlines.drain
-        )
+        seconds = deadlines.drain if self._drain_seconds is None else self._drain_seconds
+        self.events.emit("client.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
         self._upkeep.stop()
         await gatherResults(
             [
@@ -120,7 +116,7 @@ class ClientService(Service):
                 if tunnel.control is not None
             ]
         )
-        await self._drain.run(deadlines.drain, deadlines.closing)
+        await self._drain.run(seconds, deadlines.closing)
         for tunnel in self._tunnels:
             await maybeDeferred(tunnel.stopService)
         self.events.emit("client.stopped")
@@ -128,6 +124,10 @@ class ClientService(Service):
         self._carrier.stop()
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self._reactor, 0)
+
+    def hurry(self) -> None:
+        """Wait for sessions no longer; end them."""
+        self._drain.hurry()
 
     # From the backend.
 
@@ -197,6 +197,7 @@ class ClientService(Service):
 
     def tunnelDown(self, cause: str) -> None:
         """A server is gone; its sessions end with their legs, and the tunnel dials again."""
+        self._server_lost()
 
     def openInbound(self, session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
         """Call the station for a partner."""

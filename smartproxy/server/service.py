@@ -54,6 +54,7 @@ class ServerService(Service):
     :param licence_path: where a renewed licence is written.
     :param host: the address on which clients are awaited; empty for any.
     :param port: the port.
+    :param drain: seconds that sessions may go on at the end, in the place of what is configured.
     :param set_level: changes what is logged.
     :param now: tells the wall clock's time, aware, in UTC.
     """
@@ -67,6 +68,7 @@ class ServerService(Service):
         licence_path: Path,
         host: str,
         port: int,
+        drain: int | None = None,
         set_level: Callable[[Severity], None] = lambda severity: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -75,6 +77,7 @@ class ServerService(Service):
         self._address = (host, port)
         self._set_level = set_level
         self._now = now
+        self._drain_seconds = drain
         self._part: ServerPart | None = None
         self._carrying: dict[str, ServerControl] = {}
         self._tunnel_port: IListeningPort | None = None
@@ -154,14 +157,13 @@ class ServerService(Service):
     async def _stop(self) -> None:
         self._draining = True
         deadlines = self._configuration.deadlines
-        self.events.emit(
-            "server.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=deadlines.drain
-        )
+        seconds = deadlines.drain if self._drain_seconds is None else self._drain_seconds
+        self.events.emit("server.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
         closing = self.listeners.have((), "the server stops")
         if self._tunnel_port is not None:
             await maybeDeferred(self._tunnel_port.stopListening)
         await closing
-        await self._drain.run(deadlines.drain, deadlines.closing)
+        await self._drain.run(seconds, deadlines.closing)
         self.events.emit("server.stopped")
         await self.tunnel.flush(deadlines.closing)
         self.tunnel.stop("the server stops")
@@ -169,6 +171,10 @@ class ServerService(Service):
         self._forget("the server stops")
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self._reactor, 0)
+
+    def hurry(self) -> None:
+        """Wait for sessions no longer; end them."""
+        self._drain.hurry()
 
     @property
     def _configuration(self) -> ServerConfiguration:

@@ -12,9 +12,12 @@ SECURITY
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 
 from twisted.application.service import IService
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.python import usage
 
 from smartproxy.client.backend import Backend, BackendAddress, backend_http, checked_pin, checked_url
@@ -22,8 +25,10 @@ from smartproxy.client.service import ClientService
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
 from smartproxy.tap.addresses import Address, remote_address
 from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.life import Life
 
 _CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
+_EXPOSED = "anyone on this machine can read it; use --token-file, a systemd credential or the environment"
 
 
 class Options(DaemonOptions):
@@ -47,6 +52,11 @@ class Options(DaemonOptions):
         ],
         ["backend-ca", None, None, "PEM file of the CA that signed the backend's certificate [the system's store]"],
         ["backend-pin", None, None, "SHA-256 in hex of the public key of the backend's certificate"],
+        ["source", "o", None, "IP address of this machine from which servers are dialled"],
+    ]
+
+    optFlags = [
+        ["exit-with-server", "e", "end when the tunnel to a server is lost, instead of dialling it again"],
     ]
 
     def __init__(self) -> None:
@@ -76,7 +86,10 @@ class Options(DaemonOptions):
         self.address = self.judged(
             "--backend-ca", lambda url: BackendAddress(url=url, authority=authority, pin=pin), url
         )
-        self.exposed = [option for option, given in (("--token", self["token"]), ("--backend", self.basic)) if given]
+        for option, given in (("--token", self["token"]), ("--backend", self.basic)):
+            if given:
+                self.notices.append(("secret.on_command_line", {"option": option, "advice": _EXPOSED}))
+        self.source = None if self["source"] is None else self.judged("--source", _ip_address, self["source"])
         self.secret = self.judged(
             "--token-file", lambda path: find_token(self["token"], path, os.environ), self["token-file"]
         )
@@ -93,6 +106,17 @@ def _contents(path: str) -> str:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeError:
         raise ValueError(f"{path}: not a text file") from None
+
+
+def _ip_address(text: str) -> str:
+    """An IPv4 or IPv6 address, brackets allowed.
+
+    :raises ValueError: when it is none.
+    """
+    try:
+        return str(ip_address(text.strip("[]")))
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IP address; right is one of this machine's, such as 192.0.2.7") from None
 
 
 def find_token(
@@ -126,11 +150,14 @@ def makeService(options: Options) -> IService:
     """The daemon, constructed but not started."""
     from twisted.internet import reactor
 
-    return ClientService(
+    service = ClientService(
         reactor,
         backend=Backend(
             options.address.url, options.secret, backend_http(reactor, options.address), reactor, basic=options.basic
         ),
         servers=[(address.host, address.port) for address in options.servers],
-        exposed=options.exposed,
+        drain=options.drain,
+        server_lost=reactor.stop if options["exit-with-server"] else lambda: None,
+        endpoint=partial(HostnameEndpoint, bindAddress=options.source),
     )
+    return Life(reactor, service, options.signals, tuple(options.notices))

@@ -18,7 +18,9 @@ from zope.interface import implementer
 from smartproxy import __version__
 from smartproxy.logs.observers import JsonObserver, TextObserver, Threshold
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.limits import DRAIN
 from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
+from smartproxy.tap.signals import Signals
 
 _T = TypeVar("_T")
 
@@ -58,6 +60,11 @@ class DaemonOptions(usage.Options):
         ],
         ["log-level", None, "info", "what is logged: trace, debug, info, warning, error or fatal"],
         ["log-json", None, None, "also write the log as JSON lines to this file"],
+        ["drain", None, None, "seconds that sessions may go on when the daemon is to end [as configured: 300]"],
+        ["pid-file", None, None, "file for the process ID [PROGRAM.pid in the state folder]; with twistd: --pidfile"],
+    ]
+    optFlags = [
+        ["foreground", "d", "stay in the foreground; with twistd: --nodaemon"],
     ]
 
     def opt_v(self) -> NoReturn:
@@ -69,10 +76,15 @@ class DaemonOptions(usage.Options):
 
     def postOptions(self) -> None:
         """Judge what every daemon has."""
+        self.signals = Signals(self.set_level)
+        self.signals.listen_for_levels()
+        self.notices: list[tuple[str, Mapping[str, object]]] = []
         self.state_directory = Path(
             self["state-dir"] or os.environ.get(STATE_DIRECTORY_VARIABLE) or STATE_DIRECTORY
         ).absolute()
         self.threshold = Threshold(self.judged("--log-level", Severity.named, self["log-level"]), Both(()))
+        self.pid_file = Path(self["pid-file"] or self.state_directory / f"{self.program}.pid").absolute()
+        self.drain = None if self["drain"] is None else self.judged("--drain", _seconds, self["drain"])
         if self["log-json"]:
             self["log-json"] = str(Path(self["log-json"]).absolute())
         if self.parent is not None and not self.parent.get("logfile") and not self.parent.get("syslog"):
@@ -91,9 +103,13 @@ class DaemonOptions(usage.Options):
         """End the program: its command line is wrong."""
         self.end(WRONG_USE, f"{message} (see {self.program} --help)")
 
+    def warn(self, message: str) -> None:
+        """Say one line on standard error and go on."""
+        sys.stderr.write(f"{self.program}: {message}\n")
+
     def end(self, status: int, message: str) -> NoReturn:
         """End the program with one line on standard error."""
-        sys.stderr.write(f"{self.program}: {message}\n")
+        self.warn(message)
         raise SystemExit(status)
 
     def observer(self) -> ILogObserver:
@@ -111,6 +127,20 @@ class DaemonOptions(usage.Options):
     def set_level(self, severity: Severity) -> None:
         """Log from this level upwards, from now on."""
         self.threshold.severity = severity
+
+
+def _seconds(text: str) -> int:
+    """A whole number of seconds.
+
+    :raises ValueError: when it is none, or out of range.
+    """
+    try:
+        seconds = int(text)
+    except ValueError:
+        seconds = -1
+    if not DRAIN.least <= seconds <= DRAIN.most:
+        raise ValueError(f"{text!r} is not a number of seconds from {DRAIN.least} to {DRAIN.most}")
+    return seconds
 
 
 _chosen: list[DaemonOptions] = []

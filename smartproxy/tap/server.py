@@ -23,6 +23,7 @@ from smartproxy.server import licence_file
 from smartproxy.server.service import ServerService
 from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.daemon import NOT_STARTED, DaemonOptions
+from smartproxy.tap.life import Life
 from smartproxy.tunnel.identity import Identity, IdentityUnusable, load_or_make
 
 
@@ -84,12 +85,14 @@ def makeService(options: Options) -> IService:
     """The daemon, constructed but not started."""
     from twisted.internet import reactor
 
-    return ServerService(
+    service = ServerService(
         reactor,
         identity=options.identity,
         licence=options.licence,
         licence_path=options.licence_path,
         host=options.address.host,
         port=options.address.port,
+        drain=options.drain,
         set_level=options.set_level,
     )
+    return Life(reactor, service, options.signals, tuple(options.notices))

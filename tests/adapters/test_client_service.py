@@ -296,11 +296,14 @@ class Sessions(ClientTestCase):
         self.service.crlUrlSeen("http://crl.example/a.crl", "odette")
         self.assertEqual(self.stored("crl.url_seen")[0]["url"], "http://crl.example/a.crl")
 
-    def test_secrets_on_the_command_line(self) -> None:
-        """Each option that showed a secret is warned about, without the secret."""
-        self.service._exposed = ["--token"]
+    def test_loss_of_the_server(self) -> None:
+        """Who wants to know that the server is gone is told, each time."""
+        told: list[str] = []
+        self.service._server_lost = lambda: told.append("lost")
         self.start()
-        self.assertEqual([event["option"] for event in self.stored("secret.on_command_line")], ["--token"])
+        self.server.control.abort("test")
+        self.network.advance(5)
+        self.assertEqual(told, ["lost"])
 
 
 class Stopping(ClientTestCase):

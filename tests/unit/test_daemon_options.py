@@ -16,6 +16,8 @@ from smartproxy.server.licence_file import replace
 from smartproxy.server.service import ServerService
 from smartproxy.tap import client, daemon, server
 from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.life import Life
+from smartproxy.tap.signals import Signals
 from smartproxy.testing.pki import Authority
 from smartproxy.tunnel.identity import load_or_make
 from tests.unit.test_licence import NOW, SITE
@@ -25,7 +27,8 @@ class OptionsTestCase(SynchronousTestCase):
     """Command lines with what they print."""
 
     def setUp(self) -> None:
-        """Catch what is printed; take the environment's variables away."""
+        """Catch what is printed; take the environment's variables away, and leave the process's signals alone."""
+        self.patch(Signals, "listen_for_levels", lambda signals: None)
         self.output, self.errors = io.StringIO(), io.StringIO()
         self.patch(sys, "stdout", self.output)
         self.patch(sys, "stderr", self.errors)
@@ -172,7 +175,9 @@ class ServerSwitches(OptionsTestCase):
         licence = self.licensed()
         options = self.parse(server.Options(), "-l", licence, "-i", "[::1]:2999")
         self.assertEqual((options.address.host, options.address.port), ("::1", 2999))
-        self.assertIsInstance(server.makeService(options), ServerService)
+        life = server.makeService(options)
+        assert isinstance(life, Life)
+        self.assertIsInstance(life.daemon, ServerService)
         status, text = self.ends(server.Options(), "-l", licence, "-i", "nowhere:1")
         self.assertEqual(status, 2)
         self.assertIn("--listen", text)
@@ -194,8 +199,15 @@ class ClientSwitches(OptionsTestCase):
         options = self.parse(client.Options(), *self.words("-S", "[::1]:3000"))
         self.assertEqual([(each.host, each.port) for each in options.servers], [("dmz.example", 2878), ("::1", 3000)])
         self.assertEqual(options.secret, "abc")
-        self.assertEqual(options.exposed, [])
-        self.assertIsInstance(client.makeService(options), ClientService)
+        self.assertEqual(options.notices, [])
+        life = client.makeService(options)
+        assert isinstance(life, Life)
+        self.assertIsInstance(life.daemon, ClientService)
+
+    def test_source_address_and_the_end(self) -> None:
+        """``-o``, ``--drain`` and ``--exit-with-server`` are taken as given."""
+        options = self.parse(client.Options(), *self.words("-o", "[::1]", "--drain", "7", "--exit-with-server"))
+        self.assertEqual((options.source, options.drain, options["exit-with-server"]), ("::1", 7, 1))
 
     def test_what_is_missing_is_named(self) -> None:
         """Without backend, server or token the program ends with 2 and one line."""
@@ -216,6 +228,9 @@ class ClientSwitches(OptionsTestCase):
             (("--backend-ca", "/no/such/file"), "--backend-ca"),
             (("--backend-ca", self.file("empty", "")), "--backend-ca"),
             (("--backend-ca", "x", "--backend-pin", "y"), "one of the two"),
+            (("-o", "localhost"), "--source"),
+            (("--drain", "-1"), "--drain"),
+            (("--drain", "ten"), "--drain"),
             (("--token-file", "/no/such/file"), "--token-file"),
             (("--token-file", self.file("binary", "a\x07b")), "--token-file"),
             (("--token-file", self.file("blank", "\n")), "--token-file"),
@@ -240,7 +255,9 @@ class ClientSwitches(OptionsTestCase):
         self.assertEqual(
             (options.secret, options.basic, options.address.url), ("abc", "u:p", "https://backend.example")
         )
-        self.assertEqual(options.exposed, ["--token", "--backend"])
+        self.assertEqual([fields["option"] for _, fields in options.notices], ["--token", "--backend"])
+        self.assertEqual({name for name, _ in options.notices}, {"secret.on_command_line"})
+        self.assertNotIn("abc", str(options.notices))
 
     def test_where_a_token_comes_from(self) -> None:
         """The file wins, then the switch, then systemd's credential, then the environment."""

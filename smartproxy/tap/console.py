@@ -1,0 +1,72 @@
+"""The console programs ``smartproxy-server`` and ``smartproxy-client``: the daemons without twistd's own switches.
+
+They take the same switches as the twistd plugins, go to the background unless told otherwise, and keep a PID file.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.application.service import Application, IService, IServiceCollection
+from twisted.internet.error import CannotListenError
+from twisted.python import usage
+from twisted.scripts._twistd_unix import ServerOptions, UnixApplicationRunner
+
+from smartproxy.tap.daemon import NOT_STARTED, WRONG_USE, DaemonOptions
+from smartproxy.tap.pidfile import Occupied, claim
+
+
+def server_main() -> None:
+    """Run ``smartproxy-server``."""
+    from smartproxy.tap import server
+
+    _run(server.Options(), server.makeService, sys.argv[1:])
+
+
+def client_main() -> None:
+    """Run ``smartproxy-client``; without any switch, show them all."""
+    from smartproxy.tap import client
+
+    if len(sys.argv) == 1:
+        sys.stderr.write(f"{client.Options()}\n")
+        raise SystemExit(WRONG_USE)
+    _run(client.Options(), client.makeService, sys.argv[1:])
+
+
+class _Runner(UnixApplicationRunner):
+    """twistd's runner, with the service of switches that were read already."""
+
+    def __init__(self, config: ServerOptions, program: str, make: Callable[[], IService]) -> None:
+        super().__init__(config)
+        self._program = program
+        self._make = make
+
+    def createOrGetApplication(self) -> Any:
+        """What is run."""
+        application = Application(self._program)
+        self._make().setServiceParent(IServiceCollection(application))
+        return application
+
+
+def _run(options: DaemonOptions, make: Callable[[Any], IService], words: Sequence[str]) -> None:
+    try:
+        options.parseOptions(list(words))
+    except usage.UsageError as error:
+        options.wrong(str(error))
+    path = options.pid_file
+    try:
+        stale = claim(path)
+    except Occupied as occupied:
+        options.end(NOT_STARTED, str(occupied))
+    except OSError as error:
+        options.end(NOT_STARTED, f"--pid-file: {path}: {error.strerror}")
+    if stale is not None:
+        options.warn(f"{path} was left by process {stale}, which is gone; it was removed")
+        options.notices.append(("pid_file.removed", {"path": str(path), "pid": stale}))
+    config = ServerOptions()
+    config.parseOptions(["--no_save", "--pidfile", str(path), *(["--nodaemon"] if options["foreground"] else [])])
+    config["logger"] = options.observer
+    try:
+        _Runner(config, options.program, lambda: make(options)).run()
+    except CannotListenError as error:
+        options.end(NOT_STARTED, f"cannot listen: {error.socketError}")

@@ -1,0 +1,87 @@
+"""What signals do to a daemon.
+
+HUP, TERM and INT end it by draining; the second of them ends it now. On Linux the signals 20 to 24 set what is logged,
+at any moment of the process's life, since an unprepared process is stopped or killed by most of them.
+"""
+
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Protocol
+
+from smartproxy.logs.emit import Events
+from smartproxy.logs.severity import Severity
+
+LEVELS = {
+    20: Severity.TRACE,
+    21: Severity.DEBUG,
+    22: Severity.INFO,
+    23: Severity.ERROR,
+    24: Severity.FATAL,
+}
+"""By Linux's numbers: TSTP, TTIN, TTOU, URG, XCPU."""
+ENDING = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+NOW_SECONDS = 1.5
+"""From the second signal to the end of the process, whatever still runs."""
+
+
+class Drained(Protocol):
+    """A daemon's service."""
+
+    events: Events
+
+    def hurry(self) -> None:
+        """Wait for sessions no longer; end them."""
+
+
+class Signals:
+    """The signals of one daemon.
+
+    :param set_level: changes what is logged.
+    """
+
+    def __init__(self, set_level: Callable[[Severity], None]) -> None:
+        self._set_level = set_level
+        self._reactor: Any = None
+        self._service: Drained | None = None
+        self._asked = False
+
+    def listen_for_levels(self) -> None:
+        """Take the level signals from now on."""
+        if sys.platform == "linux":
+            for number in LEVELS:
+                signal.signal(number, self._level)
+
+    def attach(self, reactor: Any, service: Drained) -> None:
+        """Take the ending signals, too, once the reactor runs; it installs its own handlers at its start."""
+        self._reactor = reactor
+        self._service = service
+        reactor.callWhenRunning(self._listen_for_endings)
+
+    def _listen_for_endings(self) -> None:
+        for number in ENDING:
+            signal.signal(number, lambda number, frame: self._reactor.callFromThread(self.ending, number))
+
+    def _level(self, number: int, frame: FrameType | None) -> None:
+        severity = LEVELS[number]
+        self._set_level(severity)
+        if self._reactor is not None:
+            self._reactor.callFromThread(self._tell_level, severity, number)
+
+    def _tell_level(self, severity: Severity, number: int) -> None:
+        if self._service is not None:
+            self._service.events.emit("level.changed", mode=severity.label, cause=f"signal {number}")
+
+    def ending(self, number: int) -> None:
+        """A signal asks the daemon to end."""
+        assert self._service is not None
+        name = signal.Signals(number).name
+        if not self._asked:
+            self._asked = True
+            self._service.events.emit("signal.received", cause=name, mode="drain")
+            self._reactor.stop()
+        else:
+            self._service.events.emit("signal.received", cause=name, mode="now")
+            self._service.hurry()
+            self._reactor.callLater(NOW_SECONDS, self._reactor.crash)

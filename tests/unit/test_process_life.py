@@ -1,0 +1,265 @@
+"""What belongs to a daemon's process: PID files, signals, the service manager, and what is given up."""
+
+import os
+import resource
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.logs.emit import Events
+from smartproxy.logs.fields import Value
+from smartproxy.logs.severity import Severity
+from smartproxy.tap import hardening, life, pidfile
+from smartproxy.tap.hardening import harden
+from smartproxy.tap.life import Life
+from smartproxy.tap.notify import manager, watchdog
+from smartproxy.tap.pidfile import Occupied, claim
+from smartproxy.tap.signals import NOW_SECONDS, Signals
+
+
+class Turning(Clock):
+    """A reactor that notes how it is ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[str] = []
+        self.started: list[Any] = []
+
+    def callWhenRunning(self, call: Any) -> None:
+        """Remember what is done at the start."""
+        self.started.append(call)
+
+    def callFromThread(self, call: Any, *arguments: Any) -> None:
+        """Call it in a later turn, as a reactor does."""
+        self.callLater(0, call, *arguments)
+
+    def stop(self) -> None:
+        """End in order."""
+        self.ends.append("stop")
+
+    def crash(self) -> None:
+        """End now."""
+        self.ends.append("crash")
+
+
+class Draining(Service):
+    """A daemon's service that notes what happens to it."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Value]] = []
+        self.hurried = 0
+        self.events = Events(Logger(), self.told.append, Clock(), carried=Severity.TRACE)
+
+    def hurry(self) -> None:
+        """Count it."""
+        self.hurried += 1
+
+    @property
+    def names(self) -> list[Value]:
+        """The events so far."""
+        return [event["name"] for event in self.told]
+
+
+class PidFiles(SynchronousTestCase):
+    """A process in the file is in the way; a dead one is not."""
+
+    def setUp(self) -> None:
+        """A place for the file."""
+        self.path = Path(self.mktemp())
+
+    def command(self, of: dict[int, bytes]) -> None:
+        """Let these processes run."""
+        self.patch(pidfile, "_command_of", of.get)
+
+    def test_no_file(self) -> None:
+        """Where there is none, nothing is in the way."""
+        self.assertIsNone(claim(self.path))
+
+    def test_running_process_is_named(self) -> None:
+        """The refusal says the process, its command, the file and what to do."""
+        self.path.write_text("4711\n")
+        self.command({4711: b"python\0/usr/bin/smartproxy-server\0-i\x002878\0"})
+        refused = self.assertRaises(Occupied, claim, self.path)
+        for part in ("4711", "smartproxy-server -i 2878", str(self.path), "kill -HUP"):
+            self.assertIn(part, str(refused))
+        self.assertTrue(self.path.exists())
+
+    def test_stale_files_are_removed(self) -> None:
+        """A process that is gone, one that is another program, and a file that holds no number are not in the way."""
+        self.command({4712: b"/usr/sbin/sshd\0"})
+        for text, expected in (("4711", 4711), ("4712", 4712), ("x", 0), ("", 0), ("9" * 30, 0)):
+            self.path.write_text(text)
+            self.assertEqual(claim(self.path), expected)
+            self.assertFalse(self.path.exists())
+
+    def test_own_process_is_found(self) -> None:
+        """The command line of a process that runs is read from the system; there is none of one that does not."""
+        self.assertIsNotNone(pidfile._command_of(os.getpid()))
+        self.assertIsNone(pidfile._command_of(0))
+        self.assertIsNone(pidfile._command_of(999_999_999))
+
+    def test_file_that_cannot_be_read(self) -> None:
+        """A folder in its place is an error, not a stale file."""
+        self.path.mkdir()
+        self.assertRaises(OSError, claim, self.path)
+
+
+class SignalsTests(SynchronousTestCase):
+    """The signals of the manual."""
+
+    def setUp(self) -> None:
+        """Signals of a daemon; the process's own handlers are put back."""
+        self.levels: list[Severity] = []
+        self.signals = Signals(self.levels.append)
+        self.reactor = Turning()
+        self.service = Draining()
+        for number in (*range(20, 25), signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+
+    def attach(self) -> None:
+        """Let the reactor run."""
+        self.signals.attach(self.reactor, self.service)
+        for call in self.reactor.started:
+            call()
+
+    def test_levels_by_number(self) -> None:
+        """20 to 24 set TRACE, DEBUG, INFO, ERROR and FATAL, before and after the daemon runs; later ones are told."""
+        self.signals.listen_for_levels()
+        os.kill(os.getpid(), 24)
+        self.attach()
+        for number in range(20, 25):
+            os.kill(os.getpid(), number)
+        self.reactor.advance(0)
+        words = ["trace", "debug", "info", "error", "critical"]
+        self.assertEqual([level.label for level in self.levels], ["critical", *words])
+        self.assertEqual([event["mode"] for event in self.service.told], words)
+
+    def test_first_signal_drains(self) -> None:
+        """HUP, TERM and INT end the reactor in order, which drains, and leave a DEBUG record."""
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            self.setUp()
+            self.attach()
+            os.kill(os.getpid(), number)
+            self.reactor.advance(0)
+            self.assertEqual(self.reactor.ends, ["stop"])
+            self.assertEqual(self.service.told[0]["cause"], number.name)
+            self.assertEqual(self.service.told[0]["level"], "debug")
+
+    def test_second_signal_ends_it_within_two_seconds(self) -> None:
+        """Sessions are ended at once, and the reactor shortly after, whatever still runs."""
+        self.attach()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.reactor.advance(0)
+        self.assertEqual(self.service.hurried, 1)
+        self.reactor.advance(NOW_SECONDS)
+        self.assertEqual(self.reactor.ends, ["stop", "crash"])
+        self.assertLess(NOW_SECONDS, 2)
+
+
+class ServiceManager(SynchronousTestCase):
+    """Words to systemd."""
+
+    def setUp(self) -> None:
+        """A manager that listens."""
+        # The path of a UNIX socket is short, so it is named from its own folder.
+        self.name = f"\0smartproxy-test-{os.getpid()}-{id(self)}"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.socket.close)
+        self.socket.setblocking(False)
+        self.socket.bind(self.name)
+        self.environment = {"NOTIFY_SOCKET": "@" + self.name[1:]}
+
+    def test_words_arrive(self) -> None:
+        """What is told is one datagram."""
+        manager(self.environment)("READY=1")
+        self.assertEqual(self.socket.recv(100), b"READY=1")
+
+    def test_nobody_listens(self) -> None:
+        """No name, a strange name and a name without a listener are all silence."""
+        for name in ("", "relative", "/no/such/socket", "@no-such-name"):
+            manager({"NOTIFY_SOCKET": name})("READY=1")
+        self.assertRaises(BlockingIOError, self.socket.recv, 100)
+
+    def test_watchdog(self) -> None:
+        """It is fed twice per period, if it asks, and asks this process."""
+        clock = Clock()
+        told: list[str] = []
+        loop = watchdog({"WATCHDOG_USEC": "4000000", "WATCHDOG_PID": str(os.getpid())}, clock, told.append)
+        assert loop is not None
+        clock.pump([2, 2])
+        self.assertEqual(told, ["WATCHDOG=1"] * 3)
+        loop.stop()
+        for environment in ({}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "4", "WATCHDOG_PID": "1"}):
+            self.assertIsNone(watchdog(environment, clock, told.append))
+
+
+class GivenUp(SynchronousTestCase):
+    """Hardening, with the system's calls replaced: this process stays as it is."""
+
+    def setUp(self) -> None:
+        """Note what the system is asked for."""
+        self.asked: list[tuple[object, ...]] = []
+        self.patch(resource, "setrlimit", lambda *words: self.asked.append(words))
+        self.patch(hardening, "_prctl", lambda *words: self.asked.append(words))
+
+    def test_all_is_given_up(self) -> None:
+        """Core dumps, being traced and new privileges."""
+        self.assertEqual(harden(), {})
+        self.assertEqual(
+            self.asked,
+            [
+                (resource.RLIMIT_CORE, (0, 0)),
+                (hardening.PR_SET_DUMPABLE, 0),
+                (hardening.PR_SET_NO_NEW_PRIVS, 1),
+            ],
+        )
+
+    def test_what_the_system_does_not_allow(self) -> None:
+        """One refusal keeps nothing else from being given up, and is told."""
+
+        def refuse(*words: object) -> None:
+            raise OSError(1, "Operation not permitted")
+
+        self.patch(resource, "setrlimit", refuse)
+        self.assertEqual(list(harden()), ["core dumps"])
+        self.assertEqual(len(self.asked), 2)
+
+
+class Lives(SynchronousTestCase):
+    """The order of a daemon's start and end."""
+
+    def live(self, refused: dict[str, str], **environment: str) -> tuple[Life, Draining, Turning]:
+        """A life whose hardening has this result."""
+        service, reactor = Draining(), Turning()
+        self.patch(life, "harden", lambda: refused)
+        notices = (("pid_file.removed", {"path": "x", "pid": 5}),)
+        return Life(reactor, service, Signals(lambda severity: None), notices, environment), service, reactor
+
+    def test_start(self) -> None:
+        """It is hardened, the service runs, and what was noticed before is told."""
+        living, service, _ = self.live({})
+        living.startService()
+        self.assertTrue(service.running)
+        self.assertEqual(service.names, ["daemon.hardened", "pid_file.removed"])
+
+    def test_what_could_not_be_given_up_is_told(self) -> None:
+        """With its cause."""
+        living, service, _ = self.live({"tracing": "not permitted"})
+        living.startService()
+        self.assertEqual(service.names[0], "daemon.not_hardened")
+        self.assertEqual(service.told[0]["facts"], {"tracing": "not permitted"})
+
+    def test_watchdog_is_fed_until_the_end(self) -> None:
+        """The watchdog's loop begins with the service and ends with it."""
+        living, _, reactor = self.live({}, WATCHDOG_USEC="1000000")
+        living.startService()
+        self.assertEqual(len(reactor.getDelayedCalls()), 1)
+        self.successResultOf(living.stopService())
+        self.assertEqual(reactor.getDelayedCalls(), [])
