@@ -5,8 +5,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.oftp2.commands import EFNA, NERP, SFNA
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Profile
-from smartproxy.relay.events import Drained, Full, Octets, Opened
-from smartproxy.relay.intents import Arm, Disarm, Pause, Report, Resume, Send
+from smartproxy.relay.events import Drained, Full, Lost, Octets, Opened
+from smartproxy.relay.intents import Arm, Disarm, Done, Pause, Report, Resume, Send
 from smartproxy.relay.timers import Timer
 from tests.unit.playbook import (
     CD_,
@@ -224,6 +224,13 @@ class AnomaliesAreTold(SynchronousTestCase):
             Send(RESPONDER, name),
             QUIET,
         )
+
+    def test_counted(self) -> None:
+        """How many there were stands in the summary."""
+        book = relaying_server().after(Octets(INITIATOR, sfid("invoices_1")), Lost(INITIATOR, "closed"))
+        done = book.session.receive(Lost(RESPONDER, "closed"))[-1]
+        assert isinstance(done, Done)
+        self.assertEqual(done.summary.fields["anomalies"], 1)
 
     def test_strict(self) -> None:
         """The strict profile does not relay it."""
