@@ -241,6 +241,16 @@ class TransferTests(MonitorCase):
         self.assertEqual((counters[I].buffers, counters[R].buffers), (8, 7))
         self.assertEqual(counters[I].octets, 65 + 169 + 8 + 39 + 5 + 22 + 6 + 5)
 
+    def test_counters_of_one_read(self) -> None:
+        """What stands behind another command in one read is counted once."""
+        talk = Conversation().sending()
+        before = talk.monitor.counters[I].octets
+        octets = framed(b"D\x02ab") * 3 + framed(EFID(rcnt=0, ucnt=6))
+        self.assertEqual(talk.monitor.judge(I, octets[:9]).octets, octets[:8])
+        self.assertEqual(talk.monitor.judge(I, octets[9:]).octets, octets[8:])
+        self.assertEqual(talk.monitor.counters[I].octets - before, len(octets))
+        self.assertEqual(talk.monitor.counters[I].buffers, 6)
+
     def test_phases(self) -> None:
         """The phase follows the state."""
         talk = Conversation()
