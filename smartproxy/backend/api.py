@@ -5,6 +5,7 @@ call down. Trusts nothing in a call. Never waits for the store in the reactor, n
 """
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
@@ -12,7 +13,8 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from smartproxy._version import __version__
@@ -29,6 +31,32 @@ EVENTS_MOST = 1000
 """Events in one call."""
 WAITING_PER_CLIENT_MOST = 8
 """Calls of one client that wait for the next generation."""
+
+
+class _Root(Resource):
+    """Hands requests to Klein, except those that it would drop without a word to anybody but the log."""
+
+    isLeaf = True
+
+    def __init__(self, klein: IResource, unreadable: Callable[[IRequest], bytes]) -> None:
+        Resource.__init__(self)
+        self._klein = klein
+        self._unreadable = unreadable
+
+    def render(self, request: Request) -> bytes | int:
+        """Answer a request."""
+        try:
+            for octets in (
+                request.method,
+                request.getRequestHostname(),
+                *(request.prepath or ()),
+                *(request.postpath or ()),
+            ):
+                octets.decode("utf-8")
+        except UnicodeDecodeError:
+            return self._unreadable(request)
+        answer: bytes | int = self._klein.render(request)
+        return answer
 
 
 class Api:
@@ -53,8 +81,11 @@ class Api:
 
     def resource(self) -> IResource:
         """The root of the API's site."""
-        root: IResource = self.app.resource()
-        return root
+        return _Root(self.app.resource(), self.unreadable)
+
+    def unreadable(self, request: IRequest) -> bytes:
+        """Refuse a call whose path or host is not text."""
+        return self._refuse(request, CallRefused(400, "path", "the path or host is not UTF-8", "send text"))
 
     @app.route("/api/v1/hello", methods=["GET"])
     async def hello(self, request: IRequest) -> bytes:

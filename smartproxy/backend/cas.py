@@ -116,8 +116,7 @@ def _is_authority(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
-        # Roots of the first days (X.509 v1) have no extensions at all.
-        return certificate.version is x509.Version.v1 and certificate.issuer == certificate.subject
+        return False
     except ValueError as error:
         raise Unusable(f"the extensions of {name_text(certificate.subject)} cannot be read: {error}") from error
 

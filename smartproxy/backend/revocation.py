@@ -134,6 +134,14 @@ def _signer(
 
 
 def _signed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> bool:
+    """Whether the key of a certificate that may sign lists (RFC 5280 section 6.3.3, step f) signed this one."""
+    try:
+        if not certificate.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign:
+            return False
+    except x509.ExtensionNotFound:
+        pass
+    except ValueError:
+        return False
     try:
         return crl.is_signature_valid(certificate.public_key())  # type: ignore[arg-type]  # TypeError for other kinds
     except (TypeError, ValueError, UnsupportedAlgorithm):

@@ -21,6 +21,7 @@ from smartproxy.backend.store import Store
 from smartproxy.policy.places import BACKEND_PORT, DATABASE_VARIABLE
 from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.daemon import NOT_STARTED, DaemonOptions
+from smartproxy.tap.life import Life
 
 
 class Options(DaemonOptions):
@@ -58,4 +59,5 @@ def makeService(options: Options) -> IService:
     """The daemon, constructed but not started."""
     from twisted.internet import reactor
 
-    return BackendService(reactor, options.location, options.address.host, options.address.port)
+    service = BackendService(reactor, options.location, options.address.host, options.address.port)
+    return Life(reactor, service, options.signals, tuple(options.notices))

@@ -6,11 +6,13 @@ from unittest.mock import patch
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.internet.testing import StringTransport
 
 from smartproxy._version import __version__
 from smartproxy.backend import authority, clients, licences, partners
 from smartproxy.backend.api import EVENTS_MOST
 from smartproxy.backend.calls import Calls
+from smartproxy.backend.https import ApiSite
 from smartproxy.backend.partners import Entry, Proof
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.client.credentials import TunnelKey
@@ -106,6 +108,15 @@ class WhatIsThere(ApiCase):
             answer = self.call("GET", path)
             self.assertEqual((answer.status, answer.json["error"]), (404, "path"), path)
         self.assertEqual(len(self.refusals()), 4)
+
+    def test_not_text(self) -> None:
+        """A path or a host that is not UTF-8 is refused and told like any other, and not only logged by a library."""
+        for request in (b"GET /api/v1/%ff HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n"):
+            protocol, transport = ApiSite(self.api.resource()).buildProtocol(None), StringTransport()
+            protocol.makeConnection(transport)
+            protocol.dataReceived(request)
+            self.assertTrue(transport.value().startswith(b"HTTP/1.1 400"), transport.value())
+        self.assertEqual([each["status"] for each in self.refusals()], [400, 400])
 
     def test_other_method(self) -> None:
         """A call with another method too."""

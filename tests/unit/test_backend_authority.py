@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from smartproxy.backend import authority, generations, licences
-from smartproxy.backend.certificates import key_pin
+from smartproxy.backend.certificates import key_pin, key_to_pem
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.policy.configuration import Configuration, parse
 from smartproxy.policy.licence import read
@@ -74,6 +74,13 @@ class Found(SiteCase):
 
         self.assertIn("Muster GmbH", str(self.assertRaises(AlreadyThere, again)))
 
+    def test_damaged(self) -> None:
+        """A store whose keys are not those that SmartProxy makes is said to be damaged."""
+        with self.store.writing() as session:
+            authority.site_row(session).authority_key = key_to_pem(ec.generate_private_key(ec.SECP256R1()))
+        with self.store.reading() as session:
+            self.assertIn("damaged", str(self.assertRaises(Unusable, authority.load, session)))
+
     def test_told(self) -> None:
         """The making of an authority is an event."""
         (event,) = self.stored("authority.created")
@@ -105,6 +112,7 @@ class NotFounded(SiteCase):
             self.assertIn("1 to 40", create(site))
         self.assertIn("neither a host name", create("Muster", "no host\x00"))
         self.assertIn("neither a host name", create("Muster", ""))
+        self.assertIn("neither a host name", create("Muster", "x" * 70 + ".example"))
 
 
 class TunnelCertificates(SiteCase):

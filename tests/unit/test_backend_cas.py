@@ -16,6 +16,10 @@ from smartproxy.testing.pki import Authority, Credential, self_signed
 from tests.unit.sites import NOW, SiteCase
 
 DAY = timedelta(days=1)
+KEY_USAGES = (
+    "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign crl_sign "
+    "encipher_only decipher_only"
+).split()
 
 
 class CaCase(SiteCase):
@@ -273,3 +277,24 @@ class RevocationLists(CaCase):
         (event,) = self.stored("crl.loaded")
         issuer = self.issuing.credential.certificate.subject.rfc4514_string()
         self.assertEqual((event.fields["issuer"], event.fields["count"]), (issuer, 0))
+
+    def test_issuer_that_may_not(self) -> None:
+        """A list signed with a key whose certificate is not for signing lists is refused."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name.from_rfc4514_string("CN=No Lists")
+        usage = {name: False for name in KEY_USAGES} | {"key_cert_sign": True}
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(NOW - DAY)
+            .not_valid_after(NOW + DAY)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(x509.KeyUsage(**usage), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        with self.change() as change:
+            cas.add(change, "no-lists", [certificate], "require")
+        self.assertIn("not signed", self.refused(self.sign(by=Authority(Credential(key, certificate)))))
