@@ -35,6 +35,7 @@ class Greeting(SynchronousTestCase):
         book = Playbook(server()).start(*STARTED)
         book.when(Octets(INITIATOR, PARTNER_SSID), *IDENTIFIED)
         book.when(Opened(RESPONDER), *INSIDE)
+        self.assertEqual(book.session._held, b"")
         book.when(
             Octets(RESPONDER, STATION_SSID),
             Disarm(Timer.AUTHENTICATION),
