@@ -62,6 +62,7 @@ class DataLeg:
         self._untold: list[Callable[[ILegReceiver], None]] | None = []
         self._paused = False
         self._finished = False
+        self._told_full = False
 
     @property
     def receiver(self) -> ILegReceiver | None:
@@ -126,12 +127,24 @@ class DataLeg:
         elif self._receiver is not None:
             call(self._receiver)
 
+    def fill(self, full: bool) -> None:
+        """The transport is full, or is not any more: told at once, since whoever sends in this moment has to know."""
+        if self._receiver is None or full is self._told_full:
+            return
+        self._told_full = full
+        if full:
+            self._receiver.legFull(self)
+        else:
+            self._receiver.legDrained(self)
+
     def detach(self, cause: str) -> None:
         """The session is over: nothing is delivered after this."""
         self._connection = None
         self.tell(lambda receiver: receiver.legLost(self, cause))
 
     def _tell_all(self) -> None:
+        if self._connection is not None:
+            self.fill(self._connection.full)
         untold, self._untold = self._untold or [], None
         for call in untold:
             self.tell(call)
@@ -148,6 +161,7 @@ class DataConnection(Protocol):
 
     :param side: which end.
     :param peer: the far end, as text for logs.
+    :ivar full: whether the transport has taken as much as it holds.
     :ivar idle_since: since when it has carried no session, by the clock.
     """
 
@@ -155,6 +169,7 @@ class DataConnection(Protocol):
 
     def __init__(self, owner: DataOwner, side: Side, clock: IReactorTime, emit: Emit, peer: str) -> None:
         self.peer = peer
+        self.full = False
         self.idle_since = clock.seconds()
         self._owner = owner
         self._side = side
@@ -164,7 +179,6 @@ class DataConnection(Protocol):
         self._leg: DataLeg | None = None
         self._ended_here = False
         self._ended_there = False
-        self._full = False
         self._stopped: str | None = None
         self._timer: IDelayedCall | None = None
 
@@ -188,8 +202,6 @@ class DataConnection(Protocol):
         """Begin a session: the leg for it."""
         assert self._leg is None, "a data connection carries one session at a time"
         leg = self._leg = DataLeg(self, self._clock, self.peer)
-        if self._full:
-            leg.tell(lambda receiver: receiver.legFull(leg))
         self.hold()
         return leg
 
@@ -284,17 +296,15 @@ class DataConnection(Protocol):
 
     def pauseProducing(self) -> None:
         """The transport took as much as it holds."""
-        self._full = True
-        leg = self._leg
-        if leg is not None:
-            leg.tell(lambda receiver: receiver.legFull(leg))
+        self.full = True
+        if self._leg is not None:
+            self._leg.fill(True)
 
     def resumeProducing(self) -> None:
         """The transport can take more."""
-        self._full = False
-        leg = self._leg
-        if leg is not None:
-            leg.tell(lambda receiver: receiver.legDrained(leg))
+        self.full = False
+        if self._leg is not None:
+            self._leg.fill(False)
 
     def stopProducing(self) -> None:
         """The transport is closing; ``connectionLost`` follows."""

@@ -150,6 +150,23 @@ class LegTests(DataCase):
         self.assertEqual(receiver.said, ["full", "ended", "lost: the session is over"])
         self.assertEqual(self.session().said, ["full"])
 
+    def test_full_is_told_at_once(self) -> None:
+        """Who sends as soon as there is a receiver learns at once that the transport is full, not a turn later."""
+        receiver = Receiver(self.attach())
+        self.connection.pauseProducing()
+        self.assertEqual(receiver.said, ["full"])
+        self.clock.advance(0)
+        self.assertEqual(receiver.said, ["full"])
+
+    def test_full_before_a_receiver(self) -> None:
+        """What drained again before there was a receiver is not told."""
+        leg = self.attach()
+        self.connection.pauseProducing()
+        self.connection.resumeProducing()
+        receiver = Receiver(leg)
+        self.clock.advance(0)
+        self.assertEqual(receiver.said, [])
+
     def test_full_between_sessions(self) -> None:
         """An idle connection has nobody to tell, and remembers."""
         self.connection.pauseProducing()
