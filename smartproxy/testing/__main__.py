@@ -13,6 +13,7 @@ EXIT STATUS
 
 import argparse
 import fnmatch
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -110,7 +111,7 @@ def _station(given: argparse.Namespace) -> None:
         station = Station(reactor, arguments.settings(given), monitor, observe=journal.note, context=context)
         endpoint = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
         address: Any = await station.listen(endpoint(reactor, port, interface=host))
-        journal.note(0, Listening(host=address.host, port=address.port))
+        journal.note(0, Listening(host=address.host, port=address.port, pid=os.getpid()))
         reactor.addSystemEventTrigger("before", "shutdown", station.stop)
         await Deferred()
 

@@ -26,10 +26,14 @@ from smartproxy.testing.session import Closed, Opened
 
 @attrs.frozen(kw_only=True)
 class Listening:
-    """A station listens."""
+    """A station listens.
+
+    :ivar pid: the process that does.
+    """
 
     host: str
     port: int
+    pid: int
 
 
 @attrs.frozen

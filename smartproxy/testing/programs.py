@@ -91,7 +91,7 @@ class Program(ProcessProtocol):
         self.argv = list(argv)
         self.records: list[dict[str, Any]] = []
         self.status: int | None = None
-        self.ended: Deferred[None] = Deferred()
+        self._waiting: list[Deferred[None]] = []
         self._reactor = reactor
         self._output = output
         self._journal = journal
@@ -106,6 +106,12 @@ class Program(ProcessProtocol):
                 childFDs={0: "w", 1: (out if prints else err).fileno(), 2: err.fileno()},
             )
 
+    @property
+    def pid(self) -> int:
+        """Its process id, for as long as it runs."""
+        pid: int = self._process.pid
+        return pid
+
     def connectionMade(self) -> None:
         """Give it nothing to read."""
         assert self.transport is not None
@@ -116,7 +122,8 @@ class Program(ProcessProtocol):
         end = reason.value
         assert isinstance(end, ProcessDone | ProcessTerminated)
         self.status = -end.signal if end.signal else end.exitCode
-        self.ended.callback(None)
+        for waiting in self._waiting:
+            waiting.callback(None)
 
     def read(self) -> list[dict[str, Any]]:
         """The lines of JSON that have come since this was called last."""
@@ -162,7 +169,9 @@ class Program(ProcessProtocol):
     async def end(self) -> int:
         """Wait for its end; gives its exit status."""
         if self.status is None:
-            await self.ended
+            waiting: Deferred[None] = Deferred()
+            self._waiting.append(waiting)
+            await waiting
         assert self.status is not None
         return self.status
 

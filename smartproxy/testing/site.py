@@ -138,21 +138,29 @@ class Site:
         await self.smartproxy("identity", "import", "main", str(files.certificate), str(files.key))
 
     async def start_station(self, *, waiting: Sequence[tuple[str, str]] = (), nerp: str = "") -> None:
-        """Start the station; what waits for partners is given as pairs of SSIDCODE and file specification."""
-        argv = [*module("smartproxy.testing"), "station", "--json", "--listen", "127.0.0.1:0", "--code", STATION_CODE]
-        argv += ["--inbox", str(self.inbox), "--nerp", nerp]
+        """Start the station, or start it again on the same port.
+
+        :param waiting: what waits for partners: pairs of SSIDCODE and file specification.
+        :param nerp: the dataset names that are answered with NERP.
+        """
+        known = self.station_port
+        argv = [*module("smartproxy.testing"), "station", "--json", "--listen", f"127.0.0.1:{known}"]
+        argv += ["--code", STATION_CODE, "--inbox", str(self.inbox), "--nerp", nerp]
         for code, specification in waiting:
             argv += ["--send", code, specification]
         self.station = self._program("station", argv, prints=True)
-        listening = await self.station.wait(lambda record: record["event"] == "Listening", "listening")
-        self.station_port = listening["port"]
-        await self.smartproxy(
-            "settings",
-            "set",
-            *("client.station.host", "127.0.0.1"),
-            *("client.station.port", str(self.station_port)),
-            *("server.listeners", "127.0.0.1:0"),
+        pid = self.station.pid
+        listening = await self.station.wait(
+            lambda record: record["event"] == "Listening" and record["pid"] == pid, "listening"
         )
+        self.station_port = listening["port"]
+        if not known:
+            await self.smartproxy(
+                *("settings", "set"),
+                *("client.station.host", "127.0.0.1"),
+                *("client.station.port", str(self.station_port)),
+                *("server.listeners", "127.0.0.1:0"),
+            )
 
     async def start(self) -> None:
         """Start the three daemons; partners can connect when it is done."""

@@ -60,6 +60,7 @@ def run(folder: Path, keep: bool) -> int:
 
     def over(result: Failure | None) -> None:
         if course.interrupted:
+            course.display.print("ended" if course.status == 0 else "interrupted")
             return
         if isinstance(result, Failure):
             course.status = WRONG
@@ -69,7 +70,7 @@ def run(folder: Path, keep: bool) -> int:
         reactor.stop()
 
     def begin() -> None:
-        Deferred.fromCoroutine(course.show(keep)).addBoth(over)
+        course.begin(keep).addBoth(over)
 
     reactor.addSystemEventTrigger("before", "shutdown", course.stop)
     reactor.callWhenRunning(begin)
@@ -95,9 +96,14 @@ class Course:
         self._attempts: list[Attempt] = []
         self._bugs: list[Event] = []
         self._calls = 0
+        self._showing: Deferred[None] | None = None
 
-    async def show(self, keep: bool) -> None:
-        """Show it all."""
+    def begin(self, keep: bool) -> Deferred[None]:
+        """Show it all; fires when it is over."""
+        self._showing = Deferred.fromCoroutine(self._show(keep))
+        return self._showing
+
+    async def _show(self, keep: bool) -> None:
         begun = self._reactor.seconds()
         partners, there, back = await self._set_up()
         await self._happy_half(partners, there, back)
@@ -115,8 +121,10 @@ class Course:
             shutil.rmtree(self._site.folder / name)
 
     def stop(self) -> Deferred[None]:
-        """End all processes."""
+        """End all processes, and what is being shown."""
         self.interrupted = True
+        if self._showing is not None:
+            self._showing.cancel()
         return Deferred.fromCoroutine(self._site.stop())
 
     async def _set_up(self) -> tuple[Partners, list[SourceFile], list[SourceFile]]:
