@@ -6,13 +6,13 @@ from functools import cache
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Profile, Role
 from tests.conformance.cases import REASONS, RULES, Case
 from tests.conformance.facts import DATA
 from tests.conformance.malformed import cases
 from tests.conformance.openings import opening, streamed
+from tests.conformance.verdicts import told
 
 
 @cache
@@ -29,14 +29,6 @@ def prepared(case: Case, profile: Profile = Profile.DEFAULT) -> Monitor:
         assert judgement.error is None, (case.name, judgement.error)
         assert judgement.octets == octets, case.name
     return monitor
-
-
-def told(error: ProtocolError | None) -> tuple[object, ...]:
-    """All that an error says."""
-    if error is None:
-        return ()
-    names = ("rule", "section", "command", "field", "offset", "sender", "state", "position")
-    return (type(error).__name__, int(error.reason), *(getattr(error, name) for name in names))
 
 
 class MalformedTests(SynchronousTestCase):

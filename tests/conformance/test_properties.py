@@ -13,9 +13,11 @@ from smartproxy.oftp2.commands import BY_NAME, Command
 from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Level, Profile, Role
+from tests.conformance.cuts import Chunks, at_random, octet_by_octet
 from tests.conformance.facts import Fact, facts
 from tests.conformance.malformed import PLACES, sample
 from tests.conformance.openings import STATES, opening, streamed
+from tests.conformance.verdicts import verdicts
 from tests.conformance.wire import framed
 
 ALPHANUMERIC = string.digits + string.ascii_uppercase + "/-.&()"
@@ -113,47 +115,19 @@ class CodecProperties(SynchronousTestCase):
                 decode(octets, level, profile)
 
 
-def verdicts(state: str, speaker: Role, profile: Profile, chunks: list[tuple[Role, bytes]]) -> tuple[object, ...]:
-    """All that a monitor says on a stream, gathered so that cuts do not show."""
-    monitor = Monitor(profile, observe_data=True)
-    for sender, octets in streamed(opening(state, speaker)):
-        monitor.judge(sender, octets)
-    passed = dict.fromkeys(Role, b"")
-    discarded = dict.fromkeys(Role, 0)
-    observations: list[object] = []
-    error = None
-    for sender, octets in chunks:
-        judgement = monitor.judge(sender, octets)
-        passed[sender] += judgement.octets
-        discarded[sender] += judgement.discarded
-        observations += judgement.observations
-        error = judgement.error
-        if error is not None and not isinstance(error, ProtocolError):
-            raise AssertionError(f"not a protocol error: {error!r}")
-        if error is not None:
-            break
-    told = error and (type(error), error.rule, error.field, error.offset, error.position, error.sender, error.state)
-    return passed, discarded, observations, told, monitor.state, monitor.speaker
-
-
 class MonitorProperties(SynchronousTestCase):
     """The monitor on hostile streams."""
 
     @settings(max_examples=700, deadline=None, derandomize=True, database=None)
     @given(OPENINGS, st.sampled_from(Profile), CHUNKS, st.randoms(use_true_random=False))
     def test_same_verdicts_however_it_is_cut(
-        self, place: tuple[str, Role], profile: Profile, chunks: list[tuple[Role, bytes]], rng: Any
+        self, place: tuple[str, Role], profile: Profile, chunks: Chunks, rng: Any
     ) -> None:
         """Any octets in any state give verdicts or a protocol error, the same ones whole, in pieces, octet by octet."""
-        state, speaker = place
-        expected = verdicts(state, speaker, profile, chunks)
-        pieces = []
-        for sender, octets in chunks:
-            cut = rng.randint(0, len(octets))
-            pieces += [(sender, octets[:cut]), (sender, octets[cut:])]
-        self.assertEqual(verdicts(state, speaker, profile, pieces), expected)
-        single = [(sender, bytes((octet,))) for sender, octets in chunks for octet in octets]
-        self.assertEqual(verdicts(state, speaker, profile, single), expected)
+        before = streamed(opening(*place))
+        expected = verdicts(chunks, profile, before=before)
+        self.assertEqual(verdicts(at_random(chunks, rng), profile, before=before), expected)
+        self.assertEqual(verdicts(octet_by_octet(chunks), profile, before=before), expected)
 
     @settings(max_examples=200, deadline=None, derandomize=True, database=None)
     @given(OPENINGS, st.sampled_from(Role), st.binary(max_size=3000))

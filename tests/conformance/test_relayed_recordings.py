@@ -6,8 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import SSRM_BUFFER
-from tests.conformance.recordings import Chunks, at_random, by_turns, names, octet_by_octet, recorded
-from tests.conformance.test_recordings import until_the_end
+from tests.conformance.cuts import Chunks, at_random, by_turns, octet_by_octet
+from tests.conformance.recordings import names, recorded, until_the_end
 from tests.unit.session_pair import Pair
 
 

@@ -7,7 +7,8 @@ import time
 import traceback
 from random import Random
 
-from tests.fuzz.mutator import Chunks, corpus, mutated
+from tests.conformance.cuts import Chunks
+from tests.fuzz.mutator import corpus, mutated
 from tests.fuzz.targets import TARGETS
 
 

@@ -3,10 +3,9 @@
 from random import Random
 
 from smartproxy.oftp2.roles import Role
+from tests.conformance.cuts import Chunks, by_turns
 from tests.conformance.random_user import Party
-from tests.conformance.recordings import by_turns, names, recorded
-
-Chunks = list[tuple[Role, bytes]]
+from tests.conformance.recordings import names, recorded
 
 INTERESTING = (
     0x00,
