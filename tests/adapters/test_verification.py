@@ -15,6 +15,7 @@ from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.authorities import Authority, RevocationMode
 from smartproxy.policy.certificates import CertificateRefusal, RefusalCause
 from smartproxy.policy.partners import SubjectRule
+from smartproxy.policy.verify_errors import X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_UNTRUSTED
 from smartproxy.testing import pki
 from tests.adapters.rig import CallerTls, ServerRig, tls12, tls13
 
@@ -32,6 +33,17 @@ class Proved(SynchronousTestCase):
         """Why it proves nobody."""
         found: CertificateRefusal = self.assertRaises(CertificateRefusal, verified_partner, connection)
         return found
+
+    def test_path_without_an_anchor(self) -> None:
+        """A path of which OpenSSL said that it does not reach an anchor is none, whatever it is made of."""
+        authority = pki.Authority.root("CA")
+        for error, length in ((0, 2), (X509_V_ERR_CERT_HAS_EXPIRED, 2), (X509_V_ERR_CERT_UNTRUSTED, 0)):
+            verification = Verification()
+            verification.saw(authority.credential.certificate, 1, error)
+            verification.saw(authority.credential.certificate, 1, 0)
+            verification.saw(authority.issue("leaf").certificate, 0, 0)
+            chain = verification.chain()
+            self.assertEqual((len(chain.presented), len(chain.path)), (2, length))
 
     def test_without_a_verdict(self) -> None:
         """A handshake that was never judged proves nobody."""
