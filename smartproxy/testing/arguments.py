@@ -6,7 +6,7 @@ import mmap
 from pathlib import Path
 
 from smartproxy.oftp2.roles import Level
-from smartproxy.testing.entity import Settings
+from smartproxy.testing.settings import Settings
 from smartproxy.testing.store import FolderStore, MemoryStore, Store
 from smartproxy.testing.virtual_file import Content, Format, Identity, VirtualFile
 

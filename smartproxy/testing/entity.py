@@ -11,12 +11,9 @@ has a CMS envelope. It proves nothing; it serves to send the six commands throug
 Standards: RFC 5024 sections 4, 5.3, 8, 9; RFC 2204; trusts no octet of the peer.
 """
 
-import enum
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import attrs
 
 from smartproxy.oftp2 import commands
 from smartproxy.oftp2.codec import decode, encode, esid
@@ -34,60 +31,17 @@ from smartproxy.testing.events import (
     FileStarted,
     SessionEnded,
     SessionStarted,
+    unobserved,
 )
 from smartproxy.testing.receiving import RECORD_LENGTH_NOT_SUPPORTED, Receiving
 from smartproxy.testing.sending import Sending
+from smartproxy.testing.settings import Settings, answer, offer
+from smartproxy.testing.states import State
 from smartproxy.testing.user_monitor import Refusal, Response, UserMonitor
 from smartproxy.testing.virtual_file import Format, Identity
 from smartproxy.testing.wire import answered, efna, end_response, offered, sfid, sfna, wire_identity
 
 CHALLENGE_OCTETS = 20
-
-
-@attrs.frozen(kw_only=True)
-class Settings:
-    """What an entity offers in its SSID (the local constants of RFC 5024 section 9.7).
-
-    :ivar code: its SSIDCODE.
-    :ivar level: the highest release level it speaks.
-    :ivar direction: SSIDSR: ``S`` sends only, ``R`` receives only, ``B`` both.
-    :ivar authentication: SSIDAUTH; ``None`` lets a Responder answer with what the Initiator wants.
-    :ivar ask_for_turn: whether, as Listener with something to send, it asks for the turn in EFPA.
-    :ivar peers: the SSIDCODEs it knows with their passwords; everybody is known if this is ``None``.
-    """
-
-    code: str
-    password: str = ""
-    level: Level = Level.OFTP_2_0
-    buffer_size: int = 65535
-    credit: int = 99
-    direction: str = "B"
-    compression: bool = False
-    restart: bool = True
-    authentication: bool | None = False
-    ask_for_turn: bool = False
-    user: str = ""
-    peers: Mapping[str, str] | None = None
-
-
-class State(enum.Enum):
-    """What an entity waits for; the names in parentheses are those of RFC 5024 section 9.3."""
-
-    AWAIT_SSRM = "SSRM of the Responder (I_WF_RM)"
-    AWAIT_SSID = "SSID of the peer (I_WF_SSID, A_NC_ONLY)"
-    AWAIT_FIRST_SECD = "SECD of the Initiator (A_WF_SECD)"
-    AWAIT_SECOND_SECD = "SECD of the Responder (I_WF_SECD)"
-    AWAIT_AUCH = "challenge (WF_AUCH)"
-    AWAIT_AURP = "response to our challenge (WF_AURP)"
-    LISTENER = "commands of the Speaker (IDLELI)"
-    LISTENER_TURNED = "commands of the Speaker, after our CD (IDLELICD)"
-    RECEIVING = "DATA or EFID (OPI)"
-    AWAIT_CD = "CD, which our EFPA asked for (WF_CD)"
-    AWAIT_RTR = "RTR (WF_RTR)"
-    OPENING = "answer to our SFID (OPOP)"
-    SENDING = "credit, or nothing (OPO, OPOWFC)"
-    CLOSING = "answer to our EFID (CLOP)"
-    ENDED = "nothing: the session is over (WF_NDISC, IDLE)"
 
 
 class _Violation(Exception):
@@ -97,10 +51,6 @@ class _Violation(Exception):
         super().__init__(text)
         self.reason = reason
         self.text = text
-
-
-def ignore(_event: Event) -> None:
-    """Observe nothing."""
 
 
 class Entity:
@@ -116,7 +66,7 @@ class Entity:
     """
 
     def __init__(
-        self, role: Role, settings: Settings, monitor: UserMonitor, observe: Callable[[Event], None] = ignore
+        self, role: Role, settings: Settings, monitor: UserMonitor, observe: Callable[[Event], None] = unobserved
     ) -> None:
         self.role = role
         self.settings = settings
@@ -206,7 +156,7 @@ class Entity:
         step(self, command)
 
     def _ready_message(self, _command: commands.SSRM) -> None:
-        self._send(self._ssid(None))
+        self._send(offer(self.settings))
         self.state = State.AWAIT_SSID
 
     def _identification(self, command: commands.SSID) -> None:
@@ -216,13 +166,13 @@ class Entity:
                 raise _Violation(EsidReason.USER_CODE_NOT_KNOWN, "User code not known")
             if command.pswd != self.settings.peers[command.code]:
                 raise _Violation(EsidReason.INVALID_PASSWORD, "Invalid password")
-        ours = self._ssid(command if self.role is Role.RESPONDER else None)
-        offer, answer = (ours, command) if self.role is Role.INITIATOR else (command, ours)
-        agreed = agree(offer, answer, Profile.DEFAULT)
-        if self.role is Role.RESPONDER:
+        if self.role is Role.INITIATOR:
+            self.agreed = agree(offer(self.settings), command, Profile.DEFAULT)
+        else:
+            ours = answer(self.settings, command)
+            self.agreed = agree(command, ours, Profile.DEFAULT)
             self._send(ours)
-        self.agreed = agreed
-        if not agreed.authentication:
+        if not self.agreed.authentication:
             self._started()
         elif self.role is Role.INITIATOR:
             self._send(commands.SECD())
@@ -399,34 +349,6 @@ class Entity:
     def _peer_code(self) -> str:
         assert self.peer is not None
         return self.peer.code
-
-    def _ssid(self, offer: commands.SSID | None) -> commands.SSID:
-        """Our SSID: what we can do, or, in answer to an offer, what is left of it (section 5.3.2)."""
-        settings = self.settings
-        level = settings.level if offer is None else Level(min(settings.level, offer.lev))
-
-        def yes(ours: bool, theirs: str) -> str:
-            return "Y" if ours and theirs == "Y" else "N"
-
-        return commands.SSID(
-            lev=int(level),
-            code=settings.code,
-            pswd=settings.password,
-            sdeb=settings.buffer_size if offer is None else min(settings.buffer_size, offer.sdeb),
-            sr=settings.direction,
-            cmpr=yes(settings.compression, offer.cmpr if offer else "Y"),
-            rest=yes(settings.restart, offer.rest if offer else "Y"),
-            spec="N",
-            cred=settings.credit if offer is None else min(settings.credit, offer.cred),
-            auth=self._authentication(offer) if level is Level.OFTP_2_0 else None,
-            user=settings.user,
-        )
-
-    def _authentication(self, offer: commands.SSID | None) -> str:
-        wanted = self.settings.authentication
-        if wanted is None:
-            return (offer.auth or "N") if offer is not None else "N"
-        return "Y" if wanted else "N"
 
     def _refused(self, identity: Identity, by: By, command: str, reason: int, text: str, retry: bool) -> None:
         self._observe(FileRefused(identity=identity, by=by, command=command, reason=reason, text=text, retry=retry))

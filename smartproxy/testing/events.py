@@ -163,6 +163,10 @@ Event = (
 )
 
 
+def unobserved(_event: Event) -> None:
+    """Observe nothing."""
+
+
 def as_dict(event: attrs.AttrsInstance) -> dict[str, Any]:
     """An event as plain values, the name of its class first."""
 

@@ -13,10 +13,10 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
 from smartproxy.oftp2.roles import Role
-from smartproxy.testing.entity import Entity, Settings
-from smartproxy.testing.entity import ignore as ignore
-from smartproxy.testing.events import Event, SessionEnded
+from smartproxy.testing.entity import Entity
+from smartproxy.testing.events import Event, SessionEnded, unobserved
 from smartproxy.testing.session import Closed, SessionProtocol
+from smartproxy.testing.settings import Settings
 from smartproxy.testing.tls import TestContext
 from smartproxy.testing.user_monitor import UserMonitor
 
@@ -57,7 +57,7 @@ class Partner:
         settings: Settings,
         monitor: UserMonitor,
         *,
-        observe: Callable[[Event], None] = ignore,
+        observe: Callable[[Event], None] = unobserved,
         context: TestContext | None = None,
     ) -> None:
         self._clock = clock

@@ -16,9 +16,10 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Role
-from smartproxy.testing.entity import Entity, Settings
+from smartproxy.testing.entity import Entity
 from smartproxy.testing.events import Event
 from smartproxy.testing.session import Closed, Opened, SessionProtocol
+from smartproxy.testing.settings import Settings
 from smartproxy.testing.tls import TestContext
 from smartproxy.testing.user_monitor import UserMonitor
 

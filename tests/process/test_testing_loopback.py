@@ -15,7 +15,6 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.trial.unittest import TestCase
 
 from smartproxy.oftp2.errors import EsidReason
-from smartproxy.testing.entity import Settings
 from smartproxy.testing.events import (
     By,
     EndResponseReceived,
@@ -28,6 +27,7 @@ from smartproxy.testing.events import (
 from smartproxy.testing.partner import Outcome, Partner
 from smartproxy.testing.pki import Authority, CredentialFiles
 from smartproxy.testing.session import Closed
+from smartproxy.testing.settings import Settings
 from smartproxy.testing.station import Station
 from smartproxy.testing.store import FolderStore, MemoryStore
 from smartproxy.testing.tls import TestContext, TlsVersion

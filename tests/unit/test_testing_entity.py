@@ -14,7 +14,7 @@ from smartproxy.oftp2.codec import encode
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Level, Role
 from smartproxy.oftp2.stream import frame
-from smartproxy.testing.entity import Entity, Settings, State
+from smartproxy.testing.entity import Entity
 from smartproxy.testing.events import (
     By,
     EndResponse,
@@ -29,6 +29,8 @@ from smartproxy.testing.events import (
     SessionEnded,
     SessionStarted,
 )
+from smartproxy.testing.settings import Settings
+from smartproxy.testing.states import State
 from smartproxy.testing.store import MemoryStore
 from smartproxy.testing.user_monitor import PROCESSING_FAILED, Refusal, Response, UserMonitor
 from smartproxy.testing.virtual_file import Format, Identity, VirtualFile, join_records
