@@ -63,7 +63,8 @@ fuzz: environment  ## mutated sessions against the protocol core (EXECUTIONS=100
 	cd $(CHECKS) && $(BIN)/python -m tests.fuzz --executions $(or $(EXECUTIONS),10000) --seed $(or $(SEED),1)
 
 bench: environment  ## how fast octets are judged
-	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/judging.py
+	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/short_sessions.py
+	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/subrecord_layouts.py
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) build dist .demo .mypy_cache .ruff_cache .hypothesis .coverage docs/_build *.egg-info
