@@ -17,9 +17,16 @@ from tests.unit.sites import NOW, SiteCase
 
 DAY = timedelta(days=1)
 KEY_USAGES = (
-    "digital_signature content_commitment key_encipherment data_encipherment key_agreement key_cert_sign crl_sign "
-    "encipher_only decipher_only"
-).split()
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 
 
 class CaCase(SiteCase):
@@ -282,7 +289,7 @@ class RevocationLists(CaCase):
         """A list signed with a key whose certificate is not for signing lists is refused."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name.from_rfc4514_string("CN=No Lists")
-        usage = {name: False for name in KEY_USAGES} | {"key_cert_sign": True}
+        usage = dict.fromkeys(KEY_USAGES, False) | {"key_cert_sign": True}
         certificate = (
             x509.CertificateBuilder()
             .subject_name(subject)

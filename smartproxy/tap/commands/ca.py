@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.certificates import certificate_documents, certificates_text
 from smartproxy.tap.commands.console import Console, WrongUse, table, when
 
 if TYPE_CHECKING:
@@ -119,34 +120,18 @@ def _read(console: Console) -> list["Certificate"]:
 
 def _tell(console: Console, row: "AuthorityRow") -> None:
     from smartproxy.backend import cas
-    from smartproxy.backend.certificates import certificate_pin, name_text
 
-    cells = [
-        (name_text(each.subject), when(each.not_valid_after_utc), certificate_pin(each))
-        for each in cas.certificates_of(row)
-    ]
     grace = f", {row.grace_hours} hours of grace" if row.grace_hours else ""
-    rows = table(("SUBJECT", "UNTIL", "SHA-256"), cells, "")
+    rows = certificates_text(cas.certificates_of(row))
     console.answer(_document(row), f"ca {row.name}, revocation {row.revocation}{grace}\n{rows}")
 
 
 def _document(row: "AuthorityRow") -> dict[str, object]:
     from smartproxy.backend import cas
-    from smartproxy.backend.certificates import certificate_pin, key_pin, name_text
 
     return {
         "name": row.name,
         "revocation": row.revocation,
         "grace_hours": row.grace_hours,
-        "certificates": [
-            {
-                "subject": name_text(each.subject),
-                "issuer": name_text(each.issuer),
-                "not_before": each.not_valid_before_utc,
-                "not_after": each.not_valid_after_utc,
-                "sha256": certificate_pin(each),
-                "key_sha256": key_pin(each),
-            }
-            for each in cas.certificates_of(row)
-        ],
+        "certificates": certificate_documents(cas.certificates_of(row)),
     }

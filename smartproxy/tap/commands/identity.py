@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.certificates import certificate_documents, certificates_text
 from smartproxy.tap.commands.console import Console, table, when
 
 if TYPE_CHECKING:
@@ -173,13 +174,10 @@ def _read(console: Console) -> "KeyAndChain":
 
 def _tell(console: Console, row: "IdentityRow") -> None:
     from smartproxy.backend import identities
-    from smartproxy.backend.certificates import certificate_pin, name_text
 
     chain = identities.chain_of(row)
-    cells = [(name_text(each.subject), when(each.not_valid_after_utc), certificate_pin(each)) for each in chain]
     state = "; a request is out" if row.request else ""
-    rows = table(("SUBJECT", "UNTIL", "SHA-256"), cells, "no certificate yet")
-    console.answer(_document(row), f"identity {row.name}{state}\n{rows}")
+    console.answer(_document(row), f"identity {row.name}{state}\n{certificates_text(chain, 'no certificate yet')}")
     for each in chain[:1]:
         for warning in identities.warnings(each, console.now()):
             console.warn(warning)
@@ -187,20 +185,9 @@ def _tell(console: Console, row: "IdentityRow") -> None:
 
 def _document(row: "IdentityRow") -> dict[str, object]:
     from smartproxy.backend import identities
-    from smartproxy.backend.certificates import certificate_pin, key_pin, name_text
 
     return {
         "name": row.name,
         "request": row.request,
-        "certificates": [
-            {
-                "subject": name_text(each.subject),
-                "issuer": name_text(each.issuer),
-                "not_before": each.not_valid_before_utc,
-                "not_after": each.not_valid_after_utc,
-                "sha256": certificate_pin(each),
-                "key_sha256": key_pin(each),
-            }
-            for each in identities.chain_of(row)
-        ],
+        "certificates": certificate_documents(identities.chain_of(row)),
     }
