@@ -12,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Dialect, func, select, text
 from sqlalchemy.dialects.sqlite import dialect
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import migrations, sqlite
@@ -208,6 +208,20 @@ class Transactions(SiteCase):
         second.join(10)
         self.assertEqual(seen, [0, 1])
         self.assertEqual(self.count(), 2)
+
+    def test_the_lock_comes_first(self) -> None:
+        """Who will write takes the lock before he reads: what he decides on cannot be changed under him."""
+        with patch.object(sqlite, "BUSY_MILLISECONDS", 20):
+            other = Store.open(self.location)
+        self.addCleanup(other.close)
+
+        def read_too() -> None:
+            with other.writing() as session:
+                session.scalar(select(func.count()).select_from(ClientRow))
+
+        with self.store.writing():
+            self.assertIn("locked", str(self.assertRaises(OperationalError, read_too)))
+        read_too()
 
     def test_foreign_keys(self) -> None:
         """A row cannot point to one that is not there."""
