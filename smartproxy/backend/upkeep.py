@@ -1,24 +1,37 @@
-"""What the daemon looks after by itself: it tells of revocation lists that are out of date.
+"""What the daemon looks after by itself: it tells of revocation lists that are out of date, and of licences that end.
 
 A list that is out of date lets a CA's certificates be refused (or judged without it, where the CA says ``prefer``), so
-it is told at the daemon's start and every hour until a newer list is loaded.
+it is told at the daemon's start and every hour until a newer list is loaded. A licence's end is told some days before,
+once for each of these days, as long as no later licence was issued for the same server.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from smartproxy.backend import cas, revocation
+from smartproxy.backend import cas, licences, revocation
 from smartproxy.backend.certificates import key_pin
 from smartproxy.backend.store import Store
 from smartproxy.backend.threads import Runner
 from smartproxy.logs.emit import Events
+from smartproxy.policy.limits import LICENCE_WARNING_DAYS
 
 HOUR = 3600.0
+
+
+@attrs.frozen(kw_only=True)
+class _Ending:
+    """A licence that ends soon; ``mark`` is the number of days before its end at which it was to be told last."""
+
+    proxy_id: str
+    valid_until: datetime
+    days_left: int
+    mark: int
 
 
 class Upkeep:
@@ -29,6 +42,7 @@ class Upkeep:
         self._runner = runner
         self._events = events
         self._clock = clock
+        self._warned: dict[str, tuple[datetime, int]] = {}
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
 
@@ -46,16 +60,26 @@ class Upkeep:
 
     async def _tell(self) -> None:
         try:
-            found = await self._runner.run(self._stale)
+            stale = await self._runner.run(self._stale)
+            ending = await self._runner.run(self._ending)
         except Exception:
             self._events.failure("smartproxy.backend.upkeep", Failure())
             return
-        for fields in found:
+        for fields in stale:
             self._events.emit("crl.stale", **fields)
+        for each in ending:
+            if self._warned.get(each.proxy_id) != (each.valid_until, each.mark):
+                self._warned[each.proxy_id] = (each.valid_until, each.mark)
+                self._events.emit(
+                    "licence.ending",
+                    valid_until=each.valid_until,
+                    count=each.days_left,
+                    advice=f"renew it: smartproxy licence issue {each.proxy_id} --until DATE",
+                )
 
     def _stale(self) -> list[dict[str, Any]]:
         """The fields of an event for each list whose successor should be here, of authorities that need it."""
-        now = datetime.fromtimestamp(self._clock.seconds(), UTC)
+        now = self._now()
         with self._store.reading() as session:
             names = {
                 key_pin(certificate): row.name
@@ -74,3 +98,22 @@ class Upkeep:
                 for row in revocation.listed(session)
                 if row.next_update is not None and row.next_update <= now and row.issuer_key_sha256 in names
             ]
+
+    def _ending(self) -> list[_Ending]:
+        """The licences whose end is near."""
+        now = self._now()
+        with self._store.reading() as session:
+            left = {row: row.valid_until - now for row in licences.newest(session).values()}
+        return [
+            _Ending(
+                proxy_id=row.proxy_id,
+                valid_until=row.valid_until,
+                days_left=rest.days,
+                mark=min(days for days in LICENCE_WARNING_DAYS if rest <= timedelta(days=days)),
+            )
+            for row, rest in left.items()
+            if timedelta(0) < rest <= timedelta(days=max(LICENCE_WARNING_DAYS))
+        ]
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.seconds(), UTC)

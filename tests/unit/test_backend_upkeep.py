@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger
 
-from smartproxy.backend import cas, revocation
+from smartproxy.backend import cas, licences, revocation
 from smartproxy.backend.errors import NotFound, StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.service import BackendService
@@ -18,7 +18,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.testing.pki import Authority
 from tests.adapters.api_site import AtOnce
-from tests.unit.sites import NOW, SiteCase
+from tests.unit.sites import NOW, PROXY_ID, SiteCase
 
 DAY = timedelta(days=1)
 
@@ -81,6 +81,51 @@ class StaleLists(SiteCase):
         self.upkeep.stop()
         self.upkeep.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class EndingLicences(SiteCase):
+    """A licence's end is told in time."""
+
+    def setUp(self) -> None:
+        """A site whose only licence ends in forty days."""
+        super().setUp()
+        self.issue(40)
+        self.clock = Clock()
+        self.clock.advance(NOW.timestamp())
+        self.told: list[dict[str, Value]] = []
+        events = Events(Logger(), self.told.append, self.clock, source="backend")
+        upkeep = Upkeep(self.store, AtOnce(), events, self.clock)
+        upkeep.start()
+        self.addCleanup(upkeep.stop)
+
+    def issue(self, days: int) -> None:
+        """Issue a licence."""
+        with self.change() as change:
+            licences.issue(change, PROXY_ID, valid_from=NOW, valid_until=NOW + days * DAY, limits={})
+
+    def days(self, count: int) -> None:
+        """Let days go by, an hour at a time."""
+        self.clock.pump([HOUR] * 24 * count)
+
+    def test_marks(self) -> None:
+        """It is told once thirty, fourteen, seven days and one day before the end, with what to do; not after it."""
+        self.days(9)
+        self.assertEqual(self.told, [])
+        self.days(35)
+        self.assertEqual([(each["name"], each["count"]) for each in self.told], [
+            ("licence.ending", 30), ("licence.ending", 14), ("licence.ending", 7), ("licence.ending", 1),
+        ])  # fmt: skip
+        self.assertIn(f"licence issue {PROXY_ID}", str(self.told[0]["advice"]))
+
+    def test_renewed(self) -> None:
+        """A renewed licence ends it, and begins it anew when its own end is near."""
+        self.days(20)
+        self.assertEqual(len(self.told), 1)
+        self.issue(60)
+        self.days(9)
+        self.assertEqual(len(self.told), 1)
+        self.days(2)
+        self.assertEqual([each["count"] for each in self.told], [30, 30])
 
 
 class Service(SiteCase):
