@@ -22,6 +22,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.failure import Failure
 
+import smartproxy
+
 POLL_SECONDS = 0.02
 """How often a log is looked into while somebody waits for an entry."""
 
@@ -43,6 +45,12 @@ def script(name: str) -> list[str]:
 def module(name: str) -> list[str]:
     """How to run a module with this Python."""
     return [sys.executable, "-m", name]
+
+
+def environment() -> dict[str, str]:
+    """What programs find in their environment: ours, without the settings of SmartProxy, and with its package."""
+    found = {name: value for name, value in os.environ.items() if not name.startswith("SMARTPROXY_")}
+    return {**found, "PYTHONPATH": str(Path(smartproxy.__file__).parent.parent)}
 
 
 @attrs.frozen(kw_only=True)

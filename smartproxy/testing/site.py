@@ -5,19 +5,22 @@ is written outside the folder. Tests of whole daemons use it, and so does the de
 """
 
 import json
-import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from smartproxy.testing.pki import Authority, CredentialFiles
-from smartproxy.testing.programs import Program, ProgramFailed, finish, module, script
+from smartproxy.testing.programs import Program, ProgramFailed, environment, finish, module, script
 
 SITE_NAME = "Muster GmbH"
 STATION_CODE = "O0013000001MUSTER"
 CLIENT_NAME = "inner"
+
+TWISTD = script("twistd")
+SMARTPROXY = script("smartproxy")
+if not Path(SMARTPROXY[-1]).exists():  # a bare checkout, where the project itself is not installed
+    SMARTPROXY = module("smartproxy.tap.command")
 
 
 def quiet(_words: str) -> None:
@@ -52,7 +55,7 @@ class Site:
         self.client: Program | None = None
         self._reactor = reactor
         self._say = say
-        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("SMARTPROXY_")}
+        self._environment = environment()
         for name in ("backend", "server", "client", "station", "partners", "certificates", "logs"):
             (self.folder / name).mkdir()
 
@@ -90,42 +93,31 @@ class Site:
 
         :raises ProgramFailed: if it fails.
         """
-        self.commands.append(" ".join(["smartproxy", *(word if word.isprintable() else "..." for word in arguments)]))
-        argv = [*script("smartproxy"), *arguments, "--json", "--state-dir", str(self.state)]
+        more = ("--json", "--state-dir", str(self.state))
+        answer = await self._command(shlex.join(["smartproxy", *arguments]), [*SMARTPROXY, *arguments, *more])
+        return json.loads(answer) if answer.strip() else None
+
+    async def _read_proxy_id(self) -> str:
+        """Read the Proxy ID, which makes the server's identity key."""
+        arguments = ("smartproxy-server", "--state-dir", str(self.folder / "server"), "-L")
+        return (await self._command(shlex.join(["twistd", *arguments]), [*TWISTD, *arguments])).strip()
+
+    async def _command(self, shown: str, argv: list[str]) -> str:
+        self.commands.append(shown)
         done = await finish(self._reactor, argv, self.folder, self._environment)
         if done.status:
-            raise ProgramFailed(f"{self.commands[-1]}: exit status {done.status}: {done.err.strip()}")
-        return json.loads(done.out) if done.out.strip() else None
-
-    def _twistd(self, *arguments: str) -> Deferred[str]:
-        """Begin to run a ``twistd`` command that ends by itself; fires with its output."""
-        self.commands.append(" ".join(["twistd", *arguments]))
-
-        async def run() -> str:
-            argv = [*script("twistd"), *arguments]
-            done = await finish(self._reactor, argv, self.folder, self._environment)
-            if done.status:
-                raise ProgramFailed(f"twistd {' '.join(arguments)}: exit status {done.status}: {done.err.strip()}")
-            return done.out
-
-        return Deferred.fromCoroutine(run())
+            raise ProgramFailed(f"{shown}: exit status {done.status}: {done.err.strip()}")
+        return done.out
 
     async def create(self) -> None:
         """Make the authority, the server's identity and licence, the client's token, and the server's certificate."""
         self._say("making the site's authority")
-        proxy_id = self._twistd("smartproxy-server", "--state-dir", str(self.folder / "server"), "-L")
         await self.smartproxy(
-            "authority",
-            "create",
-            "--site",
-            SITE_NAME,
-            "--name",
-            "127.0.0.1",
-            "-o",
-            str(self.certificates / "backend.crt"),
+            *("authority", "create", "--site", SITE_NAME, "--name", "127.0.0.1"),
+            *("-o", str(self.certificates / "backend.crt")),
         )
         self._say("reading the Proxy ID, issuing the licence")
-        self.proxy_id = (await proxy_id).strip()
+        self.proxy_id = await self._read_proxy_id()
         await self.smartproxy("licence", "issue", self.proxy_id, "--until", "7d", "-o", str(self._licence))
         self._say("adding a client")
         token = (await self.smartproxy("client", "add", CLIENT_NAME))["token"]
@@ -220,7 +212,7 @@ class Site:
         return self.folder / "client" / "token"
 
     def _daemon(self, name: str, *arguments: str, state: str) -> Program:
-        argv = [*script("twistd"), "-n", "--pidfile=", name, *arguments, "--state-dir", str(self.folder / state)]
+        argv = [*TWISTD, "-n", "--pidfile=", name, *arguments, "--state-dir", str(self.folder / state)]
         return self._program(name, [*argv, "--log-json", str(self._journal(name))], prints=False)
 
     def _journal(self, name: str) -> Path:

@@ -142,6 +142,10 @@ class Course:
             waiting=[(partners.acme.code, file.specification()) for file in back], nerp=f"*{REJECTED}"
         )
         await site.start()
+        self.display.print("\nThe site was set up with these commands:\n")
+        for command in site.commands:
+            self.display.print(f"  {command.replace(str(site.folder), site.folder.name)}")
+        self.display.print()
         return partners, there, back
 
     def _make_files(self) -> tuple[list[SourceFile], list[SourceFile]]:

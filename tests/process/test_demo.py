@@ -1,0 +1,95 @@
+"""``make demo``: the main job with the real daemons, and nothing left behind, however it ends."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.testing.programs import environment, module
+
+SECONDS = 180
+"""How long a demonstration may take on a machine that is busy with other tests."""
+
+ATTACKS = 14
+FILES = 25
+
+
+class DemoTests(SynchronousTestCase):
+    """The demonstration as a process."""
+
+    def setUp(self) -> None:
+        """Make a folder to run it in."""
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+
+    def demo(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start the demonstration."""
+        return subprocess.Popen(
+            [*module("smartproxy.testing"), "demo", *arguments],
+            cwd=self.folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def left(self) -> list[str]:
+        """Processes that have to do with the folder."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if str(self.folder) in words:
+                found.append(words)
+        return found
+
+    def test_every_line_is_as_it_should_be(self) -> None:
+        """All files arrive, all attacks end in the DMZ, the exit status is 0; no process and no stray file is left."""
+        with self.demo() as running:
+            shown, _ = running.communicate(timeout=SECONDS)
+        self.assertEqual(running.returncode, 0, shown)
+        self.assertNotIn("WRONG", shown)
+        self.assertEqual(shown.count("  equal, "), FILES, shown)
+        self.assertEqual(shown.count("\n    "), ATTACKS, shown)
+        self.assertIn("\n  smartproxy partner add ACME --code O0013000001ACME --certificate .demo/", shown)
+        self.assertIn("Every line is as it should be", shown)
+        self.assertEqual(self.left(), [])
+        self.assertEqual([path.name for path in self.folder.iterdir()], [".demo"])
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C in the middle of a file ends everything at once, with status 130."""
+        with self.demo() as running:
+            assert running.stdout is not None
+            for line in running.stdout:
+                if "in one session" in line:
+                    self.assertGreater(len(self.left()), 3)
+                    running.send_signal(signal.SIGINT)
+            running.wait(SECONDS)
+        self.assertEqual(running.returncode, 130)
+        self.assertEqual(self.left(), [])
+
+    def test_something_wrong(self) -> None:
+        """A demonstration that cannot be set up says why in a line and ends with status 1, leaving nothing."""
+        wrapper = (
+            "import sys; from smartproxy.testing import programs, site\n"
+            "site.SMARTPROXY = [sys.executable, '-c', 'import sys; sys.exit(\"out of order\")']\n"
+            "from smartproxy.testing.__main__ import main; main(['demo'])\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", wrapper],
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("the demonstration failed: smartproxy authority create", done.stdout)
+        self.assertIn("out of order", done.stdout)
+        self.assertNotIn("Traceback", done.stdout + done.stderr)
+        self.assertEqual(self.left(), [])
