@@ -4,6 +4,7 @@ The newest licence of each Proxy ID counts. A client may speak to the servers wh
 other.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -50,6 +51,30 @@ def issue(
     change.session.flush()
     change.note("licence.issued", proxy_id=proxy_id, valid_until=valid_until, valid_from=valid_from, site=site.site)
     return row
+
+
+def extend(change: Change, proxy_id: str | None, *, valid_until: datetime) -> LicenceRow:
+    """Sign a server's newest licence anew, with a later end and all else as it is.
+
+    :param proxy_id: the server; not needed where there is one only.
+    :raises NotFound: when it has no licence.
+    :raises Unusable: when there are several servers and none was named, or the end would not be later.
+    """
+    if proxy_id is None:
+        known = newest(change.session)
+        if len(known) > 1:
+            raise Unusable(f"{len(known)} servers are licensed; say which: 'smartproxy licence list' shows them")
+        proxy_id = next(iter(known), "")
+    row = find(change.session, proxy_id)
+    if valid_until <= row.valid_until:
+        raise Unusable(
+            f"the licence ends on {row.valid_until:%Y-%m-%d %H:%M} UTC already; give a later --until, or issue another "
+            "with 'smartproxy licence issue' (the server takes no licence that ends earlier than its own)"
+        )
+    held = json.loads(row.text)["licence"]
+    return issue(
+        change, proxy_id, valid_from=row.valid_from, valid_until=valid_until, limits=dict(held.get("limits", {}))
+    )
 
 
 def withdraw(change: Change, proxy_id: str) -> int:

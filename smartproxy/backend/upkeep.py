@@ -5,7 +5,7 @@ it is told at the daemon's start and every hour until a newer list is loaded. A 
 once for each of these days, as long as no later licence was issued for the same server.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -19,7 +19,7 @@ from smartproxy.backend.certificates import key_pin
 from smartproxy.backend.store import Store
 from smartproxy.backend.threads import Runner
 from smartproxy.logs.emit import Events
-from smartproxy.policy.limits import LICENCE_WARNING_DAYS
+from smartproxy.policy.licence import due_warning
 
 HOUR = 3600.0
 
@@ -74,7 +74,7 @@ class Upkeep:
                     "licence.ending",
                     valid_until=each.valid_until,
                     count=each.days_left,
-                    advice=f"renew it: smartproxy licence issue {each.proxy_id} --until DATE",
+                    advice=f"extend it: smartproxy licence extend {each.proxy_id} --until DATE",
                 )
 
     def _stale(self) -> list[dict[str, Any]]:
@@ -109,10 +109,10 @@ class Upkeep:
                 proxy_id=row.proxy_id,
                 valid_until=row.valid_until,
                 days_left=rest.days,
-                mark=min(days for days in LICENCE_WARNING_DAYS if rest <= timedelta(days=days)),
+                mark=mark,
             )
             for row, rest in left.items()
-            if timedelta(0) < rest <= timedelta(days=max(LICENCE_WARNING_DAYS))
+            if (mark := due_warning(row.valid_until, now))
         ]
 
     def _now(self) -> datetime:

@@ -105,6 +105,26 @@ class Licence:
         """How many whole days remain; negative once it has ended."""
         return (self.valid_until - now) // datetime.timedelta(days=1)
 
+    def warning(self, now: datetime.datetime) -> int | None:
+        """The last announcement of its end that was due by *now*: so many days before, or 0 once it has ended."""
+        return due_warning(self.valid_until, now)
+
+    def next_warning(self, now: datetime.datetime) -> datetime.datetime | None:
+        """When the next announcement is due, its end included; ``None`` once it has ended."""
+        moments = [self.valid_until - datetime.timedelta(days=days) for days in (*limits.LICENCE_WARNING_DAYS, 0)]
+        return min((moment for moment in moments if moment >= now), default=None)
+
+
+def due_warning(valid_until: datetime.datetime, now: datetime.datetime) -> int | None:
+    """The last announcement of the end of a licence that was due by *now*.
+
+    :return: so many days before its end, 0 once it has ended, ``None`` while its end is far.
+    """
+    if now > valid_until:
+        return 0
+    due = [days for days in limits.LICENCE_WARNING_DAYS if now >= valid_until - datetime.timedelta(days=days)]
+    return min(due, default=None)
+
 
 @attrs.frozen(kw_only=True)
 class _Signed:

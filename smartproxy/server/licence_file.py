@@ -79,10 +79,12 @@ class LicenceInForce:
             rule="licence.expired", message=f"the licence ended on {self.present.valid_until:%Y-%m-%d %H:%M} UTC"
         )
 
-    def renew(self, text: str) -> None:
+    def renew(self, text: str) -> bool:
         """Put a licence that came with the configuration in force, if it may replace the present one.
 
         The licence that is held already comes with every generation, and is no event.
+
+        :return: whether another one is in force now.
         """
         try:
             licence = renew(self.present, text, self._now())
@@ -91,7 +93,7 @@ class LicenceInForce:
                 self._events.emit(
                     "licence.refused", cause=refused.cause.value, detail=refused.detail, advice=refused.advice
                 )
-            return
+            return False
         self.present = licence
         self.announce()
         try:
@@ -105,3 +107,4 @@ class LicenceInForce:
             )
         else:
             self._events.emit("licence.written", path=str(self._path), valid_until=licence.valid_until)
+        return True

@@ -35,6 +35,7 @@ from smartproxy.policy.licence import Licence
 from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.summary import Summary
 from smartproxy.server.licence_file import LicenceInForce
+from smartproxy.server.licence_watch import LicenceWatch
 from smartproxy.server.listeners import Listeners, bound
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import IServerTunnelUser
@@ -92,6 +93,7 @@ class ServerService(Service):
         )
         self.events.forward = self.tunnel.report
         self.licence = LicenceInForce(licence, licence_path, self.events, now)
+        self._licence_watch = LicenceWatch(reactor, self.licence, self.events, now)
         configuration = ServerConfiguration()
         self._gate = Gate(
             reactor,
@@ -136,6 +138,7 @@ class ServerService(Service):
             port=port,
         )
         self.licence.announce()
+        self._licence_watch.look()
 
     def _listen(self, host: str, port: int) -> IListeningPort:
         """Listen for clients; on all addresses of both families where none is named and the system has IPv6."""
@@ -156,6 +159,7 @@ class ServerService(Service):
 
     async def _stop(self) -> None:
         self._draining = True
+        self._licence_watch.stop()
         deadlines = self._configuration.deadlines
         seconds = deadlines.drain if self._drain_seconds is None else self._drain_seconds
         self.events.emit("server.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
@@ -211,6 +215,8 @@ class ServerService(Service):
                 raise ConfigurationRefused(
                     where="generation", cause=f"the document is of {part.generation}, announced was {generation}"
                 )
+            if part.server.licence is not None and self.licence.renew(part.server.licence):
+                self._licence_watch.look()
             self._put_in_force(self._licensed(part))
         except ConfigurationRefused as refused:
             self.events.emit(
@@ -232,8 +238,6 @@ class ServerService(Service):
             client=control.client_name,
         )
         self._tell_stale_lists(part.server)
-        if part.server.licence is not None:
-            self.licence.renew(part.server.licence)
         self._await_partners(NO_CLIENT)
 
     def closeSession(self, control: ServerControl, session: str) -> None:

@@ -115,7 +115,7 @@ class EndingLicences(SiteCase):
         self.assertEqual([(each["name"], each["count"]) for each in self.told], [
             ("licence.ending", 30), ("licence.ending", 14), ("licence.ending", 7), ("licence.ending", 1),
         ])  # fmt: skip
-        self.assertIn(f"licence issue {PROXY_ID}", str(self.told[0]["advice"]))
+        self.assertIn(f"licence extend {PROXY_ID}", str(self.told[0]["advice"]))
 
     def test_renewed(self) -> None:
         """A renewed licence ends it, and begins it anew when its own end is near."""

@@ -136,6 +136,22 @@ class Licences(CommandCase):
         self.assertIn("no licence was issued", self.do("licence", "list").out)
         self.assertIn("no licence was issued", self.refused("licence", "show", PROXY_ID))
 
+    def test_licence_extended(self) -> None:
+        """A licence gets a later end and keeps its limits; the server need not be named where there is one only."""
+        self.do("licence", "issue", PROXY_ID, "--until", "30d", "--sessions", "20")
+        path = str(self.folder / "extended")
+        self.assertIn("travels to the server", self.do("licence", "extend", "--until", "2098-12-31", "-o", path).out)
+        licence = read(Path(path).read_text(), PROXY_ID, datetime.now(UTC))
+        self.assertEqual((licence.valid_until.year, dict(licence.limits)), (2098, {"sessions": 20}))
+        self.assertIn("later --until", self.refused("licence", "extend", PROXY_ID, "--until", "1y"))
+        self.do("licence", "issue", "ab" * 32 + "px", "--until", "1y")
+        self.assertIn("say which", self.refused("licence", "extend", "--until", "2099-12-31"))
+        self.do("licence", "extend", PROXY_ID, "--until", "2099-12-31")
+
+    def test_nothing_to_extend(self) -> None:
+        """Where no licence was issued, none can be extended."""
+        self.assertIn("no licence was issued", self.refused("licence", "extend", "--until", "1y"))
+
     def test_bad_orders(self) -> None:
         """No Proxy ID, no date, a date in the past."""
         self.assertIn("smartproxy-server -L", self.refused("licence", "issue", "x", "--until", "1y"))

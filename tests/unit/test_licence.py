@@ -274,3 +274,21 @@ class TimeTests(SynchronousTestCase):
             [licence.days_left(now) for now in (NOW, NOW + SECOND, NOW + 30 * DAY, NOW + 30 * DAY + SECOND)],
             [30, 29, 0, -1],
         )
+
+    def test_warnings(self) -> None:
+        """Thirty, fourteen, seven days and one day before the end are announced, then the end; nothing before."""
+        until = NOW + 40 * DAY
+        licence = SITE.licence(valid_until=until)
+        for before, due in ((31, None), (30, 30), (15, 30), (14, 14), (7, 7), (6, 7), (1, 1), (0, 1)):
+            self.assertEqual(licence.warning(until - before * DAY), due, before)
+        self.assertEqual(licence.warning(until + SECOND), 0)
+
+    def test_next_warning(self) -> None:
+        """Each announcement is followed by the next; the last one is that of the end."""
+        until = NOW + 40 * DAY
+        licence = SITE.licence(valid_until=until)
+        moment, moments = NOW, []
+        while (following := licence.next_warning(moment)) is not None:
+            moments.append((until - following).days)
+            moment = following + SECOND
+        self.assertEqual(moments, [30, 14, 7, 1, 0])

@@ -28,6 +28,17 @@ def register(subparsers: Subparsers) -> None:
     make.add_argument("--from", dest="since", type=moment, metavar="DATE", help="the first day [now]")
     make.add_argument("--sessions", type=int, metavar="N", help="sessions that the server may have at once at most")
     make.add_argument("-o", "--output", metavar="FILE", help="where to write it [-, standard output]")
+    more = action(
+        actions,
+        "extend",
+        "Give a server's licence a later end; it reaches the running server by itself, without a restart.",
+        extend,
+        "  smartproxy licence extend --until 1y              (where there is one server)\n"
+        "  smartproxy licence extend PROXY-ID --until 2028-12-31",
+    )
+    more.add_argument("proxy_id", metavar="PROXY-ID", nargs="?", help="the server; not needed where there is one only")
+    more.add_argument("--until", required=True, type=end_of, metavar="DATE", help="the new last day, a time, or a span")
+    more.add_argument("-o", "--output", metavar="FILE", help="write the licence to this file, too")
     action(actions, "list", "List the newest licence of each server.", show_all)
     look = action(actions, "show", "Show a server's newest licence, or write it to a file again.", show)
     look.add_argument("proxy_id", metavar="PROXY-ID")
@@ -60,6 +71,22 @@ def issue(console: Console) -> None:
         document,
         f"licence until {when(row.valid_until)} written to {wanted.output}; carry it to the server's machine as "
         "/etc/smartproxy.lic",
+    )
+
+
+def extend(console: Console) -> None:
+    """Give a licence a later end."""
+    from smartproxy.backend import licences
+
+    wanted = console.arguments
+    with console.changing(f"licence extend {wanted.proxy_id or ''}".rstrip()) as change:
+        row = licences.extend(change, wanted.proxy_id, valid_until=wanted.until)
+    if wanted.output:
+        console.write(wanted.output, row.text)
+    console.answer(
+        {**_document(row), "licence": row.text},
+        f"licence of {row.proxy_id} until {when(row.valid_until)}; it travels to the server with the configuration, "
+        "which writes it to its file (licence.written)",
     )
 
 

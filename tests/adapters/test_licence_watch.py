@@ -1,0 +1,88 @@
+"""The end of the licence while the server runs: told in time, told once, and put off by a renewed licence."""
+
+from datetime import timedelta
+
+from smartproxy.policy.licence import sign
+from smartproxy.server.licence_watch import LOOK_SECONDS
+from tests.adapters.test_server_service import NOW, ServerTestCase, document, licence, signing_key
+
+DAY = timedelta(days=1)
+
+
+class LicenceEnds(ServerTestCase):
+    """What the server says of its licence as time goes by."""
+
+    def hours(self, count: int) -> None:
+        """Let hours go by, on the wall and on the reactor's clock."""
+        for _ in range(count):
+            self.now += timedelta(hours=1)
+            self.reactor.advance(3600)
+
+    def days(self, days: int) -> None:
+        """Hold a licence that ends so many days from now."""
+        self.service.licence.present = licence(days)
+        self.service._licence_watch.look()
+
+    def told(self) -> list[tuple[str, int | None]]:
+        """What was said of the end so far, with the days left."""
+        names = ("licence.ending", "licence.expired")
+        return [(event["name"], event.get("count")) for event in self.events if event["name"] in names]
+
+    def test_each_warning_once(self) -> None:
+        """Thirty, fourteen, seven days and one day before, and at the end, once each, with what to do about it."""
+        self.days(40)
+        self.hours(24 * 45)
+        ending = [("licence.ending", days) for days in (30, 14, 7, 1)]
+        self.assertEqual(self.told(), [*ending, ("licence.expired", None)])
+        self.assertIn("smartproxy licence extend", self.named("licence.expired")[0]["advice"])
+
+    def test_short_licence(self) -> None:
+        """A licence whose end is near already when it is put in force is told of at once, with its latest warning."""
+        self.days(3)
+        self.assertEqual(self.told(), [("licence.ending", 3)])
+
+    def test_end_to_the_second(self) -> None:
+        """The end is told when it is there, not an hour later; at its very last moment the licence still holds."""
+        self.days(0)
+        self.service._licence_watch.look()
+        self.assertEqual(self.told(), [("licence.ending", 0)])
+        self.now += timedelta(seconds=1)
+        self.reactor.advance(1)
+        self.assertEqual(self.told()[1:], [("licence.expired", None)])
+
+    def test_renewed_after_its_end(self) -> None:
+        """An expired licence is renewed by the next generation, and sessions may begin again; its end is told anew."""
+        self.days(1)
+        self.hours(25)
+        self.assertIsNotNone(self.service.licence.fault())
+        client = self.client()
+        self.bring(client, document(licence=sign(licence(900), signing_key())))
+        self.assertIsNone(self.service.licence.fault())
+        self.assertEqual(len(self.told()), 2)
+        self.now = NOW + 899 * DAY
+        self.reactor.advance(LOOK_SECONDS)
+        self.assertEqual(self.told()[2:], [("licence.ending", 1)])
+
+    def test_renewed_limits_hold_at_once(self) -> None:
+        """The limits of a renewed licence hold for the generation that it comes with."""
+        self.bring(self.client(), document(licence=sign(licence(900, sessions=3), signing_key())))
+        generation = self.service.sessions.generation
+        assert generation is not None
+        self.assertEqual(generation.part.server.limits.sessions, 3)
+
+    def test_clock_put_back(self) -> None:
+        """A clock that ran ahead and is put right lets sessions begin again; the end is told again when it comes."""
+        self.days(1)
+        self.now += 2 * DAY
+        self.reactor.advance(LOOK_SECONDS)
+        self.now -= 2 * DAY
+        self.reactor.advance(LOOK_SECONDS)
+        self.assertEqual([name for name, _ in self.told()], ["licence.ending", "licence.expired", "licence.ending"])
+        self.assertIsNone(self.service.licence.fault())
+
+    def test_stopped_server_looks_no_more(self) -> None:
+        """Nothing is left on the clock."""
+        stopped = self.service.stopService()
+        self.network.settle()
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
