@@ -136,6 +136,7 @@ EVENTS: Mapping[str, EventType] = {
         "Licence",
         Audience.OPERATIONS,
         ("licence.accepted", _INFO, "The licence is in force.", "site valid_until", "proxy_id valid_from path"),
+        ("licence.ending", _WARNING, "The licence ends soon.", "valid_until", "count site advice"),
         ("licence.expired", _CRITICAL, "The licence ended: no new sessions.", "valid_until", "site advice"),
         ("licence.issued", _INFO, "The authority signed a licence.", "proxy_id valid_until", "site valid_from path"),
         ("licence.refused", _ERROR, "A licence is not good.", "cause", "path proxy_id site advice valid_until"),
