@@ -75,7 +75,7 @@ UNAUTHENTICATED_PER_ADDRESS: Final = Limit(default=100, least=1, most=200_000, u
 #: Data connections that a client keeps ready in the tunnel.
 POOL_READY: Final = Limit(default=2, least=0, most=1000, unit="connections")
 #: Data connections of a client in the tunnel, ready or in use.
-POOL_MOST: Final = Limit(default=64, least=1, most=100_000, unit="connections")
+POOL_MOST: Final = Limit(default=2_000, least=1, most=100_000, unit="connections")
 
 # Sizes.
 

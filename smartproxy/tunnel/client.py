@@ -26,8 +26,9 @@ from smartproxy.tunnel.errors import NameTaken, QuestionExpired, TunnelFault, Ve
 from smartproxy.tunnel.faults import report
 from smartproxy.tunnel.hello import Greeting
 from smartproxy.tunnel.interfaces import Emit, IClientTunnelUser
+from smartproxy.tunnel.kinds import SMART, Kind
 from smartproxy.tunnel.pool import DataPool
-from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, Side
+from smartproxy.tunnel.vocabulary import Side
 
 _P = TypeVar("_P", bound=IProtocol)
 
@@ -75,6 +76,7 @@ class ClientTunnel(Service):
     :param most: data connections at most.
     :param version: this program's version.
     :param jitter: a random number from 0 to 1.
+    :param kind: which kind of tunnel it is.
     :ivar control: the control connection while the tunnel is up.
     """
 
@@ -92,7 +94,9 @@ class ClientTunnel(Service):
         most: int = limits.POOL_MOST.default,
         version: str = __version__,
         jitter: Callable[[], float] = random.random,
+        kind: Kind = SMART,
     ) -> None:
+        self._kind = kind
         self.control: ClientControl | None = None
         self.server = server
         self.ready = ready
@@ -110,8 +114,8 @@ class ClientTunnel(Service):
 
     def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
         """Use this credential and these Proxy IDs for connections dialled from now on."""
-        self._control_context = ClientContext(credential, proxy_ids, CONTROL_PROTOCOL)
-        self._data_context = ClientContext(credential, proxy_ids, DATA_PROTOCOL)
+        self._control_context = ClientContext(credential, proxy_ids, self._kind.control)
+        self._data_context = ClientContext(credential, proxy_ids, self._kind.data)
 
     def startService(self) -> None:
         """Dial."""
@@ -193,7 +197,7 @@ class ClientTunnel(Service):
 
     def _dial_data(self, pool: DataPool) -> Deferred[DataConnection]:
         def build(entrance: Entrance, server: VerifiedServer) -> DataConnection:
-            return DataConnection(pool, Side.CLIENT, self._clock, self._emit, entrance.peer)
+            return self._kind.connection(pool, Side.CLIENT, self._clock, self._emit, entrance.peer)
 
         return Deferred.fromCoroutine(self._dial(self._data_context, build))
 

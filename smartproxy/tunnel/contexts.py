@@ -128,9 +128,15 @@ class ServerContext:
     """TLS of the server's end; immutable.
 
     :param authority: PEM of the authority's certificate, from the licence.
+    :param protocols: the kinds of connections that clients may want (ALPN).
     """
 
-    def __init__(self, identity: Identity, authority: str) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        authority: str,
+        protocols: Collection[bytes] = (CONTROL_PROTOCOL, DATA_PROTOCOL),
+    ) -> None:
         self._authority = x509.load_pem_x509_certificate(authority.encode("ascii"))
         self._verdicts = _Verdicts()
         context = _context(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._judge)
@@ -141,7 +147,8 @@ class ServerContext:
         store.add_cert(X509.from_cryptography(self._authority))
         # Nothing between a client and the authority itself.
         context.set_verify_depth(0)
-        context.set_alpn_select_callback(_select_protocol)
+        self._protocols = frozenset(protocols)
+        context.set_alpn_select_callback(self._select_protocol)
         self._context = context
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -167,6 +174,10 @@ class ServerContext:
         if name is None:
             raise _refusal("wrong_purpose", leaf)
         return VerifiedClient(name=name, not_after=leaf.not_valid_after_utc, subject=leaf.subject.rfc4514_string())
+
+    def _select_protocol(self, connection: SSL.Connection, offered: list[bytes]) -> bytes | SSL._NoOverlappingProtocols:
+        """The first kind of connection that is ours; a connection without one is refused after the handshake."""
+        return next((each for each in offered if each in self._protocols), SSL.NO_OVERLAPPING_PROTOCOLS)
 
     def _judge(self, connection: SSL.Connection, certificate: X509, error: int, depth: int, ok: int) -> bool:
         """OpenSSL's question about each certificate of the path; never raises."""
@@ -237,11 +248,6 @@ class ClientContext:
         octets = seen.encode("ascii")
         # Without all(): every pin is compared, whichever fits.
         return sum(hmac.compare_digest(octets, pin) for pin in self._pins) > 0
-
-
-def _select_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes | SSL._NoOverlappingProtocols:
-    """The first kind of connection that is ours; a connection without one is refused after the handshake."""
-    return next((each for each in offered if each in (CONTROL_PROTOCOL, DATA_PROTOCOL)), SSL.NO_OVERLAPPING_PROTOCOLS)
 
 
 def _client_name(leaf: x509.Certificate) -> str | None:

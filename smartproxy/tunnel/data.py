@@ -22,10 +22,17 @@ from smartproxy.tunnel.contexts import tls_trouble
 from smartproxy.tunnel.errors import Violation
 from smartproxy.tunnel.faults import report
 from smartproxy.tunnel.interfaces import Emit, IStream
-from smartproxy.tunnel.marks import Attach, End, MarkSplitter
+from smartproxy.tunnel.marks import Attach, End, Item, MarkSplitter
 from smartproxy.tunnel.vocabulary import Side
 
 _END = End().encode()
+
+
+class Splitter(Shape):
+    """Finds a session's octets and the marks around them; see :mod:`smartproxy.tunnel.marks`."""
+
+    def receive(self, octets: bytes) -> list[Item]:
+        """What these octets complete, in order."""
 
 
 class DataOwner(Shape):
@@ -175,7 +182,7 @@ class DataConnection(Protocol):
         self._side = side
         self._clock = clock
         self._emit = emit
-        self._splitter = MarkSplitter()
+        self._splitter: Splitter = MarkSplitter()
         self._leg: DataLeg | None = None
         self._ended_here = False
         self._ended_there = False

@@ -113,6 +113,39 @@ class MarkSplitter:
         return items
 
 
+class RawSplitter:
+    """The same for a data connection whose session has no units: after ATTACH, every octet belongs to the session.
+
+    :ivar attached: whether a session has begun; at the client's end, which sends ATTACH, it is set from outside.
+    """
+
+    def __init__(self) -> None:
+        self.attached = False
+        self._held = b""
+
+    def receive(self, octets: bytes) -> list[Item]:
+        """ATTACH once, and then what came, as it came.
+
+        :raises Violation: when anything else stands at the beginning.
+        """
+        if self.attached:
+            return [octets]
+        octets = self._held + octets
+        if len(octets) >= _HEADER_OCTETS:
+            (word,) = _HEADER.unpack_from(octets)
+            if word != _LENGTHS[_ATTACH]:
+                raise Violation("mark.attach", "a session does not begin with ATTACH")
+            _judge_mark(word, octets, 0)
+        whole = _LENGTHS[_ATTACH]
+        if len(octets) < whole:
+            self._held = octets
+            return []
+        self._held = b""
+        self.attached = True
+        rest = octets[whole:]
+        return [_read_mark(octets, 0, whole), *([rest] if rest else [])]
+
+
 def _judge_mark(length: int, octets: bytes, position: int) -> None:
     """Refuse a mark as soon as nothing can follow that makes it right."""
     if length not in _LENGTHS.values():

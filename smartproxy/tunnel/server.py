@@ -28,8 +28,9 @@ from smartproxy.tunnel.faults import report
 from smartproxy.tunnel.hello import Greeting, agree
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import Emit, IServerTunnelUser
+from smartproxy.tunnel.kinds import SMART, Kind
 from smartproxy.tunnel.server_control import ServerControl
-from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, Side
+from smartproxy.tunnel.vocabulary import Side
 
 
 class ServerTunnel:
@@ -41,6 +42,7 @@ class ServerTunnel:
     :param user: the daemon.
     :param emit: says what happened.
     :param version: this program's version.
+    :param kind: which kind of tunnel it is.
     :ivar factory: what the tunnel's port listens with.
     :ivar held: the generation that is in force; 0 for none.
     """
@@ -56,13 +58,15 @@ class ServerTunnel:
         user: IServerTunnelUser,
         emit: Emit,
         version: str = __version__,
+        kind: Kind = SMART,
     ) -> None:
         self.held = 0
+        self._kind = kind
         self._clock = clock
         self._user = user
         self._emit = emit
         self._greeting = Greeting(program="smartproxy-server", version=version)
-        self._context = ServerContext(identity, authority)
+        self._context = ServerContext(identity, authority, kind.protocols)
         self._strangers: set[Entrance] = set()
         self._controls: set[ServerControl] = set()
         self._named: dict[str, ServerControl] = {}
@@ -117,11 +121,11 @@ class ServerTunnel:
         """The protocol that the client wants, if it may."""
         client = self._context.verified(entrance.connection)
         protocol = entrance.connection.get_alpn_proto_negotiated()
-        if protocol == CONTROL_PROTOCOL:
+        if protocol == self._kind.control:
             control = ServerControl(self, client, entrance.peer, self._clock, self._emit)
             self._controls.add(control)
             return control
-        if protocol == DATA_PROTOCOL:
+        if protocol == self._kind.data:
             return self._admit_data(client, entrance)
         raise PeerRefused(
             check="protocol", advice="the client wants neither control nor data: update it", subject=client.subject
@@ -137,7 +141,7 @@ class ServerTunnel:
             raise PeerRefused(
                 check="too_many", advice=f"{control.idle} data connections carry no session", subject=client.subject
             )
-        connection = DataConnection(control, Side.SERVER, self._clock, self._emit, entrance.peer)
+        connection = self._kind.connection(control, Side.SERVER, self._clock, self._emit, entrance.peer)
         control.adopt(connection, client)
         return connection
 

@@ -1,0 +1,64 @@
+"""The kinds of tunnels: what their connections call themselves, and how their data connections end a session.
+
+The smart pair's sessions are made of units, so that a session has an end and its connection carries the next one. The
+plain pair's are streams of octets without an end mark: a data connection is closed with its session. Two programs of
+different kinds find no protocol in common and refuse each other in the handshake.
+"""
+
+from typing import Final
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+
+from smartproxy.tunnel.data import DataConnection, DataLeg, DataOwner
+from smartproxy.tunnel.interfaces import Emit
+from smartproxy.tunnel.marks import RawSplitter
+from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, Side
+
+
+class RawDataConnection(DataConnection):
+    """One data connection for one session, which ends when the connection is closed."""
+
+    def __init__(self, owner: DataOwner, side: Side, clock: IReactorTime, emit: Emit, peer: str) -> None:
+        super().__init__(owner, side, clock, emit, peer)
+        self._raw = RawSplitter()
+        self._splitter = self._raw
+
+    def attach(self, ticket: bytes) -> DataLeg:
+        """Begin the session at the client's end."""
+        leg = super().attach(ticket)
+        self._raw.attached = True
+        return leg
+
+    def end(self) -> None:
+        """Deliver what was sent, then close; TLS has no half-close, so nothing is read any more."""
+        if self.open and self.transport is not None:
+            self._stopped = "the session is over"
+            self.transport.unregisterProducer()
+            # A transport that does not read never learns that the other end closed, too.
+            self.transport.resumeProducing()
+            self.transport.loseConnection()
+            self._arm("the other daemon did not close the connection in time")
+
+
+@attrs.frozen
+class Kind:
+    """One kind of tunnel.
+
+    :ivar control: what a control connection is called (ALPN).
+    :ivar data: what a data connection is called.
+    :ivar connection: makes a data connection.
+    """
+
+    control: bytes
+    data: bytes
+    connection: type[DataConnection]
+
+    @property
+    def protocols(self) -> tuple[bytes, bytes]:
+        """What a connection of this kind may call itself."""
+        return self.control, self.data
+
+
+SMART: Final = Kind(CONTROL_PROTOCOL, DATA_PROTOCOL, DataConnection)
+PLAIN: Final = Kind(b"smartproxy-plain-control/1", b"smartproxy-plain-data/1", RawDataConnection)
