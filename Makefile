@@ -50,6 +50,7 @@ format: environment  ## let ruff bring the code into its form
 coverage: environment  ## branch coverage; oftp2, policy and relay must have all of it
 	cd $(CHECKS) && rm -f .coverage .coverage.*
 	cd $(CHECKS) && $(COVERAGE) run --rcfile=$(RC) -m twisted.trial --reporter=text --jobs=$(JOBS) $(FAST_TESTS)
+	cd $(CHECKS) && $(COVERAGE) run --rcfile=$(RC) -m twisted.trial --reporter=text tests.process
 	cd $(CHECKS) && $(COVERAGE) combine --quiet --rcfile=$(RC)
 	cd $(CHECKS) && $(COVERAGE) report --rcfile=$(RC) --skip-covered
 	cd $(CHECKS) && $(COVERAGE) report --rcfile=$(RC) --skip-covered --fail-under=100 \
