@@ -26,6 +26,25 @@ def bound(port: IListeningPort) -> tuple[str, int]:
     return host.host, host.port
 
 
+def listen_for_clients(reactor: Any, factory: Any, host: str, port: int, events: Events) -> IListeningPort:
+    """Open the tunnel's port; on all addresses of both families where none is named and the system has IPv6.
+
+    :raises CannotListenError: after the event that says so.
+    """
+    listening: IListeningPort
+    try:
+        if host:
+            return reactor.listenTCP(port, factory, interface=host)  # type: ignore[no-any-return]
+        try:
+            listening = reactor.listenTCP(port, factory, interface="::")
+        except CannotListenError:
+            listening = reactor.listenTCP(port, factory)
+    except CannotListenError as error:
+        events.emit("listener.failed", address=host or None, port=port, cause=str(error.socketError))
+        raise
+    return listening
+
+
 class Listeners:
     """The open ports.
 

@@ -13,7 +13,6 @@ from typing import Any
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -36,7 +35,7 @@ from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.summary import Summary
 from smartproxy.server.licence_file import LicenceInForce
 from smartproxy.server.licence_watch import LicenceWatch
-from smartproxy.server.listeners import Listeners, bound
+from smartproxy.server.listeners import Listeners, bound, listen_for_clients
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import IServerTunnelUser
 from smartproxy.tunnel.server import ServerTunnel
@@ -121,11 +120,7 @@ class ServerService(Service):
         """
         Service.startService(self)
         host, port = self._address
-        try:
-            self._tunnel_port = self._listen(host, port)
-        except CannotListenError as error:
-            self.events.emit("listener.failed", address=host, port=port, cause=str(error.socketError))
-            raise
+        self._tunnel_port = listen_for_clients(self._reactor, self.tunnel.factory, host, port, self.events)
         host, port = bound(self._tunnel_port)
         if self._identity.made:
             self.events.emit("identity_key.created", proxy_id=self._identity.proxy_id)
@@ -139,18 +134,6 @@ class ServerService(Service):
         )
         self.licence.announce()
         self._licence_watch.look()
-
-    def _listen(self, host: str, port: int) -> IListeningPort:
-        """Listen for clients; on all addresses of both families where none is named and the system has IPv6."""
-        listening: IListeningPort
-        if host:
-            listening = self._reactor.listenTCP(port, self.tunnel.factory, interface=host)
-            return listening
-        try:
-            listening = self._reactor.listenTCP(port, self.tunnel.factory, interface="::")
-        except CannotListenError:
-            listening = self._reactor.listenTCP(port, self.tunnel.factory)
-        return listening
 
     def stopService(self) -> Deferred[None]:
         """Close the listeners at once, let sessions end within the drain time, end the rest with ESID 05."""
