@@ -1,0 +1,77 @@
+"""A licence ends while the daemons run, and is extended in the backend: no file is carried, nothing is restarted."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as installed_reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from smartproxy.oftp2.codec import encode
+from smartproxy.oftp2.errors import EsidReason
+from smartproxy.oftp2.stream import frame
+from smartproxy.policy.licence import read
+from smartproxy.testing import hostile
+from smartproxy.testing.hostile import Attacker, greet
+from smartproxy.testing.pki import self_signed
+from smartproxy.testing.site import STATION_CODE, Site
+from tests.process.held_session import HeldSession
+
+reactor: Any = installed_reactor
+
+CODE = "O0013000001ACME"
+LIFE_SECONDS = 25
+"""How long the first licence holds: enough for the daemons to start on a machine that is busy."""
+
+
+class LicenceRenewal(TestCase):
+    """The whole way of a licence, with all daemons."""
+
+    timeout = 180
+
+    def setUp(self) -> None:
+        """Make a folder for the site."""
+        self.patch(hostile, "PATIENCE_SECONDS", 150.0)
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        self.site = Site(reactor, folder)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.site.stop()))
+
+    async def test_renewed_while_running(self) -> None:
+        """Its end is announced and told; no session begins then, the one that runs goes on; extended, all is well."""
+        site = self.site
+        await site.create()
+        files = self_signed("oftp.acme.example").write(site.certificates, "acme")
+        await site.smartproxy("partner", "add", "ACME", "--code", CODE, "--certificate", str(files.certificate))
+        await site.start_station()
+        ends = (datetime.now(UTC) + timedelta(seconds=LIFE_SECONDS)).replace(microsecond=0, tzinfo=None)
+        path = site.folder / "server" / "smartproxy.lic"
+        await site.smartproxy("licence", "withdraw", site.proxy_id)
+        await site.smartproxy("licence", "issue", site.proxy_id, "--until", ends.isoformat(), "-o", str(path))
+        await site.start()
+        assert site.server is not None
+        warned = await site.server.wait_for_event("licence.ending")
+        self.assertEqual((warned["level"], warned["count"]), ("warning", 0))
+
+        caller = Attacker(
+            reactor=reactor, host="127.0.0.1", port=site.port, credential=files, code=CODE, station_code=STATION_CODE
+        )
+        running = await HeldSession(caller).open()
+        expired = await site.server.wait_for_event("licence.expired", LIFE_SECONDS + 10)
+        self.assertEqual(expired["level"], "critical")
+
+        refused = await greet(caller)
+        self.assertIs(refused.reason, EsidReason.RESOURCES_NOT_AVAILABLE)
+        running.say(frame(encode(caller.sfid())))
+        await running.hear("SFPA")
+
+        await site.smartproxy("licence", "extend", "--until", "1y")
+        written = await site.server.wait_for_event("licence.written")
+        self.assertEqual(written["path"], str(path))
+        self.assertGreater(read(path.read_text(), site.proxy_id, datetime.now(UTC)).days_left(datetime.now(UTC)), 300)
+        welcome = await greet(caller)
+        self.assertIs(welcome.reason, EsidReason.NORMAL, welcome)
+        self.assertTrue(running.live)
+        told = [record["name"] for record in site.server.records + site.server.read()]
+        self.assertEqual(told.count("licence.expired"), 1)
