@@ -6,13 +6,20 @@ Standards: RFC 5024 sections 1.5.4 (restart), 4.4.1 (credit), 5.3.8 (EFID), 5.3.
 from collections.abc import Callable
 
 from smartproxy.oftp2.commands import EFID, SFID
-from smartproxy.oftp2.errors import CreditExceeded
 from smartproxy.oftp2.negotiation import Agreed
 from smartproxy.testing.events import Event, FileBroken, FileReceived, Progress
 from smartproxy.testing.packing import unpack
 from smartproxy.testing.sending import PROGRESS_OCTETS
 from smartproxy.testing.store import Sink, StoredFile, position_of
-from smartproxy.testing.virtual_file import BLOCK, LONGEST_RECORD, Format, Identity, offset_of_position, prefix
+from smartproxy.testing.virtual_file import (
+    BLOCK,
+    LONGEST_RECORD,
+    PREFIX_OCTETS,
+    Format,
+    Identity,
+    offset_of_position,
+    prefix,
+)
 
 RECORD_LENGTH_NOT_SUPPORTED = 5
 INVALID_RECORD_COUNT = 10
@@ -50,16 +57,15 @@ class Receiving:
         self.from_position = min(command.rest, position_of(sink, file_format, command.lrecl)) if command.rest else 0
         sink.cut(offset_of_position(sink.content(), file_format, command.lrecl, self.from_position))
         self._records = self.from_position if file_format is Format.VARIABLE else 0
-        self._reported = self._units = sink.octets - 2 * self._records
+        self._reported = self._units = sink.octets - PREFIX_OCTETS * self._records
 
     def data(self, buffer: bytes) -> bool:
         """Take a DATA buffer.
 
         :return: whether the peer needs new credit.
-        :raises ProtocolError: if it had no credit for this one, or the buffer is wrong.
+        :raises ProtocolError: if the buffer is wrong. There is always credit for one more: new credit is given as soon
+            as the last is used up, as RFC 5024 section 9.12 (I, P7) has it.
         """
-        if not self._credit:
-            raise CreditExceeded(rule="credit.exceeded", message="DATA without credit", section="4.4.1", command="DATA")
         octets, ends = unpack(buffer, self._agreed.compression)
         self._units += len(octets)
         if self._format is Format.VARIABLE:

@@ -23,7 +23,8 @@ BLOCK = 1024
 LONGEST_RECORD = 65535
 """The longest record of format V that 2 octets can announce (section 6.5)."""
 
-_PREFIX = 2
+PREFIX_OCTETS = 2
+"""The octets that announce the length of a record (section 6.5)."""
 
 
 class Format(enum.Enum):
@@ -85,7 +86,7 @@ def prefix(record: bytes) -> bytes:
     """A record behind its length (section 6.5)."""
     if len(record) > LONGEST_RECORD:
         raise ValueError(f"a record of {len(record)} octets is longer than {LONGEST_RECORD}")
-    return len(record).to_bytes(_PREFIX) + record
+    return len(record).to_bytes(PREFIX_OCTETS) + record
 
 
 def record_spans(content: Content) -> Iterator[tuple[int, int]]:
@@ -95,7 +96,7 @@ def record_spans(content: Content) -> Iterator[tuple[int, int]]:
     """
     at, total = 0, len(content)
     while at < total:
-        start = at + _PREFIX
+        start = at + PREFIX_OCTETS
         end = start + int.from_bytes(content[at:start])
         if end > total:
             raise ValueError(f"the record at offset {at} ends behind the end of the file")
@@ -158,7 +159,7 @@ class VirtualFile:
     def unit_count(self) -> int:
         """EFIDUCNT: the number of octets transferred (section 5.3.8)."""
         if self.format is Format.VARIABLE:
-            return len(self.content) - _PREFIX * self.record_count
+            return len(self.content) - PREFIX_OCTETS * self.record_count
         return len(self.content)
 
     def offset(self, position: int) -> int:

@@ -261,6 +261,18 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(left.commands()[:4], "XJSA")
         self.assertEqual(right.commands()[:5], "IXAJS")
 
+    def test_authentication_as_the_partner_wants(self) -> None:
+        """A station that leaves it to its partners authenticates those that ask for it, and no others."""
+        for wanted in (True, False):
+            left, _ = self.exchange(
+                Settings(code=PARTNER, authentication=wanted), Settings(code=STATION, authentication=None)
+            )
+            self.assertEqual([event.authentication for event in left.reported(SessionStarted)], [wanted])
+        undecided, _ = self.exchange(
+            Settings(code=PARTNER, authentication=None), Settings(code=STATION, authentication=None)
+        )
+        self.assertEqual([event.authentication for event in undecided.reported(SessionStarted)], [False])
+
     def test_turn_asked_for_in_efpa(self) -> None:
         """A Listener that asks for the turn in EFPA gets it, answers, and gives it back."""
         _, right = self.exchange(Settings(code=PARTNER), Settings(code=STATION, ask_for_turn=True))
@@ -558,6 +570,17 @@ class JudgeTests(SynchronousTestCase):
         self.assertIs(entity.state, State.AWAIT_AURP)
         entity.take()
         self.refused(entity, frame(b"S" + bytes(20)), EsidReason.INVALID_CHALLENGE_RESPONSE)
+
+    def test_challenge_of_another_scheme(self) -> None:
+        """A challenge that is not 20 octets in the clear is none that this kit could answer."""
+        entity = Entity(Role.INITIATOR, Settings(code=PARTNER, authentication=True), UserMonitor(MemoryStore()))
+        station = Entity(Role.RESPONDER, Settings(code=STATION, authentication=True), UserMonitor(MemoryStore()))
+        entity.receive(station.take())
+        station.receive(entity.take())
+        entity.receive(station.take())
+        self.assertIs(entity.state, State.AWAIT_AUCH)
+        entity.take()
+        self.refused(entity, frame(encode(commands.AUCH(chal=bytes(300)))), EsidReason.COMMAND_CONTAINED_INVALID_DATA)
 
     def test_counts_are_compared(self) -> None:
         """A file whose counts are not EFID's is refused with EFNA and not kept; the session goes on."""

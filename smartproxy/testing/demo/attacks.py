@@ -184,7 +184,7 @@ class Attempt:
         """The line below: what the operator reads, or what is wrong."""
         if self.wrong:
             return f"WRONG: {'; '.join(self.wrong)}"
-        return f"{self.attack.event}: {_cause(self.event or {})}"
+        return f"{self.attack.event}: {cause_of(self.event or {})}"
 
 
 async def attempt(reactor: Any, site: Site, attack: Attack) -> Attempt:
@@ -205,13 +205,18 @@ async def attempt(reactor: Any, site: Site, attack: Attack) -> Attempt:
     if site.station.status is None:
         await settle(reactor, site.station)
     site.station.read()
-    station, faults = _station_saw(site.station.records[before:], attack.octets)
+    station, faults = station_saw(site.station.records[before:], attack.octets)
     if attack.saw != (seen.alert if isinstance(attack.saw, str) else seen.reason):
         faults.append(f"{attack.saw!r} expected")
     return Attempt(attack=attack, seen=seen, station=station, faults=faults)
 
 
-def _station_saw(records: Sequence[Event], octets: int | None) -> tuple[str, list[str]]:
+def station_saw(records: Sequence[Event], octets: int | None) -> tuple[str, list[str]]:
+    """What the station saw of an attack, in words, and what of that is not as it should be.
+
+    :param records: the lines of JSON that it printed meanwhile.
+    :param octets: what :class:`Attack` says.
+    """
     if not records:
         return "nothing", [] if octets is None else ["the attack did not get as far as it should"]
     if octets is None:
@@ -240,7 +245,8 @@ async def read_events(reactor: Any, site: Site, attempts: Sequence[Attempt]) -> 
         await deferLater(reactor, POLL_SECONDS)
 
 
-def _cause(event: Event) -> str:
+def cause_of(event: Event) -> str:
+    """An event's cause in one line."""
     match event:
         case {"cause": cause, "section": section, "rule": rule}:
             return f"{cause} [{rule}, RFC 5024 {section}]"

@@ -12,9 +12,10 @@ from smartproxy.testing.demo.display import Display
 from smartproxy.testing.demo.files import SourceFile
 from smartproxy.testing.programs import POLL_SECONDS, Program
 from smartproxy.testing.site import Site
+from smartproxy.testing.virtual_file import BLOCK
 
 WORTH_A_SPEED = 1_000_000
-"""A file shorter than this says nothing about throughput."""
+"""Fewer octets than this say nothing about throughput."""
 
 SETTLING_SECONDS = 5.0
 """How long the station may take to notice the end of a session."""
@@ -113,6 +114,8 @@ def compare(
     if answer is None or answer["kind"] != response:
         faults.append(f"{response} expected, {'nothing' if answer is None else answer['kind']} came")
     seconds = sent["time"] - begun["time"] if sent and begun else 0.0
+    # A restarted transfer carries what lies behind its restart position; only files without records are restarted here.
+    octets = file.octets - (begun["from_position"] * BLOCK if begun else 0)
     closed = [record["tls"] for record in ends.partner if record["event"] == "Closed"]
     reason = f" {answer['reason']:02} {answer['text']}" if answer and answer["reason"] else ""
     return Transfer(
@@ -121,7 +124,7 @@ def compare(
         way="to partner" if outgoing else "to station",
         format=file.format.value,
         octets=file.octets,
-        speed=file.octets / seconds / 1e6 if seconds and file.octets >= WORTH_A_SPEED else None,
+        speed=octets / seconds / 1e6 if seconds and octets >= WORTH_A_SPEED else None,
         tls=(closed[0] if closed else None) or "none",
         result=f"equal, {result}{response}{reason}",
         faults=tuple(faults),
