@@ -1,26 +1,18 @@
 """Entities of the test kit understand each other, at every level, in both roles, however the octets are cut."""
 
-import datetime
 import hashlib
-import random
 from collections.abc import Callable, Iterable
-from typing import TypeVar
 
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2 import commands
-from smartproxy.oftp2.codec import encode
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Level, Role
-from smartproxy.oftp2.stream import frame
-from smartproxy.testing.entity import Entity
 from smartproxy.testing.events import (
     By,
     EndResponse,
     EndResponseReceived,
     EndResponseSent,
-    Event,
     FileBroken,
     FileReceived,
     FileRefused,
@@ -30,154 +22,23 @@ from smartproxy.testing.events import (
     SessionStarted,
 )
 from smartproxy.testing.settings import Settings
-from smartproxy.testing.states import State
-from smartproxy.testing.store import MemoryStore
-from smartproxy.testing.user_monitor import PROCESSING_FAILED, Refusal, Response, UserMonitor
-from smartproxy.testing.virtual_file import Format, Identity, VirtualFile, join_records
-
-E = TypeVar("E", bound=Event)
-MOMENT = datetime.datetime(2026, 11, 20, 14, 37, 4)
-PARTNER, STATION = "O0099ACME", "O0013STATION"
-
-
-def octets(length: int, seed: int = 1) -> bytes:
-    """Octets without a pattern."""
-    return random.Random(seed).randbytes(length)
-
-
-def runs(length: int, seed: int = 1) -> bytes:
-    """Octets with runs that compression can use."""
-    rng = random.Random(seed)
-    made = bytearray()
-    while len(made) < length:
-        made += rng.randbytes(rng.randrange(5)) + rng.randbytes(1) * rng.randrange(200)
-    return bytes(made[:length])
-
-
-def file(
-    name: str,
-    content: bytes,
-    file_format: Format = Format.UNSTRUCTURED,
-    record_length: int = 0,
-    originator: str = PARTNER,
-    destination: str = STATION,
-) -> VirtualFile:
-    """A file from the partner to the station, or as told."""
-    identity = Identity.stamped(name, originator, destination, MOMENT)
-    return VirtualFile(identity=identity, format=file_format, record_length=record_length, content=content)
-
-
-FILES = [
-    file("EMPTY", b""),
-    file("ONE", b"x"),
-    file("SIXTY-THREE", octets(63)),
-    file("SIXTY-FOUR", octets(64)),
-    file("FIVE-K", octets(5120)),
-    file("LONG", octets(100_000)),
-    file("RUNS", runs(20_000)),
-    file("TEXT", b"The quick brown fox\r\njumps\r\n" * 200, Format.TEXT),
-    file("FIXED", octets(8000), Format.FIXED, 80),
-    file("FIXED-EMPTY", b"", Format.FIXED, 80),
-    file("FIXED-LONG", runs(20_000), Format.FIXED, 10_000),
-    file("VARIABLE", join_records([runs(n * 7 % 400, n) for n in range(150)]), Format.VARIABLE, 400),
-    file("VARIABLE-EMPTY-RECORDS", join_records([b"", b"x", b"", b""]), Format.VARIABLE, 1),
-]
-
-
-def towards_partner(files: list[VirtualFile]) -> list[VirtualFile]:
-    """The same files from the station to the partner."""
-    return [
-        attrs.evolve(sent, identity=attrs.evolve(sent.identity, originator=STATION, destination=PARTNER))
-        for sent in files
-    ]
-
-
-class End:
-    """One end: an entity with its User Monitor, its store and what it reported."""
-
-    def __init__(
-        self,
-        role: Role,
-        settings: Settings,
-        store: MemoryStore | None = None,
-        respond: Callable[[Identity], Response | None] | None = None,
-        refuse: Callable[[Identity], Refusal | None] | None = None,
-    ) -> None:
-        self.store = store or MemoryStore()
-        more = {name: given for name, given in (("respond", respond), ("refuse", refuse)) if given}
-        self.monitor = UserMonitor(self.store, **more)  # type: ignore[arg-type]  # mypy sees one union of both
-        self.events: list[Event] = []
-        self.entity = Entity(role, settings, self.monitor, self.events.append)
-        self.said = bytearray()
-
-    def again(self, role: Role, settings: Settings) -> None:
-        """Begin another session with the same User Monitor."""
-        self.events = []
-        self.entity = Entity(role, settings, self.monitor, self.events.append)
-        self.said = bytearray()
-
-    def reported(self, kind: type[E]) -> list[E]:
-        """The events of a kind."""
-        return [event for event in self.events if isinstance(event, kind)]
-
-    def commands(self) -> str:
-        """The command octets that were said, in order."""
-        found, at = [], 0
-        while at < len(self.said):
-            found.append(chr(self.said[at + 4]))
-            at += int.from_bytes(self.said[at + 1 : at + 4])
-        return "".join(found)
-
-
-def whole(said: bytes) -> Iterable[bytes]:
-    """What was said, in one piece."""
-    yield said
-
-
-def octet_by_octet(said: bytes) -> Iterable[bytes]:
-    """What was said, an octet at a time."""
-    return (said[at : at + 1] for at in range(len(said)))
-
-
-def at_random(seed: int) -> Callable[[bytes], Iterable[bytes]]:
-    """What was said, cut at random."""
-    rng = random.Random(seed)
-
-    def cut(said: bytes) -> Iterable[bytes]:
-        at = 0
-        while at < len(said):
-            length = rng.choice((1, 2, 3, 5, 64, 1000, 70_000))
-            yield said[at : at + length]
-            at += length
-
-    return cut
-
-
-def converse(*ends: End, cut: Callable[[bytes], Iterable[bytes]] = whole) -> None:
-    """Carry octets between two ends until both have nothing to say; a cut cable loses both."""
-    one, other = ends
-    said = True
-    while said:
-        said = False
-        for speaker, listener in ((one, other), (other, one)):
-            while octets_said := speaker.entity.take(5000):
-                said = True
-                speaker.said += octets_said
-                for piece in cut(octets_said):
-                    listener.entity.receive(piece)
-            if speaker.entity.broken:
-                speaker.entity.lost("cut")
-                listener.entity.lost("connection lost")
-
-
-def pair(initiator: Settings, responder: Settings) -> tuple[End, End]:
-    """A partner and a station."""
-    return End(Role.INITIATOR, initiator), End(Role.RESPONDER, responder)
-
-
-def contents(files: Iterable[VirtualFile], level: Level = Level.OFTP_2_0) -> dict[Identity, bytes | None]:
-    """What a store that received these files holds."""
-    return {(sent.identity.reduced if level < Level.OFTP_1_4 else sent.identity): bytes(sent.content) for sent in files}
+from smartproxy.testing.user_monitor import PROCESSING_FAILED, Refusal, Response
+from smartproxy.testing.virtual_file import Format, Identity, join_records
+from tests.unit.entities import (
+    FILES,
+    PARTNER,
+    STATION,
+    End,
+    at_random,
+    contents,
+    converse,
+    file,
+    octet_by_octet,
+    octets,
+    pair,
+    towards_partner,
+    whole,
+)
 
 
 class SessionTests(SynchronousTestCase):
@@ -503,158 +364,3 @@ class RestartTests(SynchronousTestCase):
         right.again(Role.RESPONDER, Settings(code=STATION))
         converse(left, right)
         self.assertEqual([event.kind for event in left.reported(EndResponseReceived)], [EndResponse.EERP])
-
-
-class JudgeTests(SynchronousTestCase):
-    """What an entity does with a peer that breaks the rules."""
-
-    def listening(self, **settings: int) -> Entity:
-        """A station that waits for the Speaker's commands."""
-        entity = Entity(Role.RESPONDER, Settings(code=STATION), UserMonitor(MemoryStore()))
-        partner = Entity(Role.INITIATOR, Settings(code=PARTNER, **settings), UserMonitor(MemoryStore()))  # type: ignore[arg-type] # numbers only
-        partner.receive(entity.take())
-        entity.receive(partner.take())
-        self.assertIs(entity.state, State.LISTENER)
-        entity.take()
-        return entity
-
-    def receiving(self, **settings: int) -> Entity:
-        """A station in the middle of a file."""
-        entity = self.listening(**settings)
-        start = commands.SFID(
-            dsn="X", date=20261120, time=1437040001, dest=STATION, orig=PARTNER, fmt="U", lrecl=0, fsiz=0, osiz=0,
-            rest=0, sec=0, ciph=0, comp=0, env=0, sign="N", desc="",
-        )  # fmt: skip
-        entity.receive(frame(encode(start)))
-        self.assertIs(entity.state, State.RECEIVING)
-        entity.take()
-        return entity
-
-    def refused(self, entity: Entity, said: bytes, reason: EsidReason) -> None:
-        """The octets end the session with this reason, and nothing behind them counts."""
-        entity.receive(said + frame(b"R"))
-        self.assertEqual(entity.ended and entity.ended.reason, reason)
-        self.assertEqual(entity.take()[4:7], b"F%02d" % reason)
-        entity.receive(frame(b"R"))
-        self.assertEqual(entity.take(), b"")
-
-    def test_every_rule(self) -> None:
-        """A header, a command, a field, a state, a credit and a subrecord that are wrong each have their reason."""
-        for said, reason in (
-            (b"\x20\x00\x00\x05R", EsidReason.COMMAND_NOT_RECOGNISED),
-            (b"\x10\xff\xff\xff", EsidReason.EXCHANGE_BUFFER_SIZE_ERROR),
-            (frame(b"Z"), EsidReason.COMMAND_NOT_RECOGNISED),
-            (frame(b"RR"), EsidReason.EXCHANGE_BUFFER_SIZE_ERROR),
-            (frame(b"P"), EsidReason.PROTOCOL_VIOLATION),
-            (frame(b"D\x01x"), EsidReason.PROTOCOL_VIOLATION),
-            (frame(b"E" + b"x" * 110), EsidReason.COMMAND_CONTAINED_INVALID_DATA),
-        ):
-            self.refused(self.listening(), said, reason)
-        for said, reason in (
-            (frame(b"D\x05x"), EsidReason.COMMAND_CONTAINED_INVALID_DATA),
-            (frame(b"D\x45x"), EsidReason.PROTOCOL_VIOLATION),
-            (frame(b"D" + b"\x3f" + bytes(63) + b"\x45x"), EsidReason.PROTOCOL_VIOLATION),
-            (frame(b"R"), EsidReason.PROTOCOL_VIOLATION),
-        ):
-            self.refused(self.receiving(), said, reason)
-
-    def test_wrong_answer_to_the_challenge(self) -> None:
-        """A peer that answers the challenge wrongly is told 11."""
-        settings = Settings(code=STATION, authentication=True)
-        entity = Entity(Role.RESPONDER, settings, UserMonitor(MemoryStore()))
-        partner = Entity(Role.INITIATOR, Settings(code=PARTNER, authentication=True), UserMonitor(MemoryStore()))
-        partner.receive(entity.take())
-        entity.receive(partner.take())
-        partner.receive(entity.take())
-        entity.receive(partner.take())
-        self.assertIs(entity.state, State.AWAIT_AURP)
-        entity.take()
-        self.refused(entity, frame(b"S" + bytes(20)), EsidReason.INVALID_CHALLENGE_RESPONSE)
-
-    def test_challenge_of_another_scheme(self) -> None:
-        """A challenge that is not 20 octets in the clear is none that this kit could answer."""
-        entity = Entity(Role.INITIATOR, Settings(code=PARTNER, authentication=True), UserMonitor(MemoryStore()))
-        station = Entity(Role.RESPONDER, Settings(code=STATION, authentication=True), UserMonitor(MemoryStore()))
-        entity.receive(station.take())
-        station.receive(entity.take())
-        entity.receive(station.take())
-        self.assertIs(entity.state, State.AWAIT_AUCH)
-        entity.take()
-        self.refused(entity, frame(encode(commands.AUCH(chal=bytes(300)))), EsidReason.COMMAND_CONTAINED_INVALID_DATA)
-
-    def test_counts_are_compared(self) -> None:
-        """A file whose counts are not EFID's is refused with EFNA and not kept; the session goes on."""
-        for file_format, lrecl, efid, reason in (
-            ("U", 0, (0, 4), b"511"),
-            ("F", 1, (2, 3), b"510"),
-            ("V", 9, (2, 3), b"510"),
-            ("V", 2, (1, 3), b"505"),
-            ("F", 0, None, b"305"),
-        ):
-            entity = self.listening()
-            start = commands.SFID(
-                dsn="X", date=20261120, time=1437040001, dest=STATION, orig=PARTNER, fmt=file_format, lrecl=lrecl,
-                fsiz=0, osiz=0, rest=0, sec=0, ciph=0, comp=0, env=0, sign="N", desc="",
-            )  # fmt: skip
-            entity.receive(frame(encode(start)))
-            if efid is not None:
-                self.assertEqual(entity.take()[4:5], b"2")
-                entity.receive(frame(b"D\x03abc") + frame(encode(commands.EFID(rcnt=efid[0], ucnt=efid[1]))))
-            self.assertEqual(entity.take()[4:7], reason)
-            self.assertIs(entity.state, State.LISTENER)
-
-    def sending(self, sent: VirtualFile) -> End:
-        """A partner that was just told to send a file, with a credit of two buffers of 128 octets."""
-        left, right = pair(Settings(code=PARTNER, buffer_size=128), Settings(code=STATION, credit=2))
-        left.monitor.queue(STATION, [sent])
-        while left.entity.state is not State.SENDING:
-            right.entity.receive(left.entity.take())
-            left.entity.receive(right.entity.take())
-        return left
-
-    def test_credit_is_kept_to(self) -> None:
-        """As many DATA buffers are sent as there is credit, and more when there is new credit; then no EFID yet."""
-        left = self.sending(file("FOUR", octets(4 * 125)))
-        data = left.entity.take()
-        self.assertEqual((len(data), data[4:5]), (2 * 132, b"D"))
-        self.assertEqual(left.entity.take(), b"")
-        left.entity.receive(frame(b"C  "))
-        self.assertEqual(len(left.entity.take()), 2 * 132)
-        self.assertEqual(left.entity.take(), b"")
-        left.entity.receive(frame(b"C  "))
-        self.assertEqual(left.entity.take()[4:5], b"T")
-
-    def test_credit_given_in_vain(self) -> None:
-        """A CDT while there is credit left is an error."""
-        left = self.sending(file("THREE", octets(3 * 125)))
-        left.entity.take(1)
-        self.refused(left.entity, frame(b"C  "), EsidReason.PROTOCOL_VIOLATION)
-
-    def test_credit_that_crosses_efid(self) -> None:
-        """A CDT that comes when EFID has left already is not an error."""
-        left = self.sending(file("ONE", b"x"))
-        left.entity.take()
-        self.assertIs(left.entity.state, State.CLOSING)
-        left.entity.receive(frame(b"C  "))
-        self.assertIs(left.entity.state, State.CLOSING)
-
-    def test_restart_position_behind_the_offer(self) -> None:
-        """An SFPA beyond the offered position is an error."""
-        left, right = pair(Settings(code=PARTNER), Settings(code=STATION))
-        left.monitor.queue(STATION, FILES[5:6])
-        left.entity.receive(right.entity.take())
-        right.entity.receive(left.entity.take())
-        left.entity.receive(right.entity.take())
-        left.entity.take()
-        self.refused(left.entity, frame(encode(commands.SFPA(acnt=1))), EsidReason.PROTOCOL_VIOLATION)
-        self.assertIs(left.monitor.next_file(STATION), FILES[5])
-
-    def test_esid_of_the_peer(self) -> None:
-        """An ESID ends the session in any state, in the layout of any level."""
-        for said in (frame(b"F99005Hello\r"), frame(b"F99\r")):
-            for entity in (self.listening(), self.receiving()):
-                entity.receive(said)
-                assert entity.ended is not None
-                self.assertEqual((entity.ended.by, entity.ended.reason), (By.PEER, EsidReason.UNSPECIFIED_ABORT))
-                self.assertIn(entity.ended.text, ("Hello", ""))
-                self.assertEqual(entity.take(), b"")
