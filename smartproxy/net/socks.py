@@ -1,0 +1,112 @@
+"""SOCKS5, as a proxy reads and answers it.
+
+Duty: the greeting and one request, judged octet by octet; every length is bounded by the protocol itself. Takes CONNECT
+without authentication and nothing else. Names are handed on as they came: they are resolved where the dialling is done,
+not here. Standards: RFC 1928.
+"""
+
+import ipaddress
+from typing import Final
+
+from smartproxy.net.ways import PORTS, RequestRefused, Target, Trouble
+
+SOCKS_VERSION: Final = 5
+"""The first octet of every caller's greeting and request."""
+
+_NO_AUTHENTICATION: Final = 0
+_NO_METHOD: Final = 0xFF
+_CONNECT: Final = 1
+_IPV4, _NAME, _IPV6 = 1, 3, 4
+
+_SUCCEEDED: Final = 0
+_FAILURE: Final = 1
+_COMMAND_NOT_SUPPORTED: Final = 7
+_ADDRESS_NOT_SUPPORTED: Final = 8
+
+_REPLIES: Final = {
+    Trouble.NOT_ALLOWED: 2,
+    Trouble.NO_NAME: 4,
+    Trouble.NO_ROUTE: 3,
+    Trouble.REFUSED: 5,
+    Trouble.TIMED_OUT: 6,
+    Trouble.NOT_ACCEPTABLE: 1,
+    Trouble.NOT_READY: 1,
+}
+
+
+class SocksDialogue:
+    """One SOCKS5 caller; see :class:`~smartproxy.net.ways.Dialogue`."""
+
+    name = "socks5"
+
+    def __init__(self) -> None:
+        self.target: Target | None = None
+        self.rest = b""
+        self._held = b""
+        self._greeted = False
+
+    def receive(self, octets: bytes) -> bytes:
+        """Take octets; the greeting is answered with the method, and the request by whoever is asked."""
+        self._held += octets
+        answer = b"" if self._greeted else self._greeting()
+        if answer:
+            self._greeted = True
+        if self._greeted and self._held:
+            self._request()
+        return answer
+
+    def accepted(self) -> bytes:
+        """The reply "succeeded"; which address the far end sees is nobody's business inside."""
+        return _reply(_SUCCEEDED)
+
+    def refused(self, trouble: Trouble, cause: str) -> bytes:
+        """The reply that stands for a trouble; there is no place for its cause."""
+        return _reply(_REPLIES[trouble])
+
+    def _greeting(self) -> bytes:
+        """The method, once the greeting is whole."""
+        held = self._held
+        if held[:1] != bytes((SOCKS_VERSION,)):
+            raise RequestRefused("what came is not SOCKS5", b"")
+        if len(held) < 2 or len(held) < 2 + held[1]:
+            return b""
+        methods, self._held = held[2 : 2 + held[1]], held[2 + held[1] :]
+        if _NO_AUTHENTICATION not in methods:
+            raise RequestRefused(
+                "the caller wants to authenticate itself, which is not offered", bytes((SOCKS_VERSION, _NO_METHOD))
+            )
+        return bytes((SOCKS_VERSION, _NO_AUTHENTICATION))
+
+    def _request(self) -> None:
+        held = self._held
+        if held[0] != SOCKS_VERSION:
+            raise RequestRefused("the request is not one of SOCKS5", _reply(_FAILURE))
+        if len(held) > 1 and held[1] != _CONNECT:
+            raise RequestRefused("only CONNECT is served here", _reply(_COMMAND_NOT_SUPPORTED))
+        if len(held) < 5:
+            return
+        kind = held[3]
+        if kind not in (_IPV4, _NAME, _IPV6):
+            raise RequestRefused("the address is of no known kind", _reply(_ADDRESS_NOT_SUPPORTED))
+        begin, length = (5, held[4]) if kind == _NAME else (4, 4 if kind == _IPV4 else 16)
+        end = begin + length + 2
+        if len(held) < end:
+            return
+        host, port = held[begin : end - 2], int.from_bytes(held[end - 2 : end], "big")
+        self.target = Target(_host(kind, host), port)
+        if port not in PORTS:
+            raise RequestRefused("there is no port 0", _reply(_FAILURE))
+        self.rest, self._held = held[end:], b""
+
+
+def _host(kind: int, octets: bytes) -> str:
+    if kind != _NAME:
+        return str(ipaddress.ip_address(octets))
+    name = octets.decode("ascii", "replace")
+    if not name or not name.isascii() or not name.isprintable():
+        raise RequestRefused("the name is not one", _reply(_FAILURE))
+    return name
+
+
+def _reply(code: int) -> bytes:
+    return bytes((SOCKS_VERSION, code, 0, _IPV4)) + bytes(6)
