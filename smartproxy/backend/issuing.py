@@ -65,9 +65,11 @@ def tunnel_certificate(
     request: str,
     client: str,
     now: datetime,
+    life: timedelta = TUNNEL_LIFE,
 ) -> x509.Certificate:
     """A client's certificate for the tunnel, for the key of its request (CSR, PEM).
 
+    :param life: how long it is valid; a client that has no backend cannot renew it by itself.
     :raises Unusable: when the request cannot be read, is not signed by its own key, or its key is not ECDSA P-256.
     """
     try:
@@ -84,7 +86,7 @@ def tunnel_certificate(
     return _issue(
         authority,
         authority_key,
-        _builder(subject, authority.subject, public_key, now, now + TUNNEL_LIFE),
+        _builder(subject, authority.subject, public_key, now, now + life),
         ExtendedKeyUsageOID.CLIENT_AUTH,
     )
 

@@ -21,9 +21,11 @@ from zope.interface import implementer
 
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
+from smartproxy.net.callers import CallerLeg
 from smartproxy.net.connection import ConnectionLeg
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import SessionFault, StationUnreachable, TunnelLost
+from smartproxy.plain.permit import NOT_PERMITTED
 from smartproxy.plain.pipe import Outline, Pipe
 from smartproxy.policy import limits
 from smartproxy.policy.credential import Credential
@@ -31,6 +33,7 @@ from smartproxy.tunnel.arguments import Plain
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
+from smartproxy.tunnel.errors import OpeningFailed, TunnelFault
 from smartproxy.tunnel.interfaces import IClientTunnelUser
 from smartproxy.tunnel.kinds import PLAIN
 
@@ -161,14 +164,14 @@ class PlainClientService(Service):
 
     # Local programs.
 
-    def outward(self, host: str, port: int, local: ILeg) -> Deferred[None]:
+    def outward(self, host: str, port: int, local: CallerLeg) -> Deferred[None]:
         """Carry a local program's connection to a destination outside.
 
         :return: fires when it is connected; fails with a :class:`~smartproxy.oftp2.errors.SessionFault`.
         """
         return Deferred.fromCoroutine(self._outward(host, port, local))
 
-    async def _outward(self, host: str, port: int, local: ILeg) -> None:
+    async def _outward(self, host: str, port: int, local: CallerLeg) -> None:
         control = self.tunnel.control
         if control is None:
             raise TunnelLost(rule="tunnel.none", message="the tunnel to the server is down")
@@ -178,9 +181,18 @@ class PlainClientService(Service):
             leg = await control.openOutbound(outline.session, "", facts)
         except SessionFault:
             raise
-        except Exception as error:
-            raise StationUnreachable(rule="outbound.open", message=str(error)) from error
+        except OpeningFailed as fault:
+            # The server's own fault travels as text, with its rule at the end.
+            rule = NOT_PERMITTED if str(fault).endswith(f"[{NOT_PERMITTED}]") else "outbound.open"
+            raise StationUnreachable(rule=rule, message=str(fault)) from fault
+        except TunnelFault as fault:
+            raise StationUnreachable(rule="outbound.open", message=str(fault)) from fault
+        if not local.connected:
+            leg.abort()
+            return
+        local.accept()
         self._couple(leg, local, outline)
+        local.release()
 
     def _couple(self, leg: ILeg, near: ILeg, outline: Outline) -> None:
         pipe = self.live[outline.session] = Pipe(

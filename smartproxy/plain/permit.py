@@ -9,6 +9,9 @@ from ipaddress import ip_address, ip_network
 
 import attrs
 
+NOT_PERMITTED = "outbound.permit"
+"""The rule of a destination that was not named."""
+
 
 @attrs.frozen
 class _Pattern:

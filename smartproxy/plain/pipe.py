@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg, ILegReceiver
+from smartproxy.tunnel.kinds import CLOSED
 
 
 @attrs.frozen(kw_only=True)
@@ -87,7 +88,7 @@ class Pipe:
 
     def legLost(self, leg: ILeg, cause: str) -> None:
         """One side closed: the other gets what is on its way, and is closed."""
-        self._end("completed" if cause in ("closed", "the session is over") else "lost", cause)
+        self._end("completed" if cause == CLOSED else "lost", cause)
         self._gone.add(self._number(leg))
         if len(self._gone) == len(self._legs):
             self._finish()

@@ -27,7 +27,7 @@ from smartproxy.logs.severity import Severity
 from smartproxy.net.connection import ConnectionLeg
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import SessionFault, StationUnreachable
-from smartproxy.plain.permit import Permit
+from smartproxy.plain.permit import NOT_PERMITTED, Permit
 from smartproxy.plain.pipe import Outline, Pipe
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import ConfigurationRefused, Listener
@@ -271,7 +271,7 @@ class PlainServerService(Service):
                 client=control.client_name,
                 advice="start the server with --permit HOST:PORT",
             )
-            return fail(StationUnreachable(rule="outbound.permit", message="the destination is not permitted"))
+            return fail(StationUnreachable(rule=NOT_PERMITTED, message="the destination is not permitted"))
         outline = Outline(session=session, peer=facts.get("peer", "inside"), direction="outbound")
         dialling: Any = HostnameEndpoint(self.clock, host.encode("idna"), int(port)).connect(
             _DialledFactory(self.clock)

@@ -27,10 +27,30 @@ def client_main() -> None:
     """Run ``smartproxy-client``; without any switch, show them all."""
     from smartproxy.tap import client
 
-    if len(sys.argv) == 1:
-        sys.stderr.write(f"{client.Options()}\n")
-        raise SystemExit(WRONG_USE)
+    _show_all(client.Options())
     _run(client.Options(), client.makeService, sys.argv[1:])
+
+
+def plain_server_main() -> None:
+    """Run ``smartproxy-plain-server``."""
+    from smartproxy.tap import plain_server
+
+    _run(plain_server.Options(), plain_server.makeService, sys.argv[1:])
+
+
+def plain_client_main() -> None:
+    """Run ``smartproxy-plain-client``; without any switch, show them all."""
+    from smartproxy.tap import plain_client
+
+    _show_all(plain_client.Options())
+    _run(plain_client.Options(), plain_client.makeService, sys.argv[1:])
+
+
+def _show_all(options: DaemonOptions) -> None:
+    """Show the switches of a program that cannot do without some, and was given none."""
+    if len(sys.argv) == 1:
+        sys.stderr.write(f"{options}\n")
+        raise SystemExit(WRONG_USE)
 
 
 class _Runner(UnixApplicationRunner):
@@ -55,6 +75,7 @@ def _run(options: DaemonOptions, make: Callable[[Any], IService], words: Sequenc
         options.wrong(str(error))
     path = options.pid_file
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         stale = claim(path)
     except Occupied as occupied:
         options.end(NOT_STARTED, str(occupied))

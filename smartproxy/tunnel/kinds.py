@@ -8,12 +8,18 @@ different kinds find no protocol in common and refuse each other in the handshak
 from typing import Final
 
 import attrs
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 
 from smartproxy.tunnel.data import DataConnection, DataLeg, DataOwner
 from smartproxy.tunnel.interfaces import Emit
 from smartproxy.tunnel.marks import RawSplitter
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, Side
+
+CLOSED: Final = "closed"
+"""The cause of a session's end that is in order."""
 
 
 class RawDataConnection(DataConnection):
@@ -33,12 +39,18 @@ class RawDataConnection(DataConnection):
     def end(self) -> None:
         """Deliver what was sent, then close; TLS has no half-close, so nothing is read any more."""
         if self.open and self.transport is not None:
-            self._stopped = "the session is over"
+            self._stopped = CLOSED
             self.transport.unregisterProducer()
             # A transport that does not read never learns that the other end closed, too.
             self.transport.resumeProducing()
             self.transport.loseConnection()
             self._arm("the other daemon did not close the connection in time")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone; when the other end closed it in order, its session is over in order."""
+        if reason.check(ConnectionDone) is not None and self._stopped is None:
+            self._stopped = CLOSED
+        super().connectionLost(reason)
 
 
 @attrs.frozen

@@ -4,10 +4,13 @@ from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
-from smartproxy.tap.commands.console import Console, listing, when
+from smartproxy.tap.commands.console import Console, WrongUse, listing, when
 
 if TYPE_CHECKING:
     from smartproxy.backend.authority import Authority
+
+
+CREDENTIAL_DAYS_MOST = 3650
 
 
 def register(subparsers: Subparsers) -> None:
@@ -40,6 +43,17 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy authority https --name backend.example --name backend.local",
     )
     _names(https)
+    client = action(
+        actions,
+        "issue-client",
+        "Make the credential of a plain client: one file with its key, its certificate and the licensed servers.",
+        issue_client,
+        "  smartproxy authority issue-client inside-1 --days 365 -o inside-1.credential\n"
+        "  smartproxy-plain-client --credential inside-1.credential -e dmz.example",
+    )
+    client.add_argument("name", metavar="NAME", help="the client's name, as servers will log it")
+    client.add_argument("--days", type=int, default=365, help="how long it is valid [365]; issue a new one in time")
+    client.add_argument("-o", "--output", metavar="FILE", required=True, help="the file; its owner alone may read it")
 
 
 def _names(parser: ArgumentParser) -> None:
@@ -81,6 +95,24 @@ def rename(console: Console) -> None:
     console.answer(
         {"https_names": made.https_names, "https_pin": made.https_pin},
         f"the https certificate is for {', '.join(made.https_names)} now; restart smartproxy-backend to use it",
+    )
+
+
+def issue_client(console: Console) -> None:
+    """Make the credential of a plain client."""
+    from smartproxy.backend import credentials
+    from smartproxy.policy.credential import dump
+
+    wanted = console.arguments
+    if not 1 <= wanted.days <= CREDENTIAL_DAYS_MOST:
+        raise WrongUse(f"authority issue-client: --days: right is a number from 1 to {CREDENTIAL_DAYS_MOST}")
+    with console.reading() as session:
+        made, until = credentials.issue(session, wanted.name, now=console.now(), days=wanted.days)
+    console.write(wanted.output, dump(made), private=True)
+    console.answer(
+        {"name": made.name, "file": wanted.output, "not_after": until, "proxy_ids": made.proxy_ids},
+        f"the credential of {made.name} is in {wanted.output}, good until {when(until)} for "
+        f"{len(made.proxy_ids)} server(s); carry it to the client's machine and keep it secret",
     )
 
 

@@ -1,0 +1,57 @@
+"""Switches of every daemon that runs by a licence: its identity, its licence, and what they say of themselves."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+from smartproxy.policy.licence import Licence, LicenceRefused
+from smartproxy.policy.places import IDENTITY_KEY_NAME, LICENCE_FILE
+from smartproxy.server import licence_file
+from smartproxy.tap.daemon import NOT_STARTED, DaemonOptions
+from smartproxy.tunnel.identity import Identity, IdentityUnusable, load_or_make
+
+
+class LicensedOptions(DaemonOptions):
+    """After parsing, ``identity``, ``licence`` and ``licence_path`` are set."""
+
+    optParameters = [
+        ["licence", "l", LICENCE_FILE, "licence file"],
+    ]
+    optFlags = [
+        ["proxy-id", "L", "print this machine's Proxy ID, which a licence is issued for, and exit"],
+        [
+            "validity",
+            "V",
+            "print how long the licence is valid and exit with 0, or say what is wrong with it and exit with 1",
+        ],
+    ]
+
+    def postOptions(self) -> None:
+        """Load the identity and the licence; carry out ``-L`` and ``-V``."""
+        super().postOptions()
+        try:
+            self.identity: Identity = load_or_make(self.state_directory / IDENTITY_KEY_NAME)
+        except IdentityUnusable as error:
+            self.end(NOT_STARTED, str(error))
+        if self["proxy-id"]:
+            sys.stdout.write(f"{self.identity.proxy_id}\n")
+            raise SystemExit(0)
+        self.licence_path = Path(self["licence"]).absolute()
+        try:
+            self.licence: Licence = licence_file.load(self.licence_path, self.identity.proxy_id, datetime.now(UTC))
+        except LicenceRefused as refused:
+            self._unlicensed(refused)
+        if self["validity"]:
+            sys.stdout.write(
+                f"licensed to {self.licence.site} from {self.licence.valid_from:%Y-%m-%d %H:%M} UTC "
+                f"until {self.licence.valid_until:%Y-%m-%d %H:%M} UTC\n"
+            )
+            raise SystemExit(0)
+
+    def _unlicensed(self, refused: LicenceRefused) -> NoReturn:
+        sys.stderr.write(
+            f"{self.program}: the licence {self.licence_path} is not good: {refused}\n"
+            f"Have one issued for this machine's Proxy ID:\n  {self.identity.proxy_id}\n"
+        )
+        raise SystemExit(NOT_STARTED)

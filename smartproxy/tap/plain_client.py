@@ -1,0 +1,130 @@
+"""``twistd smartproxy-plain-client`` and its switches.
+
+NAME
+    smartproxy-plain-client - the plain pair's daemon inside
+
+SYNOPSIS
+    twistd [twistd's options] smartproxy-plain-client --credential FILE -e host[:port] [-i [host:]port] [-Q [ip:]port]
+
+SECURITY
+    Its credential is a file from the site's authority; it speaks to the servers named in it and to no others.
+"""
+
+import stat
+from pathlib import Path
+
+from twisted.application.service import IService
+
+from smartproxy.net.ways import Target
+from smartproxy.plain.client import PlainClientService
+from smartproxy.plain.outgoing import Outgoing
+from smartproxy.policy.credential import Credential, read
+from smartproxy.tap.addresses import Address, listening_address, remote_address
+from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.life import Life
+from smartproxy.tap.plain import IDLE_SECONDS, PLAIN_FLAGS, idle_seconds, plain_level
+from smartproxy.tap.plain_server import EXTERNAL_PORT, INTERNAL_PORT
+
+OUTGOING_PORT = 65433
+_LOCAL = "127.0.0.1"
+
+
+class Options(DaemonOptions):
+    """The switches of smartproxy-plain-client."""
+
+    program = "smartproxy-plain-client"
+    synopsis = "[twistd options] smartproxy-plain-client --credential FILE -e host[:port] [options]"
+    longdesc = (
+        "Dials smartproxy-plain-server in the DMZ, connects everybody who comes there to one target inside, and lets "
+        "programs inside reach permitted destinations by HTTP CONNECT, SOCKS5 or a forwarding port."
+    )
+
+    optParameters = [
+        ["credential", "c", None, "file made with: smartproxy authority issue-client NAME -o FILE"],
+        ["server", "e", None, f"host[:port] of the smartproxy-plain-server [port {INTERNAL_PORT}]"],
+        ["target", "i", f"localhost:{EXTERNAL_PORT}", "[host:]port that connections from outside go to"],
+        [
+            "outgoing",
+            "Q",
+            f"{_LOCAL}:{OUTGOING_PORT}",
+            "await programs inside at [ip:]port (CONNECT, SOCKS5); 0: never",
+        ],
+        [
+            "timeout",
+            "T",
+            str(IDLE_SECONDS),
+            "close a pair of connections on which nothing moved for so many seconds",
+        ],
+    ]
+    optFlags = PLAIN_FLAGS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outgoing: list[Outgoing] = []
+
+    def opt_forward(self, value: str) -> None:
+        """[ip:]port=host:port, a port inside and the destination outside that it leads to; repeat it"""
+        self.outgoing.append(self.judged("--forward", _forwarding, value))
+
+    def postOptions(self) -> None:
+        """Judge the switches and read the credential."""
+        plain_level(self)
+        super().postOptions()
+        if not self["credential"]:
+            self.wrong("--credential is missing: the file from `smartproxy authority issue-client NAME -o FILE`")
+        if not self["server"]:
+            self.wrong(f"--server is missing: the plain server in the DMZ, such as dmz.example:{INTERNAL_PORT}")
+        self.credential = self.judged("--credential", _credential, self["credential"])
+        self.server = self.judged("--server", lambda text: remote_address(text, INTERNAL_PORT), self["server"])
+        self.target = self.judged("--target", _target, self["target"])
+        self.seconds = self.judged("--timeout", idle_seconds, self["timeout"])
+        if self["outgoing"] != "0":
+            at = self.judged("--outgoing", listening_address, self["outgoing"])
+            self.outgoing.insert(0, Outgoing(at.host or _LOCAL, at.port))
+
+
+def _credential(path: str) -> Credential:
+    """The credential in a file that nobody else can read.
+
+    :raises ValueError: when it cannot be used, and why.
+    """
+    try:
+        mode = stat.S_IMODE(Path(path).stat().st_mode)
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    if mode & 0o077:
+        raise ValueError(f"{path}: others may read it (mode {mode:04o}); run: chmod 600 {path}")
+    return read(text)
+
+
+def _target(text: str) -> Address:
+    """``port``, or ``host:port``; a port alone is on this machine."""
+    return remote_address(f"localhost:{text}" if text.isdecimal() else text, EXTERNAL_PORT)
+
+
+def _forwarding(text: str) -> Outgoing:
+    """``[ip:]port=host:port``.
+
+    :raises ValueError: when it is not.
+    """
+    here, equals, there = text.partition("=")
+    if not equals or ":" not in there:
+        raise ValueError(f"{text!r}: right is [ip:]port=host:port, such as 2222=sftp.example:22")
+    at, to = listening_address(here), remote_address(there, 0)
+    return Outgoing(at.host or _LOCAL, at.port, Target(to.host, to.port))
+
+
+def makeService(options: Options) -> IService:
+    """The daemon, constructed but not started."""
+    from twisted.internet import reactor
+
+    service = PlainClientService(
+        reactor,
+        credential=options.credential,
+        server=(options.server.host, options.server.port),
+        target=(options.target.host, options.target.port),
+        listeners=[each.listen for each in options.outgoing],
+        seconds=options.seconds,
+    )
+    return Life(reactor, service, options.signals, tuple(options.notices))

@@ -1,0 +1,82 @@
+"""``twistd smartproxy-plain-server`` and its switches.
+
+NAME
+    smartproxy-plain-server - the plain pair's daemon in the DMZ
+
+SYNOPSIS
+    twistd [twistd's options] smartproxy-plain-server [-i [ip:]port] [-e [ip:]port] [-l FILE] | -L | -V
+
+SECURITY
+    Inspects nothing: for OFTP2 smartproxy-server is the better answer. Without a good licence it does not start, and
+    without a client nothing but its internal port is open.
+"""
+
+from twisted.application.service import IService
+
+from smartproxy.plain.permit import Permit
+from smartproxy.plain.server import PlainServerService
+from smartproxy.tap.addresses import listening_address
+from smartproxy.tap.licensed import LicensedOptions
+from smartproxy.tap.life import Life
+from smartproxy.tap.plain import IDLE_SECONDS, PLAIN_FLAGS, idle_seconds, plain_level
+
+INTERNAL_PORT = 65432
+EXTERNAL_PORT = 6619
+
+
+class Options(LicensedOptions):
+    """The switches of smartproxy-plain-server."""
+
+    program = "smartproxy-plain-server"
+    synopsis = "[twistd options] smartproxy-plain-server [options]"
+    longdesc = (
+        "Carries any TCP protocol from the DMZ to the smartproxy-plain-client that dialled in, and inspects nothing. "
+        "The external port is open only while a client is connected."
+    )
+
+    optParameters = [
+        ["internal", "i", str(INTERNAL_PORT), "await the client at [ip:]port"],
+        ["external", "e", str(EXTERNAL_PORT), "await everybody else at [ip:]port, while a client is connected"],
+        [
+            "timeout",
+            "T",
+            str(IDLE_SECONDS),
+            "close a pair of connections on which nothing moved for so many seconds",
+        ],
+    ]
+    optFlags = PLAIN_FLAGS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.permitted: list[str] = []
+
+    def opt_permit(self, value: str) -> None:
+        """HOST:PORT that clients may reach; *.example, networks and port * work; repeat it [none]"""
+        self.judged("--permit", lambda text: Permit.of([text]), value)
+        self.permitted.append(value)
+
+    def postOptions(self) -> None:
+        """Judge the switches."""
+        plain_level(self)
+        super().postOptions()
+        self.internal = self.judged("--internal", listening_address, self["internal"])
+        self.external = self.judged("--external", listening_address, self["external"])
+        self.seconds = self.judged("--timeout", idle_seconds, self["timeout"])
+
+
+def makeService(options: Options) -> IService:
+    """The daemon, constructed but not started."""
+    from twisted.internet import reactor
+
+    service = PlainServerService(
+        reactor,
+        identity=options.identity,
+        licence=options.licence,
+        licence_path=options.licence_path,
+        internal=(options.internal.host, options.internal.port),
+        external=(options.external.host, options.external.port),
+        permit=Permit.of(options.permitted),
+        seconds=options.seconds,
+        set_level=options.set_level,
+    )
+    return Life(reactor, service, options.signals, tuple(options.notices))
