@@ -14,6 +14,7 @@ LAYERS = {
     "net": 3,
     "tunnel": 3,
     "logs": 3,
+    "ctl": 3,
     "server": 4,
     "client": 4,
     "backend": 4,
@@ -27,6 +28,7 @@ TOP = {"smartproxy", "smartproxy._version"}
 SIDEWAYS = {
     ("net", "logs"): "smartproxy.logs",
     ("tunnel", "logs"): "smartproxy.logs",
+    ("ctl", "logs"): "smartproxy.logs",
     ("tunnel", "net"): "smartproxy.net.leg",
 }
 """The imports between packages of one layer that are allowed, and what of the other package."""
