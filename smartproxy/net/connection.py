@@ -24,7 +24,7 @@ from twisted.internet.interfaces import (
     ISSLTransport,
     ITCPTransport,
 )
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -175,6 +175,24 @@ class ConnectionLeg(Protocol):
         closing, self._closing = self._closing, None
         if closing is not None and closing.active():
             closing.cancel()
+
+
+class LegFactory(Factory):
+    """Makes the leg of a connection that was dialled.
+
+    :param clock: measures the time that closing may take.
+    :param closing: seconds from the wish to close to the abort.
+    """
+
+    noisy = False
+
+    def __init__(self, clock: IReactorTime, closing: float) -> None:
+        self._clock = clock
+        self._closing = closing
+
+    def buildProtocol(self, addr: IAddress | None) -> ConnectionLeg:
+        """Make the leg."""
+        return ConnectionLeg(self._clock, self._closing)
 
 
 def _ignore(on: bool) -> None:

@@ -19,10 +19,9 @@ from twisted.internet.error import (
     TimeoutError,
 )
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from smartproxy.net.connection import ConnectionLeg
+from smartproxy.net.connection import LegFactory
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import StationUnreachable
 from smartproxy.policy.settings import Station
@@ -34,18 +33,6 @@ _CAUSES: dict[type[BaseException] | None, str] = {
     TCPTimedOutError: "it does not answer",
     TimeoutError: "it does not answer",
 }
-
-
-class _StationFactory(Factory):
-    noisy = False
-
-    def __init__(self, clock: Any, closing: float) -> None:
-        self._clock = clock
-        self._closing = closing
-
-    def buildProtocol(self, address: object) -> ConnectionLeg:
-        """Make the station's leg."""
-        return ConnectionLeg(self._clock, self._closing)
 
 
 def station_name(station: Station) -> str:
@@ -62,7 +49,7 @@ def dial_station(reactor: Any, station: Station, closing: float) -> Deferred[ILe
     :return: fires with the station's leg; fails with
         :class:`~smartproxy.oftp2.errors.StationUnreachable`. Canceling it gives the attempt up.
     """
-    connecting: Any = _endpoint(reactor, station).connect(_StationFactory(reactor, closing))
+    connecting: Any = _endpoint(reactor, station).connect(LegFactory(reactor, closing))
 
     def explain(failure: Failure) -> Failure:
         failure.trap(ConnectError, DNSLookupError)

@@ -12,8 +12,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IAddress, IListeningPort, IStreamClientEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,7 +21,7 @@ from zope.interface import implementer
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
 from smartproxy.net.callers import CallerLeg
-from smartproxy.net.connection import ConnectionLeg
+from smartproxy.net.connection import LegFactory
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import SessionFault, StationUnreachable, TunnelLost
 from smartproxy.plain.permit import NOT_PERMITTED
@@ -39,17 +38,6 @@ from smartproxy.tunnel.kinds import PLAIN
 
 TARGET_SECONDS = 10
 """How long the target may take to take a connection."""
-
-
-class _TargetFactory(Factory):
-    noisy = False
-
-    def __init__(self, clock: Any) -> None:
-        self._clock = clock
-
-    def buildProtocol(self, address: IAddress | None) -> ConnectionLeg:
-        """The leg of the target."""
-        return ConnectionLeg(self._clock, limits.CLOSING.default)
 
 
 @implementer(IClientTunnelUser)
@@ -141,7 +129,7 @@ class PlainClientService(Service):
         """Somebody connected outside: dial the target."""
         host, port = self._target
         outline = Outline(session=session, peer=facts.get("peer", "outside"), direction="inbound")
-        dialling: Any = self._endpoint(self.clock, host, port).connect(_TargetFactory(self.clock))
+        dialling: Any = self._endpoint(self.clock, host, port).connect(LegFactory(self.clock, limits.CLOSING.default))
         dialling.addTimeout(TARGET_SECONDS, self.clock)
         dialling.addCallbacks(lambda target: self._couple(leg, target, outline), self._unreachable)
         dialled: Deferred[None] = dialling

@@ -15,7 +15,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IAddress, IListeningPort
-from twisted.internet.protocol import Factory, ServerFactory
+from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,7 +24,7 @@ from zope.interface import implementer
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
-from smartproxy.net.connection import ConnectionLeg
+from smartproxy.net.connection import ConnectionLeg, LegFactory
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import SessionFault, StationUnreachable
 from smartproxy.plain.permit import NOT_PERMITTED, Permit
@@ -64,17 +64,6 @@ class _OuterFactory(ServerFactory):
     def buildProtocol(self, address: IAddress | None) -> _Outer | None:
         """A leg, unless there are too many, or nobody to hand it to."""
         return _Outer(self._service) if self._service.able() else None
-
-
-class _DialledFactory(Factory):
-    noisy = False
-
-    def __init__(self, clock: Any) -> None:
-        self._clock = clock
-
-    def buildProtocol(self, address: IAddress | None) -> ConnectionLeg:
-        """The leg of a destination."""
-        return ConnectionLeg(self._clock, limits.CLOSING.default)
 
 
 @implementer(IServerTunnelUser)
@@ -274,7 +263,7 @@ class PlainServerService(Service):
             return fail(StationUnreachable(rule=NOT_PERMITTED, message="the destination is not permitted"))
         outline = Outline(session=session, peer=facts.get("peer", "inside"), direction="outbound")
         dialling: Any = HostnameEndpoint(self.clock, host.encode("idna"), int(port)).connect(
-            _DialledFactory(self.clock)
+            LegFactory(self.clock, limits.CLOSING.default)
         )
         dialling.addCallbacks(lambda leg: self._dialled(leg, outline), self._not_dialled)
         dialled: Deferred[Callable[[ILeg | None], None]] = dialling
