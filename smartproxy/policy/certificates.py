@@ -34,13 +34,19 @@ from smartproxy.policy.revocation import RevocationStatus, status
 from smartproxy.policy.verify_errors import X509_V_ERR_INVALID_PURPOSE, RefusalCause, cause_of
 
 __all__ = [
+    "CLIENT_AUTH",
+    "SERVER_AUTH",
     "CertificateFacts",
     "CertificateRefusal",
     "ChainFacts",
     "Match",
     "PathError",
     "RefusalCause",
+    "judge_below",
     "judge_chain",
+    "judge_dates",
+    "judge_key",
+    "unreached",
 ]
 
 CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
@@ -128,6 +134,16 @@ class ChainFacts:
     path: tuple[CertificateFacts, ...] = ()
     path_errors: tuple[PathError, ...] = ()
 
+    def below(self, authority: Authority) -> tuple[CertificateFacts, ...] | None:
+        """The part of the path that an authority vouches for: up to its first certificate in it, that one excluded.
+
+        :return: ``None`` if the path does not reach the authority.
+        """
+        for depth, facts in enumerate(self.path):
+            if facts.sha256 in authority.anchors:
+                return self.path[:depth]
+        return None
+
 
 @attrs.frozen(kw_only=True)
 class Match:
@@ -155,8 +171,8 @@ def judge_chain(chain: ChainFacts, configuration: ServerConfiguration, now: date
     leaf = chain.presented[0]
     pins = [rule for rule in _pins(leaf) if rule in configuration.partners_of]
     if pins:
-        _judge_dates(leaf, 0, now)
-        _judge_key(leaf, 0)
+        judge_dates(leaf, 0, now)
+        judge_key(leaf, 0)
         rule, partner = _only(_named(pins, configuration), leaf)
         _judge_purpose(leaf, partner)
         return Match(partner=partner, certificate=leaf, by=rule.by, authority=None)
@@ -193,11 +209,11 @@ def _judge_path(
     refused: dict[str, CertificateRefusal] = {}
     reached: list[str] = []
     for authority in configuration.authorities:
-        depth = _anchor_depth(chain.path, authority)
-        if depth is None:
+        below = chain.below(authority)
+        if below is None:
             continue
         try:
-            _judge_below(chain, depth, authority, configuration, now)
+            judge_below(chain, len(below), authority, configuration, now)
         except CertificateRefusal as found:
             refused[authority.name] = found
         else:
@@ -212,7 +228,7 @@ def _judge_path(
         if not reached or _named(_rules(leaf, [name]), configuration):
             raise cause
     if not reached:
-        raise _unreached(leaf, chain.path_errors)
+        raise unreached(leaf, chain.path_errors)
     raise refusal(
         RefusalCause.NO_PARTNER,
         leaf,
@@ -232,12 +248,7 @@ def _rules(leaf: CertificateFacts, authorities: Iterable[str]) -> Iterator[Subje
             yield SanRule(authority=authority, san=normalize_san(san))
 
 
-def _anchor_depth(path: tuple[CertificateFacts, ...], authority: Authority) -> int | None:
-    """How far up *path* the first certificate of *authority* is."""
-    return next((depth for depth, facts in enumerate(path) if facts.sha256 in authority.anchors), None)
-
-
-def _unreached(leaf: CertificateFacts, errors: tuple[PathError, ...]) -> CertificateRefusal:
+def unreached(leaf: CertificateFacts, errors: tuple[PathError, ...]) -> CertificateRefusal:
     """No path ends at an anchor: mostly because the issuer is not known, sometimes because the path broke before."""
     for error in errors:
         if cause_of(error.code) in (RefusalCause.BAD_SIGNATURE, RefusalCause.PATH_TOO_LONG):
@@ -250,7 +261,7 @@ def _unreached(leaf: CertificateFacts, errors: tuple[PathError, ...]) -> Certifi
     )
 
 
-def _judge_below(
+def judge_below(
     chain: ChainFacts,
     anchor: int,
     authority: Authority,
@@ -267,8 +278,8 @@ def _judge_below(
             facts = path[error.depth]
             raise refusal(cause_of(error.code), facts, error.depth, **_dates(facts), openssl=error.text)
     for depth, facts in enumerate(path):
-        _judge_dates(facts, depth, now)
-        _judge_key(facts, depth)
+        judge_dates(facts, depth, now)
+        judge_key(facts, depth)
         if depth < anchor and facts.signature_hash in _WEAK_HASHES:
             raise refusal(RefusalCause.WEAK_SIGNATURE, facts, depth, hash=str(facts.signature_hash))
     for depth, (facts, issuer) in enumerate(itertools.pairwise(path)):
@@ -283,14 +294,16 @@ def _written(moment: datetime.datetime) -> str:
     return moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _judge_dates(facts: CertificateFacts, depth: int, now: datetime.datetime) -> None:
+def judge_dates(facts: CertificateFacts, depth: int, now: datetime.datetime) -> None:
+    """Refuse a certificate that is not valid now."""
     if now < facts.not_before:
         raise refusal(RefusalCause.NOT_YET_VALID, facts, depth, **_dates(facts))
     if now > facts.not_after:
         raise refusal(RefusalCause.EXPIRED, facts, depth, **_dates(facts))
 
 
-def _judge_key(facts: CertificateFacts, depth: int) -> None:
+def judge_key(facts: CertificateFacts, depth: int) -> None:
+    """Refuse a key that is too weak, or of a kind that is not known."""
     least = _BITS_LEAST.get(facts.key_type)
     if least is None or facts.key_bits < least:
         needed = "RSA, EC or Ed25519" if least is None else f"{least} bits"

@@ -16,6 +16,8 @@ import attrs
 
 from smartproxy.policy.authorities import Authority, RevocationMode, ServerIdentity
 from smartproxy.policy.limits import GENERATION, LICENCE_OCTETS_MOST, PARTNERS_MOST
+from smartproxy.policy.outbound import OutboundListener
+from smartproxy.policy.outbound_checks import check_listeners, check_outbound
 from smartproxy.policy.partners import (
     Authentication,
     CertificatePin,
@@ -31,6 +33,7 @@ from smartproxy.policy.partners import (
 from smartproxy.policy.revocation import RevocationSet
 from smartproxy.policy.schema import (
     NAME,
+    Address,
     Fixed,
     Lines,
     ListOf,
@@ -102,6 +105,7 @@ class ServerConfiguration:
     :ivar revocation: what those and their intermediate authorities have revoked.
     :ivar partners: who may connect.
     :ivar licence: a licence that is to replace the server's own, as text.
+    :ivar source_address: the server's address that partners are called from; ``None``: the system chooses.
     """
 
     listeners: tuple[Listener, ...] = attrs.field(default=(), metadata=kind(ListOf(item=ObjectOf(Listener))))
@@ -121,6 +125,7 @@ class ServerConfiguration:
     licence: str | None = attrs.field(
         default=None, repr=False, metadata=kind(Optional(Lines(most=LICENCE_OCTETS_MOST)))
     )
+    source_address: str | None = attrs.field(default=None, metadata=kind(Optional(Address())))
 
     @functools.cached_property
     def revocation_of(self) -> dict[str, RevocationSet]:
@@ -144,14 +149,14 @@ class ClientConfiguration:
 
     :ivar station: where the station is.
     :ivar pool: the data connections in the tunnel.
-    :ivar outbound: partners that the station may reach; this format knows none yet, so the list is empty.
+    :ivar outbound: where callers are awaited that want to reach partners.
     """
 
     station: Station = attrs.field(default=Station(), metadata=kind(ObjectOf(Station)))
     pool: Pool = attrs.field(default=Pool(), metadata=kind(ObjectOf(Pool)))
     deadlines: Deadlines = attrs.field(default=Deadlines(), metadata=kind(ObjectOf(Deadlines)))
     limits: ClientLimits = attrs.field(default=ClientLimits(), metadata=kind(ObjectOf(ClientLimits)))
-    outbound: tuple[str, ...] = attrs.field(default=(), metadata=kind(ListOf(item=NAME, most=0)))
+    outbound: OutboundListener = attrs.field(default=OutboundListener(), metadata=kind(ObjectOf(OutboundListener)))
 
 
 @attrs.frozen(kw_only=True)
@@ -194,6 +199,10 @@ def parse(octets: bytes) -> Configuration:
     pool = configuration.client.pool
     if pool.ready > pool.most:
         raise ConfigurationRefused(where="client.pool.ready", cause=f"is {pool.ready}; `most` is only {pool.most}")
+    try:
+        check_listeners(configuration.server.partners, configuration.client.outbound)
+    except DocumentRefused as refused:
+        raise ConfigurationRefused(where=refused.where, cause=refused.cause) from None
     return configuration
 
 
@@ -236,7 +245,9 @@ def _check_server(server: ServerConfiguration) -> None:
             where=f"{at}.penalties.ban_seconds",
             cause=f"is {penalties.ban_seconds}; `ban_seconds_most` is only {penalties.ban_seconds_most}",
         )
-    _check_partners(server.partners, {authority.name for authority in server.authorities})
+    authorities = {authority.name for authority in server.authorities}
+    _check_partners(server.partners, authorities)
+    check_outbound(server.partners, authorities, {identity.name for identity in server.identities})
 
 
 def _check_partners(partners: tuple[Partner, ...], authorities: set[str]) -> None:

@@ -48,6 +48,8 @@ INACTIVITY: Final = Limit(default=180, least=10, most=7200, unit="seconds")
 CLOSING: Final = Limit(default=5, least=1, most=60, unit="seconds")
 #: From the wish to stop a daemon to the ESID that ends what still runs.
 DRAIN: Final = Limit(default=300, least=0, most=86_400, unit="seconds")
+#: From the generation that withdraws a partner's certificate to the end of his session, if it is not idle before.
+WITHDRAWAL: Final = Limit(default=60, least=0, most=86_400, unit="seconds")
 #: From the request to open a session inside to the station's SSRM.
 OPENING: Final = Limit(default=20, least=1, most=120, unit="seconds")
 #: From the client's dial to the station to the connection and its SSRM.
@@ -59,6 +61,21 @@ STATION_TIMEOUT: Final = Limit(default=10, least=1, most=120, unit="seconds")
 LISTENER_PORT: Final = Limit(default=6619, least=0, most=65_535, unit="(a port)")
 #: Where the station awaits sessions: what IANA assigned to OFTP without TLS ("odette-ftp").
 STATION_PORT: Final = Limit(default=3305, least=1, most=65_535, unit="(a port)")
+#: Where a partner is called: what IANA assigned to OFTP2 over TLS.
+PARTNER_PORT: Final = Limit(default=6619, least=1, most=65_535, unit="(a port)")
+#: Where the client awaits callers that say whom they want; 0 is any free port.
+OUTBOUND_PORT: Final = Limit(default=65_433, least=0, most=65_535, unit="(a port)")
+#: Where the client awaits callers that want one certain partner.
+PARTNER_LISTENER_PORT: Final = Limit(default=3306, least=1, most=65_535, unit="(a port)")
+
+# Callers inside.
+
+#: From a caller's connection to the end of its request.
+CALLER_SECONDS: Final = 10.0
+#: From the dial to a partner to the connection, at most; what is left of the deadline of an opening if that is less.
+CALL_CONNECT_SECONDS: Final = 10.0
+#: How much longer the client waits for a partner than the server, so that it learns the exact cause.
+CALL_PATIENCE_SECONDS: Final = 5.0
 
 # Counts.
 
@@ -160,6 +177,11 @@ PATH_DEPTH_MOST: Final = 5
 REVOCATION_GRACE: Final = Limit(default=0, least=0, most=72, unit="hours")
 #: How long a revocation list that names no next update is taken as fresh.
 REVOCATION_UNDATED_FRESH_DAYS: Final = 7
+#: Addresses of revocation lists that are reported: of one certificate, and of one authority in a day.
+CRL_URLS_PER_CERTIFICATE: Final = 2
+CRL_URLS_PER_DAY: Final = 20
+#: The longest address of a revocation list that is reported.
+CRL_URL_OCTETS: Final = 512
 #: How far the clocks of this site and of an authority may be apart.
 CLOCK_TOLERANCE_SECONDS: Final = 300
 

@@ -8,13 +8,29 @@ RFC 5024 sections 5.3 (padding), 5.3.2 (SSIDCODE, SSIDLEV, SSIDAUTH), 5.4 (ident
 """
 
 import enum
-from typing import ClassVar
 
 import attrs
 
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
-from smartproxy.policy.schema import NAME, SHA256, Flag, ListOf, Member, Tagged, Text, kind
+from smartproxy.policy.outbound import Outbound
+from smartproxy.policy.rules import CertificatePin, KeyPin, Rule, SanRule, SubjectRule, normalize_san
+from smartproxy.policy.schema import NAME, Flag, ListOf, Member, ObjectOf, Optional, Tagged, Text, kind
+
+__all__ = [
+    "CODE_OCTETS",
+    "Authentication",
+    "CertificatePin",
+    "KeyPin",
+    "NotACode",
+    "Partner",
+    "Purpose",
+    "Rule",
+    "SanRule",
+    "SubjectRule",
+    "normalize_code",
+    "normalize_san",
+]
 
 #: Octets of SSIDCODE.
 CODE_OCTETS = 25
@@ -39,11 +55,6 @@ def normalize_code(code: str) -> bytes:
     return octets.ljust(CODE_OCTETS)
 
 
-def normalize_san(san: str) -> str:
-    """The form in which subject alternative names are compared: the letters of a DNS name have no case."""
-    return san.lower().replace("dns:", "DNS:", 1) if san.startswith("DNS:") else san
-
-
 class Authentication(enum.StrEnum):
     """What a partner's SSIDAUTH has to say (RFC 5024 section 5.3.2)."""
 
@@ -56,73 +67,12 @@ class Purpose(enum.StrEnum):
     """What the extended key usage of a partner's certificate has to allow.
 
     ``STRICT``: clientAuth, or the certificate has no such extension. ``SERVER_AUTH``: serverAuth will do too. ``ANY``:
-    not looked at, which is for pinned certificates only.
+    not looked at, which is for pinned certificates only. Where he is called, clientAuth and serverAuth change places.
     """
 
     STRICT = "strict"
     SERVER_AUTH = "server_auth"
     ANY = "any"
-
-
-@attrs.frozen(kw_only=True)
-class CertificatePin:
-    """This very certificate, whoever issued it.
-
-    :ivar sha256: SHA-256 of its DER octets, in hex.
-    """
-
-    by: ClassVar[str] = "certificate"
-
-    sha256: str = attrs.field(metadata=kind(SHA256))
-
-
-@attrs.frozen(kw_only=True)
-class KeyPin:
-    """Any certificate of this very key, whoever issued it.
-
-    :ivar sha256: SHA-256 of the SubjectPublicKeyInfo, in hex.
-    """
-
-    by: ClassVar[str] = "key"
-
-    sha256: str = attrs.field(metadata=kind(SHA256))
-
-
-@attrs.frozen(kw_only=True)
-class SubjectRule:
-    """Any certificate below an authority whose subject carries this serialNumber (where Odette CAs put the Odette ID).
-
-    :ivar authority: the name of an entry of ``server.authorities``.
-    :ivar serial_number: the attribute's text, compared letter by letter.
-    """
-
-    by: ClassVar[str] = "subject"
-
-    authority: str = attrs.field(metadata=kind(NAME))
-    serial_number: str = attrs.field(metadata=kind(Text()))
-
-
-@attrs.frozen(kw_only=True)
-class SanRule:
-    """Any certificate below an authority that carries this subject alternative name.
-
-    :ivar authority: the name of an entry of ``server.authorities``.
-    :ivar san: the name with its type: ``DNS:``, ``URI:`` or ``EMAIL:``; compared letter by letter.
-    """
-
-    by: ClassVar[str] = "san"
-
-    authority: str = attrs.field(metadata=kind(NAME))
-    san: str = attrs.field(
-        metadata=kind(
-            Text(
-                most=1024, pattern="(DNS|URI|EMAIL):.+", form="a name with its type: DNS:name, URI:uri or EMAIL:address"
-            )
-        )
-    )
-
-
-Rule = CertificatePin | KeyPin | SubjectRule | SanRule
 
 
 @attrs.frozen(kw_only=True)
@@ -137,6 +87,7 @@ class Partner:
     :ivar profile: how literally the RFC is read with him.
     :ivar purpose: what his certificate's extended key usage has to allow.
     :ivar certificates: by which certificates he is known; several are valid at once, so that he can change over.
+    :ivar outbound: how the station reaches him; ``None`` if he is never called.
     """
 
     name: str = attrs.field(metadata=kind(NAME))
@@ -163,3 +114,4 @@ class Partner:
             )
         )
     )
+    outbound: Outbound | None = attrs.field(default=None, metadata=kind(Optional(ObjectOf(Outbound))))

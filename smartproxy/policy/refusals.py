@@ -37,6 +37,8 @@ _MESSAGES: Final = {
     RefusalCause.NO_PARTNER: "the certificate is good, but it is no partner's",
     RefusalCause.PARTNER_DISABLED: "the partner of this certificate is disabled",
     RefusalCause.AMBIGUOUS: "the certificate names more than one partner",
+    RefusalCause.NOT_EXPECTED: "the certificate is not one that the called partner is known by",
+    RefusalCause.WRONG_NAME: "the certificate does not bear the name of the host that was called",
 }
 
 _ADVICE: Final = {
@@ -75,6 +77,13 @@ _ADVICE: Final = {
     RefusalCause.NO_PARTNER: "If it is a partner's, add a rule to his entry that this certificate fits.",
     RefusalCause.PARTNER_DISABLED: "Enable the partner's entry if he is to connect again.",
     RefusalCause.AMBIGUOUS: "Change the certificate rules of these partners so that only one of them fits.",
+    RefusalCause.NOT_EXPECTED: (
+        "Ask the partner, by another way than this one, whether it is his; if so, add it to his outbound entry."
+    ),
+    RefusalCause.WRONG_NAME: (
+        "Check the host in the partner's outbound entry; if his certificate bears another name, say that name with"
+        " `--outbound-name`, or pin the certificate."
+    ),
 }
 
 

@@ -29,6 +29,8 @@ class RefusalCause(enum.Enum):
     NO_PARTNER = "no-partner"
     PARTNER_DISABLED = "partner-disabled"
     AMBIGUOUS = "ambiguous"
+    NOT_EXPECTED = "not-expected"
+    WRONG_NAME = "wrong-name"
 
 
 X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT: Final = 2

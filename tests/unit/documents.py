@@ -81,6 +81,19 @@ FULL: dict[str, Any] = {
                     {"by": "subject", "authority": "acme-ca", "serial_number": "O0013000001ACME"},
                     {"by": "san", "authority": "acme-ca", "san": "DNS:oftp.acme.example"},
                 ],
+                "outbound": {
+                    "host": "oftp.acme.example",
+                    "port": 6620,
+                    "server_name": "acme.example",
+                    "verify": "odette",
+                    "authority": None,
+                    "certificates": [
+                        {"by": "subject", "authority": "acme-ca", "serial_number": "O0013000001ACME"},
+                    ],
+                    "source": "192.0.2.2",
+                    "identity": "main",
+                    "listener": 3307,
+                },
             },
             {
                 "name": "Foo & Söhne",
@@ -91,9 +104,11 @@ FULL: dict[str, Any] = {
                 "profile": "default",
                 "purpose": "any",
                 "certificates": [{"by": "certificate", "sha256": "03" * 32}],
+                "outbound": None,
             },
         ],
         "licence": '{\n "licence": {}\n}\n',
+        "source_address": "2001:db8::2",
     },
     "client": {
         "station": {"host": "station.example", "port": 3306, "timeout": 11},
@@ -109,7 +124,7 @@ FULL: dict[str, Any] = {
             "opening": 22,
         },
         "limits": {"sessions": 2002, "command_octets": 16386},
-        "outbound": [],
+        "outbound": {"enabled": False, "address": "192.0.2.9", "port": 65434},
     },
 }
 """A document in which nothing is as it is by default."""

@@ -165,7 +165,7 @@ class RefusalTests(RefusingTestCase):
             ("server.partners.0.codes", ["O"] * 1001, "has 1001 entries"),
             ("server.partners.0.certificates", [], "has 0 entries; has to have between 1 and 100"),
             ("server.partners.0.certificates", [rule] * 101, "has 101 entries"),
-            ("client.outbound", [{}], "has 1 entries; has to have between 0 and 0"),
+            ("client.outbound", [], "is a list; has to be an object"),
         ):
             self.assertRefused(changed(path, value), path.replace(".0", "[0]"), cause)
 

@@ -1,0 +1,130 @@
+"""Whether whoever answers a call is the partner that was called, and his certificate good enough.
+
+Duty: judge the chain that a called partner showed, by what his entry says: it is pinned, or it comes from an authority
+and carries his Odette ID, or it comes from an authority and bears the name of the host. Whether it does bear that name
+is judged by :mod:`smartproxy.net.called`. Dates, keys, hashes and revocation are judged as for partners that call.
+Trusts the facts to be those of the handshake at hand.
+
+RFC 5280 section 6; RFC 5024 section 11.
+"""
+
+import datetime
+from collections.abc import Container
+
+from smartproxy.policy.certificates import (
+    CLIENT_AUTH,
+    SERVER_AUTH,
+    CertificateFacts,
+    ChainFacts,
+    Match,
+    PathError,
+    judge_below,
+    judge_dates,
+    judge_key,
+    unreached,
+)
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.outbound import Outbound, Verify
+from smartproxy.policy.outbound_checks import rules_of
+from smartproxy.policy.partners import Partner, Purpose
+from smartproxy.policy.refusals import CertificateRefusal, refusal
+from smartproxy.policy.rules import CertificatePin, KeyPin, SubjectRule
+from smartproxy.policy.verify_errors import X509_V_ERR_INVALID_PURPOSE, RefusalCause
+
+
+def judge_called(
+    chain: ChainFacts,
+    partner: Partner,
+    outbound: Outbound,
+    configuration: ServerConfiguration,
+    now: datetime.datetime,
+) -> Match:
+    """The proof that *chain* is the partner's.
+
+    :raises CertificateRefusal: if it is not.
+    """
+    if not chain.presented:
+        raise CertificateRefusal(cause=RefusalCause.NO_CERTIFICATE)
+    leaf = chain.presented[0]
+    rules = rules_of(partner, outbound)
+    if outbound.verify is Verify.PIN:
+        return _judge_pinned(leaf, partner, rules, now)
+    if outbound.verify is Verify.NAME:
+        wanted = [each.name for each in configuration.authorities if outbound.authority in (None, each.name)]
+        authority = _judge_path(leaf, chain, wanted, configuration, now)[0]
+        by = Verify.NAME.value
+    else:
+        fitting = [rule for rule in rules if isinstance(rule, SubjectRule)]
+        reached = _judge_path(leaf, chain, {rule.authority for rule in fitting}, configuration, now)
+        found = [
+            rule for rule in fitting if rule.authority in reached and rule.serial_number == leaf.subject_serial_number
+        ]
+        if not found:
+            raise refusal(
+                RefusalCause.NOT_EXPECTED,
+                leaf,
+                partner=partner.name,
+                subject_serial_number=leaf.subject_serial_number or "",
+                key_sha256=leaf.key_sha256,
+            )
+        authority, by = found[0].authority, SubjectRule.by
+    _judge_purpose(leaf, partner, chain.path_errors)
+    return Match(partner=partner, certificate=leaf, by=by, authority=authority)
+
+
+def _judge_pinned(
+    leaf: CertificateFacts,
+    partner: Partner,
+    rules: tuple[CertificatePin | KeyPin | SubjectRule, ...],
+    now: datetime.datetime,
+) -> Match:
+    for pin in (CertificatePin(sha256=leaf.sha256), KeyPin(sha256=leaf.key_sha256)):
+        if pin in rules:
+            judge_dates(leaf, 0, now)
+            judge_key(leaf, 0)
+            _judge_purpose(leaf, partner, ())
+            return Match(partner=partner, certificate=leaf, by=pin.by, authority=None)
+    raise refusal(RefusalCause.NOT_EXPECTED, leaf, partner=partner.name, key_sha256=leaf.key_sha256)
+
+
+def _judge_path(
+    leaf: CertificateFacts,
+    chain: ChainFacts,
+    wanted: Container[str],
+    configuration: ServerConfiguration,
+    now: datetime.datetime,
+) -> list[str]:
+    """Those of the wanted authorities that the path is good up to; at least one."""
+    refused: list[CertificateRefusal] = []
+    reached: list[str] = []
+    for authority in configuration.authorities:
+        below = chain.below(authority) if authority.name in wanted else None
+        if below is None:
+            continue
+        try:
+            judge_below(chain, len(below), authority, configuration, now)
+        except CertificateRefusal as found:
+            refused.append(found)
+        else:
+            reached.append(authority.name)
+    if not reached:
+        raise refused[0] if refused else unreached(leaf, chain.path_errors)
+    return reached
+
+
+def _judge_purpose(leaf: CertificateFacts, partner: Partner, errors: tuple[PathError, ...]) -> None:
+    """Whether the extended key usage lets him be called, by his entry's purpose."""
+    if partner.purpose is Purpose.ANY:
+        return
+    allowed = {SERVER_AUTH} if partner.purpose is Purpose.STRICT else {SERVER_AUTH, CLIENT_AUTH}
+    usage = leaf.extended_key_usage
+    said = [error.text for error in errors if (error.code, error.depth) == (X509_V_ERR_INVALID_PURPOSE, 0)]
+    if (usage is not None and not usage & allowed) or (said and partner.purpose is Purpose.STRICT):
+        raise refusal(
+            RefusalCause.WRONG_PURPOSE,
+            leaf,
+            partner=partner.name,
+            purpose=partner.purpose.value,
+            extended_key_usage=", ".join(sorted(usage or ())),
+            openssl="; ".join(said),
+        )
