@@ -68,8 +68,9 @@ class DemoTests(SynchronousTestCase):
                 if "in one session" in line:
                     self.assertGreater(len(self.left()), 3)
                     running.send_signal(signal.SIGINT)
-            running.wait(SECONDS)
-        self.assertEqual(running.returncode, 130)
+                    break
+            shown, _ = running.communicate(timeout=SECONDS)
+        self.assertEqual((running.returncode, shown), (130, "interrupted\n"))
         self.assertEqual(self.left(), [])
 
     def test_something_wrong(self) -> None:

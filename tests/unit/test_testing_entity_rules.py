@@ -57,7 +57,7 @@ class JudgeTests(SynchronousTestCase):
 
     def refused(self, entity: Entity, said: bytes, reason: EsidReason) -> None:
         """The octets end the session with this reason, and nothing behind them counts."""
-        entity.receive(said + frame(b"R"))
+        entity.receive(said)
         self.assertEqual(entity.ended and entity.ended.reason, reason)
         self.assertEqual(entity.take()[4:7], b"F%02d" % reason)
         entity.receive(frame(b"R"))
