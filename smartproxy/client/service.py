@@ -6,6 +6,7 @@ trusts a server only as far as its pinned key goes, and judges every octet that 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -21,6 +22,7 @@ from zope.interface import implementer
 from smartproxy import __version__
 from smartproxy.client.backend import Backend, BackendRefused
 from smartproxy.client.upkeep import Credentials, Upkeep
+from smartproxy.ctl.daemon import Held
 from smartproxy.logs.carrier import Carrier, Document, Refused
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.emit import Events
@@ -52,6 +54,10 @@ class ClientService(Service):
     :param drain: seconds that sessions may go on at the end, in the place of what is configured.
     :param server_lost: called when a tunnel that was up is down.
     :param endpoint: makes what a server is dialled with, from the reactor, its host and its port.
+    :ivar drain_seconds: what was said for ``drain``; may be changed until the end begins.
+    :ivar draining: whether the end has begun.
+    :ivar held: the generation in force.
+    :ivar licences: the servers' licences that came with it, by Proxy ID.
     """
 
     def __init__(
@@ -66,13 +72,15 @@ class ClientService(Service):
     ) -> None:
         self._reactor = reactor
         self._servers = servers
-        self._drain_seconds = drain
+        self.drain_seconds = drain
+        self.draining = False
+        self.held: Held | None = None
         self._server_lost = server_lost
         self._tunnels: list[ClientTunnel] = []
         self._credential: ClientCredential | None = None
         self._proxy_ids: frozenset[str] = frozenset()
         self._configuration: Configuration | None = None
-        self._licences: Mapping[str, str] = {}
+        self.licences: Mapping[str, str] = {}
         self.events = Events(Logger(namespace="smartproxy.client"), None, reactor, source="client")
         self._backend = backend
         self._endpoint = endpoint
@@ -95,8 +103,7 @@ class ClientService(Service):
     def startService(self) -> None:
         """Ask the backend; tunnels are dialled once there is a certificate for them."""
         Service.startService(self)
-        names = [f"{host}:{port}" for host, port in self._servers]
-        self.events.emit("client.started", version=__version__, names=names)
+        self.events.emit("client.started", version=__version__, names=list(self.servers))
         self._upkeep.start()
 
     def stopService(self) -> Deferred[None]:
@@ -105,8 +112,9 @@ class ClientService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self.draining = True
         deadlines = self._client_part().deadlines
-        seconds = deadlines.drain if self._drain_seconds is None else self._drain_seconds
+        seconds = deadlines.drain if self.drain_seconds is None else self.drain_seconds
         self.events.emit("client.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
         self._upkeep.stop()
         await gatherResults(
@@ -129,11 +137,28 @@ class ClientService(Service):
         """Wait for sessions no longer; end them."""
         self._drain.hurry()
 
+    # For an operator who looks.
+
+    @property
+    def configuration(self) -> ClientConfiguration | None:
+        """What is in force, if anything."""
+        return None if self._configuration is None else self._configuration.client
+
+    @property
+    def tunnels(self) -> Sequence[ClientTunnel]:
+        """The tunnels, up or not, once there is a certificate for them."""
+        return self._tunnels
+
+    @property
+    def servers(self) -> Sequence[str]:
+        """The servers that are dialled, as host:port."""
+        return [f"{host}:{port}" for host, port in self._servers]
+
     # From the backend.
 
     def _certified(self, credentials: Credentials) -> None:
         self._credential = ClientCredential(certificate=credentials.certificate, key=credentials.key)
-        self._proxy_ids = credentials.proxy_ids | frozenset(self._licences)
+        self._proxy_ids = credentials.proxy_ids | frozenset(self.licences)
         if self._tunnels:
             self._renew()
             return
@@ -160,7 +185,9 @@ class ClientService(Service):
 
     def _configured(self, configuration: Configuration, licences: Mapping[str, str]) -> None:
         self._configuration = configuration
-        self._licences = licences
+        self.licences = licences
+        since = datetime.fromtimestamp(self._reactor.seconds(), UTC)
+        self.held = Held(generation=configuration.generation, since=since, by=self._backend.url)
         self._proxy_ids = frozenset(licences)
         self._renew()
         self.events.emit("configuration.accepted", generation=configuration.generation)
@@ -178,7 +205,7 @@ class ClientService(Service):
         if configuration is None or control.held >= configuration.generation:
             return
         part = configuration.server_part
-        part = attrs.evolve(part, server=attrs.evolve(part.server, licence=self._licences.get(control.proxy_id)))
+        part = attrs.evolve(part, server=attrs.evolve(part.server, licence=self.licences.get(control.proxy_id)))
         control.configure(configuration.generation, dump(part)).addCallbacks(self._brought, self._not_brought)
 
     def _brought(self, configured: Configured) -> None:

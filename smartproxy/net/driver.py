@@ -57,6 +57,7 @@ class SessionDriver:
         self._session = session
         self._legs: dict[Role, ILeg] = {Role.INITIATOR: initiator}
         self._clock = clock
+        self._begun = float(clock.seconds())
         self._events = events
         self._open_leg = open_leg
         self._finished = finished
@@ -88,6 +89,10 @@ class SessionDriver:
         self._legs[Role.INITIATOR].receiver = self
         self._run(self._session.start)
         self._work()
+
+    def portrait(self) -> dict[str, object]:
+        """How the session is now, and since when it is there, in the clock's seconds."""
+        return {**self._session.portrait(), "since": self._begun}
 
     def stop(self, fault: OwnFault) -> None:
         """End the session for a reason of ours: the daemon stops, the tunnel is lost, an operator wants it."""

@@ -13,6 +13,10 @@ class LiveSessions:
     def __init__(self) -> None:
         self.live: dict[str, SessionDriver] = {}
 
+    def portraits(self) -> list[dict[str, object]]:
+        """How each of them is now."""
+        return [driver.portrait() for driver in self.live.values()]
+
     def stop(self, fault: OwnFault) -> None:
         """End all of them."""
         for driver in list(self.live.values()):

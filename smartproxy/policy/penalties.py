@@ -125,6 +125,12 @@ class Penalties:
         heapq.heappush(self._ends, (record.until, prefix))
         return Ban(prefix=prefix, seconds=seconds, number=record.bans, fault=fault)
 
+    def bans(self, now: float) -> dict[str, float]:
+        """Who is shut out, by prefix, and for how many more seconds."""
+        if not self._settings.enabled:
+            return {}
+        return {prefix: until - now for until, prefix in sorted(self._ends) if until > now}
+
     def lifted(self, now: float) -> list[str]:
         """The prefixes whose bans have ended since the last call."""
         ended = []

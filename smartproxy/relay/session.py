@@ -36,6 +36,7 @@ from smartproxy.relay.intents import (
 )
 from smartproxy.relay.lateness import late_role
 from smartproxy.relay.openings import Opening
+from smartproxy.relay.portrait import portray
 from smartproxy.relay.reports import Reporter
 from smartproxy.relay.stage import LegState, Stage
 from smartproxy.relay.summary import Ending, summarize
@@ -101,9 +102,9 @@ class Session:
         self._reactions[type(event)](event)
         return intents
 
-    @property
-    def _is_ending(self) -> bool:
-        return self.stage is Stage.ENDING
+    def portrait(self) -> dict[str, object]:
+        """How the session is now."""
+        return portray(self.session, self._opening, self._monitor, self.stage, self._ssid)
 
     # Octets.
 
@@ -118,7 +119,7 @@ class Session:
             if isinstance(observation.value, SSRM):
                 relayed = relayed[len(SSRM_BUFFER) :]
             self._observe(observation)
-            if self._is_ending:
+            if self._ending is not None:
                 return
         if relayed:
             self._relay(leg.other, relayed)

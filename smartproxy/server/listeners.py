@@ -63,6 +63,11 @@ class Listeners:
         """Address and port of each open port."""
         return tuple(bound(port) for port in self._open.values())
 
+    @property
+    def open(self) -> frozenset[Listener]:
+        """What is open, as it is configured."""
+        return frozenset(self._open)
+
     def have(self, wanted: Iterable[Listener], cause: str) -> Deferred[None]:
         """Open what is wanted and not open, close what is open and not wanted.
 

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from smartproxy import __version__
+from smartproxy.ctl.daemon import Held
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
 from smartproxy.net.contexts import CertificateUnusable
@@ -57,6 +58,10 @@ class ServerService(Service):
     :param drain: seconds that sessions may go on at the end, in the place of what is configured.
     :param set_level: changes what is logged.
     :param now: tells the wall clock's time, aware, in UTC.
+    :ivar drain_seconds: what was said for ``drain``; may be changed until the end begins.
+    :ivar draining: whether the end has begun.
+    :ivar held: the generation in force.
+    :ivar gate: lets partners' connections in.
     """
 
     def __init__(
@@ -77,11 +82,12 @@ class ServerService(Service):
         self._address = (host, port)
         self._set_level = set_level
         self._now = now
-        self._drain_seconds = drain
+        self.drain_seconds = drain
         self._part: ServerPart | None = None
+        self.held: Held | None = None
         self._carrying: dict[str, ServerControl] = {}
         self._tunnel_port: IListeningPort | None = None
-        self._draining = False
+        self.draining = False
         self.events = Events(Logger(namespace="smartproxy.server"), None, reactor, source="server")
         self.tunnel = ServerTunnel(
             reactor,
@@ -94,7 +100,7 @@ class ServerService(Service):
         self.licence = LicenceInForce(licence, licence_path, self.events, now)
         self._licence_watch = LicenceWatch(reactor, self.licence, self.events, now)
         configuration = ServerConfiguration()
-        self._gate = Gate(
+        self.gate = Gate(
             reactor,
             self.events,
             Admission(limits=configuration.limits),
@@ -103,7 +109,7 @@ class ServerService(Service):
         self.sessions = PartnerSessions(
             clock=reactor,
             events=self.events,
-            gate=self._gate,
+            gate=self.gate,
             open_inside=self._open_inside,
             finished=self._finished,
             now=now,
@@ -141,10 +147,10 @@ class ServerService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        self._draining = True
+        self.draining = True
         self._licence_watch.stop()
         deadlines = self._configuration.deadlines
-        seconds = deadlines.drain if self._drain_seconds is None else self._drain_seconds
+        seconds = deadlines.drain if self.drain_seconds is None else self.drain_seconds
         self.events.emit("server.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
         closing = self.listeners.have((), "the server stops")
         if self._tunnel_port is not None:
@@ -154,7 +160,7 @@ class ServerService(Service):
         self.events.emit("server.stopped")
         await self.tunnel.flush(deadlines.closing)
         self.tunnel.stop("the server stops")
-        self._gate.stop()
+        self.gate.stop()
         self._forget("the server stops")
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self._reactor, 0)
@@ -166,6 +172,23 @@ class ServerService(Service):
     @property
     def _configuration(self) -> ServerConfiguration:
         return ServerConfiguration() if self._part is None else self._part.server
+
+    # For an operator who looks.
+
+    @property
+    def configuration(self) -> ServerConfiguration | None:
+        """What is in force, if anything."""
+        return None if self._part is None else self._part.server
+
+    @property
+    def awaits_clients(self) -> tuple[str, int] | None:
+        """The address and port on which clients are awaited, while they are."""
+        return None if self._tunnel_port is None or self.draining else bound(self._tunnel_port)
+
+    def carrier(self, session: str) -> str | None:
+        """The name of the client that carries a session, once one does."""
+        control = self._carrying.get(session)
+        return None if control is None else control.client_name
 
     # IServerTunnelUser
 
@@ -212,6 +235,7 @@ class ServerService(Service):
                 advice="correct it in the backend; the generation before stays in force",
             )
             raise
+        self.held = Held(generation=generation, since=self._now(), by=control.client_name)
         self.events.emit(
             "configuration.accepted",
             generation=generation,
@@ -280,14 +304,14 @@ class ServerService(Service):
     def _forget(self, cause: str) -> None:
         if self._part is None:
             return
-        previous, self._part = self._part.generation, None
+        previous, self._part, self.held = self._part.generation, None, None
         self.sessions.forget()
         self.tunnel.forget()
         self.events.emit("configuration.forgotten", cause=cause, previous=previous)
 
     def _await_partners(self, cause: str) -> None:
         """Have those ports open on which partners can be served now."""
-        able = not self._draining and self.tunnel.controls and self.sessions.generation is not None
+        able = not self.draining and self.tunnel.controls and self.sessions.generation is not None
         self.listeners.have(self._configuration.listeners if able else (), cause if not able else "the configuration")
 
     # Sessions.
@@ -303,7 +327,7 @@ class ServerService(Service):
         return control.openInbound(session, facts, seconds=self._configuration.deadlines.opening)
 
     def _unable(self) -> OwnFault | None:
-        if self._draining:
+        if self.draining:
             return Draining(rule="server.draining", message="the server is about to stop")
         return self.licence.fault()
 

@@ -1,0 +1,81 @@
+"""The operator's end of the control socket: one question, one answer, and no waiting without end.
+
+Plain sockets, no reactor: it is used by a command that asks and ends.
+"""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from smartproxy.ctl.protocol import ANSWER_OCTETS_MOST, Refused, Request
+from smartproxy.ctl.socket_path import named
+
+ANSWER_SECONDS = 10.0
+
+
+class Unreachable(Exception):
+    """No daemon answers there; the text is one line that says what to do."""
+
+
+class Connection:
+    """A connection to a daemon.
+
+    :param path: of its socket.
+    :raises Unreachable: when nobody answers there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(ANSWER_SECONDS)
+        try:
+            with named(path) as name:
+                self._socket.connect(name)
+        except OSError as error:
+            self._socket.close()
+            raise Unreachable(f"{path}: {_advice(error)}") from error
+        self._file = self._socket.makefile("rb")
+
+    def ask(self, request: Request) -> dict[str, Any]:
+        """Have a request answered.
+
+        :raises Refused: when the daemon does not carry it out.
+        :raises Unreachable: when it does not answer.
+        """
+        try:
+            self._socket.sendall(request.line())
+            line = self._file.readline(ANSWER_OCTETS_MOST + 1)
+        except OSError as error:
+            raise Unreachable(f"{self._path}: {_advice(error)}") from error
+        if not line.endswith(b"\n"):
+            raise Unreachable(f"{self._path}: the daemon ended the connection; is this its own user, or root?")
+        document = json.loads(line)
+        if not document["ok"]:
+            raise Refused(document["error"])
+        answer: dict[str, Any] = document["answer"]
+        return answer
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._file.close()
+        self._socket.close()
+
+    def __enter__(self) -> "Connection":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _advice(error: OSError) -> str:
+    match error:
+        case FileNotFoundError():
+            return "no such socket; does the daemon run, and is this its --state-dir or --ctl-socket?"
+        case ConnectionRefusedError():
+            return "nobody listens there; the daemon has ended without removing it"
+        case PermissionError():
+            return "permission denied; ask as root, or as the daemon's own user"
+        case TimeoutError():
+            return f"no answer within {ANSWER_SECONDS:g} seconds"
+    return error.strerror or str(error)

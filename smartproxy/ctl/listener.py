@@ -1,0 +1,187 @@
+"""The control socket of a daemon.
+
+Duty: be there with mode 0600 while the daemon runs, remove what a dead daemon left, and let in nobody but the daemon's
+own user and root, whom the kernel names (SO_PEERCRED). Requests are bounded in length, connections in number, and a
+caller who does not read his answers is not read from. A socket that cannot be opened is an event and hinders nothing.
+"""
+
+import contextlib
+import os
+import socket
+import stat
+import struct
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.protocol import ServerFactory
+from twisted.protocols.basic import LineReceiver
+from twisted.protocols.policies import TimeoutMixin
+from twisted.python.failure import Failure
+
+from smartproxy.ctl.actions import Actions
+from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, Refused, done, read_request, refused
+from smartproxy.ctl.socket_path import named
+
+CALLERS_MOST = 16
+IDLE_SECONDS = 300
+_CREDENTIALS = struct.Struct("3i")
+
+
+class Caller(LineReceiver, TimeoutMixin):
+    """One connection; paused by its transport while answers wait to be read."""
+
+    delimiter = b"\n"
+    MAX_LENGTH = REQUEST_OCTETS_MOST
+
+    def __init__(self, factory: "CallerFactory") -> None:
+        self._factory = factory
+        self._user = -1
+        self.callLater = factory.reactor.callLater
+
+    def connectionMade(self) -> None:
+        """Look who it is."""
+        transport: Any = self.transport
+        process, self._user = peer_of(transport.getHandle())
+        if self._user not in (0, os.geteuid()):
+            self._factory.actions.events.emit(
+                "ctl.refused",
+                cause=f"process {process} of user {self._user} asked; only root and the daemon's own user may",
+            )
+            transport.abortConnection()
+        elif len(self._factory.present) >= CALLERS_MOST:
+            self._end(f"{CALLERS_MOST} connections are open already")
+        else:
+            self._factory.present.add(self)
+            transport.registerProducer(self, True)
+            self.setTimeout(IDLE_SECONDS)
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """Forget it."""
+        self.setTimeout(None)
+        self._factory.present.discard(self)
+
+    def lineReceived(self, line: bytes) -> None:
+        """Answer a request."""
+        if self not in self._factory.present:
+            return
+        self.resetTimeout()
+        actions = self._factory.actions
+        try:
+            answer = done(actions.perform(read_request(line), self._user))
+        except Refused as refusal:
+            answer = refused(str(refusal))
+        except Exception:
+            actions.events.failure("smartproxy.ctl.listener", Failure())
+            answer = refused("a bug of the daemon; its log has it")
+        transport: Any = self.transport
+        transport.write(answer)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line without an end."""
+        self._factory.present.discard(self)
+        self._end(f"a request has at most {REQUEST_OCTETS_MOST} octets")
+
+    def _end(self, why: str) -> None:
+        transport: Any = self.transport
+        transport.unregisterProducer()
+        transport.write(refused(why))
+        transport.loseConnection()
+
+
+class CallerFactory(ServerFactory):
+    """Makes what a connection is spoken with.
+
+    :ivar present: the connections that were let in.
+    """
+
+    noisy = False
+
+    def __init__(self, reactor: Any, actions: Actions) -> None:
+        self.reactor = reactor
+        self.actions = actions
+        self.present: set[Caller] = set()
+
+    def buildProtocol(self, address: IAddress | None) -> Caller:
+        """Make one."""
+        return Caller(self)
+
+
+def peer_of(handle: socket.socket) -> tuple[int, int]:
+    """Process and user at the other end of a UNIX socket, as the kernel noted them when it was connected."""
+    octets = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    process, user, _ = _CREDENTIALS.unpack(octets)
+    return process, user
+
+
+class ControlSocket:
+    """The socket of one daemon.
+
+    :param reactor: listens.
+    :param path: where it is.
+    :param actions: what callers can have done.
+    """
+
+    def __init__(self, reactor: Any, path: Path, actions: Actions) -> None:
+        self.path = path
+        self._reactor = reactor
+        self._actions = actions
+        self._factory = CallerFactory(reactor, actions)
+        self._port: IListeningPort | None = None
+        self._name = contextlib.ExitStack()
+
+    def open(self) -> None:
+        """Be there from now on, or tell why not."""
+        try:
+            name = self._name.enter_context(named(self.path))
+            make_way(name)
+            # Bound without rights for others, so that there is no moment in which somebody else could connect.
+            before = os.umask(0o177)
+            try:
+                self._port = self._reactor.listenUNIX(name, self._factory, mode=0o600)
+            finally:
+                os.umask(before)
+        except (OSError, CannotListenError) as error:
+            cause = error.socketError if isinstance(error, CannotListenError) else error
+            self._name.close()
+            self._actions.events.emit(
+                "ctl.failed",
+                path=str(self.path),
+                cause=getattr(cause, "strerror", None) or str(cause),
+                advice="choose another place with --ctl-socket; the daemon runs, but `smartproxy ctl` cannot reach it",
+            )
+
+    async def close(self) -> None:
+        """Be there no more, and end all connections."""
+        port, self._port = self._port, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)
+        for caller in list(self._factory.present):
+            transport: Any = caller.transport
+            transport.abortConnection()
+        self._name.close()
+
+
+def make_way(name: str) -> None:
+    """Remove a socket that nobody listens on any more.
+
+    :raises OSError: when somebody listens, or something else than a socket has the name.
+    """
+    try:
+        kind = os.lstat(name).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(kind):
+        raise FileExistsError(0, "there is a file of this name that is not a socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(name)
+        except ConnectionRefusedError:
+            os.unlink(name)
+            return
+        except BlockingIOError:
+            pass
+    raise FileExistsError(0, "another daemon listens there")
