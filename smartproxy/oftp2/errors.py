@@ -206,6 +206,10 @@ class StationUnreachable(OwnFault):
     """The station cannot be reached or did not greet in time."""
 
 
+class PartnerUnreachable(OwnFault):
+    """The partner that the station wants cannot be called, or is not who he should be, or did not greet in time."""
+
+
 class TunnelLost(OwnFault):
     """The tunnel between server and client is down."""
 
@@ -224,6 +228,12 @@ class Draining(OwnFault):
     """The daemon is about to stop."""
 
     reason = EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN
+
+
+class Withdrawn(OwnFault):
+    """The partner may not have sessions any more: his certificate was revoked, or his entry removed or disabled."""
+
+    reason = EsidReason.UNSPECIFIED_ABORT
 
 
 class InternalError(SessionFault):

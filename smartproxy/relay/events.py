@@ -76,9 +76,13 @@ class Expired:
 
 @attrs.frozen
 class Stop:
-    """The daemon wants the session to end: it drains, or the tunnel is lost, or an operator closes the session."""
+    """The daemon wants the session to end: it drains, or the tunnel is lost, or an operator closes the session.
+
+    :ivar at_once: whether it ends in the middle of a file, too; otherwise at its next idle moment.
+    """
 
     fault: OwnFault
+    at_once: bool = True
 
 
 @attrs.frozen

@@ -2,8 +2,9 @@
 
 Seen from a daemon, an opening differs in two things: who greets the Initiator, and who is who. The server greets the
 partner itself and takes his SSID before it asks for the other side, so that nobody inside hears of a connection before
-its identity is proved; the client takes the station's SSRM before it reports the station as ready. Standards: RFC 5024
-sections 4.2.2 and 5.3.1 (SSRM), 5.3.2 (SSID).
+its identity is proved; the client takes the station's SSRM before it reports the station as ready. Where the station
+calls, both legs are there when the session begins: the partner has proved who he is, his own SSRM is relayed, and his
+SSID is judged. Standards: RFC 5024 sections 4.2.2 and 5.3.1 (SSRM), 5.3.2 (SSID).
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from smartproxy.oftp2.commands import SSID
+from smartproxy.oftp2.errors import OwnFault
 from smartproxy.oftp2.roles import Role
 
 
@@ -32,7 +34,9 @@ class Opening:
     """
 
     greets: bool
+    relays_greeting: bool = False
     judge: Callable[[SSID], None] = _accept
+    judge_answer: Callable[[SSID], None] | None = None
     partner: Role
     tunnel: Role
     facts: Mapping[str, str]
@@ -59,3 +63,29 @@ def server_inbound(judge: Callable[[SSID], None], facts: Mapping[str, str]) -> O
 def client_inbound(facts: Mapping[str, str]) -> Opening:
     """The server asks the client for the station: open its leg, take its SSRM, report it ready, then relay."""
     return Opening(greets=False, partner=Role.INITIATOR, tunnel=Role.INITIATOR, facts=facts)
+
+
+def server_outbound(judge_answer: Callable[[SSID], None], facts: Mapping[str, str]) -> Opening:
+    """The station called a partner, who is there: relay his SSRM, and judge the SSID that he answers with."""
+    return Opening(
+        greets=False,
+        relays_greeting=True,
+        judge_answer=judge_answer,
+        partner=Role.RESPONDER,
+        tunnel=Role.INITIATOR,
+        facts=facts,
+    )
+
+
+def client_outbound(facts: Mapping[str, str]) -> Opening:
+    """The station called a partner, whom the server has reached: relay his SSRM, then everything else."""
+    return Opening(greets=False, relays_greeting=True, partner=Role.RESPONDER, tunnel=Role.RESPONDER, facts=facts)
+
+
+def client_excuse(fault: OwnFault, facts: Mapping[str, str]) -> Opening:
+    """The station called a partner who cannot be had: greet it, take its SSID, and tell it why with ESID."""
+
+    def excuse(ssid: SSID) -> None:
+        raise fault
+
+    return Opening(greets=True, judge=excuse, partner=Role.RESPONDER, tunnel=Role.RESPONDER, facts=facts)

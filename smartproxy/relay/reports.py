@@ -4,7 +4,7 @@ Duty: one method per event. Adds who the session is and which side a role is; ne
 fields, in which the monitor masked the secrets.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import ProtocolError, QuotaExceeded, Refusal, SessionFault
@@ -18,15 +18,19 @@ from smartproxy.relay.timers import Timer
 
 _STATION_ADVICE = "Check that the station runs, and that it listens where the configuration says."
 
+_COMMAND = "session.command"
+
 
 class Reporter:
     """Words the events of one session.
 
     :param session: the session's id.
     :param opening: who is who.
+    :ivar wants: tells whether an event of this name, session and partner is worth being worded; asked for each command.
     """
 
     def __init__(self, session: str, opening: Opening) -> None:
+        self.wants: Callable[[str, object, object], bool] = lambda name, session, partner: False
         self._opening = opening
         self._facts = opening.facts
         self._always = {
@@ -35,6 +39,11 @@ class Reporter:
             "peer": opening.facts.get("peer"),
             "direction": opening.direction,
         }
+
+    @property
+    def traced(self) -> bool:
+        """Whether every command is to be told now, DATA included."""
+        return self.wants(_COMMAND, self._always["session"], self._always["partner"])
 
     def identified(self, facts: Mapping[str, str]) -> Report:
         """The SSIDCODE is one of the partner's; ``facts`` hold it from now on."""
@@ -59,12 +68,13 @@ class Reporter:
     def started(self) -> Report:
         """Partner and station can talk to each other."""
         known = self._known("code", "profile", "tls", "certificate_sha256")
-        return self._report("session.started", release_level=int(self._facts["level"]), **known)
+        level = self._facts.get("level")
+        return self._report("session.started", release_level=None if level is None else int(level), **known)
 
     def command(self, observation: Observation) -> Report:
         """A command was relayed."""
         return self._report(
-            "session.command",
+            _COMMAND,
             command=observation.command,
             sender=observation.sender.name.lower(),
             side=self._opening.side(observation.sender),

@@ -50,6 +50,7 @@ class Session:
     :param opening: how it begins, and who is who.
     :param monitor: judges every octet; belongs to this session alone.
     :param deadlines: how long things may take.
+    :ivar reporter: words what is told of the session.
     """
 
     def __init__(self, session: str, opening: Opening, monitor: Monitor, deadlines: Deadlines) -> None:
@@ -58,17 +59,19 @@ class Session:
         self._opening = opening
         self._monitor = monitor
         self._deadlines = deadlines
-        self._reporter = Reporter(session, opening)
+        self.reporter = Reporter(session, opening)
         self._files = FileLedger(opening.partner)
         self._legs = {Role.INITIATOR: LegState.OPEN, Role.RESPONDER: LegState.ABSENT}
         self._full: set[Role] = set()
         self._armed: set[Timer] = set()
         self._held = b""
+        self._excuse = ""
         self._ssid: SSID | None = None
         self._negotiated = False
         self._started = False
         self._anomalies = 0
         self._discarded = 0
+        self._leaving: OwnFault | None = None
         self._ending: Ending | None = None
         self._intents: list[Intent] = []
         self._reactions: dict[type[events.Event], Callable[..., None]] = {
@@ -113,10 +116,11 @@ class Session:
         if self.stage is Stage.ENDING:
             self._discarded += len(event.octets)
             return
+        self._monitor.observe_data = self.reporter.traced
         judgement = self._monitor.judge(leg, event.octets)
         relayed = judgement.octets
         for observation in judgement.observations:
-            if isinstance(observation.value, SSRM):
+            if isinstance(observation.value, SSRM) and not self._opening.relays_greeting:
                 relayed = relayed[len(SSRM_BUFFER) :]
             self._observe(observation)
             if self._ending is not None:
@@ -130,6 +134,7 @@ class Session:
             self._released(judgement.observations[-1])
         else:
             self._watch(leg, progress=bool(judgement.octets))
+            self._leave()
 
     def _relay(self, leg: Role, octets: bytes) -> None:
         if self._legs[leg] is LegState.OPEN:
@@ -149,11 +154,16 @@ class Session:
 
     def _observe(self, observation: Observation) -> None:
         self._anomalies += len(observation.anomalies)
-        for report in self._reporter.anomalies(observation):
+        for report in self.reporter.anomalies(observation):
             self._do(report)
-        self._do(self._reporter.command(observation))
+        if self._monitor.observe_data:
+            self._do(self.reporter.command(observation))
         for report in self._files.observe(observation):
-            self._do(self._reporter.file(report))
+            self._do(self.reporter.file(report))
+        if isinstance(observation.value, SSID) and observation.sender is Role.RESPONDER:
+            self._answered(observation.value)
+            if self.stage is Stage.ENDING:
+                return
         if isinstance(observation.value, SSRM):
             self._greeted()
         elif isinstance(observation.value, SSID) and observation.sender is Role.INITIATOR:
@@ -178,12 +188,26 @@ class Session:
             return
         try:
             self._opening.judge(ssid)
-        except errors.Refusal as refusal:
+        except (errors.Refusal, OwnFault) as refusal:
             self._refuse(refusal)
             return
         facts = {**self._opening.facts, "code": ssid.code, "level": str(int(ssid.lev))}
-        self._do(self._reporter.identified(facts))
+        self._do(self.reporter.identified(facts))
         self._open(facts)
+
+    def _answered(self, ssid: SSID) -> None:
+        """The Responder's SSID is in."""
+        if self._opening.judge_answer is None:
+            return
+        try:
+            self._opening.judge_answer(ssid)
+        except errors.Refusal as refusal:
+            tell = {Role.RESPONDER: refusal.reason, Role.INITIATOR: EsidReason.UNSPECIFIED_ABORT}
+            self._do(self.reporter.refused(refusal, self._told(tell), ssid))
+            self._end(Ending.of(refusal, "refused", Role.RESPONDER), tell)
+            return
+        facts = {**self._opening.facts, "code": ssid.code, "level": str(int(ssid.lev))}
+        self._do(self.reporter.identified(facts))
 
     # The Responder's leg.
 
@@ -213,7 +237,7 @@ class Session:
 
     def _begin(self) -> None:
         self._started = True
-        self._do(self._reporter.started())
+        self._do(self.reporter.started())
 
     def _open_failed(self, event: events.OpenFailed) -> None:
         if self.stage is not Stage.ENDING:
@@ -246,25 +270,27 @@ class Session:
         cause = f"the {self._opening.side(leg)} ended the session with ESID {reason:02d}"
         ending = Ending(outcome=outcome, cause=cause, by=leg, reason=reason)
         if not self._started:
-            self._do(self._reporter.closed(ending))
+            self._do(self.reporter.closed(ending))
         self._end(ending, {})
 
     def _violated(self, error: ProtocolError, leg: Role) -> None:
         tell = {leg: error.reason, leg.other: EsidReason.UNSPECIFIED_ABORT}
-        self._do(self._reporter.violated(error, leg, self.stage.value, self._told(tell)))
+        self._do(self.reporter.violated(error, leg, self.stage.value, self._told(tell)))
         self._end(Ending.of(error, "violated", leg), tell)
 
-    def _refuse(self, refusal: errors.Refusal) -> None:
+    def _refuse(self, refusal: errors.Refusal | OwnFault) -> None:
+        if isinstance(refusal, OwnFault):
+            self._excuse = refusal.message
         tell = {Role.INITIATOR: refusal.reason}
-        self._do(self._reporter.refused(refusal, self._told(tell), self._ssid))
+        self._do(self.reporter.refused(refusal, self._told(tell), self._ssid))
         self._end(Ending.of(refusal, "refused", Role.INITIATOR), tell)
 
     def _unreachable(self, fault: OwnFault) -> None:
         tell = {Role.INITIATOR: fault.reason}
-        if self._opening.greets:
-            self._do(self._reporter.refused(fault, self._told(tell), self._ssid))
+        if self._opening.greets or self._opening.relays_greeting:
+            self._do(self.reporter.refused(fault, self._told(tell), self._ssid))
         else:
-            self._do(self._reporter.unreachable(fault))
+            self._do(self.reporter.unreachable(fault))
         self._end(Ending.of(fault, "unreachable"), tell, fault)
 
     def _expired(self, event: events.Expired) -> None:
@@ -273,7 +299,7 @@ class Session:
         if self.stage is Stage.ENDING:
             self._abort_all()
         elif self.stage in (Stage.OPENING, Stage.GREETING):
-            message = "the station did not greet in time"
+            message = f"the {self._opening.side(Role.RESPONDER)} did not greet in time"
             self._unreachable(errors.StationUnreachable(rule=f"deadline.{Timer.OPENING.value}", message=message))
         else:
             self._late(timer)
@@ -285,7 +311,7 @@ class Session:
         fault = errors.Expired(rule=f"deadline.{timer.setting}", message=message)
         tell = {late: fault.reason, late.other: EsidReason.UNSPECIFIED_ABORT}
         ending = Ending.of(fault, "expired", late)
-        self._do(self._reporter.expired(timer, seconds, ending, self.stage.value, self._told(tell)))
+        self._do(self.reporter.expired(timer, seconds, ending, self.stage.value, self._told(tell)))
         self._end(ending, tell)
 
     def _lost(self, event: events.Lost) -> None:
@@ -306,8 +332,14 @@ class Session:
             self._give_up(fault, "lost", event.leg)
 
     def _stop(self, event: events.Stop) -> None:
-        if self.stage is not Stage.ENDING:
-            self._give_up(event.fault, "stopped", None)
+        self._leaving = event.fault
+        self._leave(at_once=event.at_once)
+
+    def _leave(self, *, at_once: bool = False) -> None:
+        """End as the daemon wishes, if it does; where that can wait, not within a file."""
+        waits = not at_once and self.stage is Stage.RELAYING and self._monitor.state is not State.IDLE
+        if self._leaving is not None and self.stage is not Stage.ENDING and not waits:
+            self._give_up(self._leaving, "stopped", None)
 
     def _bug(self, event: events.Bug) -> None:
         if self.stage is Stage.ENDING:
@@ -324,9 +356,9 @@ class Session:
         tell = {role: reason for role in Role if role is not leg}
         ending = Ending.of(fault, outcome, leg)
         if self._started or leg is None:
-            self._do(self._reporter.failed(ending, self.stage.value, self._told(tell)))
+            self._do(self.reporter.failed(ending, self.stage.value, self._told(tell)))
         else:
-            self._do(self._reporter.closed(ending))
+            self._do(self.reporter.closed(ending))
         self._end(ending, tell, fault if isinstance(fault, OwnFault) else None)
 
     def _end(self, ending: Ending, tell: Mapping[Role, EsidReason], fault: OwnFault | None = None) -> None:
@@ -334,7 +366,7 @@ class Session:
         if not self._opening.greets and self.stage in (Stage.OPENING, Stage.GREETING):
             self._do(NotReady(fault or errors.StationUnreachable(rule=ending.rule or "station", message=ending.cause)))
         for report in self._files.break_off(self._monitor.transfer):
-            self._do(self._reporter.file(report))
+            self._do(self.reporter.file(report))
         for role, leg in self._legs.items():
             if leg is LegState.OPEN:
                 if role in tell and self._listens(role):
@@ -351,7 +383,7 @@ class Session:
         self._finish_if_alone()
 
     def _esid(self, reason: EsidReason) -> bytes:
-        return codec.esid(reason, reason.phrase, self._monitor.level_for_esid)
+        return codec.esid(reason, self._excuse or reason.phrase, self._monitor.level_for_esid)
 
     def _listens(self, role: Role) -> bool:
         """Whether SSRM was exchanged with a role: before it, there is nobody to whom ESID could mean something."""
@@ -362,7 +394,7 @@ class Session:
         for role, leg in self._legs.items():
             if leg is LegState.OPEN:
                 told[role] = f"ESID {tell[role]:02d}" if role in tell and self._listens(role) else "closed"
-        return self._reporter.told(told)
+        return self.reporter.told(told)
 
     def _abort_all(self) -> None:
         for role, leg in self._legs.items():
@@ -379,7 +411,7 @@ class Session:
             self.session, self._opening, self._monitor, self._ending, started=self._started, counts=counts
         )
         if self._started:
-            self._do(self._reporter.ended(summary.fields))
+            self._do(self.reporter.ended(summary.fields))
         self._do(Done(summary))
 
     # Intents.
