@@ -296,6 +296,13 @@ EVENTS: Mapping[str, EventType] = {
             "authentication by authority role",
         ),
         (
+            "session.withdrawn",
+            _WARNING,
+            "The partner would not be let in any more: his session ends when it is idle, or after some time.",
+            "session partner cause",
+            "check depth subject issuer certificate_sha256 seconds advice",
+        ),
+        (
             "session.violation",
             _ERROR,
             "One side broke the protocol.",

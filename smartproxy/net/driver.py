@@ -94,9 +94,12 @@ class SessionDriver:
         """How the session is now, and since when it is there, in the clock's seconds."""
         return {**self._session.portrait(), "since": self._begun}
 
-    def stop(self, fault: OwnFault) -> None:
-        """End the session for a reason of ours: the daemon stops, the tunnel is lost, an operator wants it."""
-        self._receive(happened.Stop(fault))
+    def stop(self, fault: OwnFault, *, at_once: bool = True) -> None:
+        """End the session for a reason of ours: the daemon stops, the tunnel is lost, an operator wants it.
+
+        :param at_once: whether to end it in the middle of a file, too; otherwise at its next idle moment.
+        """
+        self._receive(happened.Stop(fault, at_once))
 
     # ILegReceiver
 

@@ -23,6 +23,7 @@ from smartproxy.net.generation import Generation
 from smartproxy.net.leg import ILeg
 from smartproxy.net.live import LiveSessions
 from smartproxy.net.partner import PartnerLeg
+from smartproxy.net.withdrawal import Withdrawals
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.oftp2.roles import Role
@@ -71,6 +72,7 @@ class PartnerSessions(LiveSessions):
         self._now = now
         self._new_id = new_id
         self._generation: Generation | None = None
+        self._withdrawals = Withdrawals(clock, events, now)
 
     # The configuration.
 
@@ -80,6 +82,7 @@ class PartnerSessions(LiveSessions):
         :raises CertificateUnusable: if it cannot be; the one before stays in force.
         """
         self._generation = Generation.build(part, self._now)
+        self._withdrawals.judge(part.server)
         self._gate.admission.limits = part.server.limits
         self._gate.penalties.settings = part.server.penalties
 
@@ -145,10 +148,12 @@ class PartnerSessions(LiveSessions):
             finished=lambda summary: self._over(leg, summary),
         )
         self.live[session] = driver
+        self._withdrawals.began(session, driver, partner, leg.peer)
         driver.begin()
 
     def _over(self, leg: PartnerLeg, summary: Summary) -> None:
         self.live.pop(summary.session, None)
+        self._withdrawals.over(summary.session)
         ending = summary.ending
         if ending.by is Role.INITIATOR:
             fault = {"violated": Fault.PROTOCOL, "expired": Fault.SILENCE}.get(ending.outcome)

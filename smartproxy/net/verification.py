@@ -98,6 +98,7 @@ class Verification:
     """What became known about the peer of one connection.
 
     :ivar match: the partner that its certificate names, once that is judged.
+    :ivar facts: of the chain that was judged last.
     :ivar refusal: why its certificate was refused.
     :ivar failure: a bug of ours, met in the verify callback.
     :ivar alert_sent: the alert that we sent last.
@@ -105,6 +106,7 @@ class Verification:
     """
 
     match: Match | None = None
+    facts: ChainFacts | None = None
     refusal: CertificateRefusal | None = None
     failure: Failure | None = None
     alert_sent: str | None = None
@@ -182,7 +184,8 @@ class Verifier:
             # The walk down the path ends at depth 0; what is reported after it (name constraints) is judged again.
             if verification.is_judged or (ok and depth == 0):
                 verification.match = None
-                verification.match = judge_chain(verification.chain(), self._configuration, self._now())
+                verification.facts = verification.chain()
+                verification.match = judge_chain(verification.facts, self._configuration, self._now())
         except CertificateRefusal as refusal:
             verification.refusal = refusal
             self._error = _ERRORS.get(refusal.cause, _UNTOLD)
@@ -205,10 +208,12 @@ def verified_partner(connection: VerifiedConnection) -> VerifiedPartner:
     """
     verification = connection.verification
     certificate = connection.get_peer_certificate(as_cryptography=True)
-    if verification.match is None or certificate is None:
+    match, facts = verification.match, verification.facts
+    if match is None or facts is None or certificate is None:
         raise verification.refusal or CertificateRefusal(cause=RefusalCause.NO_CERTIFICATE)
-    match = verification.match
     if certificate.fingerprint(hashes.SHA256()).hex() != match.certificate.sha256:
         raise CertificateRefusal(cause=RefusalCause.INVALID_PATH)
     verification.forget()
-    return VerifiedPartner(partner=match.partner, certificate=match.certificate, by=match.by, authority=match.authority)
+    return VerifiedPartner(
+        partner=match.partner, certificate=match.certificate, by=match.by, authority=match.authority, chain=facts
+    )

@@ -16,7 +16,7 @@ import attrs
 
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import AuthenticationRefused, IdentityMismatch, LevelTooLow, UnknownIdentity
-from smartproxy.policy.certificates import CertificateFacts
+from smartproxy.policy.certificates import CertificateFacts, ChainFacts
 from smartproxy.policy.partners import Authentication, NotACode, Partner, normalize_code
 
 
@@ -31,12 +31,14 @@ class VerifiedPartner:
     :ivar certificate: the certificate that he showed.
     :ivar by: which kind of rule fitted: ``certificate``, ``key``, ``subject`` or ``san``.
     :ivar authority: the authority of that rule; ``None`` for a pin.
+    :ivar chain: what he showed and what OpenSSL made of it, to be judged again when the configuration changes.
     """
 
     partner: Partner
     certificate: CertificateFacts
     by: str
     authority: str | None
+    chain: ChainFacts = attrs.field(repr=False)
 
 
 def judge_ssid(verified: VerifiedPartner, ssid: SSID, partners: Iterable[Partner]) -> None:

@@ -36,6 +36,7 @@ class Deadlines:
     closing: int = attrs.field(default=limits.CLOSING.default, metadata=kind(Whole(limits.CLOSING)))
     drain: int = attrs.field(default=limits.DRAIN.default, metadata=kind(Whole(limits.DRAIN)))
     opening: int = attrs.field(default=limits.OPENING.default, metadata=kind(Whole(limits.OPENING)))
+    withdrawal: int = attrs.field(default=limits.WITHDRAWAL.default, metadata=kind(Whole(limits.WITHDRAWAL)))
 
 
 @attrs.frozen(kw_only=True)

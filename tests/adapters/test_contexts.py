@@ -170,9 +170,7 @@ class Offered(SynchronousTestCase):
         assert first is not None
         caller, _ = rig.call()
         other = pki.self_signed("other proxy")
-        rig.sessions.configure(
-            rig.part(attrs.evolve(rig.configuration, identities=(identity_entry(other),), partners=()), 2)
-        )
+        rig.sessions.configure(rig.part(attrs.evolve(rig.configuration, identities=(identity_entry(other),)), 2))
         self.assertIsNot(rig.sessions.generation, first)
         rig.send(caller, PARTNER_SSID)
         self.assertEqual(len(rig.opened), 1)

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.facts import certificate_facts, certificate_of, path_facts
 from smartproxy.net.verification import Verification, VerifiedConnection, verified_partner
-from smartproxy.policy.certificates import CertificateRefusal, Match, RefusalCause
+from smartproxy.policy.certificates import CertificateRefusal, ChainFacts, Match, RefusalCause
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Credential, Digest, KeyKind, make_key, self_signed
 from tests.adapters.acme import ALONE, LEAF, MIDDLE, NOW, ROOT, acme
 
@@ -179,6 +179,11 @@ class VerifiedPartnerTests(SynchronousTestCase):
     """A partner is verified only by the certificate that was judged."""
 
     match = Match(partner=acme(), certificate=certificate_facts(ALONE.certificate), by="certificate", authority=None)
+    chain = ChainFacts(presented=(match.certificate,))
+
+    def judged(self) -> Verification:
+        """What is known of a handshake whose certificate was judged to be good."""
+        return Verification(match=self.match, facts=self.chain)
 
     def refused(self, verification: Verification, certificate: x509.Certificate | None) -> RefusalCause:
         """Why a finished handshake proves nobody."""
@@ -188,16 +193,16 @@ class VerifiedPartnerTests(SynchronousTestCase):
 
     def test_good(self) -> None:
         """The judged certificate, and no other, is the partner's."""
-        connection = cast(VerifiedConnection, _Finished(Verification(match=self.match), ALONE.certificate))
+        connection = cast(VerifiedConnection, _Finished(self.judged(), ALONE.certificate))
         partner = verified_partner(connection)
         self.assertEqual((partner.partner, partner.certificate), (self.match.partner, self.match.certificate))
-        self.assertEqual((partner.by, partner.authority), ("certificate", None))
+        self.assertEqual((partner.by, partner.authority, partner.chain), ("certificate", None, self.chain))
 
     def test_never_judged(self) -> None:
         """A handshake in which nothing was judged proves nobody, whatever certificate is there."""
         for certificate in (None, ALONE.certificate):
             self.assertIs(self.refused(Verification(), certificate), RefusalCause.NO_CERTIFICATE)
-        self.assertIs(self.refused(Verification(match=self.match), None), RefusalCause.NO_CERTIFICATE)
+        self.assertIs(self.refused(self.judged(), None), RefusalCause.NO_CERTIFICATE)
 
     def test_refused(self) -> None:
         """One that was refused stays so."""
@@ -206,4 +211,4 @@ class VerifiedPartnerTests(SynchronousTestCase):
 
     def test_another_certificate(self) -> None:
         """A certificate that is not the judged one proves nobody."""
-        self.assertIs(self.refused(Verification(match=self.match), LEAF.certificate), RefusalCause.INVALID_PATH)
+        self.assertIs(self.refused(self.judged(), LEAF.certificate), RefusalCause.INVALID_PATH)

@@ -30,6 +30,7 @@ FULL: dict[str, Any] = {
             "closing": 6,
             "drain": 301,
             "opening": 21,
+            "withdrawal": 61,
         },
         "limits": {
             "sessions": 2001,
@@ -122,6 +123,7 @@ FULL: dict[str, Any] = {
             "closing": 7,
             "drain": 302,
             "opening": 22,
+            "withdrawal": 62,
         },
         "limits": {"sessions": 2002, "command_octets": 16386},
         "outbound": {"enabled": False, "address": "192.0.2.9", "port": 65434},

@@ -17,6 +17,7 @@ from smartproxy.oftp2.errors import (
     UnknownIdentity,
 )
 from smartproxy.oftp2.roles import Level
+from smartproxy.policy.certificates import ChainFacts
 from smartproxy.policy.configuration import Authentication, CertificatePin, Partner
 from smartproxy.policy.identity import VerifiedPartner, is_proxy_id, judge_code, judge_ssid, proxy_id
 from smartproxy.policy.partners import NotACode, normalize_code
@@ -31,7 +32,9 @@ PARTNERS = (ACME, FOO)
 
 def verified(partner: Partner) -> VerifiedPartner:
     """A partner who has proved who he is."""
-    return VerifiedPartner(partner=partner, certificate=LEAF, by="certificate", authority=None)
+    return VerifiedPartner(
+        partner=partner, certificate=LEAF, by="certificate", authority=None, chain=ChainFacts(presented=(LEAF,))
+    )
 
 
 def ssid(code: str = "O0013000001ACME", lev: int = 5, auth: str | None = "N") -> SSID:

@@ -1,0 +1,88 @@
+"""Sessions of partners whose right to connect is taken away while they run.
+
+Duty: judge the partner of every live session again by each new generation, and end the sessions of those who would not
+be let in any more: at their next idle moment, or after a deadline in the middle of what they do. Each is told in one
+event with its cause. The judgement is :mod:`smartproxy.policy.withdrawal`'s; this module brings it sessions and time.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from smartproxy.logs.emit import Events
+from smartproxy.net.driver import SessionDriver
+from smartproxy.oftp2.errors import Withdrawn
+from smartproxy.policy.certificates import CertificateRefusal
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.identity import VerifiedPartner
+from smartproxy.policy.withdrawal import Standing
+
+
+@attrs.define
+class _Running:
+    """A live session: who it is with, and when it is ended if it is to be."""
+
+    driver: SessionDriver
+    partner: VerifiedPartner
+    peer: str
+    ending: IDelayedCall | None = None
+    withdrawn: bool = False
+
+
+class Withdrawals:
+    """Ends the sessions of partners who are none any more.
+
+    :param clock: runs the deadlines.
+    :param events: where every withdrawal is told.
+    :param now: tells the wall clock's time, aware, in UTC.
+    """
+
+    def __init__(self, clock: IReactorTime, events: Events, now: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._events = events
+        self._now = now
+        self._running: dict[str, _Running] = {}
+
+    def began(self, session: str, driver: SessionDriver, partner: VerifiedPartner, peer: str) -> None:
+        """A session began."""
+        self._running[session] = _Running(driver, partner, peer)
+
+    def over(self, session: str) -> None:
+        """A session is over."""
+        running = self._running.pop(session, None)
+        if running is not None and running.ending is not None and running.ending.active():
+            running.ending.cancel()
+
+    def judge(self, configuration: ServerConfiguration) -> None:
+        """Judge all live sessions by a new generation."""
+        if not self._running:
+            return
+        standing, now = Standing.of(configuration), self._now()
+        for session, running in list(self._running.items()):
+            if running.withdrawn:
+                continue
+            found = standing.withdrawn(running.partner, now)
+            if found is not None:
+                self._withdraw(session, running, found, configuration.deadlines.withdrawal)
+
+    def _withdraw(self, session: str, running: _Running, found: CertificateRefusal, seconds: int) -> None:
+        running.withdrawn = True
+        self._events.emit(
+            "session.withdrawn",
+            session=session,
+            partner=running.partner.partner.name,
+            peer=running.peer,
+            cause=found.message,
+            check=found.cause.value,
+            depth=found.depth,
+            subject=found.subject,
+            issuer=found.issuer,
+            certificate_sha256=running.partner.certificate.sha256,
+            seconds=seconds,
+            advice=found.advice,
+        )
+        fault = Withdrawn(rule=f"certificate.{found.cause.value}", message=f"{found.message}, since the session began")
+        running.ending = self._clock.callLater(seconds, running.driver.stop, fault)
+        running.driver.stop(fault, at_once=False)

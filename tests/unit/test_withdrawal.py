@@ -1,0 +1,78 @@
+"""Tests of :mod:`smartproxy.policy.withdrawal`: what ends a session that runs, and what does not."""
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.policy.certificates import ChainFacts, RefusalCause, judge_chain
+from smartproxy.policy.configuration import CertificatePin, RevocationMode, RevocationSet, ServerConfiguration
+from smartproxy.policy.identity import VerifiedPartner
+from smartproxy.policy.withdrawal import Standing
+from tests.unit.chains import DAY, LEAF, MIDDLE, NOW, authority, chain, partner, revocation, server
+
+
+def listed(mode: RevocationMode, *lists: RevocationSet) -> ServerConfiguration:
+    """A configuration with revocation lists."""
+    return server(authorities=(authority("ca", "root", revocation=mode),), revocation=lists)
+
+
+def verified(of: ChainFacts | None = None, before: ServerConfiguration | None = None) -> VerifiedPartner:
+    """Who was let in by an earlier generation."""
+    shown = of or chain()
+    match = judge_chain(shown, before or server(), NOW)
+    return VerifiedPartner(
+        partner=match.partner, certificate=match.certificate, by=match.by, authority=match.authority, chain=shown
+    )
+
+
+def cause(after: ServerConfiguration, who: VerifiedPartner | None = None) -> RefusalCause | None:
+    """Why he has to go by a later generation, if he has to."""
+    found = Standing.of(after).withdrawn(who or verified(), NOW + DAY)
+    return None if found is None else found.cause
+
+
+class StandingTests(SynchronousTestCase):
+    """A partner was let in by one generation, and is judged again by the next."""
+
+    def test_nothing_changed(self) -> None:
+        """The same rules let him go on."""
+        self.assertIsNone(cause(server()))
+
+    def test_revoked(self) -> None:
+        """A revoked certificate ends the session, an intermediate authority's as well as his own, old list or not."""
+        dates = {"this_update": NOW - 90 * DAY, "next_update": NOW - 60 * DAY}
+        for issuer, serial in (("middle", LEAF.serial), ("root", MIDDLE.serial)):
+            old = revocation(issuer, serial, **dates)
+            for mode in (RevocationMode.REQUIRE, RevocationMode.PREFER):
+                self.assertIs(cause(listed(mode, old)), RefusalCause.REVOKED, issuer)
+            self.assertIsNone(cause(listed(RevocationMode.OFF, old)))
+
+    def test_no_list(self) -> None:
+        """A list that is missing or out of date keeps new sessions out and lets the running one finish."""
+        self.assertIsNone(cause(listed(RevocationMode.REQUIRE)))
+        old = revocation("middle", this_update=NOW - 90 * DAY, next_update=NOW - 60 * DAY)
+        self.assertIsNone(cause(listed(RevocationMode.REQUIRE, old)))
+
+    def test_expired(self) -> None:
+        """The end of the certificate's validity is no withdrawal."""
+        ending = chain(attrs.evolve(LEAF, not_after=NOW + DAY / 2), *chain().path[1:])
+        self.assertIsNone(cause(server(), verified(ending)))
+
+    def test_entry(self) -> None:
+        """An entry that was disabled, or knows the certificate no more, ends the session."""
+        self.assertIs(cause(server(partner(enabled=False))), RefusalCause.PARTNER_DISABLED)
+        self.assertIs(cause(server(partner(CertificatePin(sha256="77" * 32)))), RefusalCause.NO_PARTNER)
+
+    def test_pin(self) -> None:
+        """Removing the pin is the revocation of a pinned certificate."""
+        pinned = server(partner(CertificatePin(sha256=LEAF.sha256)))
+        who = verified(ChainFacts(presented=(LEAF,)), pinned)
+        self.assertIsNone(cause(pinned, who))
+        self.assertIs(cause(server(), who), RefusalCause.UNKNOWN_AUTHORITY)
+
+    def test_authority(self) -> None:
+        """Removing the authority takes the right of all its partners away."""
+        self.assertIs(cause(server(authorities=())), RefusalCause.UNKNOWN_AUTHORITY)
+
+    def test_somebody_else(self) -> None:
+        """A certificate that has become another partner's ends the session of the former one."""
+        self.assertIs(cause(server(partner(name="SUCCESSOR"))), RefusalCause.NO_PARTNER)
