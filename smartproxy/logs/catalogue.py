@@ -114,6 +114,8 @@ EVENTS: Mapping[str, EventType] = {
     **_group(
         "Daemons",
         Audience.OPERATIONS,
+        ("appender.failed", _ERROR, "What is logged cannot be written or sent.", "appender cause", "advice"),
+        ("appender.recovered", _WARNING, "What is logged is written or sent again.", "appender", "count"),
         ("backend.started", _INFO, "The backend answers.", "version", "address port path site pid"),
         ("backend.stopped", _INFO, "The backend ended.", "", "cause duration"),
         ("client.started", _INFO, "The client runs.", "version", "host names pid"),
@@ -122,7 +124,7 @@ EVENTS: Mapping[str, EventType] = {
         ("daemon.hardened", _DEBUG, "Core dumps, tracing and new privileges were given up.", "", ""),
         ("daemon.not_hardened", _WARNING, "The system did not let the daemon give something up.", "facts", "advice"),
         ("identity_key.created", _INFO, "The server made itself an identity key.", "proxy_id", "path"),
-        ("level.changed", _WARNING, "The level of the log was changed.", "mode", "cause"),
+        ("level.changed", _WARNING, "The level of the log was changed.", "mode", "cause category"),
         ("listener.closed", _INFO, "No new connections are taken here.", "port", "address cause"),
         ("listener.failed", _CRITICAL, "A port could not be listened on.", "port cause", "address advice"),
         ("listener.opened", _INFO, "Connections are taken here.", "port", "address mode"),

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from smartproxy.logs.catalogue import CatalogueError, look_up
 from smartproxy.logs.failures import describe
 from smartproxy.logs.fields import Value
+from smartproxy.logs.levels import EVERYTHING, LEVEL_CHANGED, Levels
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
 
@@ -41,6 +42,7 @@ class Events:
     :param clock: what tells the time.
     :param source: the daemon's name in its records: ``server``, ``client``, ``backend``.
     :param carried: the lowest level that is carried.
+    :ivar levels: what is logged; what is neither logged nor carried is not even worded.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Events:
         carried: Severity = Severity.INFO,
     ) -> None:
         self.forward = forward
+        self.levels = Levels({EVERYTHING: Severity.TRACE})
         self._log = log
         self._clock = clock
         self._source = source
@@ -70,6 +73,8 @@ class Events:
         except CatalogueError:
             self._report(Failure(), place="smartproxy.logs.emit", event=name)
             return
+        if event.level < self._carried and not self.wants(name, fields.get("session"), fields.get("partner")):
+            return
         try:
             checked = event.check(fields)
         except CatalogueError:
@@ -78,6 +83,41 @@ class Events:
         record = self._record(name, checked)
         self._write(record)
         self._carry(record)
+
+    def wants(self, name: str, session: object = None, partner: object = None) -> bool:
+        """Tell whether an event of the catalogue would be logged, for those whose words cost something."""
+        return self.levels.wants(name, look_up(name).level, session, partner)
+
+    def set_level(
+        self,
+        severity: Severity | None,
+        *,
+        cause: str,
+        session: str | None = None,
+        partner: str | None = None,
+        category: str | None = None,
+        client: str | None = None,
+    ) -> None:
+        """Change what is logged, and record that at the new level.
+
+        :param severity: from here upwards; ``None`` for what was configured.
+        :param cause: who asked for it.
+        :param session: for this session only.
+        :param partner: for this partner only.
+        :param category: for this category only.
+        :param client: the client that asked.
+        :raises ValueError: for a category that does not exist, and if more than one thing is named.
+        """
+        level = self.levels.set(severity, session=session, partner=partner, category=category)
+        self.emit(
+            LEVEL_CHANGED,
+            mode=level.label,
+            cause=cause,
+            session=session,
+            partner=partner,
+            category=category,
+            client=client,
+        )
 
     def failure(self, place: str, failure: Failure, /, **fields: object) -> None:
         """Report a bug of ours: an exception that nobody expected, and where it was caught.

@@ -4,7 +4,7 @@ Records of the catalogue and everything else that Twisted and its users log (nam
 libraries' words) go through the same escaping, so that an entry is exactly one line, whatever a peer put into it. A
 line is written in one piece and flushed: after a crash at most the last one is torn.
 
-A daemon's log is ``Threshold(severity, TextObserver(stream))``.
+A daemon's log is ``Selection(levels, ...)`` around what :mod:`smartproxy.logs.log` puts together.
 """
 
 import json
@@ -20,6 +20,7 @@ from zope.interface import implementer
 from smartproxy.logs.emit import RECORD_KEY
 from smartproxy.logs.failures import describe
 from smartproxy.logs.fields import isotime
+from smartproxy.logs.levels import EVERYTHING, FOREIGN, Levels, heading, subject
 from smartproxy.logs.record import Record
 from smartproxy.logs.render import OWN_MOST, escape, line
 from smartproxy.logs.severity import Severity
@@ -69,34 +70,94 @@ class Threshold:
 
 @implementer(ILogObserver)
 @attrs.frozen
+class Selection:
+    """Passes on what the levels of its category, its session and its partner let through."""
+
+    levels: Levels
+    observer: ILogObserver
+
+    def __call__(self, event: LogEvent) -> None:
+        """Pass an entry on, or drop it."""
+        record = event.get(RECORD_KEY)
+        if isinstance(record, Record):
+            fields = record.fields
+            wanted = self.levels.wants(record.name, record.level, fields.get("session"), fields.get("partner"))
+        else:
+            wanted = self.levels.wants(FOREIGN, severity_of(event))
+        if wanted:
+            self.observer(event)
+
+
+@implementer(ILogObserver)
+@attrs.frozen
+class Categories:
+    """Passes on the entries of some categories.
+
+    :ivar names: subjects and headings of the catalogue; those of :mod:`smartproxy.logs.levels`.
+    """
+
+    names: frozenset[str]
+    observer: ILogObserver
+
+    def __call__(self, event: LogEvent) -> None:
+        """Pass an entry on, or drop it."""
+        name = name_of(event)
+        if not self.names.isdisjoint((EVERYTHING, subject(name), heading(name))):
+            self.observer(event)
+
+
+def name_of(event: LogEvent) -> str:
+    """The name of an entry's event; ``log`` for an entry that is no record."""
+    record = event.get(RECORD_KEY)
+    return record.name if isinstance(record, Record) else FOREIGN
+
+
+def moment_of(event: LogEvent) -> datetime:
+    """When an entry was made."""
+    record = event.get(RECORD_KEY)
+    return record.time if isinstance(record, Record) else _moment(event)
+
+
+def words_of(event: LogEvent) -> str:
+    """An entry as text, without its time and its level."""
+    record = event.get(RECORD_KEY)
+    return str(record) if isinstance(record, Record) else _foreign_text(event)
+
+
+def text_of(event: LogEvent) -> str:
+    """An entry as a line: ``time LEVEL name key=value ...``, ``time LEVEL [namespace] words`` if it is no record."""
+    return f"{isotime(moment_of(event))} {severity_of(event).label.upper().ljust(_LEVEL_WIDTH)} {words_of(event)}"
+
+
+def json_of(event: LogEvent) -> str:
+    """An entry as one JSON object in ASCII; an entry that is no record has the name ``log``."""
+    record = event.get(RECORD_KEY)
+    document = record.document() if isinstance(record, Record) else _foreign_document(event)
+    return json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+@implementer(ILogObserver)
+@attrs.frozen
 class TextObserver:
-    """Writes ``time LEVEL name key=value ...`` for a record, ``time LEVEL [namespace] words`` for anything else."""
+    """Writes each entry as text."""
 
     stream: Stream
 
     def __call__(self, event: LogEvent) -> None:
         """Write one entry."""
-        record = event.get(RECORD_KEY)
-        if isinstance(record, Record):
-            moment, words = record.time, str(record)
-        else:
-            moment, words = _moment(event), _foreign_text(event)
-        level = severity_of(event).label.upper().ljust(_LEVEL_WIDTH)
-        _write(self.stream, f"{isotime(moment)} {level} {words}\n")
+        _write(self.stream, text_of(event) + "\n")
 
 
 @implementer(ILogObserver)
 @attrs.frozen
 class JsonObserver:
-    """Writes one JSON object for each entry, in ASCII; entries that are no records have the name ``log``."""
+    """Writes each entry as JSON."""
 
     stream: Stream
 
     def __call__(self, event: LogEvent) -> None:
         """Write one entry."""
-        record = event.get(RECORD_KEY)
-        document = record.document() if isinstance(record, Record) else _foreign_document(event)
-        _write(self.stream, json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":")) + "\n")
+        _write(self.stream, json_of(event) + "\n")
 
 
 def _write(stream: Stream, text: str) -> None:

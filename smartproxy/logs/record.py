@@ -4,6 +4,7 @@ Made by :mod:`smartproxy.logs.emit` for events of this process and by :func:`rea
 here; a record that exists has been checked against the catalogue. Trusts nothing that came from elsewhere.
 """
 
+import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -11,6 +12,7 @@ import attrs
 
 from smartproxy.logs.catalogue import CatalogueError, look_up
 from smartproxy.logs.fields import Value, isotime
+from smartproxy.logs.levels import LEVEL_CHANGED
 from smartproxy.logs.render import clean, line
 from smartproxy.logs.severity import Severity
 
@@ -34,7 +36,10 @@ class Record:
 
     @property
     def level(self) -> Severity:
-        """The level that the catalogue gives the event."""
+        """The level that the catalogue gives the event; a change of the level is told at the level that it leads to."""
+        if self.name == LEVEL_CHANGED:
+            with contextlib.suppress(ValueError):
+                return Severity.named(str(self.fields.get("mode")))
         return look_up(self.name).level
 
     def document(self) -> dict[str, Value]:

@@ -55,6 +55,7 @@ class SessionDriver:
         ready: Deferred[None] | None = None,
     ) -> None:
         self._session = session
+        session.reporter.wants = events.wants
         self._legs: dict[Role, ILeg] = {Role.INITIATOR: initiator}
         self._clock = clock
         self._begun = float(clock.seconds())

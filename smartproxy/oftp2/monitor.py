@@ -63,6 +63,7 @@ class Monitor:
     """Judges one session.
 
     :ivar ended: whether an ESID was seen.
+    :ivar observe_data: make an observation of each DATA, which costs speed; may be changed between two calls.
     :ivar error: the violation that ended the judging.
     """
 
@@ -73,13 +74,10 @@ class Monitor:
         ceilings: Ceilings | None = None,
         observe_data: bool = False,
     ) -> None:
-        """Start before SSRM.
-
-        :param observe_data: make an observation of each DATA, which costs speed.
-        """
+        """Start before SSRM."""
         self._witness = Witness(profile=profile)
         self._ceilings = ceilings or Ceilings()
-        self._observe_data = observe_data
+        self.observe_data = observe_data
         self._directions = {role: _Direction(role) for role in Role}
         self._observations: list[Observation] = []
         self.error: ProtocolError | None = None
@@ -195,7 +193,7 @@ class Monitor:
     def _run(self, direction: _Direction, octets: bytes, position: int) -> int:
         """Pass as many complete DATA as are beyond doubt; return the index behind them."""
         witness = self._witness
-        if witness.state is not State.SENDING or direction.sender is not witness.speaker or self._observe_data:
+        if witness.state is not State.SENDING or direction.sender is not witness.speaker or self.observe_data:
             return position
         transfer = witness.file
         longest = stream.HEADER_LENGTH + self._data_limit
@@ -223,7 +221,7 @@ class Monitor:
 
     def _oversize(self, direction: _Direction, buffers: int) -> None:
         transfer = self._witness.file
-        if transfer.oversize == 0 or self._observe_data:
+        if transfer.oversize == 0 or self.observe_data:
             direction.departures.append(note(3, "length.data", "5.3.2", "DATA"))
         transfer.oversize += buffers
 
@@ -337,7 +335,7 @@ class Monitor:
         self._sent(direction, 1, direction.units, direction.last)
         if length > witness.terms.buffer_size:
             self._oversize(direction, 1)
-        if self._observe_data:
+        if self.observe_data:
             self._observe(direction, {}, None, before, witness.transfer, [])
         direction.finish()
 

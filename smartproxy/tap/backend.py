@@ -60,4 +60,4 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     service = BackendService(reactor, options.location, options.address.host, options.address.port)
-    return Life(reactor, service, options.signals, tuple(options.notices))
+    return Life(reactor, service, options.signals, options.log, tuple(options.notices))

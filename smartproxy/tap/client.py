@@ -160,4 +160,4 @@ def makeService(options: Options) -> IService:
         server_lost=reactor.stop if options["exit-with-server"] else lambda: None,
         endpoint=partial(HostnameEndpoint, bindAddress=options.source),
     )
-    return Life(reactor, service, options.signals, tuple(options.notices))
+    return Life(reactor, service, options.signals, options.log, tuple(options.notices))

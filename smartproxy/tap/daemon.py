@@ -8,15 +8,17 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-import attrs
 from twisted.logger import ILogObserver
 from twisted.python import usage
-from zope.interface import implementer
 
 from smartproxy import __version__
-from smartproxy.logs.observers import JsonObserver, TextObserver, Threshold
+from smartproxy.logs import logrc
+from smartproxy.logs.files import check
+from smartproxy.logs.levels import EVERYTHING, Levels
+from smartproxy.logs.log import Log, standard_error, usual
+from smartproxy.logs.logrc import Appender, Logrc, LogrcRefused, OneFile
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.limits import DRAIN
 from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
@@ -30,23 +32,10 @@ NOT_STARTED = 1
 """Exit status for a daemon that may not or cannot start."""
 
 
-@implementer(ILogObserver)
-@attrs.frozen
-class Both:
-    """Hands every log entry to several observers."""
-
-    observers: tuple[ILogObserver, ...]
-
-    def __call__(self, event: Mapping[str, object]) -> None:
-        """Hand an entry on."""
-        for observer in self.observers:
-            observer(dict(event))
-
-
 class DaemonOptions(usage.Options):
     """Switches that every daemon has.
 
-    After parsing, ``state_directory`` (a Path) and ``threshold`` (what is logged) are set, and twistd's logger is ours.
+    After parsing, ``state_directory`` (a Path) and ``levels`` (what is logged) are set, and twistd's logger is ours.
     """
 
     program = "smartproxy"
@@ -58,8 +47,15 @@ class DaemonOptions(usage.Options):
             None,
             f"folder for what the daemon keeps [${STATE_DIRECTORY_VARIABLE} or {STATE_DIRECTORY}]",
         ],
-        ["log-level", None, "info", "what is logged: trace, debug, info, warning, error or fatal"],
+        ["log-level", None, None, "what is logged: trace, debug, info, warning, error or fatal [info]"],
         ["log-json", None, None, "also write the log as JSON lines to this file"],
+        [
+            "log-dir",
+            None,
+            None,
+            "folder for daily log files, usual in the background [STATE-DIR/log]; given, in the foreground, too",
+        ],
+        ["logrc", None, None, "what is logged and where to, in TOML [PROGRAM.logrc in the state folder, if there]"],
         ["drain", None, None, "seconds that sessions may go on when the daemon is to end [as configured: 300]"],
         ["pid-file", None, None, "file for the process ID [PROGRAM.pid in the state folder]; with twistd: --pidfile"],
     ]
@@ -82,12 +78,10 @@ class DaemonOptions(usage.Options):
         self.state_directory = Path(
             self["state-dir"] or os.environ.get(STATE_DIRECTORY_VARIABLE) or STATE_DIRECTORY
         ).absolute()
-        self.threshold = Threshold(self.judged("--log-level", Severity.named, self["log-level"]), Both(()))
+        self._judge_log()
         self.pid_file = Path(self["pid-file"] or self.state_directory / f"{self.program}.pid").absolute()
         self.drain = None if self["drain"] is None else self.judged("--drain", _seconds, self["drain"])
-        if self["log-json"]:
-            self["log-json"] = str(Path(self["log-json"]).absolute())
-        if self.parent is not None and not self.parent.get("logfile") and not self.parent.get("syslog"):
+        if self.parent is not None and not self.parent.get("syslog"):
             # twistd takes the name of a factory and nothing else, and calls it when logging begins.
             _chosen.append(self)
             self.parent["logger"] = f"{__name__}.chosen_observer"
@@ -112,21 +106,53 @@ class DaemonOptions(usage.Options):
         self.warn(message)
         raise SystemExit(status)
 
+    def _judge_log(self) -> None:
+        """What is logged and where to: the file, and the switches, which go before it."""
+        path = self.state_directory / f"{self.program}.logrc"
+        self.logrc = Logrc()
+        try:
+            if self["logrc"]:
+                self.logrc = logrc.load(Path(self["logrc"]).absolute())
+            elif path.exists():
+                self.logrc = logrc.load(path)
+        except LogrcRefused as refused:
+            for fault in refused.faults:
+                self.warn(f"--logrc: {fault}")
+            raise SystemExit(WRONG_USE) from None
+        levels = dict(self.logrc.levels)
+        if self["log-level"]:
+            levels[EVERYTHING] = self.judged("--log-level", Severity.named, self["log-level"])
+        self.levels = Levels(levels)
+        folder = Path(self["log-dir"] or self.state_directory / "log").absolute()
+        self.log = Log(self.program, folder, self.levels)
+        # Resolved here: in the background the working directory is another one.
+        self._log_json = Path(self["log-json"]).absolute() if self["log-json"] else None
+
     def observer(self) -> ILogObserver:
-        """What the log is written with, as the switches say."""
-        observers: list[ILogObserver] = [TextObserver(sys.stdout)]
-        if self["log-json"]:
+        """The daemon's log, as its logrc and the switches say."""
+        appenders = self.logrc.appenders
+        if appenders is None:
+            appenders = self._usual_appenders()
+        if self._log_json is not None:
             try:
-                stream = Path(self["log-json"]).open("a", encoding="ascii")  # noqa: SIM115  open as long as the process
+                check(self._log_json)
             except OSError as error:
-                self.end(NOT_STARTED, f"--log-json: {self['log-json']}: {error.strerror}")
-            observers.append(JsonObserver(stream))
-        self.threshold.observer = Both(tuple(observers))
-        return self.threshold
+                self.end(NOT_STARTED, f"--log-json: {self._log_json}: {error.strerror}")
+            appenders += (OneFile(path=self._log_json, layout="json"),)
+        self.log.open(appenders, output=sys.stdout, errors=standard_error())
+        return self.log
+
+    def _usual_appenders(self) -> tuple[Appender, ...]:
+        """Standard output in the foreground, a daily file in the background; a file that twistd was told, if it was."""
+        twistd: Mapping[str, Any] = {"nodaemon": self["foreground"]} if self.parent is None else self.parent
+        file = twistd.get("logfile")
+        if file and file != "-":
+            return (OneFile(path=Path(file).absolute(), layout="text"),)
+        return usual(foreground=bool(twistd.get("nodaemon")) and not self["log-dir"])
 
     def set_level(self, severity: Severity) -> None:
         """Log from this level upwards, from now on."""
-        self.threshold.severity = severity
+        self.levels.set(severity)
 
 
 def _seconds(text: str) -> int:

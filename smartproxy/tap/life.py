@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from smartproxy.logs.emit import Events
+from smartproxy.logs.log import Log
 from smartproxy.tap.hardening import harden
 from smartproxy.tap.notify import manager, watchdog
 from smartproxy.tap.signals import Signals
@@ -29,6 +30,7 @@ class Life(MultiService):
     :param reactor: runs it.
     :param daemon: the service; also an ``IService``.
     :param signals: told of the reactor and the daemon.
+    :param log: where all that is told goes; runs before the daemon starts and until it has ended.
     :param notices: events that are told at the start: what was found out while the command line was read.
     :param environment: names the service manager.
     """
@@ -38,6 +40,7 @@ class Life(MultiService):
         reactor: Any,
         daemon: Any,
         signals: Signals,
+        log: Log,
         notices: tuple[tuple[str, Mapping[str, object]], ...] = (),
         environment: Mapping[str, str] = os.environ,
     ) -> None:
@@ -45,6 +48,7 @@ class Life(MultiService):
         self.daemon: Daemon = daemon
         self._reactor = reactor
         self._signals = signals
+        self._log = log
         self._notices = notices
         self._environment = environment
         self._tell = manager(environment)
@@ -54,6 +58,7 @@ class Life(MultiService):
     def startService(self) -> None:
         """Give up what is not needed before any secret is there; then start, and say so."""
         refused = harden()
+        self._log.start(self._reactor, self.daemon.events)
         super().startService()
         self._signals.attach(self._reactor, self.daemon)
         if refused:
@@ -75,6 +80,7 @@ class Life(MultiService):
         stopped: Deferred[None] = super().stopService()
         return stopped.addCallback(self._stopped)
 
-    def _stopped(self, _: object) -> None:
+    def _stopped(self, _: object) -> Deferred[None]:
         if self._watchdog is not None and self._watchdog.running:
             self._watchdog.stop()
+        return self._log.stop(self._reactor)

@@ -127,4 +127,4 @@ def makeService(options: Options) -> IService:
         listeners=[each.listen for each in options.outgoing],
         seconds=options.seconds,
     )
-    return Life(reactor, service, options.signals, tuple(options.notices))
+    return Life(reactor, service, options.signals, options.log, tuple(options.notices))

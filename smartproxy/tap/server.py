@@ -53,4 +53,4 @@ def makeService(options: Options) -> IService:
         drain=options.drain,
         set_level=options.set_level,
     )
-    return Life(reactor, service, options.signals, tuple(options.notices))
+    return Life(reactor, service, options.signals, options.log, tuple(options.notices))

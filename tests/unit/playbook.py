@@ -1,7 +1,6 @@
 """A playbook: the script of a session, event by event, with every intent that must follow.
 
-Every report must be one that the event catalogue knows. ``session.command`` reports are left out unless a book is told
-to keep them: they follow every command.
+Every report must be one that the event catalogue knows.
 """
 
 from collections.abc import Callable
@@ -143,9 +142,8 @@ Expected = Intent | Told | Finished
 class Playbook:
     """Runs a session through its script."""
 
-    def __init__(self, session: Session, *, commands: bool = False) -> None:
+    def __init__(self, session: Session) -> None:
         self.session = session
-        self._commands = commands
 
     def start(self, *expected: Expected) -> "Playbook":
         """The session starts; these intents follow, and no other."""
@@ -167,15 +165,10 @@ class Playbook:
         for intent in found:
             if isinstance(intent, Report):
                 look_up(intent.name).check(intent.fields)
-        kept = [
-            intent
-            for intent in found
-            if self._commands or not (isinstance(intent, Report) and intent.name == "session.command")
-        ]
-        lines = [f"{'  ' if a == b else '! '}{a!r}\n    {b!r}" for a, b in zip(kept, expected, strict=False)]
-        if len(kept) != len(expected) or any(line.startswith("!") for line in lines):
-            surplus = [f"! unexpected {intent!r}" for intent in kept[len(expected) :]]
-            missing = [f"! missing {intent!r}" for intent in expected[len(kept) :]]
+        lines = [f"{'  ' if a == b else '! '}{a!r}\n    {b!r}" for a, b in zip(found, expected, strict=False)]
+        if len(found) != len(expected) or any(line.startswith("!") for line in lines):
+            surplus = [f"! unexpected {intent!r}" for intent in found[len(expected) :]]
+            missing = [f"! missing {intent!r}" for intent in expected[len(found) :]]
             raise AssertionError("\n".join([f"after {cause}:", *lines, *surplus, *missing]))
 
 

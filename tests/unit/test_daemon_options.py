@@ -85,7 +85,7 @@ class SharedSwitches(OptionsTestCase):
     def test_log_goes_to_standard_output_and_to_the_file(self) -> None:
         """Twistd finds our observer by name; it writes text, and JSON lines beside it, from the level upwards."""
         parent = usage.Options()
-        parent["logfile"] = parent["syslog"] = None
+        parent["logfile"], parent["syslog"], parent["nodaemon"] = None, None, True
         options = DaemonOptions()
         options.parent = parent
         path = self.folder / "log.jsonl"
@@ -100,14 +100,86 @@ class SharedSwitches(OptionsTestCase):
         self.assertEqual([word for word in ("one", "two", "three") if word in text], ["two", "three"])
         self.assertEqual(path.read_text().count("\n"), 2)
 
-    def test_twistd_s_own_log_options_win(self) -> None:
-        """Who names a log file to twistd gets it."""
+    def parent(self, **words: object) -> usage.Options:
+        """Twistd's own switches."""
         parent = usage.Options()
-        parent["logfile"], parent["syslog"] = "x.log", None
+        parent.update({"logfile": None, "syslog": None, "nodaemon": True, **words})
+        return parent
+
+    def logged(self, parent: usage.Options | None, *words: str) -> None:
+        """Log one line under these switches."""
         options = DaemonOptions()
         options.parent = parent
+        self.parse(options, *words)
+        Logger(namespace="x", observer=options.observer()).error("gr\x1bave")
+
+    def test_twistd_s_log_file(self) -> None:
+        """A file that twistd was told of gets our lines, so that a partner's words are harmless there, too."""
+        path = self.folder / "x.log"
+        self.logged(self.parent(logfile=str(path)))
+        self.assertIn(r"ERROR    [x] gr\x1bave", path.read_text())
+        self.assertEqual(self.output.getvalue(), "")
+
+    def test_twistd_s_syslog(self) -> None:
+        """Who has twistd log to the local syslog gets that."""
+        options = DaemonOptions()
+        options.parent = parent = self.parent(syslog=True)
         self.parse(options)
         self.assertNotIn("logger", parent)
+
+    def test_background(self) -> None:
+        """In the background a daily file in the state folder is written, which the group may read and nobody else."""
+        self.logged(self.parent(nodaemon=False))
+        (path,) = (self.folder / "log").iterdir()
+        self.assertRegex(path.name, r"^smartproxy-\d{4}-\d\d-\d\d\.log$")
+        self.assertEqual(path.read_text().count("\n"), 1)
+        self.assertEqual((path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777), (0o640, 0o750))
+        self.assertEqual(self.output.getvalue(), "")
+
+    def test_console_program(self) -> None:
+        """Without twistd the switch for the foreground decides; a folder that is named is used in both cases."""
+        self.logged(None, "--foreground")
+        self.assertEqual(self.output.getvalue().count("\n"), 1)
+        self.assertFalse((self.folder / "log").exists())
+        self.logged(None)
+        self.assertEqual(len(list((self.folder / "log").iterdir())), 1)
+        self.logged(None, "--foreground", "--log-dir", str(self.folder / "there"))
+        self.assertEqual(len(list((self.folder / "there").iterdir())), 1)
+        self.assertEqual(self.output.getvalue().count("\n"), 1)
+
+    def test_logrc_of_the_state_folder(self) -> None:
+        """It is found by its name, and says what is logged and where to; the switch for the level goes before it."""
+        path = self.folder / "all.jsonl"
+        self.file("smartproxy.logrc", '[levels]\nlog = "fatal"\n[[appenders]]\ntype = "file"\npath = "all.jsonl"\n')
+        self.logged(None, "--foreground")
+        self.assertEqual(path.read_text(), "")
+        os.rename(self.folder / "smartproxy.logrc", self.folder / "other")
+        self.logged(None, "--logrc", str(self.folder / "other"), "--log-level", "trace")
+        self.assertEqual(path.read_text(), "")
+        self.file("other", '[[appenders]]\ntype = "file"\npath = "all.jsonl"\n')
+        self.logged(None, "--logrc", str(self.folder / "other"), "--log-level", "fatal")
+        self.assertEqual(path.read_text(), "")
+        self.logged(None, "--logrc", str(self.folder / "other"))
+        self.assertIn('"message":"gr\\\\x1bave"', path.read_text())
+
+    def test_wrong_logrc(self) -> None:
+        """Each fault is one line with the file and the place; a file that is named must be there."""
+        path = self.file("x.logrc", "[levels]\nsession = 1\nnothing = 'info'\n")
+        status, text = self.ends(DaemonOptions(), "--logrc", path)
+        self.assertEqual((status, text.count("\n")), (2, 2))
+        for line in text.splitlines():
+            self.assertTrue(line.startswith(f"smartproxy: --logrc: {Path(path).absolute()}: levels."), line)
+        status, text = self.ends(DaemonOptions(), "--logrc", "/no/such/file")
+        self.assertEqual(status, 2)
+        self.assertIn("/no/such/file: No such file", text)
+
+    def test_json_file_that_cannot_be_written(self) -> None:
+        """The daemon does not start, and says why."""
+        options = DaemonOptions()
+        self.parse(options, "--log-json", str(self.folder))
+        ended: SystemExit = self.assertRaises(SystemExit, options.observer)
+        self.assertEqual(ended.code, 1)
+        self.assertIn("--log-json", self.errors.getvalue())
 
     def test_log_file_that_cannot_be_written(self) -> None:
         """The daemon does not start, and says why."""

@@ -14,6 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
+from smartproxy.logs.levels import Levels
+from smartproxy.logs.log import Log
 from smartproxy.logs.severity import Severity
 from smartproxy.tap import hardening, life, pidfile
 from smartproxy.tap.hardening import harden
@@ -240,7 +242,9 @@ class Lives(SynchronousTestCase):
         service, reactor = Draining(), Turning()
         self.patch(life, "harden", lambda: refused)
         notices = (("pid_file.removed", {"path": "x", "pid": 5}),)
-        return Life(reactor, service, Signals(lambda severity: None), notices, environment), service, reactor
+        self.log = Log("smartproxy-test", Path(self.mktemp()), Levels())
+        signals = Signals(lambda severity: None)
+        return Life(reactor, service, signals, self.log, notices, environment), service, reactor
 
     def test_start(self) -> None:
         """It is hardened, the service runs, and what was noticed before is told."""
@@ -248,6 +252,7 @@ class Lives(SynchronousTestCase):
         living.startService()
         self.assertTrue(service.running)
         self.assertEqual(service.names, ["daemon.hardened", "pid_file.removed"])
+        self.assertIs(service.events.levels, self.log.levels)
 
     def test_what_could_not_be_given_up_is_told(self) -> None:
         """With its cause."""

@@ -60,8 +60,11 @@ class Relayed(SynchronousTestCase):
             )
 
     def test_commands_are_told_at_trace_level(self) -> None:
-        """Every command but DATA gives one ``session.command``, with its fields as plain values."""
+        """While it is wanted every command gives one ``session.command``, with its fields as plain values."""
         book = relaying_server()
+        self.assertEqual(book.session.receive(Octets(INITIATOR, sfid())), [Send(RESPONDER, sfid()), QUIET])
+        book = relaying_server()
+        book.session.reporter.wants = lambda name, session, partner: (name, partner) == ("session.command", "ACME")
         intents = book.session.receive(Octets(INITIATOR, sfid()))
         (told,) = [intent for intent in intents if isinstance(intent, Report)]
         self.assertEqual(told, Told("session.command", command="SFID", sender="initiator", side="partner"))
@@ -69,9 +72,21 @@ class Relayed(SynchronousTestCase):
         assert isinstance(fields, dict)
         self.assertEqual((fields["SFIDDSN"], fields["SFIDFMT"]), ("INVOICES", "U"))
 
+    def test_data_is_told_while_traced(self) -> None:
+        """Each DATA is told by its length, from the moment at which somebody wants to know until he does not."""
+        book = relaying_server().after(Octets(INITIATOR, sfid()), Octets(RESPONDER, SFPA_0))
+        wanted = True
+        book.session.reporter.wants = lambda name, session, partner: wanted
+        length = len(data())
+        told = Told("session.command", command="DATA", length=length, fields={})
+        book.when(Octets(INITIATOR, data() * 2), told, told, Send(RESPONDER, data() * 2), QUIET)
+        wanted = False
+        book.when(Octets(INITIATOR, data()), Send(RESPONDER, data()), QUIET)
+
     def test_octets_are_told_by_their_number(self) -> None:
         """Fields of octets, such as an authentication challenge's, appear in the log by their length only."""
         book = relaying_server().after(Octets(INITIATOR, CD_))
+        book.session.reporter.wants = lambda name, session, partner: True
         intents = book.session.receive(Octets(RESPONDER, EERP_))
         fields = next(intent.fields["fields"] for intent in intents if isinstance(intent, Report))
         assert isinstance(fields, dict)

@@ -1,0 +1,188 @@
+"""Log files: one line is one write at the end of the file, whoever else writes there.
+
+Several processes may write to one file, since the system appends each write as a whole. A file is opened again when it
+was moved away, so that ``logrotate`` needs no signal; a daily file is another file on another day (UTC), found out when
+a line is written. A line that a full disk cut short is ended before the next one begins. Trusts the clock and the
+folder's owner; follows no symbolic link in the place of the file.
+"""
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+
+from smartproxy.logs.trouble import Trouble
+
+FILE_MODE = 0o640
+FOLDER_MODE = 0o750
+LOOK_SECONDS = 1.0
+"""How often it is looked whether the file is still where it was opened."""
+
+
+class Place(Protocol):
+    """Tells where a log is written."""
+
+    def path(self, now: datetime) -> Path:
+        """The file for a moment."""
+
+    def opened(self, path: Path, now: datetime) -> None:
+        """A file was opened: the time to look for old ones."""
+
+
+@attrs.frozen
+class Fixed:
+    """One file for ever."""
+
+    file: Path
+
+    def path(self, now: datetime) -> Path:
+        """The file."""
+        return self.file
+
+    def opened(self, path: Path, now: datetime) -> None:
+        """There are no old ones."""
+
+
+@attrs.frozen
+class Daily:
+    """A file for each day (UTC): ``program-2026-11-20.log``.
+
+    :ivar keep: for how many days before today files are kept; ``None`` for ever.
+    :ivar suffix: ``.log``, or ``.jsonl`` for JSON lines.
+    """
+
+    folder: Path
+    program: str
+    keep: int | None = None
+    suffix: str = ".log"
+
+    def path(self, now: datetime) -> Path:
+        """The file of a day."""
+        return self.folder / f"{self.program}-{now.astimezone(UTC).date().isoformat()}{self.suffix}"
+
+    def opened(self, path: Path, now: datetime) -> None:
+        """Remove files of days that are long past; only files with a name of ours."""
+        if self.keep is None:
+            return
+        oldest = now.astimezone(UTC).date() - timedelta(days=self.keep)
+        name = re.compile(rf"{re.escape(self.program)}-(\d{{4}}-\d\d-\d\d){re.escape(self.suffix)}")
+        with contextlib.suppress(OSError):
+            for file in self.folder.iterdir():
+                found = name.fullmatch(file.name)
+                if found is not None and _is_before(found[1], oldest):
+                    file.unlink(missing_ok=True)
+
+
+class LogFile:
+    """Writes lines to a file; never raises.
+
+    :param place: tells which file.
+    :param trouble: told when a line cannot be written.
+    :param now: tells the time, aware.
+    """
+
+    def __init__(self, place: Place, trouble: Trouble, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._place = place
+        self._trouble = trouble
+        self._now = now
+        self._path: Path | None = None
+        self._descriptor: int | None = None
+        self._looked = datetime.min.replace(tzinfo=UTC)
+        self._torn = False
+
+    def prepare(self) -> None:
+        """Open the file, so that it is told at the start if that cannot be done."""
+        try:
+            self._be_open(self._now())
+        except OSError as error:
+            self._trouble.failed(error.strerror or type(error).__name__, 0)
+
+    def write(self, text: str, /) -> None:
+        """Write a line, in one piece."""
+        try:
+            self._be_open(self._now())
+            self._append(text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            self._trouble.failed(error.strerror or type(error).__name__)
+        else:
+            self._trouble.over()
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Close the file; the next line opens it again."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _append(self, line: bytes) -> None:
+        assert self._descriptor is not None
+        if self._torn:
+            line = b"\n" + line
+        written = os.write(self._descriptor, line)
+        if written:
+            self._torn = line[written - 1 : written] != b"\n"
+        if written < len(line):
+            raise OSError(None, "a line was written in part: the disk is full")
+
+    def _be_open(self, now: datetime) -> None:
+        path = self._place.path(now)
+        if path == self._path and self._descriptor is not None and not self._moved(path, now):
+            return
+        self.close()
+        self._path = path
+        self._descriptor, self._torn = _open(path)
+        self._looked = now
+        self._place.opened(path, now)
+
+    def _moved(self, path: Path, now: datetime) -> bool:
+        if 0 <= (now - self._looked).total_seconds() < LOOK_SECONDS:
+            return False
+        self._looked = now
+        assert self._descriptor is not None
+        try:
+            there, here = path.stat(), os.fstat(self._descriptor)
+        except FileNotFoundError:
+            return True
+        return (there.st_ino, there.st_dev) != (here.st_ino, here.st_dev)
+
+
+def check(path: Path) -> None:
+    """See that a file can be written to.
+
+    :raises OSError: when it cannot be.
+    """
+    os.close(_open(path)[0])
+
+
+def _open(path: Path) -> tuple[int, bool]:
+    """Open a file for appending, made if need be; tell whether its last line was not ended."""
+    if not path.parent.exists():
+        path.parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
+        path.parent.chmod(FOLDER_MODE)
+    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    except FileExistsError:
+        descriptor = os.open(path, flags)
+    else:
+        # A daemon's umask would leave less.
+        os.fchmod(descriptor, FILE_MODE)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+        return descriptor, False
+    return descriptor, os.pread(descriptor, 1, status.st_size - 1) != b"\n"
+
+
+def _is_before(text: str, oldest: date) -> bool:
+    try:
+        return date.fromisoformat(text) < oldest
+    except ValueError:
+        return False

@@ -1,0 +1,212 @@
+"""A daemon's whole log: what its logrc names, or what is usual, put together and kept running.
+
+Files are opened at once, which is told if it fails; the network is used between :meth:`Log.start` and :meth:`Log.stop`;
+what is logged before waits. No appender can stop a session, or another appender.
+"""
+
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import Certificate, TLSVersion, optionsForClientTLS, platformTrust, trustRootFromCertificates
+from twisted.logger import ILogObserver, LogEvent, LogPublisher
+from zope.interface import implementer
+
+from smartproxy.logs.emit import Events
+from smartproxy.logs.files import Daily, Fixed, LogFile, Place
+from smartproxy.logs.levels import EVERYTHING, Levels
+from smartproxy.logs.logrc import Appender, DailyFiles, OneFile, StandardOutput, Syslog
+from smartproxy.logs.observers import (
+    Categories,
+    JsonObserver,
+    Selection,
+    Stream,
+    TextObserver,
+    Threshold,
+    json_of,
+    words_of,
+)
+from smartproxy.logs.severity import Severity
+from smartproxy.logs.syslog import DatagramSender, Sender, StreamSender, SyslogObserver
+from smartproxy.logs.trouble import Trouble
+
+STOP_SECONDS = 2.0
+"""How long the end of a daemon waits for its last messages to leave."""
+_DISK = "make room, or see that the daemon may write there; lines are lost until then"
+_RECEIVER = "see that the syslog runs and is reachable; messages wait, and the oldest are lost when too many do"
+
+
+@implementer(ILogObserver)
+class Log:
+    """The log of one daemon.
+
+    :param program: the daemon's name, in names of files and in syslog's APP-NAME.
+    :param folder: where its daily files are unless its logrc says otherwise.
+    :param levels: what is logged.
+    :param now: tells the time, aware.
+    :ivar events: where trouble is told, once the daemon has one.
+    """
+
+    def __init__(
+        self,
+        program: str,
+        folder: Path,
+        levels: Levels,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.levels = levels
+        self.events: Events | None = None
+        self._program = program
+        self._folder = folder
+        self._now = now
+        self._output = self._errors = standard_error()
+        self._senders: list[Sender] = []
+        self._observer: ILogObserver = LogPublisher()
+
+    def open(self, appenders: tuple[Appender, ...], *, output: Stream, errors: Stream) -> None:
+        """Begin to log.
+
+        :param appenders: where to.
+        :param output: standard output.
+        :param errors: standard error, for what cannot be logged.
+        """
+        self._output, self._errors = output, errors
+        self._observer = Selection(self.levels, LogPublisher(*map(self._built, appenders)))
+
+    def __call__(self, event: LogEvent) -> None:
+        """Log an entry."""
+        self._observer(event)
+
+    def start(self, reactor: Any, events: Events) -> None:
+        """Use the network, and tell trouble as events; the daemon runs."""
+        self.events = events
+        events.levels = self.levels
+        for sender in self._senders:
+            sender.start(reactor)
+
+    def stop(self, reactor: Any) -> Deferred[None]:
+        """Send what can still be sent, for a moment."""
+        ended = DeferredList([sender.stop() for sender in self._senders], consumeErrors=True)
+        return ended.addTimeout(STOP_SECONDS, reactor).addBoth(lambda result: None)
+
+    def _built(self, appender: Appender) -> ILogObserver:
+        observer = self._writer(appender)
+        if EVERYTHING not in appender.categories:
+            observer = Categories(appender.categories, observer)
+        return Threshold(appender.level, observer) if appender.level > Severity.TRACE else observer
+
+    def _writer(self, appender: Appender) -> ILogObserver:
+        match appender:
+            case Syslog():
+                return self._syslog(appender)
+            case DailyFiles():
+                suffix = ".jsonl" if appender.layout == "json" else ".log"
+                folder = appender.folder or self._folder
+                return _layout(appender, self._file(Daily(folder, self._program, appender.keep, suffix), folder))
+            case OneFile():
+                return _layout(appender, self._file(Fixed(appender.path), appender.path))
+            case StandardOutput():
+                trouble = self._trouble("standard output", "see where standard output goes")
+                return _layout(appender, Output(self._output, trouble))
+        raise AssertionError(f"{appender} is no appender")
+
+    def _file(self, place: Place, name: Path) -> LogFile:
+        file = LogFile(place, self._trouble(str(name), _DISK), self._now)
+        file.prepare()
+        return file
+
+    def _syslog(self, appender: Syslog) -> ILogObserver:
+        trouble = self._trouble(f"syslog {appender.transport} {appender.host}:{appender.port}", _RECEIVER)
+        sender: Sender
+        if appender.transport == "udp":
+            sender = DatagramSender(appender.host, appender.port, trouble)
+        else:
+            sender = StreamSender(lambda reactor: endpoint(reactor, appender), trouble)
+        self._senders.append(sender)
+        words = json_of if appender.layout == "json" else words_of
+        return SyslogObserver(sender, words, appender.facility, self._program, socket.gethostname())
+
+    def _trouble(self, appender: str, advice: str) -> Trouble:
+        return Trouble(appender, advice, self._tell)
+
+    def _tell(self, name: str, fields: Mapping[str, object]) -> None:
+        if name == "appender.failed":
+            self._errors.write(f"{self._program}: log: {fields['appender']}: {fields['cause']}\n")
+            self._errors.flush()
+        if self.events is not None:
+            self.events.emit(name, **fields)
+
+
+@attrs.frozen
+class Output:
+    """Standard output as a stream that never raises."""
+
+    stream: Stream
+    trouble: Trouble
+
+    def write(self, text: str, /) -> None:
+        """Write a line at once."""
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except (OSError, ValueError) as error:
+            self.trouble.failed(str(error) or type(error).__name__)
+        else:
+            self.trouble.over()
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def _layout(appender: Appender, stream: Stream) -> ILogObserver:
+    return JsonObserver(stream) if appender.layout == "json" else TextObserver(stream)
+
+
+def endpoint(reactor: Any, appender: Syslog) -> IStreamClientEndpoint:
+    """What a syslog over TCP or TLS is dialled with."""
+    plain = HostnameEndpoint(reactor, appender.host, appender.port)
+    if appender.transport == "tcp":
+        return plain
+    return wrapClientTLS(
+        optionsForClientTLS(
+            appender.host,
+            trustRoot=trusted(appender.ca),
+            extraCertificateOptions={"raiseMinimumTo": TLSVersion.TLSv1_2},
+        ),
+        plain,
+    )
+
+
+def trusted(pem: str | None) -> Any:
+    """The certificates that a syslog is trusted by; the system's where none are named."""
+    if pem is None:
+        return platformTrust()
+    begin = b"-----BEGIN CERTIFICATE-----"
+    return trustRootFromCertificates([Certificate.loadPEM(begin + part) for part in pem.encode().split(begin)[1:]])
+
+
+def standard_error() -> Stream:
+    """The process's standard error; a stream without effect where there is none."""
+    return sys.__stderr__ if sys.__stderr__ is not None else _Nowhere()
+
+
+class _Nowhere:
+    """Takes everything."""
+
+    def write(self, text: str, /) -> None:
+        """Take it."""
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def usual(*, foreground: bool) -> tuple[Appender, ...]:
+    """Where a daemon logs to when nobody says otherwise."""
+    return (StandardOutput(),) if foreground else (DailyFiles(),)
