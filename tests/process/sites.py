@@ -1,0 +1,285 @@
+"""Whole sites of real daemons for tests.
+
+What an operator does once (authority, licence, client, certificates, partners) is done once for all tests, with the
+project's own commands; every test case then starts daemons of its own on a copy of it, on free loopback ports. The
+tests of one class share a site; it ends when the next class asks for one, and every process dies with the tests.
+"""
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+from twisted.internet import reactor as installed_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from smartproxy.testing.pki import Authority, Credential, CredentialFiles, self_signed
+from smartproxy.testing.programs import POLL_SECONDS, Program, ProgramFailed
+from smartproxy.testing.site import Site
+from tests.process.lines import Caller, ScriptedStation, Session
+
+reactor: Any = installed_reactor
+
+ACME, BOLT = "O0013000001ACME", "O0013000002BOLT"
+"""ACME's certificate is pinned; BOLT's comes from a CA with a revocation list."""
+BOLTS_CA = "trust-center"
+
+
+@attrs.frozen(kw_only=True)
+class Made:
+    """What was made once.
+
+    :ivar folder: the site's files.
+    :ivar identity: the certificate and key that the server shows to partners.
+    :ivar bolts_ca: the authority that BOLT's certificate comes from.
+    """
+
+    folder: Path
+    proxy_id: str
+    authority: Authority
+    acme: CredentialFiles
+    bolt: CredentialFiles
+    bolts_credential: Credential
+    bolts_ca: Authority
+
+
+class TestedSite(Site):
+    """A site on a copy of what was made, whose daemons are started one by one.
+
+    :ivar port6: where partners connect over IPv6, if anywhere.
+    """
+
+    def __init__(self, folder: Path, made: Made) -> None:
+        super().__init__(reactor, folder)
+        shutil.copytree(made.folder, folder, dirs_exist_ok=True)
+        for name in ("home", "tmp"):
+            (folder / name).mkdir()
+        self._environment |= {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
+        self.proxy_id = made.proxy_id
+        self.authority = made.authority
+        self.port6 = 0
+
+    @property
+    def licence(self) -> Path:
+        """The server's licence."""
+        return self._licence
+
+    async def start_backend(self, *more: str) -> Program:
+        """Start the backend, on the port that it had before."""
+        self._put_log_away("smartproxy-backend")
+        address = f"127.0.0.1:{self.backend_port}"
+        self.backend = self._daemon("smartproxy-backend", "--listen", address, *more, state="backend")
+        self.backend_port = (await self.backend.wait_for_event("backend.started"))["port"]
+        return self.backend
+
+    async def start_server(self, *more: str) -> Program:
+        """Start the server, on the port that it had before."""
+        self._put_log_away("smartproxy-server")
+        listen = ("--listen", f"127.0.0.1:{self.tunnel_port}", "--licence", str(self._licence))
+        self.server = self._daemon("smartproxy-server", *listen, *more, state="server")
+        self.tunnel_port = (await self.server.wait_for_event("server.started"))["port"]
+        return self.server
+
+    async def start_client(self, *more: str) -> Program:
+        """Start the client."""
+        self._put_log_away("smartproxy-client")
+        self.client = self._daemon(
+            "smartproxy-client",
+            *("--backend", f"https://127.0.0.1:{self.backend_port}"),
+            *("--backend-ca", str(self.certificates / "backend.crt")),
+            *("--server", f"127.0.0.1:{self.tunnel_port}"),
+            *("--token-file", str(self._token)),
+            *more,
+            state="client",
+        )
+        await self.client.wait_for_event("tunnel.up")
+        return self.client
+
+    async def listening(self, log: "Log") -> None:
+        """Wait until partners can connect."""
+        self.port = (await log.event("listener.opened", address="127.0.0.1"))["port"]
+
+    def _put_log_away(self, name: str) -> None:
+        journal = self._journal(name)
+        if journal.exists():
+            count = len(list(self.logs.glob(f"{name}.*.jsonl")))
+            journal.rename(journal.with_name(f"{name}.{count}.jsonl"))
+
+
+class Log:
+    """A daemon's log from this moment on."""
+
+    def __init__(self, program: Program | None) -> None:
+        assert program is not None
+        program.read()
+        self._program = program
+        self._known = len(program.records)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The events of this name so far."""
+        self._program.read()
+        return [record for record in self._program.records[self._known :] if record.get("name") == name]
+
+    async def event(self, name: str, seconds: float = 15.0, **fields: object) -> dict[str, Any]:
+        """The first event of this name with these fields."""
+        found: list[dict[str, Any]] = []
+
+        def came() -> bool:
+            found[:] = [
+                event for event in self.events(name) if all(event.get(key) == value for key, value in fields.items())
+            ]
+            return bool(found)
+
+        try:
+            await until(came, f"{name} {fields} in the log of {self._program.name}", seconds)
+        except TimeoutError:
+            last = "\n".join(map(str, self._program.records[-10:]))
+            raise ProgramFailed(f"{self._program.name}: no {name} {fields}; its last events:\n{last}") from None
+        return found[0]
+
+
+async def until(done: Callable[[], bool], what: str, seconds: float = 15.0) -> float:
+    """Wait until something is so; how long it took.
+
+    :raises TimeoutError: if it does not become so in time.
+    """
+    begun = reactor.seconds()
+    while not done():
+        if reactor.seconds() - begun > seconds:
+            raise TimeoutError(f"not within {seconds} s: {what}")
+        await deferLater(reactor, POLL_SECONDS)
+    waited: float = reactor.seconds() - begun
+    return waited
+
+
+async def _make() -> Made:
+    """Do the operator's part."""
+    folder = Path(tempfile.mkdtemp(prefix="made-", dir=Path.cwd()))
+    site = Site(reactor, folder)
+    await site.create()
+    ca = Authority.root("Trust Center")
+    bolt = ca.issue("oftp.bolt.example", serial_number=BOLT)
+    acme = self_signed("oftp.acme.example").write(site.certificates, "acme")
+    bolts = bolt.write(site.certificates, "bolt")
+    anchor, crl = site.certificates / "ca.crt", site.certificates / "ca.crl"
+    anchor.write_bytes(ca.certificate_pem)
+    crl.write_bytes(ca.crl([]))
+    await site.smartproxy("partner", "add", "ACME", "--code", ACME, "--certificate", str(acme.certificate))
+    await site.smartproxy("ca", "add", BOLTS_CA, str(anchor), "--revocation", "require")
+    await site.smartproxy("crl", "load", str(crl))
+    await site.smartproxy("partner", "add", "BOLT", "--code", BOLT, "--ca", BOLTS_CA, "--subject-serial", BOLT)
+    return Made(
+        folder=folder,
+        proxy_id=site.proxy_id,
+        authority=site.authority,
+        acme=CredentialFiles(certificate=acme.certificate, key=acme.key),
+        bolt=bolts,
+        bolts_credential=bolt,
+        bolts_ca=ca,
+    )
+
+
+async def stop(programs: Sequence[Program]) -> None:
+    """End processes of a site that is not wanted any more."""
+    for program in programs:
+        if program.status is None:
+            os.kill(program.pid, signal.SIGKILL)
+            await program.end()
+
+
+class SiteCase(TestCase):
+    """Tests that share one site.
+
+    Sessions end with the test that opened them.
+
+    :cvar settings: what is set in the backend, beside the addresses.
+    :cvar listeners: where partners connect.
+    :ivar site: the site.
+    :ivar station: the station, for which the test speaks.
+    :ivar acme: calls as ACME.
+    :ivar bolt: calls as BOLT.
+    """
+
+    timeout = 110
+    settings: ClassVar[Sequence[str]] = ()
+    listeners: ClassVar[str] = "127.0.0.1:0"
+    server_switches: ClassVar[Sequence[str]] = ("--drain", "2")
+    client_switches: ClassVar[Sequence[str]] = ("--drain", "2")
+
+    _made: ClassVar[Made | None] = None
+    _running: ClassVar[tuple[type[TestCase], TestedSite, int] | None] = None
+
+    site: TestedSite
+
+    def setUp(self) -> Deferred[None]:  # type: ignore[override]  # trial waits for it
+        """Begin."""
+        return Deferred.fromCoroutine(self.begin())
+
+    async def begin(self) -> None:
+        """Have the class's site run, and a station."""
+        self.made = await self._have_made()
+        running = SiteCase._running
+        if running is not None and running[0] is not type(self):
+            SiteCase._running = None
+            await stop(running[1].programs)
+            running = None
+        self.station = ScriptedStation(reactor, 0 if running is None else running[2])
+        await self.station.listen()
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.station.stop()))
+        if running is None:
+            self.site = await self._start()
+            SiteCase._running = (type(self), self.site, self.station.port)
+        else:
+            self.site = running[1]
+        self.acme = Caller(reactor=reactor, code=ACME, files=self.made.acme)
+        self.bolt = Caller(reactor=reactor, code=BOLT, files=self.made.bolt)
+
+    @staticmethod
+    async def _have_made() -> Made:
+        if SiteCase._made is None:
+            SiteCase._made = await _make()
+        return SiteCase._made
+
+    async def _start(self) -> TestedSite:
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        site = TestedSite(folder, self.made)
+        await site.smartproxy(
+            *("settings", "set", "client.station.host", "127.0.0.1", "client.station.port", str(self.station.port)),
+            *("server.listeners", self.listeners, *self.settings),
+        )
+        await site.start_backend()
+        server = Log(await site.start_server(*self.server_switches))
+        await site.start_client(*self.client_switches)
+        await site.listening(server)
+        return site
+
+    async def session(self, caller: Caller) -> Session:
+        """Open a session; it is gone when the test ends."""
+        session = await caller.session(self.site.port, self.station)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self._gone(session)))
+        return session
+
+    async def _gone(self, session: Session) -> None:
+        for line in (session.partner, session.station):
+            line.hang_up()
+            await line.ended
+
+    async def ended(self) -> None:
+        """Wait until both daemons have ended all sessions that are known here."""
+        for program in (self.site.server, self.site.client):
+            assert program is not None
+            program.read()
+
+            def balanced(program: Program = program) -> bool:
+                program.read()
+                names = [record.get("name") for record in program.records]
+                return names.count("session.started") == names.count("session.ended")
+
+            await until(balanced, f"all sessions of {program.name} ended")

@@ -1,0 +1,139 @@
+"""An operator's change is in force in the DMZ within two seconds; what is wrong leaves things as they were."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+from smartproxy.oftp2 import commands
+from smartproxy.testing.pki import Credential, self_signed
+from tests.process.lines import Caller, Session
+from tests.process.sites import ACME, Log, SiteCase, reactor, until
+
+IN_FORCE_SECONDS = 2.0
+"""From the end of the operator's command to the server's word; the long poll is open."""
+
+
+class ChangesInForce(SiteCase):
+    """One site that is changed again and again."""
+
+    async def begin(self) -> None:
+        """Read the server's log from now on."""
+        await super().begin()
+        self.log = Log(self.site.server)
+
+    async def command(self, *arguments: str) -> float:
+        """Give a command; how long it then takes until the server has the new generation."""
+        log = Log(self.site.server)
+        await self.site.smartproxy(*arguments)
+        given = reactor.seconds()
+        await log.event("configuration.accepted")
+        taken: float = reactor.seconds() - given
+        self.assertLess(taken, IN_FORCE_SECONDS)
+        return taken
+
+    async def knock(self, caller: Caller) -> tuple[str, str]:
+        """Call; what the server says of it: the certificate that it accepted, or why not."""
+        log = Log(self.site.server)
+        line = await caller.dial(self.site.port)
+        try:
+            came: list[dict[str, Any]] = []
+
+            def judged() -> bool:
+                came[:] = [*log.events("certificate.accepted"), *log.events("certificate.refused")]
+                return bool(came)
+
+            await until(judged, "a verdict")
+            if came[0]["name"] == "certificate.accepted":
+                await line.hear(commands.SSRM)
+                return "accepted", came[0]["certificate_sha256"]
+            return "refused", came[0]["check"]
+        finally:
+            line.hang_up()
+            await line.ended
+
+    async def test_enabled_and_disabled(self) -> None:
+        """A partner that is disabled is refused at once, and let in again when he is enabled."""
+        bystander = await self.session(self.bolt)
+        self.assertEqual((await self.knock(self.acme))[0], "accepted")
+        await self.command("partner", "disable", "ACME")
+        self.assertEqual(await self.knock(self.acme), ("refused", "partner-disabled"))
+        await bystander.file()
+        await self.command("partner", "enable", "ACME")
+        self.assertEqual((await self.knock(self.acme))[0], "accepted")
+        await bystander.file()
+
+    async def test_new_certificate(self) -> None:
+        """A second certificate is good as soon as it is entered, and no longer when it is removed."""
+        new = self_signed("oftp.acme.example")
+        caller = Caller(reactor=reactor, code=ACME, files=new.write(self.site.certificates, "acme-new"))
+        session = await self.session(self.acme)
+        self.assertEqual(await self.knock(caller), ("refused", "unknown-authority"))
+        await self.command("partner", "certificate", "add", "ACME", "--certificate", str(caller.files.certificate))
+        self.assertEqual(await self.knock(caller), ("accepted", new.sha256))
+        self.assertEqual((await self.knock(self.acme))[0], "accepted")
+        await self.command("partner", "certificate", "remove", "ACME", new.sha256)
+        self.assertEqual((await self.knock(caller))[0], "refused")
+        await session.file()
+
+    async def test_revoked_certificate(self) -> None:
+        """A revoked certificate is refused as soon as the list is loaded; a session of somebody else goes on."""
+        stolen = self.made.bolts_ca.issue("oftp.bolt.example", serial_number=self.bolt.code)
+        caller = Caller(reactor=reactor, code=self.bolt.code, files=stolen.write(self.site.certificates, "stolen"))
+        bystander = await self.session(self.acme)
+        self.assertEqual(await self.knock(caller), ("accepted", stolen.sha256))
+        await self.load_list([stolen])
+        self.assertEqual(await self.knock(caller), ("refused", "revoked"))
+        self.assertEqual((await self.knock(self.bolt))[0], "accepted")
+        await bystander.file()
+
+    async def load_list(self, revoked: list[Credential]) -> None:
+        """Load a new revocation list."""
+        path = self.site.certificates / "new.crl"
+        path.write_bytes(self.made.bolts_ca.crl(revoked))
+        await self.command("crl", "load", str(path))
+
+    async def test_refused_by_the_client(self) -> None:
+        """A document with an unknown key stays with the client, which says where it is wrong; nothing changes."""
+        client = Log(self.site.client)
+        session = await self.session(self.acme)
+        number = self.insert(lambda document: document["server"].update(colour="blue"))
+        refused = await client.event("configuration.refused", seconds=IN_FORCE_SECONDS)
+        self.assertEqual(refused["place"], "server.colour")
+        self.assertEqual(self.log.events("configuration.accepted"), [])
+        await self.still_in_force(session, number)
+
+    async def test_refused_by_the_server(self) -> None:
+        """A certificate whose key is another's is refused by the server, which says where; nothing changes."""
+        session = await self.session(self.acme)
+        other = self.made.bolts_credential.key_pem.decode()
+        number = self.insert(lambda document: document["server"]["identities"][0].update(key=other))
+        refused = await self.log.event("configuration.refused", seconds=IN_FORCE_SECONDS)
+        self.assertEqual((refused["generation"], refused["previous"]), (number, number - 1))
+        self.assertIn("server.identities[0]", refused["place"])
+        await self.still_in_force(session, number)
+
+    async def still_in_force(self, session: Session, number: int) -> None:
+        """The generation before is in force, and the next sound one is taken."""
+        await session.file()
+        self.assertEqual((await self.knock(self.acme))[0], "accepted")
+        await self.command("settings", "set", "server.deadlines.ssid", str(30 + number % 7))
+        (accepted,) = self.log.events("configuration.accepted")
+        self.assertEqual(accepted["generation"], number + 1)
+        await session.file()
+
+    def insert(self, change: Callable[[dict[str, Any]], None]) -> int:
+        """Put a generation into the store that the backend itself would never make."""
+        with sqlite3.connect(self.site.state / "smartproxy.db") as store:
+            number, octets = store.execute(
+                "select number, document from generations order by number desc limit 1"
+            ).fetchone()
+            document = json.loads(octets)
+            document["generation"] = number + 1
+            change(document)
+            store.execute(
+                "insert into generations (number, made, made_by, change, document) "
+                "select number + 1, made, made_by, 'by hand', ? from generations where number = ?",
+                (json.dumps(document).encode(), number),
+            )
+        return int(number) + 1
