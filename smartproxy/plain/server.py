@@ -26,17 +26,17 @@ from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
 from smartproxy.net.connection import ConnectionLeg, LegFactory
 from smartproxy.net.leg import ILeg
+from smartproxy.net.listeners import Listeners, bound, listen_for_clients
 from smartproxy.oftp2.errors import SessionFault, StationUnreachable
 from smartproxy.plain.permit import NOT_PERMITTED, Permit
 from smartproxy.plain.pipe import Outline, Pipe
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import ConfigurationRefused, Listener
 from smartproxy.policy.licence import Licence
-from smartproxy.server.licence_file import LicenceInForce
-from smartproxy.server.listeners import Listeners, bound, listen_for_clients
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import IServerTunnelUser
 from smartproxy.tunnel.kinds import PLAIN
+from smartproxy.tunnel.licence_file import LicenceInForce
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 

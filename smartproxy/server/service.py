@@ -26,6 +26,7 @@ from smartproxy.net.contexts import CertificateUnusable
 from smartproxy.net.drain import Drain
 from smartproxy.net.gate import Gate
 from smartproxy.net.leg import ILeg
+from smartproxy.net.listeners import Listeners, bound, listen_for_clients
 from smartproxy.net.listening import PartnerFactory
 from smartproxy.net.partners import PartnerSessions
 from smartproxy.oftp2.errors import Draining, OwnFault, StationUnreachable, TunnelLost
@@ -34,11 +35,10 @@ from smartproxy.policy.configuration import ConfigurationRefused, ServerConfigur
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.summary import Summary
-from smartproxy.server.licence_file import LicenceInForce
-from smartproxy.server.licence_watch import LicenceWatch
-from smartproxy.server.listeners import Listeners, bound, listen_for_clients
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import IServerTunnelUser
+from smartproxy.tunnel.licence_file import LicenceInForce
+from smartproxy.tunnel.licence_watch import LicenceWatch
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 
@@ -51,7 +51,7 @@ class ServerService(Service):
 
     :param reactor: listens and tells the time.
     :param identity: the key that is the Proxy ID.
-    :param licence: in force at the start; see :mod:`smartproxy.server.licence_file`.
+    :param licence: in force at the start; see :mod:`smartproxy.tunnel.licence_file`.
     :param licence_path: where a renewed licence is written.
     :param host: the address on which clients are awaited; empty for any.
     :param port: the port.

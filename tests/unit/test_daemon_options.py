@@ -12,7 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.client.service import ClientService
 from smartproxy.logs.severity import Severity
-from smartproxy.server.licence_file import replace
 from smartproxy.server.service import ServerService
 from smartproxy.tap import client, daemon, server
 from smartproxy.tap.daemon import DaemonOptions
@@ -20,6 +19,7 @@ from smartproxy.tap.life import Life
 from smartproxy.tap.signals import Signals
 from smartproxy.testing.pki import Authority
 from smartproxy.tunnel.identity import load_or_make
+from smartproxy.tunnel.licence_file import replace
 from tests.unit.test_licence import NOW, SITE
 
 

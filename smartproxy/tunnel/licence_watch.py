@@ -2,7 +2,7 @@
 
 Duty: one event 30, 14, 7 and 1 days before the end, one at the end, whichever licence is in force by then. Looks at the
 wall clock every hour at least, so that a clock that was put right is noticed. Trusts the licence in force; ends no
-session: who asks :meth:`~smartproxy.server.licence_file.LicenceInForce.fault` refuses new ones.
+session: who asks :meth:`~smartproxy.tunnel.licence_file.LicenceInForce.fault` refuses new ones.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from datetime import datetime
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from smartproxy.logs.emit import Events
-from smartproxy.server.licence_file import LicenceInForce
+from smartproxy.tunnel.licence_file import LicenceInForce
 
 LOOK_SECONDS = 3600.0
 """The longest time between two looks."""
