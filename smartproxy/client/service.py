@@ -150,6 +150,11 @@ class ClientService(Service):
         return self._tunnels
 
     @property
+    def backend_url(self) -> str:
+        """Where the backend is, without credentials."""
+        return self._backend.url
+
+    @property
     def servers(self) -> Sequence[str]:
         """The servers that are dialled, as host:port."""
         return [f"{host}:{port}" for host, port in self._servers]

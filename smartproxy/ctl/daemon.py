@@ -7,6 +7,8 @@ from typing import Protocol
 import attrs
 
 from smartproxy.logs.emit import Events
+from smartproxy.oftp2.errors import Draining, OwnFault
+from smartproxy.policy.licence import Licence
 
 Facts = Mapping[str, object]
 """Names and plain values: what JSON has a form for."""
@@ -23,14 +25,6 @@ class Held:
     generation: int
     since: datetime
     by: str
-
-    def facts(self) -> Facts:
-        """It for an answer."""
-        return {"generation": self.generation, "since": instant(self.since), "from": self.by}
-
-
-NOTHING_HELD: Facts = {"generation": None, "since": None, "from": None}
-"""A daemon without a configuration."""
 
 
 class Condition(Protocol):
@@ -71,3 +65,33 @@ class Process(Protocol):
 def instant(moment: datetime) -> str:
     """A time as answers have it: ISO 8601 in UTC, to the second."""
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def written(held: Held | None) -> Facts:
+    """The generation in force, or that there is none."""
+    if held is None:
+        return {"generation": None, "generation_since": None, "generation_from": None}
+    return {"generation": held.generation, "generation_since": instant(held.since), "generation_from": held.by}
+
+
+def licence_facts(licence: Licence, now: datetime) -> Facts:
+    """A licence, without its authority's certificate."""
+    return {
+        "proxy_id": licence.proxy_id,
+        "site": licence.site,
+        "valid_from": instant(licence.valid_from),
+        "valid_until": instant(licence.valid_until),
+        "days_left": licence.days_left(now),
+        "in_force": licence.in_force(now),
+        "limits": dict(licence.limits),
+    }
+
+
+def host_port(host: str, port: int) -> str:
+    """An address and a port as one text; an IPv6 address stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def killed() -> OwnFault:
+    """Why a session ends that an operator ends."""
+    return Draining(rule="session.killed", message="ended by an operator")

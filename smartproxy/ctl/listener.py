@@ -15,10 +15,9 @@ from typing import Any
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
 from twisted.internet.protocol import ServerFactory
 from twisted.protocols.basic import LineReceiver
-from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 
 from smartproxy.ctl.actions import Actions
@@ -30,7 +29,7 @@ IDLE_SECONDS = 300
 _CREDENTIALS = struct.Struct("3i")
 
 
-class Caller(LineReceiver, TimeoutMixin):
+class Caller(LineReceiver):
     """One connection; paused by its transport while answers wait to be read."""
 
     delimiter = b"\n"
@@ -39,7 +38,7 @@ class Caller(LineReceiver, TimeoutMixin):
     def __init__(self, factory: "CallerFactory") -> None:
         self._factory = factory
         self._user = -1
-        self.callLater = factory.reactor.callLater
+        self._idle: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """Look who it is."""
@@ -56,18 +55,19 @@ class Caller(LineReceiver, TimeoutMixin):
         else:
             self._factory.present.add(self)
             transport.registerProducer(self, True)
-            self.setTimeout(IDLE_SECONDS)
+            self._idle = self._factory.reactor.callLater(IDLE_SECONDS, transport.abortConnection)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Forget it."""
-        self.setTimeout(None)
+        if self._idle is not None and self._idle.active():
+            self._idle.cancel()
         self._factory.present.discard(self)
 
     def lineReceived(self, line: bytes) -> None:
         """Answer a request."""
-        if self not in self._factory.present:
+        if self not in self._factory.present or self._idle is None:
             return
-        self.resetTimeout()
+        self._idle.reset(IDLE_SECONDS)
         actions = self._factory.actions
         try:
             answer = done(actions.perform(read_request(line), self._user))

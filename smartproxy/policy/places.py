@@ -12,10 +12,8 @@ TOKEN_VARIABLE: Final = "SMARTPROXY_TOKEN"
 TOKEN_CREDENTIAL: Final = "smartproxy-token"
 IDENTITY_KEY_NAME: Final = "identity.key"
 """The server's identity key in its state directory."""
-SERVER_SOCKET_NAME: Final = "smartproxy-server.sock"
-"""The server's control socket in its state directory."""
-CLIENT_SOCKET_NAME: Final = "smartproxy-client.sock"
-"""The client's control socket in its state directory."""
+SOCKET_SUFFIX: Final = ".sock"
+"""Of a daemon's control socket, which has the program's name in its state directory."""
 TUNNEL_PORT: Final = 2878
 """Where the server awaits its client."""
 BACKEND_PORT: Final = 8443

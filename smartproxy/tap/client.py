@@ -21,9 +21,11 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.python import usage
 
 from smartproxy.client.backend import Backend, BackendAddress, backend_http, checked_pin, checked_url
+from smartproxy.client.condition import ClientCondition
 from smartproxy.client.service import ClientService
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
 from smartproxy.tap.addresses import Address, remote_address
+from smartproxy.tap.control import SWITCH, control_socket
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.life import Life
 
@@ -53,6 +55,7 @@ class Options(DaemonOptions):
         ["backend-ca", None, None, "PEM file of the CA that signed the backend's certificate [the system's store]"],
         ["backend-pin", None, None, "SHA-256 in hex of the public key of the backend's certificate"],
         ["source", "o", None, "IP address of this machine from which servers are dialled"],
+        SWITCH,
     ]
 
     optFlags = [
@@ -160,4 +163,5 @@ def makeService(options: Options) -> IService:
         server_lost=reactor.stop if options["exit-with-server"] else lambda: None,
         endpoint=partial(HostnameEndpoint, bindAddress=options.source),
     )
-    return Life(reactor, service, options.signals, options.log, tuple(options.notices))
+    control = control_socket(reactor, ClientCondition(service), service, options)
+    return Life(reactor, service, options.signals, options.log, tuple(options.notices), control=control)

@@ -41,6 +41,7 @@ SUBJECTS = (
     "history",
     "transfer",
     "judge",
+    "ctl",
 )
 """The modules of :mod:`smartproxy.tap.commands` that declare subcommands, in the order in which help lists them."""
 

@@ -8,6 +8,7 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
+from smartproxy.ctl.listener import ControlSocket
 from smartproxy.logs.emit import Events
 from smartproxy.logs.log import Log
 from smartproxy.tap.hardening import harden
@@ -33,6 +34,7 @@ class Life(MultiService):
     :param log: where all that is told goes; runs before the daemon starts and until it has ended.
     :param notices: events that are told at the start: what was found out while the command line was read.
     :param environment: names the service manager.
+    :param control: the daemon's control socket, if it has one; it is there until the daemon has ended.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Life(MultiService):
         log: Log,
         notices: tuple[tuple[str, Mapping[str, object]], ...] = (),
         environment: Mapping[str, str] = os.environ,
+        control: ControlSocket | None = None,
     ) -> None:
         super().__init__()
         self.daemon: Daemon = daemon
@@ -51,6 +54,7 @@ class Life(MultiService):
         self._log = log
         self._notices = notices
         self._environment = environment
+        self._control = control
         self._tell = manager(environment)
         self._watchdog: LoopingCall | None = None
         IService(daemon).setServiceParent(self)
@@ -71,6 +75,8 @@ class Life(MultiService):
             self.daemon.events.emit("daemon.hardened")
         for name, fields in self._notices:
             self.daemon.events.emit(name, **fields)
+        if self._control is not None:
+            self._control.open()
         self._tell("READY=1")
         self._watchdog = watchdog(self._environment, self._reactor, self._tell)
 
@@ -78,9 +84,11 @@ class Life(MultiService):
         """Say that the end began; end."""
         self._tell("STOPPING=1")
         stopped: Deferred[None] = super().stopService()
-        return stopped.addCallback(self._stopped)
+        return stopped.addCallback(lambda result: Deferred.fromCoroutine(self._stopped(result)))
 
-    def _stopped(self, _: object) -> Deferred[None]:
+    async def _stopped(self, _: object) -> None:
         if self._watchdog is not None and self._watchdog.running:
             self._watchdog.stop()
-        return self._log.stop(self._reactor)
+        if self._control is not None:
+            await self._control.close()
+        await self._log.stop(self._reactor)

@@ -13,8 +13,10 @@ SECURITY
 from twisted.application.service import IService
 
 from smartproxy.policy.places import TUNNEL_PORT
+from smartproxy.server.condition import ServerCondition
 from smartproxy.server.service import ServerService
 from smartproxy.tap.addresses import listening_address
+from smartproxy.tap.control import SWITCH, control_socket
 from smartproxy.tap.licensed import LicensedOptions
 from smartproxy.tap.life import Life
 
@@ -31,6 +33,7 @@ class Options(LicensedOptions):
 
     optParameters = [
         ["listen", "i", str(TUNNEL_PORT), "await the client at [ip:]port"],
+        SWITCH,
     ]
 
     def postOptions(self) -> None:
@@ -53,4 +56,5 @@ def makeService(options: Options) -> IService:
         drain=options.drain,
         set_level=options.set_level,
     )
-    return Life(reactor, service, options.signals, options.log, tuple(options.notices))
+    control = control_socket(reactor, ServerCondition(reactor, service), service, options)
+    return Life(reactor, service, options.signals, options.log, tuple(options.notices), control=control)

@@ -73,14 +73,19 @@ class Signals:
         if self._service is not None:
             self._service.events.emit("level.changed", mode=severity.label, cause=f"signal {number}")
 
+    def drain(self) -> bool:
+        """Have the daemon end in order, in a later turn of the reactor; whether it was not asked for before."""
+        first, self._asked = not self._asked, True
+        if first:
+            self._reactor.callLater(0, self._reactor.stop)
+        return first
+
     def ending(self, number: int) -> None:
         """A signal asks the daemon to end."""
         assert self._service is not None
         name = signal.Signals(number).name
-        if not self._asked:
-            self._asked = True
+        if self.drain():
             self._service.events.emit("signal.received", cause=name, mode="drain")
-            self._reactor.stop()
         else:
             self._service.events.emit("signal.received", cause=name, mode="now")
             self._service.hurry()

@@ -68,6 +68,11 @@ class Console:
             self.out.write(text + "\n")
             self.out.flush()
 
+    def line(self, document: object, text: str) -> None:
+        """Give one of many answers: the document on one line with ``--json``, else the text."""
+        self.out.write((json.dumps(document, default=plain) if self.arguments.json else text) + "\n")
+        self.out.flush()
+
     def warn(self, text: str) -> None:
         """Tell something beside the answer."""
         self.err.write(f"smartproxy: {escape(text, 2000)}\n")

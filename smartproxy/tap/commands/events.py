@@ -1,13 +1,12 @@
 """``smartproxy events``: what happened, as the daemons told the backend."""
 
-import json
 from typing import TYPE_CHECKING
 
 from smartproxy.tap.commands.arguments import Subparsers, action, past
-from smartproxy.tap.commands.console import Console, WrongUse, plain
+from smartproxy.tap.commands.console import Console, WrongUse
 
 if TYPE_CHECKING:
-    from smartproxy.backend.journal import Filter, StoredEvent
+    from smartproxy.backend.journal import Filter
 
 FOLLOW_SECONDS = 0.5
 
@@ -76,7 +75,7 @@ def show(console: Console) -> None:
             return
         while True:
             for each in found:
-                _line(console, each)
+                console.line(each.document(), str(each))
                 last = max(last, each.number)
             console.sleep(FOLLOW_SECONDS)
             with store.reading() as session:
@@ -101,10 +100,3 @@ def _filter(console: Console) -> "Filter":
         since=wanted.since,
         until=wanted.until,
     )
-
-
-def _line(console: Console, event: "StoredEvent") -> None:
-    """One event of those that are followed; as JSON, one object a line."""
-    text = json.dumps(event.document(), default=plain) if console.arguments.json else str(event)
-    console.out.write(text + "\n")
-    console.out.flush()

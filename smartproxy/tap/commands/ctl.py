@@ -1,0 +1,201 @@
+"""``smartproxy ctl``: a running daemon of this machine, asked and told over its control socket."""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from smartproxy.ctl.caller import Connection, Unreachable
+from smartproxy.ctl.protocol import Refused, Request
+from smartproxy.policy.places import SOCKET_SUFFIX, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
+from smartproxy.tap.commands import ctl_display as display
+from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.console import CommandFailed, Console
+
+DAEMONS = ("smartproxy-server", "smartproxy-client")
+WATCH_SECONDS = 2.0
+OK = "ok"
+_CLEAR = "\x1b[H\x1b[2J"
+
+_Show = Callable[[Mapping[str, Any]], str]
+
+
+def register(subparsers: Subparsers) -> None:
+    """Declare the command."""
+    actions = subject(
+        subparsers,
+        "ctl",
+        "Ask and control a daemon that runs on this machine.",
+        "  smartproxy ctl status\n"
+        "  smartproxy ctl sessions --watch\n"
+        "  smartproxy ctl level trace --partner ACME\n"
+        "  smartproxy ctl drain --seconds 60\n"
+        "Run it as root or as the daemon's user. Where both daemons run, say which: --server or --client.",
+    )
+    _look(actions, "status", "Whether all is well, and what there is to see; exit status 1 if not.", _status)
+    sessions = _look(actions, "sessions", "The live sessions.", _sessions)
+    sessions.add_argument("-w", "--wide", action="store_true", help="all columns")
+    _look(actions, "generation", "Which configuration is in force, since when, and who brought it.", _generation)
+    _look(actions, "licence", "The licence in force; a client's: those of its servers.", _licence)
+    level = _declare(
+        actions,
+        "level",
+        "Change what is logged, at once; without a level, tell what is logged.",
+        _level,
+        "  smartproxy ctl level debug\n"
+        "  smartproxy ctl level trace --session 231696ddd5473c29\n"
+        "  smartproxy ctl level configured",
+    )
+    level.add_argument(
+        "level", nargs="?", metavar="LEVEL", help="trace, debug, info, warning, error, fatal; configured: as it was"
+    )
+    which = level.add_mutually_exclusive_group()
+    which.add_argument("--session", metavar="ID", help="for this session only")
+    which.add_argument("--partner", metavar="NAME", help="for this partner's sessions only")
+    which.add_argument("--category", metavar="CATEGORY", help="for these events only, such as session or tunnel")
+    drain = _declare(
+        actions,
+        "drain",
+        "End the daemon: no new sessions; those that run may end, the rest get ESID 05.",
+        _drain,
+        "  smartproxy ctl drain --seconds 60\n  smartproxy ctl drain --seconds 0     now; also while it drains",
+    )
+    drain.add_argument("--seconds", type=_whole, metavar="N", help="how long sessions may go on [as configured: 300]")
+    kill = _declare(actions, "kill", "End one session with ESID 05.", _kill, "  smartproxy ctl kill 231696ddd5473c29")
+    kill.add_argument("session", metavar="SESSION", help="its id, as `smartproxy ctl sessions` shows it")
+
+
+def _declare(
+    actions: Subparsers, name: str, summary: str, run: Callable[[Console], int | None], examples: str = ""
+) -> argparse.ArgumentParser:
+    parser = action(actions, name, summary, run, examples)
+    where = parser.add_argument_group("which daemon").add_mutually_exclusive_group()
+    where.add_argument("--server", dest="daemon", action="store_const", const=DAEMONS[0], help="smartproxy-server")
+    where.add_argument("--client", dest="daemon", action="store_const", const=DAEMONS[1], help="smartproxy-client")
+    where.add_argument("--socket", type=Path, metavar="PATH", help="its control socket [in the state folder]")
+    return parser
+
+
+def _look(
+    actions: Subparsers, name: str, summary: str, run: Callable[[Console], int | None]
+) -> argparse.ArgumentParser:
+    parser = _declare(actions, name, summary, run)
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        type=_seconds,
+        const=WATCH_SECONDS,
+        metavar="SECONDS",
+        help=f"look again and again until Ctrl-C [{WATCH_SECONDS:g}]; with --json, one answer a line",
+    )
+    return parser
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0.1 to 3600")
+    return seconds
+
+
+# Actions.
+
+
+def _status(console: Console) -> int:
+    answer = _watched(console, "status", display.status)
+    return 0 if answer["verdict"] == OK else 1
+
+
+def _sessions(console: Console) -> None:
+    table = display.Sessions(wide=console.arguments.wide)
+    _watched(console, "sessions", table.show)
+
+
+def _generation(console: Console) -> None:
+    _watched(console, "generation", display.generation)
+
+
+def _licence(console: Console) -> None:
+    _watched(console, "licence", display.licence)
+
+
+def _level(console: Console) -> None:
+    wanted = console.arguments
+    said = {name: getattr(wanted, name) for name in ("level", "session", "partner", "category")}
+    _told(console, "level", {name: value for name, value in said.items() if value is not None}, display.levels)
+
+
+def _drain(console: Console) -> None:
+    seconds = console.arguments.seconds
+    _told(console, "drain", {} if seconds is None else {"seconds": seconds}, display.draining)
+
+
+def _kill(console: Console) -> None:
+    _told(console, "kill", {"session": console.arguments.session}, display.killed)
+
+
+# Asking.
+
+
+def _told(console: Console, action: str, said: Mapping[str, str | int], show: _Show) -> None:
+    with _connection(console) as connection:
+        answer = _ask(connection, Request(action, said))
+    console.answer(answer, show(answer))
+
+
+def _watched(console: Console, action: str, show: _Show) -> Mapping[str, Any]:
+    """The answer shown; again and again if that is wanted, until the daemon ends."""
+    watch = console.arguments.watch
+    with _connection(console) as connection:
+        while True:
+            answer = _ask(connection, Request(action))
+            if watch is None:
+                console.answer(answer, show(answer))
+                return answer
+            console.line(answer, (_CLEAR if console.out.isatty() else "") + show(answer))
+            console.sleep(watch)
+
+
+def _ask(connection: Connection, request: Request) -> Mapping[str, Any]:
+    try:
+        return connection.ask(request)
+    except (Refused, Unreachable) as error:
+        raise CommandFailed(str(error)) from error
+
+
+def _connection(console: Console) -> Connection:
+    try:
+        return Connection(_socket(console))
+    except Unreachable as error:
+        raise CommandFailed(str(error)) from error
+
+
+def _socket(console: Console) -> Path:
+    """The socket of the daemon that is meant."""
+    wanted = console.arguments
+    if wanted.socket is not None:
+        path: Path = wanted.socket
+        return path
+    folder = Path(wanted.state_dir or os.environ.get(STATE_DIRECTORY_VARIABLE) or STATE_DIRECTORY)
+    if wanted.daemon is not None:
+        return folder / f"{wanted.daemon}{SOCKET_SUFFIX}"
+    there = [path for name in DAEMONS if (path := folder / f"{name}{SOCKET_SUFFIX}").exists()]
+    match there:
+        case [path]:
+            return path
+        case []:
+            raise CommandFailed(
+                f"no daemon has a control socket in {folder}; is one running, and is this its --state-dir? "
+                "say --socket PATH if it was started with --ctl-socket"
+            )
+    raise CommandFailed(f"both daemons have a control socket in {folder}: say which is meant with --server or --client")
