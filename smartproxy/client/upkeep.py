@@ -145,6 +145,10 @@ class Upkeep:
         while True:
             asked = self._clock.seconds()
             try:
+                if retry > RETRY_SECONDS_FIRST:
+                    # The next answer may be a minute away: a backend without news holds the request.
+                    await self._backend.hello()
+                    self._availability.back()
                 document = await self._backend.configuration(etag)
                 licences = await self._backend.licences() if document is not None else {}
             except (BackendRefused, BackendUnavailable) as error:

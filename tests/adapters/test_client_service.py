@@ -215,6 +215,17 @@ class WithoutBackend(ClientTestCase):
         self.assertEqual(len(self.stored("backend.reached")), 1)
         self.assertEqual([each["generation"] for each in self.brought()], [1])
 
+    def test_backend_that_comes_back_without_news(self) -> None:
+        """A backend that was away and has nothing new is told of as soon as it answers, not when it has news."""
+        self.start()
+        waiting, self.backend.waiting = self.backend.waiting, []
+        for each in waiting:
+            each.errback(BackendUnavailable("connection refused"))
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.assertEqual(len(self.stored("backend.unreachable")), 1)
+        self.assertEqual(len(self.stored("backend.reached")), 1)
+        self.assertEqual(len(self.backend.waiting), 1, "and asked for news again")
+
     def test_backend_is_not_hammered(self) -> None:
         """In ten minutes of absence each loop makes a few dozen calls, not thousands."""
         self.backend.failure = BackendUnavailable("connection refused")
