@@ -8,6 +8,7 @@ tests of one class share a site; it ends when the next class asks for one, and e
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,7 +53,7 @@ class Made:
 class TestedSite(Site):
     """A site on a copy of what was made, whose daemons are started one by one.
 
-    :ivar port6: where partners connect over IPv6, if anywhere.
+    :ivar program: what the server and the client are run with, in the place of twistd.
     """
 
     def __init__(self, folder: Path, made: Made) -> None:
@@ -63,7 +64,7 @@ class TestedSite(Site):
         self._environment |= {"HOME": str(folder / "home"), "TMPDIR": str(folder / "tmp")}
         self.proxy_id = made.proxy_id
         self.authority = made.authority
-        self.port6 = 0
+        self.program = ""
 
     @property
     def licence(self) -> Path:
@@ -104,6 +105,13 @@ class TestedSite(Site):
     async def listening(self, log: "Log") -> None:
         """Wait until partners can connect."""
         self.port = (await log.event("listener.opened", address="127.0.0.1"))["port"]
+
+    def _daemon(self, name: str, *arguments: str, state: str) -> Program:
+        if not self.program or name == "smartproxy-backend":
+            return super()._daemon(name, *arguments, state=state)
+        argv = [sys.executable, "-c", self.program, "-n", "--pidfile=", name, *arguments]
+        argv += ["--state-dir", str(self.folder / state), "--log-json", str(self._journal(name))]
+        return self._program(name, argv, prints=False)
 
     def _put_log_away(self, name: str) -> None:
         journal = self._journal(name)
