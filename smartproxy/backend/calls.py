@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from smartproxy.backend import authority, clients, generations, journal, licences
+from smartproxy.backend import authority, clients, generations, journal, licences, sightings
 from smartproxy.backend.certificates import certificates_to_pem
 from smartproxy.backend.store import Store
 from smartproxy.logs.catalogue import CatalogueError
@@ -119,4 +119,5 @@ class Calls:
             except CatalogueError as error:
                 refused.append(str(error))
         with self.store.writing() as session:
+            sightings.note(session, records)
             return TakenEvents(stored=journal.keep(session, records, now, client), refused=refused)

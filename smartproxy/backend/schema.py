@@ -7,10 +7,22 @@ are aware UTC. Nothing here opens a database: :mod:`smartproxy.backend.store` do
 
 from datetime import UTC, datetime
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, LargeBinary, MetaData, String, Text, TypeDecorator
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-REVISION = "0001"
+REVISION = "0002"
 """The migration that makes exactly these tables; a test holds it equal to the newest migration."""
 
 
@@ -77,7 +89,10 @@ class GenerationRow(Base):
 
 
 class ClientRow(Base):
-    """A smartproxy-client that may call the backend; of its token only the SHA-256 is known."""
+    """A smartproxy-client that may call the backend, from one address only if it is bound to it.
+
+    Of its token only the SHA-256 is known.
+    """
 
     __tablename__ = "clients"
 
@@ -85,6 +100,7 @@ class ClientRow(Base):
     name: Mapped[str] = mapped_column(unique=True)
     token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
     enabled: Mapped[bool]
+    address: Mapped[str | None]
     created: Mapped[datetime]
     last_seen: Mapped[datetime | None]
     last_version: Mapped[str | None]
@@ -178,6 +194,37 @@ class PartnerCertificateRow(Base):
     value: Mapped[str | None]
     subject: Mapped[str | None]
     not_after: Mapped[datetime | None]
+
+
+class SeenCertificateRow(Base):
+    """A certificate with which a partner was let in: told by a server, kept longer than the event."""
+
+    __tablename__ = "seen_certificates"
+    __table_args__ = (UniqueConstraint("partner", "sha256"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    partner: Mapped[str]
+    sha256: Mapped[str] = mapped_column(String(64))
+    authority: Mapped[str | None]
+    subject: Mapped[str]
+    issuer: Mapped[str]
+    serial: Mapped[str]
+    not_after: Mapped[datetime]
+    first_seen: Mapped[datetime]
+    last_seen: Mapped[datetime]
+
+
+class CrlUrlRow(Base):
+    """An address of a revocation list that verified certificates of an authority name. Nothing fetches it."""
+
+    __tablename__ = "crl_urls"
+    __table_args__ = (UniqueConstraint("authority", "url"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    authority: Mapped[str]
+    url: Mapped[str]
+    first_seen: Mapped[datetime]
+    last_seen: Mapped[datetime]
 
 
 class SettingRow(Base):

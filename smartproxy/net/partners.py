@@ -28,7 +28,8 @@ from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.admission import Denied
-from smartproxy.policy.configuration import ServerPart
+from smartproxy.policy.configuration import ServerConfiguration, ServerPart
+from smartproxy.policy.crl_urls import CrlUrls
 from smartproxy.policy.identity import VerifiedPartner, judge_ssid
 from smartproxy.policy.penalties import Fault
 from smartproxy.relay.openings import server_inbound
@@ -48,6 +49,8 @@ class PartnerSessions(LiveSessions):
     :param gate: lets connections in.
     :param open_inside: opens the leg through the tunnel.
     :param finished: told of every session that is over, also of those that never got inside.
+    :param crl_url_seen: told of the addresses of revocation lists that verified certificates name, each with the
+        authority's name.
     :param now: tells the wall clock's time for certificates, aware, in UTC.
     :param new_id: makes the id of a session.
     """
@@ -60,6 +63,7 @@ class PartnerSessions(LiveSessions):
         gate: Gate,
         open_inside: OpenInside,
         finished: Callable[[Summary], None] = lambda summary: None,
+        crl_url_seen: Callable[[str, str], None] = lambda url, authority: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
@@ -69,6 +73,8 @@ class PartnerSessions(LiveSessions):
         self._gate = gate
         self._open_inside = open_inside
         self._finished = finished
+        self._crl_url_seen = crl_url_seen
+        self._crl_urls = CrlUrls()
         self._now = now
         self._new_id = new_id
         self._generation: Generation | None = None
@@ -83,6 +89,7 @@ class PartnerSessions(LiveSessions):
         """
         self._generation = Generation.build(part, self._now)
         self._withdrawals.judge(part.server)
+        self._crl_urls.keep({authority.name for authority in part.server.authorities})
         self._gate.admission.limits = part.server.limits
         self._gate.penalties.settings = part.server.penalties
 
@@ -149,7 +156,15 @@ class PartnerSessions(LiveSessions):
         )
         self.live[session] = driver
         self._withdrawals.began(session, driver, partner, leg.peer)
+        self._tell_crl_urls(partner, server)
         driver.begin()
+
+    def _tell_crl_urls(self, partner: VerifiedPartner, server: ServerConfiguration) -> None:
+        """Tell where the lists of the authority that vouched for a partner are said to be. Nothing fetches them."""
+        for authority in server.authorities:
+            if authority.name == partner.authority:
+                for url in self._crl_urls.new(partner.chain, authority, self._now()):
+                    self._crl_url_seen(url, authority.name)
 
     def _over(self, leg: PartnerLeg, summary: Summary) -> None:
         self.live.pop(summary.session, None)

@@ -1,8 +1,9 @@
 """The daemon in the DMZ.
 
-Duty: await clients in the tunnel, take the configuration that they bring, await partners as it says, and open sessions
-inside through the least loaded client. Dials nothing inside; reads no configuration; keeps partner-facing keys in
-memory, and forgets them when the last client is gone. Trusts its licence's authority, and through it its clients.
+Duty: await clients in the tunnel, take the configuration that they bring, await partners as it says, open sessions
+inside through the least loaded client, and call partners for the station. Dials nothing inside; reads no configuration;
+keeps partner-facing keys in memory, and forgets them when the last client is gone. Trusts its licence's authority, and
+through it its clients.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy import __version__
@@ -29,12 +31,14 @@ from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners, bound, listen_for_clients
 from smartproxy.net.listening import PartnerFactory
 from smartproxy.net.partners import PartnerSessions
-from smartproxy.oftp2.errors import Draining, OwnFault, StationUnreachable, TunnelLost
+from smartproxy.oftp2.errors import Draining, OwnFault, TunnelLost
 from smartproxy.policy.admission import Admission
 from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, ServerPart, parse_server_part
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.penalties import Penalties
+from smartproxy.relay.steps import Step, unreachable
 from smartproxy.relay.summary import Summary
+from smartproxy.server.outbound import PartnerCalls
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import IServerTunnelUser
 from smartproxy.tunnel.licence_file import LicenceInForce
@@ -112,7 +116,11 @@ class ServerService(Service):
             gate=self.gate,
             open_inside=self._open_inside,
             finished=self._finished,
+            crl_url_seen=self._crl_url_seen,
             now=now,
+        )
+        self.calls = PartnerCalls(
+            reactor=reactor, events=self.events, sessions=self.sessions, finished=self._finished, now=now
         )
         self.listeners = Listeners(reactor, lambda: PartnerFactory(reactor, self.sessions), self.events)
         self._drain = Drain(reactor, self.sessions)
@@ -264,8 +272,20 @@ class ServerService(Service):
     def openOutbound(
         self, control: ServerControl, session: str, partner: str, facts: Mapping[str, str]
     ) -> Deferred[Callable[[ILeg | None], None]]:
-        """Refuse: this server does not dial partners."""
-        return fail(StationUnreachable(rule="outbound.unknown", message="this server does not dial partners"))
+        """Call a partner for the station."""
+        fault = self._unable()
+        if fault is not None:
+            return fail(unreachable(Step.POLICY, fault.message))
+        if session in self._carrying:
+            return fail(unreachable(Step.POLICY, "a session of this id is live"))
+        self._carrying[session] = control
+        calling = self.calls.open(session, partner)
+        calling.addErrback(self._not_called, session)
+        return calling
+
+    def _not_called(self, failure: Failure, session: str) -> Failure:
+        self._carrying.pop(session, None)
+        return failure
 
     # The configuration.
 
@@ -283,9 +303,11 @@ class ServerService(Service):
                 self.sessions.configure(part)
             except CertificateUnusable as unusable:
                 raise ConfigurationRefused(where=unusable.where, cause=unusable.cause) from None
+            self.calls.configure(part)
         else:
             # A site that is still being set up: nobody can be greeted without a certificate.
             self.sessions.forget()
+            self.calls.forget()
         self._part = part
 
     def _tell_stale_lists(self, configuration: ServerConfiguration) -> None:
@@ -306,6 +328,7 @@ class ServerService(Service):
             return
         previous, self._part, self.held = self._part.generation, None, None
         self.sessions.forget()
+        self.calls.forget()
         self.tunnel.forget()
         self.events.emit("configuration.forgotten", cause=cause, previous=previous)
 
@@ -330,6 +353,12 @@ class ServerService(Service):
         if self.draining:
             return Draining(rule="server.draining", message="the server is about to stop")
         return self.licence.fault()
+
+    def _crl_url_seen(self, url: str, authority: str) -> None:
+        """Tell a client of the address of a revocation list; this server never fetches one."""
+        control = self.tunnel.leastLoaded()
+        if control is not None:
+            control.seenCrlUrl(url, authority)
 
     def _finished(self, summary: Summary) -> None:
         control = self._carrying.pop(summary.session, None)

@@ -1,7 +1,9 @@
 """``smartproxy ca``: the certification authorities that partners' certificates may chain to."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from smartproxy.logs.render import escape
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.certificates import certificate_documents, certificates_text
 from smartproxy.tap.commands.console import Console, WrongUse, table, when
@@ -99,7 +101,7 @@ def show(console: Console) -> None:
         row = cas.find(session, console.arguments.name)
     if console.arguments.output:
         console.write(console.arguments.output, row.certificates)
-    _tell(console, row)
+    _tell(console, row, _urls(console, row.name))
 
 
 def remove(console: Console) -> None:
@@ -118,12 +120,22 @@ def _read(console: Console) -> list["Certificate"]:
     return [each for path in console.arguments.files for each in read_certificates(console.read(path), path)]
 
 
-def _tell(console: Console, row: "AuthorityRow") -> None:
+def _urls(console: Console, name: str) -> list[str]:
+    """Where certificates that the authority vouches for say that its revocation lists are."""
+    from smartproxy.backend import sightings
+
+    with console.reading() as session:
+        return [each.url for each in sightings.urls(session, name)]
+
+
+def _tell(console: Console, row: "AuthorityRow", urls: Sequence[str] = ()) -> None:
     from smartproxy.backend import cas
 
     grace = f", {row.grace_hours} hours of grace" if row.grace_hours else ""
     rows = certificates_text(cas.certificates_of(row))
-    console.answer(_document(row), f"ca {row.name}, revocation {row.revocation}{grace}\n{rows}")
+    lists = "".join(f"\nits certificates name the revocation list {escape(url)}" for url in urls)
+    document = {**_document(row), "crl_urls": list(urls)}
+    console.answer(document, f"ca {row.name}, revocation {row.revocation}{grace}\n{rows}{lists}")
 
 
 def _document(row: "AuthorityRow") -> dict[str, object]:

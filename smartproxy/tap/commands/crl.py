@@ -17,6 +17,24 @@ def register(subparsers: Subparsers) -> None:
     )
     take.add_argument("files", metavar="FILE", nargs="+", help="PEM or DER; - for standard input")
     action(actions, "list", "List the revocation lists in force.", show_all)
+    where = action(
+        actions,
+        "urls",
+        "List where partners' certificates say that revocation lists are. Nothing fetches them: look at an address "
+        "before you do.",
+        urls,
+        "  smartproxy crl urls odette",
+    )
+    where.add_argument("ca", metavar="CA", nargs="?", help="only those of this ca")
+    check = action(
+        actions,
+        "check",
+        "Foretell which partners a ca whose revocation is 'require' would refuse today: by the certificates that they "
+        "connected with, and the lists that are loaded. Changes nothing.",
+        forecast,
+        "  smartproxy crl check                 (before 'smartproxy ca change odette --revocation require')",
+    )
+    check.add_argument("--all", action="store_true", help="also those who would be let in")
     forget = action(actions, "remove", "Forget a revocation list.", remove)
     forget.add_argument("issuer", metavar="ISSUER", help="the issuer's name, or the SHA-256 of its key, as listed")
 
@@ -101,6 +119,47 @@ def show_all(console: Console) -> None:
         for row in rows
     ]
     console.answer(documents, table(heads, cells, "no revocation list is loaded; load one: smartproxy crl load FILE"))
+
+
+def urls(console: Console) -> None:
+    """List addresses of revocation lists."""
+    from smartproxy.backend import cas, sightings
+
+    name = console.arguments.ca
+    with console.reading() as session:
+        if name is not None:
+            cas.find(session, name)
+        rows = sightings.urls(session, name)
+    documents = [
+        {"ca": row.authority, "url": row.url, "first_seen": row.first_seen, "last_seen": row.last_seen} for row in rows
+    ]
+    cells = [(row.authority, row.url, when(row.first_seen), when(row.last_seen)) for row in rows]
+    empty = "no verified certificate has named a revocation list yet"
+    console.answer(documents, table(("CA", "ADDRESS", "FIRST SEEN", "LAST SEEN"), cells, empty))
+
+
+def forecast(console: Console) -> None:
+    """Foretell whom `require` would refuse."""
+    from smartproxy.backend import forecasts
+
+    with console.reading() as session:
+        found = forecasts.revocation(session, console.now())
+    shown = [each for each in found if console.arguments.all or each.verdict != "admitted"]
+    documents = [
+        {
+            "partner": each.partner,
+            "ca": each.authority,
+            "revocation": each.mode,
+            "verdict": each.verdict,
+            "cause": each.cause,
+            "subject": each.subject,
+            "certificate_sha256": each.sha256,
+        }
+        for each in shown
+    ]
+    cells = [(each.partner, each.authority, each.mode, each.verdict, each.cause, each.subject or "-") for each in shown]
+    heads = ("PARTNER", "CA", "REVOCATION NOW", "WITH REQUIRE", "WHY", "CERTIFICATE")
+    console.answer(documents, table(heads, cells, "'require' would refuse nobody today"))
 
 
 def remove(console: Console) -> None:

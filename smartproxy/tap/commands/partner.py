@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
-from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, listing, table
+from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, listing, table, when
 
 if TYPE_CHECKING:
     from smartproxy.backend.partners import Entry, Proof
@@ -40,10 +40,19 @@ def register(subparsers: Subparsers) -> None:
     _entry(alter)
     _proofs(alter)
     action(actions, "list", "List partners.", show_all)
+    soon = action(
+        actions,
+        "expiring",
+        "List partners whose certificate ends next, or will be refused for another reason: its issuer's certificate "
+        "ends, or no newer revocation list is loaded. The first to fail comes first.",
+        expiring,
+        "  smartproxy partner expiring --days 90",
+    )
+    soon.add_argument("--days", type=int, default=30, metavar="N", help="within so many days [30]")
     for name, summary, run in (
         ("show", "Show a partner.", show),
         ("enable", "Let a partner connect.", enable),
-        ("disable", "Let a partner connect no more; his running sessions may end.", disable),
+        ("disable", "Let a partner connect no more; his running sessions end when they are idle.", disable),
         ("remove", "Remove a partner.", remove),
     ):
         action(actions, name, summary, run).add_argument("name", metavar="NAME")
@@ -162,6 +171,36 @@ def show_all(console: Console) -> None:
         ]
     heads = ("NAME", "ENABLED", "CODES", "LOWEST LEVEL", "AUTHENTICATION", "PROFILE", "CERTIFICATES")
     console.answer(documents, table(heads, cells, "there is no partner yet; add one: smartproxy partner add --help"))
+
+
+def expiring(console: Console) -> None:
+    """List partners whose certificate fails next."""
+    from datetime import timedelta
+
+    from smartproxy.backend import forecasts
+
+    if not 0 <= console.arguments.days <= 36_500:
+        raise WrongUse("partner expiring --days: give a number of days, 0 to 36500")
+    with console.reading() as session:
+        found = forecasts.failing(session, console.now() + timedelta(days=console.arguments.days))
+    documents = [
+        {
+            "partner": each.partner,
+            "fails": each.moment,
+            "reason": each.reason,
+            "subject": each.subject,
+            "certificate_sha256": each.sha256,
+            "others_until": each.others_until,
+        }
+        for each in found
+    ]
+    cells = [
+        (each.partner, when(each.moment), each.reason, each.subject or "-", when(each.others_until, "none"))
+        for each in found
+    ]
+    heads = ("PARTNER", "FAILS", "WHY", "CERTIFICATE", "ANOTHER IS GOOD UNTIL")
+    empty = f"no partner's certificate is known to fail within {console.arguments.days} days"
+    console.answer(documents, table(heads, cells, empty))
 
 
 def show(console: Console) -> None:

@@ -1,0 +1,184 @@
+"""What will become of partners' certificates, from what is in the store: so that operators act before partners call.
+
+Knows of certificates that are pinned with their file, and of those that partners connected with. Changes nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+import attrs
+from sqlalchemy.orm import Session
+
+from smartproxy.backend import cas, partners, sightings
+from smartproxy.backend import revocation as lists
+from smartproxy.backend.certificates import key_pin, name_text
+from smartproxy.backend.schema import AuthorityRow, PartnerRow, SeenCertificateRow
+from smartproxy.policy.outlook import Issuer, Outlook
+from smartproxy.policy.revocation import RevocationSet
+
+ADMITTED, REFUSED, UNKNOWN = "admitted", "refused", "unknown"
+"""What ``require`` would do with a certificate."""
+
+
+@attrs.frozen(kw_only=True)
+class Forecast:
+    """What ``require`` would do with a partner's certificate.
+
+    :ivar mode: what is asked of the authority's lists now.
+    :ivar sha256: the certificate's; ``None`` where the partner never connected.
+    """
+
+    partner: str
+    authority: str
+    mode: str
+    verdict: str
+    cause: str
+    subject: str | None = None
+    sha256: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Failing:
+    """A partner's certificate that will be refused.
+
+    :ivar moment: when.
+    :ivar others_until: until when another certificate of his is good; ``None`` if none is known to be good for longer.
+    """
+
+    partner: str
+    moment: datetime
+    reason: str
+    subject: str | None
+    sha256: str | None
+    others_until: datetime | None
+
+
+@attrs.frozen
+class _Certificate:
+    """A certificate that a partner may connect with."""
+
+    sha256: str | None
+    subject: str | None
+    issuer: str
+    not_after: datetime
+    authority: str | None
+
+
+def revocation(session: Session, now: datetime) -> list[Forecast]:
+    """Whom ``require`` would refuse now, of the enabled partners that are known by an authority."""
+    outlook = _outlook(session)
+    seen = sightings.certificates(session)
+    found: list[Forecast] = []
+    for row in partners.listed(session):
+        if not row.enabled:
+            continue
+        for authority in _authorities(row):
+            grace = timedelta(hours=authority.grace_hours)
+            shown = [each for each in seen if (each.partner, each.authority) == (row.name, authority.name)]
+            current = [each for each in shown if each.not_after > now]
+            for each in current:
+                cause = outlook.refusal(each.issuer, int(each.serial, 16), authority.name, now, grace)
+                found.append(
+                    Forecast(
+                        partner=row.name,
+                        authority=authority.name,
+                        mode=authority.revocation,
+                        verdict=ADMITTED if cause is None else REFUSED,
+                        cause=cause or "the list of its issuer is current",
+                        subject=each.subject,
+                        sha256=each.sha256,
+                    )
+                )
+            if not current:
+                found.append(_unseen(row, authority, outlook, now, grace))
+    return found
+
+
+def failing(session: Session, until: datetime) -> list[Failing]:
+    """Whose certificate is refused next, before a time; the first one first."""
+    outlook = _outlook(session)
+    seen = sightings.certificates(session)
+    found: list[Failing] = []
+    for row in partners.listed(session):
+        if not row.enabled:
+            continue
+        modes = {authority.name: authority for authority in _authorities(row)}
+        ends = []
+        for each in _certificates(row, seen):
+            grace = _grace(modes.get(each.authority or ""))
+            ends.append((each, *min(outlook.ends(each.issuer, each.not_after, each.authority, grace))))
+        for number, (each, moment, reason) in enumerate(ends):
+            if moment < until:
+                others = [other for place, (_, other, _) in enumerate(ends) if place != number and other > moment]
+                found.append(
+                    Failing(
+                        partner=row.name,
+                        moment=moment,
+                        reason=reason,
+                        subject=each.subject,
+                        sha256=each.sha256,
+                        others_until=max(others, default=None),
+                    )
+                )
+    return sorted(found, key=lambda each: (each.moment, each.partner))
+
+
+def _grace(authority: AuthorityRow | None) -> timedelta | None:
+    if authority is None or authority.revocation != "require":
+        return None
+    return timedelta(hours=authority.grace_hours)
+
+
+def _unseen(row: PartnerRow, authority: AuthorityRow, outlook: Outlook, now: datetime, grace: timedelta) -> Forecast:
+    """A partner whose certificate is not known yet: all depends on which of the authority's certificates issued it."""
+    current, others = outlook.unlisted(authority.name, now, grace)
+    if not others:
+        verdict, cause = ADMITTED, "he has not connected yet; all lists of the ca are current"
+    else:
+        verdict = UNKNOWN if current else REFUSED
+        cause = f"he has not connected yet; no current list of {'; '.join(others)}"
+    return Forecast(partner=row.name, authority=authority.name, mode=authority.revocation, verdict=verdict, cause=cause)
+
+
+def _authorities(row: PartnerRow) -> list[AuthorityRow]:
+    """The authorities that a partner is known by."""
+    named = {each.authority.name: each.authority for each in row.certificates if each.authority is not None}
+    return [named[name] for name in sorted(named)]
+
+
+def _certificates(row: PartnerRow, seen: Sequence[SeenCertificateRow]) -> Iterator[_Certificate]:
+    """The certificates that a partner may connect with: those that are pinned, and those that he showed."""
+    pinned = {each.sha256 for each in row.certificates if each.by == "certificate"}
+    for proof in row.certificates:
+        if proof.not_after is not None and proof.sha256 is not None:
+            sha256 = proof.sha256 if proof.by == "certificate" else None
+            yield _Certificate(sha256, proof.subject, "", proof.not_after, None)
+    names = {authority.name for authority in _authorities(row)}
+    for each in seen:
+        if each.partner == row.name and each.authority in names and each.sha256 not in pinned:
+            yield _Certificate(each.sha256, each.subject, each.issuer, each.not_after, each.authority)
+
+
+def _outlook(session: Session) -> Outlook:
+    issuers = tuple(
+        Issuer(
+            authority=row.name,
+            subject=name_text(each.subject),
+            issuer=name_text(each.issuer),
+            serial=each.serial_number,
+            key_sha256=key_pin(each),
+            not_after=each.not_valid_after_utc,
+        )
+        for row in cas.listed(session)
+        for each in cas.certificates_of(row)
+    )
+    loaded = {
+        row.issuer_key_sha256: RevocationSet(
+            issuer_key_sha256=row.issuer_key_sha256,
+            this_update=row.this_update,
+            next_update=row.next_update,
+            serials=frozenset(int(serial, 16) for serial in row.serials),
+        )
+        for row in lists.listed(session)
+    }
+    return Outlook(issuers, loaded)

@@ -1,0 +1,96 @@
+"""What the daemons saw of partners' certificates: which were let in, and which addresses of revocation lists they name.
+
+Kept beside the events, because it is asked for long after they were deleted: who will be refused when an authority's
+lists are required, whose certificate ends next, where an authority's lists can be had. Trusts no address: it is judged
+again, and none is ever fetched.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from smartproxy.backend.schema import CrlUrlRow, SeenCertificateRow
+from smartproxy.logs.record import Record
+from smartproxy.policy.crl_urls import is_plain
+
+SEEN_AGAIN: Final = timedelta(hours=1)
+"""What was seen so soon after the last time that was noted is not noted again."""
+URLS_MOST: Final = 200
+"""Addresses that are kept of one authority."""
+
+
+def note(session: Session, records: Iterable[Record]) -> None:
+    """Keep what records tell of certificates."""
+    for record in records:
+        if record.name == "certificate.accepted":
+            _certificate(session, record)
+        elif record.name == "crl.url_seen":
+            _url(session, record)
+
+
+def certificates(session: Session) -> Sequence[SeenCertificateRow]:
+    """All certificates with which partners were let in."""
+    return session.scalars(select(SeenCertificateRow).order_by(SeenCertificateRow.partner, SeenCertificateRow.id)).all()
+
+
+def urls(session: Session, authority: str | None = None) -> Sequence[CrlUrlRow]:
+    """The addresses of revocation lists, of one authority or of all."""
+    query = select(CrlUrlRow).order_by(CrlUrlRow.authority, CrlUrlRow.url)
+    if authority is not None:
+        query = query.where(CrlUrlRow.authority == authority)
+    return session.scalars(query).all()
+
+
+def _certificate(session: Session, record: Record) -> None:
+    told = {name: str(value) for name, value in record.fields.items()}
+    not_after = _time(told.get("not_after", ""))
+    if not_after is None or not {"certificate_sha256", "issuer", "serial"} <= told.keys():
+        return
+    known = session.scalars(
+        select(SeenCertificateRow).where(
+            SeenCertificateRow.partner == told["partner"], SeenCertificateRow.sha256 == told["certificate_sha256"]
+        )
+    ).one_or_none()
+    if known is None:
+        session.add(
+            SeenCertificateRow(
+                partner=told["partner"],
+                sha256=told["certificate_sha256"],
+                authority=told.get("authority"),
+                subject=told.get("subject", ""),
+                issuer=told["issuer"],
+                serial=told["serial"],
+                not_after=not_after,
+                first_seen=record.time,
+                last_seen=record.time,
+            )
+        )
+        session.flush()
+    elif record.time - known.last_seen >= SEEN_AGAIN or known.authority != told.get("authority"):
+        known.last_seen, known.authority = record.time, told.get("authority")
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is not None else None
+
+
+def _url(session: Session, record: Record) -> None:
+    url, authority = record.fields.get("url"), record.fields.get("authority")
+    if not isinstance(url, str) or not isinstance(authority, str) or not is_plain(url):
+        return
+    query = select(CrlUrlRow).where(CrlUrlRow.authority == authority, CrlUrlRow.url == url)
+    known = session.scalars(query).one_or_none()
+    if known is not None:
+        known.last_seen = record.time
+        return
+    count = session.scalar(select(func.count()).select_from(CrlUrlRow).where(CrlUrlRow.authority == authority)) or 0
+    if count < URLS_MOST:
+        session.add(CrlUrlRow(authority=authority, url=url, first_seen=record.time, last_seen=record.time))
+        session.flush()

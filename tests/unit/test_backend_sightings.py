@@ -1,0 +1,154 @@
+"""What servers saw of certificates, and what operators can foretell from it."""
+
+from datetime import timedelta
+from typing import Any
+
+from smartproxy.backend import cas, forecasts, partners, revocation, sightings
+from smartproxy.backend.calls import Calls
+from smartproxy.backend.partners import Entry, Proof
+from smartproxy.testing.pki import Authority, Credential
+from tests.unit.sites import NOW, SiteCase
+
+DAY = timedelta(days=1)
+
+
+class SightingsCase(SiteCase):
+    """A site with an authority ``odette`` and a partner ACME that it certifies."""
+
+    def setUp(self) -> None:
+        """Make both."""
+        super().setUp()
+        self.ca = Authority.root("Odette")
+        self.leaf = self.ca.issue("acme", serial_number="ACME", valid_until=NOW + 40 * DAY)
+        with self.change() as change:
+            cas.add(change, "odette", [self.ca.credential.certificate])
+            change.session.flush()
+            proof = Proof(by="subject", text="ACME", authority="odette")
+            partners.add(change, "ACME", Entry(codes=("O0013ACME",), proofs=(proof,)))
+
+    def tell(self, name: str, hours: int = 0, **fields: Any) -> None:
+        """A client carries an event here."""
+        record = {"name": name, "source": "server", "sequence": 1, "time": (NOW + timedelta(hours=hours)).isoformat()}
+        taken = Calls(self.store).keep_events("inner", [{**record, **fields}], NOW)
+        self.assertEqual(taken.refused, [])
+
+    def accept(self, shown: Credential, hours: int = 0, **fields: Any) -> None:
+        """A server let a partner in."""
+        certificate = shown.certificate
+        usual = {
+            "partner": "ACME",
+            "by": "subject",
+            "authority": "odette",
+            "subject": certificate.subject.rfc4514_string(),
+            "issuer": certificate.issuer.rfc4514_string(),
+            "serial": f"{certificate.serial_number:x}",
+            "certificate_sha256": shown.sha256,
+            "not_after": certificate.not_valid_after_utc.isoformat(),
+        }
+        self.tell("certificate.accepted", hours, **{**usual, **fields})
+
+    def load(self, *revoked: Credential, days: int = 7) -> None:
+        """Load the authority's list."""
+        with self.change() as change:
+            octets = self.ca.crl(revoked, this_update=NOW - DAY, next_update=NOW + days * DAY)
+            revocation.load(change, octets, "x")
+
+
+class Sightings(SightingsCase):
+    """What is kept."""
+
+    def test_certificate(self) -> None:
+        """A certificate is kept once, with when it was seen first and last."""
+        for hours in (0, 0, 5):
+            self.accept(self.leaf, hours)
+        with self.store.reading() as session:
+            (seen,) = sightings.certificates(session)
+        self.assertEqual((seen.partner, seen.sha256, seen.authority), ("ACME", self.leaf.sha256, "odette"))
+        self.assertEqual(seen.last_seen - seen.first_seen, timedelta(hours=5))
+
+    def test_unreadable(self) -> None:
+        """A record without what identifies the certificate, or with a time that is none, keeps nothing."""
+        self.accept(self.leaf, not_after="soon")
+        self.accept(self.leaf, not_after="2027-01-01T00:00:00")
+        self.tell("certificate.accepted", partner="ACME", by="key", not_after="2027-01-01T00:00:00Z")
+        with self.store.reading() as session:
+            self.assertEqual(sightings.certificates(session), [])
+
+    def test_addresses(self) -> None:
+        """Addresses are kept by authority, once; those of a form that no server reports, and too many, are not."""
+        url = "http://crl.example.com/ca.crl"
+        for hours in (0, 3):
+            self.tell("crl.url_seen", hours, url=url, authority="odette")
+        self.tell("crl.url_seen", url="http://169.254.169.254/", authority="odette")
+        self.tell("crl.url_seen", url=url)
+        self.patch(sightings, "URLS_MOST", 2)
+        for number in range(3):
+            self.tell("crl.url_seen", url=f"{url}?{number}", authority="odette")
+        with self.store.reading() as session:
+            kept = sightings.urls(session, "odette")
+            self.assertEqual([each.url for each in kept], [url, f"{url}?0"])
+            self.assertEqual(kept[0].last_seen - kept[0].first_seen, timedelta(hours=3))
+            self.assertEqual(sightings.urls(session), kept)
+            self.assertEqual(sightings.urls(session, "other"), [])
+
+
+class Forecasts(SightingsCase):
+    """What is foretold."""
+
+    def verdict(self) -> tuple[str, str]:
+        """What would happen to the one partner."""
+        with self.store.reading() as session:
+            (found,) = forecasts.revocation(session, NOW)
+        self.assertEqual((found.partner, found.authority, found.mode), ("ACME", "odette", "require"))
+        return found.verdict, found.cause
+
+    def test_never_connected(self) -> None:
+        """Of a partner who never connected the lists of his authority say what can be said."""
+        verdict, cause = self.verdict()
+        self.assertEqual(verdict, "refused")
+        self.assertIn("no current list of CN=Odette", cause)
+        self.load()
+        self.assertEqual(self.verdict()[0], "admitted")
+        with self.change() as change:
+            second = Authority.root("Second")
+            cas.alter(change, "odette", certificates=[self.ca.credential.certificate, second.credential.certificate])
+        self.assertEqual(self.verdict()[0], "unknown")
+
+    def test_connected(self) -> None:
+        """Of one who did, his own certificate is judged."""
+        self.accept(self.leaf)
+        self.assertEqual(
+            self.verdict(),
+            ("refused", f"there is no revocation list of {self.ca.credential.certificate.subject.rfc4514_string()}"),
+        )
+        self.load()
+        self.assertEqual(self.verdict()[0], "admitted")
+        self.load(self.leaf, days=8)
+        self.assertIn("revoked", self.verdict()[1])
+
+    def test_disabled(self) -> None:
+        """Who may not connect anyway is not listed."""
+        with self.change() as change:
+            partners.enable(change, "ACME", False)
+        with self.store.reading() as session:
+            self.assertEqual(forecasts.revocation(session, NOW), [])
+            self.assertEqual(forecasts.failing(session, NOW + 900 * DAY), [])
+
+    def test_failing(self) -> None:
+        """Certificates fail when they end, or when the list that they need does; a pinned one only when it ends."""
+        self.accept(self.leaf)
+        self.load(days=7)
+        pinned = self.ca.issue("acme, new", valid_until=NOW + 60 * DAY)
+        with self.change() as change:
+            partners.add_proofs(change, "ACME", [Proof.pinned(pinned.certificate)])
+        with self.store.reading() as session:
+            (first,) = forecasts.failing(session, NOW + 30 * DAY)
+            self.assertEqual((first.partner, first.sha256, first.moment), ("ACME", self.leaf.sha256, NOW + 7 * DAY))
+            self.assertIn("has to be renewed", first.reason)
+            self.assertEqual(first.others_until, NOW + 60 * DAY)
+            self.assertEqual([each.sha256 for each in forecasts.failing(session, NOW + 61 * DAY)][1], pinned.sha256)
+        with self.change() as change:
+            cas.alter(change, "odette", revocation="prefer")
+        with self.store.reading() as session:
+            self.assertEqual(forecasts.failing(session, NOW + 30 * DAY), [])
+            self.assertEqual(forecasts.failing(session, NOW + 41 * DAY)[0].reason, "the certificate ends")

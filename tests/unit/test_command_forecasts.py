@@ -1,0 +1,79 @@
+"""``smartproxy crl check``, ``crl urls``, ``ca show`` and ``partner expiring``: what is foretold, and what was seen."""
+
+from datetime import UTC, datetime, timedelta
+
+from smartproxy.backend.calls import Calls
+from smartproxy.backend.location import Location
+from smartproxy.backend.store import Store
+from smartproxy.testing.pki import Authority
+from tests.unit.commands import CommandCase
+
+URL = "http://crl.example.com/odette.crl"
+
+
+class Forecasts(CommandCase):
+    """A site with a ca and a partner below it."""
+
+    def setUp(self) -> None:
+        """Make both."""
+        super().setUp()
+        self.ca = Authority.root("Odette")
+        self.now = datetime.now(UTC)
+        self.leaf = self.ca.issue("acme", serial_number="O0013", valid_until=self.now + timedelta(days=20))
+        path = self.file("odette.pem", self.ca.certificate_pem)
+        self.do("ca", "add", "odette", path, "--revocation", "off")
+        proof = ("--ca", "odette", "--subject-serial", "O0013")
+        self.do("partner", "add", "ACME", "--code", "O0013000001ACME", *proof)
+
+    def tell(self, name: str, **fields: str) -> None:
+        """A client brings an event."""
+        store = Store.open(Location.of(str(self.state), environment={}))
+        self.addCleanup(store.close)
+        event = {"name": name, "source": "server", "sequence": 1, "time": self.now.isoformat(), **fields}
+        self.assertEqual(Calls(store).keep_events("inner", [event], self.now).stored, 1)
+
+    def accept(self) -> None:
+        """The partner was let in."""
+        certificate = self.leaf.certificate
+        self.tell(
+            "certificate.accepted",
+            partner="ACME",
+            by="subject",
+            authority="odette",
+            subject=certificate.subject.rfc4514_string(),
+            issuer=certificate.issuer.rfc4514_string(),
+            serial=f"{certificate.serial_number:x}",
+            certificate_sha256=self.leaf.sha256,
+            not_after=certificate.not_valid_after_utc.isoformat(),
+        )
+
+    def test_dry_run(self) -> None:
+        """Before lists are required, the operator learns whom that would refuse, and why; then that it is nobody."""
+        self.accept()
+        (found,) = self.do("crl", "check", "--json").json
+        self.assertEqual((found["partner"], found["verdict"], found["revocation"]), ("ACME", "refused", "off"))
+        self.assertEqual(found["certificate_sha256"], self.leaf.sha256)
+        self.assertIn("there is no revocation list of CN=Odette", self.do("crl", "check").out)
+        self.do("crl", "load", self.file("odette.crl", self.ca.crl()))
+        self.assertIn("would refuse nobody", self.do("crl", "check").out)
+        (found,) = self.do("crl", "check", "--all", "--json").json
+        self.assertEqual(found["verdict"], "admitted")
+
+    def test_addresses(self) -> None:
+        """The addresses that certificates name are shown by ca, there and in the list."""
+        self.assertIn("no verified certificate", self.do("crl", "urls").out)
+        self.tell("crl.url_seen", url=URL, authority="odette")
+        self.assertIn(URL, self.do("ca", "show", "odette").out)
+        self.assertEqual(self.do("ca", "show", "odette", "--json").json["crl_urls"], [URL])
+        (row,) = self.do("crl", "urls", "odette", "--json").json
+        self.assertEqual((row["ca"], row["url"]), ("odette", URL))
+        self.assertIn("no ca 'nobody'", self.refused("crl", "urls", "nobody"))
+
+    def test_expiring(self) -> None:
+        """The certificate that ends next is listed with its date and reason."""
+        self.accept()
+        self.assertIn("within 10 days", self.do("partner", "expiring", "--days", "10").out)
+        (found,) = self.do("partner", "expiring", "--json").json
+        self.assertEqual((found["partner"], found["reason"]), ("ACME", "the certificate ends"))
+        self.assertIn(f"{self.now + timedelta(days=20):%Y-%m-%d}", self.do("partner", "expiring").out)
+        self.assertIn("0 to 36500", self.refused("partner", "expiring", "--days", "-1", status=2))

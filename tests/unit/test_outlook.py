@@ -1,0 +1,98 @@
+"""Tests of :mod:`smartproxy.policy.outlook`: what ``require`` would refuse, and when certificates fail."""
+
+import datetime
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.policy.outlook import Issuer, Outlook
+from smartproxy.policy.revocation import RevocationSet
+from tests.unit.chains import DAY, NOW, key_sha256, revocation
+
+NONE = datetime.timedelta()
+
+
+def issuer(name: str, above: str, ca: str, serial: int = 9) -> Issuer:
+    """A certificate of an authority."""
+    return Issuer(
+        authority=ca,
+        subject=f"CN={name}",
+        issuer=f"CN={above}",
+        serial=serial,
+        key_sha256=key_sha256(name),
+        not_after=NOW + 100 * DAY,
+    )
+
+
+ROOT = issuer("root", "root", "ca")
+MIDDLE = issuer("middle", "root", "others", serial=7)
+
+
+def outlook(*lists: RevocationSet, issuers: tuple[Issuer, ...] = (ROOT, MIDDLE)) -> Outlook:
+    """What is configured and loaded."""
+    return Outlook(issuers, {each.issuer_key_sha256: each for each in lists})
+
+
+class RefusalTests(SynchronousTestCase):
+    """What ``require`` would say of a certificate that was seen."""
+
+    def refusal(self, found: Outlook, below: str = "root", grace: datetime.timedelta = NONE) -> str | None:
+        """Why the certificate 5 below an issuer would be refused."""
+        return found.refusal(f"CN={below}", 5, "ca", NOW, grace)
+
+    def test_lists(self) -> None:
+        """Each state of the issuer's list has its words."""
+        old = {"this_update": NOW - 9 * DAY, "next_update": NOW - DAY}
+        self.assertIsNone(self.refusal(outlook(revocation("root"))))
+        self.assertEqual(self.refusal(outlook()), "there is no revocation list of CN=root")
+        self.assertIn("revoked by the list of CN=root", str(self.refusal(outlook(revocation("root", 5)))))
+        self.assertIn("out of date", str(self.refusal(outlook(revocation("root", **old)))))
+        self.assertIsNone(self.refusal(outlook(revocation("root", **old)), grace=2 * DAY))
+        self.assertIn("to come", str(self.refusal(outlook(revocation("root", this_update=NOW + DAY)))))
+
+    def test_path(self) -> None:
+        """An intermediate authority is judged, too, up to the ca that the partner is known by."""
+        lists = (revocation("middle"), revocation("root"))
+        self.assertIsNone(self.refusal(outlook(*lists), "middle"))
+        self.assertEqual(self.refusal(outlook(lists[0]), "middle"), "there is no revocation list of CN=root")
+        self.assertIn("revoked", str(self.refusal(outlook(lists[0], revocation("root", 7)), "middle")))
+
+    def test_unknown_issuer(self) -> None:
+        """A list of an issuer whose certificate is nowhere cannot be loaded."""
+        self.assertIn("is not in the ca", str(self.refusal(outlook(), "elsewhere")))
+
+    def test_circle(self) -> None:
+        """Certificates that issued each other end nowhere."""
+        circle = (issuer("a", "b", "others"), issuer("b", "a", "others"))
+        found = outlook(revocation("a"), revocation("b"), issuers=circle)
+        self.assertIn("does not come to the ca", str(self.refusal(found, "a")))
+
+    def test_unlisted(self) -> None:
+        """Of an authority's certificates, which have a current list."""
+        two = (ROOT, issuer("issuing", "root", "ca"), MIDDLE)
+        self.assertEqual(
+            outlook(revocation("root"), issuers=two).unlisted("ca", NOW, NONE), (["CN=root"], ["CN=issuing"])
+        )
+
+
+class EndTests(SynchronousTestCase):
+    """When a certificate will be refused."""
+
+    def ends(self, found: Outlook, authority: str | None, grace: datetime.timedelta | None) -> list[tuple[int, str]]:
+        """The days and reasons."""
+        ends = found.ends("CN=root", NOW + 50 * DAY, authority, grace)
+        return [((moment - NOW).days, reason.split()[-1]) for moment, reason in ends]
+
+    def test_pinned(self) -> None:
+        """A pinned certificate fails with its end only."""
+        self.assertEqual(self.ends(outlook(revocation("root")), None, None), [(50, "ends")])
+
+    def test_certified(self) -> None:
+        """Its issuer's end counts, and its list's where lists are required, with the hours of grace."""
+        found = outlook(revocation("root"))
+        self.assertEqual(self.ends(found, "ca", None), [(50, "ends"), (100, "ends")])
+        self.assertEqual(self.ends(found, "ca", DAY)[2], (2, "renewed"))
+        self.assertEqual(self.ends(outlook(), "ca", DAY), [(50, "ends"), (100, "ends")])
+
+    def test_unknown_issuer(self) -> None:
+        """Of an issuer whose certificate is not there nothing is known."""
+        self.assertEqual(self.ends(outlook(issuers=()), "ca", DAY), [(50, "ends")])
