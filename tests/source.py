@@ -16,11 +16,12 @@ TESTS = Path(__file__).parent
 
 @attrs.frozen(eq=False)
 class Module:
-    """One module: its dotted name, whether it is a package, and its syntax tree."""
+    """One module: its dotted name, whether it is a package, its syntax tree, and its text."""
 
     name: str
     package: bool
     tree: ast.Module
+    text: str
 
     def at(self, node: ast.AST) -> str:
         """Name a place in it."""
@@ -29,7 +30,7 @@ class Module:
 
 def parse(name: str, text: str, *, package: bool = False) -> Module:
     """Parse one module from text."""
-    return Module(name, package, ast.parse(text))
+    return Module(name, package, ast.parse(text), text)
 
 
 @functools.cache

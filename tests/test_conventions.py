@@ -13,6 +13,8 @@ LOGS = re.compile(r"^_?(log|logger)$")
 SECRET = re.compile(r"token|ticket|digest", re.IGNORECASE)
 EMPTY_WORDS = re.compile(r"^(utils?|helpers?|common|misc|managers?|handlers?|processors?|engines?)$", re.IGNORECASE)
 EMPTY_CLASSES = re.compile(r"(Util|Utils|Helper|Manager|Handler|Processor|Engine)$")
+SILENCED = re.compile(r"#\s*(type: ignore|noqa)")
+SILENCED_WITH_REASON = re.compile(r"# (type: ignore\[[a-z, -]+\]|noqa: [A-Z]+[0-9]+(, [A-Z]+[0-9]+)*)[ #-]+\w")
 PROOF_MAKER = "smartproxy.net.verification"
 
 
@@ -109,6 +111,16 @@ def _is_skip(line: ast.stmt) -> bool:
     return isinstance(line, ast.Assign) and any(outermost_name(target) in {"skip", "todo"} for target in line.targets)
 
 
+def silenced(everything: Mapping[str, Module]) -> list[str]:
+    """Find warnings of mypy and ruff that are switched off without saying which one, and why."""
+    wrong = []
+    for module in everything.values():
+        for number, line in enumerate(module.text.splitlines(), 1):
+            if SILENCED.search(line) and not SILENCED_WITH_REASON.search(line):
+                wrong.append(f"{module.name}:{number} switches a warning off without a reason")
+    return wrong
+
+
 class Conventions(SynchronousTestCase):
     """The package as it is."""
 
@@ -135,6 +147,11 @@ class Conventions(SynchronousTestCase):
     def test_every_test_runs_at_once(self) -> None:
         """No test sleeps, and none is skipped."""
         self.assertEqual([], idle_tests(modules(TESTS)))
+
+    def test_silenced_warnings_have_a_reason(self) -> None:
+        """Wherever a warning of mypy or ruff is switched off, it is one by name, and the line says why."""
+        everything = {name: module for name, module in modules(TESTS).items() if name != "tests.test_conventions"}
+        self.assertEqual([], silenced({**self.modules, **everything}))
 
 
 class Planted(SynchronousTestCase):
@@ -206,3 +223,18 @@ class Planted(SynchronousTestCase):
         ):
             self.assertEqual(1, len(idle_tests(self.judge(text))), text)
         self.assertEqual([], idle_tests(self.judge("clock.sleep(1); skipped = 1\ndef f(): skip = 1")))
+
+    def test_silenced(self) -> None:
+        """A silenced warning without its name or without a reason is found; one that has both is not."""
+        for text in (
+            "x = 1  # type: ignore",
+            "x = 1  # type: ignore[arg-type]",
+            "x = 1  # type: ignore[arg-type]  #",
+            "x = 1  # type: ignore  # because",
+            "x = 1  # noqa",
+            "x = 1  # noqa: E501",
+            "x = 1  #type: ignore",
+        ):
+            self.assertEqual(1, len(silenced(self.judge(text))), text)
+        for text in ("x = 1  # type: ignore[arg-type, misc]  # by name", "x = 1  # noqa: S101  # a test", "x = 1"):
+            self.assertEqual([], silenced(self.judge(text)), text)

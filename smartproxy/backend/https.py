@@ -61,7 +61,7 @@ class BoundedFactory(WrappingFactory[ProtocolWrapper]):
         super().__init__(site)  # type: ignore[no-untyped-call]  # mypy excludes calls of Twisted, but not by super()
 
     # IProtocolFactory allows None, which the class between only forgets to say.
-    def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper | None:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress | None) -> ProtocolWrapper | None:  # type: ignore[override]  # as above
         """A protocol for a new connection, if there is room for it."""
         if len(self.protocols) >= CONNECTIONS_MOST:
             return None

@@ -1,4 +1,4 @@
-"""The ports on which partners are awaited.
+"""The ports on which partners, or callers inside, are awaited.
 
 Duty: have exactly those ports open that the generation in force names; a port that stays in the next generation is not
 touched, so that nobody is turned away by a change elsewhere. A port that cannot be opened is an event, and is tried
@@ -10,8 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import ServerFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from smartproxy.logs.emit import Events
 from smartproxy.policy.configuration import Listener
@@ -27,21 +26,27 @@ def bound(port: IListeningPort) -> tuple[str, int]:
 
 
 def listen_for_clients(reactor: Any, factory: Any, host: str, port: int, events: Events) -> IListeningPort:
-    """Open the tunnel's port; on all addresses of both families where none is named and the system has IPv6.
+    """Open the tunnel's port.
 
     :raises CannotListenError: after the event that says so.
     """
-    listening: IListeningPort
     try:
-        if host:
-            return reactor.listenTCP(port, factory, interface=host)  # type: ignore[no-any-return]
-        try:
-            listening = reactor.listenTCP(port, factory, interface="::")
-        except CannotListenError:
-            listening = reactor.listenTCP(port, factory)
+        return _listen_at(reactor, factory, host, port)
     except CannotListenError as error:
         events.emit("listener.failed", address=host or None, port=port, cause=str(error.socketError))
         raise
+
+
+def _listen_at(reactor: Any, factory: Any, host: str, port: int) -> IListeningPort:
+    """Open a port; on all addresses of both families where none is named and the system has IPv6."""
+    listening: IListeningPort
+    if host:
+        listening = reactor.listenTCP(port, factory, backlog=BACKLOG, interface=host)
+        return listening
+    try:
+        listening = reactor.listenTCP(port, factory, backlog=BACKLOG, interface="::")
+    except CannotListenError:
+        listening = reactor.listenTCP(port, factory, backlog=BACKLOG)
     return listening
 
 
@@ -50,12 +55,16 @@ class Listeners:
 
     :param reactor: opens ports.
     :param factory: makes the factory that a port listens with.
+    :param mode: who is awaited there, for the event.
     """
 
-    def __init__(self, reactor: Any, factory: Callable[[], ServerFactory], events: Events) -> None:
+    def __init__(
+        self, reactor: Any, factory: Callable[[], IProtocolFactory], events: Events, *, mode: str = "partners"
+    ) -> None:
         self._reactor = reactor
         self._factory = factory
         self._events = events
+        self._mode = mode
         self._open: dict[Listener, IListeningPort] = {}
 
     @property
@@ -83,11 +92,11 @@ class Listeners:
 
     def _listen(self, listener: Listener) -> None:
         try:
-            port = self._reactor.listenTCP(listener.port, self._factory(), backlog=BACKLOG, interface=listener.address)
+            port = _listen_at(self._reactor, self._factory(), listener.address, listener.port)
         except CannotListenError as error:
             self._events.emit(
                 "listener.failed",
-                address=listener.address,
+                address=listener.address or None,
                 port=listener.port,
                 cause=str(error.socketError),
                 advice="choose another address or port, or end the program that has it; "
@@ -95,10 +104,11 @@ class Listeners:
             )
             return
         self._open[listener] = port
-        self._events.emit("listener.opened", address=listener.address, port=bound(port)[1], mode="partners")
+        self._events.emit("listener.opened", address=listener.address, port=bound(port)[1], mode=self._mode)
 
     def _close(self, listener: Listener, cause: str) -> Deferred[None]:
         port = self._open.pop(listener)
-        self._events.emit("listener.closed", address=listener.address, port=bound(port)[1], cause=cause)
+        address, number = bound(port)
+        self._events.emit("listener.closed", address=address, port=number, cause=cause)
         closed: Deferred[None] | None = port.stopListening()
         return succeed(None) if closed is None else closed

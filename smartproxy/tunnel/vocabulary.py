@@ -68,22 +68,22 @@ class TunnelCommand(Command):
     @classmethod
     def makeArguments(cls, objects: Mapping[str, object], proto: object) -> AmpBox:
         """The box of a question."""
-        return super().makeArguments(objects, proto)  # type: ignore[no-untyped-call,no-any-return]
+        return super().makeArguments(objects, proto)  # type: ignore[no-untyped-call,no-any-return]  # AMP has no types
 
     @classmethod
     def parseArguments(cls, box: Mapping[bytes, bytes], proto: object) -> dict[str, Any]:
         """The arguments in the box of a question."""
-        return super().parseArguments(box, proto)  # type: ignore[no-untyped-call,no-any-return]
+        return super().parseArguments(box, proto)  # type: ignore[no-untyped-call,no-any-return]  # AMP has no types
 
     @classmethod
     def makeResponse(cls, objects: Mapping[str, object], proto: object) -> AmpBox:
         """The box of an answer."""
-        return super().makeResponse(objects, proto)  # type: ignore[no-untyped-call,no-any-return]
+        return super().makeResponse(objects, proto)  # type: ignore[no-untyped-call,no-any-return]  # AMP has no types
 
     @classmethod
     def parseResponse(cls, box: Mapping[bytes, bytes], proto: object) -> dict[str, Any]:
         """The values in the box of an answer."""
-        return super().parseResponse(box, proto)  # type: ignore[no-untyped-call,no-any-return]
+        return super().parseResponse(box, proto)  # type: ignore[no-untyped-call,no-any-return]  # AMP has no types
 
 
 class Hello(TunnelCommand):

@@ -134,7 +134,7 @@ class Offered(SynchronousTestCase):
         assert rig.sessions.generation is not None
         context = rig.sessions.generation.contexts._default
         self.assertEqual(context.get_session_cache_mode(), SSL.SESS_CACHE_OFF)
-        connection = rig.sessions.generation.contexts.serverConnectionForTLS(None)  # type: ignore[arg-type]
+        connection = rig.sessions.generation.contexts.serverConnectionForTLS(None)  # type: ignore[arg-type]  # unused
         options = connection.set_options(0)
         for option in (SSL.OP_NO_TICKET, SSL.OP_NO_RENEGOTIATION, SSL.OP_NO_COMPRESSION):
             self.assertTrue(options & option)

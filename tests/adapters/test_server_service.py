@@ -373,7 +373,7 @@ class Stopping(ServerTestCase):
     def test_stubborn_sessions_are_not_waited_for(self) -> None:
         """A session that does not end when told to costs the closing time and no more."""
         self.bring(self.client(), document(deadlines={"drain": 10, "closing": 5}))
-        self.service.sessions.live["s"] = LiveSession(self.service, stubborn=True)  # type: ignore[assignment]
+        self.service.sessions.live["s"] = LiveSession(self.service, stubborn=True)  # type: ignore[assignment]  # a driver
         stopped = self.stop()
         self.network.advance(15)
         self.assertNoResult(stopped)
@@ -383,7 +383,7 @@ class Stopping(ServerTestCase):
     def test_no_new_session_while_stopping(self) -> None:
         """A partner who greets late is told that the server closes down."""
         self.bring(self.client(), document())
-        self.service.sessions.live["s"] = LiveSession(self.service)  # type: ignore[assignment]
+        self.service.sessions.live["s"] = LiveSession(self.service)  # type: ignore[assignment]  # a driver
         self.stop()
         self.failureResultOf(self.service._open_inside("0123456789abcdef", {}), Draining)
         self.network.advance(301)

@@ -57,7 +57,7 @@ class Crossings(SiteCase):
         """A file from the partner to the station, or from the station to the partner."""
         codes = (STATION_CODE, caller.code) if outgoing else (caller.code, STATION_CODE)
         identity = Identity.stamped(name, *codes, datetime(2026, 11, 20, 12))
-        return VirtualFile(identity=identity, content=octets, **more)  # type: ignore[arg-type]
+        return VirtualFile(identity=identity, content=octets, **more)  # type: ignore[arg-type]  # by name
 
     def one_of_each(self, caller: Caller, prefix: str, *, outgoing: bool) -> list[VirtualFile]:
         """Files of all formats and of odd lengths."""

@@ -313,7 +313,7 @@ class RestartTests(SynchronousTestCase):
             (file("V", join_records([octets(n) for n in range(150)]), Format.VARIABLE, 150), 100),
         ):
             settings = {"credit": 2, "buffer_size": 128, "compression": sent.format is Format.TEXT}
-            partner, station = Settings(code=PARTNER, **settings), Settings(code=STATION)  # type: ignore[arg-type]
+            partner, station = Settings(code=PARTNER, **settings), Settings(code=STATION)  # type: ignore[arg-type]  # by name
             left, right = pair(partner, station)
             left.monitor.queue(STATION, [attrs.evolve(sent, break_at=5000)])
             converse(left, right)
