@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy import __version__
@@ -24,17 +23,18 @@ from smartproxy.net.callers import CallerLeg
 from smartproxy.net.connection import LegFactory
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import SessionFault, StationUnreachable, TunnelLost
-from smartproxy.plain.permit import NOT_PERMITTED
-from smartproxy.plain.pipe import Outline, Pipe
+from smartproxy.plain.pipe import Outline
+from smartproxy.plain.sessions import PlainSessions
+from smartproxy.plain.troubles import RULE
 from smartproxy.policy import limits
 from smartproxy.policy.credential import Credential
 from smartproxy.tunnel.arguments import Plain
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
-from smartproxy.tunnel.errors import OpeningFailed, TunnelFault
+from smartproxy.tunnel.errors import TunnelFault
 from smartproxy.tunnel.interfaces import IClientTunnelUser
-from smartproxy.tunnel.kinds import PLAIN
+from smartproxy.tunnel.kinds import plain
 
 TARGET_SECONDS = 10
 """How long the target may take to take a connection."""
@@ -50,6 +50,10 @@ class PlainClientService(Service):
     :param target: host and port to which connections from outside go.
     :param listeners: open the ports for local programs; each is called with the service and gives the port.
     :param seconds: how long nothing may move in a session.
+    :param most: sessions at once.
+    :param drain: how many seconds sessions may go on when the daemon is to end.
+    :param endpoint: how to dial a host and a port.
+    :ivar sessions: the sessions that are not over.
     """
 
     def __init__(
@@ -61,61 +65,66 @@ class PlainClientService(Service):
         target: tuple[str, int],
         listeners: Sequence[Callable[["PlainClientService"], IListeningPort]] = (),
         seconds: float,
+        most: int = limits.SESSIONS.default,
+        drain: int = limits.DRAIN.default,
         endpoint: Callable[[Any, str, int], IStreamClientEndpoint] = HostnameEndpoint,
     ) -> None:
         self.clock = reactor
-        self.live: dict[str, Pipe] = {}
-        """The sessions that are not over, by id."""
+        self.drain_seconds = drain
         self._target = target
         self._listeners = listeners
-        self._seconds = seconds
         self._endpoint = endpoint
         self._ports: list[IListeningPort] = []
         self._name = credential.name
         self.events = Events(Logger(namespace="smartproxy.plain-client"), None, reactor, source="plain-client")
+        self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
         host, port = server
         self.tunnel = ClientTunnel(
             reactor,
             endpoint(reactor, host, port),
-            f"{host}:{port}",
+            f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             credential=ClientCredential(certificate=credential.certificate, key=credential.key),
             proxy_ids=credential.proxy_ids,
             user=self,
             emit=self.events.emit,
-            most=limits.SESSIONS.default,
-            kind=PLAIN,
+            most=most,
+            kind=plain(seconds),
         )
 
     # The life of the daemon.
 
     def startService(self) -> None:
-        """Dial the server, and await local programs."""
+        """Dial the server, and await local programs.
+
+        :raises CannotListenError: when a port for local programs cannot be opened, which ends the daemon.
+        """
         Service.startService(self)
         self._ports = [listen(self) for listen in self._listeners]
         self.events.emit("client.started", version=__version__, names=[self._name, self.tunnel.server])
         self.tunnel.startService()
 
     def stopService(self) -> Deferred[None]:
-        """Close everything."""
+        """Take nothing new, let sessions end within the drain time, end the rest."""
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        self.events.emit("client.stopping", cause="asked to stop", sessions=len(self.live))
+        seconds = self.drain_seconds if self.sessions.live else 0
+        self.events.emit("client.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
         for port in self._ports:
-            closed = port.stopListening()
-            if closed is not None:
-                await closed
-        self.hurry()
+            await maybeDeferred(port.stopListening)
+        if self.tunnel.control is not None:
+            # Nobody waits for the answer: what the server opens before it has heard of it is carried, too.
+            self.tunnel.control.drain().addErrback(lambda failure: failure.trap(TunnelFault, SessionFault))
+        await self.sessions.drain(seconds)
         await self.tunnel.stopService()
         self.events.emit("client.stopped")
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self.clock, 0)
 
     def hurry(self) -> None:
-        """End all sessions: a stream has no end that could be waited for."""
-        for pipe in list(self.live.values()):
-            pipe.stop("the client stops")
+        """Wait for sessions no longer; end them."""
+        self.sessions.hurry()
 
     # IClientTunnelUser
 
@@ -127,19 +136,22 @@ class PlainClientService(Service):
 
     def openInbound(self, session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
         """Somebody connected outside: dial the target."""
-        host, port = self._target
         outline = Outline(session=session, peer=facts.get("peer", "outside"), direction="inbound")
-        dialling: Any = self._endpoint(self.clock, host, port).connect(LegFactory(self.clock, limits.CLOSING.default))
-        dialling.addTimeout(TARGET_SECONDS, self.clock)
-        dialling.addCallbacks(lambda target: self._couple(leg, target, outline), self._unreachable)
-        dialled: Deferred[None] = dialling
-        return dialled
+        return Deferred.fromCoroutine(self._open_inbound(outline, leg))
 
-    def _unreachable(self, failure: Failure) -> Failure:
+    async def _open_inbound(self, outline: Outline, leg: ILeg) -> None:
+        self.sessions.expect(outline.session)
         host, port = self._target
-        cause = failure.getErrorMessage() or failure.value.__class__.__name__
-        self.events.emit("station.unreachable", cause=cause, host=host, port=port)
-        return Failure(StationUnreachable(rule="target.connect", message="the target is not reachable"))
+        try:
+            factory = LegFactory(self.clock, self.sessions.seconds)
+            connecting: Any = self._endpoint(self.clock, host, port).connect(factory)
+            target = await connecting.addTimeout(TARGET_SECONDS, self.clock)
+        except Exception as error:
+            self.sessions.forget(outline.session)
+            cause = str(error) or type(error).__name__
+            self.events.emit("station.unreachable", cause=cause, host=host, port=port, session=outline.session)
+            raise StationUnreachable(rule="target.connect", message="the target is not reachable") from error
+        self.sessions.couple(outline, near=target, tunnel=leg, inward=False)
 
     def event(self, fields: Mapping[str, Plain]) -> None:
         """The server's events stay with the server: there is no backend to carry them to."""
@@ -165,34 +177,14 @@ class PlainClientService(Service):
             raise TunnelLost(rule="tunnel.none", message="the tunnel to the server is down")
         outline = Outline(session=secrets.token_hex(8), peer=local.peer, direction="outbound")
         facts = {"host": host, "port": str(port), "peer": local.peer}
+        self.sessions.expect(outline.session)
         try:
             leg = await control.openOutbound(outline.session, "", facts)
-        except SessionFault:
-            raise
-        except OpeningFailed as fault:
-            # The server's own fault travels as text, with its rule at the end.
-            rule = NOT_PERMITTED if str(fault).endswith(f"[{NOT_PERMITTED}]") else "outbound.open"
-            raise StationUnreachable(rule=rule, message=str(fault)) from fault
         except TunnelFault as fault:
-            raise StationUnreachable(rule="outbound.open", message=str(fault)) from fault
-        if not local.connected:
-            leg.abort()
-            return
-        local.accept()
-        self._couple(leg, local, outline)
+            raise StationUnreachable(rule=RULE, message=str(fault)) from fault
+        finally:
+            self.sessions.forget(outline.session)
+        if local.connected:
+            local.accept()
+        self.sessions.couple(outline, near=local, tunnel=leg, inward=False)
         local.release()
-
-    def _couple(self, leg: ILeg, near: ILeg, outline: Outline) -> None:
-        pipe = self.live[outline.session] = Pipe(
-            leg,
-            near,
-            outline,
-            clock=self.clock,
-            events=self.events,
-            seconds=self._seconds,
-            over=lambda: self._over(outline),
-        )
-        pipe.begin()
-
-    def _over(self, outline: Outline) -> None:
-        del self.live[outline.session]

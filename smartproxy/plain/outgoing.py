@@ -7,16 +7,14 @@ may be reached is the server's to permit. Standards: RFC 9110 section 9.3.6 (CON
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from smartproxy.net.callers import CallerFactory, CallerLeg, either_way
 from smartproxy.net.ways import Target, Trouble
-from smartproxy.oftp2.errors import SessionFault, TunnelLost
+from smartproxy.oftp2.errors import SessionFault
 from smartproxy.plain.client import PlainClientService
-from smartproxy.plain.permit import NOT_PERMITTED
-from smartproxy.policy import limits
+from smartproxy.plain.troubles import RULE, of_text
 
 REQUEST_SECONDS = 10
 """How long a caller may take to say whom it wants."""
@@ -46,7 +44,7 @@ class Outgoing:
             service.clock,
             self,
             seconds=REQUEST_SECONDS,
-            closing=lambda: limits.CLOSING.default,
+            closing=lambda: service.sessions.seconds,
             dialogue=either_way if self.destination is None else None,
         )
         port: IListeningPort = service.clock.listenTCP(self.port, factory, interface=self.host)
@@ -74,24 +72,20 @@ class Outgoing:
     def left(self, leg: CallerLeg, cause: str) -> None:
         """A caller is gone before it was coupled; its leg is not coupled then."""
 
-    def _not_reached(self, failure: Failure, leg: CallerLeg) -> Deferred[None] | None:
+    def _not_reached(self, failure: Failure, leg: CallerLeg) -> None:
         fault = failure.value
         if not isinstance(fault, SessionFault):
             assert self._service is not None
-            self._service.events.failure("plain.outgoing", failure)
+            self._service.events.failure("smartproxy.plain.outgoing", failure)
             leg.abort()
-            return None
-        trouble = Trouble.NOT_READY if isinstance(fault, TunnelLost) else _TROUBLES.get(fault.rule, Trouble.REFUSED)
+            return
+        trouble = of_text(fault.message) if fault.rule == RULE else Trouble.NOT_READY
         self._refuse(leg, trouble, fault.message)
-        return None
 
     def _refuse(self, leg: CallerLeg, trouble: Trouble, cause: str) -> None:
-        leg.refuse(trouble, cause)
+        leg.refuse(trouble, trouble.value)
         self._tell(leg, cause)
 
     def _tell(self, leg: CallerLeg, cause: str) -> None:
         if self._service is not None:
             self._service.events.emit("connection.refused", peer=leg.peer, cause=cause)
-
-
-_TROUBLES = {NOT_PERMITTED: Trouble.NOT_ALLOWED}

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort, IStreamClientEndpoint
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -24,28 +25,37 @@ from zope.interface import implementer
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
-from smartproxy.net.connection import ConnectionLeg, LegFactory
+from smartproxy.net.connection import ConnectionLeg, LegFactory, address_text
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners, bound, listen_for_clients
-from smartproxy.oftp2.errors import SessionFault, StationUnreachable
-from smartproxy.plain.permit import NOT_PERMITTED, Permit
-from smartproxy.plain.pipe import Outline, Pipe
+from smartproxy.net.ways import Target, Trouble
+from smartproxy.oftp2.errors import OwnFault, SessionFault, StationUnreachable
+from smartproxy.plain.permit import Permit
+from smartproxy.plain.pipe import Outline
+from smartproxy.plain.sessions import PlainSessions
+from smartproxy.plain.troubles import fault_of, of_error
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import ConfigurationRefused, Listener
 from smartproxy.policy.licence import Licence
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import IServerTunnelUser
-from smartproxy.tunnel.kinds import PLAIN
+from smartproxy.tunnel.kinds import plain
 from smartproxy.tunnel.licence_file import LicenceInForce
+from smartproxy.tunnel.licence_watch import LicenceWatch
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
+
+AGAIN_SECONDS = 15.0
+"""An external port that could not be opened is tried again after so long."""
+_NO_CLIENT = "no client is connected"
+_LICENCE_ADVICE = "issue it again: smartproxy licence issue {} --until DATE; put it in place and restart this server"
 
 
 class _Outer(ConnectionLeg):
     """The leg of somebody outside; not a word of it is read before there is somebody inside."""
 
     def __init__(self, service: "PlainServerService") -> None:
-        super().__init__(service.clock, limits.CLOSING.default)
+        super().__init__(service.clock, service.sessions.seconds)
         self._service = service
 
     def connectionMade(self) -> None:
@@ -63,7 +73,8 @@ class _OuterFactory(ServerFactory):
 
     def buildProtocol(self, address: IAddress | None) -> _Outer | None:
         """A leg, unless there are too many, or nobody to hand it to."""
-        return _Outer(self._service) if self._service.able() else None
+        peer = "unknown" if address is None else address_text(address)
+        return _Outer(self._service) if self._service.takes(peer) else None
 
 
 @implementer(IServerTunnelUser)
@@ -72,10 +83,13 @@ class PlainServerService(Service):
 
     :param reactor: listens, dials and tells the time.
     :param internal: address and port on which clients are awaited; the address is empty for any.
-    :param external: where everybody else is awaited.
+    :param external: where everybody else is awaited; the same.
     :param permit: what clients may have dialled.
     :param seconds: how long nothing may move in a session.
     :param most: sessions at once.
+    :param drain: how many seconds sessions may go on when the daemon is to end.
+    :param endpoint: how to dial a host and a port.
+    :ivar sessions: the sessions that are not over.
     """
 
     def __init__(
@@ -90,30 +104,33 @@ class PlainServerService(Service):
         permit: Permit,
         seconds: float,
         most: int = limits.SESSIONS.default,
-        set_level: Callable[[Severity], None] = lambda severity: None,
+        drain: int = limits.DRAIN.default,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        endpoint: Callable[[Any, str, int], IStreamClientEndpoint] = HostnameEndpoint,
     ) -> None:
         self.clock = reactor
-        self.live: dict[str, Pipe] = {}
-        """The sessions that are not over, by id."""
+        self.drain_seconds = drain
         self._internal = internal
-        self._external = Listener(address=external[0] or "::", port=external[1])
+        self._external = Listener(address=external[0], port=external[1])
         self._permit = permit
-        self._seconds = seconds
-        self._most = min(most, licence.limits.get("sessions", most))
-        self._set_level = set_level
         self._identity = identity
+        self._endpoint = endpoint
         self._tunnel_port: IListeningPort | None = None
+        self._again: IDelayedCall | None = None
         self.events = Events(Logger(namespace="smartproxy.plain-server"), None, reactor, source="plain-server")
+        self.sessions = PlainSessions(
+            reactor, self.events, seconds=seconds, most=min(most, licence.limits.get("sessions", most))
+        )
         self.tunnel = ServerTunnel(
             reactor,
             identity=identity,
             authority=licence.authority_certificate,
             user=self,
             emit=self.events.emit,
-            kind=PLAIN,
+            kind=plain(seconds),
         )
         self.licence = LicenceInForce(licence, licence_path, self.events, now)
+        self._licence_watch = LicenceWatch(reactor, self.licence, self.events, now, advice=_LICENCE_ADVICE)
         self.listeners = Listeners(reactor, lambda: _OuterFactory(self), self.events)
 
     # The life of the daemon.
@@ -126,6 +143,8 @@ class PlainServerService(Service):
         Service.startService(self)
         self._tunnel_port = listen_for_clients(self.clock, self.tunnel.factory, *self._internal, self.events)
         host, port = bound(self._tunnel_port)
+        if self._identity.made:
+            self.events.emit("identity_key.created", proxy_id=self._identity.proxy_id)
         self.events.emit(
             "server.started",
             version=__version__,
@@ -135,78 +154,68 @@ class PlainServerService(Service):
             port=port,
         )
         self.licence.announce()
+        self._licence_watch.look()
 
     def stopService(self) -> Deferred[None]:
-        """Close everything."""
+        """Close the listeners at once, let sessions end within the drain time, end the rest."""
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        self.events.emit("server.stopping", cause="asked to stop", sessions=len(self.live))
+        self._licence_watch.stop()
+        self._try_no_more()
+        seconds = self.drain_seconds if self.sessions.live else 0
+        self.events.emit("server.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
         await self.listeners.have((), "the server stops")
         if self._tunnel_port is not None:
-            closed = self._tunnel_port.stopListening()
-            if closed is not None:
-                await closed
-        self.hurry()
+            await maybeDeferred(self._tunnel_port.stopListening)
+        await self.sessions.drain(seconds)
         self.tunnel.stop("the server stops")
         self.events.emit("server.stopped")
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self.clock, 0)
 
     def hurry(self) -> None:
-        """End all sessions: a stream has no end that could be waited for."""
-        for pipe in list(self.live.values()):
-            pipe.stop("the server stops")
+        """Wait for sessions no longer; end them."""
+        self.sessions.hurry()
 
     # Somebody outside.
 
-    def able(self) -> bool:
-        """Whether another connection can be taken; says why not."""
-        fault = self.licence.fault()
-        if fault is None and self.tunnel.leastLoaded() is None:
-            fault = StationUnreachable(rule="tunnel.none", message="no client is connected")
-        if fault is None and len(self.live) >= self._most:
-            fault = StationUnreachable(rule="quota.sessions", message=f"the limit of {self._most} sessions is reached")
+    def takes(self, peer: str) -> bool:
+        """Whether a connection from outside can be taken; says why not."""
+        fault = self._fault()
         if fault is not None:
-            self.events.emit("connection.refused", peer="outside", cause=fault.message)
+            self.events.emit("connection.refused", peer=peer, cause=fault.message)
         return fault is None
+
+    def _fault(self) -> OwnFault | None:
+        if not self.tunnel.controls:
+            return StationUnreachable(rule="tunnel.none", message=_NO_CLIENT)
+        return self.licence.fault() or self.sessions.room()
 
     def connected(self, outer: _Outer) -> None:
         """Somebody connected: have a client dial its target, and couple the two."""
+        outline = Outline(session=secrets.token_hex(8), peer=outer.peer, direction="inbound")
+        opening = Deferred.fromCoroutine(self._open_inside(outer, outline))
+        opening.addErrback(self._not_opened, outer, outline)
+
+    async def _open_inside(self, outer: _Outer, outline: Outline) -> None:
         control = self.tunnel.leastLoaded()
         if control is None:
-            outer.abort()
-            return
-        outline = Outline(session=secrets.token_hex(8), peer=outer.peer, direction="inbound")
-        opening = control.openInbound(outline.session, {"peer": outer.peer})
-        opening.addCallbacks(
-            lambda inner: self._couple(inner, outer, outline), self._closed, errbackArgs=(outer, outline)
-        )
-        opening.addErrback(lambda failure: self.events.failure("plain.server.connected", failure))
+            raise StationUnreachable(rule="tunnel.none", message=_NO_CLIENT)
+        self.sessions.expect(outline.session)
+        inner = await control.openInbound(outline.session, {"peer": outer.peer})
+        self.sessions.couple(outline, near=outer, tunnel=inner, inward=True)
 
-    def _closed(self, failure: Failure, outer: _Outer, outline: Outline) -> None:
+    def _not_opened(self, failure: Failure, outer: _Outer, outline: Outline) -> None:
         """The target is not reachable: the outer connection is closed at once."""
+        self.sessions.forget(outline.session)
         outer.abort()
-        failure.trap(SessionFault)
-        self.events.emit(
-            "session.failed", session=outline.session, peer=outline.peer, direction="inbound", cause=str(failure.value)
-        )
-
-    def _couple(self, inner: ILeg, outer: ILeg, outline: Outline) -> None:
-        pipe = self.live[outline.session] = Pipe(
-            outer,
-            inner,
-            outline,
-            clock=self.clock,
-            events=self.events,
-            seconds=self._seconds,
-            over=lambda: self._over(outline),
-        )
-        pipe.begin()
-
-    def _over(self, outline: Outline) -> None:
-        del self.live[outline.session]
+        fault = failure.value
+        if not isinstance(fault, SessionFault):
+            self.events.failure("smartproxy.plain.server", failure, session=outline.session)
+            return
+        self.events.emit("session.failed", cause=str(fault), **attrs.asdict(outline))
 
     # IServerTunnelUser
 
@@ -223,8 +232,21 @@ class PlainServerService(Service):
         self._await_outside()
 
     def _await_outside(self) -> None:
-        wanted = (self._external,) if self.running and self.tunnel.controls else ()
-        self.listeners.have(wanted, "no client is connected")
+        """Have the external port open exactly while a client is there."""
+        self._try_no_more()
+        if not self.running or not self.tunnel.controls:
+            self.listeners.have((), _NO_CLIENT)
+            return
+        if self.listeners.open:
+            return
+        self.listeners.have((self._external,), _NO_CLIENT)
+        if not self.listeners.open:
+            self._again = self.clock.callLater(AGAIN_SECONDS, self._await_outside)
+
+    def _try_no_more(self) -> None:
+        again, self._again = self._again, None
+        if again is not None and again.active():
+            again.cancel()
 
     def configurationArrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
         """Refuse: a plain server is configured by its command line.
@@ -235,51 +257,64 @@ class PlainServerService(Service):
 
     def closeSession(self, control: ServerControl, session: str) -> None:
         """End a session."""
-        if session in self.live:
-            self.live[session].stop("closed by the client")
+        self.sessions.close(session, "closed by the client")
 
     def setLevel(self, control: ServerControl, level: str) -> None:
         """Change what is logged.
 
         :raises ValueError: for a level that does not exist.
         """
-        severity = Severity.named(level)
-        self._set_level(severity)
-        self.events.emit("level.changed", mode=severity.label, client=control.client_name)
+        self.events.set_level(Severity.named(level), cause="asked by the client", client=control.client_name)
 
     def openOutbound(
         self, control: ServerControl, session: str, partner: str, facts: Mapping[str, str]
     ) -> Deferred[Callable[[ILeg | None], None]]:
         """Dial a destination for a client, if it is permitted."""
-        host, port = facts.get("host", ""), facts.get("port", "")
-        if not port.isdecimal() or not self._permit.allows(host, int(port)):
+        outline = Outline(session=session, peer=facts.get("peer", "inside"), direction="outbound")
+        dialling = self._dial(control, outline, facts.get("host", ""), facts.get("port", ""))
+        return Deferred.fromCoroutine(dialling)
+
+    async def _dial(
+        self, control: ServerControl, outline: Outline, host: str, port: str
+    ) -> Callable[[ILeg | None], None]:
+        number = int(port) if port.isascii() and port.isdecimal() and len(port) <= 5 else 0
+        target = Target(host, number)
+        if not number or not self._permit.allows(host, number):
             self.events.emit(
                 "connection.refused",
-                peer=facts.get("peer", "inside"),
-                cause=f"{host}:{port} is not permitted",
+                peer=outline.peer,
+                cause=f"{target} is not permitted",
                 client=control.client_name,
-                advice="start the server with --permit HOST:PORT",
+                advice="to permit it, start the server with --permit HOST:PORT",
             )
-            return fail(StationUnreachable(rule=NOT_PERMITTED, message="the destination is not permitted"))
-        outline = Outline(session=session, peer=facts.get("peer", "inside"), direction="outbound")
-        dialling: Any = HostnameEndpoint(self.clock, host.encode("idna"), int(port)).connect(
-            LegFactory(self.clock, limits.CLOSING.default)
-        )
-        dialling.addCallbacks(lambda leg: self._dialled(leg, outline), self._not_dialled)
-        dialled: Deferred[Callable[[ILeg | None], None]] = dialling
-        return dialled
-
-    def _dialled(self, outer: ConnectionLeg, outline: Outline) -> Callable[[ILeg | None], None]:
+            raise fault_of(Trouble.NOT_ALLOWED, str(target))
+        fault = self.licence.fault()
+        if fault is not None:
+            raise fault
+        self.sessions.expect(outline.session)
+        try:
+            dialled = LegFactory(self.clock, self.sessions.seconds)
+            outer: Any = await self._endpoint(self.clock, host, number).connect(dialled)
+        except CancelledError:
+            self.sessions.forget(outline.session)
+            raise
+        except Exception as error:
+            self.sessions.forget(outline.session)
+            trouble = of_error(error)
+            self.events.emit(
+                "session.failed",
+                cause=f"{target}: {trouble.value}: {error}",
+                client=control.client_name,
+                **attrs.asdict(outline),
+            )
+            raise fault_of(trouble, f"{target}: {error}") from error
         outer.pause()
 
         def take(inner: ILeg | None) -> None:
             if inner is None:
+                self.sessions.forget(outline.session)
                 outer.abort()
             else:
-                self._couple(inner, outer, outline)
+                self.sessions.couple(outline, near=outer, tunnel=inner, inward=True)
 
         return take
-
-    def _not_dialled(self, failure: Failure) -> Failure:
-        message = failure.getErrorMessage() or failure.type.__name__ if failure.type else "unknown"
-        return Failure(StationUnreachable(rule="outbound.connect", message=f"the destination: {message}"))

@@ -11,12 +11,14 @@ PLAIN_FLAGS = [
 
 
 def plain_level(options: DaemonOptions) -> None:
-    """``-d`` logs at DEBUG and ``-t`` at TRACE; both stay in the foreground, as they always did."""
+    """``-d`` logs at DEBUG and ``-t`` at TRACE; both stay in the foreground, as they always did, with twistd too."""
     if options["trace"]:
         options["foreground"] = 1
         options["log-level"] = "trace"
     elif options["foreground"] and options["log-level"] == "info":
         options["log-level"] = "debug"
+    if options["foreground"] and options.parent is not None:
+        options.parent["nodaemon"] = 1
 
 
 def idle_seconds(text: str) -> int:
@@ -24,6 +26,6 @@ def idle_seconds(text: str) -> int:
 
     :raises ValueError: when it is not a whole number of seconds in range.
     """
-    if not text.isdecimal() or not 1 <= int(text) <= IDLE_SECONDS_MOST:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 5 or not 1 <= int(text) <= IDLE_SECONDS_MOST:
         raise ValueError(f"{text!r} is not a number of seconds from 1 to {IDLE_SECONDS_MOST}")
     return int(text)

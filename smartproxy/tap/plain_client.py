@@ -19,6 +19,7 @@ from smartproxy.net.ways import Target
 from smartproxy.plain.client import PlainClientService
 from smartproxy.plain.outgoing import Outgoing
 from smartproxy.policy.credential import Credential, read
+from smartproxy.policy.limits import DRAIN
 from smartproxy.tap.addresses import Address, listening_address, remote_address
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.life import Life
@@ -126,5 +127,6 @@ def makeService(options: Options) -> IService:
         target=(options.target.host, options.target.port),
         listeners=[each.listen for each in options.outgoing],
         seconds=options.seconds,
+        drain=DRAIN.default if options.drain is None else options.drain,
     )
     return Life(reactor, service, options.signals, options.log, tuple(options.notices))

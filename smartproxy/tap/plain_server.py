@@ -15,6 +15,7 @@ from twisted.application.service import IService
 
 from smartproxy.plain.permit import Permit
 from smartproxy.plain.server import PlainServerService
+from smartproxy.policy.limits import DRAIN
 from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.licensed import LicensedOptions
 from smartproxy.tap.life import Life
@@ -77,6 +78,6 @@ def makeService(options: Options) -> IService:
         external=(options.external.host, options.external.port),
         permit=Permit.of(options.permitted),
         seconds=options.seconds,
-        set_level=options.set_level,
+        drain=DRAIN.default if options.drain is None else options.drain,
     )
     return Life(reactor, service, options.signals, options.log, tuple(options.notices))

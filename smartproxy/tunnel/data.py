@@ -188,6 +188,7 @@ class DataConnection(Protocol):
         self._ended_there = False
         self._stopped: str | None = None
         self._timer: IDelayedCall | None = None
+        self._closing: float = limits.CLOSING.default
 
     @property
     def attached(self) -> bool:
@@ -354,7 +355,7 @@ class DataConnection(Protocol):
 
     def _arm(self, cause: str) -> None:
         self._disarm()
-        self._timer = self._clock.callLater(limits.CLOSING.default, self._late, cause)
+        self._timer = self._clock.callLater(self._closing, self._late, cause)
 
     def _disarm(self) -> None:
         if self._timer is not None:

@@ -5,6 +5,8 @@ plain pair's are streams of octets without an end mark: a data connection is clo
 different kinds find no protocol in common and refuse each other in the handshake.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import attrs
@@ -23,10 +25,16 @@ CLOSED: Final = "closed"
 
 
 class RawDataConnection(DataConnection):
-    """One data connection for one session, which ends when the connection is closed."""
+    """One data connection for one session, which ends when the connection is closed.
 
-    def __init__(self, owner: DataOwner, side: Side, clock: IReactorTime, emit: Emit, peer: str) -> None:
+    :param closing: seconds from the wish to close to the abort: until then, what was sent may still be delivered.
+    """
+
+    def __init__(
+        self, owner: DataOwner, side: Side, clock: IReactorTime, emit: Emit, peer: str, *, closing: float
+    ) -> None:
         super().__init__(owner, side, clock, emit, peer)
+        self._closing = closing
         self._raw = RawSplitter()
         self._splitter = self._raw
 
@@ -64,7 +72,7 @@ class Kind:
 
     control: bytes
     data: bytes
-    connection: type[DataConnection]
+    connection: Callable[[DataOwner, Side, IReactorTime, Emit, str], DataConnection]
 
     @property
     def protocols(self) -> tuple[bytes, bytes]:
@@ -73,4 +81,12 @@ class Kind:
 
 
 SMART: Final = Kind(CONTROL_PROTOCOL, DATA_PROTOCOL, DataConnection)
-PLAIN: Final = Kind(b"smartproxy-plain-control/1", b"smartproxy-plain-data/1", RawDataConnection)
+
+
+def plain(closing: float) -> Kind:
+    """The plain pair's kind.
+
+    :param closing: seconds that the end of a session may take to be delivered.
+    """
+    connection = partial(RawDataConnection, closing=closing)
+    return Kind(b"smartproxy-plain-control/1", b"smartproxy-plain-data/1", connection)

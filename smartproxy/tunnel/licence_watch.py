@@ -27,15 +27,23 @@ class LicenceWatch:
     :param licence: the licence in force.
     :param events: where its end is told.
     :param now: tells the wall clock's time, aware, in UTC.
+    :param advice: what to do about it; ``{}`` stands for the Proxy ID.
     """
 
     def __init__(
-        self, clock: IReactorTime, licence: LicenceInForce, events: Events, now: Callable[[], datetime]
+        self,
+        clock: IReactorTime,
+        licence: LicenceInForce,
+        events: Events,
+        now: Callable[[], datetime],
+        *,
+        advice: str = _ADVICE,
     ) -> None:
         self._clock = clock
         self._licence = licence
         self._events = events
         self._now = now
+        self._advice = advice
         self._told: tuple[datetime, int | None] | None = None
         self._next: IDelayedCall | None = None
 
@@ -66,7 +74,7 @@ class LicenceWatch:
         about = {
             "site": licence.site,
             "valid_until": licence.valid_until,
-            "advice": _ADVICE.format(licence.proxy_id),
+            "advice": self._advice.format(licence.proxy_id),
         }
         if due:
             self._events.emit("licence.ending", count=licence.days_left(now), **about)

@@ -1,0 +1,39 @@
+"""Why a destination cannot be reached, on its way through the tunnel to the program that asked for it.
+
+A fault travels from one daemon to the other as one sentence; the trouble stands in front of it, in words of ours.
+"""
+
+from twisted.internet.error import ConnectionRefusedError, DNSLookupError, NoRouteError, TCPTimedOutError, TimeoutError
+
+from smartproxy.net.ways import Trouble
+from smartproxy.oftp2.errors import StationUnreachable
+
+RULE = "outbound.connect"
+
+
+def of_error(error: Exception) -> Trouble:
+    """The trouble that an error of dialling means."""
+    match error:
+        case DNSLookupError() | ValueError():
+            return Trouble.NO_NAME
+        case NoRouteError():
+            return Trouble.NO_ROUTE
+        case TimeoutError() | TCPTimedOutError():
+            return Trouble.TIMED_OUT
+        case ConnectionRefusedError():
+            return Trouble.REFUSED
+    return Trouble.NO_ROUTE
+
+
+def fault_of(trouble: Trouble, detail: str) -> StationUnreachable:
+    """The fault that travels.
+
+    :param detail: what exactly, for the operators' logs.
+    """
+    return StationUnreachable(rule=RULE, message=f"{trouble.value}: {detail}")
+
+
+def of_text(text: str) -> Trouble:
+    """The trouble in a fault that arrived."""
+    word = text.partition(":")[0]
+    return next((trouble for trouble in Trouble if trouble.value == word), Trouble.REFUSED)
