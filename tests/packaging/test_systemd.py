@@ -47,14 +47,7 @@ class Units(SynchronousTestCase):
 
     def analyze(self, *words: str) -> str:
         """Run ``systemd-analyze``; it has to succeed."""
-        done = subprocess.run(
-            ["systemd-analyze", *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            env={"LC_ALL": "C.UTF-8"},
-        )
+        done = subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, check=False, timeout=60)
         self.assertEqual(0, done.returncode, done.stdout + done.stderr)
         return done.stdout + done.stderr
 
