@@ -306,7 +306,8 @@ def _take_partners(change: Change, archive: Archive, configuration: Configuratio
             purpose=each.purpose.value,
             proofs=tuple(_proof(rule, notes) for rule in each.certificates),
         )
-        partners.add(change, each.name, entry, enabled=each.enabled)
+        row = partners.add(change, each.name, entry, enabled=each.enabled)
+        row.outbound = None if each.outbound is None else write_object(each.outbound)
 
 
 def _proof(rule: Rule, notes: dict[str, PinNote]) -> partners.Proof:

@@ -126,6 +126,7 @@ def _partner(row: PartnerRow) -> dict[str, Any]:
         "profile": row.profile,
         "purpose": row.purpose,
         "certificates": [_rule(each) for each in row.certificates],
+        "outbound": row.outbound,
     }
 
 

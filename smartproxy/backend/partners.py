@@ -101,7 +101,7 @@ def add_proofs(change: Change, name: str, proofs: Sequence[Proof]) -> list[Proof
     known = {(each.by, each.text, each.authority) for each in proofs_of(row)}
     new = [each for each in proofs if (each.by, each.text, each.authority) not in known]
     row.certificates.extend(_proof_row(change.session, each) for each in new)
-    _note(change, row)
+    note(change, row)
     return new
 
 
@@ -120,7 +120,7 @@ def remove_proofs(change: Change, name: str, texts: Sequence[str]) -> list[Proof
             raise NotFound(f"{count} of the certificates of {name} is {text!r}; there are: {known}")
         removed.append(_proof(fits[0]))
         row.certificates.remove(fits[0])
-    _note(change, row)
+    note(change, row)
     return removed
 
 
@@ -128,7 +128,7 @@ def enable(change: Change, name: str, enabled: bool) -> PartnerRow:
     """Let a partner connect, or do not."""
     row = find(change.session, name)
     row.enabled = enabled
-    _note(change, row)
+    note(change, row)
     return row
 
 
@@ -136,7 +136,7 @@ def remove(change: Change, name: str) -> PartnerRow:
     """Remove a partner."""
     row = find(change.session, name)
     change.session.delete(row)
-    _note(change, row)
+    note(change, row)
     return row
 
 
@@ -174,7 +174,7 @@ def _apply(change: Change, row: PartnerRow, entry: Entry) -> None:
         row.purpose = entry.purpose
     if entry.proofs is not None:
         row.certificates = [_proof_row(change.session, each) for each in dict.fromkeys(entry.proofs)]
-    _note(change, row)
+    note(change, row)
 
 
 def _names(text: str, proof: Proof) -> bool:
@@ -206,7 +206,8 @@ def _proof(row: PartnerCertificateRow) -> Proof:
     )
 
 
-def _note(change: Change, row: PartnerRow) -> None:
+def note(change: Change, row: PartnerRow) -> None:
+    """Note that a partner was changed."""
     change.note("partner.changed", partner=row.name, command=change.what, codes=list(row.codes))
 
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that makes exactly these tables; a test holds it equal to the newest migration."""
 
 
@@ -174,6 +174,7 @@ class PartnerRow(Base):
     authentication: Mapped[str] = mapped_column(String(16))
     profile: Mapped[str] = mapped_column(String(16))
     purpose: Mapped[str] = mapped_column(String(16))
+    outbound: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True))
     certificates: Mapped[list["PartnerCertificateRow"]] = relationship(
         back_populates="partner", cascade="all, delete-orphan", order_by="PartnerCertificateRow.id", lazy="selectin"
     )

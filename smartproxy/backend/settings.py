@@ -30,7 +30,6 @@ _TABLES = frozenset(
         "server.revocation",
         "server.partners",
         "server.licence",
-        "client.outbound",
     }
 )
 """What of the document comes from tables of its own."""

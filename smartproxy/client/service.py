@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from smartproxy import __version__
 from smartproxy.client.backend import Backend, BackendRefused
+from smartproxy.client.outbound import StationCalls
 from smartproxy.client.upkeep import Credentials, Upkeep
 from smartproxy.ctl.daemon import Held
 from smartproxy.logs.carrier import Carrier, Document, Refused
@@ -96,6 +97,14 @@ class ClientService(Service):
         self.sessions = StationSessions(
             reactor=reactor, events=self.events, configuration=self._client_part, finished=self._finished
         )
+        self.calls = StationCalls(
+            reactor=reactor,
+            events=self.events,
+            configuration=lambda: self._configuration,
+            controls=self._controls,
+            sessions=self.sessions,
+            finished=self._finished,
+        )
         self._drain = Drain(reactor, self.sessions)
 
     # The life of the daemon.
@@ -117,6 +126,7 @@ class ClientService(Service):
         seconds = deadlines.drain if self.drain_seconds is None else self.drain_seconds
         self.events.emit("client.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
         self._upkeep.stop()
+        await self.calls.close("the client stops")
         await gatherResults(
             [
                 tunnel.control.drain().addErrback(lambda failure: None)
@@ -200,6 +210,11 @@ class ClientService(Service):
             tunnel.ready, tunnel.most = configuration.client.pool.ready, configuration.client.pool.most
             if tunnel.control is not None:
                 self._bring(tunnel.control)
+        self.calls.configure(configuration)
+
+    def _controls(self) -> list[ClientControl]:
+        """The servers that are there."""
+        return [tunnel.control for tunnel in self._tunnels if tunnel.control is not None]
 
     def _client_part(self) -> ClientConfiguration:
         return ClientConfiguration() if self._configuration is None else self._configuration.client

@@ -136,6 +136,7 @@ FIELDS: Mapping[str, Field] = {
         side="which side it was about: partner, station or tunnel",
         site="the name of the site",
         state="the state of the session monitor",
+        step="the step of a call to a partner: policy, source, name, connect, TLS, SSRM, SSID or ESID",
         station="address and port of the station",
         theirs="the version of the other end",
         timer="the name of the deadline that passed",
@@ -143,6 +144,7 @@ FIELDS: Mapping[str, Field] = {
         told_station="what the station was told, such as ESID 99",
         transport="what carries the leg, such as tls or tcp",
         version="the version of the program",
+        way="how a caller inside said whom it wants: port, http-connect or socks5",
     ),
     **_declare(
         Kind.PEER,

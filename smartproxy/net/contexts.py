@@ -69,7 +69,7 @@ class PartnerContexts:
         self._anchors = tuple(
             certificate
             for number, authority in enumerate(configuration.authorities)
-            for certificate in _load(authority.certificates, f"server.authorities[{number}].certificates")
+            for certificate in load_certificates(authority.certificates, f"server.authorities[{number}].certificates")
         )
         self._by_name: dict[str, SSL.Context] = {}
         contexts = [
@@ -100,7 +100,7 @@ class PartnerContexts:
         context.set_options(_OPTIONS)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-        leaf = _show(context, identity, where)
+        leaf = show_identity(context, identity, where)
         for name in certificate_facts(leaf).sans:
             kind, _, value = name.partition(":")
             if kind == "DNS":
@@ -136,16 +136,25 @@ class PartnerContexts:
         return () if pinned else self._anchors
 
 
-def _load(pem: str, where: str) -> list[x509.Certificate]:
+def load_certificates(pem: str, where: str) -> list[x509.Certificate]:
+    """The certificates of a PEM text.
+
+    :param where: its place in the configuration.
+    :raises CertificateUnusable: if they cannot be read.
+    """
     try:
         return x509.load_pem_x509_certificates(pem.encode())
     except ValueError:
         raise CertificateUnusable(where, "is not a certificate that can be read") from None
 
 
-def _show(context: SSL.Context, identity: ServerIdentity, where: str) -> x509.Certificate:
-    """Give a context the certificate and key that it shows."""
-    chain = _load(identity.certificate, f"{where}.certificate")
+def show_identity(context: SSL.Context, identity: ServerIdentity, where: str) -> x509.Certificate:
+    """Give a context the certificate and key that it shows.
+
+    :param where: the identity's place in the configuration.
+    :raises CertificateUnusable: if they cannot be used.
+    """
+    chain = load_certificates(identity.certificate, f"{where}.certificate")
     try:
         key = serialization.load_pem_private_key(identity.key.encode(), None)
         context.use_privatekey(key)  # type: ignore[arg-type]  # a key of another kind raises TypeError

@@ -39,6 +39,7 @@ from smartproxy.policy.verify_errors import (
     X509_V_ERR_CERT_REVOKED,
     X509_V_ERR_CERT_SIGNATURE_FAILURE,
     X509_V_ERR_EE_KEY_TOO_SMALL,
+    X509_V_ERR_HOSTNAME_MISMATCH,
     X509_V_ERR_INVALID_PURPOSE,
     X509_V_ERR_NO_EXPLICIT_POLICY,
     X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
@@ -57,6 +58,7 @@ _ERRORS: Final = {
     RefusalCause.WEAK_SIGNATURE: X509_V_ERR_CA_MD_TOO_WEAK,  # bad_certificate
     RefusalCause.WRONG_PURPOSE: X509_V_ERR_INVALID_PURPOSE,  # unsupported_certificate
     RefusalCause.UNREADABLE: X509_V_ERR_CERT_NOT_YET_VALID,  # bad_certificate
+    RefusalCause.WRONG_NAME: X509_V_ERR_HOSTNAME_MISMATCH,  # bad_certificate
 }
 """What a peer is told, by its alert; of causes that are our affair (no list, no partner) only that there is one."""
 
@@ -134,6 +136,11 @@ class Verification:
         else:
             self._path[depth] = certificate
 
+    @property
+    def leaf(self) -> x509.Certificate:
+        """The peer's own certificate, once the path is complete."""
+        return self._path[0]
+
     def forget(self) -> None:
         """Hold no certificate any more: the connection may live for hours."""
         self._path.clear()
@@ -185,7 +192,7 @@ class Verifier:
             if verification.is_judged or (ok and depth == 0):
                 verification.match = None
                 verification.facts = verification.chain()
-                verification.match = judge_chain(verification.facts, self._configuration, self._now())
+                verification.match = self.judge(verification.facts, verification.leaf)
         except CertificateRefusal as refusal:
             verification.refusal = refusal
             self._error = _ERRORS.get(refusal.cause, _UNTOLD)
@@ -195,6 +202,14 @@ class Verifier:
             self._error = _UNTOLD
             return False
         return verification.refusal is None
+
+    def judge(self, chain: ChainFacts, leaf: x509.Certificate) -> Match:
+        """The partner that the peer is.
+
+        :param leaf: its own certificate, whose facts are the first of the chain.
+        :raises CertificateRefusal: if it is none.
+        """
+        return judge_chain(chain, self._configuration, self._now())
 
     def error(self) -> int:
         """The OpenSSL error number that stands for the refusal just given."""

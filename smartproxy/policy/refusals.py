@@ -81,8 +81,8 @@ _ADVICE: Final = {
         "Ask the partner, by another way than this one, whether it is his; if so, add it to his outbound entry."
     ),
     RefusalCause.WRONG_NAME: (
-        "Check the host in the partner's outbound entry; if his certificate bears another name, say that name with"
-        " `--outbound-name`, or pin the certificate."
+        "Check the host in the partner's outbound entry; if his certificate bears another name, give that name there,"
+        " or pin the certificate."
     ),
 }
 

@@ -108,6 +108,7 @@ class Partners(CommandCase):
                 "authentication": "required",
                 "profile": "strict",
                 "purpose": "any",
+                "outbound": None,
             },
         )
         changed = self.do("partner", "change", "ACME", "--lowest-level", "2", "--code", "THIRD", "--json").json

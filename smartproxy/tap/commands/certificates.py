@@ -1,12 +1,14 @@
-"""How subcommands show certificates: to people as a table, to scripts as documents."""
+"""How subcommands take certificates, and show them: to people as a table, to scripts as documents."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from smartproxy.tap.commands.console import table, when
+from smartproxy.tap.commands.console import CommandFailed, Console, table, when
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
+
+    from smartproxy.backend.partners import Proof
 
 
 def certificates_text(certificates: Sequence["Certificate"], empty: str = "") -> str:
@@ -32,3 +34,22 @@ def certificate_documents(certificates: Sequence["Certificate"]) -> list[dict[st
         }
         for each in certificates
     ]
+
+
+def pinned(console: Console, path: str) -> "Proof":
+    """The partner's own certificate of a file, which may hold its chain too."""
+    from smartproxy.backend.certificates import name_text, read_certificates
+    from smartproxy.backend.partners import Proof
+
+    found = read_certificates(console.read(path), path)
+    issuers = {each.issuer for each in found if each.issuer != each.subject}
+    own = [each for each in found if each.subject not in issuers] or found
+    if len(own) > 1:
+        names = "; ".join(name_text(each.subject) for each in own)
+        raise CommandFailed(f"{path} holds several certificates ({names}); give each in a file of its own")
+    return Proof.pinned(own[0], key=console.arguments.pin_key)
+
+
+def plain_sha256(text: str) -> str:
+    """A SHA-256 as it is stored; it may have been copied with colons and in capital letters."""
+    return text.replace(":", "").replace(" ", "").lower()

@@ -3,8 +3,10 @@
 from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
+from smartproxy.tap.commands import partner_outbound
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
-from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, listing, table, when
+from smartproxy.tap.commands.certificates import pinned, plain_sha256
+from smartproxy.tap.commands.console import Console, WrongUse, listing, table, when
 
 if TYPE_CHECKING:
     from smartproxy.backend.partners import Entry, Proof
@@ -56,6 +58,7 @@ def register(subparsers: Subparsers) -> None:
         ("remove", "Remove a partner.", remove),
     ):
         action(actions, name, summary, run).add_argument("name", metavar="NAME")
+    partner_outbound.register(actions)
     certificate = subject(actions, "certificate", "Add or remove certificates of a partner; several are good at once.")
     more = action(certificate, "add", "Recognize further certificates, beside those that there are.", add_certificates)
     more.add_argument("name", metavar="NAME")
@@ -293,30 +296,11 @@ def _given_proofs(console: Console) -> "tuple[Proof, ...]":
     if wanted.pin_key and not wanted.certificate:
         raise WrongUse("--pin-key goes with --certificate; a hash of a key is given with --key")
     return (
-        *(_pinned(console, path) for path in wanted.certificate),
-        *(Proof(by="certificate", text=_sha256(each)) for each in wanted.pin),
-        *(Proof(by="key", text=_sha256(each)) for each in wanted.key),
+        *(pinned(console, path) for path in wanted.certificate),
+        *(Proof(by="certificate", text=plain_sha256(each)) for each in wanted.pin),
+        *(Proof(by="key", text=plain_sha256(each)) for each in wanted.key),
         *(Proof(by=by, text=text, authority=wanted.ca) for by, text in named),
     )
-
-
-def _pinned(console: Console, path: str) -> "Proof":
-    """The partner's own certificate of a file, which may hold its chain too."""
-    from smartproxy.backend.certificates import name_text, read_certificates
-    from smartproxy.backend.partners import Proof
-
-    found = read_certificates(console.read(path), path)
-    issuers = {each.issuer for each in found if each.issuer != each.subject}
-    own = [each for each in found if each.subject not in issuers] or found
-    if len(own) > 1:
-        names = "; ".join(name_text(each.subject) for each in own)
-        raise CommandFailed(f"{path} holds several certificates ({names}); give each in a file of its own")
-    return Proof.pinned(own[0], key=console.arguments.pin_key)
-
-
-def _sha256(text: str) -> str:
-    """A SHA-256 as it is stored; it may have been copied with colons and in capital letters."""
-    return text.replace(":", "").replace(" ", "").lower()
 
 
 def _level(level: int) -> str:
@@ -338,6 +322,7 @@ def _tell(console: Console, row: "PartnerRow") -> None:
                 "profile": row.profile,
                 "purpose": row.purpose,
                 "certificates": [str(each) for each in partners.proofs_of(row)],
+                "outbound": partner_outbound.words(row),
             }
         ),
     )
@@ -355,6 +340,7 @@ def _document(row: "PartnerRow") -> dict[str, object]:
         "profile": row.profile,
         "purpose": row.purpose,
         "certificates": [_proof(each) for each in partners.proofs_of(row)],
+        "outbound": row.outbound,
     }
 
 

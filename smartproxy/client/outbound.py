@@ -1,0 +1,298 @@
+"""The client's side of calls to partners: callers inside, and the sessions that they begin.
+
+Duty: await the station on the outbound listener and on the ports of single partners, find which partner it means, have
+a server call him, and relay between the two, judging every octet a second time. Only configured partners can be meant.
+A call that fails is told in the words of the way that the caller came: an HTTP status, a SOCKS reply, or, where the
+port says whom it wants, SSRM and ESID 08 with the cause. Trusts nobody for being inside.
+
+Standards: RFC 5024 sections 4.2 (start of a session) and 5.3.11 (ESID).
+"""
+
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
+from twisted.python.failure import Failure
+
+from smartproxy.logs.emit import Events
+from smartproxy.net.callers import CallerFactory, CallerLeg, either_way
+from smartproxy.net.driver import SessionDriver
+from smartproxy.net.leg import ILeg
+from smartproxy.net.listeners import Listeners
+from smartproxy.net.live import LiveSessions
+from smartproxy.net.ways import Target, Trouble
+from smartproxy.oftp2.errors import PartnerUnreachable, SessionFault
+from smartproxy.oftp2.monitor import Ceilings, Monitor
+from smartproxy.policy import limits
+from smartproxy.policy.configuration import Configuration, Listener
+from smartproxy.policy.egress import EgressRefused, choose, reachable
+from smartproxy.policy.partners import Partner
+from smartproxy.relay.openings import Opening, client_excuse, client_outbound
+from smartproxy.relay.session import Session
+from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, Step, step_of, unreachable
+from smartproxy.relay.summary import Summary
+from smartproxy.tunnel.client_control import ClientControl
+from smartproxy.tunnel.errors import TunnelFault
+
+_ANY: Final = ""
+"""Stands, among the names of partners, for the listener whose callers say whom they want."""
+
+_TROUBLES: Final = {
+    Step.POLICY: Trouble.NOT_ALLOWED,
+    Step.NAME: Trouble.NO_NAME,
+    Step.TLS: Trouble.NOT_ACCEPTABLE,
+    Step.SSRM: Trouble.NOT_ACCEPTABLE,
+}
+
+
+def trouble_of(fault: SessionFault) -> Trouble:
+    """What the failure of a call is on the ways that have a word for it."""
+    message = fault.message
+    for words, trouble in ((NO_ANSWER, Trouble.TIMED_OUT), (REFUSES, Trouble.REFUSED), (NO_ROUTE, Trouble.NO_ROUTE)):
+        if words in message:
+            return trouble
+    step = step_of(message)
+    return Trouble.NOT_READY if step is None else _TROUBLES.get(step, Trouble.NOT_READY)
+
+
+@attrs.define(eq=False)
+class _Host:
+    """The callers of one listener.
+
+    :ivar partner: whom they want; empty where they say it themselves.
+    """
+
+    calls: "StationCalls"
+    partner: str
+
+    def called(self, leg: CallerLeg, target: Target | None) -> None:
+        """A caller said whom it wants, or its port did."""
+        self.calls.called(leg, target, self.partner)
+
+    def misspoke(self, leg: CallerLeg, cause: str) -> None:
+        """A caller's request is none."""
+        self.calls.tell_refusal(leg, cause, None)
+
+    def left(self, leg: CallerLeg, cause: str) -> None:
+        """A caller did not wait for the answer."""
+        self.calls.left(leg)
+
+
+class StationCalls:
+    """All calls of the station.
+
+    :param reactor: listens and runs every deadline.
+    :param events: where everything is told.
+    :param configuration: tells the configuration in force, if there is one.
+    :param controls: tells the servers that take sessions.
+    :param sessions: the daemon's live sessions; those that begin here are among them.
+    :param finished: told of every session that is over.
+    :param new_id: makes the id of a session.
+    """
+
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        events: Events,
+        configuration: Callable[[], Configuration | None],
+        controls: Callable[[], Iterable[ClientControl]],
+        sessions: LiveSessions,
+        finished: Callable[[Summary], None] = lambda summary: None,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self._reactor = reactor
+        self._events = events
+        self._configuration = configuration
+        self._controls = controls
+        self._sessions = sessions
+        self._finished = finished
+        self._new_id = new_id
+        self._listeners: dict[str, Listeners] = {}
+        self._waiting: dict[CallerLeg, Deferred[None]] = {}
+        self._carrying: dict[str, ClientControl] = {}
+
+    # Listening.
+
+    def configure(self, configuration: Configuration) -> None:
+        """Have those ports open that a generation names: none while no partner can be called."""
+        outbound = configuration.client.outbound
+        able = reachable(configuration.server.partners)
+        wanted = {
+            each.name: Listener(address=outbound.address, port=each.outbound.listener)
+            for each in able
+            if each.outbound is not None and each.outbound.listener is not None
+        }
+        if able and outbound.enabled:
+            wanted[_ANY] = Listener(address=outbound.address, port=outbound.port)
+        # What is closed comes first: its port may be another partner's from now on.
+        for name in sorted(self._listeners, key=lambda each: each in wanted):
+            self._listeners[name].have((wanted[name],) if name in wanted else (), "the configuration")
+        for name in wanted:
+            self._listeners_of(name).have((wanted[name],), "the configuration")
+
+    def close(self, cause: str) -> Deferred[None]:
+        """Await nobody any more."""
+        closing = [listeners.have((), cause) for listeners in self._listeners.values()]
+        return gatherResults(closing).addCallback(lambda _: None)
+
+    def _listeners_of(self, name: str) -> Listeners:
+        if name not in self._listeners:
+            factory = CallerFactory(
+                self._reactor,
+                _Host(self, name),
+                seconds=limits.CALLER_SECONDS,
+                closing=self._closing,
+                dialogue=None if name else either_way,
+            )
+            mode = f"calls to {name}" if name else "calls to partners"
+            self._listeners[name] = Listeners(self._reactor, lambda: factory, self._events, mode=mode)
+        return self._listeners[name]
+
+    def _closing(self) -> float:
+        configuration = self._configuration()
+        return limits.CLOSING.default if configuration is None else configuration.client.deadlines.closing
+
+    # Callers.
+
+    def called(self, leg: CallerLeg, target: Target | None, name: str) -> None:
+        """A caller wants a partner.
+
+        :param target: in its own words, if it said any.
+        :param name: the partner's, where the port says it.
+        """
+        session = self._new_id()
+        calling = Deferred.fromCoroutine(self._call(session, leg, target, name))
+        if not calling.called:
+            self._waiting[leg] = calling
+        calling.addErrback(self._crashed, leg)
+
+    def left(self, leg: CallerLeg) -> None:
+        """A caller did not wait."""
+        waiting = self._waiting.get(leg)
+        if waiting is not None:
+            waiting.cancel()
+
+    def tell_refusal(self, leg: CallerLeg, cause: str, target: Target | None, **fields: object) -> None:
+        """Tell that a caller cannot have what it wants."""
+        asked = {} if target is None else {"host": target.host, "port": target.port}
+        self._events.emit("outbound.refused", **{"peer": leg.peer, "way": leg.way, "cause": cause, **asked, **fields})
+
+    async def _call(self, session: str, leg: CallerLeg, target: Target | None, name: str) -> None:
+        partner: Partner | None = None
+        control: ClientControl | None = None
+        try:
+            configuration = self._configuration()
+            if configuration is None:
+                raise unreachable(Step.CONNECT, "the client has no configuration yet")
+            partner = _meant(configuration, target, name)
+            control = self._carrier(configuration)
+            seconds = configuration.server.deadlines.opening + limits.CALL_PATIENCE_SECONDS
+            facts = {"station": leg.peer, "way": leg.way}
+            self._carrying[session] = control
+            data = await control.openOutbound(session, partner.name, facts, seconds=seconds)
+        except CancelledError:
+            self._done(session, leg)
+            raise
+        except (SessionFault, TunnelFault, EgressRefused) as error:
+            self._done(session, leg)
+            self._refuse(session, leg, _fault(error), partner, target)
+            return
+        except BaseException:
+            self._done(session, leg)
+            raise
+        self._waiting.pop(leg, None)
+        leg.accept()
+        facts = {"partner": partner.name, "profile": partner.profile.value, "peer": leg.peer}
+        monitor = Monitor(partner.profile, ceilings=Ceilings(command=configuration.client.limits.command_octets))
+        self._run(session, leg, client_outbound(facts), monitor, data)
+
+    def _carrier(self, configuration: Configuration) -> ClientControl:
+        """The server that carries the fewest calls.
+
+        :raises SessionFault: if there is none, or the client carries as many sessions as it may.
+        """
+        most = configuration.client.limits.sessions
+        if len(self._sessions.live) + len(self._waiting) >= most:
+            raise unreachable(Step.CONNECT, f"the client's limit of {most} sessions is reached")
+        carried = list(self._carrying.values())
+        control = min(self._controls(), key=carried.count, default=None)
+        if control is None:
+            raise unreachable(Step.CONNECT, "no server is connected")
+        return control
+
+    def _run(self, session: str, leg: CallerLeg, opening: Opening, monitor: Monitor, data: ILeg) -> None:
+        configuration = self._configuration()
+        assert configuration is not None
+        driver = SessionDriver(
+            Session(session, opening, monitor, configuration.client.deadlines),
+            leg,
+            clock=self._reactor,
+            events=self._events,
+            open_leg=lambda told: succeed(data),
+            finished=self._over,
+        )
+        self._sessions.live[session] = driver
+        driver.begin()
+        leg.release()
+
+    def _over(self, summary: Summary) -> None:
+        self._sessions.live.pop(summary.session, None)
+        self._carrying.pop(summary.session, None)
+        self._finished(summary)
+
+    def _done(self, session: str, leg: CallerLeg) -> None:
+        """A call came to nothing."""
+        self._carrying.pop(session, None)
+        self._waiting.pop(leg, None)
+
+    def _refuse(
+        self, session: str, leg: CallerLeg, fault: PartnerUnreachable, partner: Partner | None, target: Target | None
+    ) -> None:
+        step = step_of(fault.message)
+        self.tell_refusal(
+            leg,
+            fault.message,
+            target,
+            session=session,
+            partner=None if partner is None else partner.name,
+            step=None if step is None else step.value,
+        )
+        if leg.way != "port" or partner is None:
+            leg.refuse(trouble_of(fault), fault.message)
+            return
+        leg.accept()
+        facts = {"partner": partner.name, "profile": partner.profile.value, "peer": leg.peer}
+        # The second leg is never asked for: the excuse ends with the station's SSID.
+        self._run(session, leg, client_excuse(fault, facts), Monitor(partner.profile), leg)
+
+    def _crashed(self, failure: Failure, leg: CallerLeg) -> None:
+        if failure.check(CancelledError) is None:
+            self._events.failure("smartproxy.client.outbound", failure, peer=leg.peer)
+            leg.refuse(Trouble.NOT_READY, "a bug ended the call")
+
+
+def _meant(configuration: Configuration, target: Target | None, name: str) -> Partner:
+    """The partner that a caller means.
+
+    :raises EgressRefused: if it is none that may be called.
+    """
+    partners = configuration.server.partners
+    return choose(partners, name, None) if target is None else choose(partners, target.host, target.port)
+
+
+def _fault(error: SessionFault | TunnelFault | EgressRefused) -> PartnerUnreachable:
+    """The fault that the station is told, whatever it was."""
+    match error:
+        case PartnerUnreachable():
+            return error
+        case EgressRefused():
+            return unreachable(Step.POLICY, error.cause)
+        case SessionFault():
+            return unreachable(Step.CONNECT, error.message)
+    message = str(error)
+    if step_of(message) is not None:
+        return PartnerUnreachable(rule="call.server", message=message)
+    return unreachable(Step.CONNECT, message)
