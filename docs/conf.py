@@ -12,7 +12,7 @@ author = "the SmartProxy authors"
 project_copyright = "the SmartProxy authors; Apache License 2.0"
 version = release = __version__
 
-extensions = ["command_lines", "tables"]
+extensions = ["command_lines", "myst_parser", "tables"]
 exclude_patterns = ["_build"]
 nitpicky = True
 

@@ -1,4 +1,4 @@
-"""The console programs ``smartproxy-server`` and ``smartproxy-client``: the daemons without twistd's own switches.
+"""The console programs ``smartproxy-server`` and so on: the daemons without twistd's own switches.
 
 They take the same switches as the twistd plugins, go to the background unless told otherwise, and keep a PID file.
 """
@@ -29,6 +29,13 @@ def client_main() -> None:
 
     _show_all(client.Options())
     _run(client.Options(), client.makeService, sys.argv[1:])
+
+
+def backend_main() -> None:
+    """Run ``smartproxy-backend``."""
+    from smartproxy.tap import backend
+
+    _run(backend.Options(), backend.makeService, sys.argv[1:])
 
 
 def plain_server_main() -> None:

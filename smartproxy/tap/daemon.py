@@ -39,6 +39,7 @@ class DaemonOptions(usage.Options):
     """
 
     program = "smartproxy"
+    synopsis = "[twistd options] smartproxy [options]"
 
     optParameters = [
         [
@@ -69,6 +70,13 @@ class DaemonOptions(usage.Options):
         raise SystemExit(0)
 
     opt_version = opt_v
+    opt_h = usage.Options.opt_help
+
+    def getSynopsis(self) -> str:
+        """How it is called: as a program of its own, or by twistd."""
+        if self.parent is None:
+            return f"Usage: {self.synopsis.removeprefix('[twistd options] ')}"
+        return f"Usage: twistd {self.synopsis}"
 
     def postOptions(self) -> None:
         """Judge what every daemon has."""

@@ -63,6 +63,18 @@ class SharedSwitches(OptionsTestCase):
             status, text = self.ends(server.Options(), word)
             self.assertEqual((status, text.split()[0]), (0, "smartproxy-server"))
 
+    def test_help(self) -> None:
+        """Short and long, it prints how the program is called and its switches; twistd is named where it is used."""
+        for word in ("-h", "--help"):
+            self.output.truncate(0)
+            status, text = self.ends(server.Options(), word)
+            self.assertEqual(status, 0)
+            self.assertIn("Usage: smartproxy-server [options]\n", text)
+            self.assertIn("-L, --proxy-id", text)
+        options = client.Options()
+        options.parent = usage.Options()
+        self.assertIn("Usage: twistd [twistd options] smartproxy-client -U URL", str(options))
+
     def test_level_that_does_not_exist(self) -> None:
         """One line names the option, the value and what is right; the status is 2."""
         status, text = self.ends(server.Options(), "--log-level", "loud")
