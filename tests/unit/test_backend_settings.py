@@ -60,7 +60,8 @@ class Settings(SiteCase):
 
     def test_values_that_contradict(self) -> None:
         """Values that are each in range, but not together, are refused too."""
-        self.assertRaises(ChangeRefused, self.put, "client.pool.ready", 900)
+        self.put("client.pool.most", 10)
+        self.assertRaises(ChangeRefused, self.put, "client.pool.ready", 11)
 
     def test_unknown(self) -> None:
         """A misspelled name is refused with the one that may have been meant."""
