@@ -4,7 +4,7 @@ Takes only records that :mod:`smartproxy.logs.record` has checked. Finds them ag
 partner and session.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -105,13 +105,26 @@ def keep(session: Session, records: Iterable[Record], received: datetime, client
     return len(rows)
 
 
-def find(session: Session, wanted: Filter, most: int | None = None) -> Sequence[StoredEvent]:
-    """The events that a filter lets through, oldest first; with ``most``, only the newest so many of them."""
+def find(session: Session, wanted: Filter, most: int | None = None, first: int | None = None) -> Sequence[StoredEvent]:
+    """The events that a filter lets through, oldest first.
+
+    :param most: only the newest so many of them.
+    :param first: only the oldest so many of them.
+    """
     query = _apply(select(EventRow), wanted)
+    if first is not None:
+        return [_stored(row) for row in session.scalars(query.order_by(EventRow.id).limit(first))]
     if most is None:
         return [_stored(row) for row in session.scalars(query.order_by(EventRow.id))]
     rows = session.scalars(query.order_by(EventRow.id.desc()).limit(most)).all()
     return [_stored(row) for row in reversed(rows)]
+
+
+def newest_of(session: Session, names: Sequence[str]) -> Iterator[StoredEvent]:
+    """All events of these names, the newest first, read as they are wanted."""
+    query = select(EventRow).where(EventRow.name.in_(names)).order_by(EventRow.id.desc())
+    for row in session.scalars(query.execution_options(yield_per=100)):
+        yield _stored(row)
 
 
 def newest_number(session: Session) -> int:

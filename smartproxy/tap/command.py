@@ -38,6 +38,7 @@ SUBJECTS = (
     "identity",
     "settings",
     "events",
+    "explain",
     "history",
     "transfer",
     "judge",

@@ -1,0 +1,194 @@
+"""Refusals, each as one record that can be read alone, put together from the events that tell of it.
+
+Knows which events are refusals, and joins what was told of the same connection before: whose certificate it was. What
+is said to the partner comes from :mod:`smartproxy.policy.explanations`; what is meant for this site only is kept apart.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+import attrs
+from sqlalchemy.orm import Session
+
+from smartproxy.backend import journal
+from smartproxy.backend.errors import NotFound
+from smartproxy.backend.journal import Filter, StoredEvent
+from smartproxy.logs.fields import Value
+from smartproxy.policy.explanations import Explanation, explanation
+
+REFUSALS: Final = (
+    "certificate.refused",
+    "handshake.failed",
+    "connection.refused",
+    "identity.refused",
+    "session.refused",
+    "session.withdrawn",
+    "session.violation",
+    "session.expired",
+    "session.failed",
+)
+"""The events that say why a partner could not do what he wanted, the more telling ones of a session first."""
+
+_OTHER_SIDES: Final = ("station", "tunnel")
+_SESSION: Final = re.compile("[0-9a-f]{16}")
+_NUMBER: Final = re.compile("[0-9]{1,15}")
+_LOOKED_BACK: Final = timedelta(days=3)
+"""A session's certificate was accepted when it began."""
+
+_CERTIFICATE: Final = {
+    "subject": "subject",
+    "issuer": "issuer",
+    "serial": "serial number",
+    "not_before": "valid from",
+    "not_after": "valid until",
+    "certificate_sha256": "SHA-256",
+    "key_sha256": "SHA-256 of its key",
+    "depth": "place in the path",
+}
+_LIST: Final = {"list": "issuer", "this_update": "made", "next_update": "next promised", "age": "age in seconds"}
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """A refusal and all that is known of it.
+
+    :ivar event: the event that tells of it.
+    :ivar key: its cause, as :data:`~smartproxy.policy.explanations.EXPLANATIONS` names it.
+    :ivar explanation: what the partner is told.
+    :ivar certificate: facts of the certificate that he showed.
+    :ivar revocation: facts of the revocation list that was used.
+    :ivar protocol: the rule that was broken, where one was.
+    :ivar saw: what he saw: the TLS alert or the ESID.
+    :ivar advice: what this site's operator can do.
+    :ivar others: what else is known of the same session, for this site only.
+    """
+
+    event: StoredEvent
+    key: str
+    explanation: Explanation
+    certificate: Mapping[str, Value]
+    revocation: Mapping[str, Value]
+    protocol: Mapping[str, Value]
+    saw: str | None
+    advice: str | None
+    others: tuple[StoredEvent, ...]
+
+    @property
+    def cause(self) -> str:
+        """The cause, in the words of the event."""
+        return str(self.event.fields.get("cause", ""))
+
+
+def find(session: Session, what: str) -> Refusal:
+    """The refusal that is meant.
+
+    :param what: the number of an event, the id of a session, a partner's name or an address: of these the last refusal.
+    :raises NotFound: when there is none; the message says what there is instead.
+    """
+    if _SESSION.fullmatch(what):
+        return _of_session(session, what)
+    if _NUMBER.fullmatch(what):
+        return _of_number(session, int(what))
+    return _last(session, what)
+
+
+def _of_session(session: Session, wanted: str) -> Refusal:
+    events = journal.find(session, Filter(session=wanted))
+    if not events:
+        raise NotFound(f"no event of a session {wanted} is stored; 'smartproxy events --name session.' lists sessions")
+    telling = [each for each in events if each.name in REFUSALS]
+    if not telling:
+        ended = next((each for each in events if each.name == "session.ended"), None)
+        how = "has not ended yet" if ended is None else f"ended as {ended.fields.get('outcome', 'told')}"
+        raise NotFound(f"session {wanted} was not refused: it {how}")
+    # The server stands between us and the partner: what it says is what he saw.
+    telling.sort(key=lambda each: (each.source != "server", REFUSALS.index(each.name), each.number))
+    return _refusal(session, telling[0], tuple(each for each in telling[1:]))
+
+
+def _of_number(session: Session, number: int) -> Refusal:
+    events = journal.find(session, Filter(after=number - 1), first=1)
+    if not events or events[0].number != number:
+        raise NotFound(f"there is no event {number}; 'smartproxy events --json' shows the numbers")
+    event = events[0]
+    if event.name in REFUSALS:
+        return _refusal(session, event, ())
+    if (of := event.fields.get("session")) is not None:
+        return _of_session(session, str(of))
+    raise NotFound(f"event {number} is {event.name}, which refuses nobody")
+
+
+def _last(session: Session, what: str) -> Refusal:
+    for event in journal.newest_of(session, REFUSALS):
+        peer = str(event.fields.get("peer", ""))
+        if what in (event.fields.get("partner"), peer, _host(peer)):
+            if (of := event.fields.get("session")) is not None:
+                return _of_session(session, str(of))
+            return _refusal(session, event, ())
+    raise NotFound(f"no refusal of {what!r} is stored; give an event's number, a session, a partner or an address")
+
+
+def _host(peer: str) -> str:
+    return peer.rpartition(":")[0].strip("[]")
+
+
+def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ...]) -> Refusal:
+    fields = event.fields
+    key = _key(event)
+    shown = {**_accepted(session, event), **fields}
+    return Refusal(
+        event=event,
+        key=key,
+        explanation=explanation(key),
+        certificate={word: shown[name] for name, word in _CERTIFICATE.items() if name in shown},
+        revocation={word: fields[name] for name, word in _LIST.items() if name in fields},
+        protocol={name: fields[name] for name in ("rule", "section", "command", "field") if name in fields}
+        if key == "violation"
+        else {},
+        saw=_saw(fields),
+        advice=None if "advice" not in fields else str(fields["advice"]),
+        others=others,
+    )
+
+
+def _key(event: StoredEvent) -> str:
+    """The cause of an event as the table of explanations names it."""
+    fields = event.fields
+    rule = str(fields.get("rule", ""))
+    if fields.get("side") in _OTHER_SIDES:
+        return "ours"
+    match event.name:
+        case "certificate.refused" | "session.withdrawn":
+            return f"certificate.{fields.get('check', '')}"
+        case "connection.refused":
+            return f"connection.{fields.get('limit', '')}"
+        case "handshake.failed":
+            return "handshake"
+        case "session.violation":
+            return "violation"
+        case "session.expired":
+            return "deadline"
+        case _:
+            return rule if rule.partition(".")[0] in ("identity", "quota", "certificate") else "ours"
+
+
+def _saw(fields: Mapping[str, Value]) -> str | None:
+    if "alert" in fields:
+        return f"the TLS alert {fields['alert']}"
+    return None if "told_partner" not in fields else str(fields["told_partner"])
+
+
+def _accepted(session: Session, event: StoredEvent) -> Mapping[str, Value]:
+    """What was told of the certificate when the same connection was let in."""
+    peer, partner = event.fields.get("peer"), event.fields.get("partner")
+    if peer is None or partner is None:
+        return {}
+    earliest: datetime = event.time - _LOOKED_BACK
+    for each in reversed(
+        journal.find(session, Filter(name="certificate.accepted", partner=str(partner), since=earliest), 1000)
+    ):
+        if each.fields.get("peer") == peer and each.time <= event.time + timedelta(seconds=1):
+            return each.fields
+    return {}

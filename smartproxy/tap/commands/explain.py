@@ -1,0 +1,89 @@
+"""``smartproxy explain``: why somebody was refused, in words that can be sent to him."""
+
+from typing import TYPE_CHECKING
+
+from smartproxy.tap.commands.arguments import Subparsers, action
+from smartproxy.tap.commands.console import Console, listing, when
+
+if TYPE_CHECKING:
+    from smartproxy.backend.refusals_explained import Refusal
+
+
+def register(subparsers: Subparsers) -> None:
+    """Declare the command."""
+    parser = action(
+        subparsers,
+        "explain",
+        "Say why somebody was refused: first in words that can be sent to him, then what only this site should know.",
+        run,
+        "  smartproxy explain ACME                  (the last refusal of a partner)\n"
+        "  smartproxy explain 192.0.2.7             (the last one of an address)\n"
+        "  smartproxy explain 0123456789abcdef      (a session)\n"
+        "  smartproxy explain 4711 --json           (an event, by its number)",
+    )
+    parser.add_argument(
+        "what", metavar="WHAT", help="an event's number, a session's id, a partner's name or an address"
+    )
+
+
+def run(console: Console) -> None:
+    """Explain a refusal."""
+    from smartproxy.backend import refusals_explained
+
+    with console.reading() as session:
+        found = refusals_explained.find(session, console.arguments.what)
+    console.answer(_document(found), _text(found))
+
+
+def _text(found: "Refusal") -> str:
+    event, words = found.event, found.explanation
+    blocks = [
+        f"At {when(event.time)} your connection to us was refused or ended.",
+        f"{words.happened}\n{words.remedy}",
+    ]
+    facts = {
+        "from": event.fields.get("peer", "-"),
+        "SSIDCODE given": event.fields.get("code", "-"),
+        **{f"certificate: {name}": value for name, value in found.certificate.items()},
+        **{f"revocation list: {name}": value for name, value in found.revocation.items()},
+        **{f"protocol: {name}": value for name, value in found.protocol.items()},
+        "your system saw": found.saw or "the end of the connection",
+    }
+    blocks.append(listing({name: value for name, value in facts.items() if value != "-"}))
+    ours = {
+        "event": f"{event.number} {event.name}",
+        "partner": event.fields.get("partner", "-"),
+        "session": event.fields.get("session", "-"),
+        "cause": f"{found.cause} [{found.key}]",
+        "what to do": found.advice or "-",
+        "also": [str(each) for each in found.others] or "-",
+    }
+    blocks.append("For this site only:\n" + listing({name: value for name, value in ours.items() if value != "-"}))
+    return "\n\n".join(blocks)
+
+
+def _document(found: "Refusal") -> dict[str, object]:
+    event = found.event
+    return {
+        "to_partner": {
+            "time": event.time,
+            "happened": found.explanation.happened,
+            "remedy": found.explanation.remedy,
+            "peer": event.fields.get("peer"),
+            "code": event.fields.get("code"),
+            "certificate": dict(found.certificate),
+            "revocation_list": dict(found.revocation),
+            "protocol": dict(found.protocol),
+            "saw": found.saw,
+        },
+        "for_us": {
+            "event": event.number,
+            "name": event.name,
+            "partner": event.fields.get("partner"),
+            "session": event.fields.get("session"),
+            "cause": found.cause,
+            "key": found.key,
+            "advice": found.advice,
+            "others": [each.number for each in found.others],
+        },
+    }

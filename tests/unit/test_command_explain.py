@@ -1,0 +1,140 @@
+"""``smartproxy explain``: one record for each refusal, in words that can be sent to the partner."""
+
+from datetime import timedelta
+from typing import Any
+
+from smartproxy.backend.calls import Calls
+from smartproxy.backend.journal import newest_number
+from smartproxy.backend.location import Location
+from smartproxy.backend.store import Store
+from tests.unit.commands import CommandCase
+from tests.unit.sites import NOW
+
+PEER, OTHER = "192.0.2.7:40001", "[2001:db8::7]:40002"
+SESSION, CLEAN = "0123456789abcdef", "00000000000000ff"
+ACCEPTED = {
+    "by": "subject",
+    "authority": "odette",
+    "subject": "CN=acme",
+    "issuer": "CN=Odette",
+    "serial": "5a",
+    "certificate_sha256": "ab" * 32,
+    "not_after": "2027-01-01T00:00:00Z",
+}
+
+
+class Explained(CommandCase):
+    """Events of the daemons, and what is made of them."""
+
+    def setUp(self) -> None:
+        """A store for the events."""
+        super().setUp()
+        self.store = Store.open(Location.of(str(self.state), environment={}))
+        self.addCleanup(self.store.close)
+        self.seconds = 0
+        with self.store.reading() as session:
+            self.before = newest_number(session)
+
+    def tell(self, name: str, source: str = "server", **fields: Any) -> None:
+        """A daemon tells an event."""
+        self.seconds += 1
+        time = (NOW + timedelta(seconds=self.seconds)).isoformat()
+        event = {"name": name, "source": source, "sequence": self.seconds, "time": time, **fields}
+        self.assertEqual(Calls(self.store).keep_events("inner", [event], NOW).refused, [])
+
+    def explained(self, what: str) -> dict[str, Any]:
+        """The record."""
+        found: dict[str, Any] = self.do("explain", what, "--json").json
+        return found
+
+    def test_certificate(self) -> None:
+        """Cause, certificate, list with its age, alert and remedy, in one text and as one document."""
+        self.tell(
+            "certificate.refused",
+            peer=PEER,
+            cause="the certificate is revoked",
+            check="revoked",
+            depth=0,
+            subject="CN=acme",
+            issuer="CN=Odette",
+            serial="5a",
+            certificate_sha256="ab" * 32,
+            authority="odette",
+            list="CN=Odette",
+            this_update="2026-11-20T10:00:00Z",
+            age=7200,
+            alert="certificate_revoked",
+            tls="TLSv1.3",
+            advice="Ask the partner why.",
+        )
+        for what in ("192.0.2.7", PEER):
+            found = self.explained(what)
+            self.assertEqual(found["for_us"]["key"], "certificate.revoked")
+        told = found["to_partner"]
+        self.assertIn("revoked it", told["happened"])
+        self.assertEqual((told["certificate"]["subject"], told["certificate"]["serial number"]), ("CN=acme", "5a"))
+        self.assertEqual(told["revocation_list"]["age in seconds"], 7200)
+        self.assertEqual(told["saw"], "the TLS alert certificate_revoked")
+        text = self.do("explain", str(found["for_us"]["event"])).out
+        outside, inside = text.split("For this site only:")
+        for words in ("revoked it", "CN=acme", "7200", "certificate_revoked", "new certificate"):
+            self.assertIn(words, outside)
+        self.assertNotIn("Ask the partner", outside)
+        self.assertIn("Ask the partner why.", inside)
+
+    def test_session(self) -> None:
+        """A session's refusal is the server's word; its certificate comes from when the connection was let in."""
+        self.tell("certificate.accepted", partner="ACME", peer=OTHER, **{**ACCEPTED, "subject": "CN=other"})
+        self.tell("certificate.accepted", partner="ACME", peer=PEER, **ACCEPTED)
+        self.tell("station.unreachable", "client", session=SESSION, cause="refused", station="10.0.0.1:3305")
+        self.tell("session.failed", "client", session=SESSION, cause="the station is away", rule="station.connect")
+        self.tell(
+            "session.refused",
+            session=SESSION,
+            partner="ACME",
+            peer=PEER,
+            cause="10.0.0.1 does not answer",
+            rule="station.unreachable",
+            told_partner="ESID 08",
+        )
+        for what in (SESSION, "ACME", str(self.before + 3)):
+            found = self.explained(what)
+            self.assertEqual(found["for_us"]["name"], "session.refused")
+        self.assertEqual(found["to_partner"]["certificate"]["subject"], "CN=acme")
+        self.assertEqual(found["to_partner"]["saw"], "ESID 08")
+        self.assertEqual(len(found["for_us"]["others"]), 1)
+        outside, inside = self.do("explain", SESSION).out.split("For this site only:")
+        self.assertNotIn("10.0.0.1", outside)
+        self.assertIn("10.0.0.1 does not answer", inside)
+
+    def test_keys(self) -> None:
+        """Each kind of event leads to its entry of the table; what another side did is not the partner's affair."""
+        for name, fields, key in (
+            ("handshake.failed", {"cause": "no TLS"}, "handshake"),
+            ("connection.refused", {"cause": "banned", "limit": "ban"}, "connection.ban"),
+            ("identity.refused", {"cause": "x", "rule": "identity.code", "code": "O0013"}, "identity.code"),
+            ("session.refused", {"cause": "x", "rule": "quota.sessions"}, "quota.sessions"),
+            ("session.refused", {"cause": "x", "rule": "licence.expired"}, "ours"),
+            ("session.expired", {"timer": "ssid", "side": "partner"}, "deadline"),
+            ("session.expired", {"timer": "ssid", "side": "station"}, "ours"),
+            ("session.violation", {"rule": "field.range", "cause": "x", "side": "partner"}, "violation"),
+            ("session.withdrawn", {"session": "1" * 16, "cause": "x", "check": "revoked"}, "certificate.revoked"),
+        ):
+            self.tell(name, peer=OTHER, partner="BOLT", **fields)
+            found = self.explained("2001:db8::7")["for_us"]
+            self.assertEqual((found["name"], found["key"]), (name, key))
+        self.tell("session.violation", peer=PEER, rule="field.range", cause="x", section="5.3.2", side="partner")
+        self.assertEqual(self.explained(PEER)["to_partner"]["protocol"], {"rule": "field.range", "section": "5.3.2"})
+
+    def test_nothing_to_explain(self) -> None:
+        """What was not refused is said to be so; what is not there, too."""
+        self.tell("session.started", session=CLEAN, partner="ACME")
+        self.assertIn("has not ended yet", self.refused("explain", CLEAN))
+        self.tell("session.ended", session=CLEAN, partner="ACME", outcome="completed")
+        self.assertIn("ended as completed", self.refused("explain", CLEAN))
+        self.assertIn("ended as completed", self.refused("explain", str(self.before + 2)))
+        self.tell("tunnel.down", "client", cause="lost")
+        self.assertIn("refuses nobody", self.refused("explain", str(self.before + 3)))
+        self.assertIn("no event 99", self.refused("explain", "99"))
+        self.assertIn("no event of a session", self.refused("explain", "f" * 16))
+        self.assertIn("no refusal of 'NOBODY'", self.refused("explain", "NOBODY"))
