@@ -170,7 +170,7 @@ def octets(count: int) -> str:
     """A number of octets, short: 999, 4.1K, 12M."""
     size = float(count)
     for unit in ("", "K", "M", "G"):
-        if size < 1000:
+        if size < 999.5:
             return f"{size:.3g}{unit}"
         size /= 1000
     return f"{size:.0f}T"

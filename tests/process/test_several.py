@@ -1,0 +1,160 @@
+"""Several clients on a server, several servers on a client: who gets a session, and what is lost with one of them."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as installed_reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.trial.unittest import TestCase
+
+from smartproxy.ctl.caller import Connection
+from smartproxy.ctl.protocol import Request
+from smartproxy.oftp2.errors import EsidReason
+from smartproxy.testing import hostile
+from smartproxy.testing.hostile import Attacker
+from smartproxy.testing.pki import self_signed
+from smartproxy.testing.programs import Program
+from smartproxy.testing.site import STATION_CODE
+from tests.process.held_session import HeldSession
+from tests.process.several import SeveralSite, next_event, told
+
+reactor: Any = installed_reactor
+
+CODE = "O0013000001ACME"
+CLOSED_SECONDS, TOLD_SECONDS, BACK_SECONDS = 1.0, 2.0, 5.0
+"""From the loss of the last client: the partners' port is closed, partners are told; from its return: it is open."""
+SLACK_SECONDS = 1.0
+"""What a machine that is busy with other tests may add."""
+
+
+class SeveralTests(TestCase):
+    """Real daemons."""
+
+    timeout = 240
+
+    async def setUp(self) -> None:
+        """Set up a site with one partner; station and backend run."""
+        self.patch(hostile, "PATIENCE_SECONDS", 200.0)
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        self.site = site = SeveralSite(reactor, folder)
+        self.addCleanup(lambda: Deferred.fromCoroutine(site.stop()))
+        await site.prepare()
+        self.files = self_signed("oftp.acme.example").write(site.certificates, "acme")
+        await site.smartproxy("partner", "add", "ACME", "--code", CODE, "--certificate", str(self.files.certificate))
+
+    async def session(self, port: int) -> HeldSession:
+        """A session of ACME that stays open."""
+        caller = Attacker(
+            reactor=reactor, host="127.0.0.1", port=port, credential=self.files, code=CODE, station_code=STATION_CODE
+        )
+        return await HeldSession(caller).open()
+
+    def ask(self, name: str, program: str, action: str) -> Any:
+        """Ask a daemon over its control socket."""
+        with Connection(self.site.folder / name / f"{program}.sock") as connection:
+            return connection.ask(Request(action))
+
+    def carried(self, server: str) -> dict[str, list[str]]:
+        """The sessions that each client carries, as the server tells."""
+        found: dict[str, list[str]] = {}
+        for session in self.ask(server, "smartproxy-server", "sessions")["sessions"]:
+            found.setdefault(session["client"], []).append(session["session"])
+        return found
+
+    async def kill(self, program: Program) -> float:
+        """Kill a daemon; when."""
+        os.kill(program.pid, signal.SIGKILL)
+        now: float = reactor.seconds()
+        await program.end()
+        return now
+
+    async def test_several_clients(self) -> None:
+        """Sessions are shared evenly; a killed client takes its own with it and no others; the last one, the port."""
+        site = self.site
+        server = site.run_server("dmz", await site.make_server("dmz"))
+        tunnel = (await server.wait_for_event("server.started"))["port"]
+        tokens = {name: await site.make_client(name) for name in ("one", "two")}
+        clients = {name: site.run_client(name, token, [tunnel]) for name, token in tokens.items()}
+        for client in clients.values():
+            await client.wait_for_event("tunnel.up")
+        port = (await server.wait_for_event("listener.opened"))["port"]
+        held = [await self.session(port) for _ in range(4)]
+        carried = self.carried("dmz")
+        self.assertEqual({name: len(sessions) for name, sessions in carried.items()}, {"one": 2, "two": 2})
+
+        killed = await self.kill(clients["one"])
+        lost = [session for session in held if await self.gone(session, killed)]
+        self.assertEqual(len(lost), 2)
+        self.assertEqual(self.carried("dmz"), {"two": carried["two"]})
+        self.assertEqual(told(server, "listener.closed"), 0)
+        held = [session for session in held if session.live]
+        held.append(await self.session(port))
+        self.assertEqual(len(self.carried("dmz")["two"]), 3)
+
+        closed = told(server, "listener.closed")
+        killed = await self.kill(clients["two"])
+        await next_event(server, "listener.closed", closed)
+        self.assertLess(reactor.seconds() - killed, CLOSED_SECONDS + SLACK_SECONDS)
+        for seen in await gatherResults([session.seen for session in held]):
+            self.assertIs(seen.reason, EsidReason.UNSPECIFIED_ABORT, seen)
+        self.assertLess(reactor.seconds() - killed, TOLD_SECONDS + SLACK_SECONDS)
+        self.assertEqual(self.ask("dmz", "smartproxy-server", "status")["verdict"], "alone")
+
+        opened = told(server, "listener.opened")
+        started = told(clients["two"], "client.started")
+        back = site.run_client("two", tokens["two"], [tunnel])
+        await next_event(back, "client.started", started)
+        began = reactor.seconds()
+        port = (await next_event(server, "listener.opened", opened))["port"]
+        self.assertLess(reactor.seconds() - began, BACK_SECONDS + SLACK_SECONDS)
+        self.assertTrue((await self.session(port)).live)
+
+    async def gone(self, session: HeldSession, since: float) -> bool:
+        """Whether a session is lost, given the time in which it has to be."""
+        left = max(0.1, since + TOLD_SECONDS + SLACK_SECONDS - reactor.seconds())
+        waiting: Deferred[None] = Deferred()
+        timer = reactor.callLater(left, waiting.callback, None)
+
+        def ended(seen: hostile.Seen) -> hostile.Seen:
+            if timer.active():
+                timer.cancel()
+                waiting.callback(None)
+            return seen
+
+        session.seen.addCallback(ended)
+        await waiting
+        return not session.live
+
+    async def test_several_servers(self) -> None:
+        """A client serves both; the one that is killed takes its own sessions with it; it is served when it is back."""
+        site = self.site
+        licences = {name: await site.make_server(name) for name in ("east", "west")}
+        servers = {name: site.run_server(name, licence) for name, licence in licences.items()}
+        tunnels = {name: (await server.wait_for_event("server.started"))["port"] for name, server in servers.items()}
+        client = site.run_client("inner-1", await site.make_client("inner-1"), list(tunnels.values()))
+        ports = {name: (await server.wait_for_event("listener.opened"))["port"] for name, server in servers.items()}
+        held = {name: await self.session(port) for name, port in ports.items()}
+        self.assertEqual(self.ask("inner-1", "smartproxy-client", "status")["verdict"], "ok")
+        self.assertEqual(len(self.ask("inner-1", "smartproxy-client", "sessions")["sessions"]), 2)
+
+        downs = told(client, "tunnel.down")
+        await self.kill(servers["east"])
+        await next_event(client, "tunnel.down", downs)
+        await held["east"].seen
+        self.assertTrue(held["west"].live)
+        status = self.ask("inner-1", "smartproxy-client", "status")
+        self.assertEqual(
+            (status["verdict"], [tunnel["up"] for tunnel in status["tunnels"]]), ("partial", [False, True])
+        )
+        another = await self.session(ports["west"])
+
+        again = site.run_server("east", licences["east"], tunnels["east"])
+        opened = told(servers["east"], "listener.opened")
+        port = (await next_event(again, "listener.opened", opened))["port"]
+        self.assertTrue((await self.session(port)).live)
+        for session in (held["west"], another):
+            self.assertIs((await session.end()).reason, None)
+        self.assertEqual(self.ask("inner-1", "smartproxy-client", "status")["verdict"], "ok")
