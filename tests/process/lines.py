@@ -217,11 +217,11 @@ class Session:
     code: str
     files: int = 0
 
-    def sfid(self, octets: int = 1) -> commands.SFID:
+    def sfid(self, octets: int = 1, name: str = "") -> commands.SFID:
         """The partner's next file."""
         self.files += 1
         return commands.SFID(
-            dsn=f"FILE{self.files}",
+            dsn=name or f"FILE{self.files}",
             date=20261120,
             time=1200000000 + self.files,
             dest=STATION_CODE,

@@ -3,8 +3,6 @@
 import os
 import signal
 
-import attrs
-
 from smartproxy.oftp2 import commands
 from smartproxy.oftp2.errors import EsidReason
 from tests.process.lines import Session
@@ -142,7 +140,7 @@ class Bugs(SiteCase):
         """Its session ends with ESID 99 for both, told once without a peer's octets; others go on."""
         other, broken = await self.session(self.bolt), await self.session(self.acme)
         logs = [Log(self.site.server), Log(self.site.client)]
-        broken.partner.say(self.file_of(broken))
+        broken.partner.say(broken.sfid(name=BUG))
         self.assertIs(await broken.partner.hear_end(), EsidReason.UNSPECIFIED_ABORT)
         self.assertIs(await broken.station.hear_end(), EsidReason.UNSPECIFIED_ABORT)
         (bug,) = logs[0].events("internal.error")
@@ -157,13 +155,9 @@ class Bugs(SiteCase):
         logs = [Log(self.site.server), Log(self.site.client)]
         broken.partner.say(commands.CD())
         await broken.station.hear(commands.CD)
-        broken.station.say(self.file_of(broken))
+        broken.station.say(broken.sfid(name=BUG))
         self.assertIs(await broken.station.hear_end(), EsidReason.UNSPECIFIED_ABORT)
         self.assertIs(await broken.partner.hear_end(), EsidReason.UNSPECIFIED_ABORT)
         await until(lambda: bool(logs[1].events("internal.error")), "the bug is told")
         self.assertEqual(logs[0].events("internal.error"), [])
         await other.file()
-
-    def file_of(self, session: Session) -> commands.SFID:
-        """A file that is met by the bug."""
-        return attrs.evolve(session.sfid(), dsn=BUG)
