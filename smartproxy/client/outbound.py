@@ -200,7 +200,7 @@ class StationCalls:
             self._done(session, leg)
             self._refuse(session, leg, _fault(error), partner, target)
             return
-        except BaseException:
+        except Exception:
             self._done(session, leg)
             raise
         self._waiting.pop(leg, None)

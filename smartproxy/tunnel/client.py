@@ -158,7 +158,7 @@ class ClientTunnel(Service):
         pool = DataPool(self._dial_data, self._clock, self._emit, ready=self.ready, most=self.most)
         try:
             await control.greet(self._greeting, pool)
-        except BaseException:
+        except Exception:
             control.close("the tunnel did not come up")
             raise
         self.control = control
@@ -209,7 +209,7 @@ class ClientTunnel(Service):
         await connecting
         try:
             protocol: Any = await dial.made
-        except BaseException:
+        except Exception:
             entrance.drop("stopping", "the client stops")
             raise
         made: _P = protocol

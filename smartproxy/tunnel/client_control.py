@@ -230,7 +230,7 @@ class ClientControl(BoundedAMP):
         except TimeoutError as fault:
             leg.finish()
             raise OpeningFailed(f"the station was not ready within {deadline} s") from fault
-        except BaseException:
+        except Exception:
             leg.finish()
             raise
         return {}

@@ -176,7 +176,7 @@ class ServerControl(BoundedAMP):
         except (QuestionExpired, TimeoutError) as fault:
             self._give_up(session)
             raise OpenTimeout(rule="deadline.opening", message=f"not opened within {seconds:g} s") from fault
-        except BaseException:
+        except Exception:
             self._give_up(session)
             raise
 
