@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from smartproxy.oftp2.codec import encode
@@ -15,6 +16,7 @@ from smartproxy.policy.licence import read
 from smartproxy.testing import hostile
 from smartproxy.testing.hostile import Attacker, greet
 from smartproxy.testing.pki import self_signed
+from smartproxy.testing.programs import ProgramFailed
 from smartproxy.testing.site import STATION_CODE, Site
 from tests.process.held_session import HeldSession
 
@@ -38,11 +40,20 @@ class LicenceRenewal(TestCase):
         self.site = Site(reactor, folder)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.site.stop()))
 
+    async def explain(self) -> dict[str, Any]:
+        """What the operator would tell the partner; nothing yet if no refusal has been stored."""
+        try:
+            found: dict[str, Any] = await self.site.smartproxy("explain", "ACME")
+        except ProgramFailed:
+            return {"for_us": {"cause": ""}}
+        return found
+
     async def test_renewed_while_running(self) -> None:
         """Its end is announced and told; no session begins then, the one that runs goes on; extended, all is well."""
         site = self.site
         await site.create()
-        files = self_signed("oftp.acme.example").write(site.certificates, "acme")
+        credential = self_signed("oftp.acme.example")
+        files = credential.write(site.certificates, "acme")
         await site.smartproxy("partner", "add", "ACME", "--code", CODE, "--certificate", str(files.certificate))
         await site.start_station()
         ends = (datetime.now(UTC) + timedelta(seconds=LIFE_SECONDS)).replace(microsecond=0, tzinfo=None)
@@ -63,6 +74,13 @@ class LicenceRenewal(TestCase):
 
         refused = await greet(caller)
         self.assertIs(refused.reason, EsidReason.RESOURCES_NOT_AVAILABLE)
+        # What was told of it is in the backend by the time that the client has carried it there.
+        explained: dict[str, Any] = {"to_partner": {}, "for_us": {"cause": ""}}
+        while "licence ended" not in explained["for_us"]["cause"]:
+            await deferLater(reactor, 0.5)
+            explained = await self.explain()
+        self.assertEqual(explained["to_partner"]["saw"], "ESID 08")
+        self.assertEqual(explained["to_partner"]["certificate"]["SHA-256"], credential.sha256)
         running.say(frame(encode(caller.sfid())))
         await running.hear("SFPA")
 
