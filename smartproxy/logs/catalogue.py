@@ -253,7 +253,8 @@ EVENTS: Mapping[str, EventType] = {
             _ERROR,
             "The partner may not be who the SSIDCODE says, or not in this way.",
             "cause",
-            "code codes release_level most reason rule told_partner certificate_sha256 advice authentication",
+            "code codes release_level most reason rule told_partner told_station certificate_sha256 advice "
+            "authentication",
         ),
         ("penalty.banned", _WARNING, "An address is banned for a while.", "network seconds", "points cause until"),
         ("penalty.lifted", _INFO, "An address is not banned any more.", "network", "cause"),
