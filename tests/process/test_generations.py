@@ -1,0 +1,117 @@
+"""Changes of the configuration under live sessions, through the real daemons: how soon they hold, whom they disturb."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as installed_reactor
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from smartproxy.backend import cas, partners, revocation, settings
+from smartproxy.backend.generations import changing
+from smartproxy.backend.location import Location
+from smartproxy.backend.partners import Entry, Proof
+from smartproxy.backend.store import Store
+from smartproxy.oftp2.errors import EsidReason
+from smartproxy.testing import hostile
+from smartproxy.testing.hostile import Attacker, greet
+from smartproxy.testing.pki import Authority, CredentialFiles, self_signed
+from smartproxy.testing.site import STATION_CODE, Site
+from tests.process.held_session import HeldSession
+
+reactor: Any = installed_reactor
+
+CODE = "O0013000001ACME"
+SESSIONS, GENERATIONS = 10, 40
+IN_FORCE_SECONDS = 2.0
+
+
+class Generations(TestCase):
+    """A site with live sessions whose configuration changes all the time."""
+
+    timeout = 180
+
+    async def open_site(self) -> Attacker:
+        """Start everything; what the partner ACME calls with."""
+        self.patch(hostile, "PATIENCE_SECONDS", 150.0)
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        self.site = site = Site(reactor, folder)
+        self.addCleanup(lambda: Deferred.fromCoroutine(site.stop()))
+        await site.create()
+        credential = self_signed("oftp.acme.example")
+        files = credential.write(site.certificates, "acme")
+        self.store = Store.open(Location.of(str(site.state), environment={}))
+        self.addCleanup(self.store.close)
+        self.add("ACME", CODE, Proof.pinned(credential.certificate))
+        await site.start_station()
+        await site.start()
+        return self.caller(files, CODE)
+
+    def caller(self, files: CredentialFiles, code: str) -> Attacker:
+        """A partner that behaves."""
+        return Attacker(
+            reactor=reactor,
+            host="127.0.0.1",
+            port=self.site.port,
+            credential=files,
+            code=code,
+            station_code=STATION_CODE,
+        )
+
+    def change(self, what: str) -> Any:
+        """A change by an operator."""
+        return changing(self.store, by="alice", what=what, now=datetime.now(UTC))
+
+    def add(self, name: str, code: str, proof: Proof) -> None:
+        """Add a partner."""
+        with self.change(f"partner add {name}") as making:
+            partners.add(making, name, Entry(codes=(code,), proofs=(proof,)))
+
+    async def until(self, caller: Attacker, normal: bool) -> float:
+        """How long it takes until a partner is let in, or is not any more."""
+        begun = time.monotonic()
+        while ((await greet(caller)).reason is EsidReason.NORMAL) is not normal:
+            self.assertLess(time.monotonic() - begun, 30)
+        return time.monotonic() - begun
+
+    async def test_changes_hold_soon_and_disturb_nobody(self) -> None:
+        """A new partner, his revocation, and many settings are in force within two seconds; no live session ends."""
+        acme = await self.open_site()
+        held = [await HeldSession(acme).open() for _ in range(SESSIONS)]
+        ca = Authority.root("Odette")
+        bolt = ca.issue("oftp.bolt.example", serial_number="BOLT")
+        caller = self.caller(bolt.write(self.site.certificates, "bolt"), "O0013000002BOLT")
+        for number in range(GENERATIONS):
+            with self.change("settings set") as making:
+                settings.put(making, "server.limits.sessions", 1000 + number)
+        with self.change("ca add") as making:
+            cas.add(making, "odette", [ca.credential.certificate])
+            making.session.flush()
+            revocation.load(making, ca.crl(), "odette.crl")
+        self.add("BOLT", "O0013000002BOLT", Proof(by="subject", text="BOLT", authority="odette"))
+        added = await self.until(caller, normal=True)
+        running = await HeldSession(caller).open()
+        with self.change("crl load") as making:
+            revocation.load(making, ca.crl([bolt], this_update=datetime.now(UTC)), "odette.crl")
+        withdrawn = await running.seen
+        refused = await self.until(caller, normal=False)
+
+        assert self.site.server is not None
+        self.site.server.read()
+        names = [record["name"] for record in self.site.server.records]
+        generations = names.count("configuration.accepted")
+        figures = (
+            f"{generations} generations reached the server under {SESSIONS} sessions; a new partner was let in after "
+            f"{added:.2f} s, a revoked one turned away {refused:.2f} s after his session was ended"
+        )
+        self.assertLess(added, IN_FORCE_SECONDS, figures)
+        self.assertLess(refused, IN_FORCE_SECONDS, figures)
+        self.assertIs(withdrawn.reason, EsidReason.UNSPECIFIED_ABORT)
+        self.assertEqual(names.count("session.withdrawn"), 1)
+        self.assertEqual([each.live for each in held], [True] * SESSIONS)
+        for each in held:
+            self.assertTrue((await each.end()).cause)
+        print(figures)
