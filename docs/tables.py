@@ -19,6 +19,7 @@ from sphinx.util.docutils import SphinxDirective
 import smartproxy
 from smartproxy.logs.catalogue import ALWAYS, EVENTS, EventType
 from smartproxy.logs.fields import FIELDS
+from smartproxy.logs.levels import heading, subject
 from smartproxy.oftp2 import grammars, guards
 from smartproxy.oftp2.anomalies import ANOMALIES
 from smartproxy.oftp2.commands import COMMANDS, Command
@@ -208,6 +209,16 @@ def _event(event: EventType) -> Iterator[str]:
         yield f"   {'May' if not required else 'Also, where known'}: {', '.join(optional)}."
 
 
+def log_categories() -> Iterator[str]:
+    """The categories of the log: headings of the catalogue with their subjects."""
+    rows = []
+    for group, entries in groupby(EVENTS.values(), key=lambda event: event.group):
+        found = list(entries)
+        subjects = dict.fromkeys(subject(event.name) for event in found)
+        rows.append([literal(heading(found[0].name)), ", ".join(map(literal, subjects)), text(group)])
+    yield from table(["heading", "its subjects", "in the catalogue"], rows, [24, 52, 24])
+
+
 def fields() -> Iterator[str]:
     """The fields of events."""
     rows = [[literal(field.name), field.kind.value, text(field.doc)] for _, field in sorted(FIELDS.items())]
@@ -270,6 +281,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "events": events,
     "fields": fields,
     "layers": layers,
+    "log-categories": log_categories,
     "reasons": reasons,
     "settings": settings,
     "witness": witness,
