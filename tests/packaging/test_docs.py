@@ -1,11 +1,14 @@
 """The documents, which are partly made from the code."""
 
+import io
 import re
 import shlex
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
+from twisted.python.reflect import namedAny
 from twisted.trial.unittest import TestCase
 
 import smartproxy
@@ -21,7 +24,8 @@ PARSERS = {("smartproxy",): operator.parser, ("python", "-m", "smartproxy.testin
 
 def commands() -> Iterator[tuple[str, list[str]]]:
     """Every command line that a document tells an operator to type, and where; continued lines put together."""
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.rst"))):
+    documents = (path for path in (ROOT / "docs").rglob("*") if path.suffix in {".rst", ".md"})
+    for path in (ROOT / "README.md", *sorted(documents)):
         lines = path.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
         for line in lines:
             if typed := re.match(r"\s*(?:inside|dmz)?\$\s+(.*)", line):
@@ -69,3 +73,39 @@ class Documents(TestCase):
             known = {f"--{long.rstrip('=')}" for long in options.longOpt} | {f"-{short}" for short in options.shortOpt}
             given = {word for word in words[words.index(name) :] if word.startswith("-")}
             self.assertEqual(set(), given - known, place)
+
+
+class ComingFromOs4x(TestCase):
+    """The table of the manuals' promises and ours."""
+
+    page = ROOT / "docs" / "coming-from-os4x.md"
+
+    def test_tests_exist(self) -> None:
+        """Every test that the page names is there; every row of its tables that promises something names one."""
+        named = re.findall(r"`((?:unit|adapters|conformance|process|packaging)\.[\w.]+)`", self.page.read_text("utf-8"))
+        self.assertGreater(len(named), 60)
+        for name in set(named):
+            namedAny(f"tests.{name}")
+        for line in self.page.read_text("utf-8").splitlines():
+            if line.startswith("| ") and line.endswith("| |"):
+                self.assertRegex(line, r"See above|[Nn]ot in this version", line)
+
+    def test_commands_exist(self) -> None:
+        """Every command of ``smartproxy`` that the page names is one; a switch that it names is taken there."""
+        typed = re.findall(r"`smartproxy ([a-z][^`]*)`", self.page.read_text("utf-8"))
+        self.assertGreater(len(typed), 20)
+        for words in map(shlex.split, typed):
+            subjects = list(takewhile(str.isalpha, takewhile(str.islower, words)))
+            known = self.help_of(subjects)
+            for switch in words:
+                if switch.startswith("-"):
+                    self.assertRegex(known, rf"(?<![\w-]){switch}(?![\w-])", shlex.join(words))
+
+    def help_of(self, subjects: list[str]) -> str:
+        """What a subcommand says about itself; an argument in its place does no harm."""
+        said = io.StringIO()
+        self.patch(sys, "stdout", said)
+        ended = self.assertRaises(SystemExit, operator.parser().parse_args, [*subjects, "--help"])
+        assert isinstance(ended, SystemExit)
+        self.assertEqual(ended.code, 0, subjects)
+        return said.getvalue()
