@@ -47,6 +47,16 @@ class PointTests(SynchronousTestCase):
             self.assertEqual(ban, Ban(prefix=PREFIX, seconds=60, number=1, fault=fault))
             self.assertEqual(counted.banned(PEER, 100.0), 60.0)
 
+    def test_who_is_shut_out(self) -> None:
+        """Every ban that runs is listed with the seconds that are left of it; none when bans are switched off."""
+        counted = penalties(threshold=1)
+        for host, now in ((PEER, 0.0), ("192.0.2.2", 30.0)):
+            counted.fault(host, Fault.HANDSHAKE, now)
+        self.assertEqual(counted.bans(30.0), {PREFIX: 30.0, "192.0.2.2/32": 60.0})
+        self.assertEqual(counted.bans(60.0), {"192.0.2.2/32": 30.0})
+        counted.settings = PenaltySettings(enabled=False)
+        self.assertEqual(counted.bans(60.0), {})
+
     def test_decay(self) -> None:
         """One point is forgotten in ten seconds: who offends rarely is never banned, who does so often is."""
         rare, often = penalties(threshold=20), penalties(threshold=20)

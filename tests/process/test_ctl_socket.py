@@ -1,0 +1,132 @@
+"""The control socket as a file, with a real kernel: whose it is, what is in its way, and how long its name may be."""
+
+import os
+import socket
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as installed_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from smartproxy.ctl.actions import Actions
+from smartproxy.ctl.caller import Connection, Unreachable
+from smartproxy.ctl.listener import ControlSocket, peer_of
+from smartproxy.ctl.protocol import Refused, Request
+from tests.adapters.test_ctl_actions import Idle, NotedProcess
+
+reactor: Any = installed_reactor
+
+
+class Sockets(TestCase):
+    """One daemon's socket in a folder."""
+
+    def setUp(self) -> None:
+        """Make the folder; nothing is open."""
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.folder = Path(holder.name)
+        self.path = self.folder / "daemon.sock"
+        self.daemon = Idle(Clock())
+
+    def open(self, path: Path | None = None) -> ControlSocket:
+        """Open a socket; it is closed at the end."""
+        control = ControlSocket(reactor, path or self.path, Actions(reactor, self.daemon, NotedProcess()))
+        control.open()
+        self.addCleanup(lambda: Deferred.fromCoroutine(control.close()))
+        return control
+
+    async def ask(self, path: Path | None = None) -> Any:
+        """Ask as the command does: with plain sockets, while the reactor runs."""
+
+        def asked() -> Any:
+            with Connection(path or self.path) as connection:
+                return connection.ask(Request("generation"))
+
+        return await deferToThread(asked)
+
+    def failed(self) -> str:
+        """The cause of the one event that was told."""
+        (told,) = self.daemon.told
+        self.assertEqual((told["name"], told["path"]), ("ctl.failed", str(self.path)))
+        self.assertIn("--ctl-socket", told["advice"])
+        return str(told["cause"])
+
+    async def test_there_and_gone(self) -> None:
+        """It is its owner's alone while it is open, answers, and is gone when it is closed; the umask is as it was."""
+        before = os.umask(0o022)
+        os.umask(before)
+        control = self.open()
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+        self.assertEqual(os.umask(before), before)
+        self.assertEqual(await self.ask(), {"generation": 5})
+        await control.close()
+        self.assertFalse(self.path.exists())
+        unreachable = await self.assertFailure(Deferred.fromCoroutine(self.ask()), Unreachable)
+        self.assertIn("no such socket", str(unreachable))
+
+    async def test_left_by_a_dead_daemon(self) -> None:
+        """A socket that nobody listens on makes way."""
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(self.path))
+        unreachable = await self.assertFailure(Deferred.fromCoroutine(self.ask()), Unreachable)
+        self.assertIn("nobody listens", str(unreachable))
+        self.open()
+        self.assertEqual(await self.ask(), {"generation": 5})
+        self.assertEqual(self.daemon.told, [])
+
+    async def test_another_daemon_s(self) -> None:
+        """A socket that somebody listens on stays his; the event says so, and closing ours leaves it alone."""
+        self.open()
+        second = ControlSocket(reactor, self.path, Actions(reactor, self.daemon, NotedProcess()))
+        second.open()
+        self.assertEqual(self.failed(), "another daemon listens there")
+        await second.close()
+        self.assertEqual(await self.ask(), {"generation": 5})
+
+    def test_a_file_in_the_way(self) -> None:
+        """A file that is no socket is not removed."""
+        self.path.write_text("precious")
+        self.open()
+        self.assertIn("not a socket", self.failed())
+        self.assertEqual(self.path.read_text(), "precious")
+
+    def test_no_folder(self) -> None:
+        """A place that does not exist hinders nothing but the control socket."""
+        self.path = self.folder / "no" / "such" / "folder.sock"
+        self.open()
+        self.assertIn("No such file", self.failed())
+
+    async def test_long_name(self) -> None:
+        """A name that is too long for the kernel works all the same, from both ends."""
+        folder = self.folder / ("x" * 200)
+        folder.mkdir()
+        control = self.open(folder / "daemon.sock")
+        self.assertEqual(await self.ask(folder / "daemon.sock"), {"generation": 5})
+        await control.close()
+        self.assertEqual(list(folder.iterdir()), [])
+
+    async def test_callers_end_with_it(self) -> None:
+        """Whoever is connected when the daemon ends is told by the end of the connection."""
+        control = self.open()
+        connection = await deferToThread(Connection, self.path)
+        self.addCleanup(connection.close)
+        self.assertEqual(await deferToThread(connection.ask, Request("generation")), {"generation": 5})
+        refused = await self.assertFailure(deferToThread(connection.ask, Request("kill", {"session": "x"})), Refused)
+        self.assertIn("no live session", str(refused))
+        await control.close()
+        await self.assertFailure(deferToThread(connection.ask, Request("generation")), Unreachable)
+
+    def test_the_kernel_names_the_caller(self) -> None:
+        """Process and user of the other end are those that connected, whatever he says."""
+        with socket.socket(socket.AF_UNIX) as waiting, socket.socket(socket.AF_UNIX) as calling:
+            waiting.bind(str(self.path))
+            waiting.listen()
+            calling.connect(str(self.path))
+            accepted, _ = waiting.accept()
+            with accepted:
+                self.assertEqual(peer_of(accepted), (os.getpid(), os.geteuid()))

@@ -1,0 +1,83 @@
+"""A live session as an operator sees it."""
+
+import json
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.oftp2.errors import Draining
+from smartproxy.oftp2.roles import Profile
+from smartproxy.relay.events import Octets, Stop
+from tests.unit.playbook import (
+    CD_,
+    CODE,
+    INITIATOR,
+    PARTNER_SSID,
+    RESPONDER,
+    SFPA_0,
+    data,
+    relaying_client,
+    relaying_server,
+    server,
+    sfid,
+)
+
+
+class Portraits(SynchronousTestCase):
+    """From the first octet to the last."""
+
+    def test_greeted(self) -> None:
+        """Who called is known from his certificate; nothing else yet."""
+        session = server()
+        session.start()
+        shown = session.portrait()
+        self.assertEqual((shown["session"], shown["partner"]), ("0123456789abcdef", "ACME"))
+        self.assertEqual((shown["phase"], shown["direction"]), ("identifying", "inbound"))
+        for name in ("code", "speaker", "agreed", "file"):
+            self.assertIsNone(shown[name], name)
+
+    def test_identified(self) -> None:
+        """His SSIDCODE is told, his password is not."""
+        session = server()
+        session.start()
+        session.receive(Octets(INITIATOR, PARTNER_SSID))
+        shown = session.portrait()
+        self.assertEqual((shown["code"], shown["phase"]), (CODE, "opening"))
+        self.assertNotIn("pswd", json.dumps(shown))
+
+    def test_idle(self) -> None:
+        """Both SSIDs are exchanged: who speaks, and what was agreed."""
+        for book in (relaying_server(), relaying_client()):
+            shown = book.session.portrait()
+            self.assertEqual((shown["phase"], shown["speaker"], shown["file"]), ("idle", "partner", None))
+            agreed = shown["agreed"]
+            assert isinstance(agreed, dict)
+            self.assertEqual(agreed["level"], 5)
+
+    def test_file_of_the_partner(self) -> None:
+        """Its name, its direction and its octets so far, beside the octets of the session."""
+        session = relaying_server(Profile.DEFAULT).session
+        before = session.portrait()["octets_in"]
+        for event in (Octets(INITIATOR, sfid()), Octets(RESPONDER, SFPA_0), Octets(INITIATOR, data(b"hello"))):
+            session.receive(event)
+        shown = session.portrait()
+        file = shown["file"]
+        assert isinstance(file, dict) and isinstance(before, int)
+        self.assertEqual(shown["phase"], "transfer")
+        self.assertEqual((file["link"], file["octets"], file["originator"]), ("in", 5, CODE))
+        self.assertEqual(shown["octets_in"], before + len(sfid()) + len(data(b"hello")))
+
+    def test_file_of_the_station(self) -> None:
+        """A file in the other direction says so."""
+        session = relaying_client().session
+        for event in (Octets(INITIATOR, CD_), Octets(RESPONDER, sfid())):
+            session.receive(event)
+        shown = session.portrait()
+        file = shown["file"]
+        assert isinstance(file, dict)
+        self.assertEqual((file["link"], shown["speaker"]), ("out", "station"))
+
+    def test_ending(self) -> None:
+        """A session whose legs are being closed is there still."""
+        session = relaying_server().session
+        session.receive(Stop(Draining(rule="x", message="x")))
+        self.assertEqual(session.portrait()["phase"], "ending")
