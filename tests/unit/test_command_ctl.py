@@ -1,0 +1,162 @@
+"""``smartproxy ctl``: which daemon is meant, what it is asked, and how its answers are given."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.ctl.caller import Unreachable
+from smartproxy.ctl.protocol import Refused, Request
+from smartproxy.tap.command import parser
+from smartproxy.tap.commands import ctl
+from smartproxy.tap.commands.console import CommandFailed, Console
+from tests.unit.test_ctl_display import CLIENT, SERVER, SESSION
+
+
+class Daemon:
+    """Answers as it is told.
+
+    :ivar path: the socket that was asked for last.
+    """
+
+    def __init__(self) -> None:
+        self.path = Path()
+        self.asked: list[Request] = []
+        self.answers: list[dict[str, Any] | Exception] = []
+        self.closed = 0
+
+    def __call__(self, path: Path) -> "Daemon":
+        """Part of ``Connection``."""
+        self.path = path
+        return self
+
+    def ask(self, request: Request) -> dict[str, Any]:
+        """Part of ``Connection``."""
+        self.asked.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def __enter__(self) -> "Daemon":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closed += 1
+
+
+class CtlCommands(SynchronousTestCase):
+    """The command line."""
+
+    def setUp(self) -> None:
+        """A folder with the server's socket."""
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        (self.folder / "smartproxy-server.sock").touch()
+        self.daemon = Daemon()
+        self.patch(ctl, "Connection", self.daemon)
+        self.slept: list[float] = []
+
+    def run_ctl(self, *words: str) -> tuple[int, str]:
+        """Give a command; its exit status and what it printed."""
+        arguments = parser().parse_args(["ctl", *words, "--state-dir", str(self.folder)])
+        out = io.StringIO()
+        console = Console(arguments=arguments, out=out, sleep=self.slept.append)
+        return arguments.run(console) or 0, out.getvalue()
+
+    def wrong(self, *words: str) -> int:
+        """The exit status of a wrong command line."""
+        self.patch(ctl.argparse, "_sys", _Silent())  # type: ignore[attr-defined]  # where argparse writes
+        ended: SystemExit = self.assertRaises(SystemExit, parser().parse_args, ["ctl", *words])
+        return int(str(ended.code))
+
+    def test_status_tells_monitoring(self) -> None:
+        """The exit status is 0 if all is well and 1 if not, as text and as JSON."""
+        for answer, status in ((SERVER, 0), ({**SERVER, "verdict": "alone"}, 1), (CLIENT, 0)):
+            self.daemon.answers = [answer, answer]
+            self.assertEqual(self.run_ctl("status")[0], status)
+            found, text = self.run_ctl("status", "--json")
+            self.assertEqual((found, json.loads(text)), (status, answer))
+
+    def test_which_daemon(self) -> None:
+        """The one that is there; the one that is named; where both are, one has to be."""
+        self.daemon.answers = [{"sessions": []}] * 4
+        self.run_ctl("sessions")
+        self.assertEqual(self.daemon.path, self.folder / "smartproxy-server.sock")
+        (self.folder / "smartproxy-client.sock").touch()
+        failed: CommandFailed = self.assertRaises(CommandFailed, self.run_ctl, "sessions")
+        self.assertIn("--server or --client", str(failed))
+        self.run_ctl("sessions", "--client")
+        self.assertEqual(self.daemon.path, self.folder / "smartproxy-client.sock")
+        self.run_ctl("sessions", "--socket", "/elsewhere")
+        self.assertEqual(self.daemon.path, Path("/elsewhere"))
+        for path in self.folder.iterdir():
+            path.unlink()
+        failed = self.assertRaises(CommandFailed, self.run_ctl, "sessions")
+        self.assertIn("no daemon has a control socket", str(failed))
+
+    def test_what_is_asked(self) -> None:
+        """Each action asks for what was said, and for nothing that was not."""
+        levels, killed, drained = {"levels": {"*": "trace"}}, {"killed": "x"}, {"draining": True, "sessions": 0}
+        for words, answer, request in (
+            (["level"], levels, Request("level")),
+            (["level", "trace"], levels, Request("level", {"level": "trace"})),
+            (["level", "debug", "--session", "x"], levels, Request("level", {"level": "debug", "session": "x"})),
+            (["level", "info", "--partner", "A"], levels, Request("level", {"level": "info", "partner": "A"})),
+            (["level", "info", "--category", "c"], levels, Request("level", {"level": "info", "category": "c"})),
+            (["kill", "x"], killed, Request("kill", {"session": "x"})),
+            (["drain"], drained, Request("drain")),
+            (["drain", "--seconds", "0"], drained, Request("drain", {"seconds": 0})),
+            (["generation"], SERVER, Request("generation")),
+            (["licence"], {"licences": []}, Request("licence")),
+        ):
+            self.daemon.answers = [answer]
+            status, text = self.run_ctl(*words)
+            self.assertEqual((status, self.daemon.asked[-1]), (0, request), words)
+            self.assertTrue(text.strip())
+        self.assertEqual(self.daemon.closed, 10)
+
+    def test_watching(self) -> None:
+        """Again and again on one connection, until the daemon ends; as JSON an answer a line."""
+        self.daemon.answers = [{"sessions": [SESSION]}, {"sessions": []}, Unreachable("gone")]
+        failed: CommandFailed = self.assertRaises(CommandFailed, self.run_ctl, "sessions", "--watch")
+        self.assertEqual((str(failed), self.slept), ("gone", [ctl.WATCH_SECONDS] * 2))
+        self.assertEqual(self.daemon.closed, 1)
+        self.slept.clear()
+        self.daemon.answers = [SERVER, Unreachable("gone")]
+        self.assertRaises(CommandFailed, self.run_ctl, "status", "--watch", "0.5", "--json")
+        self.assertEqual(self.slept, [0.5])
+
+    def test_refusal(self) -> None:
+        """The daemon's words are the command's."""
+        self.daemon.answers = [Refused("no live session has the id x")]
+        failed: CommandFailed = self.assertRaises(CommandFailed, self.run_ctl, "kill", "x")
+        self.assertEqual(str(failed), "no live session has the id x")
+
+    def test_wrong_use(self) -> None:
+        """Times that make no sense, and two things at once, end with status 2."""
+        for words in (
+            ["drain", "--seconds", "soon"],
+            ["drain", "--seconds", "-1"],
+            ["status", "--watch", "0"],
+            ["status", "--watch", "often"],
+            ["status", "--server", "--client"],
+            ["level", "info", "--session", "x", "--partner", "y"],
+            ["kill"],
+            [],
+        ):
+            self.assertEqual(self.wrong(*words), 2, words)
+
+
+class _Silent:
+    """Stands for ``sys`` where argparse writes and exits."""
+
+    def __init__(self) -> None:
+        self.stderr = self.stdout = io.StringIO()
+        self.argv = ["smartproxy"]
+
+    def exit(self, status: int = 0) -> None:
+        """End the program."""
+        raise SystemExit(status)
