@@ -89,18 +89,22 @@ class TestedSite(Site):
 
     async def start_client(self, *more: str) -> Program:
         """Start the client."""
+        self.client = await self.start_second_client(f"127.0.0.1:{self.tunnel_port}", *more)
+        await self.client.wait_for_event("tunnel.up")
+        return self.client
+
+    async def start_second_client(self, server: str, *more: str) -> Program:
+        """Start a client of this server, wherever that is."""
         self._put_log_away("smartproxy-client")
-        self.client = self._daemon(
+        return self._daemon(
             "smartproxy-client",
             *("--backend", f"https://127.0.0.1:{self.backend_port}"),
             *("--backend-ca", str(self.certificates / "backend.crt")),
-            *("--server", f"127.0.0.1:{self.tunnel_port}"),
+            *("--server", server),
             *("--token-file", str(self._token)),
             *more,
             state="client",
         )
-        await self.client.wait_for_event("tunnel.up")
-        return self.client
 
     async def listening(self, log: "Log") -> None:
         """Wait until partners can connect."""
@@ -121,13 +125,16 @@ class TestedSite(Site):
 
 
 class Log:
-    """A daemon's log from this moment on."""
+    """A daemon's log from this moment on.
 
-    def __init__(self, program: Program | None) -> None:
+    :param whole: from its beginning.
+    """
+
+    def __init__(self, program: Program | None, *, whole: bool = False) -> None:
         assert program is not None
         program.read()
         self._program = program
-        self._known = len(program.records)
+        self._known = 0 if whole else len(program.records)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The events of this name so far."""

@@ -98,7 +98,11 @@ class PartnerTls(SiteCase):
             again = self.client.again(first)
             self.assertEqual(again.greeting(), READY)
             again.close()
-            await until(lambda log=log: len(log.events("certificate.accepted")) == 2, "verified twice")
+
+            def verified_twice(log: Log = log) -> bool:
+                return len(log.events("certificate.accepted")) == 2
+
+            await until(verified_twice, "verified twice")
 
     async def test_not_resumed_by_openssl(self) -> None:
         """The same with the command of OpenSSL, where it is installed, which says whether a session is resumed."""
