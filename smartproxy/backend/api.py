@@ -195,10 +195,11 @@ class Api:
         version = request.getHeader("smartproxy-version")
         token = token_of(request)
         caller = await self._runner.run(self._calls.caller, token, self._now(), version, address_of(request))
-        if caller is None or not caller.enabled:
-            # The caller is not told which of the two it is; the operator is.
+        if caller is None or not caller.may_call:
+            # The caller is not told which of the three it is; the operator is.
             if caller is not None:
-                facts.update(client=caller.name, detail="the client is disabled")
+                why = "disabled" if not caller.enabled else f"bound to the address {caller.bound}"
+                facts.update(client=caller.name, detail=f"the client is {why}")
             raise CallRefused(
                 401, "token", "the token is not valid", "give the client the token that 'smartproxy client add' printed"
             )

@@ -37,6 +37,7 @@ from smartproxy.policy.partners import CertificatePin, KeyPin, Rule, SubjectRule
 from smartproxy.policy.schema import (
     NAME,
     SHA256,
+    Address,
     Fixed,
     Flag,
     Instant,
@@ -93,6 +94,7 @@ class ArchivedClient:
     name: str = attrs.field(metadata=kind(NAME))
     token_sha256: str = attrs.field(repr=False, metadata=kind(SHA256))
     enabled: bool = attrs.field(metadata=kind(Flag()))
+    address: str | None = attrs.field(default=None, metadata=kind(Optional(Address())))
     created: datetime = attrs.field(metadata=kind(Instant()))
 
 
@@ -224,7 +226,13 @@ def _secrets(session: Session) -> Secrets:
             https_key=site.https_key,
         ),
         clients=tuple(
-            ArchivedClient(name=row.name, token_sha256=row.token_sha256, enabled=row.enabled, created=row.created)
+            ArchivedClient(
+                name=row.name,
+                token_sha256=row.token_sha256,
+                enabled=row.enabled,
+                address=row.address,
+                created=row.created,
+            )
             for row in session.scalars(select(ClientRow).order_by(ClientRow.name))
         ),
         licences=tuple(
@@ -261,7 +269,13 @@ def _take_secrets(change: Change, secrets: Secrets, configuration: Configuration
     for table in (ClientRow, LicenceRow, IdentityRow):
         _clear(change, table)
     change.session.add_all(
-        ClientRow(name=each.name, token_sha256=each.token_sha256, enabled=each.enabled, created=each.created)
+        ClientRow(
+            name=each.name,
+            token_sha256=each.token_sha256,
+            enabled=each.enabled,
+            address=each.address,
+            created=each.created,
+        )
         for each in secrets.clients
     )
     for each in secrets.licences:

@@ -15,14 +15,24 @@ from smartproxy.backend.store import Store
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.fields import isotime
 from smartproxy.logs.record import Record, read
+from smartproxy.policy.addresses import same_host
 
 
 @attrs.frozen(kw_only=True)
 class Caller:
-    """A client whose token is known."""
+    """A client whose token is known.
+
+    :ivar bound: the address that it is bound to, where the call came from another one.
+    """
 
     name: str
     enabled: bool
+    bound: str | None = None
+
+    @property
+    def may_call(self) -> bool:
+        """Whether its calls are answered."""
+        return self.enabled and self.bound is None
 
 
 @attrs.frozen(kw_only=True)
@@ -65,8 +75,9 @@ class Calls:
             row = clients.authenticate(session, token)
             if row is None:
                 return None
-            caller = Caller(name=row.name, enabled=row.enabled)
-            worth = row.enabled and clients.worth_noting(row, now, version, address)
+            strayed = row.address is not None and not same_host(row.address, address)
+            caller = Caller(name=row.name, enabled=row.enabled, bound=row.address if strayed else None)
+            worth = caller.may_call and clients.worth_noting(row, now, version, address)
         if worth:
             with self.store.writing() as session:
                 clients.note_call(session, caller.name, now, version, address)

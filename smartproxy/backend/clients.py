@@ -11,24 +11,29 @@ from smartproxy.backend.change import Change
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.schema import ClientRow
 from smartproxy.backend.tokens import new_token, same_digest, token_digest
+from smartproxy.policy.addresses import address_of
 
 SEEN_AGAIN = timedelta(seconds=30)
 """A call so soon after the last one that was noted is not noted."""
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
 
-def add(change: Change, name: str) -> str:
+def add(change: Change, name: str, address: str | None = None) -> str:
     """Add a client; return its token, which nobody can see again.
 
+    :param address: the only address that it may call from; any without it.
     :raises AlreadyThere: when there is one of this name.
-    :raises Unusable: when it is not a name that a certificate and a log take.
+    :raises Unusable: when it is not a name that a certificate and a log take, or not an address.
     """
+    bound = _checked(address)
     if _NAME.fullmatch(name) is None:
         raise Unusable(f"{name!r} is no name for a client; take letters, digits, '.', '_' and '-', at most 64")
     if _found(change.session, name) is not None:
         raise AlreadyThere(f"there is a client {name!r} already; 'smartproxy client token {name}' gives it a new token")
     token = new_token()
-    change.session.add(ClientRow(name=name, token_sha256=token_digest(token), enabled=True, created=change.now))
+    change.session.add(
+        ClientRow(name=name, token_sha256=token_digest(token), enabled=True, address=bound, created=change.now)
+    )
     change.note("client.changed", command=change.what, names=[name])
     return token
 
@@ -40,6 +45,17 @@ def new_token_for(change: Change, name: str) -> str:
     row.token_sha256 = token_digest(token)
     change.note("client.changed", command=change.what, names=[name])
     return token
+
+
+def bind(change: Change, name: str, address: str | None) -> ClientRow:
+    """Let a client call from one address only, or from any.
+
+    :raises Unusable: when it is not an address.
+    """
+    row = find(change.session, name)
+    row.address = _checked(address)
+    change.note("client.changed", command=change.what, names=[name])
+    return row
 
 
 def enable(change: Change, name: str, enabled: bool) -> ClientRow:
@@ -107,6 +123,16 @@ def note_certificate(session: Session, name: str, until: datetime) -> None:
     row = _found(session, name)
     if row is not None:
         row.certificate_until = until
+
+
+def _checked(address: str | None) -> str | None:
+    """The address in its usual form."""
+    if address is None:
+        return None
+    try:
+        return str(address_of(address))
+    except ValueError:
+        raise Unusable(f"{address!r} is no address; give one IPv4 or IPv6 address, such as 10.0.0.5") from None
 
 
 def _found(session: Session, name: str) -> ClientRow | None:

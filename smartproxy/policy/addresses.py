@@ -9,6 +9,7 @@ from typing import Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_LOOPBACK: Final = {ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1")}
 _PREFIX_BITS: Final = {4: 32, 6: 64}
 
 
@@ -21,6 +22,20 @@ def address_of(text: str) -> Address:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+def same_host(bound: str, caller: str) -> bool:
+    """Whether a caller's address is the one that something is bound to; 127.0.0.1 and ::1 are the same host.
+
+    :param bound: an address that was checked before.
+    :param caller: where the call came from.
+    """
+    try:
+        address = address_of(caller)
+    except ValueError:
+        return False
+    expected = address_of(bound)
+    return address == expected or {address, expected} == _LOOPBACK
 
 
 def prefix_of(address: Address) -> str:

@@ -68,6 +68,29 @@ class WhoMayCall(ApiCase):
         self.assertEqual(answer.json, stranger.json)
         self.assertEqual(self.refusals()[0]["client"], "inner")
 
+    def test_bound(self) -> None:
+        """A client that is bound to another address gets the answer of a stranger; the operator is told which it is."""
+        stranger = self.call("GET", "/hello", token="spc_" + "A" * 43)
+        self.told.clear()
+        with self.change() as change:
+            clients.bind(change, "inner", "10.0.0.5")
+        answer = self.call("GET", "/hello")
+        self.refused(answer, 401, "token")
+        self.assertEqual(answer.json, stranger.json)
+        told = self.refusals()[0]
+        self.assertEqual((told["client"], told["detail"]), ("inner", "the client is bound to the address 10.0.0.5"))
+        with self.store.reading() as session:
+            self.assertIsNone(clients.find(session, "inner").last_seen)
+
+    def test_bound_to_where_it_is(self) -> None:
+        """From its own address it is served; 127.0.0.1 is the same as ::1."""
+        for address, bound in (("10.0.0.5", "10.0.0.5"), ("::1", "127.0.0.1"), ("127.0.0.1", "::1")):
+            with self.change() as change:
+                clients.bind(change, "inner", bound)
+            caller = Calls(self.store).caller(self.token, NOW, None, address)
+            assert caller is not None
+            self.assertTrue(caller.may_call, address)
+
     def test_versions(self) -> None:
         """A client of another line is refused with both versions and what to update."""
         answer = self.call("GET", "/hello", SmartProxy_Version="99.0.0")

@@ -123,6 +123,16 @@ class Clients(SiteCase):
         with self.store.reading() as session:
             self.assertEqual(clients.listed(session), [])
 
+    def test_address(self) -> None:
+        """A client may be bound to one address, and freed again; what is no address is refused."""
+        with self.change() as change:
+            clients.add(change, "bound", "2001:DB8::0:1")
+            change.session.flush()
+            self.assertEqual(clients.find(change.session, "bound").address, "2001:db8::1")
+            self.assertIsNone(clients.bind(change, "bound", None).address)
+            self.assertRaises(Unusable, clients.bind, change, "bound", "10.0.0.0/8")
+            self.assertRaises(Unusable, clients.add, change, "other", "localhost")
+
     def test_told(self) -> None:
         """Each of these changes is an event that names the client and never the token."""
         token = self.add()

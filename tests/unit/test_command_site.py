@@ -182,6 +182,16 @@ class Clients(CommandCase):
         self.assertNotIn(token, "".join(shown))
         self.assertIn("inner", shown[0])
 
+    def test_client_address(self) -> None:
+        """A client is bound to an address when it is added or later, and listed with it."""
+        self.do("client", "add", "inner", "--address", "10.0.0.5")
+        self.assertIn("10.0.0.5", self.do("client", "list").out)
+        self.assertIn("from any address", self.do("client", "bind", "inner", "--any").out)
+        self.assertIn("from 127.0.0.1", self.do("client", "bind", "inner", "--address", "127.0.0.1").out)
+        self.assertEqual(self.do("client", "list", "--json").json[0]["address"], "127.0.0.1")
+        self.assertIn("no address", self.refused("client", "bind", "inner", "--address", "inside"))
+        self.refused("client", "bind", "inner", status=2)
+
     def test_token_file(self) -> None:
         """Or it goes into a file that only its owner can read, and is not shown at all."""
         path = self.folder / "token"

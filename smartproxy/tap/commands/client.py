@@ -20,6 +20,18 @@ def register(subparsers: Subparsers) -> None:
         parser.add_argument(
             "--token-file", metavar="FILE", help="write the token to this file (mode 0600) instead of showing it"
         )
+    make.add_argument("--address", metavar="IP", help="the only address that it may call from [any]")
+    tie = action(
+        actions,
+        "bind",
+        "Let a client call from one address only, or from any; a call from another one is refused and told.",
+        bind,
+        "  smartproxy client bind inner --address 10.0.0.5\n  smartproxy client bind inner --any",
+    )
+    tie.add_argument("name", metavar="NAME")
+    which = tie.add_mutually_exclusive_group(required=True)
+    which.add_argument("--address", metavar="IP", help="127.0.0.1 is ::1, too")
+    which.add_argument("--any", action="store_true")
     action(actions, "list", "List clients.", show_all)
     for name, summary, run in (
         ("enable", "Let a client call the backend again.", enable),
@@ -35,7 +47,7 @@ def add(console: Console) -> None:
 
     name = console.arguments.name
     with console.changing(f"client add {name}") as change:
-        token = clients.add(change, name)
+        token = clients.add(change, name, console.arguments.address)
         _put_away(console, token)
     _tell(console, name, token)
 
@@ -51,17 +63,28 @@ def renew(console: Console) -> None:
     _tell(console, name, token)
 
 
+def bind(console: Console) -> None:
+    """Bind a client to an address, or to none."""
+    from smartproxy.backend import clients
+
+    name = console.arguments.name
+    with console.changing(f"client bind {name}") as change:
+        row = clients.bind(change, name, console.arguments.address)
+    console.answer(_document(row), f"client {name} may call from {row.address or 'any address'}")
+
+
 def show_all(console: Console) -> None:
     """List clients."""
     from smartproxy.backend import clients
 
     with console.reading() as session:
         rows = clients.listed(session)
-    heads = ("NAME", "ENABLED", "LAST SEEN", "FROM", "VERSION", "TUNNEL CERTIFICATE UNTIL")
+    heads = ("NAME", "ENABLED", "BOUND TO", "LAST SEEN", "FROM", "VERSION", "TUNNEL CERTIFICATE UNTIL")
     cells = [
         (
             row.name,
             "yes" if row.enabled else "no",
+            row.address or "any",
             when(row.last_seen, "never"),
             row.last_address or "-",
             row.last_version or "-",
@@ -129,6 +152,7 @@ def _document(row: "ClientRow") -> dict[str, object]:
     return {
         "name": row.name,
         "enabled": row.enabled,
+        "address": row.address,
         "created": row.created,
         "last_seen": row.last_seen,
         "last_address": row.last_address,
