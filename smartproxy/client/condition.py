@@ -12,6 +12,9 @@ from smartproxy.ctl.daemon import Facts, host_port, killed, licence_facts, writt
 from smartproxy.policy.licence import LicenceRefused, read
 from smartproxy.tunnel.client import ClientTunnel
 
+ANY = "any partner"
+"""For whom the port stands on which callers say whom they want."""
+
 
 class ClientCondition:
     """The condition of a client.
@@ -37,10 +40,11 @@ class ClientCondition:
             "program": "smartproxy-client",
             "version": __version__,
             "backend": service.backend_url,
-            "station": None
-            if configuration is None
-            else host_port(configuration.station.host, configuration.station.port),
+            "station": None if station is None else host_port(station.host, station.port),
             "servers": list(service.servers),
+            "outbound_listeners": {
+                name or ANY: None if port is None else host_port(*port) for name, port in service.calls.ports.items()
+            },
             "tunnels": [_tunnel(tunnel) for tunnel in service.tunnels],
             **self.generation(),
             "sessions": live,
@@ -60,6 +64,8 @@ class ClientCondition:
             return "alone", "no server is connected: see tunnel.failed and tunnel.refused in the log"
         if up < len(service.tunnels):
             return "partial", f"{len(service.tunnels) - up} of {len(service.tunnels)} servers are not connected"
+        if deaf := [name or ANY for name, port in service.calls.ports.items() if port is None]:
+            return "deaf", f"nobody can call {', '.join(deaf)}: see listener.failed in the log"
         return "ok", ""
 
     def sessions(self) -> list[dict[str, object]]:

@@ -111,6 +111,7 @@ class StationCalls:
         self._finished = finished
         self._new_id = new_id
         self._listeners: dict[str, Listeners] = {}
+        self._wanted: dict[str, Listener] = {}
         self._waiting: dict[CallerLeg, Deferred[None]] = {}
         self._carrying: dict[str, ClientControl] = {}
 
@@ -127,14 +128,24 @@ class StationCalls:
         }
         if able and outbound.enabled:
             wanted[_ANY] = Listener(address=outbound.address, port=outbound.port)
+        self._wanted = wanted
         # What is closed comes first: its port may be another partner's from now on.
         for name in sorted(self._listeners, key=lambda each: each in wanted):
             self._listeners[name].have((wanted[name],) if name in wanted else (), "the configuration")
         for name in wanted:
             self._listeners_of(name).have((wanted[name],), "the configuration")
 
+    @property
+    def ports(self) -> dict[str, tuple[str, int] | None]:
+        """Address and port on which each partner's callers are awaited, those of any partner under the empty name.
+
+        ``None`` where a port could not be opened.
+        """
+        return {name: next(iter(self._listeners[name].ports), None) for name in self._wanted}
+
     def close(self, cause: str) -> Deferred[None]:
         """Await nobody any more."""
+        self._wanted = {}
         closing = [listeners.have((), cause) for listeners in self._listeners.values()]
         return gatherResults(closing).addCallback(lambda _: None)
 

@@ -78,7 +78,7 @@ class ServerConditions(ServerTestCase):
 
     def test_licence(self) -> None:
         """Whose, until when, and how long that is."""
-        (held,) = self.condition.licence()["licences"]  # type: ignore[misc]  # a list, in an answer of any shape
+        (held,) = json.loads(json.dumps(self.condition.licence()))["licences"]
         self.assertEqual((held["proxy_id"], held["days_left"]), (identity().proxy_id, 365))
         self.assertTrue(held["in_force"])
         self.assertNotIn("CERTIFICATE", json.dumps(held))
@@ -129,10 +129,23 @@ class ClientConditions(ClientTestCase):
         self.network.settle()
         self.assertEqual(self.condition.status()["tunnels"], [{"server": "dmz.example:2878", "up": False}])
 
+    def test_calls(self) -> None:
+        """The ports for callers inside are told, by whom they stand for; one that cannot be opened is a verdict."""
+        ports: dict[str, tuple[str, int] | None] = {"": ("127.0.0.1", 65433), "ACME": ("::1", 65434)}
+        self.start()
+        self.patch(type(self.service.calls), "ports", property(lambda calls: ports))
+        self.assertEqual(
+            self.condition.status()["outbound_listeners"], {"any partner": "127.0.0.1:65433", "ACME": "[::1]:65434"}
+        )
+        self.assertEqual(self.verdict(), "ok")
+        ports["ACME"] = None
+        self.assertEqual(self.verdict(), "deaf")
+        self.assertIn("ACME", str(self.condition.status()["advice"]))
+
     def test_licences(self) -> None:
         """One that is not good is told with its cause."""
         self.start()
-        (held,) = self.condition.licence()["licences"]  # type: ignore[misc]  # a list, in an answer of any shape
+        (held,) = json.loads(json.dumps(self.condition.licence()))["licences"]
         self.assertEqual((held["proxy_id"], held["in_force"]), (identity().proxy_id, False))
         self.assertTrue(held["refused"])
 

@@ -213,7 +213,7 @@ class Callers(CtlTestCase):
     def call(self) -> tuple[Caller, Pipe]:
         """Connect."""
         caller, pipe = self.factory.buildProtocol(None), Pipe()
-        caller.makeConnection(pipe)  # type: ignore[arg-type]  # as much of a transport as is needed
+        caller.makeConnection(pipe)
         return caller, pipe
 
     def answers(self, pipe: Pipe) -> list[Any]:

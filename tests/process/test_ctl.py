@@ -32,8 +32,12 @@ class Ctl(TestCase):
 
     timeout = 180
 
-    async def setUp(self) -> None:
+    def setUp(self) -> Deferred[None]:  # type: ignore[override]  # trial waits for it
         """Set up a site with one partner, and start it."""
+        return Deferred.fromCoroutine(self.set_up())
+
+    async def set_up(self) -> None:
+        """The site, the operator's way."""
         self.patch(hostile, "PATIENCE_SECONDS", 150.0)
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()

@@ -34,8 +34,12 @@ class SeveralTests(TestCase):
 
     timeout = 240
 
-    async def setUp(self) -> None:
+    def setUp(self) -> Deferred[None]:  # type: ignore[override]  # trial waits for it
         """Set up a site with one partner; station and backend run."""
+        return Deferred.fromCoroutine(self.set_up())
+
+    async def set_up(self) -> None:
+        """The site, the operator's way."""
         self.patch(hostile, "PATIENCE_SECONDS", 200.0)
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()

@@ -47,6 +47,7 @@ CLIENT: dict[str, Any] = {
     "backend": "https://backend.example:8443",
     "station": "192.0.2.20:3305",
     "servers": ["dmz.example:2878"],
+    "outbound_listeners": {"any partner": "127.0.0.1:65433", "ACME": None},
     "tunnels": [
         {
             "server": "dmz.example:2878",
@@ -134,6 +135,7 @@ class Status(SynchronousTestCase):
         shown = lines(display.status(CLIENT))
         self.assertIn("dmz.example:2878 0.1.0 at 198.51.100.2:2878, generation 17", shown["tunnels"])
         self.assertEqual((shown["backend"], shown["station"]), (CLIENT["backend"], CLIENT["station"]))
+        self.assertEqual((shown["calls at"], shown[""]), ("127.0.0.1:65433 to any partner", "NOT OPEN to ACME"))
         down = {**CLIENT, "tunnels": [{"server": "dmz.example:2878", "up": False}], "pid_file": None}
         shown = lines(display.status(down))
         self.assertEqual((shown["tunnels"], shown["PID file"]), ("dmz.example:2878 (DOWN)", "none"))

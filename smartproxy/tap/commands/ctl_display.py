@@ -61,9 +61,12 @@ def _client(answer: Answer) -> dict[str, object]:
         else f"{tunnel['server']} (DOWN)"
         for tunnel in answer["tunnels"]
     ]
+    calls = [f"{port or 'NOT OPEN'} to {name}" for name, port in answer["outbound_listeners"].items()]
     return {
         "backend": answer["backend"],
         "station": answer["station"] or "not known yet",
+        "calls at": [f"{port or 'NOT OPEN'} to {name}" for name, port in answer["outbound_listeners"].items()]
+        or "closed",
         "tunnels": tunnels or [f"{server} (not dialled yet)" for server in answer["servers"]],
     }
 
