@@ -1,0 +1,179 @@
+"""How a session begins that the station asks for."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.oftp2 import codec
+from smartproxy.oftp2.commands import SSID
+from smartproxy.oftp2.errors import EsidReason, IdentityMismatch, StationUnreachable
+from smartproxy.oftp2.monitor import Monitor
+from smartproxy.oftp2.roles import Level
+from smartproxy.oftp2.stream import SSRM_BUFFER, frame
+from smartproxy.relay.events import Expired, Lost, Octets, Opened
+from smartproxy.relay.intents import Arm, Disarm, Finish, NotReady, Open, Ready, Send
+from smartproxy.relay.openings import Opening, client_excuse, client_outbound, server_outbound
+from smartproxy.relay.session import Session
+from smartproxy.relay.steps import NO_ANSWER, Step, step_of, unreachable
+from smartproxy.relay.timers import Timer
+from tests.unit.playbook import (
+    CODE,
+    DEADLINES,
+    FACTS,
+    INITIATOR,
+    PARTNER_SSID,
+    RESPONDER,
+    STATION_SSID,
+    Finished,
+    Playbook,
+    Told,
+    esid,
+    ssid,
+)
+
+
+def accept(asked: SSID) -> None:
+    """Find nothing wrong."""
+
+
+def book(opening: Opening) -> Playbook:
+    """A playbook of a session that begins in this way."""
+    return Playbook(Session("0123456789abcdef", opening, Monitor(), DEADLINES))
+
+
+def begun(opening: Opening) -> Playbook:
+    """A session whose legs are both there."""
+    return book(opening).start(
+        Arm(Timer.AUTHENTICATION, 61), Arm(Timer.OPENING, 20), Open(RESPONDER, {})
+    ).when(Opened(RESPONDER))  # fmt: skip
+
+
+def greeted(opening: Opening) -> Playbook:
+    """A session whose partner has greeted."""
+    return begun(opening).when(
+        Octets(RESPONDER, SSRM_BUFFER),
+        Disarm(Timer.OPENING),
+        Arm(Timer.SSID, 30),
+        Told("session.started", direction="outbound", partner="ACME"),
+        Ready(),
+        Send(INITIATOR, SSRM_BUFFER),
+    )
+
+
+class StationCalls(SynchronousTestCase):
+    """Both legs are there when it begins."""
+
+    def test_the_partners_greeting_is_relayed(self) -> None:
+        """On both daemons: the station gets the SSRM that the partner sent, and the two negotiate."""
+        for opening in (client_outbound(FACTS), server_outbound(accept, FACTS)):
+            session = greeted(opening).when(
+                Octets(INITIATOR, STATION_SSID), Disarm(Timer.SSID), Send(RESPONDER, STATION_SSID)
+            )
+            told = [Told("identity.accepted", code=CODE, release_level=5)] if opening.judge_answer else []
+            session.when(
+                Octets(RESPONDER, PARTNER_SSID),
+                *told,
+                Disarm(Timer.AUTHENTICATION),
+                Send(INITIATOR, PARTNER_SSID),
+                Arm(Timer.INACTIVITY, 180),
+            )
+
+    def test_who_is_who(self) -> None:
+        """The partner is the Responder, on both daemons."""
+        server, client = server_outbound(accept, FACTS), client_outbound(FACTS)
+        for opening in (server, client):
+            self.assertEqual((opening.direction, opening.side(RESPONDER)), ("outbound", "partner"))
+        self.assertEqual((server.leg(INITIATOR), server.leg(RESPONDER)), ("tunnel", "partner"))
+        self.assertEqual((client.leg(INITIATOR), client.leg(RESPONDER)), ("station", "tunnel"))
+
+    def test_the_answer_is_judged(self) -> None:
+        """The server judges the SSID of the partner; the station never sees a wrong one."""
+
+        def judge(asked: SSID) -> None:
+            self.assertEqual(asked.code, "O0013WRONG")
+            raise IdentityMismatch(rule="identity.code", message="somebody else's")
+
+        session = greeted(server_outbound(judge, FACTS)).after(Octets(INITIATOR, STATION_SSID))
+        session.when(
+            Octets(RESPONDER, ssid("O0013WRONG")),
+            Told("identity.refused", told_partner="ESID 03", told_station="ESID 99", code="O0013WRONG"),
+            Send(INITIATOR, esid(EsidReason.UNSPECIFIED_ABORT)),
+            Finish(INITIATOR),
+            Send(RESPONDER, esid(EsidReason.USER_CODE_NOT_KNOWN)),
+            Finish(RESPONDER),
+            Disarm(Timer.AUTHENTICATION),
+            Arm(Timer.CLOSING, 5),
+        )
+
+    def test_no_greeting(self) -> None:
+        """A greeting that does not come through the tunnel: nobody was greeted, so nobody is told."""
+        fault = Unreachable(rule="deadline.opening", message="")
+        begun(client_outbound(FACTS)).when(
+            Expired(Timer.OPENING),
+            Told("session.refused", cause="the partner did not greet in time", told_station="closed"),
+            NotReady(fault),
+            Finish(INITIATOR),
+            Finish(RESPONDER),
+            Disarm(Timer.AUTHENTICATION),
+            Arm(Timer.CLOSING, 5),
+        )
+
+
+class Unreachable(StationUnreachable):
+    """Equal to every fault of its kind."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StationUnreachable)
+
+    __hash__ = None  # type: ignore[assignment]  # nothing but a pattern
+
+
+class Excuses(SynchronousTestCase):
+    """A call that failed, where the port said whom the station wants."""
+
+    def excuse(self, level: Level) -> None:
+        """Play it with a station of a release level."""
+        fault = unreachable(Step.CONNECT, NO_ANSWER)
+        text = "connect: he does not answer"
+        self.assertEqual((fault.message, fault.rule), (text, "call.connect"))
+        session = book(client_excuse(fault, FACTS)).start(
+            Arm(Timer.AUTHENTICATION, 61), Send(INITIATOR, SSRM_BUFFER), Arm(Timer.SSID, 30)
+        )
+        session.when(
+            Octets(INITIATOR, ssid(lev=int(level)) if level is Level.OFTP_2_0 else older(level)),
+            Disarm(Timer.SSID),
+            Told("session.refused", cause=text, told_station="ESID 08", direction="outbound"),
+            Send(INITIATOR, codec.esid(EsidReason.RESOURCES_NOT_AVAILABLE, text, level)),
+            Finish(INITIATOR),
+            Disarm(Timer.AUTHENTICATION),
+            Arm(Timer.CLOSING, 5),
+        )
+        session.when(Lost(INITIATOR, "closed"), Disarm(Timer.CLOSING), Finished(outcome="refused", reason=8))
+
+    def test_excuse(self) -> None:
+        """The station is greeted, and told the cause in the layout of the level that it offers."""
+        self.excuse(Level.OFTP_2_0)
+
+    def test_excuse_of_an_older_station(self) -> None:
+        """Levels without a reason text have the code alone."""
+        self.excuse(Level.OFTP_1_4)
+
+
+def older(level: Level) -> bytes:
+    """An SSID of a level below 2.0."""
+    command = SSID(
+        lev=int(level), code=CODE, pswd="", sdeb=1024, sr="B", cmpr="N", rest="N", spec="N", cred=3, user=""
+    )  # fmt: skip
+    return frame(codec.encode(command, level))
+
+
+class Steps(SynchronousTestCase):
+    """How the step of a failure travels."""
+
+    def test_there_and_back(self) -> None:
+        """The sentence of a failure says its step, to people and to the other daemon."""
+        for step in Step:
+            self.assertIs(step_of(unreachable(step, "why").message), step)
+
+    def test_no_step(self) -> None:
+        """Other sentences have none."""
+        for text in ("", "connect", "the tunnel is down: TLS", "Connect: no"):
+            self.assertIsNone(step_of(text))
