@@ -134,6 +134,20 @@ class Background(Servers):
         self.assertEqual(self.errors.count("\n"), 1)
         self.assertTrue(Path(f"/proc/{pid}").exists())
 
+    async def test_full_disk(self) -> None:
+        """A file on a full disk is told once, on standard error and in the other file, and the daemon serves."""
+        logrc = self.folder / "full.logrc"
+        logrc.write_text('[[appenders]]\ntype = "file"\npath = "/dev/full"\n[[appenders]]\ntype = "daily"\n')
+        pid = self.start("one", "--logrc", str(logrc), "--log-level", "trace")
+        folder = self.folder / "one" / "log"
+        await self.told(folder, r"server\.started")
+        os.kill(pid, 20)
+        await self.told(folder, r"level\.changed")
+        self.assertEqual(self.errors, "smartproxy-server: log: /dev/full: No space left on device\n")
+        os.kill(pid, signal.SIGTERM)
+        await self.ended("one")
+        await self.told(folder, r"server\.stopped")
+
     async def test_several_writers_killed_at_any_time(self) -> None:
         """Of four processes that write as fast as they can two are killed: no line of anybody is torn but the last."""
         argv = [sys.executable, "-c", WRITER, str(self.logs)]
