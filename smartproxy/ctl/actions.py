@@ -1,11 +1,10 @@
 """What each action does. Looks at the daemon, or asks it to do something, and records who asked."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from twisted.internet.interfaces import IReactorTime
 
-from smartproxy.ctl.daemon import Condition, Facts, Process, instant
+from smartproxy.ctl.daemon import Condition, Facts, Process, moment
 from smartproxy.ctl.protocol import Refused, Request
 from smartproxy.logs.severity import Severity
 
@@ -91,7 +90,7 @@ def _dated(session: dict[str, object], now: float) -> Facts:
     age = max(now - since, 0.0)
     return {
         **session,
-        "since": instant(datetime.fromtimestamp(since, UTC)),
+        "since": moment(since),
         "seconds": round(age, 1),
         "rate_in": round(came / max(age, 1.0)),
         "rate_out": round(went / max(age, 1.0)),

@@ -1,7 +1,7 @@
 """What the control socket wants of a daemon."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 import attrs
@@ -62,9 +62,14 @@ class Process(Protocol):
         """
 
 
-def instant(moment: datetime) -> str:
+def instant(when: datetime) -> str:
     """A time as answers have it: ISO 8601 in UTC, to the second."""
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return when.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def moment(seconds: float) -> str:
+    """A time in seconds since 1970 as answers have it."""
+    return instant(datetime.fromtimestamp(seconds, UTC))
 
 
 def written(held: Held | None) -> Facts:

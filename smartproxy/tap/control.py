@@ -1,12 +1,11 @@
 """The control socket of a daemon's process: where it is, and what the process says and does for it."""
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from smartproxy.ctl.actions import Actions
-from smartproxy.ctl.daemon import Condition, Facts, instant
+from smartproxy.ctl.daemon import Condition, Facts, moment
 from smartproxy.ctl.listener import ControlSocket
 from smartproxy.ctl.protocol import Refused
 from smartproxy.policy.places import SOCKET_SUFFIX
@@ -45,7 +44,7 @@ class DaemonProcess:
             "pid": os.getpid(),
             "pid_file": None if self._pid_file is None else str(self._pid_file),
             "pid_file_right": None if self._pid_file is None else _number_in(self._pid_file) == os.getpid(),
-            "started": instant(datetime.fromtimestamp(self._begun, UTC)),
+            "started": moment(self._begun),
             "uptime": round(self._reactor.seconds() - self._begun),
         }
 

@@ -66,6 +66,7 @@ class ClientControl(BoundedAMP):
 
     :ivar proxy_id: the Proxy ID that it proved.
     :ivar version: the version of its program; empty before Hello.
+    :ivar since: when it came up, in the clock's seconds; 0 before Hello.
     :ivar held: the generation that it holds, as far as this client knows; 0 for none.
     """
 
@@ -82,6 +83,7 @@ class ClientControl(BoundedAMP):
         self.proxy_id = proxy_id
         self.peer = peer
         self.version = ""
+        self.since = 0.0
         self.held = 0
         self.pool: DataPool | None = None
         self._holder = holder
@@ -112,6 +114,7 @@ class ClientControl(BoundedAMP):
         )
         agree(greeting, theirs)
         self.held = answer["generation"]
+        self.since = self._clock.seconds()
         self.asking = self.answering = Phase.READY
         self.pool = pool
         self._heartbeat.start()

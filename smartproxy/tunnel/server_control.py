@@ -99,6 +99,7 @@ class ServerControl(BoundedAMP):
     :ivar client: what its newest certificate says.
     :ivar client_name: the name in its certificate.
     :ivar version: the version of its program; empty before Hello.
+    :ivar since: when it came up, in the clock's seconds; 0 before Hello.
     """
 
     def __init__(self, owner: ControlOwner, client: VerifiedClient, peer: str, clock: IReactorTime, emit: Emit) -> None:
@@ -106,6 +107,7 @@ class ServerControl(BoundedAMP):
         self.client_name = client.name
         self.client = client
         self.version = ""
+        self.since = 0.0
         self.peer = peer
         self._owner = owner
         self._assembly = Assembly()
@@ -229,6 +231,7 @@ class ServerControl(BoundedAMP):
         if command is Hello:
             self._cancel_hello()
             self.asking = self.answering = Phase.READY
+            self.since = self._clock.seconds()
             self._heartbeat.start()
             self._owner.controlUp(self)
 

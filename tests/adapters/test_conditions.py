@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 
 from smartproxy.client.condition import ClientCondition
+from smartproxy.ctl.daemon import moment
 from smartproxy.policy.penalties import Fault
 from smartproxy.server.condition import ServerCondition
 from tests.adapters.test_client_service import ClientTestCase, generation
@@ -58,7 +59,8 @@ class ServerConditions(ServerTestCase):
         self.assertEqual(status["internal_listener"], f"127.0.0.1:{TUNNEL}")
         self.assertEqual(status["external_listeners"], [f"127.0.0.1:{PARTNERS}"])
         self.assertEqual(status["external_listeners_missing"], [f"127.0.0.1:{OTHERS}"])
-        self.assertEqual([tunnel["client"] for tunnel in status["tunnels"]], ["inner-7"])
+        (tunnel,) = status["tunnels"]
+        self.assertEqual((tunnel["client"], tunnel["since"]), ("inner-7", moment(self.reactor.seconds())))
         self.assertEqual((status["generation"], status["generation_from"]), (5, "inner-7"))
         self.assertEqual(status["generation_since"], "2026-11-20T10:00:00Z")
         self.assertEqual(status["licence_until"], "2027-11-20T10:00:00Z")

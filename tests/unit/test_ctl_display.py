@@ -25,6 +25,7 @@ SERVER: dict[str, Any] = {
             "client": "inner",
             "peer": "192.0.2.1:4000",
             "version": "0.1.0",
+            "since": "2026-11-20T09:00:00Z",
             "sessions": 2,
             "certificate_until": "2026-11-27T10:00:00Z",
         }
@@ -54,6 +55,7 @@ CLIENT: dict[str, Any] = {
             "up": True,
             "peer": "198.51.100.2:2878",
             "version": "0.1.0",
+            "since": "2026-11-20T09:00:00Z",
             "generation": 17,
             "data_connections": 3,
         }
@@ -102,7 +104,7 @@ class Status(SynchronousTestCase):
         self.assertEqual(shown["program"], "smartproxy-server 0.1.0, process 4711, up 1d02h")
         self.assertEqual(shown["PID file"], "/var/lib/smartproxy/smartproxy-server.pid")
         self.assertEqual((shown["clients at"], shown["partners at"]), ("[::]:2878", "0.0.0.0:6619"))
-        self.assertIn("inner 0.1.0 at 192.0.2.1:4000, 2 sessions", shown["tunnels"])
+        self.assertIn("inner 0.1.0 at 192.0.2.1:4000 since 2026-11-20T09:00:00Z, 2 sessions", shown["tunnels"])
         self.assertEqual(shown["generation"], "17 since 2026-11-20T10:00:00Z, from inner")
         self.assertEqual(shown["sessions"], "2 live of 2000 (0.1 %)")
         self.assertEqual((shown["connections"], shown["banned"]), ("3 of 4000", "nobody"))
@@ -133,7 +135,7 @@ class Status(SynchronousTestCase):
     def test_client(self) -> None:
         """Its tunnels, up or down, its backend and its station."""
         shown = lines(display.status(CLIENT))
-        self.assertIn("dmz.example:2878 0.1.0 at 198.51.100.2:2878, generation 17", shown["tunnels"])
+        self.assertIn("198.51.100.2:2878 since 2026-11-20T09:00:00Z, generation 17", shown["tunnels"])
         self.assertEqual((shown["backend"], shown["station"]), (CLIENT["backend"], CLIENT["station"]))
         self.assertEqual((shown["calls at"], shown[""]), ("127.0.0.1:65433 to any partner", "NOT OPEN to ACME"))
         down = {**CLIENT, "tunnels": [{"server": "dmz.example:2878", "up": False}], "pid_file": None}

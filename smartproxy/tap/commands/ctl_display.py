@@ -45,7 +45,8 @@ def _server(answer: Answer) -> dict[str, object]:
         "clients at": answer["internal_listener"] or "closed",
         "partners at": [*answer["external_listeners"], *missing] or "closed",
         "tunnels": [
-            f"{tunnel['client']} {tunnel['version']} at {tunnel['peer']}, {tunnel['sessions']} sessions, "
+            f"{tunnel['client']} {tunnel['version']} at {tunnel['peer']} since {tunnel['since']}, "
+            f"{tunnel['sessions']} sessions, "
             f"certificate until {tunnel['certificate_until']}"
             for tunnel in answer["tunnels"]
         ]
@@ -55,7 +56,8 @@ def _server(answer: Answer) -> dict[str, object]:
 
 def _client(answer: Answer) -> dict[str, object]:
     tunnels = [
-        f"{tunnel['server']} {tunnel['version']} at {tunnel['peer']}, generation {tunnel['generation']}, "
+        f"{tunnel['server']} {tunnel['version']} at {tunnel['peer']} since {tunnel['since']}, "
+        f"generation {tunnel['generation']}, "
         f"{tunnel['data_connections']} data connections"
         if tunnel["up"]
         else f"{tunnel['server']} (DOWN)"
@@ -65,8 +67,7 @@ def _client(answer: Answer) -> dict[str, object]:
     return {
         "backend": answer["backend"],
         "station": answer["station"] or "not known yet",
-        "calls at": [f"{port or 'NOT OPEN'} to {name}" for name, port in answer["outbound_listeners"].items()]
-        or "closed",
+        "calls at": calls or "closed",
         "tunnels": tunnels or [f"{server} (not dialled yet)" for server in answer["servers"]],
     }
 
