@@ -58,7 +58,13 @@ IMPURE_STANDARD = frozenset(
 )
 """Parts of the standard library that reach out of a function: layers 0 to 2 use none."""
 
-DMZ = ("smartproxy.server", "smartproxy.tap.server")
+DMZ = (
+    "smartproxy.server",
+    "smartproxy.plain",
+    "smartproxy.tap.server",
+    "smartproxy.tap.plain_server",
+    "smartproxy.tap.plain_client",
+)
 INSIDE_LIBRARIES = {"treq", "klein", "sqlalchemy", "alembic", "jinja2", "werkzeug"}
 """What nothing that runs in the DMZ may load."""
 DYNAMIC = {"importlib", "pkgutil", "runpy"}

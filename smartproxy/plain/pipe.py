@@ -173,7 +173,7 @@ class Pipe:
     def _crash(self, failure: Failure) -> None:
         """A bug of ours: report it, and let go of both legs without asking anybody again."""
         self._events.failure(_PLACE, failure, session=self._outline.session)
-        self._remember("failed", "a bug ended the session")
+        self._end = ("failed", "a bug ended the session")
         for leg in self._legs.both():
             leg.receiver = None
             try:

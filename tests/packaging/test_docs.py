@@ -95,7 +95,7 @@ class ComingFromOs4x(TestCase):
         typed = re.findall(r"`smartproxy ([a-z][^`]*)`", self.page.read_text("utf-8"))
         self.assertGreater(len(typed), 20)
         for words in map(shlex.split, typed):
-            subjects = list(takewhile(str.isalpha, takewhile(str.islower, words)))
+            subjects = list(takewhile(re.compile("[a-z][a-z-]*$").match, words))
             known = self.help_of(subjects)
             for switch in words:
                 if switch.startswith("-"):

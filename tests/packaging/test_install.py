@@ -50,9 +50,23 @@ class InTheDmz(TestCase):
         ).split()
         self.assertRegex(words[-1], r"^[0-9a-f]{64}px$")
 
+    def test_the_plain_pair(self) -> None:
+        """Server and client work here both, as plugins and as programs: the client has no backend to ask."""
+        for daemon, option in (("server", "--permit"), ("client", "--forward")):
+            name = f"smartproxy-plain-{daemon}"
+            self.assertIn(option, run(self.programs / "twistd", name, "--help", cwd=elsewhere()))
+            self.assertIn(option, run(self.programs / name, "-h", cwd=elsewhere()))
+            self.assertRegex(run(self.programs / name, "-v", cwd=elsewhere()), rf"^{name} \d")
+
     def test_the_command(self) -> None:
         """``smartproxy judge`` runs where no library of the inside is; the commands that need one say which extra."""
         self.assertIn("judge", run(self.programs / "smartproxy", "--help", cwd=elsewhere()))
+
+    def test_asking_a_daemon(self) -> None:
+        """``smartproxy ctl`` needs no library of the inside either: it looks for a daemon, and says that none runs."""
+        command = (self.programs / "smartproxy", "ctl", "status", "--state-dir", elsewhere())
+        failed: RuntimeError = self.assertRaises(RuntimeError, run, *command, cwd=elsewhere())
+        self.assertIn("no daemon has a control socket", str(failed))
 
 
 class Inside(TestCase):
@@ -65,8 +79,9 @@ class Inside(TestCase):
         self.programs = environment("client,backend")
 
     def test_every_plugin_is_listed(self) -> None:
-        """``twistd`` knows the three daemons."""
-        self.assertEqual({"smartproxy-server", "smartproxy-client", "smartproxy-backend"}, listed(self.programs))
+        """``twistd`` knows the five daemons."""
+        pairs = {"smartproxy-server", "smartproxy-client", "smartproxy-plain-server", "smartproxy-plain-client"}
+        self.assertEqual({*pairs, "smartproxy-backend"}, listed(self.programs))
 
     def test_every_plugin_works(self) -> None:
         """Each daemon's help comes from its own options."""

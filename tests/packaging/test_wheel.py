@@ -30,7 +30,11 @@ class Wheel(TestCase):
         """The twistd plugins are there, and no ``__init__.py`` that would hide Twisted's own plugins."""
         plugins = {name for name in names() if name.startswith("twisted/")}
         self.assertEqual(
-            {f"twisted/plugins/smartproxy_{daemon}_plugin.py" for daemon in ("server", "client", "backend")}, plugins
+            {
+                f"twisted/plugins/smartproxy_{daemon}_plugin.py"
+                for daemon in ("server", "client", "backend", "plain_server", "plain_client")
+            },
+            plugins,
         )
 
     def test_types_are_told(self) -> None:

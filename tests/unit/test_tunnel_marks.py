@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.tunnel.errors import Violation
-from smartproxy.tunnel.marks import TICKET_OCTETS, Attach, End, Item, MarkSplitter
+from smartproxy.tunnel.marks import TICKET_OCTETS, Attach, End, Item, MarkSplitter, RawSplitter
 
 TICKET = bytes(range(TICKET_OCTETS))
 
@@ -138,3 +138,35 @@ class SplitterTests(SynchronousTestCase):
         splitter = MarkSplitter()
         splitter.receive(Attach(TICKET).encode()[:-1])
         self.assertEqual(len(splitter._held), 36)
+
+
+class RawSplitterTests(SynchronousTestCase):
+    """A connection whose session has no units."""
+
+    def test_however_it_is_cut(self) -> None:
+        """ATTACH comes out once, and then all octets, marks' own octets among them, wherever the stream is cut."""
+        words = Attach(TICKET).encode() * 2 + End().encode() + b"\x00\x00\x00"
+        for cut in range(1, len(words) + 1):
+            splitter = RawSplitter()
+            items: list[Item] = []
+            for start in range(0, len(words), cut):
+                items += splitter.receive(words[start : start + cut])
+            self.assertEqual(items[0], Attach(TICKET))
+            self.assertEqual(b"".join(item for item in items[1:] if isinstance(item, bytes)), words[37:])
+
+    def test_after_its_own_attach(self) -> None:
+        """At the end that sent ATTACH every octet belongs to the session, as the very object that came."""
+        splitter = RawSplitter()
+        splitter.attached = True
+        words = Attach(TICKET).encode()
+        (item,) = splitter.receive(words)
+        self.assertIs(item, words)
+
+    def test_anything_else_at_the_beginning(self) -> None:
+        """Refused at the header, or at the kind: nothing is waited for."""
+        for words in (b"\x10\x00\x00\x08", End().encode(), b"\x00\x00\x00\x25\x02", b"SSH-"):
+            self.assertRaises(Violation, RawSplitter().receive, words)
+
+    def test_nothing_before_it_is_certain(self) -> None:
+        """A header that is not whole is held."""
+        self.assertEqual(RawSplitter().receive(b"\x00\x00\x00"), [])

@@ -1,0 +1,434 @@
+"""The plain pair's two services over a tunnel in memory with real TLS."""
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError, ConnectionAborted, ConnectionRefusedError
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from smartproxy.oftp2.errors import StationUnreachable
+from smartproxy.plain.client import PlainClientService
+from smartproxy.plain.outgoing import Outgoing
+from smartproxy.plain.permit import Permit
+from smartproxy.plain.server import AGAIN_SECONDS, PlainServerService
+from smartproxy.policy.configuration import ConfigurationRefused
+from smartproxy.policy.credential import Credential
+from smartproxy.policy.licence import Licence
+from smartproxy.testing.pki import CLIENT_AUTH, Authority, KeyKind, make_key
+from tests.adapters.tunnel_kit import Network, identity
+
+PEER = IPv4Address("TCP", "203.0.113.9", 4711)
+NOW = datetime.datetime(2026, 11, 20, tzinfo=datetime.UTC)
+
+
+class Wire(StringTransport):
+    """A TCP connection of somebody, who sees whether it was reset."""
+
+    def __init__(self) -> None:
+        super().__init__(peerAddress=PEER)
+        self.protocol: Any = None
+        self.aborting = False
+
+    def abortConnection(self) -> None:
+        """Part of the interface; the protocol hears of it, as with a socket."""
+        self.aborting = True
+        self.protocol.connectionLost(Failure(ConnectionAborted()))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Part of the interface."""
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """Part of the interface."""
+
+
+@implementer(IStreamClientEndpoint)
+class Somewhere:
+    """Wherever a service dials: a wire, later or at once, or nobody.
+
+    :ivar dialled: what was dialled and has not been answered.
+    """
+
+    def __init__(self) -> None:
+        self.dialled: list[tuple[IProtocolFactory, Deferred[IProtocol]]] = []
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Part of the interface."""
+        result: Deferred[IProtocol] = Deferred()
+        self.dialled.append((protocolFactory, result))
+        return result
+
+    def answer(self) -> Wire:
+        """Take the call."""
+        factory, result = self.dialled.pop(0)
+        protocol, wire = factory.buildProtocol(PEER), Wire()
+        assert protocol is not None
+        wire.protocol = protocol
+        protocol.makeConnection(wire)
+        result.callback(protocol)
+        return wire
+
+    def refuse(self) -> None:
+        """Do not."""
+        self.dialled.pop(0)[1].errback(Failure(ConnectionRefusedError()))
+
+
+class BusyReactor(MemoryReactorClock):
+    """A reactor one of whose ports is taken by another program.
+
+    :ivar busy: the port.
+    """
+
+    busy = 0
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        """Part of the interface."""
+        if port == self.busy:
+            raise CannotListenError(interface, port, OSError(98, "Address already in use"))
+        return super().listenTCP(port, factory, backlog, interface)
+
+
+class PairTests(SynchronousTestCase):
+    """What the two services promise each other, and those at both ends."""
+
+    def setUp(self) -> None:
+        """Make a network, and what both need."""
+        self.reactor = BusyReactor()
+        self.network = Network()
+        self.network.clock = self.reactor
+        self.now = NOW
+        key = make_key(KeyKind.ED25519)
+        assert isinstance(key, Ed25519PrivateKey)
+        self.authority = Authority.root("Muster SmartProxy authority", key=key)
+        self.target, self.destination = Somewhere(), Somewhere()
+
+    def server(self, *permitted: str, most: int = 100) -> PlainServerService:
+        """A server that runs."""
+        licence = Licence(
+            proxy_id=identity().proxy_id,
+            site="Muster GmbH",
+            valid_from=NOW - datetime.timedelta(days=1),
+            valid_until=NOW + datetime.timedelta(days=1),
+            limits={},
+            authority_certificate=self.authority.certificate_pem.decode(),
+        )
+        self.service = PlainServerService(
+            self.reactor,
+            identity=identity(),
+            licence=licence,
+            licence_path=Path("smartproxy.lic"),
+            internal=("127.0.0.1", 65432),
+            external=("", 6619),
+            permit=Permit.of(permitted),
+            seconds=180,
+            most=most,
+            now=lambda: self.now,
+            endpoint=lambda reactor, host, port: self.destination,
+        )
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.service.events.forward = lambda event: self.events.append((str(event["name"]), dict(event)))
+        self.service.startService()
+        return self.service
+
+    def client(self, *outgoing: Outgoing) -> PlainClientService:
+        """A client whose tunnel is up."""
+        issued = self.authority.issue("inside-1", purposes=[CLIENT_AUTH])
+
+        def endpoint(reactor: Any, host: str, port: int) -> Any:
+            if host != "dmz.example":
+                return self.target
+            return Dial(self.network, self.service.tunnel.factory)
+
+        self.inner = PlainClientService(
+            self.reactor,
+            credential=Credential(
+                name="inside-1",
+                certificate=issued.chain_pem.decode(),
+                key=issued.key_pem.decode(),
+                proxy_ids=(identity().proxy_id,),
+            ),
+            server=("dmz.example", 65432),
+            target=("127.0.0.1", 22),
+            listeners=[each.listen for each in outgoing],
+            seconds=180,
+            endpoint=endpoint,
+        )
+        self.inner.startService()
+        self.network.settle()
+        return self.inner
+
+    def call(self) -> Wire | None:
+        """Connect from outside; nothing if that is refused before a word."""
+        factory = next(server[1] for server in self.reactor.tcpServers if server[0] == 6619)
+        protocol = factory.buildProtocol(PEER)
+        if protocol is None:
+            return None
+        wire = Wire()
+        wire.protocol = protocol
+        protocol.makeConnection(wire)
+        self.network.settle()
+        return wire
+
+    def called(self) -> Wire:
+        """Connect from outside, where that is possible."""
+        wire = self.call()
+        assert wire is not None, self.events
+        return wire
+
+    def caller(self, words: bytes) -> Wire:
+        """Connect a program inside."""
+        factory = next(server[1] for server in self.reactor.tcpServers if server[0] == 65433)
+        leg: Any = factory.buildProtocol(PEER)
+        wire = Wire()
+        wire.protocol = leg
+        leg.makeConnection(wire)
+        leg.dataReceived(words)
+        self.network.settle()
+        return wire
+
+    def say(self, wire: Wire, words: bytes) -> None:
+        """Octets arrive on a wire."""
+        wire.protocol.dataReceived(words)
+        self.network.advance(0.1)
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """The server's events of a name."""
+        return [event for seen, event in self.events if seen == name]
+
+    def test_inbound(self) -> None:
+        """Nothing is read before the target is there; then octets go both ways."""
+        self.server()
+        self.client()
+        outer = self.called()
+        self.assertEqual(outer.producerState, "paused")
+        inner = self.target.answer()
+        self.network.advance(0.1)
+        self.assertEqual(outer.producerState, "producing")
+        self.say(outer, b"question")
+        self.say(inner, b"answer")
+        self.assertEqual((inner.value(), outer.value()), (b"question", b"answer"))
+        self.assertEqual((len(self.service.sessions.live), len(self.inner.sessions.live)), (1, 1))
+
+    def test_external_port(self) -> None:
+        """It is open exactly while a client is there."""
+        self.server()
+        self.assertEqual(self.service.listeners.ports, ())
+        self.client()
+        self.assertEqual([port for _, port in self.service.listeners.ports], [6619])
+        self.inner.stopService()
+        self.network.advance(2)
+        self.assertEqual(self.service.listeners.ports, ())
+
+    def test_external_port_that_is_taken(self) -> None:
+        """It is tried again, until it is free."""
+        self.reactor.busy = 6619
+        self.server()
+        self.client()
+        self.assertEqual(self.service.listeners.ports, ())
+        self.assertEqual(len(self.named("listener.failed")), 1)
+        self.reactor.busy = 0
+        self.network.advance(AGAIN_SECONDS + 1)
+        self.assertEqual([port for _, port in self.service.listeners.ports], [6619])
+
+    def test_target_that_is_down(self) -> None:
+        """The outer connection is aborted at once, and its place is free again."""
+        self.server(most=1)
+        self.client()
+        for _ in range(2):
+            outer = self.called()
+            self.target.refuse()
+            self.network.settle()
+            self.assertTrue(outer.disconnecting or outer.aborting)
+        self.assertEqual(len(self.named("session.failed")), 2)
+
+    def test_target_that_is_silent(self) -> None:
+        """It has ten seconds."""
+        self.server()
+        self.client()
+        outer = self.called()
+        self.network.advance(11)
+        self.assertTrue(outer.aborting)
+
+    def test_sessions_that_are_being_opened_count(self) -> None:
+        """Beyond the limit nobody is taken, whether the others are open or still on their way."""
+        self.server(most=2)
+        self.client()
+        self.called()
+        self.target.answer()
+        self.network.advance(0.1)
+        self.called()
+        self.assertIsNone(self.call())
+        self.assertIn("limit of 2 sessions", self.named("connection.refused")[0]["cause"])
+        self.assertEqual(self.named("connection.refused")[0]["peer"], "203.0.113.9:4711")
+
+    def test_licence_that_ended(self) -> None:
+        """No new session begins in either direction."""
+        self.server("*:*")
+        self.client(Outgoing("127.0.0.1", 65433))
+        self.now += datetime.timedelta(days=2)
+        self.assertIsNone(self.call())
+        self.assertIn("the licence ended", self.named("connection.refused")[0]["cause"])
+        wire = self.caller(b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n")
+        self.assertTrue(wire.value().startswith(b"HTTP/1.1 50"), wire.value())
+        self.assertEqual(self.destination.dialled, [])
+
+    def test_bug_ends_one_session(self) -> None:
+        """The other sessions go on, and the tunnel stays up."""
+        self.server()
+        self.client()
+        first, second = self.called(), self.called()
+        self.target.answer()
+        inner = self.target.answer()
+        self.network.advance(0.1)
+
+        def bug(octets: bytes) -> None:
+            raise RuntimeError("a bug")
+
+        first.write = bug  # type: ignore[method-assign]  # the bug
+        pipe = next(iter(self.service.sessions.live.values()))
+        pipe.octetsReceived(pipe._legs.tunnel, b"x")
+        self.network.advance(0.1)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertTrue(first.aborting)
+        self.say(second, b"still here")
+        self.assertEqual(inner.value(), b"still here")
+        self.assertEqual(len(self.service.sessions.live), 1)
+
+    def test_outbound(self) -> None:
+        """A permitted destination is dialled; what came with the request goes first."""
+        self.server("mail.example:25")
+        self.client(Outgoing("127.0.0.1", 65433))
+        wire = self.caller(b"CONNECT mail.example:25 HTTP/1.1\r\n\r\nEHLO")
+        far = self.destination.answer()
+        self.network.advance(0.1)
+        self.assertEqual(wire.value(), b"HTTP/1.1 200 Connection established\r\n\r\n")
+        self.assertEqual(far.value(), b"EHLO")
+        self.say(far, b"250 ")
+        self.assertTrue(wire.value().endswith(b"250 "))
+        self.assertEqual([event["direction"] for event in self.named("session.started")], ["outbound"])
+
+    def test_outbound_that_is_not_permitted(self) -> None:
+        """The caller is told that it may not, nobody is dialled, and both logs know."""
+        self.server("mail.example:25")
+        self.client(Outgoing("127.0.0.1", 65433))
+        wire = self.caller(b"CONNECT mail.example:26 HTTP/1.1\r\n\r\n")
+        self.assertTrue(wire.value().startswith(b"HTTP/1.1 403 "), wire.value())
+        self.assertEqual(self.destination.dialled, [])
+        self.assertEqual(self.named("connection.refused")[0]["cause"], "mail.example:26 is not permitted")
+
+    def test_outbound_that_is_refused(self) -> None:
+        """The caller is told, and the place is free again."""
+        self.server("*:*", most=1)
+        self.client(Outgoing("127.0.0.1", 65433))
+        for _ in range(2):
+            wire = self.caller(b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n")
+            self.destination.refuse()
+            self.network.settle()
+            self.assertTrue(wire.value().startswith(b"HTTP/1.1 502 "), wire.value())
+
+    def test_outbound_without_a_tunnel(self) -> None:
+        """The caller is told that this end is not ready."""
+        self.server("*:*")
+        self.client(Outgoing("127.0.0.1", 65433))
+        self.service.tunnel.stop("test")
+        self.network.settle()
+        wire = self.caller(b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n")
+        self.assertTrue(wire.value().startswith(b"HTTP/1.1 503 "), wire.value())
+
+    def test_caller_that_left_while_dialled(self) -> None:
+        """Its session never begins, and the destination is closed again."""
+        self.server("*:*")
+        self.client(Outgoing("127.0.0.1", 65433))
+        wire = self.caller(b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n")
+        wire.protocol.connectionLost(Failure(ConnectionRefusedError()))
+        far = self.destination.answer()
+        self.network.advance(1)
+        self.assertTrue(far.disconnecting or far.aborting)
+        self.assertEqual(self.inner.sessions.live, {})
+
+    def test_same_session_twice(self) -> None:
+        """A client cannot take the place of a session by its id."""
+        self.server("*:*")
+        self.client()
+        (control,) = self.service.tunnel.controls
+        facts = {"host": "mail.example", "port": "25"}
+        self.service.openOutbound(control, "0123456789abcdef", "", facts)
+        again = self.service.openOutbound(control, "0123456789abcdef", "", facts)
+        self.assertEqual(self.failureResultOf(again, StationUnreachable).value.rule, "session.known")
+
+    def test_ports_that_are_none(self) -> None:
+        """A destination's port is a number from 1 to 65535."""
+        self.server("*:*")
+        self.client()
+        (control,) = self.service.tunnel.controls
+        for port in ("", "0", "x", "²", "123456"):
+            opening = self.service.openOutbound(control, "0123456789abcdef", "", {"host": "a.example", "port": port})
+            self.failureResultOf(opening, StationUnreachable)
+
+    def test_configuration_is_refused(self) -> None:
+        """A plain server takes none."""
+        self.server()
+        self.client()
+        (control,) = self.service.tunnel.controls
+        self.assertRaises(ConfigurationRefused, self.service.configurationArrived, control, 1, b"{}")
+
+    def test_session_closed_by_the_client(self) -> None:
+        """The client may end a session; one that is not there is nothing."""
+        self.server()
+        self.client()
+        outer = self.called()
+        self.target.answer()
+        self.network.advance(0.1)
+        (control,) = self.service.tunnel.controls
+        self.service.closeSession(control, "f" * 16)
+        self.service.closeSession(control, next(iter(self.service.sessions.live)))
+        self.assertTrue(outer.aborting)
+
+    def test_smart_client_is_refused(self) -> None:
+        """A client of the smart pair does not get in, though it has a certificate of the same authority."""
+        from smartproxy.tunnel.client import ClientTunnel
+        from smartproxy.tunnel.contexts import ClientCredential
+        from tests.adapters.tunnel_kit import ClientUser, Events
+
+        self.server()
+        issued = self.authority.issue("smart", purposes=[CLIENT_AUTH])
+        smart = ClientTunnel(
+            self.reactor,
+            Dial(self.network, self.service.tunnel.factory),
+            "dmz.example:65432",
+            credential=ClientCredential(certificate=issued.chain_pem.decode(), key=issued.key_pem.decode()),
+            proxy_ids=[identity().proxy_id],
+            user=ClientUser(),
+            emit=Events(),
+        )
+        smart.startService()
+        self.network.advance(0.5)
+        self.assertIsNone(smart.control)
+        self.assertEqual(len(self.named("tunnel.refused")), 1)
+        smart.stopService()
+
+
+@implementer(IStreamClientEndpoint)
+class Dial:
+    """Dials a factory in memory."""
+
+    def __init__(self, network: Network, factory: IProtocolFactory) -> None:
+        self._network = network
+        self._factory = factory
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Part of the interface."""
+        result: Deferred[IProtocol] = Deferred()
+        protocol = self._network.connect(self._factory, protocolFactory)
+        if protocol is None:
+            result.errback(Failure(ConnectionRefusedError()))
+        else:
+            result.callback(protocol)
+        return result
