@@ -360,6 +360,7 @@ EVENTS: Mapping[str, EventType] = {
             "rule cause",
             "section side sender command field state offset position length reason told_partner told_station phase",
         ),
+        ("station.answered", _INFO, "The station was tried, and greeted.", "host port", "duration"),
         ("station.unreachable", _ERROR, "The station does not answer.", "cause", "station host port seconds advice"),
     ),
     **_group(

@@ -15,7 +15,7 @@ import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import Certificate, TLSVersion, optionsForClientTLS, platformTrust, trustRootFromCertificates
+from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
 from twisted.logger import ILogObserver, LogEvent, LogPublisher
 from zope.interface import implementer
 
@@ -174,14 +174,7 @@ def endpoint(reactor: Any, appender: Syslog) -> IStreamClientEndpoint:
     plain = HostnameEndpoint(reactor, appender.host, appender.port)
     if appender.transport == "tcp":
         return plain
-    return wrapClientTLS(
-        optionsForClientTLS(
-            appender.host,
-            trustRoot=trusted(appender.ca),
-            extraCertificateOptions={"raiseMinimumTo": TLSVersion.TLSv1_2},
-        ),
-        plain,
-    )
+    return wrapClientTLS(optionsForClientTLS(appender.host, trustRoot=trusted(appender.ca)), plain)
 
 
 def trusted(pem: str | None) -> Any:

@@ -116,6 +116,12 @@ class Changing(SynchronousTestCase):
         self.assertEqual(self.names, [("level.changed", severity.label) for severity in Severity])
         self.assertEqual(len(self.carried), len(Severity))
 
+    def test_for_one_category(self) -> None:
+        """A change that makes one category talk passes the silence of all others."""
+        self.events.set_level(Severity.FATAL, cause="test")
+        self.events.set_level(Severity.TRACE, cause="test", category="session")
+        self.assertEqual(self.names[1:], [("level.changed", "trace")])
+
     def test_for_one_session(self) -> None:
         """What it is about stands in the record, which passes though everything else is at FATAL."""
         self.events.set_level(Severity.FATAL, cause="test")

@@ -125,10 +125,21 @@ class Writing(FilesTestCase):
     def test_a_symbolic_link_is_not_followed(self) -> None:
         """Nobody who may write to the folder can have the daemon write elsewhere."""
         self.folder.mkdir()
-        (self.folder / "x.jsonl").symlink_to(self.folder / "elsewhere")
+        (self.folder / "elsewhere").touch()
+        (self.folder / "x.jsonl").symlink_to("elsewhere")
         self.fixed().write("a\n")
-        self.assertEqual(self.names, ["x.jsonl"])
+        self.assertEqual((self.folder / "elsewhere").read_text(), "")
         self.assertEqual(self.told[0][0], "appender.failed")
+
+    def test_permissions(self) -> None:
+        """Whatever the umask, the group may read and nobody else; a folder that was there stays as it was."""
+        self.addCleanup(os.umask, os.umask(0o077))
+        self.daily().write("a\n")
+        (path,) = self.folder.iterdir()
+        self.assertEqual((path.stat().st_mode & 0o777, self.folder.stat().st_mode & 0o777), (0o640, 0o750))
+        self.folder.chmod(0o711)
+        self.fixed().write("a\n")
+        self.assertEqual(self.folder.stat().st_mode & 0o777, 0o711)
 
     def test_any_text(self) -> None:
         """Text that is no UTF-8 is written all the same."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
@@ -253,6 +254,24 @@ class Lives(SynchronousTestCase):
         self.assertTrue(service.running)
         self.assertEqual(service.names, ["daemon.hardened", "pid_file.removed"])
         self.assertIs(service.events.levels, self.log.levels)
+
+    def test_log_outlives_the_daemon(self) -> None:
+        """The log is closed when the daemon has said its last word, and the process ends after that."""
+        living, service, _ = self.live({})
+        living.startService()
+        closed: Deferred[None] = Deferred()
+
+        def close(reactor: object) -> Deferred[None]:
+            service.events.emit("backend.stopped")
+            return closed
+
+        self.patch(service, "stopService", lambda: service.events.emit("server.stopped"))
+        self.patch(self.log, "stop", close)
+        stopped = living.stopService()
+        self.assertEqual(service.names[-2:], ["server.stopped", "backend.stopped"])
+        self.assertNoResult(stopped)
+        closed.callback(None)
+        self.successResultOf(stopped)
 
     def test_what_could_not_be_given_up_is_told(self) -> None:
         """With its cause."""
