@@ -1,0 +1,178 @@
+"""What a daemon's process has to do with its control socket."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.ctl.daemon import Condition
+from smartproxy.ctl.listener import ControlSocket
+from smartproxy.ctl.protocol import Refused
+from smartproxy.logs.levels import Levels
+from smartproxy.logs.log import Log
+from smartproxy.tap import control, life
+from smartproxy.tap.control import SWITCH, DaemonProcess, control_socket
+from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.life import Life
+from smartproxy.tap.signals import LEVELS, Signals
+from tests.unit.test_process_life import Draining, Turning
+
+
+class Endable(Draining):
+    """A daemon's service whose drain time can be changed."""
+
+    drain_seconds: int | None = None
+
+
+class ProcessTestCase(SynchronousTestCase):
+    """This process, on a reactor that notes how it is ended."""
+
+    def setUp(self) -> None:
+        """It began at 100."""
+        self.reactor = Turning()
+        self.reactor.advance(100)
+        self.service = Endable()
+        self.signals = Signals(lambda severity: None)
+        self.signals.attach(self.reactor, self.service)
+        self.path = Path(self.mktemp())
+
+    def process(self, path: Path | None) -> DaemonProcess:
+        """The process with this PID file."""
+        return DaemonProcess(self.reactor, self.service, self.signals, path)
+
+
+class Facts(ProcessTestCase):
+    """What the process says of itself."""
+
+    def test_number_and_age(self) -> None:
+        """Its number, when it began, and how long ago that is."""
+        process = self.process(None)
+        self.reactor.advance(50)
+        facts = process.facts()
+        self.assertEqual((facts["pid"], facts["started"], facts["uptime"]), (os.getpid(), "1970-01-01T00:01:40Z", 50))
+        self.assertEqual((facts["pid_file"], facts["pid_file_right"]), (None, None))
+
+    def test_pid_file(self) -> None:
+        """It is right if it holds this process's number; another number, garbage and no file are wrong."""
+        self.path.write_text(f"{os.getpid()}\n")
+        self.assertIs(self.process(self.path).facts()["pid_file_right"], True)
+        for text in ("1", "garbage", ""):
+            self.path.write_text(text)
+            self.assertIs(self.process(self.path).facts()["pid_file_right"], False)
+        self.path.unlink()
+        self.assertIs(self.process(self.path).facts()["pid_file_right"], False)
+
+
+class Drains(ProcessTestCase):
+    """How it is ended."""
+
+    def test_in_order(self) -> None:
+        """In a later turn, so that the answer leaves before; with the time that was said."""
+        self.process(None).drain(60)
+        self.assertEqual((self.reactor.ends, self.service.drain_seconds), ([], 60))
+        self.reactor.advance(0)
+        self.assertEqual(self.reactor.ends, ["stop"])
+
+    def test_as_configured(self) -> None:
+        """Nothing said leaves what the command line said."""
+        self.service.drain_seconds = 7
+        self.process(None).drain(None)
+        self.assertEqual(self.service.drain_seconds, 7)
+
+    def test_again(self) -> None:
+        """A second time is refused and ends nothing sooner; with 0 seconds, sessions are ended now."""
+        process = self.process(None)
+        process.drain(60)
+        for seconds in (None, 5):
+            refused: Refused = self.assertRaises(Refused, process.drain, seconds)
+            self.assertIn("drains already", str(refused))
+        self.assertEqual(self.service.hurried, 0)
+        process.drain(0)
+        self.assertEqual(self.service.hurried, 1)
+        self.reactor.advance(0)
+        self.assertEqual(self.reactor.ends, ["stop"])
+
+    def test_signal_after_it(self) -> None:
+        """A signal to a daemon that drains already is the second one: it ends now."""
+        self.process(None).drain(None)
+        self.signals.ending(15)
+        self.assertEqual((self.service.hurried, self.service.told[-1]["mode"]), (1, "now"))
+
+
+class Places(ProcessTestCase):
+    """Where the socket and the PID file are."""
+
+    def setUp(self) -> None:
+        """Parsing takes the level signals; they are given back."""
+        super().setUp()
+        for number in LEVELS:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+
+    def socket(self, *words: str, parent: usage.Options | None = None) -> tuple[ControlSocket, DaemonProcess]:
+        """The control socket of these switches."""
+
+        class Options(DaemonOptions):
+            program = "smartproxy-server"
+            optParameters = [SWITCH]
+
+        options = Options()
+        options.parent = parent
+        options.parseOptions(["--state-dir", str(self.path), *words])
+        made: list[Any] = []
+        self.patch(control, "Actions", lambda clock, condition, process: made.append(process))
+        condition = cast(Condition, None)
+        return control_socket(self.reactor, condition, self.service, options), made[0]
+
+    def test_socket(self) -> None:
+        """In the state folder under the daemon's name, unless the switch says where."""
+        self.assertEqual(self.socket()[0].path, self.path.absolute() / "smartproxy-server.sock")
+        self.assertEqual(self.socket("--ctl-socket", "/run/x.sock")[0].path, Path("/run/x.sock"))
+
+    def test_pid_file(self) -> None:
+        """Ours where the daemon is its own program; twistd's, or none, where it is twistd's plugin."""
+        self.assertEqual(self.socket()[1].facts()["pid_file"], str(self.path.absolute() / "smartproxy-server.pid"))
+        for given, expected in (("/run/twistd.pid", "/run/twistd.pid"), ("", None)):
+            parent = usage.Options()
+            parent["pidfile"], parent["logfile"], parent["syslog"] = given, None, None
+            self.assertEqual(self.socket(parent=parent)[1].facts()["pid_file"], expected)
+
+
+class NotedSocket:
+    """A control socket that notes when it is opened and closed, and whether the daemon ran then."""
+
+    def __init__(self, service: Draining) -> None:
+        self.notes: list[tuple[str, bool]] = []
+        self._service = service
+
+    def open(self) -> None:
+        """Part of ``ControlSocket``."""
+        self.notes.append(("open", bool(self._service.running)))
+
+    async def close(self) -> None:
+        """Part of ``ControlSocket``."""
+        self.notes.append(("close", bool(self._service.running)))
+
+
+class Lives(ProcessTestCase):
+    """When it is there."""
+
+    def test_from_the_start_to_the_very_end(self) -> None:
+        """Opened when the daemon runs, closed when it has ended, so that a drain can be watched; never before."""
+        self.patch(life, "harden", dict)
+        ending: Deferred[None] = Deferred()
+        self.patch(self.service, "stopService", lambda: ending)
+        noted = NotedSocket(self.service)
+        log = Log("smartproxy-test", self.path, Levels())
+        living = Life(self.reactor, self.service, self.signals, log, control=cast(ControlSocket, noted))
+        self.assertEqual(noted.notes, [])
+        living.startService()
+        self.assertEqual(noted.notes, [("open", True)])
+        stopped = living.stopService()
+        self.assertEqual(len(noted.notes), 1)
+        ending.callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual([word for word, _ in noted.notes], ["open", "close"])
