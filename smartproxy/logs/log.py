@@ -112,10 +112,9 @@ class Log:
                 return _layout(appender, self._file(Daily(folder, self._program, appender.keep, suffix), folder))
             case OneFile():
                 return _layout(appender, self._file(Fixed(appender.path), appender.path))
-            case StandardOutput():
-                trouble = self._trouble("standard output", "see where standard output goes")
-                return _layout(appender, Output(self._output, trouble))
-        raise AssertionError(f"{appender} is no appender")
+        assert isinstance(appender, StandardOutput)
+        trouble = self._trouble("standard output", "see where standard output goes")
+        return _layout(appender, Output(self._output, trouble))
 
     def _file(self, place: Place, name: Path) -> LogFile:
         file = LogFile(place, self._trouble(str(name), _DISK), self._now)

@@ -223,7 +223,7 @@ class StreamSender:
             clock=reactor,
         )
         self._service.startService()
-        self._await()
+        self._service.whenConnected(failAfterFailures=1).addErrback(self._unreachable)
 
     def stop(self) -> Deferred[None]:
         """Hand what waits to the connection, if there is one, and close it."""
@@ -236,10 +236,6 @@ class StreamSender:
         """Send a message, or queue it."""
         self._queue.put(message)
         self._pump()
-
-    def _await(self) -> None:
-        if self._service is not None:
-            self._service.whenConnected(failAfterFailures=1).addErrback(self._unreachable)
 
     def _unreachable(self, failure: Failure) -> None:
         if self._service is not None:

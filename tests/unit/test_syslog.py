@@ -155,6 +155,12 @@ class Streams(SendersTestCase):
         self.assertEqual(self.connect().value(), b"3 one")
         self.assertEqual(self.told[1], ("appender.recovered", {"appender": "x", "count": 0}))
 
+    def test_end_while_nobody_listens(self) -> None:
+        """An end before the first connection is no trouble."""
+        self.sender.start(self.reactor)
+        self.successResultOf(self.sender.stop())
+        self.assertEqual(self.told, [])
+
     def test_lost_connection(self) -> None:
         """It is dialled again."""
         self.sender.start(self.reactor)
