@@ -28,6 +28,7 @@ from smartproxy.oftp2.fields import Field, Rule
 from smartproxy.oftp2.roles import Level
 from smartproxy.oftp2.states import TABLE, Party, State, Step
 from smartproxy.policy import limits
+from smartproxy.policy.explanations import EXPLANATIONS
 from smartproxy.policy.refusals import CertificateRefusal
 from smartproxy.policy.verify_errors import RefusalCause
 
@@ -260,6 +261,12 @@ def certificate_refusals() -> Iterator[str]:
     yield from table(["cause", "meaning", "what to do"], rows, [20, 36, 44])
 
 
+def explanations() -> Iterator[str]:
+    """What partners are told."""
+    rows = [[literal(key), text(words.happened), text(words.remedy)] for key, words in EXPLANATIONS.items()]
+    yield from table(["cause", "what he is told", "what he has to do"], rows, [22, 38, 40])
+
+
 def layers() -> Iterator[str]:
     """The packages, as their own docstrings tell them."""
     rows = []
@@ -279,6 +286,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "conditions": conditions,
     "esid-reasons": esid_reasons,
     "events": events,
+    "explanations": explanations,
     "fields": fields,
     "layers": layers,
     "log-categories": log_categories,
