@@ -15,7 +15,7 @@ def plain_level(options: DaemonOptions) -> None:
     if options["trace"]:
         options["foreground"] = 1
         options["log-level"] = "trace"
-    elif options["foreground"] and options["log-level"] == "info":
+    elif options["foreground"] and options["log-level"] is None:
         options["log-level"] = "debug"
     if options["foreground"] and options.parent is not None:
         options.parent["nodaemon"] = 1

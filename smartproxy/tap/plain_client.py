@@ -100,7 +100,8 @@ def _credential(path: str) -> Credential:
 
 
 def _target(text: str) -> Address:
-    """``port``, or ``host:port``; a port alone is on this machine."""
+    """``port``, ``:port`` or ``host:port``; a port alone is on this machine."""
+    text = text.removeprefix(":")
     return remote_address(f"localhost:{text}" if text.isdecimal() else text, EXTERNAL_PORT)
 
 

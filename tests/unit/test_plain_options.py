@@ -1,0 +1,172 @@
+"""The command lines of the plain pair: the manual's switches, and what they say to wrong ones."""
+
+from pathlib import Path
+from typing import Any
+
+from smartproxy.logs.levels import EVERYTHING
+from smartproxy.logs.severity import Severity
+from smartproxy.net.ways import Target
+from smartproxy.plain.outgoing import Outgoing
+from smartproxy.policy.credential import dump
+from smartproxy.tap import plain_client, plain_server
+from smartproxy.tap.addresses import Address
+from smartproxy.tunnel.identity import load_or_make
+from smartproxy.tunnel.licence_file import replace
+from tests.unit.test_credential import GOOD
+from tests.unit.test_daemon_options import OptionsTestCase
+from tests.unit.test_licence import NOW, SITE
+
+
+class PlainServerSwitches(OptionsTestCase):
+    """smartproxy-plain-server."""
+
+    def server(self, *words: str) -> Any:
+        """Read a command line with a good licence."""
+        identity = load_or_make(self.folder / "identity.key")
+        path = self.folder / "licence"
+        replace(path, SITE.text(proxy_id=identity.proxy_id))
+        return self.parse(plain_server.Options(), "-l", str(path), *words)
+
+    def test_defaults(self) -> None:
+        """Those of the manual; nothing is permitted."""
+        options = self.server()
+        self.assertEqual((options.internal, options.external), (Address("", 65432), Address("", 6619)))
+        self.assertEqual((options.seconds, options.permitted, options["foreground"]), (180, [], 0))
+
+    def test_addresses(self) -> None:
+        """A port, an address with a port in either family, and the manual's form without the address."""
+        for words, expected in (
+            ("7000", Address("", 7000)),
+            (":7000", Address("", 7000)),
+            ("192.0.2.1:7000", Address("192.0.2.1", 7000)),
+            ("[2001:db8::1]:7000", Address("2001:db8::1", 7000)),
+        ):
+            self.assertEqual(self.server("-i", words).internal, expected)
+            self.assertEqual(self.server("-e", words).external, expected)
+
+    def test_debug_and_trace(self) -> None:
+        """``-d`` and ``-t`` stay in the foreground, and log more; a level that was asked for holds."""
+        for words, level in (
+            (["-d"], Severity.DEBUG),
+            (["-t"], Severity.TRACE),
+            (["-d", "--log-level", "error"], Severity.ERROR),
+        ):
+            options = self.server(*words)
+            self.assertEqual(options["foreground"], 1)
+            self.assertEqual(options.levels.described()[EVERYTHING], level.label)
+
+    def test_licence_faults(self) -> None:
+        """Each is told with the path, what is wrong and the Proxy ID; the status is 1."""
+        proxy_id = load_or_make(self.folder / "identity.key").proxy_id
+        for path, word in (
+            (str(self.folder / "missing"), "no such file"),
+            (self.file("invalid.lic", "{}"), "not a licence"),
+            (self.file("ended", SITE.text(proxy_id=proxy_id, valid_until=NOW)), "ended on"),
+        ):
+            status, text = self.ends(plain_server.Options(), "-l", path)
+            self.assertEqual(status, 1)
+            for part in (path, word, proxy_id):
+                self.assertIn(part, text)
+
+    def test_wrong_values(self) -> None:
+        """Each is one line that names its switch; the status is 2."""
+        for words, part in (
+            (("-T", "0"), "--timeout: '0' is not a number of seconds from 1 to 86400"),
+            (("-T", "86401"), "--timeout"),
+            (("-T", "²"), "--timeout"),
+            (("-T", "9" * 5000), "--timeout"),
+            (("-i", "dmz.example:1"), "--internal"),
+            (("-e", "x"), "--external"),
+            (("--permit", "mail.example"), "--permit: 'mail.example' is no destination"),
+        ):
+            identity = load_or_make(self.folder / "identity.key")
+            path = self.folder / "licence"
+            replace(path, SITE.text(proxy_id=identity.proxy_id))
+            status, text = self.ends(plain_server.Options(), "-l", str(path), *words)
+            self.assertEqual(status, 2)
+            self.assertIn(part, text)
+
+
+class PlainClientSwitches(OptionsTestCase):
+    """smartproxy-plain-client."""
+
+    def credential(self, mode: int = 0o600) -> str:
+        """A good credential."""
+        path = Path(self.file("inside-1.credential", dump(GOOD)))
+        path.chmod(mode)
+        return str(path)
+
+    def client(self, *words: str) -> Any:
+        """Read a command line with all that is needed."""
+        return self.parse(plain_client.Options(), "-c", self.credential(), "-e", "dmz.example", *words)
+
+    def test_defaults(self) -> None:
+        """Those of the manual; programs inside are awaited on this machine only."""
+        options = self.client()
+        self.assertEqual(options.server, Address("dmz.example", 65432))
+        self.assertEqual(options.target, Address("localhost", 6619))
+        (outgoing,) = options.outgoing
+        self.assertEqual((outgoing.host, outgoing.port, outgoing.destination), ("127.0.0.1", 65433, None))
+        self.assertEqual((options.credential, options.seconds), (GOOD, 180))
+
+    def test_target(self) -> None:
+        """A port alone is on this machine, also in the manual's form."""
+        for words, expected in (
+            ("22", Address("localhost", 22)),
+            (":22", Address("localhost", 22)),
+            ("sftp.inside", Address("sftp.inside", 6619)),
+            ("[2001:db8::1]:22", Address("2001:db8::1", 22)),
+        ):
+            self.assertEqual(self.client("-i", words).target, expected)
+
+    def outgoing(self, *words: str) -> list[tuple[str, int, Target | None]]:
+        """The ports for programs inside."""
+        ports: list[Outgoing] = self.client(*words).outgoing
+        return [(port.host, port.port, port.destination) for port in ports]
+
+    def test_outgoing(self) -> None:
+        """One port for CONNECT and SOCKS5, unless it is 0, and one for each ``--forward``."""
+        self.assertEqual(self.outgoing("-Q", "0"), [])
+        self.assertEqual(self.outgoing("-Q", "192.0.2.1:8080"), [("192.0.2.1", 8080, None)])
+        self.assertEqual(
+            self.outgoing("-Q", "0", "--forward", "2222=sftp.example:22", "--forward", "[::1]:25=[2001:db8::1]:25"),
+            [("127.0.0.1", 2222, Target("sftp.example", 22)), ("::1", 25, Target("2001:db8::1", 25))],
+        )
+
+    def test_what_is_missing(self) -> None:
+        """Without a credential or a server the line says what to do."""
+        status, text = self.ends(plain_client.Options(), "-e", "dmz.example")
+        self.assertEqual(status, 2)
+        self.assertIn("smartproxy authority issue-client", text)
+        status, text = self.ends(plain_client.Options(), "-c", self.credential())
+        self.assertEqual(status, 2)
+        self.assertIn("--server is missing", text)
+
+    def test_credentials_that_cannot_be_used(self) -> None:
+        """A file that others may read, that is not there, or that holds none."""
+        for path, part in (
+            (self.credential(0o640), "chmod 600"),
+            (str(self.folder / "missing"), "No such file"),
+            (self.file("none", "{}"), "others may read it"),
+        ):
+            status, text = self.ends(plain_client.Options(), "-e", "dmz.example", "-c", path)
+            self.assertEqual(status, 2)
+            self.assertIn(part, text)
+        empty = Path(self.file("empty", "{}"))
+        empty.chmod(0o600)
+        _, text = self.ends(plain_client.Options(), "-e", "dmz.example", "-c", str(empty))
+        self.assertIn("no credential of a client", text)
+
+    def test_wrong_values(self) -> None:
+        """Each is one line that names its switch; the status is 2."""
+        for words, part in (
+            (("--forward", "2222"), "right is [ip:]port=host:port"),
+            (("--forward", "2222=sftp.example"), "right is [ip:]port=host:port"),
+            (("--forward", "x=sftp.example:22"), "--forward"),
+            (("-Q", "localhost:1"), "--outgoing"),
+            (("-i", "a:b"), "--target"),
+            (("-T", "x"), "--timeout"),
+        ):
+            status, text = self.ends(plain_client.Options(), "-c", self.credential(), "-e", "dmz.example", *words)
+            self.assertEqual(status, 2)
+            self.assertIn(part, text)
