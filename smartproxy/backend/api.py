@@ -78,6 +78,7 @@ class Api:
         self._waiting: Counter[str] = Counter()
         self._facts: WeakKeyDictionary[IRequest, dict[str, object]] = WeakKeyDictionary()
         self.watch = GenerationWatch(clock, lambda: runner.run(calls.generation), self._watch_failed)
+        self.trial_watch = GenerationWatch(clock, lambda: runner.run(calls.newest_trial), self._watch_failed)
 
     def resource(self) -> IResource:
         """The root of the API's site."""
@@ -118,7 +119,7 @@ class Api:
         known, wait = known_generation(request), wait_seconds(request)
         newest = await self._runner.run(self._calls.generation)
         if known is not None and known == newest:
-            await self._wait_for_change(caller, known, wait)
+            await self._wait_for_change(self.watch, caller, known, wait)
             # While it waited, the change may have been that this client may not call any more.
             await self._caller(request)
         found = await self._runner.run(self._calls.document)
@@ -134,6 +135,19 @@ class Api:
             return b""
         request.setHeader(b"content-type", b"application/json")
         return document
+
+    @app.route("/api/v1/trials", methods=["GET"])
+    async def trials(self, request: IRequest) -> bytes:
+        """The trials that were asked for since the one that the caller knows, for as long as it wants to wait."""
+        caller = await self._caller(request)
+        known, wait = known_generation(request), wait_seconds(request)
+        newest = await self._runner.run(self._calls.newest_trial)
+        if known is not None and known == newest:
+            await self._wait_for_change(self.trial_watch, caller, known, wait)
+            await self._caller(request)
+            newest = await self._runner.run(self._calls.newest_trial)
+        found = [] if known is None else await self._runner.run(self._calls.trials, known, self._now())
+        return json_answer(request, {"newest": newest, "trials": list(found)})
 
     @app.route("/api/v1/licences", methods=["GET"])
     async def licences(self, request: IRequest) -> bytes:
@@ -212,14 +226,14 @@ class Api:
                 raise CallRefused(426, "version", error.message, error.advice) from error
         return caller
 
-    async def _wait_for_change(self, caller: Caller, known: int, wait: int) -> None:
+    async def _wait_for_change(self, watch: GenerationWatch, caller: Caller, known: int, wait: int) -> None:
         if self._waiting[caller.name] >= WAITING_PER_CLIENT_MOST:
             raise CallRefused(
                 429, "waiting", "too many calls of this client wait already", "run one smartproxy-client a token"
             )
         self._waiting[caller.name] += 1
         try:
-            await self.watch.changed(known, wait)
+            await watch.changed(known, wait)
         finally:
             self._waiting[caller.name] -= 1
 

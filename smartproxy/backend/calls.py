@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from smartproxy.backend import authority, clients, generations, journal, licences, sightings
+from smartproxy.backend import authority, clients, generations, journal, licences, sightings, trials
 from smartproxy.backend.certificates import certificates_to_pem
 from smartproxy.backend.store import Store
 from smartproxy.logs.catalogue import CatalogueError
@@ -114,6 +114,16 @@ class Calls:
         """The newest generation and its document."""
         with self.store.reading() as session:
             return generations.newest_document(session)
+
+    def newest_trial(self) -> int:
+        """The number of the newest trial."""
+        with self.store.reading() as session:
+            return trials.newest_number(session)
+
+    def trials(self, number: int, now: datetime) -> Sequence[Mapping[str, object]]:
+        """The trials after the one of a number."""
+        with self.store.reading() as session:
+            return [{"session": row.session, "partner": row.partner} for row in trials.after(session, number, now)]
 
     def licences(self) -> Mapping[str, str]:
         """The licence that counts, by Proxy ID."""

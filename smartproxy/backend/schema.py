@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-REVISION = "0003"
+REVISION = "0004"
 """The migration that makes exactly these tables; a test holds it equal to the newest migration."""
 
 
@@ -226,6 +226,17 @@ class CrlUrlRow(Base):
     url: Mapped[str]
     first_seen: Mapped[datetime]
     last_seen: Mapped[datetime]
+
+
+class TrialRow(Base):
+    """What an operator wants to have tried: a partner, or the station where none is named."""
+
+    __tablename__ = "trials"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    session: Mapped[str] = mapped_column(String(16))
+    partner: Mapped[str | None]
+    asked: Mapped[datetime]
 
 
 class SettingRow(Base):

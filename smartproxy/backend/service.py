@@ -93,6 +93,7 @@ class BackendService(Service):
         """Answer who waits for a change now; nothing else here takes longer than a moment."""
         if self._api is not None:
             self._api.watch.stop()
+            self._api.trial_watch.stop()
 
     async def _stop(self) -> None:
         if self._listening is not None:

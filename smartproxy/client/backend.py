@@ -7,6 +7,7 @@ logs the token, never follows a redirect, never sends the token over plain http 
 
 import hmac
 import json
+import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
@@ -213,6 +214,29 @@ class Document:
     octets: bytes
 
 
+@attrs.frozen
+class Trial:
+    """What an operator wants to have tried.
+
+    :ivar session: the id that its result names.
+    :ivar partner: whom to call; ``None`` for the station.
+    """
+
+    session: str
+    partner: str | None
+
+    @classmethod
+    def of(cls, document: object) -> "Trial":
+        """The trial of an answer.
+
+        :raises ValueError: if it is none.
+        """
+        match document:
+            case {"session": str(session), "partner": str() | None as partner} if re.fullmatch("[0-9a-f]{16}", session):
+                return cls(session, partner)
+        raise ValueError("not a trial")
+
+
 class HttpCalls(Protocol):
     """The one call that is needed of treq's client."""
 
@@ -282,14 +306,37 @@ class Backend:
             raise BackendUnavailable("the backend's answer to a request for licences lacks a part")
         return licences
 
+    async def trials(self, known: int | None, wait: int = LONG_POLL_SECONDS) -> tuple[int, Sequence[Trial]]:
+        """The newest trial's number, and the trials after the known one, as soon as there are any.
+
+        :param known: the newest number so far; without it, nothing is waited for.
+        """
+        headers = {} if known is None else {"If-None-Match": f'"{known}"'}
+        answer = await self._json("GET", f"/trials?wait={wait}", headers=headers, seconds=CALL_SECONDS + wait)
+        newest, trials = answer.get("newest"), answer.get("trials")
+        try:
+            if not isinstance(newest, int) or not isinstance(trials, list):
+                raise ValueError
+            return newest, [Trial.of(each) for each in trials]
+        except ValueError:
+            raise BackendUnavailable("the backend's answer to a request for trials lacks a part") from None
+
     async def events(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Hand events over to be stored."""
         await self._json("POST", "/events", {"events": list(events)})
 
-    async def _json(self, method: str, path: str, document: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        document: Mapping[str, Any] | None = None,
+        *,
+        headers: Mapping[str, str] = {},
+        seconds: float = CALL_SECONDS,
+    ) -> Mapping[str, Any]:
         body = None if document is None else json.dumps(document).encode()
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        status, _, answer = await self._call(method, path, headers=headers, body=body)
+        sent = {**headers, **({} if body is None else {"Content-Type": "application/json"})}
+        status, _, answer = await self._call(method, path, headers=sent, body=body, seconds=seconds)
         if status != 200:
             raise self._refusal(status, answer)
         try:

@@ -31,7 +31,7 @@ from smartproxy.policy.egress import EgressRefused, choose, reachable
 from smartproxy.policy.partners import Partner
 from smartproxy.relay.openings import Opening, client_excuse, client_outbound
 from smartproxy.relay.session import Session
-from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, Step, step_of, unreachable
+from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, TRIAL, Step, step_of, unreachable
 from smartproxy.relay.summary import Summary
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.errors import TunnelFault
@@ -190,6 +190,25 @@ class StationCalls:
         """Tell that a caller cannot have what it wants."""
         asked = {} if target is None else {"host": target.host, "port": target.port}
         self._events.emit("outbound.refused", **{"peer": leg.peer, "way": leg.way, "cause": cause, **asked, **fields})
+
+    async def try_partner(self, session: str, name: str) -> None:
+        """Have a partner called, up to his greeting, because an operator wants to know; the server tells the rest."""
+        try:
+            configuration = self._configuration()
+            if configuration is None:
+                raise unreachable(Step.CONNECT, "the client has no configuration yet")
+            partner = choose(configuration.server.partners, name, None)
+            control = self._carrier(configuration)
+            seconds = configuration.server.deadlines.opening + limits.CALL_PATIENCE_SECONDS
+            data = await control.openOutbound(session, partner.name, {"way": TRIAL}, seconds=seconds)
+        except (SessionFault, TunnelFault, EgressRefused) as error:
+            message = _fault(error).message
+            step = step_of(message) or Step.CONNECT
+            self._events.emit(
+                "outbound.refused", session=session, partner=name, way=TRIAL, cause=message, step=step.value
+            )
+        else:
+            data.finish()
 
     async def _call(self, session: str, leg: CallerLeg, target: Target | None, name: str) -> None:
         partner: Partner | None = None

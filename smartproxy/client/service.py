@@ -22,6 +22,7 @@ from zope.interface import implementer
 from smartproxy import __version__
 from smartproxy.client.backend import Backend, BackendRefused
 from smartproxy.client.outbound import StationCalls
+from smartproxy.client.trials import Trials
 from smartproxy.client.upkeep import Credentials, Upkeep
 from smartproxy.ctl.daemon import Held
 from smartproxy.logs.carrier import Carrier, Document, Refused
@@ -105,6 +106,9 @@ class ClientService(Service):
             sessions=self.sessions,
             finished=self._finished,
         )
+        self._trials = Trials(
+            reactor=reactor, events=self.events, backend=backend, calls=self.calls, configuration=self._client_part
+        )
         self._drain = Drain(reactor, self.sessions)
 
     # The life of the daemon.
@@ -114,6 +118,7 @@ class ClientService(Service):
         Service.startService(self)
         self.events.emit("client.started", version=__version__, names=list(self.servers))
         self._upkeep.start()
+        self._trials.start()
 
     def stopService(self) -> Deferred[None]:
         """Take no new sessions, let those that run end within the drain time, end the rest with ESID 05."""
@@ -126,6 +131,7 @@ class ClientService(Service):
         seconds = deadlines.drain if self.drain_seconds is None else self.drain_seconds
         self.events.emit("client.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
         self._upkeep.stop()
+        self._trials.stop()
         await self.calls.close("the client stops")
         await gatherResults(
             [

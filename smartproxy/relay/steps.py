@@ -35,6 +35,9 @@ REFUSES: Final = "he refuses the connection"
 NO_ROUTE: Final = "there is no route to him"
 NO_ANSWER: Final = "he does not answer"
 
+TRIAL: Final = "trial"
+"""The way of a call that ends with the partner's SSRM, because an operator wants to know how far it gets."""
+
 
 def unreachable(step: Step, cause: str) -> PartnerUnreachable:
     """The fault of a call that failed.

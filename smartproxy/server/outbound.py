@@ -56,6 +56,7 @@ class PartnerCalls:
     :param events: where everything is told.
     :param sessions: the daemon's live sessions; those that begin here are among them.
     :param finished: told of every session that is over.
+    :param unused: told of every call that was answered and became no session.
     :param now: tells the wall clock's time for certificates, aware, in UTC.
     """
 
@@ -66,12 +67,14 @@ class PartnerCalls:
         events: Events,
         sessions: LiveSessions,
         finished: Callable[[Summary], None] = lambda summary: None,
+        unused: Callable[[str], None] = lambda session: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._reactor = reactor
         self._events = events
         self._sessions = sessions
         self._finished = finished
+        self._unused = unused
         self._now = now
         self._generation: _Generation | None = None
         self._calling = 0
@@ -85,17 +88,18 @@ class PartnerCalls:
         """Hold no configuration and no key any more; running sessions keep theirs."""
         self._generation = None
 
-    def open(self, session: str, name: str) -> Deferred[Take]:
+    def open(self, session: str, name: str, *, trial: bool = False) -> Deferred[Take]:
         """Call a partner.
 
         :param session: the session's id, made by the client.
         :param name: the partner's.
+        :param trial: whether the call ends with his greeting.
         :return: fires when he has greeted; fails with :class:`~smartproxy.oftp2.errors.PartnerUnreachable`. Canceling
             gives the call up.
         """
-        return Deferred.fromCoroutine(self._open(session, name))
+        return Deferred.fromCoroutine(self._open(session, name, trial))
 
-    async def _open(self, session: str, name: str) -> Take:
+    async def _open(self, session: str, name: str, trial: bool) -> Take:
         begun = self._reactor.seconds()
         outbound: Outbound | None = None
         self._calling += 1
@@ -114,7 +118,25 @@ class PartnerCalls:
             self._calling -= 1
         self._tell_answer(session, outbound, answered, self._reactor.seconds() - begun)
         called = outbound
-        return lambda leg: self._begin(session, generation, called, answered, leg)
+
+        def take(leg: ILeg | None) -> None:
+            if trial:
+                self._end(session, answered, leg)
+            elif leg is None or not answered.leg.connected:
+                self._end(session, answered, leg)
+                cause = "nobody inside took the call" if leg is None else "he ended the connection"
+                self._tell_failure(session, name, called, failed(Step.SSRM, cause), None)
+            else:
+                self._begin(session, generation, answered, leg)
+
+        return take
+
+    def _end(self, session: str, answered: Answered, leg: ILeg | None) -> None:
+        """End a call without a session."""
+        answered.leg.finish()
+        if leg is not None:
+            leg.finish()
+        self._unused(session)
 
     def _allowed(self, name: str) -> tuple[_Generation, Partner, Outbound]:
         generation = self._generation
@@ -146,17 +168,8 @@ class PartnerCalls:
 
     # The session.
 
-    def _begin(
-        self, session: str, generation: _Generation, outbound: Outbound, answered: Answered, leg: ILeg | None
-    ) -> None:
+    def _begin(self, session: str, generation: _Generation, answered: Answered, leg: ILeg) -> None:
         called, verified = answered.leg, answered.partner
-        if leg is None or not called.connected:
-            called.abort()
-            if leg is not None:
-                leg.abort()
-            cause = "nobody inside took the call" if leg is None else "he ended the connection"
-            self._tell_failure(session, verified.partner.name, outbound, failed(Step.SSRM, cause), None)
-            return
         server = generation.part.server
 
         def judge(ssid: SSID) -> None:

@@ -36,7 +36,7 @@ from smartproxy.policy.admission import Admission
 from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, ServerPart, parse_server_part
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.penalties import Penalties
-from smartproxy.relay.steps import Step, unreachable
+from smartproxy.relay.steps import TRIAL, Step, unreachable
 from smartproxy.relay.summary import Summary
 from smartproxy.server.outbound import PartnerCalls
 from smartproxy.tunnel.identity import Identity
@@ -120,7 +120,12 @@ class ServerService(Service):
             now=now,
         )
         self.calls = PartnerCalls(
-            reactor=reactor, events=self.events, sessions=self.sessions, finished=self._finished, now=now
+            reactor=reactor,
+            events=self.events,
+            sessions=self.sessions,
+            finished=self._finished,
+            unused=self._unused,
+            now=now,
         )
         self.listeners = Listeners(reactor, lambda: PartnerFactory(reactor, self.sessions), self.events)
         self._drain = Drain(reactor, self.sessions)
@@ -279,13 +284,17 @@ class ServerService(Service):
         if session in self._carrying:
             return fail(unreachable(Step.POLICY, "a session of this id is live"))
         self._carrying[session] = control
-        calling = self.calls.open(session, partner)
+        calling = self.calls.open(session, partner, trial=facts.get("way") == TRIAL)
         calling.addErrback(self._not_called, session)
         return calling
 
     def _not_called(self, failure: Failure, session: str) -> Failure:
-        self._carrying.pop(session, None)
+        self._unused(session)
         return failure
+
+    def _unused(self, session: str) -> None:
+        """A call became no session."""
+        self._carrying.pop(session, None)
 
     # The configuration.
 

@@ -41,6 +41,7 @@ SUBJECTS = (
     "explain",
     "history",
     "transfer",
+    "trial",
     "judge",
     "ctl",
 )

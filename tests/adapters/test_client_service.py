@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Document, TunnelCredentials
+from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Document, Trial, TunnelCredentials
 from smartproxy.client.service import ClientService
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
 from smartproxy.oftp2.errors import StationUnreachable
@@ -99,6 +99,11 @@ class AnsweringBackend:
             proxy_ids=tuple(self.proxy_ids),
             authority="",
         )
+
+    async def trials(self, known: int | None, wait: int = 50) -> tuple[int, Sequence[Trial]]:
+        """Part of the API; nobody wants to have anything tried."""
+        never: Deferred[tuple[int, Sequence[Trial]]] = Deferred()
+        return await never
 
     async def configuration(self, etag: str | None, wait: int = 50) -> Document | None:
         """Part of the API."""

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from smartproxy.oftp2.errors import EsidReason
+from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.testing.events import FileReceived, FileSent
 from smartproxy.testing.partner import Outcome, Partner
 from smartproxy.testing.pki import CredentialFiles, self_signed
+from smartproxy.testing.programs import ProgramFailed
 from smartproxy.testing.proxied import Ask, ProxiedEndpoint, ProxyRefused, connect, socks
 from smartproxy.testing.settings import Settings
 from smartproxy.testing.site import STATION_CODE
@@ -308,3 +311,42 @@ class Failures(OutboundCase):
         await self.outbound("ACME", "--host", "127.0.0.1", "--verify", "pin")
         answer = await self.refusal(Ask(b"\x10\x00\x00\x17IODETTE FTP READY \r", lambda octets: None))
         self.assertTrue(answer.startswith(b"HTTP/1.1 400 "))
+
+
+class Trials(OutboundCase):
+    """Whether a partner or the station can be reached, tried by an operator."""
+
+    async def test_partner(self) -> None:
+        """A partner who answers: each step is good, and he saw a connection that ended after his greeting."""
+        acme = await self.answering(self.made.acme, ACME)
+        await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(acme.port), "--verify", "pin")
+        result = await self.site.smartproxy("test-partner", "ACME")
+        self.assertTrue(result["good"])
+        steps = ("policy", "source", "name", "connect", "TLS", "SSRM")
+        self.assertEqual([result[step] for step in steps], ["ok"] * len(steps))
+        self.assertEqual(result["tls"], "TLSv1.3")
+        await until(lambda: not acme.station.sessions, "the end of the connection")
+        self.assertEqual((acme.station.accepted, self.server_log.events("session.started")), (1, []))
+
+    async def test_partner_who_is_not_there(self) -> None:
+        """The step that failed, and why; the steps before it are good."""
+        await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(free_port()), "--verify", "pin")
+        failed = await self.assertFailure(
+            Deferred.fromCoroutine(self.site.smartproxy("test-partner", "ACME")), ProgramFailed
+        )
+        self.assertIn("exit status 1", str(failed))
+        told = await self.server_log.event("outbound.failed")
+        self.assertEqual((told["step"], told["cause"]), ("connect", "connect: he refuses the connection"))
+
+    async def test_station(self) -> None:
+        """A station that greets, and one that is not there."""
+        trial = Deferred.fromCoroutine(self.site.smartproxy("test-station"))
+        line = await self.station.line()
+        line.say(SSRM_BUFFER)
+        result = await trial
+        self.assertEqual((result["connect"], result["SSRM"], result["good"]), ("ok", "ok", True))
+        await line.ended
+        await self.station.stop()
+        client = Log(self.site.client)
+        await self.assertFailure(Deferred.fromCoroutine(self.site.smartproxy("test-station")), ProgramFailed)
+        self.assertIn("refuses", (await client.event("station.unreachable"))["cause"])

@@ -1,0 +1,51 @@
+"""What an operator wants to have tried: whether a partner or the station can be reached.
+
+The ``smartproxy`` command leaves a trial in the store; clients are told of it while they wait for news, carry it out,
+and what came of it comes back as an event that names the trial's session. A trial that nobody took in time is none.
+"""
+
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
+
+from smartproxy.backend.schema import EventRow, TrialRow
+
+GOOD_FOR = timedelta(seconds=60)
+"""How long after it was asked for a trial may begin."""
+
+PARTNER_RESULTS = ("outbound.answered", "outbound.failed", "outbound.refused")
+STATION_RESULTS = ("station.answered", "station.unreachable")
+"""The events that say what came of a trial."""
+
+
+def ask(session: Session, partner: str | None, now: datetime) -> TrialRow:
+    """Have a partner tried, or the station if none is named."""
+    session.execute(delete(TrialRow).where(TrialRow.asked < now - timedelta(days=1)))
+    row = TrialRow(session=secrets.token_hex(8), partner=partner, asked=now)
+    session.add(row)
+    session.flush()
+    return row
+
+
+def newest_number(session: Session) -> int:
+    """The number of the newest trial; 0 for none."""
+    return session.scalar(select(func.max(TrialRow.number))) or 0
+
+
+def after(session: Session, number: int, now: datetime) -> Sequence[TrialRow]:
+    """The trials that were asked for after the one of a number, and may still begin."""
+    wanted = select(TrialRow).where(TrialRow.number > number, TrialRow.asked > now - GOOD_FOR)
+    return session.scalars(wanted.order_by(TrialRow.number)).all()
+
+
+def result(session: Session, trial: str, names: Sequence[str]) -> EventRow | None:
+    """What came of a trial, if that is known.
+
+    :param trial: its session.
+    :param names: of the events that may say it; an earlier one says more.
+    """
+    rows = session.scalars(select(EventRow).where(EventRow.session == trial, EventRow.name.in_(names))).all()
+    return min(rows, key=lambda row: names.index(row.name), default=None)

@@ -1,0 +1,155 @@
+"""Trials: whether partners and the station can be reached, tried when an operator wants to know.
+
+Duty: wait at the backend for trials, carry each out with nothing transferred, and tell what came of it in one event
+that names the trial's session. A trial of a partner is a call that ends with his SSRM; one of the station a connection
+that ends with its SSRM. That the backend is away is told elsewhere. Standards: RFC 5024 section 5.3.1.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Trial
+from smartproxy.client.outbound import StationCalls
+from smartproxy.client.upkeep import POLL_SECONDS_LEAST
+from smartproxy.logs.emit import Events
+from smartproxy.net.leg import ILeg, ILegReceiver
+from smartproxy.net.station import dial_station
+from smartproxy.oftp2.commands import SSRM
+from smartproxy.oftp2.errors import StationUnreachable
+from smartproxy.oftp2.monitor import Monitor
+from smartproxy.oftp2.roles import Role
+from smartproxy.policy.configuration import ClientConfiguration
+
+RETRY_SECONDS = 30.0
+"""The wait after a call that the backend did not answer."""
+
+
+class Trials:
+    """Carries out trials for as long as the client runs.
+
+    :param reactor: connects and runs every deadline.
+    :param configuration: tells the configuration in force.
+    """
+
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        events: Events,
+        backend: Backend,
+        calls: StationCalls,
+        configuration: Callable[[], ClientConfiguration],
+    ) -> None:
+        self._reactor = reactor
+        self._events = events
+        self._backend = backend
+        self._calls = calls
+        self._configuration = configuration
+        self._running: set[Deferred[None]] = set()
+
+    def start(self) -> None:
+        """Wait for trials until :meth:`stop`."""
+        self._run(Deferred.fromCoroutine(self._follow()))
+
+    def stop(self) -> None:
+        """Wait for no more, and give up those that run."""
+        for running in list(self._running):
+            running.cancel()
+
+    def _run(self, running: Deferred[None]) -> None:
+        self._running.add(running)
+
+        def over(result: Failure | None) -> None:
+            self._running.discard(running)
+            if isinstance(result, Failure) and result.check(CancelledError) is None:
+                self._events.failure("smartproxy.client.trials", result)
+
+        running.addBoth(over)
+
+    async def _follow(self) -> None:
+        known: int | None = None
+        while True:
+            asked = self._reactor.seconds()
+            try:
+                known, trials = await self._backend.trials(known)
+            except (BackendRefused, BackendUnavailable):
+                await deferLater(self._reactor, RETRY_SECONDS)
+                continue
+            for trial in trials:
+                self._run(Deferred.fromCoroutine(self._carry_out(trial)))
+            if not trials:
+                # A backend that does not hold the call is not hammered.
+                await deferLater(self._reactor, max(0.0, POLL_SECONDS_LEAST - (self._reactor.seconds() - asked)))
+
+    async def _carry_out(self, trial: Trial) -> None:
+        if trial.partner is None:
+            await self._try_station(trial.session)
+        else:
+            await self._calls.try_partner(trial.session, trial.partner)
+
+    async def _try_station(self, session: str) -> None:
+        configuration = self._configuration()
+        station, begun = configuration.station, self._reactor.seconds()
+        where = {"session": session, "host": station.host, "port": station.port}
+        try:
+            leg = await dial_station(self._reactor, station, configuration.deadlines.closing)
+            greeting = _Greeting(leg)
+            leg.receiver = greeting
+            try:
+                await greeting.heard.addTimeout(station.timeout, self._reactor, _late)
+            finally:
+                leg.finish()
+        except StationUnreachable as fault:
+            self._events.emit("station.unreachable", cause=fault.message, **where)
+        else:
+            self._events.emit("station.answered", duration=self._reactor.seconds() - begun, **where)
+
+
+def _late(result: object, seconds: float) -> None:
+    raise StationUnreachable(rule="station.silent", message=f"SSRM: the station sent none within {seconds:g} s")
+
+
+@implementer(ILegReceiver)
+class _Greeting:
+    """Awaits a station's SSRM.
+
+    :ivar heard: fires when it is in; fails with :class:`~smartproxy.oftp2.errors.StationUnreachable`.
+    """
+
+    def __init__(self, leg: ILeg) -> None:
+        self.heard: Deferred[None] = Deferred()
+        self._monitor = Monitor()
+
+    def octetsReceived(self, leg: ILeg, octets: bytes) -> None:
+        """Judge them."""
+        judgement = self._monitor.judge(Role.RESPONDER, octets)
+        if any(isinstance(each.value, SSRM) for each in judgement.observations):
+            self._settle(None)
+        elif judgement.error is not None:
+            self._settle(f"SSRM: what the station sent is none: {judgement.error.message}")
+
+    def legLost(self, leg: ILeg, cause: str) -> None:
+        """The station is gone."""
+        self._settle(f"SSRM: the station ended the connection before it: {cause}")
+
+    def legEnded(self, leg: ILeg) -> None:
+        """Said of data connections only."""
+
+    def legFull(self, leg: ILeg) -> None:
+        """Nothing is sent."""
+
+    def legDrained(self, leg: ILeg) -> None:
+        """Nothing is sent."""
+
+    def _settle(self, cause: str | None) -> None:
+        if self.heard.called:
+            return
+        if cause is None:
+            self.heard.callback(None)
+        else:
+            self.heard.errback(StationUnreachable(rule="station.greeting", message=cause))

@@ -1,0 +1,99 @@
+"""``smartproxy test-partner`` and ``test-station``: whether they can be reached, with nothing transferred."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from smartproxy.tap.commands.arguments import Subparsers, action
+from smartproxy.tap.commands.console import Console, listing
+
+if TYPE_CHECKING:
+    from smartproxy.backend.schema import EventRow
+
+_LOOK_SECONDS = 0.25
+_STEPS = ("policy", "source", "name", "connect", "TLS", "SSRM")
+_TOLD = (
+    "host", "port", "peer", "tls", "cipher", "by", "authority", "subject", "issuer", "not_after", "certificate_sha256",
+    "check", "alert", "duration",
+)  # fmt: skip
+
+
+def register(subparsers: Subparsers) -> None:
+    """Declare both commands."""
+    partner = action(
+        subparsers,
+        "test-partner",
+        "Call a partner from the DMZ up to his greeting, and report each step; nothing is transferred.",
+        test_partner,
+        "  smartproxy test-partner ACME",
+    )
+    partner.add_argument("name", metavar="NAME")
+    station = action(
+        subparsers,
+        "test-station",
+        "Connect from the client to the station up to its greeting, and report it; nothing is transferred.",
+        test_station,
+    )
+    for parser in (partner, station):
+        parser.add_argument(
+            "--wait", type=int, default=45, metavar="SECONDS", help="how long to wait for the result [45]"
+        )
+
+
+def test_partner(console: Console) -> int:
+    """Try a partner."""
+    from smartproxy.backend import partners, trials
+
+    with console.reading() as session:
+        partners.find(session, console.arguments.name)
+    found = _tried(console, console.arguments.name, trials.PARTNER_RESULTS)
+    if found is None:
+        return _unknown(console)
+    good = found.name == "outbound.answered"
+    failed = str(found.fields.get("step", _STEPS[0]))
+    done = _STEPS if good or failed not in _STEPS else _STEPS[: _STEPS.index(failed)]
+    steps = dict.fromkeys(done, "ok") | ({} if good else {failed: str(found.fields["cause"])})
+    _tell(console, found, {"partner": console.arguments.name, **steps}, good=good)
+    return 0 if good else 1
+
+
+def test_station(console: Console) -> int:
+    """Try the station."""
+    from smartproxy.backend import trials
+
+    found = _tried(console, None, trials.STATION_RESULTS)
+    if found is None:
+        return _unknown(console)
+    good = found.name == "station.answered"
+    result = {"connect": "ok", "SSRM": "ok"} if good else {"station": str(found.fields["cause"])}
+    _tell(console, found, result, good=good)
+    return 0 if good else 1
+
+
+def _tried(console: Console, partner: str | None, names: Sequence[str]) -> "EventRow | None":
+    """What came of a trial; nothing if that did not become known in time."""
+    from smartproxy.backend import trials
+
+    with console.store() as store:
+        with store.writing() as session:
+            trial = trials.ask(session, partner, console.now()).session
+        for _ in range(round(console.arguments.wait / _LOOK_SECONDS)):
+            with store.reading() as session:
+                found = trials.result(session, trial, names)
+            if found is not None:
+                return found
+            console.sleep(_LOOK_SECONDS)
+    return None
+
+
+def _unknown(console: Console) -> int:
+    console.warn(
+        f"no client reported a result within {console.arguments.wait} s; does a client run, with its tunnel up? "
+        "'smartproxy client list' and 'smartproxy events' say more"
+    )
+    return 1
+
+
+def _tell(console: Console, found: "EventRow", result: dict[str, str], *, good: bool) -> None:
+    more = {name: str(found.fields[name]) for name in (*_TOLD, "advice") if name in found.fields}
+    document = {"good": good, "event": found.name, "session": found.session, **result, **more}
+    console.answer(document, listing({**result, **more}))
