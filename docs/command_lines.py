@@ -31,7 +31,7 @@ def command_help(command: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
 
 def daemon_help(name: str) -> str:
     """A daemon's switches."""
-    options = importlib.import_module(name.replace("smartproxy-", "smartproxy.tap.")).Options()
+    options = importlib.import_module(f"smartproxy.tap.{name.removeprefix('smartproxy-').replace('-', '_')}").Options()
     return str(options.getUsage(int(WIDTH)))
 
 
