@@ -7,76 +7,12 @@ on; fields may be added. The page of events in the documents is generated from t
 Standards: the event types that Commission Implementing Regulation (EU) 2024/2690, annex 3.2, asks for.
 """
 
-import contextlib
-import enum
 from collections.abc import Mapping
 
-import attrs
-
-from smartproxy.logs.fields import FIELDS, Field, FieldRefused, Value
+from smartproxy.logs.event_type import ALWAYS, Audience, CatalogueError, EventType, entries_of
 from smartproxy.logs.severity import Severity
 
-
-class Audience(enum.Enum):
-    """Who reads an event first."""
-
-    OPERATIONS = "operations"  #: runs the daemons
-    SECURITY = "security"  #: watches for intruders; feeds an IDS
-    DEVELOPMENT = "development"  #: mends the program
-
-
-class CatalogueError(ValueError):
-    """An event was emitted that the catalogue does not know in this form; the message names it, never a value."""
-
-
-ALWAYS = ("session", "partner", "peer", "direction", "client", "generation", "detail", "facts")
-"""Fields that may stand in every event beside its own."""
-
-
-@attrs.frozen(kw_only=True)
-class EventType:
-    """One entry of the catalogue.
-
-    :ivar name: ``subject.what``.
-    :ivar level: how much it matters.
-    :ivar fields: the fields that it may have, by name.
-    :ivar required: the names of those that it always has.
-    :ivar doc: what happened, in one sentence.
-    :ivar audience: who reads it first.
-    :ivar group: the heading under which the documents list it.
-    """
-
-    name: str
-    level: Severity
-    fields: Mapping[str, Field]
-    required: frozenset[str]
-    doc: str
-    audience: Audience
-    group: str
-
-    def check(self, fields: Mapping[str, object]) -> dict[str, Value]:
-        """Bring fields into the form and order in which records hold them; those that are ``None`` are left out.
-
-        :raises CatalogueError: for an unknown field, a missing one, or a value of another type.
-        """
-        given = {name: value for name, value in fields.items() if value is not None}
-        if unknown := sorted(given.keys() - self.fields.keys()):
-            raise CatalogueError(f"{self.name} has no field {', '.join(unknown)}")
-        if missing := sorted(self.required - given.keys()):
-            raise CatalogueError(f"{self.name} lacks {', '.join(missing)}")
-        try:
-            return {name: field.check(given[name]) for name, field in self.fields.items() if name in given}
-        except FieldRefused as refused:
-            raise CatalogueError(f"{self.name}: {refused}") from None
-
-    def salvage(self, fields: Mapping[str, object]) -> dict[str, Value]:
-        """Keep what can be kept of the fields of a wrong call, so that a bug does not hide the event itself."""
-        kept = {}
-        for name, field in self.fields.items():
-            with contextlib.suppress(FieldRefused):
-                if fields.get(name) is not None:
-                    kept[name] = field.check(fields[name])
-        return kept
+__all__ = ["ALWAYS", "EVENTS", "Audience", "CatalogueError", "EventType", "look_up"]
 
 
 def look_up(name: str) -> EventType:
@@ -90,28 +26,12 @@ def look_up(name: str) -> EventType:
         raise CatalogueError(f"no event is named {name}") from None
 
 
-def _group(title: str, audience: Audience, *entries: tuple[str, Severity, str, str, str]) -> dict[str, EventType]:
-    events = {}
-    for name, level, doc, required, optional in entries:
-        names = dict.fromkeys((*ALWAYS[:3], *required.split(), *optional.split(), *ALWAYS))
-        events[name] = EventType(
-            name=name,
-            level=level,
-            fields={field: FIELDS[field] for field in names},
-            required=frozenset(required.split()),
-            doc=doc,
-            audience=audience,
-            group=title,
-        )
-    return events
-
-
 _TRACE, _DEBUG, _INFO, _WARNING = Severity.TRACE, Severity.DEBUG, Severity.INFO, Severity.WARNING
 _ERROR, _CRITICAL = Severity.ERROR, Severity.CRITICAL
 
 # One entry: name, level, what happened, the fields that it always has, the fields that it may have.
 EVENTS: Mapping[str, EventType] = {
-    **_group(
+    **entries_of(
         "Daemons",
         Audience.OPERATIONS,
         ("appender.failed", _ERROR, "What is logged cannot be written or sent.", "appender cause", "advice"),
@@ -149,7 +69,7 @@ EVENTS: Mapping[str, EventType] = {
         ("server.stopping", _INFO, "The server ends; sessions may finish.", "cause", "sessions seconds"),
         ("signal.received", _DEBUG, "A signal asked the daemon to end.", "cause mode", ""),
     ),
-    **_group(
+    **entries_of(
         "Licence",
         Audience.OPERATIONS,
         ("licence.accepted", _INFO, "The licence is in force.", "site valid_until", "proxy_id valid_from path"),
@@ -160,7 +80,7 @@ EVENTS: Mapping[str, EventType] = {
         ("licence.written", _INFO, "A renewed licence was written.", "path", "valid_until site"),
         ("licence.write_failed", _ERROR, "A renewed licence holds in memory only.", "path cause", "advice"),
     ),
-    **_group(
+    **entries_of(
         "Tunnel",
         Audience.SECURITY,
         ("tunnel.down", _WARNING, "The tunnel was lost.", "cause", "sessions host port duration"),
@@ -183,7 +103,7 @@ EVENTS: Mapping[str, EventType] = {
         ("tunnel_certificate.issued", _INFO, "A client got a tunnel certificate.", "not_after", "serial subject"),
         ("tunnel_certificate.refused", _ERROR, "No tunnel certificate.", "cause", "advice subject status"),
     ),
-    **_group(
+    **entries_of(
         "Configuration",
         Audience.OPERATIONS,
         ("authority.created", _WARNING, "The site's authority was made.", "site", "path key_sha256"),
@@ -219,7 +139,7 @@ EVENTS: Mapping[str, EventType] = {
         ("partner.changed", _WARNING, "A partner's entry was changed.", "partner command", "codes"),
         ("settings.changed", _WARNING, "A setting was changed.", "names", "command"),
     ),
-    **_group(
+    **entries_of(
         "Connections",
         Audience.SECURITY,
         (
@@ -259,7 +179,7 @@ EVENTS: Mapping[str, EventType] = {
         ("penalty.banned", _WARNING, "An address is banned for a while.", "network seconds", "points cause until"),
         ("penalty.lifted", _INFO, "An address is not banned any more.", "network", "cause"),
     ),
-    **_group(
+    **entries_of(
         "Calls to partners",
         Audience.OPERATIONS,
         (
@@ -292,7 +212,7 @@ EVENTS: Mapping[str, EventType] = {
             "names advice",
         ),
     ),
-    **_group(
+    **entries_of(
         "Sessions",
         Audience.SECURITY,
         (
@@ -363,7 +283,7 @@ EVENTS: Mapping[str, EventType] = {
         ("station.answered", _INFO, "The station was tried, and greeted.", "host port", "duration"),
         ("station.unreachable", _ERROR, "The station does not answer.", "cause", "station host port seconds advice"),
     ),
-    **_group(
+    **entries_of(
         "Files",
         Audience.OPERATIONS,
         (
@@ -388,7 +308,7 @@ EVENTS: Mapping[str, EventType] = {
             "link dataset stamp originator destination format size position sender restart",
         ),
     ),
-    **_group(
+    **entries_of(
         "Backend",
         Audience.SECURITY,
         (
@@ -405,7 +325,7 @@ EVENTS: Mapping[str, EventType] = {
         ("events.refused", _WARNING, "A carried event does not stand in the catalogue.", "cause", "daemon event"),
         ("secret.on_command_line", _WARNING, "A secret can be read in the process list.", "option", "advice"),
     ),
-    **_group(
+    **entries_of(
         "Faults of the program",
         Audience.DEVELOPMENT,
         ("internal.error", _CRITICAL, "A bug of ours.", "place", "exception frames cause event"),

@@ -167,7 +167,7 @@ class Describing(SynchronousTestCase):
     def test_names(self) -> None:
         """Classes are told with their module, built-in ones without."""
         self.assertEqual("OSError", describe(Failure(OSError())).exception)
-        self.assertEqual("smartproxy.logs.catalogue.CatalogueError", describe(Failure(CatalogueError())).exception)
+        self.assertEqual("smartproxy.logs.event_type.CatalogueError", describe(Failure(CatalogueError())).exception)
 
     def test_deep_calls_are_cut(self) -> None:
         """The innermost calls are told, the raising one first, and not more than a dozen."""
