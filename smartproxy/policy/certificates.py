@@ -59,6 +59,8 @@ _REVOCATION_CAUSES: Final = {
     RevocationStatus.STALE: RefusalCause.REVOCATION_STALE,
     RevocationStatus.FUTURE: RefusalCause.REVOCATION_STALE,
 }
+_GENUINE: Final = frozenset({RefusalCause.EXPIRED, RefusalCause.NOT_YET_VALID, *_REVOCATION_CAUSES.values()})
+"""Causes for which a certificate is refused although its issuer did sign what it says."""
 _BITS_LEAST: Final = {
     "RSA": limits.RSA_BITS_LEAST,
     "EC": limits.EC_BITS_LEAST,
@@ -171,9 +173,13 @@ def judge_chain(chain: ChainFacts, configuration: ServerConfiguration, now: date
     leaf = chain.presented[0]
     pins = [rule for rule in _pins(leaf) if rule in configuration.partners_of]
     if pins:
-        judge_dates(leaf, 0, now)
-        judge_key(leaf, 0)
-        rule, partner = _only(_named(pins, configuration), leaf)
+        fitting = _named(pins, configuration)
+        try:
+            judge_dates(leaf, 0, now)
+            judge_key(leaf, 0)
+        except CertificateRefusal as found:
+            raise _whose(found, fitting) from None
+        rule, partner = _only(fitting, leaf)
         _judge_purpose(leaf, partner)
         return Match(partner=partner, certificate=leaf, by=rule.by, authority=None)
     return _judge_path(leaf, chain, configuration, now)
@@ -202,6 +208,17 @@ def _only(fitting: list[tuple[_Rule, Partner]], leaf: CertificateFacts) -> tuple
     return enabled[0]
 
 
+def _whose(found: CertificateRefusal, fitting: Iterable[tuple[Rule, Partner]]) -> CertificateRefusal:
+    """The refusal with the name of the one partner whose certificate it is, if the certificate itself is genuine.
+
+    It says whose entry the certificate fits, not who showed it: whoever has seen a certificate can show it.
+    """
+    names = {partner.name for _, partner in fitting}
+    if len(names) == 1 and found.cause in _GENUINE:
+        found.detail = {**found.detail, "partner": names.pop()}
+    return found
+
+
 def _judge_path(
     leaf: CertificateFacts, chain: ChainFacts, configuration: ServerConfiguration, now: datetime.datetime
 ) -> Match:
@@ -225,8 +242,10 @@ def _judge_path(
         return Match(partner=partner, certificate=leaf, by=rule.by, authority=rule.authority)
     for name, cause in refused.items():
         # Another authority of the path may be good and have no rule; the one that would name a partner says why not.
-        if not reached or _named(_rules(leaf, [name]), configuration):
-            raise cause
+        would_fit = _named(_rules(leaf, [name]), configuration)
+        if not reached or would_fit:
+            forged = any(cause_of(error.code) is RefusalCause.BAD_SIGNATURE for error in chain.path_errors)
+            raise cause if forged else _whose(cause, would_fit)
     if not reached:
         raise unreached(leaf, chain.path_errors)
     raise refusal(

@@ -1,0 +1,56 @@
+"""A refused certificate that is genuine is told with the partner whose it is, so that his refusals can be found."""
+
+from typing import Any
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.policy.certificates import CertificateRefusal, ChainFacts, PathError, RefusalCause
+from smartproxy.policy.configuration import CertificatePin, KeyPin, RevocationMode, RevocationSet, ServerConfiguration
+from smartproxy.policy.verify_errors import X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_SIGNATURE_FAILURE
+from tests.unit.chains import DAY, LEAF, MIDDLE, NOW, ROOT, authority, chain, judged, partner, revocation, server
+
+
+def listed(*lists: RevocationSet) -> ServerConfiguration:
+    """A configuration that requires lists."""
+    return server(authorities=(authority("ca", "root", revocation=RevocationMode.REQUIRE),), revocation=lists)
+
+
+class Whose(SynchronousTestCase):
+    """The partner's name in a refusal."""
+
+    def named(self, shown: ChainFacts, configuration: ServerConfiguration) -> tuple[RefusalCause, Any]:
+        """The cause, and who is named."""
+        found = judged(shown, configuration)
+        assert isinstance(found, CertificateRefusal)
+        return found.cause, found.detail.get("partner")
+
+    def test_genuine(self) -> None:
+        """Revoked, without a list, or expired: the certificate names its partner all the same."""
+        good = chain()
+        self.assertEqual(self.named(good, listed(revocation("middle", LEAF.serial))), (RefusalCause.REVOKED, "ACME"))
+        self.assertEqual(self.named(good, listed()), (RefusalCause.REVOCATION_MISSING, "ACME"))
+        old = attrs.evolve(LEAF, not_after=NOW - DAY)
+        self.assertEqual(self.named(chain(old, MIDDLE, ROOT), server()), (RefusalCause.EXPIRED, "ACME"))
+
+    def test_pinned(self) -> None:
+        """A pinned certificate, or one of a pinned key, that has expired."""
+        old = attrs.evolve(LEAF, not_after=NOW - DAY)
+        for rule in (CertificatePin(sha256=old.sha256), KeyPin(sha256=old.key_sha256)):
+            found = self.named(ChainFacts(presented=(old,)), server(partner(rule)))
+            self.assertEqual(found, (RefusalCause.EXPIRED, "ACME"))
+
+    def test_forged(self) -> None:
+        """What a certificate says that nobody signed names nobody, whatever else is wrong with it."""
+        errors = (
+            PathError(X509_V_ERR_CERT_HAS_EXPIRED, 0, "expired"),
+            PathError(X509_V_ERR_CERT_SIGNATURE_FAILURE, 0, "bad signature"),
+        )
+        self.assertEqual(self.named(chain(errors=errors), server()), (RefusalCause.EXPIRED, None))
+        weak = attrs.evolve(LEAF, key_bits=100)
+        self.assertEqual(self.named(chain(weak, MIDDLE, ROOT), server()), (RefusalCause.WEAK_KEY, None))
+
+    def test_nobody(self) -> None:
+        """A certificate that fits nobody's entry names nobody."""
+        stranger = attrs.evolve(LEAF, subject_serial_number="OTHER", not_after=NOW - DAY)
+        self.assertEqual(self.named(chain(stranger, MIDDLE, ROOT), server()), (RefusalCause.EXPIRED, None))
