@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from smartproxy.backend import cas, partners, revocation, settings
@@ -17,7 +18,7 @@ from smartproxy.backend.store import Store
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.testing import hostile
 from smartproxy.testing.hostile import Attacker, greet
-from smartproxy.testing.pki import Authority, CredentialFiles, self_signed
+from smartproxy.testing.pki import Authority, Credential, CredentialFiles, self_signed
 from smartproxy.testing.site import STATION_CODE, Site
 from tests.process.held_session import HeldSession
 
@@ -77,6 +78,19 @@ class Generations(TestCase):
             self.assertLess(time.monotonic() - begun, 30)
         return time.monotonic() - begun
 
+    async def explained(self, shown: Credential) -> None:
+        """The operator can tell the partner why he was refused, as soon as the event has come to the backend."""
+        for _ in range(60):
+            found = await self.site.smartproxy("explain", "BOLT")
+            if found["for_us"]["name"] == "certificate.refused":
+                break
+            await deferLater(reactor, 0.2)
+        told = found["to_partner"]
+        self.assertEqual(found["for_us"]["key"], "certificate.revoked")
+        self.assertEqual(told["certificate"]["SHA-256"], shown.sha256)
+        self.assertEqual(told["saw"], "the TLS alert certificate_revoked")
+        self.assertIn("age in seconds", told["revocation_list"])
+
     async def test_changes_hold_soon_and_disturb_nobody(self) -> None:
         """A new partner, his revocation, and many settings are in force within two seconds; no live session ends."""
         acme = await self.open_site()
@@ -114,4 +128,5 @@ class Generations(TestCase):
         self.assertEqual([each.live for each in held], [True] * SESSIONS)
         for each in held:
             self.assertTrue((await each.end()).cause)
+        await self.explained(bolt)
         print(figures)
