@@ -87,6 +87,12 @@ def _take(
             f"the revocation list of {issuer} in {source} is of {this_update:%Y-%m-%d %H:%M} UTC and older than the "
             f"one in force, of {row.this_update:%Y-%m-%d %H:%M} UTC; take the newest from the authority"
         )
+    if row is not None and row.number is not None and number is not None and number < int(row.number, 16):
+        # Dates have seconds; of two lists made in the same one, the number tells which came first (RFC 5280 5.2.3).
+        raise Unusable(
+            f"the revocation list of {issuer} in {source} has number {number:x} and is older than the one in force, "
+            f"number {row.number}; take the newest from the authority"
+        )
     serials = sorted(f"{each.serial_number:x}" for each in crl if not _taken_back(each))
     if row is None:
         row = RevocationRow(issuer_key_sha256=key)

@@ -273,15 +273,16 @@ class Authority:
         *,
         this_update: datetime.datetime | None = None,
         next_update: datetime.datetime | None = None,
+        number: int | None = None,
     ) -> bytes:
-        """A revocation list in PEM: made a minute ago and good for a week unless told otherwise."""
+        """A revocation list in PEM: made a minute ago, good for a week, numbered by its time unless told otherwise."""
         made = this_update or _now() - datetime.timedelta(minutes=1)
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.credential.certificate.subject)
             .last_update(made)
             .next_update(next_update or made + 7 * _DAY)
-            .add_extension(x509.CRLNumber(int(made.timestamp())), critical=False)
+            .add_extension(x509.CRLNumber(number or int(made.timestamp())), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.credential.key.public_key()), critical=False
             )

@@ -224,6 +224,18 @@ class Cas(CommandCase):
         self.do("crl", "remove", listed["issuer_key_sha256"])
         self.assertEqual(self.do("crl", "list", "--json").json, [])
 
+    def test_lists_of_one_second(self) -> None:
+        """Of two lists that bear the same date, the one with the lower number cannot take a revocation back."""
+        self.do("ca", "add", "odette", *self.files)
+        made = datetime.now(UTC).replace(microsecond=0)
+        before = self.file("before.crl", self.issuing.crl(this_update=made, number=0x1F))
+        revoking = self.issuing.crl([self.issuing.issue("bad")], this_update=made, number=0x20)
+        self.do("crl", "load", before)
+        self.do("crl", "load", self.file("revoking.crl", revoking))
+        self.assertIn("has number 1f and is older", self.refused("crl", "load", before))
+        (listed,) = self.do("crl", "list", "--json").json
+        self.assertEqual(listed["serials"], 1)
+
     def test_refused_list_is_told(self) -> None:
         """A refused list is an event, although nothing was changed."""
         self.do("ca", "add", "odette", *self.files)
