@@ -39,6 +39,9 @@ def judge(path: str, *, profile: str, as_json: bool, out: TextIO) -> int:
     try:
         with open(path, encoding="utf-8") as lines:
             return _replay(lines, path, Profile(profile), report)
+    except BrokenPipeError:
+        # Not the recording: whoever reads what is printed has seen enough.
+        raise
     except OSError as error:
         raise CommandFailed(f"cannot read {path}: {error.strerror}") from error
 

@@ -51,6 +51,18 @@ class JudgeTests(SynchronousTestCase):
         status, printed = self.judged(text, profile, as_json=True)
         return status, [json.loads(line) for line in printed.splitlines()]
 
+    def test_reader_gone(self) -> None:
+        """A reader of the output who has seen enough, such as head, is not taken for a recording that is unreadable."""
+
+        class Closed(io.StringIO):
+            def write(self, text: str) -> int:
+                raise BrokenPipeError(32, "Broken pipe")
+
+        path = Path(self.mktemp())
+        path.write_text(recording(SESSION))
+        with self.assertRaises(BrokenPipeError):
+            judge(str(path), profile="default", as_json=False, out=Closed())
+
     def test_one_line_per_command(self) -> None:
         """Each command is a line with its sender, its name, the state it led to and its fields."""
         status, printed = self.judged(recording(SESSION))
