@@ -15,7 +15,7 @@ RC := $(CURDIR)/setup.cfg
 FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls tests.unit tests.conformance tests.adapters tests.fuzz
 SLOW_TESTS := tests.packaging tests.process
 
-.PHONY: help environment demo test fast-tests slow-tests types lint format coverage docs fuzz bench clean
+.PHONY: help environment demo test fast-tests slow-tests types lint format coverage docs fuzz soak bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -62,6 +62,9 @@ docs: environment  ## build the documents into docs/_build/html
 
 fuzz: environment  ## mutated sessions against the protocol core (EXECUTIONS=10000 of each target, SEED=1)
 	cd $(CHECKS) && $(BIN)/python -m tests.fuzz --executions $(or $(EXECUTIONS),10000) --seed $(or $(SEED),1)
+
+soak: environment  ## minutes of sessions, and a flood of strangers, against whole daemons (SOAK_SECONDS=60)
+	$(TRIAL) tests.soak
 
 bench: environment  ## how fast octets are judged
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/short_sessions.py
