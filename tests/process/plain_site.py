@@ -102,7 +102,7 @@ class PlainSite:
     async def start_server(self, *switches: str) -> Log:
         """Start the server, on the port that it had before; its log."""
         argv = [*console("server"), "-d", "-i", f"127.0.0.1:{self.internal}", "-e", f"127.0.0.1:{self.port}"]
-        self.server = self._program("server", [*argv, "-l", str(self.licence), *switches])
+        self.server = self._program("server", [*argv, "-l", str(self.licence)], switches)
         log = Log(self.server)
         self.internal = (await log.event("server.started"))["port"]
         return log
@@ -112,7 +112,7 @@ class PlainSite:
         server = Log(self.server)
         argv = [*twistd("client"), "-c", str(self.credential), "-e", f"127.0.0.1:{self.internal}"]
         argv += ["-i", f"127.0.0.1:{target}", "-Q", "127.0.0.1:0"]
-        self.client = self._program("client", [*argv, *switches])
+        self.client = self._program("client", argv, switches)
         log = Log(self.client)
         await log.event("tunnel.up", seconds=30)
         opened = log.events("listener.opened")
@@ -120,14 +120,14 @@ class PlainSite:
         self.port = (await server.event("listener.opened"))["port"]
         return log
 
-    def _program(self, name: str, argv: Sequence[str]) -> Program:
+    def _program(self, name: str, argv: Sequence[str], switches: Sequence[str]) -> Program:
         self._count += 1
         journal = self.folder / f"{name}-{self._count}.jsonl"
         state = ("--state-dir", str(self.folder / name), "--log-json", str(journal), "--drain", "1")
         return Program(
             reactor,
             name,
-            [*argv, *state],
+            [*argv, *state, *switches],
             folder=self.folder,
             environment=self._environment,
             output=self.folder / f"{name}-{self._count}.log",
