@@ -17,6 +17,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import (
     ConnectBindError,
     ConnectError,
+    ConnectingCancelledError,
     ConnectionRefusedError,
     DNSLookupError,
     NoRouteError,
@@ -299,9 +300,9 @@ class Call:
         timer = self._reactor.callLater(seconds, expire)
         try:
             return await running
-        except CancelledError:
+        except (CancelledError, ConnectingCancelledError):
             if not late:
-                raise
+                raise CancelledError from None
             step = Step.CONNECT if self._leg is None else self._leg.step
             raise failed(step, f"{NO_ANSWER} within {seconds} s" if self._leg else NO_ANSWER) from None
         finally:
