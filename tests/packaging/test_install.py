@@ -68,12 +68,6 @@ class InTheDmz(TestCase):
         failed: RuntimeError = self.assertRaises(RuntimeError, run, *command, cwd=elsewhere())
         self.assertIn("no daemon has a control socket", str(failed))
 
-    def test_asking_a_daemon(self) -> None:
-        """``smartproxy ctl`` needs no library of the inside either: it looks for a daemon, and says that none runs."""
-        command = (self.programs / "smartproxy", "ctl", "status", "--state-dir", elsewhere())
-        failed: RuntimeError = self.assertRaises(RuntimeError, run, *command, cwd=elsewhere())
-        self.assertIn("no daemon has a control socket", str(failed))
-
 
 class Inside(TestCase):
     """``pip install smartproxy[client,backend]``."""

@@ -8,14 +8,20 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy.places import STATE_DIRECTORY, TOKEN_CREDENTIAL
-from smartproxy.tap import backend, client, server
+from smartproxy.tap import backend, client, plain_client, plain_server, server
 from tests.packaging.wheel import ROOT
 
 UNITS = ROOT / "packaging" / "systemd"
 INSTALLED = "/opt/smartproxy/bin"
 EXPOSURE_MOST = 1.6
 """What ``systemd-analyze security`` may say at most, out of 10."""
-DAEMONS = {"server": server, "client": client, "backend": backend}
+DAEMONS = {
+    "server": server,
+    "client": client,
+    "backend": backend,
+    "plain-server": plain_server,
+    "plain-client": plain_client,
+}
 DRAIN_SECONDS = 300
 
 
@@ -103,7 +109,7 @@ class Units(SynchronousTestCase):
         for daemon in DAEMONS:
             found = settings(daemon)
             self.assertEqual((["notify"], ["30"]), (found["Type"], found["WatchdogSec"]))
-        for daemon in ("server", "client"):
+        for daemon in ("server", "client", "plain-server", "plain-client"):
             self.assertGreater(int(settings(daemon)["TimeoutStopSec"][0]), DRAIN_SECONDS)
 
     def test_token(self) -> None:
