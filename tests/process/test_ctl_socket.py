@@ -58,11 +58,10 @@ class Sockets(TestCase):
 
     async def test_there_and_gone(self) -> None:
         """It is its owner's alone while it is open, answers, and is gone when it is closed; the umask is as it was."""
-        before = os.umask(0o022)
-        os.umask(before)
+        self.addCleanup(os.umask, os.umask(0o022))
         control = self.open()
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
-        self.assertEqual(os.umask(before), before)
+        self.assertEqual(os.umask(0o022), 0o022)
         self.assertEqual(await self.ask(), {"generation": 5})
         await control.close()
         self.assertFalse(self.path.exists())

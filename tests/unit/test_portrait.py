@@ -42,7 +42,7 @@ class Portraits(SynchronousTestCase):
         session.receive(Octets(INITIATOR, PARTNER_SSID))
         shown = session.portrait()
         self.assertEqual((shown["code"], shown["phase"]), (CODE, "opening"))
-        self.assertNotIn("pswd", json.dumps(shown))
+        self.assertNotIn("SECRET", json.dumps(shown))
 
     def test_idle(self) -> None:
         """Both SSIDs are exchanged: who speaks, and what was agreed."""
