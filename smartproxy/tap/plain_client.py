@@ -10,6 +10,7 @@ SECURITY
     Its credential is a file from the site's authority; it speaks to the servers named in it and to no others.
 """
 
+import os
 import stat
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from twisted.application.service import IService
 from smartproxy.net.ways import Target
 from smartproxy.plain.client import PlainClientService
 from smartproxy.plain.outgoing import Outgoing
-from smartproxy.policy.credential import Credential, read
+from smartproxy.policy.credential import FILE_OCTETS_MOST, Credential, read
 from smartproxy.policy.limits import DRAIN
 from smartproxy.tap.addresses import Address, listening_address, remote_address
 from smartproxy.tap.daemon import DaemonOptions
@@ -28,6 +29,7 @@ from smartproxy.tap.plain_server import EXTERNAL_PORT, INTERNAL_PORT
 
 OUTGOING_PORT = 65433
 _LOCAL = "127.0.0.1"
+_CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 
 
 class Options(DaemonOptions):
@@ -90,11 +92,14 @@ def _credential(path: str) -> Credential:
     :raises ValueError: when it cannot be used, and why.
     """
     try:
-        mode = stat.S_IMODE(Path(path).stat().st_mode)
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        with Path(path).open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            text = file.read(FILE_OCTETS_MOST + 1).decode("utf-8", "replace")
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
-    if mode & 0o077:
+    # What systemd hands over is the daemon's alone, though the access list that says so shows as the group's rights.
+    handed_over = os.environ.get(_CREDENTIALS_VARIABLE) == str(Path(path).parent)
+    if mode & 0o077 and not handed_over:
         raise ValueError(f"{path}: others may read it (mode {mode:04o}); run: chmod 600 {path}")
     return read(text)
 

@@ -1,5 +1,6 @@
 """The command lines of the plain pair: the manual's switches, and what they say to wrong ones."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,12 @@ class PlainClientSwitches(OptionsTestCase):
         empty.chmod(0o600)
         _, text = self.ends(plain_client.Options(), "-e", "dmz.example", "-c", str(empty))
         self.assertIn("no credential of a client", text)
+
+    def test_credential_from_systemd(self) -> None:
+        """What systemd hands over may show rights of the group, which stand for its access list."""
+        os.environ["CREDENTIALS_DIRECTORY"] = str(self.folder)
+        options = self.parse(plain_client.Options(), "-c", self.credential(0o440), "-e", "dmz.example")
+        self.assertEqual(options.credential, GOOD)
 
     def test_wrong_values(self) -> None:
         """Each is one line that names its switch; the status is 2."""
