@@ -133,10 +133,10 @@ def _unseen(row: PartnerRow, authority: AuthorityRow, outlook: Outlook, now: dat
     """A partner whose certificate is not known yet: all depends on which of the authority's certificates issued it."""
     current, others = outlook.unlisted(authority.name, now, grace)
     if not others:
-        verdict, cause = ADMITTED, "he has not connected yet; all lists of the ca are current"
+        verdict, cause = ADMITTED, "no certificate of his is known; all lists of the ca are current"
     else:
         verdict = UNKNOWN if current else REFUSED
-        cause = f"he has not connected yet; no current list of {'; '.join(others)}"
+        cause = f"no certificate of his is known; no current list of {'; '.join(others)}"
     return Forecast(partner=row.name, authority=authority.name, mode=authority.revocation, verdict=verdict, cause=cause)
 
 

@@ -126,6 +126,11 @@ class Forecasts(SightingsCase):
         self.load(self.leaf, days=8)
         self.assertIn("revoked", self.verdict()[1])
 
+    def test_ended(self) -> None:
+        """A certificate that has ended tells nothing about today."""
+        self.accept(self.leaf, not_after=(NOW - DAY).isoformat())
+        self.assertIn("no certificate of his is known", self.verdict()[1])
+
     def test_disabled(self) -> None:
         """Who may not connect anyway is not listed."""
         with self.change() as change:

@@ -84,8 +84,8 @@ class Explained(CommandCase):
 
     def test_session(self) -> None:
         """A session's refusal is the server's word; its certificate comes from when the connection was let in."""
-        self.tell("certificate.accepted", partner="ACME", peer=OTHER, **{**ACCEPTED, "subject": "CN=other"})
         self.tell("certificate.accepted", partner="ACME", peer=PEER, **ACCEPTED)
+        self.tell("certificate.accepted", partner="ACME", peer=OTHER, **{**ACCEPTED, "subject": "CN=other"})
         self.tell("station.unreachable", "client", session=SESSION, cause="refused", station="10.0.0.1:3305")
         self.tell("session.failed", "client", session=SESSION, cause="the station is away", rule="station.connect")
         self.tell(
@@ -106,6 +106,13 @@ class Explained(CommandCase):
         outside, inside = self.do("explain", SESSION).out.split("For this site only:")
         self.assertNotIn("10.0.0.1", outside)
         self.assertIn("10.0.0.1 does not answer", inside)
+
+    def test_both_daemons(self) -> None:
+        """Of what both daemons tell of a session, the server's word is what the partner saw."""
+        self.tell("session.violation", "client", session=SESSION, rule="x", cause="the station's fault", side="station")
+        self.tell("session.failed", session=SESSION, partner="ACME", cause="the client is gone", rule="tunnel.lost")
+        found = self.explained(SESSION)["for_us"]
+        self.assertEqual((found["cause"], len(found["others"])), ("the client is gone", 1))
 
     def test_keys(self) -> None:
         """Each kind of event leads to its entry of the table; what another side did is not the partner's affair."""
