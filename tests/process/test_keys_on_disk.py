@@ -77,7 +77,8 @@ class KeysOnDisk(SiteCase):
         self.assertEqual(findings(places, ANY_PRIVATE_KEY), [f"{identity}: a private key in PEM"])
         self.assertEqual(identity.stat().st_mode & 0o777, 0o600)
         self.assertEqual(
-            sorted(path.name for path in (self.site.folder / "server").iterdir()), ["identity.key", "smartproxy.lic"]
+            sorted(path.name for path in (self.site.folder / "server").iterdir()),
+            ["identity.key", "smartproxy-server.sock", "smartproxy.lic"],
         )
 
     async def test_client(self) -> None:
@@ -88,4 +89,6 @@ class KeysOnDisk(SiteCase):
         self.assertEqual(findings(places, {**ANY_PRIVATE_KEY, **key_needles(key), "its token": self.token}), [])
         assert self.site.client is not None
         self.assertNotIn(self.token, told_to(self.site.client))
-        self.assertEqual([path.name for path in (self.site.folder / "client").iterdir()], ["token"])
+        self.assertEqual(
+            sorted(path.name for path in (self.site.folder / "client").iterdir()), ["smartproxy-client.sock", "token"]
+        )
