@@ -158,6 +158,9 @@ class PartnerSessions(LiveSessions):
         self._withdrawals.began(session, driver, partner, leg.peer)
         self._tell_crl_urls(partner, server)
         driver.begin()
+        newest = self._generation
+        if newest is not None and newest is not leg.generation:
+            self._withdrawals.judge_latecomer(session, newest.part.server)
 
     def _tell_crl_urls(self, partner: VerifiedPartner, server: ServerConfiguration) -> None:
         """Tell where the lists of the authority that vouched for a partner are said to be. Nothing fetches them."""

@@ -57,11 +57,19 @@ class Withdrawals:
 
     def judge(self, configuration: ServerConfiguration) -> None:
         """Judge all live sessions by a new generation."""
-        if not self._running:
+        self._judge(list(self._running), configuration)
+
+    def judge_latecomer(self, session: str, configuration: ServerConfiguration) -> None:
+        """Judge a session by the generation in force, which came between its connection and its certificate."""
+        self._judge([session], configuration)
+
+    def _judge(self, sessions: list[str], configuration: ServerConfiguration) -> None:
+        if not sessions:
             return
         standing, now = Standing.of(configuration), self._now()
-        for session, running in list(self._running.items()):
-            if running.withdrawn:
+        for session in sessions:
+            running = self._running.get(session)
+            if running is None or running.withdrawn:
                 continue
             found = standing.withdrawn(running.partner, now)
             if found is not None:

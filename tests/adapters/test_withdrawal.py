@@ -3,6 +3,9 @@
 from typing import Any
 
 import attrs
+from twisted.internet.address import IPv4Address
+from twisted.internet.protocol import Factory
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.commands import EFPA
@@ -10,7 +13,7 @@ from smartproxy.oftp2.errors import EsidReason
 from smartproxy.policy.configuration import RevocationMode, RevocationSet, ServerConfiguration
 from smartproxy.policy.settings import Deadlines
 from tests.adapters.acme import LEAF, MIDDLE, ROOT, configuration, revoked
-from tests.adapters.rig import CallerTls, ServerRig
+from tests.adapters.rig import Caller, CallerTls, ServerRig
 from tests.unit.playbook import EFID_5, PARTNER_SSID, SFPA_0, STATION_SSID, data, esid, framed, sfid
 
 WITHDRAWN = esid(EsidReason.UNSPECIFIED_ABORT)
@@ -93,6 +96,19 @@ class Withdrawals(SynchronousTestCase):
         caller, _ = self.rig.call(CallerTls(LEAF))
         self.revoke()
         self.assertTrue(caller.received.endswith(WITHDRAWN))
+
+    def test_connected_before(self) -> None:
+        """Who connected before the generation that revokes him and shows his certificate after it is not let go on."""
+        near = self.rig.factory.buildProtocol(IPv4Address("TCP", "192.0.2.8", 40000))
+        assert near is not None
+        self.revoke()
+        caller = Caller()
+        tls = TLSMemoryBIOFactory(CallerTls(LEAF), True, Factory.forProtocol(lambda: caller), self.rig.clock)
+        self.rig.network.connect(tls.buildProtocol(None), near, "192.0.2.8")
+        self.rig.network.settle()
+        self.assertEqual(caller.handshakes, 1)
+        self.assertTrue(caller.received.endswith(WITHDRAWN))
+        self.assertEqual(len(self.rig.journal.of("session.withdrawn")), 2)
 
     def test_others_go_on(self) -> None:
         """A list that went out of date, and somebody else's revocation, end nothing."""
