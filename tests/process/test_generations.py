@@ -25,8 +25,9 @@ from tests.process.held_session import HeldSession
 reactor: Any = installed_reactor
 
 CODE = "O0013000001ACME"
-SESSIONS, GENERATIONS = 10, 40
+SESSIONS, GENERATIONS = 10, 20
 IN_FORCE_SECONDS = 2.0
+CRL_URL = "http://crl.odette.example/ca.crl"
 
 
 class Generations(TestCase):
@@ -71,6 +72,14 @@ class Generations(TestCase):
         with self.change(f"partner add {name}") as making:
             partners.add(making, name, Entry(codes=(code,), proofs=(proof,)))
 
+    async def arrived(self, generation: int) -> None:
+        """Wait until the server has put a generation in force."""
+        assert self.site.server is not None
+        await self.site.server.wait(
+            lambda record: record["name"] == "configuration.accepted" and record["generation"] >= generation,
+            f"generation {generation}",
+        )
+
     async def until(self, caller: Attacker, normal: bool) -> float:
         """How long it takes until a partner is let in, or is not any more."""
         begun = time.monotonic()
@@ -96,11 +105,12 @@ class Generations(TestCase):
         acme = await self.open_site()
         held = [await HeldSession(acme).open() for _ in range(SESSIONS)]
         ca = Authority.root("Odette")
-        bolt = ca.issue("oftp.bolt.example", serial_number="BOLT")
+        bolt = ca.issue("oftp.bolt.example", serial_number="BOLT", crl_urls=["http://169.254.169.254/", CRL_URL])
         caller = self.caller(bolt.write(self.site.certificates, "bolt"), "O0013000002BOLT")
         for number in range(GENERATIONS):
             with self.change("settings set") as making:
                 settings.put(making, "server.limits.sessions", 1000 + number)
+            await self.arrived(making.generation)
         with self.change("ca add") as making:
             cas.add(making, "odette", [ca.credential.certificate])
             making.session.flush()
@@ -121,6 +131,7 @@ class Generations(TestCase):
             f"{generations} generations reached the server under {SESSIONS} sessions; a new partner was let in after "
             f"{added:.2f} s, a revoked one turned away {refused:.2f} s after his session was ended"
         )
+        self.assertGreater(generations, GENERATIONS)
         self.assertLess(added, IN_FORCE_SECONDS, figures)
         self.assertLess(refused, IN_FORCE_SECONDS, figures)
         self.assertIs(withdrawn.reason, EsidReason.UNSPECIFIED_ABORT)
@@ -129,4 +140,7 @@ class Generations(TestCase):
         for each in held:
             self.assertTrue((await each.end()).cause)
         await self.explained(bolt)
+        self.assertEqual([each["url"] for each in await self.site.smartproxy("crl", "urls")], [CRL_URL])
+        (foretold,) = await self.site.smartproxy("crl", "check")
+        self.assertEqual((foretold["partner"], foretold["verdict"]), ("BOLT", "refused"))
         print(figures)
