@@ -37,7 +37,7 @@ slow-tests: environment  ## whole daemons over real sockets; the wheel in empty 
 
 types: environment  ## mypy --strict
 	$(BIN)/mypy
-	$(BIN)/mypy docs/tables.py benchmarks .ci/environment.py
+	$(BIN)/mypy docs/tables.py docs/transcript.py benchmarks .ci/environment.py
 
 lint: environment  ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -59,6 +59,9 @@ coverage: environment  ## branch coverage; oftp2, policy and relay must have all
 docs: environment  ## build the documents into docs/_build/html
 	$(BIN)/python -P -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+transcript: environment  ## run an operator's session with real daemons and write docs/transcript.md
+	$(BIN)/python -P docs/transcript.py
 
 fuzz: environment  ## mutated sessions against the protocol core (EXECUTIONS=10000 of each target, SEED=1)
 	cd $(CHECKS) && $(BIN)/python -m tests.fuzz --executions $(or $(EXECUTIONS),10000) --seed $(or $(SEED),1)

@@ -29,7 +29,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
         lines = path.read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
         for line in lines:
             if typed := re.match(r"\s*(?:inside|dmz)?\$\s+(.*)", line):
-                yield path.name, shlex.split(typed[1].strip("()").rpartition("; ")[2].partition(" > ")[0])
+                yield path.name, shlex.split(typed[1].strip("() &").rpartition("; ")[2].partition(" > ")[0])
 
 
 class Documents(TestCase):
