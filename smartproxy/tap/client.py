@@ -20,7 +20,8 @@ from twisted.application.service import IService
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.python import usage
 
-from smartproxy.client.backend import Backend, BackendAddress, backend_http, checked_pin, checked_url
+from smartproxy.client.address import BackendAddress, backend_http, checked_pin, checked_url
+from smartproxy.client.backend import Backend
 from smartproxy.client.condition import ClientCondition
 from smartproxy.client.service import ClientService
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT

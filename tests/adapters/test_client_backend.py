@@ -2,25 +2,31 @@
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any, cast
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from OpenSSL import SSL
 from treq.testing import StubTreq
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
+from twisted.protocols.policies import WrappingFactory
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from smartproxy.client.address import BackendAddress, BadBackendAddress, backend_http, checked_url
 from smartproxy.client.backend import (
     ANSWER_OCTETS_MOST,
     CALL_SECONDS,
     Backend,
     BackendRefused,
     BackendUnavailable,
-    BadBackendAddress,
     HttpCalls,
-    checked_url,
 )
+from smartproxy.testing.pki import SERVER_AUTH, Authority, Credential
 
 
 class Answering(Resource):
@@ -179,3 +185,82 @@ class BackendUrls(SynchronousTestCase):
             "http://10.0.0.1",
         ):
             self.assertRaises(BadBackendAddress, checked_url, url)
+
+
+class BackendProofs(SynchronousTestCase):
+    """Which backends are spoken to, tried with real handshakes."""
+
+    def setUp(self) -> None:
+        """A backend's certificate from an authority."""
+        self.authority = Authority.root("site")
+        self.shown = self.authority.issue("backend.example", sans=["DNS:backend.example"], purposes=[SERVER_AUTH])
+
+    def shakes(self, shown: Credential, **proof: str) -> bool:
+        """Whether a client with this proof speaks to a backend that shows this certificate."""
+        agent: Any = backend_http(Clock(), BackendAddress(url="https://backend.example", **proof))._agent
+        policy = agent._endpointFactory._policyForHTTPS
+        judged = Judged()
+        client = policy.creatorForNetloc(b"backend.example", 443).clientConnectionForTLS(judged)
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.use_certificate(shown.certificate)
+        context.use_privatekey(cast(Any, shown.key))
+        server = SSL.Connection(context, None)
+        client.set_connect_state()
+        server.set_accept_state()
+        return handshake(client, server) and not judged.refused
+
+    def pin(self, of: Credential) -> str:
+        """The pin of a certificate's key."""
+        key = of.certificate.public_key()
+        return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+    def test_pin(self) -> None:
+        """A pinned backend is spoken to whoever issued its certificate; another key is not, not even from the CA."""
+        other = self.authority.issue("backend.example", sans=["DNS:backend.example"], purposes=[SERVER_AUTH])
+        self.assertTrue(self.shakes(self.shown, pin=self.pin(self.shown)))
+        self.assertFalse(self.shakes(other, pin=self.pin(self.shown)))
+
+    def test_authority(self) -> None:
+        """A backend from the CA file with the right name is spoken to; another name or another CA is not."""
+        pem = self.authority.certificate_pem.decode()
+        named = self.authority.issue("other.example", sans=["DNS:other.example"], purposes=[SERVER_AUTH])
+        foreign = Authority.root("foreign").issue("backend.example", sans=["DNS:backend.example"])
+        self.assertTrue(self.shakes(self.shown, authority=pem))
+        self.assertFalse(self.shakes(named, authority=pem))
+        self.assertFalse(self.shakes(foreign, authority=pem))
+
+    def test_system(self) -> None:
+        """Without a proof the system's store judges, which knows nothing of a site's own authority."""
+        self.assertFalse(self.shakes(self.shown))
+
+
+class Judged:
+    """The TLS protocol of a client, as Twisted's name check sees it."""
+
+    factory = WrappingFactory(Factory())
+    refused = False
+
+    def failVerification(self, failure: Failure) -> None:
+        """Part of ``TLSMemoryBIOProtocol``: the name does not fit, and the connection would be aborted."""
+        self.refused = True
+
+
+def handshake(client: SSL.Connection, server: SSL.Connection) -> bool:
+    """Let two ends in memory shake hands; whether both finish."""
+    waiting = [client, server]
+    for _ in range(10):
+        for end, other in ((client, server), (server, client)):
+            try:
+                end.do_handshake()
+            except SSL.WantReadError:
+                pass
+            except Exception:
+                return False
+            else:
+                waiting = [each for each in waiting if each is not end]
+            while True:
+                try:
+                    other.bio_write(end.bio_read(65536))
+                except SSL.WantReadError:
+                    break
+    return not waiting

@@ -1,0 +1,152 @@
+"""Where the backend is, how it proves itself, and the HTTP client that checks it.
+
+Duty: judge what an operator says about the backend's address, and make an HTTP client that speaks to that backend and
+to no other: by the system's store, by a CA file, or by the pin of its key. Plain http goes to loopback only; user
+information in a URL is taken out of it before anything is logged.
+"""
+
+import hmac
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import Any
+
+import attrs
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hyperlink import URL, URLParseError
+from OpenSSL import SSL, crypto
+from treq.client import HTTPClient
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
+from twisted.web.iweb import IPolicyForHTTPS
+from zope.interface import implementer
+
+
+class BadBackendAddress(ValueError):
+    """The URL or the pin given on the command line cannot be used; the text says why and what is right."""
+
+
+@attrs.frozen(kw_only=True)
+class BackendAddress:
+    """Where the backend is and how it proves itself.
+
+    :ivar url: scheme, host and port, without a path at its end.
+    :ivar authority: PEM of the certificates that may have signed the backend's, or ``None`` for the system store.
+    :ivar pin: SHA-256 of the public key (SubjectPublicKeyInfo) of the backend's certificate in hex, or ``None``.
+    """
+
+    url: str
+    authority: str | None = attrs.field(default=None)
+    pin: str | None = None
+
+    @authority.validator
+    def _check_authority(self, attribute: "attrs.Attribute[str | None]", value: str | None) -> None:
+        if value is not None:
+            _certificates(value)
+
+
+def checked_url(url: str) -> tuple[str, str | None]:
+    """Check a backend URL; return it without user information, and ``user:password`` if there was any.
+
+    :raises BadBackendAddress: unless it is https, or http to a loopback address.
+    """
+    try:
+        parsed = URL.from_text(url)
+    except (URLParseError, ValueError, UnicodeError) as error:
+        raise BadBackendAddress(
+            "the backend's URL cannot be read; it looks like https://backend.example:8443"
+        ) from error
+    if parsed.scheme not in ("https", "http") or not parsed.host:
+        raise BadBackendAddress("the backend's URL must begin with https://, such as https://backend.example:8443")
+    if parsed.scheme == "http" and not _is_loopback(parsed.host):
+        raise BadBackendAddress("http is only taken to a loopback address; use https:// for any other backend")
+    if parsed.query or parsed.fragment:
+        raise BadBackendAddress("the backend's URL has no ? and no #; it looks like https://backend.example:8443")
+    userinfo = parsed.userinfo or None
+    return parsed.replace(userinfo="").to_text().rstrip("/"), userinfo
+
+
+def checked_pin(text: str) -> str:
+    """Check a SHA-256 in hex, colons allowed; return it plain and in lower case.
+
+    :raises BadBackendAddress: when it is none.
+    """
+    plain = text.replace(":", "").lower()
+    if len(plain) != 64 or set(plain) - set("0123456789abcdef"):
+        raise BadBackendAddress(
+            "a pin is the SHA-256 of the public key: 64 hex digits, as `smartproxy authority show` prints"
+        )
+    return plain
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _PinnedCreator:
+    """TLS to a backend that is known by the hash of its public key and by nothing else."""
+
+    def __init__(self, pin: str) -> None:
+        self._pin = pin
+        self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        self._context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        self._context.set_verify(SSL.VERIFY_PEER, self._verify)
+
+    def _verify(self, connection: SSL.Connection, x509: crypto.X509, errnum: int, depth: int, ok: int) -> bool:
+        if depth > 0:
+            return True
+        spki = _public_key_hash(x509)
+        return hmac.compare_digest(spki.encode("ascii"), self._pin.encode("ascii"))
+
+    def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """A connection on the one context; SNI is not needed where the key is known."""
+        return SSL.Connection(self._context, None)
+
+
+def _public_key_hash(x509: crypto.X509) -> str:
+    key = x509.to_cryptography().public_key()
+    return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+@implementer(IPolicyForHTTPS)
+@attrs.frozen
+class _BackendPolicy:
+    """Which TLS the HTTP agent uses for the backend."""
+
+    address: BackendAddress
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
+        """The creator for the one host that is ever called."""
+        if self.address.pin is not None:
+            return _PinnedCreator(self.address.pin)
+        trust = None
+        if self.address.authority is not None:
+            trust = trustRootFromCertificates(
+                Certificate.loadPEM(pem.encode("ascii")) for pem in _certificates(self.address.authority)
+            )
+        name = hostname.decode("ascii").strip("[]")
+        if trust is None:
+            return BrowserLikePolicyForHTTPS().creatorForNetloc(name.encode("ascii"), port)
+        return optionsForClientTLS(name, trustRoot=trust)
+
+
+def _certificates(pem: str) -> list[str]:
+    """Cut a bundle into single certificates.
+
+    :raises BadBackendAddress: when there is none in it.
+    """
+    end = "-----END CERTIFICATE-----"
+    found = [part[part.index("-----BEGIN CERTIFICATE-----") :] + end for part in pem.split(end)[:-1]]
+    if not found:
+        raise BadBackendAddress("the file given for the backend's CA holds no PEM certificate")
+    return found
+
+
+def backend_http(reactor: Any, address: BackendAddress) -> HTTPClient:
+    """An HTTP client that checks the backend as ``address`` says; connections are not kept, each call stands alone."""
+    return HTTPClient(Agent(reactor, contextFactory=_BackendPolicy(address), connectTimeout=10))
