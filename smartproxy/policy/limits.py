@@ -127,8 +127,10 @@ CHUNKS_AHEAD: Final = 8
 REPORTS_OCTETS: Final = 48 * 1024
 #: From a ticket's issue to its use.
 TICKET_SECONDS: Final = 10.0
-#: Connections to the tunnel's port that have not proved who they are.
+#: Connections to the tunnel's port that have not proved who they are; one more takes the place of the oldest.
 TUNNEL_STRANGERS_MOST: Final = 100
+#: A crowd of them is told of no more often than this.
+CROWD_TOLD_SECONDS: Final = 60.0
 #: Data connections of one client that carry no session.
 DATA_IDLE_MOST: Final = 1_000
 #: A ready data connection that was not used for so long is replaced, before a firewall forgets it silently.

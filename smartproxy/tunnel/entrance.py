@@ -132,6 +132,13 @@ class Entrance(Protocol):
         if self.transport is not None:
             self.transport.abortConnection()
 
+    def displace(self) -> None:
+        """End the connection without a word to the keeper, who wants its place for another one."""
+        self._judged = True
+        self._disarm()
+        if self.transport is not None:
+            self.transport.abortConnection()
+
     def _end(self, reason: Failure) -> None:
         if not reason.check(SSL.Error):
             self._keeper.vanished(self, reason.getErrorMessage())

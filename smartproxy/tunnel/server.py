@@ -67,7 +67,9 @@ class ServerTunnel:
         self._emit = emit
         self._greeting = Greeting(program="smartproxy-server", version=version)
         self._context = ServerContext(identity, authority, kind.protocols)
-        self._strangers: set[Entrance] = set()
+        self._strangers: dict[Entrance, None] = {}
+        self._displaced = 0
+        self._crowd_told = float("-inf")
         self._controls: set[ServerControl] = set()
         self._named: dict[str, ServerControl] = {}
         self._up: set[ServerControl] = set()
@@ -110,12 +112,30 @@ class ServerTunnel:
     # The entrance.
 
     def _opens(self) -> bool:
-        return not self._stopping and len(self._strangers) < limits.TUNNEL_STRANGERS_MOST
+        return not self._stopping
 
     def _entrance(self) -> Entrance:
+        if len(self._strangers) >= limits.TUNNEL_STRANGERS_MOST:
+            self._displace(next(iter(self._strangers)))
         entrance = Entrance(self, self._clock)
-        self._strangers.add(entrance)
+        self._strangers[entrance] = None
         return entrance
+
+    def _displace(self, oldest: Entrance) -> None:
+        """Make room: a crowd must not keep a client out, who proves himself in a moment and is never the oldest."""
+        self._strangers.pop(oldest)
+        self._displaced += 1
+        now = self._clock.seconds()
+        if now - self._crowd_told >= limits.CROWD_TOLD_SECONDS:
+            self._emit(
+                "tunnel.refused",
+                cause="crowded",
+                peer=oldest.peer,
+                advice="let the firewall open the tunnel's port to the clients' addresses only",
+                facts={"displaced": self._displaced, "most": limits.TUNNEL_STRANGERS_MOST},
+            )
+            self._displaced, self._crowd_told = 0, now
+        oldest.displace()
 
     def admit(self, entrance: Entrance) -> IProtocol:
         """The protocol that the client wants, if it may."""
@@ -147,18 +167,18 @@ class ServerTunnel:
 
     def admitted(self, entrance: Entrance, protocol: IProtocol) -> None:
         """A connection proved who it is."""
-        self._strangers.discard(entrance)
+        self._strangers.pop(entrance, None)
 
     def refused(self, entrance: Entrance, refusal: PeerRefused) -> None:
         """A connection did not."""
-        self._strangers.discard(entrance)
+        self._strangers.pop(entrance, None)
         exact = self._context.refusal(entrance.connection) or refusal
         facts = exact.fields()
         self._emit("tunnel.refused", cause=facts.pop("check"), peer=entrance.peer, **facts)
 
     def vanished(self, entrance: Entrance, cause: str) -> None:
         """A connection ended before it showed anything: a port scan, or a look whether the port is open."""
-        self._strangers.discard(entrance)
+        self._strangers.pop(entrance, None)
         self._emit("connection.closed", peer=entrance.peer, cause=cause)
 
     # For control connections.

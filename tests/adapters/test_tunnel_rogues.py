@@ -211,16 +211,28 @@ class RogueClientTests(SynchronousTestCase):
         self.assertEqual(self.server.events.named("tunnel.refused"), [])
         self.assertEqual(len(self.server.events.named("connection.closed")), 1)
 
+    def stranger(self) -> Recorder:
+        """Somebody who connects and says nothing."""
+        silent = Recorder()
+        self.network.connect(self.server.tunnel.factory, Factory.forProtocol(lambda: silent))
+        return silent
+
     def test_crowd_of_strangers(self) -> None:
-        """Connections that prove nothing are bounded; when they are gone, there is room again."""
-        silent = Factory.forProtocol(Recorder)
-        made = [
-            self.network.connect(self.server.tunnel.factory, silent) for _ in range(limits.TUNNEL_STRANGERS_MOST + 5)
-        ]
-        self.assertEqual(made.count(None), 5)
+        """Connections that prove nothing are bounded: a new one takes the oldest one's place, and one event says so."""
+        crowd = [self.stranger() for _ in range(limits.TUNNEL_STRANGERS_MOST + 5)]
+        self.network.settle()
+        self.assertEqual([each.lost for each in crowd], [True] * 5 + [False] * limits.TUNNEL_STRANGERS_MOST)
+        self.assertEqual(self.server.events.causes("tunnel.refused"), ["crowded"])
         self.network.advance(limits.HANDSHAKE.default + 1)
-        self.shows(inner("inner-2"))
         self.assertEqual(len(self.server.tunnel._strangers), 0)
+
+    def test_client_in_a_crowd(self) -> None:
+        """A crowd of silent connections does not keep a client out."""
+        for _ in range(limits.TUNNEL_STRANGERS_MOST):
+            self.stranger()
+        rogue = self.shows(inner("inner-2"))
+        self.assertFalse(rogue.lost)
+        self.assertEqual(len(self.server.tunnel._strangers), limits.TUNNEL_STRANGERS_MOST - 1)
 
     def test_silence_after_the_handshake(self) -> None:
         """A control connection without Hello ends at its deadline, and nobody is told of a client."""
