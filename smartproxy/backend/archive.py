@@ -6,6 +6,7 @@ whole and judged like any other. Events are not in it.
 """
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -176,7 +177,7 @@ def take(change: Change, octets: bytes) -> Imported:
     :raises Unusable: when the file is not an export, or damaged.
     :raises ChangeRefused: when it is of another site than the store's.
     """
-    archive, configuration, settings_set = _parse(octets)
+    archive, configuration, settings_set, shown = _parse(octets)
     secrets = archive.secrets
     if secrets is not None:
         _take_secrets(change, secrets, configuration)
@@ -192,7 +193,7 @@ def take(change: Change, octets: bytes) -> Imported:
         certificates = read_certificates(each.certificates.encode("ascii"), each.name)
         cas.add(change, each.name, certificates, each.revocation.value, each.grace_hours)
     _take_revocation(change, archive, configuration)
-    _take_partners(change, archive, configuration)
+    _take_partners(change, archive, configuration, shown)
     return Imported(
         partners=len(configuration.server.partners),
         authorities=len(configuration.server.authorities),
@@ -202,17 +203,35 @@ def take(change: Change, octets: bytes) -> Imported:
     )
 
 
-def _parse(octets: bytes) -> tuple[Archive, Configuration, dict[str, Any]]:
+def _parse(octets: bytes) -> tuple[Archive, Configuration, dict[str, Any], dict[str, str]]:
+    """What a file holds; last, the identities that partners who are called are shown, by the partners' names."""
     try:
         found = read(octets)
         if not isinstance(found, dict) or not isinstance(found.get(_CONFIGURATION), dict):
             raise Unusable("this is not the file that 'smartproxy export' writes")
         inner = found.pop(_CONFIGURATION)
         archive = read_object(Archive, found)
+        shown = {} if archive.secrets is not None else _without_identities(inner)
         configuration = parse(json.dumps(inner).encode("utf-8"))
     except DocumentRefused as refused:
         raise Unusable(f"the file cannot be imported: {refused.where}: {refused.cause}") from refused
-    return archive, configuration, settings.of_document(inner)
+    return archive, configuration, settings.of_document(inner), shown
+
+
+def _without_identities(configuration: dict[str, Any]) -> dict[str, str]:
+    """Take the names of identities out of a configuration that came without these; whose they were.
+
+    The store has to have them, which it says itself when the change becomes a generation.
+    """
+    shown = {}
+    server = configuration.get("server")
+    partners = server.get("partners") if isinstance(server, dict) else None
+    for partner in partners if isinstance(partners, list) else ():
+        match partner:
+            case {"name": str(name), "outbound": {"identity": str(identity)}}:
+                shown[name] = identity
+                partner["outbound"]["identity"] = None
+    return shown
 
 
 def _secrets(session: Session) -> Secrets:
@@ -309,7 +328,7 @@ def _take_revocation(change: Change, archive: Archive, configuration: Configurat
         )
 
 
-def _take_partners(change: Change, archive: Archive, configuration: Configuration) -> None:
+def _take_partners(change: Change, archive: Archive, configuration: Configuration, shown: Mapping[str, str]) -> None:
     notes = {each.sha256: each for each in archive.pins}
     for each in configuration.server.partners:
         entry = partners.Entry(
@@ -321,7 +340,10 @@ def _take_partners(change: Change, archive: Archive, configuration: Configuratio
             proofs=tuple(_proof(rule, notes) for rule in each.certificates),
         )
         row = partners.add(change, each.name, entry, enabled=each.enabled)
-        row.outbound = None if each.outbound is None else write_object(each.outbound)
+        if each.outbound is not None:
+            row.outbound = write_object(each.outbound)
+            if each.name in shown:
+                row.outbound = {**row.outbound, "identity": shown[each.name]}
 
 
 def _proof(rule: Rule, notes: dict[str, PinNote]) -> partners.Proof:
