@@ -34,7 +34,7 @@ class Offered(ApiCase):
 
     def ask(self, known: int | None, wait: int = 50) -> Deferred[Answer]:
         """A client asks."""
-        headers = {} if known is None else {"If_None_Match": f'"{known}"'}
+        headers: dict[str, Any] = {} if known is None else {"If_None_Match": f'"{known}"'}
         asking = self.start("GET", f"/trials?wait={wait}", **headers)
         self.agent.flush()
         return asking
