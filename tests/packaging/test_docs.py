@@ -12,12 +12,18 @@ from twisted.python.reflect import namedAny
 from twisted.trial.unittest import TestCase
 
 import smartproxy
-from smartproxy.tap import backend, client, server
+from smartproxy.tap import backend, client, plain_client, plain_server, server
 from smartproxy.tap import command as operator
 from smartproxy.testing import __main__ as kit
 from tests.packaging.wheel import ROOT, folder, run
 
-DAEMONS = {"smartproxy-server": server, "smartproxy-client": client, "smartproxy-backend": backend}
+DAEMONS = {
+    "smartproxy-server": server,
+    "smartproxy-client": client,
+    "smartproxy-backend": backend,
+    "smartproxy-plain-server": plain_server,
+    "smartproxy-plain-client": plain_client,
+}
 
 PARSERS = {("smartproxy",): operator.parser, ("python", "-m", "smartproxy.testing"): kit.parser}
 
@@ -65,8 +71,8 @@ class Documents(TestCase):
 
     def test_switches_exist(self) -> None:
         """Every switch of a daemon in the documents is one that it has."""
-        typed = [(place, words) for place, words in commands() if words[0] == "twistd"]
-        self.assertGreater(len(typed), 3)
+        typed = [(place, words) for place, words in commands() if words[0] in {"twistd", *DAEMONS}]
+        self.assertGreater(len(typed), 10)
         for place, words in typed:
             (name,) = (word for word in words if word in DAEMONS)
             options = DAEMONS[name].Options()
