@@ -17,6 +17,9 @@ from smartproxy.logs.fields import isotime
 from smartproxy.logs.record import Record, read
 from smartproxy.policy.addresses import same_host
 
+CARRIED = ("client", "server")
+"""Whose events a client carries: never the backend's own, nor those of the operator's command."""
+
 
 @attrs.frozen(kw_only=True)
 class Caller:
@@ -136,7 +139,7 @@ class Calls:
         refused: list[str] = []
         for each in events:
             try:
-                records.append(read(each))
+                records.append(read(each, CARRIED))
             except CatalogueError as error:
                 refused.append(str(error))
         with self.store.writing() as session:

@@ -261,7 +261,7 @@ class ClientService(Service):
     def event(self, fields: Mapping[str, Plain]) -> None:
         """An event of the server, on to the backend once it is known to be one."""
         try:
-            record = read_record(fields)
+            record = read_record(fields, ("server",))
         except CatalogueError as error:
             self.events.emit("events.refused", cause=str(error), daemon="server")
             return

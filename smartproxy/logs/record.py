@@ -5,7 +5,7 @@ here; a record that exists has been checked against the catalogue. Trusts nothin
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 import attrs
@@ -59,9 +59,10 @@ class Record:
         return line(self.name, clean(self.fields))
 
 
-def read(document: Mapping[str, object]) -> Record:
+def read(document: Mapping[str, object], sources: Collection[str] | None = None) -> Record:
     """Check a record that came from another daemon.
 
+    :param sources: whose records may come this way: nobody tells in another one's name. Any, where they are our own.
     :raises CatalogueError: when it is not one; the message names what is wrong, never a value.
     """
     match document:
@@ -72,6 +73,8 @@ def read(document: Mapping[str, object]) -> Record:
     event = look_up(name)
     if len(source) > _SOURCE_MOST or sequence < 0:
         raise CatalogueError(f"{name}: source or sequence number out of range")
+    if sources is not None and source not in sources:
+        raise CatalogueError(f"{name}: told in the name of somebody else than {' or '.join(sources)}")
     try:
         moment = datetime.fromisoformat(time)
     except ValueError:

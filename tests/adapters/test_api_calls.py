@@ -276,6 +276,13 @@ class Events(ApiCase):
         (told,) = [each for each in self.told if each["name"] == "events.refused"]
         self.assertEqual((told["client"], told["facts"]), ("inner", {"refused": 5}))
 
+    def test_in_another_s_name(self) -> None:
+        """A client carries its own events and its servers', and cannot write into the record of what operators did."""
+        forged = [self.event(source="command"), self.event(source="backend"), self.event(source="Server")]
+        answer = self.call("POST", "/events", {"events": [*forged, self.event(source="server")]})
+        self.assertEqual((answer.status, answer.json), (200, {"stored": 1, "refused": 3}))
+        self.assertEqual([each.source for each in self.stored("tunnel.down")], ["server"])
+
     def test_too_many(self) -> None:
         """There is a bound on one call."""
         answer = self.call("POST", "/events", {"events": [None] * (EVENTS_MOST + 1)})

@@ -303,8 +303,9 @@ class Sessions(ClientTestCase):
         }
         self.service.event(good)
         self.service.event({**good, "name": "no.such"})
+        self.service.event({**good, "source": "client", "sequence": 6})
         self.assertEqual([event["sequence"] for event in self.stored("listener.opened")], [5])
-        self.assertEqual(len(self.stored("events.refused")), 1)
+        self.assertEqual(len(self.stored("events.refused")), 2)
 
     def test_addresses_of_revocation_lists(self) -> None:
         """What the server saw in a verified certificate is an event for the backend."""
