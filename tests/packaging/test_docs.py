@@ -12,6 +12,7 @@ from twisted.python.reflect import namedAny
 from twisted.trial.unittest import TestCase
 
 import smartproxy
+from smartproxy.logs.catalogue import EVENTS
 from smartproxy.tap import backend, client, plain_client, plain_server, server
 from smartproxy.tap import command as operator
 from smartproxy.testing import __main__ as kit
@@ -79,6 +80,17 @@ class Documents(TestCase):
             known = {f"--{long.rstrip('=')}" for long in options.longOpt} | {f"-{short}" for short in options.shortOpt}
             given = {word for word in words[words.index(name) :] if word.startswith("-")}
             self.assertEqual(set(), given - known, place)
+
+    def test_events_exist(self) -> None:
+        """Every event that a document names stands in the catalogue."""
+        subjects = {name.partition(".")[0] for name in EVENTS} - {"server", "client"}  # settings begin with those, too
+        named = 0
+        for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst")), *sorted((ROOT / "docs").glob("*.md"))):
+            for name in re.findall(r"`([a-z_]+\.[a-z_]+)`", path.read_text(encoding="utf-8")):
+                if name.partition(".")[0] in subjects:
+                    named += 1
+                    self.assertIn(name, EVENTS, path.name)
+        self.assertGreater(named, 20)
 
 
 class ComingFromOs4x(TestCase):
