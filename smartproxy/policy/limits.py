@@ -166,6 +166,10 @@ PENALTY_PREFIXES_MOST: Final = 65_536
 PENALTY_SWEEP_SECONDS: Final = 1.0
 #: Exempt networks that a configuration may list.
 EXEMPT_NETWORKS_MOST: Final = 1_000
+#: That connections of an address are turned away by one limit is told no more often than this.
+REFUSED_TOLD_SECONDS: Final = 60.0
+#: Addresses, with limits, of which it is known when that was told.
+REFUSED_TOLD_MOST: Final = 4096
 
 # Certificates.
 

@@ -236,6 +236,20 @@ class Penalized(SynchronousTestCase):
         caller, _ = rig.call()
         self.assertEqual(caller.received, SSRM_BUFFER)
 
+    def test_flood(self) -> None:
+        """Connections that are turned away are told of once a minute for each address, with how many were not."""
+        rig = ServerRig(limits=ServerLimits(unauthenticated_per_address=1))
+        for host in ("192.0.2.7", "192.0.2.8"):
+            for _ in range(50):
+                rig.dial(Caller(), host)
+        told = rig.journal.of("connection.refused")
+        self.assertEqual([str(each["peer"]).partition(":")[0] for each in told], ["192.0.2.7", "192.0.2.8"])
+        rig.network.wait(60)
+        for _ in range(50):
+            rig.dial(Caller())
+        again = rig.journal.of("connection.refused")[2:]
+        self.assertEqual([each.get("facts") for each in again], [{"not_written_before": 48}])
+
     def test_stop(self) -> None:
         """A gate that is stopped leaves no timer behind."""
         rig = ServerRig(penalties=PenaltySettings(threshold=1, exempt=()))
