@@ -22,7 +22,7 @@ from twisted.trial.unittest import TestCase
 
 from smartproxy.testing.pki import Authority, Credential, CredentialFiles, self_signed
 from smartproxy.testing.programs import POLL_SECONDS, Program, ProgramFailed
-from smartproxy.testing.site import Site
+from smartproxy.testing.site import TWISTD, Site
 from tests.process.lines import Caller, ScriptedStation, Session
 
 reactor: Any = installed_reactor
@@ -89,21 +89,26 @@ class TestedSite(Site):
 
     async def start_client(self, *more: str) -> Program:
         """Start the client."""
-        self.client = await self.start_second_client(f"127.0.0.1:{self.tunnel_port}", *more)
+        self._put_log_away("smartproxy-client")
+        switches = self._client_switches(f"127.0.0.1:{self.tunnel_port}")
+        self.client = self._daemon("smartproxy-client", *switches, *more, state="client")
         await self.client.wait_for_event("tunnel.up")
         return self.client
 
-    async def start_second_client(self, server: str, *more: str) -> Program:
-        """Start a client of this server, wherever that is."""
-        self._put_log_away("smartproxy-client")
-        return self._daemon(
-            "smartproxy-client",
+    def start_second_client(self, server: str) -> Program:
+        """Start a client of this server, wherever that is, beside the one that runs."""
+        folder = self.folder / "second-client"
+        folder.mkdir()
+        argv = [*TWISTD, "-n", "--pidfile=", "smartproxy-client", *self._client_switches(server)]
+        argv += ["--state-dir", str(folder), "--log-json", str(self._journal(folder.name))]
+        return self._program(folder.name, argv, prints=False)
+
+    def _client_switches(self, server: str) -> tuple[str, ...]:
+        return (
             *("--backend", f"https://127.0.0.1:{self.backend_port}"),
             *("--backend-ca", str(self.certificates / "backend.crt")),
             *("--server", server),
             *("--token-file", str(self._token)),
-            *more,
-            state="client",
         )
 
     async def listening(self, log: "Log") -> None:

@@ -3,7 +3,7 @@
 import datetime
 import sqlite3
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -96,8 +96,8 @@ class Bare:
         return connection
 
 
-class RoguesAtTheServer(SiteCase):
-    """Whoever is not a client of the site, and a client that lost its mind."""
+class Rogues(SiteCase):
+    """Whoever is not a client of the site, a client that lost its mind, and somebody in the server's place."""
 
     async def begin(self) -> None:
         """Have a session that nothing may disturb."""
@@ -224,13 +224,7 @@ class RoguesAtTheServer(SiteCase):
         self.assertNotIn("internal.error", names)
         await (await self.session(self.bolt)).file()
 
-
-class FakeServer(SiteCase):
-    """Somebody who answers where the server should."""
-
-    client_switches: ClassVar[tuple[str, ...]] = ("--drain", "2")
-
-    async def test_other_key(self) -> None:
+    async def test_a_fake_server(self) -> None:
         """A server with another key gets no octet from the real client, which says what is wrong; the others go on."""
         rogue = Identity.of(ec.generate_private_key(ec.SECP256R1()))
         arrived: list[Rogue] = []
@@ -250,8 +244,7 @@ class FakeServer(SiteCase):
         fake = TLSMemoryBIOFactory(Bare(other_key), False, plain, reactor)
         port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(fake)
         self.addCleanup(port.stopListening)
-        session = await self.session(self.acme)
-        program = await self.site.start_second_client(f"127.0.0.1:{port.getHost().port}")
+        program = self.site.start_second_client(f"127.0.0.1:{port.getHost().port}")
         refused = await Log(program, whole=True).event("tunnel.refused")
         self.assertEqual((refused["cause"], refused["proxy_id"]), ("wrong_server_key", rogue.proxy_id))
         self.assertGreaterEqual(len(arrived), 1)
@@ -259,4 +252,4 @@ class FakeServer(SiteCase):
             await each.ended.addTimeout(SECONDS, reactor)
             self.assertEqual(each.got, b"")
         await program.stop()
-        await session.file()
+        await self.undisturbed.file()

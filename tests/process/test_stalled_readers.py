@@ -1,7 +1,5 @@
 """A station that does not read holds its partner, not memory: measured in whole daemons."""
 
-from typing import ClassVar
-
 import attrs
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
@@ -96,9 +94,7 @@ async def stand_still(stalled: list[Stalled]) -> int:
 
 
 class StalledReaders(SiteCase):
-    """Twenty of them at once."""
-
-    settings: ClassVar[tuple[str, ...]] = ("server.limits.unauthenticated_per_address", "1000")
+    """Twenty of them at once, and one that never reads on."""
 
     async def test_memory(self) -> None:
         """Each costs each daemon at most 512 KiB; all recover when the station reads on; the memory comes back."""
@@ -135,15 +131,14 @@ class StalledReaders(SiteCase):
         figures = ", ".join(f"{name} {each / SESSIONS / 1024:.0f} KiB a session" for name, each in octets.items())
         print(f"\n      {what}: {figures}", end=" ")
 
-
-class StalledTooLong(SiteCase):
-    """One that never reads on."""
-
-    settings: ClassVar[tuple[str, ...]] = ("server.deadlines.inactivity", "10", "client.deadlines.inactivity", "10")
-
-    async def test_deadline(self) -> None:
+    async def test_a_deadline(self) -> None:
         """The deadline ends it though nothing can be sent: both ends are let go, others go on, both daemons say who."""
         logs = [Log(self.site.server), Log(self.site.client)]
+        await self.site.smartproxy(
+            *("settings", "set", "server.deadlines.inactivity", "10", "client.deadlines.inactivity", "10")
+        )
+        for log in logs:
+            await log.event("configuration.accepted")
         session = await self.session(attrs.evolve(self.acme, credit=CREDIT))
         stalled = await stall(session)
         await stand_still([stalled])

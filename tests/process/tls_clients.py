@@ -1,12 +1,12 @@
 """TLS clients of two makes that try what a partner may not: pyOpenSSL's, and the command ``openssl s_client``."""
 
+import os
 import shutil
 import socket
 import struct
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import attrs
 from OpenSSL import SSL
@@ -14,6 +14,7 @@ from OpenSSL import SSL
 from smartproxy.testing.pki import CredentialFiles
 
 SECONDS = 10
+GREETING = b"ODETTE FTP READY"
 OPENSSL = shutil.which("openssl")
 
 Change = Callable[[SSL.Context], None]
@@ -142,19 +143,23 @@ class SClient:
     port: int
     files: CredentialFiles
 
-    def call(self, *switches: str, say: bytes = b"Q\n", folder: Path | None = None) -> str:
-        """Connect, say something, and give all that it prints."""
+    def call(self, *switches: str, say: bytes = b"Q\n") -> str:
+        """Connect, wait for the server's greeting or its refusal, say something, and give all that was printed."""
         assert OPENSSL is not None
-        done = subprocess.run(
+        printed = b""
+        with subprocess.Popen(
             [
                 *(OPENSSL, "s_client", "-connect", f"127.0.0.1:{self.port}"),
                 *("-cert", str(self.files.certificate), "-key", str(self.files.key)),
                 *switches,
             ],
-            input=say,
-            capture_output=True,
-            timeout=SECONDS * 2,
-            check=False,
-            cwd=folder,
-        )
-        return (done.stdout + done.stderr).decode("utf-8", "replace")
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as client:
+            assert client.stdout is not None
+            # A server that says neither ends the connection at its deadline.
+            while GREETING not in printed and (octets := os.read(client.stdout.fileno(), 1 << 16)):
+                printed += octets
+            printed += client.communicate(say, SECONDS)[0]
+        return printed.decode("utf-8", "replace")
