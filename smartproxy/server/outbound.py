@@ -141,13 +141,13 @@ class PartnerCalls:
     def _allowed(self, name: str) -> tuple[_Generation, Partner, Outbound]:
         generation = self._generation
         if generation is None:
-            raise failed(Step.POLICY, "the server has no configuration")
+            raise failed(Step.CONNECT, "the server has no configuration")
         partner = next((each for each in reachable(generation.part.server.partners) if each.name == name), None)
         if partner is None or partner.outbound is None:
             raise failed(Step.POLICY, "his entry does not allow calls")
         most = generation.part.server.limits.sessions
         if len(self._sessions.live) + self._calling > most:
-            raise failed(Step.POLICY, f"the server's limit of {most} sessions is reached")
+            raise failed(Step.CONNECT, f"the server's limit of {most} sessions is reached")
         return generation, partner, partner.outbound
 
     async def _call(self, generation: _Generation, partner: Partner, outbound: Outbound) -> Answered:

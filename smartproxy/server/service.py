@@ -280,7 +280,7 @@ class ServerService(Service):
         """Call a partner for the station."""
         fault = self._unable()
         if fault is not None:
-            return fail(unreachable(Step.POLICY, fault.message))
+            return fail(fault)
         if session in self._carrying:
             return fail(unreachable(Step.POLICY, "a session of this id is live"))
         self._carrying[session] = control

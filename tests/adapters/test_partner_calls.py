@@ -452,12 +452,12 @@ class Answered(CallingTestCase):
 class Allowed(CallingTestCase):
     """Who may be called at all."""
 
-    def refused(self, name: str = "ACME") -> str:
+    def refused(self, name: str = "ACME", *, step: str = "policy") -> str:
         """Why a call is refused without a dial."""
         before = len(self.reactor.tcpClients)
         fault: PartnerUnreachable = self.failureResultOf(self.call(name), PartnerUnreachable).value
         self.assertEqual(len(self.reactor.tcpClients), before)
-        self.assertEqual(self.journal.of("outbound.failed")[-1]["step"], "policy")
+        self.assertEqual(self.journal.of("outbound.failed")[-1]["step"], step)
         return fault.message
 
     def test_configured_partners_only(self) -> None:
@@ -469,13 +469,13 @@ class Allowed(CallingTestCase):
     def test_without_configuration(self) -> None:
         """A server that forgot everything calls nobody."""
         self.calls.forget()
-        self.assertEqual(self.refused(), "policy: the server has no configuration")
+        self.assertEqual(self.refused(step="connect"), "connect: the server has no configuration")
 
     def test_limit(self) -> None:
         """Calls count with the sessions, also while they are dialled."""
         self.configure(entry(), limits=ServerLimits(sessions=1))
         self.call().addErrback(lambda failure: None)
-        self.assertEqual(self.refused(), "policy: the server's limit of 1 sessions is reached")
+        self.assertEqual(self.refused(step="connect"), "connect: the server's limit of 1 sessions is reached")
 
     def test_identity(self) -> None:
         """He is shown the certificate that his entry names; one that cannot be used is told with its place."""
