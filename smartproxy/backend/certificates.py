@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization.pkcs7 import load_der_pkcs7_ce
 from cryptography.x509 import Certificate, CertificateRevocationList
 
 from smartproxy.backend.errors import Unusable
+from smartproxy.net.facts import name_text as name_text
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 """The kinds of key that a server's identity may have."""
@@ -121,7 +122,8 @@ def read_pkcs12(octets: bytes, password: bytes | None, source: str) -> KeyAndCha
     try:
         key, leaf, others = pkcs12.load_key_and_certificates(octets, password)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise Unusable(f"cannot open the PKCS#12 file {source}; is the password right?") from error
+        hint = "is the password right?" if password else "does it need a password? give it with --password-file FILE"
+        raise Unusable(f"cannot open the PKCS#12 file {source}; {hint}") from error
     if key is None or leaf is None:
         raise Unusable(f"the PKCS#12 file {source} lacks the {'private key' if key is None else 'certificate'}")
     return fitting(checked_key(key, source), [leaf, *others], source)
@@ -177,11 +179,6 @@ def certificate_pin(certificate: Certificate) -> str:
 def key_pin(holder: Certificate | PrivateKey) -> str:
     """SHA-256 of the public key (SubjectPublicKeyInfo), in hex."""
     return sha256(public_key_octets(holder)).hexdigest()
-
-
-def name_text(name: x509.Name) -> str:
-    """A distinguished name as RFC 4514 writes it."""
-    return name.rfc4514_string()
 
 
 def certificates_to_pem(certificates: Iterable[Certificate]) -> str:

@@ -57,6 +57,7 @@ EVENTS: Mapping[str, EventType] = {
             "seconds",
         ),
         ("daemon.hardened", _DEBUG, "Core dumps, tracing and new privileges were given up.", "", ""),
+        ("daemon.few_descriptors", _WARNING, "Few connections can be open at once.", "value", "most advice"),
         ("daemon.not_hardened", _WARNING, "The system did not let the daemon give something up.", "facts", "advice"),
         ("identity_key.created", _INFO, "The server made itself an identity key.", "proxy_id", "path"),
         ("level.changed", _WARNING, "The level of the log was changed.", "mode", "cause category"),

@@ -37,6 +37,11 @@ _SAN_KINDS: dict[type[x509.GeneralName], str] = {
 }
 
 
+def name_text(name: x509.Name) -> str:
+    """A distinguished name as RFC 4514 writes it, the serialNumber by its name: it is the Odette ID."""
+    return name.rfc4514_string(attr_name_overrides={NameOID.SERIAL_NUMBER: "serialNumber"})
+
+
 def certificate_facts(certificate: x509.Certificate, issuer: x509.Certificate | None = None) -> CertificateFacts:
     """Read a certificate.
 
@@ -46,8 +51,8 @@ def certificate_facts(certificate: x509.Certificate, issuer: x509.Certificate | 
     key_type, key_bits = _key(certificate)
     constraints = _extension(certificate, x509.BasicConstraints)
     return CertificateFacts(
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
+        subject=name_text(certificate.subject),
+        issuer=name_text(certificate.issuer),
         serial=certificate.serial_number,
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,

@@ -85,6 +85,8 @@ SESSIONS: Final = Limit(default=2000, least=1, most=100_000, unit="sessions")
 SESSIONS_PER_PARTNER: Final = Limit(default=200, least=1, most=100_000, unit="sessions")
 #: Accepted connections, verified or not, all together.
 CONNECTIONS: Final = Limit(default=4000, least=1, most=200_000, unit="connections")
+#: File descriptors that these limits need: every connection, one in the tunnel for every session, some to spare.
+DESCRIPTORS_LEAST: Final = CONNECTIONS.default + SESSIONS.default + 200
 #: Accepted connections of one address (IPv4 /32, IPv6 /64).
 CONNECTIONS_PER_ADDRESS: Final = Limit(default=200, least=1, most=200_000, unit="connections")
 #: Connections of one address (IPv4 /32, IPv6 /64) that have not proved who they are.

@@ -1,9 +1,11 @@
-"""What a daemon gives up at its start: core dumps, being traced, and new privileges.
+"""What a daemon gives up at its start: core dumps, being traced, and new privileges; and the one thing that it takes.
 
 Before any key material is in memory. Each step that the system does not allow is told, and hinders nothing: a daemon
-that runs without one of them is better than none.
+that runs without one of them is better than none. What it takes are file descriptors, one for each connection, as many
+as the system lets it have.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -11,11 +13,22 @@ from collections.abc import Callable, Iterator
 
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
+ENDLESS = 2**31
+"""Stands for no limit."""
 
 
 def harden() -> dict[str, str]:
     """Give everything up; what could not be, with its cause."""
     return dict(_failures())
+
+
+def take_descriptors() -> int:
+    """Raise the number of files and connections that may be open at once as far as it goes; what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return ENDLESS if soft == resource.RLIM_INFINITY else soft
 
 
 def _failures() -> Iterator[tuple[str, str]]:

@@ -11,7 +11,8 @@ from twisted.internet.task import LoopingCall
 from smartproxy.ctl.listener import ControlSocket
 from smartproxy.logs.emit import Events
 from smartproxy.logs.log import Log
-from smartproxy.tap.hardening import harden
+from smartproxy.policy.limits import DESCRIPTORS_LEAST
+from smartproxy.tap.hardening import harden, take_descriptors
 from smartproxy.tap.notify import manager, watchdog
 from smartproxy.tap.signals import Signals
 
@@ -62,6 +63,7 @@ class Life(MultiService):
     def startService(self) -> None:
         """Give up what is not needed before any secret is there; then start, and say so."""
         refused = harden()
+        descriptors = take_descriptors()
         self._log.start(self._reactor, self.daemon.events)
         super().startService()
         self._signals.attach(self._reactor, self.daemon)
@@ -73,6 +75,13 @@ class Life(MultiService):
             )
         else:
             self.daemon.events.emit("daemon.hardened")
+        if descriptors < DESCRIPTORS_LEAST:
+            self.daemon.events.emit(
+                "daemon.few_descriptors",
+                value=descriptors,
+                most=DESCRIPTORS_LEAST,
+                advice="raise the hard limit of open files (ulimit -Hn, or LimitNOFILE= in the unit)",
+            )
         for name, fields in self._notices:
             self.daemon.events.emit(name, **fields)
         if self._control is not None:

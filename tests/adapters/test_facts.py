@@ -41,7 +41,7 @@ class FactsTests(SynchronousTestCase):
         )
         certificate, issuer = credential.certificate, MIDDLE.credential.certificate
         facts = certificate_facts(certificate, issuer)
-        self.assertEqual(facts.subject, "2.5.4.5=O0013000001ACME,CN=oftp.acme.example,O=SmartProxy test kit,C=DE")
+        self.assertEqual(facts.subject, "serialNumber=O0013000001ACME,CN=oftp.acme.example,O=SmartProxy test kit,C=DE")
         self.assertEqual(facts.issuer, "CN=partners' intermediate,O=SmartProxy test kit,C=DE")
         self.assertEqual(facts.serial, certificate.serial_number)
         self.assertEqual(

@@ -18,8 +18,9 @@ from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import Log
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.limits import DESCRIPTORS_LEAST
 from smartproxy.tap import hardening, life, pidfile
-from smartproxy.tap.hardening import harden
+from smartproxy.tap.hardening import ENDLESS, harden, take_descriptors
 from smartproxy.tap.life import Life
 from smartproxy.tap.notify import manager, watchdog
 from smartproxy.tap.pidfile import Occupied, claim
@@ -224,6 +225,21 @@ class GivenUp(SynchronousTestCase):
             ],
         )
 
+    def test_descriptors(self) -> None:
+        """As many files may be open as the hard limit allows; where it cannot be raised the old number stays."""
+        self.patch(resource, "getrlimit", lambda which: self.asked[-1][1] if self.asked else (1024, 8192))
+        self.assertEqual(take_descriptors(), 8192)
+        self.assertEqual(self.asked, [(resource.RLIMIT_NOFILE, (8192, 8192))])
+        self.asked.clear()
+
+        def refuse(*words: object) -> None:
+            raise ValueError("not allowed to raise maximum limit")
+
+        self.patch(resource, "setrlimit", refuse)
+        self.assertEqual(take_descriptors(), 1024)
+        self.patch(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        self.assertEqual(take_descriptors(), ENDLESS)
+
     def test_what_the_system_does_not_allow(self) -> None:
         """One refusal keeps nothing else from being given up, and is told."""
 
@@ -238,10 +254,13 @@ class GivenUp(SynchronousTestCase):
 class Lives(SynchronousTestCase):
     """The order of a daemon's start and end."""
 
+    descriptors = 65_536
+
     def live(self, refused: dict[str, str], **environment: str) -> tuple[Life, Draining, Turning]:
         """A life whose hardening has this result."""
         service, reactor = Draining(), Turning()
         self.patch(life, "harden", lambda: refused)
+        self.patch(life, "take_descriptors", lambda: self.descriptors)
         notices = (("pid_file.removed", {"path": "x", "pid": 5}),)
         self.log = Log("smartproxy-test", Path(self.mktemp()), Levels())
         signals = Signals(lambda severity: None)
@@ -279,6 +298,14 @@ class Lives(SynchronousTestCase):
         living.startService()
         self.assertEqual(service.names[0], "daemon.not_hardened")
         self.assertEqual(service.told[0]["facts"], {"tracing": "not permitted"})
+
+    def test_few_descriptors_are_told(self) -> None:
+        """A system that allows fewer open files than the limits need is warned about, with what to do."""
+        self.descriptors = 1024
+        living, service, _ = self.live({})
+        living.startService()
+        (told,) = [event for event in service.told if event["name"] == "daemon.few_descriptors"]
+        self.assertEqual((told["value"], told["most"]), (1024, DESCRIPTORS_LEAST))
 
     def test_watchdog_is_fed_until_the_end(self) -> None:
         """The watchdog's loop begins with the service and ends with it."""
