@@ -25,6 +25,7 @@ html_theme_options = {
     "head_font_family": "sans-serif",
 }
 html_static_path = ["static"]
+html_css_files = ["tables.css"]
 html_copy_source = False
 html_show_sourcelink = False
 smartquotes = False
