@@ -145,7 +145,7 @@ class SClient:
 
     def call(self, *switches: str, say: bytes = b"Q\n") -> str:
         """Connect, wait for the server's greeting or its refusal, say something, and give all that was printed."""
-        assert OPENSSL is not None
+        assert OPENSSL is not None, "these tests need the program openssl (Debian: apt install openssl)"
         printed = b""
         with subprocess.Popen(
             [
