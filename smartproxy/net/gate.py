@@ -6,24 +6,12 @@ is turned away a thousand times a second is told of now and then: a flood must n
 backend's store.
 """
 
-from collections import OrderedDict
-
-import attrs
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from smartproxy.logs.emit import Events
-from smartproxy.policy import limits
-from smartproxy.policy.addresses import address_of, prefix_of
 from smartproxy.policy.admission import Admission, Denied, Visit
 from smartproxy.policy.penalties import Fault, Penalties
-
-
-@attrs.define
-class _Told:
-    """When it was last told that an address is turned away, and how often it was not told since."""
-
-    at: float
-    silent: int = 0
+from smartproxy.policy.sparing import Sparing
 
 
 class Gate:
@@ -41,7 +29,7 @@ class Gate:
         self._clock = clock
         self._events = events
         self._lifting: IDelayedCall | None = None
-        self._told: OrderedDict[tuple[str, str], _Told] = OrderedDict()
+        self._sparing = Sparing()
 
     def enter(self, host: str, peer: str) -> Visit | None:
         """Let a connection in, or tell why not.
@@ -52,27 +40,20 @@ class Gate:
         seconds = self.penalties.banned(host, self._clock.seconds())
         if seconds:
             cause = f"the address is banned for {seconds:.0f} more seconds"
-            self._turn_away(host, peer, cause, "ban")
+            self.turn_away(host, peer, cause, "ban")
             return None
         try:
             return self.admission.enter(host)
         except Denied as denied:
-            self._turn_away(host, peer, denied.message, denied.limit, denied.value)
+            self.turn_away(host, peer, denied.message, denied.limit, denied.value)
             return None
 
-    def _turn_away(self, host: str, peer: str, cause: str, limit: str, most: int | None = None) -> None:
+    def turn_away(self, host: str, peer: str, cause: str, limit: str | None = None, most: int | None = None) -> None:
         """Tell that a connection is turned away, unless that was told of its address a moment ago."""
-        now, key = self._clock.seconds(), (prefix_of(address_of(host)), limit)
-        told = self._told.get(key)
-        if told is not None and now - told.at < limits.REFUSED_TOLD_SECONDS:
-            told.silent += 1
-            return
-        self._told[key] = _Told(now)
-        self._told.move_to_end(key)
-        if len(self._told) > limits.REFUSED_TOLD_MOST:
-            self._told.popitem(last=False)
-        facts = {"not_written_before": told.silent} if told is not None and told.silent else None
-        self._events.emit("connection.refused", peer=peer, cause=cause, limit=limit, most=most, facts=facts)
+        left_out = self._sparing.tell(host, limit or cause, self._clock.seconds())
+        if left_out is not None:
+            facts = {"not_written_before": left_out} if left_out else None
+            self._events.emit("connection.refused", peer=peer, cause=cause, limit=limit, most=most, facts=facts)
 
     def fault(self, host: str, fault: Fault) -> None:
         """Count a fault against an address; announce the ban if one begins."""

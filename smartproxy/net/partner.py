@@ -161,9 +161,11 @@ class PartnerLeg(ConnectionLeg):
             self._fail(f"no TLS handshake within {seconds} s", Fault.SILENCE)
         elif isinstance(reason.value, SSL.Error):
             self._explain_error(reason.value)
+        elif not self.tls.verification.spoke:
+            # No fault: a look whether the port is open comes to no more.
+            self._tell("connection.closed", cause=f"{cause_text(reason)} before an octet came")
         else:
-            # No fault: it is what a look whether the port is open comes to, too.
-            self._fail(f"{cause_text(reason)} before TLS was established", None)
+            self._fail(f"{cause_text(reason)} before TLS was established", Fault.HANDSHAKE)
 
     def _explain_error(self, error: SSL.Error) -> None:
         words = tls_error_words(error)
@@ -174,7 +176,7 @@ class PartnerLeg(ConnectionLeg):
         else:
             self._fail(f"TLS error: {'; '.join(words)}", Fault.HANDSHAKE)
 
-    def _fail(self, cause: str, fault: Fault | None, advice: str | None = None) -> None:
+    def _fail(self, cause: str, fault: Fault, advice: str | None = None) -> None:
         verification = self.tls.verification
         self._tell(
             "handshake.failed",
@@ -183,8 +185,7 @@ class PartnerLeg(ConnectionLeg):
             advice=advice,
             duration=self._clock.seconds() - self._accepted,
         )
-        if fault is not None:
-            self._host.fault(self, fault)
+        self._host.fault(self, fault)
 
     def _refuse(self, refusal: CertificateRefusal) -> None:
         named = {name: value for name, value in refusal.detail.items() if name in _REFUSED.fields}

@@ -108,10 +108,10 @@ class PartnerSessions(LiveSessions):
         """Make the leg of a connection that is about to be accepted, or tell why it is turned away."""
         peer = address_text(address)
         generation = self._generation
-        if generation is None:
-            self._events.emit("connection.refused", peer=peer, cause="the server has no configuration")
-            return None
         assert isinstance(address, IPv4Address | IPv6Address)
+        if generation is None:
+            self._gate.turn_away(address.host, peer, "the server has no configuration")
+            return None
         visit = self._gate.enter(address.host, peer)
         if visit is None:
             return None

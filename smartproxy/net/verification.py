@@ -105,6 +105,7 @@ class Verification:
     :ivar failure: a bug of ours, met in the verify callback.
     :ivar alert_sent: the alert that we sent last.
     :ivar alert_received: the alert that the peer sent last.
+    :ivar spoke: whether any octet came.
     """
 
     match: Match | None = None
@@ -113,6 +114,7 @@ class Verification:
     failure: Failure | None = None
     alert_sent: str | None = None
     alert_received: str | None = None
+    spoke: bool = False
     _path: dict[int, x509.Certificate] = attrs.field(factory=dict, init=False)
     _errors: list[PathError] = attrs.field(factory=list, init=False)
 
@@ -156,6 +158,11 @@ class VerifiedConnection(SSL.Connection):
     """A TLS connection that carries what became known about its peer."""
 
     verification: Verification
+
+    def bio_write(self, buf: bytes | bytearray | memoryview) -> int:
+        """Take octets of the peer."""
+        self.verification.spoke = True
+        return super().bio_write(buf)
 
 
 def note_alert(connection: SSL.Connection, where: int, value: int) -> None:

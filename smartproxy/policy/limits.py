@@ -131,8 +131,6 @@ REPORTS_OCTETS: Final = 48 * 1024
 TICKET_SECONDS: Final = 10.0
 #: Connections to the tunnel's port that have not proved who they are; one more takes the place of the oldest.
 TUNNEL_STRANGERS_MOST: Final = 100
-#: A crowd of them is told of no more often than this.
-CROWD_TOLD_SECONDS: Final = 60.0
 #: Data connections of one client that carry no session.
 DATA_IDLE_MOST: Final = 1_000
 #: A ready data connection that was not used for so long is replaced, before a firewall forgets it silently.
@@ -168,10 +166,10 @@ PENALTY_PREFIXES_MOST: Final = 65_536
 PENALTY_SWEEP_SECONDS: Final = 1.0
 #: Exempt networks that a configuration may list.
 EXEMPT_NETWORKS_MOST: Final = 1_000
-#: That connections of an address are turned away by one limit is told no more often than this.
+#: That an address is turned away for one cause is told no more often than this, at both of the server's doors.
 REFUSED_TOLD_SECONDS: Final = 60.0
-#: Addresses, with limits, of which it is known when that was told.
-REFUSED_TOLD_MOST: Final = 4096
+#: Addresses, with causes, of which it is known when that was told; all others share one turn.
+REFUSED_TOLD_MOST: Final = 1000
 
 # Certificates.
 

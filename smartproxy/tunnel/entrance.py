@@ -81,6 +81,12 @@ class Entrance(Protocol):
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     @property
+    def host(self) -> str:
+        """The far end's address; empty when there is none."""
+        address = self.transport.getPeer() if self.transport is not None else None
+        return getattr(address, "host", "")
+
+    @property
     def connection(self) -> SSL.Connection:
         """OpenSSL's connection."""
         assert self.transport is not None

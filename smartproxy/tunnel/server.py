@@ -18,6 +18,7 @@ from smartproxy.logs.carrier import Carrier, Document
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import TunnelLost
 from smartproxy.policy import limits
+from smartproxy.policy.sparing import Sparing
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.tunnel.arguments import line
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
@@ -68,8 +69,8 @@ class ServerTunnel:
         self._greeting = Greeting(program="smartproxy-server", version=version)
         self._context = ServerContext(identity, authority, kind.protocols)
         self._strangers: dict[Entrance, None] = {}
-        self._displaced = 0
-        self._crowd_told = float("-inf")
+        self._sparing = Sparing()
+        self._crowding = Sparing()
         self._controls: set[ServerControl] = set()
         self._named: dict[str, ServerControl] = {}
         self._up: set[ServerControl] = set()
@@ -124,17 +125,15 @@ class ServerTunnel:
     def _displace(self, oldest: Entrance) -> None:
         """Make room: a crowd must not keep a client out, who proves himself in a moment and is never the oldest."""
         self._strangers.pop(oldest)
-        self._displaced += 1
-        now = self._clock.seconds()
-        if now - self._crowd_told >= limits.CROWD_TOLD_SECONDS:
+        left_out = self._crowding.tell("", "crowded", self._clock.seconds())
+        if left_out is not None:
             self._emit(
                 "tunnel.refused",
                 cause="crowded",
                 peer=oldest.peer,
                 advice="let the firewall open the tunnel's port to the clients' addresses only",
-                facts={"displaced": self._displaced, "most": limits.TUNNEL_STRANGERS_MOST},
+                facts={"displaced": left_out + 1, "most": limits.TUNNEL_STRANGERS_MOST},
             )
-            self._displaced, self._crowd_told = 0, now
         oldest.displace()
 
     def admit(self, entrance: Entrance) -> IProtocol:
@@ -170,11 +169,15 @@ class ServerTunnel:
         self._strangers.pop(entrance, None)
 
     def refused(self, entrance: Entrance, refusal: PeerRefused) -> None:
-        """A connection did not."""
+        """A connection did not. It is told now and then: anybody can be refused a thousand times a second."""
         self._strangers.pop(entrance, None)
         exact = self._context.refusal(entrance.connection) or refusal
-        facts = exact.fields()
-        self._emit("tunnel.refused", cause=facts.pop("check"), peer=entrance.peer, **facts)
+        fields = exact.fields()
+        cause = fields.pop("check")
+        left_out = self._sparing.tell(entrance.host, exact.check, self._clock.seconds())
+        if left_out is not None:
+            facts = {"not_written_before": left_out} if left_out else None
+            self._emit("tunnel.refused", cause=cause, peer=entrance.peer, facts=facts, **fields)
 
     def vanished(self, entrance: Entrance, cause: str) -> None:
         """A connection ended before it showed anything: a port scan, or a look whether the port is open."""

@@ -3,6 +3,8 @@
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.logs.catalogue import look_up
+from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.errors import Draining, EsidReason, StationUnreachable
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
@@ -120,14 +122,17 @@ class NoSession(SynchronousTestCase):
         self.assertIn("not TLS", str(rig.journal.the("handshake.failed")["cause"]))
 
     def test_hangs_up_at_once(self) -> None:
-        """Whoever only looks whether the port is open."""
-        rig = ServerRig()
-        caller = self.raw(rig)
-        assert caller.transport is not None
-        caller.transport.loseConnection()
-        rig.network.settle()
-        self.quiet(rig, "handshake.failed")
-        self.assertEqual(rig.journal.the("handshake.failed")["cause"], "connection lost before TLS was established")
+        """Whoever only looks whether the port is open does nothing wrong, and no operator needs to hear of it."""
+        rig = ServerRig(penalties=PenaltySettings(exempt=()))
+        for _ in range(30):
+            caller = self.raw(rig)
+            assert caller.transport is not None
+            caller.transport.loseConnection()
+            rig.network.settle()
+        self.assertEqual(rig.journal.of("connection.closed")[0]["cause"], "connection lost before an octet came")
+        self.assertEqual(set(rig.journal.names()), {"connection.closed"})
+        self.assertEqual(look_up("connection.closed").level, Severity.DEBUG)
+        self.assertEqual((len(rig.gate.penalties), rig.gate.admission.connections), (0, 0))
 
     def test_hangs_up_in_the_handshake(self) -> None:
         """Gone after half a ClientHello."""
@@ -235,6 +240,20 @@ class Penalized(SynchronousTestCase):
         self.assertEqual(rig.journal.the("penalty.lifted")["network"], "192.0.2.7/32")
         caller, _ = rig.call()
         self.assertEqual(caller.received, SSRM_BUFFER)
+
+    def test_flood_of_strangers(self) -> None:
+        """What is no TLS, and a handshake that is left, are faults: a flood of them ends in a ban, told once."""
+        for octets, faults in ((b"GET / HTTP/1.0\r\n\r\n", 20), (b"\x16\x03\x01\x02\x00\x01", 10)):
+            rig = ServerRig(penalties=PenaltySettings(threshold=20, exempt=()))
+            for _ in range(100):
+                caller = Caller()
+                if rig.dial(caller) is not None and caller.transport is not None:
+                    caller.transport.write(octets)
+                    rig.network.settle()
+                    caller.transport.loseConnection()
+                    rig.network.settle()
+            self.assertEqual(len(rig.journal.of("handshake.failed")), faults)
+            self.assertEqual(rig.journal.names("handshake.failed"), ["penalty.banned", "connection.refused"])
 
     def test_flood(self) -> None:
         """Connections that are turned away are told of once a minute for each address, with how many were not."""

@@ -211,6 +211,27 @@ class RogueClientTests(SynchronousTestCase):
         self.assertEqual(self.server.events.named("tunnel.refused"), [])
         self.assertEqual(len(self.server.events.named("connection.closed")), 1)
 
+    def test_flood(self) -> None:
+        """One refusal of each address and cause is told in a minute, and how many were left out before it."""
+        for _ in range(50):
+            self.garbage()
+        self.garbage("10.0.0.8")
+        told = self.server.events.named("tunnel.refused")
+        self.assertEqual([str(each["peer"]).partition(":")[0] for each in told], ["10.0.0.7", "10.0.0.8"])
+        self.shows(inner("inner-2"), b"http/1.1")
+        self.assertEqual(self.server.events.causes("tunnel.refused")[2:], ["protocol"])
+        self.network.advance(limits.REFUSED_TOLD_SECONDS)
+        self.garbage()
+        self.assertEqual(self.server.events.named("tunnel.refused")[3]["facts"], {"not_written_before": 49})
+
+    def garbage(self, host: str = "10.0.0.7") -> None:
+        """Somebody at this address takes the port for a web server's."""
+        browser = Recorder()
+        self.network.connect(self.server.tunnel.factory, Factory.forProtocol(lambda: browser), host)
+        browser.write(b"GET / HTTP/1.0\r\n\r\n")
+        self.network.settle()
+        self.assertTrue(browser.lost)
+
     def stranger(self) -> Recorder:
         """Somebody who connects and says nothing."""
         silent = Recorder()
@@ -311,7 +332,7 @@ class RogueClientTests(SynchronousTestCase):
         self.patch(limits, "DATA_IDLE_MOST", 5)
         made = [self.data() for _ in range(5)]
         self.assertEqual([rogue.lost for rogue in made], [False] * 3 + [True] * 2)
-        self.assertEqual(self.server.events.causes("tunnel.refused"), ["too_many"] * 2)
+        self.assertEqual(self.server.events.causes("tunnel.refused"), ["too_many"])
         self.assertIsNone(self.server.control.lost)
 
     def data(self, *octets: bytes) -> Recorder:

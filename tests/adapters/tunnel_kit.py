@@ -96,10 +96,10 @@ class Network:
         self.links: list[Link] = []
         self._ports = 40_000
 
-    def connect(self, server: IProtocolFactory, client: IProtocolFactory) -> IProtocol | None:
+    def connect(self, server: IProtocolFactory, client: IProtocolFactory, host: str = "10.0.0.7") -> IProtocol | None:
         """Connect two factories; the client's protocol, or nothing if either refused."""
         self._ports += 1
-        here = IPv4Address("TCP", "10.0.0.7", self._ports)
+        here = IPv4Address("TCP", host, self._ports)
         there = IPv4Address("TCP", "192.0.2.1", 2878)
         accepting, calling = server.buildProtocol(here), client.buildProtocol(there)
         if accepting is None or calling is None:
