@@ -133,9 +133,13 @@ def newest_number(session: Session) -> int:
 
 
 def forget(session: Session, before: datetime) -> int:
-    """Delete the events that happened before a time; return how many."""
-    found = session.scalar(select(func.count()).select_from(EventRow).where(EventRow.time < before)) or 0
-    session.execute(delete(EventRow).where(EventRow.time < before))
+    """Delete the events that arrived before a time; return how many.
+
+    When an event happened is the word of whoever carried it: one of the year 2999 would stay for ever.
+    """
+    old = EventRow.received < before
+    found = session.scalar(select(func.count()).select_from(EventRow).where(old)) or 0
+    session.execute(delete(EventRow).where(old))
     return found
 
 

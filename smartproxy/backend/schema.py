@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-REVISION = "0004"
+REVISION = "0005"
 """The migration that makes exactly these tables; a test holds it equal to the newest migration."""
 
 
@@ -252,7 +252,11 @@ class EventRow(Base):
     """An event of any daemon, as it was told. ``fields`` holds what is not a column of its own."""
 
     __tablename__ = "events"
-    __table_args__ = (Index("ix_events_time", "time"), Index("ix_events_name_time", "name", "time"))
+    __table_args__ = (
+        Index("ix_events_time", "time"),
+        Index("ix_events_name_time", "name", "time"),
+        Index("ix_events_received", "received"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     time: Mapped[datetime]

@@ -34,6 +34,7 @@ _TABLES = frozenset(
 )
 """What of the document comes from tables of its own."""
 
+KEEP_EVENTS_DAYS = "backend.keep_events_days"
 LISTENERS = "server.listeners"
 FIRST_LISTENERS = [{"address": "0.0.0.0", "port": limits.LISTENER_PORT.default}]  # noqa: S104  A server for partners anywhere.
 """Where a new site awaits its partners."""
@@ -108,6 +109,15 @@ def default_of(name: str) -> object:
     if name not in known:
         raise _unknown(name)
     return known[name]
+
+
+def value_of(session: Session, name: str) -> object:
+    """What a setting is now.
+
+    :raises NotFound: when there is none of this name.
+    """
+    row = session.get(SettingRow, name)
+    return default_of(name) if row is None else row.value
 
 
 def of_document(document: Mapping[str, object]) -> dict[str, object]:

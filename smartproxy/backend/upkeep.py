@@ -1,11 +1,12 @@
-"""What the daemon looks after by itself: it tells of revocation lists that are out of date, and of licences that end.
+"""What the daemon looks after by itself: revocation lists that are out of date, licences that end, and old events.
 
 A list that is out of date lets a CA's certificates be refused (or judged without it, where the CA says ``prefer``), so
 it is told at the daemon's start and every hour until a newer list is loaded. A licence's end is told some days before,
-once for each of these days, as long as no later licence was issued for the same server.
+once for each of these days, as long as no later licence was issued for the same server. Events are deleted so many days
+after their arrival as the setting ``backend.keep_events_days`` says.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
@@ -14,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from smartproxy.backend import cas, licences, revocation
+from smartproxy.backend import cas, journal, licences, revocation, settings
 from smartproxy.backend.certificates import key_pin
 from smartproxy.backend.store import Store
 from smartproxy.backend.threads import Runner
@@ -62,6 +63,7 @@ class Upkeep:
         try:
             stale = await self._runner.run(self._stale)
             ending = await self._runner.run(self._ending)
+            await self._runner.run(self._forget)
         except Exception:
             self._events.failure("smartproxy.backend.upkeep", Failure())
             return
@@ -114,6 +116,14 @@ class Upkeep:
             for row, rest in left.items()
             if (mark := due_warning(row.valid_until, now))
         ]
+
+    def _forget(self) -> None:
+        """Delete the events that were kept long enough."""
+        with self._store.writing() as session:
+            days = settings.value_of(session, settings.KEEP_EVENTS_DAYS)
+            assert isinstance(days, int)
+            if days:
+                journal.forget(session, self._now() - timedelta(days=days))
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.seconds(), UTC)

@@ -46,6 +46,7 @@ from smartproxy.policy.schema import (
     write_object,
 )
 from smartproxy.policy.settings import (
+    BackendSettings,
     ClientLimits,
     Deadlines,
     Listener,
@@ -60,6 +61,7 @@ __all__ = [
     "FORMAT",
     "Authentication",
     "Authority",
+    "BackendSettings",
     "CertificatePin",
     "ClientConfiguration",
     "ClientLimits",
@@ -183,6 +185,7 @@ class Configuration(ServerPart):
     client: ClientConfiguration = attrs.field(
         default=ClientConfiguration(), metadata=kind(ObjectOf(ClientConfiguration))
     )
+    backend: BackendSettings = attrs.field(default=BackendSettings(), metadata=kind(ObjectOf(BackendSettings)))
 
     @property
     def server_part(self) -> ServerPart:

@@ -96,6 +96,9 @@ POOL_READY: Final = Limit(default=2, least=0, most=1000, unit="connections")
 #: Data connections of a client in the tunnel, ready or in use.
 POOL_MOST: Final = Limit(default=2_000, least=1, most=100_000, unit="connections")
 
+#: How long the backend keeps an event after its arrival; 0 keeps it for ever.
+KEEP_EVENTS_DAYS: Final = Limit(default=400, least=0, most=36_500, unit="days")
+
 # Sizes.
 
 #: One Exchange Buffer other than DATA, once both SSIDs are exchanged.

@@ -1,4 +1,4 @@
-"""The settings of both daemons that are not about partners: addresses, deadlines, limits, penalties, the station.
+"""The settings of all daemons that are not about partners: addresses, deadlines, limits, penalties, the station.
 
 Duty: the classes of those parts of the configuration document. Every default and range is in
 :mod:`~smartproxy.policy.limits`.
@@ -66,6 +66,18 @@ class ClientLimits:
     sessions: int = attrs.field(default=limits.SESSIONS.default, metadata=kind(Whole(limits.SESSIONS)))
     command_octets: int = attrs.field(
         default=limits.COMMAND_OCTETS.default, metadata=kind(Whole(limits.COMMAND_OCTETS))
+    )
+
+
+@attrs.frozen(kw_only=True)
+class BackendSettings:
+    """What the backend does by itself.
+
+    :ivar keep_events_days: days after its arrival at which an event is deleted; 0 for never.
+    """
+
+    keep_events_days: int = attrs.field(
+        default=limits.KEEP_EVENTS_DAYS.default, metadata=kind(Whole(limits.KEEP_EVENTS_DAYS))
     )
 
 

@@ -128,6 +128,7 @@ FULL: dict[str, Any] = {
         "limits": {"sessions": 2002, "command_octets": 16386},
         "outbound": {"enabled": False, "address": "192.0.2.9", "port": 65434},
     },
+    "backend": {"keep_events_days": 90},
 }
 """A document in which nothing is as it is by default."""
 

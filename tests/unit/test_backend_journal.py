@@ -30,10 +30,10 @@ class Journal(SiteCase):
         self.keep(event("certificate.refused", NOW + 2 * HOUR, cause="expired", subject="CN=x\x1b[2J"))
         self.keep(event("tunnel.down", NOW + 3 * HOUR, "client", cause="lost"))
 
-    def keep(self, record: Record, client: str | None = None) -> None:
-        """Store a record."""
+    def keep(self, record: Record, client: str | None = None, received: datetime | None = None) -> None:
+        """Store a record, as it happens unless it is said when it arrived."""
         with self.store.writing() as session:
-            journal.keep(session, [record], NOW, client)
+            journal.keep(session, [record], received or record.time, client)
 
     def found(self, most: int | None = None, **wanted: object) -> list[str]:
         """The names of the events that a filter finds."""
@@ -99,6 +99,16 @@ class Journal(SiteCase):
         self.keep(event("tunnel.down", NOW, cause="lost"))
         with self.store.reading() as session:
             self.assertEqual(journal.newest_number(session), 5)
+
+    def test_forget_by_arrival(self) -> None:
+        """When an event happened is its carrier's word; how long it is kept is not."""
+        with self.store.writing() as session:
+            journal.forget(session, NOW + 9 * HOUR)
+        self.keep(event("tunnel.up", NOW + 9_000_000 * HOUR), received=NOW)
+        self.keep(event("tunnel.down", NOW - 9_000 * HOUR, cause="lost"), received=NOW + HOUR)
+        with self.store.writing() as session:
+            self.assertEqual(journal.forget(session, NOW + HOUR), 1)
+        self.assertEqual(self.found(), ["tunnel.down"])
 
     def test_empty(self) -> None:
         """An empty journal has no newest event."""

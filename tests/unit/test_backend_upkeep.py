@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger
 
-from smartproxy.backend import cas, licences, revocation
+from smartproxy.backend import cas, journal, licences, revocation, settings
 from smartproxy.backend.errors import NotFound, StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.service import BackendService
@@ -81,6 +81,41 @@ class StaleLists(SiteCase):
         self.upkeep.stop()
         self.upkeep.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class OldEvents(SiteCase):
+    """Events are kept as long as the setting says, counted from their arrival."""
+
+    def look(self, days: int) -> int:
+        """Let the daemon look after so many days, some days after an event arrived; how many of it there are."""
+        record = journal.record_of("backend.started", NOW + 9_000 * DAY, 1, version="1")
+        with self.store.writing() as session:
+            journal.forget(session, NOW + DAY)
+            journal.keep(session, [record], NOW)
+        clock = Clock()
+        clock.advance((NOW + days * DAY).timestamp() - HOUR)
+        upkeep = Upkeep(self.store, AtOnce(), Events(Logger(), None, clock, source="backend"), clock)
+        upkeep.start()
+        self.assertEqual(len(self.stored("backend.started")), 1)
+        clock.advance(HOUR + 1)
+        upkeep.stop()
+        return len(self.stored("backend.started"))
+
+    def put(self, days: int) -> None:
+        """Set how many days."""
+        with self.change() as change:
+            settings.put(change, settings.KEEP_EVENTS_DAYS, days)
+
+    def test_by_default(self) -> None:
+        """Four hundred days."""
+        self.assertEqual((self.look(399), self.look(400)), (1, 0))
+
+    def test_set(self) -> None:
+        """As many as are set; none is deleted where that is 0."""
+        self.put(90)
+        self.assertEqual((self.look(89), self.look(90)), (1, 0))
+        self.put(0)
+        self.assertEqual(self.look(9_999), 1)
 
 
 class EndingLicences(SiteCase):

@@ -22,13 +22,13 @@ class Events(CommandCase):
     """What happened."""
 
     def tell(self, name: str = "tunnel.down", time: datetime = NOON, **fields: object) -> None:
-        """Have an event stored."""
+        """Have an event stored that arrived when it happened."""
         store = Store.open(Location.of(str(self.state), environment={}))
         always = {"name": name, "time": time.isoformat(), "source": "client", "sequence": 1}
         document = {**always, "cause": "lost", **fields}
         try:
             with store.writing() as session:
-                journal.keep(session, [read(document)], NOON, "inner")
+                journal.keep(session, [read(document)], time, "inner")
         finally:
             store.close()
 

@@ -35,7 +35,9 @@ class RefusalTests(RefusingTestCase):
 
     def test_unknown_keys(self) -> None:
         """A misspelled key is refused wherever it stands, with the keys that are known there."""
-        self.assertRefused(changed("sever", {}), "sever", "no such key; known here: client, format, generation")
+        self.assertRefused(
+            changed("sever", {}), "sever", "no such key; known here: backend, client, format, generation"
+        )
         self.assertRefused(changed("server.deadlines.ssdi", 1), "server.deadlines.ssdi", "closing, drain")
         self.assertRefused(changed("server.partners.1.Name", "x"), "server.partners[1].Name", "no such key")
         self.assertRefused(

@@ -36,7 +36,7 @@ def register(subparsers: Subparsers) -> None:
         "-n", "--number", type=int, default=100, metavar="N", help="the newest so many; 0 for all [100]"
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with new events until Ctrl-C")
-    parser.add_argument("--older-than", type=past, metavar="TIME", help="for prune: 400d, or a date")
+    parser.add_argument("--older-than", type=past, metavar="TIME", help="for prune: arrived before; 400d, or a date")
 
 
 def run(console: Console) -> None:
