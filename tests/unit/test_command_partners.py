@@ -289,8 +289,8 @@ class Identities(CommandCase):
         password, wrong = self.file("good", b"secret\r\nrest\n"), self.file("wrong", b"nope\n")
         self.do("identity", "import", "main", path, "--password-file", password)
         self.assertEqual(self.shown()[0], self.credential.sha256)
-        for more in ((), ("--password-file", wrong)):
-            self.assertIn("is the password right", self.refused("identity", "import", "main", path, *more))
+        for more, hint in (((), "give it with --password-file"), (("--password-file", wrong), "is the password right")):
+            self.assertIn(hint, self.refused("identity", "import", "main", path, *more))
 
     def test_password_asked_for(self) -> None:
         """Somebody at a terminal is asked."""
