@@ -6,12 +6,17 @@ is turned away a thousand times a second is told of now and then: a flood must n
 backend's store.
 """
 
+import random
+from collections.abc import Callable
+
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from smartproxy.logs.emit import Events
 from smartproxy.policy.admission import Admission, Denied, Visit
 from smartproxy.policy.penalties import Fault, Penalties
 from smartproxy.policy.sparing import Sparing
+
+_RANDOM = random.SystemRandom()
 
 
 class Gate:
@@ -21,15 +26,24 @@ class Gate:
     :param events: where refusals and bans are told.
     :param admission: counts who is in.
     :param penalties: counts who misbehaved.
+    :param chance: a random number from 0 to 1, for who is turned away while nearly all places are taken.
     """
 
-    def __init__(self, clock: IReactorTime, events: Events, admission: Admission, penalties: Penalties) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        events: Events,
+        admission: Admission,
+        penalties: Penalties,
+        chance: Callable[[], float] = _RANDOM.random,
+    ) -> None:
         self.admission = admission
         self.penalties = penalties
         self._clock = clock
         self._events = events
         self._lifting: IDelayedCall | None = None
         self._sparing = Sparing()
+        self._chance = chance
 
     def enter(self, host: str, peer: str) -> Visit | None:
         """Let a connection in, or tell why not.
@@ -43,7 +57,7 @@ class Gate:
             self.turn_away(host, peer, cause, "ban")
             return None
         try:
-            return self.admission.enter(host)
+            return self.admission.enter(host, self._chance())
         except Denied as denied:
             self.turn_away(host, peer, denied.message, denied.limit, denied.value)
             return None

@@ -2,7 +2,10 @@
 
 Duty: count what was let in, by address (IPv4 /32, IPv6 /64), by partner and in all, and refuse what is too much with
 the limit's name and value. Counting and deciding are one step, so that no two connections can take the same last place.
-Knows no time and no socket: whoever lets somebody in says when he leaves.
+When nearly all places are taken, newcomers are turned away by chance (random early drop): a crowd that comes from many
+addresses and proves nothing must not hold every place until its deadlines pass. Where a partner has a session, his next
+connection is no newcomer's. Knows no time, no socket and no chance: whoever lets somebody in says when he leaves, and
+brings the random number.
 """
 
 from collections import Counter
@@ -10,6 +13,7 @@ from collections import Counter
 import attrs
 
 from smartproxy.oftp2.errors import QuotaExceeded
+from smartproxy.policy import limits as numbers
 from smartproxy.policy.addresses import address_of, prefix_of
 from smartproxy.policy.settings import ServerLimits
 
@@ -52,18 +56,34 @@ class Admission:
         """How many are this partner's."""
         return self._partners[partner]
 
-    def enter(self, address: str) -> "Visit":
+    def enter(self, address: str, chance: float = 1.0) -> "Visit":
         """Let a connection in.
 
+        :param chance: a random number from 0 to 1; the lower it is, the earlier a newcomer is turned away. With 1 he is
+            only when all places are taken.
         :raises Denied: if there are too many in all, or from this address.
         """
         prefix = prefix_of(address_of(address))
         self._room("connections", self.connections)
+        if self._connections[prefix] == self._unauthenticated[prefix]:
+            self._early_drop(chance)
         self._room("connections_per_address", self._connections[prefix])
         self._room("unauthenticated_per_address", self._unauthenticated[prefix])
         self._connections[prefix] += 1
         self._unauthenticated[prefix] += 1
         return Visit(admission=self, prefix=prefix)
+
+    def _early_drop(self, chance: float) -> None:
+        """Turn a newcomer away by chance: never below a share of the places, almost always at the last one."""
+        taken, value = self.connections, self.limits.connections
+        open_to_all = value * numbers.EARLY_DROP_PERCENT / 100
+        if chance * (value - open_to_all) < taken - open_to_all:
+            raise Denied(
+                rule="quota.early",
+                message=f"{taken} of {value} connections are taken, and newcomers are turned away by chance",
+                limit="connections",
+                value=value,
+            )
 
     def _room(self, limit: str, count: int) -> None:
         value: int = getattr(self.limits, limit)

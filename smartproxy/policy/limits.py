@@ -87,6 +87,8 @@ SESSIONS_PER_PARTNER: Final = Limit(default=200, least=1, most=100_000, unit="se
 CONNECTIONS: Final = Limit(default=4000, least=1, most=200_000, unit="connections")
 #: File descriptors that these limits need: every connection, one in the tunnel for every session, some to spare.
 DESCRIPTORS_LEAST: Final = CONNECTIONS.default + SESSIONS.default + 200
+#: Share of the connections above which newcomers are turned away by chance, the more likely the fewer places are left.
+EARLY_DROP_PERCENT: Final = 80
 #: Accepted connections of one address (IPv4 /32, IPv6 /64).
 CONNECTIONS_PER_ADDRESS: Final = Limit(default=200, least=1, most=200_000, unit="connections")
 #: Connections of one address (IPv4 /32, IPv6 /64) that have not proved who they are.

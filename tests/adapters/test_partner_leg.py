@@ -255,6 +255,27 @@ class Penalized(SynchronousTestCase):
             self.assertEqual(len(rig.journal.of("handshake.failed")), faults)
             self.assertEqual(rig.journal.names("handshake.failed"), ["penalty.banned", "connection.refused"])
 
+    def test_crowd(self) -> None:
+        """When nearly all places are taken, chance turns newcomers away; told sparingly, and not who has a session."""
+        rig = ServerRig(limits=ServerLimits(connections=10))
+        self.patch(rig.gate, "_chance", lambda: 0.4)
+        known, _ = rig.call()
+        for number in range(100):
+            rig.dial(Caller(), f"192.0.2.{number % 20 + 100}")
+        self.assertEqual(rig.gate.admission.connections, 9)
+        refused = rig.journal.of("connection.refused")
+        self.assertEqual(len(refused), 20)
+        self.assertIn("9 of 10 connections are taken", str(refused[0]["cause"]))
+        self.assertEqual((refused[0]["limit"], refused[0]["most"]), ("connections", 10))
+        again, _ = rig.call()
+        self.assertEqual((known.received, again.received), (SSRM_BUFFER, SSRM_BUFFER))
+
+    def test_by_chance(self) -> None:
+        """It is another number each time, from 0 to 1."""
+        numbers = {ServerRig().gate._chance() for _ in range(10)}
+        self.assertEqual(len(numbers), 10)
+        self.assertTrue(all(0 <= number < 1 for number in numbers))
+
     def test_flood(self) -> None:
         """Connections that are turned away are told of once a minute for each address, with how many were not."""
         rig = ServerRig(limits=ServerLimits(unauthenticated_per_address=1))

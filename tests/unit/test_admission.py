@@ -52,6 +52,35 @@ class AdmissionTests(SynchronousTestCase):
         counted.enter("192.0.2.9")
         self.assertEqual(counted.connections, 2)
 
+    def test_early_drop(self) -> None:
+        """From four fifths of the places on, newcomers are turned away, the more likely the fewer places are left."""
+        counted = admission(connections=100)
+        denied = []
+        for number in range(100):
+            if number >= 80:
+                odds = (number - 80) / 20
+                counted.enter("192.0.2.1", odds).leave()
+                if odds:
+                    denied.append(self.assertRaises(Denied, counted.enter, "192.0.2.1", odds - 0.001))
+            counted.enter(f"192.0.2.{number}", 0.999 if number >= 80 else 0.0)
+        self.assertEqual(len(denied), 19)
+        self.assertEqual((denied[4].limit, denied[4].value, denied[4].rule), ("connections", 100, "quota.early"))
+        self.assertIn("85 of 100 connections", denied[4].message)
+        self.assertDenied(self.assertRaises(Denied, counted.enter, "192.0.2.1"), "connections", 100)
+
+    def test_early_drop_spares_partners(self) -> None:
+        """Whose address has a session is no newcomer, as long as it lasts, and up to the limit itself."""
+        counted = admission(connections=10)
+        session = counted.enter("192.0.2.1", 0.0)
+        session.prove("ACME")
+        for _ in range(8):
+            counted.enter("192.0.2.2", 0.0)
+        self.assertRaises(Denied, counted.enter, "192.0.2.2", 0.0)
+        counted.enter("192.0.2.1", 0.0).leave()
+        session.leave()
+        counted.enter("192.0.2.3")
+        self.assertRaises(Denied, counted.enter, "192.0.2.1", 0.0)
+
     def test_connections_of_an_address(self) -> None:
         """Connections of one address, proved or not."""
         counted = admission(connections_per_address=2)
