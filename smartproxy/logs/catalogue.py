@@ -270,7 +270,7 @@ EVENTS: Mapping[str, EventType] = {
         (
             "session.withdrawn",
             _WARNING,
-            "The partner would not be let in any more: his session ends when it is idle, or after some time.",
+            "The partner would not be let in or called any more: his session ends when it is idle, or after some time.",
             "session partner cause",
             "check depth subject issuer certificate_sha256 seconds advice",
         ),

@@ -9,6 +9,7 @@ session tickets, a session cache. Trusts what :mod:`smartproxy.net.verification`
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from cryptography import x509
@@ -27,10 +28,8 @@ from smartproxy.policy.called import judge_called
 from smartproxy.policy.certificates import ChainFacts, Match
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.limits import PATH_DEPTH_MOST
-from smartproxy.policy.outbound import Outbound, Verify
+from smartproxy.policy.outbound import Outbound
 from smartproxy.policy.partners import Partner
-from smartproxy.policy.refusals import refusal
-from smartproxy.policy.verify_errors import RefusalCause
 
 _OPTIONS: Final = SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION
 
@@ -52,16 +51,9 @@ class CalledVerifier(Verifier):
 
     def judge(self, chain: ChainFacts, leaf: x509.Certificate) -> Match:
         """The partner that was called."""
-        match = judge_called(chain, self._partner, self._outbound, self._configuration, self._now())
-        if self._outbound.verify is Verify.NAME and not bears(leaf, self._outbound.name):
-            raise refusal(
-                RefusalCause.WRONG_NAME,
-                match.certificate,
-                partner=self._partner.name,
-                wanted=self._outbound.name,
-                sans=match.certificate.sans,
-            )
-        return match
+        return judge_called(
+            chain, self._partner, self._outbound, self._configuration, self._now(), partial(bears, leaf)
+        )
 
 
 def bears(certificate: x509.Certificate, name: str) -> bool:

@@ -53,6 +53,7 @@ class PartnerSessions(LiveSessions):
         authority's name.
     :param now: tells the wall clock's time for certificates, aware, in UTC.
     :param new_id: makes the id of a session.
+    :ivar withdrawals: judges the running sessions by every new generation, those that the station began among them.
     """
 
     def __init__(
@@ -78,17 +79,17 @@ class PartnerSessions(LiveSessions):
         self._now = now
         self._new_id = new_id
         self._generation: Generation | None = None
-        self._withdrawals = Withdrawals(clock, events, now)
+        self.withdrawals = Withdrawals(clock, events, now)
 
     # The configuration.
 
     def configure(self, part: ServerPart) -> None:
-        """Put a generation in force for the connections to come.
+        """Put a generation in force for the connections to come, and end the sessions of whom it withdraws.
 
         :raises CertificateUnusable: if it cannot be; the one before stays in force.
         """
         self._generation = Generation.build(part, self._now)
-        self._withdrawals.judge(part.server)
+        self.withdrawals.judge(part.server)
         self._crl_urls.keep({authority.name for authority in part.server.authorities})
         self._gate.admission.limits = part.server.limits
         self._gate.penalties.settings = part.server.penalties
@@ -155,12 +156,14 @@ class PartnerSessions(LiveSessions):
             finished=lambda summary: self._over(leg, summary),
         )
         self.live[session] = driver
-        self._withdrawals.began(session, driver, partner, leg.peer)
+        self.withdrawals.began(
+            session, driver, partner, leg.peer, lambda standing, now: standing.withdrawn(partner, now)
+        )
         self._tell_crl_urls(partner, server)
         driver.begin()
         newest = self._generation
         if newest is not None and newest is not leg.generation:
-            self._withdrawals.judge_latecomer(session, newest.part.server)
+            self.withdrawals.judge_latecomer(session, newest.part.server)
 
     def _tell_crl_urls(self, partner: VerifiedPartner, server: ServerConfiguration) -> None:
         """Tell where the lists of the authority that vouched for a partner are said to be. Nothing fetches them."""
@@ -171,7 +174,7 @@ class PartnerSessions(LiveSessions):
 
     def _over(self, leg: PartnerLeg, summary: Summary) -> None:
         self.live.pop(summary.session, None)
-        self._withdrawals.over(summary.session)
+        self.withdrawals.over(summary.session)
         ending = summary.ending
         if ending.by is Role.INITIATOR:
             fault = {"violated": Fault.PROTOCOL, "expired": Fault.SILENCE}.get(ending.outcome)

@@ -1,8 +1,9 @@
-"""Sessions of partners whose right to connect is taken away while they run.
+"""Sessions of partners whose right to them is taken away while they run.
 
-Duty: judge the partner of every live session again by each new generation, and end the sessions of those who would not
-be let in any more: at their next idle moment, or after a deadline in the middle of what they do. Each is told in one
-event with its cause. The judgement is :mod:`smartproxy.policy.withdrawal`'s; this module brings it sessions and time.
+Duty: judge the partner of every live session again by each new generation, whoever began it, and end the sessions of
+those who would not be let in or called any more: at their next idle moment, or after a deadline in the middle of what
+they do. Each is told in one event with its cause. The judgement is :mod:`smartproxy.policy.withdrawal`'s; this module
+brings it sessions and time.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.withdrawal import Standing
 
+Judge = Callable[[Standing, datetime], CertificateRefusal | None]
+"""Says why a session has to end by the rules of a generation, at a time; ``None`` if it need not."""
+
 
 @attrs.define
 class _Running:
@@ -27,6 +31,7 @@ class _Running:
     driver: SessionDriver
     partner: VerifiedPartner
     peer: str
+    judge: Judge
     ending: IDelayedCall | None = None
     withdrawn: bool = False
 
@@ -45,9 +50,12 @@ class Withdrawals:
         self._now = now
         self._running: dict[str, _Running] = {}
 
-    def began(self, session: str, driver: SessionDriver, partner: VerifiedPartner, peer: str) -> None:
-        """A session began."""
-        self._running[session] = _Running(driver, partner, peer)
+    def began(self, session: str, driver: SessionDriver, partner: VerifiedPartner, peer: str, judge: Judge) -> None:
+        """A session began.
+
+        :param judge: judges its partner again, by the rules for whoever began it.
+        """
+        self._running[session] = _Running(driver, partner, peer, judge)
 
     def over(self, session: str) -> None:
         """A session is over."""
@@ -71,7 +79,7 @@ class Withdrawals:
             running = self._running.get(session)
             if running is None or running.withdrawn:
                 continue
-            found = standing.withdrawn(running.partner, now)
+            found = running.judge(standing, now)
             if found is not None:
                 self._withdraw(session, running, found, configuration.deadlines.withdrawal)
 

@@ -1,15 +1,15 @@
 """Whether whoever answers a call is the partner that was called, and his certificate good enough.
 
 Duty: judge the chain that a called partner showed, by what his entry says: it is pinned, or it comes from an authority
-and carries his Odette ID, or it comes from an authority and bears the name of the host. Whether it does bear that name
-is judged by :mod:`smartproxy.net.called`. Dates, keys, hashes and revocation are judged as for partners that call.
-Trusts the facts to be those of the handshake at hand.
+and carries his Odette ID, or it comes from an authority and bears the name of the host. Whether it does bear a name is
+asked of the caller, who holds the certificate. Dates, keys, hashes and revocation are judged as for partners that
+call. Trusts the facts to be those of the handshake at hand.
 
 RFC 5280 section 6; RFC 5024 section 11.
 """
 
 import datetime
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from smartproxy.policy.certificates import (
     CLIENT_AUTH,
@@ -38,9 +38,11 @@ def judge_called(
     outbound: Outbound,
     configuration: ServerConfiguration,
     now: datetime.datetime,
+    bears: Callable[[str], bool],
 ) -> Match:
     """The proof that *chain* is the partner's.
 
+    :param bears: tells whether his own certificate bears a host's name or address.
     :raises CertificateRefusal: if it is not.
     """
     if not chain.presented:
@@ -69,6 +71,8 @@ def judge_called(
             )
         authority, by = found[0].authority, SubjectRule.by
     _judge_purpose(leaf, partner, chain.path_errors)
+    if outbound.verify is Verify.NAME and not bears(outbound.name):
+        raise refusal(RefusalCause.WRONG_NAME, leaf, partner=partner.name, wanted=outbound.name, sans=leaf.sans)
     return Match(partner=partner, certificate=leaf, by=by, authority=authority)
 
 

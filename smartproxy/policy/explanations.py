@@ -103,6 +103,9 @@ _CERTIFICATES: Final = {
         "The certificate of your server does not bear the name under which we called it.",
         "Please get one for the host name that we are to call, or tell us the right name.",
     ),
+    RefusalCause.NOT_CALLED: Explanation(
+        "Our settings do not let us call you any more.", "Please ask your contact here if we are to call you again."
+    ),
 }
 
 EXPLANATIONS: Final = {

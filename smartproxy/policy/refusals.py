@@ -39,6 +39,7 @@ _MESSAGES: Final = {
     RefusalCause.AMBIGUOUS: "the certificate names more than one partner",
     RefusalCause.NOT_EXPECTED: "the certificate is not one that the called partner is known by",
     RefusalCause.WRONG_NAME: "the certificate does not bear the name of the host that was called",
+    RefusalCause.NOT_CALLED: "the entry of the partner that was called does not allow calls",
 }
 
 _ADVICE: Final = {
@@ -84,6 +85,7 @@ _ADVICE: Final = {
         "Check the host in the partner's outbound entry; if his certificate bears another name, give that name there,"
         " or pin the certificate."
     ),
+    RefusalCause.NOT_CALLED: "Give the partner's entry an outbound part if he is to be called again.",
 }
 
 

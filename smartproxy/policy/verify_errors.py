@@ -31,6 +31,7 @@ class RefusalCause(enum.Enum):
     AMBIGUOUS = "ambiguous"
     NOT_EXPECTED = "not-expected"
     WRONG_NAME = "wrong-name"
+    NOT_CALLED = "not-called"
 
 
 X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT: Final = 2

@@ -1,22 +1,33 @@
-"""Whether a partner whose session runs would still be let in.
+"""Whether a partner whose session runs would still be let in, or called.
 
-Duty: judge the chain of a session that began under an earlier generation by the rules of a new one. Only what takes the
-partner's right away counts: a revoked certificate, a pin, rule, authority or entry that was removed, an entry that was
-disabled. What merely keeps new sessions out for now (a list that is missing or out of date, an end of validity that
-passed) lets a running one finish. Trusts the facts to be those of the session's own handshake.
+Duty: judge the chain of a session that began under an earlier generation by the rules of a new one, each direction by
+its own: of a partner who called, whose certificate it is; of one who was called, whether it is still the one that his
+entry wants. Only what takes the partner's right away counts: a revoked certificate, a pin, rule, authority or entry
+that was removed or does not fit any more, an entry that was disabled or does not allow calls. What merely keeps new
+sessions out for now (a list that is missing or out of date, an end of validity that passed, another purpose) lets a
+running one finish. Trusts the facts to be those of the session's own handshake.
 
 RFC 5280 section 6; threat: a stolen key whose session is kept open beyond its revocation.
 """
 
 import datetime
+from collections.abc import Callable
 from typing import Final
 
 import attrs
 
 from smartproxy.policy.authorities import RevocationMode
-from smartproxy.policy.certificates import CertificateRefusal, RefusalCause, judge_chain
+from smartproxy.policy.called import judge_called
+from smartproxy.policy.certificates import (
+    CertificateFacts,
+    CertificateRefusal,
+    ChainFacts,
+    RefusalCause,
+    judge_chain,
+)
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
+from smartproxy.policy.partners import Purpose
 from smartproxy.policy.refusals import refusal
 
 WITHDRAWALS: Final = frozenset(
@@ -27,7 +38,7 @@ WITHDRAWALS: Final = frozenset(
         RefusalCause.PARTNER_DISABLED,
     }
 )
-"""The causes for which a running session ends."""
+"""The causes for which the session of a partner who called ends."""
 
 
 @attrs.frozen
@@ -51,11 +62,45 @@ class Standing:
         return cls(attrs.evolve(configuration, authorities=authorities))
 
     def withdrawn(self, verified: VerifiedPartner, now: datetime.datetime) -> CertificateRefusal | None:
-        """Why the session of a partner has to end; ``None`` if it need not."""
+        """Why the session of a partner who called has to end; ``None`` if it need not."""
         try:
-            match = judge_chain(verified.chain, self.configuration, now)
+            match = judge_chain(_unended(verified.chain, now), self.configuration, now)
         except CertificateRefusal as found:
             return found if found.cause in WITHDRAWALS else None
         if match.partner.name != verified.partner.name:
             return refusal(RefusalCause.NO_PARTNER, match.certificate, partner=verified.partner.name)
         return None
+
+    def withdrawn_called(
+        self, verified: VerifiedPartner, now: datetime.datetime, bears: Callable[[str], bool]
+    ) -> CertificateRefusal | None:
+        """Why the session of a partner who was called has to end; ``None`` if it need not.
+
+        :param bears: tells whether the certificate that he showed bears a host's name or address.
+        """
+        name, certificate = verified.partner.name, verified.certificate
+        entry = next((partner for partner in self.configuration.partners if partner.name == name), None)
+        if entry is None:
+            return refusal(RefusalCause.NO_PARTNER, certificate, partner=name)
+        if not entry.enabled:
+            return refusal(RefusalCause.PARTNER_DISABLED, certificate, partner=name)
+        if entry.outbound is None:
+            return refusal(RefusalCause.NOT_CALLED, certificate, partner=name)
+        chain, partner = _unended(verified.chain, now), attrs.evolve(entry, purpose=Purpose.ANY)
+        try:
+            judge_called(chain, partner, entry.outbound, self.configuration, now, bears)
+        except CertificateRefusal as found:
+            return found
+        return None
+
+
+def _unended(chain: ChainFacts, now: datetime.datetime) -> ChainFacts:
+    """A chain as if none of its certificates had ended since: an end of validity must not hide a withdrawal."""
+
+    def unended(certificates: tuple[CertificateFacts, ...]) -> tuple[CertificateFacts, ...]:
+        return tuple(
+            attrs.evolve(facts, not_before=min(facts.not_before, now), not_after=max(facts.not_after, now))
+            for facts in certificates
+        )
+
+    return attrs.evolve(chain, presented=unended(chain.presented), path=unended(chain.path))

@@ -9,6 +9,7 @@ Standards: RFC 5024 sections 4.2 (start of a session) and 5.3.2 (the Responder's
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -17,11 +18,12 @@ from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.call import Answered, Call, CallFailed, failed, has_address
-from smartproxy.net.called import CalledContexts
+from smartproxy.net.called import CalledContexts, bears
 from smartproxy.net.contexts import CertificateUnusable
 from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
 from smartproxy.net.live import LiveSessions
+from smartproxy.net.withdrawal import Withdrawals
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.policy.configuration import ServerPart
@@ -55,6 +57,7 @@ class PartnerCalls:
     :param reactor: resolves, connects, and runs every deadline.
     :param events: where everything is told.
     :param sessions: the daemon's live sessions; those that begin here are among them.
+    :param withdrawals: ends the sessions of partners who are withdrawn; told of those that begin here.
     :param finished: told of every session that is over.
     :param unused: told of every call that was answered and became no session.
     :param now: tells the wall clock's time for certificates, aware, in UTC.
@@ -66,6 +69,7 @@ class PartnerCalls:
         reactor: Any,
         events: Events,
         sessions: LiveSessions,
+        withdrawals: Withdrawals,
         finished: Callable[[Summary], None] = lambda summary: None,
         unused: Callable[[str], None] = lambda session: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -73,6 +77,7 @@ class PartnerCalls:
         self._reactor = reactor
         self._events = events
         self._sessions = sessions
+        self._withdrawals = withdrawals
         self._finished = finished
         self._unused = unused
         self._now = now
@@ -192,11 +197,24 @@ class PartnerCalls:
             finished=self._over,
         )
         self._sessions.live[session] = driver
+        certificate = called.tls.get_peer_certificate(as_cryptography=True)
+        assert certificate is not None
+        self._withdrawals.began(
+            session,
+            driver,
+            verified,
+            called.peer,
+            lambda standing, now: standing.withdrawn_called(verified, now, partial(bears, certificate)),
+        )
         driver.begin()
+        newest = self._generation
+        if newest is not None and newest is not generation:
+            self._withdrawals.judge_latecomer(session, newest.part.server)
         called.release()
 
     def _over(self, summary: Summary) -> None:
         self._sessions.live.pop(summary.session, None)
+        self._withdrawals.over(summary.session)
         self._finished(summary)
 
     # What is told.

@@ -123,6 +123,7 @@ class ServerService(Service):
             reactor=reactor,
             events=self.events,
             sessions=self.sessions,
+            withdrawals=self.sessions.withdrawals,
             finished=self._finished,
             unused=self._unused,
             now=now,
@@ -316,6 +317,7 @@ class ServerService(Service):
         else:
             # A site that is still being set up: nobody can be greeted without a certificate.
             self.sessions.forget()
+            self.sessions.withdrawals.judge(part.server)
             self.calls.forget()
         self._part = part
 

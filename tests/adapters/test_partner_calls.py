@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from smartproxy.net import called
 from smartproxy.net.live import LiveSessions
+from smartproxy.net.withdrawal import Withdrawals
 from smartproxy.oftp2.errors import PartnerUnreachable
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.configuration import ServerConfiguration, ServerLimits, ServerPart
@@ -33,7 +34,7 @@ from smartproxy.policy.partners import Partner
 from smartproxy.relay.summary import Summary
 from smartproxy.server.outbound import PartnerCalls
 from smartproxy.testing import pki
-from tests.adapters.acme import LEAF, MIDDLE, acme, configuration
+from tests.adapters.acme import LEAF, MIDDLE, NOW, acme, configuration
 from tests.adapters.rig import Caller, FakeLeg, Journal, identity_entry, pin
 from tests.adapters.wires import End, Network
 from tests.unit.playbook import PARTNER_SSID, STATION_SSID, ssid
@@ -85,10 +86,12 @@ class CallingTestCase(SynchronousTestCase):
         self.sessions = LiveSessions()
         self.finished: list[Summary] = []
         self.unused: list[str] = []
+        self.withdrawals = Withdrawals(self.reactor, self.journal.events, lambda: NOW)
         self.calls = PartnerCalls(
             reactor=self.reactor,
             events=self.journal.events,
             sessions=self.sessions,
+            withdrawals=self.withdrawals,
             finished=self.finished.append,
             unused=self.unused.append,
         )

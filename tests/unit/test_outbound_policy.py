@@ -196,12 +196,15 @@ class Answers(SynchronousTestCase):
         outbound: Outbound,
         found: ChainFacts | None = None,
         configuration: ServerConfiguration | None = None,
+        names: tuple[str, ...] = ("h",),
         **entry: Any,
     ) -> tuple[str, str | None] | RefusalCause:
         """By what he was recognized and by which authority, or why he was not."""
         known = partner(**{"outbound": outbound, **entry})
         try:
-            match = judge_called(found or chain(), known, outbound, configuration or server(known), NOW)
+            match = judge_called(
+                found or chain(), known, outbound, configuration or server(known), NOW, names.__contains__
+            )
         except CertificateRefusal as refused:
             return refused.cause
         self.assertIs(match.partner, known)
@@ -216,6 +219,8 @@ class Answers(SynchronousTestCase):
         self.assertEqual(self.judged(Outbound(host="h", authority="ca"), configuration=two), ("name", "ca"))
         only = Outbound(host="h", authority="other")
         self.assertEqual(self.judged(only, configuration=two), RefusalCause.UNKNOWN_AUTHORITY)
+        self.assertEqual(self.judged(by_name, names=("x",)), RefusalCause.WRONG_NAME)
+        self.assertEqual(self.judged(attrs.evolve(by_name, server_name="x"), names=("x",)), ("name", "ca"))
 
     def test_by_odette_id(self) -> None:
         """The serialNumber, and the authority that goes with it."""

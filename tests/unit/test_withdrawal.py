@@ -1,13 +1,16 @@
 """Tests of :mod:`smartproxy.policy.withdrawal`: what ends a session that runs, and what does not."""
 
+from typing import Any
+
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy.certificates import ChainFacts, RefusalCause, judge_chain
 from smartproxy.policy.configuration import CertificatePin, RevocationMode, RevocationSet, ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
+from smartproxy.policy.outbound import Outbound, Verify
 from smartproxy.policy.withdrawal import Standing
-from tests.unit.chains import DAY, LEAF, MIDDLE, NOW, authority, chain, partner, revocation, server
+from tests.unit.chains import CLIENT_AUTH, DAY, LEAF, MIDDLE, NOW, authority, chain, partner, revocation, server
 
 
 def listed(mode: RevocationMode, *lists: RevocationSet) -> ServerConfiguration:
@@ -57,6 +60,14 @@ class StandingTests(SynchronousTestCase):
         ending = chain(attrs.evolve(LEAF, not_after=NOW + DAY / 2), *chain().path[1:])
         self.assertIsNone(cause(server(), verified(ending)))
 
+    def test_end_hides_nothing(self) -> None:
+        """A certificate that ended meanwhile, or a clock that was put back, hides no withdrawal."""
+        for ended in (attrs.evolve(LEAF, not_after=NOW + DAY / 2), attrs.evolve(LEAF, not_before=NOW + 2 * DAY)):
+            who = attrs.evolve(verified(), chain=chain(ended, *chain().path[1:]))
+            self.assertIs(cause(server(partner(enabled=False)), who), RefusalCause.PARTNER_DISABLED)
+            late = listed(RevocationMode.PREFER, revocation("middle", LEAF.serial))
+            self.assertIs(cause(late, who), RefusalCause.REVOKED)
+
     def test_entry(self) -> None:
         """An entry that was disabled, or knows the certificate no more, ends the session."""
         self.assertIs(cause(server(partner(enabled=False))), RefusalCause.PARTNER_DISABLED)
@@ -76,3 +87,52 @@ class StandingTests(SynchronousTestCase):
     def test_somebody_else(self) -> None:
         """A certificate that has become another partner's ends the session of the former one."""
         self.assertIs(cause(server(partner(name="SUCCESSOR"))), RefusalCause.NO_PARTNER)
+
+
+BY_NAME = Outbound(host="oftp.acme.example")
+BY_ID = Outbound(host="h", verify=Verify.ODETTE)
+BY_PIN = Outbound(host="h", verify=Verify.PIN, certificates=(CertificatePin(sha256=LEAF.sha256),))
+
+
+class CalledStanding(SynchronousTestCase):
+    """A partner was called by one generation, and is judged again by the next."""
+
+    def cause(
+        self, after: Outbound | None, who: VerifiedPartner | None = None, *, given: Any = None, **entry: Any
+    ) -> RefusalCause | None:
+        """Why he has to go by a later generation, if he has to."""
+        later = attrs.evolve(given or server(), partners=(partner(**{"outbound": after, **entry}),))
+        found = Standing.of(later).withdrawn_called(
+            who or verified(), NOW + DAY, lambda name: name == "oftp.acme.example"
+        )
+        return None if found is None else found.cause
+
+    def test_fits(self) -> None:
+        """An entry that his certificate fits lets him go on, whichever way it is known by, and whatever its purpose."""
+        for outbound in (BY_NAME, BY_ID, BY_PIN):
+            self.assertIsNone(self.cause(outbound))
+        client_only = chain(attrs.evolve(LEAF, extended_key_usage=frozenset({CLIENT_AUTH})), *chain().path[1:])
+        who = verified(client_only)
+        self.assertIsNone(self.cause(BY_NAME, who))
+        elsewhere = Outbound(host="elsewhere.example")
+        self.assertIs(self.cause(elsewhere, who), RefusalCause.WRONG_NAME)
+
+    def test_does_not_fit(self) -> None:
+        """Any other ends his session, and so does none."""
+        other = CertificatePin(sha256="77" * 32)
+        self.assertIs(self.cause(attrs.evolve(BY_NAME, server_name="x")), RefusalCause.WRONG_NAME)
+        self.assertIs(self.cause(attrs.evolve(BY_PIN, certificates=(other,))), RefusalCause.NOT_EXPECTED)
+        self.assertIs(self.cause(BY_NAME, given=server(authorities=())), RefusalCause.UNKNOWN_AUTHORITY)
+        self.assertIs(self.cause(None), RefusalCause.NOT_CALLED)
+        self.assertIs(self.cause(BY_NAME, enabled=False), RefusalCause.PARTNER_DISABLED)
+        self.assertIs(self.cause(BY_NAME, name="SUCCESSOR"), RefusalCause.NO_PARTNER)
+
+    def test_lists(self) -> None:
+        """A revocation ends his session, and no list that is missing or out of date, and no end of validity."""
+        old = revocation("middle", this_update=NOW - 90 * DAY, next_update=NOW - 60 * DAY)
+        ending = verified(chain(attrs.evolve(LEAF, not_after=NOW + DAY / 2), *chain().path[1:]))
+        for outbound in (BY_NAME, BY_ID):
+            revoked = listed(RevocationMode.REQUIRE, revocation("middle", LEAF.serial))
+            self.assertIs(self.cause(outbound, ending, given=revoked), RefusalCause.REVOKED)
+            for lists in ((), (old,)):
+                self.assertIsNone(self.cause(outbound, ending, given=listed(RevocationMode.REQUIRE, *lists)))
