@@ -63,6 +63,7 @@ def summarize(
     :param counts: what the session itself counted.
     """
     counters = monitor.counters
+    whose = opening.leg if ending.outcome == "lost" else opening.side
     came, went = counters[opening.partner], counters[opening.partner.other]
     fields: dict[str, object] = {
         "partner": opening.facts.get("partner"),
@@ -71,7 +72,7 @@ def summarize(
         "cause": ending.cause,
         "rule": ending.rule,
         "reason": ending.reason,
-        "side": None if ending.by is None else opening.side(ending.by),
+        "side": None if ending.by is None else whose(ending.by),
         "agreed": None if monitor.agreed is None else agreed_facts(monitor.agreed),
         "octets_in": came.octets,
         "octets_out": went.octets,

@@ -302,7 +302,18 @@ class OurOwnFaults(SynchronousTestCase):
             book.when(
                 Lost(leg.other, "closed"),
                 Disarm(Timer.CLOSING),
-                Told("session.ended", outcome="lost"),
+                Told("session.ended", outcome="lost", side=side),
+                Finished(outcome="lost", by=leg),
+            )
+
+    def test_the_tunnel_is_lost_on_the_client(self) -> None:
+        """Where the tunnel stands for the partner, it is not the partner who was lost."""
+        for leg, side in ((INITIATOR, "tunnel"), (RESPONDER, "station")):
+            book = relaying_client().after(Lost(leg, "connection lost"))
+            book.when(
+                Lost(leg.other, "closed"),
+                Disarm(Timer.CLOSING),
+                Told("session.ended", outcome="lost", side=side),
                 Finished(outcome="lost", by=leg),
             )
 
