@@ -11,7 +11,15 @@ from typing import Final
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.states import TABLE, Party, State
+from smartproxy.policy.settings import Deadlines
 from smartproxy.relay.timers import BUFFER_TIMERS, Timer
+
+_NOT_THERE: Final = {
+    Timer.OPENING: "did not greet in time",
+    Timer.AUTHENTICATION: "did not greet before the {seconds} s until the end of authentication were over",
+    Timer.RESPONDER_BUFFER: "began to greet and let {seconds} s pass",
+}
+"""What the Responder did, by the deadline that passed before he had greeted."""
 
 _AWAITED: Final = {state: party for state, party, command in TABLE if command not in ("ESID", "CDT")}
 """Who may do something in a state. Only while a file is sent it can be either of them: CDT is what decides that."""
@@ -30,6 +38,11 @@ def late_role(timer: Timer, monitor: Monitor, full: Set[Role]) -> Role:
     if len(full) == 1:
         return next(iter(full))
     return awaited(monitor)
+
+
+def not_there(timer: Timer, deadlines: Deadlines) -> str:
+    """What is said of a Responder who has not greeted when a deadline passes."""
+    return _NOT_THERE[timer].format(seconds=getattr(deadlines, timer.setting))
 
 
 def awaited(monitor: Monitor) -> Role:

@@ -34,7 +34,7 @@ from smartproxy.relay.intents import (
     Resume,
     Send,
 )
-from smartproxy.relay.lateness import late_role
+from smartproxy.relay.lateness import late_role, not_there
 from smartproxy.relay.openings import Opening
 from smartproxy.relay.portrait import portray
 from smartproxy.relay.reports import Reporter
@@ -298,9 +298,9 @@ class Session:
         self._armed.discard(timer)
         if self.stage is Stage.ENDING:
             self._abort_all()
-        elif self.stage in (Stage.OPENING, Stage.GREETING):
-            message = f"the {self._opening.side(Role.RESPONDER)} did not greet in time"
-            self._unreachable(errors.StationUnreachable(rule=f"deadline.{Timer.OPENING.value}", message=message))
+        elif self.stage in (Stage.OPENING, Stage.GREETING) and timer is not Timer.INITIATOR_BUFFER:
+            message = f"the {self._opening.side(Role.RESPONDER)} {not_there(timer, self._deadlines)}"
+            self._unreachable(errors.StationUnreachable(rule=f"deadline.{timer.setting}", message=message))
         else:
             self._late(timer)
 

@@ -233,7 +233,24 @@ class Deadlines(SynchronousTestCase):
         """The partner is not to blame for the time that opening takes."""
         book = Playbook(server()).start(*STARTED).after(Octets(INITIATOR, PARTNER_SSID))
         intents = book.session.receive(Expired(Timer.AUTHENTICATION))
-        self.assertEqual(intents[0], Told("session.refused", told_partner="ESID 08"))
+        cause = "the station did not greet before the 61 s until the end of authentication were over"
+        self.assertEqual(
+            intents[0], Told("session.refused", rule="deadline.authentication", cause=cause, told_partner="ESID 08")
+        )
+
+    def test_buffer_deadline_while_opening(self) -> None:
+        """A partner who begins something and does not end it is late himself, though the station is awaited."""
+        book = Playbook(server()).start(*STARTED).after(Octets(INITIATOR, PARTNER_SSID), Octets(INITIATOR, b"\x10"))
+        book.when(
+            Expired(Timer.INITIATOR_BUFFER),
+            Told("session.expired", rule="deadline.buffer", side="partner", phase="opening", told_partner="ESID 09"),
+            Send(INITIATOR, esid(EsidReason.TIME_OUT)),
+            Finish(INITIATOR),
+            Abort(RESPONDER),
+            Disarm(Timer.AUTHENTICATION),
+            Disarm(Timer.OPENING),
+            Arm(Timer.CLOSING, 5),
+        )
 
     def test_closing(self) -> None:
         """Legs that do not close are aborted."""

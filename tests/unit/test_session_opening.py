@@ -297,6 +297,26 @@ class StationGreets(SynchronousTestCase):
             intents[2:], [Finish(INITIATOR), Finish(RESPONDER), Disarm(Timer.AUTHENTICATION), Arm(Timer.CLOSING, 5)]
         )
 
+    def test_station_greets_slowly(self) -> None:
+        """A station that begins to greet and does not go on is unreachable, and it is said which deadline passed."""
+        book = self.opened()
+        book.session.receive(Octets(RESPONDER, SSRM_BUFFER[:5]))
+        intents: list[object] = [*book.session.receive(Expired(Timer.RESPONDER_BUFFER))]
+        fault = self.not_ready(intents)
+        self.assertEqual(
+            (fault.rule, fault.message), ("deadline.buffer", "the station began to greet and let 62 s pass")
+        )
+        self.assertEqual(intents[0], Told("station.unreachable", cause=fault.message))
+        self.assertEqual(tuple(intents[2:]), (Finish(INITIATOR), Finish(RESPONDER), *self.closing()[1:]))
+
+    def test_silent_server(self) -> None:
+        """The same on the client, where a buffer that the tunnel began stays a piece: it is not the station's fault."""
+        book = self.opened()
+        book.session.receive(Octets(INITIATOR, b"\x10"))
+        intents: list[object] = [*book.session.receive(Expired(Timer.INITIATOR_BUFFER))]
+        self.assertEqual(intents[0], Told("session.expired", rule="deadline.buffer", side="partner"))
+        self.assertEqual(self.not_ready(intents).rule, "deadline.buffer")
+
     def test_station_greets_wrongly(self) -> None:
         """What is no SSRM is a violation; before SSRM nobody is told an ESID."""
         book = self.opened()
