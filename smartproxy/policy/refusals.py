@@ -39,7 +39,7 @@ _MESSAGES: Final = {
     RefusalCause.AMBIGUOUS: "the certificate names more than one partner",
     RefusalCause.NOT_EXPECTED: "the certificate is not one that the called partner is known by",
     RefusalCause.WRONG_NAME: "the certificate does not bear the name of the host that was called",
-    RefusalCause.NOT_CALLED: "the entry of the partner that was called does not allow calls",
+    RefusalCause.NOT_CALLED: "the partner's entry does not allow calls",
 }
 
 _ADVICE: Final = {
