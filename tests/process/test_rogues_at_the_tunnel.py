@@ -1,6 +1,7 @@
 """Rogues at either end of the tunnel, against the real daemons: refused, told of, and no session is disturbed."""
 
 import datetime
+import itertools
 import sqlite3
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,8 @@ from tests.process.sites import Log, SiteCase, reactor, until
 
 DAY = datetime.timedelta(days=1)
 SECONDS = 15
+NUMBERS = itertools.count(2)
+"""Of the addresses that rogues come from: what is told of one is told of him again only after a minute."""
 
 
 class Rogue(Protocol):
@@ -123,7 +126,8 @@ class Rogues(SiteCase):
         plain = Factory.forProtocol(lambda: protocol)
         plain.noisy = False
         factory: Any = plain if context is None else TLSMemoryBIOFactory(context, True, plain, reactor)  # type: ignore[arg-type]  # one of its kinds
-        await TCP4ClientEndpoint(reactor, "127.0.0.1", self.site.tunnel_port).connect(factory)
+        own = (f"127.0.0.{next(NUMBERS)}", 0)
+        await TCP4ClientEndpoint(reactor, "127.0.0.1", self.site.tunnel_port, bindAddress=own).connect(factory)
         assert protocol.transport is not None
         protocol.transport.write(octets)
         self.addCleanup(self.hang_up, protocol)
