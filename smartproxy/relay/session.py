@@ -10,7 +10,7 @@ Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.2 (start of a session),
 
 from collections.abc import Callable, Mapping
 
-from smartproxy.oftp2 import codec, errors
+from smartproxy.oftp2 import errors
 from smartproxy.oftp2.commands import ESID, SSID, SSRM
 from smartproxy.oftp2.errors import EsidReason, OwnFault, ProtocolError, SessionFault
 from smartproxy.oftp2.monitor import Monitor, Observation
@@ -20,21 +20,9 @@ from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay import events
 from smartproxy.relay.files import FileLedger
-from smartproxy.relay.intents import (
-    Abort,
-    Arm,
-    Disarm,
-    Done,
-    Finish,
-    Intent,
-    NotReady,
-    Open,
-    Pause,
-    Ready,
-    Resume,
-    Send,
-)
+from smartproxy.relay.intents import Abort, Arm, Disarm, Done, Intent, NotReady, Open, Pause, Ready, Resume, Send
 from smartproxy.relay.lateness import late_role, not_there
+from smartproxy.relay.legs import Legs, Reasons
 from smartproxy.relay.openings import Opening
 from smartproxy.relay.portrait import portray
 from smartproxy.relay.reports import Reporter
@@ -61,11 +49,10 @@ class Session:
         self._deadlines = deadlines
         self.reporter = Reporter(session, opening)
         self._files = FileLedger(opening.partner)
-        self._legs = {Role.INITIATOR: LegState.OPEN, Role.RESPONDER: LegState.ABSENT}
+        self._legs = Legs(opening, monitor)
         self._full: set[Role] = set()
         self._armed: set[Timer] = set()
         self._held = b""
-        self._excuse = ""
         self._ssid: SSID | None = None
         self._negotiated = False
         self._started = False
@@ -137,7 +124,7 @@ class Session:
             self._leave()
 
     def _relay(self, leg: Role, octets: bytes) -> None:
-        if self._legs[leg] is LegState.OPEN:
+        if self._legs.is_open(leg):
             self._do(Send(leg, octets))
         else:
             self._held += octets
@@ -213,7 +200,7 @@ class Session:
 
     def _open(self, facts: Mapping[str, str]) -> None:
         self.stage = Stage.OPENING
-        self._legs[Role.RESPONDER] = LegState.ASKED_FOR
+        self._legs.become(Role.RESPONDER, LegState.ASKED_FOR)
         # The Initiator is read on: its departure is noticed, and anything but ESID would be a violation.
         self._arm(Timer.OPENING, self._deadlines.opening)
         self._do(Open(Role.RESPONDER, facts))
@@ -223,7 +210,7 @@ class Session:
         if self.stage is Stage.ENDING:
             self._do(Abort(leg))
             return
-        self._legs[leg] = LegState.OPEN
+        self._legs.become(leg, LegState.OPEN)
         if not self._opening.greets:
             self.stage = Stage.GREETING
             return
@@ -241,7 +228,7 @@ class Session:
 
     def _open_failed(self, event: events.OpenFailed) -> None:
         if self.stage is not Stage.ENDING:
-            self._legs[event.leg] = LegState.GONE
+            self._legs.become(event.leg, LegState.GONE)
             self._unreachable(event.fault)
 
     # Back-pressure.
@@ -280,7 +267,7 @@ class Session:
 
     def _refuse(self, refusal: errors.Refusal | OwnFault) -> None:
         if isinstance(refusal, OwnFault):
-            self._excuse = refusal.message
+            self._legs.excuse = refusal.message
         tell = {Role.INITIATOR: refusal.reason}
         self._do(self.reporter.refused(refusal, self._told(tell), self._ssid))
         self._end(Ending.of(refusal, "refused", Role.INITIATOR), tell)
@@ -297,7 +284,7 @@ class Session:
         timer = event.timer
         self._armed.discard(timer)
         if self.stage is Stage.ENDING:
-            self._abort_all()
+            self._intents.extend(self._legs.abort())
         elif self.stage in (Stage.OPENING, Stage.GREETING) and timer is not Timer.INITIATOR_BUFFER:
             message = f"the {self._opening.side(Role.RESPONDER)} {not_there(timer, self._deadlines)}"
             self._unreachable(errors.StationUnreachable(rule=f"deadline.{timer.setting}", message=message))
@@ -316,7 +303,7 @@ class Session:
 
     def _lost(self, event: events.Lost) -> None:
         leg = event.leg
-        self._legs[leg] = LegState.GONE
+        self._legs.become(leg, LegState.GONE)
         if self.stage is Stage.ENDING:
             self._finish_if_alone()
             return
@@ -343,7 +330,7 @@ class Session:
 
     def _bug(self, event: events.Bug) -> None:
         if self.stage is Stage.ENDING:
-            self._abort_all()
+            self._intents.extend(self._legs.abort())
             self._finish_if_alone()
         else:
             self._give_up(errors.InternalError(rule="internal", message="a bug ended the session"), "failed", None)
@@ -361,20 +348,13 @@ class Session:
             self._do(self.reporter.closed(ending))
         self._end(ending, tell, fault if isinstance(fault, OwnFault) else None)
 
-    def _end(self, ending: Ending, tell: Mapping[Role, EsidReason], fault: OwnFault | None = None) -> None:
+    def _end(self, ending: Ending, tell: Reasons, fault: OwnFault | None = None) -> None:
         """Tell whoever can be told, and close what is open."""
         if not self._opening.greets and self.stage in (Stage.OPENING, Stage.GREETING):
             self._do(NotReady(fault or errors.StationUnreachable(rule=ending.rule or "station", message=ending.cause)))
         for report in self._files.break_off(self._monitor.transfer):
             self._do(self.reporter.file(report))
-        for role, leg in self._legs.items():
-            if leg is LegState.OPEN:
-                if role in tell and self._listens(role):
-                    self._do(Send(role, self._esid(tell[role])))
-                self._do(Finish(role))
-            elif leg is LegState.ASKED_FOR:
-                self._legs[role] = LegState.GONE
-                self._do(Abort(role))
+        self._intents.extend(self._legs.end(tell, self.stage))
         for timer in sorted(self._armed, key=lambda armed: armed.value):
             self._disarm(timer)
         self._ending = ending
@@ -382,27 +362,11 @@ class Session:
         self._arm(Timer.CLOSING, self._deadlines.closing)
         self._finish_if_alone()
 
-    def _esid(self, reason: EsidReason) -> bytes:
-        return codec.esid(reason, self._excuse or reason.phrase, self._monitor.level_for_esid)
-
-    def _listens(self, role: Role) -> bool:
-        """Whether SSRM was exchanged with a role: before it, there is nobody to whom ESID could mean something."""
-        return self.stage is Stage.RELAYING or (self._opening.greets and role is Role.INITIATOR)
-
-    def _told(self, tell: Mapping[Role, EsidReason]) -> dict[str, str]:
-        told = {}
-        for role, leg in self._legs.items():
-            if leg is LegState.OPEN:
-                told[role] = f"ESID {tell[role]:02d}" if role in tell and self._listens(role) else "closed"
-        return self.reporter.told(told)
-
-    def _abort_all(self) -> None:
-        for role, leg in self._legs.items():
-            if leg is LegState.OPEN:
-                self._do(Abort(role))
+    def _told(self, tell: Reasons) -> dict[str, str]:
+        return self.reporter.told(self._legs.told(tell, self.stage))
 
     def _finish_if_alone(self) -> None:
-        if LegState.OPEN in self._legs.values():
+        if self._legs.open:
             return
         assert self._ending is not None
         self._disarm(Timer.CLOSING)

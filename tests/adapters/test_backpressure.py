@@ -3,6 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.errors import EsidReason
+from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.relay.session import Session
 from tests.adapters.chain import Chain
@@ -50,7 +51,7 @@ class Stalled(SynchronousTestCase):
 
     def partial(self, session: Session) -> int:
         """Octets of unfinished buffers in a session's monitor."""
-        return sum(session._monitor.held(role) for role in session._legs)
+        return sum(session._monitor.held(role) for role in Role)
 
     def flood(self, chain: Chain, end: Caller) -> None:
         """Offer far more than anybody should hold."""

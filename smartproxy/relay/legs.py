@@ -1,0 +1,77 @@
+"""The two legs of a session: how far each of them is, and what is last said over it.
+
+Duty: know which legs are there, whether an ESID would be understood at their ends, and make what ends them. Decides
+neither when a session ends nor with which reason: :mod:`smartproxy.relay.session` does.
+
+Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.6 and 5.3.11 (ESID).
+"""
+
+from collections.abc import Iterator, Mapping
+
+from smartproxy.oftp2 import codec
+from smartproxy.oftp2.errors import EsidReason
+from smartproxy.oftp2.monitor import Monitor
+from smartproxy.oftp2.roles import Role
+from smartproxy.relay.intents import Abort, Finish, Intent, Send
+from smartproxy.relay.openings import Opening
+from smartproxy.relay.stage import LegState, Stage
+
+Reasons = Mapping[Role, EsidReason]
+"""Who is to be told of an end, and with which reason code."""
+
+
+class Legs:
+    """The legs of one session; the Initiator's is there from the beginning.
+
+    :param opening: who is greeted, and by whom.
+    :param monitor: knows at which level ESID is to be written.
+    :ivar excuse: what ESID says in the place of its reason's own words, if anything.
+    """
+
+    def __init__(self, opening: Opening, monitor: Monitor) -> None:
+        self.excuse = ""
+        self._opening = opening
+        self._monitor = monitor
+        self._states = {Role.INITIATOR: LegState.OPEN, Role.RESPONDER: LegState.ABSENT}
+
+    def become(self, role: Role, state: LegState) -> None:
+        """Take note of how far a leg is."""
+        self._states[role] = state
+
+    def is_open(self, role: Role) -> bool:
+        """Whether octets can be sent over a leg."""
+        return self._states[role] is LegState.OPEN
+
+    @property
+    def open(self) -> list[Role]:
+        """The legs that are open."""
+        return [role for role in self._states if self.is_open(role)]
+
+    def told(self, reasons: Reasons, stage: Stage) -> dict[Role, str]:
+        """What each side hears of an end, in words."""
+        return {
+            role: f"ESID {reasons[role]:02d}" if role in reasons and self._listens(role, stage) else "closed"
+            for role in self.open
+        }
+
+    def end(self, reasons: Reasons, stage: Stage) -> Iterator[Intent]:
+        """Tell whoever can be told, close what is open, and give up what is asked for."""
+        for role, state in self._states.items():
+            if state is LegState.OPEN:
+                if role in reasons and self._listens(role, stage):
+                    yield Send(role, self._esid(reasons[role]))
+                yield Finish(role)
+            elif state is LegState.ASKED_FOR:
+                self._states[role] = LegState.GONE
+                yield Abort(role)
+
+    def abort(self) -> Iterator[Intent]:
+        """Close what is open, without another word."""
+        return (Abort(role) for role in self.open)
+
+    def _esid(self, reason: EsidReason) -> bytes:
+        return codec.esid(reason, self.excuse or reason.phrase, self._monitor.level_for_esid)
+
+    def _listens(self, role: Role, stage: Stage) -> bool:
+        """Whether SSRM was exchanged with a role: before it, there is nobody to whom ESID could mean something."""
+        return stage is Stage.RELAYING or (self._opening.greets and role is Role.INITIATOR)
