@@ -83,7 +83,7 @@ CALL_PATIENCE_SECONDS: Final = 5.0
 SESSIONS: Final = Limit(default=2000, least=1, most=100_000, unit="sessions")
 #: Sessions of one verified partner.
 SESSIONS_PER_PARTNER: Final = Limit(default=200, least=1, most=100_000, unit="sessions")
-#: Accepted connections, verified or not, all together.
+#: Accepted connections, verified or not, all together; above four fifths, newcomers are turned away by chance.
 CONNECTIONS: Final = Limit(default=4000, least=1, most=200_000, unit="connections")
 #: File descriptors that these limits need: every connection, one in the tunnel for every session, some to spare.
 DESCRIPTORS_LEAST: Final = CONNECTIONS.default + SESSIONS.default + 200
