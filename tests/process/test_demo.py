@@ -62,6 +62,8 @@ class DemoTests(SynchronousTestCase):
 
     def test_interrupted(self) -> None:
         """Ctrl-C in the middle of a file ends everything at once, with status 130."""
+        # Who runs the tests in a shell's background ignores SIGINT, and his children would inherit that.
+        self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         with self.demo() as running:
             assert running.stdout is not None
             for line in running.stdout:
