@@ -7,8 +7,8 @@ Running sessions keep theirs.
 Offered: TLS 1.2 with ephemeral keys and AEAD ciphers, TLS 1.3. Never: renegotiation, compression, session tickets, a
 session cache. Tickets and cache are both off because either one alone would let a peer resume a session without showing
 its certificate again, and so outlive its revocation. (With TLS 1.3 OpenSSL still sends two tickets that name an entry
-of the cache which is not there; pyOpenSSL cannot keep it from that. They resume nothing.) Standards: RFC 5246, RFC 8446, RFC 6066 section 3 (SNI); RFC 5024
-section 2.3.
+of the cache which is not there; pyOpenSSL cannot keep it from that. They resume nothing.) Standards: RFC 5246, RFC
+8446, RFC 6066 section 3 (SNI); RFC 5024 section 2.3.
 """
 
 from collections.abc import Callable, Iterable
