@@ -311,6 +311,7 @@ class Ends(PlainCase):
         outer = self.calling(self.site.port)
         inner, _ = await deferToThread(target.accept)
         self.addCleanup(inner.close)
+        await log.event("session.started")
         assert self.site.server is not None
         stopping = Deferred.fromCoroutine(self.site.server.stop())
         await log.event("listener.closed")
