@@ -22,7 +22,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy import __version__
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
 from smartproxy.net.connection import ConnectionLeg, LegFactory, address_text
@@ -142,18 +141,7 @@ class PlainServerService(Service):
         """
         Service.startService(self)
         self._tunnel_port = listen_for_clients(self.clock, self.tunnel.factory, *self._internal, self.events)
-        host, port = bound(self._tunnel_port)
-        if self._identity.made:
-            self.events.emit("identity_key.created", proxy_id=self._identity.proxy_id)
-        self.events.emit(
-            "server.started",
-            version=__version__,
-            proxy_id=self._identity.proxy_id,
-            site=self.licence.present.site,
-            address=host,
-            port=port,
-        )
-        self.licence.announce()
+        self.licence.tell_started(self._identity, *bound(self._tunnel_port))
         self._licence_watch.look()
 
     def stopService(self) -> Deferred[None]:

@@ -12,24 +12,23 @@ import datetime
 from collections.abc import Callable, Container
 
 from smartproxy.policy.certificates import (
-    CLIENT_AUTH,
     SERVER_AUTH,
     CertificateFacts,
     ChainFacts,
     Match,
-    PathError,
     judge_below,
     judge_dates,
     judge_key,
+    judge_purpose,
     unreached,
 )
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.outbound import Outbound, Verify
 from smartproxy.policy.outbound_checks import rules_of
-from smartproxy.policy.partners import Partner, Purpose
+from smartproxy.policy.partners import Partner
 from smartproxy.policy.refusals import CertificateRefusal, refusal
 from smartproxy.policy.rules import CertificatePin, KeyPin, SubjectRule
-from smartproxy.policy.verify_errors import X509_V_ERR_INVALID_PURPOSE, RefusalCause
+from smartproxy.policy.verify_errors import RefusalCause
 
 
 def judge_called(
@@ -70,7 +69,7 @@ def judge_called(
                 key_sha256=leaf.key_sha256,
             )
         authority, by = found[0].authority, SubjectRule.by
-    _judge_purpose(leaf, partner, chain.path_errors)
+    judge_purpose(leaf, partner, SERVER_AUTH, chain.path_errors)
     if outbound.verify is Verify.NAME and not bears(outbound.name):
         raise refusal(RefusalCause.WRONG_NAME, leaf, partner=partner.name, wanted=outbound.name, sans=leaf.sans)
     return Match(partner=partner, certificate=leaf, by=by, authority=authority)
@@ -86,7 +85,7 @@ def _judge_pinned(
         if pin in rules:
             judge_dates(leaf, 0, now)
             judge_key(leaf, 0)
-            _judge_purpose(leaf, partner, ())
+            judge_purpose(leaf, partner, SERVER_AUTH)
             return Match(partner=partner, certificate=leaf, by=pin.by, authority=None)
     raise refusal(RefusalCause.NOT_EXPECTED, leaf, partner=partner.name, key_sha256=leaf.key_sha256)
 
@@ -114,21 +113,3 @@ def _judge_path(
     if not reached:
         raise refused[0] if refused else unreached(leaf, chain.path_errors)
     return reached
-
-
-def _judge_purpose(leaf: CertificateFacts, partner: Partner, errors: tuple[PathError, ...]) -> None:
-    """Whether the extended key usage lets him be called, by his entry's purpose."""
-    if partner.purpose is Purpose.ANY:
-        return
-    allowed = {SERVER_AUTH} if partner.purpose is Purpose.STRICT else {SERVER_AUTH, CLIENT_AUTH}
-    usage = leaf.extended_key_usage
-    said = [error.text for error in errors if (error.code, error.depth) == (X509_V_ERR_INVALID_PURPOSE, 0)]
-    if (usage is not None and not usage & allowed) or (said and partner.purpose is Purpose.STRICT):
-        raise refusal(
-            RefusalCause.WRONG_PURPOSE,
-            leaf,
-            partner=partner.name,
-            purpose=partner.purpose.value,
-            extended_key_usage=", ".join(sorted(usage or ())),
-            openssl="; ".join(said),
-        )

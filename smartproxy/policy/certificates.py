@@ -180,7 +180,7 @@ def judge_chain(chain: ChainFacts, configuration: ServerConfiguration, now: date
         except CertificateRefusal as found:
             raise _whose(found, fitting) from None
         rule, partner = _only(fitting, leaf)
-        _judge_purpose(leaf, partner)
+        judge_purpose(leaf, partner, CLIENT_AUTH)
         return Match(partner=partner, certificate=leaf, by=rule.by, authority=None)
     return _judge_path(leaf, chain, configuration, now)
 
@@ -238,7 +238,7 @@ def _judge_path(
     fitting = _named(_rules(leaf, reached), configuration)
     if fitting:
         rule, partner = _only(fitting, leaf)
-        _judge_purpose(leaf, partner, chain.path_errors)
+        judge_purpose(leaf, partner, CLIENT_AUTH, chain.path_errors)
         return Match(partner=partner, certificate=leaf, by=rule.by, authority=rule.authority)
     for name, cause in refused.items():
         # Another authority of the path may be good and have no rule; the one that would name a partner says why not.
@@ -331,14 +331,17 @@ def judge_key(facts: CertificateFacts, depth: int) -> None:
         )
 
 
-def _judge_purpose(leaf: CertificateFacts, partner: Partner, errors: tuple[PathError, ...] = ()) -> None:
+def judge_purpose(leaf: CertificateFacts, partner: Partner, part: str, errors: tuple[PathError, ...] = ()) -> None:
     """Whether the extended key usage is what the partner's entry asks for.
 
     OpenSSL looks at the key usage too; what it says of a leaf counts where the entry is strict.
+
+    :param part: the usage of the part that he plays in TLS: :data:`CLIENT_AUTH` or :data:`SERVER_AUTH`.
+    :raises CertificateRefusal: if it is not.
     """
     if partner.purpose is Purpose.ANY:
         return
-    allowed = {CLIENT_AUTH} if partner.purpose is Purpose.STRICT else {CLIENT_AUTH, SERVER_AUTH}
+    allowed = {part} if partner.purpose is Purpose.STRICT else {CLIENT_AUTH, SERVER_AUTH}
     usage = leaf.extended_key_usage
     said = [error.text for error in errors if (error.code, error.depth) == (X509_V_ERR_INVALID_PURPOSE, 0)]
     if (usage is not None and not usage & allowed) or (said and partner.purpose is Purpose.STRICT):

@@ -10,10 +10,12 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from smartproxy import __version__
 from smartproxy.logs.emit import Events
 from smartproxy.oftp2.errors import OwnFault, Unlicensed
 from smartproxy.policy.licence import Licence, LicenceRefused, RefusalCause, read, renew
 from smartproxy.policy.limits import LICENCE_OCTETS_MOST
+from smartproxy.tunnel.identity import Identity
 
 
 def load(path: Path, proxy_id: str, now: datetime) -> Licence:
@@ -59,6 +61,20 @@ class LicenceInForce:
         self._path = path
         self._events = events
         self._now = now
+
+    def tell_started(self, identity: Identity, address: str, port: int) -> None:
+        """Say that a server runs by this licence: who it is, and where it awaits its clients."""
+        if identity.made:
+            self._events.emit("identity_key.created", proxy_id=identity.proxy_id)
+        self._events.emit(
+            "server.started",
+            version=__version__,
+            proxy_id=identity.proxy_id,
+            site=self.present.site,
+            address=address,
+            port=port,
+        )
+        self.announce()
 
     def announce(self) -> None:
         """Say which licence is in force."""
