@@ -28,9 +28,9 @@ from smartproxy.oftp2.fields import Field, Rule
 from smartproxy.oftp2.roles import Level
 from smartproxy.oftp2.states import TABLE, Party, State, Step
 from smartproxy.policy import limits
+from smartproxy.policy.certificates.causes import RefusalCause
+from smartproxy.policy.certificates.refusals import CertificateRefusal
 from smartproxy.policy.explanations import EXPLANATIONS
-from smartproxy.policy.refusals import CertificateRefusal
-from smartproxy.policy.verify_errors import RefusalCause
 
 Row = Sequence[str]
 

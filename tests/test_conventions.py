@@ -15,7 +15,7 @@ EMPTY_WORDS = re.compile(r"^(utils?|helpers?|common|misc|managers?|handlers?|pro
 EMPTY_CLASSES = re.compile(r"(Util|Utils|Helper|Manager|Handler|Processor|Engine)$")
 SILENCED = re.compile(r"#\s*(type: ignore|noqa)")
 SILENCED_WITH_REASON = re.compile(r"# (type: ignore\[[a-z, -]+\]|noqa: [A-Z]+[0-9]+(, [A-Z]+[0-9]+)*)[ #-]+\w")
-PROOF_MAKER = "smartproxy.net.verification"
+PROOF_MAKER = "smartproxy.net.tls.verdict"
 
 
 def log_formats(everything: Mapping[str, Module]) -> list[str]:

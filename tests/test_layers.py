@@ -220,8 +220,8 @@ class Planted(SynchronousTestCase):
         for text in ("from smartproxy.net.leg import ILeg", "from smartproxy.logs import emit"):
             self.assertEqual([], upward_imports(self.judge("smartproxy.tunnel.client", text, **legs)), text)
         self.assertEqual(
-            ["smartproxy.tunnel.client:1 imports smartproxy.net.partner, which lies beside it"],
-            upward_imports(self.judge("smartproxy.tunnel.client", "import smartproxy.net.partner", **legs)),
+            ["smartproxy.tunnel.client:1 imports smartproxy.net.tls.context, which lies beside it"],
+            upward_imports(self.judge("smartproxy.tunnel.client", "import smartproxy.net.tls.context", **legs)),
         )
         self.assertEqual(1, len(upward_imports(self.judge("smartproxy.logs.x", "import smartproxy.net.leg", **legs))))
 

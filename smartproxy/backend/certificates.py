@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization.pkcs7 import load_der_pkcs7_ce
 from cryptography.x509 import Certificate, CertificateRevocationList
 
 from smartproxy.backend.errors import Unusable
-from smartproxy.net.facts import name_text as name_text
+from smartproxy.net.tls.facts import name_text as name_text
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 """The kinds of key that a server's identity may have."""

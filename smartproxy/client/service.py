@@ -21,7 +21,8 @@ from zope.interface import implementer
 
 from smartproxy import __version__
 from smartproxy.client.backend import Backend, BackendRefused
-from smartproxy.client.outbound import StationCalls
+from smartproxy.client.egress import StationCalls
+from smartproxy.client.station import StationSessions
 from smartproxy.client.trials import Trials
 from smartproxy.client.upkeep import Credentials, Upkeep
 from smartproxy.ctl.daemon import Held
@@ -31,9 +32,8 @@ from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read as read_record
 from smartproxy.net.drain import Drain
 from smartproxy.net.leg import ILeg
-from smartproxy.net.stations import StationSessions
-from smartproxy.oftp2.errors import StationUnreachable
 from smartproxy.policy.configuration import ClientConfiguration, Configuration, dump
+from smartproxy.policy.faults import StationUnreachable
 from smartproxy.relay.summary import Summary
 from smartproxy.tunnel.arguments import Plain
 from smartproxy.tunnel.client import ClientTunnel

@@ -14,16 +14,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Trial
-from smartproxy.client.outbound import StationCalls
+from smartproxy.client.egress import StationCalls
+from smartproxy.client.station import dial_station
 from smartproxy.client.upkeep import POLL_SECONDS_LEAST
 from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg, ILegReceiver
-from smartproxy.net.station import dial_station
 from smartproxy.oftp2.commands import SSRM
-from smartproxy.oftp2.errors import StationUnreachable
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.configuration import ClientConfiguration
+from smartproxy.policy.faults import StationUnreachable
 
 RETRY_SECONDS = 30.0
 """The wait after a call that the backend did not answer."""
@@ -118,7 +118,7 @@ def _late(result: object, seconds: float) -> None:
 class _Greeting:
     """Awaits a station's SSRM.
 
-    :ivar heard: fires when it is in; fails with :class:`~smartproxy.oftp2.errors.StationUnreachable`.
+    :ivar heard: fires when it is in; fails with :class:`~smartproxy.policy.faults.StationUnreachable`.
     """
 
     def __init__(self, leg: ILeg) -> None:

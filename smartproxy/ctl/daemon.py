@@ -7,7 +7,7 @@ from typing import Protocol
 import attrs
 
 from smartproxy.logs.emit import Events
-from smartproxy.oftp2.errors import Draining, OwnFault
+from smartproxy.policy.faults import Draining, OwnFault
 from smartproxy.policy.licence import Licence
 
 Facts = Mapping[str, object]

@@ -82,7 +82,8 @@ def entries_of(title: str, audience: Audience, *entries: tuple[str, Severity, st
     """
     events = {}
     for name, level, doc, required, optional in entries:
-        names = dict.fromkeys((*ALWAYS[:3], *required.split(), *optional.split(), *ALWAYS))
+        optional_names = [*optional.split(), *(["message"] if "cause" in (required + " " + optional).split() else [])]
+        names = dict.fromkeys((*ALWAYS[:3], *required.split(), *optional_names, *ALWAYS))
         events[name] = EventType(
             name=name,
             level=level,

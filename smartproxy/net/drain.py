@@ -9,7 +9,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from smartproxy.oftp2.errors import Draining, OwnFault
+from smartproxy.policy.faults import Draining, OwnFault
 
 GRACE_SECONDS = 1.0
 """Beyond the closing deadline of the legs, which have abort timers of their own."""

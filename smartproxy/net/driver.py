@@ -18,8 +18,8 @@ from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg, ILegReceiver
-from smartproxy.oftp2.errors import OwnFault, StationUnreachable
 from smartproxy.oftp2.roles import Role
+from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.relay import events as happened
 from smartproxy.relay import intents
 from smartproxy.relay.session import Session
@@ -38,7 +38,7 @@ class SessionDriver:
     :param clock: runs the deadlines.
     :param events: where the session's events go.
     :param open_leg: opens the Responder's leg, given facts of the session; fails with an
-        :class:`~smartproxy.oftp2.errors.OwnFault`. Its deferred is canceled when the leg is not wanted any more.
+        :class:`~smartproxy.policy.faults.OwnFault`. Its deferred is canceled when the leg is not wanted any more.
     :param finished: told once when the session is over.
     :param ready: fires when the Responder has greeted, where the session waits for that; fails with the fault.
     """

@@ -19,15 +19,16 @@ from zope.interface import implementer
 
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
-from smartproxy.net.callers import CallerLeg
 from smartproxy.net.connection import LegFactory
 from smartproxy.net.leg import ILeg
-from smartproxy.oftp2.errors import SessionFault, StationUnreachable, TunnelLost
+from smartproxy.net.proxying.callers import CallerLeg
+from smartproxy.oftp2.errors import SessionFault
 from smartproxy.plain.pipe import Outline
 from smartproxy.plain.sessions import PlainSessions
 from smartproxy.plain.troubles import RULE
 from smartproxy.policy import limits
 from smartproxy.policy.credential import Credential
+from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.tunnel.arguments import Plain
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl

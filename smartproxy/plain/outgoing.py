@@ -10,8 +10,8 @@ import attrs
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
-from smartproxy.net.callers import CallerFactory, CallerLeg, either_way
-from smartproxy.net.ways import Target, Trouble
+from smartproxy.net.proxying.callers import CallerFactory, CallerLeg, either_way
+from smartproxy.net.proxying.ways import Target, Trouble
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.plain.client import PlainClientService
 from smartproxy.plain.troubles import RULE, of_text

@@ -27,14 +27,15 @@ from smartproxy.logs.severity import Severity
 from smartproxy.net.connection import ConnectionLeg, LegFactory, address_text
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners, bound, listen_for_clients
-from smartproxy.net.ways import Target, Trouble
-from smartproxy.oftp2.errors import OwnFault, SessionFault, StationUnreachable
+from smartproxy.net.proxying.ways import Target, Trouble
+from smartproxy.oftp2.errors import SessionFault
 from smartproxy.plain.permit import Permit
 from smartproxy.plain.pipe import Outline
 from smartproxy.plain.sessions import PlainSessions
 from smartproxy.plain.troubles import fault_of, of_error
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import ConfigurationRefused, Listener
+from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.policy.licence import Licence
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import IServerTunnelUser

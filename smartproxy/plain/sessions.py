@@ -7,8 +7,8 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.connection import ConnectionLeg
 from smartproxy.net.drain import Drain
 from smartproxy.net.leg import ILeg
-from smartproxy.oftp2.errors import OwnFault, StationUnreachable
 from smartproxy.plain.pipe import Legs, Outline, Pipe
+from smartproxy.policy.faults import OwnFault, StationUnreachable
 
 
 @attrs.define(eq=False)

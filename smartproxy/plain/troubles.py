@@ -5,8 +5,8 @@ A fault travels from one daemon to the other as one sentence; the trouble stands
 
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError, NoRouteError, TCPTimedOutError, TimeoutError
 
-from smartproxy.net.ways import Trouble
-from smartproxy.oftp2.errors import StationUnreachable
+from smartproxy.net.proxying.ways import Trouble
+from smartproxy.policy.faults import StationUnreachable
 
 RULE = "outbound.connect"
 

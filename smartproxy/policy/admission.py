@@ -12,9 +12,9 @@ from collections import Counter
 
 import attrs
 
-from smartproxy.oftp2.errors import QuotaExceeded
 from smartproxy.policy import limits as numbers
 from smartproxy.policy.addresses import address_of, prefix_of
+from smartproxy.policy.faults import QuotaExceeded
 from smartproxy.policy.settings import ServerLimits
 
 

@@ -16,7 +16,7 @@ import attrs
 
 from smartproxy.policy import limits
 from smartproxy.policy.authorities import Authority
-from smartproxy.policy.certificates import ChainFacts
+from smartproxy.policy.certificates.judge import ChainFacts
 
 _LABEL: Final = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _FORM: Final = re.compile(

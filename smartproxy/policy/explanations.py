@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from smartproxy.policy.verify_errors import RefusalCause
+from smartproxy.policy.certificates.causes import RefusalCause
 
 
 @attrs.frozen

@@ -15,8 +15,8 @@ from typing import Final
 import attrs
 
 from smartproxy.oftp2.commands import SSID
-from smartproxy.oftp2.errors import AuthenticationRefused, IdentityMismatch, LevelTooLow, UnknownIdentity
-from smartproxy.policy.certificates import CertificateFacts, ChainFacts
+from smartproxy.policy.certificates.judge import CertificateFacts, ChainFacts
+from smartproxy.policy.faults import AuthenticationRefused, IdentityMismatch, LevelTooLow, UnknownIdentity
 from smartproxy.policy.partners import Authentication, NotACode, Partner, normalize_code
 
 
@@ -24,8 +24,8 @@ from smartproxy.policy.partners import Authentication, NotACode, Partner, normal
 class VerifiedPartner:
     """A partner who has proved by his certificate who he is.
 
-    Made by the TLS verifier from what :func:`~smartproxy.policy.certificates.judge_chain` found, and nowhere else: who
-    holds one need not ask again.
+    Made by the TLS verifier from what :func:`~smartproxy.policy.certificates.judge.judge_chain` found, and nowhere
+    else: who holds one need not ask again.
 
     :ivar partner: his entry, of the generation in force when he connected.
     :ivar certificate: the certificate that he showed.

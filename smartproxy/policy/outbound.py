@@ -1,8 +1,9 @@
 """How partners are called: the outbound part of a partner's entry, and where callers inside are awaited.
 
 Duty: the classes of these parts of the configuration document, and what one entry of them must not contradict. Decides
-nothing about a certificate that a partner shows: :mod:`~smartproxy.policy.called` does; nor about whom a caller may
-reach: :mod:`~smartproxy.policy.egress` does. Holds no key: a partner's entry only names the identity that he is shown.
+nothing about a certificate that a partner shows: :mod:`~smartproxy.policy.certificates.called` does; nor about whom a
+caller may reach: :mod:`~smartproxy.policy.egress` does. Holds no key: a partner's entry only names the identity that is
+shown to it.
 
 RFC 5024 section 2.3; RFC 6125 (names in certificates).
 """

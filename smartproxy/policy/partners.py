@@ -1,7 +1,7 @@
 """A partner's entry: who he is, by which certificates he proves it, and what he may do.
 
 Duty: the classes of one entry of ``server.partners`` and the normal form of an SSIDCODE. Decides nothing: whether a
-certificate is a partner's is decided in :mod:`~smartproxy.policy.certificates`, whether an SSID is his in
+certificate is a partner's is decided in :mod:`~smartproxy.policy.certificates.judge`, whether an SSID is his in
 :mod:`~smartproxy.policy.identity`.
 
 RFC 5024 sections 5.3 (padding), 5.3.2 (SSIDCODE, SSIDLEV, SSIDAUTH), 5.4 (identification codes).

@@ -1,8 +1,8 @@
 """The certificate rules of a partner's entry: by what his certificate is known.
 
 Duty: one class for each kind of rule. Whether a certificate fits one is decided in
-:mod:`~smartproxy.policy.certificates` for partners that call, and in :mod:`~smartproxy.policy.called` for partners that
-are called.
+:mod:`~smartproxy.policy.certificates.judge` for partners that call, and in
+:mod:`~smartproxy.policy.certificates.called` for partners that are called.
 
 RFC 5024 section 11: none of them is the protocol's; which certificate is whose is this site's affair.
 """

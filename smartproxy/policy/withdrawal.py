@@ -17,18 +17,18 @@ from typing import Final
 import attrs
 
 from smartproxy.policy.authorities import RevocationMode
-from smartproxy.policy.called import judge_called
-from smartproxy.policy.certificates import (
+from smartproxy.policy.certificates.called import judge_called
+from smartproxy.policy.certificates.judge import (
     CertificateFacts,
     CertificateRefusal,
     ChainFacts,
     RefusalCause,
     judge_chain,
 )
+from smartproxy.policy.certificates.refusals import refusal
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.partners import Purpose
-from smartproxy.policy.refusals import refusal
 
 WITHDRAWALS: Final = frozenset(
     {

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 import attrs
 
-from smartproxy.oftp2.errors import OwnFault
 from smartproxy.oftp2.roles import Role
+from smartproxy.policy.faults import OwnFault
 from smartproxy.relay.timers import Timer
 
 

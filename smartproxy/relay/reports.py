@@ -7,10 +7,11 @@ fields, in which the monitor masked the secrets.
 from collections.abc import Callable, Iterator, Mapping
 
 from smartproxy.oftp2.commands import SSID
-from smartproxy.oftp2.errors import ProtocolError, QuotaExceeded, Refusal, SessionFault
+from smartproxy.oftp2.errors import ProtocolError, SessionFault
 from smartproxy.oftp2.monitor import Observation
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import HEADER_LENGTH
+from smartproxy.policy.faults import QuotaExceeded, Refusal
 from smartproxy.relay.intents import Report
 from smartproxy.relay.openings import Opening
 from smartproxy.relay.summary import Ending

@@ -10,13 +10,14 @@ Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.2 (start of a session),
 
 from collections.abc import Callable, Mapping
 
-from smartproxy.oftp2 import errors
 from smartproxy.oftp2.commands import ESID, SSID, SSRM
-from smartproxy.oftp2.errors import EsidReason, OwnFault, ProtocolError, SessionFault
+from smartproxy.oftp2.errors import EsidReason, ProtocolError, SessionFault
 from smartproxy.oftp2.monitor import Monitor, Observation
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.states import State
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy import faults
+from smartproxy.policy.faults import OwnFault
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay import events
 from smartproxy.relay.files import FileLedger
@@ -175,7 +176,7 @@ class Session:
             return
         try:
             self._opening.judge(ssid)
-        except (errors.Refusal, OwnFault) as refusal:
+        except (faults.Refusal, OwnFault) as refusal:
             self._refuse(refusal)
             return
         facts = {**self._opening.facts, "code": ssid.code, "level": str(int(ssid.lev))}
@@ -188,7 +189,7 @@ class Session:
             return
         try:
             self._opening.judge_answer(ssid)
-        except errors.Refusal as refusal:
+        except faults.Refusal as refusal:
             tell = {Role.RESPONDER: refusal.reason, Role.INITIATOR: EsidReason.UNSPECIFIED_ABORT}
             self._do(self.reporter.refused(refusal, self._told(tell), ssid))
             self._end(Ending.of(refusal, "refused", Role.RESPONDER), tell)
@@ -265,7 +266,7 @@ class Session:
         self._do(self.reporter.violated(error, leg, self.stage.value, self._told(tell)))
         self._end(Ending.of(error, "violated", leg), tell)
 
-    def _refuse(self, refusal: errors.Refusal | OwnFault) -> None:
+    def _refuse(self, refusal: faults.Refusal | OwnFault) -> None:
         if isinstance(refusal, OwnFault):
             self._legs.excuse = refusal.message
         tell = {Role.INITIATOR: refusal.reason}
@@ -287,7 +288,7 @@ class Session:
             self._intents.extend(self._legs.abort())
         elif self.stage in (Stage.OPENING, Stage.GREETING) and timer is not Timer.INITIATOR_BUFFER:
             message = f"the {self._opening.side(Role.RESPONDER)} {not_there(timer, self._deadlines)}"
-            self._unreachable(errors.StationUnreachable(rule=f"deadline.{timer.setting}", message=message))
+            self._unreachable(faults.StationUnreachable(rule=f"deadline.{timer.setting}", message=message))
         else:
             self._late(timer)
 
@@ -295,7 +296,7 @@ class Session:
         seconds = getattr(self._deadlines, timer.setting)
         late = late_role(timer, self._monitor, self._full)
         message = f"the {self._opening.side(late)} let {seconds} s pass"
-        fault = errors.Expired(rule=f"deadline.{timer.setting}", message=message)
+        fault = faults.Expired(rule=f"deadline.{timer.setting}", message=message)
         tell = {late: fault.reason, late.other: EsidReason.UNSPECIFIED_ABORT}
         ending = Ending.of(fault, "expired", late)
         self._do(self.reporter.expired(timer, seconds, ending, self.stage.value, self._told(tell)))
@@ -309,13 +310,13 @@ class Session:
             return
         message = f"the connection to the {self._opening.leg(leg)} was lost: {event.cause}"
         if leg is Role.RESPONDER and self.stage is Stage.GREETING:
-            self._unreachable(errors.StationUnreachable(rule="leg.lost", message=message))
+            self._unreachable(faults.StationUnreachable(rule="leg.lost", message=message))
         else:
-            self._give_up(errors.LegLost(rule="leg.lost", message=message), "lost", leg)
+            self._give_up(faults.LegLost(rule="leg.lost", message=message), "lost", leg)
 
     def _ended(self, event: events.Ended) -> None:
         if self.stage is not Stage.ENDING:
-            fault = errors.LegLost(rule="leg.ended", message="the other daemon ended the session without an ESID")
+            fault = faults.LegLost(rule="leg.ended", message="the other daemon ended the session without an ESID")
             self._give_up(fault, "lost", event.leg)
 
     def _stop(self, event: events.Stop) -> None:
@@ -333,12 +334,12 @@ class Session:
             self._intents.extend(self._legs.abort())
             self._finish_if_alone()
         else:
-            self._give_up(errors.InternalError(rule="internal", message="a bug ended the session"), "failed", None)
+            self._give_up(faults.InternalError(rule="internal", message="a bug ended the session"), "failed", None)
 
     def _give_up(self, fault: SessionFault, outcome: str, leg: Role | None) -> None:
         """End for a reason that is no peer's fault."""
         reason = fault.reason
-        if isinstance(fault, errors.TunnelLost) and self._monitor.agreed is not None:
+        if isinstance(fault, faults.TunnelLost) and self._monitor.agreed is not None:
             reason = EsidReason.UNSPECIFIED_ABORT
         tell = {role: reason for role in Role if role is not leg}
         ending = Ending.of(fault, outcome, leg)
@@ -351,7 +352,7 @@ class Session:
     def _end(self, ending: Ending, tell: Reasons, fault: OwnFault | None = None) -> None:
         """Tell whoever can be told, and close what is open."""
         if not self._opening.greets and self.stage in (Stage.OPENING, Stage.GREETING):
-            self._do(NotReady(fault or errors.StationUnreachable(rule=ending.rule or "station", message=ending.cause)))
+            self._do(NotReady(fault or faults.StationUnreachable(rule=ending.rule or "station", message=ending.cause)))
         for report in self._files.break_off(self._monitor.transfer):
             self._do(self.reporter.file(report))
         self._intents.extend(self._legs.end(tell, self.stage))

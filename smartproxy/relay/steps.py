@@ -7,7 +7,7 @@ the sentence, can answer the station in the words of the way that it came.
 import enum
 from typing import Final
 
-from smartproxy.oftp2.errors import PartnerUnreachable
+from smartproxy.policy.faults import PartnerUnreachable
 
 
 class Step(enum.StrEnum):

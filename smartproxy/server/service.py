@@ -23,21 +23,20 @@ from zope.interface import implementer
 from smartproxy.ctl.daemon import Held
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
-from smartproxy.net.contexts import CertificateUnusable
 from smartproxy.net.drain import Drain
-from smartproxy.net.gate import Gate
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners, bound, listen_for_clients
-from smartproxy.net.listening import PartnerFactory
-from smartproxy.net.partners import PartnerSessions
-from smartproxy.oftp2.errors import Draining, OwnFault, TunnelLost
+from smartproxy.net.tls.context import CertificateUnusable
 from smartproxy.policy.admission import Admission
 from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, ServerPart, parse_server_part
+from smartproxy.policy.faults import Draining, OwnFault, TunnelLost
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.steps import TRIAL, Step, unreachable
 from smartproxy.relay.summary import Summary
-from smartproxy.server.outbound import PartnerCalls
+from smartproxy.server.accept import Gate
+from smartproxy.server.dial.calls import PartnerCalls
+from smartproxy.server.sessions import PartnerFactory, PartnerSessions
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import IServerTunnelUser
 from smartproxy.tunnel.licence_file import LicenceInForce

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from twisted.application.service import IService
 
-from smartproxy.net.ways import Target
+from smartproxy.net.proxying.ways import Target
 from smartproxy.plain.client import PlainClientService
 from smartproxy.plain.outgoing import Outgoing
 from smartproxy.policy.credential import FILE_OCTETS_MOST, Credential, read

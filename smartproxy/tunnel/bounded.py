@@ -20,8 +20,8 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.oftp2.errors import TunnelLost
 from smartproxy.policy import limits
+from smartproxy.policy.faults import TunnelLost
 from smartproxy.tunnel.boxes import BoundedBoxes
 from smartproxy.tunnel.contexts import tls_trouble
 from smartproxy.tunnel.errors import NotNow, QuestionExpired, QuestionFailed, Violation
@@ -98,7 +98,7 @@ class BoundedAMP(BoundedBoxes):
         """Ask the other daemon.
 
         Fires with the answer. Fails with the command's own errors, :class:`QuestionFailed`,
-        :class:`QuestionExpired` after *seconds*, :class:`NotNow`, or :class:`smartproxy.oftp2.errors.TunnelLost`.
+        :class:`QuestionExpired` after *seconds*, :class:`NotNow`, or :class:`smartproxy.policy.faults.TunnelLost`.
         May be cancelled.
         """
         if self.lost is not None:

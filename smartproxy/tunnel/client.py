@@ -16,8 +16,8 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy import __version__
-from smartproxy.oftp2.errors import TunnelLost
 from smartproxy.policy import limits
+from smartproxy.policy.faults import TunnelLost
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer
 from smartproxy.tunnel.data import DataConnection

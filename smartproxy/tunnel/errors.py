@@ -7,7 +7,7 @@ partner sent. A :class:`Violation` is never told to the peer: it ends the tunnel
 
 import attrs
 
-from smartproxy.oftp2.errors import OwnFault
+from smartproxy.policy.faults import OwnFault
 
 
 class TunnelFault(Exception):

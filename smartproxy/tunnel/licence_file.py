@@ -12,7 +12,7 @@ from pathlib import Path
 
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
-from smartproxy.oftp2.errors import OwnFault, Unlicensed
+from smartproxy.policy.faults import OwnFault, Unlicensed
 from smartproxy.policy.licence import Licence, LicenceRefused, RefusalCause, read, renew
 from smartproxy.policy.limits import LICENCE_OCTETS_MOST
 from smartproxy.tunnel.identity import Identity

@@ -16,8 +16,8 @@ from twisted.python.failure import Failure
 from smartproxy import __version__
 from smartproxy.logs.carrier import Carrier, Document
 from smartproxy.net.leg import ILeg
-from smartproxy.oftp2.errors import TunnelLost
 from smartproxy.policy import limits
+from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.sparing import Sparing
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.tunnel.arguments import line

@@ -13,8 +13,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from smartproxy.net.leg import ILeg
-from smartproxy.oftp2.errors import SessionFault, StationUnreachable, TunnelLost
+from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
+from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.tunnel.arguments import Plain
 from smartproxy.tunnel.bounded import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.chunks import Assembly, Chunk
@@ -142,7 +143,7 @@ class ServerControl(BoundedAMP):
         """Open a session inside for a verified partner.
 
         Fires with the leg towards the station when the station is ready. Fails with
-        :class:`~smartproxy.oftp2.errors.StationUnreachable`, :class:`~smartproxy.oftp2.errors.TunnelLost` or
+        :class:`~smartproxy.policy.faults.StationUnreachable`, :class:`~smartproxy.policy.faults.TunnelLost` or
         :class:`OpenTimeout`. Cancelling it ends what was begun.
         """
         return Deferred.fromCoroutine(self._open_inbound(session, facts, seconds))

@@ -12,9 +12,9 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
+from smartproxy.client.station import StationSessions
 from smartproxy.net.connection import ConnectionLeg
 from smartproxy.net.leg import ILeg
-from smartproxy.net.stations import StationSessions
 from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.settings import Station
 from smartproxy.relay.summary import Summary

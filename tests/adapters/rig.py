@@ -16,16 +16,15 @@ from zope.interface import implementer
 
 from smartproxy.logs.emit import RECORD_KEY, Events
 from smartproxy.logs.fields import Value
-from smartproxy.net.gate import Gate
 from smartproxy.net.leg import ILeg, ILegReceiver
-from smartproxy.net.listening import PartnerFactory
-from smartproxy.net.partners import PartnerSessions
 from smartproxy.policy.admission import Admission
 from smartproxy.policy.authorities import ServerIdentity
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.partners import CertificatePin, Partner, Rule
 from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.summary import Summary
+from smartproxy.server.accept import Gate
+from smartproxy.server.sessions import PartnerFactory, PartnerSessions
 from smartproxy.testing import pki
 from tests.adapters.wires import End, Network
 

@@ -5,9 +5,9 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from smartproxy.net.callers import WAITING_OCTETS_MOST, CallerFactory, CallerLeg, either_way
 from smartproxy.net.leg import ILeg, ILegReceiver
-from smartproxy.net.ways import Target, Trouble
+from smartproxy.net.proxying.callers import WAITING_OCTETS_MOST, CallerFactory, CallerLeg, either_way
+from smartproxy.net.proxying.ways import Target, Trouble
 
 
 class Host:

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.net.facts import name_text
-from smartproxy.net.openssl import error_text
-from smartproxy.policy import verify_errors
-from smartproxy.policy.certificates import RefusalCause
+from smartproxy.net.tls.facts import name_text
+from smartproxy.net.tls.openssl import error_text
+from smartproxy.policy.certificates import causes as verify_errors
+from smartproxy.policy.certificates.judge import RefusalCause
 from smartproxy.policy.configuration import (
     CertificatePin,
     Purpose,

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Document, Trial, TunnelCredentials
 from smartproxy.client.service import ClientService
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
-from smartproxy.oftp2.errors import StationUnreachable
+from smartproxy.policy.faults import StationUnreachable
 from smartproxy.testing.pki import CLIENT_AUTH
 from tests.adapters.tunnel_kit import Endpoint, Network, ServerSide, authority, identity
 

@@ -7,11 +7,11 @@ import attrs
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.net import verification
-from smartproxy.net.contexts import CertificateUnusable, PartnerContexts
+from smartproxy.net.tls import verdict as verification
+from smartproxy.net.tls.context import CertificateUnusable, PartnerContexts
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.authorities import Authority, RevocationMode, ServerIdentity
-from smartproxy.policy.certificates import ChainFacts, Match, judge_chain
+from smartproxy.policy.certificates.judge import ChainFacts, Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import SubjectRule
 from smartproxy.policy.settings import PenaltySettings, ServerLimits

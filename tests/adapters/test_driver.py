@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
-from smartproxy.oftp2.errors import Draining, EsidReason, OwnFault, StationUnreachable
+from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.faults import Draining, OwnFault, StationUnreachable
 from smartproxy.relay.events import Event, Octets
 from smartproxy.relay.intents import Abort, Intent, Send
 from smartproxy.relay.session import Session

@@ -1,4 +1,4 @@
-"""Tests of :mod:`smartproxy.net.facts`, and of the last look at a finished handshake: no certificate is trusted."""
+"""Tests of :mod:`smartproxy.net.tls.facts`, and of the last look at a finished handshake: no certificate is trusted."""
 
 import ipaddress
 from typing import cast
@@ -11,9 +11,9 @@ from cryptography.x509.oid import NameOID
 from OpenSSL import crypto
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.net.facts import certificate_facts, certificate_of, path_facts
-from smartproxy.net.verification import Verification, VerifiedConnection, verified_partner
-from smartproxy.policy.certificates import CertificateRefusal, ChainFacts, Match, RefusalCause
+from smartproxy.net.tls.facts import certificate_facts, certificate_of, path_facts
+from smartproxy.net.tls.verdict import Verification, VerifiedConnection, verified_partner
+from smartproxy.policy.certificates.judge import CertificateRefusal, ChainFacts, Match, RefusalCause
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Credential, Digest, KeyKind, make_key, self_signed
 from tests.adapters.acme import ALONE, LEAF, MIDDLE, NOW, ROOT, acme
 

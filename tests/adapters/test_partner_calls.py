@@ -23,16 +23,16 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from smartproxy.net import called
-from smartproxy.net.live import LiveSessions
-from smartproxy.net.withdrawal import Withdrawals
-from smartproxy.oftp2.errors import PartnerUnreachable
+from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.configuration import ServerConfiguration, ServerLimits, ServerPart
+from smartproxy.policy.faults import PartnerUnreachable
 from smartproxy.policy.outbound import Outbound, Verify
 from smartproxy.policy.partners import Partner
 from smartproxy.relay.summary import Summary
-from smartproxy.server.outbound import PartnerCalls
+from smartproxy.server.dial import called
+from smartproxy.server.dial.calls import PartnerCalls
+from smartproxy.server.withdrawal import Withdrawals
 from smartproxy.testing import pki
 from tests.adapters.acme import LEAF, MIDDLE, NOW, acme, configuration
 from tests.adapters.rig import Caller, FakeLeg, Journal, identity_entry, pin

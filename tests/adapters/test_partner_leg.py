@@ -5,8 +5,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.severity import Severity
-from smartproxy.oftp2.errors import Draining, EsidReason, StationUnreachable
+from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.faults import Draining, StationUnreachable
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.testing import pki
 from tests.adapters.rig import Caller, CallerTls, ServerRig, tls12, tls13

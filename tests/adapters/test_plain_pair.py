@@ -14,13 +14,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from smartproxy.oftp2.errors import StationUnreachable
 from smartproxy.plain.client import PlainClientService
 from smartproxy.plain.outgoing import Outgoing
 from smartproxy.plain.permit import Permit
 from smartproxy.plain.server import AGAIN_SECONDS, PlainServerService
 from smartproxy.policy.configuration import ConfigurationRefused
 from smartproxy.policy.credential import Credential
+from smartproxy.policy.faults import StationUnreachable
 from smartproxy.policy.licence import Licence
 from smartproxy.testing.pki import CLIENT_AUTH, Authority, KeyKind, make_key
 from tests.adapters.tunnel_kit import Network, identity

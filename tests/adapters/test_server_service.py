@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2.errors import Draining, OwnFault, TunnelLost, Unlicensed
+from smartproxy.policy.faults import Draining, OwnFault, TunnelLost, Unlicensed
 from smartproxy.policy.licence import Licence, sign
 from smartproxy.server.service import ServerService
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Authority, KeyKind, make_key

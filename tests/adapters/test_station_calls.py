@@ -8,13 +8,14 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.client.outbound import StationCalls, trouble_of
-from smartproxy.net.live import LiveSessions
-from smartproxy.net.ways import Trouble
+from smartproxy.client.egress import StationCalls, trouble_of
+from smartproxy.net.proxying.ways import Trouble
+from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2 import codec
-from smartproxy.oftp2.errors import EsidReason, SessionFault, TunnelLost
+from smartproxy.oftp2.errors import EsidReason, SessionFault
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.configuration import ClientConfiguration, ClientLimits, Configuration, ServerConfiguration
+from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.outbound import Outbound, OutboundListener, Verify
 from smartproxy.policy.partners import CertificatePin, Partner
 from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, Step, unreachable

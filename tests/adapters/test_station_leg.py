@@ -9,9 +9,10 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.net.station import dial_station, station_name
-from smartproxy.oftp2.errors import Draining, EsidReason, StationUnreachable
+from smartproxy.client.station import dial_station, station_name
+from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.faults import Draining, StationUnreachable
 from smartproxy.policy.settings import ClientLimits, Deadlines, Station
 from tests.adapters.chain import ClientRig
 from tests.adapters.rig import Caller, FakeLeg

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import trials
 from smartproxy.client.backend import Backend, BackendUnavailable, HttpCalls, Trial
-from smartproxy.client.outbound import StationCalls
+from smartproxy.client.egress import StationCalls
 from smartproxy.client.trials import RETRY_SECONDS, Trials
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.configuration import ClientConfiguration

@@ -12,8 +12,8 @@ from twisted.protocols.amp import AmpBox, parseString
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2.errors import TunnelLost
 from smartproxy.policy import limits
+from smartproxy.policy.faults import TunnelLost
 from smartproxy.tunnel.bounded import BoundedAMP, Responder
 from smartproxy.tunnel.errors import ConfigurationDeclined, NotNow, QuestionExpired, QuestionFailed, Violation
 from smartproxy.tunnel.vocabulary import (

@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy import __version__
 from smartproxy.net.leg import ILeg
-from smartproxy.oftp2.errors import StationUnreachable, TunnelLost
 from smartproxy.policy import limits
+from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.client_control import Configured

@@ -5,7 +5,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 
-from smartproxy.net.verification import ALERTS
+from smartproxy.net.tls.verdict import ALERTS
 from smartproxy.policy import pem
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.testing.pki import Credential, PrivateKey

@@ -11,7 +11,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import pem as pem_text
-from smartproxy.policy.certificates import (
+from smartproxy.policy.certificates.judge import (
     CertificateFacts,
     CertificateRefusal,
     ChainFacts,
@@ -20,6 +20,7 @@ from smartproxy.policy.certificates import (
     RefusalCause,
     judge_chain,
 )
+from smartproxy.policy.certificates.refusals import Detail
 from smartproxy.policy.configuration import (
     Authority,
     Partner,
@@ -29,7 +30,6 @@ from smartproxy.policy.configuration import (
     ServerConfiguration,
     SubjectRule,
 )
-from smartproxy.policy.refusals import Detail
 from tests.unit.documents import pem
 
 NOW = datetime.datetime(2026, 11, 20, 10, tzinfo=datetime.UTC)

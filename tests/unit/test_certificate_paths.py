@@ -1,8 +1,8 @@
-"""Tests of :mod:`smartproxy.policy.certificates`: paths to an authority, and revocation."""
+"""Tests of :mod:`smartproxy.policy.certificates.judge`: paths to an authority, and revocation."""
 
 import attrs
 
-from smartproxy.policy.certificates import (
+from smartproxy.policy.certificates.judge import (
     ChainFacts,
     PathError,
     RefusalCause,

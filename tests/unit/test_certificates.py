@@ -1,4 +1,4 @@
-"""Tests of :mod:`smartproxy.policy.certificates`: whose certificate it is by a pin, and how refusals speak."""
+"""Tests of :mod:`smartproxy.policy.certificates.judge`: whose certificate it is by a pin, and how refusals speak."""
 
 import datetime
 from typing import Any
@@ -6,12 +6,14 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates import (
+from smartproxy.policy.certificates.causes import cause_of
+from smartproxy.policy.certificates.judge import (
     ChainFacts,
     PathError,
     RefusalCause,
     judge_chain,
 )
+from smartproxy.policy.certificates.refusals import refusal
 from smartproxy.policy.configuration import (
     CertificatePin,
     KeyPin,
@@ -19,8 +21,6 @@ from smartproxy.policy.configuration import (
     RevocationMode,
     ServerConfiguration,
 )
-from smartproxy.policy.refusals import refusal
-from smartproxy.policy.verify_errors import cause_of
 from tests.unit.chains import (
     CLIENT_AUTH,
     DAY,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates import ChainFacts
+from smartproxy.policy.certificates.judge import ChainFacts
 from smartproxy.policy.crl_urls import CrlUrls, is_plain, named
 from smartproxy.policy.limits import CRL_URL_OCTETS, CRL_URLS_PER_DAY
 from tests.unit.chains import DAY, LEAF, MIDDLE, NOW, ROOT, authority, chain

@@ -6,6 +6,7 @@ from smartproxy.oftp2 import errors
 from smartproxy.oftp2.codec import esid
 from smartproxy.oftp2.errors import EsidReason, ProtocolError, SessionFault
 from smartproxy.oftp2.roles import Level, Role
+from smartproxy.policy import faults
 
 REASONS = {
     "StreamHeaderError": 1,
@@ -47,7 +48,7 @@ class ErrorsTests(SynchronousTestCase):
         """Every class of fault has its ESID reason; this list is the whole tree."""
         found = {
             name: int(made.reason)
-            for name, made in vars(errors).items()
+            for name, made in {**vars(errors), **vars(faults)}.items()
             if isinstance(made, type) and issubclass(made, SessionFault)
         }
         self.assertEqual(found, REASONS)

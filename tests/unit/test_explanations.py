@@ -4,8 +4,8 @@ import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.policy.certificates.causes import RefusalCause
 from smartproxy.policy.explanations import EXPLANATIONS, explanation
-from smartproxy.policy.verify_errors import RefusalCause
 
 INSIDE = re.compile(r"\b(backend|tunnel|station|smartproxy|generation|pin|pinned|entry)\b", re.IGNORECASE)
 

@@ -6,8 +6,8 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.net.facts import certificate_facts, certificate_of, path_facts
-from smartproxy.policy.certificates import CertificateRefusal, RefusalCause
+from smartproxy.net.tls.facts import certificate_facts, certificate_of, path_facts
+from smartproxy.policy.certificates.judge import CertificateRefusal, RefusalCause
 from smartproxy.testing import pki
 
 CURVE = bytes.fromhex("06082a8648ce3d030107")

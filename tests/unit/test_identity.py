@@ -8,17 +8,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.commands import SSID
-from smartproxy.oftp2.errors import (
-    AuthenticationRefused,
-    EsidReason,
-    IdentityMismatch,
-    LevelTooLow,
-    Refusal,
-    UnknownIdentity,
-)
+from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Level
-from smartproxy.policy.certificates import ChainFacts
+from smartproxy.policy.certificates.judge import ChainFacts
 from smartproxy.policy.configuration import Authentication, CertificatePin, Partner
+from smartproxy.policy.faults import AuthenticationRefused, IdentityMismatch, LevelTooLow, Refusal, UnknownIdentity
 from smartproxy.policy.identity import VerifiedPartner, is_proxy_id, judge_code, judge_ssid, proxy_id
 from smartproxy.policy.partners import NotACode, normalize_code
 from tests.unit.chains import LEAF

@@ -5,13 +5,22 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.called import judge_called
-from smartproxy.policy.certificates import CertificateFacts, CertificateRefusal, ChainFacts, PathError, RefusalCause
+from smartproxy.policy.certificates.called import judge_called
+from smartproxy.policy.certificates.causes import (
+    X509_V_ERR_INVALID_PURPOSE,
+    X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
+)
+from smartproxy.policy.certificates.judge import (
+    CertificateFacts,
+    CertificateRefusal,
+    ChainFacts,
+    PathError,
+    RefusalCause,
+)
 from smartproxy.policy.configuration import RevocationMode, ServerConfiguration, parse
 from smartproxy.policy.egress import EgressRefused, choose, normalize_host, reachable
 from smartproxy.policy.outbound import Outbound, Verify
 from smartproxy.policy.partners import CertificatePin, KeyPin, Partner, Purpose, SubjectRule
-from smartproxy.policy.verify_errors import X509_V_ERR_INVALID_PURPOSE, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY
 from tests.unit.chains import (
     BY_SUBJECT,
     CLIENT_AUTH,

@@ -6,7 +6,7 @@ from typing import Any
 
 from smartproxy.logs.levels import EVERYTHING
 from smartproxy.logs.severity import Severity
-from smartproxy.net.ways import Target
+from smartproxy.net.proxying.ways import Target
 from smartproxy.plain.outgoing import Outgoing
 from smartproxy.policy.credential import dump
 from smartproxy.tap import plain_client, plain_server

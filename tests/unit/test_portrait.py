@@ -4,8 +4,8 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2.errors import Draining
 from smartproxy.oftp2.roles import Profile
+from smartproxy.policy.faults import Draining
 from smartproxy.relay.events import Octets, Stop
 from tests.unit.playbook import (
     CD_,

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.commands import EFPA, RTR
-from smartproxy.oftp2.errors import Draining, EsidReason, TunnelLost
+from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.faults import Draining, TunnelLost
 from smartproxy.relay import events
 from smartproxy.relay.timers import Timer
 from tests.unit.playbook import (

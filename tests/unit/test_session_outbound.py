@@ -4,10 +4,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.commands import SSID
-from smartproxy.oftp2.errors import EsidReason, IdentityMismatch, StationUnreachable
+from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Level
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
+from smartproxy.policy.faults import IdentityMismatch, StationUnreachable
 from smartproxy.relay.events import Expired, Lost, Octets, Opened
 from smartproxy.relay.intents import Arm, Disarm, Finish, NotReady, Open, Ready, Send
 from smartproxy.relay.openings import Opening, client_excuse, client_outbound, server_outbound

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.net.callers import either_way
-from smartproxy.net.connect_proxy import REQUEST_OCTETS_MOST, ConnectDialogue
-from smartproxy.net.socks import SocksDialogue
-from smartproxy.net.ways import Dialogue, RequestRefused, Target, Trouble
+from smartproxy.net.proxying.callers import either_way
+from smartproxy.net.proxying.connect import REQUEST_OCTETS_MOST, ConnectDialogue
+from smartproxy.net.proxying.socks import SocksDialogue
+from smartproxy.net.proxying.ways import Dialogue, RequestRefused, Target, Trouble
 
 HELLO = b"\x05\x01\x00"
 TO_NAME = b"\x05\x01\x00\x03\x0foftp.acme.examp\x1a\x0a"

@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates import ChainFacts, RefusalCause, judge_chain
+from smartproxy.policy.certificates.judge import ChainFacts, RefusalCause, judge_chain
 from smartproxy.policy.configuration import CertificatePin, RevocationMode, RevocationSet, ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.outbound import Outbound, Verify

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import attrs
 
-from smartproxy.net.contexts import PartnerContexts
+from smartproxy.net.tls.context import PartnerContexts
 from smartproxy.policy.configuration import ServerPart
 
 

@@ -23,9 +23,9 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from smartproxy.net.facts import certificate_facts
-from smartproxy.net.openssl import choose_errors
-from smartproxy.net.verification import Verification, VerifiedConnection, Verifier, note_alert
+from smartproxy.net.tls.facts import certificate_facts
+from smartproxy.net.tls.openssl import choose_errors
+from smartproxy.net.tls.verdict import Verification, VerifiedConnection, Verifier, note_alert
 from smartproxy.policy.authorities import ServerIdentity
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.limits import PATH_DEPTH_MOST

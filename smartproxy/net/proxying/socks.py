@@ -8,7 +8,7 @@ not here. Standards: RFC 1928.
 import ipaddress
 from typing import Final
 
-from smartproxy.net.ways import PORTS, RequestRefused, Target, Trouble
+from smartproxy.net.proxying.ways import PORTS, RequestRefused, Target, Trouble
 
 SOCKS_VERSION: Final = 5
 """The first octet of every caller's greeting and request."""
@@ -35,7 +35,7 @@ _REPLIES: Final = {
 
 
 class SocksDialogue:
-    """One SOCKS5 caller; see :class:`~smartproxy.net.ways.Dialogue`."""
+    """One SOCKS5 caller; see :class:`~smartproxy.net.proxying.ways.Dialogue`."""
 
     name = "socks5"
 

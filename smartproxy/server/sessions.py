@@ -11,19 +11,23 @@ import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IOpenSSLServerConnectionCreator,
+    IReactorTime,
+)
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import address_text
 from smartproxy.net.driver import SessionDriver
-from smartproxy.net.gate import Gate
-from smartproxy.net.generation import Generation
 from smartproxy.net.leg import ILeg
-from smartproxy.net.live import LiveSessions
-from smartproxy.net.partner import PartnerLeg
-from smartproxy.net.withdrawal import Withdrawals
+from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.oftp2.roles import Role
@@ -35,6 +39,10 @@ from smartproxy.policy.penalties import Fault
 from smartproxy.relay.openings import server_inbound
 from smartproxy.relay.session import Session
 from smartproxy.relay.summary import Summary
+from smartproxy.server.accept import Gate
+from smartproxy.server.generation import Generation
+from smartproxy.server.partner import PartnerLeg
+from smartproxy.server.withdrawal import Withdrawals
 
 OpenInside = Callable[[str, Mapping[str, str]], Deferred[ILeg]]
 """Opens the leg through the tunnel for a session, given its id and facts; fails with an ``OwnFault``. Canceling its
@@ -183,3 +191,33 @@ class PartnerSessions(LiveSessions):
             if fault is not None:
                 self.fault(leg, fault)
         self._finished(summary)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class _OwnGeneration:
+    """Gives each connection the TLS contexts of the generation that it was accepted in."""
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        leg = protocol.wrappedProtocol
+        assert isinstance(leg, PartnerLeg)
+        return leg.generation.contexts.serverConnectionForTLS(protocol)
+
+
+class PartnerFactory(ServerFactory):
+    """Accepts partners' connections.
+
+    :param clock: the reactor; TLS transports collect small writes with it.
+    :param sessions: where connections belong to.
+    """
+
+    noisy = False
+
+    def __init__(self, clock: IReactorTime, sessions: PartnerSessions) -> None:
+        self._sessions = sessions
+        self._tls = TLSMemoryBIOFactory(_OwnGeneration(), False, ServerFactory(), clock)
+
+    def buildProtocol(self, address: IAddress | None) -> Protocol | None:
+        """Make what a connection is spoken with, or nothing, which closes it at once."""
+        assert address is not None
+        leg = self._sessions.accept(address)
+        return None if leg is None else self._tls.protocol(self._tls, leg)

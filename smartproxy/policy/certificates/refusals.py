@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from smartproxy.policy.verify_errors import RefusalCause
+from smartproxy.policy.certificates.causes import RefusalCause
 
 if TYPE_CHECKING:
-    from smartproxy.policy.certificates import CertificateFacts
+    from smartproxy.policy.certificates.judge import CertificateFacts
 
 Detail = str | int | tuple[str, ...]
 """A fact about a refusal, ready for a log."""

@@ -17,17 +17,18 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults, succ
 from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.callers import CallerFactory, CallerLeg, either_way
 from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners
-from smartproxy.net.live import LiveSessions
-from smartproxy.net.ways import Target, Trouble
-from smartproxy.oftp2.errors import PartnerUnreachable, SessionFault
+from smartproxy.net.proxying.callers import CallerFactory, CallerLeg, either_way
+from smartproxy.net.proxying.ways import Target, Trouble
+from smartproxy.net.sessions import LiveSessions
+from smartproxy.oftp2.errors import SessionFault
 from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import Configuration, Listener
 from smartproxy.policy.egress import EgressRefused, choose, reachable
+from smartproxy.policy.faults import PartnerUnreachable
 from smartproxy.policy.partners import Partner
 from smartproxy.relay.openings import Opening, client_excuse, client_outbound
 from smartproxy.relay.session import Session
@@ -300,7 +301,7 @@ class StationCalls:
 
     def _crashed(self, failure: Failure, leg: CallerLeg) -> None:
         if failure.check(CancelledError) is None:
-            self._events.failure("smartproxy.client.outbound", failure, peer=leg.peer)
+            self._events.failure("smartproxy.client.egress", failure, peer=leg.peer)
             leg.refuse(Trouble.NOT_READY, "a bug ended the call")
 
 

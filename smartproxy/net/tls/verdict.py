@@ -19,19 +19,9 @@ from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL, crypto
 from twisted.python.failure import Failure
 
-from smartproxy.net.facts import certificate_of, path_facts
-from smartproxy.net.openssl import error_text
-from smartproxy.policy.certificates import (
-    CertificateRefusal,
-    ChainFacts,
-    Match,
-    PathError,
-    RefusalCause,
-    judge_chain,
-)
-from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.identity import VerifiedPartner
-from smartproxy.policy.verify_errors import (
+from smartproxy.net.tls.facts import certificate_of, path_facts
+from smartproxy.net.tls.openssl import error_text
+from smartproxy.policy.certificates.causes import (
     WITHOUT_ANCHOR,
     X509_V_ERR_CA_MD_TOO_WEAK,
     X509_V_ERR_CERT_HAS_EXPIRED,
@@ -44,6 +34,16 @@ from smartproxy.policy.verify_errors import (
     X509_V_ERR_NO_EXPLICIT_POLICY,
     X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
 )
+from smartproxy.policy.certificates.judge import (
+    CertificateRefusal,
+    ChainFacts,
+    Match,
+    PathError,
+    RefusalCause,
+    judge_chain,
+)
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.identity import VerifiedPartner
 
 _UNTOLD: Final = X509_V_ERR_NO_EXPLICIT_POLICY
 """Becomes the alert ``certificate_unknown``: there is another reason, and the certificate itself need not be bad."""

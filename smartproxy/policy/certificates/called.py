@@ -11,7 +11,8 @@ RFC 5280 section 6; RFC 5024 section 11.
 import datetime
 from collections.abc import Callable, Container
 
-from smartproxy.policy.certificates import (
+from smartproxy.policy.certificates.causes import RefusalCause
+from smartproxy.policy.certificates.judge import (
     SERVER_AUTH,
     CertificateFacts,
     ChainFacts,
@@ -22,13 +23,12 @@ from smartproxy.policy.certificates import (
     judge_purpose,
     unreached,
 )
+from smartproxy.policy.certificates.refusals import CertificateRefusal, refusal
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.outbound import Outbound, Verify
 from smartproxy.policy.outbound_checks import rules_of
 from smartproxy.policy.partners import Partner
-from smartproxy.policy.refusals import CertificateRefusal, refusal
 from smartproxy.policy.rules import CertificatePin, KeyPin, SubjectRule
-from smartproxy.policy.verify_errors import RefusalCause
 
 
 def judge_called(

@@ -12,10 +12,10 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
-from smartproxy.net.connect_proxy import ConnectDialogue
 from smartproxy.net.connection import ConnectionLeg, cause_text
-from smartproxy.net.socks import SOCKS_VERSION, SocksDialogue
-from smartproxy.net.ways import Dialogue, FirstOctet, RequestRefused, Target, Trouble
+from smartproxy.net.proxying.connect import ConnectDialogue
+from smartproxy.net.proxying.socks import SOCKS_VERSION, SocksDialogue
+from smartproxy.net.proxying.ways import Dialogue, FirstOctet, RequestRefused, Target, Trouble
 
 WAITING_OCTETS_MOST: Final = 16 * 1024
 """What is kept while the far end is dialled; reading stops beyond it."""

@@ -1,27 +1,85 @@
-"""The stations' side of the client: one session for each that the server asks for.
+"""The station's leg, and how it is dialled.
 
-Duty: dial the station, take its SSRM, and relay between it and the data connection of the session, judging every octet
-a second time. Trusts the server's facts to say which partner it is; not its octets.
+Duty: connect to the station that the configuration names and say in plain words why that failed. The only place from
+which the client opens a connection towards the station; the address never comes from outside. Standards: RFC 5024
+section 2 (OFTP2 over TCP).
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionRefusedError,
+    DNSLookupError,
+    NoRouteError,
+    TCPTimedOutError,
+    TimeoutError,
+)
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
+from smartproxy.net.connection import LegFactory
 from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
-from smartproxy.net.live import LiveSessions
-from smartproxy.net.station import dial_station
-from smartproxy.oftp2.errors import StationUnreachable
+from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.configuration import ClientConfiguration
+from smartproxy.policy.faults import StationUnreachable
+from smartproxy.policy.settings import Station
 from smartproxy.relay.openings import client_inbound
 from smartproxy.relay.session import Session
 from smartproxy.relay.summary import Summary
+
+_CAUSES: dict[type[BaseException] | None, str] = {
+    ConnectionRefusedError: "it refuses the connection",
+    DNSLookupError: "its name is not known",
+    NoRouteError: "there is no route to it",
+    TCPTimedOutError: "it does not answer",
+    TimeoutError: "it does not answer",
+}
+
+
+def station_name(station: Station) -> str:
+    """The station's address as logs show it."""
+    host = f"[{station.host}]" if ":" in station.host else station.host
+    return f"{host}:{station.port}"
+
+
+def dial_station(reactor: Any, station: Station, closing: float) -> Deferred[ILeg]:
+    """Connect to the station.
+
+    :param reactor: connects, and measures the time that closing may take.
+    :param closing: seconds from the wish to close the connection to its abort.
+    :return: fires with the station's leg; fails with
+        :class:`~smartproxy.policy.faults.StationUnreachable`. Canceling it gives the attempt up.
+    """
+    connecting: Any = _endpoint(reactor, station).connect(LegFactory(reactor, closing))
+
+    def explain(failure: Failure) -> Failure:
+        failure.trap(ConnectError, DNSLookupError)
+        cause = _CAUSES.get(failure.type, "the connection failed")
+        message = f"no connection to the station {station_name(station)}: {cause}"
+        return Failure(StationUnreachable(rule="station.connect", message=message))
+
+    dialled: Deferred[ILeg] = connecting.addErrback(explain)
+    return dialled
+
+
+def _endpoint(reactor: Any, station: Station) -> IStreamClientEndpoint:
+    host = station.host
+    if isIPAddress(host):
+        return TCP4ClientEndpoint(reactor, host, station.port, station.timeout)
+    if isIPv6Address(host):
+        return TCP6ClientEndpoint(reactor, host, station.port, station.timeout)
+    return HostnameEndpoint(reactor, host.encode("ascii"), station.port, station.timeout)
+
 
 Dial = Callable[[], Deferred[ILeg]]
 
@@ -55,7 +113,7 @@ class StationSessions(LiveSessions):
         :param session: its id, made by the server.
         :param facts: what the server knows of it, by the names of OpenInbound.
         :param data: the leg through the tunnel.
-        :return: fires when the station has greeted; fails with an :class:`~smartproxy.oftp2.errors.OwnFault`.
+        :return: fires when the station has greeted; fails with an :class:`~smartproxy.policy.faults.OwnFault`.
         """
         configuration = self._configuration()
         most = configuration.limits.sessions

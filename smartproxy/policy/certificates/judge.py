@@ -18,6 +18,8 @@ import attrs
 
 from smartproxy.policy import limits
 from smartproxy.policy.authorities import Authority, RevocationMode
+from smartproxy.policy.certificates.causes import X509_V_ERR_INVALID_PURPOSE, RefusalCause, cause_of
+from smartproxy.policy.certificates.refusals import CertificateRefusal, Detail, refusal
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import (
     CertificatePin,
@@ -29,9 +31,7 @@ from smartproxy.policy.partners import (
     SubjectRule,
     normalize_san,
 )
-from smartproxy.policy.refusals import CertificateRefusal, Detail, refusal
 from smartproxy.policy.revocation import RevocationStatus, status
-from smartproxy.policy.verify_errors import X509_V_ERR_INVALID_PURPOSE, RefusalCause, cause_of
 
 __all__ = [
     "CLIENT_AUTH",

@@ -37,13 +37,13 @@ from zope.interface import implementer
 
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.net.connection import ConnectionLeg, cause_text, tls_error_words
-from smartproxy.net.verification import VerifiedConnection, verified_partner
+from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
 from smartproxy.oftp2.commands import SSRM
-from smartproxy.oftp2.errors import PartnerUnreachable
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy import limits
-from smartproxy.policy.certificates import CertificateRefusal
+from smartproxy.policy.certificates.judge import CertificateRefusal
+from smartproxy.policy.faults import PartnerUnreachable
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.outbound import Outbound
 from smartproxy.policy.settings import Deadlines

@@ -3,7 +3,7 @@
 Duty: build, for each partner and generation, the OpenSSL context of calls to him, once, from memory, and judge his
 certificate while the handshake can still be refused with an alert that says why. The host's name is compared by
 service_identity. Offered: TLS 1.2 with ephemeral keys and AEAD ciphers, TLS 1.3. Never: renegotiation, compression,
-session tickets, a session cache. Trusts what :mod:`smartproxy.net.verification` trusts. Standards: RFC 6066 section 3
+session tickets, a session cache. Trusts what :mod:`smartproxy.net.tls.verdict` trusts. Standards: RFC 6066 section 3
 (SNI), RFC 6125 (names); RFC 5024 section 2.3.
 """
 
@@ -21,11 +21,11 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from smartproxy.net.contexts import CIPHERS, CertificateUnusable, load_certificates, show_identity
-from smartproxy.net.openssl import choose_errors
-from smartproxy.net.verification import Verification, VerifiedConnection, Verifier, note_alert
-from smartproxy.policy.called import judge_called
-from smartproxy.policy.certificates import ChainFacts, Match
+from smartproxy.net.tls.context import CIPHERS, CertificateUnusable, load_certificates, show_identity
+from smartproxy.net.tls.openssl import choose_errors
+from smartproxy.net.tls.verdict import Verification, VerifiedConnection, Verifier, note_alert
+from smartproxy.policy.certificates.called import judge_called
+from smartproxy.policy.certificates.judge import ChainFacts, Match
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.limits import PATH_DEPTH_MOST
 from smartproxy.policy.outbound import Outbound

@@ -8,7 +8,7 @@ sections 2.2, 3.2.3 (authority-form) and 4.
 import re
 from typing import Final
 
-from smartproxy.net.ways import PORTS, RequestRefused, Target, Trouble
+from smartproxy.net.proxying.ways import PORTS, RequestRefused, Target, Trouble
 
 REQUEST_OCTETS_MOST: Final = 8192
 """Request line and headers together."""
@@ -40,7 +40,7 @@ _STATUS: Final = {
 
 
 class ConnectDialogue:
-    """One CONNECT request; see :class:`~smartproxy.net.ways.Dialogue`."""
+    """One CONNECT request; see :class:`~smartproxy.net.proxying.ways.Dialogue`."""
 
     name = "http-connect"
 

@@ -2,7 +2,7 @@
 
 Duty: holds the handshake to its deadline, asks the verifier who the peer is as soon as TLS has finished, and hands a
 verified partner over to become a session. Every connection that does not become one gives exactly one event with its
-cause. Trusts nothing of the peer; trusts the transport to carry what :mod:`smartproxy.net.verification` recorded. Never
+cause. Trusts nothing of the peer; trusts the transport to carry what :mod:`smartproxy.net.tls.verdict` recorded. Never
 delivers an octet before the peer is verified.
 
 Standards: RFC 5246 and RFC 8446 (handshake); RFC 5024 section 2.3.
@@ -11,7 +11,11 @@ Standards: RFC 5246 and RFC 8446 (handshake); RFC 5024 section 2.3.
 from typing import Protocol
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHandshakeListener,
+    IReactorTime,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -19,12 +23,12 @@ from zope.interface import implementer
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import ConnectionLeg, cause_text, tls_error_words
-from smartproxy.net.generation import Generation
-from smartproxy.net.verification import VerifiedConnection, verified_partner
+from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
 from smartproxy.policy.admission import Visit
-from smartproxy.policy.certificates import CertificateRefusal, RefusalCause
+from smartproxy.policy.certificates.judge import CertificateRefusal, RefusalCause
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.penalties import Fault
+from smartproxy.server.generation import Generation
 
 _NO_CERTIFICATE = "peer did not return a certificate"
 """OpenSSL's words for a peer that showed none; its verify callback is not called for it."""
@@ -105,7 +109,7 @@ class PartnerLeg(ConnectionLeg):
             self.abort()
         except Exception:
             self._told = True
-            self._events.failure("smartproxy.net.partner", Failure(), peer=self.peer)
+            self._events.failure("smartproxy.server.partner", Failure(), peer=self.peer)
             self.abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -153,7 +157,7 @@ class PartnerLeg(ConnectionLeg):
         verification = self.tls.verification
         if verification.failure is not None:
             self._told = True
-            self._events.failure("smartproxy.net.verification", verification.failure, peer=self.peer)
+            self._events.failure("smartproxy.net.tls.verdict", verification.failure, peer=self.peer)
         elif verification.refusal is not None:
             self._refuse(verification.refusal)
         elif self._expired:

@@ -17,13 +17,10 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.call import Answered, Call, CallFailed, failed, has_address
-from smartproxy.net.called import CalledContexts, bears
-from smartproxy.net.contexts import CertificateUnusable
 from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
-from smartproxy.net.live import LiveSessions
-from smartproxy.net.withdrawal import Withdrawals
+from smartproxy.net.sessions import LiveSessions
+from smartproxy.net.tls.context import CertificateUnusable
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.policy.configuration import ServerPart
@@ -35,6 +32,9 @@ from smartproxy.relay.openings import server_outbound
 from smartproxy.relay.session import Session
 from smartproxy.relay.steps import Step, unreachable
 from smartproxy.relay.summary import Summary
+from smartproxy.server.dial.call import Answered, Call, CallFailed, failed, has_address
+from smartproxy.server.dial.called import CalledContexts, bears
+from smartproxy.server.withdrawal import Withdrawals
 
 Take = Callable[[ILeg | None], None]
 """Called once with the leg towards the station, or with ``None`` if there will be none."""
@@ -99,7 +99,7 @@ class PartnerCalls:
         :param session: the session's id, made by the client.
         :param name: the partner's.
         :param trial: whether the call ends with his greeting.
-        :return: fires when he has greeted; fails with :class:`~smartproxy.oftp2.errors.PartnerUnreachable`. Canceling
+        :return: fires when he has greeted; fails with :class:`~smartproxy.policy.faults.PartnerUnreachable`. Canceling
             gives the call up.
         """
         return Deferred.fromCoroutine(self._open(session, name, trial))
@@ -117,7 +117,7 @@ class PartnerCalls:
         except CancelledError:
             raise
         except Exception:
-            self._events.failure("smartproxy.server.outbound", Failure(), session=session, partner=name)
+            self._events.failure("smartproxy.server.dial.calls", Failure(), session=session, partner=name)
             raise unreachable(Step.CONNECT, "a bug ended the call") from None
         finally:
             self._calling -= 1

@@ -14,9 +14,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.driver import SessionDriver
-from smartproxy.oftp2.errors import Withdrawn
-from smartproxy.policy.certificates import CertificateRefusal
+from smartproxy.policy.certificates.judge import CertificateRefusal
 from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.faults import Withdrawn
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.withdrawal import Standing
 

@@ -1,7 +1,7 @@
 """The sessions of one daemon that are not over, by their ids."""
 
 from smartproxy.net.driver import SessionDriver
-from smartproxy.oftp2.errors import OwnFault
+from smartproxy.policy.faults import OwnFault
 
 
 class LiveSessions:

@@ -1,0 +1,1 @@
+"""The one TLS world: contexts, verdicts on what peers show, and what is read from OpenSSL."""
