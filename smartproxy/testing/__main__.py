@@ -1,10 +1,10 @@
-"""``python -m smartproxy.testing``: stations, partners and the demonstration from the command line.
+"""``python -m smartproxy.testing``: stations, partners, certificates and the demonstration from the command line.
 
 NAME
-    smartproxy.testing - an OFTP2 station, an OFTP2 partner, and a demonstration of SmartProxy with both
+    smartproxy.testing - an OFTP2 station, an OFTP2 partner, certificates, and a demonstration of SmartProxy
 
 SYNOPSIS
-    python -m smartproxy.testing station|partner|demo [options]
+    python -m smartproxy.testing station|partner|certificates|demo [options]
 
 EXIT STATUS
     partner: 0 if every session ended normally and every file was taken, else 1; demo: 0 if every line is as it should
@@ -25,6 +25,7 @@ from twisted.internet.task import react
 
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.testing import arguments
+from smartproxy.testing.certificates import FolderNotEmpty, write_certificates
 from smartproxy.testing.events import EndResponse, FileSent
 from smartproxy.testing.journal import Journal, Listening
 from smartproxy.testing.partner import Outcome, Partner
@@ -77,6 +78,14 @@ def parser() -> argparse.ArgumentParser:
         "--sessions", type=int, default=1, metavar="N", help="sessions at once; files are dealt out to them [1]"
     )
     partner.set_defaults(run=_partner)
+
+    certificates = commands.add_parser(
+        "certificates",
+        help="make certificates to try SmartProxy with",
+        description="Write a site, a CA, a good partner, a revoked and an expired one, and a stranger into a folder.",
+    )
+    certificates.add_argument("folder", type=Path, metavar="FOLDER", help="a new or empty folder")
+    certificates.set_defaults(run=_certificates)
 
     demo = commands.add_parser(
         "demo",
@@ -150,6 +159,16 @@ def _partner(given: argparse.Namespace) -> None:
         raise SystemExit(0 if normal and sent == len(files) else 1)
 
     react(run)
+
+
+def _certificates(given: argparse.Namespace) -> None:
+    try:
+        for name, meaning in write_certificates(given.folder):
+            print(f"{given.folder / name}  {meaning}")
+    except FolderNotEmpty as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{error.filename}: {error.strerror}") from None
 
 
 def _demo(given: argparse.Namespace) -> None:
