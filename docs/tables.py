@@ -20,14 +20,14 @@ import smartproxy
 from smartproxy.logs.catalogue import ALWAYS, EVENTS, EventType
 from smartproxy.logs.fields import FIELDS
 from smartproxy.logs.levels import heading, subject
-from smartproxy.oftp2 import grammars, guards
-from smartproxy.oftp2.anomalies import ANOMALIES
+from smartproxy.oftp2 import errors, grammars, states
 from smartproxy.oftp2.commands import COMMANDS, Command
-from smartproxy.oftp2.errors import EsidReason, SessionFault
+from smartproxy.oftp2.errors import ANOMALIES, EsidReason, SessionFault
 from smartproxy.oftp2.fields import Field, Rule
 from smartproxy.oftp2.roles import Level
-from smartproxy.oftp2.states import TABLE, Party, State, Step
-from smartproxy.policy import limits
+from smartproxy.oftp2.states import TABLE, Transition
+from smartproxy.oftp2.witness import Party, State
+from smartproxy.policy import faults, limits
 from smartproxy.policy.certificates.causes import RefusalCause
 from smartproxy.policy.certificates.refusals import CertificateRefusal
 from smartproxy.policy.explanations import EXPLANATIONS
@@ -126,7 +126,7 @@ def _value(value: bytes) -> str:
 
 def witness() -> Iterator[str]:
     """The witness table, a table for each state."""
-    by_state: dict[State, list[tuple[Party, str, Step]]] = {state: [] for state in State}
+    by_state: dict[State, list[tuple[Party, str, Transition]]] = {state: [] for state in State}
     for (state, party, command), step in TABLE.items():
         by_state[state].append((party, command, step))
     for state, steps in by_state.items():
@@ -142,20 +142,20 @@ def witness() -> Iterator[str]:
         yield from table(["who", "sends", "leads to", "if", "RFC 5024"], rows, [12, 10, 30, 28, 20])
 
 
-def _next(step: Step) -> str:
+def _next(step: Transition) -> str:
     if step.instead is None:
         return literal(step.next.name)
     condition, other = step.instead
     return f"{literal(step.next.name)}; {literal(other.name)} if {text(condition.__name__.replace('_', ' '))}"
 
 
-def _guards(step: Step) -> str:
+def _guards(step: Transition) -> str:
     return ", ".join(f":ref:`{guard.name} <guard-{guard.name}>`" for guard in step.guards)
 
 
 def conditions() -> Iterator[str]:
     """The conditions that steps of the witness table have."""
-    found = [thing for thing in vars(guards).values() if isinstance(thing, guards.Guard | guards.Limit)]
+    found = [thing for thing in vars(states).values() if isinstance(thing, states.Guard | states.FieldGuard)]
     for guard in sorted(found, key=lambda guard: guard.name):
         yield from ("", f".. _guard-{guard.name}:", "", f"{literal(guard.name)} (RFC 5024 {text(guard.predicate)})")
         yield f"   {text(guard.meaning)}"
@@ -178,7 +178,7 @@ def reasons() -> Iterator[str]:
 
 def _faults(fault: type[SessionFault]) -> Iterator[type[SessionFault]]:
     for child in fault.__subclasses__():
-        if child.__module__ == fault.__module__:
+        if child.__module__ in (errors.__name__, faults.__name__):
             yield child
             yield from _faults(child)
 

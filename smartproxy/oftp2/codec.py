@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from smartproxy.oftp2 import grammars, stream, subrecords
-from smartproxy.oftp2.anomalies import Anomaly, note
 from smartproxy.oftp2.commands import BY_OCTET, DATA, ESID, SSID, Command
-from smartproxy.oftp2.errors import BadLength, EsidReason, ProtocolError, UnknownCommand
+from smartproxy.oftp2.errors import Anomaly, BadLength, EsidReason, ProtocolError, UnknownCommand, note
 from smartproxy.oftp2.fields import Field, Layout, Rule
 from smartproxy.oftp2.roles import Level, Profile
 

@@ -18,18 +18,18 @@ from smartproxy.oftp2.errors import BadSubrecord, CompressionRefused
 END_OF_RECORD: Final = 0x80
 COMPRESSED: Final = 0x40
 #: The most octets of the Virtual File that one subrecord represents.
-LONGEST: Final = 63
+SUBRECORD_LONGEST: Final = 63
 COMMAND: Final = b"D"
 
 #: Octets from one header to the next, by header; out of every buffer where a compressed subrecord is forbidden.
 _FORBIDDEN: Final = 1 << 40
-STEPS: Final = tuple(2 if header & COMPRESSED else 1 + (header & LONGEST) for header in range(256))
+STEPS: Final = tuple(2 if header & COMPRESSED else 1 + (header & SUBRECORD_LONGEST) for header in range(256))
 #: Octets of the Virtual File that a subrecord represents, by header.
-COUNTS: Final = tuple(header & LONGEST for header in range(256))
+COUNTS: Final = tuple(header & SUBRECORD_LONGEST for header in range(256))
 STEPS_PLAIN: Final = tuple(_FORBIDDEN if header & COMPRESSED else step for header, step in enumerate(STEPS))
 FULL: Final = b"\x3f" * 2048
 #: What makes a header matter for the end of a record: the flag, or a count.
-MATTERS: Final = END_OF_RECORD | LONGEST
+MATTERS: Final = END_OF_RECORD | SUBRECORD_LONGEST
 #: Eight steps, and one more, are shorter than this.
 _STRIDE: Final = 8 * 64 + 64
 #: Runs of empty subrecords are passed at once, this many at most.
@@ -60,7 +60,7 @@ def walk(octets: Octets, position: int, have: int, end: int, compression: bool) 
     full = min((have - position + 63) >> 6, (end - position) >> 6)
     if full > 0 and octets[position : position + (full << 6) : 64] == FULL[:full]:
         position += full << 6
-        units, last = LONGEST * full, LONGEST
+        units, last = SUBRECORD_LONGEST * full, SUBRECORD_LONGEST
     elif have - position >= _WORTH:
         position, units, last = _walk_records(octets, position, have, compression)
     if position < have:
@@ -85,7 +85,9 @@ def _walk_records(octets: Octets, position: int, have: int, compression: bool) -
     for at in record:
         if octets[at:run:size] != octets[at : at + 1] * count:
             return position, 0, 0
-    units = sum(octets[at] & LONGEST for at in begun) + count * sum(octets[at] & LONGEST for at in record)
+    units = sum(octets[at] & SUBRECORD_LONGEST for at in begun) + count * sum(
+        octets[at] & SUBRECORD_LONGEST for at in record
+    )
     return run, units, octets[record[-1]]
 
 
@@ -230,7 +232,7 @@ def split(buffer: bytes) -> Iterator[Subrecord]:
         behind = position + STEPS[header]
         octets = buffer[position + 1 : behind]
         if header & COMPRESSED:
-            octets *= header & LONGEST
+            octets *= header & SUBRECORD_LONGEST
         yield Subrecord(octets, bool(header & END_OF_RECORD))
         position = behind
 
@@ -275,7 +277,7 @@ def pack(data: bytes, size: int, *, compress: bool = False, records: Iterable[in
                 yield bytes(buffer)
                 buffer = bytearray(COMMAND)
                 continue
-            taken = len(piece) if compressed else min(len(piece) - position, LONGEST, room)
+            taken = len(piece) if compressed else min(len(piece) - position, SUBRECORD_LONGEST, room)
             position += taken
             flag = END_OF_RECORD if ends and position == len(piece) else 0
             if compressed:

@@ -10,7 +10,8 @@ from typing import Final
 
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
-from smartproxy.oftp2.states import TABLE, Party, State
+from smartproxy.oftp2.states import TABLE
+from smartproxy.oftp2.witness import Party, State
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay.timers import BUFFER_TIMERS, Timer
 

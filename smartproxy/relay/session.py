@@ -14,8 +14,8 @@ from smartproxy.oftp2.commands import ESID, SSID, SSRM
 from smartproxy.oftp2.errors import EsidReason, ProtocolError, SessionFault
 from smartproxy.oftp2.monitor import Monitor, Observation
 from smartproxy.oftp2.roles import Role
-from smartproxy.oftp2.states import State
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.oftp2.witness import State
 from smartproxy.policy import faults
 from smartproxy.policy.faults import OwnFault
 from smartproxy.policy.settings import Deadlines

@@ -11,8 +11,8 @@ import attrs
 
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.oftp2.monitor import Monitor
-from smartproxy.oftp2.negotiation import Agreed
 from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.witness import Agreed
 from smartproxy.relay.openings import Opening
 
 

@@ -18,9 +18,9 @@ from typing import Any
 from smartproxy.oftp2 import commands
 from smartproxy.oftp2.codec import decode, encode, esid
 from smartproxy.oftp2.errors import EsidReason, ProtocolError
-from smartproxy.oftp2.negotiation import Agreed, agree
 from smartproxy.oftp2.roles import Level, Profile, Role
 from smartproxy.oftp2.stream import HEADER_LENGTH, LONGEST, SSRM_BUFFER, frame, judge_header
+from smartproxy.oftp2.witness import Agreed, agree
 from smartproxy.testing.events import (
     By,
     EndResponse,

@@ -16,8 +16,8 @@ from smartproxy.oftp2 import subrecords
 from smartproxy.oftp2.stream import frame
 from smartproxy.testing.virtual_file import Format, VirtualFile, record_spans
 
-_FULL = bytes([subrecords.LONGEST])
-_FULL_SUBRECORD = 1 + subrecords.LONGEST
+_FULL = bytes([subrecords.SUBRECORD_LONGEST])
+_FULL_SUBRECORD = 1 + subrecords.SUBRECORD_LONGEST
 
 
 def buffers(file: VirtualFile, offset: int, size: int, compress: bool) -> Iterator[tuple[bytes, int]]:
@@ -68,14 +68,14 @@ def unpack(buffer: bytes, compression: bool) -> tuple[bytes, list[int]]:
 
 def _regular(file: VirtualFile, offset: int, size: int) -> Iterator[tuple[bytes, int]]:
     full, rest = divmod(size - 1, _FULL_SUBRECORD)
-    most = full * subrecords.LONGEST + max(rest - 1, 0)
+    most = full * subrecords.SUBRECORD_LONGEST + max(rest - 1, 0)
     total = len(file.content)
     while offset < total:
         octets = file.content[offset : offset + most]
         offset += len(octets)
-        count, odd = divmod(len(octets), subrecords.LONGEST)
+        count, odd = divmod(len(octets), subrecords.SUBRECORD_LONGEST)
         if offset == total and not odd:
-            count, odd = count - 1, subrecords.LONGEST
+            count, odd = count - 1, subrecords.SUBRECORD_LONGEST
         parts = [b"D"]
         for subrecord in _octets(count).unpack_from(octets):
             parts += (_FULL, subrecord)
@@ -87,9 +87,9 @@ def _regular(file: VirtualFile, offset: int, size: int) -> Iterator[tuple[bytes,
 
 @functools.lru_cache(maxsize=16)
 def _octets(count: int) -> struct.Struct:
-    return struct.Struct(f"{subrecords.LONGEST}s" * count)
+    return struct.Struct(f"{subrecords.SUBRECORD_LONGEST}s" * count)
 
 
 @functools.lru_cache(maxsize=16)
 def _chain(count: int) -> struct.Struct:
-    return struct.Struct(f"x{subrecords.LONGEST}s" * count)
+    return struct.Struct(f"x{subrecords.SUBRECORD_LONGEST}s" * count)

@@ -6,7 +6,7 @@ Standards: RFC 5024 sections 1.5.4 (restart), 4.4.1 (credit), 5.3.8 (EFID), 5.3.
 from collections.abc import Callable
 
 from smartproxy.oftp2.commands import EFID, SFID
-from smartproxy.oftp2.negotiation import Agreed
+from smartproxy.oftp2.witness import Agreed
 from smartproxy.testing.events import Event, FileBroken, FileReceived, Progress
 from smartproxy.testing.packing import unpack
 from smartproxy.testing.sending import PROGRESS_OCTETS

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 
 from smartproxy.oftp2.commands import EFID
-from smartproxy.oftp2.negotiation import Agreed
+from smartproxy.oftp2.witness import Agreed
 from smartproxy.testing.events import Event, FileBroken, FileSent, Progress
 from smartproxy.testing.packing import buffers
 from smartproxy.testing.virtual_file import VirtualFile

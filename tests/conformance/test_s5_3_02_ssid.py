@@ -4,8 +4,8 @@ from itertools import product
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2.negotiation import Agreed
 from smartproxy.oftp2.roles import Level, Profile, Role
+from smartproxy.oftp2.witness import Agreed
 from tests.conformance.conversation import Conversation
 from tests.conformance.openings import INITIATOR, RESPONDER
 from tests.conformance.wire import Wire

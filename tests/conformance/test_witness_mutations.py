@@ -7,10 +7,10 @@ from unittest.mock import patch
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2 import effects
-from smartproxy.oftp2.guards import Guard, Limit
+from smartproxy.oftp2 import states
 from smartproxy.oftp2.roles import Profile
-from smartproxy.oftp2.states import TABLE, Party, State, Step
+from smartproxy.oftp2.states import TABLE, FieldGuard, Guard, Transition
+from smartproxy.oftp2.witness import Party, State
 from tests.conformance import test_malformed, test_s5_3_03_sfid
 from tests.conformance.cells import disagreements, disagreements_after
 from tests.conformance.malformed_sessions import guards, negotiations
@@ -19,21 +19,21 @@ from tests.conformance.section9 import SimulationFault
 from tests.conformance.simulation import simulate
 
 Key = tuple[State, Party, str]
-Check = Guard | Limit
+Check = Guard | FieldGuard
 #: States in which a file is under way: there the end of the session has something to forget.
 WITH_FILE = {State.OPENING, State.SENDING, State.CLOSING}
 #: A row's key, what was done to it, and the table that results.
-Mutant = tuple[Key, str, Mapping[Key, Step]]
+Mutant = tuple[Key, str, Mapping[Key, Transition]]
 PLACE = "smartproxy.oftp2.monitor.TABLE"
 SESSIONS = 400
 
 
-def without(key: Key) -> Mapping[Key, Step]:
+def without(key: Key) -> Mapping[Key, Transition]:
     """The table without one row."""
     return {other: step for other, step in TABLE.items() if other != key}
 
 
-def changed(key: Key, step: Step) -> Mapping[Key, Step]:
+def changed(key: Key, step: Transition) -> Mapping[Key, Transition]:
     """The table with one row replaced."""
     return {**TABLE, key: step}
 
@@ -132,9 +132,9 @@ class WitnessMutationTests(SynchronousTestCase):
     def test_effects(self) -> None:
         """A row that has lost its effect is noticed."""
         mutants = (
-            (key, f"without {step.effect.__name__}", changed(key, attrs.evolve(step, effect=effects.nothing)))
+            (key, f"without {step.effect.__name__}", changed(key, attrs.evolve(step, effect=states.nothing)))
             for key, step in TABLE.items()
-            if step.effect is not effects.nothing and (key[2] != "ESID" or key[0] in WITH_FILE)
+            if step.effect is not states.nothing and (key[2] != "ESID" or key[0] in WITH_FILE)
         )
         killers = (lambda key: transfers_fail(), lambda key: cells_fail(key[0]))
         self.assertEqual(self.survivors(mutants, *killers), [])

@@ -4,8 +4,8 @@ import attrs
 
 from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.monitor import Monitor, Observation, State
-from smartproxy.oftp2.negotiation import Agreed
 from smartproxy.oftp2.roles import Profile, Role
+from smartproxy.oftp2.witness import Agreed
 from tests.conformance.cuts import Chunks
 
 TOLD = ("rule", "section", "command", "field", "offset", "sender", "state", "position")

@@ -5,8 +5,8 @@ import itertools
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.errors import AuthenticationMismatch, CreditExceeded, EsidReason, Incompatible, ProtocolError
-from smartproxy.oftp2.negotiation import agree, answer_limits
 from smartproxy.oftp2.roles import Level, Profile, Role
+from smartproxy.oftp2.witness import agree, answer_limits
 from tests.unit.samples import ssid
 
 

@@ -4,8 +4,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2.runs import run
-from smartproxy.oftp2.stream import frame
+from smartproxy.oftp2.stream import frame, run
 from smartproxy.oftp2.subrecords import pack, unpack
 
 LONGEST = 4 + 2048

@@ -2,21 +2,18 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2 import effects, guards
+from smartproxy.oftp2 import states
 from smartproxy.oftp2.commands import BY_NAME, EFID, EFPA
-from smartproxy.oftp2.guards import Guard, Limit
-from smartproxy.oftp2.judgement import PHASES
-from smartproxy.oftp2.negotiation import agree
 from smartproxy.oftp2.roles import Profile, Role
-from smartproxy.oftp2.states import TABLE, Party, State, Step
-from smartproxy.oftp2.witness import BY_PLACE, Transfer, Witness
+from smartproxy.oftp2.states import TABLE, FieldGuard, Guard, Transition
+from smartproxy.oftp2.witness import BY_PLACE, PHASES, Party, State, Transfer, Witness, agree
 from tests.unit.samples import ssid
 
 PLACES = {Party.INITIATOR, Party.RESPONDER}
 TURNS = {Party.SPEAKER, Party.LISTENER}
 
 
-def destinations(step: Step) -> set[State]:
+def destinations(step: Transition) -> set[State]:
     """Return the states that a step may lead to."""
     return {step.next} if step.instead is None else {step.next, step.instead[1]}
 
@@ -58,16 +55,16 @@ class TableTests(SynchronousTestCase):
 
     def test_normal_end(self) -> None:
         """Only the Speaker that was just given the turn ends a session without a departure."""
-        free = [key for key, step in TABLE.items() if key[2] == "ESID" and guards.not_normal not in step.guards]
+        free = [key for key, step in TABLE.items() if key[2] == "ESID" and states.not_normal not in step.guards]
         self.assertEqual(free, [(State.IDLE_TURNED, Party.SPEAKER, "ESID")])
 
     def test_guards_say_what_they_are(self) -> None:
         """Each guard has a name, a place in the RFC and a meaning."""
         used = {check for step in TABLE.values() for check in step.guards}
-        declared = {check for check in vars(guards).values() if isinstance(check, Guard | Limit)}
+        declared = {check for check in vars(states).values() if isinstance(check, Guard | FieldGuard)}
         self.assertEqual(used, declared)
         for check in used:
-            self.assertIs(getattr(guards, check.name), check)
+            self.assertIs(getattr(states, check.name), check)
             self.assertTrue(check.predicate and check.meaning)
 
     def test_phases(self) -> None:
@@ -100,7 +97,7 @@ class WitnessTests(SynchronousTestCase):
 
     def counted(self, ucnt: int) -> list[int]:
         """Return the departures that EFID shows."""
-        return [anomaly.number for anomaly in effects.count(self.witness, EFID(rcnt=0, ucnt=ucnt))]
+        return [anomaly.number for anomaly in states.count(self.witness, EFID(rcnt=0, ucnt=ucnt))]
 
     def test_party(self) -> None:
         """Who sends is told by place and by turn."""
@@ -112,16 +109,16 @@ class WitnessTests(SynchronousTestCase):
 
     def test_direction(self) -> None:
         """Only who may send files passes."""
-        self.assertIs(guards.direction_agreed.refuses(self.witness), None)
+        self.assertIs(states.direction_agreed.refuses(self.witness), None)
         self.witness.speaker = Role.RESPONDER
-        self.assertIsNot(guards.direction_agreed.refuses(self.witness), None)
+        self.assertIsNot(states.direction_agreed.refuses(self.witness), None)
 
     def test_credit(self) -> None:
         """DATA needs credit, CDT that none is left."""
         for credit in (0, 1, 999):
             self.witness.file.credit = credit
-            self.assertEqual(guards.credit_left.refuses(self.witness) is None, credit > 0)
-            self.assertEqual(guards.credit_used_up.refuses(self.witness) is None, credit == 0)
+            self.assertEqual(states.credit_left.refuses(self.witness) is None, credit > 0)
+            self.assertEqual(states.credit_used_up.refuses(self.witness) is None, credit == 0)
 
     def test_unit_count(self) -> None:
         """EFIDUCNT counts the whole file, what was skipped by a restart included."""
@@ -149,9 +146,9 @@ class WitnessTests(SynchronousTestCase):
     def test_accepted(self) -> None:
         """A file counts as accepted with EFPA only."""
         transfer = self.witness.file
-        list(effects.close_file(self.witness, EFPA(cd="N")))
+        list(states.close_file(self.witness, EFPA(cd="N")))
         self.assertFalse(transfer.accepted)
         self.witness.transfer = transfer
-        list(effects.accept_file(self.witness, EFPA(cd="N")))
+        list(states.accept_file(self.witness, EFPA(cd="N")))
         self.assertTrue(transfer.accepted)
         self.assertIs(self.witness.transfer, None)
