@@ -201,7 +201,7 @@ class StationCalls:
             partner = choose(configuration.server.partners, name, None)
             control = self._carrier(configuration)
             seconds = configuration.server.deadlines.opening + limits.CALL_PATIENCE_SECONDS
-            data = await control.openOutbound(session, partner.name, {"way": TRIAL}, seconds=seconds)
+            data = await control.open_outbound(session, partner.name, {"way": TRIAL}, seconds=seconds)
         except (SessionFault, TunnelFault, EgressRefused) as error:
             message = _fault(error).message
             step = step_of(message) or Step.CONNECT
@@ -223,7 +223,7 @@ class StationCalls:
             seconds = configuration.server.deadlines.opening + limits.CALL_PATIENCE_SECONDS
             facts = {"station": leg.peer, "way": leg.way}
             self._carrying[session] = control
-            data = await control.openOutbound(session, partner.name, facts, seconds=seconds)
+            data = await control.open_outbound(session, partner.name, facts, seconds=seconds)
         except CancelledError:
             self._done(session, leg)
             raise

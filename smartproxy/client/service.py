@@ -244,15 +244,15 @@ class ClientService(Service):
 
     # IClientTunnelUser
 
-    def tunnelUp(self, control: ClientControl) -> None:
+    def tunnel_up(self, control: ClientControl) -> None:
         """A server is there."""
         self._bring(control)
 
-    def tunnelDown(self, cause: str) -> None:
+    def tunnel_down(self, cause: str) -> None:
         """A server is gone; its sessions end with their legs, and the tunnel dials again."""
         self._server_lost()
 
-    def openInbound(self, session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
+    def open_inbound(self, session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
         """Call the station for a partner."""
         if self._configuration is None:
             return fail(StationUnreachable(rule="client.configuration", message="the client has no configuration yet"))
@@ -267,10 +267,10 @@ class ClientService(Service):
             return
         self._carrier.add(record.document())
 
-    def sessionEnded(self, session: str, summary: Mapping[str, Plain]) -> None:
+    def session_ended(self, session: str, summary: Mapping[str, Plain]) -> None:
         """The server's word that a session is over; this client's own event tells what it saw."""
 
-    def crlUrlSeen(self, url: str, authority: str) -> None:
+    def crl_url_seen(self, url: str, authority: str) -> None:
         """A verified certificate names a revocation list that nobody configured."""
         self.events.emit("crl.url_seen", url=url, authority=authority)
 

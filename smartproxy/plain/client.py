@@ -129,13 +129,13 @@ class PlainClientService(Service):
 
     # IClientTunnelUser
 
-    def tunnelUp(self, control: ClientControl) -> None:
+    def tunnel_up(self, control: ClientControl) -> None:
         """The server is there, and wants nothing more."""
 
-    def tunnelDown(self, cause: str) -> None:
+    def tunnel_down(self, cause: str) -> None:
         """The server is gone; its sessions end with their legs, and the tunnel dials again."""
 
-    def openInbound(self, session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
+    def open_inbound(self, session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
         """Somebody connected outside: dial the target."""
         outline = Outline(session=session, peer=facts.get("peer", "outside"), direction="inbound")
         return Deferred.fromCoroutine(self._open_inbound(outline, leg))
@@ -157,10 +157,10 @@ class PlainClientService(Service):
     def event(self, fields: Mapping[str, Plain]) -> None:
         """The server's events stay with the server: there is no backend to carry them to."""
 
-    def sessionEnded(self, session: str, summary: Mapping[str, Plain]) -> None:
+    def session_ended(self, session: str, summary: Mapping[str, Plain]) -> None:
         """The server's word that a session is over; the legs say so, too."""
 
-    def crlUrlSeen(self, url: str, authority: str) -> None:
+    def crl_url_seen(self, url: str, authority: str) -> None:
         """A plain server verifies nobody's certificate."""
 
     # Local programs.
@@ -180,7 +180,7 @@ class PlainClientService(Service):
         facts = {"host": host, "port": str(port), "peer": local.peer}
         self.sessions.expect(outline.session)
         try:
-            leg = await control.openOutbound(outline.session, "", facts)
+            leg = await control.open_outbound(outline.session, "", facts)
         except TunnelFault as fault:
             raise StationUnreachable(rule=RULE, message=str(fault)) from fault
         finally:

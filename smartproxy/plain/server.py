@@ -189,11 +189,11 @@ class PlainServerService(Service):
         opening.addErrback(self._not_opened, outer, outline)
 
     async def _open_inside(self, outer: _Outer, outline: Outline) -> None:
-        control = self.tunnel.leastLoaded()
+        control = self.tunnel.least_loaded()
         if control is None:
             raise StationUnreachable(rule="tunnel.none", message=_NO_CLIENT)
         self.sessions.expect(outline.session)
-        inner = await control.openInbound(outline.session, {"peer": outer.peer})
+        inner = await control.open_inbound(outline.session, {"peer": outer.peer})
         self.sessions.couple(outline, near=outer, tunnel=inner, inward=True)
 
     def _not_opened(self, failure: Failure, outer: _Outer, outline: Outline) -> None:
@@ -208,11 +208,11 @@ class PlainServerService(Service):
 
     # IServerTunnelUser
 
-    def tunnelUp(self, control: ServerControl) -> None:
+    def tunnel_up(self, control: ServerControl) -> None:
         """A client is there: open the external port."""
         self._await_outside()
 
-    def tunnelDown(self, control: ServerControl, cause: str) -> None:
+    def tunnel_down(self, control: ServerControl, cause: str) -> None:
         """A client is gone: close the external port with the last one."""
         self._await_outside()
 
@@ -237,25 +237,25 @@ class PlainServerService(Service):
         if again is not None and again.active():
             again.cancel()
 
-    def configurationArrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
+    def configuration_arrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
         """Refuse: a plain server is configured by its command line.
 
         :raises ConfigurationRefused: always.
         """
         raise ConfigurationRefused(where="document", cause="a plain server takes no configuration")
 
-    def closeSession(self, control: ServerControl, session: str) -> None:
+    def close_session(self, control: ServerControl, session: str) -> None:
         """End a session."""
         self.sessions.close(session, "closed by the client")
 
-    def setLevel(self, control: ServerControl, level: str) -> None:
+    def set_level(self, control: ServerControl, level: str) -> None:
         """Change what is logged.
 
         :raises ValueError: for a level that does not exist.
         """
         self.events.set_level(Severity.named(level), cause="asked by the client", client=control.client_name)
 
-    def openOutbound(
+    def open_outbound(
         self, control: ServerControl, session: str, partner: str, facts: Mapping[str, str]
     ) -> Deferred[Callable[[ILeg | None], None]]:
         """Dial a destination for a client, if it is permitted."""

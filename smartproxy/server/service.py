@@ -193,11 +193,11 @@ class ServerService(Service):
 
     # IServerTunnelUser
 
-    def tunnelUp(self, control: ServerControl) -> None:
+    def tunnel_up(self, control: ServerControl) -> None:
         """A client is there: await partners again if there is a configuration already."""
         self._await_partners(NO_CLIENT)
 
-    def tunnelDown(self, control: ServerControl, cause: str) -> None:
+    def tunnel_down(self, control: ServerControl, cause: str) -> None:
         """A client is gone; with the last one, ports are closed, and configuration and keys are forgotten."""
         for session, carrier in list(self._carrying.items()):
             if carrier is control:
@@ -210,7 +210,7 @@ class ServerService(Service):
         """A client takes no new sessions."""
         self._await_partners("the only client is about to stop")
 
-    def configurationArrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
+    def configuration_arrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
         """Put a generation in force for new sessions.
 
         :raises ConfigurationRefused: with its place; the generation before stays in force.
@@ -248,12 +248,12 @@ class ServerService(Service):
         self._tell_stale_lists(part.server)
         self._await_partners(NO_CLIENT)
 
-    def closeSession(self, control: ServerControl, session: str) -> None:
+    def close_session(self, control: ServerControl, session: str) -> None:
         """End a session of this client."""
         if self._carrying.get(session) is control:
             self.sessions.close(session, Draining(rule="session.closed", message="closed by the client"))
 
-    def setLevel(self, control: ServerControl, level: str) -> None:
+    def set_level(self, control: ServerControl, level: str) -> None:
         """Change what is logged.
 
         :raises ValueError: for a level that does not exist.
@@ -262,7 +262,7 @@ class ServerService(Service):
         self._set_level(severity)
         self.events.emit("level.changed", mode=severity.label, client=control.client_name)
 
-    def openOutbound(
+    def open_outbound(
         self, control: ServerControl, session: str, partner: str, facts: Mapping[str, str]
     ) -> Deferred[Callable[[ILeg | None], None]]:
         """Call a partner for the station."""
@@ -339,13 +339,13 @@ class ServerService(Service):
 
     def _open_inside(self, session: str, facts: Mapping[str, str]) -> Deferred[ILeg]:
         fault = self._unable()
-        control = self.tunnel.leastLoaded()
+        control = self.tunnel.least_loaded()
         if fault is None and control is None:
             fault = TunnelLost(rule="tunnel.none", message=NO_CLIENT)
         if fault is not None or control is None:
             return fail(fault)
         self._carrying[session] = control
-        return control.openInbound(session, facts, seconds=self._configuration.deadlines.opening)
+        return control.open_inbound(session, facts, seconds=self._configuration.deadlines.opening)
 
     def _unable(self) -> OwnFault | None:
         if self.draining:
@@ -354,12 +354,12 @@ class ServerService(Service):
 
     def _crl_url_seen(self, url: str, authority: str) -> None:
         """Tell a client of the address of a revocation list; this server never fetches one."""
-        control = self.tunnel.leastLoaded()
+        control = self.tunnel.least_loaded()
         if control is not None:
-            control.seenCrlUrl(url, authority)
+            control.seen_crl_url(url, authority)
 
     def _finished(self, summary: Summary) -> None:
         control = self._carrying.pop(summary.session, None)
         if control is not None and control.lost is None:
-            control.sessionEnded(summary.session, {"started": summary.started, "outcome": summary.ending.outcome})
+            control.session_ended(summary.session, {"started": summary.started, "outcome": summary.ending.outcome})
         self._drain.finished()

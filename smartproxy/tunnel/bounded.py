@@ -87,7 +87,7 @@ class BoundedAMP(BoundedBoxes):
     def answered(self, command: type[TunnelCommand]) -> None:
         """A question of the peer was answered well, and the answer is on its way."""
 
-    def tunnelLost(self, cause: str) -> None:
+    def tunnel_lost(self, cause: str) -> None:
         """The tunnel is down, once; every question of ours has failed by now."""
 
     # Asking.
@@ -164,7 +164,7 @@ class BoundedAMP(BoundedBoxes):
 
     # Receiving.
 
-    def boxArrived(self, box: dict[bytes, bytes]) -> None:
+    def box_arrived(self, box: dict[bytes, bytes]) -> None:
         """Judge one box of the peer, and act on it."""
         if amp.ANSWER in box:
             question = self._question(box[amp.ANSWER])
@@ -341,7 +341,7 @@ class BoundedAMP(BoundedBoxes):
         if self.lost is not None:
             return
         self.lost = cause
-        self.stopReading()
+        self.stop_reading()
         questions = [question for question in (*self._asked.values(), *self._waiting) if question.answer is not None]
         self._asked.clear()
         self._waiting.clear()
@@ -350,7 +350,7 @@ class BoundedAMP(BoundedBoxes):
                 self._let_go(question).errback(self._gone())
         for answer in list(self._responding.values()):
             answer.cancel()
-        self.tunnelLost(cause)
+        self.tunnel_lost(cause)
 
     def _gone(self) -> TunnelLost:
         return TunnelLost(rule="tunnel.lost", message=f"the tunnel is down: {self.lost}")

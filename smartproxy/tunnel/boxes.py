@@ -16,7 +16,7 @@ _PREFIX_OCTETS = 2
 
 
 class BoundedBoxes(amp.BinaryBoxProtocol):
-    """The receiving half of an AMP connection; :meth:`boxArrived` and :meth:`violated` are for subclasses."""
+    """The receiving half of an AMP connection; :meth:`box_arrived` and :meth:`violated` are for subclasses."""
 
     transport: IStream | None
     _closed_for_reading = False
@@ -30,7 +30,7 @@ class BoundedBoxes(amp.BinaryBoxProtocol):
         """Send one box."""
         amp.BinaryBoxProtocol.sendBox(self, box)
 
-    def boxArrived(self, box: dict[bytes, bytes]) -> None:
+    def box_arrived(self, box: dict[bytes, bytes]) -> None:
         """A whole box is here.
 
         :raises Violation: when it should not be.
@@ -41,7 +41,7 @@ class BoundedBoxes(amp.BinaryBoxProtocol):
         """The peer broke a rule; nothing more is read."""
         raise NotImplementedError
 
-    def stopReading(self) -> None:
+    def stop_reading(self) -> None:
         """Read nothing more, from wherever in a box."""
         self._closed_for_reading = True
         # The parser's own loop looks at this between two strings.
@@ -61,7 +61,7 @@ class BoundedBoxes(amp.BinaryBoxProtocol):
     def ampBoxReceived(self, box: dict[bytes, bytes]) -> None:
         """Part of AMP's interface for receivers: a whole box is here."""
         try:
-            self.boxArrived(box)
+            self.box_arrived(box)
         except Violation as violation:
             self._stop(violation)
 
@@ -100,6 +100,6 @@ class BoundedBoxes(amp.BinaryBoxProtocol):
         self._octets += _PREFIX_OCTETS + len(string)
 
     def _stop(self, violation: Violation) -> str:
-        self.stopReading()
+        self.stop_reading()
         self.violated(violation)
         return "init"

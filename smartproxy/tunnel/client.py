@@ -172,7 +172,7 @@ class ClientTunnel(Service):
             theirs=control.version,
             proxy_id=control.proxy_id,
         )
-        self._call(self._user.tunnelUp, control)
+        self._call(self._user.tunnel_up, control)
 
     def _build_control(self, entrance: Entrance, server: VerifiedServer) -> ClientControl:
         return ClientControl(self, self._user, server.proxy_id, entrance.peer, self._clock, self._emit)
@@ -182,13 +182,13 @@ class ClientTunnel(Service):
         if self._down is not None:
             await self._down
 
-    def controlDown(self, control: ClientControl, cause: str) -> None:
+    def control_down(self, control: ClientControl, cause: str) -> None:
         """The control connection is over."""
         if self.control is not control:
             return
         self.control = None
         self._emit("tunnel.down", host=self.server, peer=control.peer, cause=cause)
-        self._call(self._user.tunnelDown, cause)
+        self._call(self._user.tunnel_down, cause)
         down, self._down = self._down, None
         if down is not None:
             down.callback(cause)

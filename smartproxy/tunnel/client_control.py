@@ -57,7 +57,7 @@ class Configured:
 class ControlHolder(Shape):
     """The client's tunnel, as its control connection sees it."""
 
-    def controlDown(self, control: "ClientControl", cause: str) -> None:
+    def control_down(self, control: "ClientControl", cause: str) -> None:
         """The tunnel is down."""
 
 
@@ -136,15 +136,15 @@ class ClientControl(BoundedAMP):
             self.asking = Phase.DRAINING
         return answer.addCallback(self._draining)
 
-    def closeSession(self, session: str) -> Deferred[None]:
+    def close_session(self, session: str) -> Deferred[None]:
         """Have the server end a session now."""
         return self.ask(CloseSession, session=session).addCallback(lambda _: None)
 
-    def setLevel(self, level: str) -> Deferred[None]:
+    def set_level(self, level: str) -> Deferred[None]:
         """Change what the server logs."""
         return self.ask(SetLevel, level=level).addCallback(lambda _: None)
 
-    def openOutbound(
+    def open_outbound(
         self, session: str, partner: str, facts: Mapping[str, str], *, seconds: float = limits.OPENING.default
     ) -> Deferred[ILeg]:
         """Have the server call a partner.
@@ -226,7 +226,7 @@ class ClientControl(BoundedAMP):
     async def _open_inbound(self, session: str, ticket: bytes, facts: Mapping[str, str], deadline: int) -> Answer:
         leg = (await self._take()).attach(ticket)
         try:
-            await maybeDeferred(self._user.openInbound, session, facts, leg).addTimeout(deadline, self._clock)
+            await maybeDeferred(self._user.open_inbound, session, facts, leg).addTimeout(deadline, self._clock)
         except SessionFault as fault:
             leg.finish()
             raise OpeningFailed(fault.message) from fault
@@ -239,23 +239,23 @@ class ClientControl(BoundedAMP):
         return {}
 
     def _answer_session_ended(self, session: str, summary: Mapping[str, Plain]) -> None:
-        self._user.sessionEnded(session, summary)
+        self._user.session_ended(session, summary)
 
     def _answer_report(self, events: list[dict[str, Plain]]) -> None:
         for event in events:
             self._user.event(event)
 
     def _answer_seen_crl_url(self, url: str, authority: str) -> None:
-        self._user.crlUrlSeen(url, authority)
+        self._user.crl_url_seen(url, authority)
 
     # The connection.
 
-    def tunnelLost(self, cause: str) -> None:
+    def tunnel_lost(self, cause: str) -> None:
         """The control connection is over, and everything with it."""
         self._heartbeat.stop()
         if self.pool is not None:
             self.pool.stop(f"the tunnel is down: {cause}")
-        self._holder.controlDown(self, cause)
+        self._holder.control_down(self, cause)
 
     def _silent(self) -> None:
         self.abort(f"{limits.PINGS_MISSED_MOST} pings in a row were not answered")

@@ -38,19 +38,19 @@ class Splitter(Shape):
 class DataOwner(Shape):
     """Who holds a data connection: an end of the tunnel."""
 
-    def dataAttached(self, connection: "DataConnection", ticket: bytes) -> None:
+    def data_attached(self, connection: "DataConnection", ticket: bytes) -> None:
         """A session begins; the owner calls ``begin``.
 
         :raises Violation: when the ticket is good for none.
         """
 
-    def dataIdle(self, connection: "DataConnection") -> None:
+    def data_idle(self, connection: "DataConnection") -> None:
         """The session is over in both directions; the connection can carry the next."""
 
-    def dataGone(self, connection: "DataConnection", cause: str) -> None:
+    def data_gone(self, connection: "DataConnection", cause: str) -> None:
         """The connection is gone."""
 
-    def dataViolated(self, connection: "DataConnection", violation: Violation) -> None:
+    def data_violated(self, connection: "DataConnection", violation: Violation) -> None:
         """The peer broke a rule; the connection is being aborted."""
 
 
@@ -286,7 +286,7 @@ class DataConnection(Protocol):
                     self._attach_there(item)
         except Violation as violation:
             self.abort(f"violation: {violation.cause}")
-            self._owner.dataViolated(self, violation)
+            self._owner.data_violated(self, violation)
         except Exception:
             report(self._emit, f"smartproxy.tunnel.data.{self._side.value}", Failure())
             self.abort("internal error")
@@ -298,7 +298,7 @@ class DataConnection(Protocol):
         cause = self._stopped or f"data connection lost: {tls_trouble(reason)}"
         self._stopped = cause
         leg, self._leg = self._leg, None
-        self._owner.dataGone(self, cause)
+        self._owner.data_gone(self, cause)
         if leg is not None:
             leg.detach(cause)
 
@@ -329,7 +329,7 @@ class DataConnection(Protocol):
             return
         if self._leg is not None:
             raise Violation("data.attach", "ATTACH came within a session")
-        self._owner.dataAttached(self, attach.ticket)
+        self._owner.data_attached(self, attach.ticket)
 
     def _end_there(self) -> None:
         if not self.open:
@@ -349,7 +349,7 @@ class DataConnection(Protocol):
         leg, self._leg = self._leg, None
         self._ended_here = self._ended_there = False
         self.idle_since = self._clock.seconds()
-        self._owner.dataIdle(self)
+        self._owner.data_idle(self)
         if leg is not None:
             leg.detach("the session is over")
 

@@ -34,25 +34,25 @@ class IStream(ITCPTransport, IConsumer, IPushProducer):
 class IServerTunnelUser(Interface):
     """The DMZ daemon, as its end of the tunnel sees it."""
 
-    def tunnelUp(control: "ServerControl") -> None:
+    def tunnel_up(control: "ServerControl") -> None:
         """A client is there and takes sessions."""
 
-    def tunnelDown(control: "ServerControl", cause: str) -> None:
+    def tunnel_down(control: "ServerControl", cause: str) -> None:
         """The client is gone; its sessions' legs are lost."""
 
-    def configurationArrived(control: "ServerControl", generation: int, octets: bytes) -> None:
+    def configuration_arrived(control: "ServerControl", generation: int, octets: bytes) -> None:
         """A newer generation is here, whole: take it, or raise ``policy``'s ``ConfigurationRefused``."""
 
-    def closeSession(control: "ServerControl", session: str) -> None:
+    def close_session(control: "ServerControl", session: str) -> None:
         """End this session now, if it still runs."""
 
-    def setLevel(control: "ServerControl", level: str) -> None:
+    def set_level(control: "ServerControl", level: str) -> None:
         """Log at this level from now on."""
 
     def drain(control: "ServerControl") -> None:
         """The client is about to stop: no new sessions over this tunnel; those that run may end."""
 
-    def openOutbound(
+    def open_outbound(
         control: "ServerControl", session: str, partner: str, facts: Mapping[str, str]
     ) -> Deferred[Callable[[ILeg | None], None]]:
         """Call a partner.
@@ -66,13 +66,13 @@ class IServerTunnelUser(Interface):
 class IClientTunnelUser(Interface):
     """The inner daemon, as its end of one tunnel sees it."""
 
-    def tunnelUp(control: "ClientControl") -> None:
+    def tunnel_up(control: "ClientControl") -> None:
         """The server is there; it wants to be configured if ``control.held`` is not the newest generation."""
 
-    def tunnelDown(cause: str) -> None:
+    def tunnel_down(cause: str) -> None:
         """The server is gone; its sessions' legs are lost. The tunnel dials again by itself."""
 
-    def openInbound(session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
+    def open_inbound(session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
         """A partner is there: call the station.
 
         Fires when the station is ready; fails with a :class:`smartproxy.oftp2.errors.SessionFault` that says why not,
@@ -82,8 +82,8 @@ class IClientTunnelUser(Interface):
     def event(fields: Mapping[str, Plain]) -> None:
         """An event of the server, for the backend."""
 
-    def sessionEnded(session: str, summary: Mapping[str, Plain]) -> None:
+    def session_ended(session: str, summary: Mapping[str, Plain]) -> None:
         """The server's summary of a session that is over."""
 
-    def crlUrlSeen(url: str, authority: str) -> None:
+    def crl_url_seen(url: str, authority: str) -> None:
         """A verified certificate names a revocation list that nobody configured."""

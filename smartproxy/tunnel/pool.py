@@ -102,21 +102,21 @@ class DataPool:
 
     # For connections.
 
-    def dataAttached(self, connection: DataConnection, ticket: bytes) -> None:
+    def data_attached(self, connection: DataConnection, ticket: bytes) -> None:
         """Never at this end."""
         raise Violation("data.attach", "ATTACH is the client's to send")
 
-    def dataIdle(self, connection: DataConnection) -> None:
+    def data_idle(self, connection: DataConnection) -> None:
         """A session is over; its connection waits for the next."""
         self._idle.append(connection)
 
-    def dataGone(self, connection: DataConnection, cause: str) -> None:
+    def data_gone(self, connection: DataConnection, cause: str) -> None:
         """A connection is gone."""
         self._all.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
 
-    def dataViolated(self, connection: DataConnection, violation: Violation) -> None:
+    def data_violated(self, connection: DataConnection, violation: Violation) -> None:
         """The server broke a rule of marks."""
         self._emit("tunnel.violation", cause=violation.cause, detail=violation.detail, peer=connection.peer)
 

@@ -85,7 +85,7 @@ class ServerTunnel:
         """The clients that take new sessions."""
         return tuple(control for control in self._up if control.ready)
 
-    def leastLoaded(self) -> ServerControl | None:
+    def least_loaded(self) -> ServerControl | None:
         """The client that the next session goes to, if there is one."""
         return min(self.controls, key=lambda control: control.load, default=None)
 
@@ -203,7 +203,7 @@ class ServerTunnel:
             self._named[control.client_name] = control
         return self._greeting
 
-    def controlUp(self, control: ServerControl) -> None:
+    def control_up(self, control: ServerControl) -> None:
         """A client is ready."""
         self._up.add(control)
         self._emit(
@@ -215,10 +215,10 @@ class ServerTunnel:
             subject=control.client.subject,
             not_after=control.client.not_after,
         )
-        self._call(self._user.tunnelUp, control)
+        self._call(self._user.tunnel_up, control)
         self._reports.resume()
 
-    def controlDown(self, control: ServerControl, cause: str) -> None:
+    def control_down(self, control: ServerControl, cause: str) -> None:
         """A client is gone."""
         self._controls.discard(control)
         if self._named.get(control.client_name) is control:
@@ -226,33 +226,33 @@ class ServerTunnel:
         if control in self._up:
             self._up.discard(control)
             self._emit("tunnel.down", client=control.client_name, peer=control.peer, cause=cause)
-            self._call(self._user.tunnelDown, control, cause)
+            self._call(self._user.tunnel_down, control, cause)
 
     def configure(self, control: ServerControl, generation: int, octets: bytes) -> None:
         """Hand a whole generation to the daemon."""
         try:
-            self._user.configurationArrived(control, generation, octets)
+            self._user.configuration_arrived(control, generation, octets)
         except DocumentRefused as refused:
             raise ConfigurationDeclined(str(refused)) from refused
         self.held = generation
 
-    def closeSession(self, control: ServerControl, session: str) -> None:
+    def close_session(self, control: ServerControl, session: str) -> None:
         """End a session."""
-        self._user.closeSession(control, session)
+        self._user.close_session(control, session)
 
-    def setLevel(self, control: ServerControl, level: str) -> None:
+    def set_level(self, control: ServerControl, level: str) -> None:
         """Change what is logged."""
-        self._user.setLevel(control, level)
+        self._user.set_level(control, level)
 
     def drain(self, control: ServerControl) -> None:
         """A client takes no new sessions."""
         self._user.drain(control)
 
-    def openOutbound(
+    def open_outbound(
         self, control: ServerControl, session: str, partner: str, facts: Mapping[str, str]
     ) -> Deferred[Callable[[ILeg | None], None]]:
         """Call a partner."""
-        return maybeDeferred(self._user.openOutbound, control, session, partner, facts)
+        return maybeDeferred(self._user.open_outbound, control, session, partner, facts)
 
     def _refuse(self, control: ServerControl, cause: str, fault: Exception) -> None:
         self._emit(

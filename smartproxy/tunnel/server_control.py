@@ -66,10 +66,10 @@ class ControlOwner(Shape):
         :raises NameTaken: when a client of this name is here and answers.
         """
 
-    def controlUp(self, control: "ServerControl") -> None:
+    def control_up(self, control: "ServerControl") -> None:
         """The client is ready."""
 
-    def controlDown(self, control: "ServerControl", cause: str) -> None:
+    def control_down(self, control: "ServerControl", cause: str) -> None:
         """The client is gone, whether it was ready or not."""
 
     def configure(self, control: "ServerControl", generation: int, octets: bytes) -> None:
@@ -78,16 +78,16 @@ class ControlOwner(Shape):
         :raises ConfigurationDeclined: when it is not taken.
         """
 
-    def closeSession(self, control: "ServerControl", session: str) -> None:
+    def close_session(self, control: "ServerControl", session: str) -> None:
         """End a session."""
 
-    def setLevel(self, control: "ServerControl", level: str) -> None:
+    def set_level(self, control: "ServerControl", level: str) -> None:
         """Change what is logged."""
 
     def drain(self, control: "ServerControl") -> None:
         """The client takes no new sessions."""
 
-    def openOutbound(
+    def open_outbound(
         self, control: "ServerControl", session: str, partner: str, facts: Mapping[str, str]
     ) -> Deferred[Callable[[ILeg | None], None]]:
         """Call a partner."""
@@ -137,7 +137,7 @@ class ServerControl(BoundedAMP):
 
     # For the daemon.
 
-    def openInbound(
+    def open_inbound(
         self, session: str, facts: Mapping[str, str], *, seconds: float = limits.OPENING.default
     ) -> Deferred[ILeg]:
         """Open a session inside for a verified partner.
@@ -148,11 +148,11 @@ class ServerControl(BoundedAMP):
         """
         return Deferred.fromCoroutine(self._open_inbound(session, facts, seconds))
 
-    def sessionEnded(self, session: str, summary: Mapping[str, Plain]) -> None:
+    def session_ended(self, session: str, summary: Mapping[str, Plain]) -> None:
         """Tell the client that a session is over; nobody waits for its answer."""
         self.ask(SessionEnded, session=session, summary=summary).addErrback(self._unheard)
 
-    def seenCrlUrl(self, url: str, authority: str) -> None:
+    def seen_crl_url(self, url: str, authority: str) -> None:
         """Tell the client of a revocation list that a verified certificate names; nobody waits for its answer."""
         self.ask(SeenCrlUrl, url=url, authority=authority).addErrback(self._unheard)
 
@@ -234,7 +234,7 @@ class ServerControl(BoundedAMP):
             self.asking = self.answering = Phase.READY
             self.since = self._clock.seconds()
             self._heartbeat.start()
-            self._owner.controlUp(self)
+            self._owner.control_up(self)
 
     def _answer_configure(self, generation: int, number: int, size: int, digest: bytes, chunk: bytes) -> Answer:
         held = self._owner.held
@@ -256,7 +256,7 @@ class ServerControl(BoundedAMP):
     async def _open_outbound(self, session: str, partner: str, facts: Mapping[str, str], deadline: int) -> Answer:
         if session in self._arrivals or session in self._sessions.values():
             raise OpeningFailed(f"session {session} is open already")
-        calling = self._owner.openOutbound(self, session, partner, facts)
+        calling = self._owner.open_outbound(self, session, partner, facts)
         try:
             take = await calling.addTimeout(deadline, self._clock)
         except SessionFault as fault:
@@ -269,10 +269,10 @@ class ServerControl(BoundedAMP):
         return {"ticket": self._office.issue(session, self._clock.seconds())}
 
     def _answer_close_session(self, session: str) -> None:
-        self._owner.closeSession(self, session)
+        self._owner.close_session(self, session)
 
     def _answer_set_level(self, level: str) -> None:
-        self._owner.setLevel(self, level)
+        self._owner.set_level(self, level)
 
     def _answer_drain(self) -> None:
         self.asking = self.answering = Phase.DRAINING
@@ -312,7 +312,7 @@ class ServerControl(BoundedAMP):
         """How many of its data connections carry no session."""
         return len(self._connections) - len(self._sessions)
 
-    def tunnelLost(self, cause: str) -> None:
+    def tunnel_lost(self, cause: str) -> None:
         """The control connection is over, and everything with it."""
         self._cancel_hello()
         self._cancel_expiry()
@@ -323,9 +323,9 @@ class ServerControl(BoundedAMP):
             arrival.errback(TunnelLost(rule="tunnel.lost", message=f"the tunnel is down: {cause}"))
         for connection in list(self._connections):
             connection.abort(f"the tunnel is down: {cause}")
-        self._owner.controlDown(self, cause)
+        self._owner.control_down(self, cause)
 
-    def dataAttached(self, connection: DataConnection, ticket: bytes) -> None:
+    def data_attached(self, connection: DataConnection, ticket: bytes) -> None:
         """A client's data connection shows a ticket."""
         session = self._office.redeem(ticket, self._clock.seconds())
         if session is None:
@@ -338,16 +338,16 @@ class ServerControl(BoundedAMP):
         self._sessions[connection] = session
         arrival.callback(connection.begin())
 
-    def dataIdle(self, connection: DataConnection) -> None:
+    def data_idle(self, connection: DataConnection) -> None:
         """A session is over, and its connection can carry the next."""
         self._sessions.pop(connection, None)
 
-    def dataGone(self, connection: DataConnection, cause: str) -> None:
+    def data_gone(self, connection: DataConnection, cause: str) -> None:
         """A data connection is gone."""
         self._connections.discard(connection)
         self._sessions.pop(connection, None)
 
-    def dataViolated(self, connection: DataConnection, violation: Violation) -> None:
+    def data_violated(self, connection: DataConnection, violation: Violation) -> None:
         """A data connection broke a rule."""
         self._emit(
             "tunnel.violation",

@@ -288,7 +288,7 @@ class Sessions(ClientTestCase):
 
     def test_no_session_without_a_configuration(self) -> None:
         """A server that is faster than the backend is told that there is no station yet."""
-        self.failureResultOf(self.service.openInbound("0123456789abcdef", {}, cast(Any, None)), StationUnreachable)
+        self.failureResultOf(self.service.open_inbound("0123456789abcdef", {}, cast(Any, None)), StationUnreachable)
 
     def test_server_s_events_go_to_the_backend(self) -> None:
         """They arrive as they were; what is no event of ours is refused, and said to be."""
@@ -310,7 +310,7 @@ class Sessions(ClientTestCase):
     def test_addresses_of_revocation_lists(self) -> None:
         """What the server saw in a verified certificate is an event for the backend."""
         self.start()
-        self.service.crlUrlSeen("http://crl.example/a.crl", "odette")
+        self.service.crl_url_seen("http://crl.example/a.crl", "odette")
         self.assertEqual(self.stored("crl.url_seen")[0]["url"], "http://crl.example/a.crl")
 
     def test_loss_of_the_server(self) -> None:

@@ -359,8 +359,8 @@ class PairTests(SynchronousTestCase):
         self.client()
         (control,) = self.service.tunnel.controls
         facts = {"host": "mail.example", "port": "25"}
-        self.service.openOutbound(control, "0123456789abcdef", "", facts)
-        again = self.service.openOutbound(control, "0123456789abcdef", "", facts)
+        self.service.open_outbound(control, "0123456789abcdef", "", facts)
+        again = self.service.open_outbound(control, "0123456789abcdef", "", facts)
         self.assertEqual(self.failureResultOf(again, StationUnreachable).value.rule, "session.known")
 
     def test_ports_that_are_none(self) -> None:
@@ -369,7 +369,7 @@ class PairTests(SynchronousTestCase):
         self.client()
         (control,) = self.service.tunnel.controls
         for port in ("", "0", "x", "²", "123456"):
-            opening = self.service.openOutbound(control, "0123456789abcdef", "", {"host": "a.example", "port": port})
+            opening = self.service.open_outbound(control, "0123456789abcdef", "", {"host": "a.example", "port": port})
             self.failureResultOf(opening, StationUnreachable)
 
     def test_configuration_is_refused(self) -> None:
@@ -377,7 +377,7 @@ class PairTests(SynchronousTestCase):
         self.server()
         self.client()
         (control,) = self.service.tunnel.controls
-        self.assertRaises(ConfigurationRefused, self.service.configurationArrived, control, 1, b"{}")
+        self.assertRaises(ConfigurationRefused, self.service.configuration_arrived, control, 1, b"{}")
 
     def test_session_closed_by_the_client(self) -> None:
         """The client may end a session; one that is not there is nothing."""
@@ -387,8 +387,8 @@ class PairTests(SynchronousTestCase):
         self.target.answer()
         self.network.advance(0.1)
         (control,) = self.service.tunnel.controls
-        self.service.closeSession(control, "f" * 16)
-        self.service.closeSession(control, next(iter(self.service.sessions.live)))
+        self.service.close_session(control, "f" * 16)
+        self.service.close_session(control, next(iter(self.service.sessions.live)))
         self.assertTrue(outer.aborting)
 
     def test_smart_client_is_refused(self) -> None:

@@ -39,7 +39,7 @@ class Control:
         self.asked: list[tuple[str, str, Mapping[str, str], float, Deferred[Any]]] = []
         self.canceled = 0
 
-    def openOutbound(self, session: str, partner: str, facts: Mapping[str, str], *, seconds: float) -> Deferred[Any]:
+    def open_outbound(self, session: str, partner: str, facts: Mapping[str, str], *, seconds: float) -> Deferred[Any]:
         """Keep the question."""
         answer: Deferred[Any] = Deferred(self._cancel)
         self.asked.append((session, partner, facts, seconds, answer))

@@ -62,7 +62,7 @@ class End(BoundedAMP):
         """Part of the base class."""
         self.well.append(command)
 
-    def tunnelLost(self, cause: str) -> None:
+    def tunnel_lost(self, cause: str) -> None:
         """Part of the base class."""
         self.losses.append(cause)
 

@@ -116,8 +116,8 @@ class DiallingTests(SynchronousTestCase):
             raise ZeroDivisionError
 
         server = ServerSide(self.network)
-        self.patch(server.user, "tunnelUp", bug)
-        self.patch(self.client.user, "tunnelUp", bug)
+        self.patch(server.user, "tunnel_up", bug)
+        self.patch(self.client.user, "tunnel_up", bug)
         self.client.endpoint.factory = server.tunnel.factory
         self.network.advance(5)
         self.assertIsNotNone(self.client.tunnel.control)
@@ -144,7 +144,7 @@ class PoolTests(SynchronousTestCase):
     def open(self) -> Receiver:
         """Open a session."""
         self.opened += 1
-        opening = self.server.control.openInbound(f"{self.opened:016x}", {})
+        opening = self.server.control.open_inbound(f"{self.opened:016x}", {})
         self.network.settle()
         Receiver(self.client.user.legs[-1])
         return Receiver(self.successResultOf(opening))
@@ -192,7 +192,7 @@ class PoolTests(SynchronousTestCase):
             connection.abort("test")
         self.client.endpoint.factory = None
         self.network.settle()
-        opening = self.server.control.openInbound(SESSION, {})
+        opening = self.server.control.open_inbound(SESSION, {})
         self.network.settle()
         self.assertIn("no data connection", str(self.failureResultOf(opening).value))
         self.assertIsNone(self.client.control.lost)
@@ -202,7 +202,7 @@ class PoolTests(SynchronousTestCase):
         for connection in list(self.pool._all):
             connection.abort("test")
         self.network.settle()
-        opening = self.server.control.openInbound(SESSION, {})
+        opening = self.server.control.open_inbound(SESSION, {})
         self.network.links[0].flush()
         self.network.links[0].flush()
         for link in self.network.links[1:]:

@@ -36,19 +36,19 @@ class Owner:
         self.notes: list[str] = []
         self.leg: DataLeg | None = None
 
-    def dataAttached(self, connection: DataConnection, ticket: bytes) -> None:
+    def data_attached(self, connection: DataConnection, ticket: bytes) -> None:
         """Part of ``DataOwner``."""
         self.leg = connection.begin()
 
-    def dataIdle(self, connection: DataConnection) -> None:
+    def data_idle(self, connection: DataConnection) -> None:
         """Part of ``DataOwner``."""
         self.notes.append("idle")
 
-    def dataGone(self, connection: DataConnection, cause: str) -> None:
+    def data_gone(self, connection: DataConnection, cause: str) -> None:
         """Part of ``DataOwner``."""
         self.notes.append(f"gone: {cause}")
 
-    def dataViolated(self, connection: DataConnection, violation: Violation) -> None:
+    def data_violated(self, connection: DataConnection, violation: Violation) -> None:
         """Part of ``DataOwner``."""
         self.notes.append(violation.cause)
 

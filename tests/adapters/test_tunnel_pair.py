@@ -183,7 +183,7 @@ class SessionTests(SynchronousTestCase):
 
     def ask(self, session: str = SESSION, seconds: float = 20) -> Deferred[ILeg]:
         """Have the server ask for a session, and let it arrive."""
-        opening = self.server.control.openInbound(session, {"partner": "ACME"}, seconds=seconds)
+        opening = self.server.control.open_inbound(session, {"partner": "ACME"}, seconds=seconds)
         self.network.settle()
         return opening
 
@@ -338,7 +338,7 @@ class SessionTests(SynchronousTestCase):
     def test_opening_that_was_given_up_before_its_leg_came(self) -> None:
         """A ticket whose session nobody waits for any more ends where it arrives: no violation, no lost connection."""
         control = self.server.control
-        opening = control.openInbound(SESSION, {})
+        opening = control.open_inbound(SESSION, {})
         opening.cancel()
         self.failureResultOf(opening, CancelledError)
         self.network.advance(1)
@@ -383,7 +383,7 @@ class SessionTests(SynchronousTestCase):
         self.client.tunnel.stopService()
         self.network.advance(6)
         self.server, self.client = pair(self.network, most=200)
-        openings = [self.server.control.openInbound(f"{number:016x}", {}) for number in range(200)]
+        openings = [self.server.control.open_inbound(f"{number:016x}", {}) for number in range(200)]
         self.network.settle()
         for opening in openings:
             self.successResultOf(opening)
@@ -394,7 +394,7 @@ class SessionTests(SynchronousTestCase):
         ready: Deferred[Callable[[ILeg | None], None]] = Deferred()
         self.server.user.outbound = ready
         legs: list[ILeg | None] = []
-        opening = self.client.control.openOutbound(SESSION, "ACME", {"code": "O1"})
+        opening = self.client.control.open_outbound(SESSION, "ACME", {"code": "O1"})
         self.network.settle()
         self.assertEqual(self.server.user.notes[-1], ("outbound", SESSION, "ACME", {"code": "O1"}))
         ready.callback(legs.append)
@@ -407,7 +407,7 @@ class SessionTests(SynchronousTestCase):
     def test_outbound_partner_that_is_down(self) -> None:
         """The cause that the server found reaches the client's daemon."""
         self.server.user.outbound = fail(StationUnreachable(rule="partner.unreachable", message="refused by the peer"))
-        opening = self.client.control.openOutbound(SESSION, "ACME", {})
+        opening = self.client.control.open_outbound(SESSION, "ACME", {})
         self.network.settle()
         self.assertIn("refused by the peer", str(self.failureResultOf(opening, OpeningFailed).value))
 
@@ -415,7 +415,7 @@ class SessionTests(SynchronousTestCase):
         """A partner that is not ready in time fails the opening, and the server's daemon is told to stop."""
         given_up: list[object] = []
         self.server.user.outbound = Deferred(given_up.append)
-        opening = self.client.control.openOutbound(SESSION, "ACME", {}, seconds=4)
+        opening = self.client.control.open_outbound(SESSION, "ACME", {}, seconds=4)
         self.network.advance(3.9)
         self.assertNoResult(opening)
         self.network.advance(1)
@@ -425,7 +425,7 @@ class SessionTests(SynchronousTestCase):
     def test_outbound_of_an_open_session(self) -> None:
         """A session that is open cannot be opened again from the other side."""
         self.open()
-        opening = self.client.control.openOutbound(SESSION, "ACME", {})
+        opening = self.client.control.open_outbound(SESSION, "ACME", {})
         self.network.settle()
         self.failureResultOf(opening, OpeningFailed)
 
@@ -436,7 +436,7 @@ class SessionTests(SynchronousTestCase):
             raise ZeroDivisionError
 
         self.server.user.outbound = succeed(bug)
-        opening = self.client.control.openOutbound(SESSION, "ACME", {})
+        opening = self.client.control.open_outbound(SESSION, "ACME", {})
         self.network.settle()
         self.successResultOf(opening)
         self.assertEqual(len(self.server.events.named("internal.error")), 1)
@@ -447,7 +447,7 @@ class SessionTests(SynchronousTestCase):
         legs: list[ILeg | None] = []
         self.server.user.outbound = succeed(legs.append)
         self.client.control.pool.stop("test")  # type: ignore[union-attr]  # up
-        self.client.control.openOutbound(SESSION, "ACME", {}).addErrback(lambda _: None)
+        self.client.control.open_outbound(SESSION, "ACME", {}).addErrback(lambda _: None)
         self.network.settle()
         self.server.control.abort("test")
         self.assertEqual(legs, [None])
@@ -457,7 +457,7 @@ class SessionTests(SynchronousTestCase):
         legs: list[ILeg | None] = []
         self.server.user.outbound = succeed(legs.append)
         self.client.control.pool.stop("test")  # type: ignore[union-attr]  # up
-        opening = self.client.control.openOutbound(SESSION, "ACME", {})
+        opening = self.client.control.open_outbound(SESSION, "ACME", {})
         self.network.advance(limits.TICKET_SECONDS + 1)
         self.failureResultOf(opening, OpeningFailed)
         self.assertEqual(legs, [None])
@@ -510,35 +510,35 @@ class NewsTests(SynchronousTestCase):
 
     def test_summary_and_url(self) -> None:
         """The summary of a session and the address of a revocation list arrive as they were told."""
-        self.server.control.sessionEnded(SESSION, {"octets_in": 5})
-        self.server.control.seenCrlUrl("http://ca.example/x.crl", "acme-ca")
+        self.server.control.session_ended(SESSION, {"octets_in": 5})
+        self.server.control.seen_crl_url("http://ca.example/x.crl", "acme-ca")
         self.network.settle()
         self.assertIn(("ended", SESSION, {"octets_in": 5}), self.client.user.notes)
         self.assertIn(("crl", "http://ca.example/x.crl", "acme-ca"), self.client.user.notes)
 
     def test_wishes_of_the_client(self) -> None:
         """Closing a session and changing the level reach the server's daemon."""
-        self.client.control.closeSession(SESSION)
-        self.client.control.setLevel("DEBUG")
+        self.client.control.close_session(SESSION)
+        self.client.control.set_level("DEBUG")
         self.network.settle()
         self.assertEqual(self.server.user.notes[1:], [("close", SESSION), ("level", "DEBUG")])
 
     def test_draining(self) -> None:
         """A client that drains gets no new sessions; those that run stay, and pings go on."""
-        opening = self.server.control.openInbound(SESSION, {})
+        opening = self.server.control.open_inbound(SESSION, {})
         self.network.settle()
         running = Receiver(self.successResultOf(opening))
         control = self.server.control
-        late = control.openInbound("1" * 16, {})
+        late = control.open_inbound("1" * 16, {})
         done = self.client.control.drain()
-        self.failureResultOf(self.client.control.setLevel("DEBUG"), NotNow)
+        self.failureResultOf(self.client.control.set_level("DEBUG"), NotNow)
         self.network.settle()
         self.successResultOf(done)
         self.successResultOf(late)
         self.assertEqual(self.server.user.notes[-1], ("drain",))
         self.assertEqual(self.server.tunnel.controls, ())
-        self.failureResultOf(control.openInbound("2" * 16, {}), StationUnreachable)
-        control.sessionEnded(SESSION, {})
+        self.failureResultOf(control.open_inbound("2" * 16, {}), StationUnreachable)
+        control.session_ended(SESSION, {})
         self.network.advance(60)
         self.assertEqual((running.said, control.lost), ([], None))
         self.assertIn(("ended", SESSION, {}), self.client.user.notes)
@@ -566,9 +566,9 @@ class SeveralClientsTests(SynchronousTestCase):
         """With two clients, sessions are shared evenly."""
         self.another("inner-2")
         for number in range(6):
-            control = self.server.tunnel.leastLoaded()
+            control = self.server.tunnel.least_loaded()
             assert control is not None
-            control.openInbound(f"{number:016x}", {})
+            control.open_inbound(f"{number:016x}", {})
             self.network.settle()
         self.assertEqual([control.load for control in self.server.tunnel.controls], [3, 3])
 
@@ -577,7 +577,7 @@ class SeveralClientsTests(SynchronousTestCase):
         second = self.another("inner-2")
         legs = {}
         for control in self.server.tunnel.controls:
-            opening = control.openInbound(SESSION, {})
+            opening = control.open_inbound(SESSION, {})
             self.network.settle()
             legs[control.client_name] = Receiver(self.successResultOf(opening))
         second.control.abort("test")

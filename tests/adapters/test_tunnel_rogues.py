@@ -341,7 +341,7 @@ class RogueClientTests(SynchronousTestCase):
 
     def test_guessed_tickets(self) -> None:
         """Guessed tickets open nothing; each costs its connection and is an event."""
-        self.server.control.openInbound(SESSION, {})
+        self.server.control.open_inbound(SESSION, {})
         for _ in range(20):
             self.assertTrue(self.data(Attach(secrets.token_bytes(32)).encode() + UNIT).lost)
         self.assertEqual(self.server.events.causes("tunnel.violation"), ["ticket.unknown"] * 20)
@@ -358,7 +358,7 @@ class RogueClientTests(SynchronousTestCase):
             return ticket
 
         self.patch(self.server.control._office, "issue", remember)
-        opening = self.server.control.openInbound(SESSION, {})
+        opening = self.server.control.open_inbound(SESSION, {})
         self.network.settle()
         leg = Receiver(self.successResultOf(opening))
         self.assertTrue(self.data(Attach(tickets[0]).encode()).lost)
@@ -408,7 +408,7 @@ class RogueClientTests(SynchronousTestCase):
     def test_ticket_within_a_session(self) -> None:
         """A second ATTACH within a session costs the connection, however good its ticket."""
         office = self.server.control._office
-        opening = self.server.control.openInbound("1" * 16, {})
+        opening = self.server.control.open_inbound("1" * 16, {})
         self.network.settle()
         leg = Receiver(self.successResultOf(opening))
         pool = self.client.control.pool
@@ -610,7 +610,7 @@ class RogueServerTests(SynchronousTestCase):
         client.control.drain()
         self.network.settle()
         control.asking = Phase.READY
-        control.openInbound(SESSION, {}).addErrback(lambda _: None)
+        control.open_inbound(SESSION, {}).addErrback(lambda _: None)
         self.network.settle()
         self.assertEqual(client.events.causes("tunnel.violation"), ["command.forbidden"])
 

@@ -200,24 +200,24 @@ class ServerUser:
         self.refuse: Callable[[], None] = lambda: None
         self.outbound: Deferred[Callable[[ILeg | None], None]] | None = None
 
-    def tunnelUp(self, control: ServerControl) -> None:
+    def tunnel_up(self, control: ServerControl) -> None:
         """Part of the interface."""
         self.notes.append(("up", control.client_name))
 
-    def tunnelDown(self, control: ServerControl, cause: str) -> None:
+    def tunnel_down(self, control: ServerControl, cause: str) -> None:
         """Part of the interface."""
         self.notes.append(("down", control.client_name, cause))
 
-    def configurationArrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
+    def configuration_arrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
         """Part of the interface."""
         self.refuse()
         self.notes.append(("configuration", generation, octets))
 
-    def closeSession(self, control: ServerControl, session: str) -> None:
+    def close_session(self, control: ServerControl, session: str) -> None:
         """Part of the interface."""
         self.notes.append(("close", session))
 
-    def setLevel(self, control: ServerControl, level: str) -> None:
+    def set_level(self, control: ServerControl, level: str) -> None:
         """Part of the interface."""
         self.notes.append(("level", level))
 
@@ -225,7 +225,7 @@ class ServerUser:
         """Part of the interface."""
         self.notes.append(("drain",))
 
-    def openOutbound(
+    def open_outbound(
         self, control: ServerControl, session: str, partner: str, facts: Mapping[str, str]
     ) -> Deferred[Callable[[ILeg | None], None]]:
         """Part of the interface."""
@@ -243,15 +243,15 @@ class ClientUser:
         self.legs: list[ILeg] = []
         self.opening: Callable[[], Deferred[None]] = lambda: succeed(None)
 
-    def tunnelUp(self, control: ClientControl) -> None:
+    def tunnel_up(self, control: ClientControl) -> None:
         """Part of the interface."""
         self.notes.append(("up", control.version))
 
-    def tunnelDown(self, cause: str) -> None:
+    def tunnel_down(self, cause: str) -> None:
         """Part of the interface."""
         self.notes.append(("down", cause))
 
-    def openInbound(self, session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
+    def open_inbound(self, session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
         """Part of the interface."""
         self.notes.append(("inbound", session, dict(facts)))
         self.legs.append(leg)
@@ -261,11 +261,11 @@ class ClientUser:
         """Part of the interface."""
         self.notes.append(("event", dict(fields)))
 
-    def sessionEnded(self, session: str, summary: Mapping[str, Any]) -> None:
+    def session_ended(self, session: str, summary: Mapping[str, Any]) -> None:
         """Part of the interface."""
         self.notes.append(("ended", session, dict(summary)))
 
-    def crlUrlSeen(self, url: str, authority: str) -> None:
+    def crl_url_seen(self, url: str, authority: str) -> None:
         """Part of the interface."""
         self.notes.append(("crl", url, authority))
 
