@@ -37,21 +37,21 @@ class Receiver:
         self.octets = b""
         self.lost: list[str] = []
 
-    def octetsReceived(self, leg: ILeg, octets: bytes) -> None:
+    def octets_received(self, leg: ILeg, octets: bytes) -> None:
         """Collect."""
         self.octets += octets
 
-    def legEnded(self, leg: ILeg) -> None:
+    def leg_ended(self, leg: ILeg) -> None:
         """Never: it is a TCP leg."""
 
-    def legLost(self, leg: ILeg, cause: str) -> None:
+    def leg_lost(self, leg: ILeg, cause: str) -> None:
         """Note why."""
         self.lost.append(cause)
 
-    def legFull(self, leg: ILeg) -> None:
+    def leg_full(self, leg: ILeg) -> None:
         """Unused here."""
 
-    def legDrained(self, leg: ILeg) -> None:
+    def leg_drained(self, leg: ILeg) -> None:
         """Unused here."""
 
 
