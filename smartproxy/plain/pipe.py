@@ -35,7 +35,7 @@ class Outline:
 
 
 @attrs.frozen(kw_only=True)
-class Legs:
+class Ends:
     """The two legs of a session.
 
     :ivar outside: the leg whose octets are counted as coming in.
@@ -66,7 +66,7 @@ class Pipe:
 
     def __init__(
         self,
-        legs: Legs,
+        legs: Ends,
         outline: Outline,
         *,
         clock: IReactorTime,

@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg, ILegReceiver
-from smartproxy.plain.pipe import Legs, Outline, Pipe
+from smartproxy.plain.pipe import Ends, Outline, Pipe
 from smartproxy.tunnel.kinds import CLOSED
 
 
@@ -67,7 +67,7 @@ class PipeTests(SynchronousTestCase):
         self.over: list[None] = []
         events = Events(Logger(), self._forward, self.clock)
         self.pipe = Pipe(
-            Legs(outside=self.outer, inside=self.tunnel, tunnel=self.tunnel),
+            Ends(outside=self.outer, inside=self.tunnel, tunnel=self.tunnel),
             Outline(session="0123456789abcdef", peer="192.0.2.7:4711", direction="inbound"),
             clock=self.clock,
             events=events,
