@@ -20,8 +20,8 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners
-from smartproxy.net.proxying.callers import CallerFactory, CallerLeg, either_way
-from smartproxy.net.proxying.ways import Target, Trouble
+from smartproxy.net.proxying.requester import RequesterFactory, RequesterLeg, either_way
+from smartproxy.net.proxying.ways import ConnectFailure, Target
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.oftp2.monitor import Ceilings, Monitor
@@ -41,21 +41,25 @@ _ANY: Final = ""
 """Stands, among the names of partners, for the listener whose callers say whom they want."""
 
 _TROUBLES: Final = {
-    Step.POLICY: Trouble.NOT_ALLOWED,
-    Step.NAME: Trouble.NO_NAME,
-    Step.TLS: Trouble.NOT_ACCEPTABLE,
-    Step.SSRM: Trouble.NOT_ACCEPTABLE,
+    Step.POLICY: ConnectFailure.NOT_ALLOWED,
+    Step.NAME: ConnectFailure.NO_NAME,
+    Step.TLS: ConnectFailure.NOT_ACCEPTABLE,
+    Step.SSRM: ConnectFailure.NOT_ACCEPTABLE,
 }
 
 
-def trouble_of(fault: SessionFault) -> Trouble:
+def trouble_of(fault: SessionFault) -> ConnectFailure:
     """What the failure of a call is on the ways that have a word for it."""
     message = fault.message
-    for words, trouble in ((NO_ANSWER, Trouble.TIMED_OUT), (REFUSES, Trouble.REFUSED), (NO_ROUTE, Trouble.NO_ROUTE)):
+    for words, trouble in (
+        (NO_ANSWER, ConnectFailure.TIMED_OUT),
+        (REFUSES, ConnectFailure.REFUSED),
+        (NO_ROUTE, ConnectFailure.NO_ROUTE),
+    ):
         if words in message:
             return trouble
     step = step_of(message)
-    return Trouble.NOT_READY if step is None else _TROUBLES.get(step, Trouble.NOT_READY)
+    return ConnectFailure.NOT_READY if step is None else _TROUBLES.get(step, ConnectFailure.NOT_READY)
 
 
 @attrs.define(eq=False)
@@ -68,15 +72,15 @@ class _Host:
     calls: "StationCalls"
     partner: str
 
-    def called(self, leg: CallerLeg, target: Target | None) -> None:
+    def requested(self, leg: RequesterLeg, target: Target | None) -> None:
         """A caller said whom it wants, or its port did."""
-        self.calls.called(leg, target, self.partner)
+        self.calls.requested(leg, target, self.partner)
 
-    def misspoke(self, leg: CallerLeg, cause: str) -> None:
+    def malformed(self, leg: RequesterLeg, cause: str) -> None:
         """A caller's request is none."""
         self.calls.tell_refusal(leg, cause, None)
 
-    def left(self, leg: CallerLeg, cause: str) -> None:
+    def left(self, leg: RequesterLeg, cause: str) -> None:
         """A caller did not wait for the answer."""
         self.calls.left(leg)
 
@@ -113,7 +117,7 @@ class StationCalls:
         self._new_id = new_id
         self._listeners: dict[str, Listeners] = {}
         self._wanted: dict[str, Listener] = {}
-        self._waiting: dict[CallerLeg, Deferred[None]] = {}
+        self._waiting: dict[RequesterLeg, Deferred[None]] = {}
         self._carrying: dict[str, ClientControl] = {}
 
     # Listening.
@@ -152,7 +156,7 @@ class StationCalls:
 
     def _listeners_of(self, name: str) -> Listeners:
         if name not in self._listeners:
-            factory = CallerFactory(
+            factory = RequesterFactory(
                 self._reactor,
                 _Host(self, name),
                 seconds=limits.CALLER_SECONDS,
@@ -169,7 +173,7 @@ class StationCalls:
 
     # Callers.
 
-    def called(self, leg: CallerLeg, target: Target | None, name: str) -> None:
+    def requested(self, leg: RequesterLeg, target: Target | None, name: str) -> None:
         """A caller wants a partner.
 
         :param target: in its own words, if it said any.
@@ -181,13 +185,13 @@ class StationCalls:
             self._waiting[leg] = calling
         calling.addErrback(self._crashed, leg)
 
-    def left(self, leg: CallerLeg) -> None:
+    def left(self, leg: RequesterLeg) -> None:
         """A caller did not wait."""
         waiting = self._waiting.get(leg)
         if waiting is not None:
             waiting.cancel()
 
-    def tell_refusal(self, leg: CallerLeg, cause: str, target: Target | None, **fields: object) -> None:
+    def tell_refusal(self, leg: RequesterLeg, cause: str, target: Target | None, **fields: object) -> None:
         """Tell that a caller cannot have what it wants."""
         asked = {} if target is None else {"host": target.host, "port": target.port}
         self._events.emit("outbound.refused", **{"peer": leg.peer, "way": leg.way, "cause": cause, **asked, **fields})
@@ -211,7 +215,7 @@ class StationCalls:
         else:
             data.finish()
 
-    async def _call(self, session: str, leg: CallerLeg, target: Target | None, name: str) -> None:
+    async def _call(self, session: str, leg: RequesterLeg, target: Target | None, name: str) -> None:
         partner: Partner | None = None
         control: ClientControl | None = None
         try:
@@ -254,7 +258,7 @@ class StationCalls:
             raise unreachable(Step.CONNECT, "no server is connected")
         return control
 
-    def _run(self, session: str, leg: CallerLeg, opening: Opening, monitor: Monitor, data: ILeg) -> None:
+    def _run(self, session: str, leg: RequesterLeg, opening: Opening, monitor: Monitor, data: ILeg) -> None:
         configuration = self._configuration()
         assert configuration is not None
         driver = SessionDriver(
@@ -274,13 +278,13 @@ class StationCalls:
         self._carrying.pop(summary.session, None)
         self._finished(summary)
 
-    def _done(self, session: str, leg: CallerLeg) -> None:
+    def _done(self, session: str, leg: RequesterLeg) -> None:
         """A call came to nothing."""
         self._carrying.pop(session, None)
         self._waiting.pop(leg, None)
 
     def _refuse(
-        self, session: str, leg: CallerLeg, fault: PartnerUnreachable, partner: Partner | None, target: Target | None
+        self, session: str, leg: RequesterLeg, fault: PartnerUnreachable, partner: Partner | None, target: Target | None
     ) -> None:
         step = step_of(fault.message)
         self.tell_refusal(
@@ -299,10 +303,10 @@ class StationCalls:
         # The second leg is never asked for: the excuse ends with the station's SSID.
         self._run(session, leg, client_excuse(fault, facts), Monitor(partner.profile), leg)
 
-    def _crashed(self, failure: Failure, leg: CallerLeg) -> None:
+    def _crashed(self, failure: Failure, leg: RequesterLeg) -> None:
         if failure.check(CancelledError) is None:
             self._events.failure("smartproxy.client.egress", failure, peer=leg.peer)
-            leg.refuse(Trouble.NOT_READY, "a bug ended the call")
+            leg.refuse(ConnectFailure.NOT_READY, "a bug ended the call")
 
 
 def _meant(configuration: Configuration, target: Target | None, name: str) -> Partner:

@@ -125,7 +125,7 @@ class _Greeting:
         self.heard: Deferred[None] = Deferred()
         self._monitor = Monitor()
 
-    def octetsReceived(self, leg: ILeg, octets: bytes) -> None:
+    def octets_received(self, leg: ILeg, octets: bytes) -> None:
         """Judge them."""
         judgement = self._monitor.judge(Role.RESPONDER, octets)
         if any(isinstance(each.value, SSRM) for each in judgement.observations):
@@ -133,17 +133,17 @@ class _Greeting:
         elif judgement.error is not None:
             self._settle(f"SSRM: what the station sent is none: {judgement.error.message}")
 
-    def legLost(self, leg: ILeg, cause: str) -> None:
+    def leg_lost(self, leg: ILeg, cause: str) -> None:
         """The station is gone."""
         self._settle(f"SSRM: the station ended the connection before it: {cause}")
 
-    def legEnded(self, leg: ILeg) -> None:
+    def leg_ended(self, leg: ILeg) -> None:
         """Said of data connections only."""
 
-    def legFull(self, leg: ILeg) -> None:
+    def leg_full(self, leg: ILeg) -> None:
         """Nothing is sent."""
 
-    def legDrained(self, leg: ILeg) -> None:
+    def leg_drained(self, leg: ILeg) -> None:
         """Nothing is sent."""
 
     def _settle(self, cause: str | None) -> None:

@@ -69,12 +69,12 @@ class _SendSide:
     def pauseProducing(self) -> None:
         """The transport is over its high-water mark."""
         if self._leg.receiver is not None:
-            self._leg.receiver.legFull(self._leg)
+            self._leg.receiver.leg_full(self._leg)
 
     def resumeProducing(self) -> None:
         """The transport has sent what waited."""
         if self._leg.receiver is not None:
-            self._leg.receiver.legDrained(self._leg)
+            self._leg.receiver.leg_drained(self._leg)
 
     def stopProducing(self) -> None:
         """The transport is gone; ``connectionLost`` says so, too."""
@@ -156,7 +156,7 @@ class ConnectionLeg(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Octets arrived; those that come while the leg closes are nobody's any more."""
         if self.receiver is not None and not self._finishing:
-            self.receiver.octetsReceived(self, data)
+            self.receiver.octets_received(self, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
@@ -164,7 +164,7 @@ class ConnectionLeg(Protocol):
         self._disarm()
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
-            receiver.legLost(self, cause_text(reason))
+            receiver.leg_lost(self, cause_text(reason))
 
     def _read_on(self) -> None:
         if self.connected and self._paused:

@@ -104,23 +104,23 @@ class SessionDriver:
 
     # ILegReceiver
 
-    def octetsReceived(self, leg: ILeg, octets: bytes) -> None:
+    def octets_received(self, leg: ILeg, octets: bytes) -> None:
         """Octets arrived."""
         self._receive(happened.Octets(self._role(leg), octets))
 
-    def legEnded(self, leg: ILeg) -> None:
+    def leg_ended(self, leg: ILeg) -> None:
         """The far daemon ended its direction."""
         self._receive(happened.Ended(self._role(leg)))
 
-    def legLost(self, leg: ILeg, cause: str) -> None:
+    def leg_lost(self, leg: ILeg, cause: str) -> None:
         """A leg is gone."""
         self._receive(happened.Lost(self._role(leg), cause))
 
-    def legFull(self, leg: ILeg) -> None:
+    def leg_full(self, leg: ILeg) -> None:
         """A leg's send side is over its high-water mark."""
         self._receive(happened.Full(self._role(leg)))
 
-    def legDrained(self, leg: ILeg) -> None:
+    def leg_drained(self, leg: ILeg) -> None:
         """A leg's send side is empty again."""
         self._receive(happened.Drained(self._role(leg)))
 

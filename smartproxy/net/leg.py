@@ -1,7 +1,7 @@
 """A leg: one connection as a session sees it.
 
 The partner's TLS connection, the station's TCP connection and the tunnel's data connection offer the same few calls, so
-that the session driver does not know which of them it holds. Trusts its implementers to deliver ``legLost`` exactly
+that the session driver does not know which of them it holds. Trusts its implementers to deliver ``leg_lost`` exactly
 once and as the last call.
 """
 
@@ -20,7 +20,7 @@ class ILeg(Interface):
     def finish() -> None:
         """Deliver what was sent, then end the leg by its own rules: close_notify, FIN, or the tunnel's end mark.
 
-        The leg arms its own abort timer; ``legLost`` (or, for a data connection, ``legEnded``) follows in any case.
+        The leg arms its own abort timer; ``leg_lost`` (or, for a data connection, ``leg_ended``) follows in any case.
         """
 
     def abort() -> None:
@@ -36,17 +36,17 @@ class ILeg(Interface):
 class ILegReceiver(Interface):
     """What a connection tells its session."""
 
-    def octetsReceived(leg: ILeg, octets: bytes) -> None:
+    def octets_received(leg: ILeg, octets: bytes) -> None:
         """Octets arrived, cut anywhere."""
 
-    def legEnded(leg: ILeg) -> None:
+    def leg_ended(leg: ILeg) -> None:
         """The far daemon ended its direction with the tunnel's end mark; TCP and TLS legs never say so."""
 
-    def legLost(leg: ILeg, cause: str) -> None:
+    def leg_lost(leg: ILeg, cause: str) -> None:
         """The leg is gone, or handed back to its pool; nothing more is said about it."""
 
-    def legFull(leg: ILeg) -> None:
+    def leg_full(leg: ILeg) -> None:
         """More octets wait to be sent than the leg's high-water mark: hold the other leg back."""
 
-    def legDrained(leg: ILeg) -> None:
+    def leg_drained(leg: ILeg) -> None:
         """The waiting octets are delivered: let the other leg go on."""

@@ -21,7 +21,7 @@ from smartproxy import __version__
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import LegFactory
 from smartproxy.net.leg import ILeg
-from smartproxy.net.proxying.callers import CallerLeg
+from smartproxy.net.proxying.requester import RequesterLeg
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.plain.pipe import Outline
 from smartproxy.plain.sessions import PlainSessions
@@ -165,14 +165,14 @@ class PlainClientService(Service):
 
     # Local programs.
 
-    def outward(self, host: str, port: int, local: CallerLeg) -> Deferred[None]:
+    def outward(self, host: str, port: int, local: RequesterLeg) -> Deferred[None]:
         """Carry a local program's connection to a destination outside.
 
         :return: fires when it is connected; fails with a :class:`~smartproxy.oftp2.errors.SessionFault`.
         """
         return Deferred.fromCoroutine(self._outward(host, port, local))
 
-    async def _outward(self, host: str, port: int, local: CallerLeg) -> None:
+    async def _outward(self, host: str, port: int, local: RequesterLeg) -> None:
         control = self.tunnel.control
         if control is None:
             raise TunnelLost(rule="tunnel.none", message="the tunnel to the server is down")

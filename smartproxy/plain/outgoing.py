@@ -10,8 +10,8 @@ import attrs
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
-from smartproxy.net.proxying.callers import CallerFactory, CallerLeg, either_way
-from smartproxy.net.proxying.ways import Target, Trouble
+from smartproxy.net.proxying.requester import RequesterFactory, RequesterLeg, either_way
+from smartproxy.net.proxying.ways import ConnectFailure, Target
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.plain.client import PlainClientService
 from smartproxy.plain.troubles import RULE, of_text
@@ -40,7 +40,7 @@ class Outgoing:
         :raises CannotListenError: when it cannot be opened.
         """
         self._service = service
-        factory = CallerFactory(
+        factory = RequesterFactory(
             service.clock,
             self,
             seconds=REQUEST_SECONDS,
@@ -53,39 +53,39 @@ class Outgoing:
         service.events.emit("listener.opened", address=host.host, port=host.port, mode=mode)
         return port
 
-    # CallerHost
+    # RequesterHost
 
-    def called(self, leg: CallerLeg, target: Target | None) -> None:
+    def requested(self, leg: RequesterLeg, target: Target | None) -> None:
         """A caller wants a destination."""
         wanted = target or self.destination
         assert wanted is not None and self._service is not None, "a port without a destination asks its callers for one"
         if wanted.port is None:
-            self._refuse(leg, Trouble.NOT_ALLOWED, "the port is missing")
+            self._refuse(leg, ConnectFailure.NOT_ALLOWED, "the port is missing")
             return
         coupling = self._service.outward(wanted.host, wanted.port, leg)
         coupling.addErrback(self._not_reached, leg)
 
-    def misspoke(self, leg: CallerLeg, cause: str) -> None:
+    def malformed(self, leg: RequesterLeg, cause: str) -> None:
         """A caller's request is none."""
         self._tell(leg, cause)
 
-    def left(self, leg: CallerLeg, cause: str) -> None:
+    def left(self, leg: RequesterLeg, cause: str) -> None:
         """A caller is gone before it was coupled; its leg is not coupled then."""
 
-    def _not_reached(self, failure: Failure, leg: CallerLeg) -> None:
+    def _not_reached(self, failure: Failure, leg: RequesterLeg) -> None:
         fault = failure.value
         if not isinstance(fault, SessionFault):
             assert self._service is not None
             self._service.events.failure("smartproxy.plain.outgoing", failure)
             leg.abort()
             return
-        trouble = of_text(fault.message) if fault.rule == RULE else Trouble.NOT_READY
+        trouble = of_text(fault.message) if fault.rule == RULE else ConnectFailure.NOT_READY
         self._refuse(leg, trouble, fault.message)
 
-    def _refuse(self, leg: CallerLeg, trouble: Trouble, cause: str) -> None:
+    def _refuse(self, leg: RequesterLeg, trouble: ConnectFailure, cause: str) -> None:
         leg.refuse(trouble, trouble.value)
         self._tell(leg, cause)
 
-    def _tell(self, leg: CallerLeg, cause: str) -> None:
+    def _tell(self, leg: RequesterLeg, cause: str) -> None:
         if self._service is not None:
             self._service.events.emit("connection.refused", peer=leg.peer, cause=cause)

@@ -35,7 +35,7 @@ class Outline:
 
 
 @attrs.frozen(kw_only=True)
-class Legs:
+class Ends:
     """The two legs of a session.
 
     :ivar outside: the leg whose octets are counted as coming in.
@@ -66,7 +66,7 @@ class Pipe:
 
     def __init__(
         self,
-        legs: Legs,
+        legs: Ends,
         outline: Outline,
         *,
         clock: IReactorTime,
@@ -102,7 +102,7 @@ class Pipe:
 
     # ILegReceiver
 
-    def octetsReceived(self, leg: ILeg, octets: bytes) -> None:
+    def octets_received(self, leg: ILeg, octets: bytes) -> None:
         """Pass octets on."""
         try:
             self._moved = self._clock.seconds()
@@ -114,10 +114,10 @@ class Pipe:
         except Exception:
             self._crash(Failure())
 
-    def legEnded(self, leg: ILeg) -> None:
+    def leg_ended(self, leg: ILeg) -> None:
         """Never: a stream has no end mark."""
 
-    def legLost(self, leg: ILeg, cause: str) -> None:
+    def leg_lost(self, leg: ILeg, cause: str) -> None:
         """One side closed: the other gets what is on its way, and is closed."""
         try:
             self._remember("completed" if cause == CLOSED else "lost", cause)
@@ -131,14 +131,14 @@ class Pipe:
         except Exception:
             self._crash(Failure())
 
-    def legFull(self, leg: ILeg) -> None:
+    def leg_full(self, leg: ILeg) -> None:
         """Hold the other side back."""
         try:
             self._legs.other(leg).pause()
         except Exception:
             self._crash(Failure())
 
-    def legDrained(self, leg: ILeg) -> None:
+    def leg_drained(self, leg: ILeg) -> None:
         """Let it go on."""
         try:
             self._moved = self._clock.seconds()

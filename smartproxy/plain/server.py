@@ -27,7 +27,7 @@ from smartproxy.logs.severity import Severity
 from smartproxy.net.connection import ConnectionLeg, LegFactory, address_text
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners, bound, listen_for_clients
-from smartproxy.net.proxying.ways import Target, Trouble
+from smartproxy.net.proxying.ways import ConnectFailure, Target
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.plain.permit import Permit
 from smartproxy.plain.pipe import Outline
@@ -276,7 +276,7 @@ class PlainServerService(Service):
                 client=control.client_name,
                 advice="to permit it, start the server with --permit HOST:PORT",
             )
-            raise fault_of(Trouble.NOT_ALLOWED, str(target))
+            raise fault_of(ConnectFailure.NOT_ALLOWED, str(target))
         fault = self.licence.fault()
         if fault is not None:
             raise fault

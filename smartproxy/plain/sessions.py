@@ -7,7 +7,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.connection import ConnectionLeg
 from smartproxy.net.drain import Drain
 from smartproxy.net.leg import ILeg
-from smartproxy.plain.pipe import Legs, Outline, Pipe
+from smartproxy.plain.pipe import Ends, Outline, Pipe
 from smartproxy.policy.faults import OwnFault, StationUnreachable
 
 
@@ -65,7 +65,7 @@ class PlainSessions:
             return
         outside, inside = (near, tunnel) if inward else (tunnel, near)
         pipe = Pipe(
-            Legs(outside=outside, inside=inside, tunnel=tunnel),
+            Ends(outside=outside, inside=inside, tunnel=tunnel),
             outline,
             clock=self.clock,
             events=self.events,

@@ -5,27 +5,27 @@ A fault travels from one daemon to the other as one sentence; the trouble stands
 
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError, NoRouteError, TCPTimedOutError, TimeoutError
 
-from smartproxy.net.proxying.ways import Trouble
+from smartproxy.net.proxying.ways import ConnectFailure
 from smartproxy.policy.faults import StationUnreachable
 
 RULE = "outbound.connect"
 
 
-def of_error(error: Exception) -> Trouble:
+def of_error(error: Exception) -> ConnectFailure:
     """The trouble that an error of dialling means."""
     match error:
         case DNSLookupError() | ValueError():
-            return Trouble.NO_NAME
+            return ConnectFailure.NO_NAME
         case NoRouteError():
-            return Trouble.NO_ROUTE
+            return ConnectFailure.NO_ROUTE
         case TimeoutError() | TCPTimedOutError():
-            return Trouble.TIMED_OUT
+            return ConnectFailure.TIMED_OUT
         case ConnectionRefusedError():
-            return Trouble.REFUSED
-    return Trouble.NO_ROUTE
+            return ConnectFailure.REFUSED
+    return ConnectFailure.NO_ROUTE
 
 
-def fault_of(trouble: Trouble, detail: str) -> StationUnreachable:
+def fault_of(trouble: ConnectFailure, detail: str) -> StationUnreachable:
     """The fault that travels.
 
     :param detail: what exactly, for the operators' logs.
@@ -33,7 +33,7 @@ def fault_of(trouble: Trouble, detail: str) -> StationUnreachable:
     return StationUnreachable(rule=RULE, message=f"{trouble.value}: {detail}")
 
 
-def of_text(text: str) -> Trouble:
+def of_text(text: str) -> ConnectFailure:
     """The trouble in a fault that arrived."""
     word = text.partition(":")[0]
-    return next((trouble for trouble in Trouble if trouble.value == word), Trouble.REFUSED)
+    return next((trouble for trouble in ConnectFailure if trouble.value == word), ConnectFailure.REFUSED)

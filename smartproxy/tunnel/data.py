@@ -123,9 +123,9 @@ class DataLeg:
         if self._finished:
             return
         if self._untold is None and self._receiver is not None:
-            self._receiver.octetsReceived(self, octets)
+            self._receiver.octets_received(self, octets)
         else:
-            self.tell(lambda receiver: receiver.octetsReceived(self, octets))
+            self.tell(lambda receiver: receiver.octets_received(self, octets))
 
     def tell(self, call: Callable[[ILegReceiver], None]) -> None:
         """Tell the receiver, or keep it until there is one."""
@@ -140,14 +140,14 @@ class DataLeg:
             return
         self._told_full = full
         if full:
-            self._receiver.legFull(self)
+            self._receiver.leg_full(self)
         else:
-            self._receiver.legDrained(self)
+            self._receiver.leg_drained(self)
 
     def detach(self, cause: str) -> None:
         """The session is over: nothing is delivered after this."""
         self._connection = None
-        self.tell(lambda receiver: receiver.legLost(self, cause))
+        self.tell(lambda receiver: receiver.leg_lost(self, cause))
 
     def _tell_all(self) -> None:
         if self._connection is not None:
@@ -338,7 +338,7 @@ class DataConnection(Protocol):
         if leg is None or self._ended_there:
             raise Violation("data.end", "END came outside of a session")
         self._ended_there = True
-        leg.tell(lambda receiver: receiver.legEnded(leg))
+        leg.tell(lambda receiver: receiver.leg_ended(leg))
         # Told of it, the receiver may have finished by now.
         if self._ended_here and self._leg is leg:
             self._over()

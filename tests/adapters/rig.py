@@ -90,13 +90,13 @@ class FakeLeg:
     def receive(self, octets: bytes) -> None:
         """The far end sent octets."""
         assert self.receiver is not None
-        self.receiver.octetsReceived(self, octets)
+        self.receiver.octets_received(self, octets)
 
     def lose(self, cause: str = "closed") -> None:
         """The leg is gone."""
         receiver, self.receiver = self.receiver, None
         assert receiver is not None
-        receiver.legLost(self, cause)
+        receiver.leg_lost(self, cause)
 
 
 @implementer(IHandshakeListener)

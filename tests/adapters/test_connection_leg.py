@@ -28,23 +28,23 @@ class Receiver:
         self.octets = b""
         self.told: list[str] = []
 
-    def octetsReceived(self, leg: ILeg, octets: bytes) -> None:
+    def octets_received(self, leg: ILeg, octets: bytes) -> None:
         """Keep them."""
         self.octets += octets
 
-    def legEnded(self, leg: ILeg) -> None:
+    def leg_ended(self, leg: ILeg) -> None:
         """Keep it."""
         self.told.append("ended")
 
-    def legLost(self, leg: ILeg, cause: str) -> None:
+    def leg_lost(self, leg: ILeg, cause: str) -> None:
         """Keep the cause."""
         self.told.append(cause)
 
-    def legFull(self, leg: ILeg) -> None:
+    def leg_full(self, leg: ILeg) -> None:
         """Keep it."""
         self.told.append("full")
 
-    def legDrained(self, leg: ILeg) -> None:
+    def leg_drained(self, leg: ILeg) -> None:
         """Keep it."""
         self.told.append("drained")
 

@@ -85,9 +85,9 @@ class Carried(SynchronousTestCase):
         stand = Stand().relaying()
         receiver = stand.responder.receiver
         assert receiver is not None
-        receiver.legFull(stand.responder)
+        receiver.leg_full(stand.responder)
         self.assertEqual(stand.initiator.calls, ["pause"])
-        receiver.legDrained(stand.responder)
+        receiver.leg_drained(stand.responder)
         self.assertEqual(stand.initiator.calls, ["pause", "resume"])
 
     def test_end_mark(self) -> None:
@@ -95,7 +95,7 @@ class Carried(SynchronousTestCase):
         stand = Stand().relaying()
         receiver = stand.responder.receiver
         assert receiver is not None
-        receiver.legEnded(stand.responder)
+        receiver.leg_ended(stand.responder)
         self.assertEqual(stand.initiator.calls, ["finish"])
 
     def test_deadline(self) -> None:
@@ -136,8 +136,8 @@ class Carried(SynchronousTestCase):
             send(octets)
             receiver = stand.responder.receiver
             assert receiver is not None
-            receiver.legFull(stand.responder)
-            receiver.octetsReceived(stand.responder, esid(EsidReason.TIME_OUT))
+            receiver.leg_full(stand.responder)
+            receiver.octets_received(stand.responder, esid(EsidReason.TIME_OUT))
 
         self.patch(stand.responder, "send", eager)
         stand.initiator.receive(sfid())
@@ -304,8 +304,8 @@ class Wall(SynchronousTestCase):
             self.patch(stand.initiator, name, raising)
             receiver = stand.responder.receiver
             assert receiver is not None
-            receiver.legFull(stand.responder)
-            receiver.legDrained(stand.responder)
+            receiver.leg_full(stand.responder)
+            receiver.leg_drained(stand.responder)
             stand.responder.receive(esid(EsidReason.TIME_OUT))
             stand.clock.advance(5)
             for leg in (stand.initiator, stand.responder):

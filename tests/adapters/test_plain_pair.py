@@ -293,7 +293,7 @@ class PairTests(SynchronousTestCase):
 
         first.write = bug  # type: ignore[method-assign]  # the bug
         pipe = next(iter(self.service.sessions.live.values()))
-        pipe.octetsReceived(pipe._legs.tunnel, b"x")
+        pipe.octets_received(pipe._legs.tunnel, b"x")
         self.network.advance(0.1)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertTrue(first.aborting)

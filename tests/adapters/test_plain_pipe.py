@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg, ILegReceiver
-from smartproxy.plain.pipe import Legs, Outline, Pipe
+from smartproxy.plain.pipe import Ends, Outline, Pipe
 from smartproxy.tunnel.kinds import CLOSED
 
 
@@ -53,7 +53,7 @@ class Leg:
         """Be gone."""
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
-            receiver.legLost(self, cause)
+            receiver.leg_lost(self, cause)
 
 
 class PipeTests(SynchronousTestCase):
@@ -67,7 +67,7 @@ class PipeTests(SynchronousTestCase):
         self.over: list[None] = []
         events = Events(Logger(), self._forward, self.clock)
         self.pipe = Pipe(
-            Legs(outside=self.outer, inside=self.tunnel, tunnel=self.tunnel),
+            Ends(outside=self.outer, inside=self.tunnel, tunnel=self.tunnel),
             Outline(session="0123456789abcdef", peer="192.0.2.7:4711", direction="inbound"),
             clock=self.clock,
             events=events,
@@ -95,8 +95,8 @@ class PipeTests(SynchronousTestCase):
 
     def test_octets(self) -> None:
         """What one side sends goes to the other, counted."""
-        self.pipe.octetsReceived(self.outer, b"one")
-        self.pipe.octetsReceived(self.tunnel, b"three")
+        self.pipe.octets_received(self.outer, b"one")
+        self.pipe.octets_received(self.tunnel, b"three")
         self.assertEqual((self.tunnel.asked, self.outer.asked), ([b"one"], [b"three"]))
         self.outer.lose()
         self.tunnel.lose()
@@ -105,8 +105,8 @@ class PipeTests(SynchronousTestCase):
 
     def test_slow_receiver(self) -> None:
         """Who sends to a slow receiver is held back, and goes on with him."""
-        self.pipe.legFull(self.tunnel)
-        self.pipe.legDrained(self.tunnel)
+        self.pipe.leg_full(self.tunnel)
+        self.pipe.leg_drained(self.tunnel)
         self.assertEqual((self.outer.asked, self.tunnel.asked), (["pause", "resume"], []))
 
     def test_near_end_closes(self) -> None:
@@ -134,9 +134,9 @@ class PipeTests(SynchronousTestCase):
     def test_idle(self) -> None:
         """When nothing moved for the time, both are aborted; octets and progress begin it anew."""
         self.clock.advance(100)
-        self.pipe.octetsReceived(self.outer, b"x")
+        self.pipe.octets_received(self.outer, b"x")
         self.clock.advance(100)
-        self.pipe.legDrained(self.outer)
+        self.pipe.leg_drained(self.outer)
         self.clock.advance(179)
         self.assertEqual(self.outer.asked, [])
         self.clock.advance(1)
@@ -167,20 +167,20 @@ class PipeTests(SynchronousTestCase):
     def test_bug_while_sending(self) -> None:
         """A bug ends this session and goes no further."""
         self.bug(self.tunnel, "send")
-        self.pipe.octetsReceived(self.outer, b"x")
+        self.pipe.octets_received(self.outer, b"x")
         self.assertEqual(self.outer.asked, ["abort"])
         self.assertWalled()
 
     def test_bug_while_holding_back(self) -> None:
         """So does one in the flow control."""
         self.bug(self.outer, "pause")
-        self.pipe.legFull(self.tunnel)
+        self.pipe.leg_full(self.tunnel)
         self.assertWalled()
 
     def test_bug_while_going_on(self) -> None:
         """In either direction of it."""
         self.bug(self.outer, "resume")
-        self.pipe.legDrained(self.tunnel)
+        self.pipe.leg_drained(self.tunnel)
         self.assertWalled()
 
     def test_bug_while_closing(self) -> None:

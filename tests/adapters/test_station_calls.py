@@ -9,7 +9,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.client.egress import StationCalls, trouble_of
-from smartproxy.net.proxying.ways import Trouble
+from smartproxy.net.proxying.ways import ConnectFailure
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.errors import EsidReason, SessionFault
@@ -236,17 +236,17 @@ class Refused(StationCallsTestCase):
     def test_words(self) -> None:
         """The step of the failure decides which word it is."""
         for message, trouble in (
-            (f"connect: {REFUSES}", Trouble.REFUSED),
-            (f"connect: {NO_ROUTE}", Trouble.NO_ROUTE),
-            (f"connect: {NO_ANSWER}", Trouble.TIMED_OUT),
-            (f"SSRM: {NO_ANSWER} within 20 s", Trouble.TIMED_OUT),
-            ("connect: the connection failed", Trouble.NOT_READY),
-            ("source: no such address", Trouble.NOT_READY),
-            ("policy: no", Trouble.NOT_ALLOWED),
-            ("name: no", Trouble.NO_NAME),
-            ("TLS: no", Trouble.NOT_ACCEPTABLE),
-            ("SSRM: no", Trouble.NOT_ACCEPTABLE),
-            ("something else", Trouble.NOT_READY),
+            (f"connect: {REFUSES}", ConnectFailure.REFUSED),
+            (f"connect: {NO_ROUTE}", ConnectFailure.NO_ROUTE),
+            (f"connect: {NO_ANSWER}", ConnectFailure.TIMED_OUT),
+            (f"SSRM: {NO_ANSWER} within 20 s", ConnectFailure.TIMED_OUT),
+            ("connect: the connection failed", ConnectFailure.NOT_READY),
+            ("source: no such address", ConnectFailure.NOT_READY),
+            ("policy: no", ConnectFailure.NOT_ALLOWED),
+            ("name: no", ConnectFailure.NO_NAME),
+            ("TLS: no", ConnectFailure.NOT_ACCEPTABLE),
+            ("SSRM: no", ConnectFailure.NOT_ACCEPTABLE),
+            ("something else", ConnectFailure.NOT_READY),
         ):
             self.assertIs(trouble_of(SessionFault(rule="x", message=message)), trouble)
 

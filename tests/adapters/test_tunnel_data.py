@@ -225,7 +225,7 @@ class LegTests(DataCase):
     def test_abort_within_a_piece(self) -> None:
         """A receiver that aborts at one unit is given nothing more of the same piece."""
         receiver = self.session()
-        self.patch(receiver, "octetsReceived", lambda leg, octets: leg.abort())
+        self.patch(receiver, "octets_received", lambda leg, octets: leg.abort())
         self.connection.dataReceived(UNIT + END + Attach(TICKET).encode() + UNIT)
         self.assertEqual((receiver.said, self.owner.notes), ([], []))
 
@@ -260,7 +260,7 @@ class LegTests(DataCase):
         def bug(leg: ILeg, octets: bytes) -> None:
             raise ValueError(octets)
 
-        self.patch(receiver, "octetsReceived", bug)
+        self.patch(receiver, "octets_received", bug)
         self.connection.dataReceived(UNIT)
         self.assertTrue(self.wire.aborted)
         self.assertEqual(len(self.events.named("internal.error")), 1)

@@ -168,25 +168,25 @@ class Receiver:
         self.leg = leg
         leg.receiver = self
 
-    def octetsReceived(self, leg: ILeg, octets: bytes) -> None:
+    def octets_received(self, leg: ILeg, octets: bytes) -> None:
         """Part of the interface."""
         self.got += octets
 
-    def legEnded(self, leg: ILeg) -> None:
+    def leg_ended(self, leg: ILeg) -> None:
         """Part of the interface."""
         self.said.append("ended")
         if self.finishes:
             leg.finish()
 
-    def legLost(self, leg: ILeg, cause: str) -> None:
+    def leg_lost(self, leg: ILeg, cause: str) -> None:
         """Part of the interface."""
         self.said.append(f"lost: {cause}")
 
-    def legFull(self, leg: ILeg) -> None:
+    def leg_full(self, leg: ILeg) -> None:
         """Part of the interface."""
         self.said.append("full")
 
-    def legDrained(self, leg: ILeg) -> None:
+    def leg_drained(self, leg: ILeg) -> None:
         """Part of the interface."""
         self.said.append("drained")
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.net.proxying.callers import either_way
 from smartproxy.net.proxying.connect import REQUEST_OCTETS_MOST, ConnectDialogue
+from smartproxy.net.proxying.requester import either_way
 from smartproxy.net.proxying.socks import SocksDialogue
-from smartproxy.net.proxying.ways import Dialogue, RequestRefused, Target, Trouble
+from smartproxy.net.proxying.ways import ConnectFailure, Dialogue, RequestRefused, Target
 
 HELLO = b"\x05\x01\x00"
 TO_NAME = b"\x05\x01\x00\x03\x0foftp.acme.examp\x1a\x0a"
@@ -103,13 +103,13 @@ class Connect(SynchronousTestCase):
         dialogue = ConnectDialogue()
         self.assertEqual(dialogue.accepted(), b"HTTP/1.1 200 Connection established\r\n\r\n")
         for trouble, status in (
-            (Trouble.NOT_ALLOWED, b"403 Forbidden"),
-            (Trouble.NO_NAME, b"502 Bad Gateway"),
-            (Trouble.NO_ROUTE, b"502 Bad Gateway"),
-            (Trouble.REFUSED, b"502 Bad Gateway"),
-            (Trouble.TIMED_OUT, b"504 Gateway Timeout"),
-            (Trouble.NOT_ACCEPTABLE, b"502 Bad Gateway"),
-            (Trouble.NOT_READY, b"503 Service Unavailable"),
+            (ConnectFailure.NOT_ALLOWED, b"403 Forbidden"),
+            (ConnectFailure.NO_NAME, b"502 Bad Gateway"),
+            (ConnectFailure.NO_ROUTE, b"502 Bad Gateway"),
+            (ConnectFailure.REFUSED, b"502 Bad Gateway"),
+            (ConnectFailure.TIMED_OUT, b"504 Gateway Timeout"),
+            (ConnectFailure.NOT_ACCEPTABLE, b"502 Bad Gateway"),
+            (ConnectFailure.NOT_READY, b"503 Service Unavailable"),
         ):
             head, body = dialogue.refused(trouble, "why").split(b"\r\n\r\n")
             self.assertTrue(head.startswith(b"HTTP/1.1 " + status + b"\r\n"))
@@ -181,13 +181,13 @@ class Socks(SynchronousTestCase):
         dialogue = SocksDialogue()
         self.assertEqual(dialogue.accepted(), b"\x05\x00\x00\x01" + bytes(6))
         for trouble, reply in (
-            (Trouble.NOT_ALLOWED, 2),
-            (Trouble.NO_NAME, 4),
-            (Trouble.NO_ROUTE, 3),
-            (Trouble.REFUSED, 5),
-            (Trouble.TIMED_OUT, 6),
-            (Trouble.NOT_ACCEPTABLE, 1),
-            (Trouble.NOT_READY, 1),
+            (ConnectFailure.NOT_ALLOWED, 2),
+            (ConnectFailure.NO_NAME, 4),
+            (ConnectFailure.NO_ROUTE, 3),
+            (ConnectFailure.REFUSED, 5),
+            (ConnectFailure.TIMED_OUT, 6),
+            (ConnectFailure.NOT_ACCEPTABLE, 1),
+            (ConnectFailure.NOT_READY, 1),
         ):
             self.assertEqual(dialogue.refused(trouble, "why"), bytes((5, reply, 0, 1)) + bytes(6))
 
@@ -208,7 +208,7 @@ class FirstOctetTells(SynchronousTestCase):
             self.assertEqual((dialogue.name, dialogue.target, dialogue.rest), (name, Target("a", 1), b"rest"))
             same: list[Callable[[Dialogue], bytes]] = [
                 lambda each: each.accepted(),
-                lambda each: each.refused(Trouble.REFUSED, "why"),
+                lambda each: each.refused(ConnectFailure.REFUSED, "why"),
             ]
             for answer in same:
                 self.assertEqual(answer(dialogue), answer(talk))
@@ -217,7 +217,7 @@ class FirstOctetTells(SynchronousTestCase):
         """Who has said nothing is answered nothing."""
         dialogue = either_way()
         self.assertEqual((dialogue.target, dialogue.rest, dialogue.accepted()), (None, b"", b""))
-        self.assertEqual(dialogue.refused(Trouble.REFUSED, "why"), b"")
+        self.assertEqual(dialogue.refused(ConnectFailure.REFUSED, "why"), b"")
 
     def test_targets_as_text(self) -> None:
         """A target is shown as it would be written."""

@@ -8,7 +8,7 @@ sections 2.2, 3.2.3 (authority-form) and 4.
 import re
 from typing import Final
 
-from smartproxy.net.proxying.ways import PORTS, RequestRefused, Target, Trouble
+from smartproxy.net.proxying.ways import PORTS, ConnectFailure, RequestRefused, Target
 
 REQUEST_OCTETS_MOST: Final = 8192
 """Request line and headers together."""
@@ -29,13 +29,13 @@ _PHRASES: Final = {
 }
 
 _STATUS: Final = {
-    Trouble.NOT_ALLOWED: 403,
-    Trouble.NO_NAME: 502,
-    Trouble.NO_ROUTE: 502,
-    Trouble.REFUSED: 502,
-    Trouble.TIMED_OUT: 504,
-    Trouble.NOT_ACCEPTABLE: 502,
-    Trouble.NOT_READY: 503,
+    ConnectFailure.NOT_ALLOWED: 403,
+    ConnectFailure.NO_NAME: 502,
+    ConnectFailure.NO_ROUTE: 502,
+    ConnectFailure.REFUSED: 502,
+    ConnectFailure.TIMED_OUT: 504,
+    ConnectFailure.NOT_ACCEPTABLE: 502,
+    ConnectFailure.NOT_READY: 503,
 }
 
 
@@ -71,7 +71,7 @@ class ConnectDialogue:
         """200: what follows is carried."""
         return b"HTTP/1.1 200 Connection established\r\n\r\n"
 
-    def refused(self, trouble: Trouble, cause: str) -> bytes:
+    def refused(self, trouble: ConnectFailure, cause: str) -> bytes:
         """The status of a trouble, with its cause as text."""
         return _answer(_STATUS[trouble], cause)
 

@@ -8,7 +8,7 @@ not here. Standards: RFC 1928.
 import ipaddress
 from typing import Final
 
-from smartproxy.net.proxying.ways import PORTS, RequestRefused, Target, Trouble
+from smartproxy.net.proxying.ways import PORTS, ConnectFailure, RequestRefused, Target
 
 SOCKS_VERSION: Final = 5
 """The first octet of every caller's greeting and request."""
@@ -24,13 +24,13 @@ _COMMAND_NOT_SUPPORTED: Final = 7
 _ADDRESS_NOT_SUPPORTED: Final = 8
 
 _REPLIES: Final = {
-    Trouble.NOT_ALLOWED: 2,
-    Trouble.NO_NAME: 4,
-    Trouble.NO_ROUTE: 3,
-    Trouble.REFUSED: 5,
-    Trouble.TIMED_OUT: 6,
-    Trouble.NOT_ACCEPTABLE: 1,
-    Trouble.NOT_READY: 1,
+    ConnectFailure.NOT_ALLOWED: 2,
+    ConnectFailure.NO_NAME: 4,
+    ConnectFailure.NO_ROUTE: 3,
+    ConnectFailure.REFUSED: 5,
+    ConnectFailure.TIMED_OUT: 6,
+    ConnectFailure.NOT_ACCEPTABLE: 1,
+    ConnectFailure.NOT_READY: 1,
 }
 
 
@@ -59,7 +59,7 @@ class SocksDialogue:
         """The reply "succeeded"; which address the far end sees is nobody's business inside."""
         return _reply(_SUCCEEDED)
 
-    def refused(self, trouble: Trouble, cause: str) -> bytes:
+    def refused(self, trouble: ConnectFailure, cause: str) -> bytes:
         """The reply that stands for a trouble; there is no place for its cause."""
         return _reply(_REPLIES[trouble])
 

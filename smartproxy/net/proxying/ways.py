@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import attrs
 
 
-class Trouble(enum.Enum):
+class ConnectFailure(enum.Enum):
     """Why a caller cannot have what it asked for; each way has words of its own for it."""
 
     NOT_ALLOWED = "not allowed"
@@ -78,7 +78,7 @@ class Dialogue(Protocol):
     def accepted(self) -> bytes:
         """The answer when the far end is there."""
 
-    def refused(self, trouble: Trouble, cause: str) -> bytes:
+    def refused(self, trouble: ConnectFailure, cause: str) -> bytes:
         """The answer when it is not.
 
         :param cause: one sentence of our own, for ways that have a place for it.
@@ -124,7 +124,7 @@ class FirstOctet:
         """The answer when the far end is there."""
         return b"" if self._chosen is None else self._chosen.accepted()
 
-    def refused(self, trouble: Trouble, cause: str) -> bytes:
+    def refused(self, trouble: ConnectFailure, cause: str) -> bytes:
         """The answer when it is not; nothing to whom has said nothing."""
         return b"" if self._chosen is None else self._chosen.refused(trouble, cause)
 

@@ -6,8 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from smartproxy.net.leg import ILeg, ILegReceiver
-from smartproxy.net.proxying.callers import WAITING_OCTETS_MOST, CallerFactory, CallerLeg, either_way
-from smartproxy.net.proxying.ways import Target, Trouble
+from smartproxy.net.proxying.requester import WAITING_OCTETS_MOST, RequesterFactory, RequesterLeg, either_way
+from smartproxy.net.proxying.ways import ConnectFailure, Target
 
 
 class Host:
@@ -16,15 +16,15 @@ class Host:
     def __init__(self) -> None:
         self.told: list[tuple[str, object]] = []
 
-    def called(self, leg: CallerLeg, target: Target | None) -> None:
+    def requested(self, leg: RequesterLeg, target: Target | None) -> None:
         """A caller said whom it wants."""
-        self.told.append(("called", target))
+        self.told.append(("requested", target))
 
-    def misspoke(self, leg: CallerLeg, cause: str) -> None:
+    def malformed(self, leg: RequesterLeg, cause: str) -> None:
         """A caller's request is none."""
-        self.told.append(("misspoke", cause))
+        self.told.append(("malformed", cause))
 
-    def left(self, leg: CallerLeg, cause: str) -> None:
+    def left(self, leg: RequesterLeg, cause: str) -> None:
         """A caller is gone."""
         self.told.append(("left", cause))
 
@@ -37,25 +37,25 @@ class Receiver:
         self.octets = b""
         self.lost: list[str] = []
 
-    def octetsReceived(self, leg: ILeg, octets: bytes) -> None:
+    def octets_received(self, leg: ILeg, octets: bytes) -> None:
         """Collect."""
         self.octets += octets
 
-    def legEnded(self, leg: ILeg) -> None:
+    def leg_ended(self, leg: ILeg) -> None:
         """Never: it is a TCP leg."""
 
-    def legLost(self, leg: ILeg, cause: str) -> None:
+    def leg_lost(self, leg: ILeg, cause: str) -> None:
         """Note why."""
         self.lost.append(cause)
 
-    def legFull(self, leg: ILeg) -> None:
+    def leg_full(self, leg: ILeg) -> None:
         """Unused here."""
 
-    def legDrained(self, leg: ILeg) -> None:
+    def leg_drained(self, leg: ILeg) -> None:
         """Unused here."""
 
 
-class Callers(SynchronousTestCase):
+class Requesters(SynchronousTestCase):
     """From the connection to the first carried octet."""
 
     def setUp(self) -> None:
@@ -64,9 +64,9 @@ class Callers(SynchronousTestCase):
         self.host = Host()
         self.receiver = Receiver()
 
-    def call(self, *, asks: bool = True) -> tuple[CallerLeg, StringTransport]:
+    def call(self, *, asks: bool = True) -> tuple[RequesterLeg, StringTransport]:
         """A caller's connection."""
-        factory = CallerFactory(
+        factory = RequesterFactory(
             self.clock, self.host, seconds=10, closing=lambda: 5, dialogue=either_way if asks else None
         )
         leg = factory.buildProtocol(None)
@@ -78,7 +78,7 @@ class Callers(SynchronousTestCase):
         """What came with the request and while it waited is delivered, once, in its order, after the answer."""
         leg, transport = self.call()
         leg.dataReceived(b"CONNECT ACME HTTP/1.1\r\n\r\none ")
-        self.assertEqual(self.host.told, [("called", Target("ACME", None))])
+        self.assertEqual(self.host.told, [("requested", Target("ACME", None))])
         self.assertEqual(leg.way, "http-connect")
         leg.dataReceived(b"two ")
         self.assertEqual(transport.value(), b"")
@@ -94,7 +94,7 @@ class Callers(SynchronousTestCase):
     def test_by_port(self) -> None:
         """Where the port says whom the caller wants, it need not say anything, and is answered nothing."""
         leg, transport = self.call(asks=False)
-        self.assertEqual(self.host.told, [("called", None)])
+        self.assertEqual(self.host.told, [("requested", None)])
         self.assertEqual(leg.way, "port")
         leg.accept()
         leg.receiver = self.receiver
@@ -106,17 +106,17 @@ class Callers(SynchronousTestCase):
         """A refusal is told in the words of the way, and the connection ends."""
         leg, transport = self.call()
         leg.dataReceived(b"\x05\x01\x00\x05\x01\x00\x03\x01a\x00\x01")
-        leg.refuse(Trouble.REFUSED, "why")
+        leg.refuse(ConnectFailure.REFUSED, "why")
         self.assertEqual(transport.value(), b"\x05\x00\x05\x05\x00\x01" + bytes(6))
         self.assertTrue(transport.disconnecting)
         leg.dataReceived(b"too late")
         leg.connectionLost()
-        self.assertEqual(self.host.told, [("called", Target("a", 1))])
+        self.assertEqual(self.host.told, [("requested", Target("a", 1))])
 
     def test_refused_by_port(self) -> None:
         """Without a way there are no words."""
         leg, transport = self.call(asks=False)
-        leg.refuse(Trouble.REFUSED, "why")
+        leg.refuse(ConnectFailure.REFUSED, "why")
         self.assertEqual((transport.value(), transport.disconnecting), (b"", True))
 
     def test_misspoken(self) -> None:
@@ -127,7 +127,7 @@ class Callers(SynchronousTestCase):
         self.assertTrue(transport.disconnecting)
         leg.dataReceived(b"CONNECT a:1 HTTP/1.1\r\n\r\n")
         leg.connectionLost()
-        self.assertEqual(self.host.told, [("misspoke", "only CONNECT is served here")])
+        self.assertEqual(self.host.told, [("malformed", "only CONNECT is served here")])
         self.clock.advance(10)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -139,7 +139,7 @@ class Callers(SynchronousTestCase):
         self.clock.advance(1)
         self.assertTrue(transport.disconnected)
         leg.connectionLost()
-        self.assertEqual(self.host.told, [("misspoke", "no request within 10 s")])
+        self.assertEqual(self.host.told, [("malformed", "no request within 10 s")])
 
     def test_left(self) -> None:
         """A caller that leaves, before or after its request, is told of once; nothing is left behind."""
@@ -147,7 +147,7 @@ class Callers(SynchronousTestCase):
         leg.connectionLost()
         leg, _ = self.call(asks=False)
         leg.connectionLost()
-        self.assertEqual(self.host.told, [("left", "closed"), ("called", None), ("left", "closed")])
+        self.assertEqual(self.host.told, [("left", "closed"), ("requested", None), ("left", "closed")])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_little_is_kept(self) -> None:

@@ -15,26 +15,26 @@ from twisted.python.failure import Failure
 from smartproxy.net.connection import ConnectionLeg, cause_text
 from smartproxy.net.proxying.connect import ConnectDialogue
 from smartproxy.net.proxying.socks import SOCKS_VERSION, SocksDialogue
-from smartproxy.net.proxying.ways import Dialogue, FirstOctet, RequestRefused, Target, Trouble
+from smartproxy.net.proxying.ways import ConnectFailure, Dialogue, FirstOctet, RequestRefused, Target
 
 WAITING_OCTETS_MOST: Final = 16 * 1024
 """What is kept while the far end is dialled; reading stops beyond it."""
 
 
-class CallerHost(Protocol):
+class RequesterHost(Protocol):
     """Where callers belong to."""
 
-    def called(self, leg: "CallerLeg", target: Target | None) -> None:
+    def requested(self, leg: "RequesterLeg", target: Target | None) -> None:
         """A caller said whom it wants, or nothing if its port says it; ``accept`` or ``refuse`` follows."""
 
-    def misspoke(self, leg: "CallerLeg", cause: str) -> None:
+    def malformed(self, leg: "RequesterLeg", cause: str) -> None:
         """A caller's request is none; it was answered already."""
 
-    def left(self, leg: "CallerLeg", cause: str) -> None:
+    def left(self, leg: "RequesterLeg", cause: str) -> None:
         """A caller that was neither accepted nor refused is gone."""
 
 
-class CallerLeg(ConnectionLeg):
+class RequesterLeg(ConnectionLeg):
     """One caller.
 
     :param clock: runs the deadline.
@@ -44,7 +44,7 @@ class CallerLeg(ConnectionLeg):
     """
 
     def __init__(
-        self, clock: IReactorTime, closing: float, *, host: CallerHost, seconds: float, dialogue: Dialogue | None
+        self, clock: IReactorTime, closing: float, *, host: RequesterHost, seconds: float, dialogue: Dialogue | None
     ) -> None:
         super().__init__(clock, closing)
         self._host = host
@@ -73,7 +73,7 @@ class CallerLeg(ConnectionLeg):
         if kept:
             super().dataReceived(kept)
 
-    def refuse(self, trouble: Trouble, cause: str) -> None:
+    def refuse(self, trouble: ConnectFailure, cause: str) -> None:
         """Say why the far end is not there, and close."""
         self._settled = True
         if self._dialogue is not None:
@@ -116,7 +116,7 @@ class CallerLeg(ConnectionLeg):
             self._settled = True
             self.send(refused.answer)
             self.finish()
-            self._host.misspoke(self, refused.cause)
+            self._host.malformed(self, refused.cause)
             return
         if dialogue.target is not None:
             self._cancel_deadline()
@@ -125,7 +125,7 @@ class CallerLeg(ConnectionLeg):
 
     def _asked(self, target: Target | None) -> None:
         self._asking = False
-        self._host.called(self, target)
+        self._host.requested(self, target)
 
     def _keep(self, octets: bytes) -> None:
         self._kept += octets
@@ -136,7 +136,7 @@ class CallerLeg(ConnectionLeg):
         self._deadline = None
         self._settled = True
         self.abort()
-        self._host.misspoke(self, f"no request within {self._seconds:g} s")
+        self._host.malformed(self, f"no request within {self._seconds:g} s")
 
     def _cancel_deadline(self) -> None:
         deadline, self._deadline = self._deadline, None
@@ -149,7 +149,7 @@ def either_way() -> FirstOctet:
     return FirstOctet({SOCKS_VERSION: SocksDialogue}, ConnectDialogue)
 
 
-class CallerFactory(Factory):
+class RequesterFactory(Factory):
     """Accepts callers on one port.
 
     :param dialogue: makes the dialogue of a caller; without one, the port says whom callers want.
@@ -161,7 +161,7 @@ class CallerFactory(Factory):
     def __init__(
         self,
         clock: IReactorTime,
-        host: CallerHost,
+        host: RequesterHost,
         *,
         seconds: float,
         closing: Callable[[], float],
@@ -173,9 +173,9 @@ class CallerFactory(Factory):
         self._closing = closing
         self._dialogue = dialogue
 
-    def buildProtocol(self, addr: IAddress | None) -> CallerLeg:
+    def buildProtocol(self, addr: IAddress | None) -> RequesterLeg:
         """Make a caller's leg."""
-        return CallerLeg(
+        return RequesterLeg(
             self._clock,
             self._closing(),
             host=self._host,
