@@ -34,7 +34,7 @@ from smartproxy.net.drain import Drain
 from smartproxy.net.leg import ILeg
 from smartproxy.policy.configuration import ClientConfiguration, Configuration, dump
 from smartproxy.policy.faults import StationUnreachable
-from smartproxy.relay.summary import Summary
+from smartproxy.relay.ending import Summary
 from smartproxy.tunnel.arguments import Plain
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl, Configured

@@ -22,9 +22,9 @@ from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.relay import events as happened
 from smartproxy.relay import intents
+from smartproxy.relay.deadlines import Timer
+from smartproxy.relay.ending import Ending, Summary
 from smartproxy.relay.session import Session
-from smartproxy.relay.summary import Ending, Summary
-from smartproxy.relay.timers import Timer
 
 _PLACE = "smartproxy.net.driver"
 

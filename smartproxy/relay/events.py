@@ -9,7 +9,7 @@ import attrs
 
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import OwnFault
-from smartproxy.relay.timers import Timer
+from smartproxy.relay.deadlines import Timer
 
 
 @attrs.frozen

@@ -11,8 +11,8 @@ import attrs
 
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import OwnFault
-from smartproxy.relay.summary import Summary
-from smartproxy.relay.timers import Timer
+from smartproxy.relay.deadlines import Timer
+from smartproxy.relay.ending import Summary
 
 
 @attrs.frozen

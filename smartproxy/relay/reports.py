@@ -1,21 +1,23 @@
-"""What a session tells the log, in the words of the event catalogue.
+"""What a session tells the log, in the words of the event catalogue: of itself, and of the Virtual Files it carries.
 
 Duty: one method per event. Adds who the session is and which side a role is; never a peer's octets beyond decoded
-fields, in which the monitor masked the secrets.
+fields, in which the monitor masked the secrets. Of files it says only what the two entities said to each other; it
+judges nothing and invents nothing.
+Standards: RFC 5024 sections 5.3.3 to 5.3.10 and 5.3.13, 5.3.14.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 
-from smartproxy.oftp2.commands import SSID
+from smartproxy.oftp2.commands import EERP, EFID, EFNA, EFPA, NERP, SFID, SFNA, SFPA, SSID
 from smartproxy.oftp2.errors import ProtocolError, SessionFault
-from smartproxy.oftp2.monitor import Observation
+from smartproxy.oftp2.monitor import Observation, Transfer
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import HEADER_LENGTH
 from smartproxy.policy.faults import QuotaExceeded, Refusal
+from smartproxy.relay.deadlines import Timer
+from smartproxy.relay.ending import Ending, stamp
 from smartproxy.relay.intents import Report
 from smartproxy.relay.openings import Opening
-from smartproxy.relay.summary import Ending
-from smartproxy.relay.timers import Timer
 
 _STATION_ADVICE = "Check that the station runs, and that it listens where the configuration says."
 
@@ -169,3 +171,75 @@ def plain(value: object) -> str | int | bool | None:
     if isinstance(value, bytes):
         return f"{len(value)} octets"
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+class FileLedger:
+    """Follows the one Virtual File that can be under way, and the end responses."""
+
+    def __init__(self, partner: Role) -> None:
+        self._partner = partner
+        self._offer: SFID | None = None
+        self._sender = Role.INITIATOR
+        self._octets = 0
+        self._records: int | None = None
+
+    def observe(self, observation: Observation) -> Iterator[Report]:
+        """Take note of a command; yield what is to be told of it."""
+        if observation.transfer is not None:
+            self._octets = observation.transfer.octets
+        match observation.value:
+            case SFID() as offer:
+                self._offer, self._sender, self._records = offer, observation.sender, None
+            case SFPA() as accepted if self._offer is not None:
+                offer = self._offer
+                facts = {"size": offer.fsiz, "position": accepted.acnt, "restart": offer.rest > 0}
+                yield Report("file.started", {**self._named(offer), **facts})
+            case EFID() as end:
+                self._records = end.rcnt
+            case EFPA():
+                yield from self._ended("completed")
+            case (SFNA() | EFNA()) as refused:
+                yield from self._ended("refused", answer=refused.reas, reason_text=refused.reast)
+            case (EERP() | NERP()) as response:
+                yield Report("file.response", self._response(response, observation.sender))
+
+    def break_off(self, transfer: Transfer | None) -> Iterator[Report]:
+        """The session ended: tell of the file that was under way, if one was, with what was sent of it."""
+        if transfer is not None:
+            self._octets = transfer.octets
+        yield from self._ended("lost")
+
+    def _ended(self, outcome: str, **answer: object) -> Iterator[Report]:
+        if self._offer is None:
+            return
+        sent = {"size": self._offer.fsiz, "octets": self._octets, "records": self._records}
+        yield Report("file.ended", {"outcome": outcome, **self._named(self._offer), **sent, **answer})
+        self._offer, self._octets = None, 0
+
+    def _named(self, offer: SFID) -> dict[str, object]:
+        return {
+            "link": self._link(self._sender),
+            "sender": self._sender.name.lower(),
+            "dataset": offer.dsn,
+            "stamp": stamp(offer.date, offer.time),
+            "originator": offer.orig,
+            "destination": offer.dest,
+            "format": offer.fmt,
+        }
+
+    def _response(self, response: EERP | NERP, sender: Role) -> dict[str, object]:
+        fields: dict[str, object] = {
+            "command": response.NAME,
+            "link": self._link(sender),
+            "sender": sender.name.lower(),
+            "dataset": response.dsn,
+            "stamp": stamp(response.date, response.time),
+            "originator": response.orig,
+            "destination": response.dest,
+        }
+        if isinstance(response, NERP):
+            fields |= {"answer": response.reas, "reason_text": response.reast}
+        return fields
+
+    def _link(self, sender: Role) -> str:
+        return "in" if sender is self._partner else "out"

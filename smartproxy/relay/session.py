@@ -20,16 +20,13 @@ from smartproxy.policy import faults
 from smartproxy.policy.faults import OwnFault
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay import events
-from smartproxy.relay.files import FileLedger
+from smartproxy.relay.deadlines import BUFFER_TIMERS, Timer, late_role, not_there
+from smartproxy.relay.ending import Ending, portray, summarize
 from smartproxy.relay.intents import Abort, Arm, Disarm, Done, Intent, NotReady, Open, Pause, Ready, Resume, Send
-from smartproxy.relay.lateness import late_role, not_there
-from smartproxy.relay.legs import Legs, Reasons
+from smartproxy.relay.legs import Legs, LegState, Reasons
 from smartproxy.relay.openings import Opening
-from smartproxy.relay.portrait import portray
-from smartproxy.relay.reports import Reporter
-from smartproxy.relay.stage import LegState, Stage
-from smartproxy.relay.summary import Ending, summarize
-from smartproxy.relay.timers import BUFFER_TIMERS, Timer
+from smartproxy.relay.reports import FileLedger, Reporter
+from smartproxy.relay.stages import Stage
 
 
 class Session:

@@ -32,8 +32,8 @@ from smartproxy.policy.configuration import ConfigurationRefused, ServerConfigur
 from smartproxy.policy.faults import Draining, OwnFault, TunnelLost
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.penalties import Penalties
+from smartproxy.relay.ending import Summary
 from smartproxy.relay.steps import TRIAL, Step, unreachable
-from smartproxy.relay.summary import Summary
 from smartproxy.server.accept import Gate
 from smartproxy.server.dial.calls import PartnerCalls
 from smartproxy.server.sessions import PartnerFactory, PartnerSessions

@@ -14,12 +14,12 @@ from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.oftp2.roles import Level, Profile, Role
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
 from smartproxy.policy.settings import Deadlines
+from smartproxy.relay.deadlines import Timer
+from smartproxy.relay.ending import Summary
 from smartproxy.relay.events import Event, Octets, Opened
 from smartproxy.relay.intents import Arm, Disarm, Done, Intent, Open, Ready, Report, Send
 from smartproxy.relay.openings import client_inbound, server_inbound
 from smartproxy.relay.session import Session
-from smartproxy.relay.summary import Summary
-from smartproxy.relay.timers import Timer
 
 INITIATOR, RESPONDER = Role.INITIATOR, Role.RESPONDER
 

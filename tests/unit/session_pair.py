@@ -5,6 +5,8 @@ from collections import deque
 from smartproxy.logs.catalogue import look_up
 from smartproxy.oftp2.roles import Role
 from smartproxy.relay import events
+from smartproxy.relay.deadlines import Timer
+from smartproxy.relay.ending import Summary
 from smartproxy.relay.intents import (
     Abort,
     Arm,
@@ -21,8 +23,6 @@ from smartproxy.relay.intents import (
     Send,
 )
 from smartproxy.relay.session import Session
-from smartproxy.relay.summary import Summary
-from smartproxy.relay.timers import Timer
 from tests.unit.playbook import INITIATOR, RESPONDER, client, server
 
 

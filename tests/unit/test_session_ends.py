@@ -5,9 +5,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import Draining, TunnelLost
+from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.events import Bug, Drained, Ended, Expired, Full, Lost, Octets, Opened, Stop
 from smartproxy.relay.intents import Abort, Arm, Disarm, Done, Finish, Intent, NotReady, Send
-from smartproxy.relay.timers import Timer
 from tests.unit.playbook import (
     CD_,
     EFID_5,

@@ -13,7 +13,7 @@ from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.faults import Draining, TunnelLost
 from smartproxy.relay import events
-from smartproxy.relay.timers import Timer
+from smartproxy.relay.deadlines import Timer
 from tests.unit.playbook import (
     CD_,
     CDT_,

@@ -6,9 +6,9 @@ from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.faults import IdentityMismatch, LevelTooLow, QuotaExceeded, StationUnreachable
+from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.events import Expired, Lost, Octets, Opened, OpenFailed
 from smartproxy.relay.intents import Abort, Arm, Disarm, Finish, NotReady, Open, Ready, Send
-from smartproxy.relay.timers import Timer
 from tests.unit.playbook import (
     CODE,
     IDENTIFIED,

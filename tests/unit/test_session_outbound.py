@@ -9,12 +9,12 @@ from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Level
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
 from smartproxy.policy.faults import IdentityMismatch, StationUnreachable
+from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.events import Expired, Lost, Octets, Opened
 from smartproxy.relay.intents import Arm, Disarm, Finish, NotReady, Open, Ready, Send
 from smartproxy.relay.openings import Opening, client_excuse, client_outbound, server_outbound
 from smartproxy.relay.session import Session
 from smartproxy.relay.steps import NO_ANSWER, Step, step_of, unreachable
-from smartproxy.relay.timers import Timer
 from tests.unit.playbook import (
     CODE,
     DEADLINES,

@@ -5,9 +5,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.oftp2.commands import EFNA, NERP, SFNA
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Profile
+from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.events import Drained, Full, Lost, Octets, Opened
 from smartproxy.relay.intents import Arm, Disarm, Done, Pause, Report, Resume, Send
-from smartproxy.relay.timers import Timer
 from tests.unit.playbook import (
     CD_,
     CDT_,
