@@ -206,7 +206,7 @@ class StationCalls:
             message = _fault(error).message
             step = step_of(message) or Step.CONNECT
             self._events.emit(
-                "outbound.refused", session=session, partner=name, way=TRIAL, cause=message, step=step.value
+                "outbound.refused", session=session, partner=name, way=TRIAL, cause=message, step=step.label
             )
         else:
             data.finish()
@@ -289,7 +289,7 @@ class StationCalls:
             target,
             session=session,
             partner=None if partner is None else partner.name,
-            step=None if step is None else step.value,
+            step=None if step is None else step.label,
         )
         if leg.way != "port" or partner is None:
             leg.refuse(trouble_of(fault), fault.message)
@@ -324,6 +324,7 @@ def _fault(error: SessionFault | TunnelFault | EgressRefused) -> PartnerUnreacha
         case SessionFault():
             return unreachable(Step.CONNECT, error.message)
     message = str(error)
-    if step_of(message) is not None:
-        return PartnerUnreachable(rule="call.server", message=message)
+    step = step_of(message)
+    if step is not None:
+        return PartnerUnreachable(rule="call.server", message=message, step=step, cause=step.cause)
     return unreachable(Step.CONNECT, message)

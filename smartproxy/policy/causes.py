@@ -18,8 +18,8 @@ class Cause(enum.StrEnum):
 
     meaning: str
 
-    def __new__(cls, code: str, meaning: str) -> Self:
-        """Keep the meaning beside the code."""
+    def __new__(cls, code: str, meaning: str = "") -> Self:
+        """Keep the meaning beside the code; it may be left out only where a code is looked up."""
         made = str.__new__(cls, code)
         made._value_ = code
         made.meaning = meaning
@@ -37,7 +37,38 @@ class Cause(enum.StrEnum):
 
     # certificates and revocation
 
+    CERTIFICATE_MISSING = "certificate.missing", "The peer showed no certificate."
+    CERTIFICATE_UNKNOWN_CA = "certificate.unknown_ca", "The certificate comes from no configured CA and is not pinned."
+    CERTIFICATE_EXPIRED = "certificate.expired", "The certificate has expired."
+    CERTIFICATE_NOT_YET_VALID = "certificate.not_yet_valid", "The certificate is not valid yet."
+    CERTIFICATE_REVOKED = "certificate.revoked", "The certificate is revoked."
+    CERTIFICATE_REVOCATION_MISSING = "certificate.revocation_missing", "There is no revocation list of its issuer."
+    CERTIFICATE_REVOCATION_STALE = "certificate.revocation_stale", "The revocation list of its issuer is not current."
+    CERTIFICATE_BAD_SIGNATURE = "certificate.bad_signature", "The certificate's signature is not its issuer's."
+    CERTIFICATE_WEAK_KEY = "certificate.weak_key", "The certificate's key is too weak."
+    CERTIFICATE_WEAK_SIGNATURE = "certificate.weak_signature", "The certificate is signed with a hash that is too weak."
+    CERTIFICATE_WRONG_PURPOSE = "certificate.wrong_purpose", "The certificate is not meant for this use."
+    CERTIFICATE_PATH_TOO_LONG = "certificate.path_too_long", "The path from the certificate to its CA is too long."
+    CERTIFICATE_NOT_A_CA = "certificate.not_a_ca", "A certificate of the path may not issue others."
+    CERTIFICATE_INVALID_PATH = "certificate.invalid_path", "The path from the certificate to its CA is not valid."
+    CERTIFICATE_UNREADABLE = "certificate.unreadable", "The certificate cannot be read."
+    CERTIFICATE_NO_PARTNER = "certificate.no_partner", "The certificate is good, but belongs to no partner."
+    CERTIFICATE_PARTNER_DISABLED = "certificate.partner_disabled", "The partner of the certificate is disabled."
+    CERTIFICATE_AMBIGUOUS = "certificate.ambiguous", "The certificate fits the rules of more than one partner."
+    CERTIFICATE_NOT_EXPECTED = "certificate.not_expected", "The called partner is not known by this certificate."
+    CERTIFICATE_WRONG_NAME = "certificate.wrong_name", "The certificate does not bear the name of the called host."
+    CERTIFICATE_NOT_CALLED = "certificate.not_called", "The partner's entry does not allow calls any more."
+
     # calls to partners and what programs inside ask for
+
+    CALL_POLICY = "call.policy", "The partner may not be called."
+    CALL_SOURCE = "call.source", "The address that the partner is called from cannot be used."
+    CALL_NAME = "call.name", "The name of the partner's host is not known."
+    CALL_CONNECT = "call.connect", "There is no connection to the partner."
+    CALL_TLS = "call.tls", "The TLS handshake failed, or the partner's certificate does not prove who it is."
+    CALL_SSRM = "call.ssrm", "The partner did not greet."
+    CALL_SSID = "call.ssid", "The partner's SSID was not accepted."
+    CALL_ESID = "call.esid", "The call that only tests the way to the partner did not end well."
 
     # the station
 

@@ -1,11 +1,79 @@
 """The faults of this site: what ends a session without anybody having broken the protocol.
 
 Duty: say whose affair it is by the class (refused by policy, out of time, something of ours is missing, a bug); each
-class carries the ESID reason code that is told (RFC 5024 section 5.3.11). Trusts nobody; never carries a peer's octets,
-because faults are logged.
+class carries the ESID reason code that is told (RFC 5024 section 5.3.11). The ``rule`` of these faults is a
+:class:`~smartproxy.policy.causes.Cause`; at which step a call failed, and how a session ended, are enumerations. Trusts
+nobody; never carries a peer's octets, because faults are logged.
 """
 
+import enum
+from typing import Self
+
+import attrs
+
 from smartproxy.oftp2.errors import EsidReason, SessionFault
+from smartproxy.policy.causes import Cause
+
+
+class Step(enum.StrEnum):
+    """Where a call to a partner can fail, in the order in which it goes; the value is its code.
+
+    :ivar label: the step's name for people.
+    """
+
+    label: str
+
+    def __new__(cls, code: str, label: str) -> Self:
+        """Keep the label beside the code."""
+        made = str.__new__(cls, code)
+        made._value_ = code
+        made.label = label
+        return made
+
+    POLICY = "policy", "policy"
+    """Whether the partner may be called now."""
+    SOURCE = "source", "source"
+    """The server's address that the partner is called from."""
+    NAME = "name", "name"
+    """The look-up of the partner's host."""
+    CONNECT = "connect", "connect"
+    """The connection."""
+    TLS = "tls", "TLS"
+    """The handshake, and whether the certificate is the partner's."""
+    SSRM = "ssrm", "SSRM"
+    """The partner's greeting."""
+    SSID = "ssid", "SSID"
+    """Who the partner says it is."""
+    ESID = "esid", "ESID"
+    """The end of a call that only looks whether all this works."""
+
+    @property
+    def cause(self) -> Cause:
+        """The cause that says no more than that a call failed at this step."""
+        return Cause(f"call.{self.value}")
+
+
+class Outcome(enum.StrEnum):
+    """How a session ended; the value is its code."""
+
+    COMPLETED = "completed"
+    """With ESID 00."""
+    ABORTED = "aborted"
+    """With any other ESID of a peer."""
+    VIOLATED = "violated"
+    """A peer broke the protocol."""
+    REFUSED = "refused"
+    """Policy did not accept it."""
+    EXPIRED = "expired"
+    """A deadline passed."""
+    LOST = "lost"
+    """A connection was lost."""
+    UNREACHABLE = "unreachable"
+    """The other side could not be reached."""
+    STOPPED = "stopped"
+    """This site stopped it: a daemon drains, an operator or a withdrawal ended it."""
+    FAILED = "failed"
+    """A bug of ours."""
 
 
 class Refusal(SessionFault):
@@ -58,8 +126,16 @@ class StationUnreachable(OwnFault):
     """The station cannot be reached or did not greet in time."""
 
 
+@attrs.define(kw_only=True, eq=False, auto_exc=True, str=False)
 class PartnerUnreachable(OwnFault):
-    """The partner that the station wants cannot be called, or is not who he should be, or did not greet in time."""
+    """The partner that the station wants cannot be called, or is not the one expected, or did not greet in time.
+
+    :ivar step: where the call failed; ``rule`` is the step's :attr:`Step.cause`.
+    :ivar cause: why, as exactly as it is known: such as ``certificate.expired``.
+    """
+
+    step: Step
+    cause: Cause
 
 
 class TunnelLost(OwnFault):

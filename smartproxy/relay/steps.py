@@ -4,31 +4,11 @@ Duty: the sentence of a failed call begins with the step's word, so that the dae
 the sentence, can answer the station in the words of the way that it came.
 """
 
-import enum
 from typing import Final
 
-from smartproxy.policy.faults import PartnerUnreachable
+from smartproxy.policy.faults import PartnerUnreachable, Step
 
-
-class Step(enum.StrEnum):
-    """Where a call can fail, in the order in which it goes."""
-
-    POLICY = "policy"
-    """Whether this partner may be called now."""
-    SOURCE = "source"
-    """The address of ours that he is called from."""
-    NAME = "name"
-    """His address."""
-    CONNECT = "connect"
-    """The connection."""
-    TLS = "TLS"
-    """The handshake, and whether he is who he should be."""
-    SSRM = "SSRM"
-    """His greeting."""
-    SSID = "SSID"
-    """Who he says he is."""
-    ESID = "ESID"
-    """The end of a call that only looks whether all this works."""
+__all__ = ["NO_ANSWER", "NO_ROUTE", "REFUSES", "TRIAL", "Step", "step_of", "unreachable"]
 
 
 REFUSES: Final = "he refuses the connection"
@@ -44,10 +24,10 @@ def unreachable(step: Step, cause: str) -> PartnerUnreachable:
 
     :param cause: half a sentence of our own words; goes to the station.
     """
-    return PartnerUnreachable(rule=f"call.{step.name.lower()}", message=f"{step.value}: {cause}")
+    return PartnerUnreachable(rule=step.cause, message=f"{step.label}: {cause}", step=step, cause=step.cause)
 
 
 def step_of(message: str) -> Step | None:
     """The step that a fault's sentence begins with, if it does."""
     word, colon, _ = message.partition(": ")
-    return next((step for step in Step if colon and step.value == word), None)
+    return next((step for step in Step if colon and step.label == word), None)

@@ -207,7 +207,7 @@ class CalledLeg(ConnectionLeg):
             )
         if isinstance(reason.value, SSL.Error):
             return failed(Step.TLS, f"TLS error: {'; '.join(tls_error_words(reason.value))}")
-        return failed(self.step, f"he ended the connection before {self.step.value} was done: {cause_text(reason)}")
+        return failed(self.step, f"he ended the connection before {self.step.label} was done: {cause_text(reason)}")
 
 
 def _refused(refused: CertificateRefusal, connection: VerifiedConnection) -> CallFailed:

@@ -252,7 +252,7 @@ class PartnerCalls:
                 "session": session,
                 "partner": name,
                 "cause": error.fault.message,
-                "step": error.step.value,
+                "step": error.step.label,
                 "rule": error.fault.rule,
                 "duration": duration,
                 **called,
