@@ -1,0 +1,52 @@
+"""One wait that must not last for ever.
+
+Duty: call back once when the seconds of a wait are over, unless the wait ended before. Whoever waits starts and stops
+it as often as it likes and never asks whether it runs: stopping a stopped deadline is nothing, starting a running one
+starts it anew. Trusts its clock. Never calls back after ``stop``, and does not run while it
+calls back.
+"""
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+
+class Deadline:
+    """A timer that one owner starts, stops and starts again.
+
+    :param clock: measures the seconds.
+    :param expired: called without arguments when they are over; it may start the deadline again.
+    """
+
+    def __init__(self, clock: IReactorTime, expired: Callable[[], object]) -> None:
+        self._clock = clock
+        self._expired = expired
+        self._call: IDelayedCall | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and neither expired nor was stopped."""
+        return self._call is not None
+
+    @property
+    def left(self) -> float:
+        """Seconds until it expires; 0 while it does not run."""
+        return 0.0 if self._call is None else max(0.0, self._call.getTime() - self._clock.seconds())
+
+    def start(self, seconds: float) -> None:
+        """Let it expire in ``seconds`` from now, whatever was set before.
+
+        :raises AssertionError: if ``seconds`` is negative.
+        """
+        self.stop()
+        self._call = self._clock.callLater(seconds, self._expire)
+
+    def stop(self) -> None:
+        """Let it not expire."""
+        call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+
+    def _expire(self) -> None:
+        self._call = None
+        self._expired()
