@@ -30,10 +30,10 @@ from smartproxy.policy.configuration import Configuration, Listener
 from smartproxy.policy.egress import EgressRefused, choose, reachable
 from smartproxy.policy.faults import PartnerUnreachable
 from smartproxy.policy.partners import Partner
+from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import Opening, client_excuse, client_outbound
 from smartproxy.relay.session import Session
 from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, TRIAL, Step, step_of, unreachable
-from smartproxy.relay.summary import Summary
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.errors import TunnelFault
 

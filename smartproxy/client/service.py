@@ -24,17 +24,17 @@ from smartproxy.client.backend import Backend, BackendRefused
 from smartproxy.client.egress import StationCalls
 from smartproxy.client.station import StationSessions
 from smartproxy.client.trials import Trials
-from smartproxy.client.upkeep import Credentials, Upkeep
+from smartproxy.client.upkeep import BackendWatch
 from smartproxy.ctl.daemon import Held
 from smartproxy.logs.carrier import Carrier, Document, Refused
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read as read_record
-from smartproxy.net.drain import Drain
+from smartproxy.net.drain import DrainWait
 from smartproxy.net.leg import ILeg
 from smartproxy.policy.configuration import ClientConfiguration, Configuration, dump
 from smartproxy.policy.faults import StationUnreachable
-from smartproxy.relay.summary import Summary
+from smartproxy.relay.ending import Summary
 from smartproxy.tunnel.arguments import Plain
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl, Configured
@@ -88,7 +88,7 @@ class ClientService(Service):
         self._endpoint = endpoint
         self._carrier = Carrier(self._store_events, reactor, self._events_dropped)
         self.events.forward = self._carrier.add
-        self._upkeep = Upkeep(
+        self._upkeep = BackendWatch(
             backend,
             reactor,
             self.events,
@@ -109,7 +109,7 @@ class ClientService(Service):
         self._trials = Trials(
             reactor=reactor, events=self.events, backend=backend, calls=self.calls, configuration=self._client_part
         )
-        self._drain = Drain(reactor, self.sessions)
+        self._drain = DrainWait(reactor, self.sessions)
 
     # The life of the daemon.
 
@@ -177,9 +177,9 @@ class ClientService(Service):
 
     # From the backend.
 
-    def _certified(self, credentials: Credentials) -> None:
-        self._credential = ClientCredential(certificate=credentials.certificate, key=credentials.key)
-        self._proxy_ids = credentials.proxy_ids | frozenset(self.licences)
+    def _certified(self, credential: ClientCredential, proxy_ids: frozenset[str]) -> None:
+        self._credential = credential
+        self._proxy_ids = proxy_ids | frozenset(self.licences)
         if self._tunnels:
             self._renew()
             return

@@ -33,9 +33,9 @@ from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.faults import StationUnreachable
 from smartproxy.policy.settings import Station
+from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import client_inbound
 from smartproxy.relay.session import Session
-from smartproxy.relay.summary import Summary
 
 _CAUSES: dict[type[BaseException] | None, str] = {
     ConnectionRefusedError: "it refuses the connection",

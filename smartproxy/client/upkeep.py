@@ -1,7 +1,9 @@
 """What the client keeps asking the backend for: its tunnel certificate, and the configuration.
 
 Duty: two loops that survive any absence of the backend. Each says once that the backend is away and once that it is
-back, not at every try. A document that is not valid is refused with its place, and the generation before stays.
+back, not at every try. A document that is not valid is refused with its place, and the generation before stays. The key
+for the tunnel is made in memory, certified by the backend, and never written anywhere. Trusts the backend for the
+certificate, and for the list of Proxy IDs that the client may speak to.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,6 +11,11 @@ from datetime import UTC, datetime
 from typing import cast
 
 import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -16,30 +23,49 @@ from twisted.python.failure import Failure
 
 from smartproxy import __version__
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable
-from smartproxy.client.credentials import TunnelKey, renewal_seconds
 from smartproxy.logs.emit import Events
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, parse
+from smartproxy.tunnel.contexts import ClientCredential
 
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MOST = 30.0
 POLL_SECONDS_LEAST = 1.0
 """The least time between two answers without news: a backend that does not hold requests is not hammered."""
+RENEW_AT = 2 / 3
+"""The part of a certificate's life after which it is renewed."""
 VERSION_REFUSED = "version"
 """The API's name of the error for a client that it cannot work with."""
 
 
 @attrs.frozen(kw_only=True)
-class Credentials:
-    """What the tunnel needs to know of keys and certificates.
+class TunnelKey:
+    """A fresh ECDSA P-256 key and the request for its certificate.
 
-    :ivar key: PEM of the client's private key; memory only.
-    :ivar certificate: PEM, leaf first.
-    :ivar proxy_ids: servers that may be spoken to.
+    :ivar key: PEM (PKCS#8), for memory only.
+    :ivar request: PEM of the certificate signing request.
     """
 
     key: str = attrs.field(repr=False)
-    certificate: str
-    proxy_ids: frozenset[str]
+    request: str
+
+    @classmethod
+    def make(cls) -> "TunnelKey":
+        """Make a key; the subject is the backend's to choose, since it knows the client by its token."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "smartproxy-client")])
+        request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+        return cls(
+            key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii"),
+            request=request.public_bytes(Encoding.PEM).decode("ascii"),
+        )
+
+
+def renewal_seconds(certificate: str, now: datetime) -> float:
+    """Seconds until the first certificate in this PEM is to be renewed; 0 when that time has passed."""
+    leaf = x509.load_pem_x509_certificate(certificate.encode("ascii"))
+    begins, ends = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    at = begins + (ends - begins) * RENEW_AT
+    return max(0.0, (at - now.astimezone(UTC)).total_seconds())
 
 
 class Availability:
@@ -75,10 +101,11 @@ class Availability:
         self._away_since = self._cause = None
 
 
-class Upkeep:
+class BackendWatch:
     """The two loops.
 
-    :param certified: called with new credentials, at the start and whenever they were renewed.
+    :param certified: called with the new credential and the Proxy IDs of the servers that may be spoken to, at the
+        start and whenever the credential was renewed.
     :param configured: called with each new generation, after it was judged valid, and with the licences that are in
         force with it, by Proxy ID.
     """
@@ -89,7 +116,7 @@ class Upkeep:
         clock: IReactorTime,
         events: Events,
         *,
-        certified: Callable[[Credentials], None],
+        certified: Callable[[ClientCredential, frozenset[str]], None],
         configured: Callable[[Configuration, Mapping[str, str]], None],
     ) -> None:
         self._backend = backend
@@ -134,9 +161,8 @@ class Upkeep:
                 continue
             retry = RETRY_SECONDS_FIRST
             self._availability.back()
-            self._certified(
-                Credentials(key=key.key, certificate=issued.certificate, proxy_ids=frozenset(issued.proxy_ids))
-            )
+            credential = ClientCredential(certificate=issued.certificate, key=key.key)
+            self._certified(credential, frozenset(issued.proxy_ids))
             await self._pause(max(seconds, RETRY_SECONDS_MOST))
 
     async def _configurations(self) -> None:

@@ -26,7 +26,7 @@ class Sessions(Protocol):
         """End all of them."""
 
 
-class Drain:
+class DrainWait:
     """Waits for the last session.
 
     :param clock: measures the waiting.

@@ -22,9 +22,9 @@ from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.relay import events as happened
 from smartproxy.relay import intents
+from smartproxy.relay.deadlines import Timer
+from smartproxy.relay.ending import Ending, Summary
 from smartproxy.relay.session import Session
-from smartproxy.relay.summary import Ending, Summary
-from smartproxy.relay.timers import Timer
 
 _PLACE = "smartproxy.net.driver"
 
@@ -81,7 +81,7 @@ class SessionDriver:
             intents.Resume: self._resume,
             intents.Arm: self._arm,
             intents.Disarm: self._disarm,
-            intents.Report: self._report,
+            intents.Tell: self._report,
             intents.Done: self._end,
         }
 
@@ -106,7 +106,7 @@ class SessionDriver:
 
     def octets_received(self, leg: ILeg, octets: bytes) -> None:
         """Octets arrived."""
-        self._receive(happened.Octets(self._role(leg), octets))
+        self._receive(happened.Arrived(self._role(leg), octets))
 
     def leg_ended(self, leg: ILeg) -> None:
         """The far daemon ended its direction."""
@@ -118,11 +118,11 @@ class SessionDriver:
 
     def leg_full(self, leg: ILeg) -> None:
         """A leg's send side is over its high-water mark."""
-        self._receive(happened.Full(self._role(leg)))
+        self._receive(happened.LegFull(self._role(leg)))
 
     def leg_drained(self, leg: ILeg) -> None:
         """A leg's send side is empty again."""
-        self._receive(happened.Drained(self._role(leg)))
+        self._receive(happened.LegDrained(self._role(leg)))
 
     def _role(self, leg: ILeg) -> Role:
         return Role.INITIATOR if leg is self._legs.get(Role.INITIATOR) else Role.RESPONDER
@@ -190,7 +190,7 @@ class SessionDriver:
     def _resume(self, intent: intents.Resume) -> None:
         self._legs[intent.leg].resume()
 
-    def _report(self, intent: intents.Report) -> None:
+    def _report(self, intent: intents.Tell) -> None:
         self._events.emit(intent.name, **intent.fields)
 
     def _greeted(self, intent: intents.Ready) -> None:
@@ -227,7 +227,7 @@ class SessionDriver:
 
     def _expire(self, timer: Timer) -> None:
         del self._timers[timer]
-        self._receive(happened.Expired(timer))
+        self._receive(happened.TimedOut(timer))
 
     # The Responder's leg.
 
@@ -243,7 +243,7 @@ class SessionDriver:
             return
         self._legs[role] = leg
         leg.receiver = self
-        self._receive(happened.Opened(role))
+        self._receive(happened.LegOpened(role))
 
     def _open_failed(self, failure: Failure, role: Role) -> None:
         fault = failure.value

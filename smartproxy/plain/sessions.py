@@ -5,7 +5,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import ConnectionLeg
-from smartproxy.net.drain import Drain
+from smartproxy.net.drain import DrainWait
 from smartproxy.net.leg import ILeg
 from smartproxy.plain.pipe import Ends, Outline, Pipe
 from smartproxy.policy.faults import OwnFault, StationUnreachable
@@ -27,10 +27,10 @@ class PlainSessions:
     most: int
     live: dict[str, Pipe] = attrs.field(factory=dict, init=False)
     _opening: set[str] = attrs.field(factory=set, init=False)
-    _drain: Drain = attrs.field(init=False)
+    _drain: DrainWait = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._drain = Drain(self.clock, self)
+        self._drain = DrainWait(self.clock, self)
 
     def room(self) -> OwnFault | None:
         """Why no further session may begin now, if none may."""

@@ -9,11 +9,11 @@ import attrs
 
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import OwnFault
-from smartproxy.relay.timers import Timer
+from smartproxy.relay.deadlines import Timer
 
 
 @attrs.frozen
-class Octets:
+class Arrived:
     """Octets arrived on a leg, cut anywhere."""
 
     leg: Role
@@ -21,7 +21,7 @@ class Octets:
 
 
 @attrs.frozen
-class Opened:
+class LegOpened:
     """The leg that an ``Open`` asked for is there."""
 
     leg: Role
@@ -54,21 +54,21 @@ class Ended:
 
 
 @attrs.frozen
-class Full:
+class LegFull:
     """More octets wait to be sent on a leg than it likes to hold."""
 
     leg: Role
 
 
 @attrs.frozen
-class Drained:
+class LegDrained:
     """What waited to be sent on a leg is gone."""
 
     leg: Role
 
 
 @attrs.frozen
-class Expired:
+class TimedOut:
     """A deadline passed."""
 
     timer: Timer
@@ -90,4 +90,4 @@ class Bug:
     """The adapter caught an exception that nobody expected."""
 
 
-Event: TypeAlias = Octets | Opened | OpenFailed | Lost | Ended | Full | Drained | Expired | Stop | Bug
+Event: TypeAlias = Arrived | LegOpened | OpenFailed | Lost | Ended | LegFull | LegDrained | TimedOut | Stop | Bug

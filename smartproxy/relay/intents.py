@@ -11,8 +11,8 @@ import attrs
 
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import OwnFault
-from smartproxy.relay.summary import Summary
-from smartproxy.relay.timers import Timer
+from smartproxy.relay.deadlines import Timer
+from smartproxy.relay.ending import Summary
 
 
 @attrs.frozen
@@ -90,7 +90,7 @@ class Disarm:
 
 
 @attrs.frozen
-class Report:
+class Tell:
     """Write an event; ``name`` and ``fields`` are those of the catalogue."""
 
     name: str
@@ -104,4 +104,4 @@ class Done:
     summary: Summary
 
 
-Intent: TypeAlias = Send | Finish | Abort | Open | Ready | NotReady | Pause | Resume | Arm | Disarm | Report | Done
+Intent: TypeAlias = Send | Finish | Abort | Open | Ready | NotReady | Pause | Resume | Arm | Disarm | Tell | Done

@@ -6,6 +6,7 @@ neither when a session ends nor with which reason: :mod:`smartproxy.relay.sessio
 Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.6 and 5.3.11 (ESID).
 """
 
+import enum
 from collections.abc import Iterator, Mapping
 
 from smartproxy.oftp2 import codec
@@ -14,10 +15,19 @@ from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.relay.intents import Abort, Finish, Intent, Send
 from smartproxy.relay.openings import Opening
-from smartproxy.relay.stage import LegState, Stage
+from smartproxy.relay.stages import Stage
 
 Reasons = Mapping[Role, EsidReason]
 """Who is to be told of an end, and with which reason code."""
+
+
+class LegState(enum.Enum):
+    """How far a leg is."""
+
+    ABSENT = enum.auto()
+    ASKED_FOR = enum.auto()
+    OPEN = enum.auto()
+    GONE = enum.auto()
 
 
 class Legs:

@@ -7,13 +7,69 @@ calls, both legs are there when the session begins: the partner has proved who h
 SSID is judged. Standards: RFC 5024 sections 4.2.2 and 5.3.1 (SSRM), 5.3.2 (SSID).
 """
 
+import enum
 from collections.abc import Callable, Mapping
 
 import attrs
 
 from smartproxy.oftp2.commands import SSID
-from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.roles import Level, Profile, Role
 from smartproxy.policy.faults import OwnFault
+
+
+@attrs.frozen(kw_only=True)
+class SessionFacts:
+    """What a daemon knows of a session before a command is relayed; the server tells it to the client.
+
+    :ivar peer: address and port of who called this site, or of whom it calls.
+    :ivar partner: the partner's name; ``None`` where nobody knows it, as in a plain tunnel.
+    :ivar profile: how literally the RFC is read for this partner.
+    :ivar tls: the version of TLS with the partner, on the daemon that speaks TLS with it and where it says so.
+    :ivar certificate_sha256: the SHA-256 of the partner's certificate, in hex.
+    :ivar code: the SSIDCODE, once it is judged.
+    :ivar level: the release level of the SSID (RFC 5024 section 5.3.2), once it is judged.
+    """
+
+    peer: str
+    partner: str | None = None
+    profile: Profile = Profile.DEFAULT
+    tls: str | None = None
+    certificate_sha256: str | None = None
+    code: str | None = None
+    level: Level | None = None
+
+    def identified(self, ssid: SSID) -> "SessionFacts":
+        """The same facts with what a judged SSID says."""
+        return attrs.evolve(self, code=ssid.code, level=Level(ssid.lev))
+
+
+class Way(enum.StrEnum):
+    """How somebody inside says which partner is to be called; the value is its name in events."""
+
+    PORT = "port"
+    """The port that the caller connects to stands for the partner."""
+    CONNECT = "http-connect"
+    """The caller asks with HTTP CONNECT."""
+    SOCKS = "socks5"
+    """The caller asks with SOCKS5."""
+    TRIAL = "trial"
+    """An operator wants to know how far a call gets: it ends with the partner's SSRM."""
+
+
+@attrs.frozen(kw_only=True)
+class CallWish:
+    """What the client tells the server about a call that it asks for, beside the partner's name.
+
+    :ivar way: how the caller said whom it wants.
+    :ivar caller: address and port of the caller inside; ``None`` for a trial.
+    :ivar host: the destination's host, in a plain tunnel only.
+    :ivar port: the destination's port, in a plain tunnel only.
+    """
+
+    way: Way
+    caller: str | None = None
+    host: str | None = None
+    port: int | None = None
 
 
 def _accept(ssid: SSID) -> None:

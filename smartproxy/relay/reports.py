@@ -1,21 +1,23 @@
-"""What a session tells the log, in the words of the event catalogue.
+"""What a session tells the log, in the words of the event catalogue: of itself, and of the Virtual Files it carries.
 
 Duty: one method per event. Adds who the session is and which side a role is; never a peer's octets beyond decoded
-fields, in which the monitor masked the secrets.
+fields, in which the monitor masked the secrets. Of files it says only what the two entities said to each other; it
+judges nothing and invents nothing.
+Standards: RFC 5024 sections 5.3.3 to 5.3.10 and 5.3.13, 5.3.14.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 
-from smartproxy.oftp2.commands import SSID
+from smartproxy.oftp2.commands import EERP, EFID, EFNA, EFPA, NERP, SFID, SFNA, SFPA, SSID
 from smartproxy.oftp2.errors import ProtocolError, SessionFault
-from smartproxy.oftp2.monitor import Observation
+from smartproxy.oftp2.monitor import Observation, Transfer
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import HEADER_LENGTH
 from smartproxy.policy.faults import QuotaExceeded, Refusal
-from smartproxy.relay.intents import Report
+from smartproxy.relay.deadlines import Timer
+from smartproxy.relay.ending import Ending, stamp
+from smartproxy.relay.intents import Tell
 from smartproxy.relay.openings import Opening
-from smartproxy.relay.summary import Ending
-from smartproxy.relay.timers import Timer
 
 _STATION_ADVICE = "Check that the station runs, and that it listens where the configuration says."
 
@@ -46,14 +48,14 @@ class Reporter:
         """Whether every command is to be told now, DATA included."""
         return self.wants(_COMMAND, self._always["session"], self._always["partner"])
 
-    def identified(self, facts: Mapping[str, str]) -> Report:
+    def identified(self, facts: Mapping[str, str]) -> Tell:
         """The SSIDCODE is one of the partner's; ``facts`` hold it from now on."""
         self._facts = facts
         return self._report(
             "identity.accepted", release_level=int(facts["level"]), **self._known("code", "certificate_sha256")
         )
 
-    def refused(self, fault: SessionFault, told: Mapping[str, str], ssid: SSID | None = None) -> Report:
+    def refused(self, fault: SessionFault, told: Mapping[str, str], ssid: SSID | None = None) -> Tell:
         """The session may not begin: policy says no, or the other side is not there."""
         policy = isinstance(fault, Refusal) and not isinstance(fault, QuotaExceeded)
         given = {} if ssid is None else {"code": ssid.code, "release_level": int(ssid.lev)}
@@ -62,17 +64,17 @@ class Reporter:
             return self._report("identity.refused", **fields, **self._known("certificate_sha256"))
         return self._report("session.refused", **fields)
 
-    def unreachable(self, fault: SessionFault) -> Report:
+    def unreachable(self, fault: SessionFault) -> Tell:
         """The station is not there."""
         return self._report("station.unreachable", cause=fault.message, advice=_STATION_ADVICE)
 
-    def started(self) -> Report:
+    def started(self) -> Tell:
         """Partner and station can talk to each other."""
         known = self._known("code", "profile", "tls", "certificate_sha256")
         level = self._facts.get("level")
         return self._report("session.started", release_level=None if level is None else int(level), **known)
 
-    def command(self, observation: Observation) -> Report:
+    def command(self, observation: Observation) -> Tell:
         """A command was relayed."""
         return self._report(
             _COMMAND,
@@ -85,7 +87,7 @@ class Reporter:
             anomalies=len(observation.anomalies) or None,
         )
 
-    def anomalies(self, observation: Observation) -> Iterator[Report]:
+    def anomalies(self, observation: Observation) -> Iterator[Tell]:
         """Departures from the RFC were tolerated."""
         for anomaly in observation.anomalies:
             yield self._report(
@@ -99,11 +101,11 @@ class Reporter:
                 **self._whose(observation.sender),
             )
 
-    def file(self, report: Report) -> Report:
+    def file(self, report: Tell) -> Tell:
         """A file's event, with who the session is."""
         return self._report(report.name, **report.fields)
 
-    def violated(self, error: ProtocolError, sender: Role, phase: str, told: Mapping[str, str]) -> Report:
+    def violated(self, error: ProtocolError, sender: Role, phase: str, told: Mapping[str, str]) -> Tell:
         """One side broke the protocol."""
         return self._report(
             "session.violation",
@@ -121,7 +123,7 @@ class Reporter:
             **told,
         )
 
-    def expired(self, timer: Timer, seconds: float, ending: Ending, phase: str, told: Mapping[str, str]) -> Report:
+    def expired(self, timer: Timer, seconds: float, ending: Ending, phase: str, told: Mapping[str, str]) -> Tell:
         """A deadline passed."""
         return self._report(
             "session.expired",
@@ -135,18 +137,18 @@ class Reporter:
             **told,
         )
 
-    def failed(self, ending: Ending, phase: str, told: Mapping[str, str]) -> Report:
+    def failed(self, ending: Ending, phase: str, told: Mapping[str, str]) -> Tell:
         """A connection was lost, or the daemon stops, or has a bug."""
         side = {} if ending.by is None else {"side": self._opening.leg(ending.by)}
         return self._report(
             "session.failed", cause=ending.cause, rule=ending.rule, reason=ending.reason, phase=phase, **side, **told
         )
 
-    def closed(self, ending: Ending) -> Report:
+    def closed(self, ending: Ending) -> Tell:
         """The peer went away before there was a session."""
         return self._report("connection.closed", cause=ending.cause, **self._known("tls"))
 
-    def ended(self, fields: Mapping[str, object]) -> Report:
+    def ended(self, fields: Mapping[str, object]) -> Tell:
         """The session ended."""
         return self._report("session.ended", **fields)
 
@@ -160,8 +162,8 @@ class Reporter:
     def _known(self, *names: str) -> dict[str, str]:
         return {name: self._facts[name] for name in names if name in self._facts}
 
-    def _report(self, name: str, **fields: object) -> Report:
-        return Report(name, {**self._always, **{key: value for key, value in fields.items() if value is not None}})
+    def _report(self, name: str, **fields: object) -> Tell:
+        return Tell(name, {**self._always, **{key: value for key, value in fields.items() if value is not None}})
 
 
 def plain(value: object) -> str | int | bool | None:
@@ -169,3 +171,75 @@ def plain(value: object) -> str | int | bool | None:
     if isinstance(value, bytes):
         return f"{len(value)} octets"
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+class FileLedger:
+    """Follows the one Virtual File that can be under way, and the end responses."""
+
+    def __init__(self, partner: Role) -> None:
+        self._partner = partner
+        self._offer: SFID | None = None
+        self._sender = Role.INITIATOR
+        self._octets = 0
+        self._records: int | None = None
+
+    def observe(self, observation: Observation) -> Iterator[Tell]:
+        """Take note of a command; yield what is to be told of it."""
+        if observation.transfer is not None:
+            self._octets = observation.transfer.octets
+        match observation.value:
+            case SFID() as offer:
+                self._offer, self._sender, self._records = offer, observation.sender, None
+            case SFPA() as accepted if self._offer is not None:
+                offer = self._offer
+                facts = {"size": offer.fsiz, "position": accepted.acnt, "restart": offer.rest > 0}
+                yield Tell("file.started", {**self._named(offer), **facts})
+            case EFID() as end:
+                self._records = end.rcnt
+            case EFPA():
+                yield from self._ended("completed")
+            case (SFNA() | EFNA()) as refused:
+                yield from self._ended("refused", answer=refused.reas, reason_text=refused.reast)
+            case (EERP() | NERP()) as response:
+                yield Tell("file.response", self._response(response, observation.sender))
+
+    def break_off(self, transfer: Transfer | None) -> Iterator[Tell]:
+        """The session ended: tell of the file that was under way, if one was, with what was sent of it."""
+        if transfer is not None:
+            self._octets = transfer.octets
+        yield from self._ended("lost")
+
+    def _ended(self, outcome: str, **answer: object) -> Iterator[Tell]:
+        if self._offer is None:
+            return
+        sent = {"size": self._offer.fsiz, "octets": self._octets, "records": self._records}
+        yield Tell("file.ended", {"outcome": outcome, **self._named(self._offer), **sent, **answer})
+        self._offer, self._octets = None, 0
+
+    def _named(self, offer: SFID) -> dict[str, object]:
+        return {
+            "link": self._link(self._sender),
+            "sender": self._sender.name.lower(),
+            "dataset": offer.dsn,
+            "stamp": stamp(offer.date, offer.time),
+            "originator": offer.orig,
+            "destination": offer.dest,
+            "format": offer.fmt,
+        }
+
+    def _response(self, response: EERP | NERP, sender: Role) -> dict[str, object]:
+        fields: dict[str, object] = {
+            "command": response.NAME,
+            "link": self._link(sender),
+            "sender": sender.name.lower(),
+            "dataset": response.dsn,
+            "stamp": stamp(response.date, response.time),
+            "originator": response.orig,
+            "destination": response.dest,
+        }
+        if isinstance(response, NERP):
+            fields |= {"answer": response.reas, "reason_text": response.reast}
+        return fields
+
+    def _link(self, sender: Role) -> str:
+        return "in" if sender is self._partner else "out"

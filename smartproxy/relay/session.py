@@ -20,16 +20,13 @@ from smartproxy.policy import faults
 from smartproxy.policy.faults import OwnFault
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay import events
-from smartproxy.relay.files import FileLedger
+from smartproxy.relay.deadlines import BUFFER_TIMERS, Timer, late_role, not_there
+from smartproxy.relay.ending import Ending, portray, summarize
 from smartproxy.relay.intents import Abort, Arm, Disarm, Done, Intent, NotReady, Open, Pause, Ready, Resume, Send
-from smartproxy.relay.lateness import late_role, not_there
-from smartproxy.relay.legs import Legs, Reasons
+from smartproxy.relay.legs import Legs, LegState, Reasons
 from smartproxy.relay.openings import Opening
-from smartproxy.relay.portrait import portray
-from smartproxy.relay.reports import Reporter
-from smartproxy.relay.stage import LegState, Stage
-from smartproxy.relay.summary import Ending, summarize
-from smartproxy.relay.timers import BUFFER_TIMERS, Timer
+from smartproxy.relay.reports import FileLedger, Reporter
+from smartproxy.relay.stages import Stage
 
 
 class Session:
@@ -63,14 +60,14 @@ class Session:
         self._ending: Ending | None = None
         self._intents: list[Intent] = []
         self._reactions: dict[type[events.Event], Callable[..., None]] = {
-            events.Octets: self._octets,
-            events.Opened: self._opened,
+            events.Arrived: self._octets,
+            events.LegOpened: self._opened,
             events.OpenFailed: self._open_failed,
             events.Lost: self._lost,
             events.Ended: self._ended,
-            events.Full: self._filled,
-            events.Drained: self._drained,
-            events.Expired: self._expired,
+            events.LegFull: self._filled,
+            events.LegDrained: self._drained,
+            events.TimedOut: self._expired,
             events.Stop: self._stop,
             events.Bug: self._bug,
         }
@@ -99,7 +96,7 @@ class Session:
 
     # Octets.
 
-    def _octets(self, event: events.Octets) -> None:
+    def _octets(self, event: events.Arrived) -> None:
         leg = event.leg
         if self.stage is Stage.ENDING:
             self._discarded += len(event.octets)
@@ -206,7 +203,7 @@ class Session:
         self._arm(Timer.OPENING, self._deadlines.opening)
         self._do(Open(Role.RESPONDER, facts))
 
-    def _opened(self, event: events.Opened) -> None:
+    def _opened(self, event: events.LegOpened) -> None:
         leg = event.leg
         if self.stage is Stage.ENDING:
             self._do(Abort(leg))
@@ -234,14 +231,14 @@ class Session:
 
     # Back-pressure.
 
-    def _filled(self, event: events.Full) -> None:
+    def _filled(self, event: events.LegFull) -> None:
         other = event.leg.other
         self._full.add(event.leg)
         if self.stage is Stage.RELAYING:
             self._do(Pause(other))
             self._disarm(BUFFER_TIMERS[other])
 
-    def _drained(self, event: events.Drained) -> None:
+    def _drained(self, event: events.LegDrained) -> None:
         other = event.leg.other
         self._full.discard(event.leg)
         if self.stage is Stage.RELAYING:
@@ -281,7 +278,7 @@ class Session:
             self._do(self.reporter.unreachable(fault))
         self._end(Ending.of(fault, "unreachable"), tell, fault)
 
-    def _expired(self, event: events.Expired) -> None:
+    def _expired(self, event: events.TimedOut) -> None:
         timer = event.timer
         self._armed.discard(timer)
         if self.stage is Stage.ENDING:

@@ -23,7 +23,7 @@ from zope.interface import implementer
 from smartproxy.ctl.daemon import Held
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
-from smartproxy.net.drain import Drain
+from smartproxy.net.drain import DrainWait
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners, bound, listen_for_clients
 from smartproxy.net.tls.context import CertificateUnusable
@@ -32,8 +32,8 @@ from smartproxy.policy.configuration import ConfigurationRefused, ServerConfigur
 from smartproxy.policy.faults import Draining, OwnFault, TunnelLost
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.penalties import Penalties
+from smartproxy.relay.ending import Summary
 from smartproxy.relay.steps import TRIAL, Step, unreachable
-from smartproxy.relay.summary import Summary
 from smartproxy.server.accept import Gate
 from smartproxy.server.dial.calls import PartnerCalls
 from smartproxy.server.sessions import PartnerFactory, PartnerSessions
@@ -127,7 +127,7 @@ class ServerService(Service):
             now=now,
         )
         self.listeners = Listeners(reactor, lambda: PartnerFactory(reactor, self.sessions), self.events)
-        self._drain = Drain(reactor, self.sessions)
+        self._drain = DrainWait(reactor, self.sessions)
 
     # The life of the daemon.
 

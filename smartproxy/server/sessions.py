@@ -36,9 +36,9 @@ from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.crl_urls import CrlUrls
 from smartproxy.policy.identity import VerifiedPartner, judge_ssid
 from smartproxy.policy.penalties import Fault
+from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import server_inbound
 from smartproxy.relay.session import Session
-from smartproxy.relay.summary import Summary
 from smartproxy.server.accept import Gate
 from smartproxy.server.generation import Generation
 from smartproxy.server.partner import PartnerLeg

@@ -17,7 +17,7 @@ from smartproxy.net.connection import ConnectionLeg
 from smartproxy.net.leg import ILeg
 from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.settings import Station
-from smartproxy.relay.summary import Summary
+from smartproxy.relay.ending import Summary
 from tests.adapters.rig import Caller, Journal, ServerRig
 from tests.adapters.wires import End
 

@@ -22,7 +22,7 @@ from smartproxy.policy.authorities import ServerIdentity
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.partners import CertificatePin, Partner, Rule
 from smartproxy.policy.penalties import Penalties
-from smartproxy.relay.summary import Summary
+from smartproxy.relay.ending import Summary
 from smartproxy.server.accept import Gate
 from smartproxy.server.sessions import PartnerFactory, PartnerSessions
 from smartproxy.testing import pki

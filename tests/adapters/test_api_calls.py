@@ -15,7 +15,7 @@ from smartproxy.backend.calls import Calls
 from smartproxy.backend.https import ApiSite
 from smartproxy.backend.partners import Entry, Proof
 from smartproxy.backend.requests import BODY_OCTETS_MOST
-from smartproxy.client.credentials import TunnelKey
+from smartproxy.client.upkeep import TunnelKey
 from smartproxy.policy.configuration import parse
 from tests.adapters.api_site import Answer, ApiCase
 from tests.unit.sites import NOW, PIN, PROXY_ID

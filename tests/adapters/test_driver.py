@@ -12,10 +12,10 @@ from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.faults import Draining, OwnFault, StationUnreachable
-from smartproxy.relay.events import Event, Octets
+from smartproxy.relay.ending import Summary
+from smartproxy.relay.events import Arrived, Event
 from smartproxy.relay.intents import Abort, Intent, Send
 from smartproxy.relay.session import Session
-from smartproxy.relay.summary import Summary
 from tests.adapters.rig import FakeLeg, Journal
 from tests.unit.playbook import CD_, PARTNER_SSID, RESPONDER, STATION_SSID, client, esid, server, sfid
 
@@ -240,7 +240,7 @@ class Wall(SynchronousTestCase):
         receive = stand.session.receive
 
         def raising(event: Event) -> list[Intent]:
-            if isinstance(event, Octets):
+            if isinstance(event, Arrived):
                 raise RuntimeError("CANARY")
             return receive(event)
 

@@ -29,7 +29,7 @@ from smartproxy.policy.configuration import ServerConfiguration, ServerLimits, S
 from smartproxy.policy.faults import PartnerUnreachable
 from smartproxy.policy.outbound import Outbound, Verify
 from smartproxy.policy.partners import Partner
-from smartproxy.relay.summary import Summary
+from smartproxy.relay.ending import Summary
 from smartproxy.server.dial import called
 from smartproxy.server.dial.calls import PartnerCalls
 from smartproxy.server.withdrawal import Withdrawals

@@ -18,8 +18,8 @@ from smartproxy.policy.configuration import ClientConfiguration, ClientLimits, C
 from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.outbound import Outbound, OutboundListener, Verify
 from smartproxy.policy.partners import CertificatePin, Partner
+from smartproxy.relay.ending import Summary
 from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, Step, unreachable
-from smartproxy.relay.summary import Summary
 from smartproxy.tunnel.errors import OpeningFailed, QuestionExpired
 from tests.adapters.ports import PortsReactor
 from tests.adapters.rig import Caller, FakeLeg, Journal

@@ -14,12 +14,12 @@ from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.oftp2.roles import Level, Profile, Role
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
 from smartproxy.policy.settings import Deadlines
-from smartproxy.relay.events import Event, Octets, Opened
-from smartproxy.relay.intents import Arm, Disarm, Done, Intent, Open, Ready, Report, Send
+from smartproxy.relay.deadlines import Timer
+from smartproxy.relay.ending import Summary
+from smartproxy.relay.events import Arrived, Event, LegOpened
+from smartproxy.relay.intents import Arm, Disarm, Done, Intent, Open, Ready, Send, Tell
 from smartproxy.relay.openings import client_inbound, server_inbound
 from smartproxy.relay.session import Session
-from smartproxy.relay.summary import Summary
-from smartproxy.relay.timers import Timer
 
 INITIATOR, RESPONDER = Role.INITIATOR, Role.RESPONDER
 
@@ -107,9 +107,7 @@ class Told:
         self.name, self.fields = name, fields
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Report) and other.name == self.name and self.fields.items() <= dict(other.fields).items()
-        )
+        return isinstance(other, Tell) and other.name == self.name and self.fields.items() <= dict(other.fields).items()
 
     def __repr__(self) -> str:
         return f"Told({self.name!r}, {self.fields})"
@@ -163,7 +161,7 @@ class Playbook:
 
     def _compare(self, cause: str, found: list[Intent], expected: tuple[Expected, ...]) -> None:
         for intent in found:
-            if isinstance(intent, Report):
+            if isinstance(intent, Tell):
                 look_up(intent.name).check(intent.fields)
         lines = [f"{'  ' if a == b else '! '}{a!r}\n    {b!r}" for a, b in zip(found, expected, strict=False)]
         if len(found) != len(expected) or any(line.startswith("!") for line in lines):
@@ -209,18 +207,18 @@ INSIDE = (
 def relaying_server(profile: Profile = Profile.DEFAULT) -> Playbook:
     """A server's session in which both SSIDs are exchanged."""
     book = Playbook(server(profile=profile)).start(*STARTED)
-    return book.after(Octets(INITIATOR, PARTNER_SSID), Opened(RESPONDER), Octets(RESPONDER, STATION_SSID))
+    return book.after(Arrived(INITIATOR, PARTNER_SSID), LegOpened(RESPONDER), Arrived(RESPONDER, STATION_SSID))
 
 
 def relaying_client() -> Playbook:
     """A client's session in which both SSIDs are exchanged."""
     book = Playbook(client())
     book.session.start()
-    book.when(Opened(RESPONDER)).when(
-        Octets(RESPONDER, SSRM_BUFFER),
+    book.when(LegOpened(RESPONDER)).when(
+        Arrived(RESPONDER, SSRM_BUFFER),
         Disarm(Timer.OPENING),
         Arm(Timer.SSID, 30),
         Told("session.started"),
         Ready(),
     )
-    return book.after(Octets(INITIATOR, PARTNER_SSID), Octets(RESPONDER, STATION_SSID))
+    return book.after(Arrived(INITIATOR, PARTNER_SSID), Arrived(RESPONDER, STATION_SSID))

@@ -5,6 +5,8 @@ from collections import deque
 from smartproxy.logs.catalogue import look_up
 from smartproxy.oftp2.roles import Role
 from smartproxy.relay import events
+from smartproxy.relay.deadlines import Timer
+from smartproxy.relay.ending import Summary
 from smartproxy.relay.intents import (
     Abort,
     Arm,
@@ -16,13 +18,11 @@ from smartproxy.relay.intents import (
     Open,
     Pause,
     Ready,
-    Report,
     Resume,
     Send,
+    Tell,
 )
 from smartproxy.relay.session import Session
-from smartproxy.relay.summary import Summary
-from smartproxy.relay.timers import Timer
 from tests.unit.playbook import INITIATOR, RESPONDER, client, server
 
 
@@ -42,7 +42,7 @@ class Daemon:
         self.armed: set[Timer] = set()
         self.closed: dict[Role, str] = {}
         self.finished = False
-        self.reports: list[Report] = []
+        self.reports: list[Tell] = []
         self.done: list[Summary] = []
 
     @property
@@ -70,11 +70,11 @@ class Pair:
         """The partner (at the server) or the station (at the client) sends, if its connection still stands."""
         if daemon is not None and daemon.outside not in daemon.closed:
             daemon.said += octets
-            self.happens(daemon, events.Octets(daemon.outside, octets))
+            self.happens(daemon, events.Arrived(daemon.outside, octets))
 
     def happens(self, daemon: Daemon, event: events.Event) -> None:
         """Something happens at a daemon, and everything that follows."""
-        if isinstance(event, events.Expired):
+        if isinstance(event, events.TimedOut):
             daemon.armed.discard(event.timer)
         self._waiting.append((daemon, event))
         self.settle()
@@ -106,7 +106,7 @@ class Pair:
                 other = self._other(daemon)
                 assert other is not None
                 if other.tunnel not in other.closed:
-                    self._waiting.append((other, events.Octets(other.tunnel, octets)))
+                    self._waiting.append((other, events.Arrived(other.tunnel, octets)))
             case Finish(leg) if leg is daemon.outside:
                 self._close(daemon, leg, "finished")
             case Finish(leg):
@@ -117,9 +117,9 @@ class Pair:
                 self.client = Daemon(client(), RESPONDER)
                 self._perform(self.client, self.client.session.start())
             case Open(leg, _):
-                self._waiting.append((daemon, events.Opened(leg)))
+                self._waiting.append((daemon, events.LegOpened(leg)))
             case Ready():
-                self._waiting.append((self.server, events.Opened(RESPONDER)))
+                self._waiting.append((self.server, events.LegOpened(RESPONDER)))
             case NotReady(fault):
                 self.server.finished = True  # its tunnel answers the client's end mark; its session never had the leg
                 self._waiting.append((self.server, events.OpenFailed(RESPONDER, fault)))
@@ -127,7 +127,7 @@ class Pair:
                 daemon.armed.add(timer)
             case Disarm(timer):
                 daemon.armed.discard(timer)
-            case Report(name, fields):
+            case Tell(name, fields):
                 look_up(name).check(fields)
                 daemon.reports.append(intent)
             case Done(summary):

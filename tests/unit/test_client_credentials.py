@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.client.credentials import TunnelKey, renewal_seconds
+from smartproxy.client.upkeep import TunnelKey, renewal_seconds
 
 
 class TunnelKeys(SynchronousTestCase):

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.roles import Profile
 from smartproxy.policy.faults import Draining
-from smartproxy.relay.events import Octets, Stop
+from smartproxy.relay.events import Arrived, Stop
 from tests.unit.playbook import (
     CD_,
     CODE,
@@ -39,7 +39,7 @@ class Portraits(SynchronousTestCase):
         """His SSIDCODE is told, his password is not."""
         session = server()
         session.start()
-        session.receive(Octets(INITIATOR, PARTNER_SSID))
+        session.receive(Arrived(INITIATOR, PARTNER_SSID))
         shown = session.portrait()
         self.assertEqual((shown["code"], shown["phase"]), (CODE, "opening"))
         self.assertNotIn("SECRET", json.dumps(shown))
@@ -57,7 +57,7 @@ class Portraits(SynchronousTestCase):
         """Its name, its direction and its octets so far, beside the octets of the session."""
         session = relaying_server(Profile.DEFAULT).session
         before = session.portrait()["octets_in"]
-        for event in (Octets(INITIATOR, sfid()), Octets(RESPONDER, SFPA_0), Octets(INITIATOR, data(b"hello"))):
+        for event in (Arrived(INITIATOR, sfid()), Arrived(RESPONDER, SFPA_0), Arrived(INITIATOR, data(b"hello"))):
             session.receive(event)
         shown = session.portrait()
         file = shown["file"]
@@ -69,7 +69,7 @@ class Portraits(SynchronousTestCase):
     def test_file_of_the_station(self) -> None:
         """A file in the other direction says so."""
         session = relaying_client().session
-        for event in (Octets(INITIATOR, CD_), Octets(RESPONDER, sfid())):
+        for event in (Arrived(INITIATOR, CD_), Arrived(RESPONDER, sfid())):
             session.receive(event)
         shown = session.portrait()
         file = shown["file"]

@@ -5,9 +5,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import Draining, TunnelLost
-from smartproxy.relay.events import Bug, Drained, Ended, Expired, Full, Lost, Octets, Opened, Stop
+from smartproxy.relay.deadlines import Timer
+from smartproxy.relay.events import Arrived, Bug, Ended, LegDrained, LegFull, LegOpened, Lost, Stop, TimedOut
 from smartproxy.relay.intents import Abort, Arm, Disarm, Done, Finish, Intent, NotReady, Send
-from smartproxy.relay.timers import Timer
 from tests.unit.playbook import (
     CD_,
     EFID_5,
@@ -59,16 +59,16 @@ class EsidIsRelayed(SynchronousTestCase):
 
     def test_normal_end(self) -> None:
         """The ESID reaches the other side, then both are finished; octets after it are dropped and counted."""
-        book = relaying_server().after(Octets(INITIATOR, CD_))
+        book = relaying_server().after(Arrived(INITIATOR, CD_))
         bye = esid(EsidReason.NORMAL)
         book.when(
-            Octets(RESPONDER, bye + b"\x10\x00\x00\x04"),
+            Arrived(RESPONDER, bye + b"\x10\x00\x00\x04"),
             Send(INITIATOR, bye),
             Finish(INITIATOR),
             Finish(RESPONDER),
             *CLOSE,
         )
-        book.when(Octets(INITIATOR, b"whatever"))
+        book.when(Arrived(INITIATOR, b"whatever"))
         done = gone(book, Finished(outcome="completed", by=RESPONDER, reason=0))
         assert done.summary is not None
         fields = dict(done.summary.fields)
@@ -94,10 +94,12 @@ class EsidIsRelayed(SynchronousTestCase):
 
     def test_abnormal_end_breaks_a_file_off(self) -> None:
         """ESID in the middle of a file: the file is told as lost, with what was sent of it."""
-        book = relaying_server().after(Octets(INITIATOR, sfid()), Octets(RESPONDER, SFPA_0), Octets(INITIATOR, data()))
+        book = relaying_server().after(
+            Arrived(INITIATOR, sfid()), Arrived(RESPONDER, SFPA_0), Arrived(INITIATOR, data())
+        )
         late = esid(EsidReason.TIME_OUT)
         book.when(
-            Octets(RESPONDER, late),
+            Arrived(RESPONDER, late),
             Send(INITIATOR, late),
             Told("file.ended", outcome="lost", octets=5),
             Finish(INITIATOR),
@@ -108,10 +110,12 @@ class EsidIsRelayed(SynchronousTestCase):
 
     def test_esid_behind_efid(self) -> None:
         """A program that says goodbye behind EFID: the file is not told as delivered (tolerated departure 4)."""
-        book = relaying_server().after(Octets(INITIATOR, sfid()), Octets(RESPONDER, SFPA_0), Octets(INITIATOR, data()))
+        book = relaying_server().after(
+            Arrived(INITIATOR, sfid()), Arrived(RESPONDER, SFPA_0), Arrived(INITIATOR, data())
+        )
         both = EFID_5 + esid(EsidReason.NORMAL)
         book.when(
-            Octets(INITIATOR, both),
+            Arrived(INITIATOR, both),
             Told("session.anomaly", anomaly=4),
             Send(RESPONDER, both),
             Told("file.ended", outcome="lost", records=0),
@@ -124,7 +128,7 @@ class EsidIsRelayed(SynchronousTestCase):
         """The same on the client: the data leg is finished, which gives it back to its pool."""
         bye = esid(EsidReason.UNSPECIFIED_ABORT)
         relaying_client().when(
-            Octets(INITIATOR, bye), Send(RESPONDER, bye), Finish(INITIATOR), Finish(RESPONDER), *CLOSE
+            Arrived(INITIATOR, bye), Send(RESPONDER, bye), Finish(INITIATOR), Finish(RESPONDER), *CLOSE
         )
 
 
@@ -135,7 +139,7 @@ class Violations(SynchronousTestCase):
         """What was right before the fault is relayed first."""
         good, bad = sfid(), CD_
         book = relaying_server().when(
-            Octets(INITIATOR, good + bad),
+            Arrived(INITIATOR, good + bad),
             Send(RESPONDER, good),
             Told(
                 "session.violation",
@@ -160,7 +164,7 @@ class Violations(SynchronousTestCase):
     def test_station_offends(self) -> None:
         """The other way round."""
         relaying_client().when(
-            Octets(RESPONDER, b"\x20"),
+            Arrived(RESPONDER, b"\x20"),
             Told("session.violation", rule="header.version", side="station", told_station="ESID 01"),
             *told_esid(EsidReason.UNSPECIFIED_ABORT, EsidReason.COMMAND_NOT_RECOGNISED),
             *CLOSE,
@@ -168,7 +172,7 @@ class Violations(SynchronousTestCase):
 
     def test_no_octet_of_the_peer_in_the_log(self) -> None:
         """The report of a violation does not quote what was sent."""
-        intents = relaying_server().session.receive(Octets(INITIATOR, b"\x10\x00\x00\x41Z" + b"CANARY-CANARY"))
+        intents = relaying_server().session.receive(Arrived(INITIATOR, b"\x10\x00\x00\x41Z" + b"CANARY-CANARY"))
         self.assertNotIn("CANARY", repr(intents))
 
 
@@ -179,7 +183,7 @@ class Deadlines(SynchronousTestCase):
         """Let a deadline pass and look who is told what."""
         side = "partner" if late is INITIATOR else "station"
         reasons = {late: EsidReason.TIME_OUT, late.other: EsidReason.UNSPECIFIED_ABORT}
-        intents = book.session.receive(Expired(timer))
+        intents = book.session.receive(TimedOut(timer))
         expected = [
             Told("session.expired", side=side, timer=timer.value),
             *before,
@@ -190,18 +194,18 @@ class Deadlines(SynchronousTestCase):
 
     def test_started_buffer(self) -> None:
         """A buffer that its sender does not finish."""
-        self.late(relaying_server().after(Octets(INITIATOR, CD_[:3])), Timer.INITIATOR_BUFFER, INITIATOR)
-        self.late(relaying_server().after(Octets(RESPONDER, CD_[:3])), Timer.RESPONDER_BUFFER, RESPONDER)
+        self.late(relaying_server().after(Arrived(INITIATOR, CD_[:3])), Timer.INITIATOR_BUFFER, INITIATOR)
+        self.late(relaying_server().after(Arrived(RESPONDER, CD_[:3])), Timer.RESPONDER_BUFFER, RESPONDER)
 
     def test_inactivity_while_idle(self) -> None:
         """Between files it is the Speaker whose turn it is."""
         self.late(relaying_server(), Timer.INACTIVITY, INITIATOR)
-        self.late(relaying_server().after(Octets(INITIATOR, CD_)), Timer.INACTIVITY, RESPONDER)
+        self.late(relaying_server().after(Arrived(INITIATOR, CD_)), Timer.INACTIVITY, RESPONDER)
 
     def test_inactivity_while_an_answer_is_due(self) -> None:
         """After SFID it is the Listener's."""
         self.late(
-            relaying_server().after(Octets(INITIATOR, sfid())),
+            relaying_server().after(Arrived(INITIATOR, sfid())),
             Timer.INACTIVITY,
             RESPONDER,
             Told("file.ended", outcome="lost"),
@@ -209,31 +213,31 @@ class Deadlines(SynchronousTestCase):
 
     def test_inactivity_while_a_file_is_sent(self) -> None:
         """The Speaker's as long as there is credit, then the Listener's."""
-        sending = relaying_server().after(Octets(INITIATOR, sfid()), Octets(RESPONDER, SFPA_0))
+        sending = relaying_server().after(Arrived(INITIATOR, sfid()), Arrived(RESPONDER, SFPA_0))
         self.late(sending, Timer.INACTIVITY, INITIATOR, Told("file.ended"))
-        spent = relaying_server().after(Octets(INITIATOR, sfid()), Octets(RESPONDER, SFPA_0))
-        spent.after(Octets(INITIATOR, data() * 3))
+        spent = relaying_server().after(Arrived(INITIATOR, sfid()), Arrived(RESPONDER, SFPA_0))
+        spent.after(Arrived(INITIATOR, data() * 3))
         self.late(spent, Timer.INACTIVITY, RESPONDER, Told("file.ended", octets=15))
 
     def test_inactivity_of_one_who_does_not_take(self) -> None:
         """A station that does not take what is sent is late, though it is the partner's turn to send."""
-        stalled = relaying_server().after(Octets(INITIATOR, sfid()), Octets(RESPONDER, SFPA_0), Full(RESPONDER))
+        stalled = relaying_server().after(Arrived(INITIATOR, sfid()), Arrived(RESPONDER, SFPA_0), LegFull(RESPONDER))
         self.late(stalled, Timer.INACTIVITY, RESPONDER, Told("file.ended"))
 
     def test_inactivity_when_neither_takes(self) -> None:
         """If neither takes anything, it is whose turn it is."""
-        stalled = relaying_server().after(Full(RESPONDER), Full(INITIATOR))
+        stalled = relaying_server().after(LegFull(RESPONDER), LegFull(INITIATOR))
         self.late(stalled, Timer.INACTIVITY, INITIATOR)
 
     def test_authentication(self) -> None:
         """A station that never answers the SSID."""
-        book = Playbook(server()).start(*STARTED).after(Octets(INITIATOR, PARTNER_SSID), Opened(RESPONDER))
+        book = Playbook(server()).start(*STARTED).after(Arrived(INITIATOR, PARTNER_SSID), LegOpened(RESPONDER))
         self.late(book, Timer.AUTHENTICATION, RESPONDER)
 
     def test_authentication_deadline_while_opening(self) -> None:
         """The partner is not to blame for the time that opening takes."""
-        book = Playbook(server()).start(*STARTED).after(Octets(INITIATOR, PARTNER_SSID))
-        intents = book.session.receive(Expired(Timer.AUTHENTICATION))
+        book = Playbook(server()).start(*STARTED).after(Arrived(INITIATOR, PARTNER_SSID))
+        intents = book.session.receive(TimedOut(Timer.AUTHENTICATION))
         cause = "the station did not greet before the 61 s until the end of authentication were over"
         self.assertEqual(
             intents[0], Told("session.refused", rule="deadline.authentication", cause=cause, told_partner="ESID 08")
@@ -241,9 +245,9 @@ class Deadlines(SynchronousTestCase):
 
     def test_buffer_deadline_while_opening(self) -> None:
         """A partner who begins something and does not end it is late himself, though the station is awaited."""
-        book = Playbook(server()).start(*STARTED).after(Octets(INITIATOR, PARTNER_SSID), Octets(INITIATOR, b"\x10"))
+        book = Playbook(server()).start(*STARTED).after(Arrived(INITIATOR, PARTNER_SSID), Arrived(INITIATOR, b"\x10"))
         book.when(
-            Expired(Timer.INITIATOR_BUFFER),
+            TimedOut(Timer.INITIATOR_BUFFER),
             Told("session.expired", rule="deadline.buffer", side="partner", phase="opening", told_partner="ESID 09"),
             Send(INITIATOR, esid(EsidReason.TIME_OUT)),
             Finish(INITIATOR),
@@ -256,7 +260,7 @@ class Deadlines(SynchronousTestCase):
     def test_closing(self) -> None:
         """Legs that do not close are aborted."""
         book = relaying_server().after(Stop(Draining(rule="drain", message="the server stops")))
-        book.when(Expired(Timer.CLOSING), Abort(INITIATOR), Abort(RESPONDER))
+        book.when(TimedOut(Timer.CLOSING), Abort(INITIATOR), Abort(RESPONDER))
         book.when(Lost(INITIATOR, "aborted here"))
         book.when(Lost(RESPONDER, "aborted here"), Told("session.ended"), Finished(outcome="stopped"))
 
@@ -371,5 +375,5 @@ class NothingMoreHappens(SynchronousTestCase):
     def test_while_closing(self) -> None:
         """Octets, fullness and late deadlines have no consequence."""
         book = relaying_server().after(Stop(Draining(rule="drain", message="the server stops")))
-        for event in (Octets(INITIATOR, CD_), Full(RESPONDER), Drained(RESPONDER), Ended(RESPONDER)):
+        for event in (Arrived(INITIATOR, CD_), LegFull(RESPONDER), LegDrained(RESPONDER), Ended(RESPONDER)):
             book.when(event)

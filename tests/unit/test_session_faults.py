@@ -13,7 +13,7 @@ from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.faults import Draining, TunnelLost
 from smartproxy.relay import events
-from smartproxy.relay.timers import Timer
+from smartproxy.relay.deadlines import Timer
 from tests.unit.playbook import (
     CD_,
     CDT_,
@@ -78,9 +78,9 @@ FAULTS: dict[str, Fault] = {
     "a bug in the client": at_client(lambda pair, daemon: pair.happens(daemon, events.Bug())),
     "the partner sends garbage": lambda pair: pair.says(pair.server, b"\xff"),
     "the station sends garbage": lambda pair: pair.says(pair.client, b"\xff"),
-    "nobody does anything": lambda pair: pair.happens(pair.server, events.Expired(due(pair.server))),
+    "nobody does anything": lambda pair: pair.happens(pair.server, events.TimedOut(due(pair.server))),
     "nobody does anything, says the client": at_client(
-        lambda pair, daemon: pair.happens(daemon, events.Expired(due(daemon)))
+        lambda pair, daemon: pair.happens(daemon, events.TimedOut(due(daemon)))
     ),
 }
 

@@ -6,9 +6,9 @@ from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.faults import IdentityMismatch, LevelTooLow, QuotaExceeded, StationUnreachable
-from smartproxy.relay.events import Expired, Lost, Octets, Opened, OpenFailed
+from smartproxy.relay.deadlines import Timer
+from smartproxy.relay.events import Arrived, LegOpened, Lost, OpenFailed, TimedOut
 from smartproxy.relay.intents import Abort, Arm, Disarm, Finish, NotReady, Open, Ready, Send
-from smartproxy.relay.timers import Timer
 from tests.unit.playbook import (
     CODE,
     IDENTIFIED,
@@ -34,11 +34,11 @@ class Greeting(SynchronousTestCase):
     def test_server_greets_and_opens_after_ssid(self) -> None:
         """The server sends SSRM itself, judges the SSID, opens the inside and hands the SSID over as it came."""
         book = Playbook(server()).start(*STARTED)
-        book.when(Octets(INITIATOR, PARTNER_SSID), *IDENTIFIED)
-        book.when(Opened(RESPONDER), *INSIDE)
+        book.when(Arrived(INITIATOR, PARTNER_SSID), *IDENTIFIED)
+        book.when(LegOpened(RESPONDER), *INSIDE)
         self.assertEqual(book.session._held, b"")
         book.when(
-            Octets(RESPONDER, STATION_SSID),
+            Arrived(RESPONDER, STATION_SSID),
             Disarm(Timer.AUTHENTICATION),
             Send(INITIATOR, STATION_SSID),
             Arm(Timer.INACTIVITY, 180),
@@ -47,18 +47,18 @@ class Greeting(SynchronousTestCase):
     def test_ssid_octet_by_octet(self) -> None:
         """An SSID that trickles in has one deadline for all its octets, and opens the inside with its last one."""
         book = Playbook(server()).start(*STARTED)
-        book.when(Octets(INITIATOR, PARTNER_SSID[:1]), Arm(Timer.INITIATOR_BUFFER, 62))
+        book.when(Arrived(INITIATOR, PARTNER_SSID[:1]), Arm(Timer.INITIATOR_BUFFER, 62))
         for place in range(1, len(PARTNER_SSID) - 1):
-            book.when(Octets(INITIATOR, PARTNER_SSID[place : place + 1]))
-        book.when(Octets(INITIATOR, PARTNER_SSID[-1:]), *IDENTIFIED, Disarm(Timer.INITIATOR_BUFFER))
-        book.when(Opened(RESPONDER), *INSIDE)
+            book.when(Arrived(INITIATOR, PARTNER_SSID[place : place + 1]))
+        book.when(Arrived(INITIATOR, PARTNER_SSID[-1:]), *IDENTIFIED, Disarm(Timer.INITIATOR_BUFFER))
+        book.when(LegOpened(RESPONDER), *INSIDE)
 
     def test_judge_gets_the_ssid(self) -> None:
         """Policy is asked about the SSID that came."""
         asked: list[SSID] = []
         book = Playbook(server(asked.append))
         book.session.start()
-        book.after(Octets(INITIATOR, PARTNER_SSID))
+        book.after(Arrived(INITIATOR, PARTNER_SSID))
         self.assertEqual([(one.code, one.lev) for one in asked], [(CODE, 5)])
 
     def test_password_is_in_no_report(self) -> None:
@@ -66,7 +66,7 @@ class Greeting(SynchronousTestCase):
         session = server()
         session.reporter.wants = lambda name, session, partner: True
         session.start()
-        told = repr(session.receive(Octets(INITIATOR, PARTNER_SSID)))
+        told = repr(session.receive(Arrived(INITIATOR, PARTNER_SSID)))
         self.assertIn("SSIDPSWD", told)
         self.assertNotIn("SECRET", told)
 
@@ -83,7 +83,7 @@ class NotLetIn(SynchronousTestCase):
         book = Playbook(server(judge)).start(*STARTED)
         reason = fault.reason  # type: ignore[attr-defined]  # all faults of sessions have one
         book.when(
-            Octets(INITIATOR, PARTNER_SSID),
+            Arrived(INITIATOR, PARTNER_SSID),
             Disarm(Timer.SSID),
             Told(event, rule="a.rule", cause="a cause", told_partner=told, code=CODE, reason=int(reason)),
             Send(INITIATOR, esid(reason)),
@@ -117,12 +117,12 @@ class NotLetIn(SynchronousTestCase):
 
         book = Playbook(server(judge))
         book.session.start()
-        intents = book.session.receive(Octets(INITIATOR, ssid(lev=2, auth=None)))
+        intents = book.session.receive(Arrived(INITIATOR, ssid(lev=2, auth=None)))
         self.assertIn(Send(INITIATOR, b"\x10\x00\x00\x08F10\r"), intents)
 
     def test_station_unreachable(self) -> None:
         """The inside cannot be opened: ESID 08 with the fixed text, one event with the cause."""
-        book = Playbook(server()).start(*STARTED).when(Octets(INITIATOR, PARTNER_SSID), *IDENTIFIED)
+        book = Playbook(server()).start(*STARTED).when(Arrived(INITIATOR, PARTNER_SSID), *IDENTIFIED)
         book.when(
             OpenFailed(RESPONDER, StationUnreachable(rule="station.connect", message="it refuses the connection")),
             Told("session.refused", cause="it refuses the connection", told_partner="ESID 08", rule="station.connect"),
@@ -136,9 +136,9 @@ class NotLetIn(SynchronousTestCase):
 
     def test_opening_takes_too_long(self) -> None:
         """Nobody inside answers in time: ESID 08, and the attempt is given up."""
-        book = Playbook(server()).start(*STARTED).when(Octets(INITIATOR, PARTNER_SSID), *IDENTIFIED)
+        book = Playbook(server()).start(*STARTED).when(Arrived(INITIATOR, PARTNER_SSID), *IDENTIFIED)
         book.when(
-            Expired(Timer.OPENING),
+            TimedOut(Timer.OPENING),
             Told("session.refused", rule="deadline.opening", told_partner="ESID 08"),
             Send(INITIATOR, esid(EsidReason.RESOURCES_NOT_AVAILABLE)),
             Finish(INITIATOR),
@@ -146,14 +146,14 @@ class NotLetIn(SynchronousTestCase):
             Disarm(Timer.AUTHENTICATION),
             Arm(Timer.CLOSING, 5),
         )
-        book.when(Opened(RESPONDER), Abort(RESPONDER))
+        book.when(LegOpened(RESPONDER), Abort(RESPONDER))
         book.when(Lost(RESPONDER, "aborted here"))
         book.when(Lost(INITIATOR, "closed"), Disarm(Timer.CLOSING), Finished(outcome="unreachable"))
         book.when(OpenFailed(RESPONDER, StationUnreachable(rule="late", message="late")))
 
     def test_partner_leaves_while_opening(self) -> None:
         """The partner goes away before the inside is there: the attempt is given up, one event says so."""
-        book = Playbook(server()).start(*STARTED).when(Octets(INITIATOR, PARTNER_SSID), *IDENTIFIED)
+        book = Playbook(server()).start(*STARTED).when(Arrived(INITIATOR, PARTNER_SSID), *IDENTIFIED)
         book.when(
             Lost(INITIATOR, "closed"),
             Told("connection.closed", cause="the connection to the partner was lost: closed", peer="192.0.2.7:40112"),
@@ -169,7 +169,7 @@ class NotLetIn(SynchronousTestCase):
         """ESID instead of SSID: nothing is opened, one event says so."""
         book = Playbook(server()).start(*STARTED)
         book.when(
-            Octets(INITIATOR, esid(EsidReason.UNSPECIFIED_ABORT)),
+            Arrived(INITIATOR, esid(EsidReason.UNSPECIFIED_ABORT)),
             Told("connection.closed", cause="the partner ended the session with ESID 99"),
             Finish(INITIATOR),
             Disarm(Timer.AUTHENTICATION),
@@ -182,9 +182,9 @@ class NotLetIn(SynchronousTestCase):
 
     def test_partner_ends_while_opening(self) -> None:
         """ESID while the inside is being opened: the attempt is given up."""
-        book = Playbook(server()).start(*STARTED).when(Octets(INITIATOR, PARTNER_SSID), *IDENTIFIED)
+        book = Playbook(server()).start(*STARTED).when(Arrived(INITIATOR, PARTNER_SSID), *IDENTIFIED)
         book.when(
-            Octets(INITIATOR, esid(EsidReason.TIME_OUT)),
+            Arrived(INITIATOR, esid(EsidReason.TIME_OUT)),
             Told("connection.closed", cause="the partner ended the session with ESID 09"),
             Finish(INITIATOR),
             Abort(RESPONDER),
@@ -197,7 +197,7 @@ class NotLetIn(SynchronousTestCase):
         """Octets that are no OFTP2: ESID 01 to the offender, and nobody inside is asked for."""
         book = Playbook(server()).start(*STARTED)
         book.when(
-            Octets(INITIATOR, b"GET / HTTP/1.1\r\n"),
+            Arrived(INITIATOR, b"GET / HTTP/1.1\r\n"),
             Told(
                 "session.violation", rule="header.version", side="partner", phase="identifying", told_partner="ESID 01"
             ),
@@ -212,7 +212,7 @@ class NotLetIn(SynchronousTestCase):
         """A partner that says nothing after SSRM is told ESID 09."""
         book = Playbook(server()).start(*STARTED)
         book.when(
-            Expired(Timer.SSID),
+            TimedOut(Timer.SSID),
             Told("session.expired", timer="ssid", side="partner", seconds=30, told_partner="ESID 09"),
             Send(INITIATOR, esid(EsidReason.TIME_OUT)),
             Finish(INITIATOR),
@@ -236,17 +236,17 @@ class StationGreets(SynchronousTestCase):
             Arm(Timer.OPENING, 20),
             Open(RESPONDER, {}),
         )
-        book.when(Opened(RESPONDER))
+        book.when(LegOpened(RESPONDER))
         book.when(
-            Octets(RESPONDER, SSRM_BUFFER),
+            Arrived(RESPONDER, SSRM_BUFFER),
             Disarm(Timer.OPENING),
             Arm(Timer.SSID, 30),
             Told("session.started", code=CODE, release_level=5),
             Ready(),
         )
-        book.when(Octets(INITIATOR, PARTNER_SSID), Disarm(Timer.SSID), Send(RESPONDER, PARTNER_SSID))
+        book.when(Arrived(INITIATOR, PARTNER_SSID), Disarm(Timer.SSID), Send(RESPONDER, PARTNER_SSID))
         book.when(
-            Octets(RESPONDER, STATION_SSID),
+            Arrived(RESPONDER, STATION_SSID),
             Disarm(Timer.AUTHENTICATION),
             Send(INITIATOR, STATION_SSID),
             Arm(Timer.INACTIVITY, 180),
@@ -256,7 +256,7 @@ class StationGreets(SynchronousTestCase):
         """A client's session whose station accepted the connection."""
         book = Playbook(client())
         book.session.start()
-        return book.when(Opened(RESPONDER))
+        return book.when(LegOpened(RESPONDER))
 
     def closing(self) -> tuple[Finish | Disarm | Arm, ...]:
         """What every end before SSRM comes to: the data leg goes back without an ESID."""
@@ -292,7 +292,7 @@ class StationGreets(SynchronousTestCase):
     def test_station_does_not_greet(self) -> None:
         """A station that accepts and stays silent is unreachable; its connection is closed without a word."""
         book = self.opened()
-        intents: list[object] = [*book.session.receive(Expired(Timer.OPENING))]
+        intents: list[object] = [*book.session.receive(TimedOut(Timer.OPENING))]
         self.assertEqual(self.not_ready(intents).rule, "deadline.opening")
         self.assertEqual(
             intents[2:], [Finish(INITIATOR), Finish(RESPONDER), Disarm(Timer.AUTHENTICATION), Arm(Timer.CLOSING, 5)]
@@ -301,8 +301,8 @@ class StationGreets(SynchronousTestCase):
     def test_station_greets_slowly(self) -> None:
         """A station that begins to greet and does not go on is unreachable, and it is said which deadline passed."""
         book = self.opened()
-        book.session.receive(Octets(RESPONDER, SSRM_BUFFER[:5]))
-        intents: list[object] = [*book.session.receive(Expired(Timer.RESPONDER_BUFFER))]
+        book.session.receive(Arrived(RESPONDER, SSRM_BUFFER[:5]))
+        intents: list[object] = [*book.session.receive(TimedOut(Timer.RESPONDER_BUFFER))]
         fault = self.not_ready(intents)
         self.assertEqual(
             (fault.rule, fault.message), ("deadline.buffer", "the station began to greet and let 62 s pass")
@@ -313,15 +313,15 @@ class StationGreets(SynchronousTestCase):
     def test_silent_server(self) -> None:
         """The same on the client, where a buffer that the tunnel began stays a piece: it is not the station's fault."""
         book = self.opened()
-        book.session.receive(Octets(INITIATOR, b"\x10"))
-        intents: list[object] = [*book.session.receive(Expired(Timer.INITIATOR_BUFFER))]
+        book.session.receive(Arrived(INITIATOR, b"\x10"))
+        intents: list[object] = [*book.session.receive(TimedOut(Timer.INITIATOR_BUFFER))]
         self.assertEqual(intents[0], Told("session.expired", rule="deadline.buffer", side="partner"))
         self.assertEqual(self.not_ready(intents).rule, "deadline.buffer")
 
     def test_station_greets_wrongly(self) -> None:
         """What is no SSRM is a violation; before SSRM nobody is told an ESID."""
         book = self.opened()
-        intents: list[object] = [*book.session.receive(Octets(RESPONDER, b"220 ftp ready\r\n"))]
+        intents: list[object] = [*book.session.receive(Arrived(RESPONDER, b"220 ftp ready\r\n"))]
         self.assertEqual(self.not_ready(intents).rule, "header.version")
         self.assertEqual(
             intents[0], Told("session.violation", side="station", told_partner="closed", told_station="closed")
@@ -333,7 +333,7 @@ class StationGreets(SynchronousTestCase):
         book = self.opened()
         busy = esid(EsidReason.RESOURCES_NOT_AVAILABLE)
         book.when(
-            Octets(RESPONDER, SSRM_BUFFER + busy),
+            Arrived(RESPONDER, SSRM_BUFFER + busy),
             Disarm(Timer.OPENING),
             Arm(Timer.SSID, 30),
             Told("session.started"),

@@ -9,12 +9,12 @@ from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Level
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
 from smartproxy.policy.faults import IdentityMismatch, StationUnreachable
-from smartproxy.relay.events import Expired, Lost, Octets, Opened
+from smartproxy.relay.deadlines import Timer
+from smartproxy.relay.events import Arrived, LegOpened, Lost, TimedOut
 from smartproxy.relay.intents import Arm, Disarm, Finish, NotReady, Open, Ready, Send
 from smartproxy.relay.openings import Opening, client_excuse, client_outbound, server_outbound
 from smartproxy.relay.session import Session
 from smartproxy.relay.steps import NO_ANSWER, Step, step_of, unreachable
-from smartproxy.relay.timers import Timer
 from tests.unit.playbook import (
     CODE,
     DEADLINES,
@@ -44,13 +44,13 @@ def begun(opening: Opening) -> Playbook:
     """A session whose legs are both there."""
     return book(opening).start(
         Arm(Timer.AUTHENTICATION, 61), Arm(Timer.OPENING, 20), Open(RESPONDER, {})
-    ).when(Opened(RESPONDER))  # fmt: skip
+    ).when(LegOpened(RESPONDER))  # fmt: skip
 
 
 def greeted(opening: Opening) -> Playbook:
     """A session whose partner has greeted."""
     return begun(opening).when(
-        Octets(RESPONDER, SSRM_BUFFER),
+        Arrived(RESPONDER, SSRM_BUFFER),
         Disarm(Timer.OPENING),
         Arm(Timer.SSID, 30),
         Told("session.started", direction="outbound", partner="ACME"),
@@ -66,11 +66,11 @@ class StationCalls(SynchronousTestCase):
         """On both daemons: the station gets the SSRM that the partner sent, and the two negotiate."""
         for opening in (client_outbound(FACTS), server_outbound(accept, FACTS)):
             session = greeted(opening).when(
-                Octets(INITIATOR, STATION_SSID), Disarm(Timer.SSID), Send(RESPONDER, STATION_SSID)
+                Arrived(INITIATOR, STATION_SSID), Disarm(Timer.SSID), Send(RESPONDER, STATION_SSID)
             )
             told = [Told("identity.accepted", code=CODE, release_level=5)] if opening.judge_answer else []
             session.when(
-                Octets(RESPONDER, PARTNER_SSID),
+                Arrived(RESPONDER, PARTNER_SSID),
                 *told,
                 Disarm(Timer.AUTHENTICATION),
                 Send(INITIATOR, PARTNER_SSID),
@@ -92,9 +92,9 @@ class StationCalls(SynchronousTestCase):
             self.assertEqual(asked.code, "O0013WRONG")
             raise IdentityMismatch(rule="identity.code", message="somebody else's")
 
-        session = greeted(server_outbound(judge, FACTS)).after(Octets(INITIATOR, STATION_SSID))
+        session = greeted(server_outbound(judge, FACTS)).after(Arrived(INITIATOR, STATION_SSID))
         session.when(
-            Octets(RESPONDER, ssid("O0013WRONG")),
+            Arrived(RESPONDER, ssid("O0013WRONG")),
             Told("identity.refused", told_partner="ESID 03", told_station="ESID 99", code="O0013WRONG"),
             Send(INITIATOR, esid(EsidReason.UNSPECIFIED_ABORT)),
             Finish(INITIATOR),
@@ -108,7 +108,7 @@ class StationCalls(SynchronousTestCase):
         """A greeting that does not come through the tunnel: nobody was greeted, so nobody is told."""
         fault = Unreachable(rule="deadline.opening", message="")
         begun(client_outbound(FACTS)).when(
-            Expired(Timer.OPENING),
+            TimedOut(Timer.OPENING),
             Told("session.refused", cause="the partner did not greet in time", told_station="closed"),
             NotReady(fault),
             Finish(INITIATOR),
@@ -139,7 +139,7 @@ class Excuses(SynchronousTestCase):
             Arm(Timer.AUTHENTICATION, 61), Send(INITIATOR, SSRM_BUFFER), Arm(Timer.SSID, 30)
         )
         session.when(
-            Octets(INITIATOR, ssid(lev=int(level)) if level is Level.OFTP_2_0 else older(level)),
+            Arrived(INITIATOR, ssid(lev=int(level)) if level is Level.OFTP_2_0 else older(level)),
             Disarm(Timer.SSID),
             Told("session.refused", cause=text, told_station="ESID 08", direction="outbound"),
             Send(INITIATOR, codec.esid(EsidReason.RESOURCES_NOT_AVAILABLE, text, level)),

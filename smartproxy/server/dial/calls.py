@@ -28,10 +28,10 @@ from smartproxy.policy.egress import reachable
 from smartproxy.policy.identity import judge_ssid
 from smartproxy.policy.outbound import Outbound
 from smartproxy.policy.partners import Partner
+from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import server_outbound
 from smartproxy.relay.session import Session
 from smartproxy.relay.steps import Step, unreachable
-from smartproxy.relay.summary import Summary
 from smartproxy.server.dial.call import Answered, Call, CallFailed, failed, has_address
 from smartproxy.server.dial.called import CalledContexts, bears
 from smartproxy.server.withdrawal import Withdrawals

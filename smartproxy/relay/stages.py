@@ -16,12 +16,3 @@ class Stage(enum.Enum):
     """Initiator and Responder talk to each other."""
     ENDING = "ending"
     """Nothing is relayed any more; the legs close."""
-
-
-class LegState(enum.Enum):
-    """How far a leg is."""
-
-    ABSENT = enum.auto()
-    ASKED_FOR = enum.auto()
-    OPEN = enum.auto()
-    GONE = enum.auto()

@@ -1,10 +1,14 @@
-"""Who let a deadline pass.
+"""The deadlines of a session, by name, and who let one pass.
+
+A session asks for them with the intents ``Arm`` and ``Disarm`` and is told with the event ``Expired``; how long each
+lasts is the configuration's affair. All are absolute but the inactivity time.
 
 Duty: name the one entity for which the other, and the proxy, had to wait; it is told ESID 09, the other one 99. Read
-from the witness table alone: whoever may send something else than ESID in the present state has the turn. Standards:
-RFC 5024 sections 5.3.11, 9.10 and 9.12.
+from the witness table alone: whoever may send something else than ESID in the present state has the turn. Never looks
+at a clock. Standards: RFC 5024 sections 5.3.11 (reason 09), 9.10 and 9.12; the RFC has no deadlines of its own.
 """
 
+import enum
 from collections.abc import Set
 from typing import Final
 
@@ -13,7 +17,34 @@ from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.states import TABLE
 from smartproxy.oftp2.witness import Party, State
 from smartproxy.policy.settings import Deadlines
-from smartproxy.relay.timers import BUFFER_TIMERS, Timer
+
+
+class Timer(enum.Enum):
+    """A deadline; the value is its name in events."""
+
+    SSID = "ssid"
+    """The Initiator's SSID must be complete."""
+    OPENING = "opening"
+    """The other side must be there: the tunnel and the station, or the station's SSRM."""
+    AUTHENTICATION = "authentication"
+    """The Responder's SSID, and secure authentication if agreed, must be done."""
+    INITIATOR_BUFFER = "initiator_buffer"
+    """An Exchange Buffer that the Initiator started must be complete."""
+    RESPONDER_BUFFER = "responder_buffer"
+    """An Exchange Buffer that the Responder started must be complete."""
+    INACTIVITY = "inactivity"
+    """Octets must arrive from either side."""
+    CLOSING = "closing"
+    """Both connections must be gone."""
+
+    @property
+    def setting(self) -> str:
+        """The name of the deadline in the configuration."""
+        return "buffer" if self in BUFFER_TIMERS.values() else self.value
+
+
+BUFFER_TIMERS = {Role.INITIATOR: Timer.INITIATOR_BUFFER, Role.RESPONDER: Timer.RESPONDER_BUFFER}
+"""The deadline of a started Exchange Buffer, by who sends it."""
 
 _NOT_THERE: Final = {
     Timer.OPENING: "did not greet in time",

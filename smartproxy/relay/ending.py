@@ -1,7 +1,8 @@
-"""What remains of a session when it is over: how it ended and what it carried.
+"""What can be told of a session as a whole: how it is while it lives, how it ended, and what it carried.
 
-Goes into the log as ``session.ended`` and through the tunnel as the fields of ``SessionEnded``. Holds no octet of a
-peer but the SSIDCODE.
+A summary goes into the log as ``session.ended`` and through the tunnel as the fields of ``SessionEnded``; a portrait is
+for an operator who looks. Both are made from what the session knows anyway: no octet costs anything for them. Hold no
+octet of a peer but names: the SSIDCODE, and those of the Virtual File under way.
 """
 
 from collections.abc import Mapping
@@ -9,11 +10,13 @@ from typing import Self
 
 import attrs
 
+from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.witness import Agreed
 from smartproxy.relay.openings import Opening
+from smartproxy.relay.stages import Stage
 
 
 @attrs.frozen(kw_only=True)
@@ -95,4 +98,49 @@ def agreed_facts(agreed: Agreed) -> dict[str, str | int | bool]:
         "restart": agreed.restart,
         "authentication": agreed.authentication,
         "senders": " and ".join(sorted(role.name.lower() for role in agreed.senders)),
+    }
+
+
+def stamp(date: int, time: int) -> str:
+    """A Virtual File's date and time stamp with its leading zeros: ``YYYYMMDD HHMMSScccc``, at old levels shorter."""
+    return f"{date:08d} {time:010d}" if date > 999_999 else f"{date:06d} {time:06d}"
+
+
+def portray(session: str, opening: Opening, monitor: Monitor, stage: Stage, ssid: SSID | None) -> dict[str, object]:
+    """The facts of a live session.
+
+    :param ssid: the Initiator's, once it is in.
+    """
+    came, went = monitor.counters[opening.partner], monitor.counters[opening.partner.other]
+    return {
+        "session": session,
+        "partner": opening.facts.get("partner"),
+        "peer": opening.facts.get("peer"),
+        "code": None if ssid is None else ssid.code,
+        "direction": opening.direction,
+        "profile": opening.facts.get("profile"),
+        "tls": opening.facts.get("tls"),
+        "phase": monitor.phase.value if stage is Stage.RELAYING else stage.value,
+        "speaker": None if monitor.speaker is None else opening.side(monitor.speaker),
+        "agreed": None if monitor.agreed is None else agreed_facts(monitor.agreed),
+        "file": _file(opening, monitor),
+        "octets_in": came.octets,
+        "octets_out": went.octets,
+        "files_in": came.files,
+        "files_out": went.files,
+    }
+
+
+def _file(opening: Opening, monitor: Monitor) -> dict[str, object] | None:
+    """The Virtual File under way."""
+    transfer = monitor.transfer
+    if transfer is None:
+        return None
+    return {
+        "dataset": transfer.dataset_name,
+        "stamp": stamp(transfer.date, transfer.time),
+        "link": "in" if transfer.sender is opening.partner else "out",
+        "originator": transfer.originator,
+        "destination": transfer.destination,
+        "octets": transfer.octets,
     }
