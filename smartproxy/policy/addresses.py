@@ -1,16 +1,90 @@
-"""Which addresses count as one peer.
+"""Addresses: a host with its port as one text, and which addresses count as one peer.
 
-Duty: the prefix that limits and penalties count by. A host has one IPv4 address, but a whole /64 of IPv6. RFC 4291
-section 2.5.5.2 (IPv4 addresses in IPv6 form).
+Duty: the one type for ``host:port``, how it is read and written (RFC 3986 section 3.2.2: IPv6 addresses in brackets),
+and the prefix that limits and penalties count by: a host has one IPv4 address, but a whole /64 of IPv6. RFC 4291
+section 2.5.5.2 (IPv4 addresses in IPv6 form). Trusts no text. Resolves no name.
 """
 
 import ipaddress
-from typing import Final
+from typing import Final, Self
+
+import attrs
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LOOPBACK: Final = {ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1")}
 _PREFIX_BITS: Final = {4: 32, 6: 64}
+
+
+class BadHostPort(ValueError):
+    """A text is not a host and a port; the message says what is wrong with it and what would be right."""
+
+
+@attrs.frozen
+class HostPort:
+    """A host and a port.
+
+    :ivar host: a name, or an address without brackets; empty where any local address is meant.
+    :ivar port: the port's number.
+    """
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """``host:port``; an IPv6 address stands in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str, *, default_port: int | None = None, port_least: int = 1) -> Self:
+        """Read ``host:port`` or, where there is a default port, ``host`` alone.
+
+        An IPv6 address with a port stands in brackets; without a port it needs none.
+
+        :param port_least: the smallest port; 0 where any free one may be meant.
+        :raises BadHostPort: if the text is neither.
+        """
+        form, port = ("host:port", 2878) if default_port is None else ("host[:port]", default_port)
+        right = f"right is {form}, such as dmz.example:{port} or [2001:db8::1]:{port}"
+        if default_port is not None:
+            bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+            if _is_ipv6(bare):
+                return cls(str(ipaddress.IPv6Address(bare)), default_port)
+            if text.isdigit():
+                raise BadHostPort(f"{text!r} is only a port; {right}")
+            if ":" not in text:
+                text = f"{text}:{default_port}"
+        host, colon, digits = text.rpartition(":")
+        if not colon:
+            raise BadHostPort(f"{text!r} has no port; {right}")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+            if not _is_ipv6(host):
+                raise BadHostPort(f"{text!r}: only an IPv6 address stands in brackets; {right}")
+        elif ":" in host:
+            raise BadHostPort(f"{text!r}: write an IPv6 address in brackets; {right}")
+        if not host:
+            raise BadHostPort(f"{text!r} has no host; {right}")
+        return cls(host, port_of(digits, least=port_least))
+
+
+def port_of(text: str, *, least: int = 1) -> int:
+    """The port that *text* writes in decimal digits.
+
+    :param least: the smallest that is one.
+    :raises BadHostPort: if it is none.
+    """
+    if not (text.isascii() and text.isdigit()) or len(text) > 5 or not least <= int(text) <= 65_535:
+        raise BadHostPort(f"{text!r} is not a port; right is a number from {least} to 65535")
+    return int(text)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def address_of(text: str) -> Address:

@@ -1,8 +1,8 @@
-"""Tests of :mod:`smartproxy.policy.addresses`: which addresses are the same host."""
+"""Tests of :mod:`smartproxy.policy.addresses`: hosts with ports, and which addresses are the same host."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.addresses import same_host
+from smartproxy.policy.addresses import BadHostPort, HostPort, same_host
 
 
 class SameHost(SynchronousTestCase):
@@ -31,3 +31,61 @@ class SameHost(SynchronousTestCase):
             ("10.0.0.5", "unknown"),
         ):
             self.assertFalse(same_host(bound, caller), (bound, caller))
+
+
+class HostsAndPorts(SynchronousTestCase):
+    """``host:port`` as people write it."""
+
+    def test_written_as_read(self) -> None:
+        """Names and addresses of both families; an IPv6 address has brackets in the text and none in the host."""
+        for text, host, port in (
+            ("dmz.example:99", "dmz.example", 99),
+            ("192.0.2.1:65535", "192.0.2.1", 65_535),
+            ("[2001:db8::1]:1", "2001:db8::1", 1),
+        ):
+            self.assertEqual(HostPort.parse(text), HostPort(host, port))
+            self.assertEqual(str(HostPort(host, port)), text)
+
+    def test_a_default_port(self) -> None:
+        """Where there is one, the port may be missing, and an IPv6 address without one needs no brackets."""
+        for text, host, port in (
+            ("dmz.example", "dmz.example", 2878),
+            ("192.0.2.1", "192.0.2.1", 2878),
+            ("[2001:db8::1]", "2001:db8::1", 2878),
+            ("2001:db8::1", "2001:db8::1", 2878),
+            ("[2001:db8::1]:99", "2001:db8::1", 99),
+            ("dmz.example:99", "dmz.example", 99),
+        ):
+            self.assertEqual(HostPort.parse(text, default_port=2878), HostPort(host, port))
+
+    def test_any_free_port(self) -> None:
+        """Port 0 is one only where that is said."""
+        self.assertEqual(HostPort.parse("127.0.0.1:0", port_least=0), HostPort("127.0.0.1", 0))
+        self.assertRaises(BadHostPort, HostPort.parse, "127.0.0.1:0")
+
+    def test_wrong_texts_say_what_is_wrong_and_what_is_right(self) -> None:
+        """Each cause has words of its own."""
+        for text, wrong in (
+            ("", "has no port"),
+            ("dmz.example", "has no port"),
+            ("[::1]", "write an IPv6 address in brackets"),
+            (":99", "has no host"),
+            ("2001:db8::1:99", "write an IPv6 address in brackets"),
+            ("[192.0.2.1]:99", "only an IPv6 address stands in brackets"),
+            ("[]:99", "only an IPv6 address stands in brackets"),
+            ("dmz.example:x", "'x' is not a port"),
+            ("dmz.example:", "'' is not a port"),
+            ("dmz.example:-1", "'-1' is not a port"),
+            ("dmz.example:65536", "'65536' is not a port"),
+            ("dmz.example:\u00b2", "is not a port"),
+        ):
+            refused = self.assertRaises(BadHostPort, HostPort.parse, text)
+            self.assertIn(wrong, str(refused))
+            self.assertIn("right is", str(refused))
+        for text, wrong in (
+            ("2878", "is only a port"),
+            ("", "has no host"),
+            (":2878", "has no host"),
+            ("[dmz]", "only"),
+        ):
+            self.assertIn(wrong, str(self.assertRaises(BadHostPort, HostPort.parse, text, default_port=2878)))
