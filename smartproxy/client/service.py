@@ -26,7 +26,7 @@ from smartproxy.client.station import StationSessions
 from smartproxy.client.trials import Trials
 from smartproxy.client.upkeep import BackendWatch
 from smartproxy.ctl.daemon import Held
-from smartproxy.logs.carrier import Carrier, Document, Refused
+from smartproxy.logs.carrier import BatchRefused, Carrier, Document
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read as read_record
@@ -285,7 +285,7 @@ class ClientService(Service):
         except BackendRefused as refused:
             # A batch that is at fault itself will never be taken; a token or a version can be put right.
             if refused.status in (400, 413):
-                raise Refused(str(refused)) from refused
+                raise BatchRefused(str(refused)) from refused
             raise
 
     def _events_dropped(self, count: int) -> None:

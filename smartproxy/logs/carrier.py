@@ -1,4 +1,4 @@
-"""Events on their way to the next daemon: from the server to a client, from a client to the backend.
+"""Events on their way to the next daemon or into the store: from the server to a client, from a client to the backend.
 
 Duty: keep events in order while the far end is away, send them in batches, and never let a flood of them grow without
 bound: the oldest are dropped first, and how many were is reported. Trusts nothing in an event; who receives it judges.
@@ -6,6 +6,7 @@ bound: the oldest are dropped first, and how many were is reported. Trusts nothi
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -22,44 +23,94 @@ RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MOST = 30.0
 
 Document = dict[str, Value]
+_T = TypeVar("_T")
 
 
-class Refused(Exception):
+class BatchRefused(Exception):
     """Raised by a carrier's ``send``: the far end will never take this batch; another try would be no use."""
 
 
-class Carrier:
+class Waiting(Generic[_T]):
+    """A queue of the newest entries, in their order: beyond *most* the oldest is dropped.
+
+    :ivar dropped: how many were dropped and not yet told by :meth:`lost`.
+    """
+
+    def __init__(self, most: int = WAITING_MOST) -> None:
+        self.dropped = 0
+        self._most = most
+        self._entries: deque[_T] = deque()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, entry: _T) -> bool:
+        """Add the newest entry; whether there was room without dropping the oldest."""
+        room = len(self._entries) < self._most
+        if not room:
+            self._entries.popleft()
+            self.dropped += 1
+        self._entries.append(entry)
+        return room
+
+    def take(self, most: int) -> list[_T]:
+        """Take the oldest entries, at most *most*."""
+        return [self._entries.popleft() for _ in range(min(most, len(self._entries)))]
+
+    def put_back(self, entries: Sequence[_T]) -> None:
+        """Put entries that were taken before all others again, as far as there is room; the oldest are dropped."""
+        room = self._most - len(self._entries)
+        dropped = max(0, len(entries) - room)
+        self.dropped += dropped
+        self._entries.extendleft(reversed(entries[dropped:]))
+
+    def lost(self) -> int:
+        """How many entries were dropped since this was asked last."""
+        count, self.dropped = self.dropped, 0
+        return count
+
+    def clear(self) -> None:
+        """Forget all entries."""
+        self._entries.clear()
+
+
+class Carrier(Generic[_T]):
     """A bounded queue of events with one sender.
 
-    :param send: hands a batch over; any exception but :class:`Refused` means that it can be tried again.
+    :param send: hands a batch over; any exception but :class:`BatchRefused` means that it can be tried again.
     :param clock: ``callLater``'s owner.
     :param dropped: told how many events were lost, as soon as the far end takes events again.
+    :param most: events kept while the far end is away.
+    :param batch: events in one call.
+    :param gather_seconds: how long the first event of a batch waits for company.
     """
 
     def __init__(
         self,
-        send: Callable[[Sequence[Document]], Awaitable[None]],
+        send: Callable[[Sequence[_T]], Awaitable[None]],
         clock: IReactorTime,
         dropped: Callable[[int], None] = lambda count: None,
+        *,
+        most: int = WAITING_MOST,
+        batch: int = BATCH_MOST,
+        gather_seconds: float = GATHER_SECONDS,
     ) -> None:
         self._hand_over = send
         self._clock = clock
         self._report_dropped = dropped
-        self._waiting: deque[Document] = deque()
+        self._waiting: Waiting[_T] = Waiting(most)
+        self._batch = batch
+        self._gather_seconds = gather_seconds
         self._timer: IDelayedCall | None = None
         self._sending = False
         self._retry_seconds = RETRY_SECONDS_FIRST
         self._flushed: list[Deferred[None]] = []
-        self._dropped = 0
 
-    def add(self, event: Document) -> None:
+    def add(self, event: _T) -> None:
         """Queue one event; it is sent soon, or when the far end is back."""
-        if len(self._waiting) >= WAITING_MOST:
-            self._waiting.popleft()
-            self._dropped += 1
-        self._waiting.append(event)
+        self._waiting.put(event)
         if self._timer is None and not self._sending:
-            self._timer = self._clock.callLater(GATHER_SECONDS, self._send)
+            self._timer = self._clock.callLater(self._gather_seconds, self._send)
 
     def resume(self) -> None:
         """The far end is back: send what waits without delay."""
@@ -94,24 +145,21 @@ class Carrier:
         Deferred.fromCoroutine(self._send_batch())
 
     async def _send_batch(self) -> None:
-        batch = [self._waiting.popleft() for _ in range(min(BATCH_MOST, len(self._waiting)))]
+        batch = self._waiting.take(self._batch)
         again: float | None = None
         try:
             await self._hand_over(batch)
-        except Refused:
-            self._dropped += len(batch)
+        except BatchRefused:
+            self._waiting.dropped += len(batch)
             again = self._retry_seconds if self._waiting else None
         except Exception:
             # Away for now; what came in meanwhile may have filled the queue, so the bound holds here too.
-            room = WAITING_MOST - len(self._waiting)
-            self._dropped += max(0, len(batch) - room)
-            self._waiting.extendleft(reversed(batch[max(0, len(batch) - room) :]))
+            self._waiting.put_back(batch)
             again = self._retry_seconds
             self._retry_seconds = min(self._retry_seconds * 2, RETRY_SECONDS_MOST)
         else:
             self._retry_seconds = RETRY_SECONDS_FIRST
-            if self._dropped:
-                lost, self._dropped = self._dropped, 0
+            if lost := self._waiting.lost():
                 self._report_dropped(lost)
             again = 0.0 if self._waiting else None
         self._sending = False

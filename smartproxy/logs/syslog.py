@@ -1,13 +1,13 @@
 """Syslog: an entry as a message of RFC 5424, and what carries messages over UDP, TCP and TLS.
 
-Nothing waits for a syslog: what cannot be sent now is queued, and beyond :data:`WAITING_MOST` the oldest messages are
-dropped, counted and told. Over TCP and TLS each message goes with the number of its octets in front (RFC 6587 section
-3.4.1, RFC 5425 section 4.3), and a lost connection is made again; over UDP (RFC 5426) a message is one datagram, cut at
-:data:`DATAGRAM_MOST` octets. What TCP had taken when its connection broke is lost, as syslog knows no receipt.
+Nothing waits for a syslog: what cannot be sent now is queued (:class:`smartproxy.logs.carrier.Waiting`), and beyond the
+queue's bound the oldest messages are dropped, counted and told. Over TCP and TLS each message goes with the number of
+its octets in front (RFC 6587 section 3.4.1, RFC 5425 section 4.3), and a lost connection is made again; over UDP (RFC
+5426) a message is one datagram, cut at :data:`DATAGRAM_MOST` octets. What TCP had taken when its connection broke is
+lost, as syslog knows no receipt.
 """
 
 import os
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -21,13 +21,12 @@ from twisted.logger import ILogObserver, LogEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smartproxy.logs.carrier import Waiting
 from smartproxy.logs.fields import isotime
 from smartproxy.logs.observers import moment_of, name_of, severity_of
 from smartproxy.logs.severity import Severity
 from smartproxy.logs.trouble import Trouble
 
-WAITING_MOST = 10_000
-"""Messages that wait for a connection."""
 DATAGRAM_MOST = 2048
 """Octets of a message over UDP: what RFC 5424 section 6.1 asks every receiver to take."""
 RETRY_SECONDS_MOST = 60.0
@@ -114,21 +113,9 @@ def cut(message: bytes, most: int = DATAGRAM_MOST) -> bytes:
     return message if len(message) <= most else message[:most].decode("utf-8", "ignore").encode()
 
 
-class _Queue:
-    """What waits to be sent: the newest messages, at most :data:`WAITING_MOST`."""
-
-    def __init__(self, trouble: Trouble) -> None:
-        self._waiting: deque[bytes] = deque()
-        self._trouble = trouble
-
-    def put(self, message: bytes) -> None:
-        if len(self._waiting) >= WAITING_MOST:
-            self._waiting.popleft()
-            self._trouble.failed("messages are made faster than they are taken")
-        self._waiting.append(message)
-
-    def get(self) -> bytes | None:
-        return self._waiting.popleft() if self._waiting else None
+def _queue(waiting: Waiting[bytes], message: bytes, trouble: Trouble) -> None:
+    if not waiting.put(message):
+        trouble.failed("messages are made faster than they are taken")
 
 
 class DatagramSender:
@@ -140,7 +127,7 @@ class DatagramSender:
     def __init__(self, host: str, port: int, trouble: Trouble) -> None:
         self._host, self._port = host, port
         self._trouble = trouble
-        self._queue = _Queue(trouble)
+        self._queue: Waiting[bytes] = Waiting()
         self._reactor: Any = None
         self._protocol: _Datagrams | None = None
         self._port_open: Any = None
@@ -152,7 +139,7 @@ class DatagramSender:
         protocol = _Datagrams(self._host, self._port, self._was_refused)
         self._port_open = reactor.listenUDP(0, protocol, interface="::" if ":" in self._host else "")
         self._protocol = protocol
-        while (message := self._queue.get()) is not None:
+        for message in self._queue.take(len(self._queue)):
             self._write(message)
 
     def stop(self) -> Deferred[None]:
@@ -163,7 +150,7 @@ class DatagramSender:
     def send(self, message: bytes) -> None:
         """Send a datagram."""
         if self._protocol is None:
-            self._queue.put(message)
+            _queue(self._queue, message, self._trouble)
         else:
             self._write(message)
 
@@ -210,7 +197,7 @@ class StreamSender:
     def __init__(self, endpoint: Callable[[Any], IStreamClientEndpoint], trouble: Trouble) -> None:
         self._endpoint = endpoint
         self._trouble = trouble
-        self._queue = _Queue(trouble)
+        self._queue: Waiting[bytes] = Waiting()
         self._service: ClientService | None = None
         self._connection: _Connection | None = None
 
@@ -234,7 +221,7 @@ class StreamSender:
 
     def send(self, message: bytes) -> None:
         """Send a message, or queue it."""
-        self._queue.put(message)
+        _queue(self._queue, message, self._trouble)
         self._pump()
 
     def _unreachable(self, failure: Failure) -> None:
@@ -252,11 +239,8 @@ class StreamSender:
             self._trouble.failed(reason.getErrorMessage(), 0)
 
     def _pump(self) -> None:
-        while self._connection is not None and self._connection.ready:
-            message = self._queue.get()
-            if message is None:
-                return
-            self._connection.send(message)
+        while self._queue and self._connection is not None and self._connection.ready:
+            self._connection.send(*self._queue.take(1))
 
 
 @implementer(IPushProducer)
@@ -291,9 +275,9 @@ class _Connection(StreamProtocol):
         """Send a message with its length in front."""
         self._out.write(b"%d %s" % (len(message), message))
 
-    def drain(self, queue: _Queue) -> None:
+    def drain(self, queue: Waiting[bytes]) -> None:
         """Take all that waits, full or not, and be ready to be closed."""
-        while (message := queue.get()) is not None:
+        for message in queue.take(len(queue)):
             self.send(message)
         # A connection is not closed as long as it has a producer.
         self._out.unregisterProducer()

@@ -6,8 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.logs import carrier
-from smartproxy.logs.carrier import Carrier, Document, Refused
+from smartproxy.logs.carrier import BatchRefused, Carrier, Document, Waiting
 
 
 class Storing:
@@ -32,6 +31,24 @@ class Storing:
     def numbers(self) -> list[object]:
         """What was stored, by number."""
         return [event["n"] for event in self.stored]
+
+
+class Entries(SynchronousTestCase):
+    """The queue itself."""
+
+    def test_oldest_give_way(self) -> None:
+        """The newest entries stay, in their order; how many went is told once, and who puts one in is told."""
+        waiting: Waiting[int] = Waiting(3)
+        self.assertEqual([waiting.put(number) for number in range(5)], [True, True, True, False, False])
+        self.assertEqual((waiting.take(2), len(waiting)), ([2, 3], 1))
+        self.assertEqual((waiting.lost(), waiting.lost()), (2, 0))
+
+    def test_what_is_put_back_comes_first(self) -> None:
+        """Entries that come back stand before the others, within the bound."""
+        waiting: Waiting[int] = Waiting(3)
+        waiting.put(7)
+        waiting.put_back([1, 2, 3])
+        self.assertEqual((waiting.take(9), waiting.lost()), ([2, 3, 7], 1))
 
 
 class CarriedEvents(SynchronousTestCase):
@@ -74,7 +91,7 @@ class CarriedEvents(SynchronousTestCase):
 
     def test_waiting_events_are_bounded(self) -> None:
         """With the far end away for long the oldest go first, and how many went is told once it is back."""
-        self.patch(carrier, "WAITING_MOST", 10)
+        self.carrier = Carrier(self.far.send, self.clock, self.lost.append, most=10)
         for number in range(15):
             self.carrier.add({"n": number})
         self.clock.pump([0.3, 0.1])
@@ -83,7 +100,7 @@ class CarriedEvents(SynchronousTestCase):
 
     def test_bound_holds_for_a_batch_that_comes_back(self) -> None:
         """Events that came in while a call failed do not make the queue larger than its bound."""
-        self.patch(carrier, "WAITING_MOST", 3)
+        self.carrier = Carrier(self.far.send, self.clock, self.lost.append, most=3)
         self.far.answer = Deferred()
         self.far.failure = ConnectionError("away")
         for number in range(3):
@@ -100,7 +117,7 @@ class CarriedEvents(SynchronousTestCase):
 
     def test_refused_batches_are_not_sent_for_ever(self) -> None:
         """A batch that the far end will not take is dropped and counted; the next one goes out."""
-        self.far.failure = Refused()
+        self.far.failure = BatchRefused()
         self.carrier.add({"n": 1})
         self.clock.advance(0.3)
         self.far.failure = None

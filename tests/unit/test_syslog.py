@@ -15,6 +15,7 @@ from twisted.logger import LogEvent, Logger
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.logs.carrier import WAITING_MOST
 from smartproxy.logs.emit import RECORD_KEY, Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import Levels
@@ -23,7 +24,7 @@ from smartproxy.logs.logrc import Appender, DailyFiles, OneFile, StandardOutput,
 from smartproxy.logs.observers import words_of
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
-from smartproxy.logs.syslog import REFUSED_SECONDS, WAITING_MOST, DatagramSender, StreamSender, SyslogObserver, cut
+from smartproxy.logs.syslog import REFUSED_SECONDS, DatagramSender, StreamSender, SyslogObserver, cut
 from smartproxy.logs.trouble import Trouble
 
 NOWHERE: Any = None
