@@ -1,8 +1,8 @@
 """A Sphinx extension: how a session at a terminal is coloured.
 
 ``console`` is the language of every block that names no other. A line that begins with a prompt (``$``, ``#``,
-``inside$``, ``dmz$``, ``acme$``) is a command, and every other line is output. Pygments' own lexer of that name does not
-know prompts that are a name.
+``inside$``, ``dmz$``, ``acme$``) is a command, and every other line is output. Pygments' own lexer of that name does
+not know prompts that are a name.
 """
 
 from typing import ClassVar
