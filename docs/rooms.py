@@ -20,10 +20,10 @@ import smartproxy
 
 LAYER_TEST = Path(__file__).resolve().parents[1] / "tests" / "test_layers.py"
 
-WIDTH = 1000.0
-MARGIN = 60.0
-ROOM = 164.0
-GAP = 26.0
+WIDTH = 910.0
+MARGIN = 48.0
+ROOM = 166.0
+GAP = 20.0
 LANE = 10.0
 ROW_GAP = 46.0
 HEAD = 48.0
@@ -206,7 +206,7 @@ def draw(rooms: Mapping[str, Room], uses: Uses, layer: Mapping[str, int]) -> str
     ]
     return (
         f'<svg class="rooms" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:.0f} {total:.0f}" '
-        f'font-family="sans-serif" font-size="15" role="img" aria-label="{label}"><style>{STYLE}</style>'
+        f'font-family="sans-serif" font-size="16" role="img" aria-label="{label}"><style>{STYLE}</style>'
         '<defs><marker id="rooms-tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8" markerHeight="8" '
         'orient="auto"><path class="tip" d="M0 0L10 5L0 10z"/></marker></defs>' + "".join(body) + "</svg>"
     )
@@ -216,7 +216,7 @@ STYLE = (
     ".rooms .band{fill:var(--picture-band)}.rooms .box{fill:var(--picture-box);stroke:var(--picture-edge)}"
     ".rooms .chip{fill:var(--picture-chip);stroke:var(--picture-edge);stroke-width:.7}"
     ".rooms .bar{fill:var(--picture-line)}.rooms .name{fill:var(--picture-ink);font-weight:bold}"
-    ".rooms .count{fill:var(--picture-quiet);font-size:12px}.rooms .part{fill:var(--picture-ink);font-size:12px}"
+    ".rooms .count{fill:var(--picture-quiet);font-size:13px}.rooms .part{fill:var(--picture-ink);font-size:13px}"
     ".rooms .arrow{fill:none;stroke:var(--picture-line);stroke-width:1.6}.rooms .tip{fill:var(--picture-line)}"
 )
 
@@ -264,8 +264,8 @@ def _arrows(spot: Spot, tops: Sequence[float], heights: Sequence[float]) -> Iter
         return
     for number, first in enumerate(sorted(spot.down, key=lambda other: other.x)):
         x = _port(spot, number, len(spot.down))
-        y = tops[spot.row] + spot.room.height
-        path = f"M{x:.1f} {y:.1f}"
+        y = tops[spot.row] + heights[spot.row]
+        path = f"M{x:.1f} {tops[spot.row] + spot.room.height:.1f}V{y:.1f}"
         here, place = spot, first
         while place.room is None:
             top, bottom = tops[place.row] - 6, tops[place.row] + heights[place.row] + 6
