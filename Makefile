@@ -37,7 +37,7 @@ slow-tests: environment  ## whole daemons over real sockets; the wheel in empty 
 
 types: environment  ## mypy --strict
 	$(BIN)/mypy
-	$(BIN)/mypy docs/tables.py docs/transcript.py benchmarks .ci/environment.py
+	$(BIN)/mypy docs/pictures.py docs/rooms.py docs/tables.py docs/transcript.py benchmarks .ci/environment.py
 
 lint: environment  ## ruff: rules and format
 	$(BIN)/ruff check .

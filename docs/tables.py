@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
+import rooms
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -268,14 +269,14 @@ def explanations() -> Iterator[str]:
 
 
 def layers() -> Iterator[str]:
-    """The packages, as their own docstrings tell them."""
+    """The packages with their layers, as their own docstrings describe them."""
+    layer = rooms.layers()
     rows = []
     for package in pkgutil.iter_modules(smartproxy.__path__):
         if package.ispkg:
             words = inspect.getdoc(importlib.import_module(f"smartproxy.{package.name}")) or ""
-            found = re.match(r"(?:Layer (\d): )?(.*?\.)(?:\n|$)", words, re.DOTALL)
-            number, duty = found.groups() if found else (None, words)
-            rows.append([literal(package.name), number or "\u2013", text(duty[0].upper() + " ".join(duty.split())[1:])])
+            duty = " ".join(re.sub(r"^Layer \d: ", "", words).partition("\n\n")[0].split())
+            rows.append([literal(package.name), str(layer[package.name]), text(duty[:1].upper() + duty[1:])])
     yield from table(["package", "layer", "duty"], sorted(rows, key=lambda row: row[1]), [14, 8, 78])
 
 
