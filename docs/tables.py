@@ -29,8 +29,7 @@ from smartproxy.oftp2.roles import Level
 from smartproxy.oftp2.states import TABLE, Transition
 from smartproxy.oftp2.witness import Party, State
 from smartproxy.policy import faults, limits
-from smartproxy.policy.certificates.causes import RefusalCause
-from smartproxy.policy.certificates.refusals import CertificateRefusal
+from smartproxy.policy.certificates.causes import CertificateRefusal, RefusalCause
 from smartproxy.policy.explanations import EXPLANATIONS
 
 Row = Sequence[str]

@@ -33,26 +33,11 @@ from smartproxy.backend.schema import (
 )
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import Configuration, parse
-from smartproxy.policy.identity import PROXY_ID
+from smartproxy.policy.licence import PROXY_ID
 from smartproxy.policy.partners import CertificatePin, KeyPin, Rule, SubjectRule
-from smartproxy.policy.schema import (
-    NAME,
-    SHA256,
-    Address,
-    Fixed,
-    Flag,
-    Instant,
-    Lines,
-    ListOf,
-    ObjectOf,
-    Optional,
-    Pem,
-    Text,
-    kind,
-    read_object,
-    write_object,
-)
+from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused, read
+from smartproxy.policy.values import NAME, SHA256, Address, Fixed, Flag, Instant, Lines, Pem, Text
 
 FORMAT: Final = 1
 _CONFIGURATION = "configuration"

@@ -13,8 +13,7 @@ from smartproxy.backend import cas, partners, sightings
 from smartproxy.backend import revocation as lists
 from smartproxy.backend.certificates import key_pin, name_text
 from smartproxy.backend.schema import AuthorityRow, PartnerRow, SeenCertificateRow
-from smartproxy.policy.outlook import Issuer, Outlook
-from smartproxy.policy.revocation import RevocationSet
+from smartproxy.policy.certificates.revocation import Issuer, Outlook, RevocationSet
 
 ADMITTED, REFUSED, UNKNOWN = "admitted", "refused", "unknown"
 """What ``require`` would do with a certificate."""

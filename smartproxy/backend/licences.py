@@ -15,8 +15,7 @@ from smartproxy.backend import authority
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import LicenceRow
-from smartproxy.policy.identity import is_proxy_id
-from smartproxy.policy.licence import Licence, sign
+from smartproxy.policy.licence import Licence, is_proxy_id, sign
 
 
 def issue(

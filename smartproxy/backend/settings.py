@@ -18,7 +18,8 @@ from smartproxy.backend.errors import NotFound
 from smartproxy.backend.schema import SettingRow
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import Configuration, dump
-from smartproxy.policy.schema import ObjectOf, Whole, declared
+from smartproxy.policy.schema import ObjectOf, declared
+from smartproxy.policy.values import Whole
 
 _TABLES = frozenset(
     {

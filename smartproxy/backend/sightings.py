@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend.schema import CrlUrlRow, SeenCertificateRow
 from smartproxy.logs.record import Record
-from smartproxy.policy.crl_urls import is_plain
+from smartproxy.policy.certificates.revocation import is_plain
 
 SEEN_AGAIN: Final = timedelta(hours=1)
 """What was seen so soon after the last time that was noted is not noted again."""

@@ -26,10 +26,11 @@ from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.policy import limits
-from smartproxy.policy.configuration import Configuration, Listener
-from smartproxy.policy.egress import EgressRefused, choose, reachable
+from smartproxy.policy.configuration import Configuration
 from smartproxy.policy.faults import PartnerUnreachable
+from smartproxy.policy.outbound import EgressRefused, choose, reachable
 from smartproxy.policy.partners import Partner
+from smartproxy.policy.settings import Listener
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import Opening, client_excuse, client_outbound
 from smartproxy.relay.session import Session

@@ -13,7 +13,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from smartproxy.logs.emit import Events
-from smartproxy.policy.configuration import Listener
+from smartproxy.policy.settings import Listener
 
 BACKLOG = 512
 """Connections that the kernel holds until they are accepted."""

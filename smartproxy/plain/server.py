@@ -34,9 +34,10 @@ from smartproxy.plain.pipe import Outline
 from smartproxy.plain.sessions import PlainSessions
 from smartproxy.plain.troubles import fault_of, of_error
 from smartproxy.policy import limits
-from smartproxy.policy.configuration import ConfigurationRefused, Listener
+from smartproxy.policy.configuration import ConfigurationRefused
 from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.policy.licence import Licence
+from smartproxy.policy.settings import Listener
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import IServerTunnelUser
 from smartproxy.tunnel.kinds import plain

@@ -14,80 +14,35 @@ from typing import TypeVar
 
 import attrs
 
-from smartproxy.policy.authorities import Authority, RevocationMode, ServerIdentity
+from smartproxy.policy.certificates.revocation import RevocationSet
 from smartproxy.policy.limits import GENERATION, LICENCE_OCTETS_MOST, PARTNERS_MOST
-from smartproxy.policy.outbound import OutboundListener
-from smartproxy.policy.outbound_checks import check_listeners, check_outbound
+from smartproxy.policy.outbound import check_listeners, check_outbound
 from smartproxy.policy.partners import (
-    Authentication,
+    Authority,
     CertificatePin,
     KeyPin,
     Partner,
     Purpose,
     Rule,
     SanRule,
-    SubjectRule,
+    ServerIdentity,
     normalize_code,
     normalize_san,
 )
-from smartproxy.policy.revocation import RevocationSet
-from smartproxy.policy.schema import (
-    NAME,
-    Address,
-    Fixed,
-    Lines,
-    ListOf,
-    ObjectOf,
-    Optional,
-    Whole,
-    kind,
-    read_object,
-    unique,
-    write_object,
-)
+from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind, read_object, unique, write_object
 from smartproxy.policy.settings import (
     BackendSettings,
     ClientLimits,
     Deadlines,
     Listener,
+    OutboundListener,
     PenaltySettings,
     Pool,
     ServerLimits,
     Station,
 )
 from smartproxy.policy.strict_json import DocumentRefused, read
-
-__all__ = [
-    "FORMAT",
-    "Authentication",
-    "Authority",
-    "BackendSettings",
-    "CertificatePin",
-    "ClientConfiguration",
-    "ClientLimits",
-    "Configuration",
-    "ConfigurationRefused",
-    "Deadlines",
-    "KeyPin",
-    "Listener",
-    "Partner",
-    "PenaltySettings",
-    "Pool",
-    "Purpose",
-    "RevocationMode",
-    "RevocationSet",
-    "Rule",
-    "SanRule",
-    "ServerConfiguration",
-    "ServerIdentity",
-    "ServerLimits",
-    "ServerPart",
-    "Station",
-    "SubjectRule",
-    "dump",
-    "parse",
-    "parse_server_part",
-]
+from smartproxy.policy.values import NAME, Address, Fixed, Lines, Whole
 
 #: The version of the document's form. A daemon that is told another one is older or newer than its configuration.
 FORMAT = 1

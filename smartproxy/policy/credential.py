@@ -9,10 +9,11 @@ from typing import Final
 
 import attrs
 
-from smartproxy.policy.identity import PROXY_ID
-from smartproxy.policy.schema import NAME, Fixed, ListOf, ObjectOf, Pem, Text, kind, read_object, write_object
+from smartproxy.policy.licence import PROXY_ID
+from smartproxy.policy.schema import ListOf, ObjectOf, kind, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.strict_json import read as read_json
+from smartproxy.policy.values import NAME, Fixed, Pem, Text
 
 #: The version of the file's form.
 FORMAT: Final = 1

@@ -7,15 +7,12 @@ else's or nobody's. Never repeats what a peer sent in a refusal.
 RFC 5024 sections 4.2 (session start), 5.3.2 (SSID), 5.4 (identification codes), 11 (authenticated is not authorized).
 """
 
-import hashlib
-import re
 from collections.abc import Iterable
-from typing import Final
 
 import attrs
 
 from smartproxy.oftp2.commands import SSID
-from smartproxy.policy.certificates.judge import CertificateFacts, ChainFacts
+from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts
 from smartproxy.policy.faults import AuthenticationRefused, IdentityMismatch, LevelTooLow, UnknownIdentity
 from smartproxy.policy.partners import Authentication, NotACode, Partner, normalize_code
 
@@ -96,20 +93,3 @@ def judge_code(partner: Partner, code: str, partners: Iterable[Partner] = ()) ->
 
 def _has(partner: Partner, octets: bytes) -> bool:
     return any(normalize_code(code) == octets for code in partner.codes)
-
-
-#: The form of a Proxy ID, as a regular expression.
-PROXY_ID: Final = "[0-9a-f]{64}px"
-
-
-def proxy_id(public_key: bytes) -> str:
-    """The Proxy ID of a server: what its licence names and the client pins.
-
-    :param public_key: the DER octets of the SubjectPublicKeyInfo of its identity key.
-    """
-    return hashlib.sha256(public_key).hexdigest() + "px"
-
-
-def is_proxy_id(text: str) -> bool:
-    """Whether *text* has the form of a Proxy ID: 64 digits of lower case hex and ``px``."""
-    return re.fullmatch(PROXY_ID, text) is not None

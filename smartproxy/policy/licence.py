@@ -1,9 +1,9 @@
 """The licence: one short document that says which server may run, until when, and whom it may obey.
 
 Duty: sign a licence with the site's authority key, and judge one: whole, signed, for this Proxy ID, in its time, of the
-authority that is obeyed already. The authority's certificate travels in the licence, because the licence is the first
-thing that a server ever trusts; once it holds one, it takes another only from the same key. Opens no file and reads no
-clock.
+authority that is obeyed already. Say what a server's Proxy ID is. The authority's certificate travels in the licence,
+because the licence is the first thing that a server ever trusts; once it holds one, it takes another only from the same
+key. Opens no file and reads no clock.
 
 RFC 8032 (Ed25519) over the JSON of the licence with its keys sorted, without blanks, in ASCII.
 """
@@ -11,7 +11,9 @@ RFC 8032 (Ed25519) over the JSON of the licence with its keys sorted, without bl
 import base64
 import datetime
 import enum
+import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -21,13 +23,28 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.x509 import load_pem_x509_certificate
 
 from smartproxy.policy import limits
-from smartproxy.policy.identity import PROXY_ID
-from smartproxy.policy.schema import NAME, Counts, Fixed, Instant, ObjectOf, Pem, Text, kind, read_object, write_object
+from smartproxy.policy.schema import Counts, ObjectOf, kind, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.strict_json import read as read_json
+from smartproxy.policy.values import NAME, Fixed, Instant, Pem, Text
 
 #: The version of the licence's form.
 FORMAT: Final = 1
+#: The form of a Proxy ID, as a regular expression.
+PROXY_ID: Final = "[0-9a-f]{64}px"
+
+
+def proxy_id(public_key: bytes) -> str:
+    """The Proxy ID of a server: what its licence names and the client pins.
+
+    :param public_key: the DER octets of the SubjectPublicKeyInfo of its identity key.
+    """
+    return hashlib.sha256(public_key).hexdigest() + "px"
+
+
+def is_proxy_id(text: str) -> bool:
+    """Whether *text* has the form of a Proxy ID: 64 digits of lower case hex and ``px``."""
+    return re.fullmatch(PROXY_ID, text) is not None
 
 
 class RefusalCause(enum.Enum):

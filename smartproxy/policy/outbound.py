@@ -1,87 +1,136 @@
-"""How partners are called: the outbound part of a partner's entry, and where callers inside are awaited.
+"""Calls to partners: what the configuration must not contradict about them, and whom callers inside may reach.
 
-Duty: the classes of these parts of the configuration document, and what one entry of them must not contradict. Decides
-nothing about a certificate that a partner shows: :mod:`~smartproxy.policy.certificates.called` does; nor about whom a
-caller may reach: :mod:`~smartproxy.policy.egress` does. Holds no key: a partner's entry only names the identity that is
-shown to it.
-
-RFC 5024 section 2.3; RFC 6125 (names in certificates).
+Duty: refuse, with its place, what no single value of the document shows: names that are not there, ways of recognizing
+a partner that nothing belongs to, and ports that stand for two things. Find the partner that a caller means, by its
+name or by the host and port of its entry: configured partners and nobody else. Nothing that a caller says becomes an
+address that is dialled: what is dialled stands in the partner's entry. Decides nothing about a certificate that a
+partner shows: :mod:`~smartproxy.policy.certificates.judge` does.
 """
 
-import enum
+import ipaddress
+from collections.abc import Iterable, Iterator, Set
+from typing import Final
 
 import attrs
 
-from smartproxy.policy import limits
-from smartproxy.policy.rules import CertificatePin, KeyPin, SubjectRule
-from smartproxy.policy.schema import NAME, Address, Flag, ListOf, Member, Optional, Tagged, Text, Whole, kind
+from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner, SubjectRule, Verify
+from smartproxy.policy.schema import unique
+from smartproxy.policy.settings import OutboundListener
+from smartproxy.policy.strict_json import DocumentRefused
 
-_HOST = Text(most=253, pattern="[0-9A-Za-z._:-]+", form="a host name or an address")
-
-
-class Verify(enum.StrEnum):
-    """By what the certificate of a partner that is called is known to be his.
-
-    ``NAME``: it comes from an authority of the site and bears the host's name. ``PIN``: it is one that is pinned.
-    ``ODETTE``: it comes from an authority and its subject carries his Odette ID as serialNumber.
-    """
-
-    NAME = "name"
-    PIN = "pin"
-    ODETTE = "odette"
+_FITTING: Final[dict[Verify, tuple[type, ...]]] = {
+    Verify.NAME: (),
+    Verify.PIN: (CertificatePin, KeyPin),
+    Verify.ODETTE: (SubjectRule,),
+}
+"""The kinds of rules that belong to each way of recognizing a partner."""
 
 
-@attrs.frozen(kw_only=True)
-class Outbound:
-    """How a partner is called.
-
-    :ivar host: his name or address.
-    :ivar port: his port.
-    :ivar server_name: the name that his certificate has to bear, and that he is asked for in TLS; ``None``: the host.
-    :ivar verify: by what his certificate is known.
-    :ivar authority: for ``NAME``: the only authority that may have issued it; ``None``: any of the site's.
-    :ivar certificates: for ``PIN``, the pins; for ``ODETTE``, the serial numbers with their authorities. If there are
-        none, those of his entry count, by which he is known when he calls.
-    :ivar source: the address of the server that he is called from; ``None``: the site's.
-    :ivar identity: the certificate of ours that he is shown, by its name in ``server.identities``; ``None``: the first.
-    :ivar listener: the port of the client's that stands for this partner; ``None``: none does.
-    """
-
-    host: str = attrs.field(metadata=kind(_HOST))
-    port: int = attrs.field(default=limits.PARTNER_PORT.default, metadata=kind(Whole(limits.PARTNER_PORT)))
-    server_name: str | None = attrs.field(default=None, metadata=kind(Optional(_HOST)))
-    verify: Verify = attrs.field(default=Verify.NAME, metadata=kind(Member(Verify)))
-    authority: str | None = attrs.field(default=None, metadata=kind(Optional(NAME)))
-    certificates: tuple[CertificatePin | KeyPin | SubjectRule, ...] = attrs.field(
-        default=(),
-        metadata=kind(
-            ListOf(item=Tagged("by", (CertificatePin, KeyPin, SubjectRule)), most=limits.CERTIFICATES_PER_PARTNER_MOST)
-        ),
+def rules_of(partner: Partner, outbound: Outbound) -> tuple[CertificatePin | KeyPin | SubjectRule, ...]:
+    """The rules that the certificate of a partner that is called is known by."""
+    return outbound.certificates or tuple(
+        rule
+        for rule in partner.certificates
+        if isinstance(rule, CertificatePin | KeyPin | SubjectRule) and isinstance(rule, _FITTING[outbound.verify])
     )
-    source: str | None = attrs.field(default=None, metadata=kind(Optional(Address())))
-    identity: str | None = attrs.field(default=None, metadata=kind(Optional(NAME)))
-    listener: int | None = attrs.field(default=None, metadata=kind(Optional(Whole(limits.PARTNER_LISTENER_PORT))))
-
-    @property
-    def name(self) -> str:
-        """The name that the partner's certificate has to bear."""
-        return self.server_name or self.host
-
-    @property
-    def address(self) -> str:
-        """Host and port, as logs show them."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
 
 
-@attrs.frozen(kw_only=True)
-class OutboundListener:
-    """Where callers inside are awaited that say whom they want (HTTP CONNECT, SOCKS5).
+def check_outbound(partners: tuple[Partner, ...], authorities: Set[str], identities: Set[str]) -> None:
+    """Refuse names that are not there, and rules that do not belong to their ``verify``.
 
-    :ivar enabled: whether they are awaited at all; they never are while no partner can be called.
-    :ivar address: the client's address; the ports of single partners are opened on it, too.
+    :param authorities: the names of the authorities.
+    :param identities: the names of the identities.
+    :raises DocumentRefused: with the place.
+    """
+    for where, partner, outbound in _outbounds(partners):
+        if outbound.identity is not None and outbound.identity not in identities:
+            raise DocumentRefused(where=f"{where}.identity", cause="no entry of server.identities has this name")
+        if outbound.authority is not None:
+            if outbound.authority not in authorities:
+                raise DocumentRefused(where=f"{where}.authority", cause="no entry of server.authorities has this name")
+            if outbound.verify is not Verify.NAME:
+                raise DocumentRefused(where=f"{where}.authority", cause="goes with `verify` name only")
+        for j, rule in enumerate(outbound.certificates):
+            at = f"{where}.certificates[{j}]"
+            if not isinstance(rule, _FITTING[outbound.verify]):
+                raise DocumentRefused(where=f"{at}.by", cause=f"does not go with `verify` {outbound.verify.value}")
+            if isinstance(rule, SubjectRule) and rule.authority not in authorities:
+                raise DocumentRefused(where=f"{at}.authority", cause="no entry of server.authorities has this name")
+        if outbound.verify is not Verify.NAME and not rules_of(partner, outbound):
+            raise DocumentRefused(
+                where=f"{where}.verify",
+                cause=f"is {outbound.verify.value}, but nothing of that kind is in `certificates` here or in his entry",
+            )
+
+
+def check_listeners(partners: tuple[Partner, ...], listener: OutboundListener) -> None:
+    """Refuse ports of the client that stand for two things.
+
+    :raises DocumentRefused: with the place.
+    """
+    ports = [
+        (f"{where}.listener", outbound.listener)
+        for where, partner, outbound in _outbounds(partners)
+        if partner.enabled and outbound.listener is not None
+    ]
+    if listener.enabled:
+        ports.insert(0, ("client.outbound.port", listener.port))
+    unique(ports, "this port")
+
+
+def _outbounds(partners: tuple[Partner, ...]) -> Iterator[tuple[str, Partner, Outbound]]:
+    for i, partner in enumerate(partners):
+        if partner.outbound is not None:
+            yield f"server.partners[{i}].outbound", partner, partner.outbound
+
+
+@attrs.define(auto_exc=True, eq=False, str=False)
+class EgressRefused(Exception):
+    """A caller asked for somebody whom it may not reach.
+
+    :ivar cause: one sentence; holds no octet of the caller.
     """
 
-    enabled: bool = attrs.field(default=True, metadata=kind(Flag()))
-    address: str = attrs.field(default="127.0.0.1", metadata=kind(Address()))
-    port: int = attrs.field(default=limits.OUTBOUND_PORT.default, metadata=kind(Whole(limits.OUTBOUND_PORT)))
+    cause: str
+
+    def __str__(self) -> str:
+        return self.cause
+
+
+def reachable(partners: Iterable[Partner]) -> tuple[Partner, ...]:
+    """The partners that can be called."""
+    return tuple(partner for partner in partners if partner.enabled and partner.outbound is not None)
+
+
+def choose(partners: Iterable[Partner], host: str, port: int | None) -> Partner:
+    """The one partner that a caller means.
+
+    :param host: a host's name or address, or a partner's name.
+    :param port: the port, if the caller said one.
+    :raises EgressRefused: if it is none, or more than one.
+    """
+    able = reachable(partners)
+    wanted = normalize_host(host)
+    found = [
+        partner
+        for partner in able
+        if partner.outbound is not None
+        and partner.outbound.port == port
+        and normalize_host(partner.outbound.host) == wanted
+    ]
+    if not found:
+        found = [partner for partner in able if partner.name.casefold() == host.casefold()]
+    if not found:
+        raise EgressRefused("it is no partner that may be called from here")
+    if len(found) > 1:
+        names = ", ".join(partner.name for partner in found)
+        raise EgressRefused(f"several partners are there ({names}): ask for one of them by name, or by his port")
+    return found[0]
+
+
+def normalize_host(host: str) -> str:
+    """The form in which hosts are compared: names without case and final dot, addresses written in one way."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host.lower().rstrip(".")

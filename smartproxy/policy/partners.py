@@ -1,39 +1,29 @@
-"""A partner's entry: who he is, by which certificates he proves it, and what he may do.
+"""Partners in the configuration: their entries, the rules by which they are known, and the CAs that vouch for them.
 
-Duty: the classes of one entry of ``server.partners`` and the normal form of an SSIDCODE. Decides nothing: whether a
-certificate is a partner's is decided in :mod:`~smartproxy.policy.certificates.judge`, whether an SSID is his in
-:mod:`~smartproxy.policy.identity`.
+Duty: the classes of ``server.partners``, ``server.authorities`` and ``server.identities``, and the normal form of an
+SSIDCODE. Decides nothing: whether a certificate is a partner's is decided in
+:mod:`~smartproxy.policy.certificates.judge`, whether an SSID is a partner's in :mod:`~smartproxy.policy.identity`, whom
+a caller may reach in :mod:`~smartproxy.policy.outbound`. A private key is here only in memory and never in a ``repr``.
 
-RFC 5024 sections 5.3 (padding), 5.3.2 (SSIDCODE, SSIDLEV, SSIDAUTH), 5.4 (identification codes).
+RFC 5024 sections 2.3, 5.3 (padding), 5.3.2 (SSIDCODE, SSIDLEV, SSIDAUTH), 5.4 (identification codes), 11 (which
+certificate is whose is the site's affair); RFC 6125 (names in certificates).
 """
 
 import enum
+import functools
+from typing import ClassVar
 
 import attrs
 
 from smartproxy.oftp2.roles import Level, Profile
-from smartproxy.policy import limits
-from smartproxy.policy.outbound import Outbound
-from smartproxy.policy.rules import CertificatePin, KeyPin, Rule, SanRule, SubjectRule, normalize_san
-from smartproxy.policy.schema import NAME, Flag, ListOf, Member, ObjectOf, Optional, Tagged, Text, kind
-
-__all__ = [
-    "CODE_OCTETS",
-    "Authentication",
-    "CertificatePin",
-    "KeyPin",
-    "NotACode",
-    "Partner",
-    "Purpose",
-    "Rule",
-    "SanRule",
-    "SubjectRule",
-    "normalize_code",
-    "normalize_san",
-]
+from smartproxy.policy import limits, values
+from smartproxy.policy.schema import ListOf, ObjectOf, Optional, Tagged, kind, masked
+from smartproxy.policy.values import NAME, SHA256, Address, Flag, Member, Pem, Text, Whole
 
 #: Octets of SSIDCODE.
 CODE_OCTETS = 25
+_HOST = Text(most=253, pattern="[0-9A-Za-z._:-]+", form="a host name or an address")
+_CERTIFICATE = "CERTIFICATE"
 
 
 class NotACode(ValueError):
@@ -53,6 +43,175 @@ def normalize_code(code: str) -> bytes:
     if len(octets) > CODE_OCTETS:
         raise NotACode(f"an identification code has at most {CODE_OCTETS} octets")
     return octets.ljust(CODE_OCTETS)
+
+
+def normalize_san(san: str) -> str:
+    """The form in which subject alternative names are compared: the letters of a DNS name have no case."""
+    return san.lower().replace("dns:", "DNS:", 1) if san.startswith("DNS:") else san
+
+
+@attrs.frozen(kw_only=True)
+class CertificatePin:
+    """This very certificate, whoever issued it.
+
+    :ivar sha256: SHA-256 of its DER octets, in hex.
+    """
+
+    by: ClassVar[str] = "certificate"
+
+    sha256: str = attrs.field(metadata=kind(SHA256))
+
+
+@attrs.frozen(kw_only=True)
+class KeyPin:
+    """Any certificate of this very key, whoever issued it.
+
+    :ivar sha256: SHA-256 of the SubjectPublicKeyInfo, in hex.
+    """
+
+    by: ClassVar[str] = "key"
+
+    sha256: str = attrs.field(metadata=kind(SHA256))
+
+
+@attrs.frozen(kw_only=True)
+class SubjectRule:
+    """Any certificate below an authority whose subject carries this serialNumber (where Odette CAs put the Odette ID).
+
+    :ivar authority: the name of an entry of ``server.authorities``.
+    :ivar serial_number: the attribute's text, compared letter by letter.
+    """
+
+    by: ClassVar[str] = "subject"
+
+    authority: str = attrs.field(metadata=kind(NAME))
+    serial_number: str = attrs.field(metadata=kind(Text()))
+
+
+@attrs.frozen(kw_only=True)
+class SanRule:
+    """Any certificate below an authority that carries this subject alternative name.
+
+    :ivar authority: the name of an entry of ``server.authorities``.
+    :ivar san: the name with its type: ``DNS:``, ``URI:`` or ``EMAIL:``; compared letter by letter.
+    """
+
+    by: ClassVar[str] = "san"
+
+    authority: str = attrs.field(metadata=kind(NAME))
+    san: str = attrs.field(
+        metadata=kind(
+            Text(
+                most=1024, pattern="(DNS|URI|EMAIL):.+", form="a name with its type: DNS:name, URI:uri or EMAIL:address"
+            )
+        )
+    )
+
+
+Rule = CertificatePin | KeyPin | SubjectRule | SanRule
+
+
+class RevocationMode(enum.StrEnum):
+    """What is asked of an authority's revocation lists.
+
+    ``REQUIRE``: a fresh list of every issuer in the path, or the certificate is refused. ``PREFER``: what a list there
+    is says holds, and a missing or stale one is overlooked. ``OFF``: lists are not looked at.
+    """
+
+    REQUIRE = "require"
+    PREFER = "prefer"
+    OFF = "off"
+
+
+@attrs.frozen(kw_only=True)
+class Authority:
+    """An authority that partners' certificates may come from.
+
+    :ivar name: how the site calls it, unique.
+    :ivar certificates: its certificates as PEM, one or more; a path has to reach one of them.
+    :ivar revocation: what is asked of its revocation lists and those of the intermediate authorities below it.
+    :ivar grace_hours: how long after its promised next update a list is still good for an answer.
+    """
+
+    name: str = attrs.field(metadata=kind(NAME))
+    certificates: str = attrs.field(repr=False, metadata=kind(Pem(label=_CERTIFICATE, most=1_000)))
+    revocation: RevocationMode = attrs.field(default=RevocationMode.REQUIRE, metadata=kind(Member(RevocationMode)))
+    grace_hours: int = attrs.field(
+        default=limits.REVOCATION_GRACE.default, metadata=kind(Whole(limits.REVOCATION_GRACE))
+    )
+
+    @functools.cached_property
+    def anchors(self) -> frozenset[str]:
+        """The SHA-256 of each of its certificates, in hex."""
+        return frozenset(values.sha256(der) for der in values.blocks(self.certificates, _CERTIFICATE))
+
+
+@attrs.frozen(kw_only=True)
+class ServerIdentity:
+    """A certificate and key that the server shows to partners.
+
+    :ivar certificate: the chain as PEM, the leaf first.
+    :ivar key: the private key as PEM (PKCS#8, not encrypted).
+    """
+
+    name: str = attrs.field(metadata=kind(NAME))
+    certificate: str = attrs.field(repr=False, metadata=kind(Pem(label=_CERTIFICATE, most=20)))
+    key: str = attrs.field(repr=masked, metadata=kind(Pem(label="PRIVATE KEY", most=1)))
+
+
+class Verify(enum.StrEnum):
+    """By what the certificate of a partner that is called is known to be his.
+
+    ``NAME``: it comes from an authority of the site and bears the host's name. ``PIN``: it is one that is pinned.
+    ``ODETTE``: it comes from an authority and its subject carries his Odette ID as serialNumber.
+    """
+
+    NAME = "name"
+    PIN = "pin"
+    ODETTE = "odette"
+
+
+@attrs.frozen(kw_only=True)
+class Outbound:
+    """How a partner is called.
+
+    :ivar host: his name or address.
+    :ivar port: his port.
+    :ivar server_name: the name that his certificate has to bear, and that he is asked for in TLS; ``None``: the host.
+    :ivar verify: by what his certificate is known.
+    :ivar authority: for ``NAME``: the only authority that may have issued it; ``None``: any of the site's.
+    :ivar certificates: for ``PIN``, the pins; for ``ODETTE``, the serial numbers with their authorities. If there are
+        none, those of his entry count, by which he is known when he calls.
+    :ivar source: the address of the server that he is called from; ``None``: the site's.
+    :ivar identity: the certificate of ours that he is shown, by its name in ``server.identities``; ``None``: the first.
+    :ivar listener: the port of the client's that stands for this partner; ``None``: none does.
+    """
+
+    host: str = attrs.field(metadata=kind(_HOST))
+    port: int = attrs.field(default=limits.PARTNER_PORT.default, metadata=kind(Whole(limits.PARTNER_PORT)))
+    server_name: str | None = attrs.field(default=None, metadata=kind(Optional(_HOST)))
+    verify: Verify = attrs.field(default=Verify.NAME, metadata=kind(Member(Verify)))
+    authority: str | None = attrs.field(default=None, metadata=kind(Optional(NAME)))
+    certificates: tuple[CertificatePin | KeyPin | SubjectRule, ...] = attrs.field(
+        default=(),
+        metadata=kind(
+            ListOf(item=Tagged("by", (CertificatePin, KeyPin, SubjectRule)), most=limits.CERTIFICATES_PER_PARTNER_MOST)
+        ),
+    )
+    source: str | None = attrs.field(default=None, metadata=kind(Optional(Address())))
+    identity: str | None = attrs.field(default=None, metadata=kind(Optional(NAME)))
+    listener: int | None = attrs.field(default=None, metadata=kind(Optional(Whole(limits.PARTNER_LISTENER_PORT))))
+
+    @property
+    def name(self) -> str:
+        """The name that the partner's certificate has to bear."""
+        return self.server_name or self.host
+
+    @property
+    def address(self) -> str:
+        """Host and port, as logs show them."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
 
 class Authentication(enum.StrEnum):

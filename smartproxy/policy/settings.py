@@ -7,7 +7,8 @@ Duty: the classes of those parts of the configuration document. Every default an
 import attrs
 
 from smartproxy.policy import limits
-from smartproxy.policy.schema import Address, Flag, ListOf, Network, Text, Whole, kind
+from smartproxy.policy.schema import ListOf, kind
+from smartproxy.policy.values import Address, Flag, Network, Text, Whole
 
 
 @attrs.frozen(kw_only=True)
@@ -124,3 +125,16 @@ class Pool:
 
     ready: int = attrs.field(default=limits.POOL_READY.default, metadata=kind(Whole(limits.POOL_READY)))
     most: int = attrs.field(default=limits.POOL_MOST.default, metadata=kind(Whole(limits.POOL_MOST)))
+
+
+@attrs.frozen(kw_only=True)
+class OutboundListener:
+    """Where callers inside are awaited that say whom they want (HTTP CONNECT, SOCKS5).
+
+    :ivar enabled: whether they are awaited at all; they never are while no partner can be called.
+    :ivar address: the client's address; the ports of single partners are opened on it, too.
+    """
+
+    enabled: bool = attrs.field(default=True, metadata=kind(Flag()))
+    address: str = attrs.field(default="127.0.0.1", metadata=kind(Address()))
+    port: int = attrs.field(default=limits.OUTBOUND_PORT.default, metadata=kind(Whole(limits.OUTBOUND_PORT)))

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from smartproxy.logs.emit import Events
-from smartproxy.policy.admission import Admission, Denied, Visit
+from smartproxy.policy.admission import Admission, Denied, Sparing, Visit
 from smartproxy.policy.penalties import Fault, Penalties
-from smartproxy.policy.sparing import Sparing
 
 _RANDOM = random.SystemRandom()
 

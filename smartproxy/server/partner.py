@@ -25,7 +25,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.connection import ConnectionLeg, cause_text, tls_error_words
 from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
 from smartproxy.policy.admission import Visit
-from smartproxy.policy.certificates.judge import CertificateRefusal, RefusalCause
+from smartproxy.policy.certificates.causes import CertificateRefusal, RefusalCause
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.penalties import Fault
 from smartproxy.server.generation import Generation

@@ -32,8 +32,8 @@ from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.admission import Denied
+from smartproxy.policy.certificates.revocation import CrlUrls
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
-from smartproxy.policy.crl_urls import CrlUrls
 from smartproxy.policy.identity import VerifiedPartner, judge_ssid
 from smartproxy.policy.penalties import Fault
 from smartproxy.relay.ending import Summary

@@ -2,8 +2,8 @@
 
 Duty: judge the partner of every live session again by each new generation, whoever began it, and end the sessions of
 those who would not be let in or called any more: at their next idle moment, or after a deadline in the middle of what
-they do. Each is told in one event with its cause. The judgement is :mod:`smartproxy.policy.withdrawal`'s; this module
-brings it sessions and time.
+they do. Each is told in one event with its cause. The judgement is
+:mod:`smartproxy.policy.certificates.withdrawal`'s; this module brings it sessions and time.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.driver import SessionDriver
-from smartproxy.policy.certificates.judge import CertificateRefusal
+from smartproxy.policy.certificates.causes import CertificateRefusal
+from smartproxy.policy.certificates.withdrawal import Standing
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.faults import Withdrawn
 from smartproxy.policy.identity import VerifiedPartner
-from smartproxy.policy.withdrawal import Standing
 
 Judge = Callable[[Standing, datetime], CertificateRefusal | None]
 """Says why a session has to end by the rules of a generation, at a time; ``None`` if it need not."""

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from smartproxy.policy import identity
+from smartproxy.policy import licence
 
 _PRIVATE = 0o600
 _OTHERS = 0o077
@@ -69,7 +69,7 @@ class Identity:
 
 def proxy_id(key: PublicKeyTypes) -> str:
     """The Proxy ID of a public key: 66 characters."""
-    return identity.proxy_id(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+    return licence.proxy_id(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 def load_or_make(path: Path) -> Identity:

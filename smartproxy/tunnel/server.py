@@ -17,8 +17,8 @@ from smartproxy import __version__
 from smartproxy.logs.carrier import Carrier, Document
 from smartproxy.net.leg import ILeg
 from smartproxy.policy import limits
+from smartproxy.policy.admission import Sparing
 from smartproxy.policy.faults import TunnelLost
-from smartproxy.policy.sparing import Sparing
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.tunnel.arguments import line
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient

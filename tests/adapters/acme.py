@@ -8,18 +8,11 @@ import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from smartproxy.policy.configuration import (
-    Authority as AuthorityEntry,
-)
-from smartproxy.policy.configuration import (
-    Partner,
-    PenaltySettings,
-    RevocationMode,
-    RevocationSet,
-    Rule,
-    ServerConfiguration,
-    SubjectRule,
-)
+from smartproxy.policy.certificates.revocation import RevocationSet
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.partners import Authority as AuthorityEntry
+from smartproxy.policy.partners import Partner, RevocationMode, Rule, SubjectRule
+from smartproxy.policy.settings import PenaltySettings
 from smartproxy.testing.pki import Authority, Credential, self_signed
 
 DAY = datetime.timedelta(days=1)

@@ -18,9 +18,8 @@ from smartproxy.logs.emit import RECORD_KEY, Events
 from smartproxy.logs.fields import Value
 from smartproxy.net.leg import ILeg, ILegReceiver
 from smartproxy.policy.admission import Admission
-from smartproxy.policy.authorities import ServerIdentity
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
-from smartproxy.policy.partners import CertificatePin, Partner, Rule
+from smartproxy.policy.partners import CertificatePin, Partner, Rule, ServerIdentity
 from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.ending import Summary
 from smartproxy.server.accept import Gate

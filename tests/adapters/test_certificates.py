@@ -15,16 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.net.tls.facts import name_text
 from smartproxy.net.tls.openssl import error_text
 from smartproxy.policy.certificates import causes as verify_errors
-from smartproxy.policy.certificates.judge import RefusalCause
-from smartproxy.policy.configuration import (
-    CertificatePin,
-    Purpose,
-    RevocationMode,
-    Rule,
-    SanRule,
-    ServerConfiguration,
-    SubjectRule,
-)
+from smartproxy.policy.certificates.causes import RefusalCause
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.partners import CertificatePin, Purpose, RevocationMode, Rule, SanRule, SubjectRule
 from smartproxy.testing.pki import SERVER_AUTH, Authority, Credential, KeyKind, make_key, self_signed
 from smartproxy.testing.tls import TlsVersion
 from tests.adapters.acme import (

@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.net.tls import verdict as verification
 from smartproxy.net.tls.context import CertificateUnusable, PartnerContexts
 from smartproxy.oftp2.stream import SSRM_BUFFER
-from smartproxy.policy.authorities import Authority, RevocationMode, ServerIdentity
-from smartproxy.policy.certificates.judge import ChainFacts, Match, judge_chain
+from smartproxy.policy.certificates.facts import ChainFacts
+from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.partners import SubjectRule
+from smartproxy.policy.partners import Authority, RevocationMode, ServerIdentity, SubjectRule
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.testing import pki
 from tests.adapters.rig import CallerTls, ServerRig, identity_entry, tls12, tls13

@@ -2,7 +2,8 @@
 
 import attrs
 
-from smartproxy.policy.configuration import CertificatePin, ServerConfiguration
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.partners import CertificatePin
 from smartproxy.testing.pki import Credential
 from tests.adapters.acme import MIDDLE, ODETTE_ID, acme, configuration
 from tests.adapters.rig import CallerTls, ServerRig

@@ -13,7 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.tls.facts import certificate_facts, certificate_of, path_facts
 from smartproxy.net.tls.verdict import Verification, VerifiedConnection, verified_partner
-from smartproxy.policy.certificates.judge import CertificateRefusal, ChainFacts, Match, RefusalCause
+from smartproxy.policy.certificates.causes import CertificateRefusal, RefusalCause
+from smartproxy.policy.certificates.facts import ChainFacts
+from smartproxy.policy.certificates.judge import Match
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Credential, Digest, KeyKind, make_key, self_signed
 from tests.adapters.acme import ALONE, LEAF, MIDDLE, NOW, ROOT, acme
 

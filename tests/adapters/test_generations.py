@@ -5,7 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.commands import EFPA
 from smartproxy.oftp2.stream import SSRM_BUFFER
-from smartproxy.policy.configuration import Partner
+from smartproxy.policy.partners import Partner
 from smartproxy.testing import pki
 from tests.adapters.rig import Caller, CallerTls, FakeLeg, ServerRig, identity_entry, pin
 from tests.unit.playbook import EFID_5, SFPA_0, data, framed, sfid, ssid

@@ -25,10 +25,10 @@ from zope.interface import implementer
 
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2.stream import SSRM_BUFFER
-from smartproxy.policy.configuration import ServerConfiguration, ServerLimits, ServerPart
+from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.faults import PartnerUnreachable
-from smartproxy.policy.outbound import Outbound, Verify
-from smartproxy.policy.partners import Partner
+from smartproxy.policy.partners import Outbound, Partner, Verify
+from smartproxy.policy.settings import ServerLimits
 from smartproxy.relay.ending import Summary
 from smartproxy.server.dial import called
 from smartproxy.server.dial.calls import PartnerCalls

@@ -14,10 +14,10 @@ from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.errors import EsidReason, SessionFault
 from smartproxy.oftp2.stream import SSRM_BUFFER
-from smartproxy.policy.configuration import ClientConfiguration, ClientLimits, Configuration, ServerConfiguration
+from smartproxy.policy.configuration import ClientConfiguration, Configuration, ServerConfiguration
 from smartproxy.policy.faults import TunnelLost
-from smartproxy.policy.outbound import Outbound, OutboundListener, Verify
-from smartproxy.policy.partners import CertificatePin, Partner
+from smartproxy.policy.partners import CertificatePin, Outbound, Partner, Verify
+from smartproxy.policy.settings import ClientLimits, OutboundListener
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, Step, unreachable
 from smartproxy.tunnel.errors import OpeningFailed, QuestionExpired

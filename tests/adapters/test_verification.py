@@ -12,10 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.net.tls import openssl
 from smartproxy.net.tls.verdict import Verification, VerifiedConnection, note_alert, verified_partner
 from smartproxy.oftp2.stream import SSRM_BUFFER
-from smartproxy.policy.authorities import Authority, RevocationMode
-from smartproxy.policy.certificates.causes import X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_UNTRUSTED
-from smartproxy.policy.certificates.judge import CertificateRefusal, RefusalCause
-from smartproxy.policy.partners import SubjectRule
+from smartproxy.policy.certificates.causes import (
+    X509_V_ERR_CERT_HAS_EXPIRED,
+    X509_V_ERR_CERT_UNTRUSTED,
+    CertificateRefusal,
+    RefusalCause,
+)
+from smartproxy.policy.partners import Authority, RevocationMode, SubjectRule
 from smartproxy.testing import pki
 from tests.adapters.rig import CallerTls, ServerRig, tls12, tls13
 

@@ -10,7 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.commands import EFPA
 from smartproxy.oftp2.errors import EsidReason
-from smartproxy.policy.configuration import RevocationMode, RevocationSet, ServerConfiguration
+from smartproxy.policy.certificates.revocation import RevocationSet
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.partners import RevocationMode
 from smartproxy.policy.settings import Deadlines
 from tests.adapters.acme import LEAF, MIDDLE, ROOT, configuration, revoked
 from tests.adapters.rig import Caller, CallerTls, ServerRig

@@ -8,9 +8,8 @@ import attrs
 from smartproxy.oftp2.commands import EFPA
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
-from smartproxy.policy.configuration import RevocationMode, ServerPart, dump
-from smartproxy.policy.outbound import Outbound, Verify
-from smartproxy.policy.partners import KeyPin, Partner, SubjectRule
+from smartproxy.policy.configuration import ServerPart, dump
+from smartproxy.policy.partners import KeyPin, Outbound, Partner, RevocationMode, SubjectRule, Verify
 from smartproxy.policy.settings import Deadlines
 from smartproxy.server.service import ServerService
 from tests.adapters.acme import LEAF, MIDDLE, NOW, ROOT, acme, configuration, revoked

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 
 from smartproxy.net.tls.verdict import ALERTS
-from smartproxy.policy import pem
+from smartproxy.policy import values as pem
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.testing.pki import Credential, PrivateKey
 from smartproxy.testing.tls import TlsVersion

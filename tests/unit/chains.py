@@ -10,26 +10,13 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy import pem as pem_text
-from smartproxy.policy.certificates.judge import (
-    CertificateFacts,
-    CertificateRefusal,
-    ChainFacts,
-    Match,
-    PathError,
-    RefusalCause,
-    judge_chain,
-)
-from smartproxy.policy.certificates.refusals import Detail
-from smartproxy.policy.configuration import (
-    Authority,
-    Partner,
-    RevocationMode,
-    RevocationSet,
-    Rule,
-    ServerConfiguration,
-    SubjectRule,
-)
+from smartproxy.policy import values as pem_text
+from smartproxy.policy.certificates.causes import CertificateRefusal, Detail, RefusalCause
+from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts, PathError
+from smartproxy.policy.certificates.judge import Match, judge_chain
+from smartproxy.policy.certificates.revocation import RevocationSet
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.partners import Authority, Partner, RevocationMode, Rule, SubjectRule
 from tests.unit.documents import pem
 
 NOW = datetime.datetime(2026, 11, 20, 10, tzinfo=datetime.UTC)

@@ -11,7 +11,8 @@ from smartproxy.backend import cas, generations, revocation
 from smartproxy.backend.certificates import key_pin
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.revocation import LoadedList
-from smartproxy.policy.configuration import RevocationMode, ServerConfiguration, parse
+from smartproxy.policy.configuration import ServerConfiguration, parse
+from smartproxy.policy.partners import RevocationMode
 from smartproxy.testing.pki import Authority, Credential, self_signed
 from tests.unit.sites import NOW, SiteCase
 

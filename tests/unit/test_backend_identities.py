@@ -18,7 +18,8 @@ from smartproxy.backend.certificates import (
 )
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.identities import Subject
-from smartproxy.policy.configuration import ServerIdentity, parse
+from smartproxy.policy.configuration import parse
+from smartproxy.policy.partners import ServerIdentity
 from smartproxy.testing.pki import Authority, KeyKind, make_key, self_signed
 from tests.unit.sites import NOW, SiteCase
 

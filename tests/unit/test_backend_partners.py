@@ -3,7 +3,8 @@
 from smartproxy.backend import cas, generations, partners
 from smartproxy.backend.errors import ChangeRefused, NotFound
 from smartproxy.backend.partners import Entry, Proof
-from smartproxy.policy.configuration import CertificatePin, KeyPin, Partner, SanRule, SubjectRule, parse
+from smartproxy.policy.configuration import parse
+from smartproxy.policy.partners import CertificatePin, KeyPin, Partner, SanRule, SubjectRule
 from smartproxy.testing.pki import Authority, self_signed
 from tests.unit.sites import PIN, SiteCase
 

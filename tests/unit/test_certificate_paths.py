@@ -2,20 +2,11 @@
 
 import attrs
 
-from smartproxy.policy.certificates.judge import (
-    ChainFacts,
-    PathError,
-    RefusalCause,
-)
-from smartproxy.policy.configuration import (
-    CertificatePin,
-    Purpose,
-    RevocationMode,
-    RevocationSet,
-    SanRule,
-    ServerConfiguration,
-    SubjectRule,
-)
+from smartproxy.policy.certificates.causes import RefusalCause
+from smartproxy.policy.certificates.facts import ChainFacts, PathError
+from smartproxy.policy.certificates.revocation import RevocationSet
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.partners import CertificatePin, Purpose, RevocationMode, SanRule, SubjectRule
 from tests.unit.chains import (
     BY_SUBJECT,
     DAY,

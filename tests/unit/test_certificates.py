@@ -6,21 +6,11 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates.causes import cause_of
-from smartproxy.policy.certificates.judge import (
-    ChainFacts,
-    PathError,
-    RefusalCause,
-    judge_chain,
-)
-from smartproxy.policy.certificates.refusals import refusal
-from smartproxy.policy.configuration import (
-    CertificatePin,
-    KeyPin,
-    Purpose,
-    RevocationMode,
-    ServerConfiguration,
-)
+from smartproxy.policy.certificates.causes import RefusalCause, cause_of, refusal
+from smartproxy.policy.certificates.facts import ChainFacts, PathError
+from smartproxy.policy.certificates.judge import judge_chain
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.partners import CertificatePin, KeyPin, Purpose, RevocationMode
 from tests.unit.chains import (
     CLIENT_AUTH,
     DAY,

@@ -10,8 +10,7 @@ from smartproxy.backend.location import Location
 from smartproxy.backend.schema import EventRow
 from smartproxy.backend.store import Store
 from smartproxy.policy.configuration import parse
-from smartproxy.policy.outbound import Outbound
-from smartproxy.policy.partners import SubjectRule
+from smartproxy.policy.partners import Outbound, SubjectRule
 from smartproxy.tap.commands import console
 from smartproxy.testing.pki import Authority, self_signed
 from tests.unit.commands import CommandCase, Done

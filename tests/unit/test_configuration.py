@@ -10,22 +10,24 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.roles import Level, Profile
-from smartproxy.policy import configuration, limits, schema
+from smartproxy.policy import limits, schema
 from smartproxy.policy.configuration import (
-    Authentication,
-    CertificatePin,
     Configuration,
     ConfigurationRefused,
+    ServerConfiguration,
+    ServerPart,
+    dump,
+    parse,
+    parse_server_part,
+)
+from smartproxy.policy.partners import (
+    Authentication,
+    CertificatePin,
     KeyPin,
     Purpose,
     RevocationMode,
     SanRule,
-    ServerConfiguration,
-    ServerPart,
     SubjectRule,
-    dump,
-    parse,
-    parse_server_part,
 )
 from tests.unit.documents import RefusingTestCase, changed, full, minimal, octets, pem
 
@@ -316,8 +318,3 @@ class ReachTests(SynchronousTestCase):
                     pending.extend(kind.classes)
         self.assertIn(SanRule, seen)
         self.assertIn(ServerConfiguration, seen)
-
-    def test_exports(self) -> None:
-        """Everything that the module offers is there."""
-        for name in configuration.__all__:
-            self.assertTrue(hasattr(configuration, name), name)

@@ -7,7 +7,7 @@ from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.tls.facts import certificate_facts, certificate_of, path_facts
-from smartproxy.policy.certificates.judge import CertificateRefusal, RefusalCause
+from smartproxy.policy.certificates.causes import CertificateRefusal, RefusalCause
 from smartproxy.testing import pki
 
 CURVE = bytes.fromhex("06082a8648ce3d030107")

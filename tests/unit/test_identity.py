@@ -10,11 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Level
-from smartproxy.policy.certificates.judge import ChainFacts
-from smartproxy.policy.configuration import Authentication, CertificatePin, Partner
+from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.faults import AuthenticationRefused, IdentityMismatch, LevelTooLow, Refusal, UnknownIdentity
-from smartproxy.policy.identity import VerifiedPartner, is_proxy_id, judge_code, judge_ssid, proxy_id
-from smartproxy.policy.partners import NotACode, normalize_code
+from smartproxy.policy.identity import VerifiedPartner, judge_code, judge_ssid
+from smartproxy.policy.licence import is_proxy_id, proxy_id
+from smartproxy.policy.partners import Authentication, CertificatePin, NotACode, Partner, normalize_code
 from tests.unit.chains import LEAF
 
 ACME = Partner(

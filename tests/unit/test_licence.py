@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
 from smartproxy.policy.licence import Licence, LicenceRefused, RefusalCause, read, renew, sign
-from smartproxy.policy.pem import blocks
+from smartproxy.policy.values import blocks
 from smartproxy.testing.pki import Authority, KeyKind, make_key
 from tests.unit.documents import pem
 

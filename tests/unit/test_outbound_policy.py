@@ -5,22 +5,26 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates.called import judge_called
 from smartproxy.policy.certificates.causes import (
     X509_V_ERR_INVALID_PURPOSE,
     X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
-)
-from smartproxy.policy.certificates.judge import (
-    CertificateFacts,
     CertificateRefusal,
-    ChainFacts,
-    PathError,
     RefusalCause,
 )
-from smartproxy.policy.configuration import RevocationMode, ServerConfiguration, parse
-from smartproxy.policy.egress import EgressRefused, choose, normalize_host, reachable
-from smartproxy.policy.outbound import Outbound, Verify
-from smartproxy.policy.partners import CertificatePin, KeyPin, Partner, Purpose, SubjectRule
+from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts, PathError
+from smartproxy.policy.certificates.judge import judge_called
+from smartproxy.policy.configuration import ServerConfiguration, parse
+from smartproxy.policy.outbound import EgressRefused, choose, normalize_host, reachable
+from smartproxy.policy.partners import (
+    CertificatePin,
+    KeyPin,
+    Outbound,
+    Partner,
+    Purpose,
+    RevocationMode,
+    SubjectRule,
+    Verify,
+)
 from tests.unit.chains import (
     BY_SUBJECT,
     CLIENT_AUTH,

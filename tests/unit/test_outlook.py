@@ -1,11 +1,10 @@
-"""Tests of :mod:`smartproxy.policy.outlook`: what ``require`` would refuse, and when certificates fail."""
+"""What ``require`` would refuse, and when certificates fail (:mod:`smartproxy.policy.certificates.revocation`)."""
 
 import datetime
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.outlook import Issuer, Outlook
-from smartproxy.policy.revocation import RevocationSet
+from smartproxy.policy.certificates.revocation import Issuer, Outlook, RevocationSet
 from tests.unit.chains import DAY, NOW, key_sha256, revocation
 
 NONE = datetime.timedelta()

@@ -1,10 +1,10 @@
-"""Tests of :mod:`smartproxy.policy.revocation`: what a revocation set says of one certificate, and for how long."""
+"""What a revocation set says of one certificate, and how long (:mod:`smartproxy.policy.certificates.revocation`)."""
 
 import datetime
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.revocation import RevocationSet, RevocationStatus, status
+from smartproxy.policy.certificates.revocation import RevocationSet, RevocationStatus, status
 
 MADE = datetime.datetime(2026, 11, 20, 10, tzinfo=datetime.UTC)
 SECOND = datetime.timedelta(seconds=1)

@@ -1,9 +1,9 @@
-"""Tests of :mod:`smartproxy.policy.sparing`: what is told of a flood, and what is left out."""
+"""Tests of :mod:`smartproxy.policy.admission`: what is told of a flood, and what is left out."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
-from smartproxy.policy.sparing import Sparing
+from smartproxy.policy.admission import Sparing
 
 MINUTE = limits.REFUSED_TOLD_SECONDS
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.identity import is_proxy_id
+from smartproxy.policy.licence import is_proxy_id
 from smartproxy.tunnel.identity import IdentityUnusable, load_or_make
 
 

@@ -5,9 +5,16 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates.causes import X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_SIGNATURE_FAILURE
-from smartproxy.policy.certificates.judge import CertificateRefusal, ChainFacts, PathError, RefusalCause
-from smartproxy.policy.configuration import CertificatePin, KeyPin, RevocationMode, RevocationSet, ServerConfiguration
+from smartproxy.policy.certificates.causes import (
+    X509_V_ERR_CERT_HAS_EXPIRED,
+    X509_V_ERR_CERT_SIGNATURE_FAILURE,
+    CertificateRefusal,
+    RefusalCause,
+)
+from smartproxy.policy.certificates.facts import ChainFacts, PathError
+from smartproxy.policy.certificates.revocation import RevocationSet
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.partners import CertificatePin, KeyPin, RevocationMode
 from tests.unit.chains import DAY, LEAF, MIDDLE, NOW, ROOT, authority, chain, judged, partner, revocation, server
 
 

@@ -1,15 +1,18 @@
-"""Tests of :mod:`smartproxy.policy.withdrawal`: what ends a session that runs, and what does not."""
+"""Tests of :mod:`smartproxy.policy.certificates.withdrawal`: what ends a session that runs, and what does not."""
 
 from typing import Any
 
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates.judge import ChainFacts, RefusalCause, judge_chain
-from smartproxy.policy.configuration import CertificatePin, RevocationMode, RevocationSet, ServerConfiguration
+from smartproxy.policy.certificates.causes import RefusalCause
+from smartproxy.policy.certificates.facts import ChainFacts
+from smartproxy.policy.certificates.judge import judge_chain
+from smartproxy.policy.certificates.revocation import RevocationSet
+from smartproxy.policy.certificates.withdrawal import Standing
+from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
-from smartproxy.policy.outbound import Outbound, Verify
-from smartproxy.policy.withdrawal import Standing
+from smartproxy.policy.partners import CertificatePin, Outbound, RevocationMode, Verify
 from tests.unit.chains import CLIENT_AUTH, DAY, LEAF, MIDDLE, NOW, authority, chain, partner, revocation, server
 
 

@@ -26,10 +26,9 @@ from zope.interface import implementer
 from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.net.tls.openssl import choose_errors
 from smartproxy.net.tls.verdict import Verification, VerifiedConnection, Verifier, note_alert
-from smartproxy.policy.authorities import ServerIdentity
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.limits import PATH_DEPTH_MOST
-from smartproxy.policy.partners import CertificatePin, KeyPin
+from smartproxy.policy.partners import CertificatePin, KeyPin, ServerIdentity
 
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2: forward secrecy and authenticated encryption; all suites of TLS 1.3 have both."""

@@ -1,6 +1,6 @@
 """A certificate's facts, as policy wants to have them.
 
-Duty: read a certificate that TLS delivered into :class:`~smartproxy.policy.certificates.judge.CertificateFacts`. Trusts
+Duty: read a certificate that TLS delivered into :class:`~smartproxy.policy.certificates.facts.CertificateFacts`. Trusts
 nothing in it: OpenSSL lets pass what cryptography cannot read. A certificate whose names and dates cannot be read is
 refused for that, an extension that cannot be read allows nothing and names nobody, and a name of another kind than
 policy knows is skipped. Judges nothing else. Standards: RFC 5280 sections 4.1 and 4.2; X.520 serialNumber, where
@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import crypto
 
-from smartproxy.policy.certificates.judge import CertificateFacts, CertificateRefusal, RefusalCause
-from smartproxy.policy.pem import sha256
+from smartproxy.policy.certificates.causes import CertificateRefusal, RefusalCause
+from smartproxy.policy.certificates.facts import CertificateFacts
+from smartproxy.policy.values import sha256
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 

@@ -33,15 +33,11 @@ from smartproxy.policy.certificates.causes import (
     X509_V_ERR_INVALID_PURPOSE,
     X509_V_ERR_NO_EXPLICIT_POLICY,
     X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
-)
-from smartproxy.policy.certificates.judge import (
     CertificateRefusal,
-    ChainFacts,
-    Match,
-    PathError,
     RefusalCause,
-    judge_chain,
 )
+from smartproxy.policy.certificates.facts import ChainFacts, PathError
+from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
 

@@ -1,53 +1,51 @@
 """Whose certificate it is, and whether it is good enough: from facts to a partner, or an exact refusal.
 
-Duty: judge the chain that a peer showed. OpenSSL builds the path and checks its signatures; its findings come in as
-facts. Everything that is a matter of this site's policy is judged here: dates, key strength, hashes, purpose,
-revocation, pins, and which partner's entry the certificate fits. Trusts the facts to be those of the handshake at hand
-and of a path that OpenSSL built from the anchors of the same configuration.
+Duty: judge the chain that a peer showed, in both directions of a call. OpenSSL builds the path and checks its
+signatures; its findings come in as facts. Everything that is a matter of this site's policy is judged here: dates, key
+strength, hashes, purpose, revocation, pins, and which partner's entry the certificate fits. Of a partner that is
+called, its entry says how its certificate is known: it is pinned, or it comes from a CA and carries the partner's
+Odette ID, or it comes from a CA and bears the name of the host; whether it does bear a name is asked of the caller, who
+holds the certificate. Trusts the facts to be those of the handshake at hand and of a path that OpenSSL built from the
+anchors of the same configuration.
 
-A pinned certificate or key needs no authority and no revocation list: removing the pin is the revocation. A pin goes
-before a rule. RFC 5280 section 6; RFC 5024 section 11.
+A pinned certificate or key needs no CA and no revocation list: removing the pin is the revocation. A pin goes before a
+rule. RFC 5280 section 6; RFC 5024 section 11.
 """
 
 import datetime
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Final, TypeVar
 
 import attrs
 
 from smartproxy.policy import limits
-from smartproxy.policy.authorities import Authority, RevocationMode
-from smartproxy.policy.certificates.causes import X509_V_ERR_INVALID_PURPOSE, RefusalCause, cause_of
-from smartproxy.policy.certificates.refusals import CertificateRefusal, Detail, refusal
+from smartproxy.policy.certificates.causes import (
+    X509_V_ERR_INVALID_PURPOSE,
+    CertificateRefusal,
+    Detail,
+    RefusalCause,
+    cause_of,
+    refusal,
+)
+from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts, PathError
+from smartproxy.policy.certificates.revocation import RevocationStatus, status
 from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.outbound import rules_of
 from smartproxy.policy.partners import (
+    Authority,
     CertificatePin,
     KeyPin,
+    Outbound,
     Partner,
     Purpose,
+    RevocationMode,
     Rule,
     SanRule,
     SubjectRule,
+    Verify,
     normalize_san,
 )
-from smartproxy.policy.revocation import RevocationStatus, status
-
-__all__ = [
-    "CLIENT_AUTH",
-    "SERVER_AUTH",
-    "CertificateFacts",
-    "CertificateRefusal",
-    "ChainFacts",
-    "Match",
-    "PathError",
-    "RefusalCause",
-    "judge_below",
-    "judge_chain",
-    "judge_dates",
-    "judge_key",
-    "unreached",
-]
 
 CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
 SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
@@ -67,84 +65,6 @@ _BITS_LEAST: Final = {
     "Ed25519": 0,
     "Ed448": 0,
 }
-
-
-@attrs.frozen(kw_only=True)
-class CertificateFacts:
-    """What a certificate says.
-
-    :ivar subject: its subject's name, as RFC 4514 writes it.
-    :ivar issuer: its issuer's name.
-    :ivar serial: its serial number.
-    :ivar not_before: the first moment of its validity.
-    :ivar not_after: the last one.
-    :ivar sha256: SHA-256 of its DER octets, in hex.
-    :ivar key_sha256: SHA-256 of its SubjectPublicKeyInfo, in hex.
-    :ivar issuer_key_sha256: the same of its issuer's, where that is known.
-    :ivar key_type: ``RSA``, ``EC``, ``Ed25519``, ``Ed448``, or another name.
-    :ivar key_bits: the length of the key.
-    :ivar signature_hash: the hash its signature is made with, such as ``sha256``; ``None`` if there is none.
-    :ivar extended_key_usage: the dotted numbers of that extension, ``None`` without it.
-    :ivar subject_serial_number: the attribute serialNumber of its subject.
-    :ivar sans: its subject alternative names, with ``DNS:``, ``URI:`` or ``EMAIL:`` in front.
-    :ivar is_authority: whether it says that it may issue others.
-    :ivar crl_urls: where it says that its issuer's revocation lists are.
-    """
-
-    subject: str
-    issuer: str
-    serial: int
-    not_before: datetime.datetime
-    not_after: datetime.datetime
-    sha256: str
-    key_sha256: str
-    issuer_key_sha256: str | None = None
-    key_type: str
-    key_bits: int
-    signature_hash: str | None
-    extended_key_usage: frozenset[str] | None = None
-    subject_serial_number: str | None = None
-    sans: tuple[str, ...] = ()
-    is_authority: bool = False
-    crl_urls: tuple[str, ...] = ()
-
-
-@attrs.frozen
-class PathError:
-    """One thing that OpenSSL found wrong.
-
-    :ivar code: its number, ``X509_V_ERR_...``.
-    :ivar depth: which certificate of the path it is about.
-    :ivar text: OpenSSL's own words.
-    """
-
-    code: int
-    depth: int
-    text: str
-
-
-@attrs.frozen(kw_only=True)
-class ChainFacts:
-    """What a peer showed, and what OpenSSL made of it.
-
-    :ivar presented: the certificates that came in the handshake, the peer's own first.
-    :ivar path: the path from the peer's certificate to an anchor, if OpenSSL found one.
-    :ivar path_errors: everything that OpenSSL found wrong.
-    """
-
-    presented: tuple[CertificateFacts, ...]
-    path: tuple[CertificateFacts, ...] = ()
-    path_errors: tuple[PathError, ...] = ()
-
-    def below(self, authority: Authority) -> tuple[CertificateFacts, ...] | None:
-        """The part of the path that an authority vouches for: up to its first certificate in it, that one excluded.
-
-        :return: ``None`` if the path does not reach the authority.
-        """
-        for depth, facts in enumerate(self.path):
-            if facts.sha256 in authority.anchors:
-                return self.path[:depth]
-        return None
 
 
 @attrs.frozen(kw_only=True)
@@ -382,3 +302,87 @@ def _judge_revocation(
         if revocation.next_update is not None:
             detail["next_update"] = _written(revocation.next_update)
     raise refusal(_REVOCATION_CAUSES[found], facts, depth, **detail)
+
+
+def judge_called(
+    chain: ChainFacts,
+    partner: Partner,
+    outbound: Outbound,
+    configuration: ServerConfiguration,
+    now: datetime.datetime,
+    bears: Callable[[str], bool],
+) -> Match:
+    """The proof that *chain* is the partner's.
+
+    :param bears: tells whether his own certificate bears a host's name or address.
+    :raises CertificateRefusal: if it is not.
+    """
+    if not chain.presented:
+        raise CertificateRefusal(cause=RefusalCause.NO_CERTIFICATE)
+    leaf = chain.presented[0]
+    rules = rules_of(partner, outbound)
+    if outbound.verify is Verify.PIN:
+        return _judge_pinned(leaf, partner, rules, now)
+    if outbound.verify is Verify.NAME:
+        wanted = [each.name for each in configuration.authorities if outbound.authority in (None, each.name)]
+        authority = _judge_called_path(leaf, chain, wanted, configuration, now)[0]
+        by = Verify.NAME.value
+    else:
+        fitting = [rule for rule in rules if isinstance(rule, SubjectRule)]
+        reached = _judge_called_path(leaf, chain, {rule.authority for rule in fitting}, configuration, now)
+        found = [
+            rule for rule in fitting if rule.authority in reached and rule.serial_number == leaf.subject_serial_number
+        ]
+        if not found:
+            raise refusal(
+                RefusalCause.NOT_EXPECTED,
+                leaf,
+                partner=partner.name,
+                subject_serial_number=leaf.subject_serial_number or "",
+                key_sha256=leaf.key_sha256,
+            )
+        authority, by = found[0].authority, SubjectRule.by
+    judge_purpose(leaf, partner, SERVER_AUTH, chain.path_errors)
+    if outbound.verify is Verify.NAME and not bears(outbound.name):
+        raise refusal(RefusalCause.WRONG_NAME, leaf, partner=partner.name, wanted=outbound.name, sans=leaf.sans)
+    return Match(partner=partner, certificate=leaf, by=by, authority=authority)
+
+
+def _judge_pinned(
+    leaf: CertificateFacts,
+    partner: Partner,
+    rules: tuple[CertificatePin | KeyPin | SubjectRule, ...],
+    now: datetime.datetime,
+) -> Match:
+    for pin in (CertificatePin(sha256=leaf.sha256), KeyPin(sha256=leaf.key_sha256)):
+        if pin in rules:
+            judge_dates(leaf, 0, now)
+            judge_key(leaf, 0)
+            judge_purpose(leaf, partner, SERVER_AUTH)
+            return Match(partner=partner, certificate=leaf, by=pin.by, authority=None)
+    raise refusal(RefusalCause.NOT_EXPECTED, leaf, partner=partner.name, key_sha256=leaf.key_sha256)
+
+
+def _judge_called_path(
+    leaf: CertificateFacts,
+    chain: ChainFacts,
+    wanted: Container[str],
+    configuration: ServerConfiguration,
+    now: datetime.datetime,
+) -> list[str]:
+    """Those of the wanted authorities that the path is good up to; at least one."""
+    refused: list[CertificateRefusal] = []
+    reached: list[str] = []
+    for authority in configuration.authorities:
+        below = chain.below(authority) if authority.name in wanted else None
+        if below is None:
+            continue
+        try:
+            judge_below(chain, len(below), authority, configuration, now)
+        except CertificateRefusal as found:
+            refused.append(found)
+        else:
+            reached.append(authority.name)
+    if not reached:
+        raise refused[0] if refused else unreached(leaf, chain.path_errors)
+    return reached

@@ -42,10 +42,10 @@ from smartproxy.oftp2.commands import SSRM
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy import limits
-from smartproxy.policy.certificates.judge import CertificateRefusal
+from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.faults import PartnerUnreachable
 from smartproxy.policy.identity import VerifiedPartner
-from smartproxy.policy.outbound import Outbound
+from smartproxy.policy.partners import Outbound
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, Step, unreachable
 

@@ -24,12 +24,11 @@ from zope.interface import implementer
 from smartproxy.net.tls.context import CIPHERS, CertificateUnusable, load_certificates, show_identity
 from smartproxy.net.tls.openssl import choose_errors
 from smartproxy.net.tls.verdict import Verification, VerifiedConnection, Verifier, note_alert
-from smartproxy.policy.certificates.called import judge_called
-from smartproxy.policy.certificates.judge import ChainFacts, Match
+from smartproxy.policy.certificates.facts import ChainFacts
+from smartproxy.policy.certificates.judge import Match, judge_called
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.limits import PATH_DEPTH_MOST
-from smartproxy.policy.outbound import Outbound
-from smartproxy.policy.partners import Partner
+from smartproxy.policy.partners import Outbound, Partner
 
 _OPTIONS: Final = SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION
 

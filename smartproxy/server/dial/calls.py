@@ -24,10 +24,9 @@ from smartproxy.net.tls.context import CertificateUnusable
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.policy.configuration import ServerPart
-from smartproxy.policy.egress import reachable
 from smartproxy.policy.identity import judge_ssid
-from smartproxy.policy.outbound import Outbound
-from smartproxy.policy.partners import Partner
+from smartproxy.policy.outbound import reachable
+from smartproxy.policy.partners import Outbound, Partner
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import server_outbound
 from smartproxy.relay.session import Session

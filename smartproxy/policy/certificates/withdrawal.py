@@ -16,19 +16,12 @@ from typing import Final
 
 import attrs
 
-from smartproxy.policy.authorities import RevocationMode
-from smartproxy.policy.certificates.called import judge_called
-from smartproxy.policy.certificates.judge import (
-    CertificateFacts,
-    CertificateRefusal,
-    ChainFacts,
-    RefusalCause,
-    judge_chain,
-)
-from smartproxy.policy.certificates.refusals import refusal
+from smartproxy.policy.certificates.causes import CertificateRefusal, RefusalCause, refusal
+from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts
+from smartproxy.policy.certificates.judge import judge_called, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
-from smartproxy.policy.partners import Purpose
+from smartproxy.policy.partners import Purpose, RevocationMode
 
 WITHDRAWALS: Final = frozenset(
     {

@@ -1,0 +1,90 @@
+"""What certificates say, and what OpenSSL made of the chain that a peer showed: plain facts for policy to judge.
+
+Duty: the classes that the TLS side fills in and policy reads. Judges nothing, and parses no certificate.
+
+RFC 5280 section 4; RFC 4514 (names as text).
+"""
+
+import datetime
+
+import attrs
+
+from smartproxy.policy.partners import Authority
+
+
+@attrs.frozen(kw_only=True)
+class CertificateFacts:
+    """What a certificate says.
+
+    :ivar subject: its subject's name, as RFC 4514 writes it.
+    :ivar issuer: its issuer's name.
+    :ivar serial: its serial number.
+    :ivar not_before: the first moment of its validity.
+    :ivar not_after: the last one.
+    :ivar sha256: SHA-256 of its DER octets, in hex.
+    :ivar key_sha256: SHA-256 of its SubjectPublicKeyInfo, in hex.
+    :ivar issuer_key_sha256: the same of its issuer's, where that is known.
+    :ivar key_type: ``RSA``, ``EC``, ``Ed25519``, ``Ed448``, or another name.
+    :ivar key_bits: the length of the key.
+    :ivar signature_hash: the hash its signature is made with, such as ``sha256``; ``None`` if there is none.
+    :ivar extended_key_usage: the dotted numbers of that extension, ``None`` without it.
+    :ivar subject_serial_number: the attribute serialNumber of its subject.
+    :ivar sans: its subject alternative names, with ``DNS:``, ``URI:`` or ``EMAIL:`` in front.
+    :ivar is_authority: whether it says that it may issue others.
+    :ivar crl_urls: where it says that its issuer's revocation lists are.
+    """
+
+    subject: str
+    issuer: str
+    serial: int
+    not_before: datetime.datetime
+    not_after: datetime.datetime
+    sha256: str
+    key_sha256: str
+    issuer_key_sha256: str | None = None
+    key_type: str
+    key_bits: int
+    signature_hash: str | None
+    extended_key_usage: frozenset[str] | None = None
+    subject_serial_number: str | None = None
+    sans: tuple[str, ...] = ()
+    is_authority: bool = False
+    crl_urls: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class PathError:
+    """One thing that OpenSSL found wrong.
+
+    :ivar code: its number, ``X509_V_ERR_...``.
+    :ivar depth: which certificate of the path it is about.
+    :ivar text: OpenSSL's own words.
+    """
+
+    code: int
+    depth: int
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class ChainFacts:
+    """What a peer showed, and what OpenSSL made of it.
+
+    :ivar presented: the certificates that came in the handshake, the peer's own first.
+    :ivar path: the path from the peer's certificate to an anchor, if OpenSSL found one.
+    :ivar path_errors: everything that OpenSSL found wrong.
+    """
+
+    presented: tuple[CertificateFacts, ...]
+    path: tuple[CertificateFacts, ...] = ()
+    path_errors: tuple[PathError, ...] = ()
+
+    def below(self, authority: Authority) -> tuple[CertificateFacts, ...] | None:
+        """The part of the path that an authority vouches for: up to its first certificate in it, that one excluded.
+
+        :return: ``None`` if the path does not reach the authority.
+        """
+        for depth, facts in enumerate(self.path):
+            if facts.sha256 in authority.anchors:
+                return self.path[:depth]
+        return None

@@ -1,0 +1,322 @@
+"""The kinds of single values in documents: how each is read from JSON, refused, and written back.
+
+Duty: one class for each kind of value: flags, numbers within limits, texts, moments, addresses, PEM, serial numbers. A
+value that does not fit is refused with its place; the refusal repeats no value, because it may be a secret. Trusts
+nothing about the values. PEM text (RFC 7468) is split into the DER octets of its blocks, so that a certificate in the
+configuration can be compared with one on the wire by SHA-256; DER is never parsed.
+"""
+
+import base64
+import binascii
+import datetime
+import enum
+import hashlib
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import attrs
+
+from smartproxy.policy import limits
+from smartproxy.policy.strict_json import DocumentRefused
+
+
+class Kind(Protocol):
+    """One way of writing values as JSON."""
+
+    def read(self, value: object, where: str) -> Any:
+        """The value for the class's field; refused with *where* if it is not of this kind."""
+
+    def write(self, value: Any) -> object:
+        """The plain JSON value from which :meth:`read` makes *value*."""
+
+
+def wrong(value: object, where: str, right: str) -> DocumentRefused:
+    """The refusal of a value that is not of the right JSON type; names the type that it has, never the value."""
+    name = {dict: "an object", list: "a list", str: "a text", int: "a number", bool: "true or false"}.get(type(value))
+    return DocumentRefused(where=where, cause=f"is {name or 'null'}; has to be {right}")
+
+
+@attrs.frozen
+class Flag:
+    """``true`` or ``false``."""
+
+    def read(self, value: object, where: str) -> bool:
+        """See :class:`Kind`."""
+        if not isinstance(value, bool):
+            raise wrong(value, where, "true or false")
+        return value
+
+    def write(self, value: bool) -> object:
+        """See :class:`Kind`."""
+        return value
+
+
+@attrs.frozen
+class Whole:
+    """A whole number within a :class:`~smartproxy.policy.limits.Limit`."""
+
+    limit: limits.Limit
+
+    def read(self, value: object, where: str) -> int:
+        """See :class:`Kind`."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise wrong(value, where, f"a number of {self.limit.unit}")
+        if not self.limit.admits(value):
+            raise DocumentRefused(
+                where=where,
+                cause=f"is {value}; has to be between {self.limit.least} and {self.limit.most} {self.limit.unit}",
+            )
+        return value
+
+    def write(self, value: int) -> object:
+        """See :class:`Kind`."""
+        return value
+
+
+@attrs.frozen
+class Fixed:
+    """One number and no other: the version of a document's form."""
+
+    number: int
+
+    def read(self, value: object, where: str) -> int:
+        """See :class:`Kind`."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise wrong(value, where, f"the number {self.number}")
+        if value != self.number:
+            raise DocumentRefused(
+                where=where,
+                cause=f"is {value}; this version of SmartProxy reads {self.number} only: update the older of the two",
+            )
+        return value
+
+    def write(self, value: int) -> object:
+        """See :class:`Kind`."""
+        return value
+
+
+@attrs.frozen(kw_only=True)
+class Lines:
+    """A text of several lines."""
+
+    most: int
+
+    def read(self, value: object, where: str) -> str:
+        """See :class:`Kind`."""
+        if not isinstance(value, str):
+            raise wrong(value, where, "a text")
+        if not 1 <= len(value) <= self.most:
+            raise DocumentRefused(
+                where=where, cause=f"has {len(value)} characters; has to have between 1 and {self.most}"
+            )
+        if not value.replace("\r", "").replace("\n", "").replace("\t", "").isprintable():
+            raise DocumentRefused(where=where, cause="has control characters in it")
+        return value
+
+    def write(self, value: str) -> object:
+        """See :class:`Kind`."""
+        return value
+
+
+@attrs.frozen(kw_only=True)
+class Text:
+    """A text of printable characters.
+
+    :ivar pattern: what the whole text has to match, if anything.
+    :ivar form: the pattern in words, for the refusal.
+    """
+
+    most: int = limits.NAME_CHARACTERS_MOST
+    pattern: str | None = None
+    form: str = "another form"
+
+    def read(self, value: object, where: str) -> str:
+        """See :class:`Kind`."""
+        if not isinstance(value, str):
+            raise wrong(value, where, "a text")
+        if not 1 <= len(value) <= self.most:
+            raise DocumentRefused(
+                where=where, cause=f"has {len(value)} characters; has to have between 1 and {self.most}"
+            )
+        if not value.isprintable() or value != value.strip():
+            raise DocumentRefused(where=where, cause="has control characters in it or blanks around it")
+        if self.pattern is not None and re.fullmatch(self.pattern, value) is None:
+            raise DocumentRefused(where=where, cause=f"has to be {self.form}")
+        return value
+
+    def write(self, value: str) -> object:
+        """See :class:`Kind`."""
+        return value
+
+
+#: A name that an operator gives to a thing.
+NAME: Final = Text()
+
+
+#: A certificate or a key, by the SHA-256 of its DER octets.
+SHA256: Final = Text(pattern="[0-9a-f]{64}", form="a SHA-256: 64 digits of lower case hex")
+
+
+@attrs.frozen
+class Member:
+    """The value of a member of an enumeration."""
+
+    members: type[enum.Enum]
+
+    def read(self, value: object, where: str) -> enum.Enum:
+        """See :class:`Kind`."""
+        for member in self.members:
+            # ``True == 1``: a boolean must not pass for a number.
+            if member.value == value and not isinstance(value, bool):
+                return member
+        words = ", ".join(str(member.value) for member in self.members)
+        raise DocumentRefused(where=where, cause=f"has to be one of {words}")
+
+    def write(self, value: enum.Enum) -> object:
+        """See :class:`Kind`."""
+        return value.value
+
+
+@attrs.frozen
+class Instant:
+    """A moment in UTC, such as ``2026-11-20T10:00:00Z``, to the second."""
+
+    def read(self, value: object, where: str) -> datetime.datetime:
+        """See :class:`Kind`."""
+        if not isinstance(value, str):
+            raise wrong(value, where, "a time such as 2026-11-20T10:00:00Z")
+        try:
+            moment = datetime.datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.UTC)
+        except ValueError:
+            moment = None
+        if moment is None or self.write(moment) != value:
+            raise DocumentRefused(where=where, cause="has to be a time in UTC such as 2026-11-20T10:00:00Z")
+        return moment
+
+    def write(self, value: datetime.datetime) -> str:
+        """See :class:`Kind`; a fraction of a second is cut off."""
+        return value.astimezone(datetime.UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+
+
+@attrs.frozen
+class Address:
+    """An IPv4 or IPv6 address, in digits."""
+
+    def read(self, value: object, where: str) -> str:
+        """See :class:`Kind`."""
+        return _parsed(ipaddress.ip_address, value, where, "an IPv4 or IPv6 address such as 192.0.2.1 or 2001:db8::1")
+
+    def write(self, value: str) -> object:
+        """See :class:`Kind`."""
+        return value
+
+
+@attrs.frozen
+class Network:
+    """An IPv4 or IPv6 network, such as ``192.0.2.0/24``."""
+
+    def read(self, value: object, where: str) -> str:
+        """See :class:`Kind`."""
+        return _parsed(ipaddress.ip_network, value, where, "a network such as 192.0.2.0/24 or 2001:db8::/48")
+
+    def write(self, value: str) -> object:
+        """See :class:`Kind`."""
+        return value
+
+
+def _parsed(parse: Callable[[str], object], value: object, where: str, right: str) -> str:
+    if not isinstance(value, str):
+        raise wrong(value, where, right)
+    try:
+        parse(value)
+    except ValueError:
+        raise DocumentRefused(where=where, cause=f"has to be {right}") from None
+    return value
+
+
+@attrs.frozen(kw_only=True)
+class Pem:
+    """Text of one or more PEM blocks of one label, and of no other."""
+
+    label: str
+    most: int
+
+    def read(self, value: object, where: str) -> str:
+        """See :class:`Kind`."""
+        if not isinstance(value, str):
+            raise wrong(value, where, f"PEM text of a {self.label}")
+        if len(value) > limits.PEM_CHARACTERS_MOST:
+            raise DocumentRefused(
+                where=where, cause=f"has {len(value)} characters; at most {limits.PEM_CHARACTERS_MOST} are allowed"
+            )
+        try:
+            found = blocks(value, self.label)
+        except NotPem as error:
+            raise DocumentRefused(where=where, cause=str(error)) from None
+        if len(found) > self.most:
+            raise DocumentRefused(where=where, cause=f"holds {len(found)} blocks; at most {self.most} are allowed")
+        return value
+
+    def write(self, value: str) -> object:
+        """See :class:`Kind`."""
+        return value
+
+
+_SERIAL = re.compile("[0-9a-f]{1,40}")
+
+
+@attrs.frozen
+class Serials:
+    """A list of certificate serial numbers in hex, as a set."""
+
+    def read(self, value: object, where: str) -> frozenset[int]:
+        """See :class:`Kind`."""
+        if not isinstance(value, list):
+            raise wrong(value, where, "a list")
+        if len(value) > limits.SERIALS_PER_ISSUER_MOST:
+            raise DocumentRefused(
+                where=where, cause=f"has {len(value)} entries; at most {limits.SERIALS_PER_ISSUER_MOST} are allowed"
+            )
+        for index, item in enumerate(value):
+            if not isinstance(item, str) or _SERIAL.fullmatch(item) is None:
+                raise DocumentRefused(
+                    where=f"{where}[{index}]", cause="has to be a serial number: 1 to 40 digits of lower case hex"
+                )
+        return frozenset(int(item, 16) for item in value)
+
+    def write(self, value: frozenset[int]) -> object:
+        """See :class:`Kind`."""
+        return [f"{serial:x}" for serial in sorted(value)]
+
+
+_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\s([A-Za-z0-9+/=\s]+)-----END \1-----")
+
+
+class NotPem(ValueError):
+    """The text is not made of PEM blocks of the wanted label."""
+
+
+def blocks(text: str, label: str) -> tuple[bytes, ...]:
+    """The DER octets of all blocks of *text*, in their order; text between blocks is ignored (RFC 7468 section 5.2).
+
+    :raises NotPem: if there is no block, one that is broken, or one of another label.
+    """
+    found = list(_BLOCK.finditer(text))
+    if not found:
+        raise NotPem(f"holds no PEM block; it has to begin with -----BEGIN {label}-----")
+    if len(found) != text.count("-----BEGIN ") or len(found) != text.count("-----END "):
+        raise NotPem("holds a PEM block that is cut or broken")
+    for number, block in enumerate(found, 1):
+        if block[1] != label:
+            raise NotPem(f"PEM block {number} is a {block[1][:40]}; all have to be {label}")
+    try:
+        return tuple(base64.b64decode("".join(block[2].split()), validate=True) for block in found)
+    except binascii.Error:
+        raise NotPem("holds a PEM block that is not base64") from None
+
+
+def sha256(der: bytes) -> str:
+    """The SHA-256 in lower case hex, as certificates and keys are named in the configuration."""
+    return hashlib.sha256(der).hexdigest()
