@@ -1,12 +1,99 @@
-"""One generation of the configuration, as the partners' side of the server uses it."""
+"""One generation of the configuration, as the partners' side of the server uses it.
 
-from collections.abc import Callable
+Duty: build the TLS contexts that partners are accepted with, once; a new generation gets new ones, and running sessions
+keep theirs. Trusts a configuration that was checked. Standards: RFC 5024 section 2.3; RFC 6066 section 3 (SNI).
+"""
+
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import attrs
+from cryptography import x509
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
 
-from smartproxy.net.tls.context import PartnerContexts
-from smartproxy.policy.configuration import ServerPart
+from smartproxy.net.tls.context import (
+    CertificateUnusable,
+    load_certificates,
+    new_context,
+    show_identity,
+    trust,
+)
+from smartproxy.net.tls.facts import certificate_facts
+from smartproxy.net.tls.verdict import VerifiedConnection, Verifier
+from smartproxy.policy.authorities import ServerIdentity
+from smartproxy.policy.configuration import ServerConfiguration, ServerPart
+from smartproxy.policy.limits import PATH_DEPTH_MOST
+from smartproxy.policy.partners import CertificatePin, KeyPin
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class PartnerContexts:
+    """The contexts of one generation: one for each identity, alike in all else.
+
+    :param configuration: the generation.
+    :param now: tells the wall clock's time, aware, in UTC.
+    :raises CertificateUnusable: if there is no identity, or a certificate or key is not what it should be.
+    """
+
+    def __init__(self, configuration: ServerConfiguration, now: Callable[[], datetime]) -> None:
+        if not configuration.identities:
+            raise CertificateUnusable("server.identities", "no server certificate; import one with its key")
+        self.configuration = configuration
+        self._verifier = Verifier(configuration, now)
+        self._anchors = tuple(
+            certificate
+            for number, authority in enumerate(configuration.authorities)
+            for certificate in load_certificates(authority.certificates, f"server.authorities[{number}].certificates")
+        )
+        self._by_name: dict[str, SSL.Context] = {}
+        contexts = [
+            self._context(identity, f"server.identities[{number}]")
+            for number, identity in enumerate(configuration.identities)
+        ]
+        self._default = contexts[0]
+        self._default.set_tlsext_servername_callback(self._choose)
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> VerifiedConnection:
+        """Make the TLS side of a connection that was accepted."""
+        return VerifiedConnection(self._default)
+
+    def _choose(self, connection: SSL.Connection) -> None:
+        """Show the identity whose certificate bears the name that the peer asks for; the first one if none does."""
+        name = (connection.get_servername() or b"").decode("ascii", "replace").lower()
+        parent = "*." + name.partition(".")[2]
+        context = self._by_name.get(name) or self._by_name.get(parent)
+        if context is not None:
+            connection.set_context(context)
+
+    def _context(self, identity: ServerIdentity, where: str) -> SSL.Context:
+        context = new_context(server=True)
+        leaf = show_identity(context, identity.certificate, identity.key, where)
+        for name in certificate_facts(leaf).sans:
+            kind, _, value = name.partition(":")
+            if kind == "DNS":
+                self._by_name.setdefault(value.lower(), context)
+        trust(context, self._anchors, depth=PATH_DEPTH_MOST)
+        for authority in self._acceptable():
+            context.add_client_ca(authority)
+        self._verifier.attach(context, server=True)
+        return context
+
+    def _acceptable(self) -> Iterable[x509.Certificate]:
+        """The authorities whose certificates are asked for.
+
+        None, which means any, as soon as an enabled partner is pinned: there are TLS programs that show no certificate
+        at all if theirs does not come from one of the authorities named.
+        """
+        pinned = any(
+            isinstance(rule, CertificatePin | KeyPin)
+            for partner in self.configuration.partners
+            if partner.enabled
+            for rule in partner.certificates
+        )
+        return () if pinned else self._anchors
 
 
 @attrs.frozen

@@ -10,7 +10,7 @@ Standards: RFC 8446 (TLS 1.3), RFC 5280 (paths), RFC 7301 (ALPN).
 """
 
 import hmac
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary
@@ -27,6 +27,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smartproxy.net.tls.context import choose_protocol
 from smartproxy.policy import limits
 from smartproxy.tunnel.identity import Identity, proxy_id
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
@@ -148,7 +149,7 @@ class ServerContext:
         # Nothing between a client and the authority itself.
         context.set_verify_depth(0)
         self._protocols = frozenset(protocols)
-        context.set_alpn_select_callback(self._select_protocol)
+        choose_protocol(context, self._select_protocol)
         self._context = context
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
@@ -175,9 +176,9 @@ class ServerContext:
             raise _refusal("wrong_purpose", leaf)
         return VerifiedClient(name=name, not_after=leaf.not_valid_after_utc, subject=leaf.subject.rfc4514_string())
 
-    def _select_protocol(self, connection: SSL.Connection, offered: list[bytes]) -> bytes | SSL._NoOverlappingProtocols:
+    def _select_protocol(self, offered: Sequence[bytes]) -> bytes | None:
         """The first kind of connection that is ours; a connection without one is refused after the handshake."""
-        return next((each for each in offered if each in self._protocols), SSL.NO_OVERLAPPING_PROTOCOLS)
+        return next((each for each in offered if each in self._protocols), None)
 
     def _judge(self, connection: SSL.Connection, certificate: X509, error: int, depth: int, ok: int) -> bool:
         """OpenSSL's question about each certificate of the path; never raises."""

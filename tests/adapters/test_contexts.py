@@ -8,13 +8,14 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.tls import verdict as verification
-from smartproxy.net.tls.context import CertificateUnusable, PartnerContexts
+from smartproxy.net.tls.context import CertificateUnusable
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.authorities import Authority, RevocationMode, ServerIdentity
 from smartproxy.policy.certificates.judge import ChainFacts, Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import SubjectRule
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
+from smartproxy.server.generation import PartnerContexts
 from smartproxy.testing import pki
 from tests.adapters.rig import CallerTls, ServerRig, identity_entry, tls12, tls13
 from tests.unit.playbook import PARTNER_SSID

@@ -1,41 +1,35 @@
-"""TLS towards partners: what one generation of the configuration offers and asks for.
+"""OpenSSL contexts: what every TLS connection of ours offers, asks for and never does.
 
-Duty: build the OpenSSL contexts of a generation, once, from memory; nothing of them is changed after the first
-connection (a list added to a live store is not honored by all versions of OpenSSL), and a new generation gets new ones.
-Running sessions keep theirs.
+Duty: build a context from memory: versions and ciphers, what it shows, whom it trusts, who judges the peer. Trusts the
+judge that it is given. Never reads a file, and never changes a context after its first connection: a list added to a
+live store is not honored by all versions of OpenSSL.
 
 Offered: TLS 1.2 with ephemeral keys and AEAD ciphers, TLS 1.3. Never: renegotiation, compression, session tickets, a
 session cache. Tickets and cache are both off because either one alone would let a peer resume a session without showing
 its certificate again, and so outlive its revocation. (With TLS 1.3 OpenSSL still sends two tickets that name an entry
 of the cache which is not there; pyOpenSSL cannot keep it from that. They resume nothing.) Standards: RFC 5246, RFC
-8446, RFC 6066 section 3 (SNI); RFC 5024 section 2.3.
+8446, RFC 7301 (ALPN).
 """
 
-from collections.abc import Callable, Iterable
-from datetime import datetime
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, TypeAlias
 
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from twisted.protocols.tls import TLSMemoryBIOProtocol
-from zope.interface import implementer
 
-from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.net.tls.openssl import choose_errors
-from smartproxy.net.tls.verdict import Verification, VerifiedConnection, Verifier, note_alert
-from smartproxy.policy.authorities import ServerIdentity
-from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.limits import PATH_DEPTH_MOST
-from smartproxy.policy.partners import CertificatePin, KeyPin
 
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2: forward secrecy and authenticated encryption; all suites of TLS 1.3 have both."""
 
-_OPTIONS: Final = SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE
-_VERIFY: Final = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT | SSL.VERIFY_CLIENT_ONCE
+VerifyCallback: TypeAlias = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
+"""Connection, certificate, ``X509_V_ERR_...`` number, depth, and whether OpenSSL accepts it."""
+
+_NEVER: Final = SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION
+_ASK: Final = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT | SSL.VERIFY_CLIENT_ONCE
+"""How a server asks its peer for a certificate: always, and not again while the connection lasts."""
 
 
 @attrs.define(auto_exc=True, eq=False, str=False)
@@ -53,88 +47,62 @@ class CertificateUnusable(Exception):
         return f"{self.where}: {self.cause}"
 
 
-@implementer(IOpenSSLServerConnectionCreator)
-class PartnerContexts:
-    """The contexts of one generation: one for each identity, alike in all else.
+def new_context(*, server: bool, least: int = SSL.TLS1_2_VERSION) -> SSL.Context:
+    """A context that shows and trusts nothing yet.
 
-    :param configuration: the generation.
-    :param now: tells the wall clock's time, aware, in UTC.
-    :raises CertificateUnusable: if there is no identity, or a certificate or key is not what it should be.
+    :param server: for accepted connections; otherwise for those that are made.
+    :param least: the oldest version to speak, such as ``SSL.TLS1_3_VERSION``; TLS 1.3 is the newest.
+    """
+    context = SSL.Context(SSL.TLS_SERVER_METHOD if server else SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(least)
+    context.set_max_proto_version(SSL.TLS1_3_VERSION)
+    context.set_cipher_list(CIPHERS)
+    context.set_options(_NEVER | (SSL.OP_CIPHER_SERVER_PREFERENCE if server else 0))
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    return context
+
+
+def trust(context: SSL.Context, anchors: Iterable[x509.Certificate], *, depth: int) -> None:
+    """Let paths end at these certificates, which need not be self-signed.
+
+    :param depth: how many certificates may stand between the peer's and the anchor.
+    """
+    store = context.get_cert_store()
+    assert store is not None
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # an anchor may be an intermediate authority
+    for anchor in anchors:
+        store.add_cert(crypto.X509.from_cryptography(anchor))
+    context.set_verify_depth(depth)
+
+
+def judge_peers(
+    context: SSL.Context, verify: VerifyCallback, *, server: bool, error: Callable[[], int] | None = None
+) -> None:
+    """Have the peer's certificate judged while the handshake can still be refused.
+
+    :param verify: OpenSSL's question about each certificate of the path; says whether the handshake may go on, and
+        never raises.
+    :param server: whether the context is for accepted connections: their peers have to show a certificate.
+    :param error: the ``X509_V_ERR_...`` number that stands for the refusal just given, which words the alert.
+    """
+    mode = _ASK if server else SSL.VERIFY_PEER
+    context.set_verify(mode, verify)
+    if error is not None:
+        choose_errors(context, mode, error)
+
+
+def choose_protocol(context: SSL.Context, choose: Callable[[Sequence[bytes]], bytes | None]) -> None:
+    """Let a server choose among the protocols that a peer offers (RFC 7301); without one in common, none is agreed.
+
+    :param choose: given what is offered, best first.
     """
 
-    def __init__(self, configuration: ServerConfiguration, now: Callable[[], datetime]) -> None:
-        if not configuration.identities:
-            raise CertificateUnusable("server.identities", "no server certificate; import one with its key")
-        self.configuration = configuration
-        self._verifier = Verifier(configuration, now)
-        self._anchors = tuple(
-            certificate
-            for number, authority in enumerate(configuration.authorities)
-            for certificate in load_certificates(authority.certificates, f"server.authorities[{number}].certificates")
-        )
-        self._by_name: dict[str, SSL.Context] = {}
-        contexts = [
-            self._context(identity, f"server.identities[{number}]")
-            for number, identity in enumerate(configuration.identities)
-        ]
-        self._default = contexts[0]
-        self._default.set_tlsext_servername_callback(self._choose)
+    def select(connection: SSL.Connection, offered: list[bytes]) -> Any:
+        chosen = choose(offered)
+        return SSL.NO_OVERLAPPING_PROTOCOLS if chosen is None else chosen
 
-    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> VerifiedConnection:
-        """Make the TLS side of a connection that was accepted."""
-        connection = VerifiedConnection(self._default, None)
-        connection.verification = Verification()
-        return connection
-
-    def _choose(self, connection: SSL.Connection) -> None:
-        """Show the identity whose certificate bears the name that the peer asks for; the first one if none does."""
-        name = (connection.get_servername() or b"").decode("ascii", "replace").lower()
-        parent = "*." + name.partition(".")[2]
-        context = self._by_name.get(name) or self._by_name.get(parent)
-        if context is not None:
-            connection.set_context(context)
-
-    def _context(self, identity: ServerIdentity, where: str) -> SSL.Context:
-        context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        context.set_cipher_list(CIPHERS)
-        context.set_options(_OPTIONS)
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-        leaf = show_identity(context, identity, where)
-        for name in certificate_facts(leaf).sans:
-            kind, _, value = name.partition(":")
-            if kind == "DNS":
-                self._by_name.setdefault(value.lower(), context)
-        self._verify(context)
-        return context
-
-    def _verify(self, context: SSL.Context) -> None:
-        store = context.get_cert_store()
-        assert store is not None
-        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # an anchor may be an intermediate authority
-        for anchor in self._anchors:
-            store.add_cert(crypto.X509.from_cryptography(anchor))
-        for authority in self._acceptable():
-            context.add_client_ca(authority)
-        context.set_verify_depth(PATH_DEPTH_MOST)
-        context.set_verify(_VERIFY, self._verifier.verify)
-        choose_errors(context, _VERIFY, self._verifier.error)
-        context.set_info_callback(note_alert)
-
-    def _acceptable(self) -> Iterable[x509.Certificate]:
-        """The authorities whose certificates are asked for.
-
-        None, which means any, as soon as an enabled partner is pinned: there are TLS programs that show no certificate
-        at all if theirs does not come from one of the authorities named.
-        """
-        pinned = any(
-            isinstance(rule, CertificatePin | KeyPin)
-            for partner in self.configuration.partners
-            if partner.enabled
-            for rule in partner.certificates
-        )
-        return () if pinned else self._anchors
+    context.set_alpn_select_callback(select)
 
 
 def load_certificates(pem: str, where: str) -> list[x509.Certificate]:
@@ -149,23 +117,26 @@ def load_certificates(pem: str, where: str) -> list[x509.Certificate]:
         raise CertificateUnusable(where, "is not a certificate that can be read") from None
 
 
-def show_identity(context: SSL.Context, identity: ServerIdentity, where: str) -> x509.Certificate:
+def show_identity(context: SSL.Context, certificate: str, key: str, where: str) -> x509.Certificate:
     """Give a context the certificate and key that it shows.
 
-    :param where: the identity's place in the configuration.
+    :param certificate: the chain in PEM, the context's own certificate first.
+    :param key: its private key in PEM.
+    :param where: their place in the configuration.
+    :return: the context's own certificate.
     :raises CertificateUnusable: if they cannot be used.
     """
-    chain = load_certificates(identity.certificate, f"{where}.certificate")
+    chain = load_certificates(certificate, f"{where}.certificate")
     try:
-        key = serialization.load_pem_private_key(identity.key.encode(), None)
-        context.use_privatekey(key)  # type: ignore[arg-type]  # a key of another kind raises TypeError
+        private = serialization.load_pem_private_key(key.encode(), None)
+        context.use_privatekey(private)  # type: ignore[arg-type]  # a key of another kind raises TypeError
     except (ValueError, TypeError, SSL.Error):
         # What was raised is not chained: it could quote the key.
         raise CertificateUnusable(f"{where}.key", "is not a private key that TLS can use") from None
     try:
         context.use_certificate(chain[0])
-        for certificate in chain[1:]:
-            context.add_extra_chain_cert(certificate)
+        for other in chain[1:]:
+            context.add_extra_chain_cert(other)
         context.check_privatekey()
     except SSL.Error:
         cause = "does not fit its private key, or TLS does not accept it as strong enough"

@@ -1,4 +1,4 @@
-"""The two things that pyOpenSSL has no public call for.
+"""What pyOpenSSL has no public call for.
 
 Duty: let the verify callback choose OpenSSL's error number, because the TLS alert that a refused peer sees is worded
 after it; and put OpenSSL's error numbers into its own words. This is the one module that uses private names of
@@ -9,20 +9,16 @@ pyOpenSSL. It looks them up at each call and does without where they are missing
 from collections.abc import Callable
 from typing import Any
 
+import OpenSSL
 from OpenSSL import SSL
-
-try:
-    from OpenSSL._util import ffi as _ffi
-    from OpenSSL._util import lib as _lib
-except ImportError:
-    _ffi = _lib = None
 
 _NEEDED = ("SSL_CTX_set_verify", "X509_STORE_CTX_set_error", "X509_verify_cert_error_string")
 
 
-def is_complete(lib: Any = _lib) -> bool:
+def is_complete() -> bool:
     """Whether this pyOpenSSL has the private names that are used here."""
-    return lib is not None and all(hasattr(lib, name) for name in _NEEDED)
+    lib = _private("lib")
+    return _private("ffi") is not None and all(hasattr(lib, name) for name in _NEEDED)
 
 
 def choose_errors(context: SSL.Context, mode: int, chosen: Callable[[], int]) -> None:
@@ -32,18 +28,19 @@ def choose_errors(context: SSL.Context, mode: int, chosen: Callable[[], int]) ->
     :param mode: the mode given to ``set_verify``.
     :param chosen: called right after the callback refused; returns an ``X509_V_ERR_...`` number.
     """
-    if not is_complete() or not hasattr(context, "_verify_callback"):
+    if not is_complete() or not hasattr(context, "_verify_callback") or not hasattr(context, "_context"):
         return
     verify: Any = context._verify_callback
+    ffi, lib = _private("ffi"), _private("lib")
 
-    @_ffi.callback("int (*)(int, X509_STORE_CTX *)")  # type: ignore[untyped-decorator]  # cffi has no types
+    @ffi.callback("int (*)(int, X509_STORE_CTX *)")  # type: ignore[untyped-decorator]  # cffi has no types
     def choose(ok: int, store: Any) -> int:
         accepted: int = verify(ok, store)
         if not accepted:
-            _lib.X509_STORE_CTX_set_error(store, chosen())
+            lib.X509_STORE_CTX_set_error(store, chosen())
         return accepted
 
-    _lib.SSL_CTX_set_verify(context._context, mode, choose)
+    lib.SSL_CTX_set_verify(context._context, mode, choose)
     # Connections take a reference to this attribute, so that the callback lives as long as they do.
     context._verify_callback = choose
 
@@ -52,5 +49,10 @@ def error_text(code: int) -> str:
     """OpenSSL's words for an ``X509_V_ERR_...`` number."""
     if not is_complete():
         return f"OpenSSL error {code}"
-    words: bytes = _ffi.string(_lib.X509_verify_cert_error_string(code))
+    words: bytes = _private("ffi").string(_private("lib").X509_verify_cert_error_string(code))
     return words.decode("ascii", "replace")
+
+
+def _private(name: str) -> Any:
+    """What pyOpenSSL's private module has by this name; ``None`` if there is no such module or name."""
+    return getattr(getattr(OpenSSL, "_util", None), name, None)

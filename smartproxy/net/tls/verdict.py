@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL, crypto
 from twisted.python.failure import Failure
 
+from smartproxy.net.tls.context import judge_peers
 from smartproxy.net.tls.facts import certificate_of, path_facts
 from smartproxy.net.tls.openssl import error_text
 from smartproxy.policy.certificates.causes import (
@@ -157,7 +158,9 @@ class Verification:
 class VerifiedConnection(SSL.Connection):
     """A TLS connection that carries what became known about its peer."""
 
-    verification: Verification
+    def __init__(self, context: SSL.Context) -> None:
+        super().__init__(context, None)
+        self.verification = Verification()
 
     def bio_write(self, buf: bytes | bytearray | memoryview) -> int:
         """Take octets of the peer."""
@@ -188,6 +191,14 @@ class Verifier:
         self._configuration = configuration
         self._now = now
         self._error = _UNTOLD
+
+    def attach(self, context: SSL.Context, *, server: bool) -> None:
+        """Judge the peers of a context, whose connections are all a :class:`VerifiedConnection`.
+
+        :param server: whether it is for accepted connections.
+        """
+        judge_peers(context, self.verify, server=server, error=self.error)
+        context.set_info_callback(note_alert)
 
     def verify(self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
         """Take note of one call of OpenSSL, and judge when the path is complete."""

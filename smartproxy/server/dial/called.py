@@ -10,10 +10,8 @@ session tickets, a session cache. Trusts what :mod:`smartproxy.net.tls.verdict` 
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import Final
 
 from cryptography import x509
-from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -21,17 +19,14 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from smartproxy.net.tls.context import CIPHERS, CertificateUnusable, load_certificates, show_identity
-from smartproxy.net.tls.openssl import choose_errors
-from smartproxy.net.tls.verdict import Verification, VerifiedConnection, Verifier, note_alert
+from smartproxy.net.tls.context import CertificateUnusable, load_certificates, new_context, show_identity, trust
+from smartproxy.net.tls.verdict import VerifiedConnection, Verifier
 from smartproxy.policy.certificates.called import judge_called
 from smartproxy.policy.certificates.judge import ChainFacts, Match
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.limits import PATH_DEPTH_MOST
 from smartproxy.policy.outbound import Outbound
 from smartproxy.policy.partners import Partner
-
-_OPTIONS: Final = SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION
 
 
 def is_address(host: str) -> bool:
@@ -78,34 +73,26 @@ class CalledContext:
     ) -> None:
         self._name = outbound.name
         verifier = CalledVerifier(configuration, now, partner, outbound)
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        context.set_cipher_list(CIPHERS)
-        context.set_options(_OPTIONS)
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+        context = new_context(server=False)
         number = next(
             (n for n, each in enumerate(configuration.identities) if outbound.identity in (None, each.name)), None
         )
         if number is None:
             raise CertificateUnusable("server.identities", "there is no certificate to show")
-        show_identity(context, configuration.identities[number], f"server.identities[{number}]")
-        store = context.get_cert_store()
-        assert store is not None
-        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # an anchor may be an intermediate authority
-        for at, authority in enumerate(configuration.authorities):
-            for anchor in load_certificates(authority.certificates, f"server.authorities[{at}].certificates"):
-                store.add_cert(crypto.X509.from_cryptography(anchor))
-        context.set_verify_depth(PATH_DEPTH_MOST)
-        context.set_verify(SSL.VERIFY_PEER, verifier.verify)
-        choose_errors(context, SSL.VERIFY_PEER, verifier.error)
-        context.set_info_callback(note_alert)
+        identity = configuration.identities[number]
+        show_identity(context, identity.certificate, identity.key, f"server.identities[{number}]")
+        anchors = (
+            anchor
+            for at, authority in enumerate(configuration.authorities)
+            for anchor in load_certificates(authority.certificates, f"server.authorities[{at}].certificates")
+        )
+        trust(context, anchors, depth=PATH_DEPTH_MOST)
+        verifier.attach(context, server=False)
         self._context = context
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> VerifiedConnection:
         """Make the TLS side of a call."""
-        connection = VerifiedConnection(self._context, None)
-        connection.verification = Verification()
+        connection = VerifiedConnection(self._context)
         if not is_address(self._name):
             connection.set_tlsext_host_name(self._name.encode("ascii"))
         return connection
