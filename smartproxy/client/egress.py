@@ -271,7 +271,6 @@ class StationCalls:
         )
         self._sessions.live[session] = driver
         driver.begin()
-        leg.release()
 
     def _over(self, summary: Summary) -> None:
         self._sessions.live.pop(summary.session, None)

@@ -18,7 +18,7 @@ from smartproxy.client.egress import StationCalls
 from smartproxy.client.station import dial_station
 from smartproxy.client.upkeep import POLL_SECONDS_LEAST
 from smartproxy.logs.emit import Events
-from smartproxy.net.leg import ILeg, ILegReceiver
+from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.oftp2.commands import SSRM
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
@@ -133,9 +133,9 @@ class _Greeting:
         elif judgement.error is not None:
             self._settle(f"SSRM: what the station sent is none: {judgement.error.message}")
 
-    def leg_lost(self, leg: ILeg, cause: str) -> None:
+    def leg_lost(self, leg: ILeg, end: LegEnd) -> None:
         """The station is gone."""
-        self._settle(f"SSRM: the station ended the connection before it: {cause}")
+        self._settle(f"SSRM: the station ended the connection before it: {end.message}")
 
     def leg_ended(self, leg: ILeg) -> None:
         """Said of data connections only."""

@@ -2,7 +2,11 @@
 
 Duty: what all legs that end at a transport of ours share: high-water marks, holding the far end back, and closing. Runs
 on every transport of Twisted's interfaces and does not know which one carries it. Trusts the transport to call
-``connectionLost`` once it is aborted.
+``connectionLost`` once it is aborted. The rules that it keeps stand in :mod:`smartproxy.net.leg`.
+
+Three things stop a leg's reading: its session, which holds it back because the other leg is full; too many octets that
+are kept for a receiver which is not there yet; and nothing else. Three things make it read on: ``resume``, the delivery
+of what was kept, and the beginning of the end.
 
 Closing is the hardest duty. A TLS transport that was asked to lose its connection waits for the peer's close_notify,
 for ever if need be, and sees neither it nor the peer's disappearance while reading is paused; so a closing leg always
@@ -18,7 +22,6 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IPushProducer,
     IReactorTime,
     ISSLTransport,
@@ -28,7 +31,12 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.net.leg import ILeg, ILegReceiver
+from smartproxy.net.deadline import Deadline
+from smartproxy.net.leg import ILeg, ILegReceiver, Inbox, LegEnd
+from smartproxy.policy.addresses import HostPort
+
+KEPT_OCTETS_MOST = 16 * 1024
+"""What is kept while there is no receiver; reading stops beyond it."""
 
 
 class LegTransport(typing.Protocol):
@@ -63,18 +71,16 @@ class LegTransport(typing.Protocol):
 class _SendSide:
     """Told by the transport when more octets wait to be sent than it likes to hold."""
 
-    def __init__(self, leg: "ConnectionLeg") -> None:
-        self._leg = leg
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
 
     def pauseProducing(self) -> None:
         """The transport is over its high-water mark."""
-        if self._leg.receiver is not None:
-            self._leg.receiver.leg_full(self._leg)
+        self._inbox.fill(True)
 
     def resumeProducing(self) -> None:
         """The transport has sent what waited."""
-        if self._leg.receiver is not None:
-            self._leg.receiver.leg_drained(self._leg)
+        self._inbox.fill(False)
 
     def stopProducing(self) -> None:
         """The transport is gone; ``connectionLost`` says so, too."""
@@ -89,13 +95,23 @@ class ConnectionLeg(Protocol):
     """
 
     def __init__(self, clock: IReactorTime, closing: float) -> None:
-        self.receiver: ILegReceiver | None = None
         self.peer = ""
         self._clock = clock
         self._closing_seconds = closing
-        self._closing: IDelayedCall | None = None
+        self._closing = Deadline(clock, self.abort)
+        self._inbox = Inbox(self, clock, self._hold)
+        self._held_back = False
         self._paused = False
         self._finishing = False
+
+    @property
+    def receiver(self) -> ILegReceiver | None:
+        """Who is told what happens."""
+        return self._inbox.receiver
+
+    @receiver.setter
+    def receiver(self, receiver: ILegReceiver | None) -> None:
+        self._inbox.receiver = receiver
 
     @property
     def line(self) -> LegTransport:
@@ -114,9 +130,9 @@ class ConnectionLeg(Protocol):
         if not self.connected or self._finishing:
             return
         self._finishing = True
-        self._closing = self._clock.callLater(self._closing_seconds, self.abort)
+        self._closing.start(self._closing_seconds)
         self.line.unregisterProducer()
-        self._read_on()
+        self._hold()
         transport = self.transport
         if ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport):
             transport.loseWriteConnection()
@@ -128,53 +144,52 @@ class ConnectionLeg(Protocol):
         if not self.connected:
             return
         self._finishing = True
-        self._disarm()
-        self._read_on()
+        self._closing.stop()
+        self._hold()
         self.line.abortConnection()
 
     def pause(self) -> None:
         """Read no more."""
-        if self.connected and not self._paused and not self._finishing:
-            self._paused = True
-            self.line.pauseProducing()
+        self._held_back = True
+        self._hold()
 
     def resume(self) -> None:
         """Read on."""
-        if not self._finishing:
-            self._read_on()
+        self._held_back = False
+        self._hold()
 
     # Protocol
 
     def connectionMade(self) -> None:
         """The transport is there."""
         self.peer = address_text(self.line.getPeer())
-        self.line.registerProducer(_SendSide(self), True)
+        self.line.registerProducer(_SendSide(self._inbox), True)
         # TLS transports pass these on to the TCP transport that they run on, but do not say that they provide them.
         for option in ("setTcpNoDelay", "setTcpKeepAlive"):
             getattr(self.transport, option, _ignore)(True)
 
     def dataReceived(self, data: bytes) -> None:
         """Octets arrived; those that come while the leg closes are nobody's any more."""
-        if self.receiver is not None and not self._finishing:
-            self.receiver.octets_received(self, data)
+        if not self._finishing:
+            self._inbox.received(data)
+            if self._inbox.keeps:
+                self._hold()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self.connected = 0
-        self._disarm()
-        receiver, self.receiver = self.receiver, None
-        if receiver is not None:
-            receiver.leg_lost(self, cause_text(reason))
+        self._closing.stop()
+        self._inbox.lost(end_of(reason))
 
-    def _read_on(self) -> None:
-        if self.connected and self._paused:
-            self._paused = False
-            self.line.resumeProducing()
-
-    def _disarm(self) -> None:
-        closing, self._closing = self._closing, None
-        if closing is not None and closing.active():
-            closing.cancel()
+    def _hold(self) -> None:
+        """Read or not, as things are."""
+        wanted = (self._held_back or self._inbox.octets > KEPT_OCTETS_MOST) and not self._finishing
+        if self.connected and wanted is not self._paused:
+            self._paused = wanted
+            if wanted:
+                self.line.pauseProducing()
+            else:
+                self.line.resumeProducing()
 
 
 class LegFactory(Factory):
@@ -202,26 +217,24 @@ def _ignore(on: bool) -> None:
 def address_text(address: IAddress) -> str:
     """An address as logs show it: ``192.0.2.7:40112``, ``[2001:db8::7]:40112``."""
     match address:
-        case IPv4Address():
-            return f"{address.host}:{address.port}"
-        case IPv6Address():
-            return f"[{address.host}]:{address.port}"
+        case IPv4Address() | IPv6Address():
+            return str(HostPort(address.host, address.port))
     return "unknown"
 
 
-def cause_text(reason: Failure) -> str:
-    """Why a connection ended, in words that hold no octet of the peer."""
+def end_of(reason: Failure) -> LegEnd:
+    """How a connection ended, in words that hold no octet of the peer."""
     error = reason.value
     match error:
         case ConnectionDone():
-            return "closed"
+            return LegEnd("closed", in_order=True)
         case ConnectionAborted():
-            return "aborted here"
+            return LegEnd("aborted here")
         case ConnectionLost():
-            return "connection lost"
+            return LegEnd("connection lost")
         case SSL.Error():
-            return f"TLS error: {'; '.join(tls_error_words(error))}"
-    return type(error).__name__
+            return LegEnd(f"TLS error: {'; '.join(tls_error_words(error))}")
+    return LegEnd(type(error).__name__)
 
 
 def tls_error_words(error: SSL.Error) -> list[str]:

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.leg import ILeg, ILegReceiver
+from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.relay import events as happened
@@ -112,9 +112,9 @@ class SessionDriver:
         """The far daemon ended its direction."""
         self._receive(happened.Ended(self._role(leg)))
 
-    def leg_lost(self, leg: ILeg, cause: str) -> None:
+    def leg_lost(self, leg: ILeg, end: LegEnd) -> None:
         """A leg is gone."""
-        self._receive(happened.Lost(self._role(leg), cause))
+        self._receive(happened.Lost(self._role(leg), end.message))
 
     def leg_full(self, leg: ILeg) -> None:
         """A leg's send side is over its high-water mark."""

@@ -1,17 +1,51 @@
 """A leg: one connection as a session sees it.
 
-The partner's TLS connection, the station's TCP connection and the tunnel's data connection offer the same few calls, so
-that the session driver does not know which of them it holds. Trusts its implementers to deliver ``leg_lost`` exactly
-once and as the last call.
+Duty: the few calls that the partner's TLS connection, the station's TCP connection and the tunnel's data connection
+have in common, so that a session does not know which of them it holds; and the one place that keeps what comes before
+there is a session. Trusts whoever implements it to say ``leg_lost`` exactly once and last.
+
+Theory of operation. A session has two legs, and what comes in by one goes out by the other::
+
+    far end ──octets──▶ leg A ──octets_received──▶ session ──send──▶ leg B ──octets──▶ far end
+
+Nothing between them is a queue without a bound. Leg B says ``leg_full`` when its transport holds more than it likes to;
+the session then calls ``pause`` on leg A, A's transport reads no more, and TCP's window holds A's far end. When B's
+transport has sent what waited, ``leg_drained`` comes, and the session calls ``resume`` on A. Each leg is paused by the
+other one alone: a leg never pauses itself once it has a receiver.
+
+Before a leg has a receiver, its :class:`Inbox` keeps what comes, in order, and the leg stops reading when too much is
+kept. It is delivered in the turn of the reactor after the receiver was set, never from within the assignment.
+
+A leg ends in one of two ways. ``finish`` delivers what was sent before and closes by the connection's own rules;
+``abort`` closes at once. Either way, and when the far end closes, ``leg_lost`` is the leg's last word. While a leg
+closes it always reads, so that it sees the far end go, and delivers nothing of what it reads; an abort timer bounds it.
 """
 
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import Attribute, Interface
+
+
+@attrs.frozen
+class LegEnd:
+    """How a leg ended.
+
+    :ivar message: how, in words for people that hold no octet of the peer.
+    :ivar in_order: whether it was closed in order: everything that was sent to us was delivered before.
+    """
+
+    message: str
+    in_order: bool = False
 
 
 class ILeg(Interface):
     """What a session asks of a connection."""
 
-    receiver = Attribute("The :class:`ILegReceiver` that is told what happens; set before any octet is delivered.")
+    receiver = Attribute("The :class:`ILegReceiver` that is told what happens; what comes before it is set is kept.")
     peer = Attribute("The far end, as text for logs, such as ``192.0.2.7:40112``.")
 
     def send(octets: bytes) -> None:
@@ -42,7 +76,7 @@ class ILegReceiver(Interface):
     def leg_ended(leg: ILeg) -> None:
         """The far daemon ended its direction with the tunnel's end mark; TCP and TLS legs never say so."""
 
-    def leg_lost(leg: ILeg, cause: str) -> None:
+    def leg_lost(leg: ILeg, end: LegEnd) -> None:
         """The leg is gone, or handed back to its pool; nothing more is said about it."""
 
     def leg_full(leg: ILeg) -> None:
@@ -50,3 +84,90 @@ class ILegReceiver(Interface):
 
     def leg_drained(leg: ILeg) -> None:
         """The waiting octets are delivered: let the other leg go on."""
+
+
+class Inbox:
+    """What a leg has to tell its receiver, kept in order until there is one.
+
+    :param leg: whose it is.
+    :param clock: gives the turn of the reactor in which what was kept is delivered.
+    :param emptied: called when nothing is kept any more: the leg may read on.
+    :ivar octets: how many are kept.
+    """
+
+    def __init__(self, leg: ILeg, clock: IReactorTime, emptied: Callable[[], object]) -> None:
+        self.octets = 0
+        self._leg = leg
+        self._clock = clock
+        self._emptied = emptied
+        self._receiver: ILegReceiver | None = None
+        self._kept: deque[Callable[[ILegReceiver], None]] | None = deque()
+        self._full = False
+        self._told_full = False
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what comes is kept and not delivered."""
+        return self._kept is not None
+
+    @property
+    def receiver(self) -> ILegReceiver | None:
+        """Who is told; ``None`` after there was one means that nobody is, and nothing is kept."""
+        return self._receiver
+
+    @receiver.setter
+    def receiver(self, receiver: ILegReceiver | None) -> None:
+        first = self._receiver is None and receiver is not None
+        self._receiver = receiver
+        if first and self._kept is not None:
+            if self._kept or self._full:
+                # Not from within the assignment: the receiver may not be complete yet.
+                self._clock.callLater(0, self._deliver)
+            else:
+                self._deliver()
+
+    def received(self, octets: bytes) -> None:
+        """Octets arrived."""
+        if self._kept is not None:
+            self.octets += len(octets)
+            self._kept.append(lambda receiver: receiver.octets_received(self._leg, octets))
+        elif self._receiver is not None:
+            self._receiver.octets_received(self._leg, octets)
+
+    def ended(self) -> None:
+        """The far daemon ended its direction."""
+        self._tell(lambda receiver: receiver.leg_ended(self._leg))
+
+    def lost(self, end: LegEnd) -> None:
+        """The leg is gone; the last word."""
+        self._tell(partial(self._last, end))
+
+    def fill(self, full: bool) -> None:
+        """The transport is full, or is no longer: told at once, because who sends in this moment has to know."""
+        self._full = full
+        if self._receiver is None or full is self._told_full:
+            return
+        self._told_full = full
+        if full:
+            self._receiver.leg_full(self._leg)
+        else:
+            self._receiver.leg_drained(self._leg)
+
+    def _tell(self, call: Callable[[ILegReceiver], None]) -> None:
+        if self._kept is not None:
+            self._kept.append(call)
+        elif self._receiver is not None:
+            call(self._receiver)
+
+    def _last(self, end: LegEnd, receiver: ILegReceiver) -> None:
+        self._receiver = None
+        receiver.leg_lost(self._leg, end)
+
+    def _deliver(self) -> None:
+        self.fill(self._full)
+        kept = self._kept
+        while kept and self._receiver is not None:
+            kept.popleft()(self._receiver)
+        self._kept = None
+        self.octets = 0
+        self._emptied()

@@ -188,4 +188,3 @@ class PlainClientService(Service):
         if local.connected:
             local.accept()
         self.sessions.couple(outline, near=local, tunnel=leg, inward=False)
-        local.release()

@@ -14,8 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.leg import ILeg, ILegReceiver
-from smartproxy.tunnel.kinds import CLOSED
+from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 
 _PLACE = "smartproxy.plain.pipe"
 
@@ -117,14 +116,14 @@ class Pipe:
     def leg_ended(self, leg: ILeg) -> None:
         """Never: a stream has no end mark."""
 
-    def leg_lost(self, leg: ILeg, cause: str) -> None:
+    def leg_lost(self, leg: ILeg, end: LegEnd) -> None:
         """One side closed: the other gets what is on its way, and is closed."""
         try:
-            self._remember("completed" if cause == CLOSED else "lost", cause)
+            self._remember("completed" if end.in_order else "lost", end.message)
             self._lost.append(leg)
             if len(self._lost) == len(self._legs.both()):
                 self._finish()
-            elif leg is self._legs.tunnel and cause != CLOSED:
+            elif leg is self._legs.tunnel and not end.in_order:
                 self._legs.other(leg).abort()
             else:
                 self._legs.other(leg).finish()

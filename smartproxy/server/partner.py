@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.logs.emit import Events
-from smartproxy.net.connection import ConnectionLeg, cause_text, tls_error_words
+from smartproxy.net.connection import ConnectionLeg, end_of, tls_error_words
 from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
 from smartproxy.policy.admission import Visit
 from smartproxy.policy.certificates.judge import CertificateRefusal, RefusalCause
@@ -167,9 +167,9 @@ class PartnerLeg(ConnectionLeg):
             self._explain_error(reason.value)
         elif not self.tls.verification.spoke:
             # No fault: a look whether the port is open comes to no more.
-            self._tell("connection.closed", cause=f"{cause_text(reason)} before an octet came")
+            self._tell("connection.closed", cause=f"{end_of(reason).message} before an octet came")
         else:
-            self._fail(f"{cause_text(reason)} before TLS was established", Fault.HANDSHAKE)
+            self._fail(f"{end_of(reason).message} before TLS was established", Fault.HANDSHAKE)
 
     def _explain_error(self, error: SSL.Error) -> None:
         words = tls_error_words(error)

@@ -8,7 +8,6 @@ transport's reading. Every close has its abort timer. Trusts its entrance to hav
 nothing but the marks.
 """
 
-from collections.abc import Callable
 from typing import Protocol as Shape
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
@@ -16,7 +15,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.net.leg import ILeg, ILegReceiver
+from smartproxy.net.leg import ILeg, ILegReceiver, Inbox, LegEnd
 from smartproxy.policy import limits
 from smartproxy.tunnel.contexts import tls_trouble
 from smartproxy.tunnel.faults import Violation, report
@@ -63,30 +62,24 @@ class DataLeg:
     def __init__(self, connection: "DataConnection", clock: IReactorTime, peer: str) -> None:
         self.peer = peer
         self._connection: DataConnection | None = connection
-        self._clock = clock
-        self._receiver: ILegReceiver | None = None
-        self._untold: list[Callable[[ILegReceiver], None]] | None = []
+        self.inbox = Inbox(self, clock, self._hold)
         self._paused = False
         self._finished = False
-        self._told_full = False
+        self.inbox.fill(connection.full)
 
     @property
     def receiver(self) -> ILegReceiver | None:
         """Who is told what happens."""
-        return self._receiver
+        return self.inbox.receiver
 
     @receiver.setter
-    def receiver(self, receiver: ILegReceiver) -> None:
-        first = self._receiver is None
-        self._receiver = receiver
-        if first:
-            # Not from within the assignment: the receiver may not be complete yet.
-            self._clock.callLater(0, self._tell_all)
+    def receiver(self, receiver: ILegReceiver | None) -> None:
+        self.inbox.receiver = receiver
 
     @property
     def held(self) -> bool:
         """Whether nothing is to be delivered for now."""
-        return (self._paused or self._untold is not None) and not self._finished
+        return (self._paused or self.inbox.keeps) and not self._finished
 
     def send(self, octets: bytes) -> None:
         """Queue octets for delivery."""
@@ -119,42 +112,13 @@ class DataLeg:
 
     def deliver(self, octets: bytes) -> None:
         """Octets of the session came; after its own END, they belong to nobody."""
-        if self._finished:
-            return
-        if self._untold is None and self._receiver is not None:
-            self._receiver.octets_received(self, octets)
-        else:
-            self.tell(lambda receiver: receiver.octets_received(self, octets))
+        if not self._finished:
+            self.inbox.received(octets)
 
-    def tell(self, call: Callable[[ILegReceiver], None]) -> None:
-        """Tell the receiver, or keep it until there is one."""
-        if self._untold is not None:
-            self._untold.append(call)
-        elif self._receiver is not None:
-            call(self._receiver)
-
-    def fill(self, full: bool) -> None:
-        """The transport is full, or is not any more: told at once, since whoever sends in this moment has to know."""
-        if self._receiver is None or full is self._told_full:
-            return
-        self._told_full = full
-        if full:
-            self._receiver.leg_full(self)
-        else:
-            self._receiver.leg_drained(self)
-
-    def detach(self, cause: str) -> None:
+    def detach(self, end: LegEnd) -> None:
         """The session is over: nothing is delivered after this."""
         self._connection = None
-        self.tell(lambda receiver: receiver.leg_lost(self, cause))
-
-    def _tell_all(self) -> None:
-        if self._connection is not None:
-            self.fill(self._connection.full)
-        untold, self._untold = self._untold or [], None
-        for call in untold:
-            self.tell(call)
-        self._hold()
+        self.inbox.lost(end)
 
     def _hold(self) -> None:
         if self._connection is not None:
@@ -186,6 +150,7 @@ class DataConnection(Protocol):
         self._ended_here = False
         self._ended_there = False
         self._stopped: str | None = None
+        self._in_order = False
         self._timer: IDelayedCall | None = None
         self._closing: float = limits.CLOSING.default
 
@@ -299,19 +264,19 @@ class DataConnection(Protocol):
         leg, self._leg = self._leg, None
         self._owner.data_gone(self, cause)
         if leg is not None:
-            leg.detach(cause)
+            leg.detach(LegEnd(cause, in_order=self._in_order))
 
     def pauseProducing(self) -> None:
         """The transport took as much as it holds."""
         self.full = True
         if self._leg is not None:
-            self._leg.fill(True)
+            self._leg.inbox.fill(True)
 
     def resumeProducing(self) -> None:
         """The transport can take more."""
         self.full = False
         if self._leg is not None:
-            self._leg.fill(False)
+            self._leg.inbox.fill(False)
 
     def stopProducing(self) -> None:
         """The transport is closing; ``connectionLost`` follows."""
@@ -337,7 +302,7 @@ class DataConnection(Protocol):
         if leg is None or self._ended_there:
             raise Violation("data.end", "END came outside of a session")
         self._ended_there = True
-        leg.tell(lambda receiver: receiver.leg_ended(leg))
+        leg.inbox.ended()
         # Told of it, the receiver may have finished by now.
         if self._ended_here and self._leg is leg:
             self._over()
@@ -350,7 +315,7 @@ class DataConnection(Protocol):
         self.idle_since = self._clock.seconds()
         self._owner.data_idle(self)
         if leg is not None:
-            leg.detach("the session is over")
+            leg.detach(LegEnd("the session is over", in_order=True))
 
     def _arm(self, cause: str) -> None:
         self._disarm()

@@ -20,8 +20,7 @@ from smartproxy.tunnel.interfaces import Emit
 from smartproxy.tunnel.marks import RawSplitter
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, Side
 
-CLOSED: Final = "closed"
-"""The cause of a session's end that is in order."""
+_CLOSED: Final = "closed"
 
 
 class RawDataConnection(DataConnection):
@@ -47,7 +46,8 @@ class RawDataConnection(DataConnection):
     def end(self) -> None:
         """Deliver what was sent, then close; TLS has no half-close, so nothing is read any more."""
         if self.open and self.transport is not None:
-            self._stopped = CLOSED
+            self._stopped = _CLOSED
+            self._in_order = True
             self.transport.unregisterProducer()
             # A transport that does not read never learns that the other end closed, too.
             self.transport.resumeProducing()
@@ -57,7 +57,8 @@ class RawDataConnection(DataConnection):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone; when the other end closed it in order, its session is over in order."""
         if reason.check(ConnectionDone) is not None and self._stopped is None:
-            self._stopped = CLOSED
+            self._stopped = _CLOSED
+            self._in_order = True
         super().connectionLost(reason)
 
 

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from smartproxy.logs.emit import RECORD_KEY, Events
 from smartproxy.logs.fields import Value
-from smartproxy.net.leg import ILeg, ILegReceiver
+from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.policy.admission import Admission
 from smartproxy.policy.authorities import ServerIdentity
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
@@ -96,7 +96,7 @@ class FakeLeg:
         """The leg is gone."""
         receiver, self.receiver = self.receiver, None
         assert receiver is not None
-        receiver.leg_lost(self, cause)
+        receiver.leg_lost(self, LegEnd(cause, in_order=cause == "closed"))
 
 
 @implementer(IHandshakeListener)

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from smartproxy.net.connection import ConnectionLeg, address_text, cause_text
-from smartproxy.net.leg import ILeg, ILegReceiver
+from smartproxy.net.connection import ConnectionLeg, address_text, end_of
+from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.testing import pki
 from tests.adapters.rig import Caller, CallerTls
 from tests.adapters.wires import Network
@@ -36,9 +36,9 @@ class Receiver:
         """Keep it."""
         self.told.append("ended")
 
-    def leg_lost(self, leg: ILeg, cause: str) -> None:
+    def leg_lost(self, leg: ILeg, end: LegEnd) -> None:
         """Keep the cause."""
-        self.told.append(cause)
+        self.told.append(end.message)
 
     def leg_full(self, leg: ILeg) -> None:
         """Keep it."""
@@ -66,12 +66,13 @@ class ServerTls:
 class Line:
     """A leg, its receiver, and the far end."""
 
-    def __init__(self, tls: bool) -> None:
+    def __init__(self, tls: bool, *, received: bool = True) -> None:
         self.clock = Clock()
         self.network = Network(self.clock)
         self.leg = ConnectionLeg(self.clock, closing=5)
         self.receiver = Receiver()
-        self.leg.receiver = self.receiver
+        if received:
+            self.leg.receiver = self.receiver
         self.far = Caller()
         near: Protocol = self.leg
         far: Protocol = self.far
@@ -217,6 +218,66 @@ class OverBoth(SynchronousTestCase):
         line.network.settle()
         self.assertEqual(line.receiver.told, ["full", "drained"])
 
+    def test_kept_for_a_receiver(self) -> None:
+        """What comes before there is a receiver is kept in order, and delivered a turn after there is one."""
+        line = Line(self.tls, received=False)
+        assert line.far.transport is not None
+        line.far.transport.write(b"one ")
+        line.network.settle()
+        line.far.transport.write(b"two ")
+        line.network.settle()
+        line.leg.receiver = line.receiver
+        self.assertEqual(line.receiver.octets, b"")
+        line.far.transport.write(b"three")
+        line.network.settle()
+        self.assertEqual(line.receiver.octets, b"one two three")
+
+    def test_little_is_kept(self) -> None:
+        """A far end that sends on without a receiver is held back, and read on when there is one."""
+        line = Line(self.tls, received=False)
+        assert line.far.transport is not None
+        line.far.transport.write(b"x" * 1_000_000)
+        line.network.wait(60)
+        self.assertFalse(line.near_end.reading)
+        line.leg.receiver = line.receiver
+        line.network.settle()
+        self.assertEqual(len(line.receiver.octets), 1_000_000)
+
+    def test_lost_before_a_receiver(self) -> None:
+        """A receiver that comes too late is told what came, and then of the loss, once and last."""
+        line = Line(self.tls, received=False)
+        assert line.far.transport is not None
+        line.far.transport.write(b"one")
+        line.network.settle()
+        line.far_end.abortConnection()
+        line.network.settle()
+        line.leg.receiver = line.receiver
+        line.network.settle()
+        self.assertEqual(line.receiver.octets, b"one")
+        self.assertTrue(line.gone())
+
+    def test_full_before_a_receiver(self) -> None:
+        """A leg that is full before it has a receiver says so when there is one."""
+        line = Line(self.tls, received=False)
+        line.far_end.pauseProducing()
+        line.leg.send(b"x" * 200_000)
+        line.network.settle()
+        line.leg.receiver = line.receiver
+        line.network.settle()
+        self.assertEqual(line.receiver.told, ["full"])
+
+    def test_paused_before_a_receiver(self) -> None:
+        """A session that pauses a leg at once has it paused, though what was kept is delivered."""
+        line = Line(self.tls, received=False)
+        assert line.far.transport is not None
+        line.far.transport.write(b"one")
+        line.network.settle()
+        line.leg.receiver = line.receiver
+        line.leg.pause()
+        line.network.settle()
+        self.assertEqual(line.receiver.octets, b"one")
+        self.assertFalse(line.near_end.reading)
+
     def test_a_leg_nobody_listens_to(self) -> None:
         """A leg without receiver neither fails nor keeps anything."""
         line = Line(self.tls)
@@ -299,4 +360,4 @@ class Words(SynchronousTestCase):
             (SSL.SysCallError(-1, "Unexpected EOF"), "TLS error: SysCallError"),
             (RuntimeError("CANARY"), "RuntimeError"),
         ):
-            self.assertEqual(cause_text(Failure(error)), words)
+            self.assertEqual(end_of(Failure(error)), LegEnd(words, in_order=words == "closed"))

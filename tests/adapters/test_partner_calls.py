@@ -369,6 +369,7 @@ class Answered(CallingTestCase):
         """An SSID that is not his ends the session before the station sees it."""
         leg = FakeLeg()
         self.answered()(leg)
+        self.network.settle()
         leg.receive(STATION_SSID)
         self.network.settle()
         self.says(ssid("O0013000009OTHER"))

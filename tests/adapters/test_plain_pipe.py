@@ -9,9 +9,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.leg import ILeg, ILegReceiver
+from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.plain.pipe import Ends, Outline, Pipe
-from smartproxy.tunnel.kinds import CLOSED
 
 
 @implementer(ILeg)
@@ -49,11 +48,11 @@ class Leg:
         """Part of the interface."""
         self._note("resume")
 
-    def lose(self, cause: str = CLOSED) -> None:
+    def lose(self, message: str = "closed") -> None:
         """Be gone."""
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
-            receiver.leg_lost(self, cause)
+            receiver.leg_lost(self, LegEnd(message, in_order=message == "closed"))
 
 
 class PipeTests(SynchronousTestCase):

@@ -5,8 +5,9 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from smartproxy.net.leg import ILeg, ILegReceiver
-from smartproxy.net.proxying.requester import WAITING_OCTETS_MOST, RequesterFactory, RequesterLeg, either_way
+from smartproxy.net.connection import KEPT_OCTETS_MOST
+from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
+from smartproxy.net.proxying.requester import RequesterFactory, RequesterLeg, either_way
 from smartproxy.net.proxying.ways import ConnectFailure, Target
 
 
@@ -44,9 +45,9 @@ class Receiver:
     def leg_ended(self, leg: ILeg) -> None:
         """Never: it is a TCP leg."""
 
-    def leg_lost(self, leg: ILeg, cause: str) -> None:
+    def leg_lost(self, leg: ILeg, end: LegEnd) -> None:
         """Note why."""
-        self.lost.append(cause)
+        self.lost.append(end.message)
 
     def leg_full(self, leg: ILeg) -> None:
         """Unused here."""
@@ -85,7 +86,7 @@ class Requesters(SynchronousTestCase):
         leg.accept()
         self.assertEqual(transport.value(), b"HTTP/1.1 200 Connection established\r\n\r\n")
         leg.receiver = self.receiver
-        leg.release()
+        self.clock.advance(0)
         leg.dataReceived(b"three")
         self.assertEqual(self.receiver.octets, b"one two three")
         self.clock.advance(3600)
@@ -98,7 +99,7 @@ class Requesters(SynchronousTestCase):
         self.assertEqual(leg.way, "port")
         leg.accept()
         leg.receiver = self.receiver
-        leg.release()
+        self.clock.advance(0)
         leg.dataReceived(b"one")
         self.assertEqual((transport.value(), self.receiver.octets), (b"", b"one"))
 
@@ -153,12 +154,12 @@ class Requesters(SynchronousTestCase):
     def test_little_is_kept(self) -> None:
         """A caller that sends on while it waits is held back, and read on when it is accepted."""
         leg, transport = self.call(asks=False)
-        leg.dataReceived(b"x" * WAITING_OCTETS_MOST)
+        leg.dataReceived(b"x" * KEPT_OCTETS_MOST)
         self.assertEqual(transport.producerState, "producing")
         leg.dataReceived(b"x")
         self.assertEqual(transport.producerState, "paused")
         leg.accept()
         leg.receiver = self.receiver
-        leg.release()
+        self.clock.advance(0)
         self.assertEqual(transport.producerState, "producing")
-        self.assertEqual(len(self.receiver.octets), WAITING_OCTETS_MOST + 1)
+        self.assertEqual(len(self.receiver.octets), KEPT_OCTETS_MOST + 1)

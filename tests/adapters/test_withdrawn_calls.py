@@ -36,6 +36,7 @@ class SessionsTestCase(CallingTestCase):
         self.take = self.called(outbound)
         self.leg = FakeLeg()
         self.take(self.leg)
+        self.network.settle()
         self.hear(STATION_SSID)
         self.says(PARTNER_SSID)
         self.assertEqual(self.leg.sent, SSRM_BUFFER + PARTNER_SSID)

@@ -16,7 +16,7 @@ from twisted.test.iosim import FakeTransport, IOPump, connect
 from zope.interface import implementer
 
 from smartproxy.logs.catalogue import EVENTS
-from smartproxy.net.leg import ILeg, ILegReceiver
+from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.testing.pki import CLIENT_AUTH, Authority, Credential
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
@@ -178,9 +178,9 @@ class Receiver:
         if self.finishes:
             leg.finish()
 
-    def leg_lost(self, leg: ILeg, cause: str) -> None:
+    def leg_lost(self, leg: ILeg, end: LegEnd) -> None:
         """Part of the interface."""
-        self.said.append(f"lost: {cause}")
+        self.said.append(f"lost: {end.message}")
 
     def leg_full(self, leg: ILeg) -> None:
         """Part of the interface."""

@@ -1,46 +1,45 @@
-"""A connection from inside that says whom it wants, and then carries octets to him.
+"""A program inside that asks for a connection, and then has one.
 
-Duty: hold the request to its deadline and its size, keep what comes while the far end is dialled, and answer in the
-words of the way that the caller came. Reads on while it waits, so that a caller that leaves is noticed, but holds no
-more than :data:`WAITING_OCTETS_MOST`. Afterwards it is a leg like any other. Knows nothing of what is carried.
+Duty: hold the request to its deadline and its size, and answer in the words of the way that the program came: a port of
+its own, HTTP CONNECT or SOCKS5. Reads on while the far end is dialled, so that a program that leaves is noticed.
+Afterwards it is a leg like any other. Knows nothing of what is carried.
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Protocol
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
-from smartproxy.net.connection import ConnectionLeg, cause_text
+from smartproxy.net.connection import ConnectionLeg, end_of
+from smartproxy.net.deadline import Deadline
 from smartproxy.net.proxying.connect import ConnectDialogue
 from smartproxy.net.proxying.socks import SOCKS_VERSION, SocksDialogue
 from smartproxy.net.proxying.ways import ConnectFailure, Dialogue, FirstOctet, RequestRefused, Target
 
-WAITING_OCTETS_MOST: Final = 16 * 1024
-"""What is kept while the far end is dialled; reading stops beyond it."""
-
 
 class RequesterHost(Protocol):
-    """Where callers belong to."""
+    """Where requesters belong to."""
 
     def requested(self, leg: "RequesterLeg", target: Target | None) -> None:
-        """A caller said whom it wants, or nothing if its port says it; ``accept`` or ``refuse`` follows."""
+        """A program said what it wants, or nothing if its port says it; ``accept`` or ``refuse`` follows."""
 
     def malformed(self, leg: "RequesterLeg", cause: str) -> None:
-        """A caller's request is none; it was answered already."""
+        """A program's request is malformed, or did not come in time; it was answered already."""
 
     def left(self, leg: "RequesterLeg", cause: str) -> None:
-        """A caller that was neither accepted nor refused is gone."""
+        """A program that was neither accepted nor refused is gone."""
 
 
 class RequesterLeg(ConnectionLeg):
-    """One caller.
+    """The connection of one program inside.
 
     :param clock: runs the deadline.
     :param closing: seconds from the wish to close to the abort.
+    :param host: told what the program wants.
     :param seconds: how long the request may take.
-    :param dialogue: reads the request; without one, the port says whom the caller wants.
+    :param dialogue: reads the request; without one, the port says what the program wants.
     """
 
     def __init__(
@@ -52,96 +51,78 @@ class RequesterLeg(ConnectionLeg):
         self._dialogue = dialogue
         self._asking = True
         self._settled = False
-        self._deadline: IDelayedCall | None = None
-        self._kept = bytearray()
+        self._deadline = Deadline(clock, self._late)
 
     @property
     def way(self) -> str:
-        """How the caller came: ``port``, ``http-connect`` or ``socks5``."""
+        """How the program came: ``port``, ``http-connect`` or ``socks5``."""
         return "port" if self._dialogue is None else self._dialogue.name
 
     def accept(self) -> None:
-        """The far end is there: say so. What was kept is delivered by :meth:`release`."""
+        """The far end is there: say so."""
         self._settled = True
         if self._dialogue is not None:
             self.send(self._dialogue.accepted())
 
-    def release(self) -> None:
-        """Deliver what was kept; the leg's receiver is there now."""
-        kept, self._kept = bytes(self._kept), bytearray()
-        self.resume()
-        if kept:
-            super().dataReceived(kept)
+    def refuse(self, failure: ConnectFailure, cause: str) -> None:
+        """Say why the far end is not there, and close.
 
-    def refuse(self, trouble: ConnectFailure, cause: str) -> None:
-        """Say why the far end is not there, and close."""
+        :param cause: one sentence of our own, for ways that have a place for it.
+        """
         self._settled = True
         if self._dialogue is not None:
-            self.send(self._dialogue.refused(trouble, cause))
+            self.send(self._dialogue.refused(failure, cause))
         self.finish()
 
     # Protocol
 
     def connectionMade(self) -> None:
-        """The caller is there."""
+        """The program is there."""
         super().connectionMade()
         if self._dialogue is None:
             self._asked(None)
         else:
-            self._deadline = self._clock.callLater(self._seconds, self._late)
+            self._deadline.start(self._seconds)
 
     def dataReceived(self, data: bytes) -> None:
         """Octets of the request, or of what is to be carried."""
-        if self._asking and self._dialogue is not None:
-            if not self._settled:
-                self._ask(self._dialogue, data)
-        elif self.receiver is not None:
+        if not self._asking:
             super().dataReceived(data)
-        elif not self._settled:
-            self._keep(data)
+        elif self._dialogue is not None and not self._settled:
+            self._ask(self._dialogue, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The caller is gone."""
-        self._cancel_deadline()
+        """The program is gone."""
+        self._deadline.stop()
         super().connectionLost(reason)
         if not self._settled:
             self._settled = True
-            self._host.left(self, cause_text(reason))
+            self._host.left(self, end_of(reason).message)
 
     def _ask(self, dialogue: Dialogue, octets: bytes) -> None:
         try:
             self.send(dialogue.receive(octets))
         except RequestRefused as refused:
-            self._cancel_deadline()
+            self._deadline.stop()
             self._settled = True
             self.send(refused.answer)
             self.finish()
             self._host.malformed(self, refused.cause)
             return
         if dialogue.target is not None:
-            self._cancel_deadline()
-            self._keep(dialogue.rest)
+            self._deadline.stop()
+            if dialogue.rest:
+                super().dataReceived(dialogue.rest)
             self._asked(dialogue.target)
 
     def _asked(self, target: Target | None) -> None:
         self._asking = False
         self._host.requested(self, target)
 
-    def _keep(self, octets: bytes) -> None:
-        self._kept += octets
-        if len(self._kept) > WAITING_OCTETS_MOST:
-            self.pause()
-
     def _late(self) -> None:
-        self._deadline = None
         self._settled = True
         self.abort()
         self._host.malformed(self, f"no request within {self._seconds:g} s")
-
-    def _cancel_deadline(self) -> None:
-        deadline, self._deadline = self._deadline, None
-        if deadline is not None:
-            deadline.cancel()
 
 
 def either_way() -> FirstOctet:
@@ -150,9 +131,12 @@ def either_way() -> FirstOctet:
 
 
 class RequesterFactory(Factory):
-    """Accepts callers on one port.
+    """Accepts requesters on one port.
 
-    :param dialogue: makes the dialogue of a caller; without one, the port says whom callers want.
+    :param clock: runs every deadline.
+    :param host: told what each program wants.
+    :param seconds: how long a request may take.
+    :param dialogue: makes the dialogue of one program; without one, the port says what programs want.
     :param closing: tells the seconds from the wish to close to the abort.
     """
 
@@ -174,7 +158,7 @@ class RequesterFactory(Factory):
         self._dialogue = dialogue
 
     def buildProtocol(self, addr: IAddress | None) -> RequesterLeg:
-        """Make a caller's leg."""
+        """Make the leg of one program."""
         return RequesterLeg(
             self._clock,
             self._closing(),

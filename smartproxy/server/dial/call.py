@@ -36,7 +36,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.logs.catalogue import EVENTS
-from smartproxy.net.connection import ConnectionLeg, cause_text, tls_error_words
+from smartproxy.net.connection import ConnectionLeg, end_of, tls_error_words
 from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
 from smartproxy.oftp2.commands import SSRM
 from smartproxy.oftp2.monitor import Monitor
@@ -112,7 +112,6 @@ class CalledLeg(ConnectionLeg):
         self._handshake = deadlines.handshake
         self._deadline: IDelayedCall | None = None
         self._partner: VerifiedPartner | None = None
-        self._kept = b""
 
     @property
     def tls(self) -> VerifiedConnection:
@@ -125,12 +124,6 @@ class CalledLeg(ConnectionLeg):
     def step(self) -> Step:
         """What is being done."""
         return Step.TLS if self._partner is None else Step.SSRM
-
-    def release(self) -> None:
-        """Deliver what came so far; the leg's receiver is there now."""
-        kept, self._kept = self._kept, b""
-        self.resume()
-        super().dataReceived(kept)
 
     # Protocol
 
@@ -152,19 +145,13 @@ class CalledLeg(ConnectionLeg):
             self._fail(renegotiated)
 
     def dataReceived(self, data: bytes) -> None:
-        """His greeting, or octets of the session."""
-        if self.receiver is not None:
-            super().dataReceived(data)
-            return
-        self._kept += data
+        """His greeting, which is judged here and by the session, or octets of the session."""
+        super().dataReceived(data)
         if self.ready.called:
-            # He has to await the station's SSID: what comes now is judged by the session, and not much of it.
-            self.pause()
             return
         judgement = self._monitor.judge(Role.RESPONDER, data)
         if any(isinstance(each.value, SSRM) for each in judgement.observations):
             assert self._partner is not None
-            self.pause()
             self.ready.callback(self._partner)
         elif judgement.error is not None:
             error = judgement.error
@@ -207,7 +194,7 @@ class CalledLeg(ConnectionLeg):
             )
         if isinstance(reason.value, SSL.Error):
             return failed(Step.TLS, f"TLS error: {'; '.join(tls_error_words(reason.value))}")
-        return failed(self.step, f"he ended the connection before {self.step.label} was done: {cause_text(reason)}")
+        return failed(self.step, f"he ended the connection before {self.step.label} was done: {end_of(reason).message}")
 
 
 def _refused(refused: CertificateRefusal, connection: VerifiedConnection) -> CallFailed:
@@ -244,7 +231,7 @@ class _CalledFactory(Factory):
 class Answered:
     """A partner who was called and greeted.
 
-    :ivar leg: the connection to him; what he sends waits for ``release``.
+    :ivar leg: the connection to him; what he sends waits for its receiver.
     :ivar partner: the proof of who he is.
     """
 

@@ -210,7 +210,6 @@ class PartnerCalls:
         newest = self._generation
         if newest is not None and newest is not generation:
             self._withdrawals.judge_latecomer(session, newest.part.server)
-        called.release()
 
     def _over(self, summary: Summary) -> None:
         self._sessions.live.pop(summary.session, None)
