@@ -36,7 +36,7 @@ from smartproxy.relay.openings import Opening, client_excuse, client_outbound
 from smartproxy.relay.session import Session
 from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, TRIAL, Step, step_of, unreachable
 from smartproxy.tunnel.client_control import ClientControl
-from smartproxy.tunnel.errors import TunnelFault
+from smartproxy.tunnel.faults import TunnelFault
 
 _ANY: Final = ""
 """Stands, among the names of partners, for the listener whose callers say whom they want."""

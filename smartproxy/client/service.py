@@ -35,11 +35,11 @@ from smartproxy.net.leg import ILeg
 from smartproxy.policy.configuration import ClientConfiguration, Configuration, dump
 from smartproxy.policy.faults import StationUnreachable
 from smartproxy.relay.ending import Summary
-from smartproxy.tunnel.arguments import Plain
+from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl, Configured
 from smartproxy.tunnel.contexts import ClientCredential
-from smartproxy.tunnel.errors import ConfigurationDeclined, TunnelFault
+from smartproxy.tunnel.faults import ConfigurationDeclined, TunnelFault
 from smartproxy.tunnel.interfaces import IClientTunnelUser
 
 FLUSH_SECONDS = 2.0

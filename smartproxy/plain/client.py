@@ -29,11 +29,11 @@ from smartproxy.plain.troubles import RULE
 from smartproxy.policy import limits
 from smartproxy.policy.credential import Credential
 from smartproxy.policy.faults import StationUnreachable, TunnelLost
-from smartproxy.tunnel.arguments import Plain
+from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
-from smartproxy.tunnel.errors import TunnelFault
+from smartproxy.tunnel.faults import TunnelFault
 from smartproxy.tunnel.interfaces import IClientTunnelUser
 from smartproxy.tunnel.kinds import plain
 

@@ -41,8 +41,7 @@ from smartproxy.policy.settings import Listener
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import IServerTunnelUser
 from smartproxy.tunnel.kinds import plain
-from smartproxy.tunnel.licence_file import LicenceInForce
-from smartproxy.tunnel.licence_watch import LicenceWatch
+from smartproxy.tunnel.licence import LicenceInForce, LicenceWatch
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 

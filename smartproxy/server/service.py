@@ -39,8 +39,7 @@ from smartproxy.server.dial.calls import PartnerCalls
 from smartproxy.server.sessions import PartnerFactory, PartnerSessions
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import IServerTunnelUser
-from smartproxy.tunnel.licence_file import LicenceInForce
-from smartproxy.tunnel.licence_watch import LicenceWatch
+from smartproxy.tunnel.licence import LicenceInForce, LicenceWatch
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 
@@ -53,7 +52,7 @@ class ServerService(Service):
 
     :param reactor: listens and tells the time.
     :param identity: the key that is the Proxy ID.
-    :param licence: in force at the start; see :mod:`smartproxy.tunnel.licence_file`.
+    :param licence: in force at the start; see :mod:`smartproxy.tunnel.licence`.
     :param licence_path: where a renewed licence is written.
     :param host: the address on which clients are awaited; empty for any.
     :param port: the port.

@@ -8,7 +8,7 @@ from typing import NoReturn
 from smartproxy.policy.licence import Licence, LicenceRefused
 from smartproxy.policy.places import IDENTITY_KEY_NAME, LICENCE_FILE
 from smartproxy.tap.daemon import NOT_STARTED, DaemonOptions
-from smartproxy.tunnel import licence_file
+from smartproxy.tunnel import licence as licence_file
 from smartproxy.tunnel.identity import Identity, IdentityUnusable, load_or_make
 
 

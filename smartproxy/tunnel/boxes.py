@@ -4,12 +4,15 @@ Twisted's parser takes any number of keys and octets in a box that never ends; t
 before the octets are there. Trusts nothing. Whatever breaks a bound is reported once, and nothing after it is read.
 """
 
-from typing import Any
+import json
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from twisted.protocols import amp
+from twisted.protocols.amp import MAX_VALUE_LENGTH, Argument
 
 from smartproxy.policy import limits
-from smartproxy.tunnel.errors import Violation
+from smartproxy.tunnel.faults import Violation
 from smartproxy.tunnel.interfaces import IStream
 
 _PREFIX_OCTETS = 2
@@ -103,3 +106,148 @@ class BoundedBoxes(amp.BinaryBoxProtocol):
         self.stop_reading()
         self.violated(violation)
         return "init"
+
+
+Plain: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
+
+
+class _Value(Argument):
+    """What a command always has."""
+
+    def __init__(self) -> None:
+        Argument.__init__(self, optional=False)
+
+
+class Number(_Value):
+    """A whole number from 0 to the highest generation, in decimal digits."""
+
+    def toString(self, inObject: int) -> bytes:
+        """As it travels."""
+        if not 0 <= inObject <= limits.GENERATION.most:
+            raise ValueError("a number outside its range")
+        return b"%d" % inObject
+
+    def fromString(self, inString: bytes) -> int:
+        """From what came."""
+        if not inString.isdigit() or len(inString) > limits.DOCUMENT_DIGITS_MOST or inString != b"%d" % int(inString):
+            raise ValueError("not a plain number")
+        number = int(inString)
+        if number > limits.GENERATION.most:
+            raise ValueError("a number outside its range")
+        return number
+
+
+class Octets(_Value):
+    """Octets, as many as said.
+
+    :param most: the largest number of them.
+    :param least: the smallest number of them; as many as *most* if not given.
+    """
+
+    def __init__(self, most: int, least: int | None = None) -> None:
+        super().__init__()
+        self._most = most
+        self._least = most if least is None else least
+
+    def toString(self, inObject: bytes) -> bytes:
+        """As they travel."""
+        return self.fromString(inObject)
+
+    def fromString(self, inString: bytes) -> bytes:
+        """From what came."""
+        if not self._least <= len(inString) <= self._most:
+            raise ValueError(f"{len(inString)} octets where {self._least} to {self._most} may be")
+        return inString
+
+
+class Text(_Value):
+    """Printable text in UTF-8.
+
+    :param most: the largest number of characters.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def toString(self, inObject: str) -> bytes:
+        """As it travels."""
+        return self._judge(inObject).encode("utf-8")
+
+    def fromString(self, inString: bytes) -> str:
+        """From what came."""
+        return self._judge(inString.decode("utf-8"))
+
+    def _judge(self, text: str) -> str:
+        if len(text) > self._most or not text.isprintable():
+            raise ValueError(f"not {self._most} printable characters or fewer")
+        return text
+
+
+class Facts(_Value):
+    """A mapping of names to texts as a JSON object: what the server verified about a partner."""
+
+    def toString(self, inObject: Mapping[str, str]) -> bytes:
+        """As it travels."""
+        return _compact(dict(inObject))
+
+    def fromString(self, inString: bytes) -> dict[str, str]:
+        """From what came."""
+        value = _read(inString)
+        if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+            raise ValueError("not a mapping of texts")
+        return value
+
+
+class Record(_Value):
+    """A JSON object of any depth that the size allows, such as the summary of a session."""
+
+    def toString(self, inObject: Mapping[str, Plain]) -> bytes:
+        """As it travels."""
+        return _compact(dict(inObject))
+
+    def fromString(self, inString: bytes) -> dict[str, Plain]:
+        """From what came."""
+        value = _read(inString)
+        if not isinstance(value, dict):
+            raise ValueError("not an object")
+        return value
+
+
+class Records(_Value):
+    """Several JSON objects, one a line: events. Travels as it is made by :func:`line`, joined."""
+
+    def toString(self, inObject: list[bytes]) -> bytes:
+        """As they travel; made of :func:`line`."""
+        return b"\n".join(inObject)
+
+    def fromString(self, inString: bytes) -> list[dict[str, Plain]]:
+        """From what came."""
+        values = [_read(each) for each in inString.split(b"\n")]
+        objects = [value for value in values if isinstance(value, dict)]
+        if len(objects) != len(values):
+            raise ValueError("not objects only")
+        return objects
+
+
+def line(record: Mapping[str, Plain]) -> bytes:
+    """One object of :class:`Records`."""
+    return _compact(dict(record))
+
+
+def _compact(value: Plain) -> bytes:
+    octets = json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    if len(octets) > MAX_VALUE_LENGTH:
+        raise ValueError(f"{len(octets)} octets are more than one value holds")
+    return octets
+
+
+def _read(octets: bytes) -> object:
+    def refuse(word: str) -> object:
+        raise ValueError(f"{word} is no number of JSON")
+
+    try:
+        value: object = json.loads(octets.decode("utf-8"), parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value

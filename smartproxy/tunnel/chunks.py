@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from smartproxy.policy import limits
-from smartproxy.tunnel.errors import ConfigurationDeclined, Violation
+from smartproxy.tunnel.faults import ConfigurationDeclined, Violation
 
 DIGEST_OCTETS: Final = 32
 

@@ -22,13 +22,11 @@ from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.entrance import Entrance, secured_client
-from smartproxy.tunnel.errors import NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible
-from smartproxy.tunnel.faults import report
-from smartproxy.tunnel.hello import Greeting
+from smartproxy.tunnel.faults import NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible, report
 from smartproxy.tunnel.interfaces import Emit, IClientTunnelUser
 from smartproxy.tunnel.kinds import SMART, Kind
 from smartproxy.tunnel.pool import DataPool
-from smartproxy.tunnel.vocabulary import Side
+from smartproxy.tunnel.vocabulary import Greeting, Side
 
 _P = TypeVar("_P", bound=IProtocol)
 

@@ -15,19 +15,18 @@ from twisted.internet.interfaces import IReactorTime
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
-from smartproxy.tunnel.arguments import Plain
-from smartproxy.tunnel.bounded import Answer, BoundedAMP, Responder
+from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.chunks import Chunk, cut
+from smartproxy.tunnel.control import Answer, BoundedAMP, Heartbeat, Responder
 from smartproxy.tunnel.data import DataConnection
-from smartproxy.tunnel.errors import OpeningFailed
-from smartproxy.tunnel.heartbeat import Heartbeat
-from smartproxy.tunnel.hello import Greeting, agree
+from smartproxy.tunnel.faults import OpeningFailed
 from smartproxy.tunnel.interfaces import Emit, IClientTunnelUser
 from smartproxy.tunnel.pool import DataPool
 from smartproxy.tunnel.vocabulary import (
     CloseSession,
     Configure,
     Drain,
+    Greeting,
     Hello,
     OpenInbound,
     OpenOutbound,
@@ -39,6 +38,7 @@ from smartproxy.tunnel.vocabulary import (
     SetLevel,
     Side,
     TunnelCommand,
+    agree,
 )
 
 

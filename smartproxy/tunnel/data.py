@@ -18,8 +18,7 @@ from zope.interface import implementer
 from smartproxy.net.leg import ILeg, ILegReceiver, Inbox, LegEnd
 from smartproxy.policy import limits
 from smartproxy.tunnel.contexts import tls_trouble
-from smartproxy.tunnel.errors import Violation
-from smartproxy.tunnel.faults import report
+from smartproxy.tunnel.faults import Violation, report
 from smartproxy.tunnel.interfaces import Emit, IStream
 from smartproxy.tunnel.marks import Attach, End, Item, MarkSplitter
 from smartproxy.tunnel.vocabulary import Side

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 from zope.interface import Interface
 
 from smartproxy.net.leg import ILeg
-from smartproxy.tunnel.arguments import Plain
+from smartproxy.tunnel.boxes import Plain
 
 if TYPE_CHECKING:
     from smartproxy.tunnel.client_control import ClientControl

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from smartproxy.tunnel.errors import Violation
+from smartproxy.tunnel.faults import Violation
 
 TICKET_OCTETS: Final = 32
 

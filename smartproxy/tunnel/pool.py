@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from smartproxy.policy import limits
 from smartproxy.tunnel.data import DataConnection
-from smartproxy.tunnel.errors import OpeningFailed, Violation
+from smartproxy.tunnel.faults import OpeningFailed, Violation
 from smartproxy.tunnel.interfaces import Emit
 
 

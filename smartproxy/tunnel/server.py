@@ -20,18 +20,16 @@ from smartproxy.policy import limits
 from smartproxy.policy.admission import Sparing
 from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.strict_json import DocumentRefused
-from smartproxy.tunnel.arguments import line
+from smartproxy.tunnel.boxes import line
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.entrance import Entrance, Gate, secured_server
-from smartproxy.tunnel.errors import ConfigurationDeclined, NameTaken, VersionsIncompatible
-from smartproxy.tunnel.faults import report
-from smartproxy.tunnel.hello import Greeting, agree
+from smartproxy.tunnel.faults import ConfigurationDeclined, NameTaken, VersionsIncompatible, report
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.interfaces import Emit, IServerTunnelUser
 from smartproxy.tunnel.kinds import SMART, Kind
 from smartproxy.tunnel.server_control import ServerControl
-from smartproxy.tunnel.vocabulary import Side
+from smartproxy.tunnel.vocabulary import Greeting, Side, agree
 
 
 class ServerTunnel:

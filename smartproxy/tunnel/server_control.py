@@ -5,9 +5,12 @@ with the control connection: questions, tickets, and the sessions on its data co
 its certificate says, and to be nothing more.
 """
 
+import hashlib
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Protocol as Shape
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
@@ -16,12 +19,12 @@ from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.faults import StationUnreachable, TunnelLost
-from smartproxy.tunnel.arguments import Plain
-from smartproxy.tunnel.bounded import Answer, BoundedAMP, Responder
+from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.chunks import Assembly, Chunk
 from smartproxy.tunnel.contexts import VerifiedClient
+from smartproxy.tunnel.control import Answer, BoundedAMP, Heartbeat, Responder
 from smartproxy.tunnel.data import DataConnection, DataLeg
-from smartproxy.tunnel.errors import (
+from smartproxy.tunnel.faults import (
     NotNow,
     OpeningFailed,
     OpenTimeout,
@@ -30,14 +33,13 @@ from smartproxy.tunnel.errors import (
     TunnelFault,
     Violation,
 )
-from smartproxy.tunnel.heartbeat import Heartbeat
-from smartproxy.tunnel.hello import Greeting
 from smartproxy.tunnel.interfaces import Emit
-from smartproxy.tunnel.tickets import TicketOffice
+from smartproxy.tunnel.marks import TICKET_OCTETS
 from smartproxy.tunnel.vocabulary import (
     CloseSession,
     Configure,
     Drain,
+    Greeting,
     Hello,
     OpenInbound,
     OpenOutbound,
@@ -52,7 +54,7 @@ from smartproxy.tunnel.vocabulary import (
 )
 
 
-class ControlOwner(Shape):
+class ServerHolder(Shape):
     """The server's tunnel, as its control connections see it."""
 
     @property
@@ -103,7 +105,7 @@ class ServerControl(BoundedAMP):
     :ivar since: when it came up, in the clock's seconds; 0 before Hello.
     """
 
-    def __init__(self, owner: ControlOwner, client: VerifiedClient, peer: str, clock: IReactorTime, emit: Emit) -> None:
+    def __init__(self, owner: ServerHolder, client: VerifiedClient, peer: str, clock: IReactorTime, emit: Emit) -> None:
         super().__init__(Side.SERVER, clock, emit)
         self.client_name = client.name
         self.client = client
@@ -157,7 +159,7 @@ class ServerControl(BoundedAMP):
         self.ask(SeenCrlUrl, url=url, authority=authority).addErrback(self._unheard)
 
     def report(self, events: list[bytes]) -> Deferred[Answer]:
-        """Send events, each made by :func:`smartproxy.tunnel.arguments.line`; fires when they arrived."""
+        """Send events, each made by :func:`smartproxy.tunnel.boxes.line`; fires when they arrived."""
         return self.ask(Report, events=events)
 
     def _unheard(self, failure: Failure) -> None:
@@ -369,3 +371,45 @@ class ServerControl(BoundedAMP):
         if self._hello is not None:
             self._hello.cancel()
             self._hello = None
+
+
+@attrs.frozen
+class _Issued:
+    session: str
+    until: float
+
+
+class TicketOffice:
+    """Issues and redeems the tickets of one control connection."""
+
+    def __init__(self) -> None:
+        self._issued: dict[bytes, _Issued] = {}
+
+    def __len__(self) -> int:
+        """How many tickets are out."""
+        return len(self._issued)
+
+    def issue(self, session: str, now: float) -> bytes:
+        """A new ticket for *session*."""
+        self._forget_late(now)
+        ticket = secrets.token_bytes(TICKET_OCTETS)
+        self._issued[_digest(ticket)] = _Issued(session, now + limits.TICKET_SECONDS)
+        return ticket
+
+    def redeem(self, ticket: bytes, now: float) -> str | None:
+        """The session that *ticket* was issued for, once; nothing for any other."""
+        issued = self._issued.pop(_digest(ticket), None)
+        if issued is None or now > issued.until:
+            return None
+        return issued.session
+
+    def _forget_late(self, now: float) -> None:
+        # Issued in the order of their ends, so that the late ones are the first.
+        for digest, issued in list(self._issued.items()):
+            if now <= issued.until:
+                break
+            del self._issued[digest]
+
+
+def _digest(ticket: bytes) -> bytes:
+    return hashlib.sha256(ticket).digest()

@@ -9,12 +9,13 @@ import enum
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
+import attrs
 from twisted.protocols.amp import AmpBox, Command
 
 from smartproxy.policy import limits
-from smartproxy.tunnel.arguments import Facts, Number, Octets, Record, Records, Text
+from smartproxy.tunnel.boxes import Facts, Number, Octets, Record, Records, Text
 from smartproxy.tunnel.chunks import DIGEST_OCTETS
-from smartproxy.tunnel.errors import (
+from smartproxy.tunnel.faults import (
     ConfigurationDeclined,
     NameTaken,
     OpeningFailed,
@@ -182,3 +183,42 @@ ALLOWED: Final[Mapping[tuple[Side, Phase], frozenset[type[TunnelCommand]]]] = {
 COMMANDS: Final[Mapping[bytes, type[TunnelCommand]]] = {
     command.commandName: command for commands in ALLOWED.values() for command in commands
 }
+
+
+OLDEST: Final = 1
+NEWEST: Final = 1
+
+
+@attrs.frozen(kw_only=True)
+class Greeting:
+    """What a daemon says about itself.
+
+    :ivar program: ``smartproxy-server`` or ``smartproxy-client``.
+    :ivar version: the program's version.
+    :ivar oldest: the oldest tunnel protocol that it speaks.
+    :ivar newest: the newest tunnel protocol that it speaks.
+    """
+
+    program: str
+    version: str
+    oldest: int = OLDEST
+    newest: int = NEWEST
+
+    def __str__(self) -> str:
+        spoken = f"{self.oldest}" if self.oldest == self.newest else f"{self.oldest} to {self.newest}"
+        return f"{self.program} {self.version} (tunnel protocol {spoken})"
+
+
+def agree(one: Greeting, other: Greeting) -> int:
+    """The tunnel protocol that both use.
+
+    :raises VersionsIncompatible: when there is none.
+    """
+    newest = min(one.newest, other.newest)
+    if newest >= max(one.oldest, other.oldest):
+        return newest
+    older, newer = sorted((one, other), key=lambda greeting: greeting.newest)
+    raise VersionsIncompatible(
+        f"{older} and {newer} cannot work together: "
+        f"update {older.program} to a version that speaks tunnel protocol {newer.oldest}, such as {newer.version}"
+    )

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from smartproxy.policy.licence import sign
-from smartproxy.tunnel.licence_watch import LOOK_SECONDS
+from smartproxy.tunnel.licence import LOOK_SECONDS
 from tests.adapters.test_server_service import NOW, ServerTestCase, document, licence, signing_key
 
 DAY = timedelta(days=1)

@@ -15,7 +15,7 @@ from smartproxy.policy.faults import Draining, OwnFault, TunnelLost, Unlicensed
 from smartproxy.policy.licence import Licence, sign
 from smartproxy.server.service import ServerService
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Authority, KeyKind, make_key
-from smartproxy.tunnel.errors import ConfigurationDeclined
+from smartproxy.tunnel.faults import ConfigurationDeclined
 from tests.adapters.ports import PortsReactor
 from tests.adapters.tunnel_kit import ClientSide, Network, credential, identity
 

@@ -20,7 +20,7 @@ from smartproxy.policy.partners import CertificatePin, Outbound, Partner, Verify
 from smartproxy.policy.settings import ClientLimits, OutboundListener
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, Step, unreachable
-from smartproxy.tunnel.errors import OpeningFailed, QuestionExpired
+from smartproxy.tunnel.faults import OpeningFailed, QuestionExpired
 from tests.adapters.ports import PortsReactor
 from tests.adapters.rig import Caller, FakeLeg, Journal
 from tests.adapters.wires import Network

@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
 from smartproxy.policy.faults import TunnelLost
-from smartproxy.tunnel.bounded import BoundedAMP, Responder
-from smartproxy.tunnel.errors import ConfigurationDeclined, NotNow, QuestionExpired, QuestionFailed, Violation
+from smartproxy.tunnel.control import BoundedAMP, Responder
+from smartproxy.tunnel.faults import ConfigurationDeclined, NotNow, QuestionExpired, QuestionFailed, Violation
 from smartproxy.tunnel.vocabulary import (
     ALLOWED,
     COMMANDS,

@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 from smartproxy.net.leg import ILeg
 from smartproxy.policy import limits
 from smartproxy.tunnel.data import DataConnection, DataLeg
-from smartproxy.tunnel.errors import Violation
+from smartproxy.tunnel.faults import Violation
 from smartproxy.tunnel.marks import Attach, End
 from smartproxy.tunnel.vocabulary import Side
 from tests.adapters.tunnel_kit import UNIT, Events, Receiver

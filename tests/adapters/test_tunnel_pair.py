@@ -13,9 +13,8 @@ from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.client_control import Configured
-from smartproxy.tunnel.errors import ConfigurationDeclined, NotNow, OpeningFailed, OpenTimeout
-from smartproxy.tunnel.hello import Greeting
-from smartproxy.tunnel.vocabulary import Ping
+from smartproxy.tunnel.faults import ConfigurationDeclined, NotNow, OpeningFailed, OpenTimeout
+from smartproxy.tunnel.vocabulary import Greeting, Ping
 from tests.adapters.tunnel_kit import (
     SESSION,
     UNIT,

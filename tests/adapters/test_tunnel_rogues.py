@@ -19,10 +19,9 @@ from smartproxy.policy import limits
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Authority
 from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, ServerContext, _client_name
-from smartproxy.tunnel.hello import NEWEST, OLDEST
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.marks import Attach, End
-from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, Phase
+from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, NEWEST, OLDEST, Phase
 from tests.adapters.tunnel_kit import (
     SESSION,
     UNIT,

@@ -22,10 +22,9 @@ from zope.interface import implementer
 
 from smartproxy.testing.pki import CLIENT_AUTH, Authority, Credential
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential
-from smartproxy.tunnel.hello import NEWEST, OLDEST
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.marks import Attach
-from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
+from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, NEWEST, OLDEST
 from tests.process.sites import Log, SiteCase, reactor, until
 
 DAY = datetime.timedelta(days=1)

@@ -19,7 +19,7 @@ from smartproxy.tap.life import Life
 from smartproxy.tap.signals import Signals
 from smartproxy.testing.pki import Authority
 from smartproxy.tunnel.identity import load_or_make
-from smartproxy.tunnel.licence_file import replace
+from smartproxy.tunnel.licence import replace
 from tests.unit.test_licence import NOW, SITE
 
 

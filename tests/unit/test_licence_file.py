@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy.licence import LicenceRefused, RefusalCause
 from smartproxy.policy.limits import LICENCE_OCTETS_MOST
-from smartproxy.tunnel.licence_file import load, replace
+from smartproxy.tunnel.licence import load, replace
 from tests.unit.test_licence import NOW, PROXY_ID, SITE
 
 

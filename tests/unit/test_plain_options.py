@@ -12,7 +12,7 @@ from smartproxy.policy.credential import dump
 from smartproxy.tap import plain_client, plain_server
 from smartproxy.tap.addresses import Address
 from smartproxy.tunnel.identity import load_or_make
-from smartproxy.tunnel.licence_file import replace
+from smartproxy.tunnel.licence import replace
 from tests.unit.test_credential import GOOD
 from tests.unit.test_daemon_options import OptionsTestCase
 from tests.unit.test_licence import NOW, SITE

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
 from smartproxy.tunnel.chunks import Assembly, Chunk, cut
-from smartproxy.tunnel.errors import ConfigurationDeclined, Violation
+from smartproxy.tunnel.faults import ConfigurationDeclined, Violation
 
 SIZE = limits.CHUNK_OCTETS
 

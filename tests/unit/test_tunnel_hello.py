@@ -2,8 +2,8 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.tunnel.errors import VersionsIncompatible
-from smartproxy.tunnel.hello import NEWEST, OLDEST, Greeting, agree
+from smartproxy.tunnel.faults import VersionsIncompatible
+from smartproxy.tunnel.vocabulary import NEWEST, OLDEST, Greeting, agree
 
 
 def greeting(program: str, version: str, oldest: int, newest: int) -> Greeting:

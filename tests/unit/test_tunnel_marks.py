@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.tunnel.errors import Violation
+from smartproxy.tunnel.faults import Violation
 from smartproxy.tunnel.marks import TICKET_OCTETS, Attach, End, Item, MarkSplitter, RawSplitter
 
 TICKET = bytes(range(TICKET_OCTETS))

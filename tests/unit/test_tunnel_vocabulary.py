@@ -3,7 +3,7 @@
 from twisted.protocols import amp
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.tunnel.arguments import Facts, Number, Octets, Record, Records, Text, line
+from smartproxy.tunnel.boxes import Facts, Number, Octets, Record, Records, Text, line
 from smartproxy.tunnel.vocabulary import ALLOWED, COMMANDS, Phase, Side
 
 # As the design has it, read off by hand.

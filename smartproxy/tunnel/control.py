@@ -24,8 +24,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.faults import TunnelLost
 from smartproxy.tunnel.boxes import BoundedBoxes
 from smartproxy.tunnel.contexts import tls_trouble
-from smartproxy.tunnel.errors import NotNow, QuestionExpired, QuestionFailed, Violation
-from smartproxy.tunnel.faults import report
+from smartproxy.tunnel.faults import NotNow, QuestionExpired, QuestionFailed, Violation, report
 from smartproxy.tunnel.interfaces import Emit, IStream
 from smartproxy.tunnel.vocabulary import ALLOWED, COMMANDS, Phase, Ping, Side, TunnelCommand
 
@@ -354,3 +353,53 @@ class BoundedAMP(BoundedBoxes):
 
     def _gone(self) -> TunnelLost:
         return TunnelLost(rule="tunnel.lost", message=f"the tunnel is down: {self.lost}")
+
+
+class Heartbeat:
+    """Pings until it is stopped.
+
+    :param clock: ``callLater``'s owner.
+    :param ping: asks once; its Deferred fires with whether the answer came in time, and never fails.
+    :param silent: called once, when the other end is not there.
+    """
+
+    def __init__(self, clock: IReactorTime, ping: Callable[[], Deferred[bool]], silent: Callable[[], None]) -> None:
+        self._clock = clock
+        self._ping = ping
+        self._silent = silent
+        self._missed = 0
+        self._next: IDelayedCall | None = None
+        self._running = False
+
+    def start(self) -> None:
+        """Ping from now on."""
+        self._running = True
+        self._wait()
+
+    def stop(self) -> None:
+        """Ping no more."""
+        self._running = False
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def _wait(self) -> None:
+        self._next = self._clock.callLater(limits.PING_SECONDS, self._beat)
+
+    def _beat(self) -> None:
+        self._next = None
+        self._ping().addCallback(self._answered)
+
+    def _answered(self, answered: bool) -> None:
+        if not self._running:
+            return
+        if answered:
+            self._missed = 0
+            self._wait()
+            return
+        self._missed += 1
+        if self._missed == limits.PINGS_MISSED_MOST:
+            self._running = False
+            self._silent()
+        else:
+            self._beat()

@@ -10,6 +10,8 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
 from smartproxy.policy.faults import OwnFault, Unlicensed
@@ -124,3 +126,72 @@ class LicenceInForce:
         else:
             self._events.emit("licence.written", path=str(self._path), valid_until=licence.valid_until)
         return True
+
+
+LOOK_SECONDS = 3600.0
+"""The longest time between two looks."""
+_LEAST_SECONDS = 1.0
+"""The shortest: at its very last moment a licence still holds."""
+_ADVICE = "extend it in the backend: smartproxy licence extend {} --until DATE; it reaches this server by itself"
+
+
+class LicenceWatch:
+    """Tells of the end of the licence that is in force.
+
+    :param clock: runs the looks.
+    :param licence: the licence in force.
+    :param events: where its end is told.
+    :param now: tells the wall clock's time, aware, in UTC.
+    :param advice: what to do about it; ``{}`` stands for the Proxy ID.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        licence: LicenceInForce,
+        events: Events,
+        now: Callable[[], datetime],
+        *,
+        advice: str = _ADVICE,
+    ) -> None:
+        self._clock = clock
+        self._licence = licence
+        self._events = events
+        self._now = now
+        self._advice = advice
+        self._told: tuple[datetime, int | None] | None = None
+        self._next: IDelayedCall | None = None
+
+    def look(self) -> None:
+        """Tell what is due, and look again when more is. Called at the start and when another licence is in force."""
+        self.stop()
+        now, licence = self._now(), self._licence.present
+        due = licence.warning(now)
+        if self._told != (licence.valid_until, due):
+            self._told = (licence.valid_until, due)
+            self._tell(due, now)
+        following = licence.next_warning(now)
+        seconds = LOOK_SECONDS if following is None else max((following - now).total_seconds(), _LEAST_SECONDS)
+        self._next = self._clock.callLater(min(seconds, LOOK_SECONDS), self._again)
+
+    def stop(self) -> None:
+        """Look no more."""
+        upcoming, self._next = self._next, None
+        if upcoming is not None:
+            upcoming.cancel()
+
+    def _again(self) -> None:
+        self._next = None
+        self.look()
+
+    def _tell(self, due: int | None, now: datetime) -> None:
+        licence = self._licence.present
+        about = {
+            "site": licence.site,
+            "valid_until": licence.valid_until,
+            "advice": self._advice.format(licence.proxy_id),
+        }
+        if due:
+            self._events.emit("licence.ending", count=licence.days_left(now), **about)
+        elif due == 0:
+            self._events.emit("licence.expired", **about)
