@@ -20,22 +20,21 @@ from twisted.internet.protocol import ServerFactory
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
-from smartproxy.ctl.actions import Actions
-from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, Refused, done, read_request, refused
-from smartproxy.ctl.socket_path import named
+from smartproxy.ctl.daemon import Actions
+from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, Refused, done, named, read_request, refused
 
 CALLERS_MOST = 16
 IDLE_SECONDS = 300
 _CREDENTIALS = struct.Struct("3i")
 
 
-class Caller(LineReceiver):
+class OperatorConnection(LineReceiver):
     """One connection; paused by its transport while answers wait to be read."""
 
     delimiter = b"\n"
     MAX_LENGTH = REQUEST_OCTETS_MOST
 
-    def __init__(self, factory: "CallerFactory") -> None:
+    def __init__(self, factory: "OperatorFactory") -> None:
         self._factory = factory
         self._user = -1
         self._idle: IDelayedCall | None = None
@@ -91,7 +90,7 @@ class Caller(LineReceiver):
         transport.loseConnection()
 
 
-class CallerFactory(ServerFactory):
+class OperatorFactory(ServerFactory):
     """Makes what a connection is spoken with.
 
     :ivar present: the connections that were let in.
@@ -102,11 +101,11 @@ class CallerFactory(ServerFactory):
     def __init__(self, reactor: Any, actions: Actions) -> None:
         self.reactor = reactor
         self.actions = actions
-        self.present: set[Caller] = set()
+        self.present: set[OperatorConnection] = set()
 
-    def buildProtocol(self, address: IAddress | None) -> Caller:
+    def buildProtocol(self, address: IAddress | None) -> OperatorConnection:
         """Make one."""
-        return Caller(self)
+        return OperatorConnection(self)
 
 
 def peer_of(handle: socket.socket) -> tuple[int, int]:
@@ -128,7 +127,7 @@ class ControlSocket:
         self.path = path
         self._reactor = reactor
         self._actions = actions
-        self._factory = CallerFactory(reactor, actions)
+        self._factory = OperatorFactory(reactor, actions)
         self._port: IListeningPort | None = None
         self._name = contextlib.ExitStack()
 

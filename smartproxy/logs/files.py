@@ -17,7 +17,7 @@ from typing import Protocol
 
 import attrs
 
-from smartproxy.logs.trouble import Trouble
+from smartproxy.logs.observers import AppenderTrouble
 
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
@@ -36,7 +36,7 @@ class Place(Protocol):
 
 
 @attrs.frozen
-class Fixed:
+class SameFile:
     """One file for ever."""
 
     file: Path
@@ -87,7 +87,9 @@ class LogFile:
     :param now: tells the time, aware.
     """
 
-    def __init__(self, place: Place, trouble: Trouble, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, place: Place, trouble: AppenderTrouble, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._place = place
         self._trouble = trouble
         self._now = now

@@ -20,10 +20,11 @@ from twisted.logger import ILogObserver, LogEvent, LogPublisher
 from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
-from smartproxy.logs.files import Daily, Fixed, LogFile, Place
+from smartproxy.logs.files import Daily, LogFile, Place, SameFile
 from smartproxy.logs.levels import EVERYTHING, Levels
 from smartproxy.logs.logrc import Appender, DailyFiles, OneFile, StandardOutput, Syslog
 from smartproxy.logs.observers import (
+    AppenderTrouble,
     Categories,
     JsonObserver,
     Selection,
@@ -35,7 +36,6 @@ from smartproxy.logs.observers import (
 )
 from smartproxy.logs.severity import Severity
 from smartproxy.logs.syslog import DatagramSender, Sender, StreamSender, SyslogObserver
-from smartproxy.logs.trouble import Trouble
 
 STOP_SECONDS = 2.0
 """How long the end of a daemon waits for its last messages to leave."""
@@ -111,7 +111,7 @@ class Log:
                 folder = appender.folder or self._folder
                 return _layout(appender, self._file(Daily(folder, self._program, appender.keep, suffix), folder))
             case OneFile():
-                return _layout(appender, self._file(Fixed(appender.path), appender.path))
+                return _layout(appender, self._file(SameFile(appender.path), appender.path))
         assert isinstance(appender, StandardOutput)
         trouble = self._trouble("standard output", "see where standard output goes")
         return _layout(appender, Output(self._output, trouble))
@@ -132,8 +132,8 @@ class Log:
         words = json_of if appender.layout == "json" else words_of
         return SyslogObserver(sender, words, appender.facility, self._program, socket.gethostname())
 
-    def _trouble(self, appender: str, advice: str) -> Trouble:
-        return Trouble(appender, advice, self._tell)
+    def _trouble(self, appender: str, advice: str) -> AppenderTrouble:
+        return AppenderTrouble(appender, advice, self._tell)
 
     def _tell(self, name: str, fields: Mapping[str, object]) -> None:
         if name == "appender.failed":
@@ -148,7 +148,7 @@ class Output:
     """Standard output as a stream that never raises."""
 
     stream: Stream
-    trouble: Trouble
+    trouble: AppenderTrouble
 
     def write(self, text: str, /) -> None:
         """Write a line at once."""

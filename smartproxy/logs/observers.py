@@ -5,10 +5,13 @@ libraries' words) go through the same escaping, so that an entry is exactly one 
 line is written in one piece and flushed: after a crash at most the last one is torn.
 
 A daemon's log is ``Selection(levels, ...)`` around what :mod:`smartproxy.logs.log` puts together.
+
+A log that cannot be written must never stop a session, and must not be silent either: an :class:`AppenderTrouble` tells
+a failure once, to standard error and, as an event, to the other appenders, and tells again when it is over.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -17,8 +20,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.logs.emit import RECORD_KEY
-from smartproxy.logs.failures import describe
+from smartproxy.logs.emit import RECORD_KEY, describe
 from smartproxy.logs.fields import isotime
 from smartproxy.logs.levels import EVERYTHING, FOREIGN, Levels, heading, subject
 from smartproxy.logs.record import Record
@@ -201,3 +203,38 @@ def _failure_fields(event: LogEvent) -> dict[str, str]:
     told = describe(failure)
     fields = {"exception": told.exception, "cause": told.message, "frames": told.frames}
     return {name: escape(text, OWN_MOST) for name, text in fields.items() if text is not None}
+
+
+Tell = Callable[[str, Mapping[str, object]], None]
+"""Told the name of an event and its fields."""
+
+
+@attrs.define
+class AppenderTrouble:
+    """Whether an appender works.
+
+    :ivar appender: what it is called: a path, or an address.
+    :ivar advice: what an operator can do.
+    :ivar cause: why it does not work now; ``None`` while it works.
+    :ivar lost: the lines that were lost since it stopped working.
+    """
+
+    appender: str
+    advice: str
+    tell: Tell
+    cause: str | None = None
+    lost: int = 0
+
+    def failed(self, cause: str, lines: int = 1) -> None:
+        """Lines are lost, or will be."""
+        self.lost += lines
+        if self.cause is None:
+            # Before it is told: telling leads here again.
+            self.cause = cause
+            self.tell("appender.failed", {"appender": self.appender, "cause": cause, "advice": self.advice})
+
+    def over(self) -> None:
+        """It works."""
+        if self.cause is not None:
+            lost, self.cause, self.lost = self.lost, None, 0
+            self.tell("appender.recovered", {"appender": self.appender, "count": lost})

@@ -8,7 +8,7 @@ nothing in this module, and nothing that logs, uses one as a format.
 import re
 from collections.abc import Mapping
 
-from smartproxy.logs.fields import FIELDS, SECRET_MASK, Kind, Scalar, Value
+from smartproxy.logs.fields import FIELDS, SECRET_MASK, FieldKind, Scalar, Value
 
 PEER_MOST = 128
 """Characters of a text from outside that are shown."""
@@ -42,10 +42,10 @@ def line(name: str, fields: Mapping[str, Value]) -> str:
     return " ".join([name, *(f"{key}={_word(value)}" for key, value in fields.items())])
 
 
-def _clean(kind: Kind, value: Value) -> Value:
+def _clean(kind: FieldKind, value: Value) -> Value:
     match value:
         case str():
-            return escape(value, OWN_MOST if kind is Kind.TEXT else PEER_MOST)
+            return escape(value, OWN_MOST if kind is FieldKind.TEXT else PEER_MOST)
         case list():
             return [escape(item) for item in value[:ITEMS_MOST]]
         case dict():

@@ -23,9 +23,8 @@ from zope.interface import implementer
 
 from smartproxy.logs.carrier import Waiting
 from smartproxy.logs.fields import isotime
-from smartproxy.logs.observers import moment_of, name_of, severity_of
+from smartproxy.logs.observers import AppenderTrouble, moment_of, name_of, severity_of
 from smartproxy.logs.severity import Severity
-from smartproxy.logs.trouble import Trouble
 
 DATAGRAM_MOST = 2048
 """Octets of a message over UDP: what RFC 5424 section 6.1 asks every receiver to take."""
@@ -113,7 +112,7 @@ def cut(message: bytes, most: int = DATAGRAM_MOST) -> bytes:
     return message if len(message) <= most else message[:most].decode("utf-8", "ignore").encode()
 
 
-def _queue(waiting: Waiting[bytes], message: bytes, trouble: Trouble) -> None:
+def _queue(waiting: Waiting[bytes], message: bytes, trouble: AppenderTrouble) -> None:
     if not waiting.put(message):
         trouble.failed("messages are made faster than they are taken")
 
@@ -124,7 +123,7 @@ class DatagramSender:
     :param host: an address, not a name.
     """
 
-    def __init__(self, host: str, port: int, trouble: Trouble) -> None:
+    def __init__(self, host: str, port: int, trouble: AppenderTrouble) -> None:
         self._host, self._port = host, port
         self._trouble = trouble
         self._queue: Waiting[bytes] = Waiting()
@@ -194,7 +193,7 @@ class StreamSender:
     :param endpoint: makes what is dialled, from the reactor.
     """
 
-    def __init__(self, endpoint: Callable[[Any], IStreamClientEndpoint], trouble: Trouble) -> None:
+    def __init__(self, endpoint: Callable[[Any], IStreamClientEndpoint], trouble: AppenderTrouble) -> None:
         self._endpoint = endpoint
         self._trouble = trouble
         self._queue: Waiting[bytes] = Waiting()

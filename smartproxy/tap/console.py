@@ -3,17 +3,19 @@
 They take the same switches as the twistd plugins, go to the background unless told otherwise, and keep a PID file.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import attrs
 from twisted.application.service import Application, IService, IServiceCollection
 from twisted.internet.error import CannotListenError
 from twisted.python import usage
 from twisted.scripts._twistd_unix import ServerOptions, UnixApplicationRunner
 
 from smartproxy.tap.daemon import NOT_STARTED, WRONG_USE, DaemonOptions
-from smartproxy.tap.pidfile import Occupied, claim
 
 
 def server_main() -> None:
@@ -98,3 +100,53 @@ def _run(options: DaemonOptions, make: Callable[[Any], IService], words: Sequenc
         _Runner(config, options.program, lambda: make(options)).run()
     except CannotListenError as error:
         options.end(NOT_STARTED, f"cannot listen: {error.socketError}")
+
+
+_OURS = (b"smartproxy", b"twistd")
+
+
+@attrs.frozen
+class Occupied(Exception):
+    """The file names a process that runs."""
+
+    path: Path
+    pid: int
+    command: str
+
+    def __str__(self) -> str:
+        return (
+            f"process {self.pid} ({self.command}) is running, as {self.path} says; "
+            f"end it with: kill -HUP {self.pid} - or name another file with --pid-file"
+        )
+
+
+def claim(path: Path) -> int | None:
+    """Make way for a new process.
+
+    :return: the process ID that a stale file held, which was removed; ``None`` if there was no file; 0 if it held none.
+    :raises Occupied: when the process in the file runs.
+    :raises OSError: when the file can be neither read nor removed.
+    """
+    try:
+        text = path.read_text("ascii", "replace").strip()
+    except FileNotFoundError:
+        return None
+    pid = int(text) if text.isdecimal() and len(text) < 10 else 0
+    command = _command_of(pid)
+    if command is not None and pid != os.getpid() and any(word in command for word in _OURS):
+        raise Occupied(path, pid, command.replace(b"\0", b" ").decode("utf-8", "backslashreplace").strip()[:200])
+    path.unlink(missing_ok=True)
+    return pid
+
+
+def _command_of(pid: int) -> bytes | None:
+    """The command line of a process; ``None`` when there is no such process."""
+    if pid == 0:
+        return None
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError:
+        # It exists and is somebody else's; without a look at it, it counts as ours.
+        return b"smartproxy"

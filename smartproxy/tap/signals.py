@@ -26,8 +26,8 @@ NOW_SECONDS = 1.5
 """From the second signal to the end of the process, whatever still runs."""
 
 
-class Drained(Protocol):
-    """A daemon's service."""
+class Daemon(Protocol):
+    """The service of a daemon, besides being an ``IService``."""
 
     events: Events
 
@@ -44,7 +44,7 @@ class Signals:
     def __init__(self, set_level: Callable[[Severity], None]) -> None:
         self._set_level = set_level
         self._reactor: Any = None
-        self._service: Drained | None = None
+        self._service: Daemon | None = None
         self._asked = False
 
     def listen_for_levels(self) -> None:
@@ -53,7 +53,7 @@ class Signals:
             for number in LEVELS:
                 signal.signal(number, self._level)
 
-    def attach(self, reactor: Any, service: Drained) -> None:
+    def attach(self, reactor: Any, service: Daemon) -> None:
         """Take the ending signals, too, once the reactor runs; it installs its own handlers at its start."""
         self._reactor = reactor
         self._service = service

@@ -2,7 +2,7 @@
 
 from twisted.python.failure import Failure
 
-from smartproxy.logs.failures import describe
+from smartproxy.logs.emit import describe
 from smartproxy.tunnel.interfaces import Emit
 
 

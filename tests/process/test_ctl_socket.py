@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from smartproxy.ctl.actions import Actions
 from smartproxy.ctl.caller import Connection, Unreachable
+from smartproxy.ctl.daemon import Actions
 from smartproxy.ctl.listener import ControlSocket, peer_of
 from smartproxy.ctl.protocol import Refused, Request
 from tests.adapters.test_ctl_actions import Idle, NotedProcess

@@ -8,8 +8,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import CatalogueError
-from smartproxy.logs.emit import RECORD_KEY, Events
-from smartproxy.logs.failures import FRAMES_MOST, describe
+from smartproxy.logs.emit import FRAMES_MOST, RECORD_KEY, Events, describe
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
@@ -167,7 +166,7 @@ class Describing(SynchronousTestCase):
     def test_names(self) -> None:
         """Classes are told with their module, built-in ones without."""
         self.assertEqual("OSError", describe(Failure(OSError())).exception)
-        self.assertEqual("smartproxy.logs.event_type.CatalogueError", describe(Failure(CatalogueError())).exception)
+        self.assertEqual("smartproxy.logs.fields.CatalogueError", describe(Failure(CatalogueError())).exception)
 
     def test_deep_calls_are_cut(self) -> None:
         """The innermost calls are told, the raising one first, and not more than a dozen."""

@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.logs.emit import RECORD_KEY, Events
-from smartproxy.logs.fields import SECRET_MASK, Kind, Value
+from smartproxy.logs.fields import SECRET_MASK, FieldKind, Value
 from smartproxy.logs.observers import JsonObserver, TextObserver, Threshold
 from smartproxy.logs.record import Record
 from smartproxy.logs.render import ITEMS_MOST, OWN_MOST, PEER_MOST, clean, escape, line
@@ -229,12 +229,12 @@ class Writing(SynchronousTestCase):
     @given(st.sampled_from(sorted(EVENTS)), st.text(alphabet=st.characters()))
     def test_fuzzed_fields(self, name: str, text: str) -> None:
         """Any event whose every field holds any text is exactly one harmless ASCII or UTF-8 line in both forms."""
-        values: dict[Kind, object] = {
-            Kind.NUMBER: 1,
-            Kind.SECONDS: 1.0,
-            Kind.FLAG: True,
-            Kind.TEXTS: [text, text],
-            Kind.FACTS: {text: text},
+        values: dict[FieldKind, object] = {
+            FieldKind.NUMBER: 1,
+            FieldKind.SECONDS: 1.0,
+            FieldKind.FLAG: True,
+            FieldKind.TEXTS: [text, text],
+            FieldKind.FACTS: {text: text},
         }
         event = EVENTS[name]
         fields = event.check({field.name: values.get(field.kind, text) for field in event.fields.values()})

@@ -19,11 +19,11 @@ from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import Log
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.limits import DESCRIPTORS_LEAST
-from smartproxy.tap import hardening, life, pidfile
-from smartproxy.tap.hardening import ENDLESS, harden, take_descriptors
-from smartproxy.tap.life import Life
-from smartproxy.tap.notify import manager, watchdog
-from smartproxy.tap.pidfile import Occupied, claim
+from smartproxy.tap import console as pidfile
+from smartproxy.tap import life
+from smartproxy.tap import life as hardening
+from smartproxy.tap.console import Occupied, claim
+from smartproxy.tap.life import ENDLESS, Life, harden, manager, take_descriptors, watchdog
 from smartproxy.tap.signals import NOW_SECONDS, Signals
 
 

@@ -21,11 +21,10 @@ from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import STOP_SECONDS, Log
 from smartproxy.logs.logrc import Appender, DailyFiles, OneFile, StandardOutput, Syslog
-from smartproxy.logs.observers import words_of
+from smartproxy.logs.observers import AppenderTrouble, words_of
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
 from smartproxy.logs.syslog import REFUSED_SECONDS, DatagramSender, StreamSender, SyslogObserver, cut
-from smartproxy.logs.trouble import Trouble
 
 NOWHERE: Any = None
 MOMENT = datetime(2026, 11, 20, 10, 0, 0, 5000, tzinfo=UTC)
@@ -102,7 +101,7 @@ class SendersTestCase(SynchronousTestCase):
         """Nothing happened yet."""
         self.reactor = MemoryReactorClock()
         self.told: list[tuple[str, Mapping[str, object]]] = []
-        self.trouble = Trouble("x", "advice", lambda name, fields: self.told.append((name, fields)))
+        self.trouble = AppenderTrouble("x", "advice", lambda name, fields: self.told.append((name, fields)))
 
     @property
     def names(self) -> list[str]:
