@@ -8,6 +8,7 @@ search engine needs one mapping. What a value may be is its :class:`FieldKind`. 
 import contextlib
 import enum
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -28,6 +29,7 @@ class FieldKind(enum.Enum):
     """What the values of a field are."""
 
     TEXT = "text"  #: our own words, or an operator's
+    CODE = "code"  #: a stable word of ours, in lower case, such as a :class:`~smartproxy.policy.causes.Cause`
     PEER = "peer text"  #: chosen outside: escaped and cut short wherever it is shown
     NUMBER = "number"
     SECONDS = "seconds"
@@ -39,6 +41,8 @@ class FieldKind(enum.Enum):
 
 
 SECRET_MASK = "***"
+CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
+"""The form of a code."""
 
 
 @attrs.frozen
@@ -58,6 +62,8 @@ class EventField:
             case FieldKind.SECRET, _:
                 return SECRET_MASK
             case ((FieldKind.TEXT | FieldKind.PEER), str()):
+                return str(value)
+            case FieldKind.CODE, str() if CODE.fullmatch(value):
                 return str(value)
             case FieldKind.FLAG, bool():
                 return value

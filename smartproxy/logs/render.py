@@ -38,8 +38,15 @@ def clean(fields: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def line(name: str, fields: Mapping[str, Value]) -> str:
-    """Write a name and cleaned fields as ``name key=value key="value with spaces"``."""
-    return " ".join([name, *(f"{key}={_word(value)}" for key, value in fields.items())])
+    """Write a name and cleaned fields as ``name "message" cause=code key=value key="value with spaces"``.
+
+    What people look for first comes first: the message, if there is one, always in quotes; then the cause.
+    """
+    words = [name]
+    if "message" in fields:
+        words.append(_quoted(str(fields["message"])))
+    ordered = {key: fields[key] for key in ("cause", *fields) if key in fields and key != "message"}
+    return " ".join([*words, *(f"{key}={_word(value)}" for key, value in ordered.items())])
 
 
 def _clean(kind: FieldKind, value: Value) -> Value:
@@ -71,8 +78,10 @@ def _word(value: Value | Scalar) -> str:
             text = " ".join(f"{key}={_word(fact)}" for key, fact in value.items())
         case _:
             text = str(value)
-    if _PLAIN.fullmatch(text):
-        return text
+    return text if _PLAIN.fullmatch(text) else _quoted(text)
+
+
+def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -10,6 +10,7 @@ from smartproxy.logs.catalogue import ALWAYS, EVENTS, CatalogueError, look_up
 from smartproxy.logs.fields import FIELDS, SECRET_MASK, EventField, FieldKind, FieldRefused
 from smartproxy.logs.record import Record, read
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.causes import Cause
 
 PROMISED = """
 server.started server.stopping server.stopped listener.opened listener.closed licence.accepted licence.refused
@@ -89,6 +90,9 @@ class Checks(SynchronousTestCase):
         taken: list[tuple[FieldKind, object, object]] = [
             (FieldKind.TEXT, "x", "x"),
             (FieldKind.PEER, "x", "x"),
+            (FieldKind.CODE, "leg.lost", "leg.lost"),
+            (FieldKind.CODE, Cause.LEG_LOST, "leg.lost"),
+            (FieldKind.CODE, "version_2.no_9", "version_2.no_9"),
             (FieldKind.NUMBER, 7, 7),
             (FieldKind.SECONDS, 7, 7.0),
             (FieldKind.SECONDS, 0.12345678, 0.123457),
@@ -109,6 +113,11 @@ class Checks(SynchronousTestCase):
         refused: list[tuple[FieldKind, object]] = [
             (FieldKind.TEXT, 1),
             (FieldKind.PEER, b"x"),
+            *(
+                (FieldKind.CODE, text)
+                for text in ("", "The leg was lost.", "Leg.lost", "leg-lost", "leg.", ".leg", "9")
+            ),
+            (FieldKind.CODE, 9),
             (FieldKind.NUMBER, True),
             (FieldKind.NUMBER, 1.0),
             (FieldKind.NUMBER, "1"),

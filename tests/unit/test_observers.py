@@ -112,6 +112,13 @@ class Lines(SynchronousTestCase):
             line("e", fields),
         )
 
+    def test_message_and_cause_come_first(self) -> None:
+        """People read the sentence first, always in quotes, then the code, wherever they stand among the fields."""
+        fields: dict[str, Value] = {"peer": "192.0.2.7:1", "cause": "tunnel.none", "message": "No client", "port": 1}
+        self.assertEqual('e "No client" cause=tunnel.none peer=192.0.2.7:1 port=1', line("e", fields))
+        self.assertEqual(r'e "lost" a=1', line("e", {"a": 1, "message": "lost"}))
+        self.assertEqual(r'e "\\\" peer=1"', line("e", {"message": '\\" peer=1'}))
+
     def test_a_value_cannot_end_its_quotes(self) -> None:
         """A value that ends in a backslash, or holds a quote, cannot make a field that was not emitted."""
         self.assertEqual(r'e code="a\\\" role=admin"', line("e", {"code": 'a\\" role=admin'}))
