@@ -10,7 +10,7 @@ from smartproxy.logs.catalogue import EVENTS, EventType
 from smartproxy.logs.fields import CODE
 from tests.source import Module, modules, outermost_name, parse
 
-NOT_CONVERTED = {"backend", "client", "ctl", "logs", "net", "plain", "relay", "server", "tap", "tunnel"}
+NOT_CONVERTED = {"backend", "client", "net", "plain", "relay", "server", "tunnel"}
 """Packages that still emit sentences as causes."""
 
 NAME = re.compile(r"^[a-z_]+\.[a-z_]+$")

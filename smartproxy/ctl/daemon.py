@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from smartproxy.ctl.protocol import Refused, Request
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Draining, OwnFault
 from smartproxy.policy.licence import Licence
 
@@ -199,7 +200,7 @@ class Actions:
         if word is not None:
             try:
                 severity = None if word == CONFIGURED else Severity.named(word)
-                self.events.set_level(severity, cause=_asked(request, user), **about)
+                self.events.set_level(severity, cause=Cause.OPERATOR_COMMAND, message=_asked(request, user), **about)
             except ValueError as error:
                 raise Refused(str(error)) from error
         elif any(about.values()):
@@ -211,7 +212,9 @@ class Actions:
         if seconds is not None and seconds < 0:
             raise Refused("drain: seconds are 0 or more")
         self._process.drain(seconds)
-        self.events.emit("ctl.used", command=request.do, cause=_asked(request, user), seconds=seconds)
+        self.events.emit(
+            "ctl.used", command=request.do, cause=Cause.OPERATOR_COMMAND, message=_asked(request, user), seconds=seconds
+        )
         return {"draining": True, "sessions": len(self._condition.sessions())}
 
     def _kill(self, request: Request, user: int) -> Facts:
@@ -219,7 +222,9 @@ class Actions:
         assert session is not None
         if not self._condition.kill(session):
             raise Refused(f"no live session has the id {session}; `smartproxy ctl sessions` lists them")
-        self.events.emit("ctl.used", command=request.do, cause=_asked(request, user), session=session)
+        self.events.emit(
+            "ctl.used", command=request.do, cause=Cause.OPERATOR_COMMAND, message=_asked(request, user), session=session
+        )
         return {"killed": session}
 
 

@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from smartproxy.ctl.daemon import Actions
 from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, Refused, done, named, read_request, refused
+from smartproxy.policy.causes import Cause
 
 CALLERS_MOST = 16
 IDLE_SECONDS = 300
@@ -46,7 +47,8 @@ class OperatorConnection(LineReceiver):
         if self._user not in (0, os.geteuid()):
             self._factory.actions.events.emit(
                 "ctl.refused",
-                cause=f"process {process} of user {self._user} asked; only root and the daemon's own user may",
+                cause=Cause.CTL_USER,
+                message=f"process {process} of user {self._user} asked; only root and the daemon's own user may",
             )
             transport.abortConnection()
         elif len(self._factory.present) >= CALLERS_MOST:
@@ -143,12 +145,13 @@ class ControlSocket:
             finally:
                 os.umask(before)
         except (OSError, CannotListenError) as error:
-            cause = error.socketError if isinstance(error, CannotListenError) else error
+            refused = error.socketError if isinstance(error, CannotListenError) else error
             self._name.close()
             self._actions.events.emit(
                 "ctl.failed",
                 path=str(self.path),
-                cause=getattr(cause, "strerror", None) or str(cause),
+                cause=Cause.CTL_SOCKET,
+                message=getattr(refused, "strerror", None) or str(refused),
                 advice="choose another place with --ctl-socket; the daemon runs, but `smartproxy ctl` cannot reach it",
             )
 

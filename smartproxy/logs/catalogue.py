@@ -329,6 +329,6 @@ EVENTS: Mapping[str, EventType] = {
     **entries_of(
         "Faults of the program",
         Audience.DEVELOPMENT,
-        ("internal.error", _CRITICAL, "A bug of ours.", "place", "exception frames cause event"),
+        ("internal.error", _CRITICAL, "A bug of ours.", "place", "exception frames message event"),
     ),
 }

@@ -26,6 +26,7 @@ from smartproxy.logs.levels import EVERYTHING, LEVEL_CHANGED, Levels
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.errors import SessionFault
+from smartproxy.policy.causes import Cause
 
 RECORD_KEY = "smartproxy_record"
 """Where a Twisted log entry holds the record; observers that do not know it show the record's text."""
@@ -99,7 +100,8 @@ class Events:
         self,
         severity: Severity | None,
         *,
-        cause: str,
+        cause: Cause,
+        message: str,
         session: str | None = None,
         partner: str | None = None,
         category: str | None = None,
@@ -108,7 +110,8 @@ class Events:
         """Change what is logged, and record that at the new level.
 
         :param severity: from here upwards; ``None`` for what was configured.
-        :param cause: who asked for it.
+        :param cause: how it was asked for.
+        :param message: who asked for it, in words.
         :param session: for this session only.
         :param partner: for this partner only.
         :param category: for this category only.
@@ -120,6 +123,7 @@ class Events:
             LEVEL_CHANGED,
             mode=level.label,
             cause=cause,
+            message=message,
             session=session,
             partner=partner,
             category=category,
@@ -143,7 +147,7 @@ class Events:
 
     def _failure_record(self, place: str, failure: Failure, fields: Mapping[str, object]) -> Record:
         told = describe(failure)
-        facts = {"exception": told.exception, "frames": told.frames, "cause": told.message}
+        facts = {"exception": told.exception, "frames": told.frames, "message": told.message}
         return self._record(_BUG, look_up(_BUG).salvage({**facts, **fields, "place": place}))
 
     def _report(self, failure: Failure, *, place: str, **fields: object) -> None:

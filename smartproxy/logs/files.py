@@ -18,6 +18,7 @@ from typing import Protocol
 import attrs
 
 from smartproxy.logs.observers import AppenderTrouble
+from smartproxy.policy.causes import Cause
 
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
@@ -103,7 +104,7 @@ class LogFile:
         try:
             self._be_open(self._now())
         except OSError as error:
-            self._trouble.failed(error.strerror or type(error).__name__, 0)
+            self._trouble.failed(Cause.LOG_FILE, error.strerror or type(error).__name__, 0)
 
     def write(self, text: str, /) -> None:
         """Write a line, in one piece."""
@@ -111,7 +112,7 @@ class LogFile:
             self._be_open(self._now())
             self._append(text.encode("utf-8", "backslashreplace"))
         except OSError as error:
-            self._trouble.failed(error.strerror or type(error).__name__)
+            self._trouble.failed(Cause.LOG_FILE, error.strerror or type(error).__name__)
         else:
             self._trouble.over()
 

@@ -36,6 +36,7 @@ from smartproxy.logs.observers import (
 )
 from smartproxy.logs.severity import Severity
 from smartproxy.logs.syslog import DatagramSender, Sender, StreamSender, SyslogObserver
+from smartproxy.policy.causes import Cause
 
 STOP_SECONDS = 2.0
 """How long the end of a daemon waits for its last messages to leave."""
@@ -137,7 +138,7 @@ class Log:
 
     def _tell(self, name: str, fields: Mapping[str, object]) -> None:
         if name == "appender.failed":
-            self._errors.write(f"{self._program}: log: {fields['appender']}: {fields['cause']}\n")
+            self._errors.write(f"{self._program}: log: {fields['appender']}: {fields['message']}\n")
             self._errors.flush()
         if self.events is not None:
             self.events.emit(name, **fields)
@@ -156,7 +157,7 @@ class Output:
             self.stream.write(text)
             self.stream.flush()
         except (OSError, ValueError) as error:
-            self.trouble.failed(str(error) or type(error).__name__)
+            self.trouble.failed(Cause.LOG_FILE, str(error) or type(error).__name__)
         else:
             self.trouble.over()
 

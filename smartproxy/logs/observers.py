@@ -26,6 +26,7 @@ from smartproxy.logs.levels import EVERYTHING, FOREIGN, Levels, heading, subject
 from smartproxy.logs.record import Record
 from smartproxy.logs.render import OWN_MOST, escape, line
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.causes import Cause
 
 _LEGACY_FAILURE = "failure"
 _LEVEL_WIDTH = max(len(severity.label) for severity in Severity)
@@ -201,7 +202,7 @@ def _failure_fields(event: LogEvent) -> dict[str, str]:
     if not isinstance(failure, Failure):
         return {}
     told = describe(failure)
-    fields = {"exception": told.exception, "cause": told.message, "frames": told.frames}
+    fields = {"exception": told.exception, "detail": told.message, "frames": told.frames}
     return {name: escape(text, OWN_MOST) for name, text in fields.items() if text is not None}
 
 
@@ -222,16 +223,22 @@ class AppenderTrouble:
     appender: str
     advice: str
     tell: Tell
-    cause: str | None = None
+    cause: Cause | None = None
     lost: int = 0
 
-    def failed(self, cause: str, lines: int = 1) -> None:
-        """Lines are lost, or will be."""
+    def failed(self, cause: Cause, message: str, lines: int = 1) -> None:
+        """Lines are lost, or will be.
+
+        :param message: the cause in words.
+        """
         self.lost += lines
         if self.cause is None:
             # Before it is told: telling leads here again.
             self.cause = cause
-            self.tell("appender.failed", {"appender": self.appender, "cause": cause, "advice": self.advice})
+            self.tell(
+                "appender.failed",
+                {"appender": self.appender, "cause": cause, "message": message, "advice": self.advice},
+            )
 
     def over(self) -> None:
         """It works."""

@@ -25,6 +25,7 @@ from smartproxy.logs.carrier import Waiting
 from smartproxy.logs.fields import isotime
 from smartproxy.logs.observers import AppenderTrouble, moment_of, name_of, severity_of
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.causes import Cause
 
 DATAGRAM_MOST = 2048
 """Octets of a message over UDP: what RFC 5424 section 6.1 asks every receiver to take."""
@@ -114,7 +115,7 @@ def cut(message: bytes, most: int = DATAGRAM_MOST) -> bytes:
 
 def _queue(waiting: Waiting[bytes], message: bytes, trouble: AppenderTrouble) -> None:
     if not waiting.put(message):
-        trouble.failed("messages are made faster than they are taken")
+        trouble.failed(Cause.LOG_OVERFLOW, "messages are made faster than they are taken")
 
 
 class DatagramSender:
@@ -161,11 +162,11 @@ class DatagramSender:
             self._protocol.send(cut(message))
         except OSError as error:
             self._refused = self._reactor.seconds()
-            self._trouble.failed(error.strerror or type(error).__name__)
+            self._trouble.failed(Cause.LOG_RECEIVER, error.strerror or type(error).__name__)
 
     def _was_refused(self) -> None:
         self._refused = self._reactor.seconds()
-        self._trouble.failed("nobody listens there")
+        self._trouble.failed(Cause.LOG_RECEIVER, "nobody listens there")
 
 
 class _Datagrams(DatagramProtocol):
@@ -225,7 +226,7 @@ class StreamSender:
 
     def _unreachable(self, failure: Failure) -> None:
         if self._service is not None:
-            self._trouble.failed(failure.getErrorMessage() or type(failure.value).__name__, 0)
+            self._trouble.failed(Cause.LOG_RECEIVER, failure.getErrorMessage() or type(failure.value).__name__, 0)
 
     def _connected(self, connection: "_Connection") -> None:
         self._connection = connection
@@ -235,7 +236,7 @@ class StreamSender:
     def _lost(self, reason: Failure) -> None:
         self._connection = None
         if self._service is not None:
-            self._trouble.failed(reason.getErrorMessage(), 0)
+            self._trouble.failed(Cause.LOG_RECEIVER, reason.getErrorMessage(), 0)
 
     def _pump(self) -> None:
         while self._queue and self._connection is not None and self._connection.ready:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.causes import Cause
 
 LEVELS = {
     20: Severity.TRACE,
@@ -71,7 +72,9 @@ class Signals:
 
     def _tell_level(self, severity: Severity, number: int) -> None:
         if self._service is not None:
-            self._service.events.emit("level.changed", mode=severity.label, cause=f"signal {number}")
+            self._service.events.emit(
+                "level.changed", mode=severity.label, cause=Cause.OPERATOR_SIGNAL, message=f"signal {number}"
+            )
 
     def drain(self) -> bool:
         """Have the daemon end in order, in a later turn of the reactor; whether it was not asked for before."""
@@ -85,8 +88,12 @@ class Signals:
         assert self._service is not None
         name = signal.Signals(number).name
         if self.drain():
-            self._service.events.emit("signal.received", cause=name, mode="drain")
+            self._service.events.emit(
+                "signal.received", cause=Cause.OPERATOR_SIGNAL, message=f"{name}: drain", mode="drain"
+            )
         else:
-            self._service.events.emit("signal.received", cause=name, mode="now")
+            self._service.events.emit(
+                "signal.received", cause=Cause.OPERATOR_SIGNAL, message=f"{name}: end now", mode="now"
+            )
             self._service.hurry()
             self._reactor.callLater(NOW_SECONDS, self._reactor.crash)

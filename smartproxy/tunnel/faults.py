@@ -9,4 +9,4 @@ from smartproxy.tunnel.interfaces import Emit
 def report(emit: Emit, place: str, failure: Failure) -> None:
     """Emit ``internal.error``: the exception's class and where it was raised, without any octet of a peer."""
     told = describe(failure)
-    emit("internal.error", place=place, exception=told.exception, frames=told.frames, cause=told.message)
+    emit("internal.error", place=place, exception=told.exception, frames=told.frames, message=told.message)

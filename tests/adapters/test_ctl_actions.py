@@ -114,7 +114,7 @@ class Levels(CtlTestCase):
         self.assertEqual(self.perform("level", level="error")["levels"], {"*": "error"})
         (told,) = self.daemon.told
         self.assertEqual((told["name"], told["mode"]), ("level.changed", "error"))
-        self.assertEqual(told["cause"], "smartproxy ctl level by user 1000")
+        self.assertEqual(told["message"], "smartproxy ctl level by user 1000")
         self.assertEqual(self.perform("level")["levels"], {"*": "error"})
 
     def test_particular(self) -> None:
@@ -254,7 +254,7 @@ class Callers(CtlTestCase):
         self.assertEqual((pipe.written, pipe.ended), (b"", "aborted"))
         (told,) = self.daemon.told
         self.assertEqual(told["name"], "ctl.refused")
-        self.assertIn("process 4712 of user 1001", told["cause"])
+        self.assertIn("process 4712 of user 1001", told["message"])
         self.user = 0
         caller, pipe = self.call()
         caller.dataReceived(Request("status").line())

@@ -54,7 +54,7 @@ class Sockets(TestCase):
         (told,) = self.daemon.told
         self.assertEqual((told["name"], told["path"]), ("ctl.failed", str(self.path)))
         self.assertIn("--ctl-socket", told["advice"])
-        return str(told["cause"])
+        return str(told["message"])
 
     async def test_there_and_gone(self) -> None:
         """It is its owner's alone while it is open, answers, and is gone when it is closed; the umask is as it was."""

@@ -84,7 +84,7 @@ class Emitting(OnALog):
         (record,) = self.records()
         self.assertEqual("internal.error", record.name)
         self.assertEqual("tunnel.sideways", record.fields["event"])
-        self.assertEqual("no event is named tunnel.sideways", record.fields["cause"])
+        self.assertEqual("no event is named tunnel.sideways", record.fields["message"])
         self.assertEqual([], self.carried)
 
     def test_a_wrong_field_does_not_hide_the_event(self) -> None:
@@ -92,7 +92,7 @@ class Emitting(OnALog):
         self.events.emit("tunnel.down", cause="x", dataset="Y", sessions="three")
         bug, event = self.records()
         self.assertEqual(("internal.error", "tunnel.down"), (bug.name, event.name))
-        self.assertEqual("tunnel.down has no field dataset", bug.fields["cause"])
+        self.assertEqual("tunnel.down has no field dataset", bug.fields["message"])
         self.assertEqual({"cause": "x"}, event.fields)
         self.assertEqual(["tunnel.down"], [document["name"] for document in self.carried])
 
@@ -110,7 +110,7 @@ class Emitting(OnALog):
         self.events.forward = fail
         self.events.emit("tunnel.up")
         self.assertEqual(["tunnel.up", "internal.error"], [record.name for record in self.records()])
-        self.assertEqual("pipe is full", self.records()[1].fields["cause"])
+        self.assertEqual("pipe is full", self.records()[1].fields["message"])
         self.assertEqual("tunnel.up", self.records()[1].fields["event"])
 
     def test_the_carried_level(self) -> None:
@@ -143,7 +143,7 @@ class Bugs(OnALog):
         """What is wrong in the call that reports a bug is dropped."""
         self.events.failure("here", Failure(OSError("no such file")), session=7, dataset="X")
         (record,) = self.records()
-        self.assertEqual("no such file", record.fields["cause"])
+        self.assertEqual("no such file", record.fields["message"])
         self.assertEqual(set(), {"session", "dataset"} & record.fields.keys())
 
 

@@ -170,7 +170,7 @@ class Failing(FilesTestCase):
             [
                 (
                     "appender.failed",
-                    {"appender": "x", "cause": "No space left on device", "advice": "make room"},
+                    {"appender": "x", "cause": "log.file", "message": "No space left on device", "advice": "make room"},
                 ),
                 ("appender.recovered", {"appender": "x", "count": 3}),
             ],

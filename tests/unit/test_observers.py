@@ -68,14 +68,14 @@ class Escaping(SynchronousTestCase):
         cleaned = clean(
             {
                 "code": "x" * 5000,
-                "cause": "x" * 5000,
+                "message": "x" * 5000,
                 "codes": ["x" * 5000] * 100,
                 "facts": {f"{number}": "x" * 5000 for number in range(100)},
                 "offset": 10**30,
             }
         )
         self.assertEqual(PEER_MOST, len(str(cleaned["code"])))
-        self.assertEqual(OWN_MOST, len(str(cleaned["cause"])))
+        self.assertEqual(OWN_MOST, len(str(cleaned["message"])))
         self.assertEqual(["x" * (PEER_MOST - 1) + "…"] * ITEMS_MOST, cleaned["codes"])
         facts = cleaned["facts"]
         assert isinstance(facts, dict)
@@ -319,4 +319,4 @@ class Leaks(SynchronousTestCase):
         log = Logger(observer=LogPublisher(TextObserver(text), JsonObserver(documents)))
         log.failure("x", failure)
         self.assertIn("gone", text.getvalue())
-        self.assertEqual("gone", json.loads(documents.getvalue())["cause"])
+        self.assertEqual("gone", json.loads(documents.getvalue())["detail"])

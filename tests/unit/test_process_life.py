@@ -152,7 +152,7 @@ class SignalsTests(SynchronousTestCase):
             os.kill(os.getpid(), number)
             self.reactor.advance(0)
             self.assertEqual(self.reactor.ends, ["stop"])
-            self.assertEqual(self.service.told[0]["cause"], number.name)
+            self.assertEqual(self.service.told[0]["message"], f"{number.name}: drain")
             self.assertEqual(self.service.told[0]["level"], "debug")
 
     def test_second_signal_ends_it_within_two_seconds(self) -> None:

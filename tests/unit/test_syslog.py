@@ -150,7 +150,7 @@ class Streams(SendersTestCase):
         self.reactor.advance(60)
         self.refuse()
         self.assertEqual(self.names, ["appender.failed"])
-        self.assertIn("refused", str(self.told[0][1]["cause"]))
+        self.assertIn("refused", str(self.told[0][1]["message"]))
         self.reactor.advance(60)
         self.assertEqual(self.connect().value(), b"3 one")
         self.assertEqual(self.told[1], ("appender.recovered", {"appender": "x", "count": 0}))
@@ -273,7 +273,7 @@ class Datagrams(SendersTestCase):
 
         self.protocol.send = unreachable
         self.sender.send(b"one")
-        self.assertEqual(self.told[0][1]["cause"], "Network is unreachable")
+        self.assertEqual(self.told[0][1]["message"], "Network is unreachable")
 
     def test_end(self) -> None:
         """The socket is closed; what is said later waits in vain."""
