@@ -29,6 +29,7 @@ from smartproxy.oftp2.roles import Level
 from smartproxy.oftp2.states import TABLE, Transition
 from smartproxy.oftp2.witness import Party, State
 from smartproxy.policy import faults, limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CertificateRefusal, RefusalCause
 from smartproxy.policy.explanations import EXPLANATIONS
 
@@ -226,6 +227,12 @@ def fields() -> Iterator[str]:
     yield from table(["field", "type", "meaning"], rows, [22, 14, 64])
 
 
+def causes() -> Iterator[str]:
+    """The causes that events name, in the order of their subjects."""
+    rows = [[literal(cause.value), text(cause.meaning)] for cause in sorted(Cause)]
+    yield from table(["cause", "meaning"], rows, [34, 66])
+
+
 def settings() -> Iterator[str]:
     """The numbers that a configuration may set."""
     rows = [
@@ -281,6 +288,7 @@ def layers() -> Iterator[str]:
 
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "anomalies": anomalies,
+    "causes": causes,
     "certificate-refusals": certificate_refusals,
     "commands": commands,
     "conditions": conditions,

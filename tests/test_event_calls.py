@@ -2,12 +2,16 @@
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.logs.catalogue import EVENTS
+from smartproxy.logs.catalogue import EVENTS, EventType
+from smartproxy.logs.fields import CODE
 from tests.source import Module, modules, outermost_name, parse
+
+NOT_CONVERTED = {"backend", "client", "net", "plain", "relay", "server", "tunnel"}
+"""Packages that still emit sentences as causes."""
 
 NAME = re.compile(r"^[a-z_]+\.[a-z_]+$")
 EMITTING = re.compile(r"(emit|report)$", re.IGNORECASE)
@@ -42,6 +46,50 @@ def _problems(name: str, call: ast.Call, rest: list[ast.expr]) -> list[str]:
     return problems
 
 
+def calls(everything: Mapping[str, Module]) -> Iterator[tuple[Module, ast.Call, EventType, dict[str, ast.expr], bool]]:
+    """Find calls that emit an event of the catalogue: its fields as far as they can be read, and whether all can."""
+    for module in everything.values():
+        for node in ast.walk(module.tree):
+            match node:
+                case ast.Call(args=[ast.Constant(value=str(name)), *rest]) if name in EVENTS and EMITTING.search(
+                    outermost_name(node.func)
+                ):
+                    pass
+                case _:
+                    continue
+            fields: dict[str | None, ast.expr] = {keyword.arg: keyword.value for keyword in node.keywords}
+            whole = True
+            for argument in rest:
+                if isinstance(argument, ast.Dict):
+                    for key, value in zip(argument.keys, argument.values, strict=True):
+                        fields[str(key.value) if isinstance(key, ast.Constant) else None] = value
+                else:
+                    whole = False
+            whole = whole and None not in fields
+            yield module, node, EVENTS[name], {key: value for key, value in fields.items() if key is not None}, whole
+
+
+def sentence_causes(everything: Mapping[str, Module]) -> list[str]:
+    """Find events whose cause is a sentence, or that have a cause and no message."""
+    wrong = []
+    for module, node, event, fields, whole in calls(everything):
+        match fields.get("cause"):
+            case None:
+                continue
+            case ast.Constant(value=str(text)) if CODE.fullmatch(text) is None:
+                wrong.append(f"{module.at(node)} {event.name}: the cause is the sentence {text!r}")
+            case ast.JoinedStr() | ast.Call(func=ast.Name(id="str")):
+                wrong.append(f"{module.at(node)} {event.name}: the cause is words that are made up")
+            case _ if whole and "message" not in fields:
+                wrong.append(f"{module.at(node)} {event.name}: there is a cause and no message")
+    return wrong
+
+
+def of_converted(found: list[str]) -> list[str]:
+    """What was found outside of the packages that are not converted."""
+    return [each for each in found if each.split(":")[0].split(".")[1] not in NOT_CONVERTED]
+
+
 def named_events(everything: Mapping[str, Module]) -> set[str]:
     """Find every string in the source that is the name of an event."""
     return {
@@ -59,6 +107,10 @@ class Calls(SynchronousTestCase):
     def test_every_call_fits_the_catalogue(self) -> None:
         """No literal name is unknown, no field is unknown to its event, no required one is missing."""
         self.assertEqual([], wrong_calls(modules()))
+
+    def test_causes_are_codes(self) -> None:
+        """Each cause is a code, and a sentence for people stands beside it."""
+        self.assertEqual([], of_converted(sentence_causes(modules())))
 
     def test_every_event_is_emitted(self) -> None:
         """The catalogue promises no event that nothing emits."""
@@ -81,6 +133,25 @@ class Planted(SynchronousTestCase):
         )
         self.assertEqual(["m:1 tunnel.down has no field x"], self.judge("Report('tunnel.down', {'cause': c, 'x': y})"))
         self.assertEqual(["m:1 tunnel.down has no field x"], self.judge("self._report('tunnel.down', x=1, **more)"))
+
+    def test_sentences(self) -> None:
+        """A sentence as the cause, words that are made up, and a cause without a message are found in every form."""
+        for text, problem in (
+            ("emit('tunnel.down', cause='It is gone.', message='x')", "the cause is the sentence 'It is gone.'"),
+            ("emit('tunnel.down', cause=f'{x}', message='x')", "the cause is words that are made up"),
+            ("Report('tunnel.down', {'cause': str(e), 'message': 'x'})", "the cause is words that are made up"),
+            ("emit('tunnel.down', cause=Cause.X)", "there is a cause and no message"),
+            ("Report('tunnel.down', {'cause': Cause.X})", "there is a cause and no message"),
+        ):
+            found = sentence_causes({"m": parse("m", text)})
+            self.assertEqual([f"m:1 tunnel.down: {problem}"], found, text)
+        for text in (
+            "emit('tunnel.down', cause=Cause.X, message='It is gone.')",
+            "emit('tunnel.down', cause='tunnel.lost', message='It is gone.')",
+            "emit('tunnel.down', cause=Cause.X, **more)",
+            "emit('tunnel.down', **more)",
+        ):
+            self.assertEqual([], sentence_causes({"m": parse("m", text)}), text)
 
     def test_right_calls(self) -> None:
         """Right calls, calls whose fields cannot be read here, and calls of other things are left alone."""

@@ -8,8 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from smartproxy.ctl.protocol import ANSWER_OCTETS_MOST, Refused, Request
-from smartproxy.ctl.socket_path import named
+from smartproxy.ctl.protocol import ANSWER_OCTETS_MOST, Refused, Request, named
 
 ANSWER_SECONDS = 10.0
 

@@ -1,12 +1,22 @@
-"""What the control socket wants of a daemon."""
+"""What the control socket wants of a daemon, and what each action does.
 
-from collections.abc import Mapping
+Looks at the daemon, or asks it to do something, and records who asked. Trusts the daemon's own words; tells no secret,
+because a :class:`Condition` has none.
+"""
+
+import os
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import attrs
+from twisted.internet.interfaces import IReactorTime
 
+from smartproxy.ctl.protocol import Refused, Request
 from smartproxy.logs.emit import Events
+from smartproxy.logs.severity import Severity
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Draining, OwnFault
 from smartproxy.policy.licence import Licence
 
@@ -48,18 +58,59 @@ class Condition(Protocol):
         """End a session with ESID 05; whether it was there."""
 
 
-class Process(Protocol):
-    """The process of a daemon."""
+class Drainable(Protocol):
+    """A daemon's service."""
+
+    drain_seconds: int | None
+
+    def hurry(self) -> None:
+        """Wait for sessions no longer; end them."""
+
+
+class DaemonProcess:
+    """This process.
+
+    :param drain: has the daemon end in order; whether it was not asked for before.
+    :param pid_file: where its number is, if anywhere.
+    """
+
+    def __init__(self, reactor: Any, service: Drainable, drain: Callable[[], bool], pid_file: Path | None) -> None:
+        self._reactor = reactor
+        self._service = service
+        self._drain = drain
+        self._pid_file = pid_file
+        self._begun = reactor.seconds()
 
     def facts(self) -> Facts:
-        """Its number, its PID file, since when it runs."""
+        """Its number, its PID file and whether that holds its number, since when it runs."""
+        return {
+            "pid": os.getpid(),
+            "pid_file": None if self._pid_file is None else str(self._pid_file),
+            "pid_file_right": None if self._pid_file is None else _number_in(self._pid_file) == os.getpid(),
+            "started": moment(self._begun),
+            "uptime": round(self._reactor.seconds() - self._begun),
+        }
 
     def drain(self, seconds: int | None) -> None:
-        """End it by draining.
+        """End it by draining; told again with 0 seconds, end the sessions now.
 
-        :param seconds: how long sessions may go on; ``None`` for what is configured.
-        :raises Refused: when it drains already and ``seconds`` are not 0, which ends sessions now.
+        :raises Refused: when it drains already.
         """
+        if seconds is not None:
+            self._service.drain_seconds = seconds
+        if self._drain():
+            return
+        if seconds != 0:
+            raise Refused("it drains already; with 0 seconds its sessions are ended now")
+        self._service.hurry()
+
+
+def _number_in(path: Path) -> int | None:
+    try:
+        text = path.read_text("ascii", "replace").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
 
 
 def instant(when: datetime) -> str:
@@ -100,3 +151,96 @@ def host_port(host: str, port: int) -> str:
 def killed() -> OwnFault:
     """Why a session ends that an operator ends."""
     return Draining(rule="session.killed", message="ended by an operator")
+
+
+CONFIGURED = "configured"
+"""Said for a level: what was configured."""
+
+
+class Actions:
+    """The actions of one daemon.
+
+    :param clock: tells the time in seconds since 1970.
+    """
+
+    def __init__(self, clock: IReactorTime, condition: Condition, process: DaemonProcess) -> None:
+        self.events = condition.events
+        self._clock = clock
+        self._condition = condition
+        self._process = process
+        self._actions: dict[str, Callable[[Request, int], Facts]] = {
+            "status": self._status,
+            "sessions": self._sessions,
+            "level": self._level,
+            "drain": self._drain,
+            "kill": self._kill,
+            "generation": lambda request, user: self._condition.generation(),
+            "licence": lambda request, user: self._condition.licence(),
+        }
+
+    def perform(self, request: Request, user: int) -> Facts:
+        """Carry out a request.
+
+        :param user: the number of the user who asks, for the record.
+        :raises Refused: when it cannot be done.
+        """
+        return self._actions[request.do](request, user)
+
+    def _status(self, request: Request, user: int) -> Facts:
+        return {**self._condition.status(), **self._process.facts()}
+
+    def _sessions(self, request: Request, user: int) -> Facts:
+        now = self._clock.seconds()
+        found = sorted(self._condition.sessions(), key=lambda session: str(session["since"]))
+        return {"sessions": [_dated(session, now) for session in found]}
+
+    def _level(self, request: Request, user: int) -> Facts:
+        word = request.text("level")
+        about = {name: request.text(name) for name in ("session", "partner", "category")}
+        if word is not None:
+            try:
+                severity = None if word == CONFIGURED else Severity.named(word)
+                self.events.set_level(severity, cause=Cause.OPERATOR_COMMAND, message=_asked(request, user), **about)
+            except ValueError as error:
+                raise Refused(str(error)) from error
+        elif any(about.values()):
+            raise Refused("level: say which level")
+        return {"levels": self.events.levels.described()}
+
+    def _drain(self, request: Request, user: int) -> Facts:
+        seconds = request.number("seconds")
+        if seconds is not None and seconds < 0:
+            raise Refused("drain: seconds are 0 or more")
+        self._process.drain(seconds)
+        self.events.emit(
+            "ctl.used", command=request.do, cause=Cause.OPERATOR_COMMAND, message=_asked(request, user), seconds=seconds
+        )
+        return {"draining": True, "sessions": len(self._condition.sessions())}
+
+    def _kill(self, request: Request, user: int) -> Facts:
+        session = request.text("session")
+        assert session is not None
+        if not self._condition.kill(session):
+            raise Refused(f"no live session has the id {session}; `smartproxy ctl sessions` lists them")
+        self.events.emit(
+            "ctl.used", command=request.do, cause=Cause.OPERATOR_COMMAND, message=_asked(request, user), session=session
+        )
+        return {"killed": session}
+
+
+def _asked(request: Request, user: int) -> str:
+    return f"smartproxy ctl {request.do} by user {user}"
+
+
+def _dated(session: dict[str, object], now: float) -> Facts:
+    """A session with its begin as a time, its age, and what it carried a second since then."""
+    since, came, went = session.pop("since"), session["octets_in"], session["octets_out"]
+    assert isinstance(since, float) and isinstance(came, int) and isinstance(went, int)
+    age = max(now - since, 0.0)
+    return {
+        **session,
+        "since": moment(since),
+        "seconds": round(age, 1),
+        "rate_in": round(came / max(age, 1.0)),
+        "rate_out": round(went / max(age, 1.0)),
+    }

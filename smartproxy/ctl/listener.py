@@ -20,22 +20,22 @@ from twisted.internet.protocol import ServerFactory
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
-from smartproxy.ctl.actions import Actions
-from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, Refused, done, read_request, refused
-from smartproxy.ctl.socket_path import named
+from smartproxy.ctl.daemon import Actions
+from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, Refused, done, named, read_request, refused
+from smartproxy.policy.causes import Cause
 
 CALLERS_MOST = 16
 IDLE_SECONDS = 300
 _CREDENTIALS = struct.Struct("3i")
 
 
-class Caller(LineReceiver):
+class OperatorConnection(LineReceiver):
     """One connection; paused by its transport while answers wait to be read."""
 
     delimiter = b"\n"
     MAX_LENGTH = REQUEST_OCTETS_MOST
 
-    def __init__(self, factory: "CallerFactory") -> None:
+    def __init__(self, factory: "OperatorFactory") -> None:
         self._factory = factory
         self._user = -1
         self._idle: IDelayedCall | None = None
@@ -47,7 +47,8 @@ class Caller(LineReceiver):
         if self._user not in (0, os.geteuid()):
             self._factory.actions.events.emit(
                 "ctl.refused",
-                cause=f"process {process} of user {self._user} asked; only root and the daemon's own user may",
+                cause=Cause.CTL_USER,
+                message=f"process {process} of user {self._user} asked; only root and the daemon's own user may",
             )
             transport.abortConnection()
         elif len(self._factory.present) >= CALLERS_MOST:
@@ -91,7 +92,7 @@ class Caller(LineReceiver):
         transport.loseConnection()
 
 
-class CallerFactory(ServerFactory):
+class OperatorFactory(ServerFactory):
     """Makes what a connection is spoken with.
 
     :ivar present: the connections that were let in.
@@ -102,11 +103,11 @@ class CallerFactory(ServerFactory):
     def __init__(self, reactor: Any, actions: Actions) -> None:
         self.reactor = reactor
         self.actions = actions
-        self.present: set[Caller] = set()
+        self.present: set[OperatorConnection] = set()
 
-    def buildProtocol(self, address: IAddress | None) -> Caller:
+    def buildProtocol(self, address: IAddress | None) -> OperatorConnection:
         """Make one."""
-        return Caller(self)
+        return OperatorConnection(self)
 
 
 def peer_of(handle: socket.socket) -> tuple[int, int]:
@@ -128,7 +129,7 @@ class ControlSocket:
         self.path = path
         self._reactor = reactor
         self._actions = actions
-        self._factory = CallerFactory(reactor, actions)
+        self._factory = OperatorFactory(reactor, actions)
         self._port: IListeningPort | None = None
         self._name = contextlib.ExitStack()
 
@@ -144,12 +145,13 @@ class ControlSocket:
             finally:
                 os.umask(before)
         except (OSError, CannotListenError) as error:
-            cause = error.socketError if isinstance(error, CannotListenError) else error
+            refused = error.socketError if isinstance(error, CannotListenError) else error
             self._name.close()
             self._actions.events.emit(
                 "ctl.failed",
                 path=str(self.path),
-                cause=getattr(cause, "strerror", None) or str(cause),
+                cause=Cause.CTL_SOCKET,
+                message=getattr(refused, "strerror", None) or str(refused),
                 advice="choose another place with --ctl-socket; the daemon runs, but `smartproxy ctl` cannot reach it",
             )
 

@@ -3,10 +3,15 @@
 A request is ``{"do": ACTION, ...}``; its answer is ``{"ok": true, "answer": {...}}`` or ``{"ok": false, "error": "one
 line that says why and what to do"}``. A connection takes any number of requests, answered in their order. Duty: read
 requests strictly, within bounds, and word answers. Trusts nothing about a request; whoever sent it was let in before.
+
+The socket's file name is good for the kernel however long its folder's name is: see :func:`named`.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import attrs
 
@@ -103,3 +108,22 @@ def done(answer: Mapping[str, object]) -> bytes:
 def refused(why: str) -> bytes:
     """A refusal as it is sent."""
     return json.dumps({"ok": False, "error": why}).encode("ascii") + b"\n"
+
+
+NAME_OCTETS_MOST = 107
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[str]:
+    """A name that a socket can have, good for as long as the context is entered.
+
+    :raises OSError: when the folder cannot be opened.
+    """
+    if len(os.fsencode(path)) <= NAME_OCTETS_MOST:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

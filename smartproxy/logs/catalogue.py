@@ -9,7 +9,7 @@ Standards: the event types that Commission Implementing Regulation (EU) 2024/269
 
 from collections.abc import Mapping
 
-from smartproxy.logs.event_type import ALWAYS, Audience, CatalogueError, EventType, entries_of
+from smartproxy.logs.fields import ALWAYS, Audience, CatalogueError, EventType, entries_of
 from smartproxy.logs.severity import Severity
 
 __all__ = ["ALWAYS", "EVENTS", "Audience", "CatalogueError", "EventType", "look_up"]
@@ -329,6 +329,6 @@ EVENTS: Mapping[str, EventType] = {
     **entries_of(
         "Faults of the program",
         Audience.DEVELOPMENT,
-        ("internal.error", _CRITICAL, "A bug of ours.", "place", "exception frames cause event"),
+        ("internal.error", _CRITICAL, "A bug of ours.", "place", "exception frames message event"),
     ),
 }

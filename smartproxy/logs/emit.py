@@ -1,24 +1,32 @@
-"""Emitting events by name.
+"""Emitting events by name, and what may be told about an exception.
 
 The only way in which events come into being: every part of the program that has something to say holds an
 :class:`Events`. A wrong call is a bug of the caller and is reported as one (``internal.error``), beside the event with
 what was right of it; it never raises into the caller, because no session may end for the sake of its log.
+
+An exception's message can hold octets of a peer or a secret (``int(b"...")`` quotes its argument), and a traceback's
+source lines and variables still more. :func:`describe` therefore tells the class, the calls by file, line and function,
+and the message only of classes whose messages never quote data.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from itertools import count
 from typing import Protocol
 
+import attrs
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smartproxy.logs.catalogue import CatalogueError, look_up
-from smartproxy.logs.failures import describe
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import EVERYTHING, LEVEL_CHANGED, Levels
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
+from smartproxy.oftp2.errors import SessionFault
+from smartproxy.policy.causes import Cause
 
 RECORD_KEY = "smartproxy_record"
 """Where a Twisted log entry holds the record; observers that do not know it show the record's text."""
@@ -92,7 +100,8 @@ class Events:
         self,
         severity: Severity | None,
         *,
-        cause: str,
+        cause: Cause,
+        message: str,
         session: str | None = None,
         partner: str | None = None,
         category: str | None = None,
@@ -101,7 +110,8 @@ class Events:
         """Change what is logged, and record that at the new level.
 
         :param severity: from here upwards; ``None`` for what was configured.
-        :param cause: who asked for it.
+        :param cause: how it was asked for.
+        :param message: who asked for it, in words.
         :param session: for this session only.
         :param partner: for this partner only.
         :param category: for this category only.
@@ -113,6 +123,7 @@ class Events:
             LEVEL_CHANGED,
             mode=level.label,
             cause=cause,
+            message=message,
             session=session,
             partner=partner,
             category=category,
@@ -123,7 +134,7 @@ class Events:
         """Report a bug of ours: an exception that nobody expected, and where it was caught.
 
         The record names the exception's class and the calls that led to it; its message, which could quote a peer or
-        a secret, only where :func:`smartproxy.logs.failures.describe` holds it to be harmless.
+        a secret, only where :func:`smartproxy.logs.emit.describe` holds it to be harmless.
         """
         record = self._failure_record(place, failure, fields)
         self._write(record, failure)
@@ -136,7 +147,7 @@ class Events:
 
     def _failure_record(self, place: str, failure: Failure, fields: Mapping[str, object]) -> Record:
         told = describe(failure)
-        facts = {"exception": told.exception, "frames": told.frames, "cause": told.message}
+        facts = {"exception": told.exception, "frames": told.frames, "message": told.message}
         return self._record(_BUG, look_up(_BUG).salvage({**facts, **fields, "place": place}))
 
     def _report(self, failure: Failure, *, place: str, **fields: object) -> None:
@@ -156,3 +167,48 @@ class Events:
             self.forward(record.document())
         except Exception:
             self._report(Failure(), place="smartproxy.logs.emit.forward", event=record.name)
+
+
+FRAMES_MOST = 12
+"""Calls that are told, counted from where the exception was raised."""
+
+_HARMLESS = (
+    AttributeError,
+    CatalogueError,
+    ConnectError,
+    ConnectionDone,
+    ConnectionLost,
+    ImportError,
+    MemoryError,
+    NameError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    SessionFault,
+    TypeError,
+)
+
+
+@attrs.frozen
+class Told:
+    """The parts of an exception that may be written down."""
+
+    exception: str
+    frames: str
+    message: str | None
+
+
+def describe(failure: Failure) -> Told:
+    """Take from a failure what may be written down."""
+    kind = type(failure.value)
+    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+    frames = [
+        f"{_short(filename)}:{number} {function}" for function, filename, number, _, _ in failure.frames[-FRAMES_MOST:]
+    ]
+    value = failure.value
+    message = str(value) if isinstance(value, _HARMLESS) else None
+    return Told(name, " < ".join(reversed(frames)), message)
+
+
+def _short(filename: str) -> str:
+    return os.sep.join(filename.rsplit(os.sep, 2)[-2:])

@@ -1,17 +1,21 @@
-"""The fields of events: one name, one type and one meaning for all events.
+"""The fields of events, one name, one type and one meaning for all events; and what an event of the catalogue is.
 
 A field called ``session`` is the same thing in every record of every daemon, so that records can be joined and a
-search engine needs one mapping. What a value may be is its :class:`Kind`. Trusts no caller: :meth:`Field.check` is what
-stands between a wrong call and the log.
+search engine needs one mapping. What a value may be is its :class:`FieldKind`. Trusts no caller:
+:meth:`EventType.check` stands between a wrong call, or a wrong record, and the log.
 """
 
+import contextlib
 import enum
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TypeAlias
 
 import attrs
+
+from smartproxy.logs.severity import Severity
 
 Scalar: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = str | int | float | bool | list[str] | dict[str, Scalar]
@@ -21,10 +25,11 @@ class FieldRefused(ValueError):
     """A value is not of its field's kind; names the field and the type, never the value."""
 
 
-class Kind(enum.Enum):
+class FieldKind(enum.Enum):
     """What the values of a field are."""
 
     TEXT = "text"  #: our own words, or an operator's
+    CODE = "code"  #: a stable word of ours, in lower case, such as a :class:`~smartproxy.policy.causes.Cause`
     PEER = "peer text"  #: chosen outside: escaped and cut short wherever it is shown
     NUMBER = "number"
     SECONDS = "seconds"
@@ -36,14 +41,16 @@ class Kind(enum.Enum):
 
 
 SECRET_MASK = "***"
+CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
+"""The form of a code."""
 
 
 @attrs.frozen
-class Field:
+class EventField:
     """One field: its name in records, what it holds, and what it means."""
 
     name: str
-    kind: Kind
+    kind: FieldKind
     doc: str
 
     def check(self, value: object) -> Value:
@@ -52,23 +59,27 @@ class Field:
         :raises FieldRefused: when it is of another type.
         """
         match self.kind, value:
-            case Kind.SECRET, _:
+            case FieldKind.SECRET, _:
                 return SECRET_MASK
-            case ((Kind.TEXT | Kind.PEER), str()):
+            case ((FieldKind.TEXT | FieldKind.PEER), str()):
                 return str(value)
-            case Kind.FLAG, bool():
+            case FieldKind.CODE, str() if CODE.fullmatch(value):
+                return str(value)
+            case FieldKind.FLAG, bool():
                 return value
-            case Kind.NUMBER, int() if not isinstance(value, bool):
+            case FieldKind.NUMBER, int() if not isinstance(value, bool):
                 return int(value)
-            case Kind.SECONDS, int() | float() if not isinstance(value, bool) and math.isfinite(value):
+            case FieldKind.SECONDS, int() | float() if not isinstance(value, bool) and math.isfinite(value):
                 return round(float(value), 6)
-            case Kind.TIME, datetime() if value.tzinfo is not None:
+            case FieldKind.TIME, datetime() if value.tzinfo is not None:
                 return isotime(value)
-            case Kind.TIME, str():
+            case FieldKind.TIME, str():
                 return str(value)
-            case Kind.TEXTS, list() | tuple() | set() | frozenset() if all(isinstance(item, str) for item in value):
+            case FieldKind.TEXTS, list() | tuple() | set() | frozenset() if all(
+                isinstance(item, str) for item in value
+            ):
                 return sorted(value) if isinstance(value, set | frozenset) else list(value)
-            case Kind.FACTS, Mapping() if all(map(_is_fact, value.items())):
+            case FieldKind.FACTS, Mapping() if all(map(_is_fact, value.items())):
                 return dict(value)
         raise FieldRefused(f"{self.name} is {self.kind.value}, not {type(value).__name__}")
 
@@ -85,13 +96,13 @@ def _is_fact(item: tuple[object, object]) -> bool:
     return isinstance(name, str) and (value is None or isinstance(value, str | int | float | bool))
 
 
-def _declare(kind: Kind, **docs: str) -> dict[str, Field]:
-    return {name: Field(name, kind, doc) for name, doc in docs.items()}
+def _declare(kind: FieldKind, **docs: str) -> dict[str, EventField]:
+    return {name: EventField(name, kind, doc) for name, doc in docs.items()}
 
 
-FIELDS: Mapping[str, Field] = {
+FIELDS: Mapping[str, EventField] = {
     **_declare(
-        Kind.TEXT,
+        FieldKind.TEXT,
         address="the address listened on or dialled",
         advice="what to do about it",
         appender="where a log goes: a file, or the address of a syslog",
@@ -148,7 +159,7 @@ FIELDS: Mapping[str, Field] = {
         way="how a caller inside said whom it wants: port, http-connect or socks5",
     ),
     **_declare(
-        Kind.PEER,
+        FieldKind.PEER,
         alert="the TLS alert that was sent or received",
         code="the SSIDCODE that the other end gave",
         dataset="the Virtual File Dataset Name",
@@ -165,7 +176,7 @@ FIELDS: Mapping[str, Field] = {
         url="an address with its credentials taken out",
     ),
     **_declare(
-        Kind.NUMBER,
+        FieldKind.NUMBER,
         answer="the reason code in the answer (SFNA, EFNA, NERP)",
         anomalies="how many anomalies were seen",
         anomaly="the number of the anomaly in the table of tolerated departures",
@@ -201,19 +212,19 @@ FIELDS: Mapping[str, Field] = {
         value="the value that was measured",
     ),
     **_declare(
-        Kind.SECONDS,
+        FieldKind.SECONDS,
         age="how old it is",
         duration="how long it took or lasted",
         seconds="for how long",
     ),
     **_declare(
-        Kind.FLAG,
+        FieldKind.FLAG,
         authentication="secure authentication was agreed",
         compression="compression was agreed",
         restart="restart was agreed",
     ),
     **_declare(
-        Kind.TIME,
+        FieldKind.TIME,
         next_update="when the next revocation list was promised",
         not_after="the end of the certificate's validity",
         not_before="the beginning of the certificate's validity",
@@ -223,15 +234,98 @@ FIELDS: Mapping[str, Field] = {
         valid_until="the end of validity",
     ),
     **_declare(
-        Kind.TEXTS,
+        FieldKind.TEXTS,
         codes="SSIDCODEs",
         names="names of what it is about",
         sans="the certificate's names (subjectAltName)",
     ),
     **_declare(
-        Kind.FACTS,
+        FieldKind.FACTS,
         agreed="what both SSIDs agreed on",
         facts="further facts about the cause",
         fields="the command's fields; secrets are ***",
     ),
 }
+
+
+class Audience(enum.Enum):
+    """Who reads an event first."""
+
+    OPERATIONS = "operations"  #: runs the daemons
+    SECURITY = "security"  #: watches for intruders; feeds an IDS
+    DEVELOPMENT = "development"  #: mends the program
+
+
+class CatalogueError(ValueError):
+    """An event was emitted that the catalogue does not know in this form; the message names it, never a value."""
+
+
+ALWAYS = ("session", "partner", "peer", "direction", "client", "generation", "detail", "facts")
+"""Fields that may stand in every event beside its own."""
+
+
+@attrs.frozen(kw_only=True)
+class EventType:
+    """One entry of the catalogue.
+
+    :ivar name: ``subject.what``.
+    :ivar level: how much it matters.
+    :ivar fields: the fields that it may have, by name.
+    :ivar required: the names of those that it always has.
+    :ivar doc: what happened, in one sentence.
+    :ivar audience: who reads it first.
+    :ivar group: the heading under which the documents list it.
+    """
+
+    name: str
+    level: Severity
+    fields: Mapping[str, EventField]
+    required: frozenset[str]
+    doc: str
+    audience: Audience
+    group: str
+
+    def check(self, fields: Mapping[str, object]) -> dict[str, Value]:
+        """Bring fields into the form and order in which records hold them; those that are ``None`` are left out.
+
+        :raises CatalogueError: for an unknown field, a missing one, or a value of another type.
+        """
+        given = {name: value for name, value in fields.items() if value is not None}
+        if unknown := sorted(given.keys() - self.fields.keys()):
+            raise CatalogueError(f"{self.name} has no field {', '.join(unknown)}")
+        if missing := sorted(self.required - given.keys()):
+            raise CatalogueError(f"{self.name} lacks {', '.join(missing)}")
+        try:
+            return {name: field.check(given[name]) for name, field in self.fields.items() if name in given}
+        except FieldRefused as refused:
+            raise CatalogueError(f"{self.name}: {refused}") from None
+
+    def salvage(self, fields: Mapping[str, object]) -> dict[str, Value]:
+        """Keep what can be kept of the fields of a wrong call, so that a bug does not hide the event itself."""
+        kept = {}
+        for name, field in self.fields.items():
+            with contextlib.suppress(FieldRefused):
+                if fields.get(name) is not None:
+                    kept[name] = field.check(fields[name])
+        return kept
+
+
+def entries_of(title: str, audience: Audience, *entries: tuple[str, Severity, str, str, str]) -> dict[str, EventType]:
+    """The entries under one heading.
+
+    :param entries: name, level, what happened, the fields that it always has, the fields that it may have.
+    """
+    events = {}
+    for name, level, doc, required, optional in entries:
+        optional_names = [*optional.split(), *(["message"] if "cause" in (required + " " + optional).split() else [])]
+        names = dict.fromkeys((*ALWAYS[:3], *required.split(), *optional_names, *ALWAYS))
+        events[name] = EventType(
+            name=name,
+            level=level,
+            fields={field: FIELDS[field] for field in names},
+            required=frozenset(required.split()),
+            doc=doc,
+            audience=audience,
+            group=title,
+        )
+    return events

@@ -17,7 +17,8 @@ from typing import Protocol
 
 import attrs
 
-from smartproxy.logs.trouble import Trouble
+from smartproxy.logs.observers import AppenderTrouble
+from smartproxy.policy.causes import Cause
 
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
@@ -36,7 +37,7 @@ class Place(Protocol):
 
 
 @attrs.frozen
-class Fixed:
+class SameFile:
     """One file for ever."""
 
     file: Path
@@ -87,7 +88,9 @@ class LogFile:
     :param now: tells the time, aware.
     """
 
-    def __init__(self, place: Place, trouble: Trouble, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, place: Place, trouble: AppenderTrouble, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._place = place
         self._trouble = trouble
         self._now = now
@@ -101,7 +104,7 @@ class LogFile:
         try:
             self._be_open(self._now())
         except OSError as error:
-            self._trouble.failed(error.strerror or type(error).__name__, 0)
+            self._trouble.failed(Cause.LOG_FILE, error.strerror or type(error).__name__, 0)
 
     def write(self, text: str, /) -> None:
         """Write a line, in one piece."""
@@ -109,7 +112,7 @@ class LogFile:
             self._be_open(self._now())
             self._append(text.encode("utf-8", "backslashreplace"))
         except OSError as error:
-            self._trouble.failed(error.strerror or type(error).__name__)
+            self._trouble.failed(Cause.LOG_FILE, error.strerror or type(error).__name__)
         else:
             self._trouble.over()
 

@@ -20,10 +20,11 @@ from twisted.logger import ILogObserver, LogEvent, LogPublisher
 from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
-from smartproxy.logs.files import Daily, Fixed, LogFile, Place
+from smartproxy.logs.files import Daily, LogFile, Place, SameFile
 from smartproxy.logs.levels import EVERYTHING, Levels
 from smartproxy.logs.logrc import Appender, DailyFiles, OneFile, StandardOutput, Syslog
 from smartproxy.logs.observers import (
+    AppenderTrouble,
     Categories,
     JsonObserver,
     Selection,
@@ -35,7 +36,7 @@ from smartproxy.logs.observers import (
 )
 from smartproxy.logs.severity import Severity
 from smartproxy.logs.syslog import DatagramSender, Sender, StreamSender, SyslogObserver
-from smartproxy.logs.trouble import Trouble
+from smartproxy.policy.causes import Cause
 
 STOP_SECONDS = 2.0
 """How long the end of a daemon waits for its last messages to leave."""
@@ -111,7 +112,7 @@ class Log:
                 folder = appender.folder or self._folder
                 return _layout(appender, self._file(Daily(folder, self._program, appender.keep, suffix), folder))
             case OneFile():
-                return _layout(appender, self._file(Fixed(appender.path), appender.path))
+                return _layout(appender, self._file(SameFile(appender.path), appender.path))
         assert isinstance(appender, StandardOutput)
         trouble = self._trouble("standard output", "see where standard output goes")
         return _layout(appender, Output(self._output, trouble))
@@ -132,12 +133,12 @@ class Log:
         words = json_of if appender.layout == "json" else words_of
         return SyslogObserver(sender, words, appender.facility, self._program, socket.gethostname())
 
-    def _trouble(self, appender: str, advice: str) -> Trouble:
-        return Trouble(appender, advice, self._tell)
+    def _trouble(self, appender: str, advice: str) -> AppenderTrouble:
+        return AppenderTrouble(appender, advice, self._tell)
 
     def _tell(self, name: str, fields: Mapping[str, object]) -> None:
         if name == "appender.failed":
-            self._errors.write(f"{self._program}: log: {fields['appender']}: {fields['cause']}\n")
+            self._errors.write(f"{self._program}: log: {fields['appender']}: {fields['message']}\n")
             self._errors.flush()
         if self.events is not None:
             self.events.emit(name, **fields)
@@ -148,7 +149,7 @@ class Output:
     """Standard output as a stream that never raises."""
 
     stream: Stream
-    trouble: Trouble
+    trouble: AppenderTrouble
 
     def write(self, text: str, /) -> None:
         """Write a line at once."""
@@ -156,7 +157,7 @@ class Output:
             self.stream.write(text)
             self.stream.flush()
         except (OSError, ValueError) as error:
-            self.trouble.failed(str(error) or type(error).__name__)
+            self.trouble.failed(Cause.LOG_FILE, str(error) or type(error).__name__)
         else:
             self.trouble.over()
 

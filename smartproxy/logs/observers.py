@@ -5,10 +5,13 @@ libraries' words) go through the same escaping, so that an entry is exactly one 
 line is written in one piece and flushed: after a crash at most the last one is torn.
 
 A daemon's log is ``Selection(levels, ...)`` around what :mod:`smartproxy.logs.log` puts together.
+
+A log that cannot be written must never stop a session, and must not be silent either: an :class:`AppenderTrouble` tells
+a failure once, to standard error and, as an event, to the other appenders, and tells again when it is over.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -17,13 +20,13 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.logs.emit import RECORD_KEY
-from smartproxy.logs.failures import describe
+from smartproxy.logs.emit import RECORD_KEY, describe
 from smartproxy.logs.fields import isotime
 from smartproxy.logs.levels import EVERYTHING, FOREIGN, Levels, heading, subject
 from smartproxy.logs.record import Record
 from smartproxy.logs.render import OWN_MOST, escape, line
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.causes import Cause
 
 _LEGACY_FAILURE = "failure"
 _LEVEL_WIDTH = max(len(severity.label) for severity in Severity)
@@ -199,5 +202,46 @@ def _failure_fields(event: LogEvent) -> dict[str, str]:
     if not isinstance(failure, Failure):
         return {}
     told = describe(failure)
-    fields = {"exception": told.exception, "cause": told.message, "frames": told.frames}
+    fields = {"exception": told.exception, "detail": told.message, "frames": told.frames}
     return {name: escape(text, OWN_MOST) for name, text in fields.items() if text is not None}
+
+
+Tell = Callable[[str, Mapping[str, object]], None]
+"""Told the name of an event and its fields."""
+
+
+@attrs.define
+class AppenderTrouble:
+    """Whether an appender works.
+
+    :ivar appender: what it is called: a path, or an address.
+    :ivar advice: what an operator can do.
+    :ivar cause: why it does not work now; ``None`` while it works.
+    :ivar lost: the lines that were lost since it stopped working.
+    """
+
+    appender: str
+    advice: str
+    tell: Tell
+    cause: Cause | None = None
+    lost: int = 0
+
+    def failed(self, cause: Cause, message: str, lines: int = 1) -> None:
+        """Lines are lost, or will be.
+
+        :param message: the cause in words.
+        """
+        self.lost += lines
+        if self.cause is None:
+            # Before it is told: telling leads here again.
+            self.cause = cause
+            self.tell(
+                "appender.failed",
+                {"appender": self.appender, "cause": cause, "message": message, "advice": self.advice},
+            )
+
+    def over(self) -> None:
+        """It works."""
+        if self.cause is not None:
+            lost, self.cause, self.lost = self.lost, None, 0
+            self.tell("appender.recovered", {"appender": self.appender, "count": lost})

@@ -8,7 +8,7 @@ nothing in this module, and nothing that logs, uses one as a format.
 import re
 from collections.abc import Mapping
 
-from smartproxy.logs.fields import FIELDS, SECRET_MASK, Kind, Scalar, Value
+from smartproxy.logs.fields import FIELDS, SECRET_MASK, FieldKind, Scalar, Value
 
 PEER_MOST = 128
 """Characters of a text from outside that are shown."""
@@ -38,14 +38,21 @@ def clean(fields: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def line(name: str, fields: Mapping[str, Value]) -> str:
-    """Write a name and cleaned fields as ``name key=value key="value with spaces"``."""
-    return " ".join([name, *(f"{key}={_word(value)}" for key, value in fields.items())])
+    """Write a name and cleaned fields as ``name "message" cause=code key=value key="value with spaces"``.
+
+    What people look for first comes first: the message, if there is one, always in quotes; then the cause.
+    """
+    words = [name]
+    if "message" in fields:
+        words.append(_quoted(str(fields["message"])))
+    ordered = {key: fields[key] for key in ("cause", *fields) if key in fields and key != "message"}
+    return " ".join([*words, *(f"{key}={_word(value)}" for key, value in ordered.items())])
 
 
-def _clean(kind: Kind, value: Value) -> Value:
+def _clean(kind: FieldKind, value: Value) -> Value:
     match value:
         case str():
-            return escape(value, OWN_MOST if kind is Kind.TEXT else PEER_MOST)
+            return escape(value, OWN_MOST if kind is FieldKind.TEXT else PEER_MOST)
         case list():
             return [escape(item) for item in value[:ITEMS_MOST]]
         case dict():
@@ -71,8 +78,10 @@ def _word(value: Value | Scalar) -> str:
             text = " ".join(f"{key}={_word(fact)}" for key, fact in value.items())
         case _:
             text = str(value)
-    if _PLAIN.fullmatch(text):
-        return text
+    return text if _PLAIN.fullmatch(text) else _quoted(text)
+
+
+def _quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -23,9 +23,9 @@ from zope.interface import implementer
 
 from smartproxy.logs.carrier import Waiting
 from smartproxy.logs.fields import isotime
-from smartproxy.logs.observers import moment_of, name_of, severity_of
+from smartproxy.logs.observers import AppenderTrouble, moment_of, name_of, severity_of
 from smartproxy.logs.severity import Severity
-from smartproxy.logs.trouble import Trouble
+from smartproxy.policy.causes import Cause
 
 DATAGRAM_MOST = 2048
 """Octets of a message over UDP: what RFC 5424 section 6.1 asks every receiver to take."""
@@ -113,9 +113,9 @@ def cut(message: bytes, most: int = DATAGRAM_MOST) -> bytes:
     return message if len(message) <= most else message[:most].decode("utf-8", "ignore").encode()
 
 
-def _queue(waiting: Waiting[bytes], message: bytes, trouble: Trouble) -> None:
+def _queue(waiting: Waiting[bytes], message: bytes, trouble: AppenderTrouble) -> None:
     if not waiting.put(message):
-        trouble.failed("messages are made faster than they are taken")
+        trouble.failed(Cause.LOG_OVERFLOW, "messages are made faster than they are taken")
 
 
 class DatagramSender:
@@ -124,7 +124,7 @@ class DatagramSender:
     :param host: an address, not a name.
     """
 
-    def __init__(self, host: str, port: int, trouble: Trouble) -> None:
+    def __init__(self, host: str, port: int, trouble: AppenderTrouble) -> None:
         self._host, self._port = host, port
         self._trouble = trouble
         self._queue: Waiting[bytes] = Waiting()
@@ -162,11 +162,11 @@ class DatagramSender:
             self._protocol.send(cut(message))
         except OSError as error:
             self._refused = self._reactor.seconds()
-            self._trouble.failed(error.strerror or type(error).__name__)
+            self._trouble.failed(Cause.LOG_RECEIVER, error.strerror or type(error).__name__)
 
     def _was_refused(self) -> None:
         self._refused = self._reactor.seconds()
-        self._trouble.failed("nobody listens there")
+        self._trouble.failed(Cause.LOG_RECEIVER, "nobody listens there")
 
 
 class _Datagrams(DatagramProtocol):
@@ -194,7 +194,7 @@ class StreamSender:
     :param endpoint: makes what is dialled, from the reactor.
     """
 
-    def __init__(self, endpoint: Callable[[Any], IStreamClientEndpoint], trouble: Trouble) -> None:
+    def __init__(self, endpoint: Callable[[Any], IStreamClientEndpoint], trouble: AppenderTrouble) -> None:
         self._endpoint = endpoint
         self._trouble = trouble
         self._queue: Waiting[bytes] = Waiting()
@@ -226,7 +226,7 @@ class StreamSender:
 
     def _unreachable(self, failure: Failure) -> None:
         if self._service is not None:
-            self._trouble.failed(failure.getErrorMessage() or type(failure.value).__name__, 0)
+            self._trouble.failed(Cause.LOG_RECEIVER, failure.getErrorMessage() or type(failure.value).__name__, 0)
 
     def _connected(self, connection: "_Connection") -> None:
         self._connection = connection
@@ -236,7 +236,7 @@ class StreamSender:
     def _lost(self, reason: Failure) -> None:
         self._connection = None
         if self._service is not None:
-            self._trouble.failed(reason.getErrorMessage(), 0)
+            self._trouble.failed(Cause.LOG_RECEIVER, reason.getErrorMessage(), 0)
 
     def _pump(self) -> None:
         while self._queue and self._connection is not None and self._connection.ready:

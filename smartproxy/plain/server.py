@@ -34,6 +34,7 @@ from smartproxy.plain.pipe import Outline
 from smartproxy.plain.sessions import PlainSessions
 from smartproxy.plain.troubles import fault_of, of_error
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused
 from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.policy.licence import Licence
@@ -253,7 +254,12 @@ class PlainServerService(Service):
 
         :raises ValueError: for a level that does not exist.
         """
-        self.events.set_level(Severity.named(level), cause="asked by the client", client=control.client_name)
+        self.events.set_level(
+            Severity.named(level),
+            cause=Cause.OPERATOR_COMMAND,
+            message="asked by the client",
+            client=control.client_name,
+        )
 
     def open_outbound(
         self, control: ServerControl, session: str, partner: str, facts: Mapping[str, str]

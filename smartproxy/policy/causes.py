@@ -76,6 +76,14 @@ class Cause(enum.StrEnum):
 
     # the daemons, their log and control socket
 
+    CTL_SOCKET = "ctl.socket", "The control socket could not be opened."
+    CTL_USER = "ctl.user", "Only root and the daemon's own user may use the control socket."
+    LOG_FILE = "log.file", "A file of the log, or standard output, could not be written."
+    LOG_OVERFLOW = "log.overflow", "Messages for a syslog are made faster than they are taken."
+    LOG_RECEIVER = "log.receiver", "The syslog that receives messages cannot be reached."
+    OPERATOR_COMMAND = "operator.command", "An operator asked for it with smartproxy ctl."
+    OPERATOR_SIGNAL = "operator.signal", "The process got a signal."
+
     # the backend, its interface and store
 
     # the plain pair

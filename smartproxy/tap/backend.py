@@ -24,7 +24,7 @@ from smartproxy.tap.daemon import NOT_STARTED, DaemonOptions
 from smartproxy.tap.life import Life
 
 
-class Options(DaemonOptions):
+class BackendSwitches(DaemonOptions):
     """The switches of smartproxy-backend."""
 
     program = "smartproxy-backend"
@@ -55,7 +55,11 @@ class Options(DaemonOptions):
             self.end(NOT_STARTED, str(error))
 
 
-def makeService(options: Options) -> IService:
+Options = BackendSwitches
+"""The name under which twistd looks for the switches."""
+
+
+def makeService(options: BackendSwitches) -> IService:
     """The daemon, constructed but not started."""
     from twisted.internet import reactor
 

@@ -24,17 +24,16 @@ from smartproxy.client.address import BackendAddress, backend_http, checked_pin,
 from smartproxy.client.backend import Backend
 from smartproxy.client.condition import ClientCondition
 from smartproxy.client.service import ClientService
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
-from smartproxy.tap.addresses import Address, remote_address
-from smartproxy.tap.control import SWITCH, control_socket
 from smartproxy.tap.daemon import DaemonOptions
-from smartproxy.tap.life import Life
+from smartproxy.tap.life import SWITCH, Life, control_socket
 
 _CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 _EXPOSED = "anyone on this machine can read it; use --token-file, a systemd credential or the environment"
 
 
-class Options(DaemonOptions):
+class ClientSwitches(DaemonOptions):
     """The switches of smartproxy-client."""
 
     program = "smartproxy-client"
@@ -65,11 +64,11 @@ class Options(DaemonOptions):
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
-        self.servers: list[Address] = []
+        self.servers: list[HostPort] = []
 
     def opt_server(self, value: str) -> None:
         """host[:port] of a smartproxy-server [port 2878]; repeat it for several servers"""
-        self.servers.append(self.judged("--server", lambda text: remote_address(text, TUNNEL_PORT), value))
+        self.servers.append(self.judged("--server", lambda text: HostPort.parse(text, default_port=TUNNEL_PORT), value))
 
     opt_S = opt_server
 
@@ -150,7 +149,11 @@ def find_token(
     return found
 
 
-def makeService(options: Options) -> IService:
+Options = ClientSwitches
+"""The name under which twistd looks for the switches."""
+
+
+def makeService(options: ClientSwitches) -> IService:
     """The daemon, constructed but not started."""
     from twisted.internet import reactor
 

@@ -1,29 +1,33 @@
-"""The life of a daemon's process around its service: hardened first, then started, watched, and ended by signals."""
+"""The life of a daemon's process around its service: hardened first, then started, watched, and ended by signals.
 
+Before any key material is in memory the process gives up core dumps, being traced and new privileges, and takes file
+descriptors, one for each connection, as many as the system lets it have. Each step that the system does not allow is
+told, and hinders nothing: a daemon that runs without one of them is better than none. The service manager (systemd's
+``sd_notify``) gets one datagram a word, where the environment names its socket; a manager that is not there hinders
+nothing.
+"""
+
+import contextlib
+import ctypes
 import os
-from collections.abc import Mapping
+import resource
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
+from smartproxy.ctl.daemon import Actions, Condition, DaemonProcess, Drainable
 from smartproxy.ctl.listener import ControlSocket
-from smartproxy.logs.emit import Events
 from smartproxy.logs.log import Log
 from smartproxy.policy.limits import DESCRIPTORS_LEAST
-from smartproxy.tap.hardening import harden, take_descriptors
-from smartproxy.tap.notify import manager, watchdog
-from smartproxy.tap.signals import Signals
-
-
-class Daemon(Protocol):
-    """The service of a daemon, besides being an ``IService``."""
-
-    events: Events
-
-    def hurry(self) -> None:
-        """Wait for sessions no longer; end them."""
+from smartproxy.policy.places import SOCKET_SUFFIX
+from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.signals import Daemon, Signals
 
 
 class Life(MultiService):
@@ -101,3 +105,99 @@ class Life(MultiService):
         if self._control is not None:
             await self._control.close()
         await self._log.stop(self._reactor)
+
+
+class Tell(Protocol):
+    """Says a word to the service manager."""
+
+    def __call__(self, word: str, /) -> None:
+        """Say it."""
+
+
+def manager(environment: Mapping[str, str]) -> Tell:
+    """Whom the environment names."""
+    name = environment.get("NOTIFY_SOCKET", "")
+    if name[:1] not in ("/", "@"):
+        return lambda word: None
+    address = "\0" + name[1:] if name.startswith("@") else name
+
+    def tell(word: str) -> None:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            sender.sendto(word.encode(), address)
+
+    return tell
+
+
+def watchdog(environment: Mapping[str, str], clock: IReactorTime, tell: Tell) -> LoopingCall | None:
+    """What keeps the manager's watchdog quiet as long as the reactor turns; ``None`` where it asks for nothing."""
+    microseconds = environment.get("WATCHDOG_USEC", "")
+    whose = environment.get("WATCHDOG_PID", "")
+    if not microseconds.isdecimal() or int(microseconds) == 0 or (whose and whose != str(os.getpid())):
+        return None
+    loop = LoopingCall(tell, "WATCHDOG=1")
+    loop.clock = clock
+    loop.start(int(microseconds) / 1_000_000 / 2)
+    return loop
+
+
+PR_SET_DUMPABLE = 4
+PR_SET_NO_NEW_PRIVS = 38
+ENDLESS = 2**31
+"""Stands for no limit."""
+
+
+def harden() -> dict[str, str]:
+    """Give everything up; what could not be, with its cause."""
+    return dict(_failures())
+
+
+def take_descriptors() -> int:
+    """Raise the number of files and connections that may be open at once as far as it goes; what it is then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return ENDLESS if soft == resource.RLIM_INFINITY else soft
+
+
+def _failures() -> Iterator[tuple[str, str]]:
+    for name, step in _STEPS.items():
+        try:
+            step()
+        except (OSError, ValueError, AttributeError) as error:
+            yield name, str(error)
+
+
+def _no_core_dumps() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _prctl(option: int, value: int) -> None:
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.prctl(option, value, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+_STEPS: dict[str, Callable[[], None]] = {
+    "core dumps": _no_core_dumps,
+    "tracing": lambda: _prctl(PR_SET_DUMPABLE, 0),
+    "new privileges": lambda: _prctl(PR_SET_NO_NEW_PRIVS, 1),
+}
+
+
+SWITCH = ["ctl-socket", None, None, "UNIX socket for `smartproxy ctl` [PROGRAM.sock in the state folder]"]
+"""The switch of the daemons that have a control socket."""
+
+
+def control_socket(reactor: Any, condition: Condition, service: Drainable, options: DaemonOptions) -> ControlSocket:
+    """The control socket that the switches ask for; not open yet."""
+    if options.parent is None:
+        pid_file: Path | None = options.pid_file
+    else:
+        given = options.parent.get("pidfile")
+        pid_file = Path(given).absolute() if given else None
+    path = Path(options["ctl-socket"] or options.state_directory / f"{options.program}{SOCKET_SUFFIX}").absolute()
+    process = DaemonProcess(reactor, service, options.signals.drain, pid_file)
+    return ControlSocket(reactor, path, Actions(reactor, condition, process))

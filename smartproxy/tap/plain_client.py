@@ -19,20 +19,27 @@ from twisted.application.service import IService
 from smartproxy.net.proxying.ways import Target
 from smartproxy.plain.client import PlainClientService
 from smartproxy.plain.outgoing import Outgoing
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.credential import FILE_OCTETS_MOST, Credential, read
 from smartproxy.policy.limits import DRAIN
-from smartproxy.tap.addresses import Address, listening_address, remote_address
+from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.life import Life
-from smartproxy.tap.plain import IDLE_SECONDS, PLAIN_FLAGS, idle_seconds, plain_level
-from smartproxy.tap.plain_server import EXTERNAL_PORT, INTERNAL_PORT
+from smartproxy.tap.plain_server import (
+    EXTERNAL_PORT,
+    IDLE_SECONDS,
+    INTERNAL_PORT,
+    PLAIN_FLAGS,
+    idle_seconds,
+    plain_level,
+)
 
 OUTGOING_PORT = 65433
 _LOCAL = "127.0.0.1"
 _CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 
 
-class Options(DaemonOptions):
+class PlainClientSwitches(DaemonOptions):
     """The switches of smartproxy-plain-client."""
 
     program = "smartproxy-plain-client"
@@ -78,7 +85,9 @@ class Options(DaemonOptions):
         if not self["server"]:
             self.wrong(f"--server is missing: the plain server in the DMZ, such as dmz.example:{INTERNAL_PORT}")
         self.credential = self.judged("--credential", _credential, self["credential"])
-        self.server = self.judged("--server", lambda text: remote_address(text, INTERNAL_PORT), self["server"])
+        self.server = self.judged(
+            "--server", lambda text: HostPort.parse(text, default_port=INTERNAL_PORT), self["server"]
+        )
         self.target = self.judged("--target", _target, self["target"])
         self.seconds = self.judged("--timeout", idle_seconds, self["timeout"])
         if self["outgoing"] != "0":
@@ -104,10 +113,10 @@ def _credential(path: str) -> Credential:
     return read(text)
 
 
-def _target(text: str) -> Address:
+def _target(text: str) -> HostPort:
     """``port``, ``:port`` or ``host:port``; a port alone is on this machine."""
     text = text.removeprefix(":")
-    return remote_address(f"localhost:{text}" if text.isdecimal() else text, EXTERNAL_PORT)
+    return HostPort.parse(f"localhost:{text}" if text.isdecimal() else text, default_port=EXTERNAL_PORT)
 
 
 def _forwarding(text: str) -> Outgoing:
@@ -118,11 +127,15 @@ def _forwarding(text: str) -> Outgoing:
     here, equals, there = text.partition("=")
     if not equals or ":" not in there:
         raise ValueError(f"{text!r}: right is [ip:]port=host:port, such as 2222=sftp.example:22")
-    at, to = listening_address(here), remote_address(there, 0)
+    at, to = listening_address(here), HostPort.parse(there)
     return Outgoing(at.host or _LOCAL, at.port, Target(to.host, to.port))
 
 
-def makeService(options: Options) -> IService:
+Options = PlainClientSwitches
+"""The name under which twistd looks for the switches."""
+
+
+def makeService(options: PlainClientSwitches) -> IService:
     """The daemon, constructed but not started."""
     from twisted.internet import reactor
 

@@ -17,15 +17,21 @@ from smartproxy.plain.permit import Permit
 from smartproxy.plain.server import PlainServerService
 from smartproxy.policy.limits import DRAIN
 from smartproxy.tap.addresses import listening_address
+from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.licensed import LicensedOptions
 from smartproxy.tap.life import Life
-from smartproxy.tap.plain import IDLE_SECONDS, PLAIN_FLAGS, idle_seconds, plain_level
 
 INTERNAL_PORT = 65432
 EXTERNAL_PORT = 6619
+IDLE_SECONDS = 180
+IDLE_SECONDS_MOST = 86_400
+
+PLAIN_FLAGS = [
+    ["trace", "t", "stay in the foreground and log everything"],
+]
 
 
-class Options(LicensedOptions):
+class PlainServerSwitches(LicensedOptions):
     """The switches of smartproxy-plain-server."""
 
     program = "smartproxy-plain-server"
@@ -65,7 +71,11 @@ class Options(LicensedOptions):
         self.seconds = self.judged("--timeout", idle_seconds, self["timeout"])
 
 
-def makeService(options: Options) -> IService:
+Options = PlainServerSwitches
+"""The name under which twistd looks for the switches."""
+
+
+def makeService(options: PlainServerSwitches) -> IService:
     """The daemon, constructed but not started."""
     from twisted.internet import reactor
 
@@ -81,3 +91,24 @@ def makeService(options: Options) -> IService:
         drain=DRAIN.default if options.drain is None else options.drain,
     )
     return Life(reactor, service, options.signals, options.log, tuple(options.notices))
+
+
+def plain_level(options: DaemonOptions) -> None:
+    """``-d`` logs at DEBUG and ``-t`` at TRACE; both stay in the foreground, as they always did, with twistd too."""
+    if options["trace"]:
+        options["foreground"] = 1
+        options["log-level"] = "trace"
+    elif options["foreground"] and options["log-level"] is None:
+        options["log-level"] = "debug"
+    if options["foreground"] and options.parent is not None:
+        options.parent["nodaemon"] = 1
+
+
+def idle_seconds(text: str) -> int:
+    """A time-out.
+
+    :raises ValueError: when it is not a whole number of seconds in range.
+    """
+    if not (text.isascii() and text.isdecimal()) or len(text) > 5 or not 1 <= int(text) <= IDLE_SECONDS_MOST:
+        raise ValueError(f"{text!r} is not a number of seconds from 1 to {IDLE_SECONDS_MOST}")
+    return int(text)

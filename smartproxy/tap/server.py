@@ -16,12 +16,11 @@ from smartproxy.policy.places import TUNNEL_PORT
 from smartproxy.server.condition import ServerCondition
 from smartproxy.server.service import ServerService
 from smartproxy.tap.addresses import listening_address
-from smartproxy.tap.control import SWITCH, control_socket
 from smartproxy.tap.licensed import LicensedOptions
-from smartproxy.tap.life import Life
+from smartproxy.tap.life import SWITCH, Life, control_socket
 
 
-class Options(LicensedOptions):
+class ServerSwitches(LicensedOptions):
     """The switches of smartproxy-server."""
 
     program = "smartproxy-server"
@@ -42,7 +41,11 @@ class Options(LicensedOptions):
         self.address = self.judged("--listen", listening_address, self["listen"])
 
 
-def makeService(options: Options) -> IService:
+Options = ServerSwitches
+"""The name under which twistd looks for the switches."""
+
+
+def makeService(options: ServerSwitches) -> IService:
     """The daemon, constructed but not started."""
     from twisted.internet import reactor
 

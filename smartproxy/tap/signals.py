@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.causes import Cause
 
 LEVELS = {
     20: Severity.TRACE,
@@ -26,8 +27,8 @@ NOW_SECONDS = 1.5
 """From the second signal to the end of the process, whatever still runs."""
 
 
-class Drained(Protocol):
-    """A daemon's service."""
+class Daemon(Protocol):
+    """The service of a daemon, besides being an ``IService``."""
 
     events: Events
 
@@ -44,7 +45,7 @@ class Signals:
     def __init__(self, set_level: Callable[[Severity], None]) -> None:
         self._set_level = set_level
         self._reactor: Any = None
-        self._service: Drained | None = None
+        self._service: Daemon | None = None
         self._asked = False
 
     def listen_for_levels(self) -> None:
@@ -53,7 +54,7 @@ class Signals:
             for number in LEVELS:
                 signal.signal(number, self._level)
 
-    def attach(self, reactor: Any, service: Drained) -> None:
+    def attach(self, reactor: Any, service: Daemon) -> None:
         """Take the ending signals, too, once the reactor runs; it installs its own handlers at its start."""
         self._reactor = reactor
         self._service = service
@@ -71,7 +72,9 @@ class Signals:
 
     def _tell_level(self, severity: Severity, number: int) -> None:
         if self._service is not None:
-            self._service.events.emit("level.changed", mode=severity.label, cause=f"signal {number}")
+            self._service.events.emit(
+                "level.changed", mode=severity.label, cause=Cause.OPERATOR_SIGNAL, message=f"signal {number}"
+            )
 
     def drain(self) -> bool:
         """Have the daemon end in order, in a later turn of the reactor; whether it was not asked for before."""
@@ -85,8 +88,12 @@ class Signals:
         assert self._service is not None
         name = signal.Signals(number).name
         if self.drain():
-            self._service.events.emit("signal.received", cause=name, mode="drain")
+            self._service.events.emit(
+                "signal.received", cause=Cause.OPERATOR_SIGNAL, message=f"{name}: drain", mode="drain"
+            )
         else:
-            self._service.events.emit("signal.received", cause=name, mode="now")
+            self._service.events.emit(
+                "signal.received", cause=Cause.OPERATOR_SIGNAL, message=f"{name}: end now", mode="now"
+            )
             self._service.hurry()
             self._reactor.callLater(NOW_SECONDS, self._reactor.crash)

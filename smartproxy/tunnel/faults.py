@@ -8,7 +8,7 @@ partner sent. A :class:`Violation` is never told to the peer: it ends the tunnel
 import attrs
 from twisted.python.failure import Failure
 
-from smartproxy.logs.failures import describe
+from smartproxy.logs.emit import describe
 from smartproxy.policy.faults import OwnFault
 from smartproxy.tunnel.interfaces import Emit
 
@@ -69,4 +69,4 @@ class Violation(Exception):
 def report(emit: Emit, place: str, failure: Failure) -> None:
     """Emit ``internal.error``: the exception's class and where it was raised, without any octet of a peer."""
     told = describe(failure)
-    emit("internal.error", place=place, exception=told.exception, frames=told.frames, cause=told.message)
+    emit("internal.error", place=place, exception=told.exception, frames=told.frames, message=told.message)

@@ -8,8 +8,8 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.ctl import listener
-from smartproxy.ctl.actions import Actions
-from smartproxy.ctl.listener import CALLERS_MOST, IDLE_SECONDS, Caller, CallerFactory
+from smartproxy.ctl.daemon import Actions, DaemonProcess
+from smartproxy.ctl.listener import CALLERS_MOST, IDLE_SECONDS, OperatorConnection, OperatorFactory
 from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, Refused, Request
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
@@ -50,18 +50,18 @@ class Idle:
         return session == SESSION["session"]
 
 
-class NotedProcess:
+class NotedProcess(DaemonProcess):
     """A process that notes how it is ended."""
 
     def __init__(self) -> None:
         self.drained: list[int | None] = []
 
     def facts(self) -> dict[str, object]:
-        """Part of ``Process``."""
+        """Part of ``DaemonProcess``."""
         return {"pid": 4711}
 
     def drain(self, seconds: int | None) -> None:
-        """Part of ``Process``."""
+        """Part of ``DaemonProcess``."""
         self.drained.append(seconds)
 
 
@@ -114,7 +114,7 @@ class Levels(CtlTestCase):
         self.assertEqual(self.perform("level", level="error")["levels"], {"*": "error"})
         (told,) = self.daemon.told
         self.assertEqual((told["name"], told["mode"]), ("level.changed", "error"))
-        self.assertEqual(told["cause"], "smartproxy ctl level by user 1000")
+        self.assertEqual(told["message"], "smartproxy ctl level by user 1000")
         self.assertEqual(self.perform("level")["levels"], {"*": "error"})
 
     def test_particular(self) -> None:
@@ -208,9 +208,9 @@ class Callers(CtlTestCase):
         self.user = 1000
         self.patch(listener, "peer_of", lambda handle: (4712, self.user))
         self.patch(listener.os, "geteuid", lambda: 1000)  # type: ignore[attr-defined]  # the module's own name for it
-        self.factory = CallerFactory(self.clock, self.actions)
+        self.factory = OperatorFactory(self.clock, self.actions)
 
-    def call(self) -> tuple[Caller, Pipe]:
+    def call(self) -> tuple[OperatorConnection, Pipe]:
         """Connect."""
         caller, pipe = self.factory.buildProtocol(None), Pipe()
         caller.makeConnection(pipe)
@@ -254,7 +254,7 @@ class Callers(CtlTestCase):
         self.assertEqual((pipe.written, pipe.ended), (b"", "aborted"))
         (told,) = self.daemon.told
         self.assertEqual(told["name"], "ctl.refused")
-        self.assertIn("process 4712 of user 1001", told["cause"])
+        self.assertIn("process 4712 of user 1001", told["message"])
         self.user = 0
         caller, pipe = self.call()
         caller.dataReceived(Request("status").line())

@@ -13,8 +13,8 @@ from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from smartproxy.ctl.actions import Actions
 from smartproxy.ctl.caller import Connection, Unreachable
+from smartproxy.ctl.daemon import Actions
 from smartproxy.ctl.listener import ControlSocket, peer_of
 from smartproxy.ctl.protocol import Refused, Request
 from tests.adapters.test_ctl_actions import Idle, NotedProcess
@@ -54,7 +54,7 @@ class Sockets(TestCase):
         (told,) = self.daemon.told
         self.assertEqual((told["name"], told["path"]), ("ctl.failed", str(self.path)))
         self.assertIn("--ctl-socket", told["advice"])
-        return str(told["cause"])
+        return str(told["message"])
 
     async def test_there_and_gone(self) -> None:
         """It is its owner's alone while it is open, answers, and is gone when it is closed; the umask is as it was."""

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from twisted.internet.defer import Deferred, gatherResults
+
 from smartproxy.testing.programs import Finished, environment, finish
 from tests.process.sites import SiteCase, reactor, until
 
@@ -81,6 +83,7 @@ class ConsolePrograms(SiteCase):
         self.assertEqual(again.status, 1)
         for words in (str(self.pid_file), str(pid), f"kill -HUP {pid}"):
             self.assertIn(words, again.err)
+        self.assertNotIn("--log-level", again.err)
         self.assertEqual(int(self.pid_file.read_text()), pid)
         os.kill(pid, signal.SIGHUP)
         await until(self.gone(pid), "its end")
@@ -89,18 +92,27 @@ class ConsolePrograms(SiteCase):
         self.assertFalse(self.pid_file.exists())
 
     async def test_stale_file(self) -> None:
-        """A PID file of a process that is gone, or is another program's now, is removed with a warning."""
+        """A PID file of a process that is gone, or is another program's now, is taken over with a warning."""
         with subprocess.Popen([sys.executable, "-c", ""]) as ended:
             ended.wait()
         for stale in (ended.pid, os.getppid()):
             self.pid_file.write_text(f"{stale}\n")
             done = await self.start(SERVER)
             self.assertEqual(done.status, 0)
-            self.assertIn(f"was left by process {stale}", done.err)
+            self.assertIn("was left by a process that is gone", done.err)
+            self.assertNotIn(str(stale), done.err)
             pid = self.running(self.pid_file)
             await self.logged("pid_file.removed", str(stale))
             os.kill(pid, signal.SIGTERM)
             await until(self.gone(pid), "its end")
+
+    async def test_two_at_once(self) -> None:
+        """Of two that start at once one runs, and the file names it."""
+        both = await gatherResults([Deferred.fromCoroutine(self.start(SERVER)) for _ in range(2)])
+        self.assertEqual(sorted(done.status for done in both), [0, 1])
+        self.running(self.pid_file)
+        refused = next(done.err for done in both if done.status)
+        self.assertIn(str(self.pid_file), refused)
 
     async def test_client(self) -> None:
         """The client does the same, in the place that it is told; while its backend is away, too."""

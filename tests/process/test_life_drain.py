@@ -76,7 +76,7 @@ class Drains(SiteCase):
         assert self.site.server is not None
         self.assertEqual(await self.site.server.end(), 0)
         self.assertLess(reactor.seconds() - begun, 10)
-        self.assertEqual(log.events("signal.received")[0]["cause"], "SIGHUP")
+        self.assertEqual(log.events("signal.received")[0]["message"], "SIGHUP: drain")
         (ended,) = log.events("session.ended")
         self.assertEqual(ended["reason"], EsidReason.NORMAL)
         self.assertEqual(len(log.events("server.stopped")), 1)

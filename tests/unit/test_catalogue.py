@@ -7,9 +7,10 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import ALWAYS, EVENTS, CatalogueError, look_up
-from smartproxy.logs.fields import FIELDS, SECRET_MASK, Field, FieldRefused, Kind
+from smartproxy.logs.fields import FIELDS, SECRET_MASK, EventField, FieldKind, FieldRefused
 from smartproxy.logs.record import Record, read
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.causes import Cause
 
 PROMISED = """
 server.started server.stopping server.stopped listener.opened listener.closed licence.accepted licence.refused
@@ -86,43 +87,55 @@ class Checks(SynchronousTestCase):
 
     def test_kinds(self) -> None:
         """Each kind takes its own types and no other."""
-        taken: list[tuple[Kind, object, object]] = [
-            (Kind.TEXT, "x", "x"),
-            (Kind.PEER, "x", "x"),
-            (Kind.NUMBER, 7, 7),
-            (Kind.SECONDS, 7, 7.0),
-            (Kind.SECONDS, 0.12345678, 0.123457),
-            (Kind.FLAG, True, True),
-            (Kind.TIME, "2026-11-20T10:00:00Z", "2026-11-20T10:00:00Z"),
-            (Kind.TIME, datetime(2026, 11, 20, 12, tzinfo=timezone(timedelta(hours=2))), "2026-11-20T10:00:00.000Z"),
-            (Kind.TEXTS, ("b", "a"), ["b", "a"]),
-            (Kind.TEXTS, frozenset({"b", "a"}), ["a", "b"]),
-            (Kind.FACTS, {"a": 1, "b": None, "c": 1.5, "d": "x"}, {"a": 1, "b": None, "c": 1.5, "d": "x"}),
-            (Kind.SECRET, b"hunter2", SECRET_MASK),
+        taken: list[tuple[FieldKind, object, object]] = [
+            (FieldKind.TEXT, "x", "x"),
+            (FieldKind.PEER, "x", "x"),
+            (FieldKind.CODE, "leg.lost", "leg.lost"),
+            (FieldKind.CODE, Cause.LEG_LOST, "leg.lost"),
+            (FieldKind.CODE, "version_2.no_9", "version_2.no_9"),
+            (FieldKind.NUMBER, 7, 7),
+            (FieldKind.SECONDS, 7, 7.0),
+            (FieldKind.SECONDS, 0.12345678, 0.123457),
+            (FieldKind.FLAG, True, True),
+            (FieldKind.TIME, "2026-11-20T10:00:00Z", "2026-11-20T10:00:00Z"),
+            (
+                FieldKind.TIME,
+                datetime(2026, 11, 20, 12, tzinfo=timezone(timedelta(hours=2))),
+                "2026-11-20T10:00:00.000Z",
+            ),
+            (FieldKind.TEXTS, ("b", "a"), ["b", "a"]),
+            (FieldKind.TEXTS, frozenset({"b", "a"}), ["a", "b"]),
+            (FieldKind.FACTS, {"a": 1, "b": None, "c": 1.5, "d": "x"}, {"a": 1, "b": None, "c": 1.5, "d": "x"}),
+            (FieldKind.SECRET, b"hunter2", SECRET_MASK),
         ]
         for kind, value, kept in taken:
-            self.assertEqual(kept, Field("f", kind, "").check(value))
-        refused: list[tuple[Kind, object]] = [
-            (Kind.TEXT, 1),
-            (Kind.PEER, b"x"),
-            (Kind.NUMBER, True),
-            (Kind.NUMBER, 1.0),
-            (Kind.NUMBER, "1"),
-            (Kind.SECONDS, False),
-            (Kind.SECONDS, float("nan")),
-            (Kind.SECONDS, float("inf")),
-            (Kind.FLAG, 1),
-            (Kind.TIME, datetime(2026, 11, 20)),
-            (Kind.TIME, 0),
-            (Kind.TEXTS, "abc"),
-            (Kind.TEXTS, ["a", 1]),
-            (Kind.FACTS, {"a": b"x"}),
-            (Kind.FACTS, {1: "x"}),
-            (Kind.FACTS, {"a": float("nan")}),
-            (Kind.FACTS, ["a"]),
+            self.assertEqual(kept, EventField("f", kind, "").check(value))
+        refused: list[tuple[FieldKind, object]] = [
+            (FieldKind.TEXT, 1),
+            (FieldKind.PEER, b"x"),
+            *(
+                (FieldKind.CODE, text)
+                for text in ("", "The leg was lost.", "Leg.lost", "leg-lost", "leg.", ".leg", "9")
+            ),
+            (FieldKind.CODE, 9),
+            (FieldKind.NUMBER, True),
+            (FieldKind.NUMBER, 1.0),
+            (FieldKind.NUMBER, "1"),
+            (FieldKind.SECONDS, False),
+            (FieldKind.SECONDS, float("nan")),
+            (FieldKind.SECONDS, float("inf")),
+            (FieldKind.FLAG, 1),
+            (FieldKind.TIME, datetime(2026, 11, 20)),
+            (FieldKind.TIME, 0),
+            (FieldKind.TEXTS, "abc"),
+            (FieldKind.TEXTS, ["a", 1]),
+            (FieldKind.FACTS, {"a": b"x"}),
+            (FieldKind.FACTS, {1: "x"}),
+            (FieldKind.FACTS, {"a": float("nan")}),
+            (FieldKind.FACTS, ["a"]),
         ]
         for kind, value in refused:
-            self.assertRaises(FieldRefused, Field("f", kind, "").check, value)
+            self.assertRaises(FieldRefused, EventField("f", kind, "").check, value)
 
 
 class Carried(SynchronousTestCase):

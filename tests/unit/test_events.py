@@ -8,8 +8,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import CatalogueError
-from smartproxy.logs.emit import RECORD_KEY, Events
-from smartproxy.logs.failures import FRAMES_MOST, describe
+from smartproxy.logs.emit import FRAMES_MOST, RECORD_KEY, Events, describe
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
@@ -85,7 +84,7 @@ class Emitting(OnALog):
         (record,) = self.records()
         self.assertEqual("internal.error", record.name)
         self.assertEqual("tunnel.sideways", record.fields["event"])
-        self.assertEqual("no event is named tunnel.sideways", record.fields["cause"])
+        self.assertEqual("no event is named tunnel.sideways", record.fields["message"])
         self.assertEqual([], self.carried)
 
     def test_a_wrong_field_does_not_hide_the_event(self) -> None:
@@ -93,7 +92,7 @@ class Emitting(OnALog):
         self.events.emit("tunnel.down", cause="x", dataset="Y", sessions="three")
         bug, event = self.records()
         self.assertEqual(("internal.error", "tunnel.down"), (bug.name, event.name))
-        self.assertEqual("tunnel.down has no field dataset", bug.fields["cause"])
+        self.assertEqual("tunnel.down has no field dataset", bug.fields["message"])
         self.assertEqual({"cause": "x"}, event.fields)
         self.assertEqual(["tunnel.down"], [document["name"] for document in self.carried])
 
@@ -111,7 +110,7 @@ class Emitting(OnALog):
         self.events.forward = fail
         self.events.emit("tunnel.up")
         self.assertEqual(["tunnel.up", "internal.error"], [record.name for record in self.records()])
-        self.assertEqual("pipe is full", self.records()[1].fields["cause"])
+        self.assertEqual("pipe is full", self.records()[1].fields["message"])
         self.assertEqual("tunnel.up", self.records()[1].fields["event"])
 
     def test_the_carried_level(self) -> None:
@@ -144,7 +143,7 @@ class Bugs(OnALog):
         """What is wrong in the call that reports a bug is dropped."""
         self.events.failure("here", Failure(OSError("no such file")), session=7, dataset="X")
         (record,) = self.records()
-        self.assertEqual("no such file", record.fields["cause"])
+        self.assertEqual("no such file", record.fields["message"])
         self.assertEqual(set(), {"session", "dataset"} & record.fields.keys())
 
 
@@ -167,7 +166,7 @@ class Describing(SynchronousTestCase):
     def test_names(self) -> None:
         """Classes are told with their module, built-in ones without."""
         self.assertEqual("OSError", describe(Failure(OSError())).exception)
-        self.assertEqual("smartproxy.logs.event_type.CatalogueError", describe(Failure(CatalogueError())).exception)
+        self.assertEqual("smartproxy.logs.fields.CatalogueError", describe(Failure(CatalogueError())).exception)
 
     def test_deep_calls_are_cut(self) -> None:
         """The innermost calls are told, the raising one first, and not more than a dozen."""

@@ -13,6 +13,7 @@ from smartproxy.logs.levels import CATEGORIES, PARTICULAR_MOST, Levels
 from smartproxy.logs.observers import Categories, Selection
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.causes import Cause
 
 COMMAND, ANOMALY, ENDED = "session.command", "session.anomaly", "session.ended"
 
@@ -112,20 +113,20 @@ class Changing(SynchronousTestCase):
     def test_at_the_new_level(self) -> None:
         """Whatever the new level is, its change is logged, at that level, and carried to the backend."""
         for severity in Severity:
-            self.events.set_level(severity, cause="test")
+            self.events.set_level(severity, cause=Cause.OPERATOR_COMMAND, message="test")
         self.assertEqual(self.names, [("level.changed", severity.label) for severity in Severity])
         self.assertEqual(len(self.carried), len(Severity))
 
     def test_for_one_category(self) -> None:
         """A change that makes one category talk passes the silence of all others."""
-        self.events.set_level(Severity.FATAL, cause="test")
-        self.events.set_level(Severity.TRACE, cause="test", category="session")
+        self.events.set_level(Severity.FATAL, cause=Cause.OPERATOR_COMMAND, message="test")
+        self.events.set_level(Severity.TRACE, cause=Cause.OPERATOR_COMMAND, message="test", category="session")
         self.assertEqual(self.names[1:], [("level.changed", "trace")])
 
     def test_for_one_session(self) -> None:
         """What it is about stands in the record, which passes though everything else is at FATAL."""
-        self.events.set_level(Severity.FATAL, cause="test")
-        self.events.set_level(Severity.TRACE, cause="test", session="0123456789abcdef")
+        self.events.set_level(Severity.FATAL, cause=Cause.OPERATOR_COMMAND, message="test")
+        self.events.set_level(Severity.TRACE, cause=Cause.OPERATOR_COMMAND, message="test", session="0123456789abcdef")
         self.assertEqual(self.names[1], ("level.changed", "trace"))
         self.assertEqual(self.carried[1]["session"], "0123456789abcdef")
         for session in ("0123456789abcdef", "f" * 16):
@@ -134,8 +135,8 @@ class Changing(SynchronousTestCase):
 
     def test_back_to_what_was_configured(self) -> None:
         """The level that holds again is told."""
-        self.events.set_level(Severity.TRACE, cause="test", category="session")
-        self.events.set_level(None, cause="test", category="session")
+        self.events.set_level(Severity.TRACE, cause=Cause.OPERATOR_COMMAND, message="test", category="session")
+        self.events.set_level(None, cause=Cause.OPERATOR_COMMAND, message="test", category="session")
         self.assertEqual([event["mode"] for event in self.carried], ["trace", "info"])
         self.assertEqual(self.carried[1]["category"], "session")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.logs.files import LOOK_SECONDS, Daily, Fixed, LogFile
-from smartproxy.logs.trouble import Trouble
+from smartproxy.logs.files import LOOK_SECONDS, Daily, LogFile, SameFile
+from smartproxy.logs.observers import AppenderTrouble
 
 LAST_SECOND = datetime(2026, 11, 20, 23, 59, 59, tzinfo=UTC)
 
@@ -21,7 +21,7 @@ class FilesTestCase(SynchronousTestCase):
         self.folder = Path(self.mktemp())
         self.now = LAST_SECOND
         self.told: list[tuple[str, Mapping[str, object]]] = []
-        self.trouble = Trouble("x", "make room", lambda name, fields: self.told.append((name, fields)))
+        self.trouble = AppenderTrouble("x", "make room", lambda name, fields: self.told.append((name, fields)))
 
     def daily(self, keep: int | None = None) -> LogFile:
         """A daily file."""
@@ -31,7 +31,7 @@ class FilesTestCase(SynchronousTestCase):
 
     def fixed(self) -> LogFile:
         """One file."""
-        file = LogFile(Fixed(self.folder / "x.jsonl"), self.trouble, lambda: self.now)
+        file = LogFile(SameFile(self.folder / "x.jsonl"), self.trouble, lambda: self.now)
         self.addCleanup(file.close)
         return file
 
@@ -170,7 +170,7 @@ class Failing(FilesTestCase):
             [
                 (
                     "appender.failed",
-                    {"appender": "x", "cause": "No space left on device", "advice": "make room"},
+                    {"appender": "x", "cause": "log.file", "message": "No space left on device", "advice": "make room"},
                 ),
                 ("appender.recovered", {"appender": "x", "count": 3}),
             ],

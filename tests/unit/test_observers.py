@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.logs.emit import RECORD_KEY, Events
-from smartproxy.logs.fields import SECRET_MASK, Kind, Value
+from smartproxy.logs.fields import SECRET_MASK, FieldKind, Value
 from smartproxy.logs.observers import JsonObserver, TextObserver, Threshold
 from smartproxy.logs.record import Record
 from smartproxy.logs.render import ITEMS_MOST, OWN_MOST, PEER_MOST, clean, escape, line
@@ -68,14 +68,14 @@ class Escaping(SynchronousTestCase):
         cleaned = clean(
             {
                 "code": "x" * 5000,
-                "cause": "x" * 5000,
+                "message": "x" * 5000,
                 "codes": ["x" * 5000] * 100,
                 "facts": {f"{number}": "x" * 5000 for number in range(100)},
                 "offset": 10**30,
             }
         )
         self.assertEqual(PEER_MOST, len(str(cleaned["code"])))
-        self.assertEqual(OWN_MOST, len(str(cleaned["cause"])))
+        self.assertEqual(OWN_MOST, len(str(cleaned["message"])))
         self.assertEqual(["x" * (PEER_MOST - 1) + "…"] * ITEMS_MOST, cleaned["codes"])
         facts = cleaned["facts"]
         assert isinstance(facts, dict)
@@ -111,6 +111,13 @@ class Lines(SynchronousTestCase):
             r' compression=no codes=A,B facts="a=1 b=- c=\"x y\""',
             line("e", fields),
         )
+
+    def test_message_and_cause_come_first(self) -> None:
+        """People read the sentence first, always in quotes, then the code, wherever they stand among the fields."""
+        fields: dict[str, Value] = {"peer": "192.0.2.7:1", "cause": "tunnel.none", "message": "No client", "port": 1}
+        self.assertEqual('e "No client" cause=tunnel.none peer=192.0.2.7:1 port=1', line("e", fields))
+        self.assertEqual(r'e "lost" a=1', line("e", {"a": 1, "message": "lost"}))
+        self.assertEqual(r'e "\\\" peer=1"', line("e", {"message": '\\" peer=1'}))
 
     def test_a_value_cannot_end_its_quotes(self) -> None:
         """A value that ends in a backslash, or holds a quote, cannot make a field that was not emitted."""
@@ -229,12 +236,12 @@ class Writing(SynchronousTestCase):
     @given(st.sampled_from(sorted(EVENTS)), st.text(alphabet=st.characters()))
     def test_fuzzed_fields(self, name: str, text: str) -> None:
         """Any event whose every field holds any text is exactly one harmless ASCII or UTF-8 line in both forms."""
-        values: dict[Kind, object] = {
-            Kind.NUMBER: 1,
-            Kind.SECONDS: 1.0,
-            Kind.FLAG: True,
-            Kind.TEXTS: [text, text],
-            Kind.FACTS: {text: text},
+        values: dict[FieldKind, object] = {
+            FieldKind.NUMBER: 1,
+            FieldKind.SECONDS: 1.0,
+            FieldKind.FLAG: True,
+            FieldKind.TEXTS: [text, text],
+            FieldKind.FACTS: {text: text},
         }
         event = EVENTS[name]
         fields = event.check({field.name: values.get(field.kind, text) for field in event.fields.values()})
@@ -312,4 +319,4 @@ class Leaks(SynchronousTestCase):
         log = Logger(observer=LogPublisher(TextObserver(text), JsonObserver(documents)))
         log.failure("x", failure)
         self.assertIn("gone", text.getvalue())
-        self.assertEqual("gone", json.loads(documents.getvalue())["cause"])
+        self.assertEqual("gone", json.loads(documents.getvalue())["detail"])

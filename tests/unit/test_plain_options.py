@@ -8,9 +8,9 @@ from smartproxy.logs.levels import EVERYTHING
 from smartproxy.logs.severity import Severity
 from smartproxy.net.proxying.ways import Target
 from smartproxy.plain.outgoing import Outgoing
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.credential import dump
 from smartproxy.tap import plain_client, plain_server
-from smartproxy.tap.addresses import Address
 from smartproxy.tunnel.identity import load_or_make
 from smartproxy.tunnel.licence import replace
 from tests.unit.test_credential import GOOD
@@ -31,16 +31,16 @@ class PlainServerSwitches(OptionsTestCase):
     def test_defaults(self) -> None:
         """Those of the manual; nothing is permitted."""
         options = self.server()
-        self.assertEqual((options.internal, options.external), (Address("", 65432), Address("", 6619)))
+        self.assertEqual((options.internal, options.external), (HostPort("", 65432), HostPort("", 6619)))
         self.assertEqual((options.seconds, options.permitted, options["foreground"]), (180, [], 0))
 
     def test_addresses(self) -> None:
         """A port, an address with a port in either family, and the manual's form without the address."""
         for words, expected in (
-            ("7000", Address("", 7000)),
-            (":7000", Address("", 7000)),
-            ("192.0.2.1:7000", Address("192.0.2.1", 7000)),
-            ("[2001:db8::1]:7000", Address("2001:db8::1", 7000)),
+            ("7000", HostPort("", 7000)),
+            (":7000", HostPort("", 7000)),
+            ("192.0.2.1:7000", HostPort("192.0.2.1", 7000)),
+            ("[2001:db8::1]:7000", HostPort("2001:db8::1", 7000)),
         ):
             self.assertEqual(self.server("-i", words).internal, expected)
             self.assertEqual(self.server("-e", words).external, expected)
@@ -104,8 +104,8 @@ class PlainClientSwitches(OptionsTestCase):
     def test_defaults(self) -> None:
         """Those of the manual; programs inside are awaited on this machine only."""
         options = self.client()
-        self.assertEqual(options.server, Address("dmz.example", 65432))
-        self.assertEqual(options.target, Address("localhost", 6619))
+        self.assertEqual(options.server, HostPort("dmz.example", 65432))
+        self.assertEqual(options.target, HostPort("localhost", 6619))
         (outgoing,) = options.outgoing
         self.assertEqual((outgoing.host, outgoing.port, outgoing.destination), ("127.0.0.1", 65433, None))
         self.assertEqual((options.credential, options.seconds), (GOOD, 180))
@@ -113,10 +113,10 @@ class PlainClientSwitches(OptionsTestCase):
     def test_target(self) -> None:
         """A port alone is on this machine, also in the manual's form."""
         for words, expected in (
-            ("22", Address("localhost", 22)),
-            (":22", Address("localhost", 22)),
-            ("sftp.inside", Address("sftp.inside", 6619)),
-            ("[2001:db8::1]:22", Address("2001:db8::1", 22)),
+            ("22", HostPort("localhost", 22)),
+            (":22", HostPort("localhost", 22)),
+            ("sftp.inside", HostPort("sftp.inside", 6619)),
+            ("[2001:db8::1]:22", HostPort("2001:db8::1", 22)),
         ):
             self.assertEqual(self.client("-i", words).target, expected)
 

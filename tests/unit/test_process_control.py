@@ -9,15 +9,15 @@ from twisted.internet.defer import Deferred
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.ctl.daemon import Condition
+from smartproxy.ctl.daemon import Condition, DaemonProcess
 from smartproxy.ctl.listener import ControlSocket
 from smartproxy.ctl.protocol import Refused
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import Log
-from smartproxy.tap import control, life
-from smartproxy.tap.control import SWITCH, DaemonProcess, control_socket
+from smartproxy.tap import life
+from smartproxy.tap import life as control
 from smartproxy.tap.daemon import DaemonOptions
-from smartproxy.tap.life import Life
+from smartproxy.tap.life import SWITCH, Life, control_socket
 from smartproxy.tap.signals import LEVELS, Signals
 from tests.unit.test_process_life import Draining, Turning
 
@@ -42,7 +42,7 @@ class ProcessTestCase(SynchronousTestCase):
 
     def process(self, path: Path | None) -> DaemonProcess:
         """The process with this PID file."""
-        return DaemonProcess(self.reactor, self.service, self.signals, path)
+        return DaemonProcess(self.reactor, self.service, self.signals.drain, path)
 
 
 class Facts(ProcessTestCase):

@@ -1,5 +1,6 @@
 """What belongs to a daemon's process: PID files, signals, the service manager, and what is given up."""
 
+import fcntl
 import os
 import resource
 import signal
@@ -19,11 +20,9 @@ from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import Log
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.limits import DESCRIPTORS_LEAST
-from smartproxy.tap import hardening, life, pidfile
-from smartproxy.tap.hardening import ENDLESS, harden, take_descriptors
-from smartproxy.tap.life import Life
-from smartproxy.tap.notify import manager, watchdog
-from smartproxy.tap.pidfile import Occupied, claim
+from smartproxy.tap import life
+from smartproxy.tap.console import Occupied, PidFile
+from smartproxy.tap.life import ENDLESS, Life, harden, manager, take_descriptors, watchdog
 from smartproxy.tap.signals import NOW_SECONDS, Signals
 
 
@@ -71,47 +70,90 @@ class Draining(Service):
 
 
 class PidFiles(SynchronousTestCase):
-    """A process in the file is in the way; a dead one is not."""
+    """Who holds the lock is in the way; a number in the file is not."""
 
     def setUp(self) -> None:
         """A place for the file."""
         self.path = Path(self.mktemp())
 
-    def command(self, of: dict[int, bytes]) -> None:
-        """Let these processes run."""
-        self.patch(pidfile, "_command_of", of.get)
+    def made(self) -> PidFile:
+        """A PID file in this place; given up at the end."""
+        file = PidFile(self.path)
+        self.addCleanup(file.release)
+        return file
 
-    def test_no_file(self) -> None:
-        """Where there is none, nothing is in the way."""
-        self.assertIsNone(claim(self.path))
+    def test_life(self) -> None:
+        """The number is written when the service starts; the file goes when it is given up."""
+        file = self.made()
+        self.assertIsNone(file.claim())
+        self.assertEqual(self.path.read_text(), "")
+        file.startService()
+        self.assertEqual(self.path.read_text(), f"{os.getpid()}\n")
+        file.release()
+        self.assertFalse(self.path.exists())
+        file.release()
 
-    def test_running_process_is_named(self) -> None:
-        """The refusal says the process, its command, the file and what to do."""
-        self.path.write_text("4711\n")
-        self.command({4711: b"python\0/usr/bin/smartproxy-server\0-i\x002878\0"})
-        refused = self.assertRaises(Occupied, claim, self.path)
-        for part in ("4711", "smartproxy-server -i 2878", str(self.path), "kill -HUP"):
+    def test_holder_is_named(self) -> None:
+        """The refusal says the process, the file and what to do, and nothing of the process's command line."""
+        file = self.made()
+        file.claim()
+        file.startService()
+        refused = self.assertRaises(Occupied, self.made().claim)
+        for part in (f"process {os.getpid()} ", str(self.path), f"kill -HUP {os.getpid()}"):
             self.assertIn(part, str(refused))
-        self.assertTrue(self.path.exists())
+        self.assertIn("python", Path("/proc/self/cmdline").read_text())
+        self.assertNotIn("python", str(refused))
+        self.assertEqual(self.path.read_text(), f"{os.getpid()}\n")
 
-    def test_stale_files_are_removed(self) -> None:
-        """A process that is gone, one that is another program, and a file that holds no number are not in the way."""
-        self.command({4712: b"/usr/sbin/sshd\0"})
-        for text, expected in (("4711", 4711), ("4712", 4712), ("x", 0), ("", 0), ("9" * 30, 0)):
+    def test_stale_files_are_taken_over(self) -> None:
+        """A number, of a process that runs or not, is not in the way, and neither is a file that holds none."""
+        for text, expected in ((f"{os.getppid()}\n", os.getppid()), ("999999999", 999_999_999), ("x", 0), ("", 0)):
             self.path.write_text(text)
-            self.assertEqual(claim(self.path), expected)
+            file = self.made()
+            self.assertEqual(file.claim(), expected)
+            file.startService()
+            self.assertEqual(self.path.read_text(), f"{os.getpid()}\n")
+            file.release()
             self.assertFalse(self.path.exists())
 
-    def test_own_process_is_found(self) -> None:
-        """The command line of a process that runs is read from the system; there is none of one that does not."""
-        self.assertIsNotNone(pidfile._command_of(os.getpid()))
-        self.assertIsNone(pidfile._command_of(0))
-        self.assertIsNone(pidfile._command_of(999_999_999))
+    def test_nobody_else_is_named(self) -> None:
+        """As long as the holder has not written its number, the refusal names nobody, whatever was in the file."""
+        self.path.write_text(f"{os.getppid()}\n")
+        self.made().claim()
+        refused = self.assertRaises(Occupied, self.made().claim)
+        self.assertIn("about to start", str(refused))
+        self.assertNotIn(str(os.getppid()), str(refused))
 
-    def test_file_that_cannot_be_read(self) -> None:
-        """A folder in its place is an error, not a stale file."""
+    def test_file_that_goes_away_while_it_is_claimed(self) -> None:
+        """A holder that removes the file between our opening and our locking it leaves us with a file of our own."""
+        locks = []
+
+        def lock(descriptor: int, how: int) -> None:
+            locks.append(descriptor)
+            if len(locks) == 1:
+                self.path.unlink()
+
+        self.path.write_text("5")
+        self.patch(fcntl, "flock", lock)
+        self.assertIsNone(self.made().claim())
+        self.assertEqual((len(locks), self.path.exists()), (2, True))
+
+    def test_file_of_somebody_else(self) -> None:
+        """A file that has taken the place of ours is not removed."""
+        file = self.made()
+        file.claim()
+        self.path.unlink()
+        self.path.write_text("5")
+        file.release()
+        self.assertEqual(self.path.read_text(), "5")
+
+    def test_what_is_no_file(self) -> None:
+        """A folder or a link in its place is an error, not a stale file."""
         self.path.mkdir()
-        self.assertRaises(OSError, claim, self.path)
+        self.assertRaises(OSError, self.made().claim)
+        self.path.rmdir()
+        self.path.symlink_to("elsewhere")
+        self.assertRaises(OSError, self.made().claim)
 
 
 class SignalsTests(SynchronousTestCase):
@@ -152,7 +194,7 @@ class SignalsTests(SynchronousTestCase):
             os.kill(os.getpid(), number)
             self.reactor.advance(0)
             self.assertEqual(self.reactor.ends, ["stop"])
-            self.assertEqual(self.service.told[0]["cause"], number.name)
+            self.assertEqual(self.service.told[0]["message"], f"{number.name}: drain")
             self.assertEqual(self.service.told[0]["level"], "debug")
 
     def test_second_signal_ends_it_within_two_seconds(self) -> None:
@@ -211,7 +253,7 @@ class GivenUp(SynchronousTestCase):
         """Note what the system is asked for."""
         self.asked: list[tuple[object, ...]] = []
         self.patch(resource, "setrlimit", lambda *words: self.asked.append(words))
-        self.patch(hardening, "_prctl", lambda *words: self.asked.append(words))
+        self.patch(life, "_prctl", lambda *words: self.asked.append(words))
 
     def test_all_is_given_up(self) -> None:
         """Core dumps, being traced and new privileges."""
@@ -220,8 +262,8 @@ class GivenUp(SynchronousTestCase):
             self.asked,
             [
                 (resource.RLIMIT_CORE, (0, 0)),
-                (hardening.PR_SET_DUMPABLE, 0),
-                (hardening.PR_SET_NO_NEW_PRIVS, 1),
+                (life.PR_SET_DUMPABLE, 0),
+                (life.PR_SET_NO_NEW_PRIVS, 1),
             ],
         )
 

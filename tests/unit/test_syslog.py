@@ -21,11 +21,10 @@ from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import STOP_SECONDS, Log
 from smartproxy.logs.logrc import Appender, DailyFiles, OneFile, StandardOutput, Syslog
-from smartproxy.logs.observers import words_of
+from smartproxy.logs.observers import AppenderTrouble, words_of
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
 from smartproxy.logs.syslog import REFUSED_SECONDS, DatagramSender, StreamSender, SyslogObserver, cut
-from smartproxy.logs.trouble import Trouble
 
 NOWHERE: Any = None
 MOMENT = datetime(2026, 11, 20, 10, 0, 0, 5000, tzinfo=UTC)
@@ -102,7 +101,7 @@ class SendersTestCase(SynchronousTestCase):
         """Nothing happened yet."""
         self.reactor = MemoryReactorClock()
         self.told: list[tuple[str, Mapping[str, object]]] = []
-        self.trouble = Trouble("x", "advice", lambda name, fields: self.told.append((name, fields)))
+        self.trouble = AppenderTrouble("x", "advice", lambda name, fields: self.told.append((name, fields)))
 
     @property
     def names(self) -> list[str]:
@@ -151,7 +150,7 @@ class Streams(SendersTestCase):
         self.reactor.advance(60)
         self.refuse()
         self.assertEqual(self.names, ["appender.failed"])
-        self.assertIn("refused", str(self.told[0][1]["cause"]))
+        self.assertIn("refused", str(self.told[0][1]["message"]))
         self.reactor.advance(60)
         self.assertEqual(self.connect().value(), b"3 one")
         self.assertEqual(self.told[1], ("appender.recovered", {"appender": "x", "count": 0}))
@@ -274,7 +273,7 @@ class Datagrams(SendersTestCase):
 
         self.protocol.send = unreachable
         self.sender.send(b"one")
-        self.assertEqual(self.told[0][1]["cause"], "Network is unreachable")
+        self.assertEqual(self.told[0][1]["message"], "Network is unreachable")
 
     def test_end(self) -> None:
         """The socket is closed; what is said later waits in vain."""

@@ -2,7 +2,8 @@
 
 import json
 
-from smartproxy.tap.addresses import BadAddress, listening_address
+from smartproxy.policy.addresses import BadHostPort
+from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table
 
@@ -95,7 +96,7 @@ def _value(name: str, text: str, default: object) -> object:
 def _listener(name: str, text: str) -> dict[str, object]:
     try:
         address = listening_address(text)
-    except BadAddress as error:
+    except BadHostPort as error:
         raise CommandFailed(f"{name}: {error}") from None
     return {"address": address.host or "0.0.0.0", "port": address.port}  # noqa: S104  It was asked for.
 
