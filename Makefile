@@ -5,43 +5,109 @@ BIN := $(CURDIR)/$(VENV)/bin
 # The first Python that runs and is new enough; make PYTHON=/path/to/python3 chooses another.
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell \
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
-# Tests run in a folder that holds nothing but them, so that they import the installed wheel and not the checkout.
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+EXTRAS := client,backend,test,lint,docs
+WHEELS := build/wheel
+# Tests run in a folder that holds nothing but them, so that they import the installed wheels and not the checkout.
 CHECKS := build/checks
 TRIAL := cd $(CHECKS) && $(BIN)/python -m twisted.trial --reporter=text
 JOBS ?= 2
 COVERAGE := $(BIN)/coverage
 RC := $(CURDIR)/setup.cfg
 
-FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls tests.unit tests.conformance tests.adapters tests.fuzz
-SLOW_TESTS := tests.packaging tests.process
+FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls tests.test_requirements \
+	tests.test_checks tests.unit tests.conformance tests.adapters tests.fuzz
+# The longest first, so that the processes that share them end together.
+SLOW_TESTS := tests.process.test_several tests.process.test_licence_renewal tests.process.test_ctl tests.process tests.packaging
 
-.PHONY: help environment demo test fast-tests slow-tests types lint format coverage docs fuzz soak bench clean
+.PHONY: help environment wheels demo test fast-tests slow-tests types lint format coverage docs news fragments transcript \
+	fuzz soak bench clean FORCE
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-environment:  ## set up .venv with the libraries and this checkout's built wheel
+environment: $(VENV)/installed  ## set up .venv with the libraries and this checkout's built wheels
+	@mkdir -p $(CHECKS)
+	@test -L $(CHECKS)/tests || ln -s ../../tests $(CHECKS)/tests
+	@cd $(CHECKS) && $(BIN)/python -c 'import smartproxy, smartproxy.testing as kit; \
+		assert "site-packages" in smartproxy.__file__ and "site-packages" in kit.__file__, (smartproxy, kit)' \
+		|| { echo "environment: tests would not run against the installed wheels" >&2; exit 1; }
+
+wheels: $(WHEELS)/made  ## build the two wheels into build/wheel: smartproxy, and smartproxy-testing
+
+# What is made again, and when. A stamp is as old as what it stands for; a list changes only when its lines do.
+
+# The virtual environment: when Python is another, does not run any more, or the checkout has moved.
+$(VENV)/made: FORCE
 	@test -n "$(PYTHON)" || { echo "SmartProxy needs Python 3.11 or newer (Debian: apt install python3)" >&2; exit 1; }
-	@$(PYTHON) .ci/environment.py
+	@made="$(CURDIR) $$($(PYTHON) -VV | tr '\n' ' ')"; \
+	if [ "$$made" = "$$(cat $@ 2>/dev/null)" ] && $(BIN)/python -c ''; then exit 0; fi; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "environment: $(PYTHON) has no module ensurepip, which" \
+		"makes virtual environments with pip; install it (Debian: apt install python3-venv)" >&2; exit 1; }; \
+	echo "environment: making $(VENV) with $$($(PYTHON) -V)"; \
+	$(PYTHON) -m venv --clear $(VENV) && echo "$$made" > $@
+
+$(VENV)/tools: $(VENV)/made pyproject.toml constraints.txt
+	@echo "environment: installing the build tools"
+	@$(PIP) install --constraint constraints.txt setuptools
+	@touch $@
+
+SOURCES := $(shell find smartproxy twisted packaging/testing \( -name __pycache__ -o -name build -o -name '*.egg-info' \) \
+	-prune -o -type f ! -name dropin.cache -print | LC_ALL=C sort)
+
+build/sources: FORCE
+	@mkdir -p build
+	@printf '%s\n' $(SOURCES) | cmp -s - $@ || printf '%s\n' $(SOURCES) > $@
+
+# setuptools puts what an earlier build left behind, deleted modules included, into the wheel.
+LEFTOVERS := build/lib build/bdist.* *.egg-info packaging/testing/build packaging/testing/*.egg-info
+
+$(WHEELS)/made: $(VENV)/tools build/sources $(SOURCES) setup.cfg pyproject.toml MANIFEST.in README.md LICENSE
+	@echo "environment: building the wheels"
+	@rm -rf $(WHEELS) $(LEFTOVERS)
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir $(WHEELS) . ./packaging/testing
+	@rm -rf $(LEFTOVERS)
+	@touch $@
+
+$(VENV)/libraries: $(VENV)/tools setup.cfg packaging/testing/setup.cfg constraints.txt | $(WHEELS)/made
+	@echo "environment: installing the libraries; the first time this takes a minute"
+	@$(PIP) install --constraint constraints.txt "$$(echo $(WHEELS)/smartproxy-*.whl)[$(EXTRAS)]" $(WHEELS)/smartproxy_testing-*.whl
+	@touch $@
+
+$(VENV)/installed: $(VENV)/libraries $(WHEELS)/made
+	@$(PIP) install --no-deps --force-reinstall $(WHEELS)/*.whl
+	@$(BIN)/python -P -c 'from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))'
+	@echo "environment: ready"
+	@touch $@
 
 demo: environment  ## show the main job: files across the DMZ, and everything that is stopped there (KEEP=1: leave it running)
 	@cd $(CHECKS) && PATH="$(BIN):$$PATH" $(BIN)/python -m smartproxy.testing demo --folder $(CURDIR)/.demo $(if $(KEEP),--keep)
 
-test: fast-tests slow-tests types lint  ## run everything: tests, layers, types, style
+test:  ## run everything: tests, layers, types, style; every part, then the status tells
+	@$(PYTHON) tests/programs.py install
+	@$(MAKE) --no-print-directory --keep-going fast-tests slow-tests types lint fragments; status=$$?; \
+	$(PYTHON) tests/programs.py missing; exit $$status
 
 fast-tests: environment  ## tests that open no socket (TESTS=tests.unit.test_stream chooses)
 	$(TRIAL) --jobs=$(JOBS) $(or $(TESTS),$(FAST_TESTS))
 
-slow-tests: environment  ## whole daemons over real sockets; the wheel in empty environments
-	$(TRIAL) $(or $(TESTS),$(SLOW_TESTS))
+slow-tests: environment  ## whole daemons over real sockets; the wheels in empty environments (TESTS=, JOBS=)
+	cd $(CHECKS) && $(BIN)/python -m tests.side_by_side $(JOBS) $(or $(TESTS),$(SLOW_TESTS))
 
 types: environment  ## mypy --strict
 	$(BIN)/mypy
-	$(BIN)/mypy docs/pictures.py docs/rooms.py docs/tables.py docs/transcript.py benchmarks .ci/environment.py
+	$(BIN)/mypy docs/pictures.py docs/rooms.py docs/tables.py docs/transcript.py benchmarks
 
 lint: environment  ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+fragments: environment  ## the news fragments: their names, and that CHANGES.md can be made of them
+	$(BIN)/python tests/fragments.py
+	$(BIN)/towncrier build --draft --version next > build/news.md
+
+news: environment  ## make CHANGES.md of the news fragments (VERSION=0.2.0)
+	$(BIN)/towncrier build --yes --version $(or $(VERSION),$(error say VERSION=, such as VERSION=0.2.0))
 
 format: environment  ## let ruff bring the code into its form
 	$(BIN)/ruff check --fix .
@@ -74,5 +140,5 @@ bench: environment  ## how fast octets are judged
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/subrecord_layouts.py
 
 clean:  ## remove everything that make made
-	rm -rf $(VENV) build dist .demo .mypy_cache .ruff_cache .hypothesis .coverage docs/_build *.egg-info
+	rm -rf $(VENV) build dist .demo .mypy_cache .ruff_cache .hypothesis .coverage docs/_build $(LEFTOVERS)
 	find . -name __pycache__ -prune -exec rm -rf {} +

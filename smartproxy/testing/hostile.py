@@ -27,7 +27,7 @@ from smartproxy.testing.pki import CredentialFiles
 from smartproxy.testing.session import closed
 from smartproxy.testing.tls import TestContext
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 """How long a hostile partner waits for the end."""
 
 CREDIT = 2

@@ -27,6 +27,9 @@ import smartproxy
 POLL_SECONDS = 0.02
 """How often a log is looked into while somebody waits for an entry."""
 
+PATIENCE_SECONDS = 120.0
+"""How long an entry is waited for: many times what it takes on a quiet machine. An end is seen at once."""
+
 STOPPING_SECONDS = 10.0
 """How long a program may take to end before it is killed."""
 
@@ -143,7 +146,9 @@ class Program(ProcessProtocol):
         self.records += found
         return found
 
-    async def wait(self, wanted: Callable[[dict[str, Any]], bool], what: str, seconds: float = 20.0) -> dict[str, Any]:
+    async def wait(
+        self, wanted: Callable[[dict[str, Any]], bool], what: str, seconds: float = PATIENCE_SECONDS
+    ) -> dict[str, Any]:
         """The first line of JSON, past or to come, that is wanted.
 
         :param what: what is waited for, for the message.
@@ -162,7 +167,7 @@ class Program(ProcessProtocol):
                 raise ProgramFailed(f"{self.name}: no {what} within {seconds:.0f} seconds{self._tail()}")
             await deferLater(self._reactor, POLL_SECONDS)
 
-    async def wait_for_event(self, name: str, seconds: float = 20.0) -> dict[str, Any]:
+    async def wait_for_event(self, name: str, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """The first event of this name in a daemon's log."""
         return await self.wait(lambda record: record.get("name") == name, name, seconds)
 

@@ -1,5 +1,7 @@
 """The wheel in empty virtual environments: what an operator gets in the DMZ, and inside."""
 
+import json
+import subprocess
 from pathlib import Path
 
 from twisted.trial.unittest import TestCase
@@ -33,6 +35,11 @@ class InTheDmz(TestCase):
     def test_no_library_of_the_inside(self) -> None:
         """Neither treq nor a web or database library is installed."""
         self.assertEqual(set(), importable(self.programs, INSIDE))
+
+    def test_nothing_that_attacks(self) -> None:
+        """The test kit, with its hostile partners, is not there: no module of it can be imported."""
+        self.assertEqual(set(), importable(self.programs, ("smartproxy.testing",)))
+        self.assertEqual([], list(self.programs.parent.rglob("smartproxy/testing")))
 
     def test_the_server_is_listed(self) -> None:
         """``twistd`` knows the server's plugin."""
@@ -95,6 +102,45 @@ class Inside(TestCase):
         for subcommand in ("authority", "licence", "client", "partner", "crl", "identity", "judge"):
             self.assertIn(subcommand, words)
 
-    def test_the_demo_is_installed(self) -> None:
-        """The test kit comes with the wheel."""
-        self.assertIn("demo", run(self.programs / "python", "-m", "smartproxy.testing", "--help", cwd=elsewhere()))
+
+class WithTheKit(TestCase):
+    """``pip install smartproxy-testing`` beside what the DMZ has."""
+
+    timeout = 600
+
+    def setUp(self) -> None:
+        """Make the environment."""
+        self.programs = environment(kit=True)
+
+    def test_it_works(self) -> None:
+        """The kit's program runs, in need of no library of the inside: it makes certificates to try with."""
+        words = ("-m", "smartproxy.testing")
+        self.assertIn("demo", run(self.programs / "python", *words, "--help", cwd=elsewhere()))
+        self.assertEqual(set(), importable(self.programs, INSIDE))
+        made = elsewhere() / "certificates"
+        run(self.programs / "python", *words, "certificates", made, cwd=elsewhere())
+        self.assertGreater(len(list(made.iterdir())), 3)
+
+    def test_a_file(self) -> None:
+        """A station of the kit takes a file from a partner of the kit."""
+        words = ("-m", "smartproxy.testing")
+        station = subprocess.Popen(
+            [
+                *(str(self.programs / "python"), *words, "station", "--code", "O0013STATION", "--json"),
+                *("--listen", "127.0.0.1:0", "--inbox", str(elsewhere())),
+            ],
+            stdout=subprocess.PIPE,
+            cwd=elsewhere(),
+            text=True,
+        )
+        self.addCleanup(station.wait)
+        self.addCleanup(station.kill)
+        assert station.stdout is not None
+        self.addCleanup(station.stdout.close)
+        port = json.loads(station.stdout.readline())["port"]
+        (elsewhere() / "ORDER").write_text("ten pieces", encoding="utf-8")
+        run(
+            *(self.programs / "python", *words, "partner", "--code", "O0099PARTNER", "--station-code", "O0013STATION"),
+            *("--connect", f"127.0.0.1:{port}", "--no-tls", "--send", "ORDER"),
+            cwd=elsewhere(),
+        )

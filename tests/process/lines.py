@@ -27,8 +27,8 @@ from smartproxy.testing.pki import CredentialFiles
 from smartproxy.testing.settings import Settings, answer, offer
 from smartproxy.testing.site import STATION_CODE
 from smartproxy.testing.tls import TestContext, TlsVersion
+from tests.process.clock import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 15.0
 BUFFER_SIZE = 65535
 DATA = commands.DATA.OCTET[0]
 

@@ -21,6 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from smartproxy.testing.programs import Program, environment, finish, script
 from smartproxy.testing.site import SMARTPROXY, TWISTD
+from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
 from tests.process.sites import Log, stop
 
 reactor: Any = installed_reactor
@@ -114,7 +115,7 @@ class PlainSite:
         argv += ["-i", f"127.0.0.1:{target}", "-Q", "127.0.0.1:0"]
         self.client = self._program("client", argv, switches)
         log = Log(self.client)
-        await log.event("tunnel.up", seconds=30)
+        await log.event("tunnel.up")
         opened = log.events("listener.opened")
         self.outgoing, *self.forwarded = [event["port"] for event in opened]
         self.port = (await server.event("listener.opened"))["port"]
@@ -146,7 +147,7 @@ class PlainCase(TestCase):
     :ivar site: the pair; nothing is started.
     """
 
-    timeout = 120
+    timeout = LIMIT_SECONDS
 
     def setUp(self) -> Deferred[None]:  # type: ignore[override]  # trial waits for it
         """Begin."""
@@ -171,7 +172,7 @@ class PlainCase(TestCase):
 
     def calling(self, port: int) -> socket.socket:
         """A connection to a port here."""
-        connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+        connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
         self.addCleanup(connection.close)
         return connection
 

@@ -23,6 +23,7 @@ from twisted.trial.unittest import TestCase
 from smartproxy.testing.pki import Authority, Credential, CredentialFiles, self_signed
 from smartproxy.testing.programs import POLL_SECONDS, Program, ProgramFailed
 from smartproxy.testing.site import TWISTD, Site
+from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
 from tests.process.lines import Caller, ScriptedStation, Session
 
 reactor: Any = installed_reactor
@@ -146,7 +147,7 @@ class Log:
         self._program.read()
         return [record for record in self._program.records[self._known :] if record.get("name") == name]
 
-    async def event(self, name: str, seconds: float = 15.0, **fields: object) -> dict[str, Any]:
+    async def event(self, name: str, seconds: float = PATIENCE_SECONDS, **fields: object) -> dict[str, Any]:
         """The first event of this name with these fields."""
         found: list[dict[str, Any]] = []
 
@@ -164,7 +165,7 @@ class Log:
         return found[0]
 
 
-async def until(done: Callable[[], bool], what: str, seconds: float = 15.0) -> float:
+async def until(done: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> float:
     """Wait until something is so; how long it took.
 
     :raises TimeoutError: if it does not become so in time.
@@ -226,7 +227,7 @@ class SiteCase(TestCase):
     :ivar bolt: calls as BOLT.
     """
 
-    timeout = 110
+    timeout = LIMIT_SECONDS
     settings: ClassVar[Sequence[str]] = ()
     listeners: ClassVar[str] = "127.0.0.1:0"
     server_switches: ClassVar[Sequence[str]] = ("--drain", "2")

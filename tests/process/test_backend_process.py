@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import smartproxy
 from smartproxy.policy.configuration import parse
+from tests.process.clock import PATIENCE_SECONDS
 
 ENVIRONMENT = {
     **os.environ,
@@ -56,7 +57,7 @@ class Daemon(SynchronousTestCase):
         """See that the daemon is gone."""
         if self.daemon.poll() is None:
             self.daemon.kill()
-        self.daemon.communicate(timeout=30)
+        self.daemon.communicate(timeout=PATIENCE_SECONDS)
 
     def await_port(self) -> int:
         """Read the daemon's log until it says where it listens."""
@@ -74,7 +75,7 @@ class Daemon(SynchronousTestCase):
             env=ENVIRONMENT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=True,
         )
         return json.loads(done.stdout) if "--json" in arguments else done.stdout
@@ -87,7 +88,7 @@ class Daemon(SynchronousTestCase):
         request = urllib.request.Request(f"https://localhost:{self.port}/api/v1{path}", headers=headers)
         context = ssl.create_default_context(cafile=self.ca)
         try:
-            with urllib.request.urlopen(request, timeout=30, context=context) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS, context=context) as answer:
                 return answer.status, answer.headers["ETag"], answer.read()
         except HTTPError as error:
             with error:
@@ -110,14 +111,14 @@ class Daemon(SynchronousTestCase):
         )
         status, _, body = self.call("/configuration?wait=30", etag=etag)
         arrived = time.time()
-        change.wait(30)
+        change.wait(PATIENCE_SECONDS)
         self.assertEqual((status, parse(body).server.deadlines.ssid), (200, 45))
         made = self.command("history", "-n", "1", "--json")[0]["time"]
         # The history shows whole seconds: one second more than the two that are promised.
         self.assertLess(arrived - datetime.fromisoformat(made).timestamp(), 3)
 
         self.daemon.send_signal(signal.SIGTERM)
-        rest, _ = self.daemon.communicate(timeout=30)
+        rest, _ = self.daemon.communicate(timeout=PATIENCE_SECONDS)
         self.assertEqual(self.daemon.returncode, 0, rest)
         self.assertIn("backend.stopped", rest)
         self.assertNotIn("Traceback", "".join(self.log) + rest)
@@ -142,7 +143,7 @@ class DoesNotStart(SynchronousTestCase):
             env=ENVIRONMENT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         self.assertEqual((done.returncode, done.stdout), (1, ""))

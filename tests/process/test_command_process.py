@@ -8,6 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 import smartproxy
+from tests.process.clock import PATIENCE_SECONDS
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(smartproxy.__file__).parent.parent)}
 WITHOUT = """
@@ -24,7 +25,12 @@ class Process(SynchronousTestCase):
     def run_python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the interpreter."""
         return subprocess.run(
-            [sys.executable, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, *arguments],
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
         )
 
     def test_without_the_backends_libraries(self) -> None:
@@ -58,7 +64,7 @@ class Process(SynchronousTestCase):
                 env=ENVIRONMENT,
                 stdout=write,
                 stderr=subprocess.PIPE,
-                timeout=60,
+                timeout=PATIENCE_SECONDS,
                 check=False,
             )
         finally:

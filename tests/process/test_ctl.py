@@ -20,6 +20,7 @@ from smartproxy.testing.hostile import Attacker
 from smartproxy.testing.pki import self_signed
 from smartproxy.testing.programs import Finished, environment, finish
 from smartproxy.testing.site import CLIENT_NAME, SITE_NAME, SMARTPROXY, STATION_CODE, Site
+from tests.process.clock import LIMIT_SECONDS
 from tests.process.held_session import HeldSession
 
 reactor: Any = installed_reactor
@@ -30,7 +31,7 @@ CODE = "O0013000001ACME"
 class Ctl(TestCase):
     """An operator on the machines of a running site."""
 
-    timeout = 180
+    timeout = LIMIT_SECONDS
 
     def setUp(self) -> Deferred[None]:  # type: ignore[override]  # trial waits for it
         """Set up a site with one partner, and start it."""

@@ -8,9 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.testing.programs import environment, module
-
-SECONDS = 180
-"""How long a demonstration may take on a machine that is busy with other tests."""
+from tests.process.clock import PATIENCE_SECONDS
 
 ATTACKS = 14
 FILES = 25
@@ -50,7 +48,7 @@ class DemoTests(SynchronousTestCase):
     def test_every_line_is_as_it_should_be(self) -> None:
         """All files arrive, all attacks end in the DMZ, the exit status is 0; no process and no stray file is left."""
         with self.demo() as running:
-            shown, _ = running.communicate(timeout=SECONDS)
+            shown, _ = running.communicate(timeout=PATIENCE_SECONDS)
         self.assertEqual(running.returncode, 0, shown)
         self.assertNotIn("WRONG", shown)
         self.assertEqual(shown.count("  equal, "), FILES, shown)
@@ -71,7 +69,7 @@ class DemoTests(SynchronousTestCase):
                     self.assertGreater(len(self.left()), 3)
                     running.send_signal(signal.SIGINT)
                     break
-            shown, _ = running.communicate(timeout=SECONDS)
+            shown, _ = running.communicate(timeout=PATIENCE_SECONDS)
         self.assertEqual((running.returncode, shown), (130, "interrupted\n"))
         self.assertEqual(self.left(), [])
 
@@ -88,7 +86,7 @@ class DemoTests(SynchronousTestCase):
             env=environment(),
             capture_output=True,
             text=True,
-            timeout=SECONDS,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         self.assertEqual(done.returncode, 1, done.stderr)

@@ -14,6 +14,7 @@ from smartproxy.testing.pki import Authority, KeyKind, make_key
 from smartproxy.testing.programs import environment
 from smartproxy.testing.site import TWISTD
 from smartproxy.tunnel.identity import load_or_make
+from tests.process.clock import PATIENCE_SECONDS
 
 DAY = datetime.timedelta(days=1)
 CONSOLE = [sys.executable, "-c", "from smartproxy.tap.console import server_main; server_main()", "-d"]
@@ -58,7 +59,7 @@ class LicenceAtStart(SynchronousTestCase):
             env=environment(),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 

@@ -18,6 +18,7 @@ from twisted.trial.unittest import TestCase
 
 from smartproxy.testing.pki import Authority
 from smartproxy.testing.programs import environment
+from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
 from tests.process.sites import SiteCase, reactor, until
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (TRACE|DEBUG|INFO|WARNING|ERROR|CRITICAL) +\S.*")
@@ -43,7 +44,7 @@ while number < int(sys.argv[3]):
 class Servers(TestCase):
     """Servers as an operator starts them, in the background."""
 
-    timeout = 100
+    timeout = LIMIT_SECONDS
 
     def setUp(self) -> Deferred[None]:  # type: ignore[override]  # trial waits for it
         """Have a licence and an identity."""
@@ -62,7 +63,12 @@ class Servers(TestCase):
         shutil.copytree(self.made.folder / "server", state)
         words = ["--listen", "127.0.0.1:0", "--licence", str(state / "smartproxy.lic"), "--state-dir", str(state)]
         done = subprocess.run(
-            [*SERVER, *words, *switches], env=environment(), cwd=self.folder, capture_output=True, text=True, timeout=30
+            [*SERVER, *words, *switches],
+            env=environment(),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
         )
         self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
         self.errors = done.stderr
@@ -156,7 +162,7 @@ class Background(Servers):
             for name, count in (("a", 10**9), ("b", 3000), ("c", 10**9), ("d", 3000))
         ]
         for writer in (writers[1], writers[3]):
-            self.assertEqual(writer.wait(60), 0)
+            self.assertEqual(writer.wait(PATIENCE_SECONDS), 0)
         for writer in (writers[0], writers[2]):
             writer.kill()
             writer.wait()

@@ -28,6 +28,7 @@ from smartproxy.testing.user_monitor import UserMonitor
 from smartproxy.testing.virtual_file import Identity, VirtualFile
 from tests.process.plain_site import PlainCase, port_of, reactor
 from tests.process.sites import until
+from tests.programs import program
 
 PAGE = b"<p>a page of the inside</p>\n" * 40_000
 PARTNER, STATION = "O0099ACME", "O0013STATION"
@@ -144,14 +145,8 @@ class Ssh(PlainCase):
 
     async def begin(self) -> None:
         """Have sshd, as a process of this test with keys of its own."""
+        self.programs = {name: program(name) for name in ("sshd", "ssh", "ssh-keygen")}
         await super().begin()
-        programs = {
-            name: shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin") for name in ("sshd", "ssh", "ssh-keygen")
-        }
-        missing = [name for name, path in programs.items() if path is None]
-        if missing:
-            raise AssertionError(f"{' and '.join(missing)} missing: apt install openssh-server openssh-client")
-        self.programs = {name: str(path) for name, path in programs.items()}
         self.folder = self.site.folder / "ssh"
         self.folder.mkdir(mode=0o700)
         for name in ("host", "user"):

@@ -25,10 +25,11 @@ from smartproxy.tunnel.contexts import ClientContext, ClientCredential
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.marks import Attach
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, NEWEST, OLDEST
+from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
+from tests.process.clock import PATIENCE_SECONDS
 from tests.process.sites import Log, SiteCase, reactor, until
 
 DAY = datetime.timedelta(days=1)
-SECONDS = 15
 NUMBERS = itertools.count(2)
 """Of the addresses that rogues come from: what is told of one is told of him again only after a minute."""
 
@@ -141,7 +142,7 @@ class Rogues(SiteCase):
         """A rogue gets nothing and is gone; the event; the session of before goes on."""
         rogue = Rogue()
         await self.call(context, rogue, octets)
-        await rogue.ended.addTimeout(SECONDS, reactor)
+        await rogue.ended.addTimeout(PATIENCE_SECONDS, reactor)
         self.assertEqual(rogue.got, b"")
         event = await self.log.event("tunnel.refused", cause=cause)
         await self.undisturbed.file()
@@ -184,7 +185,7 @@ class Rogues(SiteCase):
         rogue = Rogue()
         good = self.authority().issue("inner-3", purposes=[CLIENT_AUTH])
         await self.call(self.context(good), rogue, AmpBox({b"_command": b"StartTLS", b"_ask": b"1"}).serialize())
-        await rogue.ended.addTimeout(SECONDS, reactor)
+        await rogue.ended.addTimeout(PATIENCE_SECONDS, reactor)
         await self.log.event("tunnel.violation", cause="command.unknown")
         await self.undisturbed.file()
         assert self.site.client is not None
@@ -196,10 +197,12 @@ class Rogues(SiteCase):
         control = BoxRogue()
         hello = {b"_command": b"Hello", b"_ask": b"1", b"version": b"1", b"oldest": b"%d" % OLDEST}
         await self.call(self.context(good), control, AmpBox({**hello, b"newest": b"%d" % NEWEST}).serialize())
-        self.assertIn(b"_answer", await control.came.get().addTimeout(SECONDS, reactor))
+        self.assertIn(b"_answer", await control.came.get().addTimeout(PATIENCE_SECONDS, reactor))
         # It is the least loaded client of the two: the next session is its own.
         partner = await self.bolt.greet(self.site.port)
-        while (box := await control.came.get().addTimeout(SECONDS, reactor)).get(b"_command") != b"OpenInbound":
+        while (box := await control.came.get().addTimeout(PATIENCE_SECONDS, reactor)).get(
+            b"_command"
+        ) != b"OpenInbound":
             pass
         ticket = Attach(box[b"ticket"]).encode()
         first, second = Rogue(), Rogue()
@@ -252,7 +255,7 @@ class Rogues(SiteCase):
         self.assertEqual((refused["cause"], refused["proxy_id"]), ("wrong_server_key", rogue.proxy_id))
         self.assertGreaterEqual(len(arrived), 1)
         for each in arrived:
-            await each.ended.addTimeout(SECONDS, reactor)
+            await each.ended.addTimeout(PATIENCE_SECONDS, reactor)
             self.assertEqual(each.got, b"")
         await program.stop()
         await self.undisturbed.file()

@@ -1,7 +1,6 @@
 """TLS clients of two makes that try what a partner may not: pyOpenSSL's, and the command ``openssl s_client``."""
 
 import os
-import shutil
 import socket
 import struct
 import subprocess
@@ -12,10 +11,10 @@ import attrs
 from OpenSSL import SSL
 
 from smartproxy.testing.pki import CredentialFiles
+from tests.process.clock import PATIENCE_SECONDS
+from tests.programs import program
 
-SECONDS = 10
 GREETING = b"ODETTE FTP READY"
-OPENSSL = shutil.which("openssl")
 
 Change = Callable[[SSL.Context], None]
 
@@ -111,10 +110,10 @@ class PyOpenSsl:
 
 def blocking(port: int) -> socket.socket:
     """A TCP connection to a port of the loopback address, which gives up after a while."""
-    line = socket.create_connection(("127.0.0.1", port), SECONDS)
+    line = socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS)
     line.settimeout(None)
     for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-        line.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", SECONDS, 0))
+        line.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", int(PATIENCE_SECONDS), 0))
     return line
 
 
@@ -145,11 +144,10 @@ class SClient:
 
     def call(self, *switches: str, say: bytes = b"Q\n") -> str:
         """Connect, wait for the server's greeting or its refusal, say something, and give all that was printed."""
-        assert OPENSSL is not None, "these tests need the program openssl (Debian: apt install openssl)"
         printed = b""
         with subprocess.Popen(
             [
-                *(OPENSSL, "s_client", "-connect", f"127.0.0.1:{self.port}"),
+                *(program("openssl"), "s_client", "-connect", f"127.0.0.1:{self.port}"),
                 *("-cert", str(self.files.certificate), "-key", str(self.files.key)),
                 *switches,
             ],
@@ -161,5 +159,5 @@ class SClient:
             # A server that says neither ends the connection at its deadline.
             while GREETING not in printed and (octets := os.read(client.stdout.fileno(), 1 << 16)):
                 printed += octets
-            printed += client.communicate(say, SECONDS)[0]
+            printed += client.communicate(say, PATIENCE_SECONDS)[0]
         return printed.decode("utf-8", "replace")

@@ -16,7 +16,7 @@ from smartproxy.testing.pki import CredentialFiles
 from smartproxy.testing.site import STATION_CODE, Site
 
 POLL_SECONDS = 0.1
-EVENTS_SECONDS = 10.0
+EVENTS_SECONDS = 60.0
 """How long the last event may take to the backend."""
 
 HEADS = ("attack", "what the attacker saw", "what the station saw")

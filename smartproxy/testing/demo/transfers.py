@@ -17,7 +17,7 @@ from smartproxy.testing.virtual_file import BLOCK
 WORTH_A_SPEED = 1_000_000
 """Fewer octets than this say nothing about throughput."""
 
-SETTLING_SECONDS = 5.0
+SETTLING_SECONDS = 60.0
 """How long the station may take to notice the end of a session."""
 
 Record = Mapping[str, Any]
