@@ -98,7 +98,7 @@ class Calls:
         """
         with self.store.writing() as session:
             site = authority.load(session)
-            certificate = site.tunnel_certificate(request, client, now)
+            certificate = authority.tunnel_certificate(site.certificate, site.key, request, client, now)
             clients.note_certificate(session, client, certificate.not_valid_after_utc)
             return IssuedCertificate(
                 certificate=certificates_to_pem([certificate, site.certificate]),

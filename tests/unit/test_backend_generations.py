@@ -2,7 +2,7 @@
 
 import json
 
-from smartproxy.backend import document, generations, partners
+from smartproxy.backend import generations, partners
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
 from smartproxy.backend.partners import Entry, Proof
 from smartproxy.backend.schema import GenerationRow
@@ -130,13 +130,13 @@ class Explaining(SiteCase):
     def test_unknown_entry(self) -> None:
         """A place that the tables do not have stays as it is."""
         with self.store.reading() as session:
-            self.assertEqual(document.explain(session, "server.partners[9].codes"), "server.partners[9].codes")
-            self.assertEqual(document.explain(session, "client.pool.ready"), "client.pool.ready")
+            self.assertEqual(generations.explain(session, "server.partners[9].codes"), "server.partners[9].codes")
+            self.assertEqual(generations.explain(session, "client.pool.ready"), "client.pool.ready")
 
     def test_everything_in_it_is_left_to_defaults(self) -> None:
         """What is in no table does not stand in the document, so that defaults stand in one place only."""
         with self.store.reading() as session:
-            built = json.loads(document.build(session, 1))
+            built = json.loads(generations.build(session, 1))
         self.assertEqual(
             set(built["server"]), {"identities", "authorities", "revocation", "partners", "licence", "listeners"}
         )

@@ -12,7 +12,7 @@ from smartproxy.backend import cas, journal, licences, revocation, settings
 from smartproxy.backend.errors import NotFound, StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.service import BackendService
-from smartproxy.backend.threads import StoreThreads
+from smartproxy.backend.store import StoreThreads
 from smartproxy.backend.upkeep import HOUR, Upkeep
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
