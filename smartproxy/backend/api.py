@@ -23,7 +23,7 @@ from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from smartproxy._version import __version__
-from smartproxy.backend.calls import Caller, Calls
+from smartproxy.backend.calls import CallingClient, Calls
 from smartproxy.backend.errors import BackendError, Unusable
 from smartproxy.backend.requests import (
     API,
@@ -294,7 +294,7 @@ class Api:
         error = CallRefused(500, "internal", "the backend has a fault", "look for internal.error in its log")
         return json_answer(request, error.document(), error.status)
 
-    async def _caller(self, request: IRequest) -> Caller:
+    async def _caller(self, request: IRequest) -> CallingClient:
         """The client that calls.
 
         :raises CallRefused: when its token is not known or not allowed, or its version does not fit.
@@ -320,7 +320,7 @@ class Api:
                 raise CallRefused(426, "version", error.message, error.advice) from error
         return caller
 
-    async def _wait_for_change(self, watch: GenerationWatch, caller: Caller, known: int, wait: int) -> None:
+    async def _wait_for_change(self, watch: GenerationWatch, caller: CallingClient, known: int, wait: int) -> None:
         if self._waiting[caller.name] >= WAITING_PER_CLIENT_MOST:
             raise CallRefused(
                 429, "waiting", "too many calls of this client wait already", "run one smartproxy-client a token"

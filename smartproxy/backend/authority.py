@@ -27,7 +27,7 @@ from smartproxy.policy.credential import Credential
 
 
 @attrs.frozen(kw_only=True)
-class Authority:
+class SiteAuthority:
     """A site with its authority and the https identity of its backend."""
 
     site: str
@@ -54,7 +54,7 @@ class Authority:
         return [str(each.value) for each in names]
 
 
-def create(change: Change, site: str, https_names: Sequence[str]) -> Authority:
+def create(change: Change, site: str, https_names: Sequence[str]) -> SiteAuthority:
     """Make the authority of a new site, and the https certificate of its backend.
 
     :raises AlreadyThere: when the site has one.
@@ -87,7 +87,7 @@ def create(change: Change, site: str, https_names: Sequence[str]) -> Authority:
     return load(change.session)
 
 
-def load(session: Session) -> Authority:
+def load(session: Session) -> SiteAuthority:
     """The site's authority.
 
     :raises NotFound: when there is none yet.
@@ -97,7 +97,7 @@ def load(session: Session) -> Authority:
     https_key = load_pem_private_key(row.https_key.encode("ascii"), None)
     if not isinstance(key, ed25519.Ed25519PrivateKey) or not isinstance(https_key, ec.EllipticCurvePrivateKey):
         raise Unusable("the keys in the store are not of the kinds that SmartProxy makes; the store is damaged")
-    return Authority(
+    return SiteAuthority(
         site=row.name,
         created=row.created.astimezone(UTC),
         certificate=x509.load_pem_x509_certificate(row.authority_certificate.encode("ascii")),
@@ -118,7 +118,7 @@ def site_row(session: Session) -> SiteRow:
     return row
 
 
-def rename_https(change: Change, https_names: Sequence[str]) -> Authority:
+def rename_https(change: Change, https_names: Sequence[str]) -> SiteAuthority:
     """Issue the backend's https certificate anew for other names; its key, and so its pin, stays.
 
     :raises Unusable: when a name cannot stand in a certificate.

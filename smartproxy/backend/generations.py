@@ -35,7 +35,7 @@ from smartproxy.policy.configuration import ConfigurationRefused, parse
 
 
 @attrs.frozen(kw_only=True)
-class Generation:
+class HistoryEntry:
     """One entry of the history."""
 
     number: int
@@ -84,12 +84,12 @@ def newest_document(session: Session) -> tuple[int, bytes] | None:
     return row.number, row.document
 
 
-def history(session: Session, most: int) -> Sequence[Generation]:
+def history(session: Session, most: int) -> Sequence[HistoryEntry]:
     """The newest generations, oldest first."""
     columns = (GenerationRow.number, GenerationRow.made, GenerationRow.made_by, GenerationRow.change)
     rows = session.execute(select(*columns).order_by(GenerationRow.number.desc()).limit(most)).all()
     return [
-        Generation(number=number, made=made, made_by=made_by, change=change)
+        HistoryEntry(number=number, made=made, made_by=made_by, change=change)
         for number, made, made_by, change in reversed(rows)
     ]
 

@@ -22,14 +22,14 @@ from twisted.web.server import Request, Site
 from smartproxy._version import __version__
 from smartproxy.backend import authority
 from smartproxy.backend.api import Api
-from smartproxy.backend.authority import Authority
+from smartproxy.backend.authority import SiteAuthority
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.certificates import certificates_to_pem, key_to_pem
 from smartproxy.backend.ledger import Ledger
 from smartproxy.backend.location import Location
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.backend.store import Store, StoreThreads
-from smartproxy.backend.upkeep import Upkeep
+from smartproxy.backend.upkeep import HourlyLook
 from smartproxy.logs.emit import Events
 
 
@@ -52,7 +52,7 @@ class BackendService(Service):
         self._store: Store | None = None
         self._ledger: Ledger | None = None
         self._api: Api | None = None
-        self._upkeep: Upkeep | None = None
+        self._upkeep: HourlyLook | None = None
         self._listening: IListeningPort | None = None
         self.events = Events(Logger(namespace="smartproxy.backend"), None, reactor, source="backend")
 
@@ -94,7 +94,7 @@ class BackendService(Service):
             path=str(self._location.directory),
             pid=os.getpid(),
         )
-        self._upkeep = Upkeep(store, self._threads, self.events, self._reactor)
+        self._upkeep = HourlyLook(store, self._threads, self.events, self._reactor)
         self._upkeep.start()
 
     def hurry(self) -> None:
@@ -180,7 +180,7 @@ def https_factory(resource: IResource) -> BoundedFactory:
     return BoundedFactory(ApiSite(resource))
 
 
-def tls_options(authority: Authority) -> CertificateOptions:
+def tls_options(authority: SiteAuthority) -> CertificateOptions:
     """The TLS of the backend, with the certificate that its authority issued."""
     pem = key_to_pem(authority.https_key) + certificates_to_pem([authority.https_certificate])
     identity = PrivateCertificate.loadPEM(pem.encode("ascii"))

@@ -34,7 +34,7 @@ class _Ending:
     mark: int
 
 
-class Upkeep:
+class HourlyLook:
     """The hourly look, between :meth:`start` and :meth:`stop`."""
 
     def __init__(self, store: Store, runner: Runner, events: Events, clock: IReactorTime) -> None:

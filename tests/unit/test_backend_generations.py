@@ -26,7 +26,7 @@ class Changes(SiteCase):
             partners.add(change, "ACME", ACME)
         with self.store.reading() as session:
             newest = generations.history(session, 1)[0]
-        self.assertEqual(newest, generations.Generation(number=2, made=NOW, made_by="alice", change="partner add ACME"))
+        self.assertEqual(newest, generations.HistoryEntry(number=2, made=NOW, made_by="alice", change="partner add ACME"))
 
     def test_document(self) -> None:
         """The document of the newest generation is what the policy reads, with this number; older ones are not kept."""

@@ -7,7 +7,7 @@ from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.console import Console, WrongUse, listing, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.authority import Authority
+    from smartproxy.backend.authority import SiteAuthority
 
 
 CREDENTIAL_DAYS_MOST = 3650

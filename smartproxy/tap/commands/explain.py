@@ -6,7 +6,7 @@ from smartproxy.tap.commands.arguments import Subparsers, action
 from smartproxy.tap.commands.console import Console, listing, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.refusals_explained import Refusal
+    from smartproxy.backend.refusals_explained import ExplainedRefusal
 
 
 def register(subparsers: Subparsers) -> None:
