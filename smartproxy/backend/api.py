@@ -1,7 +1,9 @@
 """The https API under ``/api/v1``: what clients call.
 
 Duty: know the caller by its token, refuse what is not right with an error that says what to do, write every refused
-call down. Trusts nothing in a call. Never waits for the store in the reactor, never logs a token or a body.
+call down, and let callers wait for news. The ``smartproxy`` command changes the store while the daemon runs, and with a
+database server other nodes do; so the store is asked for its newest numbers, twice a second and only while a client
+waits. Trusts nothing in a call. Never waits for the store in the reactor, never logs a token or a body.
 """
 
 from collections import Counter
@@ -9,8 +11,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from weakref import WeakKeyDictionary
 
+import attrs
 from klein import Klein
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
@@ -18,19 +23,108 @@ from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from smartproxy._version import __version__
-from smartproxy.backend.calls import Caller, Calls
+from smartproxy.backend.calls import CallingClient, Calls
 from smartproxy.backend.errors import BackendError, Unusable
-from smartproxy.backend.refusals import CallRefused, RefusalRate
-from smartproxy.backend.requests import address_of, body_of, json_answer, known_generation, token_of, wait_seconds
-from smartproxy.backend.threads import Runner
-from smartproxy.backend.versions import API, VersionRefused, check_client
-from smartproxy.backend.watch import GenerationWatch
+from smartproxy.backend.requests import (
+    API,
+    CallRefused,
+    RefusalRate,
+    VersionRefused,
+    address_of,
+    body_of,
+    check_client,
+    json_answer,
+    known_generation,
+    token_of,
+    wait_seconds,
+)
+from smartproxy.backend.store import Runner
 from smartproxy.logs.emit import Events
 
 EVENTS_MOST = 1000
 """Events in one call."""
 WAITING_PER_CLIENT_MOST = 8
 """Calls of one client that wait for the next generation."""
+
+
+LOOK_SECONDS = 0.5
+
+
+@attrs.define(eq=False)
+class _Waiter:
+    known: int
+    done: Deferred[bool]
+    timeout: IDelayedCall | None = None
+
+
+class GenerationWatch:
+    """Tells those who wait that there is another generation than the one they know.
+
+    :param newest: asks the store for the newest generation's number.
+    :param failed: told when that begins not to work; those who wait go on waiting.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, newest: Callable[[], Deferred[int]], failed: Callable[[Failure], object]
+    ) -> None:
+        self._clock = clock
+        self._newest = newest
+        self._failed = failed
+        self._waiters: list[_Waiter] = []
+        self._failing = False
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = clock
+
+    def changed(self, known: int, seconds: float) -> Deferred[bool]:
+        """Fires with true as soon as the newest generation is not the known one, with false after so many seconds.
+
+        May be cancelled, as when the one who waits has gone away.
+        """
+        if seconds <= 0:
+            return succeed(False)
+        waiter = _Waiter(known, Deferred(lambda _: self._end(waiter)))
+        waiter.timeout = self._clock.callLater(seconds, self._answer, waiter, False)
+        self._waiters.append(waiter)
+        if not self._looking.running:
+            self._looking.start(LOOK_SECONDS, now=True)
+        return waiter.done
+
+    def stop(self) -> None:
+        """Answer everybody with false: the daemon ends."""
+        for waiter in list(self._waiters):
+            self._answer(waiter, False)
+
+    def _look(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._compare())
+
+    async def _compare(self) -> None:
+        try:
+            newest = await self._newest()
+        except Exception:
+            if not self._failing:
+                self._failing = True
+                self._failed(Failure())
+        else:
+            self._failing = False
+            self._tell(newest)
+
+    def _tell(self, newest: int) -> None:
+        for waiter in list(self._waiters):
+            if waiter.known != newest:
+                self._answer(waiter, True)
+
+    def _answer(self, waiter: _Waiter, changed: bool) -> None:
+        self._end(waiter)
+        waiter.done.callback(changed)
+
+    def _end(self, waiter: _Waiter) -> None:
+        """Forget one who waited; nobody left, nothing is asked any more."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+        if waiter.timeout is not None and waiter.timeout.active():
+            waiter.timeout.cancel()
+        if not self._waiters and self._looking.running:
+            self._looking.stop()
 
 
 class _Root(Resource):
@@ -200,7 +294,7 @@ class Api:
         error = CallRefused(500, "internal", "the backend has a fault", "look for internal.error in its log")
         return json_answer(request, error.document(), error.status)
 
-    async def _caller(self, request: IRequest) -> Caller:
+    async def _caller(self, request: IRequest) -> CallingClient:
         """The client that calls.
 
         :raises CallRefused: when its token is not known or not allowed, or its version does not fit.
@@ -226,7 +320,7 @@ class Api:
                 raise CallRefused(426, "version", error.message, error.advice) from error
         return caller
 
-    async def _wait_for_change(self, watch: GenerationWatch, caller: Caller, known: int, wait: int) -> None:
+    async def _wait_for_change(self, watch: GenerationWatch, caller: CallingClient, known: int, wait: int) -> None:
         if self._waiting[caller.name] >= WAITING_PER_CLIENT_MOST:
             raise CallRefused(
                 429, "waiting", "too many calls of this client wait already", "run one smartproxy-client a token"
@@ -258,7 +352,7 @@ class Api:
         return json_answer(request, error.document(), error.status)
 
     def _watch_failed(self, failure: Failure) -> None:
-        self._events.failure("smartproxy.backend.watch", failure)
+        self._events.failure("smartproxy.backend.api", failure)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.seconds(), UTC)

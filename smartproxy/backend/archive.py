@@ -15,7 +15,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from smartproxy._version import __version__
-from smartproxy.backend import authority, cas, document, generations, partners, settings
+from smartproxy.backend import authority, cas, generations, partners, settings
 from smartproxy.backend.certificates import read_certificates
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused, Unusable
@@ -139,7 +139,7 @@ class Imported:
 
 def export(session: Session, now: datetime, *, with_secrets: bool) -> str:
     """The site as text."""
-    configuration = json.loads(document.build(session, generations.newest_number(session)))
+    configuration = json.loads(generations.build(session, generations.newest_number(session)))
     if not with_secrets:
         configuration["server"].pop("identities")
         configuration["server"].pop("licence")

@@ -1,26 +1,33 @@
 """The site's authority: the Ed25519 key that signs licences, tunnel certificates and the backend's https certificate.
 
-Its key is in the store and never leaves it but for signing here.
+Its key is in the store and never leaves it but for signing here. Trusts its caller to have decided that a certificate
+may be issued. What a client's request asks for is not taken over: only its public key is, and only when it is ECDSA
+P-256 and the request proves that the client has it.
 """
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import attrs
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import issuing
-from smartproxy.backend.certificates import certificates_to_pem, key_pin, key_to_pem
+from smartproxy.backend.certificates import certificates_to_pem, first_line, key_pin, key_to_pem
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.schema import SiteRow
+from smartproxy.policy.credential import Credential
 
 
 @attrs.frozen(kw_only=True)
-class Authority:
+class SiteAuthority:
     """A site with its authority and the https identity of its backend."""
 
     site: str
@@ -46,12 +53,8 @@ class Authority:
         names = self.https_certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return [str(each.value) for each in names]
 
-    def tunnel_certificate(self, request: str, client: str, now: datetime) -> x509.Certificate:
-        """Issue a client's certificate for the tunnel; see :func:`smartproxy.backend.issuing.tunnel_certificate`."""
-        return issuing.tunnel_certificate(self.certificate, self.key, request, client, now)
 
-
-def create(change: Change, site: str, https_names: Sequence[str]) -> Authority:
+def create(change: Change, site: str, https_names: Sequence[str]) -> SiteAuthority:
     """Make the authority of a new site, and the https certificate of its backend.
 
     :raises AlreadyThere: when the site has one.
@@ -62,12 +65,12 @@ def create(change: Change, site: str, https_names: Sequence[str]) -> Authority:
             f"this store has the authority of {row.name!r} already; 'smartproxy authority show' shows it, and "
             "'smartproxy authority https --name HOST' adds names to the backend's certificate"
         )
-    if not site.strip() or not site.isprintable() or len(site) > issuing.SITE_NAME_MOST:
-        raise Unusable(f"the name of the site has to have 1 to {issuing.SITE_NAME_MOST} printable characters")
+    if not site.strip() or not site.isprintable() or len(site) > SITE_NAME_MOST:
+        raise Unusable(f"the name of the site has to have 1 to {SITE_NAME_MOST} printable characters")
     key = ed25519.Ed25519PrivateKey.generate()
-    certificate = issuing.authority_certificate(site.strip(), key, change.now)
+    certificate = authority_certificate(site.strip(), key, change.now)
     https_key = ec.generate_private_key(ec.SECP256R1())
-    https = issuing.https_certificate(certificate, key, https_key.public_key(), https_names, change.now)
+    https = https_certificate(certificate, key, https_key.public_key(), https_names, change.now)
     change.session.add(
         SiteRow(
             number=1,
@@ -84,7 +87,7 @@ def create(change: Change, site: str, https_names: Sequence[str]) -> Authority:
     return load(change.session)
 
 
-def load(session: Session) -> Authority:
+def load(session: Session) -> SiteAuthority:
     """The site's authority.
 
     :raises NotFound: when there is none yet.
@@ -94,7 +97,7 @@ def load(session: Session) -> Authority:
     https_key = load_pem_private_key(row.https_key.encode("ascii"), None)
     if not isinstance(key, ed25519.Ed25519PrivateKey) or not isinstance(https_key, ec.EllipticCurvePrivateKey):
         raise Unusable("the keys in the store are not of the kinds that SmartProxy makes; the store is damaged")
-    return Authority(
+    return SiteAuthority(
         site=row.name,
         created=row.created.astimezone(UTC),
         certificate=x509.load_pem_x509_certificate(row.authority_certificate.encode("ascii")),
@@ -115,15 +118,193 @@ def site_row(session: Session) -> SiteRow:
     return row
 
 
-def rename_https(change: Change, https_names: Sequence[str]) -> Authority:
+def rename_https(change: Change, https_names: Sequence[str]) -> SiteAuthority:
     """Issue the backend's https certificate anew for other names; its key, and so its pin, stays.
 
     :raises Unusable: when a name cannot stand in a certificate.
     """
     authority = load(change.session)
-    https = issuing.https_certificate(
+    https = https_certificate(
         authority.certificate, authority.key, authority.https_key.public_key(), https_names, change.now
     )
     site_row(change.session).https_certificate = certificates_to_pem([https])
     change.session.flush()
     return load(change.session)
+
+
+AUTHORITY_LIFE = timedelta(days=20 * 365)
+TUNNEL_LIFE = timedelta(days=7)
+BACKDATED = timedelta(hours=1)
+"""A certificate is valid from a little before now, for machines whose clock is late."""
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?", re.IGNORECASE)
+SITE_NAME_MOST = 40
+"""Characters of a site's name: with the words around it, it has to fit a certificate's common name (64)."""
+
+
+def authority_certificate(site: str, key: ed25519.Ed25519PrivateKey, now: datetime) -> x509.Certificate:
+    """The self-signed certificate of a new authority."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{site} SmartProxy authority")])
+    return (
+        _builder(name, name, key.public_key(), now, now + AUTHORITY_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, None)
+    )
+
+
+def https_certificate(
+    authority: x509.Certificate,
+    authority_key: ed25519.Ed25519PrivateKey,
+    public_key: ec.EllipticCurvePublicKey,
+    names: Iterable[str],
+    now: datetime,
+) -> x509.Certificate:
+    """The backend's https certificate, for the names given and for loopback, as long as the authority lives."""
+    wanted = list(dict.fromkeys([*names, *LOOPBACK_NAMES]))
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "SmartProxy backend")])
+    return _issue(
+        authority,
+        authority_key,
+        _builder(subject, authority.subject, public_key, now, authority.not_valid_after_utc).add_extension(
+            x509.SubjectAlternativeName([general_name(each) for each in wanted]), critical=False
+        ),
+        ExtendedKeyUsageOID.SERVER_AUTH,
+    )
+
+
+def tunnel_certificate(
+    authority: x509.Certificate,
+    authority_key: ed25519.Ed25519PrivateKey,
+    request: str,
+    client: str,
+    now: datetime,
+    life: timedelta = TUNNEL_LIFE,
+) -> x509.Certificate:
+    """A client's certificate for the tunnel, for the key of its request (CSR, PEM).
+
+    :param life: how long it is valid; a client that has no backend cannot renew it by itself.
+    :raises Unusable: when the request cannot be read, is not signed by its own key, or its key is not ECDSA P-256.
+    """
+    try:
+        asked = x509.load_pem_x509_csr(request.encode("ascii"))
+        public_key = asked.public_key()
+        proved = asked.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm, InvalidSignature) as error:
+        raise Unusable(f"the certificate request cannot be read: {first_line(error)}") from error
+    if not isinstance(public_key, ec.EllipticCurvePublicKey) or not isinstance(public_key.curve, ec.SECP256R1):
+        raise Unusable("the key of the certificate request is not ECDSA on P-256")
+    if not proved:
+        raise Unusable("the certificate request is not signed by the key in it")
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, client)])
+    return _issue(
+        authority,
+        authority_key,
+        _builder(subject, authority.subject, public_key, now, now + life),
+        ExtendedKeyUsageOID.CLIENT_AUTH,
+    )
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey,
+    now: datetime,
+    until: datetime,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - BACKDATED)
+        .not_valid_after(until)
+    )
+
+
+def _issue(
+    authority: x509.Certificate,
+    authority_key: ed25519.Ed25519PrivateKey,
+    builder: x509.CertificateBuilder,
+    purpose: x509.ObjectIdentifier,
+) -> x509.Certificate:
+    identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return (
+        builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
+            critical=False,
+        )
+        .sign(authority_key, None)
+    )
+
+
+def _key_usage(*, certificates: bool) -> x509.KeyUsage:
+    """For signing certificates and lists, or for signing a handshake: never both."""
+    return x509.KeyUsage(
+        digital_signature=not certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=certificates,
+        crl_sign=certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def general_name(name: str) -> x509.GeneralName:
+    """An IP address or a DNS name.
+
+    :raises Unusable: when it is neither.
+    """
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        pass
+    try:
+        host = name.encode("idna").decode("ascii")
+    except UnicodeError:
+        host = ""
+    if _HOST.fullmatch(host) is None:
+        raise Unusable(f"{name!r} is neither a host name nor an IP address")
+    return x509.DNSName(host)
+
+
+def issue_credential(
+    session: Session, name: str, proxy_ids: Sequence[str], *, now: datetime, days: int
+) -> tuple[Credential, datetime]:
+    """Make a key and have the site's authority certify it for a client that has no backend.
+
+    The key stands in the credential alone; the store keeps neither it nor the certificate.
+
+    :param proxy_ids: the servers that the client may speak to.
+    :return: the credential, and the end of its certificate.
+    :raises Unusable: when no server is licensed yet, so that there is nobody to speak to.
+    """
+    if not proxy_ids:
+        raise Unusable("no server has a licence yet; issue one first: smartproxy licence issue PROXY-ID --until DATE")
+    site = load(session)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    certificate = tunnel_certificate(
+        site.certificate,
+        site.key,
+        request.public_bytes(Encoding.PEM).decode("ascii"),
+        name,
+        now,
+        timedelta(days=days),
+    )
+    credential = Credential(
+        name=name,
+        certificate=certificate.public_bytes(Encoding.PEM).decode("ascii"),
+        key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii"),
+        proxy_ids=tuple(proxy_ids),
+    )
+    return credential, certificate.not_valid_after_utc

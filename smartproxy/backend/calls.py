@@ -22,7 +22,7 @@ CARRIED = ("client", "server")
 
 
 @attrs.frozen(kw_only=True)
-class Caller:
+class CallingClient:
     """A client whose token is known.
 
     :ivar bound: the address that it is bound to, where the call came from another one.
@@ -72,14 +72,14 @@ class Calls:
 
     store: Store
 
-    def caller(self, token: str, now: datetime, version: str | None, address: str) -> Caller | None:
+    def caller(self, token: str, now: datetime, version: str | None, address: str) -> CallingClient | None:
         """Whose token this is; the call is noted."""
         with self.store.reading() as session:
             row = clients.authenticate(session, token)
             if row is None:
                 return None
             strayed = row.address is not None and not same_host(row.address, address)
-            caller = Caller(name=row.name, enabled=row.enabled, bound=row.address if strayed else None)
+            caller = CallingClient(name=row.name, enabled=row.enabled, bound=row.address if strayed else None)
             worth = caller.may_call and clients.worth_noting(row, now, version, address)
         if worth:
             with self.store.writing() as session:
@@ -98,7 +98,7 @@ class Calls:
         """
         with self.store.writing() as session:
             site = authority.load(session)
-            certificate = site.tunnel_certificate(request, client, now)
+            certificate = authority.tunnel_certificate(site.certificate, site.key, request, client, now)
             clients.note_certificate(session, client, certificate.not_valid_after_utc)
             return IssuedCertificate(
                 certificate=certificates_to_pem([certificate, site.certificate]),

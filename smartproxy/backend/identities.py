@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from smartproxy.backend.authority import general_name
 from smartproxy.backend.certificates import (
     KeyAndChain,
     PrivateKey,
@@ -28,7 +29,6 @@ from smartproxy.backend.certificates import (
 )
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
-from smartproxy.backend.issuing import general_name
 from smartproxy.backend.schema import IdentityRow
 
 KEY_TYPES = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384")

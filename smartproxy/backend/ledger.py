@@ -13,8 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smartproxy.backend import journal
-from smartproxy.backend.store import Store
-from smartproxy.backend.threads import Runner
+from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import Record, read
 

@@ -51,7 +51,7 @@ _LIST: Final = {"list": "issuer", "this_update": "made", "next_update": "next pr
 
 
 @attrs.frozen(kw_only=True)
-class Refusal:
+class ExplainedRefusal:
     """A refusal and all that is known of it.
 
     :ivar event: the event that tells of it.
@@ -81,7 +81,7 @@ class Refusal:
         return str(self.event.fields.get("cause", ""))
 
 
-def find(session: Session, what: str) -> Refusal:
+def find(session: Session, what: str) -> ExplainedRefusal:
     """The refusal that is meant.
 
     :param what: the number of an event, the id of a session, a partner's name or an address: of these the last refusal.
@@ -94,7 +94,7 @@ def find(session: Session, what: str) -> Refusal:
     return _last(session, what)
 
 
-def _of_session(session: Session, wanted: str) -> Refusal:
+def _of_session(session: Session, wanted: str) -> ExplainedRefusal:
     events = journal.find(session, Filter(session=wanted))
     if not events:
         raise NotFound(f"no event of a session {wanted} is stored; 'smartproxy events --name session.' lists sessions")
@@ -108,7 +108,7 @@ def _of_session(session: Session, wanted: str) -> Refusal:
     return _refusal(session, telling[0], tuple(each for each in telling[1:]))
 
 
-def _of_number(session: Session, number: int) -> Refusal:
+def _of_number(session: Session, number: int) -> ExplainedRefusal:
     events = journal.find(session, Filter(after=number - 1), first=1)
     if not events or events[0].number != number:
         raise NotFound(f"there is no event {number}; 'smartproxy events --json' shows the numbers")
@@ -120,7 +120,7 @@ def _of_number(session: Session, number: int) -> Refusal:
     raise NotFound(f"event {number} is {event.name}, which refuses nobody")
 
 
-def _last(session: Session, what: str) -> Refusal:
+def _last(session: Session, what: str) -> ExplainedRefusal:
     for event in journal.newest_of(session, REFUSALS):
         peer = str(event.fields.get("peer", ""))
         if what in (event.fields.get("partner"), peer, _host(peer)):
@@ -134,11 +134,11 @@ def _host(peer: str) -> str:
     return peer.rpartition(":")[0].strip("[]")
 
 
-def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ...]) -> Refusal:
+def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ...]) -> ExplainedRefusal:
     fields = event.fields
     key = _key(event)
     shown = {**_accepted(session, event), **fields}
-    return Refusal(
+    return ExplainedRefusal(
         event=event,
         key=key,
         explanation=explanation(key),

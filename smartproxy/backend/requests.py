@@ -1,13 +1,77 @@
-"""What stands in a request of the API, read with care: token, body, conditions. And answers, as JSON."""
+"""A call of the API as it came in: token, body, conditions and version, read with care; and its answer, as JSON.
+
+What is wrong is refused with :class:`CallRefused`, which says what to do. Every refused call is an event, but a caller
+that is refused a thousand times a minute must not fill the store: :class:`RefusalRate` gives each address a few events
+at once and then some a minute; the next one that is written says how many were not. Trusts nothing in a call.
+"""
 
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+import attrs
 from twisted.web.iweb import IRequest
 
-from smartproxy.backend.refusals import CallRefused
+from smartproxy._version import __version__
+
+EVENTS_AT_ONCE = 10
+EVENT_EVERY_SECONDS = 6.0
+ADDRESSES_MOST = 1024
+
+
+@attrs.define(eq=False, auto_exc=True, str=False)
+class CallRefused(Exception):
+    """A call that is refused.
+
+    :ivar status: the http status.
+    :ivar code: the stable name of the error, such as ``token``.
+    :ivar message: what is wrong.
+    :ivar advice: what to do about it, without a capital letter and a full stop: callers append it to the message.
+    """
+
+    status: int
+    code: str
+    message: str
+    advice: str
+
+    def document(self) -> dict[str, str]:
+        """The body of the answer."""
+        return {"error": self.code, "message": self.message, "advice": self.advice}
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.advice}"
+
+
+@attrs.define
+class _Allowance:
+    left: float
+    seen: float
+    silent: int = 0
+
+
+class RefusalRate:
+    """How many refusals of an address are written down."""
+
+    def __init__(self) -> None:
+        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
+
+    def admit(self, address: str, now: float) -> int | None:
+        """Whether a refusal is to be written, and how many before it were not; ``None`` when it is not."""
+        allowance = self._allowances.pop(address, None) or _Allowance(EVENTS_AT_ONCE, now)
+        self._allowances[address] = allowance
+        if len(self._allowances) > ADDRESSES_MOST:
+            self._allowances.popitem(last=False)
+        gained = (now - allowance.seen) / EVENT_EVERY_SECONDS
+        allowance.left, allowance.seen = min(EVENTS_AT_ONCE, allowance.left + gained), now
+        if allowance.left < 1:
+            allowance.silent += 1
+            return None
+        silent, allowance.silent = allowance.silent, 0
+        allowance.left -= 1
+        return silent
+
 
 BODY_OCTETS_MOST = 1024 * 1024
 WAIT_SECONDS_MOST = 60
@@ -93,3 +157,48 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) != len(pairs):
         raise ValueError("a key stands there twice")
     return found
+
+
+API = 1
+"""The version of the API's form: what stands in its paths."""
+
+_VERSION = re.compile(r"(\d{1,5})\.(\d{1,5})(?:\.\d{1,5})?(?:[-.+]?[0-9A-Za-z]{1,20}){0,4}")
+
+
+class VersionRefused(Exception):
+    """A client's version does not fit.
+
+    :ivar message: what is wrong, with both versions.
+    :ivar advice: which side to update.
+    """
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(f"{message}; {advice}")
+        self.message = message
+        self.advice = advice
+
+
+def check_client(theirs: str, ours: str = __version__) -> None:
+    """See whether a client of a version can work with this backend.
+
+    :raises VersionRefused: naming both versions and what to update.
+    """
+    client, backend = _line(theirs), _line(ours)
+    if client is None:
+        raise VersionRefused("the header SmartProxy-Version holds no version", f"send one such as {ours}")
+    if client == backend:
+        return
+    older, newest = ("smartproxy-client", ours) if client < (backend or client) else ("smartproxy-backend", theirs)
+    raise VersionRefused(
+        f"smartproxy-client {theirs} and smartproxy-backend {ours} cannot work together",
+        f"update {older} to {newest}",
+    )
+
+
+def _line(version: str) -> tuple[int, int] | None:
+    """What versions that work together have in common."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        return None
+    major, minor = int(match[1]), int(match[2])
+    return (major, minor) if major == 0 else (major, 0)

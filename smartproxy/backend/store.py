@@ -1,18 +1,24 @@
 """The store: one database with the configuration, the keys, the licences and the events of a site.
 
 Opens it, brings its tables up to date, and hands out transactions. Every call here may block, so the daemon makes them
-in threads (:mod:`smartproxy.backend.threads`); the ``smartproxy`` command makes them directly.
+in :class:`StoreThreads`; the ``smartproxy`` command makes them directly. What SQLite needs to be told stands here too:
+write-ahead log, foreign keys, patience, and transactions that take the write lock at once. Other databases need none
+of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import attrs
-from sqlalchemy import Connection, Engine, create_engine, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
 
-from smartproxy.backend import sqlite
 from smartproxy.backend.errors import StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.schema import REVISION
@@ -39,7 +45,7 @@ class Store:
             engine = create_engine(location.url)
         except (ArgumentError, ImportError, NoSuchModuleError) as error:
             raise StoreUnavailable(f"cannot use the database {location.url.split(':')[0]}: {error}") from error
-        sqlite.prepare(engine)
+        _prepare(engine)
         store = cls(location=location, engine=engine)
         try:
             store._bring_up_to_date()
@@ -73,7 +79,7 @@ class Store:
         self.engine.dispose()
 
     def _writing_connection(self) -> Connection:
-        return self.engine.connect().execution_options(**{sqlite.WRITES: True})
+        return self.engine.connect().execution_options(**{WRITES: True})
 
     def _bring_up_to_date(self) -> None:
         with self.engine.connect() as connection:
@@ -92,3 +98,71 @@ def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+BUSY_MILLISECONDS = 10_000
+"""How long one process waits for another's write."""
+
+WRITES = "smartproxy_writes"
+"""Execution option of a connection whose transaction will write: it takes the write lock at once."""
+
+
+def _prepare(engine: Engine) -> None:
+    """Set up every connection of an engine; nothing happens for other databases."""
+    if engine.dialect.name != "sqlite":
+        return
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", _begin)
+
+
+def _set_up(connection: Any, record: object) -> None:
+    # The sqlite3 module would begin transactions by itself, and too late; _begin does it instead.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout={BUSY_MILLISECONDS}",
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails at once when another wrote between; the lock first waits.
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+THREADS_MOST = 4
+"""SQLite lets one write at a time and calls are short: more threads would only wait for each other."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class Runner(Protocol):
+    """What runs blocking work without holding the reactor; in tests, at once."""
+
+    def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
+        """Run the work; the Deferred has its result or its exception."""
+
+
+class StoreThreads:
+    """A :class:`Runner` with threads, between :meth:`start` and :meth:`stop`."""
+
+    def __init__(self, reactor: IReactorFromThreads) -> None:
+        self._reactor = reactor
+        self._pool = ThreadPool(minthreads=1, maxthreads=THREADS_MOST, name="smartproxy-store")
+
+    def start(self) -> None:
+        """Make the threads."""
+        self._pool.start()
+
+    def stop(self) -> None:
+        """End the threads when they have done what they were given."""
+        self._pool.stop()
+
+    def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
+        """Run the work in a thread."""
+        return deferToThreadPool(self._reactor, self._pool, work, *args, **kwargs)

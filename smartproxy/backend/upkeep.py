@@ -17,8 +17,7 @@ from twisted.python.failure import Failure
 
 from smartproxy.backend import cas, journal, licences, revocation, settings
 from smartproxy.backend.certificates import key_pin
-from smartproxy.backend.store import Store
-from smartproxy.backend.threads import Runner
+from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
 from smartproxy.policy.licence import due_warning
 
@@ -35,7 +34,7 @@ class _Ending:
     mark: int
 
 
-class Upkeep:
+class HourlyLook:
     """The hourly look, between :meth:`start` and :meth:`stop`."""
 
     def __init__(self, store: Store, runner: Runner, events: Events, clock: IReactorTime) -> None:

@@ -40,7 +40,6 @@ SUBJECTS = (
     "events",
     "explain",
     "history",
-    "transfer",
     "trial",
     "judge",
     "ctl",

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from smartproxy.backend import clients
 from smartproxy.backend.api import Api
 from smartproxy.backend.calls import Calls
-from smartproxy.backend.threads import Runner
+from smartproxy.backend.store import Runner
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from tests.unit.sites import NOW, SiteCase

@@ -12,9 +12,9 @@ from smartproxy._version import __version__
 from smartproxy.backend import authority, clients, licences, partners
 from smartproxy.backend.api import EVENTS_MOST
 from smartproxy.backend.calls import Calls
-from smartproxy.backend.https import ApiSite
 from smartproxy.backend.partners import Entry, Proof
 from smartproxy.backend.requests import BODY_OCTETS_MOST
+from smartproxy.backend.service import ApiSite
 from smartproxy.client.upkeep import TunnelKey
 from smartproxy.policy.configuration import parse
 from tests.adapters.api_site import Answer, ApiCase

@@ -9,10 +9,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import clients, settings
-from smartproxy.backend.api import WAITING_PER_CLIENT_MOST
+from smartproxy.backend.api import LOOK_SECONDS, WAITING_PER_CLIENT_MOST, GenerationWatch
 from smartproxy.backend.calls import Calls
-from smartproxy.backend.https import ApiSite
-from smartproxy.backend.watch import LOOK_SECONDS, GenerationWatch
+from smartproxy.backend.service import ApiSite
 from smartproxy.policy.configuration import parse
 from tests.adapters.api_site import Answer, ApiCase
 

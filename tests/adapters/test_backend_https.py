@@ -16,8 +16,8 @@ from twisted.web.server import Request
 from zope.interface import implementer
 
 from smartproxy.backend import authority
-from smartproxy.backend.https import CONNECTIONS_MOST, THROWN_AWAY_MOST, ApiSite, https_factory, tls_options
 from smartproxy.backend.requests import BODY_OCTETS_MOST
+from smartproxy.backend.service import CONNECTIONS_MOST, THROWN_AWAY_MOST, ApiSite, https_factory, tls_options
 from tests.unit.sites import SiteCase
 
 ADDRESS = IPv4Address("TCP", "192.0.2.1", 40000)

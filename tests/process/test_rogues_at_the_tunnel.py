@@ -25,7 +25,6 @@ from smartproxy.tunnel.contexts import ClientContext, ClientCredential
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.marks import Attach
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, NEWEST, OLDEST
-from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
 from tests.process.clock import PATIENCE_SECONDS
 from tests.process.sites import Log, SiteCase, reactor, until
 

@@ -122,7 +122,7 @@ class TunnelCertificates(SiteCase):
         """Have a certificate issued for client ``inner``."""
         with self.store.reading() as session:
             self.authority = authority.load(session)
-        return self.authority.tunnel_certificate(text, "inner", NOW)
+        return authority.tunnel_certificate(self.authority.certificate, self.authority.key, text, "inner", NOW)
 
     def test_certificate(self) -> None:
         """It is for the request's key and the client's name, for TLS clients, for seven days."""

@@ -1,4 +1,4 @@
-"""Clients and their tokens."""
+"""Clients and their clients."""
 
 import re
 from datetime import timedelta
@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 from sqlalchemy import select
 
-from smartproxy.backend import clients, tokens
+from smartproxy.backend import clients
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.schema import ClientRow
 from tests.unit.sites import NOW, SiteCase
@@ -30,7 +30,7 @@ class Clients(SiteCase):
         """A token is 256 random bits with a prefix; the store holds its SHA-256 and nothing else of it."""
         token = self.add()
         self.assertTrue(re.fullmatch(r"spc_[A-Za-z0-9_-]{43}", token), token)
-        self.assertNotEqual(token, tokens.new_token())
+        self.assertNotEqual(token, clients.new_token())
         with self.store.reading() as session:
             self.assertEqual(
                 session.scalars(select(ClientRow.token_sha256)).all(), [sha256(token.encode()).hexdigest()]
@@ -53,7 +53,7 @@ class Clients(SiteCase):
         first = self.add("a")
         for name in ("b", "c"):
             self.add(name)
-        with patch.object(clients, "same_digest", wraps=tokens.same_digest) as compared:
+        with patch.object(clients, "same_digest", wraps=clients.same_digest) as compared:
             self.known(first)
         self.assertEqual(compared.call_count, 3)
 

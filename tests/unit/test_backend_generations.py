@@ -2,7 +2,7 @@
 
 import json
 
-from smartproxy.backend import document, generations, partners
+from smartproxy.backend import generations, partners
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
 from smartproxy.backend.partners import Entry, Proof
 from smartproxy.backend.schema import GenerationRow
@@ -26,7 +26,9 @@ class Changes(SiteCase):
             partners.add(change, "ACME", ACME)
         with self.store.reading() as session:
             newest = generations.history(session, 1)[0]
-        self.assertEqual(newest, generations.Generation(number=2, made=NOW, made_by="alice", change="partner add ACME"))
+        self.assertEqual(
+            newest, generations.HistoryEntry(number=2, made=NOW, made_by="alice", change="partner add ACME")
+        )
 
     def test_document(self) -> None:
         """The document of the newest generation is what the policy reads, with this number; older ones are not kept."""
@@ -130,13 +132,13 @@ class Explaining(SiteCase):
     def test_unknown_entry(self) -> None:
         """A place that the tables do not have stays as it is."""
         with self.store.reading() as session:
-            self.assertEqual(document.explain(session, "server.partners[9].codes"), "server.partners[9].codes")
-            self.assertEqual(document.explain(session, "client.pool.ready"), "client.pool.ready")
+            self.assertEqual(generations.explain(session, "server.partners[9].codes"), "server.partners[9].codes")
+            self.assertEqual(generations.explain(session, "client.pool.ready"), "client.pool.ready")
 
     def test_everything_in_it_is_left_to_defaults(self) -> None:
         """What is in no table does not stand in the document, so that defaults stand in one place only."""
         with self.store.reading() as session:
-            built = json.loads(document.build(session, 1))
+            built = json.loads(generations.build(session, 1))
         self.assertEqual(
             set(built["server"]), {"identities", "authorities", "revocation", "partners", "licence", "listeners"}
         )

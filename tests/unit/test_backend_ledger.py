@@ -9,8 +9,14 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend.ledger import WAITING_MOST, Ledger
-from smartproxy.backend.refusals import ADDRESSES_MOST, EVENT_EVERY_SECONDS, EVENTS_AT_ONCE, RefusalRate
-from smartproxy.backend.versions import VersionRefused, check_client
+from smartproxy.backend.requests import (
+    ADDRESSES_MOST,
+    EVENT_EVERY_SECONDS,
+    EVENTS_AT_ONCE,
+    RefusalRate,
+    VersionRefused,
+    check_client,
+)
 from smartproxy.logs.emit import Events
 from tests.unit.sites import NOW, SiteCase
 

@@ -15,11 +15,11 @@ from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.exc import IntegrityError, OperationalError
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend import migrations, sqlite
+from smartproxy.backend import migrations
 from smartproxy.backend.errors import StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.schema import REVISION, Base, ClientRow, PartnerCertificateRow, UtcTime
-from smartproxy.backend.store import Store
+from smartproxy.backend.store import BUSY_MILLISECONDS, Store
 from tests.unit.sites import NOW, SiteCase
 
 
@@ -211,7 +211,7 @@ class Transactions(SiteCase):
 
     def test_the_lock_comes_first(self) -> None:
         """Who will write takes the lock before he reads: what he decides on cannot be changed under him."""
-        with patch.object(sqlite, "BUSY_MILLISECONDS", 20):
+        with patch("smartproxy.backend.store.BUSY_MILLISECONDS", 20):
             other = Store.open(self.location)
         self.addCleanup(other.close)
 
@@ -236,7 +236,7 @@ class Transactions(SiteCase):
         """Readers do not wait for writers: the file is in WAL mode, and another's lock is waited for."""
         with self.store.engine.connect() as connection:
             self.assertEqual(connection.execute(text("PRAGMA journal_mode")).scalar(), "wal")
-            self.assertEqual(connection.execute(text("PRAGMA busy_timeout")).scalar(), sqlite.BUSY_MILLISECONDS)
+            self.assertEqual(connection.execute(text("PRAGMA busy_timeout")).scalar(), BUSY_MILLISECONDS)
 
 
 class Times(SynchronousTestCase):

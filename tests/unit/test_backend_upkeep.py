@@ -12,8 +12,8 @@ from smartproxy.backend import cas, journal, licences, revocation, settings
 from smartproxy.backend.errors import NotFound, StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.service import BackendService
-from smartproxy.backend.threads import StoreThreads
-from smartproxy.backend.upkeep import HOUR, Upkeep
+from smartproxy.backend.store import StoreThreads
+from smartproxy.backend.upkeep import HOUR, HourlyLook
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.testing.pki import Authority
@@ -38,7 +38,7 @@ class StaleLists(SiteCase):
         self.clock.advance(NOW.timestamp())
         self.told: list[dict[str, Value]] = []
         events = Events(Logger(), self.told.append, self.clock, source="backend")
-        self.upkeep = Upkeep(self.store, AtOnce(), events, self.clock)
+        self.upkeep = HourlyLook(self.store, AtOnce(), events, self.clock)
         self.upkeep.start()
         self.addCleanup(self.upkeep.stop)
 
@@ -94,7 +94,7 @@ class OldEvents(SiteCase):
             journal.keep(session, [record], NOW)
         clock = Clock()
         clock.advance((NOW + days * DAY).timestamp() - HOUR)
-        upkeep = Upkeep(self.store, AtOnce(), Events(Logger(), None, clock, source="backend"), clock)
+        upkeep = HourlyLook(self.store, AtOnce(), Events(Logger(), None, clock, source="backend"), clock)
         upkeep.start()
         self.assertEqual(len(self.stored("backend.started")), 1)
         clock.advance(HOUR + 1)
@@ -129,7 +129,7 @@ class EndingLicences(SiteCase):
         self.clock.advance(NOW.timestamp())
         self.told: list[dict[str, Value]] = []
         events = Events(Logger(), self.told.append, self.clock, source="backend")
-        upkeep = Upkeep(self.store, AtOnce(), events, self.clock)
+        upkeep = HourlyLook(self.store, AtOnce(), events, self.clock)
         upkeep.start()
         self.addCleanup(upkeep.stop)
 

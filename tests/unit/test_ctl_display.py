@@ -151,7 +151,7 @@ class SessionTables(SynchronousTestCase):
 
     def test_narrow(self) -> None:
         """One line a session that fits a terminal, with the rates since it began."""
-        head, row = display.Sessions(wide=False).show({"sessions": [SESSION]}).splitlines()
+        head, row = display.SessionsTable(wide=False).show({"sessions": [SESSION]}).splitlines()
         self.assertEqual(head.split(maxsplit=5)[:5], ["session", "partner", "dir", "phase", "file"])
         for word in ("0123456789abcdef", "ACME", "in", "transfer", "ORDERS >", "124K/s", "40/s", "10s"):
             self.assertIn(word, row)
@@ -159,34 +159,34 @@ class SessionTables(SynchronousTestCase):
 
     def test_wide(self) -> None:
         """Everything that is known."""
-        row = display.Sessions(wide=True).show({"sessions": [SESSION]}).splitlines()[1]
+        row = display.SessionsTable(wide=True).show({"sessions": [SESSION]}).splitlines()[1]
         for word in ("O0013000001ACME", "192.0.2.7:33952", "4096", "64", "compression,restart", "1.23M", "TLSv1.3"):
             self.assertIn(word, row)
 
     def test_session_at_its_beginning(self) -> None:
         """What is not known yet is a hyphen."""
         young = {**SESSION, "code": None, "speaker": None, "agreed": None, "file": None, "client": None}
-        row = display.Sessions(wide=True).show({"sessions": [young]}).splitlines()[1]
+        row = display.SessionsTable(wide=True).show({"sessions": [young]}).splitlines()[1]
         self.assertEqual(row.split().count("-"), 9)
 
     def test_rates_between_two_looks(self) -> None:
         """From the second look on, the rate is that since the look before; a session in its place begins anew."""
-        table = display.Sessions(wide=False)
+        table = display.SessionsTable(wide=False)
         table.show({"sessions": [SESSION]})
         later = {**SESSION, "seconds": 12.0, "octets_in": 1_242_000, "rate_in": 103_500}
         self.assertIn("1K/s", table.show({"sessions": [later]}))
-        self.assertIn("103K/s", display.Sessions(wide=False).show({"sessions": [{**later, "rate_in": 103_400}]}))
+        self.assertIn("103K/s", display.SessionsTable(wide=False).show({"sessions": [{**later, "rate_in": 103_400}]}))
 
     def test_what_a_peer_chose(self) -> None:
         """A file's name cannot move the cursor."""
         odd = {**SESSION, "file": {**SESSION["file"], "dataset": "A\x1b[2J\n"}}
-        text = display.Sessions(wide=False).show({"sessions": [odd]})
+        text = display.SessionsTable(wide=False).show({"sessions": [odd]})
         self.assertNotIn("\x1b", text)
         self.assertEqual(len(text.splitlines()), 2)
 
     def test_nobody(self) -> None:
         """An empty table says so."""
-        self.assertEqual(display.Sessions(wide=False).show({"sessions": []}), "no session is live")
+        self.assertEqual(display.SessionsTable(wide=False).show({"sessions": []}), "no session is live")
 
 
 class Others(SynchronousTestCase):

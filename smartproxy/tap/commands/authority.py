@@ -7,7 +7,7 @@ from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.console import Console, WrongUse, listing, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.authority import Authority
+    from smartproxy.backend.authority import SiteAuthority
 
 
 CREDENTIAL_DAYS_MOST = 3650
@@ -100,14 +100,16 @@ def rename(console: Console) -> None:
 
 def issue_client(console: Console) -> None:
     """Make the credential of a plain client."""
-    from smartproxy.backend import credentials
+    from smartproxy.backend import authority, licences
     from smartproxy.policy.credential import dump
 
     wanted = console.arguments
     if not 1 <= wanted.days <= CREDENTIAL_DAYS_MOST:
         raise WrongUse(f"authority issue-client: --days: right is a number from 1 to {CREDENTIAL_DAYS_MOST}")
+    now = console.now()
     with console.reading() as session:
-        made, until = credentials.issue(session, wanted.name, now=console.now(), days=wanted.days)
+        proxy_ids = licences.licensed(session, now)
+        made, until = authority.issue_credential(session, wanted.name, proxy_ids, now=now, days=wanted.days)
     console.write(wanted.output, dump(made), private=True)
     console.answer(
         {"name": made.name, "file": wanted.output, "not_after": until, "proxy_ids": made.proxy_ids},
@@ -116,7 +118,7 @@ def issue_client(console: Console) -> None:
     )
 
 
-def _tell(console: Console, authority: "Authority") -> None:
+def _tell(console: Console, authority: "SiteAuthority") -> None:
     from smartproxy.backend.certificates import key_pin, name_text
 
     output = getattr(console.arguments, "output", None)

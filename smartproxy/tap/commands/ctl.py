@@ -117,7 +117,7 @@ def _status(console: Console) -> int:
 
 
 def _sessions(console: Console) -> None:
-    table = display.Sessions(wide=console.arguments.wide)
+    table = display.SessionsTable(wide=console.arguments.wide)
     _watched(console, "sessions", table.show)
 
 

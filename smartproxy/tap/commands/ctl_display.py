@@ -117,7 +117,7 @@ def killed(answer: Answer) -> str:
     return f"{answer['killed']} was told ESID 05"
 
 
-class Sessions:
+class SessionsTable:
     """The table of sessions; rates are those since the look before, or since the session began.
 
     :param wide: show all columns.

@@ -6,7 +6,7 @@ from smartproxy.tap.commands.arguments import Subparsers, action
 from smartproxy.tap.commands.console import Console, listing, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.refusals_explained import Refusal
+    from smartproxy.backend.refusals_explained import ExplainedRefusal
 
 
 def register(subparsers: Subparsers) -> None:
@@ -35,7 +35,7 @@ def run(console: Console) -> None:
     console.answer(_document(found), _text(found))
 
 
-def _text(found: "Refusal") -> str:
+def _text(found: "ExplainedRefusal") -> str:
     event, words = found.event, found.explanation
     blocks = [
         f"At {when(event.time)} your connection to us was refused or ended.",
@@ -62,7 +62,7 @@ def _text(found: "Refusal") -> str:
     return "\n\n".join(blocks)
 
 
-def _document(found: "Refusal") -> dict[str, object]:
+def _document(found: "ExplainedRefusal") -> dict[str, object]:
     event = found.event
     return {
         "to_partner": {
