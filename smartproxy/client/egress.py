@@ -32,11 +32,10 @@ from smartproxy.policy.outbound import EgressRefused, choose, reachable
 from smartproxy.policy.partners import Partner
 from smartproxy.policy.settings import Listener
 from smartproxy.relay.ending import Summary
-from smartproxy.relay.openings import Opening, client_excuse, client_outbound
+from smartproxy.relay.openings import CallWish, Opening, Way, client_excuse, client_outbound
 from smartproxy.relay.session import Session
 from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, TRIAL, Step, step_of, unreachable
 from smartproxy.tunnel.client_control import ClientControl
-from smartproxy.tunnel.faults import TunnelFault
 
 _ANY: Final = ""
 """Stands, among the names of partners, for the listener whose callers say whom they want."""
@@ -206,8 +205,8 @@ class StationCalls:
             partner = choose(configuration.server.partners, name, None)
             control = self._carrier(configuration)
             seconds = configuration.server.deadlines.opening + limits.CALL_PATIENCE_SECONDS
-            data = await control.open_outbound(session, partner.name, {"way": TRIAL}, seconds=seconds)
-        except (SessionFault, TunnelFault, EgressRefused) as error:
+            data = await control.open_outbound(session, partner.name, CallWish(way=Way.TRIAL), seconds=seconds)
+        except (SessionFault, EgressRefused) as error:
             message = _fault(error).message
             step = step_of(message) or Step.CONNECT
             self._events.emit(
@@ -226,13 +225,13 @@ class StationCalls:
             partner = _meant(configuration, target, name)
             control = self._carrier(configuration)
             seconds = configuration.server.deadlines.opening + limits.CALL_PATIENCE_SECONDS
-            facts = {"station": leg.peer, "way": leg.way}
+            wish = CallWish(way=Way(leg.way), caller=leg.peer)
             self._carrying[session] = control
-            data = await control.open_outbound(session, partner.name, facts, seconds=seconds)
+            data = await control.open_outbound(session, partner.name, wish, seconds=seconds)
         except CancelledError:
             self._done(session, leg)
             raise
-        except (SessionFault, TunnelFault, EgressRefused) as error:
+        except (SessionFault, EgressRefused) as error:
             self._done(session, leg)
             self._refuse(session, leg, _fault(error), partner, target)
             return
@@ -318,17 +317,11 @@ def _meant(configuration: Configuration, target: Target | None, name: str) -> Pa
     return choose(partners, name, None) if target is None else choose(partners, target.host, target.port)
 
 
-def _fault(error: SessionFault | TunnelFault | EgressRefused) -> PartnerUnreachable:
+def _fault(error: SessionFault | EgressRefused) -> PartnerUnreachable:
     """The fault that the station is told, whatever it was."""
     match error:
         case PartnerUnreachable():
             return error
         case EgressRefused():
             return unreachable(Step.POLICY, error.cause)
-        case SessionFault():
-            return unreachable(Step.CONNECT, error.message)
-    message = str(error)
-    step = step_of(message)
-    if step is not None:
-        return PartnerUnreachable(rule="call.server", message=message, step=step, cause=step.cause)
-    return unreachable(Step.CONNECT, message)
+    return unreachable(Step.CONNECT, error.message)

@@ -17,7 +17,6 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from smartproxy import __version__
 from smartproxy.client.backend import Backend, BackendRefused
@@ -35,18 +34,18 @@ from smartproxy.net.leg import ILeg
 from smartproxy.policy.configuration import ClientConfiguration, Configuration, dump
 from smartproxy.policy.faults import StationUnreachable
 from smartproxy.relay.ending import Summary
+from smartproxy.relay.openings import SessionFacts
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl, Configured
 from smartproxy.tunnel.contexts import ClientCredential
-from smartproxy.tunnel.faults import ConfigurationDeclined, TunnelFault
-from smartproxy.tunnel.interfaces import IClientTunnelUser
+from smartproxy.tunnel.faults import Closing, ConfigurationDeclined, TunnelFault
+from smartproxy.tunnel.vocabulary import FarEnding
 
 FLUSH_SECONDS = 2.0
 """How long the end of the daemon waits for its last events to be stored."""
 
 
-@implementer(IClientTunnelUser)
 class ClientService(Service):
     """The client.
 
@@ -192,7 +191,7 @@ class ClientService(Service):
                 credential=self._credential,
                 proxy_ids=self._proxy_ids,
                 user=self,
-                emit=self.events.emit,
+                events=self.events,
                 ready=pool.ready,
                 most=pool.most,
             )
@@ -242,21 +241,21 @@ class ClientService(Service):
         if failure.check(ConfigurationDeclined, TunnelFault, StationUnreachable) is None:
             self.events.failure("client.service.configure", failure)
 
-    # IClientTunnelUser
+    # ClientUser
 
     def tunnel_up(self, control: ClientControl) -> None:
         """A server is there."""
         self._bring(control)
 
-    def tunnel_down(self, cause: str) -> None:
+    def tunnel_down(self, why: Closing) -> None:
         """A server is gone; its sessions end with their legs, and the tunnel dials again."""
         self._server_lost()
 
-    def open_inbound(self, session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
+    def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
         """Call the station for a partner."""
         if self._configuration is None:
             return fail(StationUnreachable(rule="client.configuration", message="the client has no configuration yet"))
-        return self.sessions.open(session, facts, leg)
+        return self.sessions.open(session, _texts_of(facts), leg)
 
     def event(self, fields: Mapping[str, Plain]) -> None:
         """An event of the server, on to the backend once it is known to be one."""
@@ -267,7 +266,7 @@ class ClientService(Service):
             return
         self._carrier.add(record.document())
 
-    def session_ended(self, session: str, summary: Mapping[str, Plain]) -> None:
+    def session_ended(self, session: str, ending: FarEnding) -> None:
         """The server's word that a session is over; this client's own event tells what it saw."""
 
     def crl_url_seen(self, url: str, authority: str) -> None:
@@ -290,3 +289,8 @@ class ClientService(Service):
 
     def _events_dropped(self, count: int) -> None:
         self.events.emit("events.dropped", count=count, cause="the backend was away for too long", daemon="client")
+
+
+def _texts_of(facts: SessionFacts) -> dict[str, str]:
+    texts = attrs.asdict(facts) | {"profile": facts.profile.value, "level": facts.level and str(int(facts.level))}
+    return {name: text for name, text in texts.items() if text}

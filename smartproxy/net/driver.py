@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
+from smartproxy.oftp2.errors import SessionFault
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.relay import events as happened
@@ -37,8 +38,8 @@ class SessionDriver:
     :param initiator: the leg of the Initiator.
     :param clock: runs the deadlines.
     :param events: where the session's events go.
-    :param open_leg: opens the Responder's leg, given facts of the session; fails with an
-        :class:`~smartproxy.policy.faults.OwnFault`. Its deferred is canceled when the leg is not wanted any more.
+    :param open_leg: opens the Responder's leg, given facts of the session; fails with a
+        :class:`~smartproxy.oftp2.errors.SessionFault`. Its deferred is canceled when the leg is not wanted any more.
     :param finished: told once when the session is over.
     :param ready: fires when the Responder has greeted, where the session waits for that; fails with the fault.
     """
@@ -249,7 +250,7 @@ class SessionDriver:
         fault = failure.value
         if self._unwanted:
             return
-        if not isinstance(fault, OwnFault):
+        if not isinstance(fault, SessionFault):
             self._events.failure(_PLACE, failure, session=self._session.session)
             fault = StationUnreachable(rule="open.failed", message="the other side could not be opened")
         self._receive(happened.OpenFailed(role, fault))

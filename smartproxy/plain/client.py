@@ -15,7 +15,6 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
@@ -25,23 +24,22 @@ from smartproxy.net.proxying.requester import RequesterLeg
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.plain.pipe import Outline
 from smartproxy.plain.sessions import PlainSessions
-from smartproxy.plain.troubles import RULE
 from smartproxy.policy import limits
 from smartproxy.policy.credential import Credential
 from smartproxy.policy.faults import StationUnreachable, TunnelLost
+from smartproxy.relay.openings import CallWish, SessionFacts, Way
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
-from smartproxy.tunnel.faults import TunnelFault
-from smartproxy.tunnel.interfaces import IClientTunnelUser
+from smartproxy.tunnel.faults import Closing, TunnelFault
 from smartproxy.tunnel.kinds import plain
+from smartproxy.tunnel.vocabulary import FarEnding
 
 TARGET_SECONDS = 10
 """How long the target may take to take a connection."""
 
 
-@implementer(IClientTunnelUser)
 class PlainClientService(Service):
     """The plain client.
 
@@ -87,7 +85,7 @@ class PlainClientService(Service):
             credential=ClientCredential(certificate=credential.certificate, key=credential.key),
             proxy_ids=credential.proxy_ids,
             user=self,
-            emit=self.events.emit,
+            events=self.events,
             most=most,
             kind=plain(seconds),
         )
@@ -127,17 +125,17 @@ class PlainClientService(Service):
         """Wait for sessions no longer; end them."""
         self.sessions.hurry()
 
-    # IClientTunnelUser
+    # ClientUser
 
     def tunnel_up(self, control: ClientControl) -> None:
         """The server is there, and wants nothing more."""
 
-    def tunnel_down(self, cause: str) -> None:
+    def tunnel_down(self, why: Closing) -> None:
         """The server is gone; its sessions end with their legs, and the tunnel dials again."""
 
-    def open_inbound(self, session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
+    def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
         """Somebody connected outside: dial the target."""
-        outline = Outline(session=session, peer=facts.get("peer", "outside"), direction="inbound")
+        outline = Outline(session=session, peer=facts.peer, direction="inbound")
         return Deferred.fromCoroutine(self._open_inbound(outline, leg))
 
     async def _open_inbound(self, outline: Outline, leg: ILeg) -> None:
@@ -157,7 +155,7 @@ class PlainClientService(Service):
     def event(self, fields: Mapping[str, Plain]) -> None:
         """The server's events stay with the server: there is no backend to carry them to."""
 
-    def session_ended(self, session: str, summary: Mapping[str, Plain]) -> None:
+    def session_ended(self, session: str, ending: FarEnding) -> None:
         """The server's word that a session is over; the legs say so, too."""
 
     def crl_url_seen(self, url: str, authority: str) -> None:
@@ -177,12 +175,10 @@ class PlainClientService(Service):
         if control is None:
             raise TunnelLost(rule="tunnel.none", message="the tunnel to the server is down")
         outline = Outline(session=secrets.token_hex(8), peer=local.peer, direction="outbound")
-        facts = {"host": host, "port": str(port), "peer": local.peer}
+        wish = CallWish(way=Way(local.way), caller=local.peer, host=host, port=port)
         self.sessions.expect(outline.session)
         try:
-            leg = await control.open_outbound(outline.session, "", facts)
-        except TunnelFault as fault:
-            raise StationUnreachable(rule=RULE, message=str(fault)) from fault
+            leg = await control.open_outbound(outline.session, "", wish)
         finally:
             self.sessions.forget(outline.session)
         if local.connected:

@@ -6,7 +6,7 @@ Trusts its licence's authority, and through it its clients.
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
@@ -39,8 +38,9 @@ from smartproxy.policy.configuration import ConfigurationRefused
 from smartproxy.policy.faults import OwnFault, StationUnreachable
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.settings import Listener
+from smartproxy.relay.openings import CallWish, SessionFacts
+from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity
-from smartproxy.tunnel.interfaces import IServerTunnelUser
 from smartproxy.tunnel.kinds import plain
 from smartproxy.tunnel.licence import LicenceInForce, LicenceWatch
 from smartproxy.tunnel.server import ServerTunnel
@@ -78,7 +78,6 @@ class _OuterFactory(ServerFactory):
         return _Outer(self._service) if self._service.takes(peer) else None
 
 
-@implementer(IServerTunnelUser)
 class PlainServerService(Service):
     """The plain server.
 
@@ -127,7 +126,7 @@ class PlainServerService(Service):
             identity=identity,
             authority=licence.authority_certificate,
             user=self,
-            emit=self.events.emit,
+            events=self.events,
             kind=plain(seconds),
         )
         self.licence = LicenceInForce(licence, licence_path, self.events, now)
@@ -194,7 +193,7 @@ class PlainServerService(Service):
         if control is None:
             raise StationUnreachable(rule="tunnel.none", message=_NO_CLIENT)
         self.sessions.expect(outline.session)
-        inner = await control.open_inbound(outline.session, {"peer": outer.peer})
+        inner = await control.open_inbound(outline.session, SessionFacts(peer=outer.peer))
         self.sessions.couple(outline, near=outer, tunnel=inner, inward=True)
 
     def _not_opened(self, failure: Failure, outer: _Outer, outline: Outline) -> None:
@@ -207,13 +206,13 @@ class PlainServerService(Service):
             return
         self.events.emit("session.failed", cause=str(fault), **attrs.asdict(outline))
 
-    # IServerTunnelUser
+    # ServerUser
 
     def tunnel_up(self, control: ServerControl) -> None:
         """A client is there: open the external port."""
         self._await_outside()
 
-    def tunnel_down(self, control: ServerControl, cause: str) -> None:
+    def tunnel_down(self, control: ServerControl, why: Closing) -> None:
         """A client is gone: close the external port with the last one."""
         self._await_outside()
 
@@ -262,19 +261,16 @@ class PlainServerService(Service):
         )
 
     def open_outbound(
-        self, control: ServerControl, session: str, partner: str, facts: Mapping[str, str]
+        self, control: ServerControl, session: str, partner: str, wish: CallWish
     ) -> Deferred[Callable[[ILeg | None], None]]:
         """Dial a destination for a client, if it is permitted."""
-        outline = Outline(session=session, peer=facts.get("peer", "inside"), direction="outbound")
-        dialling = self._dial(control, outline, facts.get("host", ""), facts.get("port", ""))
+        outline = Outline(session=session, peer=wish.caller or "inside", direction="outbound")
+        dialling = self._dial(control, outline, Target(wish.host or "", wish.port or 0))
         return Deferred.fromCoroutine(dialling)
 
-    async def _dial(
-        self, control: ServerControl, outline: Outline, host: str, port: str
-    ) -> Callable[[ILeg | None], None]:
-        number = int(port) if port.isascii() and port.isdecimal() and len(port) <= 5 else 0
-        target = Target(host, number)
-        if not number or not self._permit.allows(host, number):
+    async def _dial(self, control: ServerControl, outline: Outline, target: Target) -> Callable[[ILeg | None], None]:
+        host, port = target.host, target.port
+        if not port or not self._permit.allows(host, port):
             self.events.emit(
                 "connection.refused",
                 peer=outline.peer,
@@ -289,7 +285,7 @@ class PlainServerService(Service):
         self.sessions.expect(outline.session)
         try:
             dialled = LegFactory(self.clock, self.sessions.seconds)
-            outer: Any = await self._endpoint(self.clock, host, number).connect(dialled)
+            outer: Any = await self._endpoint(self.clock, host, port).connect(dialled)
         except CancelledError:
             self.sessions.forget(outline.session)
             raise

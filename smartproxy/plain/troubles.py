@@ -6,9 +6,10 @@ A fault travels from one daemon to the other as one sentence; the trouble stands
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError, NoRouteError, TCPTimedOutError, TimeoutError
 
 from smartproxy.net.proxying.ways import ConnectFailure
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StationUnreachable
 
-RULE = "outbound.connect"
+RULE = Cause.OUTBOUND_CONNECT
 
 
 def of_error(error: Exception) -> ConnectFailure:

@@ -28,10 +28,62 @@ class Cause(enum.StrEnum):
     # sessions and their legs
 
     LEG_LOST = "leg.lost", "The connection to one side was lost."
+    SESSION_OPEN = "session.open", "A session with this id is open already."
+    DEADLINE_OPENING = "deadline.opening", "The other side was not there in time."
 
     # the tunnel
 
     TUNNEL_LOST = "tunnel.lost", "The tunnel between server and client was lost."
+    TUNNEL_NONE = "tunnel.none", "There is no tunnel: no client, or no server, is connected."
+    TUNNEL_CLOSED = "tunnel.closed", "The other daemon closed the connection."
+    TUNNEL_STOPPED = "tunnel.stopped", "This daemon stops, or was told to end the connection."
+    TUNNEL_IDLE = "tunnel.idle", "The connection was not needed."
+    TUNNEL_NEWER = "tunnel.newer", "A newer connection of the same client took its place."
+    TUNNEL_SILENT = "tunnel.silent", "The other daemon does not answer."
+    TUNNEL_CLOSING = "tunnel.closing", "The other daemon did not close, or end a session, in time."
+    TUNNEL_HELLO = "tunnel.hello", "The client did not say Hello in time, or Hello failed."
+    TUNNEL_VIOLATION = "tunnel.violation", "The other daemon broke the tunnel's rules."
+    TUNNEL_BUG = "tunnel.bug", "A bug of this program ended the connection."
+    TUNNEL_QUESTION = "tunnel.question", "The other daemon could not do what it was asked; its own log says why."
+    TUNNEL_UNKNOWN_CAUSE = "tunnel.unknown_cause", "The other daemon named a cause that this version does not know."
+    TUNNEL_POOL = "tunnel.pool", "The client has no data connection for the session."
+    TUNNEL_CROWDED = "tunnel.crowded", "Too many connections at the tunnel's port have not proved who they are."
+    TUNNEL_VERSIONS = "tunnel.versions", "The versions of server and client cannot work together."
+    TUNNEL_NAME_TAKEN = "tunnel.name_taken", "A client of the same name is connected already."
+    TUNNEL_REFUSED = "tunnel.refused", "The other daemon ended the connection before it was ready."
+    TUNNEL_CONNECT = "tunnel.connect", "There is no connection to the server."
+    TUNNEL_TLS = "tunnel.tls", "The TLS handshake failed."
+    TUNNEL_HANDSHAKE_TIMEOUT = "tunnel.handshake_timeout", "The TLS handshake was not complete in time."
+    TUNNEL_UNPROVED = "tunnel.unproved", "The other end did not prove who it is."
+    TUNNEL_WRONG_SERVER_KEY = "tunnel.wrong_server_key", "The server's key is none that this site licensed."
+    TUNNEL_PROTOCOL = "tunnel.protocol", "The client names no kind of connection that the server knows."
+    TUNNEL_NO_CONTROL = "tunnel.no_control", "A data connection came without its client's control connection."
+    TUNNEL_TOO_MANY = "tunnel.too_many", "The client has too many data connections without a session."
+    OPENING_VIOLATION = "opening.violation", "The program at the other side broke the protocol in its greeting."
+    BOX_KIND = "box.kind", "A box is neither question nor answer."
+    BOX_TWICE = "box.twice", "A box has the same key twice."
+    BOX_KEYS = "box.keys", "A box has too many keys."
+    BOX_SIZE = "box.size", "A box, or a value in it, is too large."
+    VALUE_MALFORMED = "value.malformed", "A value of a question or an answer is not what it has to be."
+    ANSWER_UNKNOWN = "answer.unknown", "An answer came to a question that was not asked."
+    ANSWER_ERROR = "answer.error", "An answer is an error that the question does not know."
+    ANSWER_UNREAD = "answer.unread", "Questions come, and their answers are not read."
+    COMMAND_UNKNOWN = "command.unknown", "No command has this name."
+    COMMAND_FORBIDDEN = "command.forbidden", "The command is not for this side to ask in this phase."
+    QUESTION_TAG = "question.tag", "A question has no tag of its own."
+    QUESTION_MANY = "question.many", "Too many questions are not answered yet."
+    HELLO_TWICE = "hello.twice", "The client said Hello twice."
+    TICKET_UNKNOWN = "ticket.unknown", "A ticket was never issued, was used before, or is too late."
+    CHUNK_ORDER = "chunk.order", "A chunk of a configuration came out of order."
+    CHUNK_MIXED = "chunk.mixed", "A chunk belongs to another configuration than the first."
+    CHUNK_SIZE = "chunk.size", "A chunk of a configuration has the wrong size."
+    DATA_ATTACH = "data.attach", "ATTACH came within a session, or from the wrong side."
+    DATA_END = "data.end", "END came outside of a session."
+    DATA_UNATTACHED = "data.unattached", "Octets came outside of a session."
+    MARK_ATTACH = "mark.attach", "A data connection does not begin with ATTACH."
+    MARK_KIND = "mark.kind", "There is no mark of this kind and length."
+    MARK_LENGTH = "mark.length", "There is no mark of this length."
+    MARK_UNIT = "mark.unit", "A unit is too short for its own header."
 
     # partners, the door and limits
 
@@ -87,3 +139,5 @@ class Cause(enum.StrEnum):
     # the backend, its interface and store
 
     # the plain pair
+
+    OUTBOUND_CONNECT = "outbound.connect", "The destination that a program inside asked for cannot be reached."

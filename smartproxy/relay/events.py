@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import attrs
 
+from smartproxy.oftp2.errors import SessionFault
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import OwnFault
 from smartproxy.relay.deadlines import Timer
@@ -32,7 +33,7 @@ class OpenFailed:
     """The leg that an ``Open`` asked for could not be had."""
 
     leg: Role
-    fault: OwnFault
+    fault: SessionFault
 
 
 @attrs.frozen

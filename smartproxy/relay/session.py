@@ -270,13 +270,13 @@ class Session:
         self._do(self.reporter.refused(refusal, self._told(tell), self._ssid))
         self._end(Ending.of(refusal, "refused", Role.INITIATOR), tell)
 
-    def _unreachable(self, fault: OwnFault) -> None:
+    def _unreachable(self, fault: SessionFault) -> None:
         tell = {Role.INITIATOR: fault.reason}
         if self._opening.greets or self._opening.relays_greeting:
             self._do(self.reporter.refused(fault, self._told(tell), self._ssid))
         else:
             self._do(self.reporter.unreachable(fault))
-        self._end(Ending.of(fault, "unreachable"), tell, fault)
+        self._end(Ending.of(fault, "unreachable"), tell, fault if isinstance(fault, OwnFault) else None)
 
     def _expired(self, event: events.TimedOut) -> None:
         timer = event.timer

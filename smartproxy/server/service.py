@@ -18,7 +18,6 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from smartproxy.ctl.daemon import Held
 from smartproxy.logs.emit import Events
@@ -27,26 +26,28 @@ from smartproxy.net.drain import DrainWait
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners, bound, listen_for_clients
 from smartproxy.net.tls.context import CertificateUnusable
+from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.admission import Admission
 from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, ServerPart, parse_server_part
-from smartproxy.policy.faults import Draining, OwnFault, TunnelLost
+from smartproxy.policy.faults import Draining, Outcome, OwnFault, TunnelLost
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.ending import Summary
-from smartproxy.relay.steps import TRIAL, Step, unreachable
+from smartproxy.relay.openings import CallWish, SessionFacts, Way
+from smartproxy.relay.steps import Step, unreachable
 from smartproxy.server.accept import Gate
 from smartproxy.server.dial.calls import PartnerCalls
 from smartproxy.server.sessions import PartnerFactory, PartnerSessions
+from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity
-from smartproxy.tunnel.interfaces import IServerTunnelUser
 from smartproxy.tunnel.licence import LicenceInForce, LicenceWatch
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
+from smartproxy.tunnel.vocabulary import FarEnding
 
 NO_CLIENT = "no client is connected"
 
 
-@implementer(IServerTunnelUser)
 class ServerService(Service):
     """The server.
 
@@ -95,7 +96,7 @@ class ServerService(Service):
             identity=identity,
             authority=licence.authority_certificate,
             user=self,
-            emit=self.events.emit,
+            events=self.events,
         )
         self.events.forward = self.tunnel.report
         self.licence = LicenceInForce(licence, licence_path, self.events, now)
@@ -190,13 +191,13 @@ class ServerService(Service):
         control = self._carrying.get(session)
         return None if control is None else control.client_name
 
-    # IServerTunnelUser
+    # ServerUser
 
     def tunnel_up(self, control: ServerControl) -> None:
         """A client is there: await partners again if there is a configuration already."""
         self._await_partners(NO_CLIENT)
 
-    def tunnel_down(self, control: ServerControl, cause: str) -> None:
+    def tunnel_down(self, control: ServerControl, why: Closing) -> None:
         """A client is gone; with the last one, ports are closed, and configuration and keys are forgotten."""
         for session, carrier in list(self._carrying.items()):
             if carrier is control:
@@ -262,7 +263,7 @@ class ServerService(Service):
         self.events.emit("level.changed", mode=severity.label, client=control.client_name)
 
     def open_outbound(
-        self, control: ServerControl, session: str, partner: str, facts: Mapping[str, str]
+        self, control: ServerControl, session: str, partner: str, wish: CallWish
     ) -> Deferred[Callable[[ILeg | None], None]]:
         """Call a partner for the station."""
         fault = self._unable()
@@ -271,7 +272,7 @@ class ServerService(Service):
         if session in self._carrying:
             return fail(unreachable(Step.POLICY, "a session of this id is live"))
         self._carrying[session] = control
-        calling = self.calls.open(session, partner, trial=facts.get("way") == TRIAL)
+        calling = self.calls.open(session, partner, trial=wish.way is Way.TRIAL)
         calling.addErrback(self._not_called, session)
         return calling
 
@@ -344,7 +345,7 @@ class ServerService(Service):
         if fault is not None or control is None:
             return fail(fault)
         self._carrying[session] = control
-        return control.open_inbound(session, facts, seconds=self._configuration.deadlines.opening)
+        return control.open_inbound(session, _facts_of(facts), seconds=self._configuration.deadlines.opening)
 
     def _unable(self) -> OwnFault | None:
         if self.draining:
@@ -360,5 +361,19 @@ class ServerService(Service):
     def _finished(self, summary: Summary) -> None:
         control = self._carrying.pop(summary.session, None)
         if control is not None and control.lost is None:
-            control.session_ended(summary.session, {"started": summary.started, "outcome": summary.ending.outcome})
+            ending = summary.ending
+            told = FarEnding(Outcome(ending.outcome), reason=ending.reason, rule=ending.rule)
+            control.session_ended(summary.session, told)
         self._drain.finished()
+
+
+def _facts_of(facts: Mapping[str, str]) -> SessionFacts:
+    return SessionFacts(
+        peer=facts["peer"],
+        partner=facts.get("partner"),
+        profile=Profile(facts["profile"]),
+        tls=facts.get("tls"),
+        certificate_sha256=facts.get("certificate_sha256"),
+        code=facts.get("code"),
+        level=Level(int(facts["level"])),
+    )

@@ -1,21 +1,32 @@
-"""AMP's boxes under bounds.
+"""AMP's boxes under bounds, and the values in them.
 
-Twisted's parser takes any number of keys and octets in a box that never ends; this one counts, and judges a length
-before the octets are there. Trusts nothing. Whatever breaks a bound is reported once, and nothing after it is read.
+Duty: Twisted's parser takes any number of keys and octets in a box that never ends; this one counts, and judges a
+length before the octets are there. AMP's own types of values take anything that Python can read; these take one form of
+each value and refuse the rest with ``ValueError``, which the receiving end counts as a violation. Trusts nothing that
+it reads. Whatever breaks a bound is reported once, and nothing after it is read.
 """
 
+import enum
 import json
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeAlias, TypeVar
 
+from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 from twisted.protocols import amp
 from twisted.protocols.amp import MAX_VALUE_LENGTH, Argument
 
 from smartproxy.policy import limits
-from smartproxy.tunnel.faults import Violation
-from smartproxy.tunnel.interfaces import IStream
+from smartproxy.policy.causes import Cause
+from smartproxy.tunnel.faults import CODE_CHARACTERS_MOST, Violation, is_code
+
+Plain: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
+_E = TypeVar("_E", bound=enum.Enum)
 
 _PREFIX_OCTETS = 2
+
+
+class IStream(ITCPTransport, IConsumer, IPushProducer):
+    """The transport that all of the tunnel's connections need: TLS on TCP."""
 
 
 class BoundedBoxes(amp.BinaryBoxProtocol):
@@ -78,9 +89,9 @@ class BoundedBoxes(amp.BinaryBoxProtocol):
         """Part of the parser: a key, or the end of a box."""
         if string:
             if string in self._keys:
-                return self._stop(Violation("box.twice", "a box has the same key twice"))
+                return self._stop(Violation(Cause.BOX_TWICE, "a box has the same key twice"))
             if len(self._keys) == limits.BOX_KEYS_MOST:
-                return self._stop(Violation("box.keys", f"a box has more than {limits.BOX_KEYS_MOST} keys"))
+                return self._stop(Violation(Cause.BOX_KEYS, f"a box has more than {limits.BOX_KEYS_MOST} keys"))
             self._keys.add(string)
             self._count(string)
         state = amp.BinaryBoxProtocol.proto_key(self, string)
@@ -97,7 +108,7 @@ class BoundedBoxes(amp.BinaryBoxProtocol):
 
     def lengthLimitExceeded(self, length: int) -> None:
         """Part of the parser: a length beyond what is left."""
-        self._stop(Violation("box.size", f"a string of {length} octets where {self.MAX_LENGTH} may be"))
+        self._stop(Violation(Cause.BOX_SIZE, f"a string of {length} octets where {self.MAX_LENGTH} may be"))
 
     def _count(self, string: bytes) -> None:
         self._octets += _PREFIX_OCTETS + len(string)
@@ -108,14 +119,14 @@ class BoundedBoxes(amp.BinaryBoxProtocol):
         return "init"
 
 
-Plain: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
-
-
 class _Value(Argument):
-    """What a command always has."""
+    """What a command has.
 
-    def __init__(self) -> None:
-        Argument.__init__(self, optional=False)
+    :param optional: whether it may be missing; it is ``None`` then.
+    """
+
+    def __init__(self, *, optional: bool = False) -> None:
+        Argument.__init__(self, optional=optional)
 
 
 class Number(_Value):
@@ -166,8 +177,8 @@ class Text(_Value):
     :param most: the largest number of characters.
     """
 
-    def __init__(self, most: int) -> None:
-        super().__init__()
+    def __init__(self, most: int, *, optional: bool = False) -> None:
+        super().__init__(optional=optional)
         self._most = most
 
     def toString(self, inObject: str) -> bytes:
@@ -184,34 +195,41 @@ class Text(_Value):
         return text
 
 
-class Facts(_Value):
-    """A mapping of names to texts as a JSON object: what the server verified about a partner."""
+class Choice(_Value, Generic[_E]):
+    """A member of an enumeration, by its value.
 
-    def toString(self, inObject: Mapping[str, str]) -> bytes:
+    :param members: the enumeration.
+    :param otherwise: what a code that is not known here is taken for; without it such a code is refused.
+    """
+
+    def __init__(self, members: type[_E], otherwise: _E | None = None, *, optional: bool = False) -> None:
+        super().__init__(optional=optional)
+        self._codes = {str(member.value): member for member in members}
+        self._otherwise = otherwise
+
+    def toString(self, inObject: _E) -> bytes:
         """As it travels."""
-        return _compact(dict(inObject))
+        return str(inObject.value).encode("ascii")
 
-    def fromString(self, inString: bytes) -> dict[str, str]:
+    def fromString(self, inString: bytes) -> _E:
         """From what came."""
-        value = _read(inString)
-        if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
-            raise ValueError("not a mapping of texts")
-        return value
+        code = inString.decode("ascii")
+        member = self._codes.get(code, self._otherwise if is_code(code) else None)
+        if member is None:
+            raise ValueError("not a code that is known")
+        return member
 
 
-class Record(_Value):
-    """A JSON object of any depth that the size allows, such as the summary of a session."""
+class Code(Text):
+    """A code such as ``state.command``, whether it is known here or not."""
 
-    def toString(self, inObject: Mapping[str, Plain]) -> bytes:
-        """As it travels."""
-        return _compact(dict(inObject))
+    def __init__(self, *, optional: bool = False) -> None:
+        super().__init__(CODE_CHARACTERS_MOST, optional=optional)
 
-    def fromString(self, inString: bytes) -> dict[str, Plain]:
-        """From what came."""
-        value = _read(inString)
-        if not isinstance(value, dict):
-            raise ValueError("not an object")
-        return value
+    def _judge(self, text: str) -> str:
+        if not is_code(text):
+            raise ValueError("not a code")
+        return text
 
 
 class Records(_Value):

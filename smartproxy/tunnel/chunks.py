@@ -13,6 +13,7 @@ from typing import Final
 import attrs
 
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.faults import ConfigurationDeclined, Violation
 
 DIGEST_OCTETS: Final = 32
@@ -104,9 +105,11 @@ class Assembly:
         if first is None:
             raise ConfigurationDeclined(f"generation {chunk.generation} has no beginning here; send it again")
         if chunk.number != self._number:
-            raise Violation("chunk.order", f"chunk {chunk.number} of a generation came where {self._number} was due")
+            raise Violation(
+                Cause.CHUNK_ORDER, f"chunk {chunk.number} of a generation came where {self._number} was due"
+            )
         if (chunk.generation, chunk.size, chunk.digest) != (first.generation, first.size, first.digest):
-            raise Violation("chunk.mixed", f"chunk {chunk.number} belongs to another configuration than chunk 0")
+            raise Violation(Cause.CHUNK_MIXED, f"chunk {chunk.number} belongs to another configuration than chunk 0")
         due = min(limits.CHUNK_OCTETS, chunk.size - len(self._octets))
         if len(chunk.octets) != due:
-            raise Violation("chunk.size", f"chunk {chunk.number} has {len(chunk.octets)} octets instead of {due}")
+            raise Violation(Cause.CHUNK_SIZE, f"chunk {chunk.number} has {len(chunk.octets)} octets instead of {due}")

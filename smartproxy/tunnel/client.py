@@ -16,18 +16,20 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy import __version__
+from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import TunnelLost
-from smartproxy.tunnel.client_control import ClientControl
+from smartproxy.tunnel.client_control import ClientControl, ClientUser
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.entrance import Entrance, secured_client
-from smartproxy.tunnel.faults import NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible, report
-from smartproxy.tunnel.interfaces import Emit, IClientTunnelUser
+from smartproxy.tunnel.faults import Closing, NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible
 from smartproxy.tunnel.kinds import SMART, Kind
 from smartproxy.tunnel.pool import DataPool
 from smartproxy.tunnel.vocabulary import Greeting, Side
 
+_STOPPED = Closing(Cause.TUNNEL_STOPPED, "the client stops")
 _P = TypeVar("_P", bound=IProtocol)
 
 
@@ -51,9 +53,10 @@ class _Dial:
         """Part of ``Doorkeeper``."""
         self._settle(Failure(self._context.refusal(entrance.connection) or refusal))
 
-    def vanished(self, entrance: Entrance, cause: str) -> None:
+    def vanished(self, entrance: Entrance, why: str) -> None:
         """Part of ``Doorkeeper``."""
-        self._settle(Failure(PeerRefused(check="closed", advice=f"the server closed the connection: {cause}")))
+        message = f"the server closed the connection: {why}"
+        self._settle(Failure(PeerRefused(cause=Cause.TUNNEL_CLOSED, message=message)))
 
     def _settle(self, result: IProtocol | Failure) -> None:
         if not self.made.called:
@@ -69,7 +72,7 @@ class ClientTunnel(Service):
     :param credential: what this client shows.
     :param proxy_ids: the servers that may be spoken to.
     :param user: the daemon.
-    :param emit: says what happened.
+    :param events: where everything is told.
     :param ready: data connections kept ready.
     :param most: data connections at most.
     :param version: this program's version.
@@ -86,8 +89,8 @@ class ClientTunnel(Service):
         *,
         credential: ClientCredential,
         proxy_ids: Collection[str],
-        user: IClientTunnelUser,
-        emit: Emit,
+        user: ClientUser,
+        events: Events,
         ready: int = limits.POOL_READY.default,
         most: int = limits.POOL_MOST.default,
         version: str = __version__,
@@ -102,11 +105,11 @@ class ClientTunnel(Service):
         self._clock = clock
         self._endpoint = endpoint
         self._user = user
-        self._emit = emit
+        self._events = events
         self._jitter = jitter
         self._greeting = Greeting(program="smartproxy-client", version=version)
         self._task: Deferred[None] | None = None
-        self._down: Deferred[str] | None = None
+        self._down: Deferred[Closing] | None = None
         self._trouble: tuple[str, float] | None = None
         self.renew(credential, proxy_ids)
 
@@ -125,7 +128,7 @@ class ClientTunnel(Service):
         """Close the tunnel and dial no more."""
         Service.stopService(self)
         if self.control is not None:
-            self.control.close("the client stops")
+            self.control.close(_STOPPED)
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -153,16 +156,16 @@ class ClientTunnel(Service):
 
     async def _bring_up(self) -> None:
         control = await self._dial(self._control_context, self._build_control)
-        pool = DataPool(self._dial_data, self._clock, self._emit, ready=self.ready, most=self.most)
+        pool = DataPool(self._dial_data, self._clock, self._events, ready=self.ready, most=self.most)
         try:
             await control.greet(self._greeting, pool)
         except Exception:
-            control.close("the tunnel did not come up")
+            control.close(Closing(Cause.TUNNEL_HELLO, "the tunnel did not come up"))
             raise
         self.control = control
         self._down = Deferred()
         self._trouble = None
-        self._emit(
+        self._events.emit(
             "tunnel.up",
             host=self.server,
             peer=control.peer,
@@ -173,29 +176,28 @@ class ClientTunnel(Service):
         self._call(self._user.tunnel_up, control)
 
     def _build_control(self, entrance: Entrance, server: VerifiedServer) -> ClientControl:
-        return ClientControl(self, self._user, server.proxy_id, entrance.peer, self._clock, self._emit)
+        return ClientControl(self._control_down, self._user, server.proxy_id, entrance.peer, self._clock, self._events)
 
     async def _lost(self) -> None:
         """Wait for the end of the tunnel."""
         if self._down is not None:
             await self._down
 
-    def control_down(self, control: ClientControl, cause: str) -> None:
-        """The control connection is over."""
+    def _control_down(self, control: ClientControl, why: Closing) -> None:
         if self.control is not control:
             return
         self.control = None
-        self._emit("tunnel.down", host=self.server, peer=control.peer, cause=cause)
-        self._call(self._user.tunnel_down, cause)
+        self._events.emit("tunnel.down", host=self.server, peer=control.peer, cause=why.cause, message=why.message)
+        self._call(self._user.tunnel_down, why)
         down, self._down = self._down, None
         if down is not None:
-            down.callback(cause)
+            down.callback(why)
 
     # Data connections.
 
     def _dial_data(self, pool: DataPool) -> Deferred[DataConnection]:
         def build(entrance: Entrance, server: VerifiedServer) -> DataConnection:
-            return self._kind.connection(pool, Side.CLIENT, self._clock, self._emit, entrance.peer)
+            return self._kind.connection(pool, Side.CLIENT, self._clock, self._events, entrance.peer)
 
         return Deferred.fromCoroutine(self._dial(self._data_context, build))
 
@@ -208,7 +210,7 @@ class ClientTunnel(Service):
         try:
             protocol: Any = await dial.made
         except Exception:
-            entrance.drop("stopping", "the client stops")
+            entrance.drop(PeerRefused(cause=_STOPPED.cause, message=_STOPPED.message))
             raise
         made: _P = protocol
         return made
@@ -216,32 +218,37 @@ class ClientTunnel(Service):
     # Trouble is told once, and again when it is another or lasts.
 
     def _unreachable(self, failure: Failure) -> None:
-        cause = failure.getErrorMessage()
-        if self._worth_telling(cause):
-            self._emit(
+        message = failure.getErrorMessage()
+        if self._worth_telling(message):
+            self._events.emit(
                 "tunnel.failed",
-                cause=cause,
+                cause=Cause.TUNNEL_CONNECT,
+                message=message,
                 host=self.server,
                 advice="is the server running, and may this machine reach its port?",
             )
 
-    def _tell_trouble(self, fault: Exception) -> None:
+    def _tell_trouble(self, fault: PeerRefused | TunnelFault | TunnelLost) -> None:
         facts: dict[str, object]
         match fault:
             case PeerRefused():
                 facts = fault.fields()
-                facts["cause"] = facts.pop("check")
             case VersionsIncompatible():
-                facts = {"cause": "versions", "advice": str(fault), "ours": self._greeting.version}
+                facts = {"cause": Cause.TUNNEL_VERSIONS, "message": str(fault), "ours": self._greeting.version}
             case NameTaken():
-                facts = {"cause": "name_taken", "advice": str(fault)}
+                facts = {"cause": Cause.TUNNEL_NAME_TAKEN, "message": str(fault)}
             case QuestionExpired():
-                facts = {"cause": "silent", "advice": str(fault)}
+                facts = {"cause": Cause.TUNNEL_SILENT, "message": str(fault)}
             case _:
-                # The server judged the certificate after this end's handshake was over: its alert stands in the cause.
-                facts = {"cause": "refused_by_server", "advice": "the server's log says why", "detail": str(fault)}
+                # The server judged the certificate after this end's handshake was over: its alert stands in the detail.
+                facts = {
+                    "cause": Cause.TUNNEL_REFUSED,
+                    "message": Cause.TUNNEL_REFUSED.meaning,
+                    "detail": str(fault),
+                    "advice": "the server's log says why",
+                }
         if self._worth_telling(str(facts)):
-            self._emit("tunnel.refused", host=self.server, **facts)
+            self._events.emit("tunnel.refused", host=self.server, **facts)
 
     def _worth_telling(self, what: str) -> bool:
         now = self._clock.seconds()
@@ -254,10 +261,10 @@ class ClientTunnel(Service):
 
     def _stopped(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
-            report(self._emit, "smartproxy.tunnel.client", failure)
+            self._events.failure("smartproxy.tunnel.client", failure)
 
     def _call(self, call: Callable[..., Any], *arguments: object) -> None:
         try:
             call(*arguments)
         except Exception:
-            report(self._emit, "smartproxy.tunnel.client", Failure())
+            self._events.failure("smartproxy.tunnel.client", Failure())

@@ -5,27 +5,33 @@ nothing else: the direction table has no question for keys, tokens or files. Tru
 was pinned.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 from typing import Protocol as Shape
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 
+from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import OwnFault, PartnerUnreachable, StationUnreachable, Step
+from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.chunks import Chunk, cut
 from smartproxy.tunnel.control import Answer, BoundedAMP, Heartbeat, Responder
 from smartproxy.tunnel.data import DataConnection
-from smartproxy.tunnel.faults import OpeningFailed
-from smartproxy.tunnel.interfaces import Emit, IClientTunnelUser
+from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionExpired, TunnelFault
 from smartproxy.tunnel.pool import DataPool
 from smartproxy.tunnel.vocabulary import (
     CloseSession,
     Configure,
     Drain,
+    FarEnding,
+    GenerationState,
     Greeting,
     Hello,
     OpenInbound,
@@ -54,16 +60,40 @@ class Configured:
     held: int
 
 
-class ControlHolder(Shape):
-    """The client's tunnel, as its control connection sees it."""
+class ClientUser(Shape):
+    """A daemon inside, as its end of one tunnel sees it.
 
-    def control_down(self, control: "ClientControl", cause: str) -> None:
-        """The tunnel is down."""
+    It is told of a tunnel that came up exactly once, and exactly once that it is down. An exception out of any of these
+    calls that they do not name is a bug, is reported as one, and ends nothing else.
+    """
+
+    def tunnel_up(self, control: "ClientControl") -> None:
+        """The server is there; it wants to be configured if ``control.held`` is not the newest generation."""
+
+    def tunnel_down(self, why: Closing) -> None:
+        """The server is gone; its sessions' legs are lost. The tunnel dials again by itself."""
+
+    def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
+        """A partner is there: call the station.
+
+        Fires when the station is ready; fails with a :class:`smartproxy.oftp2.errors.SessionFault` that says why not,
+        and the tunnel ends the leg. Cancelled when the server waits no longer.
+        """
+
+    def event(self, fields: Mapping[str, Plain]) -> None:
+        """An event of the server, for the backend."""
+
+    def session_ended(self, session: str, ending: FarEnding) -> None:
+        """A session is over on the server; says how it ended there."""
+
+    def crl_url_seen(self, url: str, authority: str) -> None:
+        """A verified certificate names a revocation list that nobody configured."""
 
 
 class ClientControl(BoundedAMP):
     """One server.
 
+    :param down: told that the connection is over.
     :ivar proxy_id: the Proxy ID that it proved.
     :ivar version: the version of its program; empty before Hello.
     :ivar since: when it came up, in the clock's seconds; 0 before Hello.
@@ -72,28 +102,24 @@ class ClientControl(BoundedAMP):
 
     def __init__(
         self,
-        holder: ControlHolder,
-        user: IClientTunnelUser,
+        down: Callable[["ClientControl", Closing], None],
+        user: ClientUser,
         proxy_id: str,
         peer: str,
         clock: IReactorTime,
-        emit: Emit,
+        events: Events,
     ) -> None:
-        super().__init__(Side.CLIENT, clock, emit)
+        super().__init__(Side.CLIENT, clock, events)
         self.proxy_id = proxy_id
         self.peer = peer
         self.version = ""
         self.since = 0.0
         self.held = 0
         self.pool: DataPool | None = None
-        self._holder = holder
+        self._down_told = down
         self._user = user
-        self._heartbeat = Heartbeat(clock, self.ping, self._silent)
+        self._heartbeat = Heartbeat(clock, self.ping, self.silent)
         self._configuring = DeferredLock()
-
-    def names(self) -> dict[str, object]:
-        """Who the peer is, as fields of events."""
-        return {}
 
     async def greet(self, greeting: Greeting, pool: DataPool) -> None:
         """Say Hello; afterwards the tunnel is ready.
@@ -145,23 +171,25 @@ class ClientControl(BoundedAMP):
         return self.ask(SetLevel, level=level).addCallback(lambda _: None)
 
     def open_outbound(
-        self, session: str, partner: str, facts: Mapping[str, str], *, seconds: float = limits.OPENING.default
+        self, session: str, partner: str, wish: CallWish, *, seconds: float = limits.OPENING.default
     ) -> Deferred[ILeg]:
         """Have the server call a partner.
 
-        Fires with the leg towards the partner when the partner is ready; fails with :class:`OpeningFailed`, or as
-        :meth:`ask` does.
+        Fires with the leg towards the partner when the partner is ready. Fails with the
+        :class:`~smartproxy.oftp2.errors.SessionFault` that the server raised, with
+        :class:`~smartproxy.policy.faults.TunnelLost`, or with :class:`~smartproxy.policy.faults.PartnerUnreachable`
+        where the server says nothing of use in time.
         """
-        return Deferred.fromCoroutine(self._open_outbound(session, partner, facts, seconds))
+        return Deferred.fromCoroutine(self._open_outbound(session, partner, wish, seconds))
 
     async def _configure(self, generation: int, octets: bytes) -> Configured:
         chunks = cut(generation, octets)
         # Alone, since it may be all that the server wants to see.
         state = await self._send_chunk(next(chunks))
-        ahead: list[Deferred[str]] = []
+        ahead: list[Deferred[GenerationState]] = []
         try:
             for chunk in chunks:
-                if state != "more":
+                if state is not GenerationState.MORE:
                     break
                 ahead.append(self._send_chunk(chunk))
                 if len(ahead) == limits.CHUNKS_AHEAD:
@@ -170,10 +198,10 @@ class ClientControl(BoundedAMP):
                 state = await ahead.pop(0)
         finally:
             for unread in ahead:
-                unread.addErrback(lambda failure: "")
-        return Configured(state == "accepted", self.held)
+                unread.addErrback(lambda failure: GenerationState.OLD)
+        return Configured(state is GenerationState.ACCEPTED, self.held)
 
-    def _send_chunk(self, chunk: Chunk) -> Deferred[str]:
+    def _send_chunk(self, chunk: Chunk) -> Deferred[GenerationState]:
         return self.ask(
             Configure,
             generation=chunk.generation,
@@ -183,28 +211,40 @@ class ClientControl(BoundedAMP):
             chunk=chunk.octets,
         ).addCallback(self._chunk_taken)
 
-    def _chunk_taken(self, answer: Answer) -> str:
+    def _chunk_taken(self, answer: Answer) -> GenerationState:
         self.held = answer["held"]
-        state: str = answer["state"]
+        state: GenerationState = answer["state"]
         return state
 
     def _draining(self, _: Answer) -> None:
         self.answering = Phase.DRAINING
 
-    async def _open_outbound(self, session: str, partner: str, facts: Mapping[str, str], seconds: float) -> ILeg:
-        answer = await self.ask(
-            OpenOutbound, seconds=seconds, session=session, partner=partner, facts=facts, deadline=round(seconds)
-        )
+    async def _open_outbound(self, session: str, partner: str, wish: CallWish, seconds: float) -> ILeg:
+        told = attrs.asdict(wish, recurse=False)
+        try:
+            answer = await self.ask(
+                OpenOutbound, seconds=seconds, session=session, partner=partner, deadline=round(seconds), **told
+            )
+        except OpeningFailed as failed:
+            raise failed.fault from failed
+        except QuestionExpired as fault:
+            raise _unreachable(Cause.TUNNEL_SILENT, str(fault)) from fault
+        except TunnelFault as fault:
+            raise _unreachable(Cause.TUNNEL_QUESTION, str(fault)) from fault
         return (await self._take()).attach(answer["ticket"])
 
     async def _take(self) -> DataConnection:
-        """A data connection, while a ticket is good."""
+        """A data connection, while a ticket is good.
+
+        :raises OwnFault: when there is none.
+        """
         assert self.pool is not None
         taking = Deferred.fromCoroutine(self.pool.take())
         try:
             return await taking.addTimeout(limits.TICKET_SECONDS / 2, self._clock)
         except TimeoutError as fault:
-            raise OpeningFailed("the client could not make a data connection in time") from fault
+            message = "the client could not make a data connection in time"
+            raise OwnFault(rule=Cause.TUNNEL_POOL, message=message) from fault
 
     # Answering.
 
@@ -214,48 +254,49 @@ class ClientControl(BoundedAMP):
             OpenInbound: self._answer_open_inbound,
             SessionEnded: self._answer_session_ended,
             Report: self._answer_report,
-            SeenCrlUrl: self._answer_seen_crl_url,
+            SeenCrlUrl: self._user.crl_url_seen,
             Ping: lambda: None,
         }
 
-    def _answer_open_inbound(
-        self, session: str, ticket: bytes, facts: Mapping[str, str], deadline: int
-    ) -> Deferred[Answer]:
-        return Deferred.fromCoroutine(self._open_inbound(session, ticket, facts, deadline))
+    def _answer_open_inbound(self, session: str, ticket: bytes, deadline: int, **facts: Any) -> Deferred[Answer]:
+        return Deferred.fromCoroutine(self._open_inbound(session, ticket, deadline, SessionFacts(**facts)))
 
-    async def _open_inbound(self, session: str, ticket: bytes, facts: Mapping[str, str], deadline: int) -> Answer:
-        leg = (await self._take()).attach(ticket)
+    async def _open_inbound(self, session: str, ticket: bytes, deadline: int, facts: SessionFacts) -> Answer:
+        try:
+            leg = (await self._take()).attach(ticket)
+        except SessionFault as fault:
+            raise OpeningFailed(fault) from fault
         try:
             await maybeDeferred(self._user.open_inbound, session, facts, leg).addTimeout(deadline, self._clock)
         except SessionFault as fault:
             leg.finish()
-            raise OpeningFailed(fault.message) from fault
+            raise OpeningFailed(fault) from fault
         except TimeoutError as fault:
             leg.finish()
-            raise OpeningFailed(f"the station was not ready within {deadline} s") from fault
+            message = f"the station was not ready within {deadline} s"
+            raise OpeningFailed(StationUnreachable(rule=Cause.DEADLINE_OPENING, message=message)) from fault
         except Exception:
             leg.finish()
             raise
         return {}
 
-    def _answer_session_ended(self, session: str, summary: Mapping[str, Plain]) -> None:
-        self._user.session_ended(session, summary)
+    def _answer_session_ended(self, session: str, **ending: Any) -> None:
+        self._user.session_ended(session, FarEnding(**ending))
 
     def _answer_report(self, events: list[dict[str, Plain]]) -> None:
         for event in events:
             self._user.event(event)
 
-    def _answer_seen_crl_url(self, url: str, authority: str) -> None:
-        self._user.crl_url_seen(url, authority)
-
     # The connection.
 
-    def tunnel_lost(self, cause: str) -> None:
+    def tunnel_lost(self, why: Closing) -> None:
         """The control connection is over, and everything with it."""
         self._heartbeat.stop()
         if self.pool is not None:
-            self.pool.stop(f"the tunnel is down: {cause}")
-        self._holder.control_down(self, cause)
+            self.pool.stop(Closing(Cause.TUNNEL_LOST, f"the tunnel is down: {why}"))
+        self._down_told(self, why)
 
-    def _silent(self) -> None:
-        self.abort(f"{limits.PINGS_MISSED_MOST} pings in a row were not answered")
+
+def _unreachable(cause: Cause, message: str) -> PartnerUnreachable:
+    step = Step.CONNECT
+    return PartnerUnreachable(rule=step.cause, message=f"{step.label}: {message}", step=step, cause=cause)

@@ -10,9 +10,9 @@ Standards: RFC 8446 (TLS 1.3), RFC 5280 (paths), RFC 7301 (ALPN).
 """
 
 import hmac
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final
 from weakref import WeakKeyDictionary
 
 import attrs
@@ -21,52 +21,45 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
-from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.error import ConnectError, ConnectionClosed, ConnectionDone
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.net.tls.context import choose_protocol
+from smartproxy.net.tls.context import choose_protocol, judge_peers, new_context
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
+from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity, proxy_id
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
 
-_VerifyCallback: TypeAlias = Callable[[SSL.Connection, X509, int, int, int], bool]
-
-_OPTIONS = SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION
-_RELEASE_BUFFERS = 0x10
 _AUTHORITY_DEPTH = 1
-_CHECKS: Final = {
-    7: "bad_signature",
-    9: "not_yet_valid",
-    10: "expired",
-    18: "unknown_authority",
-    19: "unknown_authority",
-    20: "unknown_authority",
-    21: "unknown_authority",
-    22: "path_too_long",
-    26: "wrong_purpose",
-}
-"""X509_V_ERR_* to what an operator reads; other numbers are told as numbers."""
 
 
 @attrs.frozen(kw_only=True)
 class PeerRefused(Exception):
     """The other end of a TLS connection may not be here.
 
-    :ivar check: the check that failed, as a stable word.
+    :ivar cause: why.
+    :ivar message: the same in one sentence; the cause's meaning if not given.
+    :ivar advice: what to do about it.
     """
 
-    check: str
-    advice: str
+    cause: Cause
+    message: str = attrs.field()
+    advice: str | None = None
     subject: str | None = None
     issuer: str | None = None
     not_after: datetime | None = None
     proxy_id: str | None = None
 
+    @message.default
+    def _meaning(self) -> str:
+        return self.cause.meaning
+
     def __str__(self) -> str:
-        return f"{self.check}: {self.advice}"
+        return self.message
 
     def fields(self) -> dict[str, object]:
         """As fields of an event."""
@@ -112,18 +105,6 @@ class _Verdicts:
         return self._refusals.get(connection)
 
 
-def _context(verify: int, callback: _VerifyCallback) -> SSL.Context:
-    context = SSL.Context(SSL.TLS_METHOD)
-    context.set_min_proto_version(SSL.TLS1_3_VERSION)
-    context.set_max_proto_version(SSL.TLS1_3_VERSION)
-    context.set_options(_OPTIONS)
-    # Both, or a session is resumed without its certificate being looked at.
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_mode(_RELEASE_BUFFERS)
-    context.set_verify(verify, callback)
-    return context
-
-
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerContext:
     """TLS of the server's end; immutable.
@@ -140,7 +121,8 @@ class ServerContext:
     ) -> None:
         self._authority = x509.load_pem_x509_certificate(authority.encode("ascii"))
         self._verdicts = _Verdicts()
-        context = _context(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._judge)
+        context = new_context(server=True, least=SSL.TLS1_3_VERSION)
+        judge_peers(context, self._judge, server=True)
         context.use_certificate(identity.certificate)
         context.use_privatekey(identity.key)
         store = context.get_cert_store()
@@ -168,12 +150,12 @@ class ServerContext:
         path = connection.get_verified_chain(as_cryptography=True) or []
         if self._verdicts.of(connection) is not None or len(path) != _AUTHORITY_DEPTH + 1 or path[1] != self._authority:
             raise self._verdicts.of(connection) or PeerRefused(
-                check="unproved", advice="the client showed no certificate that could be verified"
+                cause=Cause.TUNNEL_UNPROVED, message="the client showed no certificate that could be verified"
             )
         leaf = path[0]
         name = _client_name(leaf)
         if name is None:
-            raise _refusal("wrong_purpose", leaf)
+            raise _refusal(Cause.CERTIFICATE_WRONG_PURPOSE, leaf)
         return VerifiedClient(name=name, not_after=leaf.not_valid_after_utc, subject=leaf.subject.rfc4514_string())
 
     def _select_protocol(self, offered: Sequence[bytes]) -> bytes | None:
@@ -185,9 +167,9 @@ class ServerContext:
         try:
             facts = certificate.to_cryptography()
             if error or not ok:
-                return self._verdicts.refuse(connection, _refusal(_CHECKS.get(error, f"openssl_{error}"), facts))
+                return self._verdicts.refuse(connection, _refusal(_cause_of(error), facts))
             if depth == 0 and _client_name(facts) is None:
-                return self._verdicts.refuse(connection, _refusal("wrong_purpose", facts))
+                return self._verdicts.refuse(connection, _refusal(Cause.CERTIFICATE_WRONG_PURPOSE, facts))
             return depth <= _AUTHORITY_DEPTH
         except Exception as bug:
             return self._verdicts.refuse(connection, _unreadable(bug))
@@ -204,7 +186,8 @@ class ClientContext:
     def __init__(self, credential: ClientCredential, proxy_ids: Collection[str], protocol: bytes) -> None:
         self._pins = tuple(each.encode("ascii") for each in proxy_ids)
         self._verdicts = _Verdicts()
-        context = _context(SSL.VERIFY_PEER, self._judge)
+        context = new_context(server=False, least=SSL.TLS1_3_VERSION)
+        judge_peers(context, self._judge, server=False)
         leaf, *others = x509.load_pem_x509_certificates(credential.certificate.encode("ascii"))
         context.use_certificate(leaf)
         for other in others:
@@ -229,7 +212,7 @@ class ClientContext:
         """
         certificate = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None:
-            raise PeerRefused(check="unproved", advice="the server showed no certificate")
+            raise PeerRefused(cause=Cause.TUNNEL_UNPROVED, message="the server showed no certificate")
         seen = proxy_id(certificate.public_key())
         if self._verdicts.of(connection) is not None or not self._pinned(seen):
             raise self._verdicts.of(connection) or _wrong_key(seen)
@@ -266,25 +249,42 @@ def _client_name(leaf: x509.Certificate) -> str | None:
     return name
 
 
-def _refusal(check: str, certificate: x509.Certificate) -> PeerRefused:
+def _cause_of(error: int) -> Cause:
+    """The cause that an ``X509_V_ERR_...`` number stands for."""
+    return _CAUSES.get(error, Cause.CERTIFICATE_INVALID_PATH)
+
+
+def _refusal(cause: Cause, certificate: x509.Certificate) -> PeerRefused:
     return PeerRefused(
-        check=check,
-        advice=_ADVICE.get(check, "the client needs a tunnel certificate of the authority that signed the licence"),
+        cause=cause,
+        advice=_ADVICE.get(cause, "the client needs a tunnel certificate of the authority that signed the licence"),
         subject=certificate.subject.rfc4514_string(),
         issuer=certificate.issuer.rfc4514_string(),
         not_after=certificate.not_valid_after_utc,
     )
 
 
+_CAUSES: Final = {
+    7: Cause.CERTIFICATE_BAD_SIGNATURE,
+    9: Cause.CERTIFICATE_NOT_YET_VALID,
+    10: Cause.CERTIFICATE_EXPIRED,
+    18: Cause.CERTIFICATE_UNKNOWN_CA,
+    19: Cause.CERTIFICATE_UNKNOWN_CA,
+    20: Cause.CERTIFICATE_UNKNOWN_CA,
+    21: Cause.CERTIFICATE_UNKNOWN_CA,
+    22: Cause.CERTIFICATE_PATH_TOO_LONG,
+    26: Cause.CERTIFICATE_WRONG_PURPOSE,
+}
 _ADVICE: Final = {
-    "expired": "let the client get a new tunnel certificate from the backend, and compare the clocks of both machines",
-    "not_yet_valid": "compare the clocks of client and server",
+    Cause.CERTIFICATE_EXPIRED: "let the client get a new tunnel certificate from the backend, and compare the clocks "
+    "of both machines",
+    Cause.CERTIFICATE_NOT_YET_VALID: "compare the clocks of client and server",
 }
 
 
 def _wrong_key(seen: str) -> PeerRefused:
     return PeerRefused(
-        check="wrong_server_key",
+        cause=Cause.TUNNEL_WRONG_SERVER_KEY,
         advice="this is not a server that has a licence of this site: somebody else answers there, or the server has a "
         "new identity key and needs a new licence",
         proxy_id=seen,
@@ -292,7 +292,15 @@ def _wrong_key(seen: str) -> PeerRefused:
 
 
 def _unreadable(bug: Exception) -> PeerRefused:
-    return PeerRefused(check="unreadable", advice=f"the peer's certificate cannot be read ({type(bug).__name__})")
+    return PeerRefused(
+        cause=Cause.CERTIFICATE_UNREADABLE, message=f"the peer's certificate cannot be read ({type(bug).__name__})"
+    )
+
+
+def closing_of(reason: Failure) -> Closing:
+    """Why a connection that nobody here closed is gone."""
+    cause = Cause.TUNNEL_CLOSED if reason.check(ConnectionDone) else Cause.TUNNEL_LOST
+    return Closing(cause, f"the connection was lost: {tls_trouble(reason)}")
 
 
 def tls_trouble(reason: Failure) -> str:

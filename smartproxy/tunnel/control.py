@@ -1,4 +1,4 @@
-"""BoundedAMP: questions and answers of the control connection, under rules.
+"""The control connection: questions and answers between server and client, under rules.
 
 Duty: AMP's own boxes, commands and errors, with what a security boundary needs beside them. Both sides may ask only
 what the direction table (:mod:`smartproxy.tunnel.vocabulary`) allows in this phase; boxes, questions and unread answers
@@ -6,6 +6,38 @@ are bounded; every question has a deadline; an answer to nothing, a malformed va
 else that our own daemons never send, ends the tunnel with a CRITICAL event. A bug in a responder is answered, reported,
 and ends nothing; what went wrong is never told to the peer unless the command says so. There is no StartTLS and no
 other way to change the transport. Trusts the transport to have proved who the peer is.
+
+How it works. The client dials, both ends prove themselves in TLS 1.3, and each connection goes through three phases.
+*Before Hello* the client may say Hello and nothing else, and has 15 seconds for it; the server may ask nothing. With
+the answer both ends are *ready*: each may ask what its column of the table names, at any time and without waiting for
+other answers. Drain, asked by the client, makes both ends *draining*: sessions that run end, none begins. There is no
+way back; a connection that is lost is dialled again and begins with Hello. A session, C for the client, S for the
+server, P for the partner, with what else moves in brackets::
+
+    C: Hello version=1.0 oldest=1 newest=1
+    S:   version=1.0 oldest=1 newest=1 generation=0
+    C: Configure generation=7 number=0 size=40000 digest=... chunk=...
+    S:   state=more held=0
+    C: Configure generation=7 number=1 size=40000 digest=... chunk=...
+    S:   state=accepted held=7
+       [P connects, proves who it is, sends its SSID]
+    S: OpenInbound session=a1 ticket=... deadline=20 peer=... partner=ACME profile=default code=... level=5
+       [C takes a data connection, sends ATTACH with the ticket, calls the station]
+    C:   (an empty answer: the station has greeted), or the error OPENING_FAILED fault=... rule=... [step=... cause=...]
+    C: OpenOutbound session=b2 partner=ACME deadline=20 way=port caller=...
+       [S calls the partner]
+    S:   ticket=..., or OPENING_FAILED
+       [C takes a data connection, sends ATTACH with the ticket]
+    S: SessionEnded session=a1 outcome=completed
+    C: Drain
+    S:   (an empty answer)
+
+Each question carries a tag of its own (``_ask``), each answer (``_answer``) or error (``_error``) the tag of its
+question; answers may come in any order. Nobody who asks waits longer than the question's deadline, but the question
+keeps its place among the 64 that may be unanswered until its answer comes: a late one is no violation. Meanwhile each
+end pings every ten seconds; a ping that is not answered in time is followed by the next at once, and three in a row
+mean silence. That takes 25 seconds at the longest, whatever TCP believes. When the control connection ends for
+whatever reason, everything that belongs to it ends: questions, tickets, data connections, and with them their sessions.
 """
 
 from collections import deque
@@ -20,12 +52,14 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smartproxy.logs.emit import Events
+from smartproxy.net.deadline import Deadline
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import TunnelLost
-from smartproxy.tunnel.boxes import BoundedBoxes
-from smartproxy.tunnel.contexts import tls_trouble
-from smartproxy.tunnel.faults import NotNow, QuestionExpired, QuestionFailed, Violation, report
-from smartproxy.tunnel.interfaces import Emit, IStream
+from smartproxy.tunnel.boxes import BoundedBoxes, IStream
+from smartproxy.tunnel.contexts import closing_of
+from smartproxy.tunnel.faults import Closing, NotNow, QuestionExpired, QuestionFailed, TunnelFault, Violation
 from smartproxy.tunnel.vocabulary import ALLOWED, COMMANDS, Phase, Ping, Side, TunnelCommand
 
 Answer: TypeAlias = dict[str, Any]
@@ -52,27 +86,27 @@ class BoundedAMP(BoundedBoxes):
 
     :param side: which end.
     :param clock: ``callLater``'s owner.
-    :param emit: says what happened.
+    :param events: where everything is told.
     :ivar asking: the phase that our own questions are judged by.
     :ivar answering: the phase that the peer's questions are judged by.
     :ivar lost: why the tunnel is down, ``None`` while it is not.
     """
 
-    def __init__(self, side: Side, clock: IReactorTime, emit: Emit) -> None:
+    def __init__(self, side: Side, clock: IReactorTime, events: Events) -> None:
         super().__init__()
         self.asking = Phase.BEFORE_HELLO
         self.answering = Phase.BEFORE_HELLO
-        self.lost: str | None = None
+        self.lost: Closing | None = None
         self.peer = ""
         self._side = side
         self._clock = clock
-        self._emit = emit
+        self._events = events
         self._tags = 0
         self._asked: dict[bytes, _Question] = {}
         self._waiting: deque[_Question] = deque()
         self._responding: dict[bytes, Deferred[amp.AmpBox]] = {}
         self._unread: int | None = None
-        self._abort: IDelayedCall | None = None
+        self._abort = Deadline(clock, self._abort_now)
 
     # For subclasses.
 
@@ -86,7 +120,7 @@ class BoundedAMP(BoundedBoxes):
     def answered(self, command: type[TunnelCommand]) -> None:
         """A question of the peer was answered well, and the answer is on its way."""
 
-    def tunnel_lost(self, cause: str) -> None:
+    def tunnel_lost(self, why: Closing) -> None:
         """The tunnel is down, once; every question of ours has failed by now."""
 
     # Asking.
@@ -101,7 +135,7 @@ class BoundedAMP(BoundedBoxes):
         May be cancelled.
         """
         if self.lost is not None:
-            return fail(self._gone())
+            return fail(self.gone())
         if command not in ALLOWED[self._side, self.asking]:
             return fail(
                 NotNow(f"{command.__name__} is not for the {self._side.value} to ask while {self.asking.value}")
@@ -179,12 +213,12 @@ class BoundedAMP(BoundedBoxes):
         elif amp.COMMAND in box:
             self._asked_by_peer(box)
         else:
-            raise Violation("box.kind", "a box is neither question nor answer")
+            raise Violation(Cause.BOX_KIND, "a box is neither question nor answer")
 
     def _question(self, tag: bytes) -> _Question:
         question = self._asked.pop(tag, None)
         if question is None:
-            raise Violation("answer.unknown", "an answer came to a question that was not asked")
+            raise Violation(Cause.ANSWER_UNKNOWN, "an answer came to a question that was not asked")
         return question
 
     def _settle(self, question: _Question, settle: Callable[[Deferred[Answer]], None]) -> None:
@@ -192,29 +226,32 @@ class BoundedAMP(BoundedBoxes):
         if question.answer is not None:
             settle(self._let_go(question))
 
-    def _fault(self, command: type[TunnelCommand], box: dict[bytes, bytes]) -> Exception:
+    def _fault(self, command: type[TunnelCommand], box: dict[bytes, bytes]) -> TunnelFault:
         kind = command.reverseErrors.get(box.get(amp.ERROR_CODE, b""))
         told = box.get(amp.ERROR_DESCRIPTION)
         if kind is None or told is None:
-            raise Violation("answer.error", "an error that the command does not know", command.__name__)
-        fault: Exception = kind(told.decode("utf-8", "replace")[:_TOLD_MOST])
-        return fault
+            raise Violation(Cause.ANSWER_ERROR, "an error that the command does not know", command.__name__)
+        message = told.decode("utf-8", "replace")[:_TOLD_MOST]
+        try:
+            return kind.read(message, box)
+        except ValueError as error:
+            raise self._malformed(command, error) from error
 
     def _asked_by_peer(self, box: dict[bytes, bytes]) -> None:
         name, tag = box[amp.COMMAND], box.get(amp.ASK)
         command = COMMANDS.get(name)
         if command is None:
-            raise Violation("command.unknown", f"no command is named {name[:64]!a}")
+            raise Violation(Cause.COMMAND_UNKNOWN, f"no command is named {name[:64]!a}")
         if command not in ALLOWED[self._side.other, self.answering]:
             raise Violation(
-                "command.forbidden",
+                Cause.COMMAND_FORBIDDEN,
                 f"{command.__name__} is not for the {self._side.other.value} to ask while {self.answering.value}",
                 command.__name__,
             )
         if tag is None or not 0 < len(tag) <= _TAG_OCTETS_MOST or tag in self._responding:
-            raise Violation("question.tag", "a question without a tag of its own", command.__name__)
+            raise Violation(Cause.QUESTION_TAG, "a question without a tag of its own", command.__name__)
         if len(self._responding) >= limits.QUESTIONS_MOST:
-            raise Violation("question.many", f"more than {limits.QUESTIONS_MOST} unanswered questions")
+            raise Violation(Cause.QUESTION_MANY, f"more than {limits.QUESTIONS_MOST} unanswered questions")
         try:
             arguments = command.parseArguments(box, self)
         except Exception as error:
@@ -235,7 +272,7 @@ class BoundedAMP(BoundedBoxes):
 
     def _malformed(self, command: type[TunnelCommand], error: Exception) -> Violation:
         return Violation(
-            "value.malformed", f"a value is not what it has to be ({type(error).__name__})", command.__name__
+            Cause.VALUE_MALFORMED, f"a value is not what it has to be ({type(error).__name__})", command.__name__
         )
 
     def _told(self, command: type[TunnelCommand], failure: Failure) -> amp.AmpBox:
@@ -243,9 +280,8 @@ class BoundedAMP(BoundedBoxes):
         error = failure.value
         for kind, code in command.allErrors.items():
             if isinstance(error, kind):
-                return amp.AmpBox(
-                    {amp.ERROR_CODE: code, amp.ERROR_DESCRIPTION: str(error)[:_TOLD_MOST].encode("utf-8")}
-                )
+                message = str(error)[:_TOLD_MOST].encode("utf-8")
+                return amp.AmpBox({**error.fields(), amp.ERROR_CODE: code, amp.ERROR_DESCRIPTION: message})
         if self.lost is not None and isinstance(error, CancelledError):
             pass
         elif isinstance(error, Violation):
@@ -263,7 +299,7 @@ class BoundedAMP(BoundedBoxes):
         if self._unread is not None:
             self._unread += 1
             if self._unread > limits.ANSWERS_UNREAD_MOST:
-                self._stop(Violation("answer.unread", "questions come, and their answers are not read"))
+                self._stop(Violation(Cause.ANSWER_UNREAD, "questions come, and their answers are not read"))
                 return
         box[kind] = tag
         self.sendBox(box)
@@ -271,7 +307,7 @@ class BoundedAMP(BoundedBoxes):
             self.answered(command)
 
     def _bug(self, failure: Failure, command: type[TunnelCommand]) -> None:
-        report(self._emit, f"smartproxy.tunnel.{self._side.value}.{command.__name__}", failure)
+        self._events.failure(f"smartproxy.tunnel.{self._side.value}.{command.__name__}", failure)
 
     # The connection.
 
@@ -294,100 +330,97 @@ class BoundedAMP(BoundedBoxes):
 
     def violated(self, violation: Violation) -> None:
         """The peer broke a rule: say so, and end the tunnel."""
-        self._emit(
+        self._events.emit(
             "tunnel.violation",
             cause=violation.cause,
+            message=violation.cause.meaning,
             detail=violation.detail,
             command=violation.command,
             state=self.answering.value,
             peer=self.peer or None,
             **self.names(),
         )
-        self.close(f"violation: {violation.cause}")
+        self.close(violation.closing)
 
     def names(self) -> dict[str, object]:
         """Who the peer is, as fields of events."""
         return {}
 
-    def close(self, cause: str) -> None:
+    def close(self, why: Closing) -> None:
         """End the tunnel: at once for everybody who uses it, and for the peer as soon as it reads."""
         if self.lost is None and self.transport is not None:
             self.transport.unregisterProducer()
             self.transport.loseConnection()
-            self._abort = self._clock.callLater(limits.CLOSING.default, self._abort_now)
-        self._down(cause)
+            self._abort.start(limits.CLOSING.default)
+        self._down(why)
 
-    def abort(self, cause: str) -> None:
+    def abort(self, why: Closing) -> None:
         """End the tunnel without waiting for a peer that is silent."""
         if self.lost is None and self.transport is not None:
             self.transport.abortConnection()
-        self._down(cause)
+        self._down(why)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
-        if self._abort is not None:
-            self._abort.cancel()
-            self._abort = None
-        self._down(f"connection lost: {tls_trouble(reason)}")
+        self._abort.stop()
+        self._down(closing_of(reason))
         self.transport = None
 
+    def silent(self) -> None:
+        """Pings are not answered: the peer is not there any more."""
+        message = f"{limits.PINGS_MISSED_MOST} pings in a row were not answered"
+        self.abort(Closing(Cause.TUNNEL_SILENT, message))
+
     def _abort_now(self) -> None:
-        self._abort = None
         if self.transport is not None:
             self.transport.abortConnection()
 
-    def _down(self, cause: str) -> None:
+    def _down(self, why: Closing) -> None:
         if self.lost is not None:
             return
-        self.lost = cause
+        self.lost = why
         self.stop_reading()
         questions = [question for question in (*self._asked.values(), *self._waiting) if question.answer is not None]
         self._asked.clear()
         self._waiting.clear()
         for question in questions:
             if question.answer is not None:
-                self._let_go(question).errback(self._gone())
+                self._let_go(question).errback(self.gone())
         for answer in list(self._responding.values()):
             answer.cancel()
-        self.tunnel_lost(cause)
+        self.tunnel_lost(why)
 
-    def _gone(self) -> TunnelLost:
-        return TunnelLost(rule="tunnel.lost", message=f"the tunnel is down: {self.lost}")
+    def gone(self) -> TunnelLost:
+        """The fault of whatever needs a tunnel that is down."""
+        return TunnelLost(rule=Cause.TUNNEL_LOST, message=f"the tunnel is down: {self.lost}")
 
 
 class Heartbeat:
     """Pings until it is stopped.
 
-    :param clock: ``callLater``'s owner.
+    :param clock: runs the waits.
     :param ping: asks once; its Deferred fires with whether the answer came in time, and never fails.
     :param silent: called once, when the other end is not there.
     """
 
     def __init__(self, clock: IReactorTime, ping: Callable[[], Deferred[bool]], silent: Callable[[], None]) -> None:
-        self._clock = clock
         self._ping = ping
         self._silent = silent
         self._missed = 0
-        self._next: IDelayedCall | None = None
+        self._next = Deadline(clock, self._beat)
         self._running = False
 
     def start(self) -> None:
         """Ping from now on."""
         self._running = True
-        self._wait()
+        self._next.start(limits.PING_SECONDS)
 
     def stop(self) -> None:
         """Ping no more."""
         self._running = False
-        if self._next is not None:
-            self._next.cancel()
-            self._next = None
-
-    def _wait(self) -> None:
-        self._next = self._clock.callLater(limits.PING_SECONDS, self._beat)
+        self._next.stop()
 
     def _beat(self) -> None:
-        self._next = None
         self._ping().addCallback(self._answered)
 
     def _answered(self, answered: bool) -> None:
@@ -395,7 +428,7 @@ class Heartbeat:
             return
         if answered:
             self._missed = 0
-            self._wait()
+            self._next.start(limits.PING_SECONDS)
             return
         self._missed += 1
         if self._missed == limits.PINGS_MISSED_MOST:

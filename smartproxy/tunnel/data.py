@@ -1,25 +1,50 @@
 """Data connections: one session after the other, each on the whole connection.
 
-Duty: between two sessions a data connection is idle; ATTACH with a ticket (client to server) begins a session, END in
-both directions makes it idle again, and whatever else ends a session ends the connection. What a session holds is a
-:class:`DataLeg`, good for that session only, so that nobody late can touch the next one. Octets pass unchanged and are
-never gathered: a far end that does not read fills the transport, the leg says so, and a leg that is paused stops the
-transport's reading. Every close has its abort timer. Trusts its entrance to have proved who the peer is; judges
-nothing but the marks.
+Duty: carry the octets of sessions between server and client. What a session holds is a :class:`DataLeg`, good for that
+session only, so that nobody late can touch the next one. Octets pass unchanged and are never gathered: a far end that
+does not read fills the transport, the leg says so, and a leg that is paused stops the transport's reading. Every close
+has its abort timer. Trusts its entrance to have proved who the peer is; judges nothing but the marks.
+
+How it works. The client dials as many as it needs and keeps some ready (:mod:`smartproxy.tunnel.pool`); both ends prove
+themselves in TLS 1.3 as on the control connection. After that a data connection is *idle*, and neither end may send an
+octet, until a ticket came by the control connection: in OpenInbound, or in the answer to OpenOutbound. ATTACH with the
+ticket, which only the client sends, makes it *attached*; the server looks the ticket up, once. From then on each
+direction carries the session's units as they are, until END stands behind the last one. An end that said END sends
+nothing more; it reads, and throws away, what still comes, until the other's END is there. With both, the connection is
+idle again and serves the next session, so that a session costs no handshake. C is the client, S the server::
+
+       [S asks C by the control connection: OpenInbound ticket=T]
+    C: ATTACH T
+    S: 10 00 00 5a 58 ...        (units of the session, both ways at once, each way under TCP's flow control)
+    C: 10 00 00 13 49 ...
+    S: END
+    C: END
+       [idle; minutes later:]
+    C: ATTACH U
+    ...
+
+Everything else ends the connection, and with it its session, at once: octets or END without a session, ATTACH within
+one or from the server, a ticket that is not good, a mark that is none. An end that sent END and does not see the
+other's in time aborts, too. A session that ends in any other way than by two ENDs closes its connection, so that no
+octet of it can be taken for the next one's. The plain pair's sessions have no units and no END
+(:mod:`smartproxy.tunnel.kinds`): after ATTACH every octet is the session's, and closing the connection ends it.
 """
 
 from typing import Protocol as Shape
 
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smartproxy.logs.emit import Events
+from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import ILeg, ILegReceiver, Inbox, LegEnd
 from smartproxy.policy import limits
-from smartproxy.tunnel.contexts import tls_trouble
-from smartproxy.tunnel.faults import Violation, report
-from smartproxy.tunnel.interfaces import Emit, IStream
+from smartproxy.policy.causes import Cause
+from smartproxy.tunnel.boxes import IStream
+from smartproxy.tunnel.contexts import closing_of
+from smartproxy.tunnel.faults import Closing, Violation
 from smartproxy.tunnel.marks import Attach, End, Item, MarkSplitter
 from smartproxy.tunnel.vocabulary import Side
 
@@ -45,7 +70,7 @@ class DataOwner(Shape):
     def data_idle(self, connection: "DataConnection") -> None:
         """The session is over in both directions; the connection can carry the next."""
 
-    def data_gone(self, connection: "DataConnection", cause: str) -> None:
+    def data_gone(self, connection: "DataConnection") -> None:
         """The connection is gone."""
 
     def data_violated(self, connection: "DataConnection", violation: Violation) -> None:
@@ -96,7 +121,7 @@ class DataLeg:
         """End the session and its connection now."""
         if self._connection is not None:
             self._finished = True
-            self._connection.abort("aborted by this end")
+            self._connection.abort(Closing(Cause.TUNNEL_STOPPED, "aborted by this end"))
 
     def pause(self) -> None:
         """Deliver no more octets until ``resume``."""
@@ -133,25 +158,26 @@ class DataConnection(Protocol):
     :param peer: the far end, as text for logs.
     :ivar full: whether the transport has taken as much as it holds.
     :ivar idle_since: since when it has carried no session, by the clock.
+    :ivar ended: why it carries nothing more, once that is so.
     """
 
     transport: IStream | None
 
-    def __init__(self, owner: DataOwner, side: Side, clock: IReactorTime, emit: Emit, peer: str) -> None:
+    def __init__(self, owner: DataOwner, side: Side, clock: IReactorTime, events: Events, peer: str) -> None:
         self.peer = peer
         self.full = False
         self.idle_since = clock.seconds()
         self._owner = owner
         self._side = side
         self._clock = clock
-        self._emit = emit
+        self._events = events
         self._splitter: Splitter = MarkSplitter()
         self._leg: DataLeg | None = None
         self._ended_here = False
         self._ended_there = False
-        self._stopped: str | None = None
+        self.ended: Closing | None = None
         self._in_order = False
-        self._timer: IDelayedCall | None = None
+        self._timer = Deadline(clock, self._late)
         self._closing: float = limits.CLOSING.default
 
     @property
@@ -162,7 +188,7 @@ class DataConnection(Protocol):
     @property
     def open(self) -> bool:
         """Whether it can carry anything."""
-        return self.transport is not None and self._stopped is None
+        return self.transport is not None and self.ended is None
 
     def attach(self, ticket: bytes) -> DataLeg:
         """Begin a session at the client's end."""
@@ -177,26 +203,26 @@ class DataConnection(Protocol):
         self.hold()
         return leg
 
-    def close(self, cause: str) -> None:
+    def close(self, why: Closing) -> None:
         """Close an idle connection; one with a session is aborted."""
         if self._leg is not None:
-            self.abort(cause)
-        elif self.transport is not None and self._stopped is None:
-            self._stopped = cause
+            self.abort(why)
+        elif self.transport is not None and self.ended is None:
+            self.ended = why
             self.transport.unregisterProducer()
             self.transport.loseConnection()
-            self._arm(cause)
+            self._timer.start(self._closing)
 
     def finish(self) -> None:
         """End the session that it carries, if it carries one."""
         if self._leg is not None:
             self._leg.finish()
 
-    def abort(self, cause: str) -> None:
+    def abort(self, why: Closing) -> None:
         """End the connection now."""
-        self._disarm()
-        if self._stopped is None:
-            self._stopped = cause
+        self._timer.stop()
+        if self.ended is None:
+            self.ended = why
         if self.transport is not None:
             self.transport.abortConnection()
 
@@ -204,12 +230,12 @@ class DataConnection(Protocol):
 
     def send(self, octets: bytes) -> None:
         """Queue octets of the session."""
-        if self.transport is not None and self._stopped is None:
+        if self.transport is not None and self.ended is None:
             self.transport.write(octets)
 
     def end(self) -> None:
         """End this direction of the session."""
-        if self.transport is None or self._stopped is not None:
+        if self.transport is None or self.ended is not None:
             return
         self._ended_here = True
         self.transport.write(_END)
@@ -218,11 +244,11 @@ class DataConnection(Protocol):
         if self._ended_there:
             self._over()
         else:
-            self._arm("the other daemon did not end the session in time")
+            self._timer.start(self._closing)
 
     def hold(self) -> None:
         """Read from the transport or not, as the leg wishes."""
-        if self.transport is None or self._stopped is not None:
+        if self.transport is None or self.ended is not None:
             return
         if self._leg is not None and self._leg.held:
             self.transport.pauseProducing()
@@ -249,22 +275,21 @@ class DataConnection(Protocol):
                 else:
                     self._attach_there(item)
         except Violation as violation:
-            self.abort(f"violation: {violation.cause}")
+            self.abort(violation.closing)
             self._owner.data_violated(self, violation)
         except Exception:
-            report(self._emit, f"smartproxy.tunnel.data.{self._side.value}", Failure())
-            self.abort("internal error")
+            self._events.failure(f"smartproxy.tunnel.data.{self._side.value}", Failure())
+            self.abort(Closing(Cause.TUNNEL_BUG, "a bug ended the connection"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
-        self._disarm()
+        self._timer.stop()
         self.transport = None
-        cause = self._stopped or f"data connection lost: {tls_trouble(reason)}"
-        self._stopped = cause
+        self.ended = self.ended or closing_of(reason)
         leg, self._leg = self._leg, None
-        self._owner.data_gone(self, cause)
+        self._owner.data_gone(self)
         if leg is not None:
-            leg.detach(LegEnd(cause, in_order=self._in_order))
+            leg.detach(LegEnd(self.ended.message, in_order=self._in_order))
 
     def pauseProducing(self) -> None:
         """The transport took as much as it holds."""
@@ -285,14 +310,14 @@ class DataConnection(Protocol):
         if not self.open:
             return
         if self._leg is None or self._ended_there:
-            raise Violation("data.unattached", "octets came outside of a session")
+            raise Violation(Cause.DATA_UNATTACHED, "octets came outside of a session")
         self._leg.deliver(octets)
 
     def _attach_there(self, attach: Attach) -> None:
         if not self.open:
             return
         if self._leg is not None:
-            raise Violation("data.attach", "ATTACH came within a session")
+            raise Violation(Cause.DATA_ATTACH, "ATTACH came within a session")
         self._owner.data_attached(self, attach.ticket)
 
     def _end_there(self) -> None:
@@ -300,7 +325,7 @@ class DataConnection(Protocol):
             return
         leg = self._leg
         if leg is None or self._ended_there:
-            raise Violation("data.end", "END came outside of a session")
+            raise Violation(Cause.DATA_END, "END came outside of a session")
         self._ended_there = True
         leg.inbox.ended()
         # Told of it, the receiver may have finished by now.
@@ -309,7 +334,7 @@ class DataConnection(Protocol):
 
     def _over(self) -> None:
         """Both directions ended: hand the connection back."""
-        self._disarm()
+        self._timer.stop()
         leg, self._leg = self._leg, None
         self._ended_here = self._ended_there = False
         self.idle_since = self._clock.seconds()
@@ -317,15 +342,5 @@ class DataConnection(Protocol):
         if leg is not None:
             leg.detach(LegEnd("the session is over", in_order=True))
 
-    def _arm(self, cause: str) -> None:
-        self._disarm()
-        self._timer = self._clock.callLater(self._closing, self._late, cause)
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _late(self, cause: str) -> None:
-        self._timer = None
-        self.abort(cause)
+    def _late(self) -> None:
+        self.abort(Closing(Cause.TUNNEL_CLOSING, "the other daemon did not end the session in time"))

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import Protocol as Shape
 
 from OpenSSL import SSL
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IHandshakeListener,
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
@@ -24,9 +24,12 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smartproxy.net.deadline import Deadline
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.causes import Cause
+from smartproxy.tunnel.boxes import IStream
 from smartproxy.tunnel.contexts import PeerRefused, tls_trouble
-from smartproxy.tunnel.interfaces import IStream
 
 
 class Doorkeeper(Shape):
@@ -44,7 +47,7 @@ class Doorkeeper(Shape):
     def refused(self, entrance: "Entrance", refusal: PeerRefused) -> None:
         """The peer may not be here, or did not prove who it is; the connection ends."""
 
-    def vanished(self, entrance: "Entrance", cause: str) -> None:
+    def vanished(self, entrance: "Entrance", why: str) -> None:
         """The connection ended before there was anything to judge."""
 
 
@@ -66,8 +69,7 @@ class Entrance(Protocol):
 
     def __init__(self, keeper: Doorkeeper, clock: IReactorTime) -> None:
         self._keeper = keeper
-        self._clock = clock
-        self._timer: IDelayedCall | None = None
+        self._handshake = Deadline(clock, self._late)
         self._inner: IProtocol | None = None
         self._judged = False
 
@@ -75,10 +77,9 @@ class Entrance(Protocol):
     def peer(self) -> str:
         """The far end, as text for logs."""
         address = self.transport.getPeer() if self.transport is not None else None
-        host, port = getattr(address, "host", None), getattr(address, "port", None)
-        if host is None:
-            return "unknown"
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if isinstance(address, IPv4Address | IPv6Address):
+            return str(HostPort(address.host, address.port))
+        return "unknown"
 
     @property
     def host(self) -> str:
@@ -97,14 +98,14 @@ class Entrance(Protocol):
         assert self.transport is not None
         self.transport.setTcpNoDelay(True)
         self.transport.setTcpKeepAlive(True)
-        self._timer = self._clock.callLater(limits.HANDSHAKE.default, self._late)
+        self._handshake.start(limits.HANDSHAKE.default)
 
     def handshakeCompleted(self) -> None:
         """Both ends proved that they have the keys of their certificates."""
         if self._judged or self.transport is None:
             return
         self._judged = True
-        self._disarm()
+        self._handshake.stop()
         try:
             self._inner = self._keeper.admit(self)
         except PeerRefused as refusal:
@@ -121,7 +122,7 @@ class Entrance(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
-        self._disarm()
+        self._handshake.stop()
         if self._inner is not None:
             self._inner.connectionLost(reason)
         elif not self._judged:
@@ -129,19 +130,19 @@ class Entrance(Protocol):
             self._end(reason)
         self.transport = None
 
-    def drop(self, check: str, advice: str) -> None:
+    def drop(self, refusal: PeerRefused) -> None:
         """Refuse the peer for what is known now."""
         if not self._judged:
             self._judged = True
-            self._disarm()
-            self._keeper.refused(self, PeerRefused(check=check, advice=advice))
+            self._handshake.stop()
+            self._keeper.refused(self, refusal)
         if self.transport is not None:
             self.transport.abortConnection()
 
     def displace(self) -> None:
         """End the connection without a word to the keeper, who wants its place for another one."""
         self._judged = True
-        self._disarm()
+        self._handshake.stop()
         if self.transport is not None:
             self.transport.abortConnection()
 
@@ -149,16 +150,11 @@ class Entrance(Protocol):
         if not reason.check(SSL.Error):
             self._keeper.vanished(self, reason.getErrorMessage())
             return
-        self._keeper.refused(self, PeerRefused(check="tls", advice=tls_trouble(reason)))
+        self._keeper.refused(self, PeerRefused(cause=Cause.TUNNEL_TLS, message=tls_trouble(reason)))
 
     def _late(self) -> None:
-        self._timer = None
-        self.drop("handshake_timeout", f"no TLS handshake within {limits.HANDSHAKE.default} s")
-
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        message = f"no TLS handshake within {limits.HANDSHAKE.default} s"
+        self.drop(PeerRefused(cause=Cause.TUNNEL_HANDSHAKE_TIMEOUT, message=message))
 
 
 @implementer(IProtocolFactory)

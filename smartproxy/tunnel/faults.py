@@ -1,20 +1,63 @@
-"""What can go wrong in the tunnel.
+"""What can go wrong in the tunnel, and how the fault of a session crosses it.
 
-Faults that one daemon tells the other travel as AMP errors: their message is for the operator and holds nothing that a
-partner sent. A :class:`Violation` is never told to the peer: it ends the tunnel. What a session is told stands in
-:mod:`smartproxy.oftp2.errors`.
+Duty: the errors that one daemon tells the other, as AMP errors; the violation that ends a tunnel and is never told to
+the peer; and the table by which a fault of a session keeps its class, its rule and, for a call, its step and cause on
+the way to the other daemon. Their messages are for the operator and hold nothing that a partner sent. Trusts nothing
+that it reads: a code that does not look like one is a ``ValueError``, which ends the tunnel. A code that looks like one
+and is not known here comes from a newer version and has a fallback: a class of fault becomes :class:`OwnFault`, a cause
+:attr:`Cause.TUNNEL_UNKNOWN_CAUSE`, a step :attr:`Step.CONNECT`; the message stays what it was.
 """
 
-import attrs
-from twisted.python.failure import Failure
+import re
+from collections.abc import Mapping
+from typing import Final, Self
 
-from smartproxy.logs.emit import describe
-from smartproxy.policy.faults import OwnFault
-from smartproxy.tunnel.interfaces import Emit
+import attrs
+
+from smartproxy.oftp2.errors import SessionFault
+from smartproxy.policy import faults
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import OwnFault, PartnerUnreachable, StationUnreachable, Step
+
+_CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*", re.ASCII)
+CODE_CHARACTERS_MOST: Final = 64
+
+_CLASSES: Final[Mapping[str, type[SessionFault]]] = {
+    "refusal": faults.Refusal,
+    "unknown_identity": faults.UnknownIdentity,
+    "identity_mismatch": faults.IdentityMismatch,
+    "level_too_low": faults.LevelTooLow,
+    "authentication_refused": faults.AuthenticationRefused,
+    "quota_exceeded": faults.QuotaExceeded,
+    "expired": faults.Expired,
+    "own_fault": OwnFault,
+    "station_unreachable": StationUnreachable,
+    "partner_unreachable": PartnerUnreachable,
+    "tunnel_lost": faults.TunnelLost,
+    "unlicensed": faults.Unlicensed,
+    "leg_lost": faults.LegLost,
+    "draining": faults.Draining,
+    "withdrawn": faults.Withdrawn,
+    "internal_error": faults.InternalError,
+}
+"""The classes of faults that one daemon tells the other, by their codes on the wire."""
+_CODES: Final = {kind: code for code, kind in _CLASSES.items()}
 
 
 class TunnelFault(Exception):
-    """Base of what one daemon tells the other; the only argument is one sentence for the operator."""
+    """Base of what one daemon tells the other; the first argument is one sentence for the operator."""
+
+    def fields(self) -> dict[bytes, bytes]:
+        """What is told beside the sentence, by AMP's keys."""
+        return {}
+
+    @classmethod
+    def read(cls, message: str, fields: Mapping[bytes, bytes]) -> Self:
+        """The error that the other daemon told.
+
+        :raises ValueError: when it is not one of this kind.
+        """
+        return cls(message)
 
 
 class QuestionFailed(TunnelFault):
@@ -42,31 +85,92 @@ class ConfigurationDeclined(TunnelFault):
 
 
 class OpeningFailed(TunnelFault):
-    """The far daemon could not open its side of a session: station or partner not reachable, or nothing left."""
+    """The far daemon could not open its side of a session.
+
+    Travels as the fields ``fault`` (the class), ``rule`` and, for :class:`PartnerUnreachable`, ``step`` and ``cause``,
+    beside the message.
+
+    :ivar fault: why, as the far daemon raised it.
+    """
+
+    def __init__(self, fault: SessionFault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault
+
+    def fields(self) -> dict[bytes, bytes]:
+        """The fault's class and codes; a rule of the protocol that was broken is not the asker's affair."""
+        kind = next((each for each in type(self.fault).__mro__ if each in _CODES), None)
+        if kind is None:
+            return {b"fault": b"station_unreachable", b"rule": Cause.OPENING_VIOLATION.encode("ascii")}
+        told = {b"fault": _CODES[kind].encode("ascii"), b"rule": self.fault.rule.encode("ascii")}
+        if isinstance(self.fault, PartnerUnreachable):
+            told |= {b"step": self.fault.step.encode("ascii"), b"cause": self.fault.cause.encode("ascii")}
+        return told
+
+    @classmethod
+    def read(cls, message: str, fields: Mapping[bytes, bytes]) -> Self:
+        """The fault that the far daemon raised.
+
+        :raises ValueError: when a field is missing or is not a code.
+        """
+        kind = _CLASSES.get(_read(fields, b"fault"), OwnFault)
+        rule = cause_of(_read(fields, b"rule"))
+        if kind is not PartnerUnreachable:
+            return cls(kind(rule=rule, message=message))
+        step, cause = _read(fields, b"step"), cause_of(_read(fields, b"cause"))
+        known = next((each for each in Step if each == step), Step.CONNECT)
+        return cls(PartnerUnreachable(rule=rule, message=message, step=known, cause=cause))
 
 
-class OpenTimeout(OwnFault):
-    """The other side of a session was not opened in time."""
+@attrs.frozen
+class Closing:
+    """Why a connection of the tunnel ends.
+
+    :ivar cause: as a code.
+    :ivar message: one sentence for people.
+    """
+
+    cause: Cause
+    message: str
+
+    def __str__(self) -> str:
+        return self.message
 
 
 @attrs.frozen
 class Violation(Exception):
     """The peer did what the tunnel's rules do not allow.
 
-    :ivar cause: a stable word such as ``box.keys`` or ``command.forbidden``.
+    :ivar cause: which rule.
     :ivar detail: one sentence; peer text in it is quoted.
     :ivar command: the name of the command it was about, from our own vocabulary.
     """
 
-    cause: str
+    cause: Cause
     detail: str
     command: str | None = None
+
+    @property
+    def closing(self) -> Closing:
+        """Why the connection ends, without the peer's text."""
+        return Closing(Cause.TUNNEL_VIOLATION, f"violation: {self.cause}")
 
     def __str__(self) -> str:
         return f"{self.detail} [{self.cause}]"
 
 
-def report(emit: Emit, place: str, failure: Failure) -> None:
-    """Emit ``internal.error``: the exception's class and where it was raised, without any octet of a peer."""
-    told = describe(failure)
-    emit("internal.error", place=place, exception=told.exception, frames=told.frames, message=told.message)
+def is_code(text: str) -> bool:
+    """Whether *text* looks like a code, known or not."""
+    return len(text) <= CODE_CHARACTERS_MOST and _CODE.fullmatch(text) is not None
+
+
+def cause_of(code: str) -> Cause:
+    """The cause that a code of the other daemon names."""
+    return next((cause for cause in Cause if cause == code), Cause.TUNNEL_UNKNOWN_CAUSE)
+
+
+def _read(fields: Mapping[bytes, bytes], key: bytes) -> str:
+    code = fields.get(key, b"").decode("ascii")
+    if not is_code(code):
+        raise ValueError(f"{key.decode()} is not a code")
+    return code

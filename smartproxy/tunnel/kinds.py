@@ -15,12 +15,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from smartproxy.logs.emit import Events
+from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.data import DataConnection, DataLeg, DataOwner
-from smartproxy.tunnel.interfaces import Emit
+from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.marks import RawSplitter
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, Side
 
-_CLOSED: Final = "closed"
+_CLOSED: Final = Closing(Cause.TUNNEL_CLOSED, "closed")
 
 
 class RawDataConnection(DataConnection):
@@ -30,9 +32,9 @@ class RawDataConnection(DataConnection):
     """
 
     def __init__(
-        self, owner: DataOwner, side: Side, clock: IReactorTime, emit: Emit, peer: str, *, closing: float
+        self, owner: DataOwner, side: Side, clock: IReactorTime, events: Events, peer: str, *, closing: float
     ) -> None:
-        super().__init__(owner, side, clock, emit, peer)
+        super().__init__(owner, side, clock, events, peer)
         self._closing = closing
         self._raw = RawSplitter()
         self._splitter = self._raw
@@ -46,18 +48,18 @@ class RawDataConnection(DataConnection):
     def end(self) -> None:
         """Deliver what was sent, then close; TLS has no half-close, so nothing is read any more."""
         if self.open and self.transport is not None:
-            self._stopped = _CLOSED
+            self.ended = _CLOSED
             self._in_order = True
             self.transport.unregisterProducer()
             # A transport that does not read never learns that the other end closed, too.
             self.transport.resumeProducing()
             self.transport.loseConnection()
-            self._arm("the other daemon did not close the connection in time")
+            self._timer.start(self._closing)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone; when the other end closed it in order, its session is over in order."""
-        if reason.check(ConnectionDone) is not None and self._stopped is None:
-            self._stopped = _CLOSED
+        if reason.check(ConnectionDone) is not None and self.ended is None:
+            self.ended = _CLOSED
             self._in_order = True
         super().connectionLost(reason)
 
@@ -73,7 +75,7 @@ class Kind:
 
     control: bytes
     data: bytes
-    connection: Callable[[DataOwner, Side, IReactorTime, Emit, str], DataConnection]
+    connection: Callable[[DataOwner, Side, IReactorTime, Events, str], DataConnection]
 
     @property
     def protocols(self) -> tuple[bytes, bytes]:

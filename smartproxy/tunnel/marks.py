@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.faults import Violation
 
 TICKET_OCTETS: Final = 32
@@ -90,7 +91,7 @@ class MarkSplitter:
             if word >= _FIRST_UNIT_VERSION:
                 length = word & _LENGTH
                 if length < _HEADER_OCTETS:
-                    raise Violation("mark.unit", f"a unit of {length} octets cannot hold its own header")
+                    raise Violation(Cause.MARK_UNIT, f"a unit of {length} octets cannot hold its own header")
                 position += length
                 continue
             _judge_mark(word, octets, position)
@@ -134,7 +135,7 @@ class RawSplitter:
         if len(octets) >= _HEADER_OCTETS:
             (word,) = _HEADER.unpack_from(octets)
             if word != _LENGTHS[_ATTACH]:
-                raise Violation("mark.attach", "a session does not begin with ATTACH")
+                raise Violation(Cause.MARK_ATTACH, "a session does not begin with ATTACH")
             _judge_mark(word, octets, 0)
         whole = _LENGTHS[_ATTACH]
         if len(octets) < whole:
@@ -149,10 +150,10 @@ class RawSplitter:
 def _judge_mark(length: int, octets: bytes, position: int) -> None:
     """Refuse a mark as soon as nothing can follow that makes it right."""
     if length not in _LENGTHS.values():
-        raise Violation("mark.length", f"no mark has {length} octets")
+        raise Violation(Cause.MARK_LENGTH, f"no mark has {length} octets")
     kind_at = position + _HEADER_OCTETS
     if kind_at < len(octets) and _LENGTHS.get(octets[kind_at]) != length:
-        raise Violation("mark.kind", f"no mark of kind {octets[kind_at]} has {length} octets")
+        raise Violation(Cause.MARK_KIND, f"no mark of kind {octets[kind_at]} has {length} octets")
 
 
 def _read_mark(octets: bytes, position: int, length: int) -> Attach | End:

@@ -7,12 +7,15 @@ while, and ready ones that nobody used are replaced before a firewall on the way
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
+from smartproxy.logs.emit import Events
+from smartproxy.net.deadline import Deadline
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import OwnFault
 from smartproxy.tunnel.data import DataConnection
-from smartproxy.tunnel.faults import OpeningFailed, Violation
-from smartproxy.tunnel.interfaces import Emit
+from smartproxy.tunnel.faults import Closing, Violation
 
 
 class DataPool:
@@ -27,14 +30,14 @@ class DataPool:
         self,
         dial: Callable[["DataPool"], Deferred[DataConnection]],
         clock: IReactorTime,
-        emit: Emit,
+        events: Events,
         *,
         ready: int,
         most: int,
     ) -> None:
         self._dial = dial
         self._clock = clock
-        self._emit = emit
+        self._events = events
         self._ready = min(ready, most)
         self._most = most
         self._idle: list[DataConnection] = []
@@ -42,7 +45,7 @@ class DataPool:
         self._dialling = 0
         self._spares = 0
         self._closed = False
-        self._timer: IDelayedCall | None = None
+        self._next = Deadline(clock, self._upkeep)
 
     def __len__(self) -> int:
         """How many there are, those that are being dialled included."""
@@ -57,19 +60,17 @@ class DataPool:
         """Keep connections ready from now on."""
         self._upkeep()
 
-    def stop(self, cause: str) -> None:
+    def stop(self, why: Closing) -> None:
         """Abort all connections, and dial none any more."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._next.stop()
         for connection in list(self._all):
-            connection.abort(cause)
+            connection.abort(why)
 
     async def take(self) -> DataConnection:
         """A connection for a session.
 
-        :raises OpeningFailed: when there is none and none can be made.
+        :raises OwnFault: when there is none and none can be made.
         """
         while self._idle:
             connection = self._idle.pop()
@@ -78,13 +79,13 @@ class DataPool:
                 return connection
         # A spare that is being dialled takes nobody's place.
         if len(self) - self._spares >= self._most:
-            raise OpeningFailed(f"all {self._most} data connections of the client are in use (pool.most)")
+            raise _none(f"all {self._most} data connections of the client are in use (pool.most)")
         try:
             connection = await self._one_more()
-        except CancelledError:
+        except (CancelledError, OwnFault):
             raise
         except Exception as error:
-            raise OpeningFailed(f"no data connection to the server: {error}") from error
+            raise _none(f"no data connection to the server: {error}") from error
         self._top_up()
         return connection
 
@@ -95,8 +96,8 @@ class DataPool:
         finally:
             self._dialling -= 1
         if self._closed or not connection.open:
-            connection.abort("the tunnel is down")
-            raise OpeningFailed("the tunnel is down")
+            connection.abort(Closing(Cause.TUNNEL_LOST, "the tunnel is down"))
+            raise _none("the tunnel is down")
         self._all.add(connection)
         return connection
 
@@ -104,13 +105,13 @@ class DataPool:
 
     def data_attached(self, connection: DataConnection, ticket: bytes) -> None:
         """Never at this end."""
-        raise Violation("data.attach", "ATTACH is the client's to send")
+        raise Violation(Cause.DATA_ATTACH, "ATTACH is the client's to send")
 
     def data_idle(self, connection: DataConnection) -> None:
         """A session is over; its connection waits for the next."""
         self._idle.append(connection)
 
-    def data_gone(self, connection: DataConnection, cause: str) -> None:
+    def data_gone(self, connection: DataConnection) -> None:
         """A connection is gone."""
         self._all.discard(connection)
         if connection in self._idle:
@@ -118,19 +119,25 @@ class DataPool:
 
     def data_violated(self, connection: DataConnection, violation: Violation) -> None:
         """The server broke a rule of marks."""
-        self._emit("tunnel.violation", cause=violation.cause, detail=violation.detail, peer=connection.peer)
+        self._events.emit(
+            "tunnel.violation",
+            cause=violation.cause,
+            message=violation.cause.meaning,
+            detail=violation.detail,
+            peer=connection.peer,
+        )
 
     # Upkeep.
 
     def _upkeep(self) -> None:
-        self._timer = self._clock.callLater(limits.POOL_UPKEEP_SECONDS, self._upkeep)
+        self._next.start(limits.POOL_UPKEEP_SECONDS)
         now = self._clock.seconds()
         for connection in sorted(self._idle, key=lambda each: each.idle_since):
             unused = now - connection.idle_since
             surplus = len(self._idle) > self._ready and unused > limits.DATA_SURPLUS_SECONDS
             if surplus or unused > limits.DATA_REFRESH_SECONDS:
                 self._idle.remove(connection)
-                connection.close("not used")
+                connection.close(Closing(Cause.TUNNEL_IDLE, "not used"))
         self._top_up()
 
     def _top_up(self) -> None:
@@ -148,6 +155,10 @@ class DataPool:
         finally:
             self._spares -= 1
         if len(self) > self._most:
-            connection.close("not needed")
+            connection.close(Closing(Cause.TUNNEL_IDLE, "not needed"))
         else:
             self._idle.append(connection)
+
+
+def _none(message: str) -> OwnFault:
+    return OwnFault(rule=Cause.TUNNEL_POOL, message=message)

@@ -6,29 +6,29 @@ are refused end here, counted and timed. Dials nothing. Trusts the licence's aut
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime
 from twisted.python.failure import Failure
 
 from smartproxy import __version__
 from smartproxy.logs.carrier import Carrier, Document
-from smartproxy.net.leg import ILeg
+from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
 from smartproxy.policy.admission import Sparing
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.tunnel.boxes import line
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.entrance import Entrance, Gate, secured_server
-from smartproxy.tunnel.faults import ConfigurationDeclined, NameTaken, VersionsIncompatible, report
+from smartproxy.tunnel.faults import Closing, ConfigurationDeclined, NameTaken, TunnelFault, VersionsIncompatible
 from smartproxy.tunnel.identity import Identity
-from smartproxy.tunnel.interfaces import Emit, IServerTunnelUser
 from smartproxy.tunnel.kinds import SMART, Kind
-from smartproxy.tunnel.server_control import ServerControl
+from smartproxy.tunnel.server_control import Registry, ServerControl, ServerUser
 from smartproxy.tunnel.vocabulary import Greeting, Side, agree
 
 
@@ -39,7 +39,7 @@ class ServerTunnel:
     :param identity: the server's key.
     :param authority: PEM of the authority's certificate, from the licence.
     :param user: the daemon.
-    :param emit: says what happened.
+    :param events: where everything is told.
     :param version: this program's version.
     :param kind: which kind of tunnel it is.
     :ivar factory: what the tunnel's port listens with.
@@ -54,8 +54,8 @@ class ServerTunnel:
         *,
         identity: Identity,
         authority: str,
-        user: IServerTunnelUser,
-        emit: Emit,
+        user: ServerUser,
+        events: Events,
         version: str = __version__,
         kind: Kind = SMART,
     ) -> None:
@@ -63,7 +63,7 @@ class ServerTunnel:
         self._kind = kind
         self._clock = clock
         self._user = user
-        self._emit = emit
+        self._events = events
         self._greeting = Greeting(program="smartproxy-server", version=version)
         self._context = ServerContext(identity, authority, kind.protocols)
         self._strangers: dict[Entrance, None] = {}
@@ -74,6 +74,13 @@ class ServerTunnel:
         self._up: set[ServerControl] = set()
         self._reports = Carrier(self._send_reports, clock, self._dropped)
         self._stopping = False
+        self._registry = Registry(
+            held=lambda: self.held,
+            welcome=self._welcome,
+            up=self._control_up,
+            down=self._control_down,
+            configure=self._configure,
+        )
         self.factory = Gate(self._opens, secured_server(self._context, self._entrance, clock))
 
     # For the daemon.
@@ -99,14 +106,14 @@ class ServerTunnel:
         """The daemon forgot its configuration: the next one may be of any generation."""
         self.held = 0
 
-    def stop(self, cause: str) -> None:
+    def stop(self, message: str) -> None:
         """Let nobody in any more, and end all connections."""
         self._stopping = True
         self._reports.stop()
         for entrance in list(self._strangers):
-            entrance.drop("stopping", "the server stops")
+            entrance.drop(PeerRefused(cause=Cause.TUNNEL_STOPPED, message=message))
         for control in list(self._controls):
-            control.close(cause)
+            control.close(Closing(Cause.TUNNEL_STOPPED, message))
 
     # The entrance.
 
@@ -125,9 +132,10 @@ class ServerTunnel:
         self._strangers.pop(oldest)
         left_out = self._crowding.tell("", "crowded", self._clock.seconds())
         if left_out is not None:
-            self._emit(
+            self._events.emit(
                 "tunnel.refused",
-                cause="crowded",
+                cause=Cause.TUNNEL_CROWDED,
+                message=Cause.TUNNEL_CROWDED.meaning,
                 peer=oldest.peer,
                 advice="let the firewall open the tunnel's port to the clients' addresses only",
                 facts={"displaced": left_out + 1, "most": limits.TUNNEL_STRANGERS_MOST},
@@ -139,26 +147,33 @@ class ServerTunnel:
         client = self._context.verified(entrance.connection)
         protocol = entrance.connection.get_alpn_proto_negotiated()
         if protocol == self._kind.control:
-            control = ServerControl(self, client, entrance.peer, self._clock, self._emit)
+            control = ServerControl(self._registry, self._user, client, entrance.peer, self._clock, self._events)
             self._controls.add(control)
             return control
         if protocol == self._kind.data:
             return self._admit_data(client, entrance)
         raise PeerRefused(
-            check="protocol", advice="the client wants neither control nor data: update it", subject=client.subject
+            cause=Cause.TUNNEL_PROTOCOL,
+            message="the client wants neither control nor data",
+            advice="update the client",
+            subject=client.subject,
         )
 
     def _admit_data(self, client: VerifiedClient, entrance: Entrance) -> DataConnection:
         control = self._named.get(client.name)
         if control is None:
             raise PeerRefused(
-                check="no_control", advice="a data connection needs its client's control", subject=client.subject
+                cause=Cause.TUNNEL_NO_CONTROL,
+                message="a data connection needs its client's control",
+                subject=client.subject,
             )
         if control.idle >= limits.DATA_IDLE_MOST:
             raise PeerRefused(
-                check="too_many", advice=f"{control.idle} data connections carry no session", subject=client.subject
+                cause=Cause.TUNNEL_TOO_MANY,
+                message=f"{control.idle} data connections carry no session",
+                subject=client.subject,
             )
-        connection = self._kind.connection(control, Side.SERVER, self._clock, self._emit, entrance.peer)
+        connection = self._kind.connection(control, Side.SERVER, self._clock, self._events, entrance.peer)
         control.adopt(connection, client)
         return connection
 
@@ -170,41 +185,39 @@ class ServerTunnel:
         """A connection did not. It is told now and then: anybody can be refused a thousand times a second."""
         self._strangers.pop(entrance, None)
         exact = self._context.refusal(entrance.connection) or refusal
-        fields = exact.fields()
-        cause = fields.pop("check")
-        left_out = self._sparing.tell(entrance.host, exact.check, self._clock.seconds())
+        left_out = self._sparing.tell(entrance.host, exact.cause, self._clock.seconds())
         if left_out is not None:
             facts = {"not_written_before": left_out} if left_out else None
-            self._emit("tunnel.refused", cause=cause, peer=entrance.peer, facts=facts, **fields)
+            self._events.emit("tunnel.refused", peer=entrance.peer, facts=facts, **exact.fields())
 
-    def vanished(self, entrance: Entrance, cause: str) -> None:
+    def vanished(self, entrance: Entrance, why: str) -> None:
         """A connection ended before it showed anything: a port scan, or a look whether the port is open."""
         self._strangers.pop(entrance, None)
-        self._emit("connection.closed", peer=entrance.peer, cause=cause)
+        self._events.emit("connection.closed", peer=entrance.peer, cause=Cause.TUNNEL_CLOSED, message=why)
 
     # For control connections.
 
-    async def welcome(self, control: ServerControl, greeting: Greeting) -> Greeting:
+    async def _welcome(self, control: ServerControl, greeting: Greeting) -> Greeting:
         """Give a client its name, unless an older connection has it and answers."""
         try:
             agree(self._greeting, greeting)
         except VersionsIncompatible as fault:
-            self._refuse(control, "versions", fault)
+            self._refuse(control, Cause.TUNNEL_VERSIONS, fault)
             raise
         while (holder := self._named.get(control.client_name)) is not None and holder.lost is None:
             if await holder.ping():
                 taken = NameTaken(f"a client named {control.client_name} is connected already from {holder.peer}")
-                self._refuse(control, "name_taken", taken)
+                self._refuse(control, Cause.TUNNEL_NAME_TAKEN, taken)
                 raise taken
-            holder.abort("a newer connection of the same client took its place")
+            holder.abort(Closing(Cause.TUNNEL_NEWER, "a newer connection of the same client took its place"))
         if control.lost is None:
             self._named[control.client_name] = control
         return self._greeting
 
-    def control_up(self, control: ServerControl) -> None:
+    def _control_up(self, control: ServerControl) -> None:
         """A client is ready."""
         self._up.add(control)
-        self._emit(
+        self._events.emit(
             "tunnel.up",
             client=control.client_name,
             peer=control.peer,
@@ -216,17 +229,19 @@ class ServerTunnel:
         self._call(self._user.tunnel_up, control)
         self._reports.resume()
 
-    def control_down(self, control: ServerControl, cause: str) -> None:
+    def _control_down(self, control: ServerControl, why: Closing) -> None:
         """A client is gone."""
         self._controls.discard(control)
         if self._named.get(control.client_name) is control:
             del self._named[control.client_name]
         if control in self._up:
             self._up.discard(control)
-            self._emit("tunnel.down", client=control.client_name, peer=control.peer, cause=cause)
-            self._call(self._user.tunnel_down, control, cause)
+            self._events.emit(
+                "tunnel.down", client=control.client_name, peer=control.peer, cause=why.cause, message=why.message
+            )
+            self._call(self._user.tunnel_down, control, why)
 
-    def configure(self, control: ServerControl, generation: int, octets: bytes) -> None:
+    def _configure(self, control: ServerControl, generation: int, octets: bytes) -> None:
         """Hand a whole generation to the daemon."""
         try:
             self._user.configuration_arrived(control, generation, octets)
@@ -234,31 +249,13 @@ class ServerTunnel:
             raise ConfigurationDeclined(str(refused)) from refused
         self.held = generation
 
-    def close_session(self, control: ServerControl, session: str) -> None:
-        """End a session."""
-        self._user.close_session(control, session)
-
-    def set_level(self, control: ServerControl, level: str) -> None:
-        """Change what is logged."""
-        self._user.set_level(control, level)
-
-    def drain(self, control: ServerControl) -> None:
-        """A client takes no new sessions."""
-        self._user.drain(control)
-
-    def open_outbound(
-        self, control: ServerControl, session: str, partner: str, facts: Mapping[str, str]
-    ) -> Deferred[Callable[[ILeg | None], None]]:
-        """Call a partner."""
-        return maybeDeferred(self._user.open_outbound, control, session, partner, facts)
-
-    def _refuse(self, control: ServerControl, cause: str, fault: Exception) -> None:
-        self._emit(
+    def _refuse(self, control: ServerControl, cause: Cause, fault: TunnelFault) -> None:
+        self._events.emit(
             "tunnel.refused",
             cause=cause,
             client=control.client_name,
             peer=control.peer,
-            advice=str(fault),
+            message=str(fault),
             ours=self._greeting.version,
             theirs=control.version,
         )
@@ -274,7 +271,7 @@ class ServerTunnel:
                 size += len(piece[-1]) + 1
             control = next((each for each in self._up if each.lost is None), None)
             if control is None:
-                raise TunnelLost(rule="tunnel.none", message="no client is connected")
+                raise TunnelLost(rule=Cause.TUNNEL_NONE, message="no client is connected")
             await control.report(piece)
 
     def _lines(self, batch: Sequence[Document]) -> Iterator[bytes]:
@@ -282,13 +279,15 @@ class ServerTunnel:
             try:
                 yield line(event)
             except (TypeError, ValueError):
-                self._emit("events.dropped", count=1, cause="an event does not fit into the tunnel", daemon="server")
+                self._events.emit(
+                    "events.dropped", count=1, cause="an event does not fit into the tunnel", daemon="server"
+                )
 
     def _dropped(self, count: int) -> None:
-        self._emit("events.dropped", count=count, cause="too many events waited for the tunnel", daemon="server")
+        self._events.emit("events.dropped", count=count, cause="too many events waited for the tunnel", daemon="server")
 
     def _call(self, call: Callable[..., Any], *arguments: object) -> None:
         try:
             call(*arguments)
         except Exception:
-            report(self._emit, "smartproxy.tunnel.server", Failure())
+            self._events.failure("smartproxy.tunnel.server", Failure())

@@ -1,44 +1,51 @@
 """The server's end of one client's control connection, with the data connections that belong to it.
 
-Duty: answer the client's questions, ask it to open sessions, match tickets with data connections. Everything here ends
+Duty: answer the client's questions, ask it to open sessions, issue tickets and match data connections with them. A
+fault of an opening keeps its class on the way, whichever daemon raised it. Everything here ends
 with the control connection: questions, tickets, and the sessions on its data connections. Trusts the client to be who
 its certificate says, and to be nothing more.
 """
 
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any
 from typing import Protocol as Shape
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from smartproxy.logs.emit import Events
+from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
-from smartproxy.policy.faults import StationUnreachable, TunnelLost
-from smartproxy.tunnel.boxes import Plain
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import PartnerUnreachable, StationUnreachable, Step, TunnelLost
+from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.chunks import Assembly, Chunk
 from smartproxy.tunnel.contexts import VerifiedClient
 from smartproxy.tunnel.control import Answer, BoundedAMP, Heartbeat, Responder
 from smartproxy.tunnel.data import DataConnection, DataLeg
 from smartproxy.tunnel.faults import (
+    Closing,
     NotNow,
     OpeningFailed,
-    OpenTimeout,
     QuestionExpired,
     QuestionFailed,
     TunnelFault,
     Violation,
 )
-from smartproxy.tunnel.interfaces import Emit
 from smartproxy.tunnel.marks import TICKET_OCTETS
 from smartproxy.tunnel.vocabulary import (
     CloseSession,
     Configure,
     Drain,
+    FarEnding,
+    GenerationState,
     Greeting,
     Hello,
     OpenInbound,
@@ -54,45 +61,63 @@ from smartproxy.tunnel.vocabulary import (
 )
 
 
-class ServerHolder(Shape):
-    """The server's tunnel, as its control connections see it."""
+class ServerUser(Shape):
+    """A daemon in the DMZ, as its end of the tunnel sees it.
 
-    @property
-    def held(self) -> int:
-        """The generation that the server holds; 0 for none."""
+    It is told of a client that came exactly once, and exactly once that it is gone. An exception out of any of these
+    calls that they do not name is a bug, is reported as one, and ends nothing else.
+    """
 
-    async def welcome(self, control: "ServerControl", greeting: Greeting) -> Greeting:
-        """Give a client its name; what the server says about itself.
+    def tunnel_up(self, control: "ServerControl") -> None:
+        """A client is there and takes sessions."""
 
-        :raises VersionsIncompatible: when the two cannot work together.
-        :raises NameTaken: when a client of this name is here and answers.
-        """
+    def tunnel_down(self, control: "ServerControl", why: Closing) -> None:
+        """The client is gone; its sessions' legs are lost."""
 
-    def control_up(self, control: "ServerControl") -> None:
-        """The client is ready."""
+    def configuration_arrived(self, control: "ServerControl", generation: int, octets: bytes) -> None:
+        """A newer generation is here, whole: take it.
 
-    def control_down(self, control: "ServerControl", cause: str) -> None:
-        """The client is gone, whether it was ready or not."""
-
-    def configure(self, control: "ServerControl", generation: int, octets: bytes) -> None:
-        """Take a generation.
-
-        :raises ConfigurationDeclined: when it is not taken.
+        :raises DocumentRefused: when it is not taken.
         """
 
     def close_session(self, control: "ServerControl", session: str) -> None:
-        """End a session."""
+        """End this session now, if it still runs."""
 
     def set_level(self, control: "ServerControl", level: str) -> None:
-        """Change what is logged."""
+        """Log at this level from now on."""
 
     def drain(self, control: "ServerControl") -> None:
-        """The client takes no new sessions."""
+        """The client is about to stop: no new sessions over this tunnel; those that run may end."""
 
     def open_outbound(
-        self, control: "ServerControl", session: str, partner: str, facts: Mapping[str, str]
+        self, control: "ServerControl", session: str, partner: str, wish: CallWish
     ) -> Deferred[Callable[[ILeg | None], None]]:
-        """Call a partner."""
+        """Call a partner.
+
+        Fires, when the partner is ready, with what is called once with the leg towards the station, or with ``None``
+        if there will be none. Fails with a :class:`smartproxy.oftp2.errors.SessionFault` that says why the partner is
+        not ready. Cancelled when nobody waits any more.
+        """
+
+
+@attrs.frozen(kw_only=True)
+class Registry:
+    """What a control connection asks of the server's tunnel, which knows all clients.
+
+    :ivar held: the generation that the server holds; 0 for none.
+    :ivar welcome: gives a client its name; returns what the server says about itself. Raises
+        :class:`VersionsIncompatible` when the two cannot work together, and :class:`NameTaken` when a client of this
+        name is here and answers.
+    :ivar up: told of a client that is ready.
+    :ivar down: told of a client that is gone, whether it was ready or not.
+    :ivar configure: takes a generation, or raises :class:`ConfigurationDeclined`.
+    """
+
+    held: Callable[[], int]
+    welcome: Callable[["ServerControl", Greeting], Coroutine[Any, Any, Greeting]]
+    up: Callable[["ServerControl"], None]
+    down: Callable[["ServerControl", Closing], None]
+    configure: Callable[["ServerControl", int, bytes], None]
 
 
 class ServerControl(BoundedAMP):
@@ -105,19 +130,28 @@ class ServerControl(BoundedAMP):
     :ivar since: when it came up, in the clock's seconds; 0 before Hello.
     """
 
-    def __init__(self, owner: ServerHolder, client: VerifiedClient, peer: str, clock: IReactorTime, emit: Emit) -> None:
-        super().__init__(Side.SERVER, clock, emit)
+    def __init__(
+        self,
+        registry: Registry,
+        user: ServerUser,
+        client: VerifiedClient,
+        peer: str,
+        clock: IReactorTime,
+        events: Events,
+    ) -> None:
+        super().__init__(Side.SERVER, clock, events)
         self.client_name = client.name
         self.client = client
         self.version = ""
         self.since = 0.0
         self.peer = peer
-        self._owner = owner
+        self._registry = registry
+        self._user = user
         self._assembly = Assembly()
         self._office = TicketOffice()
-        self._heartbeat = Heartbeat(clock, self.ping, self._silent)
-        self._hello: IDelayedCall | None = None
-        self._expiry: IDelayedCall | None = None
+        self._heartbeat = Heartbeat(clock, self.ping, self.silent)
+        self._hello = Deadline(clock, self._no_hello)
+        self._expiry = Deadline(clock, self._expired)
         self._greeted = False
         self._arrivals: dict[str, Deferred[DataLeg]] = {}
         self._connections: set[DataConnection] = set()
@@ -140,19 +174,21 @@ class ServerControl(BoundedAMP):
     # For the daemon.
 
     def open_inbound(
-        self, session: str, facts: Mapping[str, str], *, seconds: float = limits.OPENING.default
+        self, session: str, facts: SessionFacts, *, seconds: float = limits.OPENING.default
     ) -> Deferred[ILeg]:
         """Open a session inside for a verified partner.
 
-        Fires with the leg towards the station when the station is ready. Fails with
-        :class:`~smartproxy.policy.faults.StationUnreachable`, :class:`~smartproxy.policy.faults.TunnelLost` or
-        :class:`OpenTimeout`. Cancelling it ends what was begun.
+        Fires with the leg towards the station when the station is ready. Fails with the
+        :class:`~smartproxy.oftp2.errors.SessionFault` that the client raised, with
+        :class:`~smartproxy.policy.faults.TunnelLost`, or with :class:`~smartproxy.policy.faults.StationUnreachable`
+        where the client says nothing of use in time. Cancelling it ends what was begun.
         """
         return Deferred.fromCoroutine(self._open_inbound(session, facts, seconds))
 
-    def session_ended(self, session: str, summary: Mapping[str, Plain]) -> None:
+    def session_ended(self, session: str, ending: FarEnding) -> None:
         """Tell the client that a session is over; nobody waits for its answer."""
-        self.ask(SessionEnded, session=session, summary=summary).addErrback(self._unheard)
+        told = attrs.asdict(ending, recurse=False)
+        self.ask(SessionEnded, session=session, **told).addErrback(self._unheard)
 
     def seen_crl_url(self, url: str, authority: str) -> None:
         """Tell the client of a revocation list that a verified certificate names; nobody waits for its answer."""
@@ -165,25 +201,33 @@ class ServerControl(BoundedAMP):
     def _unheard(self, failure: Failure) -> None:
         failure.trap(TunnelFault, TunnelLost, CancelledError, ValueError)
 
-    async def _open_inbound(self, session: str, facts: Mapping[str, str], seconds: float) -> ILeg:
-        if session in self._arrivals or session in self._sessions.values():
-            raise StationUnreachable(rule="tunnel.session", message=f"session {session} is open already")
+    async def _open_inbound(self, session: str, facts: SessionFacts, seconds: float) -> ILeg:
+        if self._carries(session):
+            raise StationUnreachable(rule=Cause.SESSION_OPEN, message=f"session {session} is open already")
         arrival = self._expect(session)
         ticket = self._office.issue(session, self._clock.seconds())
+        told = attrs.asdict(facts, recurse=False)
         try:
             await self.ask(
-                OpenInbound, seconds=seconds, session=session, ticket=ticket, facts=facts, deadline=round(seconds)
+                OpenInbound, seconds=seconds, session=session, ticket=ticket, deadline=round(seconds), **told
             )
             return await arrival.addTimeout(limits.TICKET_SECONDS, self._clock)
-        except (OpeningFailed, QuestionFailed, NotNow) as fault:
+        except OpeningFailed as failed:
             self._give_up(session)
-            raise StationUnreachable(rule="station.unreachable", message=str(fault)) from fault
+            raise failed.fault from failed
+        except (QuestionFailed, NotNow) as fault:
+            self._give_up(session)
+            raise StationUnreachable(rule=Cause.TUNNEL_QUESTION, message=str(fault)) from fault
         except (QuestionExpired, TimeoutError) as fault:
             self._give_up(session)
-            raise OpenTimeout(rule="deadline.opening", message=f"not opened within {seconds:g} s") from fault
+            message = f"not opened within {seconds:g} s"
+            raise StationUnreachable(rule=Cause.DEADLINE_OPENING, message=message) from fault
         except Exception:
             self._give_up(session)
             raise
+
+    def _carries(self, session: str) -> bool:
+        return session in self._arrivals or session in self._sessions.values()
 
     def _expect(self, session: str) -> Deferred[DataLeg]:
         arrival: Deferred[DataLeg] = Deferred()
@@ -206,101 +250,89 @@ class ServerControl(BoundedAMP):
             Hello: self._answer_hello,
             Configure: self._answer_configure,
             OpenOutbound: self._answer_open_outbound,
-            CloseSession: self._answer_close_session,
-            SetLevel: self._answer_set_level,
+            CloseSession: partial(self._user.close_session, self),
+            SetLevel: partial(self._user.set_level, self),
             Drain: self._answer_drain,
             Ping: lambda: None,
         }
 
     def _answer_hello(self, version: str, oldest: int, newest: int) -> Deferred[Answer]:
         if self._greeted:
-            raise Violation("hello.twice", "a second Hello")
+            raise Violation(Cause.HELLO_TWICE, "a second Hello")
         self._greeted = True
         self.version = version
         greeting = Greeting(program="smartproxy-client", version=version, oldest=oldest, newest=newest)
         return Deferred.fromCoroutine(self._welcome(greeting))
 
     async def _welcome(self, greeting: Greeting) -> Answer:
-        ours = await self._owner.welcome(self, greeting)
+        ours = await self._registry.welcome(self, greeting)
         return {
             "version": ours.version,
             "oldest": ours.oldest,
             "newest": ours.newest,
-            "generation": self._owner.held,
+            "generation": self._registry.held(),
         }
 
     def answered(self, command: type[TunnelCommand]) -> None:
         """After its Hello was answered, and not before, the client may be asked."""
         if command is Hello:
-            self._cancel_hello()
+            self._hello.stop()
             self.asking = self.answering = Phase.READY
             self.since = self._clock.seconds()
             self._heartbeat.start()
-            self._owner.control_up(self)
+            self._registry.up(self)
 
     def _answer_configure(self, generation: int, number: int, size: int, digest: bytes, chunk: bytes) -> Answer:
-        held = self._owner.held
+        held = self._registry.held()
         if generation <= held:
             self._assembly.clear()
-            return {"state": "old", "held": held}
+            return {"state": GenerationState.OLD, "held": held}
         piece = Chunk(generation=generation, number=number, size=size, digest=digest, octets=chunk)
         whole = self._assembly.add(piece)
         if whole is None:
-            return {"state": "more", "held": held}
-        self._owner.configure(self, generation, whole)
-        return {"state": "accepted", "held": generation}
+            return {"state": GenerationState.MORE, "held": held}
+        self._registry.configure(self, generation, whole)
+        return {"state": GenerationState.ACCEPTED, "held": generation}
 
-    def _answer_open_outbound(
-        self, session: str, partner: str, facts: Mapping[str, str], deadline: int
-    ) -> Deferred[Answer]:
-        return Deferred.fromCoroutine(self._open_outbound(session, partner, facts, deadline))
+    def _answer_open_outbound(self, session: str, partner: str, deadline: int, **wish: Any) -> Deferred[Answer]:
+        return Deferred.fromCoroutine(self._open_outbound(session, partner, deadline, CallWish(**wish)))
 
-    async def _open_outbound(self, session: str, partner: str, facts: Mapping[str, str], deadline: int) -> Answer:
-        if session in self._arrivals or session in self._sessions.values():
-            raise OpeningFailed(f"session {session} is open already")
-        calling = self._owner.open_outbound(self, session, partner, facts)
+    async def _open_outbound(self, session: str, partner: str, deadline: int, wish: CallWish) -> Answer:
+        if self._carries(session):
+            message = f"session {session} is open already"
+            raise OpeningFailed(_unreachable(Step.POLICY, Cause.SESSION_OPEN, message))
+        calling = maybeDeferred(self._user.open_outbound, self, session, partner, wish)
         try:
             take = await calling.addTimeout(deadline, self._clock)
         except SessionFault as fault:
-            raise OpeningFailed(fault.message) from fault
+            raise OpeningFailed(fault) from fault
         except TimeoutError as fault:
-            raise OpeningFailed(f"the partner was not ready within {deadline} s") from fault
+            message = f"the partner was not ready within {deadline} s"
+            raise OpeningFailed(_unreachable(Step.CONNECT, Cause.DEADLINE_OPENING, message)) from fault
         arrival = self._expect(session).addTimeout(limits.TICKET_SECONDS, self._clock)
         arrival.addErrback(lambda failure: self._give_up(session)).addCallback(take)
         arrival.addErrback(self._bug, OpenOutbound)
         return {"ticket": self._office.issue(session, self._clock.seconds())}
 
-    def _answer_close_session(self, session: str) -> None:
-        self._owner.close_session(self, session)
-
-    def _answer_set_level(self, level: str) -> None:
-        self._owner.set_level(self, level)
-
     def _answer_drain(self) -> None:
         self.asking = self.answering = Phase.DRAINING
-        self._owner.drain(self)
+        self._user.drain(self)
 
     # The connections.
 
     def connectionMade(self) -> None:
         """The client proved who it is; it has to say Hello now."""
-        self._hello = self._clock.callLater(limits.HELLO_SECONDS, self._no_hello)
+        self._hello.start(limits.HELLO_SECONDS)
         self._watch_certificate()
 
     def _watch_certificate(self) -> None:
         """A client that the backend gives no new certificate is not served for longer than the last one holds."""
-        self._cancel_expiry()
         left = self.client.not_after.timestamp() - self._clock.seconds()
-        self._expiry = self._clock.callLater(max(0.0, left), self._expired)
+        self._expiry.start(max(0.0, left))
 
     def _expired(self) -> None:
-        self._expiry = None
-        self.close("the client's tunnel certificate expired and was not renewed")
-
-    def _cancel_expiry(self) -> None:
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
+        message = "the client's tunnel certificate expired and was not renewed"
+        self.close(Closing(Cause.CERTIFICATE_EXPIRED, message))
 
     def adopt(self, connection: DataConnection, client: VerifiedClient) -> None:
         """A data connection of this client is there; its certificate may be newer than this connection's."""
@@ -314,24 +346,24 @@ class ServerControl(BoundedAMP):
         """How many of its data connections carry no session."""
         return len(self._connections) - len(self._sessions)
 
-    def tunnel_lost(self, cause: str) -> None:
+    def tunnel_lost(self, why: Closing) -> None:
         """The control connection is over, and everything with it."""
-        self._cancel_hello()
-        self._cancel_expiry()
+        self._hello.stop()
+        self._expiry.stop()
         self._heartbeat.stop()
         self._assembly.clear()
         arrivals, self._arrivals = self._arrivals, {}
         for arrival in arrivals.values():
-            arrival.errback(TunnelLost(rule="tunnel.lost", message=f"the tunnel is down: {cause}"))
+            arrival.errback(self.gone())
         for connection in list(self._connections):
-            connection.abort(f"the tunnel is down: {cause}")
-        self._owner.control_down(self, cause)
+            connection.abort(Closing(Cause.TUNNEL_LOST, f"the tunnel is down: {why}"))
+        self._registry.down(self, why)
 
     def data_attached(self, connection: DataConnection, ticket: bytes) -> None:
         """A client's data connection shows a ticket."""
         session = self._office.redeem(ticket, self._clock.seconds())
         if session is None:
-            raise Violation("ticket.unknown", "a ticket that is not good: never issued, used before, or too late")
+            raise Violation(Cause.TICKET_UNKNOWN, "a ticket that is not good: never issued, used before, or too late")
         arrival = self._arrivals.pop(session, None)
         if arrival is None:
             # Nobody waits any more, which the client could not know when it sent the ticket.
@@ -344,33 +376,29 @@ class ServerControl(BoundedAMP):
         """A session is over, and its connection can carry the next."""
         self._sessions.pop(connection, None)
 
-    def data_gone(self, connection: DataConnection, cause: str) -> None:
+    def data_gone(self, connection: DataConnection) -> None:
         """A data connection is gone."""
         self._connections.discard(connection)
         self._sessions.pop(connection, None)
 
     def data_violated(self, connection: DataConnection, violation: Violation) -> None:
         """A data connection broke a rule."""
-        self._emit(
+        self._events.emit(
             "tunnel.violation",
             cause=violation.cause,
+            message=violation.cause.meaning,
             detail=violation.detail,
             session=self._sessions.get(connection),
             peer=connection.peer,
             **self.names(),
         )
 
-    def _silent(self) -> None:
-        self.abort(f"{limits.PINGS_MISSED_MOST} pings in a row were not answered")
-
     def _no_hello(self) -> None:
-        self._hello = None
-        self.close(f"no Hello within {limits.HELLO_SECONDS:g} s")
+        self.close(Closing(Cause.TUNNEL_HELLO, f"no Hello within {limits.HELLO_SECONDS:g} s"))
 
-    def _cancel_hello(self) -> None:
-        if self._hello is not None:
-            self._hello.cancel()
-            self._hello = None
+
+def _unreachable(step: Step, cause: Cause, message: str) -> PartnerUnreachable:
+    return PartnerUnreachable(rule=step.cause, message=f"{step.label}: {message}", step=step, cause=cause)
 
 
 @attrs.frozen
@@ -380,7 +408,12 @@ class _Issued:
 
 
 class TicketOffice:
-    """Issues and redeems the tickets of one control connection."""
+    """Issues and redeems the tickets of one control connection, which name the sessions of its data connections.
+
+    A ticket is 256 random bits, good for one use within seconds. The office keeps only digests: looking one up tells
+    nothing about tickets by its timing, since nobody can choose a digest, and a wrong, a used and a late ticket are the
+    same to whoever tries.
+    """
 
     def __init__(self) -> None:
         self._issued: dict[bytes, _Issued] = {}

@@ -2,7 +2,13 @@
 
 One AMP command a class, one table of directions. What the table does not list is forbidden; there is no command with
 which the server could ask for keys, tokens or files, and none that changes the transport (AMP's StartTLS is not here).
-The answer to Hello is the server's HelloAnswer.
+The answer to Hello is the server's HelloAnswer. Every field is bounded. A code that only explains (an outcome, a state
+of a generation, the codes of :class:`OpeningFailed`) may come from a newer version and has a fallback; one by which a
+session is treated (profile, release level, way) may not, since both daemons agreed on the tunnel protocol in Hello.
+
+Hello: each side says its program version and the range of tunnel protocols that it speaks. The newest that both speak
+is used; when there is none, both refuse with the same sentence, which names both versions and what to update. The Hello
+command itself never changes.
 """
 
 import enum
@@ -12,14 +18,18 @@ from typing import Any, ClassVar, Final
 import attrs
 from twisted.protocols.amp import AmpBox, Command
 
+from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
-from smartproxy.tunnel.boxes import Facts, Number, Octets, Record, Records, Text
+from smartproxy.policy.faults import Outcome
+from smartproxy.relay.openings import Way
+from smartproxy.tunnel.boxes import Choice, Code, Number, Octets, Records, Text
 from smartproxy.tunnel.chunks import DIGEST_OCTETS
 from smartproxy.tunnel.faults import (
     ConfigurationDeclined,
     NameTaken,
     OpeningFailed,
     QuestionFailed,
+    TunnelFault,
     VersionsIncompatible,
 )
 from smartproxy.tunnel.marks import TICKET_OCTETS
@@ -31,6 +41,28 @@ _SESSION = Text(16)
 _NAME = Text(limits.NAME_CHARACTERS_MOST)
 _URL = Text(512)
 _VERSION = Text(64)
+_ADDRESS_CHARACTERS_MOST = 300
+"""A host name has at most 253 characters (RFC 1035 section 2.3.4); a port and brackets stand beside it."""
+_SSIDCODE_CHARACTERS_MOST = 25
+_SHA256_CHARACTERS = 64
+
+_FACTS = [
+    (b"peer", Text(_ADDRESS_CHARACTERS_MOST)),
+    (b"partner", Text(limits.NAME_CHARACTERS_MOST, optional=True)),
+    (b"profile", Choice(Profile)),
+    (b"tls", Text(16, optional=True)),
+    (b"certificate_sha256", Text(_SHA256_CHARACTERS, optional=True)),
+    (b"code", Text(_SSIDCODE_CHARACTERS_MOST, optional=True)),
+    (b"level", Choice(Level, optional=True)),
+]
+"""The fields of :class:`~smartproxy.relay.openings.SessionFacts`, by their names."""
+_WISH = [
+    (b"way", Choice(Way)),
+    (b"caller", Text(_ADDRESS_CHARACTERS_MOST, optional=True)),
+    (b"host", Text(_ADDRESS_CHARACTERS_MOST, optional=True)),
+    (b"port", Number(optional=True)),
+]
+"""The fields of :class:`~smartproxy.relay.openings.CallWish`, by their names."""
 
 
 class Side(enum.Enum):
@@ -53,6 +85,31 @@ class Phase(enum.Enum):
     DRAINING = "draining"
 
 
+class GenerationState(enum.StrEnum):
+    """What became of a chunk of a generation."""
+
+    MORE = "more"
+    """It is kept; the next one is awaited."""
+    ACCEPTED = "accepted"
+    """It was the last one, and the generation is in force."""
+    OLD = "old"
+    """The server holds this generation or a newer one."""
+
+
+@attrs.frozen
+class FarEnding:
+    """How a session ended, as the server saw it.
+
+    :ivar outcome: how; :attr:`Outcome.ABORTED` where a newer server has another word for it.
+    :ivar reason: the ESID reason code that was told or came (RFC 5024 section 5.3.11).
+    :ivar rule: the cause, or the rule that was broken, as a code.
+    """
+
+    outcome: Outcome
+    reason: int | None = None
+    rule: str | None = None
+
+
 class TunnelCommand(Command):
     """Base of all commands: a responder's bug is answered with :class:`QuestionFailed` and ends nothing.
 
@@ -60,8 +117,8 @@ class TunnelCommand(Command):
     :cvar reverseErrors: the same, by code.
     """
 
-    allErrors: ClassVar[dict[type[Exception], bytes]]
-    reverseErrors: ClassVar[dict[bytes, type[Exception]]]
+    allErrors: ClassVar[dict[type[TunnelFault], bytes]]
+    reverseErrors: ClassVar[dict[bytes, type[TunnelFault]]]
     errors = {QuestionFailed: b"FAILED"}
 
     # AMP's own, typed: it has no annotations.
@@ -105,26 +162,21 @@ class Configure(TunnelCommand):
         (b"digest", Octets(DIGEST_OCTETS)),
         (b"chunk", Octets(limits.CHUNK_OCTETS, 0)),
     ]
-    response = [(b"state", Text(8)), (b"held", Number())]
+    response = [(b"state", Choice(GenerationState, GenerationState.OLD)), (b"held", Number())]
     errors = {ConfigurationDeclined: b"DECLINED"}
 
 
 class OpenInbound(TunnelCommand):
     """A partner is there: attach a data connection by this ticket, call the station; answered when it is ready."""
 
-    arguments = [
-        (b"session", _SESSION),
-        (b"ticket", Octets(TICKET_OCTETS)),
-        (b"facts", Facts()),
-        (b"deadline", Number()),
-    ]
+    arguments = [(b"session", _SESSION), (b"ticket", Octets(TICKET_OCTETS)), (b"deadline", Number()), *_FACTS]
     errors = {OpeningFailed: b"OPENING_FAILED"}
 
 
 class OpenOutbound(TunnelCommand):
     """The station calls a partner; answered, when the partner is ready, with the ticket to attach by."""
 
-    arguments = [(b"session", _SESSION), (b"partner", _NAME), (b"facts", Facts()), (b"deadline", Number())]
+    arguments = [(b"session", _SESSION), (b"partner", _NAME), (b"deadline", Number()), *_WISH]
     response = [(b"ticket", Octets(TICKET_OCTETS))]
     errors = {OpeningFailed: b"OPENING_FAILED"}
 
@@ -150,9 +202,14 @@ class Ping(TunnelCommand):
 
 
 class SessionEnded(TunnelCommand):
-    """The server's summary of a session that is over."""
+    """A session is over on the server; says how it ended there."""
 
-    arguments = [(b"session", _SESSION), (b"summary", Record())]
+    arguments = [
+        (b"session", _SESSION),
+        (b"outcome", Choice(Outcome, Outcome.ABORTED)),
+        (b"reason", Number(optional=True)),
+        (b"rule", Code(optional=True)),
+    ]
 
 
 class Report(TunnelCommand):

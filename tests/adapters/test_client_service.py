@@ -17,7 +17,7 @@ from smartproxy.client.service import ClientService
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
 from smartproxy.policy.faults import StationUnreachable
 from smartproxy.testing.pki import CLIENT_AUTH
-from tests.adapters.tunnel_kit import Endpoint, Network, ServerSide, authority, identity
+from tests.adapters.tunnel_kit import FACTS, WHY, Endpoint, Network, ServerSide, authority, identity
 
 DAYS = 9
 
@@ -190,7 +190,7 @@ class Configuring(ClientTestCase):
     def test_server_that_holds_it_already(self) -> None:
         """A tunnel that comes back finds the generation there, and nothing is sent again."""
         self.start()
-        self.server.control.abort("test")
+        self.server.control.abort(WHY)
         self.network.advance(3)
         self.assertEqual([note[0] for note in self.server.user.notes], ["up", "configuration", "down", "up"])
 
@@ -288,7 +288,7 @@ class Sessions(ClientTestCase):
 
     def test_no_session_without_a_configuration(self) -> None:
         """A server that is faster than the backend is told that there is no station yet."""
-        self.failureResultOf(self.service.open_inbound("0123456789abcdef", {}, cast(Any, None)), StationUnreachable)
+        self.failureResultOf(self.service.open_inbound("0123456789abcdef", FACTS, cast(Any, None)), StationUnreachable)
 
     def test_server_s_events_go_to_the_backend(self) -> None:
         """They arrive as they were; what is no event of ours is refused, and said to be."""
@@ -318,7 +318,7 @@ class Sessions(ClientTestCase):
         told: list[str] = []
         self.service._server_lost = lambda: told.append("lost")
         self.start()
-        self.server.control.abort("test")
+        self.server.control.abort(WHY)
         self.network.advance(5)
         self.assertEqual(told, ["lost"])
 

@@ -9,7 +9,7 @@ from smartproxy.policy.penalties import Fault
 from smartproxy.server.condition import ServerCondition
 from tests.adapters.test_client_service import ClientTestCase, generation
 from tests.adapters.test_server_service import NOW, OTHERS, PARTNERS, TUNNEL, ServerTestCase, document
-from tests.adapters.tunnel_kit import identity
+from tests.adapters.tunnel_kit import WHY, identity
 
 
 class ServerConditions(ServerTestCase):
@@ -42,7 +42,7 @@ class ServerConditions(ServerTestCase):
         self.now = NOW + timedelta(days=400)
         self.assertEqual(self.verdict(), "unlicensed")
         self.now = NOW
-        client.control.abort("test")
+        client.control.abort(WHY)
         self.network.settle()
         self.assertEqual(self.verdict(), "alone")
         self.service.stopService()
@@ -72,7 +72,7 @@ class ServerConditions(ServerTestCase):
         client = self.client()
         self.bring(client, document(5), 5)
         self.assertEqual(self.condition.generation()["generation"], 5)
-        client.control.abort("test")
+        client.control.abort(WHY)
         self.network.settle()
         self.assertEqual(
             self.condition.generation(), {"generation": None, "generation_since": None, "generation_from": None}
@@ -110,7 +110,7 @@ class ClientConditions(ClientTestCase):
         self.assertEqual(self.verdict(), "unconfigured")
         self.start()
         self.assertEqual(self.verdict(), "ok")
-        self.server.control.abort("test")
+        self.server.control.abort(WHY)
         self.network.settle()
         self.assertEqual(self.verdict(), "alone")
         self.service.stopService()
@@ -127,7 +127,7 @@ class ClientConditions(ClientTestCase):
         (tunnel,) = status["tunnels"]
         self.assertEqual((tunnel["server"], tunnel["up"]), ("dmz.example:2878", True))
         self.assertEqual((tunnel["proxy_id"], tunnel["generation"]), (identity().proxy_id, 7))
-        self.server.control.abort("test")
+        self.server.control.abort(WHY)
         self.network.settle()
         self.assertEqual(self.condition.status()["tunnels"], [{"server": "dmz.example:2878", "up": False}])
 

@@ -22,6 +22,7 @@ from smartproxy.policy.configuration import ConfigurationRefused
 from smartproxy.policy.credential import Credential
 from smartproxy.policy.faults import StationUnreachable
 from smartproxy.policy.licence import Licence
+from smartproxy.relay.openings import CallWish, Way
 from smartproxy.testing.pki import CLIENT_AUTH, Authority, KeyKind, make_key
 from tests.adapters.tunnel_kit import Network, identity
 
@@ -337,7 +338,7 @@ class PairTests(SynchronousTestCase):
         """The caller is told that this end is not ready."""
         self.server("*:*")
         self.client(Outgoing("127.0.0.1", 65433))
-        self.service.tunnel.stop("test")
+        self.service.tunnel.stop("the server stops")
         self.network.settle()
         wire = self.caller(b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n")
         self.assertTrue(wire.value().startswith(b"HTTP/1.1 503 "), wire.value())
@@ -358,9 +359,9 @@ class PairTests(SynchronousTestCase):
         self.server("*:*")
         self.client()
         (control,) = self.service.tunnel.controls
-        facts = {"host": "mail.example", "port": "25"}
-        self.service.open_outbound(control, "0123456789abcdef", "", facts)
-        again = self.service.open_outbound(control, "0123456789abcdef", "", facts)
+        wish = CallWish(way=Way.CONNECT, host="mail.example", port=25)
+        self.service.open_outbound(control, "0123456789abcdef", "", wish)
+        again = self.service.open_outbound(control, "0123456789abcdef", "", wish)
         self.assertEqual(self.failureResultOf(again, StationUnreachable).value.rule, "session.known")
 
     def test_ports_that_are_none(self) -> None:
@@ -368,8 +369,9 @@ class PairTests(SynchronousTestCase):
         self.server("*:*")
         self.client()
         (control,) = self.service.tunnel.controls
-        for port in ("", "0", "x", "²", "123456"):
-            opening = self.service.open_outbound(control, "0123456789abcdef", "", {"host": "a.example", "port": port})
+        for port in (None, 0, 65_536):
+            wish = CallWish(way=Way.CONNECT, host="a.example", port=port)
+            opening = self.service.open_outbound(control, "0123456789abcdef", "", wish)
             self.failureResultOf(opening, StationUnreachable)
 
     def test_configuration_is_refused(self) -> None:
@@ -406,7 +408,7 @@ class PairTests(SynchronousTestCase):
             credential=ClientCredential(certificate=issued.chain_pem.decode(), key=issued.key_pem.decode()),
             proxy_ids=[identity().proxy_id],
             user=ClientUser(),
-            emit=Events(),
+            events=Events(),
         )
         smart.startService()
         self.network.advance(0.5)

@@ -20,7 +20,7 @@ from smartproxy.policy.partners import CertificatePin, Outbound, Partner, Verify
 from smartproxy.policy.settings import ClientLimits, OutboundListener
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, Step, unreachable
-from smartproxy.tunnel.faults import OpeningFailed, QuestionExpired
+from smartproxy.tunnel.faults import QuestionExpired
 from tests.adapters.ports import PortsReactor
 from tests.adapters.rig import Caller, FakeLeg, Journal
 from tests.adapters.wires import Network
@@ -165,8 +165,8 @@ class Meant(StationCallsTestCase):
         for _ in range(4):
             self.caller(port=3307)
         self.assertEqual([len(control.asked) for control in self.controls], [2, 2])
-        self.answer(OpeningFailed("connect: x"), 1, 0)
-        self.answer(OpeningFailed("connect: x"), 1, 1)
+        self.answer(unreachable(Step.CONNECT, "x"), 1, 0)
+        self.answer(unreachable(Step.CONNECT, "x"), 1, 1)
         self.caller(port=3307)
         self.assertEqual([len(control.asked) for control in self.controls], [2, 3])
 
@@ -253,18 +253,18 @@ class Refused(StationCallsTestCase):
     def test_by_connect_and_socks(self) -> None:
         """The server's sentence is the cause."""
         caller = self.caller(b"CONNECT ACME HTTP/1.1\r\n\r\n")
-        self.answer(OpeningFailed(unreachable(Step.NAME, "unknown").message))
+        self.answer(unreachable(Step.NAME, "unknown"))
         self.assertTrue(caller.received.startswith(b"HTTP/1.1 502 "))
         self.assertTrue(caller.received.endswith(b"\r\n\r\nname: unknown\n"))
         caller = self.caller(b"\x05\x01\x00\x05\x01\x00\x03\x04ACME\x00\x01")
-        self.answer(OpeningFailed(unreachable(Step.NAME, "unknown").message))
+        self.answer(unreachable(Step.NAME, "unknown"))
         self.assertEqual(caller.received, b"\x05\x00\x05\x04\x00\x01" + bytes(6))
         self.assertEqual([each["step"] for each in self.journal.of("outbound.refused")], ["name", "name"])
 
     def test_by_port(self) -> None:
         """SSRM, the station's SSID, ESID 08 with the cause."""
         caller = self.caller(port=3307)
-        self.answer(OpeningFailed("TLS: the certificate has expired"))
+        self.answer(unreachable(Step.TLS, "the certificate has expired"))
         self.assertEqual(caller.received, SSRM_BUFFER)
         self.says(caller, STATION_SSID)
         esid = codec.esid(EsidReason.RESOURCES_NOT_AVAILABLE, "TLS: the certificate has expired")

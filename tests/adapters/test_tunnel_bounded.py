@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping
 from struct import pack
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -13,9 +14,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
-from smartproxy.policy.faults import TunnelLost
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import Outcome, TunnelLost
 from smartproxy.tunnel.control import BoundedAMP, Responder
-from smartproxy.tunnel.faults import ConfigurationDeclined, NotNow, QuestionExpired, QuestionFailed, Violation
+from smartproxy.tunnel.faults import Closing, ConfigurationDeclined, NotNow, QuestionExpired, QuestionFailed, Violation
 from smartproxy.tunnel.vocabulary import (
     ALLOWED,
     COMMANDS,
@@ -30,7 +32,7 @@ from smartproxy.tunnel.vocabulary import (
     Side,
     TunnelCommand,
 )
-from tests.adapters.tunnel_kit import SESSION, Events
+from tests.adapters.tunnel_kit import FACTS, SESSION, WHY, Events
 
 
 class Wire(StringTransport):
@@ -49,7 +51,7 @@ class End(BoundedAMP):
 
     def __init__(self, clock: Clock, events: Events, side: Side = Side.SERVER) -> None:
         super().__init__(side, clock, events)
-        self.losses: list[str] = []
+        self.losses: list[Closing] = []
         self.well: list[type[TunnelCommand]] = []
         self.answers: dict[type[TunnelCommand], Responder] = {}
         self.asking = self.answering = Phase.READY
@@ -62,9 +64,9 @@ class End(BoundedAMP):
         """Part of the base class."""
         self.well.append(command)
 
-    def tunnel_lost(self, cause: str) -> None:
+    def tunnel_lost(self, why: Closing) -> None:
         """Part of the base class."""
-        self.losses.append(cause)
+        self.losses.append(why)
 
 
 class BoundedCase(SynchronousTestCase):
@@ -93,7 +95,8 @@ class BoundedCase(SynchronousTestCase):
     def assertEnded(self, cause: str) -> None:
         """The tunnel was ended for this violation, with one CRITICAL event, and nothing more is read."""
         self.assertEqual(self.events.causes("tunnel.violation"), [cause])
-        self.assertEqual(self.end.losses, [f"violation: {cause}"])
+        self.assertEqual([why.cause for why in self.end.losses], [Cause.TUNNEL_VIOLATION])
+        self.assertEqual([str(why) for why in self.end.losses], [f"violation: {cause}"])
         self.assertTrue(self.wire.disconnecting)
         before = self.wire.value()
         self.receive(_command=b"Ping", _ask=b"after")
@@ -303,7 +306,7 @@ class QuestionTests(BoundedCase):
 
     def test_violation_found_by_a_responder(self) -> None:
         """What a responder finds to be against the rules ends the tunnel."""
-        self.end.answers[SetLevel] = lambda level: fail(Violation("chunk.order", "wrong"))
+        self.end.answers[SetLevel] = lambda level: fail(Violation(Cause.CHUNK_ORDER, "wrong"))
         self.receive(_command=b"SetLevel", _ask=b"1", level=b"DEBUG")
         self.assertEnded("chunk.order")
 
@@ -325,13 +328,16 @@ class AskingTests(BoundedCase):
 
     def ask(self, seconds: float = 10) -> Deferred[dict[str, object]]:
         """A question of ours."""
-        return self.end.ask(SessionEnded, seconds=seconds, session=SESSION, summary={})
+        return self.end.ask(SessionEnded, seconds=seconds, session=SESSION, outcome=Outcome.COMPLETED)
 
     def test_answered(self) -> None:
         """The answer reaches who asked."""
-        question = self.end.ask(OpenInbound, session=SESSION, ticket=bytes(32), facts={"code": "O1"}, deadline=5)
+        question = self.end.ask(
+            OpenInbound, session=SESSION, ticket=bytes(32), deadline=5, **attrs.asdict(FACTS, recurse=False)
+        )
         (box,) = self.boxes()
-        self.assertEqual(box[b"facts"], b'{"code":"O1"}')
+        self.assertEqual((box[b"code"], box[b"level"], box[b"profile"]), (b"O0013ACME", b"5", b"default"))
+        self.assertNotIn(b"certificate_sha256", box)
         self.receive(_answer=box[b"_ask"])
         self.assertEqual(self.successResultOf(question), {})
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -344,8 +350,10 @@ class AskingTests(BoundedCase):
 
     def test_value_that_does_not_fit(self) -> None:
         """A value of ours that is out of bounds fails the question, and nothing else."""
-        self.failureResultOf(self.end.ask(SessionEnded, session="x" * 17, summary={}), ValueError)
-        self.failureResultOf(self.end.ask(SessionEnded, session="x", summary={"a": "b" * 70_000}), ValueError)
+        self.failureResultOf(self.end.ask(SessionEnded, session="x" * 17, outcome=Outcome.COMPLETED), ValueError)
+        self.failureResultOf(
+            self.end.ask(SessionEnded, session="x", outcome=Outcome.VIOLATED, rule="b" * 70_000), ValueError
+        )
         self.assertEqual(self.wire.value(), b"")
         self.assertUp()
 
@@ -453,7 +461,7 @@ class AskingTests(BoundedCase):
         cancelled: list[Deferred[dict[str, object]]] = []
         self.end.answers[SetLevel] = lambda level: Deferred(cancelled.append)
         self.receive(_command=b"SetLevel", _ask=b"1", level=b"DEBUG")
-        self.end.abort("test")
+        self.end.abort(WHY)
         self.assertEqual(len(cancelled), 1)
         self.assertEqual(self.events.seen, [])
         self.assertTrue(self.wire.aborted)
@@ -466,16 +474,16 @@ class AskingTests(BoundedCase):
         ping = self.end.ping()
         self.clock.advance(limits.PING_ANSWER_SECONDS)
         self.assertFalse(self.successResultOf(ping))
-        self.end.abort("test")
+        self.end.abort(WHY)
         self.assertFalse(self.successResultOf(self.end.ping()))
 
     def test_clean_close(self) -> None:
         """A close that the peer answers needs no abort."""
-        self.end.close("test")
+        self.end.close(WHY)
         self.assertTrue(self.wire.disconnecting)
         self.end.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual(self.end.losses, ["test"])
+        self.assertEqual(self.end.losses, [WHY])
 
 
 class FuzzTests(SynchronousTestCase):

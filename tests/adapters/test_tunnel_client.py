@@ -3,32 +3,21 @@
 from itertools import pairwise
 
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
 
 from smartproxy.policy import limits
-from smartproxy.tunnel.interfaces import IClientTunnelUser, IServerTunnelUser
 from smartproxy.tunnel.pool import DataPool
 from tests.adapters.tunnel_kit import (
+    FACTS,
     SESSION,
+    WHY,
     ClientSide,
-    ClientUser,
     Network,
     Receiver,
     ServerSide,
-    ServerUser,
     identity,
     inner,
     pair,
 )
-
-
-class UserTests(SynchronousTestCase):
-    """The notes-taking daemons of these tests."""
-
-    def test_are_users(self) -> None:
-        """They offer what the tunnel asks of a daemon."""
-        verifyObject(IServerTunnelUser, ServerUser())
-        verifyObject(IClientTunnelUser, ClientUser())
 
 
 class DiallingTests(SynchronousTestCase):
@@ -67,7 +56,7 @@ class DiallingTests(SynchronousTestCase):
         self.client.tunnel.renew(inner(), ["0" * 64 + "px"])
         self.client.endpoint.factory = server.tunnel.factory
         self.network.advance(31)
-        self.assertEqual(self.client.events.causes("tunnel.refused"), ["wrong_server_key"])
+        self.assertEqual(self.client.events.causes("tunnel.refused"), ["tunnel.wrong_server_key"])
 
     def test_server_that_appears(self) -> None:
         """As soon as the server is there, so is the tunnel; the next loss is dialled after a second again."""
@@ -76,7 +65,7 @@ class DiallingTests(SynchronousTestCase):
         self.client.endpoint.factory = server.tunnel.factory
         self.network.advance(31)
         self.assertIsNotNone(self.client.tunnel.control)
-        self.client.control.abort("test")
+        self.client.control.abort(WHY)
         before = len(self.client.endpoint.dialled)
         self.network.advance(1.5)
         self.assertIsNotNone(self.client.tunnel.control)
@@ -144,7 +133,7 @@ class PoolTests(SynchronousTestCase):
     def open(self) -> Receiver:
         """Open a session."""
         self.opened += 1
-        opening = self.server.control.open_inbound(f"{self.opened:016x}", {})
+        opening = self.server.control.open_inbound(f"{self.opened:016x}", FACTS)
         self.network.settle()
         Receiver(self.client.user.legs[-1])
         return Receiver(self.successResultOf(opening))
@@ -179,7 +168,7 @@ class PoolTests(SynchronousTestCase):
     def test_lost_are_replaced(self) -> None:
         """Ready connections that are lost are made again, and a session meanwhile takes none that is dead."""
         for connection in list(self.pool._all):
-            connection.abort("test")
+            connection.abort(WHY)
         self.network.settle()
         self.assertEqual(self.pool.idle, 0)
         self.open()
@@ -189,10 +178,10 @@ class PoolTests(SynchronousTestCase):
     def test_server_that_takes_no_data_connections(self) -> None:
         """When no data connection can be made, the opening fails with the cause, and the tunnel stays."""
         for connection in list(self.pool._all):
-            connection.abort("test")
+            connection.abort(WHY)
         self.client.endpoint.factory = None
         self.network.settle()
-        opening = self.server.control.open_inbound(SESSION, {})
+        opening = self.server.control.open_inbound(SESSION, FACTS)
         self.network.settle()
         self.assertIn("no data connection", str(self.failureResultOf(opening).value))
         self.assertIsNone(self.client.control.lost)
@@ -200,9 +189,9 @@ class PoolTests(SynchronousTestCase):
     def test_data_connection_that_hangs(self) -> None:
         """A handshake that does not come about fails the opening while its ticket would still be good."""
         for connection in list(self.pool._all):
-            connection.abort("test")
+            connection.abort(WHY)
         self.network.settle()
-        opening = self.server.control.open_inbound(SESSION, {})
+        opening = self.server.control.open_inbound(SESSION, FACTS)
         self.network.links[0].flush()
         self.network.links[0].flush()
         for link in self.network.links[1:]:
@@ -214,7 +203,7 @@ class PoolTests(SynchronousTestCase):
     def test_closed_with_the_tunnel(self) -> None:
         """With the tunnel all its connections go, those that were just being made as well."""
         pool = self.pool
-        self.client.control.abort("test")
+        self.client.control.abort(WHY)
         self.network.settle()
         self.assertEqual((len(pool), pool.idle), (0, 0))
 

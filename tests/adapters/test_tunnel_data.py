@@ -9,11 +9,12 @@ from zope.interface.verify import verifyObject
 
 from smartproxy.net.leg import ILeg
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.data import DataConnection, DataLeg
-from smartproxy.tunnel.faults import Violation
+from smartproxy.tunnel.faults import Closing, Violation
 from smartproxy.tunnel.marks import Attach, End
 from smartproxy.tunnel.vocabulary import Side
-from tests.adapters.tunnel_kit import UNIT, Events, Receiver
+from tests.adapters.tunnel_kit import UNIT, WHY, Events, Receiver
 
 END = End().encode()
 TICKET = bytes(32)
@@ -44,9 +45,9 @@ class Owner:
         """Part of ``DataOwner``."""
         self.notes.append("idle")
 
-    def data_gone(self, connection: DataConnection, cause: str) -> None:
+    def data_gone(self, connection: DataConnection) -> None:
         """Part of ``DataOwner``."""
-        self.notes.append(f"gone: {cause}")
+        self.notes.append(f"gone: {connection.ended}")
 
     def data_violated(self, connection: DataConnection, violation: Violation) -> None:
         """Part of ``DataOwner``."""
@@ -272,10 +273,10 @@ class ConnectionTests(DataCase):
 
     def test_idle_is_closed_cleanly(self) -> None:
         """An idle connection ends with TLS's own words, and with an abort if they are not answered."""
-        self.connection.close("not used")
+        self.connection.close(Closing(Cause.TUNNEL_IDLE, "not used"))
         self.assertTrue(self.wire.disconnecting)
         self.assertFalse(self.connection.open)
-        self.connection.close("again")
+        self.connection.close(WHY)
         self.clock.advance(limits.CLOSING.default)
         self.assertTrue(self.wire.aborted)
         self.lose()
@@ -284,7 +285,7 @@ class ConnectionTests(DataCase):
     def test_close_with_a_session(self) -> None:
         """A connection that carries a session can only be aborted."""
         receiver = self.session()
-        self.connection.close("the tunnel is down")
+        self.connection.close(Closing(Cause.TUNNEL_LOST, "the tunnel is down"))
         self.assertTrue(self.wire.aborted)
         self.lose()
         self.assertEqual(receiver.said, ["lost: the tunnel is down"])
@@ -295,8 +296,8 @@ class ConnectionTests(DataCase):
         for call in (self.connection.end, self.connection.hold, self.connection.finish):
             call()
         self.connection.send(UNIT)
-        self.connection.abort("late")
-        self.connection.close("late")
+        self.connection.abort(WHY)
+        self.connection.close(WHY)
         self.assertFalse(self.connection.open)
         self.assertEqual(len(self.owner.notes), 1)
 

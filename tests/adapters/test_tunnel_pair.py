@@ -9,15 +9,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy import __version__
 from smartproxy.net.leg import ILeg
 from smartproxy.policy import limits
-from smartproxy.policy.faults import StationUnreachable, TunnelLost
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import Outcome, OwnFault, PartnerUnreachable, StationUnreachable, TunnelLost
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.client_control import Configured
-from smartproxy.tunnel.faults import ConfigurationDeclined, NotNow, OpeningFailed, OpenTimeout
-from smartproxy.tunnel.vocabulary import Greeting, Ping
+from smartproxy.tunnel.faults import ConfigurationDeclined, NotNow
+from smartproxy.tunnel.vocabulary import FarEnding, Greeting, Ping
 from tests.adapters.tunnel_kit import (
+    FACTS,
     SESSION,
     UNIT,
+    WHY,
+    WISH,
     ClientSide,
     Network,
     Receiver,
@@ -80,7 +84,7 @@ class UpAndDownTests(SynchronousTestCase):
 
     def test_client_dials_again(self) -> None:
         """After a loss the tunnel is back, and both daemons are told again."""
-        self.server.control.abort("test")
+        self.server.control.abort(WHY)
         self.network.advance(3)
         self.assertEqual([note[0] for note in self.client.user.notes], ["up", "down", "up"])
         self.assertEqual([note[0] for note in self.server.user.notes], ["up", "down", "up"])
@@ -88,7 +92,7 @@ class UpAndDownTests(SynchronousTestCase):
     def test_hundred_losses_in_a_row(self) -> None:
         """Whichever end goes, the tunnel is back each time, and nothing of the old ones is left."""
         for turn in range(100):
-            (self.server.control if turn % 2 else self.client.control).abort("test")
+            (self.server.control if turn % 2 else self.client.control).abort(WHY)
             self.network.advance(2)
         self.assertEqual(self.server.control.client_name, "inner-1")
         self.network.advance(10)
@@ -162,11 +166,11 @@ class ConfigurationTests(SynchronousTestCase):
     def test_hello_tells_what_is_held(self) -> None:
         """A client that comes back learns which generation the server holds; after forgetting, none."""
         self.successResultOf(self.configure(9, b"nine"))
-        self.client.control.abort("test")
+        self.client.control.abort(WHY)
         self.network.advance(3)
         self.assertEqual(self.client.control.held, 9)
         self.server.tunnel.forget()
-        self.client.control.abort("test")
+        self.client.control.abort(WHY)
         self.network.advance(3)
         self.assertEqual(self.client.control.held, 0)
         self.assertEqual(self.successResultOf(self.configure(1, b"again")), Configured(True, 1))
@@ -182,7 +186,7 @@ class SessionTests(SynchronousTestCase):
 
     def ask(self, session: str = SESSION, seconds: float = 20) -> Deferred[ILeg]:
         """Have the server ask for a session, and let it arrive."""
-        opening = self.server.control.open_inbound(session, {"partner": "ACME"}, seconds=seconds)
+        opening = self.server.control.open_inbound(session, FACTS, seconds=seconds)
         self.network.settle()
         return opening
 
@@ -205,7 +209,7 @@ class SessionTests(SynchronousTestCase):
         there.leg.send(UNIT * 2)
         self.network.settle()
         self.assertEqual((there.got, here.got), (UNIT * 3, UNIT * 2))
-        self.assertEqual(self.client.user.notes[1], ("inbound", SESSION, {"partner": "ACME"}))
+        self.assertEqual(self.client.user.notes[1], ("inbound", SESSION, FACTS))
         self.assertEqual(self.server.control.load, 1)
 
     def test_connection_is_used_again(self) -> None:
@@ -291,7 +295,7 @@ class SessionTests(SynchronousTestCase):
         given_up: list[Deferred[None]] = []
         self.client.user.opening = lambda: Deferred(given_up.append)
         opening = self.ask("1" * 16)
-        self.client.control.abort("test")
+        self.client.control.abort(WHY)
         self.network.settle()
         self.assertIn("tunnel is down", here.said[-1])
         self.assertIn("tunnel is down", there.said[-1])
@@ -316,7 +320,7 @@ class SessionTests(SynchronousTestCase):
         self.client.user.opening = lambda: Deferred(given_up.append)
         opening = self.ask(seconds=4)
         self.network.advance(5)
-        self.failureResultOf(opening, OpenTimeout)
+        self.assertEqual(self.failureResultOf(opening, StationUnreachable).value.rule, Cause.DEADLINE_OPENING)
         self.assertEqual(len(given_up), 1)
         self.network.advance(limits.CLOSING.default)
         self.assertEqual(self.server.control.load, 0)
@@ -337,7 +341,7 @@ class SessionTests(SynchronousTestCase):
     def test_opening_that_was_given_up_before_its_leg_came(self) -> None:
         """A ticket whose session nobody waits for any more ends where it arrives: no violation, no lost connection."""
         control = self.server.control
-        opening = control.open_inbound(SESSION, {})
+        opening = control.open_inbound(SESSION, FACTS)
         opening.cancel()
         self.failureResultOf(opening, CancelledError)
         self.network.advance(1)
@@ -370,7 +374,7 @@ class SessionTests(SynchronousTestCase):
         network = self.network = Network()
         self.server, self.client = pair(network, most=2)
         first, second = self.open("1" * 16), self.open("2" * 16)
-        failure = self.failureResultOf(self.ask("3" * 16), StationUnreachable)
+        failure = self.failureResultOf(self.ask("3" * 16), OwnFault)
         self.assertIn("pool.most", str(failure.value))
         first[0].leg.finish()
         network.settle()
@@ -382,7 +386,7 @@ class SessionTests(SynchronousTestCase):
         self.client.tunnel.stopService()
         self.network.advance(6)
         self.server, self.client = pair(self.network, most=200)
-        openings = [self.server.control.open_inbound(f"{number:016x}", {}) for number in range(200)]
+        openings = [self.server.control.open_inbound(f"{number:016x}", FACTS) for number in range(200)]
         self.network.settle()
         for opening in openings:
             self.successResultOf(opening)
@@ -393,9 +397,9 @@ class SessionTests(SynchronousTestCase):
         ready: Deferred[Callable[[ILeg | None], None]] = Deferred()
         self.server.user.outbound = ready
         legs: list[ILeg | None] = []
-        opening = self.client.control.open_outbound(SESSION, "ACME", {"code": "O1"})
+        opening = self.client.control.open_outbound(SESSION, "ACME", WISH)
         self.network.settle()
-        self.assertEqual(self.server.user.notes[-1], ("outbound", SESSION, "ACME", {"code": "O1"}))
+        self.assertEqual(self.server.user.notes[-1], ("outbound", SESSION, "ACME", WISH))
         ready.callback(legs.append)
         self.network.settle()
         here, there = Receiver(self.successResultOf(opening)), Receiver(legs[0])  # type: ignore[arg-type]  # a leg
@@ -406,27 +410,27 @@ class SessionTests(SynchronousTestCase):
     def test_outbound_partner_that_is_down(self) -> None:
         """The cause that the server found reaches the client's daemon."""
         self.server.user.outbound = fail(StationUnreachable(rule="partner.unreachable", message="refused by the peer"))
-        opening = self.client.control.open_outbound(SESSION, "ACME", {})
+        opening = self.client.control.open_outbound(SESSION, "ACME", WISH)
         self.network.settle()
-        self.assertIn("refused by the peer", str(self.failureResultOf(opening, OpeningFailed).value))
+        self.assertIn("refused by the peer", str(self.failureResultOf(opening, StationUnreachable).value))
 
     def test_outbound_partner_that_is_slow(self) -> None:
         """A partner that is not ready in time fails the opening, and the server's daemon is told to stop."""
         given_up: list[object] = []
         self.server.user.outbound = Deferred(given_up.append)
-        opening = self.client.control.open_outbound(SESSION, "ACME", {}, seconds=4)
+        opening = self.client.control.open_outbound(SESSION, "ACME", WISH, seconds=4)
         self.network.advance(3.9)
         self.assertNoResult(opening)
         self.network.advance(1)
-        self.failureResultOf(opening)
+        self.assertEqual(self.failureResultOf(opening, PartnerUnreachable).value.cause, Cause.TUNNEL_SILENT)
         self.assertEqual(len(given_up), 1)
 
     def test_outbound_of_an_open_session(self) -> None:
         """A session that is open cannot be opened again from the other side."""
         self.open()
-        opening = self.client.control.open_outbound(SESSION, "ACME", {})
+        opening = self.client.control.open_outbound(SESSION, "ACME", WISH)
         self.network.settle()
-        self.failureResultOf(opening, OpeningFailed)
+        self.assertEqual(self.failureResultOf(opening, PartnerUnreachable).value.cause, Cause.SESSION_OPEN)
 
     def test_outbound_bug(self) -> None:
         """A daemon that fails when it takes the leg is reported; the tunnel stays up."""
@@ -435,7 +439,7 @@ class SessionTests(SynchronousTestCase):
             raise ZeroDivisionError
 
         self.server.user.outbound = succeed(bug)
-        opening = self.client.control.open_outbound(SESSION, "ACME", {})
+        opening = self.client.control.open_outbound(SESSION, "ACME", WISH)
         self.network.settle()
         self.successResultOf(opening)
         self.assertEqual(len(self.server.events.named("internal.error")), 1)
@@ -445,20 +449,20 @@ class SessionTests(SynchronousTestCase):
         """A tunnel that is lost before the leg came tells the server's daemon that there will be none."""
         legs: list[ILeg | None] = []
         self.server.user.outbound = succeed(legs.append)
-        self.client.control.pool.stop("test")  # type: ignore[union-attr]  # up
-        self.client.control.open_outbound(SESSION, "ACME", {}).addErrback(lambda _: None)
+        self.client.control.pool.stop(WHY)  # type: ignore[union-attr]  # up
+        self.client.control.open_outbound(SESSION, "ACME", WISH).addErrback(lambda _: None)
         self.network.settle()
-        self.server.control.abort("test")
+        self.server.control.abort(WHY)
         self.assertEqual(legs, [None])
 
     def test_outbound_leg_that_never_comes(self) -> None:
         """When the client does not attach, the server's daemon is told that there will be no leg."""
         legs: list[ILeg | None] = []
         self.server.user.outbound = succeed(legs.append)
-        self.client.control.pool.stop("test")  # type: ignore[union-attr]  # up
-        opening = self.client.control.open_outbound(SESSION, "ACME", {})
+        self.client.control.pool.stop(WHY)  # type: ignore[union-attr]  # up
+        opening = self.client.control.open_outbound(SESSION, "ACME", WISH)
         self.network.advance(limits.TICKET_SECONDS + 1)
-        self.failureResultOf(opening, OpeningFailed)
+        self.assertEqual(self.failureResultOf(opening, OwnFault).value.rule, Cause.TUNNEL_POOL)
         self.assertEqual(legs, [None])
         self.assertEqual(self.server.control.load, 0)
 
@@ -501,18 +505,19 @@ class NewsTests(SynchronousTestCase):
 
     def test_events_wait_for_the_tunnel(self) -> None:
         """What happened while there was no tunnel is told when there is one again."""
-        self.client.control.abort("test")
+        self.client.control.abort(WHY)
         self.network.settle()
         self.server.tunnel.report({"name": "connection.refused"})
         self.network.advance(3)
         self.assertIn(("event", {"name": "connection.refused"}), self.client.user.notes)
 
     def test_summary_and_url(self) -> None:
-        """The summary of a session and the address of a revocation list arrive as they were told."""
-        self.server.control.session_ended(SESSION, {"octets_in": 5})
+        """The end of a session and the address of a revocation list arrive as they were told."""
+        ending = FarEnding(Outcome.VIOLATED, reason=2, rule="state.command")
+        self.server.control.session_ended(SESSION, ending)
         self.server.control.seen_crl_url("http://ca.example/x.crl", "acme-ca")
         self.network.settle()
-        self.assertIn(("ended", SESSION, {"octets_in": 5}), self.client.user.notes)
+        self.assertIn(("ended", SESSION, ending), self.client.user.notes)
         self.assertIn(("crl", "http://ca.example/x.crl", "acme-ca"), self.client.user.notes)
 
     def test_wishes_of_the_client(self) -> None:
@@ -524,11 +529,11 @@ class NewsTests(SynchronousTestCase):
 
     def test_draining(self) -> None:
         """A client that drains gets no new sessions; those that run stay, and pings go on."""
-        opening = self.server.control.open_inbound(SESSION, {})
+        opening = self.server.control.open_inbound(SESSION, FACTS)
         self.network.settle()
         running = Receiver(self.successResultOf(opening))
         control = self.server.control
-        late = control.open_inbound("1" * 16, {})
+        late = control.open_inbound("1" * 16, FACTS)
         done = self.client.control.drain()
         self.failureResultOf(self.client.control.set_level("DEBUG"), NotNow)
         self.network.settle()
@@ -536,11 +541,11 @@ class NewsTests(SynchronousTestCase):
         self.successResultOf(late)
         self.assertEqual(self.server.user.notes[-1], ("drain",))
         self.assertEqual(self.server.tunnel.controls, ())
-        self.failureResultOf(control.open_inbound("2" * 16, {}), StationUnreachable)
-        control.session_ended(SESSION, {})
+        self.failureResultOf(control.open_inbound("2" * 16, FACTS), StationUnreachable)
+        control.session_ended(SESSION, FarEnding(Outcome.COMPLETED))
         self.network.advance(60)
         self.assertEqual((running.said, control.lost), ([], None))
-        self.assertIn(("ended", SESSION, {}), self.client.user.notes)
+        self.assertIn(("ended", SESSION, FarEnding(Outcome.COMPLETED)), self.client.user.notes)
         ping = self.client.control.ask(Ping)
         self.network.settle()
         self.successResultOf(ping)
@@ -567,7 +572,7 @@ class SeveralClientsTests(SynchronousTestCase):
         for number in range(6):
             control = self.server.tunnel.least_loaded()
             assert control is not None
-            control.open_inbound(f"{number:016x}", {})
+            control.open_inbound(f"{number:016x}", FACTS)
             self.network.settle()
         self.assertEqual([control.load for control in self.server.tunnel.controls], [3, 3])
 
@@ -576,10 +581,10 @@ class SeveralClientsTests(SynchronousTestCase):
         second = self.another("inner-2")
         legs = {}
         for control in self.server.tunnel.controls:
-            opening = control.open_inbound(SESSION, {})
+            opening = control.open_inbound(SESSION, FACTS)
             self.network.settle()
             legs[control.client_name] = Receiver(self.successResultOf(opening))
-        second.control.abort("test")
+        second.control.abort(WHY)
         self.network.settle()
         self.assertEqual(legs["inner-1"].said, [])
         self.assertEqual(len(legs["inner-2"].said), 1)
@@ -589,8 +594,8 @@ class SeveralClientsTests(SynchronousTestCase):
         first = self.client.control
         second = self.another("inner-1")
         self.assertIsNone(second.tunnel.control)
-        self.assertEqual(second.events.causes("tunnel.refused"), ["name_taken"])
-        self.assertEqual(self.server.events.causes("tunnel.refused"), ["name_taken"])
+        self.assertEqual(second.events.causes("tunnel.refused"), ["tunnel.name_taken"])
+        self.assertEqual(self.server.events.causes("tunnel.refused"), ["tunnel.name_taken"])
         self.assertIsNone(first.lost)
         self.assertEqual(second.user.notes, [])
 
@@ -664,7 +669,7 @@ class VersionTests(SynchronousTestCase):
         network.settle()
         for side in (server, client):
             (event,) = side.events.named("tunnel.refused")
-            self.assertEqual(event["cause"], "versions")
+            self.assertEqual(event["cause"], Cause.TUNNEL_VERSIONS)
             for words in ("9.4.0", __version__, "update smartproxy-client"):
-                self.assertIn(words, str(event["advice"]))
+                self.assertIn(words, str(event["message"]))
         self.assertEqual((server.user.notes, client.user.notes), ([], []))

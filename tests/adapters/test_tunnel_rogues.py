@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Authority
 from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, ServerContext, _client_name
@@ -23,8 +24,10 @@ from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.marks import Attach, End
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, NEWEST, OLDEST, Phase
 from tests.adapters.tunnel_kit import (
+    FACTS,
     SESSION,
     UNIT,
+    WHY,
     ClientSide,
     Network,
     Receiver,
@@ -116,7 +119,9 @@ class RogueClientTests(SynchronousTestCase):
         other = Authority.root("Muster SmartProxy authority")
         rogue = self.shows(credential(other.issue("inner-2", purposes=[CLIENT_AUTH])))
         self.assertTrue(rogue.lost)
-        self.assertIn(self.server.events.causes("tunnel.refused"), (["unknown_authority"], ["bad_signature"]))
+        self.assertIn(
+            self.server.events.causes("tunnel.refused"), (["certificate.unknown_ca"], ["certificate.bad_signature"])
+        )
 
     def test_own_authority_brought_along(self) -> None:
         """Bringing one's own root along changes nothing."""
@@ -124,20 +129,20 @@ class RogueClientTests(SynchronousTestCase):
         shown = credential(other.issue("inner-2", purposes=[CLIENT_AUTH]))
         chain = shown.certificate + other.certificate_pem.decode("ascii")
         self.assertTrue(self.shows(ClientCredential(certificate=chain, key=shown.key)).lost)
-        self.assertRefused("path_too_long")
+        self.assertRefused("certificate.path_too_long")
 
     def test_self_signed(self) -> None:
         """A certificate that signed itself is refused."""
         own = Authority.root("inner-1").credential
         self.assertTrue(self.shows(credential(own)).lost)
-        self.assertRefused("unknown_authority")
+        self.assertRefused("certificate.unknown_ca")
 
     def test_expired(self) -> None:
         """The right authority, but too late: the event has the date and what to do."""
         now = datetime.now(UTC)
         shown = authority().issue("inner-2", purposes=[CLIENT_AUTH], valid_from=now - 8 * DAY, valid_until=now - DAY)
         self.assertTrue(self.shows(credential(shown)).lost)
-        event = self.assertRefused("expired")
+        event = self.assertRefused("certificate.expired")
         self.assertEqual(event["not_after"], shown.certificate.not_valid_after_utc)
         self.assertEqual(event["subject"], shown.certificate.subject.rfc4514_string())
         self.assertIn("new tunnel certificate", str(event["advice"]))
@@ -147,39 +152,39 @@ class RogueClientTests(SynchronousTestCase):
         now = datetime.now(UTC)
         shown = authority().issue("inner-2", purposes=[CLIENT_AUTH], valid_from=now + DAY, valid_until=now + 8 * DAY)
         self.assertTrue(self.shows(credential(shown)).lost)
-        self.assertRefused("not_yet_valid")
+        self.assertRefused("certificate.not_yet_valid")
 
     def test_other_purpose(self) -> None:
         """The backend's https certificate, of the same authority, opens no tunnel; nor does one without a purpose."""
         for purposes in ([SERVER_AUTH], []):
             self.setUp()
             self.assertTrue(self.shows(credential(authority().issue("backend", purposes=purposes))).lost)
-            self.assertRefused("wrong_purpose")
+            self.assertRefused("certificate.wrong_purpose")
 
     def test_issued_by_a_client(self) -> None:
         """A client cannot vouch for another: nothing stands between a certificate and the authority."""
         middle = authority().issue("inner-1", purposes=[CLIENT_AUTH], is_authority=True)
         below = Authority(middle, is_root=False).issue("inner-9", purposes=[CLIENT_AUTH])
         self.assertTrue(self.shows(credential(below)).lost)
-        self.assertRefused("path_too_long")
+        self.assertRefused("certificate.path_too_long")
 
     def test_no_certificate(self) -> None:
         """Without a certificate there is no AMP."""
         rogue = self.call(Bare(lambda context: context.set_alpn_protos([CONTROL_PROTOCOL])))
         self.assertTrue(rogue.lost)
-        event = self.assertRefused("tls")
-        self.assertIn("did not return a certificate", str(event["advice"]))
+        event = self.assertRefused("tunnel.tls")
+        self.assertIn("did not return a certificate", str(event["message"]))
 
     def test_older_tls(self) -> None:
         """TLS 1.2 is refused."""
         rogue = self.call(Bare(lambda context: context.set_max_proto_version(SSL.TLS1_2_VERSION)))
         self.assertTrue(rogue.lost)
-        self.assertIn("protocol", str(self.assertRefused("tls")["advice"]))
+        self.assertIn("protocol", str(self.assertRefused("tunnel.tls")["message"]))
 
     def test_no_kind_of_connection(self) -> None:
         """A good certificate without a protocol of ours is refused after the handshake."""
         self.assertTrue(self.shows(inner("inner-2"), b"http/1.1").lost)
-        self.assertRefused("protocol")
+        self.assertRefused("tunnel.protocol")
 
     def test_plain_text(self) -> None:
         """AMP, or anything else, in plain text is refused before any of it is read."""
@@ -188,7 +193,7 @@ class RogueClientTests(SynchronousTestCase):
         rogue.write(AmpBox({b"_command": b"Hello", b"_ask": b"1"}).serialize() * 10)
         self.network.settle()
         self.assertTrue(rogue.lost)
-        self.assertRefused("tls")
+        self.assertRefused("tunnel.tls")
 
     def test_silence(self) -> None:
         """A connection without a handshake ends at its deadline."""
@@ -198,7 +203,7 @@ class RogueClientTests(SynchronousTestCase):
         self.assertFalse(rogue.lost)
         self.network.advance(2)
         self.assertTrue(rogue.lost)
-        self.assertRefused("handshake_timeout")
+        self.assertRefused("tunnel.handshake_timeout")
 
     def test_port_scan(self) -> None:
         """A look whether the port is open is no refusal."""
@@ -218,7 +223,7 @@ class RogueClientTests(SynchronousTestCase):
         told = self.server.events.named("tunnel.refused")
         self.assertEqual([str(each["peer"]).partition(":")[0] for each in told], ["10.0.0.7", "10.0.0.8"])
         self.shows(inner("inner-2"), b"http/1.1")
-        self.assertEqual(self.server.events.causes("tunnel.refused")[2:], ["protocol"])
+        self.assertEqual(self.server.events.causes("tunnel.refused")[2:], ["tunnel.protocol"])
         self.network.advance(limits.REFUSED_TOLD_SECONDS)
         self.garbage()
         self.assertEqual(self.server.events.named("tunnel.refused")[3]["facts"], {"not_written_before": 49})
@@ -242,7 +247,7 @@ class RogueClientTests(SynchronousTestCase):
         crowd = [self.stranger() for _ in range(limits.TUNNEL_STRANGERS_MOST + 5)]
         self.network.settle()
         self.assertEqual([each.lost for each in crowd], [True] * 5 + [False] * limits.TUNNEL_STRANGERS_MOST)
-        self.assertEqual(self.server.events.causes("tunnel.refused"), ["crowded"])
+        self.assertEqual(self.server.events.causes("tunnel.refused"), ["tunnel.crowded"])
         self.network.advance(limits.HANDSHAKE.default + 1)
         self.assertEqual(len(self.server.tunnel._strangers), 0)
 
@@ -324,14 +329,14 @@ class RogueClientTests(SynchronousTestCase):
     def test_data_without_control(self) -> None:
         """A data connection of a client that is not here is refused, whatever its certificate."""
         self.assertTrue(self.shows(inner("inner-2"), DATA_PROTOCOL).lost)
-        self.assertRefused("no_control")
+        self.assertRefused("tunnel.no_control")
 
     def test_too_many_idle_data_connections(self) -> None:
         """Data connections that carry no session are bounded for each client."""
         self.patch(limits, "DATA_IDLE_MOST", 5)
         made = [self.data() for _ in range(5)]
         self.assertEqual([rogue.lost for rogue in made], [False] * 3 + [True] * 2)
-        self.assertEqual(self.server.events.causes("tunnel.refused"), ["too_many"])
+        self.assertEqual(self.server.events.causes("tunnel.refused"), ["tunnel.too_many"])
         self.assertIsNone(self.server.control.lost)
 
     def data(self, *octets: bytes) -> Recorder:
@@ -340,7 +345,7 @@ class RogueClientTests(SynchronousTestCase):
 
     def test_guessed_tickets(self) -> None:
         """Guessed tickets open nothing; each costs its connection and is an event."""
-        self.server.control.open_inbound(SESSION, {})
+        self.server.control.open_inbound(SESSION, FACTS)
         for _ in range(20):
             self.assertTrue(self.data(Attach(secrets.token_bytes(32)).encode() + UNIT).lost)
         self.assertEqual(self.server.events.causes("tunnel.violation"), ["ticket.unknown"] * 20)
@@ -357,7 +362,7 @@ class RogueClientTests(SynchronousTestCase):
             return ticket
 
         self.patch(self.server.control._office, "issue", remember)
-        opening = self.server.control.open_inbound(SESSION, {})
+        opening = self.server.control.open_inbound(SESSION, FACTS)
         self.network.settle()
         leg = Receiver(self.successResultOf(opening))
         self.assertTrue(self.data(Attach(tickets[0]).encode()).lost)
@@ -384,7 +389,7 @@ class RogueClientTests(SynchronousTestCase):
     def test_ticket_of_an_older_tunnel(self) -> None:
         """A ticket dies with its control connection."""
         ticket = self.server.control._office.issue(SESSION, self.network.clock.seconds())
-        self.client.control.abort("test")
+        self.client.control.abort(WHY)
         self.network.advance(3)
         self.assertTrue(self.data(Attach(ticket).encode()).lost)
         self.assertEqual(self.server.events.causes("tunnel.violation"), ["ticket.unknown"])
@@ -407,7 +412,7 @@ class RogueClientTests(SynchronousTestCase):
     def test_ticket_within_a_session(self) -> None:
         """A second ATTACH within a session costs the connection, however good its ticket."""
         office = self.server.control._office
-        opening = self.server.control.open_inbound("1" * 16, {})
+        opening = self.server.control.open_inbound("1" * 16, FACTS)
         self.network.settle()
         leg = Receiver(self.successResultOf(opening))
         pool = self.client.control.pool
@@ -471,7 +476,7 @@ class ProofTests(SynchronousTestCase):
             (client, client.clientConnectionForTLS(TLSMemoryBIOProtocol(None, None))),
         ):
             refusal = self.assertRaises(PeerRefused, context.verified, connection)
-            self.assertEqual(refusal.check, "unproved")
+            self.assertEqual(refusal.cause, Cause.TUNNEL_UNPROVED)
 
     def test_callbacks_never_raise(self) -> None:
         """A certificate that makes our own code fail is refused, and the cause says so."""
@@ -484,7 +489,7 @@ class ProofTests(SynchronousTestCase):
             self.assertFalse(context._judge(connection, None, 0, 0, 1))  # type: ignore[arg-type]  # on purpose
             refusal = context.refusal(connection)
             assert refusal is not None
-            self.assertEqual(refusal.check, "unreadable")
+            self.assertEqual(refusal.cause, Cause.CERTIFICATE_UNREADABLE)
 
     def test_names_of_clients(self) -> None:
         """A client's certificate has exactly one name, printable and of some length."""
@@ -522,12 +527,12 @@ class RogueServerTests(SynchronousTestCase):
         client.tunnel.startService()
         self.network.settle()
         (event,) = client.events.named("tunnel.refused")
-        self.assertEqual((event["cause"], event["proxy_id"]), ("wrong_server_key", other.proxy_id))
+        self.assertEqual((event["cause"], event["proxy_id"]), ("tunnel.wrong_server_key", other.proxy_id))
         self.assertIn("licence", str(event["advice"]))
         self.assertEqual(server.tunnel._controls, set())
         self.assertEqual(client.user.notes, [])
         # The client refused it within the handshake already.
-        self.assertIn("alert", str(server.events.named("tunnel.refused")[0]["advice"]))
+        self.assertIn("alert", str(server.events.named("tunnel.refused")[0]["message"]))
 
     def test_other_key_that_takes_anything(self) -> None:
         """A fake server that asks for no certificate and keeps all that comes receives 0 octets of AMP."""
@@ -556,7 +561,7 @@ class RogueServerTests(SynchronousTestCase):
         self.network.settle()
         self.assertEqual(fake.got, b"")
         self.assertTrue(fake.lost)
-        self.assertEqual(client.events.causes("tunnel.refused"), ["wrong_server_key"])
+        self.assertEqual(client.events.causes("tunnel.refused"), ["tunnel.wrong_server_key"])
 
     def test_certificate_of_the_authority(self) -> None:
         """Not even a certificate of the site's authority makes a server: only the key of a licensed Proxy ID does."""
@@ -566,7 +571,7 @@ class RogueServerTests(SynchronousTestCase):
         client = ClientSide(self.network, server.tunnel.factory)
         client.tunnel.startService()
         self.network.settle()
-        self.assertEqual(client.events.causes("tunnel.refused"), ["wrong_server_key"])
+        self.assertEqual(client.events.causes("tunnel.refused"), ["tunnel.wrong_server_key"])
 
     def test_plain_server(self) -> None:
         """A server without TLS gets a ClientHello and nothing else."""
@@ -577,7 +582,7 @@ class RogueServerTests(SynchronousTestCase):
         fake.write(AmpBox({b"_answer": b"1", b"version": b"1"}).serialize())
         self.network.settle()
         self.assertNotIn(b"Hello", fake.got)
-        self.assertEqual(client.events.causes("tunnel.refused"), ["tls"])
+        self.assertEqual(client.events.causes("tunnel.refused"), ["tunnel.tls"])
 
     def test_silent_server(self) -> None:
         """A server that accepts and says nothing is left at the handshake's deadline, and dialled again."""
@@ -590,7 +595,7 @@ class RogueServerTests(SynchronousTestCase):
         client = ClientSide(self.network, Factory.forProtocol(build))
         client.tunnel.startService()
         self.network.advance(limits.HANDSHAKE.default + 3)
-        self.assertEqual(client.events.causes("tunnel.refused"), ["handshake_timeout"])
+        self.assertEqual(client.events.causes("tunnel.refused"), ["tunnel.handshake_timeout"])
         self.assertEqual([fake.lost for fake in fakes], [True, False])
 
     def test_server_that_asks_what_only_clients_ask(self) -> None:
@@ -600,7 +605,7 @@ class RogueServerTests(SynchronousTestCase):
         self.network.settle()
         (event,) = client.events.named("tunnel.violation")
         self.assertEqual((event["cause"], event["command"]), ("command.forbidden", "Configure"))
-        self.assertEqual(client.user.notes[1], ("down", "violation: command.forbidden"))
+        self.assertEqual(str(client.user.notes[1][1]), "violation: command.forbidden")
 
     def test_server_that_opens_while_draining(self) -> None:
         """A server that goes on opening sessions after it agreed to drain is ended."""
@@ -609,7 +614,7 @@ class RogueServerTests(SynchronousTestCase):
         client.control.drain()
         self.network.settle()
         control.asking = Phase.READY
-        control.open_inbound(SESSION, {}).addErrback(lambda _: None)
+        control.open_inbound(SESSION, FACTS).addErrback(lambda _: None)
         self.network.settle()
         self.assertEqual(client.events.causes("tunnel.violation"), ["command.forbidden"])
 
@@ -642,5 +647,5 @@ class RogueServerTests(SynchronousTestCase):
         client.tunnel.startService()
         self.network.settle()
         (event,) = client.events.named("tunnel.refused")
-        self.assertEqual(event["cause"], "refused_by_server")
+        self.assertEqual(event["cause"], "tunnel.refused")
         self.assertIn("certificate expired", str(event["detail"]))

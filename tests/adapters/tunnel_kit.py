@@ -11,24 +11,33 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, Logger
 from twisted.python.failure import Failure
 from twisted.test.iosim import FakeTransport, IOPump, connect
 from zope.interface import implementer
 
+from smartproxy.logs import emit as logs
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
+from smartproxy.oftp2.roles import Level
+from smartproxy.policy.causes import Cause
+from smartproxy.relay.openings import CallWish, SessionFacts, Way
 from smartproxy.testing.pki import CLIENT_AUTH, Authority, Credential
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
+from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity
-from smartproxy.tunnel.interfaces import IClientTunnelUser, IServerTunnelUser
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
+from smartproxy.tunnel.vocabulary import FarEnding
 
 SESSION = "0123456789abcdef"
 UNIT = b"\x10\x00\x00\x08abcd"
 """A Stream Transmission Buffer, as far as the tunnel looks at it."""
+FACTS = SessionFacts(peer="192.0.2.7:40112", partner="ACME", tls="TLSv1.3", code="O0013ACME", level=Level.OFTP_2_0)
+WISH = CallWish(way=Way.SOCKS, caller="10.0.0.9:51044")
+WHY = Closing(Cause.TUNNEL_STOPPED, "test")
 
 
 @cache
@@ -54,24 +63,31 @@ def inner(name: str = "inner-1") -> ClientCredential:
     return credential(authority().issue(name, purposes=[CLIENT_AUTH]))
 
 
-class Events:
+@implementer(ILogObserver)
+class Events(logs.Events):
     """Takes events, and refuses those that the catalogue does not know in this form."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, dict[str, object]]] = []
+        super().__init__(Logger(observer=self), None, Clock())
 
-    def __call__(self, name: str, /, **fields: object) -> None:
-        """Part of ``Emit``."""
+    def emit(self, name: str, /, **fields: object) -> None:
+        """Take an event as it was told."""
         EVENTS[name].check(fields)
         self.seen.append((name, fields))
+
+    def __call__(self, entry: LogEvent) -> None:
+        """Take what was written without being emitted: bugs."""
+        record = entry[logs.RECORD_KEY]
+        self.seen.append((record.name, dict(record.fields)))
 
     def named(self, name: str) -> list[dict[str, object]]:
         """The fields of the events of one name."""
         return [fields for seen, fields in self.seen if seen == name]
 
     def causes(self, name: str) -> list[object]:
-        """Their causes."""
-        return [fields.get("cause") for fields in self.named(name)]
+        """Their causes, each of which is one of the list of causes."""
+        return [Cause(str(fields.get("cause"))).value for fields in self.named(name)]
 
 
 @attrs.define(eq=False)
@@ -191,7 +207,6 @@ class Receiver:
         self.said.append("drained")
 
 
-@implementer(IServerTunnelUser)
 class ServerUser:
     """A DMZ daemon that takes notes."""
 
@@ -204,9 +219,9 @@ class ServerUser:
         """Part of the interface."""
         self.notes.append(("up", control.client_name))
 
-    def tunnel_down(self, control: ServerControl, cause: str) -> None:
+    def tunnel_down(self, control: ServerControl, why: Closing) -> None:
         """Part of the interface."""
-        self.notes.append(("down", control.client_name, cause))
+        self.notes.append(("down", control.client_name, why))
 
     def configuration_arrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
         """Part of the interface."""
@@ -226,15 +241,14 @@ class ServerUser:
         self.notes.append(("drain",))
 
     def open_outbound(
-        self, control: ServerControl, session: str, partner: str, facts: Mapping[str, str]
+        self, control: ServerControl, session: str, partner: str, wish: CallWish
     ) -> Deferred[Callable[[ILeg | None], None]]:
         """Part of the interface."""
-        self.notes.append(("outbound", session, partner, dict(facts)))
+        self.notes.append(("outbound", session, partner, wish))
         assert self.outbound is not None
         return self.outbound
 
 
-@implementer(IClientTunnelUser)
 class ClientUser:
     """An inner daemon that takes notes."""
 
@@ -247,13 +261,13 @@ class ClientUser:
         """Part of the interface."""
         self.notes.append(("up", control.version))
 
-    def tunnel_down(self, cause: str) -> None:
+    def tunnel_down(self, why: Closing) -> None:
         """Part of the interface."""
-        self.notes.append(("down", cause))
+        self.notes.append(("down", why))
 
-    def open_inbound(self, session: str, facts: Mapping[str, str], leg: ILeg) -> Deferred[None]:
+    def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
         """Part of the interface."""
-        self.notes.append(("inbound", session, dict(facts)))
+        self.notes.append(("inbound", session, facts))
         self.legs.append(leg)
         return self.opening()
 
@@ -261,9 +275,9 @@ class ClientUser:
         """Part of the interface."""
         self.notes.append(("event", dict(fields)))
 
-    def session_ended(self, session: str, summary: Mapping[str, Any]) -> None:
+    def session_ended(self, session: str, ending: FarEnding) -> None:
         """Part of the interface."""
-        self.notes.append(("ended", session, dict(summary)))
+        self.notes.append(("ended", session, ending))
 
     def crl_url_seen(self, url: str, authority: str) -> None:
         """Part of the interface."""
@@ -281,7 +295,7 @@ class ServerSide:
             identity=of or identity(),
             authority=authority().certificate_pem.decode("ascii"),
             user=self.user,
-            emit=self.events,
+            events=self.events,
             **options,
         )
 
@@ -312,7 +326,7 @@ class ClientSide:
             credential=shows or inner(),
             proxy_ids=[identity().proxy_id],
             user=self.user,
-            emit=self.events,
+            events=self.events,
             jitter=lambda: 1.0,
             **options,
         )

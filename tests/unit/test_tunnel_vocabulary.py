@@ -1,10 +1,27 @@
 """The fixed vocabulary and its direction table."""
 
+import enum
+
+import attrs
 from twisted.protocols import amp
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.tunnel.boxes import Facts, Number, Octets, Record, Records, Text, line
-from smartproxy.tunnel.vocabulary import ALLOWED, COMMANDS, Phase, Side
+from smartproxy.oftp2.roles import Level, Profile
+from smartproxy.policy.faults import Outcome
+from smartproxy.relay.openings import CallWish, SessionFacts, Way
+from smartproxy.tunnel.boxes import Choice, Code, Number, Octets, Plain, Records, Text, line
+from smartproxy.tunnel.vocabulary import (
+    ALLOWED,
+    COMMANDS,
+    Configure,
+    FarEnding,
+    GenerationState,
+    OpenInbound,
+    OpenOutbound,
+    Phase,
+    SessionEnded,
+    Side,
+)
 
 # As the design has it, read off by hand.
 TABLE = """
@@ -65,12 +82,17 @@ class ArgumentTests(SynchronousTestCase):
             (Octets(3, 0), b""),
             (Text(5), "äöü€"),
             (Text(5), ""),
-            (Facts(), {"code": "O0013 'x'", "ü": "\n"}),
-            (Record(), {"a": [1, 2.5, None, True, {"b": "c"}]}),
+            (Code(), "state.command"),
+            (Choice(Level), Level.OFTP_2_0),
+            *((Choice(Way), way) for way in Way),
         ]
         for argument, value in pairs:
             self.assertEqual(argument.fromString(argument.toString(value)), value)
-        events = [{"name": "a", "text": "line\nbreak"}, {"name": "b"}]
+        events: list[dict[str, Plain]] = [
+            {"name": "a", "facts": [1, 2.5, None, True, {"b": "c"}]},
+            {"name": "a", "text": "line\nbreak"},
+            {"name": "b"},
+        ]
         records = Records()
         self.assertEqual(records.fromString(records.toString([line(event) for event in events])), events)
 
@@ -81,9 +103,11 @@ class ArgumentTests(SynchronousTestCase):
             (Number(), [b"", b"-1", b"+1", b"1 ", b"01", b"1_0", b"1e3", b"\xd9\xa1", b"9" * 19, b"9" * 5_000]),
             (Octets(3), [b"", b"ab", b"abcd"]),
             (Text(3), [b"abcd", b"a\n", b"\x1b", b"\xff", "a\u2028".encode(), "\u202e".encode()]),
-            (Facts(), [b"", b"[]", b'{"a":1}', b'{"a":null}', b"{", b"\xff", deep, b'"x"']),
-            (Record(), [b"", b"[]", b"1", b'{"a":NaN}', b'{"a":Infinity}', deep, b'{"a":' + b"9" * 5_000 + b"}"]),
-            (Records(), [b"", b"{}\n", b"{}\n[]", b"{}\n\n{}"]),
+            (Code(), [b"", b"A", b"a b", b"a.", b".a", b"a" * 65, b"a\n", b"\xc3\xa4", b"1"]),
+            (Choice(Profile), [b"", b"lax", b"DEFAULT", b"default ", b"\xff"]),
+            (Choice(Outcome, Outcome.ABORTED), [b"", b"Completed", b"completed\n", b"x" * 65, b"\xff"]),
+            (Records(), [b"", b"{}\n", b"{}\n[]", b"{}\n\n{}", b"[]", b"1", b"{", b"\xff", b'"x"']),
+            (Records(), [b'{"a":NaN}', b'{"a":Infinity}', deep, b'{"a":' + b"9" * 5_000 + b"}"]),
         ]
         for argument, forms in wrong:
             for form in forms:
@@ -95,5 +119,64 @@ class ArgumentTests(SynchronousTestCase):
         self.assertRaises(ValueError, Number().toString, 2**63)
         self.assertRaises(ValueError, Octets(3).toString, b"ab")
         self.assertRaises(ValueError, Text(3).toString, "abcd")
-        self.assertRaises(ValueError, Record().toString, {"a": "x" * 70_000})
-        self.assertRaises(ValueError, Record().toString, {"a": float("nan")})
+        self.assertRaises(ValueError, Code().toString, "not a code")
+        self.assertRaises(ValueError, line, {"a": "x" * 70_000})
+        self.assertRaises(ValueError, line, {"a": float("nan")})
+
+
+class SomeWord(enum.Enum):
+    """An enumeration that a newer version has more members of."""
+
+    KNOWN = "known"
+    OTHER = "other"
+
+
+class StructureTests(SynchronousTestCase):
+    """What the daemons tell each other of sessions arrives as the value that it was."""
+
+    def crosses(self, command: type[amp.Command], value: attrs.AttrsInstance, **others: object) -> None:
+        """A value becomes fields of a question, and the same value at the other end."""
+        told = {**attrs.asdict(value, recurse=False), **others}
+        read = command.parseArguments(command.makeArguments(told, None), None)
+        self.assertEqual(type(value)(**{name: read[name] for name in told if name not in others}), value)
+
+    def test_facts_of_a_session(self) -> None:
+        """With all of them, and with none of those that may be missing."""
+        others = {"session": "0" * 16, "ticket": bytes(32), "deadline": 20}
+        whole = SessionFacts(
+            peer="[2001:db8::7]:40112",
+            partner="Müller & Söhne",
+            profile=Profile.STRICT,
+            tls="TLSv1.3",
+            certificate_sha256="a" * 64,
+            code="O0013005025" + "X" * 14,
+            level=Level.OFTP_1_4,
+        )
+        for facts in (whole, SessionFacts(peer="unknown")):
+            self.crosses(OpenInbound, facts, **others)
+
+    def test_wish_for_a_call(self) -> None:
+        """With all that it can say, and for a trial."""
+        others = {"session": "0" * 16, "partner": "ACME", "deadline": 20}
+        whole = CallWish(way=Way.CONNECT, caller="10.0.0.9:51044", host="mail.example", port=25)
+        for wish in (whole, CallWish(way=Way.TRIAL)):
+            self.crosses(OpenOutbound, wish, **others)
+
+    def test_end_of_a_session(self) -> None:
+        """Every outcome, with and without what may be missing."""
+        for outcome in Outcome:
+            for ending in (FarEnding(outcome), FarEnding(outcome, reason=2, rule="state.command")):
+                self.crosses(SessionEnded, ending, session="0" * 16)
+
+    def test_every_field_has_a_name_on_the_wire(self) -> None:
+        """A fact that is added to a class cannot be forgotten on its way."""
+        for command, kind in ((OpenInbound, SessionFacts), (OpenOutbound, CallWish), (SessionEnded, FarEnding)):
+            names = {name.decode("ascii") for name, _ in command.arguments}
+            self.assertEqual(set(attrs.fields_dict(kind)) - names, set())
+
+    def test_code_of_a_newer_version(self) -> None:
+        """A code that is not known here is taken for what stands in its place; where nothing may, it is refused."""
+        self.assertIs(Choice(SomeWord, SomeWord.OTHER).fromString(b"brand_new"), SomeWord.OTHER)
+        self.assertRaises(ValueError, Choice(SomeWord).fromString, b"brand_new")
+        told = {b"state": b"postponed", b"held": b"3"}
+        self.assertEqual(Configure.parseResponse(told, None), {"state": GenerationState.OLD, "held": 3})
