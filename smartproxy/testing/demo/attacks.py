@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from smartproxy.oftp2.errors import EsidReason
+from smartproxy.policy.causes import Cause
 from smartproxy.testing import hostile
 from smartproxy.testing.demo.partners import DemoPartner, Partners
 from smartproxy.testing.demo.transfers import settle
@@ -250,8 +251,8 @@ def cause_of(event: Event) -> str:
     match event:
         case {"cause": cause, "section": section, "rule": rule}:
             return f"{cause} [{rule}, RFC 5024 {section}]"
-        case {"cause": cause, "check": "expired", "not_after": when}:
-            return f"{cause}: {when}"
-        case {"cause": cause, "check": "revoked", "list": issuer, "this_update": when}:
-            return f"{cause}: list of {issuer} of {when}"
-    return str(event.get("cause", ""))
+        case {"message": message, "cause": Cause.CERTIFICATE_EXPIRED, "not_after": when}:
+            return f"{message}: {when}"
+        case {"message": message, "cause": Cause.CERTIFICATE_REVOKED, "list": issuer, "this_update": when}:
+            return f"{message}: list of {issuer} of {when}"
+    return str(event.get("message") or event.get("cause", ""))
