@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy import __version__
 from smartproxy.net.leg import ILeg
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.testing.pki import CLIENT_AUTH
@@ -136,7 +137,7 @@ class ConfigurationTests(SynchronousTestCase):
         """What the daemon refuses is told to the client in its words; the generation held stays."""
 
         def refuse() -> None:
-            raise DocumentRefused(where="server.partners[3].codes", cause="empty")
+            raise DocumentRefused(where="server.partners[3].codes", cause=Cause.DOCUMENT_VALUE, message="empty")
 
         self.successResultOf(self.configure(1, b"one"))
         self.server.user.refuse = refuse
