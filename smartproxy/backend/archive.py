@@ -199,7 +199,7 @@ def _parse(octets: bytes) -> tuple[Archive, Configuration, dict[str, Any], dict[
         shown = {} if archive.secrets is not None else _without_identities(inner)
         configuration = parse(json.dumps(inner).encode("utf-8"))
     except DocumentRefused as refused:
-        raise Unusable(f"the file cannot be imported: {refused.where}: {refused.cause}") from refused
+        raise Unusable(f"the file cannot be imported: {refused}") from refused
     return archive, configuration, settings.of_document(inner), shown
 
 

@@ -16,7 +16,8 @@ from smartproxy.backend import journal
 from smartproxy.backend.errors import NotFound
 from smartproxy.backend.journal import Filter, StoredEvent
 from smartproxy.logs.fields import Value
-from smartproxy.policy.explanations import Explanation, explanation
+from smartproxy.policy.certificates.causes import Explanation
+from smartproxy.policy.explanations import explanation
 
 REFUSALS: Final = (
     "certificate.refused",
@@ -78,7 +79,8 @@ class ExplainedRefusal:
     @property
     def cause(self) -> str:
         """The cause, in the words of the event."""
-        return str(self.event.fields.get("cause", ""))
+        fields = self.event.fields
+        return str(fields.get("message") or fields.get("cause", ""))
 
 
 def find(session: Session, what: str) -> ExplainedRefusal:
@@ -161,7 +163,7 @@ def _key(event: StoredEvent) -> str:
         return "ours"
     match event.name:
         case "certificate.refused" | "session.withdrawn":
-            return f"certificate.{fields.get('check', '')}"
+            return str(fields.get("cause", ""))
         case "connection.refused":
             return f"connection.{fields.get('limit', '')}"
         case "handshake.failed":

@@ -198,6 +198,7 @@ class BackendWatch:
             self._events.emit(
                 "configuration.refused",
                 cause=refused.cause,
+                message=refused.message,
                 place=refused.where,
                 previous=self._generation,
                 advice="correct it in the backend; the generation before stays in force",

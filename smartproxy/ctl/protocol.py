@@ -76,7 +76,7 @@ def read_request(line: bytes) -> Request:
     try:
         document = read(line, octets_most=REQUEST_OCTETS_MOST)
     except DocumentRefused as refused:
-        raise Refused(f"not a request: {refused.cause}") from refused
+        raise Refused(f"not a request: {refused.message}") from refused
     if not isinstance(document, dict):
         raise Refused('not a request: write an object, such as {"do": "status"}')
     arguments = dict(document)

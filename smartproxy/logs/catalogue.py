@@ -155,7 +155,7 @@ EVENTS: Mapping[str, EventType] = {
             _WARNING,
             "The certificate was refused.",
             "cause",
-            "check depth subject issuer serial certificate_sha256 key_sha256 not_before not_after authority list "
+            "depth subject issuer serial certificate_sha256 key_sha256 not_before not_after authority list "
             "age this_update next_update alert tls advice sans key_bits",
         ),
         ("connection.accepted", _DEBUG, "A connection was taken.", "peer", "address port transport"),
@@ -195,7 +195,7 @@ EVENTS: Mapping[str, EventType] = {
             _WARNING,
             "A call to a partner failed, at this step.",
             "partner cause step",
-            "host port address rule check depth subject issuer serial certificate_sha256 key_sha256 not_before "
+            "host port address rule depth subject issuer serial certificate_sha256 key_sha256 not_before "
             "not_after authority list age this_update next_update alert tls advice sans key_bits duration",
         ),
         (
@@ -272,7 +272,7 @@ EVENTS: Mapping[str, EventType] = {
             _WARNING,
             "The partner would not be let in or called any more: his session ends when it is idle, or after some time.",
             "session partner cause",
-            "check depth subject issuer certificate_sha256 seconds advice",
+            "depth subject issuer certificate_sha256 seconds advice",
         ),
         (
             "session.violation",

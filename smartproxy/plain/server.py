@@ -242,7 +242,9 @@ class PlainServerService(Service):
 
         :raises ConfigurationRefused: always.
         """
-        raise ConfigurationRefused(where="document", cause="a plain server takes no configuration")
+        raise ConfigurationRefused(
+            where="document", cause=Cause.DOCUMENT_VALUE, message="a plain server takes no configuration"
+        )
 
     def close_session(self, control: ServerControl, session: str) -> None:
         """End a session."""

@@ -126,6 +126,25 @@ class Cause(enum.StrEnum):
 
     # the configuration, licence and identity
 
+    DOCUMENT_JSON = "document.json", "It is not JSON, or not in the strict form that SmartProxy reads."
+    DOCUMENT_SIZE = "document.size", "It has too many octets, levels, lists and objects, entries or characters."
+    DOCUMENT_TYPE = "document.type", "A value is of another JSON type than it has to be."
+    DOCUMENT_VALUE = "document.value", "A value is outside of what it may be."
+    DOCUMENT_VERSION = "document.version", "It has the form of another version of SmartProxy."
+    DOCUMENT_KEY_MISSING = "document.key_missing", "A key is missing."
+    DOCUMENT_KEY_UNKNOWN = "document.key_unknown", "A key is there that is not known."
+    DOCUMENT_NOT_UNIQUE = "document.not_unique", "A value is used twice that may be used only once."
+    DOCUMENT_NAME_UNKNOWN = "document.name_unknown", "A name refers to an entry that is not there."
+    DOCUMENT_CONTRADICTION = "document.contradiction", "Two values contradict each other."
+    LICENCE_MISSING = "licence.missing", "There is no licence file."
+    LICENCE_UNREADABLE = "licence.unreadable", "The licence file cannot be read."
+    LICENCE_DAMAGED = "licence.damaged", "The file holds no licence, or its signature does not fit."
+    LICENCE_FOREIGN = "licence.foreign", "The licence is for another server's Proxy ID."
+    LICENCE_NOT_YET_VALID = "licence.not_yet_valid", "The licence is not valid yet."
+    LICENCE_EXPIRED = "licence.expired", "The licence has ended."
+    LICENCE_WRONG_AUTHORITY = "licence.wrong_authority", "Another authority signed the licence than the one obeyed."
+    LICENCE_NOT_NEWER = "licence.not_newer", "The licence ends no later than the one in force."
+
     # the daemons, their log and control socket
 
     CTL_SOCKET = "ctl.socket", "The control socket could not be opened."

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import attrs
 
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.revocation import RevocationSet
 from smartproxy.policy.limits import GENERATION, LICENCE_OCTETS_MOST, PARTNERS_MOST
 from smartproxy.policy.outbound import check_listeners, check_outbound
@@ -49,7 +50,7 @@ FORMAT = 1
 
 
 class ConfigurationRefused(DocumentRefused):
-    """A configuration document is not what it has to be; ``where`` and ``cause`` say what is wrong."""
+    """A configuration document is not what it has to be; ``where`` and ``message`` say what is wrong."""
 
 
 @attrs.frozen(kw_only=True)
@@ -156,11 +157,15 @@ def parse(octets: bytes) -> Configuration:
     configuration = _parse(Configuration, octets)
     pool = configuration.client.pool
     if pool.ready > pool.most:
-        raise ConfigurationRefused(where="client.pool.ready", cause=f"is {pool.ready}; `most` is only {pool.most}")
+        raise ConfigurationRefused(
+            where="client.pool.ready",
+            cause=Cause.DOCUMENT_CONTRADICTION,
+            message=f"is {pool.ready}; `most` is only {pool.most}",
+        )
     try:
         check_listeners(configuration.server.partners, configuration.client.outbound)
     except DocumentRefused as refused:
-        raise ConfigurationRefused(where=refused.where, cause=refused.cause) from None
+        raise ConfigurationRefused(where=refused.where, cause=refused.cause, message=refused.message) from None
     return configuration
 
 
@@ -201,7 +206,8 @@ def _check_server(server: ServerConfiguration) -> None:
     if penalties.ban_seconds > penalties.ban_seconds_most:
         raise DocumentRefused(
             where=f"{at}.penalties.ban_seconds",
-            cause=f"is {penalties.ban_seconds}; `ban_seconds_most` is only {penalties.ban_seconds_most}",
+            cause=Cause.DOCUMENT_CONTRADICTION,
+            message=f"is {penalties.ban_seconds}; `ban_seconds_most` is only {penalties.ban_seconds_most}",
         )
     authorities = {authority.name for authority in server.authorities}
     _check_partners(server.partners, authorities)
@@ -220,11 +226,16 @@ def _check_partners(partners: tuple[Partner, ...], authorities: set[str]) -> Non
             if isinstance(rule, CertificatePin | KeyPin):
                 continue
             if rule.authority not in authorities:
-                raise DocumentRefused(where=f"{where}.authority", cause="no entry of server.authorities has this name")
+                raise DocumentRefused(
+                    where=f"{where}.authority",
+                    cause=Cause.DOCUMENT_NAME_UNKNOWN,
+                    message="no entry of server.authorities has this name",
+                )
             if partner.purpose is Purpose.ANY:
                 raise DocumentRefused(
                     where=f"server.partners[{i}].purpose",
-                    cause=f"`any` is for partners with pinned certificates only, and certificates[{j}] is no pin",
+                    cause=Cause.DOCUMENT_CONTRADICTION,
+                    message=f"`any` is for partners with pinned certificates only, and certificates[{j}] is no pin",
                 )
     enabled = [(f"server.partners[{i}]", partner) for i, partner in enumerate(partners) if partner.enabled]
     unique(
@@ -253,5 +264,5 @@ def _parse(cls: type[_Part], octets: bytes) -> _Part:
         part = read_object(cls, read(octets))
         _check_server(part.server)
     except DocumentRefused as refused:
-        raise ConfigurationRefused(where=refused.where, cause=refused.cause) from None
+        raise ConfigurationRefused(where=refused.where, cause=refused.cause, message=refused.message) from None
     return part

@@ -10,7 +10,6 @@ RFC 8032 (Ed25519) over the JSON of the licence with its keys sorted, without bl
 
 import base64
 import datetime
-import enum
 import hashlib
 import json
 import re
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.x509 import load_pem_x509_certificate
 
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.schema import Counts, ObjectOf, kind, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.strict_json import read as read_json
@@ -47,30 +47,17 @@ def is_proxy_id(text: str) -> bool:
     return re.fullmatch(PROXY_ID, text) is not None
 
 
-class RefusalCause(enum.Enum):
-    """Why a licence is refused; the value is what events and scripts see."""
-
-    MISSING = "missing"
-    UNREADABLE = "unreadable"
-    DAMAGED = "damaged"
-    FOREIGN = "foreign"
-    NOT_YET_VALID = "not-yet-valid"
-    EXPIRED = "expired"
-    WRONG_AUTHORITY = "wrong-authority"
-    NOT_NEWER = "not-newer"
-
-
 _ADVICE: Final = {
-    RefusalCause.MISSING: "put the licence file there, or name its place with --licence",
-    RefusalCause.UNREADABLE: "let the account that the server runs under read it",
-    RefusalCause.DAMAGED: "copy it again from the backend, unchanged, or have it issued again",
-    RefusalCause.FOREIGN: "use the licence that was issued for this machine's Proxy ID",
-    RefusalCause.NOT_YET_VALID: "check this machine's clock, or wait until it is valid",
-    RefusalCause.EXPIRED: "have a new one issued by the site's authority",
-    RefusalCause.WRONG_AUTHORITY: (
+    Cause.LICENCE_MISSING: "put the licence file there, or name its place with --licence",
+    Cause.LICENCE_UNREADABLE: "let the account that the server runs under read it",
+    Cause.LICENCE_DAMAGED: "copy it again from the backend, unchanged, or have it issued again",
+    Cause.LICENCE_FOREIGN: "use the licence that was issued for this machine's Proxy ID",
+    Cause.LICENCE_NOT_YET_VALID: "check this machine's clock, or wait until it is valid",
+    Cause.LICENCE_EXPIRED: "have a new one issued by the site's authority",
+    Cause.LICENCE_WRONG_AUTHORITY: (
         "if this server is to obey another authority from now on, replace its licence file by hand and restart it"
     ),
-    RefusalCause.NOT_NEWER: "nothing is to be done: the licence in force stays",
+    Cause.LICENCE_NOT_NEWER: "nothing is to be done: the licence in force stays",
 }
 
 
@@ -78,12 +65,12 @@ _ADVICE: Final = {
 class LicenceRefused(Exception):
     """A licence does not allow this server to run.
 
-    :ivar cause: why not.
-    :ivar detail: the same in words, with names and dates.
+    :ivar cause: why not: one of ``licence.*``.
+    :ivar message: the same in words, with names and dates.
     """
 
-    cause: RefusalCause
-    detail: str
+    cause: Cause
+    message: str
 
     @property
     def advice(self) -> str:
@@ -91,7 +78,7 @@ class LicenceRefused(Exception):
         return _ADVICE[self.cause]
 
     def __str__(self) -> str:
-        return f"{self.detail}; {self.advice}"
+        return f"{self.message}; {self.advice}"
 
 
 @attrs.frozen(kw_only=True)
@@ -178,31 +165,31 @@ def read(text: str, proxy_id: str, now: datetime.datetime, authority: str | None
             _Signed, read_json(text.encode("utf-8", "replace"), octets_most=limits.LICENCE_OCTETS_MOST)
         )
     except DocumentRefused as refused:
-        raise LicenceRefused(RefusalCause.DAMAGED, f"it is not a licence ({refused})") from None
+        raise LicenceRefused(Cause.LICENCE_DAMAGED, f"it is not a licence ({refused})") from None
     licence = signed.licence
     try:
         key = _authority_key(licence.authority_certificate)
         key.verify(base64.b64decode(signed.signature), _signed_octets(licence))
     except ValueError:
-        raise LicenceRefused(RefusalCause.DAMAGED, "the authority's certificate in it cannot be used") from None
+        raise LicenceRefused(Cause.LICENCE_DAMAGED, "the authority's certificate in it cannot be used") from None
     except InvalidSignature:
-        raise LicenceRefused(RefusalCause.DAMAGED, "its signature does not fit what it says") from None
+        raise LicenceRefused(Cause.LICENCE_DAMAGED, "its signature does not fit what it says") from None
     if authority is not None and _authority_key(authority) != key:
         raise LicenceRefused(
-            RefusalCause.WRONG_AUTHORITY,
+            Cause.LICENCE_WRONG_AUTHORITY,
             f"it is signed by another authority than the one that this server obeys (site {licence.site!a})",
         )
     if licence.proxy_id != proxy_id:
         raise LicenceRefused(
-            RefusalCause.FOREIGN,
+            Cause.LICENCE_FOREIGN,
             f"it is for another machine: its Proxy ID is {licence.proxy_id}, this machine's is {proxy_id}",
         )
     if now < licence.valid_from:
         raise LicenceRefused(
-            RefusalCause.NOT_YET_VALID, f"it is not valid before {licence.valid_from:%Y-%m-%d %H:%M} UTC"
+            Cause.LICENCE_NOT_YET_VALID, f"it is not valid before {licence.valid_from:%Y-%m-%d %H:%M} UTC"
         )
     if now > licence.valid_until:
-        raise LicenceRefused(RefusalCause.EXPIRED, f"it ended on {licence.valid_until:%Y-%m-%d %H:%M} UTC")
+        raise LicenceRefused(Cause.LICENCE_EXPIRED, f"it ended on {licence.valid_until:%Y-%m-%d %H:%M} UTC")
     return licence
 
 
@@ -214,7 +201,7 @@ def renew(present: Licence, text: str, now: datetime.datetime) -> Licence:
     licence = read(text, present.proxy_id, now, present.authority_certificate)
     if licence.valid_until <= present.valid_until:
         raise LicenceRefused(
-            RefusalCause.NOT_NEWER,
+            Cause.LICENCE_NOT_NEWER,
             f"it ends on {licence.valid_until:%Y-%m-%d %H:%M} UTC, no later than the one in force",
         )
     return licence

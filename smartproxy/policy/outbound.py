@@ -13,6 +13,7 @@ from typing import Final
 
 import attrs
 
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner, SubjectRule, Verify
 from smartproxy.policy.schema import unique
 from smartproxy.policy.settings import OutboundListener
@@ -44,22 +45,43 @@ def check_outbound(partners: tuple[Partner, ...], authorities: Set[str], identit
     """
     for where, partner, outbound in _outbounds(partners):
         if outbound.identity is not None and outbound.identity not in identities:
-            raise DocumentRefused(where=f"{where}.identity", cause="no entry of server.identities has this name")
+            raise DocumentRefused(
+                where=f"{where}.identity",
+                cause=Cause.DOCUMENT_NAME_UNKNOWN,
+                message="no entry of server.identities has this name",
+            )
         if outbound.authority is not None:
             if outbound.authority not in authorities:
-                raise DocumentRefused(where=f"{where}.authority", cause="no entry of server.authorities has this name")
+                raise DocumentRefused(
+                    where=f"{where}.authority",
+                    cause=Cause.DOCUMENT_NAME_UNKNOWN,
+                    message="no entry of server.authorities has this name",
+                )
             if outbound.verify is not Verify.NAME:
-                raise DocumentRefused(where=f"{where}.authority", cause="goes with `verify` name only")
+                raise DocumentRefused(
+                    where=f"{where}.authority",
+                    cause=Cause.DOCUMENT_CONTRADICTION,
+                    message="goes with `verify` name only",
+                )
         for j, rule in enumerate(outbound.certificates):
             at = f"{where}.certificates[{j}]"
             if not isinstance(rule, _FITTING[outbound.verify]):
-                raise DocumentRefused(where=f"{at}.by", cause=f"does not go with `verify` {outbound.verify.value}")
+                raise DocumentRefused(
+                    where=f"{at}.by",
+                    cause=Cause.DOCUMENT_CONTRADICTION,
+                    message=f"does not go with `verify` {outbound.verify.value}",
+                )
             if isinstance(rule, SubjectRule) and rule.authority not in authorities:
-                raise DocumentRefused(where=f"{at}.authority", cause="no entry of server.authorities has this name")
+                raise DocumentRefused(
+                    where=f"{at}.authority",
+                    cause=Cause.DOCUMENT_NAME_UNKNOWN,
+                    message="no entry of server.authorities has this name",
+                )
         if outbound.verify is not Verify.NAME and not rules_of(partner, outbound):
             raise DocumentRefused(
                 where=f"{where}.verify",
-                cause=f"is {outbound.verify.value}, but nothing of that kind is in `certificates` here or in his entry",
+                cause=Cause.DOCUMENT_CONTRADICTION,
+                message=f"is {outbound.verify.value}, but nothing of that kind is in its `certificates` or the entry's",
             )
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import attrs
 
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.strict_json import WHOLE, DocumentRefused, place
 from smartproxy.policy.values import Kind, Whole, wrong
 
@@ -55,7 +56,7 @@ def read_object(cls: type[_T], value: object, where: str = WHOLE) -> _T:
         if key in value:
             arguments[field.name] = field.metadata[_KIND].read(value[key], place(where, key))
         elif field.default is attrs.NOTHING or field.metadata[_REQUIRED]:
-            raise DocumentRefused(where=place(where, key), cause="is missing")
+            raise DocumentRefused(where=place(where, key), cause=Cause.DOCUMENT_KEY_MISSING, message="is missing")
     # Last, so that a document of another version is told apart by its version.
     for key in value:
         if key not in kinds:
@@ -77,12 +78,16 @@ def unique(keys: Iterable[tuple[str, Hashable]], what: str) -> None:
     first: dict[Hashable, str] = {}
     for where, key in keys:
         if key in first:
-            raise DocumentRefused(where=where, cause=f"{what} is already used at {first[key]}")
+            raise DocumentRefused(
+                where=where, cause=Cause.DOCUMENT_NOT_UNIQUE, message=f"{what} is already used at {first[key]}"
+            )
         first[key] = where
 
 
 def _unknown(where: str, known: Iterable[str]) -> DocumentRefused:
-    return DocumentRefused(where=where, cause=f"no such key; known here: {', '.join(sorted(known))}")
+    return DocumentRefused(
+        where=where, cause=Cause.DOCUMENT_KEY_UNKNOWN, message=f"no such key; known here: {', '.join(sorted(known))}"
+    )
 
 
 @attrs.frozen
@@ -114,7 +119,9 @@ class ListOf:
             raise wrong(value, where, "a list")
         if not self.least <= len(value) <= self.most:
             raise DocumentRefused(
-                where=where, cause=f"has {len(value)} entries; has to have between {self.least} and {self.most}"
+                where=where,
+                cause=Cause.DOCUMENT_SIZE,
+                message=f"has {len(value)} entries; has to have between {self.least} and {self.most}",
             )
         return tuple(self.item.read(item, f"{where}[{index}]") for index, item in enumerate(value))
 
@@ -180,7 +187,9 @@ class Tagged:
         cls = self._words.get(word) if isinstance(word, str) else None
         if cls is None:
             words = ", ".join(str(known) for known in self._words)
-            raise DocumentRefused(where=place(where, self.key), cause=f"has to be one of {words}")
+            raise DocumentRefused(
+                where=place(where, self.key), cause=Cause.DOCUMENT_VALUE, message=f"has to be one of {words}"
+            )
         return read_object(cls, {key: inner for key, inner in value.items() if key != self.key}, where)
 
     def write(self, value: Any) -> object:

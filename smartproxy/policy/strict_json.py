@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import attrs
 
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 
 
 @attrs.define(kw_only=True, eq=False, auto_exc=True, str=False)
@@ -18,14 +19,16 @@ class DocumentRefused(Exception):
     """A document is not what it has to be.
 
     :ivar where: the place, such as ``server.partners[3].codes``; ``document`` for the whole.
-    :ivar cause: what is wrong there and what would be right, without the value itself if it may be secret.
+    :ivar cause: what kind of thing is wrong there: one of ``document.*``.
+    :ivar message: what is wrong there and what would be right, without the value itself if it may be secret.
     """
 
     where: str
-    cause: str
+    cause: Cause
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.cause}"
+        return f"{self.where}: {self.message}"
 
 
 WHOLE = "document"
@@ -35,7 +38,7 @@ WHOLE = "document"
 class _Flaw:
     """Stands where the parser met something that is JSON, or nearly, but is refused."""
 
-    cause: str
+    message: str
 
 
 def place(where: str, key: str) -> str:
@@ -51,10 +54,14 @@ def read(octets: bytes, *, octets_most: int = limits.DOCUMENT_OCTETS_MOST) -> ob
         refuses.
     """
     if len(octets) > octets_most:
-        raise DocumentRefused(where=WHOLE, cause=f"{len(octets)} octets; at most {octets_most} are allowed")
+        raise DocumentRefused(
+            where=WHOLE, cause=Cause.DOCUMENT_SIZE, message=f"{len(octets)} octets; at most {octets_most} are allowed"
+        )
     if octets.count(b"[") + octets.count(b"{") > limits.DOCUMENT_CONTAINERS_MOST:
         raise DocumentRefused(
-            where=WHOLE, cause=f"more than {limits.DOCUMENT_CONTAINERS_MOST} lists and objects in one document"
+            where=WHOLE,
+            cause=Cause.DOCUMENT_SIZE,
+            message=f"more than {limits.DOCUMENT_CONTAINERS_MOST} lists and objects in one document",
         )
     try:
         value = json.loads(
@@ -65,10 +72,14 @@ def read(octets: bytes, *, octets_most: int = limits.DOCUMENT_OCTETS_MOST) -> ob
             object_pairs_hook=_object,
         )
     except UnicodeDecodeError as error:
-        raise DocumentRefused(where=WHOLE, cause=f"not UTF-8 at octet {error.start}") from None
+        raise DocumentRefused(
+            where=WHOLE, cause=Cause.DOCUMENT_JSON, message=f"not UTF-8 at octet {error.start}"
+        ) from None
     except json.JSONDecodeError as error:
         raise DocumentRefused(
-            where=WHOLE, cause=f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
+            where=WHOLE,
+            cause=Cause.DOCUMENT_JSON,
+            message=f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}",
         ) from None
     except RecursionError:
         raise _too_deep(WHOLE) from None
@@ -100,7 +111,11 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object] | _Flaw:
 
 
 def _too_deep(where: str) -> DocumentRefused:
-    return DocumentRefused(where=where, cause=f"more than {limits.DOCUMENT_DEPTH_MOST} levels of lists and objects")
+    return DocumentRefused(
+        where=where,
+        cause=Cause.DOCUMENT_SIZE,
+        message=f"more than {limits.DOCUMENT_DEPTH_MOST} levels of lists and objects",
+    )
 
 
 def _search(value: object) -> None:
@@ -110,7 +125,7 @@ def _search(value: object) -> None:
     while level:
         for where, item in level:
             if isinstance(item, _Flaw):
-                raise DocumentRefused(where=where, cause=item.cause)
+                raise DocumentRefused(where=where, cause=Cause.DOCUMENT_JSON, message=item.message)
             if depth == limits.DOCUMENT_DEPTH_MOST and isinstance(item, dict | list):
                 raise _too_deep(where)
         level = [inner for where, item in level for inner in _children(where, item)]

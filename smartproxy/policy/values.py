@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 import attrs
 
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.strict_json import DocumentRefused
 
 
@@ -35,7 +36,7 @@ class Kind(Protocol):
 def wrong(value: object, where: str, right: str) -> DocumentRefused:
     """The refusal of a value that is not of the right JSON type; names the type that it has, never the value."""
     name = {dict: "an object", list: "a list", str: "a text", int: "a number", bool: "true or false"}.get(type(value))
-    return DocumentRefused(where=where, cause=f"is {name or 'null'}; has to be {right}")
+    return DocumentRefused(where=where, cause=Cause.DOCUMENT_TYPE, message=f"is {name or 'null'}; has to be {right}")
 
 
 @attrs.frozen
@@ -66,7 +67,8 @@ class Whole:
         if not self.limit.admits(value):
             raise DocumentRefused(
                 where=where,
-                cause=f"is {value}; has to be between {self.limit.least} and {self.limit.most} {self.limit.unit}",
+                cause=Cause.DOCUMENT_VALUE,
+                message=f"is {value}; has to be between {self.limit.least} and {self.limit.most} {self.limit.unit}",
             )
         return value
 
@@ -88,7 +90,8 @@ class Fixed:
         if value != self.number:
             raise DocumentRefused(
                 where=where,
-                cause=f"is {value}; this version of SmartProxy reads {self.number} only: update the older of the two",
+                cause=Cause.DOCUMENT_VERSION,
+                message=f"is {value}; this version of SmartProxy reads {self.number} only: update the older of the two",
             )
         return value
 
@@ -109,10 +112,12 @@ class Lines:
             raise wrong(value, where, "a text")
         if not 1 <= len(value) <= self.most:
             raise DocumentRefused(
-                where=where, cause=f"has {len(value)} characters; has to have between 1 and {self.most}"
+                where=where,
+                cause=Cause.DOCUMENT_SIZE,
+                message=f"has {len(value)} characters; has to have between 1 and {self.most}",
             )
         if not value.replace("\r", "").replace("\n", "").replace("\t", "").isprintable():
-            raise DocumentRefused(where=where, cause="has control characters in it")
+            raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message="has control characters in it")
         return value
 
     def write(self, value: str) -> object:
@@ -138,12 +143,16 @@ class Text:
             raise wrong(value, where, "a text")
         if not 1 <= len(value) <= self.most:
             raise DocumentRefused(
-                where=where, cause=f"has {len(value)} characters; has to have between 1 and {self.most}"
+                where=where,
+                cause=Cause.DOCUMENT_SIZE,
+                message=f"has {len(value)} characters; has to have between 1 and {self.most}",
             )
         if not value.isprintable() or value != value.strip():
-            raise DocumentRefused(where=where, cause="has control characters in it or blanks around it")
+            raise DocumentRefused(
+                where=where, cause=Cause.DOCUMENT_VALUE, message="has control characters in it or blanks around it"
+            )
         if self.pattern is not None and re.fullmatch(self.pattern, value) is None:
-            raise DocumentRefused(where=where, cause=f"has to be {self.form}")
+            raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message=f"has to be {self.form}")
         return value
 
     def write(self, value: str) -> object:
@@ -172,7 +181,7 @@ class Member:
             if member.value == value and not isinstance(value, bool):
                 return member
         words = ", ".join(str(member.value) for member in self.members)
-        raise DocumentRefused(where=where, cause=f"has to be one of {words}")
+        raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message=f"has to be one of {words}")
 
     def write(self, value: enum.Enum) -> object:
         """See :class:`Kind`."""
@@ -192,7 +201,9 @@ class Instant:
         except ValueError:
             moment = None
         if moment is None or self.write(moment) != value:
-            raise DocumentRefused(where=where, cause="has to be a time in UTC such as 2026-11-20T10:00:00Z")
+            raise DocumentRefused(
+                where=where, cause=Cause.DOCUMENT_VALUE, message="has to be a time in UTC such as 2026-11-20T10:00:00Z"
+            )
         return moment
 
     def write(self, value: datetime.datetime) -> str:
@@ -232,7 +243,7 @@ def _parsed(parse: Callable[[str], object], value: object, where: str, right: st
     try:
         parse(value)
     except ValueError:
-        raise DocumentRefused(where=where, cause=f"has to be {right}") from None
+        raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message=f"has to be {right}") from None
     return value
 
 
@@ -249,14 +260,20 @@ class Pem:
             raise wrong(value, where, f"PEM text of a {self.label}")
         if len(value) > limits.PEM_CHARACTERS_MOST:
             raise DocumentRefused(
-                where=where, cause=f"has {len(value)} characters; at most {limits.PEM_CHARACTERS_MOST} are allowed"
+                where=where,
+                cause=Cause.DOCUMENT_SIZE,
+                message=f"has {len(value)} characters; at most {limits.PEM_CHARACTERS_MOST} are allowed",
             )
         try:
             found = blocks(value, self.label)
         except NotPem as error:
-            raise DocumentRefused(where=where, cause=str(error)) from None
+            raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message=str(error)) from None
         if len(found) > self.most:
-            raise DocumentRefused(where=where, cause=f"holds {len(found)} blocks; at most {self.most} are allowed")
+            raise DocumentRefused(
+                where=where,
+                cause=Cause.DOCUMENT_SIZE,
+                message=f"holds {len(found)} blocks; at most {self.most} are allowed",
+            )
         return value
 
     def write(self, value: str) -> object:
@@ -277,12 +294,16 @@ class Serials:
             raise wrong(value, where, "a list")
         if len(value) > limits.SERIALS_PER_ISSUER_MOST:
             raise DocumentRefused(
-                where=where, cause=f"has {len(value)} entries; at most {limits.SERIALS_PER_ISSUER_MOST} are allowed"
+                where=where,
+                cause=Cause.DOCUMENT_SIZE,
+                message=f"has {len(value)} entries; at most {limits.SERIALS_PER_ISSUER_MOST} are allowed",
             )
         for index, item in enumerate(value):
             if not isinstance(item, str) or _SERIAL.fullmatch(item) is None:
                 raise DocumentRefused(
-                    where=f"{where}[{index}]", cause="has to be a serial number: 1 to 40 digits of lower case hex"
+                    where=f"{where}[{index}]",
+                    cause=Cause.DOCUMENT_VALUE,
+                    message="has to be a serial number: 1 to 40 digits of lower case hex",
                 )
         return frozenset(int(item, 16) for item in value)
 

@@ -25,7 +25,8 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.connection import ConnectionLeg, end_of, tls_error_words
 from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
 from smartproxy.policy.admission import Visit
-from smartproxy.policy.certificates.causes import CertificateRefusal, RefusalCause
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.penalties import Fault
 from smartproxy.server.generation import Generation
@@ -174,7 +175,7 @@ class PartnerLeg(ConnectionLeg):
     def _explain_error(self, error: SSL.Error) -> None:
         words = tls_error_words(error)
         if _NO_CERTIFICATE in words:
-            self._refuse(CertificateRefusal(cause=RefusalCause.NO_CERTIFICATE))
+            self._refuse(CertificateRefusal(cause=Cause.CERTIFICATE_MISSING))
         elif _NOT_TLS.intersection(words):
             self._fail(f"what came is not TLS: {words[0]}", Fault.TLS_GARBAGE, "The partner has to connect with TLS.")
         else:
@@ -196,8 +197,8 @@ class PartnerLeg(ConnectionLeg):
         others = {name: value for name, value in refusal.detail.items() if name not in _REFUSED.fields}
         self._tell(
             "certificate.refused",
-            cause=refusal.message,
-            check=refusal.cause.value,
+            cause=refusal.cause,
+            message=refusal.message,
             depth=refusal.depth,
             subject=refusal.subject or None,
             issuer=refusal.issuer or None,
@@ -207,7 +208,7 @@ class PartnerLeg(ConnectionLeg):
             advice=refusal.advice,
             **named,
         )
-        self._host.fault(self, Fault.REVOKED if refusal.cause is RefusalCause.REVOKED else Fault.CERTIFICATE)
+        self._host.fault(self, Fault.REVOKED if refusal.cause is Cause.CERTIFICATE_REVOKED else Fault.CERTIFICATE)
 
     def _tell(self, event: str, **fields: object) -> None:
         """Tell the one event of a connection that becomes no session."""

@@ -28,6 +28,7 @@ from smartproxy.net.listeners import Listeners, bound, listen_for_clients
 from smartproxy.net.tls.context import CertificateUnusable
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.admission import Admission
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, ServerPart, parse_server_part
 from smartproxy.policy.faults import Draining, Outcome, OwnFault, TunnelLost
 from smartproxy.policy.licence import Licence
@@ -220,7 +221,9 @@ class ServerService(Service):
             part = parse_server_part(octets)
             if part.generation != generation:
                 raise ConfigurationRefused(
-                    where="generation", cause=f"the document is of {part.generation}, announced was {generation}"
+                    where="generation",
+                    cause=Cause.DOCUMENT_CONTRADICTION,
+                    message=f"the document is of {part.generation}, announced was {generation}",
                 )
             if part.server.licence is not None and self.licence.renew(part.server.licence):
                 self._licence_watch.look()
@@ -232,6 +235,7 @@ class ServerService(Service):
                 previous=previous,
                 place=refused.where,
                 cause=refused.cause,
+                message=refused.message,
                 client=control.client_name,
                 advice="correct it in the backend; the generation before stays in force",
             )
@@ -299,7 +303,9 @@ class ServerService(Service):
             try:
                 self.sessions.configure(part)
             except CertificateUnusable as unusable:
-                raise ConfigurationRefused(where=unusable.where, cause=unusable.cause) from None
+                raise ConfigurationRefused(
+                    where=unusable.where, cause=Cause.DOCUMENT_VALUE, message=unusable.cause
+                ) from None
             self.calls.configure(part)
         else:
             # A site that is still being set up: nobody can be greeted without a certificate.

@@ -90,8 +90,8 @@ class Withdrawals:
             session=session,
             partner=running.partner.partner.name,
             peer=running.peer,
-            cause=found.message,
-            check=found.cause.value,
+            cause=found.cause,
+            message=found.message,
             depth=found.depth,
             subject=found.subject,
             issuer=found.issuer,
@@ -99,6 +99,6 @@ class Withdrawals:
             seconds=seconds,
             advice=found.advice,
         )
-        fault = Withdrawn(rule=f"certificate.{found.cause.value}", message=f"{found.message}, since the session began")
+        fault = Withdrawn(rule=found.cause, message=f"{found.message}, since the session began")
         running.ending = self._clock.callLater(seconds, running.driver.stop, fault)
         running.driver.stop(fault, at_once=False)

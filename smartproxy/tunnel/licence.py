@@ -14,8 +14,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, Unlicensed
-from smartproxy.policy.licence import Licence, LicenceRefused, RefusalCause, read, renew
+from smartproxy.policy.licence import Licence, LicenceRefused, read, renew
 from smartproxy.policy.limits import LICENCE_OCTETS_MOST
 from smartproxy.tunnel.identity import Identity
 
@@ -29,9 +30,9 @@ def load(path: Path, proxy_id: str, now: datetime) -> Licence:
         with path.open("rb") as file:
             octets = file.read(LICENCE_OCTETS_MOST + 1)
     except FileNotFoundError as error:
-        raise LicenceRefused(RefusalCause.MISSING, "there is no such file") from error
+        raise LicenceRefused(Cause.LICENCE_MISSING, "there is no such file") from error
     except OSError as error:
-        raise LicenceRefused(RefusalCause.UNREADABLE, f"the file cannot be read: {error.strerror}") from error
+        raise LicenceRefused(Cause.LICENCE_UNREADABLE, f"the file cannot be read: {error.strerror}") from error
     return read(octets.decode("utf-8", "replace"), proxy_id, now)
 
 
@@ -107,9 +108,9 @@ class LicenceInForce:
         try:
             licence = renew(self.present, text, self._now())
         except LicenceRefused as refused:
-            if refused.cause is not RefusalCause.NOT_NEWER:
+            if refused.cause is not Cause.LICENCE_NOT_NEWER:
                 self._events.emit(
-                    "licence.refused", cause=refused.cause.value, detail=refused.detail, advice=refused.advice
+                    "licence.refused", cause=refused.cause, message=refused.message, advice=refused.advice
                 )
             return False
         self.present = licence

@@ -40,7 +40,7 @@ class NoResumption(SynchronousTestCase):
             rig.sessions.configure(rig.part(attrs.evolve(rig.configuration, partners=()), 2))
             again, _ = rig.call(tls)
             self.assertEqual(again.received, b"")
-            self.assertEqual(rig.journal.the("certificate.refused")["check"], "unknown-authority")
+            self.assertEqual(rig.journal.the("certificate.refused")["cause"], "certificate.unknown_ca")
 
     def test_no_ticket_is_given(self) -> None:
         """The session of a connection holds nothing that could be resumed: the next handshake is a full one."""
@@ -222,7 +222,7 @@ class Identities(SynchronousTestCase):
         tls.server_name = b"second.example"
         caller, _ = rig.call(tls)
         self.assertEqual(caller.received, b"")
-        self.assertEqual(rig.journal.the("certificate.refused")["check"], "no-certificate")
+        self.assertEqual(rig.journal.the("certificate.refused")["cause"], "certificate.missing")
 
     def test_intermediates_are_shown(self) -> None:
         """The chain goes to the peer as it stands in the configuration."""

@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.tls.facts import certificate_facts, certificate_of, path_facts
 from smartproxy.net.tls.verdict import Verification, VerifiedConnection, verified_partner
-from smartproxy.policy.certificates.causes import CertificateRefusal, RefusalCause
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.judge import Match
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Credential, Digest, KeyKind, make_key, self_signed
@@ -150,7 +151,7 @@ class UnreadableTests(SynchronousTestCase):
         strange = changed(ALONE, name, b"\x30" + name[1:])
         for depth, path in enumerate(([strange], [LEAF.certificate, strange])):
             refusal = self.assertRaises(CertificateRefusal, path_facts, path)
-            self.assertEqual((refusal.cause, refusal.depth), (RefusalCause.UNREADABLE, depth))
+            self.assertEqual((refusal.cause, refusal.depth), (Cause.CERTIFICATE_UNREADABLE, depth))
             self.assertEqual(refusal.detail, {"error": "ValueError"})
 
     def test_certificate(self) -> None:
@@ -160,7 +161,7 @@ class UnreadableTests(SynchronousTestCase):
             crypto.FILETYPE_ASN1, der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020105"))
         )
         refusal = self.assertRaises(CertificateRefusal, certificate_of, odd, 2)
-        self.assertEqual((refusal.cause, refusal.depth), (RefusalCause.UNREADABLE, 2))
+        self.assertEqual((refusal.cause, refusal.depth), (Cause.CERTIFICATE_UNREADABLE, 2))
         self.assertEqual(refusal.detail, {"error": "InvalidVersion"})
 
 
@@ -187,7 +188,7 @@ class VerifiedPartnerTests(SynchronousTestCase):
         """What is known of a handshake whose certificate was judged to be good."""
         return Verification(match=self.match, facts=self.chain)
 
-    def refused(self, verification: Verification, certificate: x509.Certificate | None) -> RefusalCause:
+    def refused(self, verification: Verification, certificate: x509.Certificate | None) -> Cause:
         """Why a finished handshake proves nobody."""
         connection = cast(VerifiedConnection, _Finished(verification, certificate))
         refusal: CertificateRefusal = self.assertRaises(CertificateRefusal, verified_partner, connection)
@@ -203,14 +204,14 @@ class VerifiedPartnerTests(SynchronousTestCase):
     def test_never_judged(self) -> None:
         """A handshake in which nothing was judged proves nobody, whatever certificate is there."""
         for certificate in (None, ALONE.certificate):
-            self.assertIs(self.refused(Verification(), certificate), RefusalCause.NO_CERTIFICATE)
-        self.assertIs(self.refused(self.judged(), None), RefusalCause.NO_CERTIFICATE)
+            self.assertIs(self.refused(Verification(), certificate), Cause.CERTIFICATE_MISSING)
+        self.assertIs(self.refused(self.judged(), None), Cause.CERTIFICATE_MISSING)
 
     def test_refused(self) -> None:
         """One that was refused stays so."""
-        refusal = CertificateRefusal(cause=RefusalCause.EXPIRED)
-        self.assertIs(self.refused(Verification(refusal=refusal), ALONE.certificate), RefusalCause.EXPIRED)
+        refusal = CertificateRefusal(cause=Cause.CERTIFICATE_EXPIRED)
+        self.assertIs(self.refused(Verification(refusal=refusal), ALONE.certificate), Cause.CERTIFICATE_EXPIRED)
 
     def test_another_certificate(self) -> None:
         """A certificate that is not the judged one proves nobody."""
-        self.assertIs(self.refused(self.judged(), LEAF.certificate), RefusalCause.INVALID_PATH)
+        self.assertIs(self.refused(self.judged(), LEAF.certificate), Cause.CERTIFICATE_INVALID_PATH)

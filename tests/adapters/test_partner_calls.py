@@ -146,8 +146,9 @@ class CallingTestCase(SynchronousTestCase):
         self.assertEqual(fault.message, message)
         told = self.journal.the("outbound.failed")
         self.assertEqual(
-            (told["cause"], told["step"], told["partner"], told["session"]), (message, step, "ACME", SESSION)
+            (told["message"], told["step"], told["partner"], told["session"]), (message, step, "ACME", SESSION)
         )
+        self.assertEqual(told["cause"], fault.cause)
         self.assertEqual({name: told.get(name) for name in fields}, fields)
         self.assertEqual(self.journal.of("internal.error"), [])
         self.passed(10)
@@ -281,7 +282,9 @@ class Steps(CallingTestCase):
             other = pki.self_signed("somebody else")
             self.connect(other, lambda context, version=version: context.set_max_proto_version(version))  # type: ignore[misc]  # mypy cannot infer it
             message = "TLS: the certificate is not one that the called partner is known by"
-            self.assertFailed(calling, message, "TLS", check="not-expected", certificate_sha256=other.sha256, depth=0)
+            self.assertFailed(
+                calling, message, "TLS", cause="certificate.not_expected", certificate_sha256=other.sha256, depth=0
+            )
             self.assertEqual(self.partner.handshakes, 0)
 
     def test_old_tls(self) -> None:
@@ -332,7 +335,7 @@ class Names(CallingTestCase):
             self.setUp()
             fault = self.failureResultOf(self.named("other.acme.example", credential), PartnerUnreachable).value
             self.assertIn("does not bear the name of the host", fault.message)
-            self.assertEqual(self.journal.the("outbound.failed")["check"], "wrong-name")
+            self.assertEqual(self.journal.the("outbound.failed")["cause"], "certificate.wrong_name")
 
 
 class Answered(CallingTestCase):
@@ -381,7 +384,7 @@ class Answered(CallingTestCase):
         self.answered()(None)
         self.passed(10)
         self.assertIsNotNone(self.partner.ended)
-        self.assertEqual(self.journal.the("outbound.failed")["cause"], "SSRM: nobody inside took the call")
+        self.assertEqual(self.journal.the("outbound.failed")["message"], "SSRM: nobody inside took the call")
         self.assertEqual(self.unused, [SESSION])
 
     def test_he_leaves_meanwhile(self) -> None:
@@ -394,7 +397,7 @@ class Answered(CallingTestCase):
         leg = FakeLeg()
         take(leg)
         self.assertEqual(leg.calls, ["finish"])
-        self.assertEqual(self.journal.the("outbound.failed")["cause"], "SSRM: he ended the connection")
+        self.assertEqual(self.journal.the("outbound.failed")["message"], "SSRM: he ended the connection")
 
     def test_trial(self) -> None:
         """A trial ends with his greeting; no session begins, and nothing failed."""

@@ -164,7 +164,7 @@ class NoSession(SynchronousTestCase):
             caller, _ = rig.call(CallerTls(None, version))
             self.assertEqual(caller.ended, alert)
             self.quiet(rig, "certificate.refused")
-            self.assertEqual(rig.journal.the("certificate.refused")["check"], "no-certificate")
+            self.assertEqual(rig.journal.the("certificate.refused")["cause"], "certificate.missing")
 
     def test_unknown_certificate(self) -> None:
         """A certificate that nobody vouches for: the peer is told unknown_ca, in both versions of TLS."""
@@ -174,7 +174,7 @@ class NoSession(SynchronousTestCase):
             self.assertEqual(caller.ended, "tlsv1 alert unknown ca")
             self.quiet(rig, "certificate.refused")
             refused = rig.journal.the("certificate.refused")
-            self.assertEqual((refused["check"], refused["alert"]), ("unknown-authority", "unknown_ca"))
+            self.assertEqual((refused["cause"], refused["alert"]), ("certificate.unknown_ca", "unknown_ca"))
             self.assertIn("EVIL", str(refused["subject"]))
 
     def test_peer_refuses_us(self) -> None:

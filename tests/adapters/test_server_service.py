@@ -288,7 +288,7 @@ class Generations(ServerTestCase):
             authority_certificate=Authority.root("other", key=key).certificate_pem.decode("ascii"),
         )
         self.bring(self.client(), document(licence=sign(foreign, key)))
-        self.assertEqual(self.named("licence.refused")[0]["cause"], "wrong-authority")
+        self.assertEqual(self.named("licence.refused")[0]["cause"], "licence.wrong_authority")
         self.assertEqual(self.service.licence.present, licence())
         self.assertFalse(self.path.exists())
 

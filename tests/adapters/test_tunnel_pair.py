@@ -140,7 +140,7 @@ class ConfigurationTests(SynchronousTestCase):
         """What the daemon refuses is told to the client in its words; the generation held stays."""
 
         def refuse() -> None:
-            raise DocumentRefused(where="server.partners[3].codes", cause="empty")
+            raise DocumentRefused(where="server.partners[3].codes", cause=Cause.DOCUMENT_VALUE, message="empty")
 
         self.successResultOf(self.configure(1, b"one"))
         self.server.user.refuse = refuse

@@ -13,12 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.net.tls import openssl
 from smartproxy.net.tls.verdict import Verification, VerifiedConnection, note_alert, verified_partner
 from smartproxy.oftp2.stream import SSRM_BUFFER
-from smartproxy.policy.certificates.causes import (
-    X509_V_ERR_CERT_HAS_EXPIRED,
-    X509_V_ERR_CERT_UNTRUSTED,
-    CertificateRefusal,
-    RefusalCause,
-)
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CertificateRefusal, VerifyError
 from smartproxy.policy.partners import Authority, RevocationMode, SubjectRule
 from smartproxy.testing import pki
 from tests.adapters.rig import CallerTls, ServerRig, tls12, tls13
@@ -41,7 +37,7 @@ class Proved(SynchronousTestCase):
     def test_path_without_an_anchor(self) -> None:
         """A path of which OpenSSL said that it does not reach an anchor is none, whatever it is made of."""
         authority = pki.Authority.root("CA")
-        for error, length in ((0, 2), (X509_V_ERR_CERT_HAS_EXPIRED, 2), (X509_V_ERR_CERT_UNTRUSTED, 0)):
+        for error, length in ((0, 2), (VerifyError.CERT_HAS_EXPIRED, 2), (VerifyError.CERT_UNTRUSTED, 0)):
             verification = Verification()
             verification.saw(authority.credential.certificate, 1, error)
             verification.saw(authority.credential.certificate, 1, 0)
@@ -51,11 +47,11 @@ class Proved(SynchronousTestCase):
 
     def test_without_a_verdict(self) -> None:
         """A handshake that was never judged proves nobody."""
-        self.assertEqual(self.refused(self.connection(Verification())).cause, RefusalCause.NO_CERTIFICATE)
+        self.assertEqual(self.refused(self.connection(Verification())).cause, Cause.CERTIFICATE_MISSING)
 
     def test_after_a_refusal(self) -> None:
         """A refusal stays one, even if OpenSSL had gone on."""
-        refusal = CertificateRefusal(cause=RefusalCause.EXPIRED)
+        refusal = CertificateRefusal(cause=Cause.CERTIFICATE_EXPIRED)
         self.assertIs(self.refused(self.connection(Verification(refusal=refusal))), refusal)
 
     def test_other_certificate(self) -> None:
@@ -76,7 +72,7 @@ class Proved(SynchronousTestCase):
         connection.verification.match = attrs.evolve(
             match, certificate=attrs.evolve(match.certificate, sha256=pki.self_signed("other").sha256)
         )
-        self.assertEqual(self.refused(connection).cause, RefusalCause.INVALID_PATH)
+        self.assertEqual(self.refused(connection).cause, Cause.CERTIFICATE_INVALID_PATH)
 
     def test_unproved_handshake_is_refused_by_the_leg(self) -> None:
         """If OpenSSL finished a handshake without asking us, no session begins, and one event says so."""
@@ -133,7 +129,7 @@ class FoundLate(SynchronousTestCase):
             .sign(root.credential.key, hashes.SHA256())
         )
         authority = pki.Authority(pki.Credential(key, sub), is_root=False)
-        for name, check in (("a.good.example", None), ("a.bad.example", "invalid-path")):
+        for name, check in (("a.good.example", None), ("a.bad.example", "certificate.invalid_path")):
             partner = authority.issue("ACME", serial_number="ACME", sans=[f"DNS:{name}"])
             rig = ServerRig()
             configuration = attrs.evolve(
@@ -149,7 +145,7 @@ class FoundLate(SynchronousTestCase):
                 self.assertEqual(caller.received, SSRM_BUFFER)
             else:
                 self.assertEqual(caller.received, b"")
-                self.assertEqual(rig.journal.the("certificate.refused")["check"], check)
+                self.assertEqual(rig.journal.the("certificate.refused")["cause"], check)
 
 
 class Alerts(SynchronousTestCase):
@@ -163,7 +159,7 @@ class Alerts(SynchronousTestCase):
             rig = ServerRig()
             caller, _ = rig.call(CallerTls(pki.self_signed("EVIL"), version))
             self.assertEqual((caller.received, caller.ended), (b"", "tlsv1 alert internal error"))
-            self.assertEqual(rig.journal.the("certificate.refused")["check"], "unknown-authority")
+            self.assertEqual(rig.journal.the("certificate.refused")["cause"], "certificate.unknown_ca")
         self.assertEqual(openssl.error_text(10), "OpenSSL error 10")
 
     def test_words(self) -> None:
@@ -188,4 +184,4 @@ class Alerts(SynchronousTestCase):
         assert generation is not None
         self.patch(generation.contexts._verifier, "_now", lambda: datetime(2099, 1, 1, tzinfo=UTC))
         rig.call()
-        self.assertEqual(rig.journal.the("certificate.refused")["check"], "expired")
+        self.assertEqual(rig.journal.the("certificate.refused")["cause"], "certificate.expired")

@@ -59,7 +59,7 @@ class Withdrawals(SynchronousTestCase):
         self.assertTrue(self.caller.received.endswith(WITHDRAWN))
         self.assertEqual(self.leg.sent, PARTNER_SSID + WITHDRAWN)
         told = self.rig.journal.the("session.withdrawn")
-        self.assertEqual((told["partner"], told["check"], told["depth"]), ("ACME", "revoked", 0))
+        self.assertEqual((told["partner"], told["cause"], told["depth"]), ("ACME", "certificate.revoked", 0))
         self.assertEqual(told["certificate_sha256"], LEAF.sha256)
         failed = self.rig.journal.the("session.failed")
         self.assertEqual(failed["rule"], "certificate.revoked")
@@ -124,4 +124,4 @@ class Withdrawals(SynchronousTestCase):
         """Disabling the entry ends his sessions, too."""
         partners = (attrs.evolve(self.rig.configuration.partners[0], enabled=False),)
         self.put((revoked(ROOT), revoked(MIDDLE)), partners=partners)
-        self.assertEqual(self.rig.journal.the("session.withdrawn")["check"], "partner-disabled")
+        self.assertEqual(self.rig.journal.the("session.withdrawn")["cause"], "certificate.partner_disabled")

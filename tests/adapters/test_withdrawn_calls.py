@@ -76,8 +76,8 @@ class SessionsTestCase(CallingTestCase):
         """The idle session ended at once, both sides are told, and one event says why."""
         told = self.journal.the("session.withdrawn")
         self.assertEqual((told["session"], told["partner"]), (SESSION, "ACME"))
-        self.assertEqual((told["check"], told["depth"], told["certificate_sha256"]), (check, depth, LEAF.sha256))
-        self.assertEqual(self.journal.the("session.failed")["rule"], f"certificate.{check}")
+        self.assertEqual((told["cause"], told["depth"], told["certificate_sha256"]), (check, depth, LEAF.sha256))
+        self.assertEqual(self.journal.the("session.failed")["rule"], check)
         self.assertTrue(self.partner.received.endswith(STATION_SSID + WITHDRAWN), check)
         self.assertTrue(self.leg.sent.endswith(PARTNER_SSID + WITHDRAWN), check)
         self.leg.lose()
@@ -99,18 +99,18 @@ class Causes(SessionsTestCase):
         for outbound in (BY_NAME, BY_ID):
             self.begin(outbound)
             self.revoke()
-            self.assertWithdrawn("revoked")
+            self.assertWithdrawn("certificate.revoked")
             self.begin(outbound)
             self.put(revocation=(revoked(ROOT, MIDDLE.credential), revoked(MIDDLE)))
-            self.assertWithdrawn("revoked", 1)
+            self.assertWithdrawn("certificate.revoked", 1)
 
     def test_entry(self) -> None:
         """Disabled, removed, or not to be called any more."""
         for partners, check in (
-            ((acme(outbound=BY_NAME, enabled=False),), "partner-disabled"),
-            ((acme(outbound=BY_NAME, name="SUCCESSOR"),), "no-partner"),
-            ((), "no-partner"),
-            ((acme(),), "not-called"),
+            ((acme(outbound=BY_NAME, enabled=False),), "certificate.partner_disabled"),
+            ((acme(outbound=BY_NAME, name="SUCCESSOR"),), "certificate.no_partner"),
+            ((), "certificate.no_partner"),
+            ((acme(),), "certificate.not_called"),
         ):
             self.begin()
             self.enter(*partners)
@@ -120,12 +120,12 @@ class Causes(SessionsTestCase):
         """An outbound part that the certificate does not fit any more: name, authority, pins, Odette ID."""
         other = SubjectRule(authority="ca", serial_number="O0013000009OTHER")
         for before, changes, check in (
-            (BY_NAME, {"server_name": "other.acme.example"}, "wrong-name"),
-            (BY_NAME, {"server_name": None}, "wrong-name"),
-            (BY_NAME, {"authority": "another"}, "unknown-authority"),
-            (BY_NAME, {"verify": Verify.PIN, "certificates": (pin(ACME),)}, "not-expected"),
-            (BY_ID, {"certificates": (other,)}, "not-expected"),
-            (BY_KEY, {"certificates": (pin(ACME),)}, "not-expected"),
+            (BY_NAME, {"server_name": "other.acme.example"}, "certificate.wrong_name"),
+            (BY_NAME, {"server_name": None}, "certificate.wrong_name"),
+            (BY_NAME, {"authority": "another"}, "certificate.unknown_ca"),
+            (BY_NAME, {"verify": Verify.PIN, "certificates": (pin(ACME),)}, "certificate.not_expected"),
+            (BY_ID, {"certificates": (other,)}, "certificate.not_expected"),
+            (BY_KEY, {"certificates": (pin(ACME),)}, "certificate.not_expected"),
         ):
             self.begin(before)
             self.enter(acme(outbound=attrs.evolve(before, **changes)))
@@ -136,7 +136,7 @@ class Causes(SessionsTestCase):
         self.begin()
         another = attrs.evolve(self.server.authorities[0], certificates=ACME.certificate_pem.decode())
         self.put(authorities=(another,))
-        self.assertWithdrawn("unknown-authority")
+        self.assertWithdrawn("certificate.unknown_ca")
 
     def test_others_go_on(self) -> None:
         """Lists that are not there, another's revocation, another address, another way that fits him as well."""
@@ -201,7 +201,7 @@ class Moments(SessionsTestCase):
         leg = FakeLeg()
         take(leg)
         self.network.settle()
-        self.assertEqual(self.journal.the("session.withdrawn")["check"], "revoked")
+        self.assertEqual(self.journal.the("session.withdrawn")["cause"], "certificate.revoked")
         self.assertEqual((leg.sent, leg.calls, self.partner.received), (b"", ["finish"], b""))
         leg.lose()
         self.passed(10)
@@ -243,4 +243,4 @@ class Daemon(SessionsTestCase):
             self.revoke(**changes)
             self.assertTrue(self.partner.received.endswith(STATION_SSID + WITHDRAWN))
             told = [event for event in self.events if event["name"] == "session.withdrawn"]
-            self.assertEqual([event["check"] for event in told], ["revoked"])
+            self.assertEqual([event["cause"] for event in told], ["certificate.revoked"])

@@ -48,7 +48,7 @@ class ChangesInForce(SiteCase):
             if came[0]["name"] == "certificate.accepted":
                 await line.hear(commands.SSRM)
                 return "accepted", came[0]["certificate_sha256"]
-            return "refused", came[0]["check"]
+            return "refused", came[0]["cause"]
         finally:
             line.hang_up()
             await line.ended
@@ -58,7 +58,7 @@ class ChangesInForce(SiteCase):
         bystander = await self.session(self.bolt)
         self.assertEqual((await self.knock(self.acme))[0], "accepted")
         await self.command("partner", "disable", "ACME")
-        self.assertEqual(await self.knock(self.acme), ("refused", "partner-disabled"))
+        self.assertEqual(await self.knock(self.acme), ("refused", "certificate.partner_disabled"))
         await bystander.file()
         await self.command("partner", "enable", "ACME")
         self.assertEqual((await self.knock(self.acme))[0], "accepted")
@@ -69,7 +69,7 @@ class ChangesInForce(SiteCase):
         new = self_signed("oftp.acme.example")
         caller = Caller(reactor=reactor, code=ACME, files=new.write(self.site.certificates, "acme-new"))
         session = await self.session(self.acme)
-        self.assertEqual(await self.knock(caller), ("refused", "unknown-authority"))
+        self.assertEqual(await self.knock(caller), ("refused", "certificate.unknown_ca"))
         await self.command("partner", "certificate", "add", "ACME", "--certificate", str(caller.files.certificate))
         self.assertEqual(await self.knock(caller), ("accepted", new.sha256))
         self.assertEqual((await self.knock(self.acme))[0], "accepted")

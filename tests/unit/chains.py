@@ -11,7 +11,8 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import values as pem_text
-from smartproxy.policy.certificates.causes import CertificateRefusal, Detail, RefusalCause
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CertificateRefusal, Detail
 from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts, PathError
 from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.certificates.revocation import RevocationSet
@@ -137,7 +138,7 @@ class JudgingTestCase(SynchronousTestCase):
         self,
         chain: ChainFacts,
         configuration: ServerConfiguration,
-        cause: RefusalCause,
+        cause: Cause,
         depth: int = 0,
         **detail: Detail,
     ) -> CertificateRefusal:

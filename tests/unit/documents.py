@@ -177,4 +177,4 @@ class RefusingTestCase(SynchronousTestCase):
         """A document is refused at *where*, with *cause* in the words."""
         refusal: ConfigurationRefused = self.assertRaises(ConfigurationRefused, parse, octets(document))
         self.assertEqual(refusal.where, where)
-        self.assertIn(cause, refusal.cause)
+        self.assertIn(cause, refusal.message)

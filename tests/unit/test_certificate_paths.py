@@ -2,7 +2,7 @@
 
 import attrs
 
-from smartproxy.policy.certificates.causes import RefusalCause
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.facts import ChainFacts, PathError
 from smartproxy.policy.certificates.revocation import RevocationSet
 from smartproxy.policy.configuration import ServerConfiguration
@@ -51,7 +51,7 @@ class AuthorityTests(JudgingTestCase):
             if good:
                 self.assertMatch(chain(), configuration, "san", "ca")
             else:
-                self.assertRefused(chain(), configuration, RefusalCause.NO_PARTNER)
+                self.assertRefused(chain(), configuration, Cause.CERTIFICATE_NO_PARTNER)
 
     def test_names_nobody(self) -> None:
         """A good certificate that fits no rule is told what a rule could go by."""
@@ -59,7 +59,7 @@ class AuthorityTests(JudgingTestCase):
         self.assertRefused(
             chain(),
             server(partner(other)),
-            RefusalCause.NO_PARTNER,
+            Cause.CERTIFICATE_NO_PARTNER,
             authorities="ca",
             key_sha256=key_sha256("leaf"),
             subject_serial_number="O0013000001ACME",
@@ -67,7 +67,7 @@ class AuthorityTests(JudgingTestCase):
         )
         plain = attrs.evolve(LEAF, subject_serial_number=None, sans=())
         self.assertRefused(
-            chain(plain, MIDDLE, ROOT), server(), RefusalCause.NO_PARTNER, subject_serial_number="", sans=()
+            chain(plain, MIDDLE, ROOT), server(), Cause.CERTIFICATE_NO_PARTNER, subject_serial_number="", sans=()
         )
 
     def test_of_another_authority(self) -> None:
@@ -76,7 +76,7 @@ class AuthorityTests(JudgingTestCase):
             partner(SubjectRule(authority="other", serial_number="O0013000001ACME")),
             authorities=(authority("ca", "root"), authority("other", "elsewhere")),
         )
-        self.assertRefused(chain(), configuration, RefusalCause.NO_PARTNER, authorities="ca")
+        self.assertRefused(chain(), configuration, Cause.CERTIFICATE_NO_PARTNER, authorities="ca")
 
     def test_unknown_authority(self) -> None:
         """Without an anchor in the path the authority is unknown, in OpenSSL's words too."""
@@ -86,7 +86,7 @@ class AuthorityTests(JudgingTestCase):
         self.assertRefused(
             unknown,
             server(),
-            RefusalCause.UNKNOWN_AUTHORITY,
+            Cause.CERTIFICATE_UNKNOWN_CA,
             openssl="unable to get local issuer certificate; unable to verify the first certificate",
             key_sha256=key_sha256("leaf"),
         )
@@ -94,18 +94,18 @@ class AuthorityTests(JudgingTestCase):
     def test_path_without_anchor(self) -> None:
         """A path of certificates none of which is an anchor of the configuration proves nothing, error or not."""
         self.assertRefused(
-            chain(), server(authorities=(authority("ca", "elsewhere"),)), RefusalCause.UNKNOWN_AUTHORITY, openssl=""
+            chain(), server(authorities=(authority("ca", "elsewhere"),)), Cause.CERTIFICATE_UNKNOWN_CA, openssl=""
         )
 
     def test_broken_before_an_anchor(self) -> None:
         """A path that is broken or too long to end anywhere is refused for that."""
-        for code, cause in ((7, RefusalCause.BAD_SIGNATURE), (22, RefusalCause.PATH_TOO_LONG)):
+        for code, cause in ((7, Cause.CERTIFICATE_BAD_SIGNATURE), (22, Cause.CERTIFICATE_PATH_TOO_LONG)):
             broken = ChainFacts(presented=(LEAF, MIDDLE), path_errors=(UNKNOWN_ISSUER, PathError(code, 1, "broken")))
             self.assertRefused(broken, server(), cause, openssl="broken")
 
     def test_no_certificate(self) -> None:
         """Without a certificate there is nothing to judge."""
-        refused = self.assertRefused(ChainFacts(presented=()), server(), RefusalCause.NO_CERTIFICATE)
+        refused = self.assertRefused(ChainFacts(presented=()), server(), Cause.CERTIFICATE_MISSING)
         self.assertEqual((refused.subject, refused.issuer, dict(refused.detail)), ("", "", {}))
 
     def test_intermediate_as_anchor(self) -> None:
@@ -122,16 +122,16 @@ class AuthorityTests(JudgingTestCase):
     def test_errors_of_openssl(self) -> None:
         """Whatever OpenSSL finds wrong below the anchor is a refusal, at its depth, in our words and its own."""
         for code, cause in (
-            (7, RefusalCause.BAD_SIGNATURE),
-            (9, RefusalCause.NOT_YET_VALID),
-            (10, RefusalCause.EXPIRED),
-            (20, RefusalCause.UNKNOWN_AUTHORITY),
-            (25, RefusalCause.PATH_TOO_LONG),
-            (26, RefusalCause.WRONG_PURPOSE),
-            (34, RefusalCause.INVALID_PATH),
-            (66, RefusalCause.WEAK_KEY),
-            (68, RefusalCause.WEAK_SIGNATURE),
-            (79, RefusalCause.NOT_AN_AUTHORITY),
+            (7, Cause.CERTIFICATE_BAD_SIGNATURE),
+            (9, Cause.CERTIFICATE_NOT_YET_VALID),
+            (10, Cause.CERTIFICATE_EXPIRED),
+            (20, Cause.CERTIFICATE_UNKNOWN_CA),
+            (25, Cause.CERTIFICATE_PATH_TOO_LONG),
+            (26, Cause.CERTIFICATE_WRONG_PURPOSE),
+            (34, Cause.CERTIFICATE_INVALID_PATH),
+            (66, Cause.CERTIFICATE_WEAK_KEY),
+            (68, Cause.CERTIFICATE_WEAK_SIGNATURE),
+            (79, Cause.CERTIFICATE_NOT_A_CA),
         ):
             for depth in (0, 1, 2):
                 if (code, depth) != (26, 0):
@@ -148,10 +148,12 @@ class AuthorityTests(JudgingTestCase):
         for depth in range(3):
             path = [LEAF, MIDDLE, ROOT]
             path[depth] = attrs.evolve(path[depth], not_after=NOW - DAY)
-            self.assertRefused(chain(*path), server(), RefusalCause.EXPIRED, depth, not_after="2026-11-19T10:00:00Z")
+            self.assertRefused(
+                chain(*path), server(), Cause.CERTIFICATE_EXPIRED, depth, not_after="2026-11-19T10:00:00Z"
+            )
             path[depth] = attrs.evolve(path[depth], not_before=NOW + DAY, not_after=NOW + 2 * DAY)
             self.assertRefused(
-                chain(*path), server(), RefusalCause.NOT_YET_VALID, depth, not_before="2026-11-21T10:00:00Z"
+                chain(*path), server(), Cause.CERTIFICATE_NOT_YET_VALID, depth, not_before="2026-11-21T10:00:00Z"
             )
 
     def test_keys_of_the_path(self) -> None:
@@ -160,7 +162,13 @@ class AuthorityTests(JudgingTestCase):
             path = [LEAF, MIDDLE, ROOT]
             path[depth] = attrs.evolve(path[depth], key_type="RSA", key_bits=1024)
             self.assertRefused(
-                chain(*path), server(), RefusalCause.WEAK_KEY, depth, key_type="RSA", key_bits=1024, needed="2048 bits"
+                chain(*path),
+                server(),
+                Cause.CERTIFICATE_WEAK_KEY,
+                depth,
+                key_type="RSA",
+                key_bits=1024,
+                needed="2048 bits",
             )
 
     def test_signatures_of_the_path(self) -> None:
@@ -169,7 +177,7 @@ class AuthorityTests(JudgingTestCase):
             for depth in (0, 1):
                 path = [LEAF, MIDDLE, ROOT]
                 path[depth] = attrs.evolve(path[depth], signature_hash=weak)
-                self.assertRefused(chain(*path), server(), RefusalCause.WEAK_SIGNATURE, depth, hash=weak)
+                self.assertRefused(chain(*path), server(), Cause.CERTIFICATE_WEAK_SIGNATURE, depth, hash=weak)
         for strong in ("sha256", "sha512", None):
             self.assertMatch(chain(attrs.evolve(LEAF, signature_hash=strong), MIDDLE, ROOT), server(), "subject", "ca")
         self.assertEqual(ROOT.signature_hash, "sha1")
@@ -178,7 +186,7 @@ class AuthorityTests(JudgingTestCase):
         """The anchor is at depth 5 at most."""
         middles = [facts(f"middle {number}", "x", number, is_authority=True) for number in range(5)]
         self.assertMatch(chain(LEAF, *middles[:4], ROOT), server(), "subject", "ca")
-        self.assertRefused(chain(LEAF, *middles, ROOT), server(), RefusalCause.PATH_TOO_LONG, depth_most="5")
+        self.assertRefused(chain(LEAF, *middles, ROOT), server(), Cause.CERTIFICATE_PATH_TOO_LONG, depth_most="5")
 
     def test_purpose(self) -> None:
         """OpenSSL's word on the leaf's purpose counts for a strict entry, and our own look for every one."""
@@ -189,25 +197,25 @@ class AuthorityTests(JudgingTestCase):
                 self.assertMatch(chain(errors=errors), configuration, "subject", "ca")
             else:
                 self.assertRefused(
-                    chain(errors=errors), configuration, RefusalCause.WRONG_PURPOSE, openssl=errors[0].text
+                    chain(errors=errors), configuration, Cause.CERTIFICATE_WRONG_PURPOSE, openssl=errors[0].text
                 )
         mail = attrs.evolve(LEAF, extended_key_usage=frozenset({MAIL}))
         self.assertRefused(
-            chain(mail, MIDDLE, ROOT), server(partner(purpose=Purpose.SERVER_AUTH)), RefusalCause.WRONG_PURPOSE
+            chain(mail, MIDDLE, ROOT), server(partner(purpose=Purpose.SERVER_AUTH)), Cause.CERTIFICATE_WRONG_PURPOSE
         )
 
     def test_disabled(self) -> None:
         """A disabled partner's certificate is refused by name, once it is known to be good."""
         configuration = server(partner(enabled=False))
-        self.assertRefused(chain(), configuration, RefusalCause.PARTNER_DISABLED, partner="ACME")
+        self.assertRefused(chain(), configuration, Cause.CERTIFICATE_PARTNER_DISABLED, partner="ACME")
         old = attrs.evolve(LEAF, not_after=NOW - DAY)
-        self.assertRefused(chain(old, MIDDLE, ROOT), configuration, RefusalCause.EXPIRED)
+        self.assertRefused(chain(old, MIDDLE, ROOT), configuration, Cause.CERTIFICATE_EXPIRED)
 
     def test_ambiguous(self) -> None:
         """A certificate that fits the rules of two partners names neither."""
         by_name = SanRule(authority="ca", san="DNS:oftp.acme.example")
         configuration = server(partner(name="B"), partner(by_name, name="A"))
-        self.assertRefused(chain(), configuration, RefusalCause.AMBIGUOUS, partners="A, B")
+        self.assertRefused(chain(), configuration, Cause.CERTIFICATE_AMBIGUOUS, partners="A, B")
         self.assertMatch(chain(), server(partner(BY_SUBJECT, by_name)), "subject", "ca")
 
     def test_two_authorities_in_one_path(self) -> None:
@@ -220,10 +228,10 @@ class AuthorityTests(JudgingTestCase):
             if good:
                 self.assertMatch(chain(), configuration, "subject", name)
             else:
-                self.assertRefused(chain(), configuration, RefusalCause.REVOCATION_MISSING, authority=name)
+                self.assertRefused(chain(), configuration, Cause.CERTIFICATE_REVOCATION_MISSING, authority=name)
         nobody = server(partner(PIN), authorities=(strict, lax))
         unpinned = attrs.evolve(LEAF, sha256=sha256("another"))
-        self.assertRefused(chain(unpinned, MIDDLE, ROOT), nobody, RefusalCause.NO_PARTNER, authorities="lax")
+        self.assertRefused(chain(unpinned, MIDDLE, ROOT), nobody, Cause.CERTIFICATE_NO_PARTNER, authorities="lax")
 
 
 class RevocationTests(JudgingTestCase):
@@ -246,7 +254,7 @@ class RevocationTests(JudgingTestCase):
             self.assertRefused(
                 chain(),
                 self.configured(mode, *sets),
-                RefusalCause.REVOKED,
+                Cause.CERTIFICATE_REVOKED,
                 authority="ca",
                 list="CN=middle",
                 list_key_sha256=key_sha256("middle"),
@@ -259,7 +267,7 @@ class RevocationTests(JudgingTestCase):
     def test_revoked_intermediate(self) -> None:
         """A revoked intermediate authority is refused at its depth."""
         configuration = self.configured(RevocationMode.PREFER, revocation("root", MIDDLE.serial))
-        self.assertRefused(chain(), configuration, RefusalCause.REVOKED, 1, list="CN=root")
+        self.assertRefused(chain(), configuration, Cause.CERTIFICATE_REVOKED, 1, list="CN=root")
 
     def test_anchor_cannot_be_revoked(self) -> None:
         """The anchor is trusted because the configuration says so: its own serial number is looked for nowhere."""
@@ -272,7 +280,7 @@ class RevocationTests(JudgingTestCase):
             refused = self.assertRefused(
                 chain(),
                 self.configured(RevocationMode.REQUIRE, *sets),
-                RefusalCause.REVOCATION_MISSING,
+                Cause.CERTIFICATE_REVOCATION_MISSING,
                 depth,
                 list=issuer,
             )
@@ -286,14 +294,14 @@ class RevocationTests(JudgingTestCase):
         self.assertRefused(
             chain(),
             self.configured(RevocationMode.REQUIRE, old, revocation("root")),
-            RefusalCause.REVOCATION_STALE,
+            Cause.CERTIFICATE_REVOCATION_STALE,
             age=777600,
             next_update="2026-11-18T10:00:00Z",
         )
         self.assertRefused(
             chain(),
             self.configured(RevocationMode.REQUIRE, old, revocation("root"), grace=47),
-            RefusalCause.REVOCATION_STALE,
+            Cause.CERTIFICATE_REVOCATION_STALE,
         )
         self.assertMatch(
             chain(), self.configured(RevocationMode.REQUIRE, old, revocation("root"), grace=48), "subject", "ca"
@@ -303,7 +311,7 @@ class RevocationTests(JudgingTestCase):
         refused = self.assertRefused(
             chain(),
             self.configured(RevocationMode.REQUIRE, undated, revocation("root")),
-            RefusalCause.REVOCATION_STALE,
+            Cause.CERTIFICATE_REVOCATION_STALE,
             this_update="2026-11-12T10:00:00Z",
         )
         self.assertNotIn("next_update", refused.detail)
@@ -311,11 +319,11 @@ class RevocationTests(JudgingTestCase):
         self.assertRefused(
             chain(),
             self.configured(RevocationMode.REQUIRE, future, revocation("root")),
-            RefusalCause.REVOCATION_STALE,
+            Cause.CERTIFICATE_REVOCATION_STALE,
             age=-86400,
         )
 
     def test_revoked_in_a_stale_list(self) -> None:
         """What a stale list says is revoked is revoked."""
         old = revocation("middle", LEAF.serial, this_update=NOW - 9 * DAY, next_update=NOW - 2 * DAY)
-        self.assertRefused(chain(), self.configured(RevocationMode.PREFER, old), RefusalCause.REVOKED)
+        self.assertRefused(chain(), self.configured(RevocationMode.PREFER, old), Cause.CERTIFICATE_REVOKED)

@@ -6,7 +6,8 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates.causes import RefusalCause, cause_of, refusal
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, cause_of, refusal
 from smartproxy.policy.certificates.facts import ChainFacts, PathError
 from smartproxy.policy.certificates.judge import judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
@@ -59,15 +60,15 @@ class PinTests(JudgingTestCase):
         """A pin of the certificate is not one of its key, and the other way round."""
         renewed = attrs.evolve(LEAF, sha256=sha256("renewed"))
         chain = ChainFacts(presented=(renewed,), path_errors=(SELF_SIGNED,))
-        self.assertRefused(chain, self.pinned(), RefusalCause.UNKNOWN_AUTHORITY)
+        self.assertRefused(chain, self.pinned(), Cause.CERTIFICATE_UNKNOWN_CA)
         swapped = self.pinned(CertificatePin(sha256=LEAF.key_sha256), KeyPin(sha256=LEAF.sha256))
-        self.assertRefused(self.alone, swapped, RefusalCause.UNKNOWN_AUTHORITY)
+        self.assertRefused(self.alone, swapped, Cause.CERTIFICATE_UNKNOWN_CA)
 
     def test_only_the_leaf(self) -> None:
         """A pin of another certificate in the chain names nobody."""
         chain = ChainFacts(presented=(LEAF, MIDDLE), path_errors=(UNKNOWN_ISSUER,))
         configuration = self.pinned(CertificatePin(sha256=MIDDLE.sha256), KeyPin(sha256=MIDDLE.key_sha256))
-        self.assertRefused(chain, configuration, RefusalCause.UNKNOWN_AUTHORITY)
+        self.assertRefused(chain, configuration, Cause.CERTIFICATE_UNKNOWN_CA)
 
     def test_several_at_once(self) -> None:
         """While a partner changes over, his old and his new certificate are both his."""
@@ -85,8 +86,8 @@ class PinTests(JudgingTestCase):
         second = datetime.timedelta(seconds=1)
         for not_before, not_after, cause in (
             (NOW, NOW, None),
-            (NOW + second, NOW + DAY, RefusalCause.NOT_YET_VALID),
-            (NOW - DAY, NOW - second, RefusalCause.EXPIRED),
+            (NOW + second, NOW + DAY, Cause.CERTIFICATE_NOT_YET_VALID),
+            (NOW - DAY, NOW - second, Cause.CERTIFICATE_EXPIRED),
         ):
             leaf = attrs.evolve(LEAF, not_before=not_before, not_after=not_after)
             chain = ChainFacts(presented=(leaf,))
@@ -117,7 +118,7 @@ class PinTests(JudgingTestCase):
             if good:
                 self.assertMatch(chain, self.pinned(), "certificate", None)
             else:
-                self.assertRefused(chain, self.pinned(), RefusalCause.WEAK_KEY, key_type=key_type, key_bits=bits)
+                self.assertRefused(chain, self.pinned(), Cause.CERTIFICATE_WEAK_KEY, key_type=key_type, key_bits=bits)
 
     def test_signature_does_not_matter(self) -> None:
         """How a pinned certificate is signed does not matter: its pin vouches for it."""
@@ -150,7 +151,7 @@ class PinTests(JudgingTestCase):
                     self.assertRefused(
                         ChainFacts(presented=(leaf,)),
                         self.pinned(purpose=purpose),
-                        RefusalCause.WRONG_PURPOSE,
+                        Cause.CERTIFICATE_WRONG_PURPOSE,
                         partner="ACME",
                         purpose=purpose.value,
                         extended_key_usage=", ".join(sorted(usage or ())),
@@ -158,7 +159,7 @@ class PinTests(JudgingTestCase):
 
     def test_disabled(self) -> None:
         """A disabled partner's certificate is refused by name."""
-        self.assertRefused(self.alone, self.pinned(enabled=False), RefusalCause.PARTNER_DISABLED, partner="ACME")
+        self.assertRefused(self.alone, self.pinned(enabled=False), Cause.CERTIFICATE_PARTNER_DISABLED, partner="ACME")
 
     def test_disabled_and_enabled(self) -> None:
         """If the same pin stands in a disabled and an enabled entry, the enabled one counts."""
@@ -168,7 +169,7 @@ class PinTests(JudgingTestCase):
     def test_ambiguous(self) -> None:
         """If certificate and key are pinned for different partners, neither is proved."""
         configuration = server(partner(PIN, name="B"), partner(KEY_PIN, name="A"))
-        self.assertRefused(self.alone, configuration, RefusalCause.AMBIGUOUS, partners="A, B")
+        self.assertRefused(self.alone, configuration, Cause.CERTIFICATE_AMBIGUOUS, partners="A, B")
 
     def test_before_authority(self) -> None:
         """A pin goes before a rule of another partner that the certificate fits too."""
@@ -180,24 +181,24 @@ class RefusalTests(SynchronousTestCase):
 
     def test_every_cause_has_words(self) -> None:
         """No cause is without a message and an advice."""
-        for cause in RefusalCause:
+        for cause in CERTIFICATE_CAUSES:
             refused = refusal(cause, LEAF)
             self.assertTrue(refused.message.startswith(("the certificate", "the p", "the rev", "there is")), refused)
             self.assertTrue(refused.advice.endswith("."), refused.advice)
-            self.assertEqual(str(refused), f"{refused.message} [certificate.{cause.value}]")
+            self.assertEqual(str(refused), f"{refused.message} [{cause}]")
 
     def test_which_certificate(self) -> None:
         """A message about a certificate further up says which one."""
-        refused = refusal(RefusalCause.EXPIRED, MIDDLE, 1)
+        refused = refusal(Cause.CERTIFICATE_EXPIRED, MIDDLE, 1)
         self.assertEqual(refused.message, "the certificate has expired (certificate 1 of the path)")
         self.assertEqual((refused.subject, refused.issuer), ("CN=middle", "CN=root"))
 
     def test_every_number_of_openssl(self) -> None:
         """Every number has a cause; those that are not known are refusals too."""
         for code in range(1, 200):
-            self.assertIsInstance(cause_of(code), RefusalCause)
-        self.assertIs(cause_of(12345), RefusalCause.INVALID_PATH)
-        self.assertIs(cause_of(23), RefusalCause.REVOKED)
+            self.assertIsInstance(cause_of(code), Cause)
+        self.assertIs(cause_of(12345), Cause.CERTIFICATE_INVALID_PATH)
+        self.assertIs(cause_of(23), Cause.CERTIFICATE_REVOKED)
 
 
 class ManyPartnersTests(SynchronousTestCase):

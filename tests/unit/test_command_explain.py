@@ -52,8 +52,8 @@ class Explained(CommandCase):
         self.tell(
             "certificate.refused",
             peer=PEER,
-            cause="the certificate is revoked",
-            check="revoked",
+            cause="certificate.revoked",
+            message="the certificate is revoked",
             depth=0,
             subject="CN=acme",
             issuer="CN=Odette",
@@ -125,7 +125,11 @@ class Explained(CommandCase):
             ("session.expired", {"timer": "ssid", "side": "partner"}, "deadline"),
             ("session.expired", {"timer": "ssid", "side": "station"}, "ours"),
             ("session.violation", {"rule": "field.range", "cause": "x", "side": "partner"}, "violation"),
-            ("session.withdrawn", {"session": "1" * 16, "cause": "x", "check": "revoked"}, "certificate.revoked"),
+            (
+                "session.withdrawn",
+                {"session": "1" * 16, "cause": "certificate.revoked", "message": "x"},
+                "certificate.revoked",
+            ),
         ):
             self.tell(name, peer=OTHER, partner="BOLT", **fields)
             found = self.explained("2001:db8::7")["for_us"]

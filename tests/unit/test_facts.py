@@ -7,7 +7,8 @@ from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.tls.facts import certificate_facts, certificate_of, path_facts
-from smartproxy.policy.certificates.causes import CertificateRefusal, RefusalCause
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.testing import pki
 
 CURVE = bytes.fromhex("06082a8648ce3d030107")
@@ -135,7 +136,7 @@ class Unreadable(SynchronousTestCase):
         """A certificate whose names cannot be read is refused for that, with its place in the path."""
         broken = forged(self.certificate, b"\x0c\x04ACME", b"\x0c\x04\xff\xff\xff\xff")
         refusal: CertificateRefusal = self.assertRaises(CertificateRefusal, path_facts, [broken])
-        self.assertEqual((refusal.cause, refusal.depth), (RefusalCause.UNREADABLE, 0))
+        self.assertEqual((refusal.cause, refusal.depth), (Cause.CERTIFICATE_UNREADABLE, 0))
 
     def test_shown(self) -> None:
         """One that cannot even be taken over from OpenSSL is refused for that, too."""
@@ -145,5 +146,5 @@ class Unreadable(SynchronousTestCase):
                 raise x509.InvalidVersion("9 is not a valid X509 version", 9)
 
         refusal: CertificateRefusal = self.assertRaises(CertificateRefusal, certificate_of, Odd(), 2)
-        self.assertEqual((refusal.cause, refusal.depth), (RefusalCause.UNREADABLE, 2))
+        self.assertEqual((refusal.cause, refusal.depth), (Cause.CERTIFICATE_UNREADABLE, 2))
         self.assertNotIn("9", str(refusal.detail))

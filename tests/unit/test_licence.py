@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
-from smartproxy.policy.licence import Licence, LicenceRefused, RefusalCause, read, renew, sign
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.licence import Licence, LicenceRefused, read, renew, sign
 from smartproxy.policy.values import blocks
 from smartproxy.testing.pki import Authority, KeyKind, make_key
 from tests.unit.documents import pem
@@ -61,12 +62,12 @@ class LicenceTestCase(SynchronousTestCase):
     """Tests of licences that are refused."""
 
     def assertRefused(
-        self, cause: RefusalCause, detail: str, text: str, now: datetime.datetime = NOW, **others: Any
+        self, cause: Cause, detail: str, text: str, now: datetime.datetime = NOW, **others: Any
     ) -> LicenceRefused:
         """The text is refused for *cause*, with *detail* in its words."""
         refusal: LicenceRefused = self.assertRaises(LicenceRefused, read, text, PROXY_ID, now, **others)
         self.assertIs(refusal.cause, cause)
-        self.assertIn(detail, refusal.detail)
+        self.assertIn(detail, refusal.message)
         return refusal
 
 
@@ -112,8 +113,8 @@ class ReadTests(LicenceTestCase):
             (" " * (limits.LICENCE_OCTETS_MOST + 1), "at most 65536"),
             (SITE.text()[:-9], "document: not JSON"),
         ):
-            refusal = self.assertRefused(RefusalCause.DAMAGED, detail, text)
-            self.assertTrue(refusal.detail.startswith("it is not a licence ("))
+            refusal = self.assertRefused(Cause.LICENCE_DAMAGED, detail, text)
+            self.assertTrue(refusal.message.startswith("it is not a licence ("))
 
     def test_every_change_is_noticed(self) -> None:
         """Whatever is changed in a signed licence, it is damaged."""
@@ -128,7 +129,7 @@ class ReadTests(LicenceTestCase):
         for key, value in changes.items():
             document = json.loads(SITE.text())
             document["licence"][key] = value
-            self.assertRefused(RefusalCause.DAMAGED, "its signature does not fit", json.dumps(document))
+            self.assertRefused(Cause.LICENCE_DAMAGED, "its signature does not fit", json.dumps(document))
         self.assertEqual(set(changes) | {"format"}, set(json.loads(SITE.text())["licence"]))
 
     def test_wrong_values(self) -> None:
@@ -144,7 +145,7 @@ class ReadTests(LicenceTestCase):
         ):
             document = json.loads(SITE.text())
             document["licence"][key] = value
-            self.assertRefused(RefusalCause.DAMAGED, detail, json.dumps(document))
+            self.assertRefused(Cause.LICENCE_DAMAGED, detail, json.dumps(document))
 
     def test_signature(self) -> None:
         """Another signature, a cut one or none is damage."""
@@ -154,7 +155,7 @@ class ReadTests(LicenceTestCase):
             (None, "signature: is null"),
         ):
             document = json.loads(SITE.text()) | {"signature": signature}
-            self.assertRefused(RefusalCause.DAMAGED, detail, json.dumps(document))
+            self.assertRefused(Cause.LICENCE_DAMAGED, detail, json.dumps(document))
 
     def test_authority_certificate(self) -> None:
         """A certificate that cannot be read, or whose key cannot sign licences, is damage."""
@@ -165,31 +166,31 @@ class ReadTests(LicenceTestCase):
             document = json.loads(SITE.text())
             document["licence"]["authority_certificate"] = certificate
             self.assertRefused(
-                RefusalCause.DAMAGED, "the authority's certificate in it cannot be used", json.dumps(document)
+                Cause.LICENCE_DAMAGED, "the authority's certificate in it cannot be used", json.dumps(document)
             )
 
     def test_foreign(self) -> None:
         """A licence for another machine names both."""
         other = "0b" * 32 + "px"
-        refusal = self.assertRefused(RefusalCause.FOREIGN, other, SITE.text(proxy_id=other))
-        self.assertIn(PROXY_ID, refusal.detail)
+        refusal = self.assertRefused(Cause.LICENCE_FOREIGN, other, SITE.text(proxy_id=other))
+        self.assertIn(PROXY_ID, refusal.message)
 
     def test_time(self) -> None:
         """It is in force from its first moment to its last, to the second."""
         text = SITE.text(valid_from=NOW, valid_until=NOW + DAY)
         for now in (NOW, NOW + DAY):
             read(text, PROXY_ID, now)
-        self.assertRefused(RefusalCause.NOT_YET_VALID, "not valid before 2026-11-20 10:00 UTC", text, NOW - SECOND)
-        self.assertRefused(RefusalCause.EXPIRED, "it ended on 2026-11-21 10:00 UTC", text, NOW + DAY + SECOND)
+        self.assertRefused(Cause.LICENCE_NOT_YET_VALID, "not valid before 2026-11-20 10:00 UTC", text, NOW - SECOND)
+        self.assertRefused(Cause.LICENCE_EXPIRED, "it ended on 2026-11-21 10:00 UTC", text, NOW + DAY + SECOND)
 
     def test_authority(self) -> None:
         """Once a server obeys an authority, another one's licence is refused, even for this machine and well signed."""
         text = OTHER.text(site="Evil Corp")
         read(text, PROXY_ID, NOW)
         refusal = self.assertRefused(
-            RefusalCause.WRONG_AUTHORITY, "another authority", text, authority=SITE.certificate
+            Cause.LICENCE_WRONG_AUTHORITY, "another authority", text, authority=SITE.certificate
         )
-        self.assertIn("'Evil Corp'", refusal.detail)
+        self.assertIn("'Evil Corp'", refusal.message)
         read(SITE.text(), PROXY_ID, NOW, authority=SITE.certificate)
 
     def test_renewed_certificate_of_the_same_authority(self) -> None:
@@ -200,7 +201,7 @@ class ReadTests(LicenceTestCase):
     @given(st.text(max_size=60) | st.binary(max_size=60).map(lambda octets: octets.decode("latin-1")))
     def test_any_text(self, text: str) -> None:
         """Any text is damaged, and nothing worse."""
-        self.assertRefused(RefusalCause.DAMAGED, "it is not a licence", text)
+        self.assertRefused(Cause.LICENCE_DAMAGED, "it is not a licence", text)
 
 
 class RefusalTests(SynchronousTestCase):
@@ -208,7 +209,7 @@ class RefusalTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """Every cause has an advice, and both stand in the message."""
-        for cause in RefusalCause:
+        for cause in (cause for cause in Cause if cause.startswith("licence.")):
             refusal = LicenceRefused(cause, "what is wrong")
             self.assertTrue(refusal.advice)
             self.assertEqual(str(refusal), f"what is wrong; {refusal.advice}")
@@ -240,12 +241,12 @@ class RenewalTests(SynchronousTestCase):
         """Any other does not."""
         later = {"valid_until": NOW + 700 * DAY}
         for cause, text in (
-            (RefusalCause.NOT_NEWER, SITE.text()),
-            (RefusalCause.NOT_NEWER, SITE.text(valid_until=NOW + DAY)),
-            (RefusalCause.WRONG_AUTHORITY, OTHER.text(**later)),
-            (RefusalCause.FOREIGN, SITE.text(proxy_id="0b" * 32 + "px", **later)),
-            (RefusalCause.NOT_YET_VALID, SITE.text(valid_from=NOW + DAY, **later)),
-            (RefusalCause.DAMAGED, "{}"),
+            (Cause.LICENCE_NOT_NEWER, SITE.text()),
+            (Cause.LICENCE_NOT_NEWER, SITE.text(valid_until=NOW + DAY)),
+            (Cause.LICENCE_WRONG_AUTHORITY, OTHER.text(**later)),
+            (Cause.LICENCE_FOREIGN, SITE.text(proxy_id="0b" * 32 + "px", **later)),
+            (Cause.LICENCE_NOT_YET_VALID, SITE.text(valid_from=NOW + DAY, **later)),
+            (Cause.LICENCE_DAMAGED, "{}"),
         ):
             refusal = self.assertRaises(LicenceRefused, renew, SITE.licence(), text, NOW)
             self.assertIs(refusal.cause, cause)

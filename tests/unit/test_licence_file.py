@@ -4,7 +4,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.licence import LicenceRefused, RefusalCause
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.licence import LicenceRefused
 from smartproxy.policy.limits import LICENCE_OCTETS_MOST
 from smartproxy.tunnel.licence import load, replace
 from tests.unit.test_licence import NOW, PROXY_ID, SITE
@@ -17,7 +18,7 @@ class LicenceFiles(SynchronousTestCase):
         """A place for the file."""
         self.path = Path(self.mktemp())
 
-    def cause(self) -> RefusalCause:
+    def cause(self) -> Cause:
         """Why the file is refused."""
         refused: LicenceRefused = self.assertRaises(LicenceRefused, load, self.path, PROXY_ID, NOW)
         return refused.cause
@@ -29,14 +30,14 @@ class LicenceFiles(SynchronousTestCase):
 
     def test_each_fault_has_its_cause(self) -> None:
         """Missing, unreadable, too large and not text are told apart from each other."""
-        self.assertIs(self.cause(), RefusalCause.MISSING)
+        self.assertIs(self.cause(), Cause.LICENCE_MISSING)
         self.path.mkdir()
-        self.assertIs(self.cause(), RefusalCause.UNREADABLE)
+        self.assertIs(self.cause(), Cause.LICENCE_UNREADABLE)
         self.path.rmdir()
         self.path.write_bytes(b" " * LICENCE_OCTETS_MOST + SITE.text().encode())
-        self.assertIs(self.cause(), RefusalCause.DAMAGED)
+        self.assertIs(self.cause(), Cause.LICENCE_DAMAGED)
         self.path.write_bytes(b"\xff\xfe")
-        self.assertIs(self.cause(), RefusalCause.DAMAGED)
+        self.assertIs(self.cause(), Cause.LICENCE_DAMAGED)
 
     def test_failed_write_leaves_the_old_one(self) -> None:
         """When the folder takes no new file the old licence stays as it is, and no draft is left."""

@@ -5,12 +5,8 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates.causes import (
-    X509_V_ERR_INVALID_PURPOSE,
-    X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
-    CertificateRefusal,
-    RefusalCause,
-)
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CertificateRefusal, VerifyError
 from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts, PathError
 from smartproxy.policy.certificates.judge import judge_called
 from smartproxy.policy.configuration import ServerConfiguration, parse
@@ -211,7 +207,7 @@ class Answers(SynchronousTestCase):
         configuration: ServerConfiguration | None = None,
         names: tuple[str, ...] = ("h",),
         **entry: Any,
-    ) -> tuple[str, str | None] | RefusalCause:
+    ) -> tuple[str, str | None] | Cause:
         """By what he was recognized and by which authority, or why he was not."""
         known = partner(**{"outbound": outbound, **entry})
         try:
@@ -231,8 +227,8 @@ class Answers(SynchronousTestCase):
         self.assertEqual(self.judged(by_name, configuration=two), ("name", "ca"))
         self.assertEqual(self.judged(Outbound(host="h", authority="ca"), configuration=two), ("name", "ca"))
         only = Outbound(host="h", authority="other")
-        self.assertEqual(self.judged(only, configuration=two), RefusalCause.UNKNOWN_AUTHORITY)
-        self.assertEqual(self.judged(by_name, names=("x",)), RefusalCause.WRONG_NAME)
+        self.assertEqual(self.judged(only, configuration=two), Cause.CERTIFICATE_UNKNOWN_CA)
+        self.assertEqual(self.judged(by_name, names=("x",)), Cause.CERTIFICATE_WRONG_NAME)
         self.assertEqual(self.judged(attrs.evolve(by_name, server_name="x"), names=("x",)), ("name", "ca"))
 
     def test_by_odette_id(self) -> None:
@@ -243,9 +239,9 @@ class Answers(SynchronousTestCase):
         pins: dict[str, Any] = {"certificates": (CertificatePin(sha256="00" * 32),)}
         self.assertEqual(self.judged(own, **pins), ("subject", "ca"))
         wrong = attrs.evolve(by_id, certificates=own.certificates[:1])
-        self.assertEqual(self.judged(wrong), RefusalCause.NOT_EXPECTED)
+        self.assertEqual(self.judged(wrong), Cause.CERTIFICATE_NOT_EXPECTED)
         nameless = chain(attrs.evolve(LEAF, subject_serial_number=None), MIDDLE, ROOT)
-        self.assertEqual(self.judged(by_id, nameless), RefusalCause.NOT_EXPECTED)
+        self.assertEqual(self.judged(by_id, nameless), Cause.CERTIFICATE_NOT_EXPECTED)
 
     def test_by_pin(self) -> None:
         """The certificate or its key, of his entry or of its outbound part; no authority is needed."""
@@ -258,36 +254,36 @@ class Answers(SynchronousTestCase):
             self.assertEqual(self.judged(by_pin, alone, certificates=(pin,)), (by, None))
             self.assertEqual(self.judged(attrs.evolve(by_pin, certificates=(pin,)), alone), (by, None))
         other = (CertificatePin(sha256="00" * 32),)
-        self.assertEqual(self.judged(by_pin, alone, certificates=other), RefusalCause.NOT_EXPECTED)
+        self.assertEqual(self.judged(by_pin, alone, certificates=other), Cause.CERTIFICATE_NOT_EXPECTED)
         own = attrs.evolve(by_pin, certificates=other)
         pinned: dict[str, Any] = {"certificates": (CertificatePin(sha256=sha256("leaf")),)}
-        self.assertEqual(self.judged(own, alone, **pinned), RefusalCause.NOT_EXPECTED)
+        self.assertEqual(self.judged(own, alone, **pinned), Cause.CERTIFICATE_NOT_EXPECTED)
 
     def test_a_pin_is_not_everything(self) -> None:
         """A pinned certificate has its dates, its key and its purpose all the same."""
         by_pin = Outbound(host="h", verify=Verify.PIN)
         pins: dict[str, Any] = {"certificates": (CertificatePin(sha256=sha256("leaf")),)}
         for change, cause in (
-            ({"not_after": NOW - DAY}, RefusalCause.EXPIRED),
-            ({"not_before": NOW + DAY}, RefusalCause.NOT_YET_VALID),
-            ({"key_type": "RSA", "key_bits": 1024}, RefusalCause.WEAK_KEY),
-            ({"extended_key_usage": frozenset({CLIENT_AUTH})}, RefusalCause.WRONG_PURPOSE),
+            ({"not_after": NOW - DAY}, Cause.CERTIFICATE_EXPIRED),
+            ({"not_before": NOW + DAY}, Cause.CERTIFICATE_NOT_YET_VALID),
+            ({"key_type": "RSA", "key_bits": 1024}, Cause.CERTIFICATE_WEAK_KEY),
+            ({"extended_key_usage": frozenset({CLIENT_AUTH})}, Cause.CERTIFICATE_WRONG_PURPOSE),
         ):
             leaf: CertificateFacts = attrs.evolve(LEAF, **change)
             self.assertEqual(self.judged(by_pin, ChainFacts(presented=(leaf,)), **pins), cause)
 
     def test_nothing_shown(self) -> None:
         """No certificate."""
-        self.assertEqual(self.judged(Outbound(host="h"), ChainFacts(presented=())), RefusalCause.NO_CERTIFICATE)
+        self.assertEqual(self.judged(Outbound(host="h"), ChainFacts(presented=())), Cause.CERTIFICATE_MISSING)
 
     def test_the_path(self) -> None:
         """What is wrong with the path refuses, with its exact cause."""
         by_name = Outbound(host="h")
         expired = chain(LEAF, attrs.evolve(MIDDLE, not_after=NOW - DAY), ROOT)
-        self.assertEqual(self.judged(by_name, expired), RefusalCause.EXPIRED)
-        error = PathError(X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY, 0, "no issuer")
+        self.assertEqual(self.judged(by_name, expired), Cause.CERTIFICATE_EXPIRED)
+        error = PathError(VerifyError.UNABLE_TO_GET_ISSUER_CERT_LOCALLY, 0, "no issuer")
         lost = ChainFacts(presented=(LEAF,), path_errors=(error,))
-        self.assertEqual(self.judged(by_name, lost), RefusalCause.UNKNOWN_AUTHORITY)
+        self.assertEqual(self.judged(by_name, lost), Cause.CERTIFICATE_UNKNOWN_CA)
 
     def test_revocation(self) -> None:
         """Revocation is judged as for partners that call."""
@@ -295,10 +291,10 @@ class Answers(SynchronousTestCase):
         lists = (revocation("middle"), revocation("root"))
         for sets, found in (
             (lists, ("name", "ca")),
-            ((revocation("middle", LEAF.serial), lists[1]), RefusalCause.REVOKED),
-            ((lists[0], revocation("root", MIDDLE.serial)), RefusalCause.REVOKED),
-            (lists[1:], RefusalCause.REVOCATION_MISSING),
-            ((revocation("middle", next_update=NOW - DAY), lists[1]), RefusalCause.REVOCATION_STALE),
+            ((revocation("middle", LEAF.serial), lists[1]), Cause.CERTIFICATE_REVOKED),
+            ((lists[0], revocation("root", MIDDLE.serial)), Cause.CERTIFICATE_REVOKED),
+            (lists[1:], Cause.CERTIFICATE_REVOCATION_MISSING),
+            ((revocation("middle", next_update=NOW - DAY), lists[1]), Cause.CERTIFICATE_REVOCATION_STALE),
         ):
             configuration = server(authorities=required, revocation=sets)
             self.assertEqual(self.judged(Outbound(host="h"), configuration=configuration), found)
@@ -306,7 +302,7 @@ class Answers(SynchronousTestCase):
     def test_purpose(self) -> None:
         """Called partners need serverAuth where the entry is strict; the other purposes are as lenient as inbound."""
         by_name = Outbound(host="h")
-        openssl = (PathError(X509_V_ERR_INVALID_PURPOSE, 0, "unsuitable"),)
+        openssl = (PathError(VerifyError.INVALID_PURPOSE, 0, "unsuitable"),)
         for usage, errors, purpose, good in (
             (None, (), Purpose.STRICT, True),
             ({SERVER_AUTH}, (), Purpose.STRICT, True),
@@ -319,4 +315,4 @@ class Answers(SynchronousTestCase):
         ):
             leaf = attrs.evolve(LEAF, extended_key_usage=None if usage is None else frozenset(usage))
             found = self.judged(by_name, chain(leaf, MIDDLE, ROOT, errors=errors), purpose=purpose)
-            self.assertEqual(found, ("name", "ca") if good else RefusalCause.WRONG_PURPOSE)
+            self.assertEqual(found, ("name", "ca") if good else Cause.CERTIFICATE_WRONG_PURPOSE)

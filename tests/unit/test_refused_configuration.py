@@ -1,6 +1,7 @@
 """Tests of configuration documents with one wrong value: refused with its place, and with what would be right."""
 
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused, parse
 from tests.unit.documents import RefusingTestCase, changed, octets, pem, without
 
@@ -216,3 +217,23 @@ class RefusalTests(RefusingTestCase):
         parse(
             octets(changed("server.authorities.0.certificates", "subject=x\n" + pem("CERTIFICATE", b"x") + "\n# end"))
         )
+
+
+class Causes(RefusingTestCase):
+    """What kind of thing is wrong, as a code that programs can rely on."""
+
+    def test_codes(self) -> None:
+        """Each kind of fault has its code, whatever the words are."""
+        for document, cause in (
+            (changed("site", 3), Cause.DOCUMENT_TYPE),
+            (changed("site", " "), Cause.DOCUMENT_VALUE),
+            (changed("site", ""), Cause.DOCUMENT_SIZE),
+            (changed("format", 2), Cause.DOCUMENT_VERSION),
+            (changed("unknown", 1), Cause.DOCUMENT_KEY_UNKNOWN),
+            (without("site"), Cause.DOCUMENT_KEY_MISSING),
+            (changed("server.partners.0.certificates.2.authority", "none"), Cause.DOCUMENT_NAME_UNKNOWN),
+            (changed("client.pool.ready", 1000), Cause.DOCUMENT_CONTRADICTION),
+        ):
+            refused: ConfigurationRefused = self.assertRaises(ConfigurationRefused, parse, octets(document))
+            self.assertIs(refused.cause, cause, refused)
+        self.assertIs(self.assertRaises(ConfigurationRefused, parse, b"{").cause, Cause.DOCUMENT_JSON)

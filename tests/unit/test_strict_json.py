@@ -28,37 +28,37 @@ class StrictJsonTests(SynchronousTestCase):
         self.assertEqual(read(b"[]   ", octets_most=5), [])
         refusal = self.assertRaises(DocumentRefused, read, b"[]    ", octets_most=5)
         self.assertEqual(str(refusal), "document: 6 octets; at most 5 are allowed")
-        self.assertIn("at most 33554432", self.refused(b" " * (limits.DOCUMENT_OCTETS_MOST + 1)).cause)
+        self.assertIn("at most 33554432", self.refused(b" " * (limits.DOCUMENT_OCTETS_MOST + 1)).message)
 
     def test_not_json(self) -> None:
         """Octets that are not JSON are refused with line and column."""
         for octets in (b"", b"{", b"{'a': 1}", b'{"a": 1,}', b"[1] 2", b"\xef\xbb\xbf[]", b'["\x01"]'):
-            self.assertIn("not JSON at line 1, column", self.refused(octets).cause)
+            self.assertIn("not JSON at line 1, column", self.refused(octets).message)
 
     def test_not_utf8(self) -> None:
         """Octets that are not UTF-8, other Unicode encodings included, are refused."""
-        self.assertEqual(self.refused(b'"abc\xff"').cause, "not UTF-8 at octet 4")
+        self.assertEqual(self.refused(b'"abc\xff"').message, "not UTF-8 at octet 4")
         self.refused('{"a": 1}'.encode("utf-16"))
 
     def test_duplicate_keys(self) -> None:
         """A key that stands twice is refused with the place of its object; :mod:`json` would take the last one."""
         refusal = self.refused(b'{"server": {"partners": [{}, {"name": "A", "name": "B"}]}}')
         self.assertEqual(refusal.where, "server.partners[1]")
-        self.assertEqual(refusal.cause, "the key 'name' stands there twice")
+        self.assertEqual(refusal.message, "the key 'name' stands there twice")
 
     def test_constants(self) -> None:
         """NaN and the infinities, which are not JSON, are refused with their place."""
         for word in (b"NaN", b"Infinity", b"-Infinity"):
             refusal = self.refused(b'{"server": {"limits": {"sessions": ' + word + b"}}}")
             self.assertEqual(refusal.where, "server.limits.sessions")
-            self.assertEqual(refusal.cause, f"{word.decode()} is not a number of JSON")
+            self.assertEqual(refusal.message, f"{word.decode()} is not a number of JSON")
 
     def test_fractions(self) -> None:
         """Numbers with a fraction or an exponent, of which ``1e999`` would be infinite, are refused."""
         for number in (b"1.5", b"1.0", b"1e3", b"1e999"):
             refusal = self.refused(b'{"a": [0, ' + number + b"]}")
             self.assertEqual(refusal.where, "a[1]")
-            self.assertIn("a fraction or an exponent", refusal.cause)
+            self.assertIn("a fraction or an exponent", refusal.message)
 
     def test_digits(self) -> None:
         """A number has so many digits at most, its sign aside; :class:`int` of very many would take seconds."""
@@ -66,7 +66,7 @@ class StrictJsonTests(SynchronousTestCase):
         self.assertEqual(read(b"[-" + b"9" * most + b"]"), [-(10**most) + 1])
         refusal = self.refused(b"[" + b"9" * (most + 1) + b"]")
         self.assertEqual(
-            (refusal.where, refusal.cause), ("document[0]", "a number of 20 digits; at most 19 are allowed")
+            (refusal.where, refusal.message), ("document[0]", "a number of 20 digits; at most 19 are allowed")
         )
         self.refused(b"9" * 100_000)
 
@@ -75,18 +75,18 @@ class StrictJsonTests(SynchronousTestCase):
         most = limits.DOCUMENT_DEPTH_MOST
         read(b"[" * most + b"]" * most)
         read(b"[" * most + b"1" + b"]" * most)
-        self.assertIn("more than 16 levels", self.refused(b"[" * (most + 1) + b"]" * (most + 1)).cause)
+        self.assertIn("more than 16 levels", self.refused(b"[" * (most + 1) + b"]" * (most + 1)).message)
         read(b'{"a":' * most + b"1" + b"}" * most)
-        self.assertIn("more than 16 levels", self.refused(b'{"a":' * (most + 1) + b"1" + b"}" * (most + 1)).cause)
+        self.assertIn("more than 16 levels", self.refused(b'{"a":' * (most + 1) + b"1" + b"}" * (most + 1)).message)
 
     def test_nesting_bomb(self) -> None:
         """Nesting that would exhaust the parser's stack is refused like any other that is too deep."""
-        self.assertIn("more than 16 levels", self.refused(b"[" * 200_000 + b"]" * 200_000).cause)
+        self.assertIn("more than 16 levels", self.refused(b"[" * 200_000 + b"]" * 200_000).message)
 
     def test_containers(self) -> None:
         """Empty lists by the million would take thirty times their size in memory: refused before they are made."""
         octets = b"[" + b"[]," * limits.DOCUMENT_CONTAINERS_MOST + b"[]]"
-        self.assertIn("more than 1000000 lists and objects", self.refused(octets).cause)
+        self.assertIn("more than 1000000 lists and objects", self.refused(octets).message)
 
     def test_odd_keys(self) -> None:
         """Keys in a place are escaped and cut, so that a place can be logged."""

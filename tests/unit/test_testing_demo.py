@@ -144,9 +144,14 @@ class AttackTests(SynchronousTestCase):
 
     def test_causes_of_certificates(self) -> None:
         """Dates of certificates and lists stand in the line."""
-        expired = {"cause": "it has expired", "check": "expired", "not_after": "2026-11-19"}
+        expired = {"message": "it has expired", "cause": "certificate.expired", "not_after": "2026-11-19"}
         self.assertEqual(attacks.cause_of(expired), "it has expired: 2026-11-19")
-        revoked = {"cause": "it is revoked", "check": "revoked", "list": "CN=CA", "this_update": "2026-11-20"}
+        revoked = {
+            "message": "it is revoked",
+            "cause": "certificate.revoked",
+            "list": "CN=CA",
+            "this_update": "2026-11-20",
+        }
         self.assertEqual(attacks.cause_of(revoked), "it is revoked: list of CN=CA of 2026-11-20")
         self.assertEqual(attacks.cause_of({"cause": "none"}), "none")
 

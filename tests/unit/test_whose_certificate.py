@@ -5,12 +5,8 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates.causes import (
-    X509_V_ERR_CERT_HAS_EXPIRED,
-    X509_V_ERR_CERT_SIGNATURE_FAILURE,
-    CertificateRefusal,
-    RefusalCause,
-)
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CertificateRefusal, VerifyError
 from smartproxy.policy.certificates.facts import ChainFacts, PathError
 from smartproxy.policy.certificates.revocation import RevocationSet
 from smartproxy.policy.configuration import ServerConfiguration
@@ -26,7 +22,7 @@ def listed(*lists: RevocationSet) -> ServerConfiguration:
 class Whose(SynchronousTestCase):
     """The partner's name in a refusal."""
 
-    def named(self, shown: ChainFacts, configuration: ServerConfiguration) -> tuple[RefusalCause, Any]:
+    def named(self, shown: ChainFacts, configuration: ServerConfiguration) -> tuple[Cause, Any]:
         """The cause, and who is named."""
         found = judged(shown, configuration)
         assert isinstance(found, CertificateRefusal)
@@ -35,29 +31,31 @@ class Whose(SynchronousTestCase):
     def test_genuine(self) -> None:
         """Revoked, without a list, or expired: the certificate names its partner all the same."""
         good = chain()
-        self.assertEqual(self.named(good, listed(revocation("middle", LEAF.serial))), (RefusalCause.REVOKED, "ACME"))
-        self.assertEqual(self.named(good, listed()), (RefusalCause.REVOCATION_MISSING, "ACME"))
+        self.assertEqual(
+            self.named(good, listed(revocation("middle", LEAF.serial))), (Cause.CERTIFICATE_REVOKED, "ACME")
+        )
+        self.assertEqual(self.named(good, listed()), (Cause.CERTIFICATE_REVOCATION_MISSING, "ACME"))
         old = attrs.evolve(LEAF, not_after=NOW - DAY)
-        self.assertEqual(self.named(chain(old, MIDDLE, ROOT), server()), (RefusalCause.EXPIRED, "ACME"))
+        self.assertEqual(self.named(chain(old, MIDDLE, ROOT), server()), (Cause.CERTIFICATE_EXPIRED, "ACME"))
 
     def test_pinned(self) -> None:
         """A pinned certificate, or one of a pinned key, that has expired."""
         old = attrs.evolve(LEAF, not_after=NOW - DAY)
         for rule in (CertificatePin(sha256=old.sha256), KeyPin(sha256=old.key_sha256)):
             found = self.named(ChainFacts(presented=(old,)), server(partner(rule)))
-            self.assertEqual(found, (RefusalCause.EXPIRED, "ACME"))
+            self.assertEqual(found, (Cause.CERTIFICATE_EXPIRED, "ACME"))
 
     def test_forged(self) -> None:
         """What a certificate says that nobody signed names nobody, whatever else is wrong with it."""
         errors = (
-            PathError(X509_V_ERR_CERT_HAS_EXPIRED, 0, "expired"),
-            PathError(X509_V_ERR_CERT_SIGNATURE_FAILURE, 0, "bad signature"),
+            PathError(VerifyError.CERT_HAS_EXPIRED, 0, "expired"),
+            PathError(VerifyError.CERT_SIGNATURE_FAILURE, 0, "bad signature"),
         )
-        self.assertEqual(self.named(chain(errors=errors), server()), (RefusalCause.EXPIRED, None))
+        self.assertEqual(self.named(chain(errors=errors), server()), (Cause.CERTIFICATE_EXPIRED, None))
         weak = attrs.evolve(LEAF, key_bits=100)
-        self.assertEqual(self.named(chain(weak, MIDDLE, ROOT), server()), (RefusalCause.WEAK_KEY, None))
+        self.assertEqual(self.named(chain(weak, MIDDLE, ROOT), server()), (Cause.CERTIFICATE_WEAK_KEY, None))
 
     def test_nobody(self) -> None:
         """A certificate that fits nobody's entry names nobody."""
         stranger = attrs.evolve(LEAF, subject_serial_number="OTHER", not_after=NOW - DAY)
-        self.assertEqual(self.named(chain(stranger, MIDDLE, ROOT), server()), (RefusalCause.EXPIRED, None))
+        self.assertEqual(self.named(chain(stranger, MIDDLE, ROOT), server()), (Cause.CERTIFICATE_EXPIRED, None))

@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates.causes import RefusalCause
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.judge import judge_chain
 from smartproxy.policy.certificates.revocation import RevocationSet
@@ -30,7 +30,7 @@ def verified(of: ChainFacts | None = None, before: ServerConfiguration | None = 
     )
 
 
-def cause(after: ServerConfiguration, who: VerifiedPartner | None = None) -> RefusalCause | None:
+def cause(after: ServerConfiguration, who: VerifiedPartner | None = None) -> Cause | None:
     """Why he has to go by a later generation, if he has to."""
     found = Standing.of(after).withdrawn(who or verified(), NOW + DAY)
     return None if found is None else found.cause
@@ -49,7 +49,7 @@ class StandingTests(SynchronousTestCase):
         for issuer, serial in (("middle", LEAF.serial), ("root", MIDDLE.serial)):
             old = revocation(issuer, serial, **dates)
             for mode in (RevocationMode.REQUIRE, RevocationMode.PREFER):
-                self.assertIs(cause(listed(mode, old)), RefusalCause.REVOKED, issuer)
+                self.assertIs(cause(listed(mode, old)), Cause.CERTIFICATE_REVOKED, issuer)
             self.assertIsNone(cause(listed(RevocationMode.OFF, old)))
 
     def test_no_list(self) -> None:
@@ -67,29 +67,29 @@ class StandingTests(SynchronousTestCase):
         """A certificate that ended meanwhile, or a clock that was put back, hides no withdrawal."""
         for ended in (attrs.evolve(LEAF, not_after=NOW + DAY / 2), attrs.evolve(LEAF, not_before=NOW + 2 * DAY)):
             who = attrs.evolve(verified(), chain=chain(ended, *chain().path[1:]))
-            self.assertIs(cause(server(partner(enabled=False)), who), RefusalCause.PARTNER_DISABLED)
+            self.assertIs(cause(server(partner(enabled=False)), who), Cause.CERTIFICATE_PARTNER_DISABLED)
             late = listed(RevocationMode.PREFER, revocation("middle", LEAF.serial))
-            self.assertIs(cause(late, who), RefusalCause.REVOKED)
+            self.assertIs(cause(late, who), Cause.CERTIFICATE_REVOKED)
 
     def test_entry(self) -> None:
         """An entry that was disabled, or knows the certificate no more, ends the session."""
-        self.assertIs(cause(server(partner(enabled=False))), RefusalCause.PARTNER_DISABLED)
-        self.assertIs(cause(server(partner(CertificatePin(sha256="77" * 32)))), RefusalCause.NO_PARTNER)
+        self.assertIs(cause(server(partner(enabled=False))), Cause.CERTIFICATE_PARTNER_DISABLED)
+        self.assertIs(cause(server(partner(CertificatePin(sha256="77" * 32)))), Cause.CERTIFICATE_NO_PARTNER)
 
     def test_pin(self) -> None:
         """Removing the pin is the revocation of a pinned certificate."""
         pinned = server(partner(CertificatePin(sha256=LEAF.sha256)))
         who = verified(ChainFacts(presented=(LEAF,)), pinned)
         self.assertIsNone(cause(pinned, who))
-        self.assertIs(cause(server(), who), RefusalCause.UNKNOWN_AUTHORITY)
+        self.assertIs(cause(server(), who), Cause.CERTIFICATE_UNKNOWN_CA)
 
     def test_authority(self) -> None:
         """Removing the authority takes the right of all its partners away."""
-        self.assertIs(cause(server(authorities=())), RefusalCause.UNKNOWN_AUTHORITY)
+        self.assertIs(cause(server(authorities=())), Cause.CERTIFICATE_UNKNOWN_CA)
 
     def test_somebody_else(self) -> None:
         """A certificate that has become another partner's ends the session of the former one."""
-        self.assertIs(cause(server(partner(name="SUCCESSOR"))), RefusalCause.NO_PARTNER)
+        self.assertIs(cause(server(partner(name="SUCCESSOR"))), Cause.CERTIFICATE_NO_PARTNER)
 
 
 BY_NAME = Outbound(host="oftp.acme.example")
@@ -102,7 +102,7 @@ class CalledStanding(SynchronousTestCase):
 
     def cause(
         self, after: Outbound | None, who: VerifiedPartner | None = None, *, given: Any = None, **entry: Any
-    ) -> RefusalCause | None:
+    ) -> Cause | None:
         """Why he has to go by a later generation, if he has to."""
         later = attrs.evolve(given or server(), partners=(partner(**{"outbound": after, **entry}),))
         found = Standing.of(later).withdrawn_called(
@@ -118,17 +118,17 @@ class CalledStanding(SynchronousTestCase):
         who = verified(client_only)
         self.assertIsNone(self.cause(BY_NAME, who))
         elsewhere = Outbound(host="elsewhere.example")
-        self.assertIs(self.cause(elsewhere, who), RefusalCause.WRONG_NAME)
+        self.assertIs(self.cause(elsewhere, who), Cause.CERTIFICATE_WRONG_NAME)
 
     def test_does_not_fit(self) -> None:
         """Any other ends his session, and so does none."""
         other = CertificatePin(sha256="77" * 32)
-        self.assertIs(self.cause(attrs.evolve(BY_NAME, server_name="x")), RefusalCause.WRONG_NAME)
-        self.assertIs(self.cause(attrs.evolve(BY_PIN, certificates=(other,))), RefusalCause.NOT_EXPECTED)
-        self.assertIs(self.cause(BY_NAME, given=server(authorities=())), RefusalCause.UNKNOWN_AUTHORITY)
-        self.assertIs(self.cause(None), RefusalCause.NOT_CALLED)
-        self.assertIs(self.cause(BY_NAME, enabled=False), RefusalCause.PARTNER_DISABLED)
-        self.assertIs(self.cause(BY_NAME, name="SUCCESSOR"), RefusalCause.NO_PARTNER)
+        self.assertIs(self.cause(attrs.evolve(BY_NAME, server_name="x")), Cause.CERTIFICATE_WRONG_NAME)
+        self.assertIs(self.cause(attrs.evolve(BY_PIN, certificates=(other,))), Cause.CERTIFICATE_NOT_EXPECTED)
+        self.assertIs(self.cause(BY_NAME, given=server(authorities=())), Cause.CERTIFICATE_UNKNOWN_CA)
+        self.assertIs(self.cause(None), Cause.CERTIFICATE_NOT_CALLED)
+        self.assertIs(self.cause(BY_NAME, enabled=False), Cause.CERTIFICATE_PARTNER_DISABLED)
+        self.assertIs(self.cause(BY_NAME, name="SUCCESSOR"), Cause.CERTIFICATE_NO_PARTNER)
 
     def test_lists(self) -> None:
         """A revocation ends his session, and no list that is missing or out of date, and no end of validity."""
@@ -136,6 +136,6 @@ class CalledStanding(SynchronousTestCase):
         ending = verified(chain(attrs.evolve(LEAF, not_after=NOW + DAY / 2), *chain().path[1:]))
         for outbound in (BY_NAME, BY_ID):
             revoked = listed(RevocationMode.REQUIRE, revocation("middle", LEAF.serial))
-            self.assertIs(self.cause(outbound, ending, given=revoked), RefusalCause.REVOKED)
+            self.assertIs(self.cause(outbound, ending, given=revoked), Cause.CERTIFICATE_REVOKED)
             for lists in ((), (old,)):
                 self.assertIsNone(self.cause(outbound, ending, given=listed(RevocationMode.REQUIRE, *lists)))

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import crypto
 
-from smartproxy.policy.certificates.causes import CertificateRefusal, RefusalCause
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.certificates.facts import CertificateFacts
 from smartproxy.policy.values import sha256
 
@@ -100,7 +101,7 @@ def certificate_of(shown: crypto.X509, depth: int) -> x509.Certificate:
 
 def _unreadable(depth: int, error: Exception) -> CertificateRefusal:
     # The error's message may quote the certificate; its class says enough.
-    return CertificateRefusal(cause=RefusalCause.UNREADABLE, depth=depth, detail={"error": type(error).__name__})
+    return CertificateRefusal(cause=Cause.CERTIFICATE_UNREADABLE, depth=depth, detail={"error": type(error).__name__})
 
 
 def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:

@@ -22,42 +22,12 @@ from twisted.python.failure import Failure
 from smartproxy.net.tls.context import judge_peers
 from smartproxy.net.tls.facts import certificate_of, path_facts
 from smartproxy.net.tls.openssl import error_text
-from smartproxy.policy.certificates.causes import (
-    WITHOUT_ANCHOR,
-    X509_V_ERR_CA_MD_TOO_WEAK,
-    X509_V_ERR_CERT_HAS_EXPIRED,
-    X509_V_ERR_CERT_NOT_YET_VALID,
-    X509_V_ERR_CERT_REVOKED,
-    X509_V_ERR_CERT_SIGNATURE_FAILURE,
-    X509_V_ERR_EE_KEY_TOO_SMALL,
-    X509_V_ERR_HOSTNAME_MISMATCH,
-    X509_V_ERR_INVALID_PURPOSE,
-    X509_V_ERR_NO_EXPLICIT_POLICY,
-    X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,
-    CertificateRefusal,
-    RefusalCause,
-)
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, WITHOUT_ANCHOR, CertificateRefusal, VerifyError
 from smartproxy.policy.certificates.facts import ChainFacts, PathError
 from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
-
-_UNTOLD: Final = X509_V_ERR_NO_EXPLICIT_POLICY
-"""Becomes the alert ``certificate_unknown``: there is another reason, and the certificate itself need not be bad."""
-
-_ERRORS: Final = {
-    RefusalCause.UNKNOWN_AUTHORITY: X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY,  # unknown_ca
-    RefusalCause.EXPIRED: X509_V_ERR_CERT_HAS_EXPIRED,  # certificate_expired
-    RefusalCause.NOT_YET_VALID: X509_V_ERR_CERT_NOT_YET_VALID,  # bad_certificate
-    RefusalCause.REVOKED: X509_V_ERR_CERT_REVOKED,  # certificate_revoked
-    RefusalCause.BAD_SIGNATURE: X509_V_ERR_CERT_SIGNATURE_FAILURE,  # decrypt_error
-    RefusalCause.WEAK_KEY: X509_V_ERR_EE_KEY_TOO_SMALL,  # bad_certificate
-    RefusalCause.WEAK_SIGNATURE: X509_V_ERR_CA_MD_TOO_WEAK,  # bad_certificate
-    RefusalCause.WRONG_PURPOSE: X509_V_ERR_INVALID_PURPOSE,  # unsupported_certificate
-    RefusalCause.UNREADABLE: X509_V_ERR_CERT_NOT_YET_VALID,  # bad_certificate
-    RefusalCause.WRONG_NAME: X509_V_ERR_HOSTNAME_MISMATCH,  # bad_certificate
-}
-"""What a peer is told, by its alert; of causes that are our affair (no list, no partner) only that there is one."""
 
 ALERTS: Final = {
     0: "close_notify",
@@ -186,7 +156,7 @@ class Verifier:
     def __init__(self, configuration: ServerConfiguration, now: Callable[[], datetime]) -> None:
         self._configuration = configuration
         self._now = now
-        self._error = _UNTOLD
+        self._error = VerifyError.NO_EXPLICIT_POLICY
 
     def attach(self, context: SSL.Context, *, server: bool) -> None:
         """Judge the peers of a context, whose connections are all a :class:`VerifiedConnection`.
@@ -209,11 +179,11 @@ class Verifier:
                 verification.match = self.judge(verification.facts, verification.leaf)
         except CertificateRefusal as refusal:
             verification.refusal = refusal
-            self._error = _ERRORS.get(refusal.cause, _UNTOLD)
+            self._error = CERTIFICATE_CAUSES[refusal.cause].tells
         except Exception:
             verification.failure = Failure()
             verification.match = None
-            self._error = _UNTOLD
+            self._error = VerifyError.NO_EXPLICIT_POLICY
             return False
         return verification.refusal is None
 
@@ -239,9 +209,9 @@ def verified_partner(connection: VerifiedConnection) -> VerifiedPartner:
     certificate = connection.get_peer_certificate(as_cryptography=True)
     match, facts = verification.match, verification.facts
     if match is None or facts is None or certificate is None:
-        raise verification.refusal or CertificateRefusal(cause=RefusalCause.NO_CERTIFICATE)
+        raise verification.refusal or CertificateRefusal(cause=Cause.CERTIFICATE_MISSING)
     if certificate.fingerprint(hashes.SHA256()).hex() != match.certificate.sha256:
-        raise CertificateRefusal(cause=RefusalCause.INVALID_PATH)
+        raise CertificateRefusal(cause=Cause.CERTIFICATE_INVALID_PATH)
     verification.forget()
     return VerifiedPartner(
         partner=match.partner, certificate=match.certificate, by=match.by, authority=match.authority, chain=facts

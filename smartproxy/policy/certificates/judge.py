@@ -20,11 +20,11 @@ from typing import Final, TypeVar
 import attrs
 
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import (
-    X509_V_ERR_INVALID_PURPOSE,
     CertificateRefusal,
     Detail,
-    RefusalCause,
+    VerifyError,
     cause_of,
     refusal,
 )
@@ -52,12 +52,12 @@ SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
 
 _WEAK_HASHES: Final = frozenset({"md2", "md4", "md5", "sha1"})
 _REVOCATION_CAUSES: Final = {
-    RevocationStatus.REVOKED: RefusalCause.REVOKED,
-    RevocationStatus.MISSING: RefusalCause.REVOCATION_MISSING,
-    RevocationStatus.STALE: RefusalCause.REVOCATION_STALE,
-    RevocationStatus.FUTURE: RefusalCause.REVOCATION_STALE,
+    RevocationStatus.REVOKED: Cause.CERTIFICATE_REVOKED,
+    RevocationStatus.MISSING: Cause.CERTIFICATE_REVOCATION_MISSING,
+    RevocationStatus.STALE: Cause.CERTIFICATE_REVOCATION_STALE,
+    RevocationStatus.FUTURE: Cause.CERTIFICATE_REVOCATION_STALE,
 }
-_GENUINE: Final = frozenset({RefusalCause.EXPIRED, RefusalCause.NOT_YET_VALID, *_REVOCATION_CAUSES.values()})
+_GENUINE: Final = frozenset({Cause.CERTIFICATE_EXPIRED, Cause.CERTIFICATE_NOT_YET_VALID, *_REVOCATION_CAUSES.values()})
 """Causes for which a certificate is refused although its issuer did sign what it says."""
 _BITS_LEAST: Final = {
     "RSA": limits.RSA_BITS_LEAST,
@@ -89,7 +89,7 @@ def judge_chain(chain: ChainFacts, configuration: ServerConfiguration, now: date
     :raises CertificateRefusal: if it proves none.
     """
     if not chain.presented:
-        raise CertificateRefusal(cause=RefusalCause.NO_CERTIFICATE)
+        raise CertificateRefusal(cause=Cause.CERTIFICATE_MISSING)
     leaf = chain.presented[0]
     pins = [rule for rule in _pins(leaf) if rule in configuration.partners_of]
     if pins:
@@ -122,9 +122,9 @@ def _only(fitting: list[tuple[_Rule, Partner]], leaf: CertificateFacts) -> tuple
     enabled = [(rule, partner) for rule, partner in fitting if partner.enabled]
     names = sorted({partner.name for _, partner in enabled or fitting})
     if not enabled:
-        raise refusal(RefusalCause.PARTNER_DISABLED, leaf, partner=", ".join(names))
+        raise refusal(Cause.CERTIFICATE_PARTNER_DISABLED, leaf, partner=", ".join(names))
     if len(names) > 1:
-        raise refusal(RefusalCause.AMBIGUOUS, leaf, partners=", ".join(names))
+        raise refusal(Cause.CERTIFICATE_AMBIGUOUS, leaf, partners=", ".join(names))
     return enabled[0]
 
 
@@ -164,12 +164,12 @@ def _judge_path(
         # Another authority of the path may be good and have no rule; the one that would name a partner says why not.
         would_fit = _named(_rules(leaf, [name]), configuration)
         if not reached or would_fit:
-            forged = any(cause_of(error.code) is RefusalCause.BAD_SIGNATURE for error in chain.path_errors)
+            forged = any(cause_of(error.code) is Cause.CERTIFICATE_BAD_SIGNATURE for error in chain.path_errors)
             raise cause if forged else _whose(cause, would_fit)
     if not reached:
         raise unreached(leaf, chain.path_errors)
     raise refusal(
-        RefusalCause.NO_PARTNER,
+        Cause.CERTIFICATE_NO_PARTNER,
         leaf,
         authorities=", ".join(reached),
         key_sha256=leaf.key_sha256,
@@ -190,10 +190,10 @@ def _rules(leaf: CertificateFacts, authorities: Iterable[str]) -> Iterator[Subje
 def unreached(leaf: CertificateFacts, errors: tuple[PathError, ...]) -> CertificateRefusal:
     """No path ends at an anchor: mostly because the issuer is not known, sometimes because the path broke before."""
     for error in errors:
-        if cause_of(error.code) in (RefusalCause.BAD_SIGNATURE, RefusalCause.PATH_TOO_LONG):
+        if cause_of(error.code) in (Cause.CERTIFICATE_BAD_SIGNATURE, Cause.CERTIFICATE_PATH_TOO_LONG):
             return refusal(cause_of(error.code), leaf, openssl=error.text)
     return refusal(
-        RefusalCause.UNKNOWN_AUTHORITY,
+        Cause.CERTIFICATE_UNKNOWN_CA,
         leaf,
         key_sha256=leaf.key_sha256,
         openssl="; ".join(dict.fromkeys(error.text for error in errors)),
@@ -210,17 +210,19 @@ def judge_below(
     """Judge the path from the leaf to the anchor of *authority* at depth *anchor*; what lies above does not count."""
     path = chain.path[: anchor + 1]
     if anchor > limits.PATH_DEPTH_MOST:
-        raise refusal(RefusalCause.PATH_TOO_LONG, path[0], depth_most=str(limits.PATH_DEPTH_MOST), depth=str(anchor))
+        raise refusal(
+            Cause.CERTIFICATE_PATH_TOO_LONG, path[0], depth_most=str(limits.PATH_DEPTH_MOST), depth=str(anchor)
+        )
     for error in chain.path_errors:
         # The leaf's purpose is judged by its partner's entry, which is not known yet.
-        if error.depth <= anchor and (error.code, error.depth) != (X509_V_ERR_INVALID_PURPOSE, 0):
+        if error.depth <= anchor and (error.code, error.depth) != (VerifyError.INVALID_PURPOSE, 0):
             facts = path[error.depth]
             raise refusal(cause_of(error.code), facts, error.depth, **_dates(facts), openssl=error.text)
     for depth, facts in enumerate(path):
         judge_dates(facts, depth, now)
         judge_key(facts, depth)
         if depth < anchor and facts.signature_hash in _WEAK_HASHES:
-            raise refusal(RefusalCause.WEAK_SIGNATURE, facts, depth, hash=str(facts.signature_hash))
+            raise refusal(Cause.CERTIFICATE_WEAK_SIGNATURE, facts, depth, hash=str(facts.signature_hash))
     for depth, (facts, issuer) in enumerate(itertools.pairwise(path)):
         _judge_revocation(facts, depth, issuer, authority, configuration, now)
 
@@ -236,9 +238,9 @@ def _written(moment: datetime.datetime) -> str:
 def judge_dates(facts: CertificateFacts, depth: int, now: datetime.datetime) -> None:
     """Refuse a certificate that is not valid now."""
     if now < facts.not_before:
-        raise refusal(RefusalCause.NOT_YET_VALID, facts, depth, **_dates(facts))
+        raise refusal(Cause.CERTIFICATE_NOT_YET_VALID, facts, depth, **_dates(facts))
     if now > facts.not_after:
-        raise refusal(RefusalCause.EXPIRED, facts, depth, **_dates(facts))
+        raise refusal(Cause.CERTIFICATE_EXPIRED, facts, depth, **_dates(facts))
 
 
 def judge_key(facts: CertificateFacts, depth: int) -> None:
@@ -247,7 +249,7 @@ def judge_key(facts: CertificateFacts, depth: int) -> None:
     if least is None or facts.key_bits < least:
         needed = "RSA, EC or Ed25519" if least is None else f"{least} bits"
         raise refusal(
-            RefusalCause.WEAK_KEY, facts, depth, key_type=facts.key_type, key_bits=facts.key_bits, needed=needed
+            Cause.CERTIFICATE_WEAK_KEY, facts, depth, key_type=facts.key_type, key_bits=facts.key_bits, needed=needed
         )
 
 
@@ -263,10 +265,10 @@ def judge_purpose(leaf: CertificateFacts, partner: Partner, part: str, errors: t
         return
     allowed = {part} if partner.purpose is Purpose.STRICT else {CLIENT_AUTH, SERVER_AUTH}
     usage = leaf.extended_key_usage
-    said = [error.text for error in errors if (error.code, error.depth) == (X509_V_ERR_INVALID_PURPOSE, 0)]
+    said = [error.text for error in errors if (error.code, error.depth) == (VerifyError.INVALID_PURPOSE, 0)]
     if (usage is not None and not usage & allowed) or (said and partner.purpose is Purpose.STRICT):
         raise refusal(
-            RefusalCause.WRONG_PURPOSE,
+            Cause.CERTIFICATE_WRONG_PURPOSE,
             leaf,
             partner=partner.name,
             purpose=partner.purpose.value,
@@ -318,7 +320,7 @@ def judge_called(
     :raises CertificateRefusal: if it is not.
     """
     if not chain.presented:
-        raise CertificateRefusal(cause=RefusalCause.NO_CERTIFICATE)
+        raise CertificateRefusal(cause=Cause.CERTIFICATE_MISSING)
     leaf = chain.presented[0]
     rules = rules_of(partner, outbound)
     if outbound.verify is Verify.PIN:
@@ -335,7 +337,7 @@ def judge_called(
         ]
         if not found:
             raise refusal(
-                RefusalCause.NOT_EXPECTED,
+                Cause.CERTIFICATE_NOT_EXPECTED,
                 leaf,
                 partner=partner.name,
                 subject_serial_number=leaf.subject_serial_number or "",
@@ -344,7 +346,7 @@ def judge_called(
         authority, by = found[0].authority, SubjectRule.by
     judge_purpose(leaf, partner, SERVER_AUTH, chain.path_errors)
     if outbound.verify is Verify.NAME and not bears(outbound.name):
-        raise refusal(RefusalCause.WRONG_NAME, leaf, partner=partner.name, wanted=outbound.name, sans=leaf.sans)
+        raise refusal(Cause.CERTIFICATE_WRONG_NAME, leaf, partner=partner.name, wanted=outbound.name, sans=leaf.sans)
     return Match(partner=partner, certificate=leaf, by=by, authority=authority)
 
 
@@ -360,7 +362,7 @@ def _judge_pinned(
             judge_key(leaf, 0)
             judge_purpose(leaf, partner, SERVER_AUTH)
             return Match(partner=partner, certificate=leaf, by=pin.by, authority=None)
-    raise refusal(RefusalCause.NOT_EXPECTED, leaf, partner=partner.name, key_sha256=leaf.key_sha256)
+    raise refusal(Cause.CERTIFICATE_NOT_EXPECTED, leaf, partner=partner.name, key_sha256=leaf.key_sha256)
 
 
 def _judge_called_path(

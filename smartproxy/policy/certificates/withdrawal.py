@@ -16,7 +16,8 @@ from typing import Final
 
 import attrs
 
-from smartproxy.policy.certificates.causes import CertificateRefusal, RefusalCause, refusal
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CertificateRefusal, refusal
 from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts
 from smartproxy.policy.certificates.judge import judge_called, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
@@ -25,10 +26,10 @@ from smartproxy.policy.partners import Purpose, RevocationMode
 
 WITHDRAWALS: Final = frozenset(
     {
-        RefusalCause.REVOKED,
-        RefusalCause.UNKNOWN_AUTHORITY,
-        RefusalCause.NO_PARTNER,
-        RefusalCause.PARTNER_DISABLED,
+        Cause.CERTIFICATE_REVOKED,
+        Cause.CERTIFICATE_UNKNOWN_CA,
+        Cause.CERTIFICATE_NO_PARTNER,
+        Cause.CERTIFICATE_PARTNER_DISABLED,
     }
 )
 """The causes for which the session of a partner who called ends."""
@@ -61,7 +62,7 @@ class Standing:
         except CertificateRefusal as found:
             return found if found.cause in WITHDRAWALS else None
         if match.partner.name != verified.partner.name:
-            return refusal(RefusalCause.NO_PARTNER, match.certificate, partner=verified.partner.name)
+            return refusal(Cause.CERTIFICATE_NO_PARTNER, match.certificate, partner=verified.partner.name)
         return None
 
     def withdrawn_called(
@@ -74,11 +75,11 @@ class Standing:
         name, certificate = verified.partner.name, verified.certificate
         entry = next((partner for partner in self.configuration.partners if partner.name == name), None)
         if entry is None:
-            return refusal(RefusalCause.NO_PARTNER, certificate, partner=name)
+            return refusal(Cause.CERTIFICATE_NO_PARTNER, certificate, partner=name)
         if not entry.enabled:
-            return refusal(RefusalCause.PARTNER_DISABLED, certificate, partner=name)
+            return refusal(Cause.CERTIFICATE_PARTNER_DISABLED, certificate, partner=name)
         if entry.outbound is None:
-            return refusal(RefusalCause.NOT_CALLED, certificate, partner=name)
+            return refusal(Cause.CERTIFICATE_NOT_CALLED, certificate, partner=name)
         chain, partner = _unended(verified.chain, now), attrs.evolve(entry, purpose=Purpose.ANY)
         try:
             judge_called(chain, partner, entry.outbound, self.configuration, now, bears)

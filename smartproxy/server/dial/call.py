@@ -201,7 +201,6 @@ def _refused(refused: CertificateRefusal, connection: VerifiedConnection) -> Cal
     named = {name: value for name, value in refused.detail.items() if name in _FAILED.fields and name != "partner"}
     others = {name: value for name, value in refused.detail.items() if name not in _FAILED.fields}
     fields = {
-        "check": refused.cause.value,
         "depth": refused.depth,
         "subject": refused.subject or None,
         "issuer": refused.issuer or None,
@@ -211,7 +210,10 @@ def _refused(refused: CertificateRefusal, connection: VerifiedConnection) -> Cal
         "advice": refused.advice,
         **named,
     }
-    return CallFailed(Step.TLS, unreachable(Step.TLS, refused.message), fields)
+    fault = PartnerUnreachable(
+        rule=Step.TLS.cause, message=f"{Step.TLS.label}: {refused.message}", step=Step.TLS, cause=refused.cause
+    )
+    return CallFailed(Step.TLS, fault, fields)
 
 
 class _CalledFactory(Factory):

@@ -249,7 +249,8 @@ class PartnerCalls:
             **{
                 "session": session,
                 "partner": name,
-                "cause": error.fault.message,
+                "cause": error.fault.cause,
+                "message": error.fault.message,
                 "step": error.step.label,
                 "rule": error.fault.rule,
                 "duration": duration,

@@ -13,7 +13,7 @@ _LOOK_SECONDS = 0.25
 _STEPS = ("policy", "source", "name", "connect", "TLS", "SSRM")
 _TOLD = (
     "host", "port", "peer", "tls", "cipher", "by", "authority", "subject", "issuer", "not_after", "certificate_sha256",
-    "check", "alert", "duration",
+    "alert", "duration",
 )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def test_partner(console: Console) -> int:
     good = found.name == "outbound.answered"
     failed = str(found.fields.get("step", _STEPS[0]))
     done = _STEPS if good or failed not in _STEPS else _STEPS[: _STEPS.index(failed)]
-    steps = dict.fromkeys(done, "ok") | ({} if good else {failed: str(found.fields["cause"])})
+    steps = dict.fromkeys(done, "ok") | ({} if good else {failed: _why(found)})
     _tell(console, found, {"partner": console.arguments.name, **steps}, good=good)
     return 0 if good else 1
 
@@ -64,7 +64,7 @@ def test_station(console: Console) -> int:
     if found is None:
         return _unknown(console)
     good = found.name == "station.answered"
-    result = {"connect": "ok", "SSRM": "ok"} if good else {"station": str(found.fields["cause"])}
+    result = {"connect": "ok", "SSRM": "ok"} if good else {"station": _why(found)}
     _tell(console, found, result, good=good)
     return 0 if good else 1
 
@@ -97,3 +97,8 @@ def _tell(console: Console, found: "EventRow", result: dict[str, str], *, good: 
     more = {name: str(found.fields[name]) for name in (*_TOLD, "advice") if name in found.fields}
     document = {"good": good, "event": found.name, "session": found.session, **result, **more}
     console.answer(document, listing({**result, **more}))
+
+
+def _why(found: "EventRow") -> str:
+    """Why a trial failed, in words."""
+    return str(found.fields.get("message") or found.fields["cause"])

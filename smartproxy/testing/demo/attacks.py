@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from smartproxy.oftp2.errors import EsidReason
+from smartproxy.policy.causes import Cause
 from smartproxy.testing import hostile
 from smartproxy.testing.demo.partners import DemoPartner, Partners
 from smartproxy.testing.demo.transfers import settle
@@ -35,7 +36,7 @@ class Attack:
 
     :ivar saw: what the attacker has to see: the name of a TLS alert, or the reason of an ESID.
     :ivar event: the event that the server has to write.
-    :ivar check: the check (of certificates) or rule that the event has to name.
+    :ivar check: the cause (of certificates) or rule that the event has to name.
     :ivar octets: how many octets of a file the station may see before the attack; ``None`` where not even a connection
         may reach it.
     """
@@ -87,10 +88,10 @@ def attacks(partners: Partners) -> list[Attack]:
         )
 
     return [
-        bolts("no certificate", None, "certificate required", "no-certificate"),
-        bolts("unknown CA", partners.unknown, "unknown ca", "unknown-authority"),
-        bolts("expired certificate", partners.expired, "certificate expired", "expired"),
-        bolts("revoked certificate", partners.revoked, "certificate revoked", "revoked"),
+        bolts("no certificate", None, "certificate required", Cause.CERTIFICATE_MISSING),
+        bolts("unknown CA", partners.unknown, "unknown ca", Cause.CERTIFICATE_UNKNOWN_CA),
+        bolts("expired certificate", partners.expired, "certificate expired", Cause.CERTIFICATE_EXPIRED),
+        bolts("revoked certificate", partners.revoked, "certificate revoked", Cause.CERTIFICATE_REVOKED),
         attrs.evolve(
             acmes(
                 "ACME with BOLT's SSIDCODE",
@@ -172,7 +173,7 @@ class Attempt:
         """What is not as it should be."""
         if self.event is None:
             return [*self.faults, f"no event {self.attack.event}"]
-        if self.attack.check not in (self.event.get("check"), self.event.get("rule")):
+        if self.attack.check not in (self.event.get("cause"), self.event.get("rule")):
             return [*self.faults, f"{self.attack.event} does not name {self.attack.check}"]
         return self.faults
 
@@ -250,8 +251,8 @@ def cause_of(event: Event) -> str:
     match event:
         case {"cause": cause, "section": section, "rule": rule}:
             return f"{cause} [{rule}, RFC 5024 {section}]"
-        case {"cause": cause, "check": "expired", "not_after": when}:
-            return f"{cause}: {when}"
-        case {"cause": cause, "check": "revoked", "list": issuer, "this_update": when}:
-            return f"{cause}: list of {issuer} of {when}"
-    return str(event.get("cause", ""))
+        case {"message": message, "cause": Cause.CERTIFICATE_EXPIRED, "not_after": when}:
+            return f"{message}: {when}"
+        case {"message": message, "cause": Cause.CERTIFICATE_REVOKED, "list": issuer, "this_update": when}:
+            return f"{message}: list of {issuer} of {when}"
+    return str(event.get("message") or event.get("cause", ""))
