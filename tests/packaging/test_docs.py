@@ -53,7 +53,7 @@ class Documents(TestCase):
             cwd=Path(smartproxy.__file__).parents[1],
         )
         events = (place / "events.html").read_text(encoding="utf-8")
-        self.assertIn("session.violation", events)
+        self.assertIn('id="event-session-violation"', events)
         self.assertIn("SSIDLEV", (place / "protocol" / "commands.html").read_text(encoding="utf-8"))
         self.assertIn("AWAIT_I_SSID", (place / "protocol" / "witness.html").read_text(encoding="utf-8"))
 
