@@ -210,7 +210,7 @@ def _event(event: EventType) -> Iterator[str]:
     if required:
         yield f"   Always: {', '.join(required)}."
     if optional:
-        yield f"   {'May' if not required else 'Also, where known'}: {', '.join(optional)}."
+        yield f"   Optional: {', '.join(optional)}."
 
 
 def log_categories() -> Iterator[str]:
