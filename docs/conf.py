@@ -20,7 +20,7 @@ highlight_language = "console"
 html_theme = "furo"
 html_title = f"SmartProxy {__version__}"
 pygments_style = "a11y-high-contrast-light"
-pygments_dark_style = "a11y-high-contrast-dark"
+pygments_dark_style = "a11y-dark"
 html_theme_options = {
     # The colours of the pictures are here because Furo puts these variables under its switch between light and dark.
     "light_css_variables": {
