@@ -20,7 +20,7 @@ highlight_language = "console"
 html_theme = "furo"
 html_title = f"SmartProxy {__version__}"
 pygments_style = "a11y-high-contrast-light"
-pygments_dark_style = "a11y-high-contrast-dark"
+pygments_dark_style = "a11y-dark"
 html_theme_options = {
     # The colours of the pictures are here because Furo puts these variables under its switch between light and dark.
     "light_css_variables": {
@@ -30,6 +30,7 @@ html_theme_options = {
         "color-background-border": "#d5dae0",
         "color-foreground-muted": "#5c6370",
         "color-inline-code-background": "#eef1f5",
+        "color-code-background": "#f4f6f9",
         "color-code-output": "#3d4450",
         "color-code-prompt": "#5c6370",
         "picture-ink": "#1f2d3d",
@@ -39,6 +40,7 @@ html_theme_options = {
         "picture-chip": "#ffffff",
         "picture-band": "#f4f6f9",
         "picture-edge": "#8ba0b5",
+        "scroll-shadow": "#0000004d",
     },
     "dark_css_variables": {
         "color-brand-primary": "#7db7f0",
@@ -47,6 +49,7 @@ html_theme_options = {
         "color-background-border": "#3a414a",
         "color-foreground-muted": "#9aa3ae",
         "color-inline-code-background": "#22272e",
+        "color-code-background": "#1c2026",
         "color-code-output": "#c3c9d1",
         "color-code-prompt": "#9aa3ae",
         "picture-ink": "#e8edf3",
@@ -56,6 +59,7 @@ html_theme_options = {
         "picture-chip": "#14202c",
         "picture-band": "#1a1e24",
         "picture-edge": "#5b7085",
+        "scroll-shadow": "#ffffff4d",
     },
 }
 html_static_path = ["static"]

@@ -40,9 +40,11 @@ _LEVEL_TITLES = {Level.OFTP_1_2: "levels 1, 2", Level.OFTP_1_4: "level 4", Level
 
 
 def text(words: str) -> str:
-    """Put plain text into reStructuredText; double backquotes in it stay what they are."""
-    parts = re.split(r"(``[^`]+``)", words)
-    return "".join(part if part.startswith("``") else re.sub(r"([\\*`|_])", r"\\\1", part) for part in parts)
+    """Put plain text into reStructuredText; names and values in single or double backquotes are literal."""
+    parts = re.split(r"(`+[^`]+`+)", words)
+    return "".join(
+        literal(part.strip("`")) if part.startswith("`") else re.sub(r"([\\*`|_])", r"\\\1", part) for part in parts
+    )
 
 
 def literal(words: str) -> str:
@@ -208,7 +210,7 @@ def _event(event: EventType) -> Iterator[str]:
     if required:
         yield f"   Always: {', '.join(required)}."
     if optional:
-        yield f"   {'May' if not required else 'Also, where known'}: {', '.join(optional)}."
+        yield f"   Optional: {', '.join(optional)}."
 
 
 def log_categories() -> Iterator[str]:
@@ -271,7 +273,7 @@ def certificate_refusals() -> Iterator[str]:
 def explanations() -> Iterator[str]:
     """What partners are told."""
     rows = [[literal(key), text(words.happened), text(words.remedy)] for key, words in EXPLANATIONS.items()]
-    yield from table(["cause", "what he is told", "what he has to do"], rows, [22, 38, 40])
+    yield from table(["cause", "what the partner is told", "what it has to do"], rows, [22, 38, 40])
 
 
 def layers() -> Iterator[str]:

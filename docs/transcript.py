@@ -30,11 +30,11 @@ PATIENCE = 60.0
 
 HEAD = """# An operator's session
 
-What an operator types, and what he is answered, from the installation to the end of the server. It was written down
-by `make transcript`, which runs the real daemons; nothing in it is made up. Both machines are folders of one machine
-here, so that all addresses are 127.0.0.1; paths and port numbers are shown as they would be on machines of their own.
+This page shows every command that an operator types and all output, from the installation to the stop of the server.
+`make transcript` runs the real daemons and writes this page. Both machines are folders of one machine here, so all
+addresses are 127.0.0.1. Paths and port numbers are shown as they are on separate machines.
 
-`dmz$` is the machine in the DMZ, `inside$` one inside, `acme$` the partner's.
+`dmz$` is the machine in the DMZ, `inside$` a machine inside, `acme$` the partner's machine.
 """
 
 
@@ -190,7 +190,7 @@ class Session:
 
 
 def prepare(session: Session) -> None:
-    """What an operator has before he begins: certificates, his own and the partner's."""
+    """What an operator has before the first step: certificates, the site's and the partner's."""
     authority = Authority.root("Muster partner CA")
     inside, acme = session.path("inside", "home"), session.path("acme", "home")
     authority.issue("oftp.muster.example", sans=["DNS:oftp.muster.example"]).write(inside, "muster")
@@ -204,24 +204,30 @@ def prepare(session: Session) -> None:
 
 def install(session: Session) -> None:
     """Authority, licence, configuration."""
-    session.step("Installed?", "The wheel is installed on both machines; see the operator's guide.")
+    session.step(
+        "Check the installation", "The wheel is installed on both machines, as the operator's guide describes."
+    )
     session.run("dmz", "smartproxy-server -v")
     session.run("inside", "smartproxy-client -v")
-    session.step("The site's authority, and the licence", "The server makes its key when it is asked for its Proxy ID.")
+    session.step(
+        "Create the site's authority and the licence",
+        "The first call of `-L` creates the server's key and prints its Proxy ID.",
+    )
     session.run("inside", 'smartproxy authority create --site "Muster GmbH" --name localhost -o backend-ca.pem')
     proxy_id = session.run("dmz", "smartproxy-server -L")
-    session.say("Without a licence the server says what is missing, and for which Proxy ID:")
+    session.say("Without a licence the server does not start. It prints what is missing, and its Proxy ID:")
     session.run("dmz", "smartproxy-server -l /etc/smartproxy.lic", status=1)
     session.run("inside", f"smartproxy licence issue {proxy_id} --until 1y -o smartproxy.lic")
     shutil.copy(session.path("inside", "home/smartproxy.lic"), session.path("dmz", "etc/smartproxy.lic"))
-    session.say("The file is carried to the DMZ as `/etc/smartproxy.lic`.")
+    session.say("The operator copies the file to the DMZ as `/etc/smartproxy.lic`.")
     session.run("dmz", "smartproxy-server -V -l /etc/smartproxy.lic")
 
 
 def configure(session: Session) -> None:
     """Station, certificate, the first partner."""
     session.step(
-        "The station, our certificate, the first partner", "All of it inside; nothing of it is typed in the DMZ."
+        "Configure the station, the certificate and the first partner",
+        "All these commands run inside, none in the DMZ.",
     )
     station = "client.station.host 127.0.0.1 client.station.port 3305"
     session.run("inside", f"smartproxy settings set {station} server.listeners 127.0.0.1:6619")
@@ -233,10 +239,10 @@ def configure(session: Session) -> None:
 def start(session: Session) -> None:
     """Start the daemons in the background."""
     session.step(
-        "Start", "Each goes to the background and writes a file for each day; systemd would use `--foreground`."
+        "Start", "The daemons run in the background and write one log file a day. systemd uses `--foreground` instead."
     )
     station = f"python -m smartproxy.testing station --code {STATION} --listen 127.0.0.1:3305 --inbox ."
-    session.say("A station of the test kit stands for the real one.")
+    session.say("A station of the test kit replaces the real one.")
     session.start("inside", station)
     session.run("inside", "smartproxy-backend -i 127.0.0.1:8443")
     session.log("inside", "smartproxy-backend", "backend.started", most=0)
@@ -247,7 +253,7 @@ def start(session: Session) -> None:
     )
     session.run("inside", f"smartproxy-client {client}")
     session.log("dmz", "smartproxy-server", "listener.opened")
-    session.say("Is all well?")
+    session.say("Check the state of both daemons:")
     session.run("dmz", "smartproxy ctl status")
     session.run("inside", "smartproxy ctl status --client")
 
@@ -263,12 +269,12 @@ def call(file: str, code: str = CODE) -> str:
 
 def first_file(session: Session) -> int:
     """The first file arrives."""
-    session.step("The first file", "ACME sends an order.")
+    session.step("Receive the first file", "ACME sends an order.")
     session.run("acme", call("order-1.txt"))
     seen = session.log("dmz", "smartproxy-server", "session.ended", most=0)
     session.log("inside", "smartproxy-client", "session.ended", most=0)
     time.sleep(2)
-    session.say("What both daemons told the backend of it:")
+    session.say("The events that both daemons sent to the backend:")
     session.run("inside", "smartproxy events --partner ACME")
     return seen
 
@@ -276,24 +282,26 @@ def first_file(session: Session) -> int:
 def refusal(session: Session, seen: int) -> int:
     """Somebody is refused, and is told why."""
     session.step(
-        "A refusal, explained",
-        "ACME calls with an SSIDCODE that is not his. He is told ESID 03; the station hears nothing.",
+        "Explain a refusal",
+        "ACME calls with an SSIDCODE of another company. It gets ESID 03, and the station never sees the call.",
     )
     session.run("acme", call("order-2.txt", "O0013000002BOLT"), status=1)
     seen = session.log("dmz", "smartproxy-server", "identity.refused", most=0, after=seen)
     time.sleep(2)
-    session.say("He asks why. The first part of the answer can be sent to him as it is:")
+    session.say("ACME asks why. You can send the first part of the answer to ACME as it is:")
     session.run("inside", "smartproxy explain ACME")
     return session.log("dmz", "smartproxy-server", "identity.refused", most=0)
 
 
 def level(session: Session, seen: int) -> None:
     """One partner is traced."""
-    session.step("A level changed", "Every command of ACME's sessions, and of nobody else's, until further notice:")
+    session.step(
+        "Trace one partner", "From now on the log has every command of ACME's sessions, and of no other partner's:"
+    )
     session.run("dmz", "smartproxy ctl level trace --partner ACME")
     session.run("acme", call("order-2.txt"))
     session.log("dmz", "smartproxy-server", "session.ended", most=24, after=seen + 1)
-    session.say("And back. The old signals do it as well, for everything: 22 is INFO.")
+    session.say("Restore the level. A signal sets the level of the whole daemon: 22 is INFO.")
     session.run("dmz", "smartproxy ctl level configured --partner ACME")
     pid = session.path("dmz", f"{STATE}/smartproxy-server.pid").read_text().strip()
     os.kill(int(pid), 22)
@@ -304,7 +312,8 @@ def level(session: Session, seen: int) -> None:
 def drain(session: Session) -> None:
     """The server ends; the session that runs may finish."""
     session.step(
-        "A drain", "A large file is on its way when the server is to end. The session may finish; nobody new is let in."
+        "Stop the server",
+        "A large file is in transfer when the server has to stop. The session may finish; new connections are refused.",
     )
     seen = session.log("dmz", "smartproxy-server", "level.changed.*signal 22", most=0)
     partner = session.start("acme", call("drawing.dat"))
@@ -316,9 +325,9 @@ def drain(session: Session) -> None:
         raise SystemExit(f"the drain broke the session:\n{said}")
     session.gone("dmz", "smartproxy-server")
     session.log("dmz", "smartproxy-server", "server.stopped|session.ended", most=8, after=seen)
-    session.say("What the partner's program said:")
+    session.say("The output of the partner's program:")
     session.show("acme", "fg", said.splitlines()[-4:])
-    session.say("The client goes on looking for its server, until it is ended, too; HUP drains, as TERM does.")
+    session.say("The client dials its server again and again until you stop it, too. HUP drains, as TERM does.")
     for program in ("smartproxy-client", "smartproxy-backend"):
         pid = session.path("inside", f"{STATE}/{program}.pid").read_text().strip()
         session.show("inside", f"kill -HUP $(cat {STATE}/{program}.pid)", [])

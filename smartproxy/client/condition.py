@@ -61,11 +61,11 @@ class ClientCondition:
         if not service.tunnels or service.configuration is None:
             return "unconfigured", "the backend has not answered yet: see backend.unreachable in the log"
         if not up:
-            return "alone", "no server is connected: see tunnel.failed and tunnel.refused in the log"
+            return "no-server", "no server is connected: see tunnel.failed and tunnel.refused in the log"
         if up < len(service.tunnels):
             return "partial", f"{len(service.tunnels) - up} of {len(service.tunnels)} servers are not connected"
-        if deaf := [name or ANY for name, port in service.calls.ports.items() if port is None]:
-            return "deaf", f"nobody can call {', '.join(deaf)}: see listener.failed in the log"
+        if down := [name or ANY for name, port in service.calls.ports.items() if port is None]:
+            return "listener-down", f"nobody can call {', '.join(down)}: see listener.failed in the log"
         return "ok", ""
 
     def sessions(self) -> list[dict[str, object]]:

@@ -81,12 +81,12 @@ class ServerCondition:
         if (fault := service.licence.fault()) is not None:
             return "unlicensed", f"{fault.message}: extend it in the backend: smartproxy licence extend"
         if not service.tunnel.controls:
-            return "alone", "no client is connected: start smartproxy-client, or see its log"
+            return "no-client", "no client is connected: start smartproxy-client, or see its log"
         if configuration is None or service.sessions.generation is None:
             return "unconfigured", "finish the configuration in the backend: smartproxy identity, smartproxy settings"
         if missing := [each for each in configuration.listeners if each not in service.listeners.open]:
             ports = ", ".join(str(each.port) for each in missing)
-            return "deaf", f"nobody can connect to port {ports}: see listener.failed in the log"
+            return "listener-down", f"nobody can connect to port {ports}: see listener.failed in the log"
         return "ok", ""
 
     def sessions(self) -> list[dict[str, object]]:

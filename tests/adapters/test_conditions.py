@@ -28,14 +28,14 @@ class ServerConditions(ServerTestCase):
 
     def test_verdicts(self) -> None:
         """From the first client to the end, each state has its word."""
-        self.assertEqual(self.verdict(), "alone")
+        self.assertEqual(self.verdict(), "no-client")
         client = self.client()
         self.assertEqual(self.verdict(), "unconfigured")
         self.bring(client, document(identities=[]))
         self.assertEqual(self.verdict(), "unconfigured")
         self.reactor.taken.add(OTHERS)
         self.bring(client, document(2, ports=(PARTNERS, OTHERS)), 2)
-        self.assertEqual(self.verdict(), "deaf")
+        self.assertEqual(self.verdict(), "listener-down")
         self.assertIn(str(OTHERS), str(self.condition.status()["advice"]))
         self.bring(client, document(3), 3)
         self.assertEqual(self.verdict(), "ok")
@@ -44,7 +44,7 @@ class ServerConditions(ServerTestCase):
         self.now = NOW
         client.control.abort(WHY)
         self.network.settle()
-        self.assertEqual(self.verdict(), "alone")
+        self.assertEqual(self.verdict(), "no-client")
         self.service.stopService()
         self.assertEqual(self.verdict(), "draining")
         self.assertIsNone(self.condition.status()["internal_listener"])
@@ -112,7 +112,7 @@ class ClientConditions(ClientTestCase):
         self.assertEqual(self.verdict(), "ok")
         self.server.control.abort(WHY)
         self.network.settle()
-        self.assertEqual(self.verdict(), "alone")
+        self.assertEqual(self.verdict(), "no-server")
         self.service.stopService()
         self.assertEqual(self.verdict(), "draining")
 
@@ -141,7 +141,7 @@ class ClientConditions(ClientTestCase):
         )
         self.assertEqual(self.verdict(), "ok")
         ports["ACME"] = None
-        self.assertEqual(self.verdict(), "deaf")
+        self.assertEqual(self.verdict(), "listener-down")
         self.assertIn("ACME", str(self.condition.status()["advice"]))
 
     def test_licences(self) -> None:

@@ -1,6 +1,7 @@
 """The documents, which are partly made from the code."""
 
 import io
+import pkgutil
 import re
 import shlex
 import sys
@@ -45,7 +46,7 @@ class Documents(TestCase):
     timeout = 300
 
     def test_no_warnings(self) -> None:
-        """The documents build without a warning, every table and reference in them included."""
+        """The documents build without a warning, with all tables, references and pictures made from the code."""
         place = folder() / "html"
         run(
             *(sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"),
@@ -53,7 +54,11 @@ class Documents(TestCase):
             cwd=Path(smartproxy.__file__).parents[1],
         )
         events = (place / "events.html").read_text(encoding="utf-8")
-        self.assertIn("session.violation", events)
+        self.assertIn('id="event-session-violation"', events)
+        architecture = (place / "architecture.html").read_text(encoding="utf-8")
+        for package in pkgutil.iter_modules(smartproxy.__path__):
+            if package.ispkg:
+                self.assertIn(f">{package.name}</text>", architecture)
         self.assertIn("SSIDLEV", (place / "protocol" / "commands.html").read_text(encoding="utf-8"))
         self.assertIn("AWAIT_I_SSID", (place / "protocol" / "witness.html").read_text(encoding="utf-8"))
 

@@ -102,7 +102,7 @@ class Ctl(TestCase):
         await site.client.stop()
         await site.server.wait_for_event("listener.closed")
         alone = await self.ctl("server", "status", status=1)
-        self.assertEqual((alone["verdict"], alone["external_listeners"]), ("alone", []))
+        self.assertEqual((alone["verdict"], alone["external_listeners"]), ("no-client", []))
         gone = await self.ctl("client", "status", status=1)
         self.assertIn("no daemon has a control socket", gone)
 

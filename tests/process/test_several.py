@@ -106,7 +106,7 @@ class SeveralTests(TestCase):
         for seen in await gatherResults([session.seen for session in held]):
             self.assertIs(seen.reason, EsidReason.UNSPECIFIED_ABORT, seen)
         self.assertLess(killed.seconds(), TOLD_SECONDS)
-        self.assertEqual(self.ask("dmz", "smartproxy-server", "status")["verdict"], "alone")
+        self.assertEqual(self.ask("dmz", "smartproxy-server", "status")["verdict"], "no-client")
 
         opened = told(server, "listener.opened")
         started = told(clients["two"], "client.started")

@@ -74,7 +74,7 @@ class CtlCommands(SynchronousTestCase):
 
     def test_status_tells_monitoring(self) -> None:
         """The exit status is 0 if all is well and 1 if not, as text and as JSON."""
-        for answer, status in ((SERVER, 0), ({**SERVER, "verdict": "alone"}, 1), (CLIENT, 0)):
+        for answer, status in ((SERVER, 0), ({**SERVER, "verdict": "no-client"}, 1), (CLIENT, 0)):
             self.daemon.answers = [answer, answer]
             self.assertEqual(self.run_ctl("status")[0], status)
             found, text = self.run_ctl("status", "--json")

@@ -114,7 +114,7 @@ class Status(SynchronousTestCase):
         text = display.status(
             {
                 **SERVER,
-                "verdict": "deaf",
+                "verdict": "listener-down",
                 "advice": "see the log",
                 "pid_file_right": False,
                 "internal_listener": None,
@@ -126,7 +126,7 @@ class Status(SynchronousTestCase):
             }
         )
         shown = lines(text)
-        self.assertEqual(shown["verdict"], "deaf - see the log")
+        self.assertEqual(shown["verdict"], "listener-down - see the log")
         self.assertTrue(shown["PID file"].endswith("(WRONG)"))
         self.assertEqual((shown["clients at"], shown["partners at"]), ("closed", "0.0.0.0:6619 (NOT OPEN)"))
         self.assertEqual((shown["tunnels"], shown["generation"]), ("none", "none"))
