@@ -12,6 +12,8 @@ WHEELS := build/wheel
 CHECKS := build/checks
 TRIAL := cd $(CHECKS) && $(BIN)/python -m twisted.trial --reporter=text
 JOBS ?= 2
+# Daemons wait for each other more than they compute: one process more than most machines have cores.
+SLOW_JOBS ?= 3
 COVERAGE := $(BIN)/coverage
 RC := $(CURDIR)/setup.cfg
 
@@ -20,7 +22,7 @@ FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls te
 # The longest first, so that the processes that share them end together.
 SLOW_TESTS := tests.process.test_several tests.process.test_licence_renewal tests.process.test_ctl tests.process tests.packaging
 
-.PHONY: help environment wheels demo test fast-tests slow-tests types lint format coverage docs news fragments transcript \
+.PHONY: help environment python wheels demo test fast-tests slow-tests types lint format coverage docs news fragments transcript \
 	fuzz soak bench clean FORCE
 
 help:  ## say what there is
@@ -33,15 +35,17 @@ environment: $(VENV)/installed  ## set up .venv with the libraries and this chec
 		assert "site-packages" in smartproxy.__file__ and "site-packages" in kit.__file__, (smartproxy, kit)' \
 		|| { echo "environment: tests would not run against the installed wheels" >&2; exit 1; }
 
+python:
+	@test -n "$(PYTHON)" || { echo "SmartProxy needs Python 3.11 or newer (Debian: apt install python3)" >&2; exit 1; }
+
 wheels: $(WHEELS)/made  ## build the two wheels into build/wheel: smartproxy, and smartproxy-testing
 
 # What is made again, and when. A stamp is as old as what it stands for; a list changes only when its lines do.
 
 # The virtual environment: when Python is another, does not run any more, or the checkout has moved.
-$(VENV)/made: FORCE
-	@test -n "$(PYTHON)" || { echo "SmartProxy needs Python 3.11 or newer (Debian: apt install python3)" >&2; exit 1; }
+$(VENV)/made: python FORCE
 	@made="$(CURDIR) $$($(PYTHON) -VV | tr '\n' ' ')"; \
-	if [ "$$made" = "$$(cat $@ 2>/dev/null)" ] && $(BIN)/python -c ''; then exit 0; fi; \
+	if [ "$$made" = "$$(cat $@ 2>/dev/null)" ] && $(BIN)/python -c '' 2>/dev/null; then exit 0; fi; \
 	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "environment: $(PYTHON) has no module ensurepip, which" \
 		"makes virtual environments with pip; install it (Debian: apt install python3-venv)" >&2; exit 1; }; \
 	echo "environment: making $(VENV) with $$($(PYTHON) -V)"; \
@@ -83,7 +87,7 @@ $(VENV)/installed: $(VENV)/libraries $(WHEELS)/made
 demo: environment  ## show the main job: files across the DMZ, and everything that is stopped there (KEEP=1: leave it running)
 	@cd $(CHECKS) && PATH="$(BIN):$$PATH" $(BIN)/python -m smartproxy.testing demo --folder $(CURDIR)/.demo $(if $(KEEP),--keep)
 
-test:  ## run everything: tests, layers, types, style; every part, then the status tells
+test: python  ## run everything: tests, layers, types, style; every part, then the status tells
 	@$(PYTHON) tests/programs.py install
 	@$(MAKE) --no-print-directory --keep-going fast-tests slow-tests types lint fragments; status=$$?; \
 	$(PYTHON) tests/programs.py missing; exit $$status
@@ -91,8 +95,8 @@ test:  ## run everything: tests, layers, types, style; every part, then the stat
 fast-tests: environment  ## tests that open no socket (TESTS=tests.unit.test_stream chooses)
 	$(TRIAL) --jobs=$(JOBS) $(or $(TESTS),$(FAST_TESTS))
 
-slow-tests: environment  ## whole daemons over real sockets; the wheels in empty environments (TESTS=, JOBS=)
-	cd $(CHECKS) && $(BIN)/python -m tests.side_by_side $(JOBS) $(or $(TESTS),$(SLOW_TESTS))
+slow-tests: environment  ## whole daemons over real sockets; the wheels in empty environments (TESTS=, SLOW_JOBS=1)
+	cd $(CHECKS) && $(BIN)/python -m tests.side_by_side $(SLOW_JOBS) $(or $(TESTS),$(SLOW_TESTS))
 
 types: environment  ## mypy --strict
 	$(BIN)/mypy
