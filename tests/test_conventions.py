@@ -91,9 +91,15 @@ def empty_names(everything: Mapping[str, Module]) -> list[str]:
 
 
 def idle_tests(everything: Mapping[str, Module]) -> list[str]:
-    """Find tests that wait for time to pass, and tests that are not run."""
+    """Find tests that wait for time to pass, and tests that are not run.
+
+    The one reason for which a test is left out is a program of Debian that is missing: :mod:`tests.programs` tells it,
+    and ``.ci/run`` fails on it.
+    """
     wrong = []
     for module in everything.values():
+        if module.name == "tests.programs":
+            continue
         for node in ast.walk(module.tree):
             match node:
                 case ast.Call(func=ast.Attribute(value=ast.Name(id="time"), attr="sleep")):

@@ -40,7 +40,7 @@ class Events(CommandCase):
         """One line an event, for people; one document, for scripts."""
         self.tell(partner="ACME")
         last = self.do("events").out.splitlines()[-1]
-        self.assertIn("2026-11-20T12:00:00.000Z WARNING  client tunnel.down partner=ACME", last)
+        self.assertIn("2026-11-20T12:00:00.000Z WARNING  client tunnel.down cause=lost partner=ACME", last)
         self.assertEqual(self.do("events", "list", "-n", "1", "--json").json[0]["client"], "inner")
 
     def test_filters(self) -> None:
