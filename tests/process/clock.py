@@ -40,8 +40,12 @@ class Stopwatch:
         self._queued = {pid: _queued(pid) for pid in pids}
         self._begun: float = reactor.seconds()
 
+    def passed(self) -> float:
+        """The seconds since then, by the clock on the wall: for what may not come too early."""
+        passed: float = reactor.seconds() - self._begun
+        return passed
+
     def seconds(self) -> float:
         """The seconds since then, without those in which a process waited for a processor."""
         waited = sum(max(0.0, _queued(pid) - before) for pid, before in self._queued.items())
-        passed: float = reactor.seconds() - self._begun - waited
-        return max(0.0, passed)
+        return max(0.0, self.passed() - waited)
