@@ -5,6 +5,7 @@ figure, the figure is judged on the time that daemons took: what they waited for
 taken off, so that a busy machine refutes no promise and a quiet one is measured exactly.
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,15 @@ PATIENCE_SECONDS = 240.0
 
 
 def _queued(pid: int) -> float:
-    """The seconds that a process was ready to run and had no processor; 0 for one that is gone (proc(5), schedstat)."""
-    try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
-    except (OSError, IndexError):
-        return 0.0
+    """The seconds that the threads of a process were ready to run and had no processor (proc(5), schedstat).
+
+    One that has ended counts no more; where Linux tells nothing, it is 0.
+    """
+    seconds = 0.0
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, IndexError):
+            seconds += int(path.read_text(encoding="ascii").split()[1]) / 1e9
+    return seconds
 
 
 class Stopwatch:
