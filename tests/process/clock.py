@@ -45,6 +45,11 @@ class Stopwatch:
         self._queued = {pid: _queued(pid) for pid in pids}
         self._begun: float = reactor.seconds()
 
+    def watch(self, program: Program | None) -> None:
+        """Judge a daemon, too, that was started since."""
+        assert program is not None
+        self._queued[program.pid] = 0.0
+
     def passed(self) -> float:
         """The seconds since then, by the clock on the wall: for what may not come too early."""
         passed: float = reactor.seconds() - self._begun
