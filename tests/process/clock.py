@@ -5,6 +5,7 @@ figure, the figure is judged on the time that daemons took: what they waited for
 taken off, so that a busy machine refutes no promise and a quiet one is measured exactly.
 """
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,15 @@ PATIENCE_SECONDS = 240.0
 
 
 def _queued(pid: int) -> float:
-    """The seconds that a process was ready to run and had no processor; 0 for one that is gone (proc(5), schedstat)."""
-    try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
-    except (OSError, IndexError):
-        return 0.0
+    """The seconds that the threads of a process were ready to run and had no processor (proc(5), schedstat).
+
+    One that has ended counts no more; where Linux tells nothing, it is 0.
+    """
+    seconds = 0.0
+    for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, IndexError):
+            seconds += int(path.read_text(encoding="ascii").split()[1]) / 1e9
+    return seconds
 
 
 class Stopwatch:
@@ -40,8 +45,17 @@ class Stopwatch:
         self._queued = {pid: _queued(pid) for pid in pids}
         self._begun: float = reactor.seconds()
 
+    def watch(self, program: Program | None) -> None:
+        """Judge a daemon, too, that was started since."""
+        assert program is not None
+        self._queued[program.pid] = 0.0
+
+    def passed(self) -> float:
+        """The seconds since then, by the clock on the wall: for what may not come too early."""
+        passed: float = reactor.seconds() - self._begun
+        return passed
+
     def seconds(self) -> float:
         """The seconds since then, without those in which a process waited for a processor."""
         waited = sum(max(0.0, _queued(pid) - before) for pid, before in self._queued.items())
-        passed: float = reactor.seconds() - self._begun - waited
-        return max(0.0, passed)
+        return max(0.0, self.passed() - waited)

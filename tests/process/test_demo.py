@@ -33,6 +33,14 @@ class DemoTests(SynchronousTestCase):
             text=True,
         )
 
+    def rest(self, running: "subprocess.Popen[str]") -> str:
+        """What it shows from here to its end; one that does not end is killed, and all that it started with it."""
+        try:
+            return running.communicate(timeout=PATIENCE_SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            running.kill()
+            raise
+
     def left(self) -> list[str]:
         """Processes that have to do with the folder."""
         found = []
@@ -48,7 +56,7 @@ class DemoTests(SynchronousTestCase):
     def test_every_line_is_as_it_should_be(self) -> None:
         """All files arrive, all attacks end in the DMZ, the exit status is 0; no process and no stray file is left."""
         with self.demo() as running:
-            shown, _ = running.communicate(timeout=PATIENCE_SECONDS)
+            shown = self.rest(running)
         self.assertEqual(running.returncode, 0, shown)
         self.assertNotIn("WRONG", shown)
         self.assertEqual(shown.count("  equal, "), FILES, shown)
@@ -69,7 +77,7 @@ class DemoTests(SynchronousTestCase):
                     self.assertGreater(len(self.left()), 3)
                     running.send_signal(signal.SIGINT)
                     break
-            shown, _ = running.communicate(timeout=PATIENCE_SECONDS)
+            shown = self.rest(running)
         self.assertEqual((running.returncode, shown), (130, "interrupted\n"))
         self.assertEqual(self.left(), [])
 

@@ -79,6 +79,7 @@ class Losses(SiteCase):
         log = Log(site.server)
         back = Stopwatch(site.server)
         await site.start_client(*self.client_switches)
+        back.watch(site.client)
         await site.listening(log)
         self.assertLess(back.seconds(), AGAIN_SECONDS)
         await (await self.session(self.acme)).file()
