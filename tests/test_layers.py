@@ -32,8 +32,9 @@ SIDEWAYS = {
     ("tunnel", "net"): (
         "smartproxy.net.leg",
         "smartproxy.net.deadline",
-        "smartproxy.net.listeners",
         "smartproxy.net.tls",
+        "smartproxy.net.listeners",
+        "smartproxy.net.drain",
     ),
 }
 """The imports between packages of one layer that are allowed, and what of the other package."""
