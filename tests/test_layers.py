@@ -34,7 +34,6 @@ SIDEWAYS = {
         "smartproxy.net.deadline",
         "smartproxy.net.tls",
         "smartproxy.net.listeners",
-        "smartproxy.net.drain",
     ),
 }
 """The imports between packages of one layer that are allowed, and what of the other package."""

@@ -23,7 +23,6 @@ from twisted.python.failure import Failure
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import LegFactory
-from smartproxy.net.drain import DrainWait
 from smartproxy.net.leg import ILeg
 from smartproxy.net.proxying.requester import RequesterFactory, RequesterLeg, either_way
 from smartproxy.net.proxying.ways import ConnectFailure, Target
@@ -86,8 +85,7 @@ class PlainClientService(Service):
         self._ports: list[IListeningPort] = []
         self._name = credential.name
         self.events = Events(Logger(namespace="smartproxy.plain-client"), None, reactor, source="plain-client")
-        self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most, over=self._over)
-        self._drain = DrainWait(reactor, self.sessions)
+        self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
         self.tunnel = ClientTunnel(
             reactor,
             endpoint(reactor, server.host, server.port),
@@ -125,7 +123,7 @@ class PlainClientService(Service):
         if self.tunnel.control is not None:
             # Nobody waits for the answer: what the server opens before it has heard of it is carried, too.
             self.tunnel.control.drain().addErrback(lambda failure: failure.trap(TunnelFault, SessionFault))
-        await self._drain.run(seconds, 0)
+        await self.sessions.drain(seconds, 0)
         await self.tunnel.stopService()
         self.events.emit("client.stopped")
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
@@ -133,10 +131,7 @@ class PlainClientService(Service):
 
     def hurry(self) -> None:
         """Wait for sessions no longer; end them."""
-        self._drain.hurry()
-
-    def _over(self) -> None:
-        self._drain.finished()
+        self.sessions.hurry()
 
     # ClientUser
 

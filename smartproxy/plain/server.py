@@ -122,7 +122,7 @@ class PlainServerService(DmzService):
         self._endpoint = endpoint
         self._again = Deadline(reactor, self._await_outside)
         most = min(most, licence.limits.get("sessions", most))
-        self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most, over=self.session_over)
+        self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
         self.listeners = Listeners(reactor, lambda: _OuterFactory(self), self.events)
 
     # DmzService

@@ -17,6 +17,7 @@ from zope.interface import implementer
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import ConnectionLeg
 from smartproxy.net.deadline import Deadline
+from smartproxy.net.drain import DrainWait
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Outcome, OwnFault, StationUnreachable
@@ -224,7 +225,6 @@ class PlainSessions:
     :param clock: runs their time-outs.
     :param seconds: how long nothing may move in a session.
     :param most: how many there may be at once.
-    :param over: told whenever one of them is over.
     :ivar live: those that are not over, by id.
     """
 
@@ -232,9 +232,12 @@ class PlainSessions:
     events: Events
     seconds: float
     most: int
-    over: Callable[[], None]
     live: dict[str, Pipe] = attrs.field(factory=dict, init=False)
     _opening: set[str] = attrs.field(factory=set, init=False)
+    _draining: DrainWait = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._draining = DrainWait(self.clock, self)
 
     def room(self) -> OwnFault | None:
         """Why no further session may begin now, if none may."""
@@ -289,6 +292,14 @@ class PlainSessions:
         for pipe in list(self.live.values()):
             pipe.stop(fault)
 
+    async def drain(self, seconds: float, closing: float) -> None:
+        """Wait up to *seconds* for them to end, end the others, and wait up to *closing* for those."""
+        await self._draining.run(seconds, closing)
+
+    def hurry(self) -> None:
+        """Wait no longer for them to end by themselves."""
+        self._draining.hurry()
+
     def _over(self, session: str) -> None:
         del self.live[session]
-        self.over()
+        self._draining.finished()

@@ -153,6 +153,10 @@ class Cause(enum.StrEnum):
 
     # the daemons, their log and control socket
 
+    PORT_IN_USE = "port.in_use", "Another program has the port."
+    PORT_NOT_ALLOWED = "port.not_allowed", "The daemon may not open the port; those below 1024 need a capability."
+    PORT_NO_ADDRESS = "port.no_address", "The address belongs to another machine, or to none."
+    PORT_UNUSABLE = "port.unusable", "The port could not be opened."
     CTL_SOCKET = "ctl.socket", "The control socket could not be opened."
     CTL_USER = "ctl.user", "Only root and the daemon's own user may use the control socket."
     LOG_FILE = "log.file", "A file of the log, or standard output, could not be written."

@@ -5,10 +5,10 @@ ports close at once, sessions may end within the drain time, the rest are ended,
 and knows no session: whoever derives from it does. Trusts its licence's authority, and through it its clients.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -17,7 +17,6 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.drain import DrainWait, Sessions
 from smartproxy.net.listeners import Listeners, bound, listen_for_clients
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.licence import Licence
@@ -29,6 +28,20 @@ from smartproxy.tunnel.server_control import ServerUser
 
 NO_CLIENT = "no client is connected"
 _STOPS = "the server stops"
+
+
+class DrainedSessions(Protocol):
+    """The sessions of a daemon, as their end needs them."""
+
+    @property
+    def live(self) -> Mapping[str, object]:
+        """Those that are not over, by id."""
+
+    async def drain(self, seconds: float, closing: float) -> None:
+        """Wait up to *seconds* for them to end, end the others, and wait up to *closing* for those."""
+
+    def hurry(self) -> None:
+        """Wait no longer."""
 
 
 class DmzService(Service):
@@ -50,7 +63,7 @@ class DmzService(Service):
     """
 
     listeners: Listeners
-    sessions: Sessions
+    sessions: DrainedSessions
 
     def __init__(
         self,
@@ -82,7 +95,6 @@ class DmzService(Service):
         self._identity = identity
         self._listen = listen
         self._tunnel_port: IListeningPort | None = None
-        self._last_sessions: DrainWait | None = None
 
     # What differs.
 
@@ -131,13 +143,12 @@ class DmzService(Service):
         self.licence_watch.stop()
         self.end_begins()
         seconds, closing = self.drain_time(), self.closing_time()
-        self._last_sessions = DrainWait(self.clock, self.sessions)
         self.events.emit("server.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
         closed = self.listeners.have((), _STOPS)
         if self._tunnel_port is not None:
             await maybeDeferred(self._tunnel_port.stopListening)
         await closed
-        await self._last_sessions.run(seconds, closing)
+        await self.sessions.drain(seconds, closing)
         self.events.emit("server.stopped")
         await self.tunnel.flush(closing)
         self.tunnel.stop(_STOPS)
@@ -147,10 +158,4 @@ class DmzService(Service):
 
     def hurry(self) -> None:
         """Wait for sessions no longer; end them."""
-        if self._last_sessions is not None:
-            self._last_sessions.hurry()
-
-    def session_over(self) -> None:
-        """One of the sessions is over."""
-        if self._last_sessions is not None:
-            self._last_sessions.finished()
+        self.sessions.hurry()
