@@ -103,14 +103,15 @@ class Listeners:
         """What is open, as it is configured."""
         return frozenset(self._open)
 
-    def have(self, wanted: Iterable[Listener], cause: str) -> Deferred[None]:
+    def have(self, wanted: Iterable[Listener], message: str, cause: Cause | None = None) -> Deferred[None]:
         """Open what is wanted and not open, close what is open and not wanted.
 
-        :param cause: why ports are closed, for the event.
+        :param message: why ports are closed, as one sentence for the event.
+        :param cause: the same as a code.
         :return: fires when what had to be closed is closed.
         """
         wanted = tuple(wanted)
-        closing = [self._close(listener, cause) for listener in tuple(self._open) if listener not in wanted]
+        closing = [self._close(listener, message, cause) for listener in tuple(self._open) if listener not in wanted]
         for listener in wanted:
             if listener not in self._open:
                 self._listen(listener)
@@ -125,9 +126,9 @@ class Listeners:
         self._open[listener] = port
         self._events.emit("listener.opened", address=listener.address, port=bound(port)[1], mode=self._mode)
 
-    def _close(self, listener: Listener, cause: str) -> Deferred[None]:
+    def _close(self, listener: Listener, message: str, cause: Cause | None) -> Deferred[None]:
         port = self._open.pop(listener)
         address, number = bound(port)
-        self._events.emit("listener.closed", address=address, port=number, cause=cause)
+        self._events.emit("listener.closed", address=address, port=number, cause=cause, message=message)
         closed: Deferred[None] | None = port.stopListening()
         return succeed(None) if closed is None else closed

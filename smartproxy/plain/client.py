@@ -117,7 +117,13 @@ class PlainClientService(Service):
 
     async def _stop(self) -> None:
         seconds = self.drain_seconds if self.sessions.live else 0
-        self.events.emit("client.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
+        self.events.emit(
+            "client.stopping",
+            cause=Cause.DAEMON_STOPPING,
+            message="asked to stop",
+            sessions=len(self.sessions.live),
+            seconds=seconds,
+        )
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         if self.tunnel.control is not None:

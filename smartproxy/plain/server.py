@@ -195,7 +195,7 @@ class PlainServerService(DmzService):
         """Have the external port open exactly while a client is there."""
         self._again.stop()
         if not self.running or not self.tunnel.controls:
-            self.listeners.have((), NO_CLIENT)
+            self.listeners.have((), NO_CLIENT, Cause.TUNNEL_NONE)
             return
         if self.listeners.open:
             return
@@ -279,7 +279,7 @@ class PlainServerService(DmzService):
             "connection.refused",
             peer=outline.peer,
             cause=fault.rule,
-            message=fault.message,
+            message=f"{destination} is not permitted",
             client=control.client_name,
             advice="to permit it, start the server with --permit HOST:PORT",
         )

@@ -153,6 +153,7 @@ class Cause(enum.StrEnum):
 
     # the daemons, their log and control socket
 
+    DAEMON_STOPPING = "daemon.stopping", "The daemon was asked to stop."
     PORT_IN_USE = "port.in_use", "Another program has the port."
     PORT_NOT_ALLOWED = "port.not_allowed", "The daemon may not open the port; those below 1024 need a capability."
     PORT_NO_ADDRESS = "port.no_address", "The address belongs to another machine, or to none."

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from smartproxy.logs.emit import Events
 from smartproxy.net.listeners import Listeners, bound, listen_for_clients
 from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.licence import Licence
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import SMART, Kind
@@ -143,8 +144,14 @@ class DmzService(Service):
         self.licence_watch.stop()
         self.end_begins()
         seconds, closing = self.drain_time(), self.closing_time()
-        self.events.emit("server.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
-        closed = self.listeners.have((), _STOPS)
+        self.events.emit(
+            "server.stopping",
+            cause=Cause.DAEMON_STOPPING,
+            message="asked to stop",
+            sessions=len(self.sessions.live),
+            seconds=seconds,
+        )
+        closed = self.listeners.have((), _STOPS, Cause.DAEMON_STOPPING)
         if self._tunnel_port is not None:
             await maybeDeferred(self._tunnel_port.stopListening)
         await closed

@@ -325,7 +325,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(self.destination.dialled, [])
         event = self.named("connection.refused")[0]
         self.assertEqual(
-            (event["cause"], event["message"]), ("destination.not_permitted", "mail.example:26: not allowed")
+            (event["cause"], event["message"]), ("destination.not_permitted", "mail.example:26 is not permitted")
         )
 
     def test_outbound_that_is_refused(self) -> None:
