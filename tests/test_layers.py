@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -32,8 +33,8 @@ SIDEWAYS = {
     ("tunnel", "net"): (
         "smartproxy.net.leg",
         "smartproxy.net.deadline",
-        "smartproxy.net.listeners",
         "smartproxy.net.tls",
+        "smartproxy.net.listeners",
     ),
 }
 """The imports between packages of one layer that are allowed, and what of the other package."""
@@ -106,6 +107,20 @@ def upward_imports(everything: Mapping[str, Module]) -> list[str]:
                 if not any(target == each or target.startswith(each + ".") for each in allowed):
                     wrong.append(f"{module.at(found.node)} imports {target}, which lies beside it")
     return wrong
+
+
+def circle(everything: Mapping[str, Module]) -> list[str]:
+    """Find modules that import each other, directly or by way of others; what only type checkers import counts, too."""
+    graph = {
+        name: {target for found in imports(module) if (target := own_target(found, everything)) not in {None, name}}
+        for name, module in everything.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
 
 
 def unknown_packages(everything: Mapping[str, Module]) -> list[str]:
@@ -183,6 +198,10 @@ class Layers(SynchronousTestCase):
         """No module imports one of a higher layer, or of another package beside it."""
         self.assertEqual([], upward_imports(self.modules))
 
+    def test_no_circles(self) -> None:
+        """No modules import each other, in whatever way."""
+        self.assertEqual([], circle(self.modules))
+
     def test_the_lower_layers_are_pure(self) -> None:
         """Below layer 3 there is no Twisted, no OpenSSL, no clock, no file: attrs and harmless standard modules."""
         self.assertEqual([], impure_imports(self.modules))
@@ -240,6 +259,20 @@ class Planted(SynchronousTestCase):
             upward_imports(self.judge("smartproxy.tunnel.client", "import smartproxy.net.driver", **legs)),
         )
         self.assertEqual(1, len(upward_imports(self.judge("smartproxy.logs.x", "import smartproxy.net.leg", **legs))))
+
+    def test_circles(self) -> None:
+        """A circle is found in every form: of two, of three, for type checkers only, inside functions."""
+        for text, other in (
+            ("from smartproxy.net.b import f", "from smartproxy.net import a"),
+            ("from smartproxy.net import b", "def f():\n    import smartproxy.net.a"),
+            ("import smartproxy.net.b", "if TYPE_CHECKING:\n    import smartproxy.net.a"),
+        ):
+            found = circle(self.judge("smartproxy.net.a", text, smartproxy__net__b=other))
+            self.assertEqual({"smartproxy.net.a", "smartproxy.net.b"}, set(found), text)
+        chain = {"smartproxy__net__b": "import smartproxy.net.c", "smartproxy__net__c": "import smartproxy.net.a"}
+        self.assertEqual(4, len(circle(self.judge("smartproxy.net.a", "import smartproxy.net.b", **chain))))
+        chain["smartproxy__net__c"] = "import smartproxy.net.leg"
+        self.assertEqual([], circle(self.judge("smartproxy.net.a", "import smartproxy.net.b", **chain)))
 
     def test_unknown(self) -> None:
         """A package that no layer names is found."""

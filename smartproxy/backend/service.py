@@ -8,16 +8,18 @@ only so many of them.
 import os
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, ITCPTransport
-from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, PrivateCertificate, TLSVersion
+from twisted.internet.interfaces import IAddress, IListeningPort, IOpenSSLServerConnectionCreator, ITCPTransport
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.web.http import Request as HttpRequest
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
+from zope.interface import implementer
 
 from smartproxy._version import __version__
 from smartproxy.backend import authority
@@ -31,6 +33,7 @@ from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.backend.store import Store, StoreThreads
 from smartproxy.backend.upkeep import HourlyLook
 from smartproxy.logs.emit import Events
+from smartproxy.net.tls.context import choose_protocol, new_context, show_identity
 
 
 class BackendService(Service):
@@ -70,7 +73,7 @@ class BackendService(Service):
         self._api = Api(Calls(store), self._threads, self.events, self._reactor)
         try:
             port = self._reactor.listenSSL(
-                self._port, https_factory(self._api.resource()), tls_options(site), interface=self._host
+                self._port, https_factory(self._api.resource()), HttpsTls(site), interface=self._host
             )
         except CannotListenError as error:
             self.events.emit(
@@ -122,7 +125,7 @@ class BackendService(Service):
         return Deferred.fromCoroutine(self._stop())
 
 
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL"
+_HTTP = b"http/1.1"
 IDLE_SECONDS = 30
 """Without an octet of a request; a request that waits for a change is not idle."""
 CONNECTIONS_MOST = 512
@@ -180,14 +183,17 @@ def https_factory(resource: IResource) -> BoundedFactory:
     return BoundedFactory(ApiSite(resource))
 
 
-def tls_options(authority: SiteAuthority) -> CertificateOptions:
+@implementer(IOpenSSLServerConnectionCreator)
+class HttpsTls:
     """The TLS of the backend, with the certificate that its authority issued."""
-    pem = key_to_pem(authority.https_key) + certificates_to_pem([authority.https_certificate])
-    identity = PrivateCertificate.loadPEM(pem.encode("ascii"))
-    return CertificateOptions(
-        privateKey=identity.privateKey.original,
-        certificate=identity.original,
-        raiseMinimumTo=TLSVersion.TLSv1_2,
-        acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(CIPHERS),
-        acceptableProtocols=[b"http/1.1"],
-    )
+
+    def __init__(self, authority: SiteAuthority) -> None:
+        context = new_context(server=True)
+        certificate, key = certificates_to_pem([authority.https_certificate]), key_to_pem(authority.https_key)
+        show_identity(context, certificate, key, "authority.https")
+        choose_protocol(context, lambda offered: _HTTP if _HTTP in offered else None)
+        self._context = context
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """Make the TLS side of a connection that was accepted."""
+        return SSL.Connection(self._context, None)

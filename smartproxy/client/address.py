@@ -22,6 +22,8 @@ from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
+from smartproxy.net.tls.context import judge_peers, new_context
+
 
 class BadBackendAddress(ValueError):
     """The URL or the pin given on the command line cannot be used; the text says why and what is right."""
@@ -93,9 +95,8 @@ class _PinnedCreator:
 
     def __init__(self, pin: str) -> None:
         self._pin = pin
-        self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        self._context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        self._context.set_verify(SSL.VERIFY_PEER, self._verify)
+        self._context = new_context(server=False)
+        judge_peers(self._context, self._verify, server=False)
 
     def _verify(self, connection: SSL.Connection, x509: crypto.X509, errnum: int, depth: int, ok: int) -> bool:
         if depth > 0:

@@ -22,6 +22,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
+    IConsumer,
     IPushProducer,
     IReactorTime,
     ISSLTransport,
@@ -39,32 +40,8 @@ KEPT_OCTETS_MOST = 16 * 1024
 """What is kept while there is no receiver; reading stops beyond it."""
 
 
-class LegTransport(typing.Protocol):
-    """What a leg asks of its transport: Twisted's ITransport, IConsumer and IPushProducer."""
-
-    def write(self, octets: bytes) -> None:
-        """Queue octets for sending."""
-
-    def loseConnection(self) -> None:
-        """Close when everything is sent."""
-
-    def abortConnection(self) -> None:
-        """Close now."""
-
-    def registerProducer(self, producer: object, streaming: bool) -> None:
-        """Tell a producer when more waits to be sent than should."""
-
-    def unregisterProducer(self) -> None:
-        """Tell it no more."""
-
-    def pauseProducing(self) -> None:
-        """Read no more."""
-
-    def resumeProducing(self) -> None:
-        """Read on."""
-
-    def getPeer(self) -> IAddress:
-        """The far end."""
+class ILegTransport(ITCPTransport, IConsumer, IPushProducer):
+    """What a leg asks of its transport."""
 
 
 @implementer(IPushProducer)
@@ -114,9 +91,9 @@ class ConnectionLeg(Protocol):
         self._inbox.receiver = receiver
 
     @property
-    def line(self) -> LegTransport:
+    def line(self) -> ILegTransport:
         """The transport."""
-        return typing.cast(LegTransport, self.transport)
+        return typing.cast(ILegTransport, self.transport)
 
     # ILeg
 

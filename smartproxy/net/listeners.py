@@ -1,22 +1,34 @@
-"""The ports on which partners, or callers inside, are awaited.
+"""The ports on which partners, clients and programs inside are awaited.
 
 Duty: have exactly those ports open that the generation in force names; a port that stays in the next generation is not
 touched, so that nobody is turned away by a change elsewhere. A port that cannot be opened is an event, and is tried
 again with every generation; the others are not affected.
 """
 
+import errno
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from smartproxy.logs.emit import Events
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Listener
 
 BACKLOG = 512
 """Connections that the kernel holds until they are accepted."""
+
+_CAUSES: Final[dict[int | None, tuple[Cause, str]]] = {
+    errno.EADDRINUSE: (Cause.PORT_IN_USE, "choose another port, or end the program that has it"),
+    errno.EACCES: (
+        Cause.PORT_NOT_ALLOWED,
+        "choose another port, or give the daemon the right to this one",
+    ),
+    errno.EADDRNOTAVAIL: (Cause.PORT_NO_ADDRESS, "choose an address of this machine"),
+}
+"""The system's error, its cause, and what to do about it."""
 
 
 def bound(port: IListeningPort) -> tuple[str, int]:
@@ -33,7 +45,7 @@ def listen_for_clients(reactor: Any, factory: Any, host: str, port: int, events:
     try:
         return _listen_at(reactor, factory, host, port)
     except CannotListenError as error:
-        events.emit("listener.failed", address=host or None, port=port, cause=str(error.socketError))
+        _tell_failed(events, host, port, error)
         raise
 
 
@@ -48,6 +60,20 @@ def _listen_at(reactor: Any, factory: Any, host: str, port: int) -> IListeningPo
     except CannotListenError:
         listening = reactor.listenTCP(port, factory, backlog=BACKLOG)
     return listening
+
+
+def _tell_failed(events: Events, host: str, port: int, error: CannotListenError) -> None:
+    """Tell that a port could not be opened, in the system's words, and what to do about it."""
+    number = error.socketError.errno if isinstance(error.socketError, OSError) else None
+    cause, advice = _CAUSES.get(number, (Cause.PORT_UNUSABLE, "choose another address or port"))
+    events.emit(
+        "listener.failed",
+        address=host or None,
+        port=port,
+        cause=cause,
+        message=str(error.socketError),
+        advice=advice,
+    )
 
 
 class Listeners:
@@ -77,14 +103,15 @@ class Listeners:
         """What is open, as it is configured."""
         return frozenset(self._open)
 
-    def have(self, wanted: Iterable[Listener], cause: str) -> Deferred[None]:
+    def have(self, wanted: Iterable[Listener], message: str, cause: Cause | None = None) -> Deferred[None]:
         """Open what is wanted and not open, close what is open and not wanted.
 
-        :param cause: why ports are closed, for the event.
+        :param message: why ports are closed, as one sentence for the event.
+        :param cause: the same as a code.
         :return: fires when what had to be closed is closed.
         """
         wanted = tuple(wanted)
-        closing = [self._close(listener, cause) for listener in tuple(self._open) if listener not in wanted]
+        closing = [self._close(listener, message, cause) for listener in tuple(self._open) if listener not in wanted]
         for listener in wanted:
             if listener not in self._open:
                 self._listen(listener)
@@ -94,21 +121,14 @@ class Listeners:
         try:
             port = _listen_at(self._reactor, self._factory(), listener.address, listener.port)
         except CannotListenError as error:
-            self._events.emit(
-                "listener.failed",
-                address=listener.address or None,
-                port=listener.port,
-                cause=str(error.socketError),
-                advice="choose another address or port, or end the program that has it; "
-                "a port below 1024 needs the capability to bind it",
-            )
+            _tell_failed(self._events, listener.address, listener.port, error)
             return
         self._open[listener] = port
         self._events.emit("listener.opened", address=listener.address, port=bound(port)[1], mode=self._mode)
 
-    def _close(self, listener: Listener, cause: str) -> Deferred[None]:
+    def _close(self, listener: Listener, message: str, cause: Cause | None) -> Deferred[None]:
         port = self._open.pop(listener)
         address, number = bound(port)
-        self._events.emit("listener.closed", address=address, port=number, cause=cause)
+        self._events.emit("listener.closed", address=address, port=number, cause=cause, message=message)
         closed: Deferred[None] | None = port.stopListening()
         return succeed(None) if closed is None else closed

@@ -1,30 +1,37 @@
 """The plain client inside.
 
 Duty: keep a tunnel to the plain server, dial the one target for each connection that the server announces, and carry
-what local programs send to destinations outside. Inspects nothing. Trusts a server only as far as its pinned key goes;
-the target never comes from outside.
+what local programs send to destinations outside. One port for local programs serves HTTP CONNECT and SOCKS5; a
+forwarding port has one destination, and says nothing to them. Inspects nothing. Trusts a server only as far as its
+pinned key goes; the target never comes from outside, and what may be reached outside is the server's to permit.
+Standards: RFC 9110 section 9.3.6 (CONNECT), RFC 1928 (SOCKS5).
 """
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import LegFactory
 from smartproxy.net.leg import ILeg
-from smartproxy.net.proxying.requester import RequesterLeg
+from smartproxy.net.proxying.requester import RequesterFactory, RequesterLeg, either_way
+from smartproxy.net.proxying.ways import ConnectFailure, Target
 from smartproxy.oftp2.errors import SessionFault
-from smartproxy.plain.pipe import Outline
-from smartproxy.plain.sessions import PlainSessions
+from smartproxy.plain.destinations import failure_of
+from smartproxy.plain.sessions import Outline, PlainSessions
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.credential import Credential
 from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.relay.openings import CallWish, SessionFacts, Way
@@ -38,6 +45,8 @@ from smartproxy.tunnel.vocabulary import FarEnding
 
 TARGET_SECONDS = 10
 """How long the target may take to take a connection."""
+REQUEST_SECONDS = 10
+"""How long a local program may take to say what it wants."""
 
 
 class PlainClientService(Service):
@@ -45,9 +54,9 @@ class PlainClientService(Service):
 
     :param reactor: listens, dials and tells the time.
     :param credential: what it shows, and whom it may speak to.
-    :param server: host and port of the server.
-    :param target: host and port to which connections from outside go.
-    :param listeners: open the ports for local programs; each is called with the service and gives the port.
+    :param server: the server.
+    :param target: where connections from outside go.
+    :param outgoing: the ports for local programs.
     :param seconds: how long nothing may move in a session.
     :param most: sessions at once.
     :param drain: how many seconds sessions may go on when the daemon is to end.
@@ -60,9 +69,9 @@ class PlainClientService(Service):
         reactor: Any,
         *,
         credential: Credential,
-        server: tuple[str, int],
-        target: tuple[str, int],
-        listeners: Sequence[Callable[["PlainClientService"], IListeningPort]] = (),
+        server: HostPort,
+        target: HostPort,
+        outgoing: Sequence["Outgoing"] = (),
         seconds: float,
         most: int = limits.SESSIONS.default,
         drain: int = limits.DRAIN.default,
@@ -71,17 +80,16 @@ class PlainClientService(Service):
         self.clock = reactor
         self.drain_seconds = drain
         self._target = target
-        self._listeners = listeners
+        self._outgoing = outgoing
         self._endpoint = endpoint
         self._ports: list[IListeningPort] = []
         self._name = credential.name
         self.events = Events(Logger(namespace="smartproxy.plain-client"), None, reactor, source="plain-client")
         self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
-        host, port = server
         self.tunnel = ClientTunnel(
             reactor,
-            endpoint(reactor, host, port),
-            f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            endpoint(reactor, server.host, server.port),
+            str(server),
             credential=ClientCredential(certificate=credential.certificate, key=credential.key),
             proxy_ids=credential.proxy_ids,
             user=self,
@@ -98,7 +106,7 @@ class PlainClientService(Service):
         :raises CannotListenError: when a port for local programs cannot be opened, which ends the daemon.
         """
         Service.startService(self)
-        self._ports = [listen(self) for listen in self._listeners]
+        self._ports = [each.listen(self) for each in self._outgoing]
         self.events.emit("client.started", version=__version__, names=[self._name, self.tunnel.server])
         self.tunnel.startService()
 
@@ -109,13 +117,19 @@ class PlainClientService(Service):
 
     async def _stop(self) -> None:
         seconds = self.drain_seconds if self.sessions.live else 0
-        self.events.emit("client.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
+        self.events.emit(
+            "client.stopping",
+            cause=Cause.DAEMON_STOPPING,
+            message="asked to stop",
+            sessions=len(self.sessions.live),
+            seconds=seconds,
+        )
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         if self.tunnel.control is not None:
             # Nobody waits for the answer: what the server opens before it has heard of it is carried, too.
             self.tunnel.control.drain().addErrback(lambda failure: failure.trap(TunnelFault, SessionFault))
-        await self.sessions.drain(seconds)
+        await self.sessions.drain(seconds, 0)
         await self.tunnel.stopService()
         self.events.emit("client.stopped")
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
@@ -140,16 +154,23 @@ class PlainClientService(Service):
 
     async def _open_inbound(self, outline: Outline, leg: ILeg) -> None:
         self.sessions.expect(outline.session)
-        host, port = self._target
+        host, port = self._target.host, self._target.port
         try:
             factory = LegFactory(self.clock, self.sessions.seconds)
             connecting: Any = self._endpoint(self.clock, host, port).connect(factory)
             target = await connecting.addTimeout(TARGET_SECONDS, self.clock)
         except Exception as error:
             self.sessions.forget(outline.session)
-            cause = str(error) or type(error).__name__
-            self.events.emit("station.unreachable", cause=cause, host=host, port=port, session=outline.session)
-            raise StationUnreachable(rule="target.connect", message="the target is not reachable") from error
+            message = str(error) or type(error).__name__
+            self.events.emit(
+                "station.unreachable",
+                cause=Cause.TARGET_CONNECT,
+                message=message,
+                host=host,
+                port=port,
+                session=outline.session,
+            )
+            raise StationUnreachable(rule=Cause.TARGET_CONNECT, message="the target is not reachable") from error
         self.sessions.couple(outline, near=target, tunnel=leg, inward=False)
 
     def event(self, fields: Mapping[str, Plain]) -> None:
@@ -163,19 +184,17 @@ class PlainClientService(Service):
 
     # Local programs.
 
-    def outward(self, host: str, port: int, local: RequesterLeg) -> Deferred[None]:
+    async def reach(self, destination: HostPort, local: RequesterLeg) -> None:
         """Carry a local program's connection to a destination outside.
 
-        :return: fires when it is connected; fails with a :class:`~smartproxy.oftp2.errors.SessionFault`.
+        :raises SessionFault: when it is not reached.
+        :raises TunnelFault: when the server does not answer.
         """
-        return Deferred.fromCoroutine(self._outward(host, port, local))
-
-    async def _outward(self, host: str, port: int, local: RequesterLeg) -> None:
         control = self.tunnel.control
         if control is None:
-            raise TunnelLost(rule="tunnel.none", message="the tunnel to the server is down")
+            raise TunnelLost(rule=Cause.TUNNEL_NONE, message="the tunnel to the server is down")
         outline = Outline(session=secrets.token_hex(8), peer=local.peer, direction="outbound")
-        wish = CallWish(way=Way(local.way), caller=local.peer, host=host, port=port)
+        wish = CallWish(way=Way(local.way), caller=local.peer, host=destination.host, port=destination.port)
         self.sessions.expect(outline.session)
         try:
             leg = await control.open_outbound(outline.session, "", wish)
@@ -184,3 +203,77 @@ class PlainClientService(Service):
         if local.connected:
             local.accept()
         self.sessions.couple(outline, near=local, tunnel=leg, inward=False)
+
+
+@attrs.define(eq=False)
+class Outgoing:
+    """One port for local programs.
+
+    :ivar listen_at: the address and the port to listen on.
+    :ivar destination: where all connections of this port go; ``None`` where programs say it.
+    """
+
+    listen_at: HostPort
+    destination: HostPort | None = None
+    _service: PlainClientService | None = attrs.field(default=None, init=False)
+
+    def listen(self, service: PlainClientService) -> IListeningPort:
+        """Open the port.
+
+        :raises CannotListenError: when it cannot be opened.
+        """
+        self._service = service
+        factory = RequesterFactory(
+            service.clock,
+            self,
+            seconds=REQUEST_SECONDS,
+            closing=lambda: service.sessions.seconds,
+            dialogue=either_way if self.destination is None else None,
+        )
+        port: IListeningPort = service.clock.listenTCP(self.listen_at.port, factory, interface=self.listen_at.host)
+        host: Any = port.getHost()
+        mode = "outgoing" if self.destination is None else f"forward to {self.destination}"
+        service.events.emit("listener.opened", address=host.host, port=host.port, mode=mode)
+        return port
+
+    @property
+    def _client(self) -> PlainClientService:
+        assert self._service is not None, "nobody asks before the port is open"
+        return self._service
+
+    # RequesterHost
+
+    def requested(self, leg: RequesterLeg, target: Target | None) -> None:
+        """A program wants a destination."""
+        destination = self.destination
+        if target is not None and target.port is not None:
+            destination = HostPort(target.host, target.port)
+        if destination is None:
+            self._refuse(leg, ConnectFailure.NOT_ALLOWED, Cause.REQUEST_MALFORMED, "the port is missing")
+            return
+        reaching = Deferred.fromCoroutine(self._client.reach(destination, leg))
+        reaching.addErrback(self._not_reached, leg)
+
+    def malformed(self, leg: RequesterLeg, cause: str) -> None:
+        """A program's request is malformed."""
+        self._tell(leg, Cause.REQUEST_MALFORMED, cause)
+
+    def left(self, leg: RequesterLeg, cause: str) -> None:
+        """A program is gone before it was coupled; its leg is not coupled then."""
+
+    def _not_reached(self, failure: Failure, leg: RequesterLeg) -> None:
+        fault = failure.value
+        if isinstance(fault, SessionFault):
+            self._refuse(leg, failure_of(fault), fault.rule, fault.message)
+        elif isinstance(fault, TunnelFault):
+            self._refuse(leg, ConnectFailure.NOT_READY, Cause.TUNNEL_LOST, str(fault))
+        else:
+            self._client.events.failure("smartproxy.plain.client", failure)
+            leg.abort()
+
+    def _refuse(self, leg: RequesterLeg, failure: ConnectFailure, cause: str, message: str) -> None:
+        leg.refuse(failure, failure.value)
+        self._tell(leg, cause, message)
+
+    def _tell(self, leg: RequesterLeg, cause: str, message: str) -> None:
+        self._client.events.emit("connection.refused", peer=leg.peer, cause=cause, message=message)

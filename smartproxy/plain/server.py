@@ -12,43 +12,37 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import ServerFactory
-from twisted.internet.task import deferLater
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
 from smartproxy.net.connection import ConnectionLeg, LegFactory, address_text
+from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import ILeg
-from smartproxy.net.listeners import Listeners, bound, listen_for_clients
-from smartproxy.net.proxying.ways import ConnectFailure, Target
+from smartproxy.net.listeners import Listeners
+from smartproxy.net.proxying.ways import PORTS
 from smartproxy.oftp2.errors import SessionFault
-from smartproxy.plain.permit import Permit
-from smartproxy.plain.pipe import Outline
-from smartproxy.plain.sessions import PlainSessions
-from smartproxy.plain.troubles import fault_of, of_error
+from smartproxy.plain.destinations import NotPermitted, Permit, fault_of
+from smartproxy.plain.sessions import Outline, PlainSessions
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused
-from smartproxy.policy.faults import OwnFault, StationUnreachable
+from smartproxy.policy.faults import Draining, OwnFault, StationUnreachable
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.settings import Listener
 from smartproxy.relay.openings import CallWish, SessionFacts
+from smartproxy.tunnel.dmz import NO_CLIENT, DmzService
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import plain
-from smartproxy.tunnel.licence import LicenceInForce, LicenceWatch
-from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 
 AGAIN_SECONDS = 15.0
 """An external port that could not be opened is tried again after so long."""
-_NO_CLIENT = "no client is connected"
 _LICENCE_ADVICE = "issue it again: smartproxy licence issue {} --until DATE; put it in place and restart this server"
 
 
@@ -78,11 +72,11 @@ class _OuterFactory(ServerFactory):
         return _Outer(self._service) if self._service.takes(peer) else None
 
 
-class PlainServerService(Service):
+class PlainServerService(DmzService):
     """The plain server.
 
     :param reactor: listens, dials and tells the time.
-    :param internal: address and port on which clients are awaited; the address is empty for any.
+    :param internal: where clients are awaited; the host is empty for any.
     :param external: where everybody else is awaited; the same.
     :param permit: what clients may have dialled.
     :param seconds: how long nothing may move in a session.
@@ -92,6 +86,8 @@ class PlainServerService(Service):
     :ivar sessions: the sessions that are not over.
     """
 
+    sessions: PlainSessions
+
     def __init__(
         self,
         reactor: Any,
@@ -99,8 +95,8 @@ class PlainServerService(Service):
         identity: Identity,
         licence: Licence,
         licence_path: Path,
-        internal: tuple[str, int],
-        external: tuple[str, int],
+        internal: HostPort,
+        external: HostPort,
         permit: Permit,
         seconds: float,
         most: int = limits.SESSIONS.default,
@@ -108,65 +104,40 @@ class PlainServerService(Service):
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         endpoint: Callable[[Any, str, int], IStreamClientEndpoint] = HostnameEndpoint,
     ) -> None:
-        self.clock = reactor
-        self.drain_seconds = drain
-        self._internal = internal
-        self._external = Listener(address=external[0], port=external[1])
-        self._permit = permit
-        self._identity = identity
-        self._endpoint = endpoint
-        self._tunnel_port: IListeningPort | None = None
-        self._again: IDelayedCall | None = None
-        self.events = Events(Logger(namespace="smartproxy.plain-server"), None, reactor, source="plain-server")
-        self.sessions = PlainSessions(
-            reactor, self.events, seconds=seconds, most=min(most, licence.limits.get("sessions", most))
-        )
-        self.tunnel = ServerTunnel(
+        super().__init__(
             reactor,
-            identity=identity,
-            authority=licence.authority_certificate,
             user=self,
-            events=self.events,
+            name="plain-server",
+            identity=identity,
+            licence=licence,
+            licence_path=licence_path,
+            listen=internal,
             kind=plain(seconds),
+            advice=_LICENCE_ADVICE,
+            now=now,
         )
-        self.licence = LicenceInForce(licence, licence_path, self.events, now)
-        self._licence_watch = LicenceWatch(reactor, self.licence, self.events, now, advice=_LICENCE_ADVICE)
+        self.drain_seconds = drain
+        self._external = Listener(address=external.host, port=external.port)
+        self._permit = permit
+        self._endpoint = endpoint
+        self._again = Deadline(reactor, self._await_outside)
+        most = min(most, licence.limits.get("sessions", most))
+        self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
         self.listeners = Listeners(reactor, lambda: _OuterFactory(self), self.events)
 
-    # The life of the daemon.
+    # DmzService
 
-    def startService(self) -> None:
-        """Await clients; nobody else before there is one.
+    def drain_time(self) -> float:
+        """Seconds that sessions may go on when the end begins."""
+        return self.drain_seconds if self.sessions.live else 0
 
-        :raises CannotListenError: when the internal port cannot be opened, which ends the daemon.
-        """
-        Service.startService(self)
-        self._tunnel_port = listen_for_clients(self.clock, self.tunnel.factory, *self._internal, self.events)
-        self.licence.tell_started(self._identity, *bound(self._tunnel_port))
-        self._licence_watch.look()
+    def closing_time(self) -> float:
+        """Seconds that closing may take: sessions are aborted."""
+        return 0
 
-    def stopService(self) -> Deferred[None]:
-        """Close the listeners at once, let sessions end within the drain time, end the rest."""
-        Service.stopService(self)
-        return Deferred.fromCoroutine(self._stop())
-
-    async def _stop(self) -> None:
-        self._licence_watch.stop()
-        self._try_no_more()
-        seconds = self.drain_seconds if self.sessions.live else 0
-        self.events.emit("server.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
-        await self.listeners.have((), "the server stops")
-        if self._tunnel_port is not None:
-            await maybeDeferred(self._tunnel_port.stopListening)
-        await self.sessions.drain(seconds)
-        self.tunnel.stop("the server stops")
-        self.events.emit("server.stopped")
-        # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
-        await deferLater(self.clock, 0)
-
-    def hurry(self) -> None:
-        """Wait for sessions no longer; end them."""
-        self.sessions.hurry()
+    def end_begins(self) -> None:
+        """Open the external port no more."""
+        self._again.stop()
 
     # Somebody outside.
 
@@ -174,12 +145,12 @@ class PlainServerService(Service):
         """Whether a connection from outside can be taken; says why not."""
         fault = self._fault()
         if fault is not None:
-            self.events.emit("connection.refused", peer=peer, cause=fault.message)
+            self.events.emit("connection.refused", peer=peer, cause=fault.rule, message=fault.message)
         return fault is None
 
     def _fault(self) -> OwnFault | None:
         if not self.tunnel.controls:
-            return StationUnreachable(rule="tunnel.none", message=_NO_CLIENT)
+            return StationUnreachable(rule=Cause.TUNNEL_NONE, message=NO_CLIENT)
         return self.licence.fault() or self.sessions.room()
 
     def connected(self, outer: _Outer) -> None:
@@ -191,7 +162,7 @@ class PlainServerService(Service):
     async def _open_inside(self, outer: _Outer, outline: Outline) -> None:
         control = self.tunnel.least_loaded()
         if control is None:
-            raise StationUnreachable(rule="tunnel.none", message=_NO_CLIENT)
+            raise StationUnreachable(rule=Cause.TUNNEL_NONE, message=NO_CLIENT)
         self.sessions.expect(outline.session)
         inner = await control.open_inbound(outline.session, SessionFacts(peer=outer.peer))
         self.sessions.couple(outline, near=outer, tunnel=inner, inward=True)
@@ -204,7 +175,7 @@ class PlainServerService(Service):
         if not isinstance(fault, SessionFault):
             self.events.failure("smartproxy.plain.server", failure, session=outline.session)
             return
-        self.events.emit("session.failed", cause=str(fault), **attrs.asdict(outline))
+        self.events.emit("session.failed", cause=fault.rule, message=fault.message, **attrs.asdict(outline))
 
     # ServerUser
 
@@ -222,20 +193,15 @@ class PlainServerService(Service):
 
     def _await_outside(self) -> None:
         """Have the external port open exactly while a client is there."""
-        self._try_no_more()
+        self._again.stop()
         if not self.running or not self.tunnel.controls:
-            self.listeners.have((), _NO_CLIENT)
+            self.listeners.have((), NO_CLIENT, Cause.TUNNEL_NONE)
             return
         if self.listeners.open:
             return
-        self.listeners.have((self._external,), _NO_CLIENT)
+        self.listeners.have((self._external,), NO_CLIENT)
         if not self.listeners.open:
-            self._again = self.clock.callLater(AGAIN_SECONDS, self._await_outside)
-
-    def _try_no_more(self) -> None:
-        again, self._again = self._again, None
-        if again is not None and again.active():
-            again.cancel()
+            self._again.start(AGAIN_SECONDS)
 
     def configuration_arrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
         """Refuse: a plain server is configured by its command line.
@@ -248,7 +214,7 @@ class PlainServerService(Service):
 
     def close_session(self, control: ServerControl, session: str) -> None:
         """End a session."""
-        self.sessions.close(session, "closed by the client")
+        self.sessions.close(session, Draining(rule=Cause.SESSION_CLOSED, message="closed by the client"))
 
     def set_level(self, control: ServerControl, level: str) -> None:
         """Change what is logged.
@@ -267,40 +233,34 @@ class PlainServerService(Service):
     ) -> Deferred[Callable[[ILeg | None], None]]:
         """Dial a destination for a client, if it is permitted."""
         outline = Outline(session=session, peer=wish.caller or "inside", direction="outbound")
-        dialling = self._dial(control, outline, Target(wish.host or "", wish.port or 0))
-        return Deferred.fromCoroutine(dialling)
+        return Deferred.fromCoroutine(self._dial(control, outline, HostPort(wish.host or "", wish.port or 0)))
 
-    async def _dial(self, control: ServerControl, outline: Outline, target: Target) -> Callable[[ILeg | None], None]:
-        host, port = target.host, target.port
-        if not port or not self._permit.allows(host, port):
-            self.events.emit(
-                "connection.refused",
-                peer=outline.peer,
-                cause=f"{target} is not permitted",
-                client=control.client_name,
-                advice="to permit it, start the server with --permit HOST:PORT",
-            )
-            raise fault_of(ConnectFailure.NOT_ALLOWED, str(target))
+    async def _dial(
+        self, control: ServerControl, outline: Outline, destination: HostPort
+    ) -> Callable[[ILeg | None], None]:
+        if destination.port not in PORTS or not self._permit.allows(destination):
+            raise self._not_permitted(control, outline, destination)
         fault = self.licence.fault()
         if fault is not None:
             raise fault
         self.sessions.expect(outline.session)
         try:
             dialled = LegFactory(self.clock, self.sessions.seconds)
-            outer: Any = await self._endpoint(self.clock, host, port).connect(dialled)
+            outer: Any = await self._endpoint(self.clock, destination.host, destination.port).connect(dialled)
         except CancelledError:
             self.sessions.forget(outline.session)
             raise
         except Exception as error:
             self.sessions.forget(outline.session)
-            trouble = of_error(error)
+            fault = fault_of(error, destination)
             self.events.emit(
                 "session.failed",
-                cause=f"{target}: {trouble.value}: {error}",
+                cause=fault.rule,
+                message=fault.message,
                 client=control.client_name,
                 **attrs.asdict(outline),
             )
-            raise fault_of(trouble, f"{target}: {error}") from error
+            raise fault from error
         outer.pause()
 
         def take(inner: ILeg | None) -> None:
@@ -311,3 +271,16 @@ class PlainServerService(Service):
                 self.sessions.couple(outline, near=outer, tunnel=inner, inward=True)
 
         return take
+
+    def _not_permitted(self, control: ServerControl, outline: Outline, destination: HostPort) -> StationUnreachable:
+        """Tell that a destination may not be dialled; the fault that says so to the client."""
+        fault = fault_of(NotPermitted(), destination)
+        self.events.emit(
+            "connection.refused",
+            peer=outline.peer,
+            cause=fault.rule,
+            message=f"{destination} is not permitted",
+            client=control.client_name,
+            advice="to permit it, start the server with --permit HOST:PORT",
+        )
+        return fault

@@ -30,6 +30,8 @@ class Cause(enum.StrEnum):
     LEG_LOST = "leg.lost", "The connection to one side was lost."
     SESSION_OPEN = "session.open", "A session with this id is open already."
     DEADLINE_OPENING = "deadline.opening", "The other side was not there in time."
+    SESSION_CLOSED = "session.closed", "The other daemon asked to end the session."
+    INTERNAL_ERROR = "internal.error", "A bug of this program."
 
     # the tunnel
 
@@ -87,6 +89,8 @@ class Cause(enum.StrEnum):
 
     # partners, the door and limits
 
+    QUOTA_SESSIONS = "quota.sessions", "The limit of sessions is reached."
+
     # certificates and revocation
 
     CERTIFICATE_MISSING = "certificate.missing", "The peer showed no certificate."
@@ -122,6 +126,8 @@ class Cause(enum.StrEnum):
     CALL_SSID = "call.ssid", "The partner's SSID was not accepted."
     CALL_ESID = "call.esid", "The call that only tests the way to the partner did not end well."
 
+    REQUEST_MALFORMED = "request.malformed", "What a program inside asked for is not a request."
+
     # the station
 
     # the configuration, licence and identity
@@ -147,6 +153,11 @@ class Cause(enum.StrEnum):
 
     # the daemons, their log and control socket
 
+    DAEMON_STOPPING = "daemon.stopping", "The daemon was asked to stop."
+    PORT_IN_USE = "port.in_use", "Another program has the port."
+    PORT_NOT_ALLOWED = "port.not_allowed", "The daemon may not open the port; those below 1024 need a capability."
+    PORT_NO_ADDRESS = "port.no_address", "The address belongs to another machine, or to none."
+    PORT_UNUSABLE = "port.unusable", "The port could not be opened."
     CTL_SOCKET = "ctl.socket", "The control socket could not be opened."
     CTL_USER = "ctl.user", "Only root and the daemon's own user may use the control socket."
     LOG_FILE = "log.file", "A file of the log, or standard output, could not be written."
@@ -160,3 +171,11 @@ class Cause(enum.StrEnum):
     # the plain pair
 
     OUTBOUND_CONNECT = "outbound.connect", "The destination that a program inside asked for cannot be reached."
+    DESTINATION_NOT_PERMITTED = "destination.not_permitted", "The plain server was not told to permit this destination."
+    DESTINATION_NAME = "destination.name", "The name of the destination's host is not known."
+    DESTINATION_NO_ROUTE = "destination.no_route", "There is no route to the destination's host."
+    DESTINATION_NO_ANSWER = "destination.no_answer", "The destination does not answer in time."
+    DESTINATION_REFUSED = "destination.refused", "The destination's host refuses the connection."
+    TARGET_CONNECT = "target.connect", "The target inside cannot be reached."
+    STREAM_CLOSED = "stream.closed", "One side closed its connection in order."
+    STREAM_IDLE = "stream.idle", "Nothing moved in either direction for too long."

@@ -16,9 +16,7 @@ from pathlib import Path
 
 from twisted.application.service import IService
 
-from smartproxy.net.proxying.ways import Target
-from smartproxy.plain.client import PlainClientService
-from smartproxy.plain.outgoing import Outgoing
+from smartproxy.plain.client import Outgoing, PlainClientService
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.credential import FILE_OCTETS_MOST, Credential, read
 from smartproxy.policy.limits import DRAIN
@@ -92,7 +90,7 @@ class PlainClientSwitches(DaemonOptions):
         self.seconds = self.judged("--timeout", idle_seconds, self["timeout"])
         if self["outgoing"] != "0":
             at = self.judged("--outgoing", listening_address, self["outgoing"])
-            self.outgoing.insert(0, Outgoing(at.host or _LOCAL, at.port))
+            self.outgoing.insert(0, Outgoing(HostPort(at.host or _LOCAL, at.port)))
 
 
 def _credential(path: str) -> Credential:
@@ -128,7 +126,7 @@ def _forwarding(text: str) -> Outgoing:
     if not equals or ":" not in there:
         raise ValueError(f"{text!r}: right is [ip:]port=host:port, such as 2222=sftp.example:22")
     at, to = listening_address(here), HostPort.parse(there)
-    return Outgoing(at.host or _LOCAL, at.port, Target(to.host, to.port))
+    return Outgoing(HostPort(at.host or _LOCAL, at.port), to)
 
 
 Options = PlainClientSwitches
@@ -142,9 +140,9 @@ def makeService(options: PlainClientSwitches) -> IService:
     service = PlainClientService(
         reactor,
         credential=options.credential,
-        server=(options.server.host, options.server.port),
-        target=(options.target.host, options.target.port),
-        listeners=[each.listen for each in options.outgoing],
+        server=options.server,
+        target=options.target,
+        outgoing=options.outgoing,
         seconds=options.seconds,
         drain=DRAIN.default if options.drain is None else options.drain,
     )

@@ -13,7 +13,7 @@ SECURITY
 
 from twisted.application.service import IService
 
-from smartproxy.plain.permit import Permit
+from smartproxy.plain.destinations import Permit
 from smartproxy.plain.server import PlainServerService
 from smartproxy.policy.limits import DRAIN
 from smartproxy.tap.addresses import listening_address
@@ -84,8 +84,8 @@ def makeService(options: PlainServerSwitches) -> IService:
         identity=options.identity,
         licence=options.licence,
         licence_path=options.licence_path,
-        internal=(options.internal.host, options.internal.port),
-        external=(options.external.host, options.external.port),
+        internal=options.internal,
+        external=options.external,
         permit=Permit.of(options.permitted),
         seconds=options.seconds,
         drain=DRAIN.default if options.drain is None else options.drain,

@@ -133,7 +133,10 @@ LOOK_SECONDS = 3600.0
 """The longest time between two looks."""
 _LEAST_SECONDS = 1.0
 """The shortest: at its very last moment a licence still holds."""
-_ADVICE = "extend it in the backend: smartproxy licence extend {} --until DATE; it reaches this server by itself"
+RENEWED_BY_ITSELF = (
+    "extend it in the backend: smartproxy licence extend {} --until DATE; it reaches this server by itself"
+)
+"""What to do about a licence that ends, where the tunnel brings the next one."""
 
 
 class LicenceWatch:
@@ -153,7 +156,7 @@ class LicenceWatch:
         events: Events,
         now: Callable[[], datetime],
         *,
-        advice: str = _ADVICE,
+        advice: str = RENEWED_BY_ITSELF,
     ) -> None:
         self._clock = clock
         self._licence = licence

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from smartproxy.backend import authority
 from smartproxy.backend.requests import BODY_OCTETS_MOST
-from smartproxy.backend.service import CONNECTIONS_MOST, THROWN_AWAY_MOST, ApiSite, https_factory, tls_options
+from smartproxy.backend.service import CONNECTIONS_MOST, THROWN_AWAY_MOST, ApiSite, HttpsTls, https_factory
 from tests.unit.sites import SiteCase
 
 ADDRESS = IPv4Address("TCP", "192.0.2.1", 40000)
@@ -52,7 +52,7 @@ class Tls(SiteCase):
         """What a client and the backend agree on: version and cipher suite."""
         with self.store.reading() as session:
             site = authority.load(session)
-        factory = TLSMemoryBIOFactory(tls_options(site), False, https_factory(Reading()))
+        factory = TLSMemoryBIOFactory(HttpsTls(site), False, https_factory(Reading()))
         server, sent = factory.buildProtocol(ADDRESS), Tcp()
         server.makeConnection(sent)
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)

@@ -14,10 +14,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from smartproxy.plain.client import PlainClientService
-from smartproxy.plain.outgoing import Outgoing
-from smartproxy.plain.permit import Permit
+from smartproxy.plain.client import Outgoing, PlainClientService
+from smartproxy.plain.destinations import Permit
 from smartproxy.plain.server import AGAIN_SECONDS, PlainServerService
+from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused
 from smartproxy.policy.credential import Credential
 from smartproxy.policy.faults import StationUnreachable
@@ -125,8 +126,8 @@ class PairTests(SynchronousTestCase):
             identity=identity(),
             licence=licence,
             licence_path=Path("smartproxy.lic"),
-            internal=("127.0.0.1", 65432),
-            external=("", 6619),
+            internal=HostPort("127.0.0.1", 65432),
+            external=HostPort("", 6619),
             permit=Permit.of(permitted),
             seconds=180,
             most=most,
@@ -155,9 +156,9 @@ class PairTests(SynchronousTestCase):
                 key=issued.key_pem.decode(),
                 proxy_ids=(identity().proxy_id,),
             ),
-            server=("dmz.example", 65432),
-            target=("127.0.0.1", 22),
-            listeners=[each.listen for each in outgoing],
+            server=HostPort("dmz.example", 65432),
+            target=HostPort("127.0.0.1", 22),
+            outgoing=outgoing,
             seconds=180,
             endpoint=endpoint,
         )
@@ -266,18 +267,18 @@ class PairTests(SynchronousTestCase):
         self.network.advance(0.1)
         self.called()
         self.assertIsNone(self.call())
-        self.assertIn("limit of 2 sessions", self.named("connection.refused")[0]["cause"])
+        self.assertIn("limit of 2 sessions", self.named("connection.refused")[0]["message"])
         self.assertEqual(self.named("connection.refused")[0]["peer"], "203.0.113.9:4711")
 
     def test_licence_that_ended(self) -> None:
         """No new session begins in either direction."""
         self.server("*:*")
-        self.client(Outgoing("127.0.0.1", 65433))
+        self.client(Outgoing(HostPort("127.0.0.1", 65433)))
         self.now += datetime.timedelta(days=2)
         self.assertIsNone(self.call())
-        self.assertIn("the licence ended", self.named("connection.refused")[0]["cause"])
+        self.assertIn("the licence ended", self.named("connection.refused")[0]["message"])
         wire = self.caller(b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n")
-        self.assertTrue(wire.value().startswith(b"HTTP/1.1 50"), wire.value())
+        self.assertTrue(wire.value().startswith(b"HTTP/1.1 503 "), wire.value())
         self.assertEqual(self.destination.dialled, [])
 
     def test_bug_ends_one_session(self) -> None:
@@ -294,7 +295,7 @@ class PairTests(SynchronousTestCase):
 
         first.write = bug  # type: ignore[method-assign]  # the bug
         pipe = next(iter(self.service.sessions.live.values()))
-        pipe.octets_received(pipe._legs.tunnel, b"x")
+        pipe.octets_received(pipe._ends.tunnel, b"x")
         self.network.advance(0.1)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertTrue(first.aborting)
@@ -305,7 +306,7 @@ class PairTests(SynchronousTestCase):
     def test_outbound(self) -> None:
         """A permitted destination is dialled; what came with the request goes first."""
         self.server("mail.example:25")
-        self.client(Outgoing("127.0.0.1", 65433))
+        self.client(Outgoing(HostPort("127.0.0.1", 65433)))
         wire = self.caller(b"CONNECT mail.example:25 HTTP/1.1\r\n\r\nEHLO")
         far = self.destination.answer()
         self.network.advance(0.1)
@@ -318,16 +319,19 @@ class PairTests(SynchronousTestCase):
     def test_outbound_that_is_not_permitted(self) -> None:
         """The caller is told that it may not, nobody is dialled, and both logs know."""
         self.server("mail.example:25")
-        self.client(Outgoing("127.0.0.1", 65433))
+        self.client(Outgoing(HostPort("127.0.0.1", 65433)))
         wire = self.caller(b"CONNECT mail.example:26 HTTP/1.1\r\n\r\n")
         self.assertTrue(wire.value().startswith(b"HTTP/1.1 403 "), wire.value())
         self.assertEqual(self.destination.dialled, [])
-        self.assertEqual(self.named("connection.refused")[0]["cause"], "mail.example:26 is not permitted")
+        event = self.named("connection.refused")[0]
+        self.assertEqual(
+            (event["cause"], event["message"]), ("destination.not_permitted", "mail.example:26 is not permitted")
+        )
 
     def test_outbound_that_is_refused(self) -> None:
         """The caller is told, and the place is free again."""
         self.server("*:*", most=1)
-        self.client(Outgoing("127.0.0.1", 65433))
+        self.client(Outgoing(HostPort("127.0.0.1", 65433)))
         for _ in range(2):
             wire = self.caller(b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n")
             self.destination.refuse()
@@ -337,7 +341,7 @@ class PairTests(SynchronousTestCase):
     def test_outbound_without_a_tunnel(self) -> None:
         """The caller is told that this end is not ready."""
         self.server("*:*")
-        self.client(Outgoing("127.0.0.1", 65433))
+        self.client(Outgoing(HostPort("127.0.0.1", 65433)))
         self.service.tunnel.stop("the server stops")
         self.network.settle()
         wire = self.caller(b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n")
@@ -346,7 +350,7 @@ class PairTests(SynchronousTestCase):
     def test_caller_that_left_while_dialled(self) -> None:
         """Its session never begins, and the destination is closed again."""
         self.server("*:*")
-        self.client(Outgoing("127.0.0.1", 65433))
+        self.client(Outgoing(HostPort("127.0.0.1", 65433)))
         wire = self.caller(b"CONNECT mail.example:25 HTTP/1.1\r\n\r\n")
         wire.protocol.connectionLost(Failure(ConnectionRefusedError()))
         far = self.destination.answer()
@@ -362,7 +366,7 @@ class PairTests(SynchronousTestCase):
         wish = CallWish(way=Way.CONNECT, host="mail.example", port=25)
         self.service.open_outbound(control, "0123456789abcdef", "", wish)
         again = self.service.open_outbound(control, "0123456789abcdef", "", wish)
-        self.assertEqual(self.failureResultOf(again, StationUnreachable).value.rule, "session.known")
+        self.assertEqual(self.failureResultOf(again, StationUnreachable).value.rule, Cause.SESSION_OPEN)
 
     def test_ports_that_are_none(self) -> None:
         """A destination's port is a number from 1 to 65535."""

@@ -10,7 +10,9 @@ from zope.interface.verify import verifyObject
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
-from smartproxy.plain.pipe import Ends, Outline, Pipe
+from smartproxy.plain.sessions import Ends, Outline, Pipe
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import Draining
 
 
 @implementer(ILeg)
@@ -146,11 +148,11 @@ class PipeTests(SynchronousTestCase):
 
     def test_stopped(self) -> None:
         """Stopped, it tells why, whatever its legs say afterwards."""
-        self.pipe.stop("closed by the client")
+        self.pipe.stop(Draining(rule=Cause.SESSION_CLOSED, message="closed by the client"))
         self.outer.lose("aborted here")
         self.tunnel.lose()
         self.assertOver("stopped")
-        self.assertEqual(self.ended[0]["cause"], "closed by the client")
+        self.assertEqual((self.ended[0]["cause"], self.ended[0]["message"]), ("session.closed", "closed by the client"))
 
     def bug(self, leg: Leg, broken: str) -> None:
         """A call fails from now on."""
@@ -192,5 +194,5 @@ class PipeTests(SynchronousTestCase):
         """Even one that meets the aborts themselves."""
         self.bug(self.outer, "abort")
         self.bug(self.tunnel, "abort")
-        self.pipe.stop("stop")
+        self.pipe.stop(Draining(rule=Cause.SESSION_CLOSED, message="stop"))
         self.assertWalled()

@@ -18,15 +18,15 @@ class Host:
         self.told: list[tuple[str, object]] = []
 
     def requested(self, leg: RequesterLeg, target: Target | None) -> None:
-        """A caller said whom it wants."""
+        """A requester said whom it wants."""
         self.told.append(("requested", target))
 
     def malformed(self, leg: RequesterLeg, cause: str) -> None:
-        """A caller's request is none."""
+        """A requester's request is none."""
         self.told.append(("malformed", cause))
 
     def left(self, leg: RequesterLeg, cause: str) -> None:
-        """A caller is gone."""
+        """A requester is gone."""
         self.told.append(("left", cause))
 
 
@@ -66,7 +66,7 @@ class Requesters(SynchronousTestCase):
         self.receiver = Receiver()
 
     def call(self, *, asks: bool = True) -> tuple[RequesterLeg, StringTransport]:
-        """A caller's connection."""
+        """A requester's connection."""
         factory = RequesterFactory(
             self.clock, self.host, seconds=10, closing=lambda: 5, dialogue=either_way if asks else None
         )
@@ -93,7 +93,7 @@ class Requesters(SynchronousTestCase):
         self.assertFalse(transport.disconnecting)
 
     def test_by_port(self) -> None:
-        """Where the port says whom the caller wants, it need not say anything, and is answered nothing."""
+        """Where the port says whom the requester wants, it need not say anything, and is answered nothing."""
         leg, transport = self.call(asks=False)
         self.assertEqual(self.host.told, [("requested", None)])
         self.assertEqual(leg.way, "port")
@@ -143,7 +143,7 @@ class Requesters(SynchronousTestCase):
         self.assertEqual(self.host.told, [("malformed", "no request within 10 s")])
 
     def test_left(self) -> None:
-        """A caller that leaves, before or after its request, is told of once; nothing is left behind."""
+        """A requester that leaves, before or after its request, is told of once; nothing is left behind."""
         leg, _ = self.call()
         leg.connectionLost()
         leg, _ = self.call(asks=False)
@@ -152,7 +152,7 @@ class Requesters(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_little_is_kept(self) -> None:
-        """A caller that sends on while it waits is held back, and read on when it is accepted."""
+        """A requester that sends on while it waits is held back, and read on when it is accepted."""
         leg, transport = self.call(asks=False)
         leg.dataReceived(b"x" * KEPT_OCTETS_MOST)
         self.assertEqual(transport.producerState, "producing")

@@ -181,7 +181,9 @@ class Ports(ServerTestCase):
         client = self.client()
         self.bring(client, document(ports=(PARTNERS, OTHERS)))
         self.assertEqual(self.reactor.numbers, [TUNNEL, OTHERS])
-        self.assertIn("in use", self.named("listener.failed")[0]["cause"])
+        event = self.named("listener.failed")[0]
+        self.assertEqual(event["cause"], "port.in_use")
+        self.assertIn("in use", event["message"])
         self.reactor.taken.clear()
         self.bring(client, document(2, ports=(PARTNERS, OTHERS)), 2)
         self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS, OTHERS])

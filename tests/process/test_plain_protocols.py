@@ -133,11 +133,14 @@ class Https(PlainCase):
         await self.site.start_client(self.web.server_port)
         refused = await deferToThread(self.asked, self.calling(self.site.outgoing))
         self.assertTrue(refused.startswith(b"HTTP/1.1 403 "), refused)
-        self.assertIn("is not permitted", (await server.event("connection.refused"))["cause"])
+        told = await server.event("connection.refused")
+        self.assertEqual(told["cause"], "destination.not_permitted")
+        self.assertIn("is not permitted", told["message"])
         gone = await deferToThread(self.asked, self.calling(self.site.outgoing), "127.0.0.1", nobody)
         self.assertTrue(gone.startswith(b"HTTP/1.1 502 "), gone)
         failed = await server.event("session.failed", direction="outbound")
-        self.assertIn(f"127.0.0.1:{nobody}: the connection is refused", failed["cause"])
+        self.assertEqual(failed["cause"], "destination.refused")
+        self.assertIn(f"127.0.0.1:{nobody}: the connection is refused", failed["message"])
 
 
 class Ssh(PlainCase):

@@ -243,7 +243,8 @@ class Ends(PlainCase):
         self.assertTrue(await deferToThread(closed, outer))
         await client.event("station.unreachable", host="127.0.0.1", port=port)
         failed = await server.event("session.failed")
-        self.assertIn("the target is not reachable", failed["cause"])
+        self.assertEqual(failed["cause"], "target.connect")
+        self.assertIn("the target is not reachable", failed["message"])
 
     def test_tunnel_that_is_killed(self) -> Deferred[None]:
         """Both ends of a session end, not in order; the client comes back, and the next session is carried."""
@@ -295,7 +296,8 @@ class Ends(PlainCase):
                 break
         await over
         (event,) = server.events("session.ended") or [await server.event("session.ended")]
-        self.assertEqual((event["outcome"], event["cause"]), ("expired", "nothing moved for 2 s"))
+        self.assertEqual((event["outcome"], event["cause"]), ("expired", "stream.idle"))
+        self.assertEqual(event["message"], "nothing moved for 2 s")
 
     def test_stop_lets_sessions_end(self) -> Deferred[None]:
         """Asked to end, the server takes nothing new, waits for its session, and ends with it."""

@@ -6,8 +6,7 @@ from typing import Any
 
 from smartproxy.logs.levels import EVERYTHING
 from smartproxy.logs.severity import Severity
-from smartproxy.net.proxying.ways import Target
-from smartproxy.plain.outgoing import Outgoing
+from smartproxy.plain.client import Outgoing
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.credential import dump
 from smartproxy.tap import plain_client, plain_server
@@ -107,7 +106,7 @@ class PlainClientSwitches(OptionsTestCase):
         self.assertEqual(options.server, HostPort("dmz.example", 65432))
         self.assertEqual(options.target, HostPort("localhost", 6619))
         (outgoing,) = options.outgoing
-        self.assertEqual((outgoing.host, outgoing.port, outgoing.destination), ("127.0.0.1", 65433, None))
+        self.assertEqual((outgoing.listen_at, outgoing.destination), (HostPort("127.0.0.1", 65433), None))
         self.assertEqual((options.credential, options.seconds), (GOOD, 180))
 
     def test_target(self) -> None:
@@ -120,10 +119,10 @@ class PlainClientSwitches(OptionsTestCase):
         ):
             self.assertEqual(self.client("-i", words).target, expected)
 
-    def outgoing(self, *words: str) -> list[tuple[str, int, Target | None]]:
+    def outgoing(self, *words: str) -> list[tuple[str, int, HostPort | None]]:
         """The ports for programs inside."""
         ports: list[Outgoing] = self.client(*words).outgoing
-        return [(port.host, port.port, port.destination) for port in ports]
+        return [(port.listen_at.host, port.listen_at.port, port.destination) for port in ports]
 
     def test_outgoing(self) -> None:
         """One port for CONNECT and SOCKS5, unless it is 0, and one for each ``--forward``."""
@@ -131,7 +130,7 @@ class PlainClientSwitches(OptionsTestCase):
         self.assertEqual(self.outgoing("-Q", "192.0.2.1:8080"), [("192.0.2.1", 8080, None)])
         self.assertEqual(
             self.outgoing("-Q", "0", "--forward", "2222=sftp.example:22", "--forward", "[::1]:25=[2001:db8::1]:25"),
-            [("127.0.0.1", 2222, Target("sftp.example", 22)), ("::1", 25, Target("2001:db8::1", 25))],
+            [("127.0.0.1", 2222, HostPort("sftp.example", 22)), ("::1", 25, HostPort("2001:db8::1", 25))],
         )
 
     def test_what_is_missing(self) -> None:

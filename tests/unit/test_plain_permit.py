@@ -2,7 +2,8 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.plain.permit import Permit
+from smartproxy.plain.destinations import Permit
+from smartproxy.policy.addresses import HostPort
 
 
 class PermitTests(SynchronousTestCase):
@@ -11,16 +12,16 @@ class PermitTests(SynchronousTestCase):
     def assertAllows(self, pattern: str, *destinations: tuple[str, int]) -> None:
         """The pattern allows these."""
         for host, port in destinations:
-            self.assertTrue(Permit.of([pattern]).allows(host, port), f"{pattern} and {host}:{port}")
+            self.assertTrue(Permit.of([pattern]).allows(HostPort(host, port)), f"{pattern} and {host}:{port}")
 
     def assertForbids(self, pattern: str, *destinations: tuple[str, int]) -> None:
         """The pattern does not allow these."""
         for host, port in destinations:
-            self.assertFalse(Permit.of([pattern]).allows(host, port), f"{pattern} and {host}:{port}")
+            self.assertFalse(Permit.of([pattern]).allows(HostPort(host, port)), f"{pattern} and {host}:{port}")
 
     def test_nothing_by_default(self) -> None:
         """Without a pattern nobody is dialled."""
-        self.assertFalse(Permit().allows("mail.example", 25))
+        self.assertFalse(Permit().allows(HostPort("mail.example", 25)))
 
     def test_name(self) -> None:
         """A name stands for itself, in any case, with or without its final dot."""
@@ -51,8 +52,8 @@ class PermitTests(SynchronousTestCase):
     def test_several(self) -> None:
         """One of several patterns is enough."""
         permit = Permit.of(["a.example:1", "b.example:2"])
-        self.assertTrue(permit.allows("b.example", 2))
-        self.assertFalse(permit.allows("a.example", 2))
+        self.assertTrue(permit.allows(HostPort("b.example", 2)))
+        self.assertFalse(permit.allows(HostPort("a.example", 2)))
 
     def test_refused(self) -> None:
         """What is no pattern is refused, with an example of what is right."""

@@ -218,9 +218,3 @@ class FirstOctetTells(SynchronousTestCase):
         dialogue = either_way()
         self.assertEqual((dialogue.target, dialogue.rest, dialogue.accepted()), (None, b"", b""))
         self.assertEqual(dialogue.refused(ConnectFailure.REFUSED, "why"), b"")
-
-    def test_targets_as_text(self) -> None:
-        """A target is shown as it would be written."""
-        self.assertEqual(
-            [str(Target("::1", 1)), str(Target("a", 2)), str(Target("ACME", None))], ["[::1]:1", "a:2", "ACME"]
-        )

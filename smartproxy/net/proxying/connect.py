@@ -1,7 +1,7 @@
 """HTTP CONNECT, as a proxy reads and answers it.
 
 Duty: one request, judged octet by octet and held to a size; one answer. Takes CONNECT and nothing else; headers are
-skipped, whatever they say. Never repeats what a caller sent. Standards: RFC 9110 section 9.3.6 (CONNECT), RFC 9112
+skipped, whatever they say. Never repeats what a requester sent. Standards: RFC 9110 section 9.3.6 (CONNECT), RFC 9112
 sections 2.2, 3.2.3 (authority-form) and 4.
 """
 

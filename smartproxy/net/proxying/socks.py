@@ -11,7 +11,7 @@ from typing import Final
 from smartproxy.net.proxying.ways import PORTS, ConnectFailure, RequestRefused, Target
 
 SOCKS_VERSION: Final = 5
-"""The first octet of every caller's greeting and request."""
+"""The first octet of every requester's greeting and request."""
 
 _NO_AUTHENTICATION: Final = 0
 _NO_METHOD: Final = 0xFF
@@ -35,7 +35,7 @@ _REPLIES: Final = {
 
 
 class SocksDialogue:
-    """One SOCKS5 caller; see :class:`~smartproxy.net.proxying.ways.Dialogue`."""
+    """One SOCKS5 requester; see :class:`~smartproxy.net.proxying.ways.Dialogue`."""
 
     name = "socks5"
 
@@ -73,7 +73,7 @@ class SocksDialogue:
         methods, self._held = held[2 : 2 + held[1]], held[2 + held[1] :]
         if _NO_AUTHENTICATION not in methods:
             raise RequestRefused(
-                "the caller wants to authenticate itself, which is not offered", bytes((SOCKS_VERSION, _NO_METHOD))
+                "the requester wants to authenticate itself, which is not offered", bytes((SOCKS_VERSION, _NO_METHOD))
             )
         return bytes((SOCKS_VERSION, _NO_AUTHENTICATION))
 

@@ -12,7 +12,7 @@ import attrs
 
 
 class ConnectFailure(enum.Enum):
-    """Why a caller cannot have what it asked for; each way has words of its own for it."""
+    """Why a requester cannot have what it asked for; each way has words of its own for it."""
 
     NOT_ALLOWED = "not allowed"
     NO_NAME = "the name is not known"
@@ -25,7 +25,7 @@ class ConnectFailure(enum.Enum):
 
 @attrs.frozen
 class Target:
-    """Whom a caller asked for, in its own words.
+    """Whom a requester asked for, in its own words.
 
     :ivar host: a name or an address.
     :ivar port: the port, if one was said.
@@ -34,17 +34,13 @@ class Target:
     host: str
     port: int | None
 
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port is None else f"{host}:{self.port}"
-
 
 @attrs.define(auto_exc=True, eq=False, str=False)
 class RequestRefused(Exception):
     """A request that is not one, or asks for what is not offered.
 
-    :ivar cause: one sentence of our own; holds no octet of the caller.
-    :ivar answer: what the caller is told, in the words of its way.
+    :ivar cause: one sentence of our own; holds no octet of the requester.
+    :ivar answer: what the requester is told, in the words of its way.
     """
 
     cause: str
@@ -55,7 +51,7 @@ class RequestRefused(Exception):
 
 
 class Dialogue(Protocol):
-    """One caller's request; nothing is fed to it once its target is known."""
+    """One requester's request; nothing is fed to it once its target is known."""
 
     @property
     def name(self) -> str:
@@ -63,7 +59,7 @@ class Dialogue(Protocol):
 
     @property
     def target(self) -> Target | None:
-        """Whom the caller wants, once that is known."""
+        """Whom the requester wants, once that is known."""
 
     @property
     def rest(self) -> bytes:
@@ -104,7 +100,7 @@ class FirstOctet:
 
     @property
     def target(self) -> Target | None:
-        """Whom the caller wants, once that is known."""
+        """Whom the requester wants, once that is known."""
         return None if self._chosen is None else self._chosen.target
 
     @property
