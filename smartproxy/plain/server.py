@@ -271,8 +271,8 @@ class PlainServerService(Service):
         return Deferred.fromCoroutine(dialling)
 
     async def _dial(self, control: ServerControl, outline: Outline, target: Target) -> Callable[[ILeg | None], None]:
-        host, port = target.host, target.port
-        if not port or not self._permit.allows(host, port):
+        host, port = target.host, target.port or 0
+        if not 0 < port <= 65_535 or not self._permit.allows(host, port):
             self.events.emit(
                 "connection.refused",
                 peer=outline.peer,

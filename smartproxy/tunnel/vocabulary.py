@@ -60,7 +60,7 @@ _WISH = [
     (b"way", Choice(Way)),
     (b"caller", Text(_ADDRESS_CHARACTERS_MOST, optional=True)),
     (b"host", Text(_ADDRESS_CHARACTERS_MOST, optional=True)),
-    (b"port", Number(optional=True)),
+    (b"port", Number(65_535, optional=True)),
 ]
 """The fields of :class:`~smartproxy.relay.openings.CallWish`, by their names."""
 
@@ -207,7 +207,7 @@ class SessionEnded(TunnelCommand):
     arguments = [
         (b"session", _SESSION),
         (b"outcome", Choice(Outcome, Outcome.ABORTED)),
-        (b"reason", Number(optional=True)),
+        (b"reason", Number(99, optional=True)),
         (b"rule", Code(optional=True)),
     ]
 

@@ -117,6 +117,8 @@ class ArgumentTests(SynchronousTestCase):
         """Values out of bounds are refused before they are on the wire."""
         self.assertRaises(ValueError, Number().toString, -1)
         self.assertRaises(ValueError, Number().toString, 2**63)
+        self.assertRaises(ValueError, Number(99).toString, 100)
+        self.assertRaises(ValueError, Number(99).fromString, b"100")
         self.assertRaises(ValueError, Octets(3).toString, b"ab")
         self.assertRaises(ValueError, Text(3).toString, "abcd")
         self.assertRaises(ValueError, Code().toString, "not a code")
