@@ -178,7 +178,7 @@ class Octets(_Value):
         return inString
 
 
-class Text(_Value):
+class PrintableText(_Value):
     """Printable text in UTF-8.
 
     :param most: the largest number of characters.
@@ -227,7 +227,7 @@ class Choice(_Value, Generic[_E]):
         return member
 
 
-class Code(Text):
+class Code(PrintableText):
     """A code such as ``state.command``, whether it is known here or not."""
 
     def __init__(self, *, optional: bool = False) -> None:

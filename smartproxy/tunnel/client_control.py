@@ -36,7 +36,6 @@ from smartproxy.tunnel.vocabulary import (
     Hello,
     OpenInbound,
     OpenOutbound,
-    Phase,
     Ping,
     Report,
     SeenCrlUrl,
@@ -44,6 +43,7 @@ from smartproxy.tunnel.vocabulary import (
     SetLevel,
     Side,
     TunnelCommand,
+    TunnelPhase,
     agree,
 )
 
@@ -141,7 +141,7 @@ class ClientControl(BoundedAMP):
         agree(greeting, theirs)
         self.held = answer["generation"]
         self.since = self._clock.seconds()
-        self.asking = self.answering = Phase.READY
+        self.asking = self.answering = TunnelPhase.READY
         self.pool = pool
         self._heartbeat.start()
         pool.start()
@@ -159,7 +159,7 @@ class ClientControl(BoundedAMP):
         """This client is about to stop: the server opens no more sessions. Fires when that is certain."""
         answer = self.ask(Drain)
         if self.lost is None:
-            self.asking = Phase.DRAINING
+            self.asking = TunnelPhase.DRAINING
         return answer.addCallback(self._draining)
 
     def close_session(self, session: str) -> Deferred[None]:
@@ -217,7 +217,7 @@ class ClientControl(BoundedAMP):
         return state
 
     def _draining(self, _: Answer) -> None:
-        self.answering = Phase.DRAINING
+        self.answering = TunnelPhase.DRAINING
 
     async def _open_outbound(self, session: str, partner: str, wish: CallWish, seconds: float) -> ILeg:
         told = attrs.asdict(wish, recurse=False)

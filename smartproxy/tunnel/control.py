@@ -60,7 +60,7 @@ from smartproxy.policy.faults import TunnelLost
 from smartproxy.tunnel.boxes import BoundedBoxes, IStream
 from smartproxy.tunnel.contexts import closing_of
 from smartproxy.tunnel.faults import Closing, NotNow, QuestionExpired, QuestionFailed, TunnelFault, Violation
-from smartproxy.tunnel.vocabulary import ALLOWED, COMMANDS, Phase, Ping, Side, TunnelCommand
+from smartproxy.tunnel.vocabulary import ALLOWED, COMMANDS, Ping, Side, TunnelCommand, TunnelPhase
 
 Answer: TypeAlias = dict[str, Any]
 Responder: TypeAlias = Callable[..., Answer | Deferred[Answer] | None]
@@ -94,8 +94,8 @@ class BoundedAMP(BoundedBoxes):
 
     def __init__(self, side: Side, clock: IReactorTime, events: Events) -> None:
         super().__init__()
-        self.asking = Phase.BEFORE_HELLO
-        self.answering = Phase.BEFORE_HELLO
+        self.asking = TunnelPhase.BEFORE_HELLO
+        self.answering = TunnelPhase.BEFORE_HELLO
         self.lost: Closing | None = None
         self.peer = ""
         self._side = side

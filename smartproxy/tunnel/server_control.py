@@ -50,7 +50,6 @@ from smartproxy.tunnel.vocabulary import (
     Hello,
     OpenInbound,
     OpenOutbound,
-    Phase,
     Ping,
     Report,
     SeenCrlUrl,
@@ -58,6 +57,7 @@ from smartproxy.tunnel.vocabulary import (
     SetLevel,
     Side,
     TunnelCommand,
+    TunnelPhase,
 )
 
 
@@ -160,7 +160,7 @@ class ServerControl(BoundedAMP):
     @property
     def ready(self) -> bool:
         """Whether it takes new sessions."""
-        return self.lost is None and self.asking is Phase.READY
+        return self.lost is None and self.asking is TunnelPhase.READY
 
     @property
     def load(self) -> int:
@@ -277,7 +277,7 @@ class ServerControl(BoundedAMP):
         """After its Hello was answered, and not before, the client may be asked."""
         if command is Hello:
             self._hello.stop()
-            self.asking = self.answering = Phase.READY
+            self.asking = self.answering = TunnelPhase.READY
             self.since = self._clock.seconds()
             self._heartbeat.start()
             self._registry.up(self)
@@ -315,7 +315,7 @@ class ServerControl(BoundedAMP):
         return {"ticket": self._office.issue(session, self._clock.seconds())}
 
     def _answer_drain(self) -> None:
-        self.asking = self.answering = Phase.DRAINING
+        self.asking = self.answering = TunnelPhase.DRAINING
         self._user.drain(self)
 
     # The connections.
