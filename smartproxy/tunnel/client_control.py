@@ -22,7 +22,7 @@ from smartproxy.policy.faults import OwnFault, PartnerUnreachable, StationUnreac
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.chunks import Chunk, cut
-from smartproxy.tunnel.control import Answer, BoundedAMP, Heartbeat, Responder
+from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionExpired, TunnelFault
 from smartproxy.tunnel.pool import DataPool
@@ -95,8 +95,6 @@ class ClientControl(BoundedAMP):
 
     :param down: told that the connection is over.
     :ivar proxy_id: the Proxy ID that it proved.
-    :ivar version: the version of its program; empty before Hello.
-    :ivar since: when it came up, in the clock's seconds; 0 before Hello.
     :ivar held: the generation that it holds, as far as this client knows; 0 for none.
     """
 
@@ -109,16 +107,12 @@ class ClientControl(BoundedAMP):
         clock: IReactorTime,
         events: Events,
     ) -> None:
-        super().__init__(Side.CLIENT, clock, events)
+        super().__init__(Side.CLIENT, peer, clock, events)
         self.proxy_id = proxy_id
-        self.peer = peer
-        self.version = ""
-        self.since = 0.0
         self.held = 0
         self.pool: DataPool | None = None
         self._down_told = down
         self._user = user
-        self._heartbeat = Heartbeat(clock, self.ping, self.silent)
         self._configuring = DeferredLock()
 
     async def greet(self, greeting: Greeting, pool: DataPool) -> None:
@@ -140,10 +134,8 @@ class ClientControl(BoundedAMP):
         )
         agree(greeting, theirs)
         self.held = answer["generation"]
-        self.since = self._clock.seconds()
-        self.asking = self.answering = TunnelPhase.READY
         self.pool = pool
-        self._heartbeat.start()
+        self.made_ready()
         pool.start()
 
     # For the daemon.
@@ -291,7 +283,6 @@ class ClientControl(BoundedAMP):
 
     def tunnel_lost(self, why: Closing) -> None:
         """The control connection is over, and everything with it."""
-        self._heartbeat.stop()
         if self.pool is not None:
             self.pool.stop(Closing(Cause.TUNNEL_LOST, f"the tunnel is down: {why}"))
         self._down_told(self, why)

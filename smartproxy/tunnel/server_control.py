@@ -28,7 +28,7 @@ from smartproxy.policy.faults import PartnerUnreachable, StationUnreachable, Ste
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.chunks import Assembly, Chunk
 from smartproxy.tunnel.contexts import VerifiedClient
-from smartproxy.tunnel.control import Answer, BoundedAMP, Heartbeat, Responder
+from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.data import DataConnection, DataLeg
 from smartproxy.tunnel.faults import (
     Closing,
@@ -126,8 +126,6 @@ class ServerControl(BoundedAMP):
     :param clock: ``callLater``'s owner; its seconds are those since 1970.
     :ivar client: what its newest certificate says.
     :ivar client_name: the name in its certificate.
-    :ivar version: the version of its program; empty before Hello.
-    :ivar since: when it came up, in the clock's seconds; 0 before Hello.
     """
 
     def __init__(
@@ -139,17 +137,13 @@ class ServerControl(BoundedAMP):
         clock: IReactorTime,
         events: Events,
     ) -> None:
-        super().__init__(Side.SERVER, clock, events)
+        super().__init__(Side.SERVER, peer, clock, events)
         self.client_name = client.name
         self.client = client
-        self.version = ""
-        self.since = 0.0
-        self.peer = peer
         self._registry = registry
         self._user = user
         self._assembly = Assembly()
         self._office = TicketOffice()
-        self._heartbeat = Heartbeat(clock, self.ping, self.silent)
         self._hello = Deadline(clock, self._no_hello)
         self._expiry = Deadline(clock, self._expired)
         self._greeted = False
@@ -277,9 +271,7 @@ class ServerControl(BoundedAMP):
         """After its Hello was answered, and not before, the client may be asked."""
         if command is Hello:
             self._hello.stop()
-            self.asking = self.answering = TunnelPhase.READY
-            self.since = self._clock.seconds()
-            self._heartbeat.start()
+            self.made_ready()
             self._registry.up(self)
 
     def _answer_configure(self, generation: int, number: int, size: int, digest: bytes, chunk: bytes) -> Answer:
@@ -350,7 +342,6 @@ class ServerControl(BoundedAMP):
         """The control connection is over, and everything with it."""
         self._hello.stop()
         self._expiry.stop()
-        self._heartbeat.stop()
         self._assembly.clear()
         arrivals, self._arrivals = self._arrivals, {}
         for arrival in arrivals.values():

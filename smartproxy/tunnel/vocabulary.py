@@ -13,10 +13,10 @@ command itself never changes.
 
 import enum
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import attrs
-from twisted.protocols.amp import AmpBox, Command
+from twisted.protocols.amp import Command
 
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
@@ -120,28 +120,6 @@ class TunnelCommand(Command):
     allErrors: ClassVar[dict[type[TunnelFault], bytes]]
     reverseErrors: ClassVar[dict[bytes, type[TunnelFault]]]
     errors = {QuestionFailed: b"FAILED"}
-
-    # AMP's own, typed: it has no annotations.
-
-    @classmethod
-    def makeArguments(cls, objects: Mapping[str, object], proto: object) -> AmpBox:
-        """The box of a question."""
-        return super().makeArguments(objects, proto)  # type: ignore[no-untyped-call,no-any-return]  # AMP has no types
-
-    @classmethod
-    def parseArguments(cls, box: Mapping[bytes, bytes], proto: object) -> dict[str, Any]:
-        """The arguments in the box of a question."""
-        return super().parseArguments(box, proto)  # type: ignore[no-untyped-call,no-any-return]  # AMP has no types
-
-    @classmethod
-    def makeResponse(cls, objects: Mapping[str, object], proto: object) -> AmpBox:
-        """The box of an answer."""
-        return super().makeResponse(objects, proto)  # type: ignore[no-untyped-call,no-any-return]  # AMP has no types
-
-    @classmethod
-    def parseResponse(cls, box: Mapping[bytes, bytes], proto: object) -> dict[str, Any]:
-        """The values in the box of an answer."""
-        return super().parseResponse(box, proto)  # type: ignore[no-untyped-call,no-any-return]  # AMP has no types
 
 
 class Hello(TunnelCommand):

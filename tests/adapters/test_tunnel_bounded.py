@@ -50,7 +50,7 @@ class End(BoundedAMP):
     """A server's end whose answers a test chooses."""
 
     def __init__(self, clock: Clock, events: Events, side: Side = Side.SERVER) -> None:
-        super().__init__(side, clock, events)
+        super().__init__(side, "10.0.0.7:40001", clock, events)
         self.losses: list[Closing] = []
         self.well: list[type[TunnelCommand]] = []
         self.answers: dict[type[TunnelCommand], Responder] = {}
