@@ -220,9 +220,9 @@ class ClientControl(BoundedAMP):
         except OpeningFailed as failed:
             raise failed.fault from failed
         except QuestionExpired as fault:
-            raise _unreachable(Cause.TUNNEL_SILENT, str(fault)) from fault
+            raise PartnerUnreachable.at(Step.CONNECT, str(fault), Cause.TUNNEL_SILENT) from fault
         except TunnelFault as fault:
-            raise _unreachable(Cause.TUNNEL_QUESTION, str(fault)) from fault
+            raise PartnerUnreachable.at(Step.CONNECT, str(fault), Cause.TUNNEL_QUESTION) from fault
         return (await self._take()).attach(answer["ticket"])
 
     async def _take(self) -> DataConnection:
@@ -286,8 +286,3 @@ class ClientControl(BoundedAMP):
         if self.pool is not None:
             self.pool.stop(Closing(Cause.TUNNEL_LOST, f"the tunnel is down: {why}"))
         self._down_told(self, why)
-
-
-def _unreachable(cause: Cause, message: str) -> PartnerUnreachable:
-    step = Step.CONNECT
-    return PartnerUnreachable(rule=step.cause, message=f"{step.label}: {message}", step=step, cause=cause)

@@ -292,7 +292,7 @@ class ServerControl(BoundedAMP):
     async def _open_outbound(self, session: str, partner: str, deadline: int, wish: CallWish) -> Answer:
         if self._carries(session):
             message = f"session {session} is open already"
-            raise OpeningFailed(_unreachable(Step.POLICY, Cause.SESSION_OPEN, message))
+            raise OpeningFailed(PartnerUnreachable.at(Step.POLICY, message, Cause.SESSION_OPEN))
         calling = maybeDeferred(self._user.open_outbound, self, session, partner, wish)
         try:
             take = await calling.addTimeout(deadline, self._clock)
@@ -300,7 +300,7 @@ class ServerControl(BoundedAMP):
             raise OpeningFailed(fault) from fault
         except TimeoutError as fault:
             message = f"the partner was not ready within {deadline} s"
-            raise OpeningFailed(_unreachable(Step.CONNECT, Cause.DEADLINE_OPENING, message)) from fault
+            raise OpeningFailed(PartnerUnreachable.at(Step.CONNECT, message, Cause.DEADLINE_OPENING)) from fault
         arrival = self._expect(session).addTimeout(limits.TICKET_SECONDS, self._clock)
         arrival.addErrback(lambda failure: self._give_up(session)).addCallback(take)
         arrival.addErrback(self._bug, OpenOutbound)
@@ -386,10 +386,6 @@ class ServerControl(BoundedAMP):
 
     def _no_hello(self) -> None:
         self.close(Closing(Cause.TUNNEL_HELLO, f"no Hello within {limits.HELLO_SECONDS:g} s"))
-
-
-def _unreachable(step: Step, cause: Cause, message: str) -> PartnerUnreachable:
-    return PartnerUnreachable(rule=step.cause, message=f"{step.label}: {message}", step=step, cause=cause)
 
 
 @attrs.frozen
