@@ -61,6 +61,8 @@ class Cause(enum.StrEnum):
     TUNNEL_PROTOCOL = "tunnel.protocol", "The client names no kind of connection that the server knows."
     TUNNEL_NO_CONTROL = "tunnel.no_control", "A data connection came without its client's control connection."
     TUNNEL_TOO_MANY = "tunnel.too_many", "The client has too many data connections without a session."
+    TUNNEL_EVENT_SIZE = "tunnel.event_size", "An event does not fit into the tunnel."
+    TUNNEL_EVENTS_MANY = "tunnel.events_many", "Too many events waited for the tunnel."
     OPENING_VIOLATION = "opening.violation", "The program at the other side broke the protocol in its greeting."
     BOX_KIND = "box.kind", "A box is neither question nor answer."
     BOX_TWICE = "box.twice", "A box has the same key twice."
@@ -149,6 +151,7 @@ class Cause(enum.StrEnum):
     LICENCE_NOT_YET_VALID = "licence.not_yet_valid", "The licence is not valid yet."
     LICENCE_EXPIRED = "licence.expired", "The licence has ended."
     LICENCE_WRONG_AUTHORITY = "licence.wrong_authority", "Another authority signed the licence than the one obeyed."
+    LICENCE_WRITE = "licence.write", "The licence file cannot be written."
     LICENCE_NOT_NEWER = "licence.not_newer", "The licence ends no later than the one in force."
 
     # the daemons, their log and control socket

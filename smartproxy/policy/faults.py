@@ -137,6 +137,15 @@ class PartnerUnreachable(OwnFault):
     step: Step
     cause: Cause
 
+    @classmethod
+    def at(cls, step: Step, message: str, cause: Cause | None = None) -> Self:
+        """The fault of a call that failed at a step.
+
+        :param message: half a sentence of our own; goes to the station.
+        :param cause: why, where more is known than the step.
+        """
+        return cls(rule=step.cause, message=f"{step.label}: {message}", step=step, cause=cause or step.cause)
+
 
 class TunnelLost(OwnFault):
     """The tunnel between server and client is down."""

@@ -130,11 +130,18 @@ class _Value(Argument):
 
 
 class Number(_Value):
-    """A whole number from 0 to the highest generation, in decimal digits."""
+    """A whole number from 0, in decimal digits.
+
+    :param most: the largest; the highest generation if not given.
+    """
+
+    def __init__(self, most: int = limits.GENERATION.most, *, optional: bool = False) -> None:
+        super().__init__(optional=optional)
+        self._most = most
 
     def toString(self, inObject: int) -> bytes:
         """As it travels."""
-        if not 0 <= inObject <= limits.GENERATION.most:
+        if not 0 <= inObject <= self._most:
             raise ValueError("a number outside its range")
         return b"%d" % inObject
 
@@ -143,7 +150,7 @@ class Number(_Value):
         if not inString.isdigit() or len(inString) > limits.DOCUMENT_DIGITS_MOST or inString != b"%d" % int(inString):
             raise ValueError("not a plain number")
         number = int(inString)
-        if number > limits.GENERATION.most:
+        if number > self._most:
             raise ValueError("a number outside its range")
         return number
 
@@ -171,7 +178,7 @@ class Octets(_Value):
         return inString
 
 
-class Text(_Value):
+class PrintableText(_Value):
     """Printable text in UTF-8.
 
     :param most: the largest number of characters.
@@ -220,7 +227,7 @@ class Choice(_Value, Generic[_E]):
         return member
 
 
-class Code(Text):
+class Code(PrintableText):
     """A code such as ``state.command``, whether it is known here or not."""
 
     def __init__(self, *, optional: bool = False) -> None:

@@ -25,7 +25,7 @@ from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefu
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.entrance import Entrance, secured_client
 from smartproxy.tunnel.faults import Closing, NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible
-from smartproxy.tunnel.kinds import SMART, Kind
+from smartproxy.tunnel.kinds import SMART, TunnelKind
 from smartproxy.tunnel.pool import DataPool
 from smartproxy.tunnel.vocabulary import Greeting, Side
 
@@ -95,7 +95,7 @@ class ClientTunnel(Service):
         most: int = limits.POOL_MOST.default,
         version: str = __version__,
         jitter: Callable[[], float] = random.random,
-        kind: Kind = SMART,
+        kind: TunnelKind = SMART,
     ) -> None:
         self._kind = kind
         self.control: ClientControl | None = None

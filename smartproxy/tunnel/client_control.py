@@ -22,7 +22,7 @@ from smartproxy.policy.faults import OwnFault, PartnerUnreachable, StationUnreac
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.chunks import Chunk, cut
-from smartproxy.tunnel.control import Answer, BoundedAMP, Heartbeat, Responder
+from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionExpired, TunnelFault
 from smartproxy.tunnel.pool import DataPool
@@ -36,7 +36,6 @@ from smartproxy.tunnel.vocabulary import (
     Hello,
     OpenInbound,
     OpenOutbound,
-    Phase,
     Ping,
     Report,
     SeenCrlUrl,
@@ -44,6 +43,7 @@ from smartproxy.tunnel.vocabulary import (
     SetLevel,
     Side,
     TunnelCommand,
+    TunnelPhase,
     agree,
 )
 
@@ -95,8 +95,6 @@ class ClientControl(BoundedAMP):
 
     :param down: told that the connection is over.
     :ivar proxy_id: the Proxy ID that it proved.
-    :ivar version: the version of its program; empty before Hello.
-    :ivar since: when it came up, in the clock's seconds; 0 before Hello.
     :ivar held: the generation that it holds, as far as this client knows; 0 for none.
     """
 
@@ -109,16 +107,12 @@ class ClientControl(BoundedAMP):
         clock: IReactorTime,
         events: Events,
     ) -> None:
-        super().__init__(Side.CLIENT, clock, events)
+        super().__init__(Side.CLIENT, peer, clock, events)
         self.proxy_id = proxy_id
-        self.peer = peer
-        self.version = ""
-        self.since = 0.0
         self.held = 0
         self.pool: DataPool | None = None
         self._down_told = down
         self._user = user
-        self._heartbeat = Heartbeat(clock, self.ping, self.silent)
         self._configuring = DeferredLock()
 
     async def greet(self, greeting: Greeting, pool: DataPool) -> None:
@@ -140,10 +134,8 @@ class ClientControl(BoundedAMP):
         )
         agree(greeting, theirs)
         self.held = answer["generation"]
-        self.since = self._clock.seconds()
-        self.asking = self.answering = Phase.READY
         self.pool = pool
-        self._heartbeat.start()
+        self.made_ready()
         pool.start()
 
     # For the daemon.
@@ -159,7 +151,7 @@ class ClientControl(BoundedAMP):
         """This client is about to stop: the server opens no more sessions. Fires when that is certain."""
         answer = self.ask(Drain)
         if self.lost is None:
-            self.asking = Phase.DRAINING
+            self.asking = TunnelPhase.DRAINING
         return answer.addCallback(self._draining)
 
     def close_session(self, session: str) -> Deferred[None]:
@@ -217,7 +209,7 @@ class ClientControl(BoundedAMP):
         return state
 
     def _draining(self, _: Answer) -> None:
-        self.answering = Phase.DRAINING
+        self.answering = TunnelPhase.DRAINING
 
     async def _open_outbound(self, session: str, partner: str, wish: CallWish, seconds: float) -> ILeg:
         told = attrs.asdict(wish, recurse=False)
@@ -228,9 +220,9 @@ class ClientControl(BoundedAMP):
         except OpeningFailed as failed:
             raise failed.fault from failed
         except QuestionExpired as fault:
-            raise _unreachable(Cause.TUNNEL_SILENT, str(fault)) from fault
+            raise PartnerUnreachable.at(Step.CONNECT, str(fault), Cause.TUNNEL_SILENT) from fault
         except TunnelFault as fault:
-            raise _unreachable(Cause.TUNNEL_QUESTION, str(fault)) from fault
+            raise PartnerUnreachable.at(Step.CONNECT, str(fault), Cause.TUNNEL_QUESTION) from fault
         return (await self._take()).attach(answer["ticket"])
 
     async def _take(self) -> DataConnection:
@@ -291,12 +283,6 @@ class ClientControl(BoundedAMP):
 
     def tunnel_lost(self, why: Closing) -> None:
         """The control connection is over, and everything with it."""
-        self._heartbeat.stop()
         if self.pool is not None:
             self.pool.stop(Closing(Cause.TUNNEL_LOST, f"the tunnel is down: {why}"))
         self._down_told(self, why)
-
-
-def _unreachable(cause: Cause, message: str) -> PartnerUnreachable:
-    step = Step.CONNECT
-    return PartnerUnreachable(rule=step.cause, message=f"{step.label}: {message}", step=step, cause=cause)

@@ -30,6 +30,7 @@ from zope.interface import implementer
 from smartproxy.net.tls.context import choose_protocol, judge_peers, new_context
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import cause_of
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity, proxy_id
 from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL
@@ -167,7 +168,7 @@ class ServerContext:
         try:
             facts = certificate.to_cryptography()
             if error or not ok:
-                return self._verdicts.refuse(connection, _refusal(_cause_of(error), facts))
+                return self._verdicts.refuse(connection, _refusal(cause_of(error), facts))
             if depth == 0 and _client_name(facts) is None:
                 return self._verdicts.refuse(connection, _refusal(Cause.CERTIFICATE_WRONG_PURPOSE, facts))
             return depth <= _AUTHORITY_DEPTH
@@ -249,11 +250,6 @@ def _client_name(leaf: x509.Certificate) -> str | None:
     return name
 
 
-def _cause_of(error: int) -> Cause:
-    """The cause that an ``X509_V_ERR_...`` number stands for."""
-    return _CAUSES.get(error, Cause.CERTIFICATE_INVALID_PATH)
-
-
 def _refusal(cause: Cause, certificate: x509.Certificate) -> PeerRefused:
     return PeerRefused(
         cause=cause,
@@ -264,17 +260,6 @@ def _refusal(cause: Cause, certificate: x509.Certificate) -> PeerRefused:
     )
 
 
-_CAUSES: Final = {
-    7: Cause.CERTIFICATE_BAD_SIGNATURE,
-    9: Cause.CERTIFICATE_NOT_YET_VALID,
-    10: Cause.CERTIFICATE_EXPIRED,
-    18: Cause.CERTIFICATE_UNKNOWN_CA,
-    19: Cause.CERTIFICATE_UNKNOWN_CA,
-    20: Cause.CERTIFICATE_UNKNOWN_CA,
-    21: Cause.CERTIFICATE_UNKNOWN_CA,
-    22: Cause.CERTIFICATE_PATH_TOO_LONG,
-    26: Cause.CERTIFICATE_WRONG_PURPOSE,
-}
 _ADVICE: Final = {
     Cause.CERTIFICATE_EXPIRED: "let the client get a new tunnel certificate from the backend, and compare the clocks "
     "of both machines",

@@ -60,7 +60,7 @@ from smartproxy.policy.faults import TunnelLost
 from smartproxy.tunnel.boxes import BoundedBoxes, IStream
 from smartproxy.tunnel.contexts import closing_of
 from smartproxy.tunnel.faults import Closing, NotNow, QuestionExpired, QuestionFailed, TunnelFault, Violation
-from smartproxy.tunnel.vocabulary import ALLOWED, COMMANDS, Phase, Ping, Side, TunnelCommand
+from smartproxy.tunnel.vocabulary import ALLOWED, COMMANDS, Ping, Side, TunnelCommand, TunnelPhase
 
 Answer: TypeAlias = dict[str, Any]
 Responder: TypeAlias = Callable[..., Answer | Deferred[Answer] | None]
@@ -89,15 +89,20 @@ class BoundedAMP(BoundedBoxes):
     :param events: where everything is told.
     :ivar asking: the phase that our own questions are judged by.
     :ivar answering: the phase that the peer's questions are judged by.
+    :ivar peer: the far end's address, as text for logs.
+    :ivar version: the version of the peer's program; empty before Hello.
+    :ivar since: when it came up, in the clock's seconds; 0 before Hello.
     :ivar lost: why the tunnel is down, ``None`` while it is not.
     """
 
-    def __init__(self, side: Side, clock: IReactorTime, events: Events) -> None:
+    def __init__(self, side: Side, peer: str, clock: IReactorTime, events: Events) -> None:
         super().__init__()
-        self.asking = Phase.BEFORE_HELLO
-        self.answering = Phase.BEFORE_HELLO
+        self.asking = TunnelPhase.BEFORE_HELLO
+        self.answering = TunnelPhase.BEFORE_HELLO
         self.lost: Closing | None = None
-        self.peer = ""
+        self.peer = peer
+        self.version = ""
+        self.since = 0.0
         self._side = side
         self._clock = clock
         self._events = events
@@ -107,6 +112,7 @@ class BoundedAMP(BoundedBoxes):
         self._responding: dict[bytes, Deferred[amp.AmpBox]] = {}
         self._unread: int | None = None
         self._abort = Deadline(clock, self._abort_now)
+        self._heartbeat = Heartbeat(clock, self.ping, self._silent)
 
     # For subclasses.
 
@@ -116,6 +122,12 @@ class BoundedAMP(BoundedBoxes):
         Every exception that is not one of the command's own errors is a bug.
         """
         raise NotImplementedError
+
+    def made_ready(self) -> None:
+        """Hello was answered: both ends may ask what the table names, and this one pings."""
+        self.asking = self.answering = TunnelPhase.READY
+        self.since = self._clock.seconds()
+        self._heartbeat.start()
 
     def answered(self, command: type[TunnelCommand]) -> None:
         """A question of the peer was answered well, and the answer is on its way."""
@@ -143,7 +155,7 @@ class BoundedAMP(BoundedBoxes):
         if len(self._waiting) >= limits.QUESTIONS_WAITING_MOST:
             return fail(QuestionFailed(f"{len(self._waiting)} questions wait for their turn already"))
         try:
-            box = command.makeArguments(arguments, self)
+            box = command.makeArguments(arguments, self)  # type: ignore[no-untyped-call]  # AMP has no types
         except ValueError:
             return fail()
         question = _Question(command, box, Deferred(self._nobody_waits))
@@ -202,7 +214,7 @@ class BoundedAMP(BoundedBoxes):
         if amp.ANSWER in box:
             question = self._question(box[amp.ANSWER])
             try:
-                answer: Answer = question.command.parseResponse(box, self)
+                answer: Answer = question.command.parseResponse(box, self)  # type: ignore[no-untyped-call]  # as above
             except Exception as error:
                 raise self._malformed(question.command, error) from error
             self._settle(question, lambda deferred: deferred.callback(answer))
@@ -253,7 +265,7 @@ class BoundedAMP(BoundedBoxes):
         if len(self._responding) >= limits.QUESTIONS_MOST:
             raise Violation(Cause.QUESTION_MANY, f"more than {limits.QUESTIONS_MOST} unanswered questions")
         try:
-            arguments = command.parseArguments(box, self)
+            arguments: Answer = command.parseArguments(box, self)  # type: ignore[no-untyped-call]  # as above
         except Exception as error:
             raise self._malformed(command, error) from error
         answer = Deferred.fromCoroutine(self._respond(command, arguments))
@@ -268,7 +280,7 @@ class BoundedAMP(BoundedBoxes):
         """The box with the answer of a responder of whatever kind."""
         result = self.responders()[command](**arguments)
         answer = await result if isinstance(result, Deferred) else result
-        return command.makeResponse(answer or {}, self)
+        return command.makeResponse(answer or {}, self)  # type: ignore[no-untyped-call,no-any-return]  # as above
 
     def _malformed(self, command: type[TunnelCommand], error: Exception) -> Violation:
         return Violation(
@@ -366,8 +378,7 @@ class BoundedAMP(BoundedBoxes):
         self._down(closing_of(reason))
         self.transport = None
 
-    def silent(self) -> None:
-        """Pings are not answered: the peer is not there any more."""
+    def _silent(self) -> None:
         message = f"{limits.PINGS_MISSED_MOST} pings in a row were not answered"
         self.abort(Closing(Cause.TUNNEL_SILENT, message))
 
@@ -379,6 +390,7 @@ class BoundedAMP(BoundedBoxes):
         if self.lost is not None:
             return
         self.lost = why
+        self._heartbeat.stop()
         self.stop_reading()
         questions = [question for question in (*self._asked.values(), *self._waiting) if question.answer is not None]
         self._asked.clear()

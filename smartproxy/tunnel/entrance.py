@@ -19,7 +19,7 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IReactorTime,
 )
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -157,26 +157,21 @@ class Entrance(Protocol):
         self.drop(PeerRefused(cause=Cause.TUNNEL_HANDSHAKE_TIMEOUT, message=message))
 
 
-@implementer(IProtocolFactory)
-class EntranceFactory:
+class EntranceFactory(Factory):
     """Makes entrances, which speak through TLS."""
+
+    noisy = False
 
     def __init__(self, build: Callable[[], Entrance]) -> None:
         self._build = build
 
-    def buildProtocol(self, addr: IAddress) -> Entrance:
+    def buildProtocol(self, addr: IAddress | None) -> Entrance:
         """Part of Twisted's interface."""
         return self._build()
 
-    def doStart(self) -> None:
-        """Part of Twisted's interface."""
-
-    def doStop(self) -> None:
-        """Part of Twisted's interface."""
-
 
 @implementer(IProtocolFactory)
-class Gate:
+class TunnelPort:
     """Stands before TLS: takes a connection, or closes it before any work is done for it.
 
     :param opens: whether there is room for one more.
@@ -185,18 +180,12 @@ class Gate:
     def __init__(self, opens: Callable[[], bool], behind: IProtocolFactory) -> None:
         self._opens = opens
         self._behind = behind
+        self.doStart = behind.doStart
+        self.doStop = behind.doStop
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:
         """Part of Twisted's interface."""
         return self._behind.buildProtocol(addr) if self._opens() else None
-
-    def doStart(self) -> None:
-        """Part of Twisted's interface."""
-        self._behind.doStart()
-
-    def doStop(self) -> None:
-        """Part of Twisted's interface."""
-        self._behind.doStop()
 
 
 def secured_server(

@@ -65,7 +65,7 @@ class RawDataConnection(DataConnection):
 
 
 @attrs.frozen
-class Kind:
+class TunnelKind:
     """One kind of tunnel.
 
     :ivar control: what a control connection is called (ALPN).
@@ -83,13 +83,13 @@ class Kind:
         return self.control, self.data
 
 
-SMART: Final = Kind(CONTROL_PROTOCOL, DATA_PROTOCOL, DataConnection)
+SMART: Final = TunnelKind(CONTROL_PROTOCOL, DATA_PROTOCOL, DataConnection)
 
 
-def plain(closing: float) -> Kind:
+def plain(closing: float) -> TunnelKind:
     """The plain pair's kind.
 
     :param closing: seconds that the end of a session may take to be delivered.
     """
     connection = partial(RawDataConnection, closing=closing)
-    return Kind(b"smartproxy-plain-control/1", b"smartproxy-plain-data/1", connection)
+    return TunnelKind(b"smartproxy-plain-control/1", b"smartproxy-plain-data/1", connection)

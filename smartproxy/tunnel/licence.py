@@ -1,7 +1,9 @@
-"""The licence file: the one file that an operator carries to the DMZ.
+"""The licence file: the one file that an operator carries to the DMZ, and the end of the licence.
 
-Duty: read it, say exactly what is wrong with it, and replace it atomically when a renewed licence arrives. Trusts only
-what :mod:`smartproxy.policy.licence` verified. A renewed licence that cannot be written holds in memory all the same.
+Duty: read the file, say exactly what is wrong with it, and replace it atomically when a renewed licence arrives; tell
+of the end of the licence in force 30, 14, 7 and 1 days before it comes, and when it is there. Trusts only what
+:mod:`smartproxy.policy.licence` verified. A renewed licence that cannot be written holds in memory all the same. Ends
+no session: who asks :meth:`LicenceInForce.fault` refuses new ones.
 """
 
 import os
@@ -10,10 +12,11 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
+from smartproxy.net.deadline import Deadline
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, Unlicensed
 from smartproxy.policy.licence import Licence, LicenceRefused, read, renew
@@ -95,7 +98,7 @@ class LicenceInForce:
         if self.present.in_force(self._now()):
             return None
         return Unlicensed(
-            rule="licence.expired", message=f"the licence ended on {self.present.valid_until:%Y-%m-%d %H:%M} UTC"
+            rule=Cause.LICENCE_EXPIRED, message=f"the licence ended on {self.present.valid_until:%Y-%m-%d %H:%M} UTC"
         )
 
     def renew(self, text: str) -> bool:
@@ -121,7 +124,8 @@ class LicenceInForce:
             self._events.emit(
                 "licence.write_failed",
                 path=str(self._path),
-                cause=error.strerror or type(error).__name__,
+                cause=Cause.LICENCE_WRITE,
+                message=f"the licence cannot be written: {error.strerror or type(error).__name__}",
                 advice="it holds until the server ends; let the server write the file, or copy the licence there",
             )
         else:
@@ -142,6 +146,8 @@ RENEWED_BY_ITSELF = (
 class LicenceWatch:
     """Tells of the end of the licence that is in force.
 
+    Looks at the wall clock every hour at least, so that a clock that was put right is noticed.
+
     :param clock: runs the looks.
     :param licence: the licence in force.
     :param events: where its end is told.
@@ -158,17 +164,15 @@ class LicenceWatch:
         *,
         advice: str = RENEWED_BY_ITSELF,
     ) -> None:
-        self._clock = clock
         self._licence = licence
         self._events = events
         self._now = now
         self._advice = advice
         self._told: tuple[datetime, int | None] | None = None
-        self._next: IDelayedCall | None = None
+        self._next = Deadline(clock, self.look)
 
     def look(self) -> None:
         """Tell what is due, and look again when more is. Called at the start and when another licence is in force."""
-        self.stop()
         now, licence = self._now(), self._licence.present
         due = licence.warning(now)
         if self._told != (licence.valid_until, due):
@@ -176,17 +180,11 @@ class LicenceWatch:
             self._tell(due, now)
         following = licence.next_warning(now)
         seconds = LOOK_SECONDS if following is None else max((following - now).total_seconds(), _LEAST_SECONDS)
-        self._next = self._clock.callLater(min(seconds, LOOK_SECONDS), self._again)
+        self._next.start(min(seconds, LOOK_SECONDS))
 
     def stop(self) -> None:
         """Look no more."""
-        upcoming, self._next = self._next, None
-        if upcoming is not None:
-            upcoming.cancel()
-
-    def _again(self) -> None:
-        self._next = None
-        self.look()
+        self._next.stop()
 
     def _tell(self, due: int | None, now: datetime) -> None:
         licence = self._licence.present

@@ -24,10 +24,10 @@ from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.tunnel.boxes import line
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.data import DataConnection
-from smartproxy.tunnel.entrance import Entrance, Gate, secured_server
+from smartproxy.tunnel.entrance import Entrance, TunnelPort, secured_server
 from smartproxy.tunnel.faults import Closing, ConfigurationDeclined, NameTaken, TunnelFault, VersionsIncompatible
 from smartproxy.tunnel.identity import Identity
-from smartproxy.tunnel.kinds import SMART, Kind
+from smartproxy.tunnel.kinds import SMART, TunnelKind
 from smartproxy.tunnel.server_control import Registry, ServerControl, ServerUser
 from smartproxy.tunnel.vocabulary import Greeting, Side, agree
 
@@ -57,7 +57,7 @@ class ServerTunnel:
         user: ServerUser,
         events: Events,
         version: str = __version__,
-        kind: Kind = SMART,
+        kind: TunnelKind = SMART,
     ) -> None:
         self.held = 0
         self._kind = kind
@@ -81,7 +81,7 @@ class ServerTunnel:
             down=self._control_down,
             configure=self._configure,
         )
-        self.factory = Gate(self._opens, secured_server(self._context, self._entrance, clock))
+        self.factory = TunnelPort(self._opens, secured_server(self._context, self._entrance, clock))
 
     # For the daemon.
 
@@ -279,12 +279,13 @@ class ServerTunnel:
             try:
                 yield line(event)
             except (TypeError, ValueError):
-                self._events.emit(
-                    "events.dropped", count=1, cause="an event does not fit into the tunnel", daemon="server"
-                )
+                self._drop(1, Cause.TUNNEL_EVENT_SIZE)
 
     def _dropped(self, count: int) -> None:
-        self._events.emit("events.dropped", count=count, cause="too many events waited for the tunnel", daemon="server")
+        self._drop(count, Cause.TUNNEL_EVENTS_MANY)
+
+    def _drop(self, count: int, cause: Cause) -> None:
+        self._events.emit("events.dropped", count=count, cause=cause, message=cause.meaning, daemon="server")
 
     def _call(self, call: Callable[..., Any], *arguments: object) -> None:
         try:

@@ -28,7 +28,7 @@ from smartproxy.policy.faults import PartnerUnreachable, StationUnreachable, Ste
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.chunks import Assembly, Chunk
 from smartproxy.tunnel.contexts import VerifiedClient
-from smartproxy.tunnel.control import Answer, BoundedAMP, Heartbeat, Responder
+from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.data import DataConnection, DataLeg
 from smartproxy.tunnel.faults import (
     Closing,
@@ -50,7 +50,6 @@ from smartproxy.tunnel.vocabulary import (
     Hello,
     OpenInbound,
     OpenOutbound,
-    Phase,
     Ping,
     Report,
     SeenCrlUrl,
@@ -58,6 +57,7 @@ from smartproxy.tunnel.vocabulary import (
     SetLevel,
     Side,
     TunnelCommand,
+    TunnelPhase,
 )
 
 
@@ -126,8 +126,6 @@ class ServerControl(BoundedAMP):
     :param clock: ``callLater``'s owner; its seconds are those since 1970.
     :ivar client: what its newest certificate says.
     :ivar client_name: the name in its certificate.
-    :ivar version: the version of its program; empty before Hello.
-    :ivar since: when it came up, in the clock's seconds; 0 before Hello.
     """
 
     def __init__(
@@ -139,17 +137,13 @@ class ServerControl(BoundedAMP):
         clock: IReactorTime,
         events: Events,
     ) -> None:
-        super().__init__(Side.SERVER, clock, events)
+        super().__init__(Side.SERVER, peer, clock, events)
         self.client_name = client.name
         self.client = client
-        self.version = ""
-        self.since = 0.0
-        self.peer = peer
         self._registry = registry
         self._user = user
         self._assembly = Assembly()
         self._office = TicketOffice()
-        self._heartbeat = Heartbeat(clock, self.ping, self.silent)
         self._hello = Deadline(clock, self._no_hello)
         self._expiry = Deadline(clock, self._expired)
         self._greeted = False
@@ -160,7 +154,7 @@ class ServerControl(BoundedAMP):
     @property
     def ready(self) -> bool:
         """Whether it takes new sessions."""
-        return self.lost is None and self.asking is Phase.READY
+        return self.lost is None and self.asking is TunnelPhase.READY
 
     @property
     def load(self) -> int:
@@ -277,9 +271,7 @@ class ServerControl(BoundedAMP):
         """After its Hello was answered, and not before, the client may be asked."""
         if command is Hello:
             self._hello.stop()
-            self.asking = self.answering = Phase.READY
-            self.since = self._clock.seconds()
-            self._heartbeat.start()
+            self.made_ready()
             self._registry.up(self)
 
     def _answer_configure(self, generation: int, number: int, size: int, digest: bytes, chunk: bytes) -> Answer:
@@ -300,7 +292,7 @@ class ServerControl(BoundedAMP):
     async def _open_outbound(self, session: str, partner: str, deadline: int, wish: CallWish) -> Answer:
         if self._carries(session):
             message = f"session {session} is open already"
-            raise OpeningFailed(_unreachable(Step.POLICY, Cause.SESSION_OPEN, message))
+            raise OpeningFailed(PartnerUnreachable.at(Step.POLICY, message, Cause.SESSION_OPEN))
         calling = maybeDeferred(self._user.open_outbound, self, session, partner, wish)
         try:
             take = await calling.addTimeout(deadline, self._clock)
@@ -308,14 +300,14 @@ class ServerControl(BoundedAMP):
             raise OpeningFailed(fault) from fault
         except TimeoutError as fault:
             message = f"the partner was not ready within {deadline} s"
-            raise OpeningFailed(_unreachable(Step.CONNECT, Cause.DEADLINE_OPENING, message)) from fault
+            raise OpeningFailed(PartnerUnreachable.at(Step.CONNECT, message, Cause.DEADLINE_OPENING)) from fault
         arrival = self._expect(session).addTimeout(limits.TICKET_SECONDS, self._clock)
         arrival.addErrback(lambda failure: self._give_up(session)).addCallback(take)
         arrival.addErrback(self._bug, OpenOutbound)
         return {"ticket": self._office.issue(session, self._clock.seconds())}
 
     def _answer_drain(self) -> None:
-        self.asking = self.answering = Phase.DRAINING
+        self.asking = self.answering = TunnelPhase.DRAINING
         self._user.drain(self)
 
     # The connections.
@@ -350,7 +342,6 @@ class ServerControl(BoundedAMP):
         """The control connection is over, and everything with it."""
         self._hello.stop()
         self._expiry.stop()
-        self._heartbeat.stop()
         self._assembly.clear()
         arrivals, self._arrivals = self._arrivals, {}
         for arrival in arrivals.values():
@@ -395,10 +386,6 @@ class ServerControl(BoundedAMP):
 
     def _no_hello(self) -> None:
         self.close(Closing(Cause.TUNNEL_HELLO, f"no Hello within {limits.HELLO_SECONDS:g} s"))
-
-
-def _unreachable(step: Step, cause: Cause, message: str) -> PartnerUnreachable:
-    return PartnerUnreachable(rule=step.cause, message=f"{step.label}: {message}", step=step, cause=cause)
 
 
 @attrs.frozen

@@ -13,16 +13,16 @@ command itself never changes.
 
 import enum
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import attrs
-from twisted.protocols.amp import AmpBox, Command
+from twisted.protocols.amp import Command
 
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
 from smartproxy.policy.faults import Outcome
 from smartproxy.relay.openings import Way
-from smartproxy.tunnel.boxes import Choice, Code, Number, Octets, Records, Text
+from smartproxy.tunnel.boxes import Choice, Code, Number, Octets, PrintableText, Records
 from smartproxy.tunnel.chunks import DIGEST_OCTETS
 from smartproxy.tunnel.faults import (
     ConfigurationDeclined,
@@ -37,30 +37,30 @@ from smartproxy.tunnel.marks import TICKET_OCTETS
 CONTROL_PROTOCOL: Final = b"smartproxy-control/1"
 DATA_PROTOCOL: Final = b"smartproxy-data/1"
 
-_SESSION = Text(16)
-_NAME = Text(limits.NAME_CHARACTERS_MOST)
-_URL = Text(512)
-_VERSION = Text(64)
+_SESSION = PrintableText(16)
+_NAME = PrintableText(limits.NAME_CHARACTERS_MOST)
+_URL = PrintableText(512)
+_VERSION = PrintableText(64)
 _ADDRESS_CHARACTERS_MOST = 300
 """A host name has at most 253 characters (RFC 1035 section 2.3.4); a port and brackets stand beside it."""
 _SSIDCODE_CHARACTERS_MOST = 25
 _SHA256_CHARACTERS = 64
 
 _FACTS = [
-    (b"peer", Text(_ADDRESS_CHARACTERS_MOST)),
-    (b"partner", Text(limits.NAME_CHARACTERS_MOST, optional=True)),
+    (b"peer", PrintableText(_ADDRESS_CHARACTERS_MOST)),
+    (b"partner", PrintableText(limits.NAME_CHARACTERS_MOST, optional=True)),
     (b"profile", Choice(Profile)),
-    (b"tls", Text(16, optional=True)),
-    (b"certificate_sha256", Text(_SHA256_CHARACTERS, optional=True)),
-    (b"code", Text(_SSIDCODE_CHARACTERS_MOST, optional=True)),
+    (b"tls", PrintableText(16, optional=True)),
+    (b"certificate_sha256", PrintableText(_SHA256_CHARACTERS, optional=True)),
+    (b"code", PrintableText(_SSIDCODE_CHARACTERS_MOST, optional=True)),
     (b"level", Choice(Level, optional=True)),
 ]
 """The fields of :class:`~smartproxy.relay.openings.SessionFacts`, by their names."""
 _WISH = [
     (b"way", Choice(Way)),
-    (b"caller", Text(_ADDRESS_CHARACTERS_MOST, optional=True)),
-    (b"host", Text(_ADDRESS_CHARACTERS_MOST, optional=True)),
-    (b"port", Number(optional=True)),
+    (b"caller", PrintableText(_ADDRESS_CHARACTERS_MOST, optional=True)),
+    (b"host", PrintableText(_ADDRESS_CHARACTERS_MOST, optional=True)),
+    (b"port", Number(65_535, optional=True)),
 ]
 """The fields of :class:`~smartproxy.relay.openings.CallWish`, by their names."""
 
@@ -77,7 +77,7 @@ class Side(enum.Enum):
         return Side.CLIENT if self is Side.SERVER else Side.SERVER
 
 
-class Phase(enum.Enum):
+class TunnelPhase(enum.Enum):
     """Where the life of a control connection is."""
 
     BEFORE_HELLO = "before Hello"
@@ -120,28 +120,6 @@ class TunnelCommand(Command):
     allErrors: ClassVar[dict[type[TunnelFault], bytes]]
     reverseErrors: ClassVar[dict[bytes, type[TunnelFault]]]
     errors = {QuestionFailed: b"FAILED"}
-
-    # AMP's own, typed: it has no annotations.
-
-    @classmethod
-    def makeArguments(cls, objects: Mapping[str, object], proto: object) -> AmpBox:
-        """The box of a question."""
-        return super().makeArguments(objects, proto)  # type: ignore[no-untyped-call,no-any-return]  # AMP has no types
-
-    @classmethod
-    def parseArguments(cls, box: Mapping[bytes, bytes], proto: object) -> dict[str, Any]:
-        """The arguments in the box of a question."""
-        return super().parseArguments(box, proto)  # type: ignore[no-untyped-call,no-any-return]  # AMP has no types
-
-    @classmethod
-    def makeResponse(cls, objects: Mapping[str, object], proto: object) -> AmpBox:
-        """The box of an answer."""
-        return super().makeResponse(objects, proto)  # type: ignore[no-untyped-call,no-any-return]  # AMP has no types
-
-    @classmethod
-    def parseResponse(cls, box: Mapping[bytes, bytes], proto: object) -> dict[str, Any]:
-        """The values in the box of an answer."""
-        return super().parseResponse(box, proto)  # type: ignore[no-untyped-call,no-any-return]  # AMP has no types
 
 
 class Hello(TunnelCommand):
@@ -190,7 +168,7 @@ class CloseSession(TunnelCommand):
 class SetLevel(TunnelCommand):
     """Change what the server logs."""
 
-    arguments = [(b"level", Text(16))]
+    arguments = [(b"level", PrintableText(16))]
 
 
 class Drain(TunnelCommand):
@@ -207,7 +185,7 @@ class SessionEnded(TunnelCommand):
     arguments = [
         (b"session", _SESSION),
         (b"outcome", Choice(Outcome, Outcome.ABORTED)),
-        (b"reason", Number(optional=True)),
+        (b"reason", Number(99, optional=True)),
         (b"rule", Code(optional=True)),
     ]
 
@@ -227,13 +205,13 @@ class SeenCrlUrl(TunnelCommand):
 _CLIENT, _SERVER = Side.CLIENT, Side.SERVER
 
 #: Which commands a side may ask in which phase; absent means forbidden.
-ALLOWED: Final[Mapping[tuple[Side, Phase], frozenset[type[TunnelCommand]]]] = {
-    (_CLIENT, Phase.BEFORE_HELLO): frozenset({Hello}),
-    (_CLIENT, Phase.READY): frozenset({Configure, OpenOutbound, CloseSession, SetLevel, Drain, Ping}),
-    (_CLIENT, Phase.DRAINING): frozenset({CloseSession, Ping}),
-    (_SERVER, Phase.BEFORE_HELLO): frozenset(),
-    (_SERVER, Phase.READY): frozenset({OpenInbound, SessionEnded, Report, SeenCrlUrl, Ping}),
-    (_SERVER, Phase.DRAINING): frozenset({SessionEnded, Report, Ping}),
+ALLOWED: Final[Mapping[tuple[Side, TunnelPhase], frozenset[type[TunnelCommand]]]] = {
+    (_CLIENT, TunnelPhase.BEFORE_HELLO): frozenset({Hello}),
+    (_CLIENT, TunnelPhase.READY): frozenset({Configure, OpenOutbound, CloseSession, SetLevel, Drain, Ping}),
+    (_CLIENT, TunnelPhase.DRAINING): frozenset({CloseSession, Ping}),
+    (_SERVER, TunnelPhase.BEFORE_HELLO): frozenset(),
+    (_SERVER, TunnelPhase.READY): frozenset({OpenInbound, SessionEnded, Report, SeenCrlUrl, Ping}),
+    (_SERVER, TunnelPhase.DRAINING): frozenset({SessionEnded, Report, Ping}),
 }
 
 #: Every command by its name on the wire.

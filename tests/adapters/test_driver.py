@@ -11,7 +11,7 @@ from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
-from smartproxy.policy.faults import Draining, OwnFault, StationUnreachable
+from smartproxy.policy.faults import Draining, OwnFault, QuotaExceeded, StationUnreachable
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.events import Arrived, Event
 from smartproxy.relay.intents import Abort, Intent, Send
@@ -187,6 +187,15 @@ class Opening(SynchronousTestCase):
         stand.initiator.receive(PARTNER_SSID)
         stand.opening.errback(StationUnreachable(rule="station.connect", message="it refuses the connection"))
         self.assertEqual(stand.journal.the("session.refused")["rule"], "station.connect")
+
+    def test_failed_for_a_limit(self) -> None:
+        """A fault of any kind that the other daemon found is told to the session as it is; it is no bug of ours."""
+        stand = Stand()
+        stand.driver.begin()
+        stand.initiator.receive(PARTNER_SSID)
+        stand.opening.errback(QuotaExceeded(rule="quota.sessions", message="the client's limit is reached"))
+        self.assertEqual(stand.journal.the("session.refused")["rule"], "quota.sessions")
+        self.assertEqual(stand.journal.of("internal.error"), [])
 
     def test_ready(self) -> None:
         """On the client, the station's SSRM fires ``ready``."""

@@ -11,8 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.oftp2.roles import Level
 from smartproxy.policy.faults import Draining, OwnFault, TunnelLost, Unlicensed
 from smartproxy.policy.licence import Licence, sign
+from smartproxy.relay.openings import SessionFacts
 from smartproxy.server.service import ServerService
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Authority, KeyKind, make_key
 from smartproxy.tunnel.faults import ConfigurationDeclined
@@ -307,7 +309,9 @@ class Sessions(ServerTestCase):
 
     def open(self) -> Deferred[Any]:
         """Ask for the leg towards the station."""
-        opening = self.service._open_inside("0123456789abcdef", {"partner": "ACME"})
+        opening = self.service._open_inside(
+            "0123456789abcdef", {"peer": "192.0.2.7:1", "partner": "ACME", "profile": "default", "level": "5"}
+        )
         self.network.settle()
         return opening
 
@@ -316,7 +320,10 @@ class Sessions(ServerTestCase):
         client = self.client()
         self.bring(client, document())
         self.open()
-        self.assertIn(("inbound", "0123456789abcdef", {"partner": "ACME"}), client.user.notes)
+        self.assertIn(
+            ("inbound", "0123456789abcdef", SessionFacts(peer="192.0.2.7:1", partner="ACME", level=Level.OFTP_2_0)),
+            client.user.notes,
+        )
 
     def test_without_a_client(self) -> None:
         """There is nowhere to go: the tunnel is down."""

@@ -1,6 +1,5 @@
 """The client's side of calls: which partner is meant, who carries the call, and what the station is told."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -19,6 +18,7 @@ from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.partners import CertificatePin, Outbound, Partner, Verify
 from smartproxy.policy.settings import ClientLimits, OutboundListener
 from smartproxy.relay.ending import Summary
+from smartproxy.relay.openings import CallWish, Way
 from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, Step, unreachable
 from smartproxy.tunnel.faults import QuestionExpired
 from tests.adapters.ports import PortsReactor
@@ -32,17 +32,17 @@ PIN = CertificatePin(sha256="00" * 32)
 class Control:
     """A server that is asked for partners.
 
-    :ivar asked: session, partner, facts, seconds and answer of each question.
+    :ivar asked: session, partner, wish, seconds and answer of each question.
     """
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, str, Mapping[str, str], float, Deferred[Any]]] = []
+        self.asked: list[tuple[str, str, CallWish, float, Deferred[Any]]] = []
         self.canceled = 0
 
-    def open_outbound(self, session: str, partner: str, facts: Mapping[str, str], *, seconds: float) -> Deferred[Any]:
+    def open_outbound(self, session: str, partner: str, wish: CallWish, *, seconds: float) -> Deferred[Any]:
         """Keep the question."""
         answer: Deferred[Any] = Deferred(self._cancel)
-        self.asked.append((session, partner, facts, seconds, answer))
+        self.asked.append((session, partner, wish, seconds, answer))
         return answer
 
     def _cancel(self, answer: Deferred[Any]) -> None:
@@ -156,7 +156,7 @@ class Meant(StationCallsTestCase):
         self.caller(b"CONNECT bolt HTTP/1.1\r\n\r\n")
         self.caller(b"\x05\x01\x00\x05\x01\x00\x01\xc0\x00\x02\x08\x19\xdb")
         self.assertEqual(sorted(self.asked), ["ACME", "ACME", "BOLT", "BOLT"])
-        facts = [each[2]["way"] for control in self.controls for each in control.asked]
+        facts = [each[2].way for control in self.controls for each in control.asked]
         self.assertEqual(sorted(facts), ["http-connect", "http-connect", "port", "socks5"])
         self.assertEqual({each[3] for control in self.controls for each in control.asked}, {25.0})
 
@@ -309,7 +309,7 @@ class Trials(StationCallsTestCase):
         """The server is told that it is a trial; the leg is given back."""
         trial = Deferred.fromCoroutine(self.calls.try_partner("ab" * 8, "BOLT"))
         session, name, facts, _, _ = self.controls[0].asked[0]
-        self.assertEqual((session, name, facts), ("ab" * 8, "BOLT", {"way": "trial"}))
+        self.assertEqual((session, name, facts), ("ab" * 8, "BOLT", CallWish(way=Way.TRIAL)))
         leg = self.answer(FakeLeg())
         self.successResultOf(trial)
         self.assertEqual((leg.calls, self.sessions.live), (["finish"], {}))

@@ -25,12 +25,12 @@ from smartproxy.tunnel.vocabulary import (
     Configure,
     Hello,
     OpenInbound,
-    Phase,
     Ping,
     SessionEnded,
     SetLevel,
     Side,
     TunnelCommand,
+    TunnelPhase,
 )
 from tests.adapters.tunnel_kit import FACTS, SESSION, WHY, Events
 
@@ -50,11 +50,11 @@ class End(BoundedAMP):
     """A server's end whose answers a test chooses."""
 
     def __init__(self, clock: Clock, events: Events, side: Side = Side.SERVER) -> None:
-        super().__init__(side, clock, events)
+        super().__init__(side, "10.0.0.7:40001", clock, events)
         self.losses: list[Closing] = []
         self.well: list[type[TunnelCommand]] = []
         self.answers: dict[type[TunnelCommand], Responder] = {}
-        self.asking = self.answering = Phase.READY
+        self.asking = self.answering = TunnelPhase.READY
 
     def responders(self) -> Mapping[type[TunnelCommand], Responder]:
         """Part of the base class."""
@@ -183,7 +183,7 @@ class QuestionTests(BoundedCase):
     def test_every_forbidden_direction(self) -> None:
         """Each command that the table does not list for the peer and phase ends the tunnel."""
         for side in Side:
-            for phase in Phase:
+            for phase in TunnelPhase:
                 for name, command in COMMANDS.items():
                     if command in ALLOWED[side.other, phase]:
                         continue

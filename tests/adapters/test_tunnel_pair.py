@@ -10,7 +10,15 @@ from smartproxy import __version__
 from smartproxy.net.leg import ILeg
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import Outcome, OwnFault, PartnerUnreachable, StationUnreachable, TunnelLost
+from smartproxy.policy.faults import (
+    Outcome,
+    OwnFault,
+    PartnerUnreachable,
+    QuotaExceeded,
+    StationUnreachable,
+    Step,
+    TunnelLost,
+)
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.client_control import Configured
@@ -314,6 +322,13 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.server.events.named("tunnel.violation"), [])
         self.assertEqual(self.client.control.pool.idle, len(self.client.control.pool))  # type: ignore[union-attr,arg-type]  # up
 
+    def test_limit_of_the_client(self) -> None:
+        """A limit on sessions that the client keeps is a limit for the server's daemon too, and no dead station."""
+        message = "the client's limit of 3 sessions is reached"
+        self.client.user.opening = lambda: fail(QuotaExceeded(rule=Cause.TUNNEL_POOL, message=message))
+        fault = self.failureResultOf(self.ask(), QuotaExceeded).value
+        self.assertEqual((fault.rule, fault.message), (Cause.TUNNEL_POOL, message))
+
     def test_station_that_is_slow(self) -> None:
         """An opening has a deadline; afterwards nothing of it is left at either end."""
         given_up: list[Deferred[None]] = []
@@ -413,6 +428,17 @@ class SessionTests(SynchronousTestCase):
         opening = self.client.control.open_outbound(SESSION, "ACME", WISH)
         self.network.settle()
         self.assertIn("refused by the peer", str(self.failureResultOf(opening, StationUnreachable).value))
+
+    def test_outbound_partner_that_does_not_prove_itself(self) -> None:
+        """Where the call failed, and why, is told in fields; the sentence is for people alone."""
+        fault = PartnerUnreachable(
+            rule=Cause.CALL_TLS, message="name: a sentence", step=Step.TLS, cause=Cause.CERTIFICATE_REVOKED
+        )
+        self.server.user.outbound = fail(fault)
+        opening = self.client.control.open_outbound(SESSION, "ACME", WISH)
+        self.network.settle()
+        came = self.failureResultOf(opening, PartnerUnreachable).value
+        self.assertEqual((came.step, came.cause, came.rule), (Step.TLS, Cause.CERTIFICATE_REVOKED, Cause.CALL_TLS))
 
     def test_outbound_partner_that_is_slow(self) -> None:
         """A partner that is not ready in time fails the opening, and the server's daemon is told to stop."""

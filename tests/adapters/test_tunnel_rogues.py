@@ -22,7 +22,7 @@ from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, ServerContext, _client_name
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.marks import Attach, End
-from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, NEWEST, OLDEST, Phase
+from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, NEWEST, OLDEST, TunnelPhase
 from tests.adapters.tunnel_kit import (
     FACTS,
     SESSION,
@@ -613,7 +613,7 @@ class RogueServerTests(SynchronousTestCase):
         control = server.control
         client.control.drain()
         self.network.settle()
-        control.asking = Phase.READY
+        control.asking = TunnelPhase.READY
         control.open_inbound(SESSION, FACTS).addErrback(lambda _: None)
         self.network.settle()
         self.assertEqual(client.events.causes("tunnel.violation"), ["command.forbidden"])

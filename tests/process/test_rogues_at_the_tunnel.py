@@ -149,14 +149,14 @@ class Rogues(SiteCase):
 
     async def test_plain_text(self) -> None:
         """AMP in plain text is refused before any of it is read."""
-        await self.refused(None, AmpBox({b"_command": b"Hello", b"_ask": b"1"}).serialize() * 10, "tls")
+        await self.refused(None, AmpBox({b"_command": b"Hello", b"_ask": b"1"}).serialize() * 10, "tunnel.tls")
 
     async def test_other_authority(self) -> None:
         """A certificate of another authority, even of the same name."""
         name = self.authority().credential.certificate.subject
         (common,) = name.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
         other = Authority.root(str(common.value)).issue("inner", purposes=[CLIENT_AUTH])
-        await self.refused(self.context(other), b"", "unknown_authority")
+        await self.refused(self.context(other), b"", "certificate.unknown_ca")
 
     async def test_expired(self) -> None:
         """The right authority, but a certificate of last week; the event has its date."""
@@ -164,7 +164,7 @@ class Rogues(SiteCase):
         old = self.authority().issue(
             "inner", purposes=[CLIENT_AUTH], valid_from=now - 9 * DAY, valid_until=now - 2 * DAY
         )
-        event = await self.refused(self.context(old), b"", "expired")
+        event = await self.refused(self.context(old), b"", "certificate.expired")
         self.assertEqual(event["not_after"][:10], f"{now - 2 * DAY:%Y-%m-%d}")
 
     async def test_older_tls(self) -> None:
@@ -177,7 +177,7 @@ class Rogues(SiteCase):
             assert isinstance(good.key, ec.EllipticCurvePrivateKey)
             context.use_privatekey(good.key)
 
-        await self.refused(Bare(older), b"", "tls")
+        await self.refused(Bare(older), b"", "tunnel.tls")
 
     async def test_start_tls(self) -> None:
         """A client with a good certificate that wants AMP's StartTLS ends its own tunnel, nobody else's."""
@@ -221,7 +221,7 @@ class Rogues(SiteCase):
     async def test_all_that_stays(self) -> None:
         """After all of them the server is up, has reported no bug of its own, and serves."""
         for number in range(20):
-            await self.refused(None, b"\x00" * (number + 1) + b"\r\n\r\n" * 20, "tls")
+            await self.refused(None, b"\x00" * (number + 1) + b"\r\n\r\n" * 20, "tunnel.tls")
         assert self.site.server is not None
         self.site.server.read()
         self.assertIsNone(self.site.server.status)
@@ -251,7 +251,7 @@ class Rogues(SiteCase):
         self.addCleanup(port.stopListening)
         program = self.site.start_second_client(f"127.0.0.1:{port.getHost().port}")
         refused = await Log(program, whole=True).event("tunnel.refused")
-        self.assertEqual((refused["cause"], refused["proxy_id"]), ("wrong_server_key", rogue.proxy_id))
+        self.assertEqual((refused["cause"], refused["proxy_id"]), ("tunnel.wrong_server_key", rogue.proxy_id))
         self.assertGreaterEqual(len(arrived), 1)
         for each in arrived:
             await each.ended.addTimeout(PATIENCE_SECONDS, reactor)
