@@ -25,7 +25,7 @@ from smartproxy.oftp2.errors import SessionFault
 from smartproxy.plain.pipe import Outline
 from smartproxy.plain.sessions import PlainSessions
 from smartproxy.policy import limits
-from smartproxy.policy.credential import Credential
+from smartproxy.policy.credential import PlainCredential
 from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.relay.openings import CallWish, SessionFacts, Way
 from smartproxy.tunnel.boxes import Plain
@@ -59,7 +59,7 @@ class PlainClientService(Service):
         self,
         reactor: Any,
         *,
-        credential: Credential,
+        credential: PlainCredential,
         server: tuple[str, int],
         target: tuple[str, int],
         listeners: Sequence[Callable[["PlainClientService"], IListeningPort]] = (),

@@ -19,7 +19,6 @@ from smartproxy.policy.certificates.revocation import RevocationSet
 from smartproxy.policy.limits import GENERATION, LICENCE_OCTETS_MOST, PARTNERS_MOST
 from smartproxy.policy.outbound import check_listeners, check_outbound
 from smartproxy.policy.partners import (
-    Authority,
     CertificatePin,
     KeyPin,
     Partner,
@@ -27,6 +26,7 @@ from smartproxy.policy.partners import (
     Rule,
     SanRule,
     ServerIdentity,
+    TrustedCa,
     normalize_code,
     normalize_san,
 )
@@ -73,7 +73,7 @@ class ServerConfiguration:
     identities: tuple[ServerIdentity, ...] = attrs.field(
         default=(), metadata=kind(ListOf(item=ObjectOf(ServerIdentity)))
     )
-    authorities: tuple[Authority, ...] = attrs.field(default=(), metadata=kind(ListOf(item=ObjectOf(Authority))))
+    authorities: tuple[TrustedCa, ...] = attrs.field(default=(), metadata=kind(ListOf(item=ObjectOf(TrustedCa))))
     revocation: tuple[RevocationSet, ...] = attrs.field(
         default=(), repr=False, metadata=kind(ListOf(item=ObjectOf(RevocationSet)))
     )

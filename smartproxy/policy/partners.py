@@ -18,11 +18,11 @@ import attrs
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits, values
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, Tagged, kind, masked
-from smartproxy.policy.values import NAME, SHA256, Address, Flag, Member, Pem, Text, Whole
+from smartproxy.policy.values import NAME, SHA256, Address, Flag, Line, Member, Pem, Whole
 
 #: Octets of SSIDCODE.
 CODE_OCTETS = 25
-_HOST = Text(most=253, pattern="[0-9A-Za-z._:-]+", form="a host name or an address")
+_HOST = Line(most=253, pattern="[0-9A-Za-z._:-]+", form="a host name or an address")
 _CERTIFICATE = "CERTIFICATE"
 
 
@@ -85,7 +85,7 @@ class SubjectRule:
     by: ClassVar[str] = "subject"
 
     authority: str = attrs.field(metadata=kind(NAME))
-    serial_number: str = attrs.field(metadata=kind(Text()))
+    serial_number: str = attrs.field(metadata=kind(Line()))
 
 
 @attrs.frozen(kw_only=True)
@@ -101,7 +101,7 @@ class SanRule:
     authority: str = attrs.field(metadata=kind(NAME))
     san: str = attrs.field(
         metadata=kind(
-            Text(
+            Line(
                 most=1024, pattern="(DNS|URI|EMAIL):.+", form="a name with its type: DNS:name, URI:uri or EMAIL:address"
             )
         )
@@ -124,7 +124,7 @@ class RevocationMode(enum.StrEnum):
 
 
 @attrs.frozen(kw_only=True)
-class Authority:
+class TrustedCa:
     """An authority that partners' certificates may come from.
 
     :ivar name: how the site calls it, unique.
@@ -254,7 +254,7 @@ class Partner:
     codes: tuple[str, ...] = attrs.field(
         metadata=kind(
             ListOf(
-                item=Text(most=CODE_OCTETS, pattern="[ -~]+", form="printable ASCII"),
+                item=Line(most=CODE_OCTETS, pattern="[ -~]+", form="printable ASCII"),
                 least=1,
                 most=limits.CODES_PER_PARTNER_MOST,
             )

@@ -20,7 +20,7 @@ from smartproxy.net.proxying.ways import Target
 from smartproxy.plain.client import PlainClientService
 from smartproxy.plain.outgoing import Outgoing
 from smartproxy.policy.addresses import HostPort
-from smartproxy.policy.credential import FILE_OCTETS_MOST, Credential, read
+from smartproxy.policy.credential import FILE_OCTETS_MOST, PlainCredential, read
 from smartproxy.policy.limits import DRAIN
 from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.daemon import DaemonOptions
@@ -95,7 +95,7 @@ class PlainClientSwitches(DaemonOptions):
             self.outgoing.insert(0, Outgoing(at.host or _LOCAL, at.port))
 
 
-def _credential(path: str) -> Credential:
+def _credential(path: str) -> PlainCredential:
     """The credential in a file that nobody else can read.
 
     :raises ValueError: when it cannot be used, and why.

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import serialization
 
 from smartproxy.policy.certificates.revocation import RevocationSet
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.partners import Authority as AuthorityEntry
 from smartproxy.policy.partners import Partner, RevocationMode, Rule, SubjectRule
+from smartproxy.policy.partners import TrustedCa as AuthorityEntry
 from smartproxy.policy.settings import PenaltySettings
 from smartproxy.testing.pki import Authority, Credential, self_signed
 

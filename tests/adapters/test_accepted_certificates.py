@@ -5,8 +5,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.partners import Authority as AuthorityEntry
 from smartproxy.policy.partners import CertificatePin, KeyPin, Purpose, RevocationMode, SanRule
+from smartproxy.policy.partners import TrustedCa as AuthorityEntry
 from smartproxy.testing.pki import SERVER_AUTH, Credential, KeyKind, make_key, self_signed
 from smartproxy.testing.tls import TlsVersion
 from tests.adapters.acme import ALONE, LEAF, MIDDLE, ODETTE_ID, ROOT, acme, configuration, revoked, tampered

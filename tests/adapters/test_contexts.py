@@ -13,7 +13,7 @@ from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.partners import Authority, RevocationMode, ServerIdentity, SubjectRule
+from smartproxy.policy.partners import RevocationMode, ServerIdentity, SubjectRule, TrustedCa
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.server.generation import PartnerContexts
 from smartproxy.testing import pki
@@ -269,7 +269,7 @@ class AcceptableAuthorities(SynchronousTestCase):
             rig.configuration,
             partners=(entry,),
             authorities=(
-                Authority(name="ca", certificates=authority.certificate_pem.decode(), revocation=RevocationMode.OFF),
+                TrustedCa(name="ca", certificates=authority.certificate_pem.decode(), revocation=RevocationMode.OFF),
             ),
         )
         rig.sessions.configure(rig.part(configuration, 2))

@@ -19,7 +19,7 @@ from smartproxy.plain.outgoing import Outgoing
 from smartproxy.plain.permit import Permit
 from smartproxy.plain.server import AGAIN_SECONDS, PlainServerService
 from smartproxy.policy.configuration import ConfigurationRefused
-from smartproxy.policy.credential import Credential
+from smartproxy.policy.credential import PlainCredential
 from smartproxy.policy.faults import StationUnreachable
 from smartproxy.policy.licence import Licence
 from smartproxy.relay.openings import CallWish, Way
@@ -149,7 +149,7 @@ class PairTests(SynchronousTestCase):
 
         self.inner = PlainClientService(
             self.reactor,
-            credential=Credential(
+            credential=PlainCredential(
                 name="inside-1",
                 certificate=issued.chain_pem.decode(),
                 key=issued.key_pem.decode(),

@@ -17,7 +17,7 @@ from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts, P
 from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.certificates.revocation import RevocationSet
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.partners import Authority, Partner, RevocationMode, Rule, SubjectRule
+from smartproxy.policy.partners import Partner, RevocationMode, Rule, SubjectRule, TrustedCa
 from tests.unit.documents import pem
 
 NOW = datetime.datetime(2026, 11, 20, 10, tzinfo=datetime.UTC)
@@ -70,9 +70,9 @@ LEAF = facts(
 )
 
 
-def authority(name: str, *anchors: str, revocation: RevocationMode = RevocationMode.OFF, grace: int = 0) -> Authority:
+def authority(name: str, *anchors: str, revocation: RevocationMode = RevocationMode.OFF, grace: int = 0) -> TrustedCa:
     """An authority of the configuration whose anchors are the certificates of these names."""
-    return Authority(
+    return TrustedCa(
         name=name,
         certificates="".join(pem("CERTIFICATE", anchor.encode()) for anchor in anchors),
         revocation=revocation,

@@ -9,7 +9,7 @@ import datetime
 
 import attrs
 
-from smartproxy.policy.partners import Authority
+from smartproxy.policy.partners import TrustedCa
 
 
 @attrs.frozen(kw_only=True)
@@ -79,7 +79,7 @@ class ChainFacts:
     path: tuple[CertificateFacts, ...] = ()
     path_errors: tuple[PathError, ...] = ()
 
-    def below(self, authority: Authority) -> tuple[CertificateFacts, ...] | None:
+    def below(self, authority: TrustedCa) -> tuple[CertificateFacts, ...] | None:
         """The part of the path that an authority vouches for: up to its first certificate in it, that one excluded.
 
         :return: ``None`` if the path does not reach the authority.

@@ -33,7 +33,6 @@ from smartproxy.policy.certificates.revocation import RevocationStatus, status
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.outbound import rules_of
 from smartproxy.policy.partners import (
-    Authority,
     CertificatePin,
     KeyPin,
     Outbound,
@@ -43,6 +42,7 @@ from smartproxy.policy.partners import (
     Rule,
     SanRule,
     SubjectRule,
+    TrustedCa,
     Verify,
     normalize_san,
 )
@@ -203,7 +203,7 @@ def unreached(leaf: CertificateFacts, errors: tuple[PathError, ...]) -> Certific
 def judge_below(
     chain: ChainFacts,
     anchor: int,
-    authority: Authority,
+    authority: TrustedCa,
     configuration: ServerConfiguration,
     now: datetime.datetime,
 ) -> None:
@@ -281,7 +281,7 @@ def _judge_revocation(
     facts: CertificateFacts,
     depth: int,
     issuer: CertificateFacts,
-    authority: Authority,
+    authority: TrustedCa,
     configuration: ServerConfiguration,
     now: datetime.datetime,
 ) -> None:

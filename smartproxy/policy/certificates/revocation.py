@@ -26,7 +26,7 @@ import attrs
 
 from smartproxy.policy import limits
 from smartproxy.policy.certificates.facts import ChainFacts
-from smartproxy.policy.partners import Authority
+from smartproxy.policy.partners import TrustedCa
 from smartproxy.policy.schema import Optional, kind
 from smartproxy.policy.values import SHA256, Instant, Serials
 
@@ -200,7 +200,7 @@ def is_plain(url: str) -> bool:
     return match is not None and not match[1].lower().endswith(_OURS)
 
 
-def named(chain: ChainFacts, authority: Authority) -> tuple[str, ...]:
+def named(chain: ChainFacts, authority: TrustedCa) -> tuple[str, ...]:
     """The addresses in the certificates that an authority vouches for: the first few of each, if they are plain."""
     found = (
         url
@@ -225,7 +225,7 @@ class CrlUrls:
 
     _days: dict[str, _Day] = attrs.field(factory=dict, init=False)
 
-    def new(self, chain: ChainFacts, authority: Authority, now: datetime.datetime) -> list[str]:
+    def new(self, chain: ChainFacts, authority: TrustedCa, now: datetime.datetime) -> list[str]:
         """The addresses of a verified chain that are to be reported: none twice a day, and not too many."""
         day = self._days.get(authority.name)
         if day is None or day.date != now.date():
