@@ -174,14 +174,14 @@ def take(change: Change, octets: bytes) -> Imported:
         _clear(change, table)
     for name, value in settings_set.items():
         settings.put(change, name, value)
-    for each in configuration.server.authorities:
+    for each in configuration.server.cas:
         certificates = read_certificates(each.certificates.encode("ascii"), each.name)
         cas.add(change, each.name, certificates, each.revocation.value, each.grace_hours)
     _take_revocation(change, archive, configuration)
     _take_partners(change, archive, configuration, shown)
     return Imported(
         partners=len(configuration.server.partners),
-        authorities=len(configuration.server.authorities),
+        authorities=len(configuration.server.cas),
         revocation_lists=len(configuration.server.revocation),
         identities=None if secrets is None else len(configuration.server.identities),
         clients=None if secrets is None else len(secrets.clients),
@@ -338,7 +338,7 @@ def _proof(rule: Rule, notes: dict[str, PinNote]) -> partners.Proof:
             return partners.Proof(by=rule.by, text=rule.sha256)
         return partners.Proof(by=rule.by, text=rule.sha256, subject=note.subject, not_after=note.not_after)
     text = rule.serial_number if isinstance(rule, SubjectRule) else rule.san
-    return partners.Proof(by=rule.by, text=text, authority=rule.authority)
+    return partners.Proof(by=rule.by, text=text, authority=rule.ca)
 
 
 def _pin_notes(session: Session) -> tuple[PinNote, ...]:

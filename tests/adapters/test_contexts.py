@@ -264,13 +264,11 @@ class AcceptableAuthorities(SynchronousTestCase):
         """The names in the request for a certificate."""
         authority = pki.Authority.root("Partners CA")
         rig = ServerRig()
-        entry = rig.entry() if pinned else rig.entry(certificates=(SubjectRule(authority="ca", serial_number="x"),))
+        entry = rig.entry() if pinned else rig.entry(certificates=(SubjectRule(ca="ca", serial_number="x"),))
         configuration = attrs.evolve(
             rig.configuration,
             partners=(entry,),
-            authorities=(
-                TrustedCa(name="ca", certificates=authority.certificate_pem.decode(), revocation=RevocationMode.OFF),
-            ),
+            cas=(TrustedCa(name="ca", certificates=authority.certificate_pem.decode(), revocation=RevocationMode.OFF),),
         )
         rig.sessions.configure(rig.part(configuration, 2))
         tls = CallerTls(rig.partner)

@@ -134,10 +134,8 @@ class FoundLate(SynchronousTestCase):
             rig = ServerRig()
             configuration = attrs.evolve(
                 rig.configuration,
-                partners=(rig.entry(certificates=(SubjectRule(authority="ca", serial_number="ACME"),)),),
-                authorities=(
-                    TrustedCa(name="ca", certificates=root.certificate_pem.decode(), revocation=RevocationMode.OFF),
-                ),
+                partners=(rig.entry(certificates=(SubjectRule(ca="ca", serial_number="ACME"),)),),
+                cas=(TrustedCa(name="ca", certificates=root.certificate_pem.decode(), revocation=RevocationMode.OFF),),
             )
             rig.sessions.configure(rig.part(configuration, 2))
             caller, _ = rig.call(CallerTls(partner))

@@ -80,7 +80,7 @@ def authority(name: str, *anchors: str, revocation: RevocationMode = RevocationM
     )
 
 
-BY_SUBJECT = SubjectRule(authority="ca", serial_number="O0013000001ACME")
+BY_SUBJECT = SubjectRule(ca="ca", serial_number="O0013000001ACME")
 
 
 def partner(*rules: Rule, name: str = "ACME", **others: Any) -> Partner:
@@ -104,7 +104,7 @@ def revocation(issuer: str, *serials: int, **others: Any) -> RevocationSet:
 def server(*partners: Partner, **others: Any) -> ServerConfiguration:
     """A configuration with the authority ``ca``, whose anchor is the root, without revocation."""
     return attrs.evolve(
-        ServerConfiguration(authorities=(authority("ca", "root"),), partners=partners or (partner(),)), **others
+        ServerConfiguration(cas=(authority("ca", "root"),), partners=partners or (partner(),)), **others
     )
 
 
@@ -131,7 +131,7 @@ class JudgingTestCase(SynchronousTestCase):
         """The chain is good and names the partner *name*."""
         match = judged(chain, configuration)
         assert isinstance(match, Match), match
-        self.assertEqual((match.partner.name, match.by, match.authority), (name, by, authority))
+        self.assertEqual((match.partner.name, match.by, match.ca), (name, by, authority))
         self.assertIs(match.certificate, chain.presented[0])
 
     def assertRefused(

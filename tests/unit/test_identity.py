@@ -33,7 +33,7 @@ PARTNERS = (ACME, FOO)
 def verified(partner: Partner) -> VerifiedPartner:
     """A partner who has proved who he is."""
     return VerifiedPartner(
-        partner=partner, certificate=LEAF, by="certificate", authority=None, chain=ChainFacts(presented=(LEAF,))
+        partner=partner, certificate=LEAF, by="certificate", ca=None, chain=ChainFacts(presented=(LEAF,))
     )
 
 
