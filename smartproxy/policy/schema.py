@@ -34,11 +34,12 @@ def kind(kind: ValueKind, *, key: str | None = None, required: bool = False) -> 
 
 def declared(cls: type[Any]) -> dict[str, ValueKind]:
     """The keys of the JSON object that *cls* describes, with their kinds."""
-    return {
-        field.metadata[_KEY] or field.name: field.metadata[_KIND]
-        for field in attrs.fields(cls)
-        if _KIND in field.metadata
-    }
+    return {key: field.metadata[_KIND] for key, field in _fields(cls).items()}
+
+
+def _fields(cls: type[Any]) -> dict[str, "attrs.Attribute[Any]"]:
+    """The attributes that are written in documents, by their keys there."""
+    return {field.metadata[_KEY] or field.name: field for field in attrs.fields(cls) if _KIND in field.metadata}
 
 
 def masked(value: object) -> str:
@@ -50,7 +51,7 @@ def read_object(cls: type[_T], value: object, where: str = WHOLE) -> _T:
     """The instance of *cls* that the JSON object *value* describes."""
     if not isinstance(value, dict):
         raise wrong(value, where, "an object")
-    kinds = {field.metadata[_KEY] or field.name: field for field in attrs.fields(cls) if _KIND in field.metadata}
+    kinds = _fields(cls)
     arguments = {}
     for key, field in kinds.items():
         if key in value:
@@ -67,9 +68,8 @@ def read_object(cls: type[_T], value: object, where: str = WHOLE) -> _T:
 def write_object(instance: Any) -> dict[str, object]:
     """The JSON object from which :func:`read_object` makes an equal instance."""
     return {
-        field.metadata[_KEY] or field.name: field.metadata[_KIND].write(getattr(instance, field.name))
-        for field in attrs.fields(type(instance))
-        if _KIND in field.metadata
+        key: field.metadata[_KIND].write(getattr(instance, field.name))
+        for key, field in _fields(type(instance)).items()
     }
 
 
