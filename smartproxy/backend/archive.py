@@ -37,7 +37,7 @@ from smartproxy.policy.licence import PROXY_ID
 from smartproxy.policy.partners import CertificatePin, KeyPin, Rule, SubjectRule
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused, read
-from smartproxy.policy.values import NAME, SHA256, Address, Fixed, Flag, Instant, Lines, Pem, Text
+from smartproxy.policy.values import NAME, SHA256, Address, Fixed, Flag, Instant, Line, Lines, Pem
 
 FORMAT: Final = 1
 _CONFIGURATION = "configuration"
@@ -49,7 +49,7 @@ class PinNote:
     """What stands in a pinned certificate, for operators to read."""
 
     sha256: str = attrs.field(metadata=kind(SHA256))
-    subject: str = attrs.field(metadata=kind(Text(most=2048)))
+    subject: str = attrs.field(metadata=kind(Line(most=2048)))
     not_after: datetime = attrs.field(metadata=kind(Instant()))
 
 
@@ -58,8 +58,8 @@ class IssuerNote:
     """Whose a revocation list is, and its number."""
 
     key_sha256: str = attrs.field(metadata=kind(SHA256))
-    issuer: str = attrs.field(metadata=kind(Text(most=2048)))
-    number: str | None = attrs.field(default=None, metadata=kind(Optional(Text())))
+    issuer: str = attrs.field(metadata=kind(Line(most=2048)))
+    number: str | None = attrs.field(default=None, metadata=kind(Optional(Line())))
 
 
 @attrs.frozen(kw_only=True)
@@ -88,7 +88,7 @@ class ArchivedClient:
 class ArchivedLicence:
     """A licence that the authority signed."""
 
-    proxy_id: str = attrs.field(metadata=kind(Text(pattern=PROXY_ID, form="a Proxy ID")))
+    proxy_id: str = attrs.field(metadata=kind(Line(pattern=PROXY_ID, form="a Proxy ID")))
     text: str = attrs.field(metadata=kind(Lines(most=limits.LICENCE_OCTETS_MOST)))
     valid_from: datetime = attrs.field(metadata=kind(Instant()))
     valid_until: datetime = attrs.field(metadata=kind(Instant()))
@@ -119,7 +119,7 @@ class Archive:
     """The file, but for the configuration document in it."""
 
     smartproxy_export: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT), required=True))
-    version: str = attrs.field(metadata=kind(Text()))
+    version: str = attrs.field(metadata=kind(Line()))
     exported: datetime = attrs.field(metadata=kind(Instant()))
     pins: tuple[PinNote, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(PinNote), most=1_000_000)))
     issuers: tuple[IssuerNote, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(IssuerNote))))
@@ -174,14 +174,14 @@ def take(change: Change, octets: bytes) -> Imported:
         _clear(change, table)
     for name, value in settings_set.items():
         settings.put(change, name, value)
-    for each in configuration.server.authorities:
+    for each in configuration.server.cas:
         certificates = read_certificates(each.certificates.encode("ascii"), each.name)
         cas.add(change, each.name, certificates, each.revocation.value, each.grace_hours)
     _take_revocation(change, archive, configuration)
     _take_partners(change, archive, configuration, shown)
     return Imported(
         partners=len(configuration.server.partners),
-        authorities=len(configuration.server.authorities),
+        authorities=len(configuration.server.cas),
         revocation_lists=len(configuration.server.revocation),
         identities=None if secrets is None else len(configuration.server.identities),
         clients=None if secrets is None else len(secrets.clients),
@@ -338,7 +338,7 @@ def _proof(rule: Rule, notes: dict[str, PinNote]) -> partners.Proof:
             return partners.Proof(by=rule.by, text=rule.sha256)
         return partners.Proof(by=rule.by, text=rule.sha256, subject=note.subject, not_after=note.not_after)
     text = rule.serial_number if isinstance(rule, SubjectRule) else rule.san
-    return partners.Proof(by=rule.by, text=text, authority=rule.authority)
+    return partners.Proof(by=rule.by, text=text, authority=rule.ca)
 
 
 def _pin_notes(session: Session) -> tuple[PinNote, ...]:

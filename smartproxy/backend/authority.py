@@ -23,7 +23,7 @@ from smartproxy.backend.certificates import certificates_to_pem, first_line, key
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.schema import SiteRow
-from smartproxy.policy.credential import Credential
+from smartproxy.policy.credential import PlainCredential
 
 
 @attrs.frozen(kw_only=True)
@@ -278,7 +278,7 @@ def general_name(name: str) -> x509.GeneralName:
 
 def issue_credential(
     session: Session, name: str, proxy_ids: Sequence[str], *, now: datetime, days: int
-) -> tuple[Credential, datetime]:
+) -> tuple[PlainCredential, datetime]:
     """Make a key and have the site's authority certify it for a client that has no backend.
 
     The key stands in the credential alone; the store keeps neither it nor the certificate.
@@ -301,7 +301,7 @@ def issue_credential(
         now,
         timedelta(days=days),
     )
-    credential = Credential(
+    credential = PlainCredential(
         name=name,
         certificate=certificate.public_bytes(Encoding.PEM).decode("ascii"),
         key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii"),

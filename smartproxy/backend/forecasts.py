@@ -161,7 +161,7 @@ def _certificates(row: PartnerRow, seen: Sequence[SeenCertificateRow]) -> Iterat
 def _outlook(session: Session) -> Outlook:
     issuers = tuple(
         Issuer(
-            authority=row.name,
+            ca=row.name,
             subject=name_text(each.subject),
             issuer=name_text(each.issuer),
             serial=each.serial_number,

@@ -304,7 +304,7 @@ def V_9(
 
 def V_T(*, position: int | None, since: int, default: Any = attrs.NOTHING) -> Any:
     """Declare ``V T(n)``: UTF-8 text, as long as the field in front of it says."""
-    rule = Rule(grammar=grammars.Text())
+    rule = Rule(grammar=grammars.Utf8())
     return _declare(default, False, kind="V", format="T", width=None, position=position, rule=rule, since=since)
 
 

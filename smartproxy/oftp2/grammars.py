@@ -282,7 +282,7 @@ class Time:
 
 
 @attrs.frozen
-class Text:
+class Utf8:
     """T(n): UTF-8 that ends where the field ends."""
 
     rule: ClassVar[str] = "field.text"

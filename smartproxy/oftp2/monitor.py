@@ -20,9 +20,19 @@ from smartproxy.oftp2.fields import Rule
 from smartproxy.oftp2.roles import Level, Profile, Role
 from smartproxy.oftp2.states import TABLE, Guard, Transition
 from smartproxy.oftp2.subrecords import END_OF_RECORD, walk
-from smartproxy.oftp2.witness import PHASES, Agreed, Phase, State, Transfer, Witness
+from smartproxy.oftp2.witness import PHASES, Agreed, SessionPhase, State, Transfer, Witness
 
-__all__ = ["Anomaly", "Ceilings", "Counters", "Judgement", "Monitor", "Observation", "Phase", "State", "Transfer"]
+__all__ = [
+    "Anomaly",
+    "Ceilings",
+    "Counters",
+    "Judgement",
+    "Monitor",
+    "Observation",
+    "SessionPhase",
+    "State",
+    "Transfer",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -153,7 +163,7 @@ class Monitor:
         return self._witness.state
 
     @property
-    def phase(self) -> Phase:
+    def phase(self) -> SessionPhase:
         """The coarse course of the session."""
         return PHASES[self._witness.state]
 

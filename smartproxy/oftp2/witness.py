@@ -68,7 +68,7 @@ BY_PLACE = frozenset(
 )
 
 
-class Phase(enum.Enum):
+class SessionPhase(enum.Enum):
     """The coarse course of a session, for deadlines and displays."""
 
     AWAIT_SSRM = "awaiting SSRM"
@@ -79,24 +79,24 @@ class Phase(enum.Enum):
     ENDED = "ended"
 
 
-PHASES: Final[Mapping[State, Phase]] = {
-    State.AWAIT_SSRM: Phase.AWAIT_SSRM,
-    State.AWAIT_I_SSID: Phase.AWAIT_SSID,
-    State.AWAIT_R_SSID: Phase.AWAIT_SSID,
-    State.AWAIT_I_SECD: Phase.AUTHENTICATING,
-    State.AWAIT_R_AUCH: Phase.AUTHENTICATING,
-    State.AWAIT_I_AURP: Phase.AUTHENTICATING,
-    State.AWAIT_R_SECD: Phase.AUTHENTICATING,
-    State.AWAIT_I_AUCH: Phase.AUTHENTICATING,
-    State.AWAIT_R_AURP: Phase.AUTHENTICATING,
-    State.IDLE: Phase.IDLE,
-    State.IDLE_TURNED: Phase.IDLE,
-    State.AWAIT_RTR: Phase.IDLE,
-    State.OPENING: Phase.TRANSFER,
-    State.SENDING: Phase.TRANSFER,
-    State.CLOSING: Phase.TRANSFER,
-    State.AWAIT_CD: Phase.IDLE,
-    State.ENDING: Phase.ENDED,
+PHASES: Final[Mapping[State, SessionPhase]] = {
+    State.AWAIT_SSRM: SessionPhase.AWAIT_SSRM,
+    State.AWAIT_I_SSID: SessionPhase.AWAIT_SSID,
+    State.AWAIT_R_SSID: SessionPhase.AWAIT_SSID,
+    State.AWAIT_I_SECD: SessionPhase.AUTHENTICATING,
+    State.AWAIT_R_AUCH: SessionPhase.AUTHENTICATING,
+    State.AWAIT_I_AURP: SessionPhase.AUTHENTICATING,
+    State.AWAIT_R_SECD: SessionPhase.AUTHENTICATING,
+    State.AWAIT_I_AUCH: SessionPhase.AUTHENTICATING,
+    State.AWAIT_R_AURP: SessionPhase.AUTHENTICATING,
+    State.IDLE: SessionPhase.IDLE,
+    State.IDLE_TURNED: SessionPhase.IDLE,
+    State.AWAIT_RTR: SessionPhase.IDLE,
+    State.OPENING: SessionPhase.TRANSFER,
+    State.SENDING: SessionPhase.TRANSFER,
+    State.CLOSING: SessionPhase.TRANSFER,
+    State.AWAIT_CD: SessionPhase.IDLE,
+    State.ENDING: SessionPhase.ENDED,
 }
 
 

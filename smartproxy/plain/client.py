@@ -32,7 +32,7 @@ from smartproxy.plain.sessions import Outline, PlainSessions
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.credential import Credential
+from smartproxy.policy.credential import PlainCredential
 from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.relay.openings import CallWish, SessionFacts, Way
 from smartproxy.tunnel.boxes import Plain
@@ -68,7 +68,7 @@ class PlainClientService(Service):
         self,
         reactor: Any,
         *,
-        credential: Credential,
+        credential: PlainCredential,
         server: HostPort,
         target: HostPort,
         outgoing: Sequence["Outgoing"] = (),

@@ -19,7 +19,6 @@ from smartproxy.policy.certificates.revocation import RevocationSet
 from smartproxy.policy.limits import GENERATION, LICENCE_OCTETS_MOST, PARTNERS_MOST
 from smartproxy.policy.outbound import check_listeners, check_outbound
 from smartproxy.policy.partners import (
-    Authority,
     CertificatePin,
     KeyPin,
     Partner,
@@ -27,6 +26,7 @@ from smartproxy.policy.partners import (
     Rule,
     SanRule,
     ServerIdentity,
+    TrustedCa,
     normalize_code,
     normalize_san,
 )
@@ -59,8 +59,8 @@ class ServerConfiguration:
 
     :ivar listeners: where partners are awaited.
     :ivar identities: certificates and keys that are shown to partners; the first is shown unless asked for another.
-    :ivar authorities: the authorities that partners' certificates may come from.
-    :ivar revocation: what those and their intermediate authorities have revoked.
+    :ivar cas: the CAs that partners' certificates may come from.
+    :ivar revocation: what those and their intermediate CAs have revoked.
     :ivar partners: who may connect.
     :ivar licence: a licence that is to replace the server's own, as text.
     :ivar source_address: the server's address that partners are called from; ``None``: the system chooses.
@@ -73,7 +73,9 @@ class ServerConfiguration:
     identities: tuple[ServerIdentity, ...] = attrs.field(
         default=(), metadata=kind(ListOf(item=ObjectOf(ServerIdentity)))
     )
-    authorities: tuple[Authority, ...] = attrs.field(default=(), metadata=kind(ListOf(item=ObjectOf(Authority))))
+    cas: tuple[TrustedCa, ...] = attrs.field(
+        default=(), metadata=kind(ListOf(item=ObjectOf(TrustedCa)), key="authorities")
+    )
     revocation: tuple[RevocationSet, ...] = attrs.field(
         default=(), repr=False, metadata=kind(ListOf(item=ObjectOf(RevocationSet)))
     )
@@ -197,7 +199,7 @@ def _check_server(server: ServerConfiguration) -> None:
         "this address and port",
     )
     unique(((f"{at}.identities[{i}].name", entry.name) for i, entry in enumerate(server.identities)), "this name")
-    unique(((f"{at}.authorities[{i}].name", entry.name) for i, entry in enumerate(server.authorities)), "this name")
+    unique(((f"{at}.authorities[{i}].name", entry.name) for i, entry in enumerate(server.cas)), "this name")
     unique(
         ((f"{at}.revocation[{i}].issuer", entry.issuer_key_sha256) for i, entry in enumerate(server.revocation)),
         "this issuer",
@@ -209,12 +211,12 @@ def _check_server(server: ServerConfiguration) -> None:
             cause=Cause.DOCUMENT_CONTRADICTION,
             message=f"is {penalties.ban_seconds}; `ban_seconds_most` is only {penalties.ban_seconds_most}",
         )
-    authorities = {authority.name for authority in server.authorities}
-    _check_partners(server.partners, authorities)
-    check_outbound(server.partners, authorities, {identity.name for identity in server.identities})
+    cas = {ca.name for ca in server.cas}
+    _check_partners(server.partners, cas)
+    check_outbound(server.partners, cas, {identity.name for identity in server.identities})
 
 
-def _check_partners(partners: tuple[Partner, ...], authorities: set[str]) -> None:
+def _check_partners(partners: tuple[Partner, ...], cas: set[str]) -> None:
     """Each rule has to be usable, and each name, code and rule has to point to one partner.
 
     A code or a rule may stand in the entries of several partners if only one of them is enabled.
@@ -225,7 +227,7 @@ def _check_partners(partners: tuple[Partner, ...], authorities: set[str]) -> Non
             where = f"server.partners[{i}].certificates[{j}]"
             if isinstance(rule, CertificatePin | KeyPin):
                 continue
-            if rule.authority not in authorities:
+            if rule.ca not in cas:
                 raise DocumentRefused(
                     where=f"{where}.authority",
                     cause=Cause.DOCUMENT_NAME_UNKNOWN,

@@ -13,7 +13,7 @@ from smartproxy.policy.licence import PROXY_ID
 from smartproxy.policy.schema import ListOf, ObjectOf, kind, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.strict_json import read as read_json
-from smartproxy.policy.values import NAME, Fixed, Pem, Text
+from smartproxy.policy.values import NAME, Fixed, Line, Pem
 
 #: The version of the file's form.
 FORMAT: Final = 1
@@ -22,7 +22,7 @@ _PROXY_IDS_MOST: Final = 100
 
 
 @attrs.frozen(kw_only=True)
-class Credential:
+class PlainCredential:
     """What a plain client shows, and to whom.
 
     :ivar name: the client's name, as in its certificate.
@@ -36,21 +36,21 @@ class Credential:
     certificate: str = attrs.field(metadata=kind(Pem(label="CERTIFICATE", most=10)))
     key: str = attrs.field(repr=False, metadata=kind(Pem(label="PRIVATE KEY", most=1)))
     proxy_ids: tuple[str, ...] = attrs.field(
-        metadata=kind(ListOf(item=Text(pattern=PROXY_ID, form="a Proxy ID"), least=1, most=_PROXY_IDS_MOST))
+        metadata=kind(ListOf(item=Line(pattern=PROXY_ID, form="a Proxy ID"), least=1, most=_PROXY_IDS_MOST))
     )
 
 
 @attrs.frozen(kw_only=True)
 class _File:
-    credential: Credential = attrs.field(metadata=kind(ObjectOf(Credential)))
+    credential: PlainCredential = attrs.field(metadata=kind(ObjectOf(PlainCredential)))
 
 
-def dump(credential: Credential) -> str:
+def dump(credential: PlainCredential) -> str:
     """The file from which :func:`read` makes an equal credential."""
     return json.dumps(write_object(_File(credential=credential)), indent=1) + "\n"
 
 
-def read(text: str) -> Credential:
+def read(text: str) -> PlainCredential:
     """The credential in a file.
 
     :raises ValueError: when it holds none; the message says what is wrong, and never quotes the key.

@@ -76,37 +76,37 @@ class Outcome(enum.StrEnum):
     """A bug of ours."""
 
 
-class Refusal(SessionFault):
+class PolicyRefusal(SessionFault):
     """Correct protocol that this site's policy does not accept."""
 
     reason = EsidReason.RESOURCES_NOT_AVAILABLE
 
 
-class UnknownIdentity(Refusal):
+class UnknownIdentity(PolicyRefusal):
     """The SSIDCODE belongs to no partner of this site."""
 
     reason = EsidReason.USER_CODE_NOT_KNOWN
 
 
-class IdentityMismatch(Refusal):
+class IdentityMismatch(PolicyRefusal):
     """The SSIDCODE is not one that the partner proved by the certificate may use."""
 
     reason = EsidReason.USER_CODE_NOT_KNOWN
 
 
-class LevelTooLow(Refusal):
+class LevelTooLow(PolicyRefusal):
     """The release level offered is below the lowest that the partner's entry allows."""
 
     reason = EsidReason.MODE_OR_CAPABILITIES_INCOMPATIBLE
 
 
-class AuthenticationRefused(Refusal):
+class AuthenticationRefused(PolicyRefusal):
     """SSIDAUTH is not what the partner's entry requires."""
 
     reason = EsidReason.SECURE_AUTHENTICATION_INCOMPATIBLE
 
 
-class QuotaExceeded(Refusal):
+class QuotaExceeded(PolicyRefusal):
     """A limit on the number of sessions is reached."""
 
 

@@ -27,14 +27,14 @@ class VerifiedPartner:
     :ivar partner: his entry, of the generation in force when he connected.
     :ivar certificate: the certificate that he showed.
     :ivar by: which kind of rule fitted: ``certificate``, ``key``, ``subject`` or ``san``.
-    :ivar authority: the authority of that rule; ``None`` for a pin.
+    :ivar ca: the CA of that rule; ``None`` for a pin.
     :ivar chain: what he showed and what OpenSSL made of it, to be judged again when the configuration changes.
     """
 
     partner: Partner
     certificate: CertificateFacts
     by: str
-    authority: str | None
+    ca: str | None
     chain: ChainFacts = attrs.field(repr=False)
 
 

@@ -26,7 +26,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.schema import Counts, ObjectOf, kind, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.strict_json import read as read_json
-from smartproxy.policy.values import NAME, Fixed, Instant, Pem, Text
+from smartproxy.policy.values import NAME, Fixed, Instant, Line, Pem
 
 #: The version of the licence's form.
 FORMAT: Final = 1
@@ -94,7 +94,7 @@ class Licence:
     """
 
     format: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT), required=True))
-    proxy_id: str = attrs.field(metadata=kind(Text(pattern=PROXY_ID, form="a Proxy ID")))
+    proxy_id: str = attrs.field(metadata=kind(Line(pattern=PROXY_ID, form="a Proxy ID")))
     site: str = attrs.field(metadata=kind(NAME))
     valid_from: datetime.datetime = attrs.field(metadata=kind(Instant()))
     valid_until: datetime.datetime = attrs.field(metadata=kind(Instant()))
@@ -135,7 +135,7 @@ class _Signed:
     """The document: a licence and the signature over it."""
 
     licence: Licence = attrs.field(metadata=kind(ObjectOf(Licence)))
-    signature: str = attrs.field(metadata=kind(Text(pattern="[A-Za-z0-9+/]{86}==", form="a signature in base64")))
+    signature: str = attrs.field(metadata=kind(Line(pattern="[A-Za-z0-9+/]{86}==", form="a signature in base64")))
 
 
 def sign(licence: Licence, private_key: Ed25519PrivateKey) -> str:

@@ -36,10 +36,10 @@ def rules_of(partner: Partner, outbound: Outbound) -> tuple[CertificatePin | Key
     )
 
 
-def check_outbound(partners: tuple[Partner, ...], authorities: Set[str], identities: Set[str]) -> None:
+def check_outbound(partners: tuple[Partner, ...], cas: Set[str], identities: Set[str]) -> None:
     """Refuse names that are not there, and rules that do not belong to their ``verify``.
 
-    :param authorities: the names of the authorities.
+    :param cas: the names of the CAs.
     :param identities: the names of the identities.
     :raises DocumentRefused: with the place.
     """
@@ -50,8 +50,8 @@ def check_outbound(partners: tuple[Partner, ...], authorities: Set[str], identit
                 cause=Cause.DOCUMENT_NAME_UNKNOWN,
                 message="no entry of server.identities has this name",
             )
-        if outbound.authority is not None:
-            if outbound.authority not in authorities:
+        if outbound.ca is not None:
+            if outbound.ca not in cas:
                 raise DocumentRefused(
                     where=f"{where}.authority",
                     cause=Cause.DOCUMENT_NAME_UNKNOWN,
@@ -71,7 +71,7 @@ def check_outbound(partners: tuple[Partner, ...], authorities: Set[str], identit
                     cause=Cause.DOCUMENT_CONTRADICTION,
                     message=f"does not go with `verify` {outbound.verify.value}",
                 )
-            if isinstance(rule, SubjectRule) and rule.authority not in authorities:
+            if isinstance(rule, SubjectRule) and rule.ca not in cas:
                 raise DocumentRefused(
                     where=f"{at}.authority",
                     cause=Cause.DOCUMENT_NAME_UNKNOWN,

@@ -18,11 +18,11 @@ import attrs
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits, values
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, Tagged, kind, masked
-from smartproxy.policy.values import NAME, SHA256, Address, Flag, Member, Pem, Text, Whole
+from smartproxy.policy.values import NAME, SHA256, Address, Flag, Line, Member, Pem, Whole
 
 #: Octets of SSIDCODE.
 CODE_OCTETS = 25
-_HOST = Text(most=253, pattern="[0-9A-Za-z._:-]+", form="a host name or an address")
+_HOST = Line(most=253, pattern="[0-9A-Za-z._:-]+", form="a host name or an address")
 _CERTIFICATE = "CERTIFICATE"
 
 
@@ -76,32 +76,32 @@ class KeyPin:
 
 @attrs.frozen(kw_only=True)
 class SubjectRule:
-    """Any certificate below an authority whose subject carries this serialNumber (where Odette CAs put the Odette ID).
+    """Any certificate below a CA whose subject carries this serialNumber (where Odette CAs put the Odette ID).
 
-    :ivar authority: the name of an entry of ``server.authorities``.
+    :ivar ca: the name of an entry of ``server.authorities``.
     :ivar serial_number: the attribute's text, compared letter by letter.
     """
 
     by: ClassVar[str] = "subject"
 
-    authority: str = attrs.field(metadata=kind(NAME))
-    serial_number: str = attrs.field(metadata=kind(Text()))
+    ca: str = attrs.field(metadata=kind(NAME, key="authority"))
+    serial_number: str = attrs.field(metadata=kind(Line()))
 
 
 @attrs.frozen(kw_only=True)
 class SanRule:
-    """Any certificate below an authority that carries this subject alternative name.
+    """Any certificate below a CA that carries this subject alternative name.
 
-    :ivar authority: the name of an entry of ``server.authorities``.
+    :ivar ca: the name of an entry of ``server.authorities``.
     :ivar san: the name with its type: ``DNS:``, ``URI:`` or ``EMAIL:``; compared letter by letter.
     """
 
     by: ClassVar[str] = "san"
 
-    authority: str = attrs.field(metadata=kind(NAME))
+    ca: str = attrs.field(metadata=kind(NAME, key="authority"))
     san: str = attrs.field(
         metadata=kind(
-            Text(
+            Line(
                 most=1024, pattern="(DNS|URI|EMAIL):.+", form="a name with its type: DNS:name, URI:uri or EMAIL:address"
             )
         )
@@ -112,7 +112,7 @@ Rule = CertificatePin | KeyPin | SubjectRule | SanRule
 
 
 class RevocationMode(enum.StrEnum):
-    """What is asked of an authority's revocation lists.
+    """What is asked of a CA's revocation lists.
 
     ``REQUIRE``: a fresh list of every issuer in the path, or the certificate is refused. ``PREFER``: what a list there
     is says holds, and a missing or stale one is overlooked. ``OFF``: lists are not looked at.
@@ -124,12 +124,12 @@ class RevocationMode(enum.StrEnum):
 
 
 @attrs.frozen(kw_only=True)
-class Authority:
-    """An authority that partners' certificates may come from.
+class TrustedCa:
+    """A CA that partners' certificates may come from.
 
     :ivar name: how the site calls it, unique.
     :ivar certificates: its certificates as PEM, one or more; a path has to reach one of them.
-    :ivar revocation: what is asked of its revocation lists and those of the intermediate authorities below it.
+    :ivar revocation: what is asked of its revocation lists and those of the intermediate CAs below it.
     :ivar grace_hours: how long after its promised next update a list is still good for an answer.
     """
 
@@ -162,8 +162,8 @@ class ServerIdentity:
 class Verify(enum.StrEnum):
     """By what the certificate of a partner that is called is known to be his.
 
-    ``NAME``: it comes from an authority of the site and bears the host's name. ``PIN``: it is one that is pinned.
-    ``ODETTE``: it comes from an authority and its subject carries his Odette ID as serialNumber.
+    ``NAME``: it comes from a CA of the site and bears the host's name. ``PIN``: it is one that is pinned.
+    ``ODETTE``: it comes from a CA and its subject carries his Odette ID as serialNumber.
     """
 
     NAME = "name"
@@ -179,7 +179,7 @@ class Outbound:
     :ivar port: his port.
     :ivar server_name: the name that his certificate has to bear, and that he is asked for in TLS; ``None``: the host.
     :ivar verify: by what his certificate is known.
-    :ivar authority: for ``NAME``: the only authority that may have issued it; ``None``: any of the site's.
+    :ivar ca: for ``NAME``: the only CA that may have issued it; ``None``: any of the site's.
     :ivar certificates: for ``PIN``, the pins; for ``ODETTE``, the serial numbers with their authorities. If there are
         none, those of his entry count, by which he is known when he calls.
     :ivar source: the address of the server that he is called from; ``None``: the site's.
@@ -191,7 +191,7 @@ class Outbound:
     port: int = attrs.field(default=limits.PARTNER_PORT.default, metadata=kind(Whole(limits.PARTNER_PORT)))
     server_name: str | None = attrs.field(default=None, metadata=kind(Optional(_HOST)))
     verify: Verify = attrs.field(default=Verify.NAME, metadata=kind(Member(Verify)))
-    authority: str | None = attrs.field(default=None, metadata=kind(Optional(NAME)))
+    ca: str | None = attrs.field(default=None, metadata=kind(Optional(NAME), key="authority"))
     certificates: tuple[CertificatePin | KeyPin | SubjectRule, ...] = attrs.field(
         default=(),
         metadata=kind(
@@ -254,7 +254,7 @@ class Partner:
     codes: tuple[str, ...] = attrs.field(
         metadata=kind(
             ListOf(
-                item=Text(most=CODE_OCTETS, pattern="[ -~]+", form="printable ASCII"),
+                item=Line(most=CODE_OCTETS, pattern="[ -~]+", form="printable ASCII"),
                 least=1,
                 most=limits.CODES_PER_PARTNER_MOST,
             )

@@ -1,9 +1,9 @@
 """Documents as classes: what a JSON object may hold, declared one field a line on the class that holds it.
 
-Duty: a frozen attrs class whose fields carry a :class:`~smartproxy.policy.values.Kind` is read from plain JSON values
-by :func:`read_object` and written back by :func:`write_object`; each value that does not fit is refused with its place.
-Unknown keys are refused: a misspelled setting must not be silently without effect. Kinds that hold others (lists,
-objects) are here, kinds of single values in :mod:`~smartproxy.policy.values`. Trusts nothing about the values.
+Duty: a frozen attrs class whose fields carry a :class:`~smartproxy.policy.values.ValueKind` is read from plain JSON
+values by :func:`read_object` and written back by :func:`write_object`; each value that does not fit is refused with its
+place. Unknown keys are refused: a misspelled setting must not be silently without effect. Kinds that hold others
+(lists, objects) are here, kinds of single values in :mod:`~smartproxy.policy.values`. Trusts nothing about the values.
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -14,7 +14,7 @@ import attrs
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.strict_json import WHOLE, DocumentRefused, place
-from smartproxy.policy.values import Kind, Whole, wrong
+from smartproxy.policy.values import ValueKind, Whole, wrong
 
 _KIND = "smartproxy.kind"
 _KEY = "smartproxy.key"
@@ -23,7 +23,7 @@ _REQUIRED = "smartproxy.required"
 _T = TypeVar("_T", bound=attrs.AttrsInstance)
 
 
-def kind(kind: Kind, *, key: str | None = None, required: bool = False) -> dict[str, object]:
+def kind(kind: ValueKind, *, key: str | None = None, required: bool = False) -> dict[str, object]:
     """The attrs metadata that declares a field's kind.
 
     :param key: its key in documents, where that is not the field's name.
@@ -32,13 +32,14 @@ def kind(kind: Kind, *, key: str | None = None, required: bool = False) -> dict[
     return {_KIND: kind, _KEY: key, _REQUIRED: required}
 
 
-def declared(cls: type[Any]) -> dict[str, Kind]:
+def declared(cls: type[Any]) -> dict[str, ValueKind]:
     """The keys of the JSON object that *cls* describes, with their kinds."""
-    return {
-        field.metadata[_KEY] or field.name: field.metadata[_KIND]
-        for field in attrs.fields(cls)
-        if _KIND in field.metadata
-    }
+    return {key: field.metadata[_KIND] for key, field in _fields(cls).items()}
+
+
+def _fields(cls: type[Any]) -> dict[str, "attrs.Attribute[Any]"]:
+    """The attributes that are written in documents, by their keys there."""
+    return {field.metadata[_KEY] or field.name: field for field in attrs.fields(cls) if _KIND in field.metadata}
 
 
 def masked(value: object) -> str:
@@ -50,7 +51,7 @@ def read_object(cls: type[_T], value: object, where: str = WHOLE) -> _T:
     """The instance of *cls* that the JSON object *value* describes."""
     if not isinstance(value, dict):
         raise wrong(value, where, "an object")
-    kinds = {field.metadata[_KEY] or field.name: field for field in attrs.fields(cls) if _KIND in field.metadata}
+    kinds = _fields(cls)
     arguments = {}
     for key, field in kinds.items():
         if key in value:
@@ -67,9 +68,8 @@ def read_object(cls: type[_T], value: object, where: str = WHOLE) -> _T:
 def write_object(instance: Any) -> dict[str, object]:
     """The JSON object from which :func:`read_object` makes an equal instance."""
     return {
-        field.metadata[_KEY] or field.name: field.metadata[_KIND].write(getattr(instance, field.name))
-        for field in attrs.fields(type(instance))
-        if _KIND in field.metadata
+        key: field.metadata[_KIND].write(getattr(instance, field.name))
+        for key, field in _fields(type(instance)).items()
     }
 
 
@@ -94,14 +94,14 @@ def _unknown(where: str, known: Iterable[str]) -> DocumentRefused:
 class Optional:
     """``null`` for ``None``, or a value of the kind within."""
 
-    within: Kind
+    within: ValueKind
 
     def read(self, value: object, where: str) -> Any:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         return None if value is None else self.within.read(value, where)
 
     def write(self, value: Any) -> object:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         return None if value is None else self.within.write(value)
 
 
@@ -109,12 +109,12 @@ class Optional:
 class ListOf:
     """A list of values of one kind, as a tuple."""
 
-    item: Kind
+    item: ValueKind
     least: int = 0
     most: int = limits.DOCUMENT_ENTRIES_MOST
 
     def read(self, value: object, where: str) -> tuple[Any, ...]:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         if not isinstance(value, list):
             raise wrong(value, where, "a list")
         if not self.least <= len(value) <= self.most:
@@ -126,7 +126,7 @@ class ListOf:
         return tuple(self.item.read(item, f"{where}[{index}]") for index, item in enumerate(value))
 
     def write(self, value: tuple[Any, ...]) -> object:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         return [self.item.write(item) for item in value]
 
 
@@ -137,7 +137,7 @@ class Counts:
     limits: Mapping[str, limits.Limit]
 
     def read(self, value: object, where: str) -> dict[str, int]:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         if not isinstance(value, dict):
             raise wrong(value, where, "an object")
         for key in value:
@@ -146,7 +146,7 @@ class Counts:
         return {key: Whole(self.limits[key]).read(number, place(where, key)) for key, number in value.items()}
 
     def write(self, value: Mapping[str, int]) -> object:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         return dict(value)
 
 
@@ -157,11 +157,11 @@ class ObjectOf:
     cls: type[Any]
 
     def read(self, value: object, where: str) -> Any:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         return read_object(self.cls, value, where)
 
     def write(self, value: Any) -> object:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         return write_object(value)
 
 
@@ -180,7 +180,7 @@ class Tagged:
         return {getattr(cls, self.key): cls for cls in self.classes}
 
     def read(self, value: object, where: str) -> Any:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         if not isinstance(value, dict):
             raise wrong(value, where, "an object")
         word = value.get(self.key)
@@ -193,5 +193,5 @@ class Tagged:
         return read_object(cls, {key: inner for key, inner in value.items() if key != self.key}, where)
 
     def write(self, value: Any) -> object:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         return {self.key: getattr(value, self.key), **write_object(value)}

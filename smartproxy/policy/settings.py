@@ -8,7 +8,7 @@ import attrs
 
 from smartproxy.policy import limits
 from smartproxy.policy.schema import ListOf, kind
-from smartproxy.policy.values import Address, Flag, Network, Text, Whole
+from smartproxy.policy.values import Address, Flag, Line, Network, Whole
 
 
 @attrs.frozen(kw_only=True)
@@ -109,7 +109,7 @@ class Station:
 
     host: str = attrs.field(
         default="127.0.0.1",
-        metadata=kind(Text(most=253, pattern="[0-9A-Za-z._:%-]+", form="a host name or an address")),
+        metadata=kind(Line(most=253, pattern="[0-9A-Za-z._:%-]+", form="a host name or an address")),
     )
     port: int = attrs.field(default=limits.STATION_PORT.default, metadata=kind(Whole(limits.STATION_PORT)))
     timeout: int = attrs.field(default=limits.STATION_TIMEOUT.default, metadata=kind(Whole(limits.STATION_TIMEOUT)))

@@ -23,7 +23,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.strict_json import DocumentRefused
 
 
-class Kind(Protocol):
+class ValueKind(Protocol):
     """One way of writing values as JSON."""
 
     def read(self, value: object, where: str) -> Any:
@@ -39,29 +39,35 @@ def wrong(value: object, where: str, right: str) -> DocumentRefused:
     return DocumentRefused(where=where, cause=Cause.DOCUMENT_TYPE, message=f"is {name or 'null'}; has to be {right}")
 
 
+class _SameInJson:
+    """A kind whose values are written as they are."""
+
+    __slots__ = ()
+
+    def write(self, value: object) -> object:
+        """The value itself."""
+        return value
+
+
 @attrs.frozen
-class Flag:
+class Flag(_SameInJson):
     """``true`` or ``false``."""
 
     def read(self, value: object, where: str) -> bool:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         if not isinstance(value, bool):
             raise wrong(value, where, "true or false")
         return value
 
-    def write(self, value: bool) -> object:
-        """See :class:`Kind`."""
-        return value
-
 
 @attrs.frozen
-class Whole:
+class Whole(_SameInJson):
     """A whole number within a :class:`~smartproxy.policy.limits.Limit`."""
 
     limit: limits.Limit
 
     def read(self, value: object, where: str) -> int:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         if isinstance(value, bool) or not isinstance(value, int):
             raise wrong(value, where, f"a number of {self.limit.unit}")
         if not self.limit.admits(value):
@@ -72,19 +78,15 @@ class Whole:
             )
         return value
 
-    def write(self, value: int) -> object:
-        """See :class:`Kind`."""
-        return value
-
 
 @attrs.frozen
-class Fixed:
+class Fixed(_SameInJson):
     """One number and no other: the version of a document's form."""
 
     number: int
 
     def read(self, value: object, where: str) -> int:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         if isinstance(value, bool) or not isinstance(value, int):
             raise wrong(value, where, f"the number {self.number}")
         if value != self.number:
@@ -95,19 +97,15 @@ class Fixed:
             )
         return value
 
-    def write(self, value: int) -> object:
-        """See :class:`Kind`."""
-        return value
-
 
 @attrs.frozen(kw_only=True)
-class Lines:
+class Lines(_SameInJson):
     """A text of several lines."""
 
     most: int
 
     def read(self, value: object, where: str) -> str:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         if not isinstance(value, str):
             raise wrong(value, where, "a text")
         if not 1 <= len(value) <= self.most:
@@ -120,13 +118,9 @@ class Lines:
             raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message="has control characters in it")
         return value
 
-    def write(self, value: str) -> object:
-        """See :class:`Kind`."""
-        return value
-
 
 @attrs.frozen(kw_only=True)
-class Text:
+class Line(_SameInJson):
     """A text of printable characters.
 
     :ivar pattern: what the whole text has to match, if anything.
@@ -138,7 +132,7 @@ class Text:
     form: str = "another form"
 
     def read(self, value: object, where: str) -> str:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         if not isinstance(value, str):
             raise wrong(value, where, "a text")
         if not 1 <= len(value) <= self.most:
@@ -155,17 +149,13 @@ class Text:
             raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message=f"has to be {self.form}")
         return value
 
-    def write(self, value: str) -> object:
-        """See :class:`Kind`."""
-        return value
-
 
 #: A name that an operator gives to a thing.
-NAME: Final = Text()
+NAME: Final = Line()
 
 
 #: A certificate or a key, by the SHA-256 of its DER octets.
-SHA256: Final = Text(pattern="[0-9a-f]{64}", form="a SHA-256: 64 digits of lower case hex")
+SHA256: Final = Line(pattern="[0-9a-f]{64}", form="a SHA-256: 64 digits of lower case hex")
 
 
 @attrs.frozen
@@ -175,7 +165,7 @@ class Member:
     members: type[enum.Enum]
 
     def read(self, value: object, where: str) -> enum.Enum:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         for member in self.members:
             # ``True == 1``: a boolean must not pass for a number.
             if member.value == value and not isinstance(value, bool):
@@ -184,7 +174,7 @@ class Member:
         raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message=f"has to be one of {words}")
 
     def write(self, value: enum.Enum) -> object:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         return value.value
 
 
@@ -193,7 +183,7 @@ class Instant:
     """A moment in UTC, such as ``2026-11-20T10:00:00Z``, to the second."""
 
     def read(self, value: object, where: str) -> datetime.datetime:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         if not isinstance(value, str):
             raise wrong(value, where, "a time such as 2026-11-20T10:00:00Z")
         try:
@@ -207,34 +197,26 @@ class Instant:
         return moment
 
     def write(self, value: datetime.datetime) -> str:
-        """See :class:`Kind`; a fraction of a second is cut off."""
+        """See :class:`ValueKind`; a fraction of a second is cut off."""
         return value.astimezone(datetime.UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 @attrs.frozen
-class Address:
+class Address(_SameInJson):
     """An IPv4 or IPv6 address, in digits."""
 
     def read(self, value: object, where: str) -> str:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         return _parsed(ipaddress.ip_address, value, where, "an IPv4 or IPv6 address such as 192.0.2.1 or 2001:db8::1")
-
-    def write(self, value: str) -> object:
-        """See :class:`Kind`."""
-        return value
 
 
 @attrs.frozen
-class Network:
+class Network(_SameInJson):
     """An IPv4 or IPv6 network, such as ``192.0.2.0/24``."""
 
     def read(self, value: object, where: str) -> str:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         return _parsed(ipaddress.ip_network, value, where, "a network such as 192.0.2.0/24 or 2001:db8::/48")
-
-    def write(self, value: str) -> object:
-        """See :class:`Kind`."""
-        return value
 
 
 def _parsed(parse: Callable[[str], object], value: object, where: str, right: str) -> str:
@@ -248,14 +230,14 @@ def _parsed(parse: Callable[[str], object], value: object, where: str, right: st
 
 
 @attrs.frozen(kw_only=True)
-class Pem:
+class Pem(_SameInJson):
     """Text of one or more PEM blocks of one label, and of no other."""
 
     label: str
     most: int
 
     def read(self, value: object, where: str) -> str:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         if not isinstance(value, str):
             raise wrong(value, where, f"PEM text of a {self.label}")
         if len(value) > limits.PEM_CHARACTERS_MOST:
@@ -276,10 +258,6 @@ class Pem:
             )
         return value
 
-    def write(self, value: str) -> object:
-        """See :class:`Kind`."""
-        return value
-
 
 _SERIAL = re.compile("[0-9a-f]{1,40}")
 
@@ -289,7 +267,7 @@ class Serials:
     """A list of certificate serial numbers in hex, as a set."""
 
     def read(self, value: object, where: str) -> frozenset[int]:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         if not isinstance(value, list):
             raise wrong(value, where, "a list")
         if len(value) > limits.SERIALS_PER_ISSUER_MOST:
@@ -308,7 +286,7 @@ class Serials:
         return frozenset(int(item, 16) for item in value)
 
     def write(self, value: frozenset[int]) -> object:
-        """See :class:`Kind`."""
+        """See :class:`ValueKind`."""
         return [f"{serial:x}" for serial in sorted(value)]
 
 

@@ -83,7 +83,7 @@ class Opening:
     :ivar greets: whether the proxy itself sends SSRM and takes the Initiator's SSID before the Responder's leg is
         opened; otherwise the Responder's leg is opened first, its SSRM is awaited and not relayed.
     :ivar judge: called with the Initiator's SSID where the proxy greets; raises a
-        :class:`~smartproxy.policy.faults.Refusal`.
+        :class:`~smartproxy.policy.faults.PolicyRefusal`.
     :ivar partner: the role of the partner outside.
     :ivar tunnel: the role whose leg runs through the tunnel.
     :ivar facts: what is known of the session, by the names of the tunnel's OpenInbound.

@@ -13,7 +13,7 @@ from smartproxy.oftp2.errors import ProtocolError, SessionFault
 from smartproxy.oftp2.monitor import Observation, Transfer
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import HEADER_LENGTH
-from smartproxy.policy.faults import QuotaExceeded, Refusal
+from smartproxy.policy.faults import PolicyRefusal, QuotaExceeded
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Ending, stamp
 from smartproxy.relay.intents import Tell
@@ -57,7 +57,7 @@ class Reporter:
 
     def refused(self, fault: SessionFault, told: Mapping[str, str], ssid: SSID | None = None) -> Tell:
         """The session may not begin: policy says no, or the other side is not there."""
-        policy = isinstance(fault, Refusal) and not isinstance(fault, QuotaExceeded)
+        policy = isinstance(fault, PolicyRefusal) and not isinstance(fault, QuotaExceeded)
         given = {} if ssid is None else {"code": ssid.code, "release_level": int(ssid.lev)}
         fields = {"cause": fault.message, "rule": fault.rule, "reason": int(fault.reason), **told, **given}
         if policy:

@@ -173,7 +173,7 @@ class Session:
             return
         try:
             self._opening.judge(ssid)
-        except (faults.Refusal, OwnFault) as refusal:
+        except (faults.PolicyRefusal, OwnFault) as refusal:
             self._refuse(refusal)
             return
         facts = {**self._opening.facts, "code": ssid.code, "level": str(int(ssid.lev))}
@@ -186,7 +186,7 @@ class Session:
             return
         try:
             self._opening.judge_answer(ssid)
-        except faults.Refusal as refusal:
+        except faults.PolicyRefusal as refusal:
             tell = {Role.RESPONDER: refusal.reason, Role.INITIATOR: EsidReason.UNSPECIFIED_ABORT}
             self._do(self.reporter.refused(refusal, self._told(tell), ssid))
             self._end(Ending.of(refusal, "refused", Role.RESPONDER), tell)
@@ -263,7 +263,7 @@ class Session:
         self._do(self.reporter.violated(error, leg, self.stage.value, self._told(tell)))
         self._end(Ending.of(error, "violated", leg), tell)
 
-    def _refuse(self, refusal: faults.Refusal | OwnFault) -> None:
+    def _refuse(self, refusal: faults.PolicyRefusal | OwnFault) -> None:
         if isinstance(refusal, OwnFault):
             self._legs.excuse = refusal.message
         tell = {Role.INITIATOR: refusal.reason}

@@ -44,7 +44,7 @@ class PartnerContexts:
         self._verifier = Verifier(configuration, now)
         self._anchors = tuple(
             certificate
-            for number, authority in enumerate(configuration.authorities)
+            for number, authority in enumerate(configuration.cas)
             for certificate in load_certificates(authority.certificates, f"server.authorities[{number}].certificates")
         )
         self._by_name: dict[str, SSL.Context] = {}

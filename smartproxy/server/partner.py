@@ -142,7 +142,7 @@ class PartnerLeg(ConnectionLeg):
             peer=self.peer,
             partner=partner.partner.name,
             by=partner.by,
-            authority=partner.authority,
+            authority=partner.ca,
             subject=certificate.subject,
             issuer=certificate.issuer,
             serial=f"{certificate.serial:x}",

@@ -245,7 +245,7 @@ class ServerService(Service):
             "configuration.accepted",
             generation=generation,
             partners=len(part.server.partners),
-            authorities=len(part.server.authorities),
+            authorities=len(part.server.cas),
             listeners=len(part.server.listeners),
             client=control.client_name,
         )

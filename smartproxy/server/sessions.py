@@ -98,7 +98,7 @@ class PartnerSessions(LiveSessions):
         """
         self._generation = Generation.build(part, self._now)
         self.withdrawals.judge(part.server)
-        self._crl_urls.keep({authority.name for authority in part.server.authorities})
+        self._crl_urls.keep({authority.name for authority in part.server.cas})
         self._gate.admission.limits = part.server.limits
         self._gate.penalties.settings = part.server.penalties
 
@@ -175,8 +175,8 @@ class PartnerSessions(LiveSessions):
 
     def _tell_crl_urls(self, partner: VerifiedPartner, server: ServerConfiguration) -> None:
         """Tell where the lists of the authority that vouched for a partner are said to be. Nothing fetches them."""
-        for authority in server.authorities:
-            if authority.name == partner.authority:
+        for authority in server.cas:
+            if authority.name == partner.ca:
                 for url in self._crl_urls.new(partner.chain, authority, self._now()):
                     self._crl_url_seen(url, authority.name)
 

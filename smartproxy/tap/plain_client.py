@@ -18,7 +18,7 @@ from twisted.application.service import IService
 
 from smartproxy.plain.client import Outgoing, PlainClientService
 from smartproxy.policy.addresses import HostPort
-from smartproxy.policy.credential import FILE_OCTETS_MOST, Credential, read
+from smartproxy.policy.credential import FILE_OCTETS_MOST, PlainCredential, read
 from smartproxy.policy.limits import DRAIN
 from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.daemon import DaemonOptions
@@ -93,7 +93,7 @@ class PlainClientSwitches(DaemonOptions):
             self.outgoing.insert(0, Outgoing(HostPort(at.host or _LOCAL, at.port)))
 
 
-def _credential(path: str) -> Credential:
+def _credential(path: str) -> PlainCredential:
     """The credential in a file that nobody else can read.
 
     :raises ValueError: when it cannot be used, and why.

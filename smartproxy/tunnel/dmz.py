@@ -22,7 +22,7 @@ from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.licence import Licence
 from smartproxy.tunnel.identity import Identity
-from smartproxy.tunnel.kinds import SMART, Kind
+from smartproxy.tunnel.kinds import SMART, TunnelKind
 from smartproxy.tunnel.licence import RENEWED_BY_ITSELF, LicenceInForce, LicenceWatch
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerUser
@@ -76,7 +76,7 @@ class DmzService(Service):
         licence: Licence,
         licence_path: Path,
         listen: HostPort,
-        kind: Kind = SMART,
+        kind: TunnelKind = SMART,
         advice: str = RENEWED_BY_ITSELF,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:

@@ -23,7 +23,7 @@ _CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*", re.ASCII)
 CODE_CHARACTERS_MOST: Final = 64
 
 _CLASSES: Final[Mapping[str, type[SessionFault]]] = {
-    "refusal": faults.Refusal,
+    "refusal": faults.PolicyRefusal,
     "unknown_identity": faults.UnknownIdentity,
     "identity_mismatch": faults.IdentityMismatch,
     "level_too_low": faults.LevelTooLow,

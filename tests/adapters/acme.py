@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives import serialization
 
 from smartproxy.policy.certificates.revocation import RevocationSet
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.partners import Authority as AuthorityEntry
 from smartproxy.policy.partners import Partner, RevocationMode, Rule, SubjectRule
+from smartproxy.policy.partners import TrustedCa as AuthorityEntry
 from smartproxy.policy.settings import PenaltySettings
 from smartproxy.testing.pki import Authority, Credential, self_signed
 
@@ -25,7 +25,7 @@ ODETTE_ID = "O0013000001ACME"
 LEAF = MIDDLE.issue("oftp.acme.example", serial_number=ODETTE_ID, sans=("DNS:oftp.acme.example",))
 ALONE = self_signed("acme, self-signed", serial_number=ODETTE_ID)
 
-BY_SUBJECT = SubjectRule(authority="ca", serial_number=ODETTE_ID)
+BY_SUBJECT = SubjectRule(ca="ca", serial_number=ODETTE_ID)
 
 
 def acme(*rules: Rule, **others: Any) -> Partner:
@@ -52,7 +52,7 @@ def configuration(
     """A configuration with the root as its authority."""
     entry = AuthorityEntry(name="ca", certificates=ROOT.certificate_pem.decode(), revocation=mode)
     return ServerConfiguration(
-        authorities=(entry,),
+        cas=(entry,),
         revocation=tuple(lists),
         partners=partners or (acme(),),
         penalties=PenaltySettings(threshold=100),

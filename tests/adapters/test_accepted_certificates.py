@@ -5,8 +5,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.partners import Authority as AuthorityEntry
 from smartproxy.policy.partners import CertificatePin, KeyPin, Purpose, RevocationMode, SanRule
+from smartproxy.policy.partners import TrustedCa as AuthorityEntry
 from smartproxy.testing.pki import SERVER_AUTH, Credential, KeyKind, make_key, self_signed
 from smartproxy.testing.tls import TlsVersion
 from tests.adapters.acme import ALONE, LEAF, MIDDLE, ODETTE_ID, ROOT, acme, configuration, revoked, tampered
@@ -32,7 +32,7 @@ class AcceptedTests(SynchronousTestCase):
     def test_authority(self) -> None:
         """By the Odette ID or a name that a known authority vouches for."""
         self.check(LEAF, configuration(), "subject", "ca")
-        by_name = acme(SanRule(authority="ca", san="DNS:oftp.acme.example"))
+        by_name = acme(SanRule(ca="ca", san="DNS:oftp.acme.example"))
         self.check(LEAF, configuration(by_name), "san", "ca")
 
     def test_lists(self) -> None:
@@ -47,7 +47,7 @@ class AcceptedTests(SynchronousTestCase):
     def test_intermediate_as_authority(self) -> None:
         """Below an intermediate certificate that is an authority of its own, without the root."""
         entry = AuthorityEntry(name="ca", certificates=MIDDLE.certificate_pem.decode(), revocation=RevocationMode.OFF)
-        server = attrs.evolve(configuration(), authorities=(entry,))
+        server = attrs.evolve(configuration(), cas=(entry,))
         self.check(LEAF, server, "subject", "ca")
         self.check(attrs.evolve(LEAF, intermediates=()), server, "subject", "ca")
 
@@ -58,7 +58,7 @@ class AcceptedTests(SynchronousTestCase):
 
     def test_pinned_without_its_path(self) -> None:
         """By a pin, though its authority is not known or its path is broken."""
-        server = attrs.evolve(configuration(acme(CertificatePin(sha256=LEAF.sha256))), authorities=())
+        server = attrs.evolve(configuration(acme(CertificatePin(sha256=LEAF.sha256))), cas=())
         self.check(LEAF, server, "certificate", None)
         self.check(attrs.evolve(LEAF, intermediates=()), server, "certificate", None)
         broken = tampered(LEAF)

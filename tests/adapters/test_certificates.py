@@ -213,7 +213,7 @@ class RefusedTests(SynchronousTestCase):
         """A certificate that another partner signed with his own, which may not issue any."""
         other = Authority(LEAF, is_root=False)
         forged = other.issue("oftp.acme.example", serial_number="O0013000001FOO")
-        foo = attrs.evolve(acme(SubjectRule(authority="ca", serial_number="O0013000001FOO")), name="FOO", codes=("X",))
+        foo = attrs.evolve(acme(SubjectRule(ca="ca", serial_number="O0013000001FOO")), name="FOO", codes=("X",))
         self.check(
             forged,
             configuration(acme(), foo),
@@ -255,7 +255,7 @@ class RefusedTests(SynchronousTestCase):
 
     def test_ambiguous(self) -> None:
         """A good certificate that fits the rules of two partners."""
-        by_name = SanRule(authority="ca", san="DNS:oftp.acme.example")
+        by_name = SanRule(ca="ca", san="DNS:oftp.acme.example")
         server = configuration(acme(), attrs.evolve(acme(by_name), name="FOO", codes=("FOO",)))
         self.check(LEAF, server, Cause.CERTIFICATE_AMBIGUOUS, "certificate_unknown", facts=["partners"])
 

@@ -13,7 +13,7 @@ from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.partners import Authority, RevocationMode, ServerIdentity, SubjectRule
+from smartproxy.policy.partners import RevocationMode, ServerIdentity, SubjectRule, TrustedCa
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.server.generation import PartnerContexts
 from smartproxy.testing import pki
@@ -264,13 +264,11 @@ class AcceptableAuthorities(SynchronousTestCase):
         """The names in the request for a certificate."""
         authority = pki.Authority.root("Partners CA")
         rig = ServerRig()
-        entry = rig.entry() if pinned else rig.entry(certificates=(SubjectRule(authority="ca", serial_number="x"),))
+        entry = rig.entry() if pinned else rig.entry(certificates=(SubjectRule(ca="ca", serial_number="x"),))
         configuration = attrs.evolve(
             rig.configuration,
             partners=(entry,),
-            authorities=(
-                Authority(name="ca", certificates=authority.certificate_pem.decode(), revocation=RevocationMode.OFF),
-            ),
+            cas=(TrustedCa(name="ca", certificates=authority.certificate_pem.decode(), revocation=RevocationMode.OFF),),
         )
         rig.sessions.configure(rig.part(configuration, 2))
         tls = CallerTls(rig.partner)

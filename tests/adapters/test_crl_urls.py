@@ -36,9 +36,9 @@ class Reported(ServerTestCase):
         """A certificate that is pinned, unknown or somebody else's says nothing, whatever it names."""
         pinned = configuration(acme(CertificatePin(sha256=LEAF.sha256)))
         for server in (
-            attrs.evolve(pinned, authorities=()),
+            attrs.evolve(pinned, cas=()),
             pinned,
-            attrs.evolve(configuration(), authorities=(), partners=()),
+            attrs.evolve(configuration(), cas=(), partners=()),
             configuration(acme(CertificatePin(sha256="00" * 32))),
         ):
             self.assertEqual(self.call(LEAF, server), [])

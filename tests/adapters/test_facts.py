@@ -181,7 +181,7 @@ class _Finished:
 class VerifiedPartnerTests(SynchronousTestCase):
     """A partner is verified only by the certificate that was judged."""
 
-    match = Match(partner=acme(), certificate=certificate_facts(ALONE.certificate), by="certificate", authority=None)
+    match = Match(partner=acme(), certificate=certificate_facts(ALONE.certificate), by="certificate", ca=None)
     chain = ChainFacts(presented=(match.certificate,))
 
     def judged(self) -> Verification:
@@ -199,7 +199,7 @@ class VerifiedPartnerTests(SynchronousTestCase):
         connection = cast(VerifiedConnection, _Finished(self.judged(), ALONE.certificate))
         partner = verified_partner(connection)
         self.assertEqual((partner.partner, partner.certificate), (self.match.partner, self.match.certificate))
-        self.assertEqual((partner.by, partner.authority, partner.chain), ("certificate", None, self.chain))
+        self.assertEqual((partner.by, partner.ca, partner.chain), ("certificate", None, self.chain))
 
     def test_never_judged(self) -> None:
         """A handshake in which nothing was judged proves nobody, whatever certificate is there."""

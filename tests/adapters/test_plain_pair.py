@@ -20,7 +20,7 @@ from smartproxy.plain.server import AGAIN_SECONDS, PlainServerService
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused
-from smartproxy.policy.credential import Credential
+from smartproxy.policy.credential import PlainCredential
 from smartproxy.policy.faults import StationUnreachable
 from smartproxy.policy.licence import Licence
 from smartproxy.relay.openings import CallWish, Way
@@ -150,7 +150,7 @@ class PairTests(SynchronousTestCase):
 
         self.inner = PlainClientService(
             self.reactor,
-            credential=Credential(
+            credential=PlainCredential(
                 name="inside-1",
                 certificate=issued.chain_pem.decode(),
                 key=issued.key_pem.decode(),

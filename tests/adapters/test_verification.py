@@ -15,7 +15,7 @@ from smartproxy.net.tls.verdict import Verification, VerifiedConnection, note_al
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CertificateRefusal, VerifyError
-from smartproxy.policy.partners import Authority, RevocationMode, SubjectRule
+from smartproxy.policy.partners import RevocationMode, SubjectRule, TrustedCa
 from smartproxy.testing import pki
 from tests.adapters.rig import CallerTls, ServerRig, tls12, tls13
 
@@ -134,10 +134,8 @@ class FoundLate(SynchronousTestCase):
             rig = ServerRig()
             configuration = attrs.evolve(
                 rig.configuration,
-                partners=(rig.entry(certificates=(SubjectRule(authority="ca", serial_number="ACME"),)),),
-                authorities=(
-                    Authority(name="ca", certificates=root.certificate_pem.decode(), revocation=RevocationMode.OFF),
-                ),
+                partners=(rig.entry(certificates=(SubjectRule(ca="ca", serial_number="ACME"),)),),
+                cas=(TrustedCa(name="ca", certificates=root.certificate_pem.decode(), revocation=RevocationMode.OFF),),
             )
             rig.sessions.configure(rig.part(configuration, 2))
             caller, _ = rig.call(CallerTls(partner))

@@ -20,7 +20,7 @@ from tests.adapters.tunnel_kit import identity
 from tests.unit.playbook import EFID_5, PARTNER_SSID, SFPA_0, STATION_SSID, data, esid, framed, sfid
 
 WITHDRAWN = esid(EsidReason.UNSPECIFIED_ABORT)
-BY_NAME = Outbound(host=HOST, server_name="oftp.acme.example", authority="ca")
+BY_NAME = Outbound(host=HOST, server_name="oftp.acme.example", ca="ca")
 BY_ID = Outbound(host=HOST, verify=Verify.ODETTE)
 BY_KEY = Outbound(host=HOST, verify=Verify.PIN, certificates=(KeyPin(sha256=LEAF.key_sha256),))
 LISTS = (revoked(ROOT), revoked(MIDDLE))
@@ -118,7 +118,7 @@ class Causes(SessionsTestCase):
 
     def test_outbound(self) -> None:
         """An outbound part that the certificate does not fit any more: name, authority, pins, Odette ID."""
-        other = SubjectRule(authority="ca", serial_number="O0013000009OTHER")
+        other = SubjectRule(ca="ca", serial_number="O0013000009OTHER")
         for before, changes, check in (
             (BY_NAME, {"server_name": "other.acme.example"}, "certificate.wrong_name"),
             (BY_NAME, {"server_name": None}, "certificate.wrong_name"),
@@ -134,15 +134,15 @@ class Causes(SessionsTestCase):
     def test_authority(self) -> None:
         """The authority is gone, or has another certificate."""
         self.begin()
-        another = attrs.evolve(self.server.authorities[0], certificates=ACME.certificate_pem.decode())
-        self.put(authorities=(another,))
+        another = attrs.evolve(self.server.cas[0], certificates=ACME.certificate_pem.decode())
+        self.put(cas=(another,))
         self.assertWithdrawn("certificate.unknown_ca")
 
     def test_others_go_on(self) -> None:
         """Lists that are not there, another's revocation, another address, another way that fits him as well."""
         for outbound in (
             attrs.evolve(BY_NAME, host="192.0.2.98", port=6620),
-            attrs.evolve(BY_NAME, server_name="OFTP.acme.example", authority=None),
+            attrs.evolve(BY_NAME, server_name="OFTP.acme.example", ca=None),
             BY_ID,
             BY_KEY,
         ):

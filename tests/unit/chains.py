@@ -17,7 +17,7 @@ from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts, P
 from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.certificates.revocation import RevocationSet
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.partners import Authority, Partner, RevocationMode, Rule, SubjectRule
+from smartproxy.policy.partners import Partner, RevocationMode, Rule, SubjectRule, TrustedCa
 from tests.unit.documents import pem
 
 NOW = datetime.datetime(2026, 11, 20, 10, tzinfo=datetime.UTC)
@@ -70,9 +70,9 @@ LEAF = facts(
 )
 
 
-def authority(name: str, *anchors: str, revocation: RevocationMode = RevocationMode.OFF, grace: int = 0) -> Authority:
+def authority(name: str, *anchors: str, revocation: RevocationMode = RevocationMode.OFF, grace: int = 0) -> TrustedCa:
     """An authority of the configuration whose anchors are the certificates of these names."""
-    return Authority(
+    return TrustedCa(
         name=name,
         certificates="".join(pem("CERTIFICATE", anchor.encode()) for anchor in anchors),
         revocation=revocation,
@@ -80,7 +80,7 @@ def authority(name: str, *anchors: str, revocation: RevocationMode = RevocationM
     )
 
 
-BY_SUBJECT = SubjectRule(authority="ca", serial_number="O0013000001ACME")
+BY_SUBJECT = SubjectRule(ca="ca", serial_number="O0013000001ACME")
 
 
 def partner(*rules: Rule, name: str = "ACME", **others: Any) -> Partner:
@@ -104,7 +104,7 @@ def revocation(issuer: str, *serials: int, **others: Any) -> RevocationSet:
 def server(*partners: Partner, **others: Any) -> ServerConfiguration:
     """A configuration with the authority ``ca``, whose anchor is the root, without revocation."""
     return attrs.evolve(
-        ServerConfiguration(authorities=(authority("ca", "root"),), partners=partners or (partner(),)), **others
+        ServerConfiguration(cas=(authority("ca", "root"),), partners=partners or (partner(),)), **others
     )
 
 
@@ -131,7 +131,7 @@ class JudgingTestCase(SynchronousTestCase):
         """The chain is good and names the partner *name*."""
         match = judged(chain, configuration)
         assert isinstance(match, Match), match
-        self.assertEqual((match.partner.name, match.by, match.authority), (name, by, authority))
+        self.assertEqual((match.partner.name, match.by, match.ca), (name, by, authority))
         self.assertIs(match.certificate, chain.presented[0])
 
     def assertRefused(

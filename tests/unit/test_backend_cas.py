@@ -55,7 +55,7 @@ class Cas(CaCase):
 
     def test_configured(self) -> None:
         """The configuration has the authority with all its certificates and its revocation mode."""
-        (found,) = self.configured().authorities
+        (found,) = self.configured().cas
         self.assertEqual((found.name, found.revocation), ("odette", RevocationMode.REQUIRE))
         self.assertEqual(found.certificates.count("BEGIN CERTIFICATE"), 2)
 
@@ -63,18 +63,18 @@ class Cas(CaCase):
         """A certificate that is given twice is kept once."""
         with self.change() as change:
             cas.alter(change, "odette", certificates=self.certificates * 2)
-        self.assertEqual(self.configured().authorities[0].certificates.count("BEGIN CERTIFICATE"), 2)
+        self.assertEqual(self.configured().cas[0].certificates.count("BEGIN CERTIFICATE"), 2)
 
     def test_change(self) -> None:
         """Certificates and revocation mode are changed each for itself."""
         with self.change() as change:
             cas.alter(change, "odette", revocation="off", grace_hours=12)
-        (found,) = self.configured().authorities
+        (found,) = self.configured().cas
         self.assertEqual((found.revocation, found.grace_hours), (RevocationMode.OFF, 12))
         with self.change() as change:
             row = cas.alter(change, "odette", certificates=self.certificates[:1])
             self.assertEqual([each.subject for each in cas.certificates_of(row)], [self.certificates[0].subject])
-        self.assertEqual(self.configured().authorities[0].revocation, RevocationMode.OFF)
+        self.assertEqual(self.configured().cas[0].revocation, RevocationMode.OFF)
 
     def test_name_taken(self) -> None:
         """A name stands once."""
@@ -99,7 +99,7 @@ class Cas(CaCase):
         """An authority that nobody needs is removed; a second removal finds nothing."""
         with self.change() as change:
             cas.remove(change, "odette")
-        self.assertEqual(self.configured().authorities, ())
+        self.assertEqual(self.configured().cas, ())
 
         def again() -> None:
             with self.change() as change:

@@ -56,8 +56,8 @@ class Partners(SiteCase):
             (
                 CertificatePin(sha256=PIN),
                 KeyPin(sha256="cd" * 32),
-                SubjectRule(authority="odette", serial_number="O0013000001ACME"),
-                SanRule(authority="odette", san="DNS:acme.example"),
+                SubjectRule(ca="odette", serial_number="O0013000001ACME"),
+                SanRule(ca="odette", san="DNS:acme.example"),
             ),
         )
 

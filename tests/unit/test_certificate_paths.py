@@ -47,7 +47,7 @@ class AuthorityTests(JudgingTestCase):
             ("URI:oftp.acme.example", False),
             ("DNS:acme.example", False),
         ):
-            configuration = server(partner(SanRule(authority="ca", san=san)))
+            configuration = server(partner(SanRule(ca="ca", san=san)))
             if good:
                 self.assertMatch(chain(), configuration, "san", "ca")
             else:
@@ -55,7 +55,7 @@ class AuthorityTests(JudgingTestCase):
 
     def test_names_nobody(self) -> None:
         """A good certificate that fits no rule is told what a rule could go by."""
-        other = SubjectRule(authority="ca", serial_number="O0013000001FOO")
+        other = SubjectRule(ca="ca", serial_number="O0013000001FOO")
         self.assertRefused(
             chain(),
             server(partner(other)),
@@ -73,8 +73,8 @@ class AuthorityTests(JudgingTestCase):
     def test_of_another_authority(self) -> None:
         """What one authority vouches for, another one's rule does not believe."""
         configuration = server(
-            partner(SubjectRule(authority="other", serial_number="O0013000001ACME")),
-            authorities=(authority("ca", "root"), authority("other", "elsewhere")),
+            partner(SubjectRule(ca="other", serial_number="O0013000001ACME")),
+            cas=(authority("ca", "root"), authority("other", "elsewhere")),
         )
         self.assertRefused(chain(), configuration, Cause.CERTIFICATE_NO_PARTNER, authorities="ca")
 
@@ -94,7 +94,7 @@ class AuthorityTests(JudgingTestCase):
     def test_path_without_anchor(self) -> None:
         """A path of certificates none of which is an anchor of the configuration proves nothing, error or not."""
         self.assertRefused(
-            chain(), server(authorities=(authority("ca", "elsewhere"),)), Cause.CERTIFICATE_UNKNOWN_CA, openssl=""
+            chain(), server(cas=(authority("ca", "elsewhere"),)), Cause.CERTIFICATE_UNKNOWN_CA, openssl=""
         )
 
     def test_broken_before_an_anchor(self) -> None:
@@ -110,14 +110,14 @@ class AuthorityTests(JudgingTestCase):
 
     def test_intermediate_as_anchor(self) -> None:
         """An authority's certificate may be an intermediate one: what lies above it does not count."""
-        configuration = server(authorities=(authority("ca", "middle"),))
+        configuration = server(cas=(authority("ca", "middle"),))
         old_root = attrs.evolve(ROOT, not_after=NOW - DAY, key_bits=1024)
         errors = (PathError(10, 2, "certificate has expired"), PathError(19, 2, "self-signed certificate in chain"))
         self.assertMatch(chain(LEAF, MIDDLE, old_root, errors=errors), configuration, "subject", "ca")
 
     def test_leaf_as_anchor(self) -> None:
         """A self-signed certificate that is an authority's vouches for itself."""
-        self.assertMatch(chain(LEAF), server(authorities=(authority("ca", "leaf"),)), "subject", "ca")
+        self.assertMatch(chain(LEAF), server(cas=(authority("ca", "leaf"),)), "subject", "ca")
 
     def test_errors_of_openssl(self) -> None:
         """Whatever OpenSSL finds wrong below the anchor is a refusal, at its depth, in our words and its own."""
@@ -213,7 +213,7 @@ class AuthorityTests(JudgingTestCase):
 
     def test_ambiguous(self) -> None:
         """A certificate that fits the rules of two partners names neither."""
-        by_name = SanRule(authority="ca", san="DNS:oftp.acme.example")
+        by_name = SanRule(ca="ca", san="DNS:oftp.acme.example")
         configuration = server(partner(name="B"), partner(by_name, name="A"))
         self.assertRefused(chain(), configuration, Cause.CERTIFICATE_AMBIGUOUS, partners="A, B")
         self.assertMatch(chain(), server(partner(BY_SUBJECT, by_name)), "subject", "ca")
@@ -223,13 +223,13 @@ class AuthorityTests(JudgingTestCase):
         strict = authority("strict", "root", revocation=RevocationMode.REQUIRE)
         lax = authority("lax", "middle")
         for name, good in (("lax", True), ("strict", False)):
-            rule = SubjectRule(authority=name, serial_number="O0013000001ACME")
-            configuration = server(partner(rule), authorities=(strict, lax))
+            rule = SubjectRule(ca=name, serial_number="O0013000001ACME")
+            configuration = server(partner(rule), cas=(strict, lax))
             if good:
                 self.assertMatch(chain(), configuration, "subject", name)
             else:
                 self.assertRefused(chain(), configuration, Cause.CERTIFICATE_REVOCATION_MISSING, authority=name)
-        nobody = server(partner(PIN), authorities=(strict, lax))
+        nobody = server(partner(PIN), cas=(strict, lax))
         unpinned = attrs.evolve(LEAF, sha256=sha256("another"))
         self.assertRefused(chain(unpinned, MIDDLE, ROOT), nobody, Cause.CERTIFICATE_NO_PARTNER, authorities="lax")
 
@@ -239,7 +239,7 @@ class RevocationTests(JudgingTestCase):
 
     def configured(self, mode: RevocationMode, *sets: RevocationSet, grace: int = 0) -> ServerConfiguration:
         """A configuration whose authority asks for revocation lists."""
-        return server(authorities=(authority("ca", "root", revocation=mode, grace=grace),), revocation=sets)
+        return server(cas=(authority("ca", "root", revocation=mode, grace=grace),), revocation=sets)
 
     def test_all_there(self) -> None:
         """With current lists of every issuer below which nothing is revoked, the certificate is good."""

@@ -44,7 +44,7 @@ class PinTests(JudgingTestCase):
 
     def pinned(self, *rules: CertificatePin | KeyPin, **others: Any) -> ServerConfiguration:
         """A configuration without authorities and with one partner."""
-        return server(partner(*(rules or (PIN,)), **others), authorities=())
+        return server(partner(*(rules or (PIN,)), **others), cas=())
 
     def test_certificate(self) -> None:
         """A pinned certificate names its partner, whatever OpenSSL found wrong with its path."""
@@ -129,7 +129,7 @@ class PinTests(JudgingTestCase):
         """Removing the pin is the revocation: lists are not asked."""
         configuration = attrs.evolve(
             self.pinned(),
-            authorities=(authority("ca", "root", revocation=RevocationMode.REQUIRE),),
+            cas=(authority("ca", "root", revocation=RevocationMode.REQUIRE),),
             revocation=(revocation("middle", LEAF.serial),),
         )
         self.assertMatch(chain(), configuration, "certificate", None)

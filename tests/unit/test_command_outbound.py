@@ -87,11 +87,11 @@ class PartnerOutbound(OutboundCase):
         self.say("--verify", "odette", "--ca", "odette", "--subject-serial", "O0013")
         found = self.entry()
         assert found is not None
-        self.assertEqual(found.certificates, (SubjectRule(authority="odette", serial_number="O0013"),))
+        self.assertEqual(found.certificates, (SubjectRule(ca="odette", serial_number="O0013"),))
         self.say("--verify", "name", "--ca", "odette", "--default", "certificates")
         found = self.entry()
         assert found is not None
-        self.assertEqual((found.authority, found.certificates), ("odette", ()))
+        self.assertEqual((found.ca, found.certificates), ("odette", ()))
 
     def test_shown(self) -> None:
         """To people as they would write it."""

@@ -53,14 +53,14 @@ class RoundTripTests(SynchronousTestCase):
         self.assertIs(acme.profile, Profile.STRICT)
         self.assertIs(acme.purpose, Purpose.SERVER_AUTH)
         self.assertIs(foo.enabled, False)
-        self.assertIs(server.authorities[0].revocation, RevocationMode.PREFER)
+        self.assertIs(server.cas[0].revocation, RevocationMode.PREFER)
         self.assertEqual(
             acme.certificates,
             (
                 CertificatePin(sha256="01" * 32),
                 KeyPin(sha256="02" * 32),
-                SubjectRule(authority="acme-ca", serial_number="O0013000001ACME"),
-                SanRule(authority="acme-ca", san="DNS:oftp.acme.example"),
+                SubjectRule(ca="acme-ca", serial_number="O0013000001ACME"),
+                SanRule(ca="acme-ca", san="DNS:oftp.acme.example"),
             ),
         )
         self.assertEqual(server.revocation[0].this_update, datetime.datetime(2026, 11, 20, 10, tzinfo=datetime.UTC))
@@ -104,7 +104,7 @@ class RoundTripTests(SynchronousTestCase):
     def test_an_authoritys_defaults(self) -> None:
         """An authority's revocation lists are required, without grace, unless it says otherwise."""
         document = minimal(authorities=[{"name": "ca", "certificates": pem("CERTIFICATE", b"x")}])
-        (authority,) = parse(octets(document)).server.authorities
+        (authority,) = parse(octets(document)).server.cas
         self.assertEqual((authority.revocation, authority.grace_hours), (RevocationMode.REQUIRE, 0))
 
     def test_every_default_is_within_its_range(self) -> None:
@@ -251,9 +251,7 @@ class LookupTests(SynchronousTestCase):
                 )
             )
         ).server
-        self.assertEqual(
-            server.partners_of, {SanRule(authority="ca", san="DNS:oftp.acme.example"): tuple(server.partners)}
-        )
+        self.assertEqual(server.partners_of, {SanRule(ca="ca", san="DNS:oftp.acme.example"): tuple(server.partners)})
 
     def test_revocation_of_issuers(self) -> None:
         """Revocation sets are found by their issuer's key."""
@@ -262,7 +260,7 @@ class LookupTests(SynchronousTestCase):
 
     def test_anchors(self) -> None:
         """An authority's anchors are the SHA-256 of its certificates' DER octets."""
-        (authority,) = parse(octets(full())).server.authorities
+        (authority,) = parse(octets(full())).server.cas
         self.assertEqual(
             authority.anchors,
             {

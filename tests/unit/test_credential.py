@@ -5,12 +5,12 @@ import json
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.credential import FILE_OCTETS_MOST, Credential, dump, read
+from smartproxy.policy.credential import FILE_OCTETS_MOST, PlainCredential, dump, read
 from smartproxy.testing.pki import Authority
 
 PROXY_ID = "0123456789abcdef" * 4 + "px"
 _ISSUED = Authority.root("authority").issue("inside-1")
-GOOD = Credential(
+GOOD = PlainCredential(
     name="inside-1",
     certificate=_ISSUED.chain_pem.decode(),
     key=_ISSUED.key_pem.decode(),

@@ -20,7 +20,7 @@ REASONS = {
     "BadLength": 7,
     "Incompatible": 10,
     "AuthenticationMismatch": 12,
-    "Refusal": 8,
+    "PolicyRefusal": 8,
     "UnknownIdentity": 3,
     "IdentityMismatch": 3,
     "LevelTooLow": 10,
@@ -69,3 +69,8 @@ class ErrorsTests(SynchronousTestCase):
         """Each end has an opposite."""
         self.assertEqual([role.other.other for role in Role], list(Role))
         self.assertIs(Role.INITIATOR.other, Role.RESPONDER)
+
+    def test_steps(self) -> None:
+        """Each step of a call has a cause of its own, which says no more than that the call failed there."""
+        self.assertEqual([step.cause for step in faults.Step], [f"call.{step}" for step in faults.Step])
+        self.assertEqual(faults.Step.TLS.label, "TLS")

@@ -210,10 +210,10 @@ class GrammarsTests(SynchronousTestCase):
         """UTF-8 is refused with the first octet with which it cannot end validly where the field ends."""
         alphabet = b"A\x80\x9f\xa0\xbf\xc1\xc3\xe0\xed\xf0\xf4\xf5"
         for width in (1, 2, 3):
-            self.exhaust(grammars.Text(), width, alphabet)
-        self.exhaust(grammars.Text(), 4, b"A\x80\x8f\x90\xc3\xe2\xf0\xf4")
+            self.exhaust(grammars.Utf8(), width, alphabet)
+        self.exhaust(grammars.Utf8(), 4, b"A\x80\x8f\x90\xc3\xe2\xf0\xf4")
 
     def test_text(self) -> None:
         """Any UTF-8 is taken."""
         for text in ("", "Grüße", "日本語", "\U0001f600", "\0\r\n"):
-            self.check(grammars.Text(), text.encode(), None)
+            self.check(grammars.Utf8(), text.encode(), None)

@@ -11,7 +11,13 @@ from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.certificates.facts import ChainFacts
-from smartproxy.policy.faults import AuthenticationRefused, IdentityMismatch, LevelTooLow, Refusal, UnknownIdentity
+from smartproxy.policy.faults import (
+    AuthenticationRefused,
+    IdentityMismatch,
+    LevelTooLow,
+    PolicyRefusal,
+    UnknownIdentity,
+)
 from smartproxy.policy.identity import VerifiedPartner, judge_code, judge_ssid
 from smartproxy.policy.licence import is_proxy_id, proxy_id
 from smartproxy.policy.partners import Authentication, CertificatePin, NotACode, Partner, normalize_code
@@ -27,7 +33,7 @@ PARTNERS = (ACME, FOO)
 def verified(partner: Partner) -> VerifiedPartner:
     """A partner who has proved who he is."""
     return VerifiedPartner(
-        partner=partner, certificate=LEAF, by="certificate", authority=None, chain=ChainFacts(presented=(LEAF,))
+        partner=partner, certificate=LEAF, by="certificate", ca=None, chain=ChainFacts(presented=(LEAF,))
     )
 
 
@@ -89,7 +95,7 @@ class CodeTests(SynchronousTestCase):
     def test_peers_text_is_not_repeated(self) -> None:
         """What a peer sent does not stand in a refusal."""
         for partner in PARTNERS:
-            refusal = self.assertRaises(Refusal, judge_code, partner, "canary", PARTNERS)
+            refusal = self.assertRaises(PolicyRefusal, judge_code, partner, "canary", PARTNERS)
             self.assertNotIn("canary", str(refusal))
 
     def test_normal_form(self) -> None:

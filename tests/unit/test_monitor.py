@@ -20,7 +20,7 @@ from smartproxy.oftp2.errors import (
     UnexpectedCommand,
     UnknownCommand,
 )
-from smartproxy.oftp2.monitor import Ceilings, Judgement, Monitor, Observation, Phase, State
+from smartproxy.oftp2.monitor import Ceilings, Judgement, Monitor, Observation, SessionPhase, State
 from smartproxy.oftp2.roles import Level, Profile, Role
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
 from tests.unit.samples import PARTNER, STATION, eerp, nerp, samples, sfid, ssid
@@ -138,7 +138,7 @@ class SessionTests(MonitorCase):
         )
         self.assertEqual(talk.numbers(), [])
         self.assertTrue(talk.monitor.ended)
-        self.assertIs(talk.monitor.phase, Phase.ENDED)
+        self.assertIs(talk.monitor.phase, SessionPhase.ENDED)
 
     def test_levels(self) -> None:
         """A session passes at every level, in its layouts."""
@@ -165,7 +165,7 @@ class SessionTests(MonitorCase):
                 for command in samples(Level.OFTP_2_0).values():
                     talk = Conversation().opened({"auth": "Y"})
                     for role, step in steps[:done]:
-                        self.assertIs(talk.monitor.phase, Phase.AUTHENTICATING)
+                        self.assertIs(talk.monitor.phase, SessionPhase.AUTHENTICATING)
                         talk.pass_(role, step)
                     if (sender, type(command)) == (steps[done][0], type(steps[done][1])) or command.NAME == "ESID":
                         talk.pass_(sender, command)
@@ -254,11 +254,11 @@ class TransferTests(MonitorCase):
     def test_phases(self) -> None:
         """The phase follows the state."""
         talk = Conversation()
-        self.assertIs(talk.monitor.phase, Phase.AWAIT_SSRM)
+        self.assertIs(talk.monitor.phase, SessionPhase.AWAIT_SSRM)
         talk.pass_(R, SSRM_BUFFER[4:])
-        self.assertIs(talk.monitor.phase, Phase.AWAIT_SSID)
-        self.assertIs(Conversation().opened().monitor.phase, Phase.IDLE)
-        self.assertIs(Conversation().sending().monitor.phase, Phase.TRANSFER)
+        self.assertIs(talk.monitor.phase, SessionPhase.AWAIT_SSID)
+        self.assertIs(Conversation().opened().monitor.phase, SessionPhase.IDLE)
+        self.assertIs(Conversation().sending().monitor.phase, SessionPhase.TRANSFER)
 
     def test_observed_data(self) -> None:
         """DATA is observed if that is asked for, without its content."""

@@ -217,16 +217,16 @@ class Answers(SynchronousTestCase):
         except CertificateRefusal as refused:
             return refused.cause
         self.assertIs(match.partner, known)
-        return match.by, match.authority
+        return match.by, match.ca
 
     def test_by_name(self) -> None:
         """Any authority of the site will do, or only the one that is named."""
         by_name = Outbound(host="h")
-        two = server(authorities=(authority("other", "elsewhere"), authority("ca", "root")))
+        two = server(cas=(authority("other", "elsewhere"), authority("ca", "root")))
         self.assertEqual(self.judged(by_name), ("name", "ca"))
         self.assertEqual(self.judged(by_name, configuration=two), ("name", "ca"))
-        self.assertEqual(self.judged(Outbound(host="h", authority="ca"), configuration=two), ("name", "ca"))
-        only = Outbound(host="h", authority="other")
+        self.assertEqual(self.judged(Outbound(host="h", ca="ca"), configuration=two), ("name", "ca"))
+        only = Outbound(host="h", ca="other")
         self.assertEqual(self.judged(only, configuration=two), Cause.CERTIFICATE_UNKNOWN_CA)
         self.assertEqual(self.judged(by_name, names=("x",)), Cause.CERTIFICATE_WRONG_NAME)
         self.assertEqual(self.judged(attrs.evolve(by_name, server_name="x"), names=("x",)), ("name", "ca"))
@@ -235,7 +235,7 @@ class Answers(SynchronousTestCase):
         """The serialNumber, and the authority that goes with it."""
         by_id = Outbound(host="h", verify=Verify.ODETTE)
         self.assertEqual(self.judged(by_id), ("subject", "ca"))
-        own = attrs.evolve(by_id, certificates=(SubjectRule(authority="ca", serial_number="OTHER"), BY_SUBJECT))
+        own = attrs.evolve(by_id, certificates=(SubjectRule(ca="ca", serial_number="OTHER"), BY_SUBJECT))
         pins: dict[str, Any] = {"certificates": (CertificatePin(sha256="00" * 32),)}
         self.assertEqual(self.judged(own, **pins), ("subject", "ca"))
         wrong = attrs.evolve(by_id, certificates=own.certificates[:1])
@@ -296,7 +296,7 @@ class Answers(SynchronousTestCase):
             (lists[1:], Cause.CERTIFICATE_REVOCATION_MISSING),
             ((revocation("middle", next_update=NOW - DAY), lists[1]), Cause.CERTIFICATE_REVOCATION_STALE),
         ):
-            configuration = server(authorities=required, revocation=sets)
+            configuration = server(cas=required, revocation=sets)
             self.assertEqual(self.judged(Outbound(host="h"), configuration=configuration), found)
 
     def test_purpose(self) -> None:

@@ -13,7 +13,7 @@ NONE = datetime.timedelta()
 def issuer(name: str, above: str, ca: str, serial: int = 9) -> Issuer:
     """A certificate of an authority."""
     return Issuer(
-        authority=ca,
+        ca=ca,
         subject=f"CN={name}",
         issuer=f"CN={above}",
         serial=serial,
@@ -57,13 +57,13 @@ class RefusalTests(SynchronousTestCase):
 
     def test_unknown_issuer(self) -> None:
         """A list of an issuer whose certificate is nowhere cannot be loaded."""
-        self.assertIn("is not in the ca", str(self.refusal(outlook(), "elsewhere")))
+        self.assertIn("is not in the CA", str(self.refusal(outlook(), "elsewhere")))
 
     def test_circle(self) -> None:
         """Certificates that issued each other end nowhere."""
         circle = (issuer("a", "b", "others"), issuer("b", "a", "others"))
         found = outlook(revocation("a"), revocation("b"), issuers=circle)
-        self.assertIn("does not come to the ca", str(self.refusal(found, "a")))
+        self.assertIn("does not come to the CA", str(self.refusal(found, "a")))
 
     def test_unlisted(self) -> None:
         """Of an authority's certificates, which have a current list."""

@@ -16,7 +16,7 @@ from tests.unit.chains import DAY, LEAF, MIDDLE, NOW, ROOT, authority, chain, ju
 
 def listed(*lists: RevocationSet) -> ServerConfiguration:
     """A configuration that requires lists."""
-    return server(authorities=(authority("ca", "root", revocation=RevocationMode.REQUIRE),), revocation=lists)
+    return server(cas=(authority("ca", "root", revocation=RevocationMode.REQUIRE),), revocation=lists)
 
 
 class Whose(SynchronousTestCase):

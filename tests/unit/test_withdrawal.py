@@ -18,16 +18,14 @@ from tests.unit.chains import CLIENT_AUTH, DAY, LEAF, MIDDLE, NOW, authority, ch
 
 def listed(mode: RevocationMode, *lists: RevocationSet) -> ServerConfiguration:
     """A configuration with revocation lists."""
-    return server(authorities=(authority("ca", "root", revocation=mode),), revocation=lists)
+    return server(cas=(authority("ca", "root", revocation=mode),), revocation=lists)
 
 
 def verified(of: ChainFacts | None = None, before: ServerConfiguration | None = None) -> VerifiedPartner:
     """Who was let in by an earlier generation."""
     shown = of or chain()
     match = judge_chain(shown, before or server(), NOW)
-    return VerifiedPartner(
-        partner=match.partner, certificate=match.certificate, by=match.by, authority=match.authority, chain=shown
-    )
+    return VerifiedPartner(partner=match.partner, certificate=match.certificate, by=match.by, ca=match.ca, chain=shown)
 
 
 def cause(after: ServerConfiguration, who: VerifiedPartner | None = None) -> Cause | None:
@@ -85,7 +83,7 @@ class StandingTests(SynchronousTestCase):
 
     def test_authority(self) -> None:
         """Removing the authority takes the right of all its partners away."""
-        self.assertIs(cause(server(authorities=())), Cause.CERTIFICATE_UNKNOWN_CA)
+        self.assertIs(cause(server(cas=())), Cause.CERTIFICATE_UNKNOWN_CA)
 
     def test_somebody_else(self) -> None:
         """A certificate that has become another partner's ends the session of the former one."""
@@ -125,7 +123,7 @@ class CalledStanding(SynchronousTestCase):
         other = CertificatePin(sha256="77" * 32)
         self.assertIs(self.cause(attrs.evolve(BY_NAME, server_name="x")), Cause.CERTIFICATE_WRONG_NAME)
         self.assertIs(self.cause(attrs.evolve(BY_PIN, certificates=(other,))), Cause.CERTIFICATE_NOT_EXPECTED)
-        self.assertIs(self.cause(BY_NAME, given=server(authorities=())), Cause.CERTIFICATE_UNKNOWN_CA)
+        self.assertIs(self.cause(BY_NAME, given=server(cas=())), Cause.CERTIFICATE_UNKNOWN_CA)
         self.assertIs(self.cause(None), Cause.CERTIFICATE_NOT_CALLED)
         self.assertIs(self.cause(BY_NAME, enabled=False), Cause.CERTIFICATE_PARTNER_DISABLED)
         self.assertIs(self.cause(BY_NAME, name="SUCCESSOR"), Cause.CERTIFICATE_NO_PARTNER)

@@ -213,6 +213,4 @@ def verified_partner(connection: VerifiedConnection) -> VerifiedPartner:
     if certificate.fingerprint(hashes.SHA256()).hex() != match.certificate.sha256:
         raise CertificateRefusal(cause=Cause.CERTIFICATE_INVALID_PATH)
     verification.forget()
-    return VerifiedPartner(
-        partner=match.partner, certificate=match.certificate, by=match.by, authority=match.authority, chain=facts
-    )
+    return VerifiedPartner(partner=match.partner, certificate=match.certificate, by=match.by, ca=match.ca, chain=facts)

@@ -9,7 +9,7 @@ import datetime
 
 import attrs
 
-from smartproxy.policy.partners import Authority
+from smartproxy.policy.partners import TrustedCa
 
 
 @attrs.frozen(kw_only=True)
@@ -79,12 +79,12 @@ class ChainFacts:
     path: tuple[CertificateFacts, ...] = ()
     path_errors: tuple[PathError, ...] = ()
 
-    def below(self, authority: Authority) -> tuple[CertificateFacts, ...] | None:
-        """The part of the path that an authority vouches for: up to its first certificate in it, that one excluded.
+    def below(self, ca: TrustedCa) -> tuple[CertificateFacts, ...] | None:
+        """The part of the path that a CA vouches for: up to its first certificate in it, that one excluded.
 
-        :return: ``None`` if the path does not reach the authority.
+        :return: ``None`` if the path does not reach the CA.
         """
         for depth, facts in enumerate(self.path):
-            if facts.sha256 in authority.anchors:
+            if facts.sha256 in ca.anchors:
                 return self.path[:depth]
         return None

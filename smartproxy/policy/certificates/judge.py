@@ -33,7 +33,6 @@ from smartproxy.policy.certificates.revocation import RevocationStatus, status
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.outbound import rules_of
 from smartproxy.policy.partners import (
-    Authority,
     CertificatePin,
     KeyPin,
     Outbound,
@@ -43,6 +42,7 @@ from smartproxy.policy.partners import (
     Rule,
     SanRule,
     SubjectRule,
+    TrustedCa,
     Verify,
     normalize_san,
 )
@@ -74,13 +74,13 @@ class Match:
     :ivar partner: whose it is.
     :ivar certificate: the peer's certificate.
     :ivar by: which kind of rule fitted: ``certificate``, ``key``, ``subject`` or ``san``.
-    :ivar authority: the authority of that rule; ``None`` for a pin.
+    :ivar ca: the CA of that rule; ``None`` for a pin.
     """
 
     partner: Partner
     certificate: CertificateFacts
     by: str
-    authority: str | None
+    ca: str | None
 
 
 def judge_chain(chain: ChainFacts, configuration: ServerConfiguration, now: datetime.datetime) -> Match:
@@ -101,7 +101,7 @@ def judge_chain(chain: ChainFacts, configuration: ServerConfiguration, now: date
             raise _whose(found, fitting) from None
         rule, partner = _only(fitting, leaf)
         judge_purpose(leaf, partner, CLIENT_AUTH)
-        return Match(partner=partner, certificate=leaf, by=rule.by, authority=None)
+        return Match(partner=partner, certificate=leaf, by=rule.by, ca=None)
     return _judge_path(leaf, chain, configuration, now)
 
 
@@ -142,26 +142,26 @@ def _whose(found: CertificateRefusal, fitting: Iterable[tuple[Rule, Partner]]) -
 def _judge_path(
     leaf: CertificateFacts, chain: ChainFacts, configuration: ServerConfiguration, now: datetime.datetime
 ) -> Match:
-    """Find the partner by an authority: the path has to be good up to an anchor of the rule's authority."""
+    """Find the partner by a CA: the path has to be good up to an anchor of the rule's CA."""
     refused: dict[str, CertificateRefusal] = {}
     reached: list[str] = []
-    for authority in configuration.authorities:
-        below = chain.below(authority)
+    for ca in configuration.cas:
+        below = chain.below(ca)
         if below is None:
             continue
         try:
-            judge_below(chain, len(below), authority, configuration, now)
+            judge_below(chain, len(below), ca, configuration, now)
         except CertificateRefusal as found:
-            refused[authority.name] = found
+            refused[ca.name] = found
         else:
-            reached.append(authority.name)
+            reached.append(ca.name)
     fitting = _named(_rules(leaf, reached), configuration)
     if fitting:
         rule, partner = _only(fitting, leaf)
         judge_purpose(leaf, partner, CLIENT_AUTH, chain.path_errors)
-        return Match(partner=partner, certificate=leaf, by=rule.by, authority=rule.authority)
+        return Match(partner=partner, certificate=leaf, by=rule.by, ca=rule.ca)
     for name, cause in refused.items():
-        # Another authority of the path may be good and have no rule; the one that would name a partner says why not.
+        # Another CA of the path may be good and have no rule; the one that would name a partner says why not.
         would_fit = _named(_rules(leaf, [name]), configuration)
         if not reached or would_fit:
             forged = any(cause_of(error.code) is Cause.CERTIFICATE_BAD_SIGNATURE for error in chain.path_errors)
@@ -178,13 +178,13 @@ def _judge_path(
     )
 
 
-def _rules(leaf: CertificateFacts, authorities: Iterable[str]) -> Iterator[SubjectRule | SanRule]:
-    """The rules that *leaf* fits if it comes from one of *authorities*."""
-    for authority in authorities:
+def _rules(leaf: CertificateFacts, cas: Iterable[str]) -> Iterator[SubjectRule | SanRule]:
+    """The rules that *leaf* fits if it comes from one of *cas*."""
+    for ca in cas:
         if leaf.subject_serial_number is not None:
-            yield SubjectRule(authority=authority, serial_number=leaf.subject_serial_number)
+            yield SubjectRule(ca=ca, serial_number=leaf.subject_serial_number)
         for san in leaf.sans:
-            yield SanRule(authority=authority, san=normalize_san(san))
+            yield SanRule(ca=ca, san=normalize_san(san))
 
 
 def unreached(leaf: CertificateFacts, errors: tuple[PathError, ...]) -> CertificateRefusal:
@@ -203,11 +203,11 @@ def unreached(leaf: CertificateFacts, errors: tuple[PathError, ...]) -> Certific
 def judge_below(
     chain: ChainFacts,
     anchor: int,
-    authority: Authority,
+    ca: TrustedCa,
     configuration: ServerConfiguration,
     now: datetime.datetime,
 ) -> None:
-    """Judge the path from the leaf to the anchor of *authority* at depth *anchor*; what lies above does not count."""
+    """Judge the path from the leaf to the anchor of *ca* at depth *anchor*; what lies above does not count."""
     path = chain.path[: anchor + 1]
     if anchor > limits.PATH_DEPTH_MOST:
         raise refusal(
@@ -224,7 +224,7 @@ def judge_below(
         if depth < anchor and facts.signature_hash in _WEAK_HASHES:
             raise refusal(Cause.CERTIFICATE_WEAK_SIGNATURE, facts, depth, hash=str(facts.signature_hash))
     for depth, (facts, issuer) in enumerate(itertools.pairwise(path)):
-        _judge_revocation(facts, depth, issuer, authority, configuration, now)
+        _judge_revocation(facts, depth, issuer, ca, configuration, now)
 
 
 def _dates(facts: CertificateFacts) -> dict[str, str]:
@@ -281,20 +281,20 @@ def _judge_revocation(
     facts: CertificateFacts,
     depth: int,
     issuer: CertificateFacts,
-    authority: Authority,
+    ca: TrustedCa,
     configuration: ServerConfiguration,
     now: datetime.datetime,
 ) -> None:
-    if authority.revocation is RevocationMode.OFF:
+    if ca.revocation is RevocationMode.OFF:
         return
     revocation = configuration.revocation_of.get(issuer.key_sha256)
-    found = status(revocation, facts.serial, now, datetime.timedelta(hours=authority.grace_hours))
+    found = status(revocation, facts.serial, now, datetime.timedelta(hours=ca.grace_hours))
     if found is RevocationStatus.GOOD:
         return
-    if found is not RevocationStatus.REVOKED and authority.revocation is RevocationMode.PREFER:
+    if found is not RevocationStatus.REVOKED and ca.revocation is RevocationMode.PREFER:
         return
     detail: dict[str, Detail] = {
-        "authority": authority.name,
+        "authority": ca.name,
         "list": issuer.subject,
         "list_key_sha256": issuer.key_sha256,
     }
@@ -326,15 +326,13 @@ def judge_called(
     if outbound.verify is Verify.PIN:
         return _judge_pinned(leaf, partner, rules, now)
     if outbound.verify is Verify.NAME:
-        wanted = [each.name for each in configuration.authorities if outbound.authority in (None, each.name)]
-        authority = _judge_called_path(leaf, chain, wanted, configuration, now)[0]
+        wanted = [each.name for each in configuration.cas if outbound.ca in (None, each.name)]
+        ca = _judge_called_path(leaf, chain, wanted, configuration, now)[0]
         by = Verify.NAME.value
     else:
         fitting = [rule for rule in rules if isinstance(rule, SubjectRule)]
-        reached = _judge_called_path(leaf, chain, {rule.authority for rule in fitting}, configuration, now)
-        found = [
-            rule for rule in fitting if rule.authority in reached and rule.serial_number == leaf.subject_serial_number
-        ]
+        reached = _judge_called_path(leaf, chain, {rule.ca for rule in fitting}, configuration, now)
+        found = [rule for rule in fitting if rule.ca in reached and rule.serial_number == leaf.subject_serial_number]
         if not found:
             raise refusal(
                 Cause.CERTIFICATE_NOT_EXPECTED,
@@ -343,11 +341,11 @@ def judge_called(
                 subject_serial_number=leaf.subject_serial_number or "",
                 key_sha256=leaf.key_sha256,
             )
-        authority, by = found[0].authority, SubjectRule.by
+        ca, by = found[0].ca, SubjectRule.by
     judge_purpose(leaf, partner, SERVER_AUTH, chain.path_errors)
     if outbound.verify is Verify.NAME and not bears(outbound.name):
         raise refusal(Cause.CERTIFICATE_WRONG_NAME, leaf, partner=partner.name, wanted=outbound.name, sans=leaf.sans)
-    return Match(partner=partner, certificate=leaf, by=by, authority=authority)
+    return Match(partner=partner, certificate=leaf, by=by, ca=ca)
 
 
 def _judge_pinned(
@@ -361,7 +359,7 @@ def _judge_pinned(
             judge_dates(leaf, 0, now)
             judge_key(leaf, 0)
             judge_purpose(leaf, partner, SERVER_AUTH)
-            return Match(partner=partner, certificate=leaf, by=pin.by, authority=None)
+            return Match(partner=partner, certificate=leaf, by=pin.by, ca=None)
     raise refusal(Cause.CERTIFICATE_NOT_EXPECTED, leaf, partner=partner.name, key_sha256=leaf.key_sha256)
 
 
@@ -372,19 +370,19 @@ def _judge_called_path(
     configuration: ServerConfiguration,
     now: datetime.datetime,
 ) -> list[str]:
-    """Those of the wanted authorities that the path is good up to; at least one."""
+    """Those of the wanted CAs that the path is good up to; at least one."""
     refused: list[CertificateRefusal] = []
     reached: list[str] = []
-    for authority in configuration.authorities:
-        below = chain.below(authority) if authority.name in wanted else None
+    for ca in configuration.cas:
+        below = chain.below(ca) if ca.name in wanted else None
         if below is None:
             continue
         try:
-            judge_below(chain, len(below), authority, configuration, now)
+            judge_below(chain, len(below), ca, configuration, now)
         except CertificateRefusal as found:
             refused.append(found)
         else:
-            reached.append(authority.name)
+            reached.append(ca.name)
     if not reached:
         raise refused[0] if refused else unreached(leaf, chain.path_errors)
     return reached

@@ -26,7 +26,7 @@ import attrs
 
 from smartproxy.policy import limits
 from smartproxy.policy.certificates.facts import ChainFacts
-from smartproxy.policy.partners import Authority
+from smartproxy.policy.partners import TrustedCa
 from smartproxy.policy.schema import Optional, kind
 from smartproxy.policy.values import SHA256, Instant, Serials
 
@@ -35,8 +35,8 @@ from smartproxy.policy.values import SHA256, Instant, Serials
 class RevocationSet:
     """The serial numbers that one issuer has revoked.
 
-    :ivar issuer_key_sha256: SHA-256 of the issuing authority's SubjectPublicKeyInfo, in hex.
-    :ivar this_update: when the authority made the list.
+    :ivar issuer_key_sha256: SHA-256 of the issuing CA's SubjectPublicKeyInfo, in hex.
+    :ivar this_update: when the CA made the list.
     :ivar next_update: when it promised the next one, if it did.
     :ivar serials: the revoked serial numbers.
     """
@@ -92,9 +92,9 @@ _WORDS: Final = {
 
 @attrs.frozen(kw_only=True)
 class Issuer:
-    """A certificate of a configured authority.
+    """A certificate of a configured CA.
 
-    :ivar authority: the name of the authority's entry.
+    :ivar ca: the name of the CA's entry.
     :ivar subject: its subject's name, as RFC 4514 writes it.
     :ivar issuer: its issuer's name.
     :ivar serial: its serial number.
@@ -102,7 +102,7 @@ class Issuer:
     :ivar not_after: the end of its validity.
     """
 
-    authority: str
+    ca: str
     subject: str
     issuer: str
     serial: int
@@ -114,7 +114,7 @@ class Issuer:
 class Outlook:
     """What is configured and loaded.
 
-    :ivar issuers: the certificates of all authorities.
+    :ivar issuers: the certificates of all CAs.
     :ivar lists: the revocation sets, by the SHA-256 of the issuer's key.
     """
 
@@ -122,51 +122,49 @@ class Outlook:
     lists: Mapping[str, RevocationSet]
 
     def refusal(
-        self, issuer: str, serial: int, authority: str, now: datetime.datetime, grace: datetime.timedelta
+        self, issuer: str, serial: int, ca: str, now: datetime.datetime, grace: datetime.timedelta
     ) -> str | None:
         """Why ``require`` would refuse a certificate; ``None`` if it would not.
 
         :param issuer: the name of the certificate's issuer.
-        :param authority: the authority of the rule that the partner is known by: the path is judged up to it.
+        :param ca: the CA of the rule that the partner is known by: the path is judged up to it.
         """
         for _ in range(limits.PATH_DEPTH_MOST):
-            signer = self.signer(issuer, authority)
+            signer = self.signer(issuer, ca)
             if signer is None:
                 return (
-                    f"the certificate of its issuer {issuer} is not in the ca, so that no revocation list of it can be"
+                    f"the certificate of its issuer {issuer} is not in the CA, so that no revocation list of it can be"
                     " loaded"
                 )
             found = status(self.lists.get(signer.key_sha256), serial, now, grace)
             if found is not RevocationStatus.GOOD:
                 return _WORDS[found].format(signer.subject)
-            if signer.authority == authority:
+            if signer.ca == ca:
                 return None
             issuer, serial = signer.issuer, signer.serial
-        return "its path does not come to the ca"
+        return "its path does not come to the CA"
 
-    def unlisted(
-        self, authority: str, now: datetime.datetime, grace: datetime.timedelta
-    ) -> tuple[list[str], list[str]]:
-        """Of an authority's certificates, those with a list that is current and those without, by their subjects."""
+    def unlisted(self, ca: str, now: datetime.datetime, grace: datetime.timedelta) -> tuple[list[str], list[str]]:
+        """Of a CA's certificates, those with a list that is current and those without, by their subjects."""
         current: list[str] = []
         others: list[str] = []
         for each in self.issuers:
-            if each.authority == authority:
+            if each.ca == ca:
                 # No certificate has the serial number -1: what counts is the list.
                 good = status(self.lists.get(each.key_sha256), -1, now, grace) is RevocationStatus.GOOD
                 (current if good else others).append(each.subject)
         return current, others
 
     def ends(
-        self, issuer: str, not_after: datetime.datetime, authority: str | None, grace: datetime.timedelta | None
+        self, issuer: str, not_after: datetime.datetime, ca: str | None, grace: datetime.timedelta | None
     ) -> Iterable[tuple[datetime.datetime, str]]:
         """When a certificate that is good now will be refused, and why: all the moments that are known.
 
-        :param authority: the authority that vouches for it; ``None`` for a pinned one.
+        :param ca: the CA that vouches for it; ``None`` for a pinned one.
         :param grace: how long a list is good after its promised end; ``None`` where lists are not required.
         """
         yield not_after, "the certificate ends"
-        signer = None if authority is None else self.signer(issuer, authority)
+        signer = None if ca is None else self.signer(issuer, ca)
         if signer is None:
             return
         yield signer.not_after, f"the certificate of its issuer {signer.subject} ends"
@@ -174,10 +172,10 @@ class Outlook:
         if grace is not None and loaded is not None:
             yield loaded.fresh_until + grace, f"the revocation list of {signer.subject} has to be renewed"
 
-    def signer(self, subject: str, authority: str) -> Issuer | None:
-        """The certificate of a name: that of the given authority if it has one, else any other's."""
+    def signer(self, subject: str, ca: str) -> Issuer | None:
+        """The certificate of a name: that of the given CA if it has one, else any other's."""
         named = [each for each in self.issuers if each.subject == subject]
-        return next((each for each in named if each.authority == authority), named[0] if named else None)
+        return next((each for each in named if each.ca == ca), named[0] if named else None)
 
 
 _LABEL: Final = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
@@ -200,11 +198,11 @@ def is_plain(url: str) -> bool:
     return match is not None and not match[1].lower().endswith(_OURS)
 
 
-def named(chain: ChainFacts, authority: Authority) -> tuple[str, ...]:
-    """The addresses in the certificates that an authority vouches for: the first few of each, if they are plain."""
+def named(chain: ChainFacts, ca: TrustedCa) -> tuple[str, ...]:
+    """The addresses in the certificates that a CA vouches for: the first few of each, if they are plain."""
     found = (
         url
-        for facts in chain.below(authority) or ()
+        for facts in chain.below(ca) or ()
         for url in facts.crl_urls[: limits.CRL_URLS_PER_CERTIFICATE]
         if is_plain(url)
     )
@@ -213,7 +211,7 @@ def named(chain: ChainFacts, authority: Authority) -> tuple[str, ...]:
 
 @attrs.define
 class _Day:
-    """What was reported of one authority on one day."""
+    """What was reported of one CA on one day."""
 
     date: datetime.date
     urls: set[str] = attrs.field(factory=set)
@@ -225,19 +223,19 @@ class CrlUrls:
 
     _days: dict[str, _Day] = attrs.field(factory=dict, init=False)
 
-    def new(self, chain: ChainFacts, authority: Authority, now: datetime.datetime) -> list[str]:
+    def new(self, chain: ChainFacts, ca: TrustedCa, now: datetime.datetime) -> list[str]:
         """The addresses of a verified chain that are to be reported: none twice a day, and not too many."""
-        day = self._days.get(authority.name)
+        day = self._days.get(ca.name)
         if day is None or day.date != now.date():
-            day = self._days[authority.name] = _Day(now.date())
+            day = self._days[ca.name] = _Day(now.date())
         new = []
-        for url in named(chain, authority):
+        for url in named(chain, ca):
             if url not in day.urls and len(day.urls) < limits.CRL_URLS_PER_DAY:
                 day.urls.add(url)
                 new.append(url)
         return new
 
-    def keep(self, authorities: set[str]) -> None:
-        """Forget authorities that are not configured any more."""
-        for name in self._days.keys() - authorities:
+    def keep(self, cas: set[str]) -> None:
+        """Forget CAs that are not configured any more."""
+        for name in self._days.keys() - cas:
             del self._days[name]

@@ -2,7 +2,7 @@
 
 Duty: judge the chain of a session that began under an earlier generation by the rules of a new one, each direction by
 its own: of a partner who called, whose certificate it is; of one who was called, whether it is still the one that his
-entry wants. Only what takes the partner's right away counts: a revoked certificate, a pin, rule, authority or entry
+entry wants. Only what takes the partner's right away counts: a revoked certificate, a pin, rule, CA or entry
 that was removed or does not fit any more, an entry that was disabled or does not allow calls. What merely keeps new
 sessions out for now (a list that is missing or out of date, an end of validity that passed, another purpose) lets a
 running one finish. Trusts the facts to be those of the session's own handshake.
@@ -47,13 +47,11 @@ class Standing:
     @classmethod
     def of(cls, configuration: ServerConfiguration) -> "Standing":
         """The rules of a generation."""
-        authorities = tuple(
-            attrs.evolve(authority, revocation=RevocationMode.PREFER)
-            if authority.revocation is RevocationMode.REQUIRE
-            else authority
-            for authority in configuration.authorities
+        cas = tuple(
+            attrs.evolve(ca, revocation=RevocationMode.PREFER) if ca.revocation is RevocationMode.REQUIRE else ca
+            for ca in configuration.cas
         )
-        return cls(attrs.evolve(configuration, authorities=authorities))
+        return cls(attrs.evolve(configuration, cas=cas))
 
     def withdrawn(self, verified: VerifiedPartner, now: datetime.datetime) -> CertificateRefusal | None:
         """Why the session of a partner who called has to end; ``None`` if it need not."""

@@ -88,7 +88,7 @@ class CalledContext:
         show_identity(context, identity.certificate, identity.key, f"server.identities[{number}]")
         anchors = (
             anchor
-            for at, authority in enumerate(configuration.authorities)
+            for at, authority in enumerate(configuration.cas)
             for anchor in load_certificates(authority.certificates, f"server.authorities[{at}].certificates")
         )
         trust(context, anchors, depth=PATH_DEPTH_MOST)

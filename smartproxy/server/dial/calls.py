@@ -270,7 +270,7 @@ class PartnerCalls:
             host=outbound.host,
             port=outbound.port,
             by=verified.by,
-            authority=verified.authority,
+            authority=verified.ca,
             subject=certificate.subject,
             issuer=certificate.issuer,
             serial=f"{certificate.serial:x}",
