@@ -4,7 +4,6 @@ They happen in the reactor and are stored in a thread, in order, a batch at a ti
 queue is bounded and what was dropped is told as soon as there is room.
 """
 
-from collections import deque
 from datetime import UTC, datetime
 
 from twisted.internet.defer import Deferred, succeed
@@ -14,6 +13,7 @@ from twisted.python.failure import Failure
 
 from smartproxy.backend import journal
 from smartproxy.backend.store import Runner, Store
+from smartproxy.logs.carrier import Waiting
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import Record, read
 
@@ -29,16 +29,12 @@ class Ledger:
         self._store = store
         self._runner = runner
         self._clock = clock
-        self._waiting: deque[Record] = deque()
-        self._dropped = 0
+        self._waiting: Waiting[Record] = Waiting(WAITING_MOST)
         self._writing: Deferred[None] | None = None
 
     def __call__(self, document: dict[str, Value]) -> None:
         """Take a record; it is stored soon."""
-        if len(self._waiting) >= WAITING_MOST:
-            self._dropped += 1
-            return
-        self._waiting.append(read(document))
+        self._waiting.put(read(document))
         if self._writing is None:
             self._write()
 
@@ -62,13 +58,11 @@ class Ledger:
             if done is not None:
                 done.callback(None)
             return
-        records = list(self._waiting)
-        self._waiting.clear()
-        if self._dropped:
+        records = self._waiting.take(WAITING_MOST)
+        if lost := self._waiting.lost():
             now = datetime.fromtimestamp(self._clock.seconds(), UTC)
             cause = "the store took them too slowly"
-            records.append(journal.record_of("events.dropped", now, 0, count=self._dropped, cause=cause))
-            self._dropped = 0
+            records.insert(0, journal.record_of("events.dropped", now, 0, count=lost, cause=cause))
         self._runner.run(self._keep, records).addBoth(self._next)
 
     def _keep(self, records: list[Record]) -> None:

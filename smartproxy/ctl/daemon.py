@@ -13,7 +13,17 @@ from typing import Any, Protocol
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
-from smartproxy.ctl.protocol import Refused, Request
+from smartproxy.ctl.protocol import (
+    AskGeneration,
+    AskLevel,
+    AskLicence,
+    AskSessions,
+    AskStatus,
+    Refused,
+    Request,
+    TellDrain,
+    TellKill,
+)
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.causes import Cause
@@ -168,15 +178,6 @@ class Actions:
         self._clock = clock
         self._condition = condition
         self._process = process
-        self._actions: dict[str, Callable[[Request, int], Facts]] = {
-            "status": self._status,
-            "sessions": self._sessions,
-            "level": self._level,
-            "drain": self._drain,
-            "kill": self._kill,
-            "generation": lambda request, user: self._condition.generation(),
-            "licence": lambda request, user: self._condition.licence(),
-        }
 
     def perform(self, request: Request, user: int) -> Facts:
         """Carry out a request.
@@ -184,22 +185,35 @@ class Actions:
         :param user: the number of the user who asks, for the record.
         :raises Refused: when it cannot be done.
         """
-        return self._actions[request.do](request, user)
+        match request:
+            case AskStatus():
+                return {**self._condition.status(), **self._process.facts()}
+            case AskSessions():
+                now = self._clock.seconds()
+                found = sorted(self._condition.sessions(), key=lambda session: str(session["since"]))
+                return {"sessions": [_dated(session, now) for session in found]}
+            case AskGeneration():
+                return self._condition.generation()
+            case AskLicence():
+                return self._condition.licence()
+            case AskLevel():
+                return self._level(request, user)
+            case TellDrain():
+                self._process.drain(request.seconds)
+                self._tell(request, user, seconds=request.seconds)
+                return {"draining": True, "sessions": len(self._condition.sessions())}
+            case TellKill():
+                if not self._condition.kill(request.session):
+                    raise Refused(f"no live session has the id {request.session}; `smartproxy ctl sessions` lists them")
+                self._tell(request, user, session=request.session)
+                return {"killed": request.session}
+        raise AssertionError(f"there is no such request as {request!r}")
 
-    def _status(self, request: Request, user: int) -> Facts:
-        return {**self._condition.status(), **self._process.facts()}
-
-    def _sessions(self, request: Request, user: int) -> Facts:
-        now = self._clock.seconds()
-        found = sorted(self._condition.sessions(), key=lambda session: str(session["since"]))
-        return {"sessions": [_dated(session, now) for session in found]}
-
-    def _level(self, request: Request, user: int) -> Facts:
-        word = request.text("level")
-        about = {name: request.text(name) for name in ("session", "partner", "category")}
-        if word is not None:
+    def _level(self, request: AskLevel, user: int) -> Facts:
+        about = {"session": request.session, "partner": request.partner, "category": request.category}
+        if request.level is not None:
             try:
-                severity = None if word == CONFIGURED else Severity.named(word)
+                severity = None if request.level == CONFIGURED else Severity.named(request.level)
                 self.events.set_level(severity, cause=Cause.OPERATOR_COMMAND, message=_asked(request, user), **about)
             except ValueError as error:
                 raise Refused(str(error)) from error
@@ -207,25 +221,9 @@ class Actions:
             raise Refused("level: say which level")
         return {"levels": self.events.levels.described()}
 
-    def _drain(self, request: Request, user: int) -> Facts:
-        seconds = request.number("seconds")
-        if seconds is not None and seconds < 0:
-            raise Refused("drain: seconds are 0 or more")
-        self._process.drain(seconds)
-        self.events.emit(
-            "ctl.used", command=request.do, cause=Cause.OPERATOR_COMMAND, message=_asked(request, user), seconds=seconds
-        )
-        return {"draining": True, "sessions": len(self._condition.sessions())}
-
-    def _kill(self, request: Request, user: int) -> Facts:
-        session = request.text("session")
-        assert session is not None
-        if not self._condition.kill(session):
-            raise Refused(f"no live session has the id {session}; `smartproxy ctl sessions` lists them")
-        self.events.emit(
-            "ctl.used", command=request.do, cause=Cause.OPERATOR_COMMAND, message=_asked(request, user), session=session
-        )
-        return {"killed": session}
+    def _tell(self, request: Request, user: int, **fields: object) -> None:
+        message = _asked(request, user)
+        self.events.emit("ctl.used", command=request.do, cause=Cause.OPERATOR_COMMAND, message=message, **fields)
 
 
 def _asked(request: Request, user: int) -> str:

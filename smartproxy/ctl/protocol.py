@@ -12,60 +12,99 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar, Final
 
 import attrs
 
+from smartproxy.policy.limits import Limit
+from smartproxy.policy.schema import Tagged, kind, write_object
 from smartproxy.policy.strict_json import DocumentRefused, read
+from smartproxy.policy.values import Line, Whole
 
+NAME_OCTETS_MOST = 107
 REQUEST_OCTETS_MOST = 4096
 ANSWER_OCTETS_MOST = 16 * 1024 * 1024
 """What one answer may have: some thousands of sessions have far less."""
-TEXT_CHARACTERS_MOST = 128
-
-_LEVEL = {"level": str, "session": str, "partner": str, "category": str}
-
-ACTIONS: Mapping[str, Mapping[str, type[str] | type[int]]] = {
-    "status": {},
-    "sessions": {},
-    "level": _LEVEL,
-    "drain": {"seconds": int},
-    "kill": {"session": str},
-    "generation": {},
-    "licence": {},
-}
-"""All actions, with what may be said to each."""
-REQUIRED: Mapping[str, frozenset[str]] = {"kill": frozenset({"session"})}
-"""What has to be said."""
+_TEXT: Final = Line(most=128)
+_SECONDS: Final = Limit(default=0, least=0, most=999_999_999, unit="seconds")
 
 
 class Refused(Exception):
     """A request cannot be carried out; the text is one line for the operator."""
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Request:
-    """What is wanted.
+    """What is wanted of a daemon; ``do`` is the action's word."""
 
-    :ivar do: the action.
-    :ivar arguments: what was said to it.
-    """
-
-    do: str
-    arguments: Mapping[str, str | int] = attrs.field(factory=dict)
-
-    def text(self, name: str) -> str | None:
-        """A text that was said, if it was."""
-        value = self.arguments.get(name)
-        return value if isinstance(value, str) else None
-
-    def number(self, name: str) -> int | None:
-        """A number that was said, if it was."""
-        value = self.arguments.get(name)
-        return value if isinstance(value, int) else None
+    do: ClassVar[str]
 
     def line(self) -> bytes:
         """The request as it is sent, with its line end."""
-        return json.dumps({"do": self.do, **self.arguments}).encode("ascii") + b"\n"
+        said = {name: value for name, value in write_object(self).items() if value is not None}
+        return json.dumps({"do": self.do, **said}).encode("ascii") + b"\n"
+
+
+@attrs.frozen(kw_only=True)
+class AskStatus(Request):
+    """How the daemon is."""
+
+    do: ClassVar = "status"
+
+
+@attrs.frozen(kw_only=True)
+class AskSessions(Request):
+    """The live sessions."""
+
+    do: ClassVar = "sessions"
+
+
+@attrs.frozen(kw_only=True)
+class AskGeneration(Request):
+    """The configuration in force."""
+
+    do: ClassVar = "generation"
+
+
+@attrs.frozen(kw_only=True)
+class AskLicence(Request):
+    """The licence in force."""
+
+    do: ClassVar = "licence"
+
+
+@attrs.frozen(kw_only=True)
+class AskLevel(Request):
+    """What is logged, and, with a level, a change of it: for a session, a partner, a category, or everything."""
+
+    do: ClassVar = "level"
+    level: str | None = attrs.field(default=None, metadata=kind(_TEXT))
+    session: str | None = attrs.field(default=None, metadata=kind(_TEXT))
+    partner: str | None = attrs.field(default=None, metadata=kind(_TEXT))
+    category: str | None = attrs.field(default=None, metadata=kind(_TEXT))
+
+
+@attrs.frozen(kw_only=True)
+class TellDrain(Request):
+    """The daemon is to end by draining.
+
+    :ivar seconds: how long sessions may go on; ``None`` for what is configured.
+    """
+
+    do: ClassVar = "drain"
+    seconds: int | None = attrs.field(default=None, metadata=kind(Whole(_SECONDS)))
+
+
+@attrs.frozen(kw_only=True)
+class TellKill(Request):
+    """A session is to end."""
+
+    do: ClassVar = "kill"
+    session: str = attrs.field(metadata=kind(_TEXT))
+
+
+REQUESTS: Final = Tagged("do", (AskStatus, AskSessions, AskGeneration, AskLicence, AskLevel, TellDrain, TellKill))
+"""All requests."""
 
 
 def read_request(line: bytes) -> Request:
@@ -74,27 +113,10 @@ def read_request(line: bytes) -> Request:
     :raises Refused: when it is no request.
     """
     try:
-        document = read(line, octets_most=REQUEST_OCTETS_MOST)
+        found: Request = REQUESTS.read(read(line, octets_most=REQUEST_OCTETS_MOST), "request")
     except DocumentRefused as refused:
-        raise Refused(f"not a request: {refused.message}") from refused
-    if not isinstance(document, dict):
-        raise Refused('not a request: write an object, such as {"do": "status"}')
-    arguments = dict(document)
-    action = arguments.pop("do", None)
-    if not isinstance(action, str) or action not in ACTIONS:
-        raise Refused(f"no such action; there are {', '.join(ACTIONS)}")
-    known = ACTIONS[action]
-    for name, value in arguments.items():
-        if name not in known:
-            raise Refused(f"{action} takes no {name[:TEXT_CHARACTERS_MOST]!r}")
-        if type(value) is not known[name] or (isinstance(value, str) and not 0 < len(value) <= TEXT_CHARACTERS_MOST):
-            raise Refused(f"{action}: {name} is not {_KINDS[known[name]]}")
-    if missing := REQUIRED.get(action, frozenset()) - arguments.keys():
-        raise Refused(f"{action} needs {', '.join(sorted(missing))}")
-    return Request(action, arguments)
-
-
-_KINDS = {str: f"a text of 1 to {TEXT_CHARACTERS_MOST} characters", int: "a whole number"}
+        raise Refused(f"not a request: {refused}") from refused
+    return found
 
 
 def done(answer: Mapping[str, object]) -> bytes:
@@ -108,9 +130,6 @@ def done(answer: Mapping[str, object]) -> bytes:
 def refused(why: str) -> bytes:
     """A refusal as it is sent."""
     return json.dumps({"ok": False, "error": why}).encode("ascii") + b"\n"
-
-
-NAME_OCTETS_MOST = 107
 
 
 @contextlib.contextmanager

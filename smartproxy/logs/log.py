@@ -22,7 +22,16 @@ from zope.interface import implementer
 from smartproxy.logs.emit import Events
 from smartproxy.logs.files import Daily, LogFile, Place, SameFile
 from smartproxy.logs.levels import EVERYTHING, Levels
-from smartproxy.logs.logrc import Appender, DailyFiles, OneFile, StandardOutput, Syslog
+from smartproxy.logs.logrc import (
+    Appender,
+    DailyFiles,
+    DatagramSyslog,
+    Layout,
+    OneFile,
+    SecureSyslog,
+    StandardOutput,
+    Syslog,
+)
 from smartproxy.logs.observers import (
     AppenderTrouble,
     Categories,
@@ -108,7 +117,7 @@ class Log:
             case Syslog():
                 return self._syslog(appender)
             case DailyFiles():
-                suffix = ".jsonl" if appender.layout == "json" else ".log"
+                suffix = ".jsonl" if appender.layout is Layout.JSON else ".log"
                 folder = appender.folder or self._folder
                 return _layout(appender, self._file(Daily(folder, self._program, appender.keep, suffix), folder))
             case OneFile():
@@ -125,12 +134,12 @@ class Log:
     def _syslog(self, appender: Syslog) -> ILogObserver:
         trouble = self._trouble(f"syslog {appender.transport} {appender.host}:{appender.port}", _RECEIVER)
         sender: Sender
-        if appender.transport == "udp":
+        if isinstance(appender, DatagramSyslog):
             sender = DatagramSender(appender.host, appender.port, trouble)
         else:
             sender = StreamSender(lambda reactor: endpoint(reactor, appender), trouble)
         self._senders.append(sender)
-        words = json_of if appender.layout == "json" else words_of
+        words = json_of if appender.layout is Layout.JSON else words_of
         return SyslogObserver(sender, words, appender.facility, self._program, socket.gethostname())
 
     def _trouble(self, appender: str, advice: str) -> AppenderTrouble:
@@ -166,13 +175,13 @@ class Output:
 
 
 def _layout(appender: Appender, stream: Stream) -> ILogObserver:
-    return JsonObserver(stream) if appender.layout == "json" else TextObserver(stream)
+    return JsonObserver(stream) if appender.layout is Layout.JSON else TextObserver(stream)
 
 
 def endpoint(reactor: Any, appender: Syslog) -> IStreamClientEndpoint:
     """What a syslog over TCP or TLS is dialled with."""
     plain = HostnameEndpoint(reactor, appender.host, appender.port)
-    if appender.transport == "tcp":
+    if not isinstance(appender, SecureSyslog):
         return plain
     return wrapClientTLS(optionsForClientTLS(appender.host, trustRoot=trusted(appender.ca)), plain)
 

@@ -1,29 +1,31 @@
 """``PROGRAM.logrc``: what is logged, and where to. A TOML file that an operator writes.
 
-Every table, key and value is judged; each fault is one line with its place, and nothing is guessed or left out: a log
-that is not what its operator believes is worse than a daemon that does not start. Opens nothing but the file itself and
-the certificates that it names.
+Every table, key and value is judged by :mod:`smartproxy.policy.schema`; each fault is one line with its place, and
+nothing is guessed or left out: a log that is not what its operator believes is worse than a daemon that does not start.
+Opens nothing but the file itself and the certificates that it names.
 """
 
+import enum
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, ClassVar, Final
 
 import attrs
 
 from smartproxy.logs.levels import CATEGORIES, EVERYTHING
 from smartproxy.logs.severity import Severity
 from smartproxy.logs.syslog import FACILITIES
-
-_T = TypeVar("_T")
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.limits import Limit
+from smartproxy.policy.schema import ListOf, Tagged, kind, read_object
+from smartproxy.policy.strict_json import WHOLE, DocumentRefused, place, together
+from smartproxy.policy.values import Line, Member, Whole
 
 SIZE_MOST = 1 << 20
-PORTS = {"udp": 514, "tcp": 601, "tls": 6514}
-"""The usual port of a syslog by its transport: RFC 5426, 6587, 5425."""
-KEEP_MOST = 36_500
-LAYOUTS = ("text", "json")
+KEEP: Final = Limit(default=0, least=0, most=36_500, unit="days")
+PORT: Final = Limit(default=514, least=1, most=65_535, unit="(a port)")
 
 
 class LogrcRefused(ValueError):
@@ -37,23 +39,106 @@ class LogrcRefused(ValueError):
         self.faults = faults
 
 
+class Layout(enum.Enum):
+    """How an entry is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@attrs.frozen
+class Parsed:
+    """A text that a function makes something of; its ``ValueError`` is the refusal. Only read, never written."""
+
+    parse: Callable[[str], Any]
+
+    def read(self, value: object, where: str) -> Any:
+        """What the function makes of the text."""
+        text = Line(most=4096).read(value, where)
+        try:
+            return self.parse(text)
+        except ValueError as error:
+            raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message=str(error)) from None
+
+    def write(self, value: Any) -> object:
+        """The value as a text."""
+        return str(value)
+
+
+def one_of(words: Mapping[str, object]) -> Parsed:
+    """A text that stands for a value."""
+
+    def judge(text: str) -> object:
+        if text not in words:
+            raise ValueError(f"{text!r} is none of {', '.join(words)}")
+        return words[text]
+
+    return Parsed(judge)
+
+
+def _host(text: str) -> str:
+    host = text.removeprefix("[").removesuffix("]")
+    if " " in host or "/" in host or ("." not in host and ":" in host and not _is_address(host)):
+        raise ValueError(f"{host!r} is not a host name or an IP address")
+    return host
+
+
+def _address(text: str) -> str:
+    host = _host(text)
+    if not _is_address(host):
+        raise ValueError(f"{host!r} is not an IP address, which udp needs; names are looked up for tcp and tls only")
+    return host
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _certificates(text: str) -> str:
+    path = Path(text)
+    try:
+        found = path.read_text("ascii")
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        found = ""
+    if "-----BEGIN CERTIFICATE-----" not in found:
+        raise ValueError(f"{path}: holds no certificate in PEM")
+    return found
+
+
+def _set(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(names)
+
+
+LEVEL: Final = Parsed(Severity.named)
+CATEGORY: Final = one_of({category: category for category in sorted(CATEGORIES)})
+
+
 @attrs.frozen(kw_only=True)
 class Appender:
     """What all appenders have.
 
-    :ivar layout: ``text`` or ``json``.
     :ivar level: the lowest level that it takes of what is logged.
     :ivar categories: what it takes of what is logged.
     """
 
-    layout: str = "text"
-    level: Severity = Severity.TRACE
-    categories: frozenset[str] = frozenset({EVERYTHING})
+    layout: Layout = attrs.field(default=Layout.TEXT, metadata=kind(Member(Layout)))
+    level: Severity = attrs.field(default=Severity.TRACE, metadata=kind(LEVEL))
+    categories: frozenset[str] = attrs.field(
+        default=frozenset({EVERYTHING}), converter=_set, metadata=kind(ListOf(item=CATEGORY, least=1, first=1))
+    )
 
 
 @attrs.frozen(kw_only=True)
 class StandardOutput(Appender):
     """To standard output."""
+
+    type: ClassVar = "stdout"
 
 
 @attrs.frozen(kw_only=True)
@@ -64,31 +149,121 @@ class DailyFiles(Appender):
     :ivar keep: for how many days before today files are kept; ``None`` for ever.
     """
 
-    folder: Path | None = None
-    keep: int | None = None
+    type: ClassVar = "daily"
+    folder: Path | None = attrs.field(default=None, metadata=kind(Parsed(Path)))
+    keep: int | None = attrs.field(default=None, metadata=kind(Whole(KEEP)))
 
 
 @attrs.frozen(kw_only=True)
 class OneFile(Appender):
     """To one file."""
 
-    path: Path
+    type: ClassVar = "file"
+    layout: Layout = attrs.field(default=Layout.JSON, metadata=kind(Member(Layout)))
+    path: Path = attrs.field(metadata=kind(Parsed(Path)))
 
 
 @attrs.frozen(kw_only=True)
 class Syslog(Appender):
-    """To a syslog.
+    """To a syslog, by one of its transports.
 
-    :ivar transport: ``udp``, ``tcp`` or ``tls``.
     :ivar facility: RFC 5424's number.
     :ivar ca: for TLS, the PEM certificates that the receiver is trusted by; ``None`` for the system's.
     """
 
-    transport: str
-    host: str
+    type: ClassVar = "syslog"
+    transport: ClassVar[str]
+    host: str = attrs.field(metadata=kind(Parsed(_host)))
     port: int
-    facility: int
+    facility: int = attrs.field(default=FACILITIES["daemon"], metadata=kind(one_of(FACILITIES)))
     ca: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DatagramSyslog(Syslog):
+    """Over UDP (RFC 5426)."""
+
+    transport: ClassVar = "udp"
+    host: str = attrs.field(metadata=kind(Parsed(_address)))
+    port: int = attrs.field(default=514, metadata=kind(Whole(PORT)))
+
+
+@attrs.frozen(kw_only=True)
+class StreamSyslog(Syslog):
+    """Over TCP (RFC 6587)."""
+
+    transport: ClassVar = "tcp"
+    port: int = attrs.field(default=601, metadata=kind(Whole(PORT)))
+
+
+@attrs.frozen(kw_only=True)
+class SecureSyslog(Syslog):
+    """Over TLS (RFC 5425)."""
+
+    transport: ClassVar = "tls"
+    port: int = attrs.field(default=6514, metadata=kind(Whole(PORT)))
+    ca: str | None = attrs.field(default=None, metadata=kind(Parsed(_certificates)))
+
+
+@attrs.frozen
+class _AnyAppender:
+    """An appender of any type; a syslog's table says by its transport what else it may hold."""
+
+    types = Tagged("type", (StandardOutput, DailyFiles, OneFile, Syslog))
+    transports = Tagged("transport", (DatagramSyslog, StreamSyslog, SecureSyslog))
+
+    def read(self, value: object, where: str) -> Appender:
+        """The appender that a table describes."""
+        if not isinstance(value, dict):
+            raise DocumentRefused(where=where, cause=Cause.DOCUMENT_TYPE, message="is not a table")
+        if value.get("type") == Syslog.type:
+            table = {"transport": DatagramSyslog.transport, **value}
+            del table["type"]
+            found: Appender = self.transports.read(table, where)
+        else:
+            found = self.types.read(value, where)
+        return found
+
+    def write(self, value: Appender) -> object:
+        """Nobody writes the file but its operator."""
+        raise NotImplementedError
+
+
+@attrs.frozen(kw_only=True)
+class _Appenders(ListOf):
+    """The list of all appenders."""
+
+    def read(self, value: object, where: str) -> tuple[Any, ...]:
+        """See :class:`ListOf`."""
+        if not isinstance(value, list):
+            raise DocumentRefused(
+                where=where, cause=Cause.DOCUMENT_TYPE, message="is not a list of tables; write [[appenders]]"
+            )
+        return super().read(value, where)
+
+
+@attrs.frozen
+class _Levels:
+    """The table of levels by category."""
+
+    def read(self, value: object, where: str) -> dict[str, Severity]:
+        """All levels that the table names."""
+        if not isinstance(value, dict):
+            raise DocumentRefused(where=where, cause=Cause.DOCUMENT_TYPE, message="is not a table")
+        found, faults = {}, []
+        for category, level in value.items():
+            at = place(where, category)
+            try:
+                found[CATEGORY.read(category, at)] = LEVEL.read(level, at)
+            except DocumentRefused as refused:
+                faults.append(refused)
+        if faults:
+            raise together(faults)
+        return found
+
+    def write(self, value: Mapping[str, Severity]) -> object:
+        """The table."""
+        return {category: severity.label for category, severity in value.items()}
 
 
 @attrs.frozen
@@ -99,8 +274,10 @@ class Logrc:
     :ivar appenders: ``None`` if it names none, so that the usual ones hold.
     """
 
-    levels: Mapping[str, Severity] = attrs.Factory(dict)
-    appenders: tuple[Appender, ...] | None = None
+    levels: Mapping[str, Severity] = attrs.field(factory=dict, metadata=kind(_Levels()))
+    appenders: tuple[Appender, ...] | None = attrs.field(
+        default=None, metadata=kind(_Appenders(item=_AnyAppender(), first=1))
+    )
 
 
 def load(path: Path) -> Logrc:
@@ -133,203 +310,12 @@ def parse(text: str, folder: Path) -> Logrc:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise LogrcRefused(f"not TOML: {error}") from None
-    faults: list[str] = []
-    top = _Table("", document, faults)
-    none: dict[str, Severity] = {}
-    levels = top.optional("levels", _levels(faults), none)
-    appenders = top.optional("appenders", _appenders(faults, folder), None)
-    top.end()
-    if faults:
-        raise LogrcRefused(*faults)
-    return Logrc(levels, appenders)
-
-
-class _Table:
-    """One table, whose keys are taken one by one; faults are gathered."""
-
-    def __init__(self, place: str, values: Mapping[str, object], faults: list[str]) -> None:
-        self._place = place
-        self._values = dict(values)
-        self._faults = faults
-
-    def optional(self, key: str, judge: Callable[[str, object], _T], default: _T) -> _T:
-        """What a key holds, or what holds without it."""
-        if key not in self._values:
-            return default
-        place = f"{self._place}.{key}" if self._place else key
-        try:
-            return judge(place, self._values.pop(key))
-        except ValueError as error:
-            self._faults.append(f"{place}: {error}")
-            return default
-
-    def required(self, key: str, judge: Callable[[str, object], _T], stand_in: _T) -> _T:
-        """What a key holds; without it there is a fault, and the stand-in is never used."""
-        if key not in self._values:
-            self._faults.append(f"{self._place}.{key}: is missing")
-        return self.optional(key, judge, stand_in)
-
-    def end(self) -> None:
-        """Nothing else may be there."""
-        for key in self._values:
-            place = f"{self._place}.{key}" if self._place else key
-            self._faults.append(f"{place}: is not a key of this table")
-
-
-def _levels(faults: list[str]) -> Callable[[str, object], dict[str, Severity]]:
-    def judge(place: str, value: object) -> dict[str, Severity]:
-        table = _Table(place, _table(value), faults)
-        found = {name: table.optional(name, _level, None) for name in sorted(CATEGORIES)}
-        table.end()
-        return {name: severity for name, severity in found.items() if severity is not None}
-
-    return judge
-
-
-def _appenders(faults: list[str], folder: Path) -> Callable[[str, object], tuple[Appender, ...] | None]:
-    def judge(place: str, value: object) -> tuple[Appender, ...]:
-        if not isinstance(value, list):
-            raise ValueError("is not a list of tables; write [[appenders]]")
-        found = [_appender(f"{place}[{number}]", each, faults, folder) for number, each in enumerate(value, 1)]
-        return tuple(each for each in found if each is not None)
-
-    return judge
-
-
-def _appender(place: str, value: object, faults: list[str], folder: Path) -> Appender | None:
+    appenders = document.get("appenders")
+    for table in appenders if isinstance(appenders, list) else ():
+        for key in ("folder", "path", "ca") if isinstance(table, dict) else ():
+            if isinstance(table.get(key), str) and table[key]:
+                table[key] = str(folder / table[key])
     try:
-        table = _Table(place, _table(value), faults)
-    except ValueError as error:
-        faults.append(f"{place}: {error}")
-        return None
-    kind = table.required("type", _one_of(*_KINDS), "")
-    if not kind:
-        return None
-    before = len(faults)
-    usual = "json" if kind == "file" else "text"
-    layout = table.optional("layout", _one_of(*LAYOUTS), usual)
-    level = table.optional("level", _level, None) or Severity.TRACE
-    categories = table.optional("categories", _categories, frozenset({EVERYTHING}))
-    made = _KINDS[kind](table, folder)
-    table.end()
-    if len(faults) > before:
-        return None
-    return attrs.evolve(made, layout=layout, level=level, categories=categories)
-
-
-def _standard_output(table: _Table, folder: Path) -> Appender:
-    return StandardOutput()
-
-
-def _daily(table: _Table, folder: Path) -> Appender:
-    return DailyFiles(
-        folder=table.optional("folder", _path(folder), None), keep=table.optional("keep", _number(0, KEEP_MOST), None)
-    )
-
-
-def _file(table: _Table, folder: Path) -> Appender:
-    return OneFile(path=table.required("path", _path(folder), None) or folder)
-
-
-def _syslog(table: _Table, folder: Path) -> Appender:
-    transport = table.optional("transport", _one_of(*PORTS), "udp")
-    return Syslog(
-        transport=transport,
-        host=table.required("host", _address if transport == "udp" else _host, ""),
-        port=table.optional("port", _number(1, 65535), None) or PORTS[transport],
-        facility=FACILITIES[table.optional("facility", _one_of(*FACILITIES), "daemon")],
-        ca=table.optional("ca", _certificates(folder), None) if transport == "tls" else None,
-    )
-
-
-_KINDS: Mapping[str, Callable[[_Table, Path], Appender]] = {
-    "stdout": _standard_output,
-    "daily": _daily,
-    "file": _file,
-    "syslog": _syslog,
-}
-
-
-def _table(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise ValueError("is not a table")
-    return value
-
-
-def _level(place: str, value: object) -> Severity | None:
-    return Severity.named(_text(place, value))
-
-
-def _text(place: str, value: object) -> str:
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise ValueError("is not a text of printable characters")
-    return value
-
-
-def _one_of(*words: str) -> Callable[[str, object], str]:
-    def judge(place: str, value: object) -> str:
-        if value not in words:
-            raise ValueError(f"{value!r} is none of {', '.join(words)}")
-        return str(value)
-
-    return judge
-
-
-def _number(least: int, most: int) -> Callable[[str, object], int | None]:
-    def judge(place: str, value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise ValueError(f"{value!r} is not a number from {least} to {most}")
-        return value
-
-    return judge
-
-
-def _categories(place: str, value: object) -> frozenset[str]:
-    if not isinstance(value, list) or not value:
-        raise ValueError("is not a list of categories")
-    unknown = [each for each in value if each not in CATEGORIES]
-    if unknown:
-        raise ValueError(f"unknown category {unknown[0]!r}; categories are {', '.join(sorted(CATEGORIES))}")
-    return frozenset(value)
-
-
-def _path(folder: Path) -> Callable[[str, object], Path | None]:
-    return lambda place, value: folder / _text(place, value)
-
-
-def _host(place: str, value: object) -> str:
-    host = _text(place, value).removeprefix("[").removesuffix("]")
-    if " " in host or "/" in host or ("." not in host and ":" in host and not _is_address(host)):
-        raise ValueError(f"{host!r} is not a host name or an IP address")
-    return host
-
-
-def _address(place: str, value: object) -> str:
-    host = _host(place, value)
-    if not _is_address(host):
-        raise ValueError(f"{host!r} is not an IP address, which udp needs; names are looked up for tcp and tls only")
-    return host
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _certificates(folder: Path) -> Callable[[str, object], str | None]:
-    def judge(place: str, value: object) -> str:
-        path = folder / _text(place, value)
-        try:
-            text = path.read_text("ascii")
-        except OSError as error:
-            raise ValueError(f"{path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            text = ""
-        if "-----BEGIN CERTIFICATE-----" not in text:
-            raise ValueError(f"{path}: holds no certificate in PEM")
-        return text
-
-    return judge
+        return read_object(Logrc, document, WHOLE)
+    except DocumentRefused as refused:
+        raise LogrcRefused(*(str(each) for each in (refused, *refused.others))) from None

@@ -13,7 +13,7 @@ import attrs
 
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.strict_json import WHOLE, DocumentRefused, place
+from smartproxy.policy.strict_json import FAULTS_MOST, WHOLE, DocumentRefused, place, together
 from smartproxy.policy.values import ValueKind, Whole, wrong
 
 _KIND = "smartproxy.kind"
@@ -48,20 +48,27 @@ def masked(value: object) -> str:
 
 
 def read_object(cls: type[_T], value: object, where: str = WHOLE) -> _T:
-    """The instance of *cls* that the JSON object *value* describes."""
+    """The instance of *cls* that the JSON object *value* describes.
+
+    :raises DocumentRefused: for the first fault, with all others.
+    """
     if not isinstance(value, dict):
         raise wrong(value, where, "an object")
     kinds = _fields(cls)
     arguments = {}
+    faults = []
     for key, field in kinds.items():
-        if key in value:
-            arguments[field.name] = field.metadata[_KIND].read(value[key], place(where, key))
-        elif field.default is attrs.NOTHING or field.metadata[_REQUIRED]:
-            raise DocumentRefused(where=place(where, key), cause=Cause.DOCUMENT_KEY_MISSING, message="is missing")
+        try:
+            if key in value:
+                arguments[field.name] = field.metadata[_KIND].read(value[key], place(where, key))
+            elif field.default is attrs.NOTHING or field.metadata[_REQUIRED]:
+                raise DocumentRefused(where=place(where, key), cause=Cause.DOCUMENT_KEY_MISSING, message="is missing")
+        except DocumentRefused as refused:
+            faults.append(refused)
     # Last, so that a document of another version is told apart by its version.
-    for key in value:
-        if key not in kinds:
-            raise _unknown(place(where, key), kinds)
+    faults += [_unknown(place(where, key), kinds) for key in value if key not in kinds][:FAULTS_MOST]
+    if faults:
+        raise together(faults)
     return cls(**arguments)
 
 
@@ -107,11 +114,15 @@ class Optional:
 
 @attrs.frozen(kw_only=True)
 class ListOf:
-    """A list of values of one kind, as a tuple."""
+    """A list of values of one kind, as a tuple.
+
+    :ivar first: the number of the first entry in places.
+    """
 
     item: ValueKind
     least: int = 0
     most: int = limits.DOCUMENT_ENTRIES_MOST
+    first: int = 0
 
     def read(self, value: object, where: str) -> tuple[Any, ...]:
         """See :class:`ValueKind`."""
@@ -123,7 +134,17 @@ class ListOf:
                 cause=Cause.DOCUMENT_SIZE,
                 message=f"has {len(value)} entries; has to have between {self.least} and {self.most}",
             )
-        return tuple(self.item.read(item, f"{where}[{index}]") for index, item in enumerate(value))
+        entries, faults = [], []
+        for index, item in enumerate(value, self.first):
+            try:
+                entries.append(self.item.read(item, f"{where}[{index}]"))
+            except DocumentRefused as refused:
+                faults.append(refused)
+                if len(faults) == FAULTS_MOST:
+                    break
+        if faults:
+            raise together(faults)
+        return tuple(entries)
 
     def write(self, value: tuple[Any, ...]) -> object:
         """See :class:`ValueKind`."""

@@ -6,7 +6,7 @@ octets that are not UTF-8. Trusts nothing about the octets. Never repeats a valu
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import attrs
 
@@ -21,14 +21,29 @@ class DocumentRefused(Exception):
     :ivar where: the place, such as ``server.partners[3].codes``; ``document`` for the whole.
     :ivar cause: what kind of thing is wrong there: one of ``document.*``.
     :ivar message: what is wrong there and what would be right, without the value itself if it may be secret.
+    :ivar others: what else is wrong with the document, as far as it was looked at.
     """
 
     where: str
     cause: Cause
     message: str
+    others: "tuple[DocumentRefused, ...]" = ()
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}"
+
+
+FAULTS_MOST = 100
+"""Faults of one document that are told."""
+
+
+def together(faults: Sequence[DocumentRefused]) -> DocumentRefused:
+    """One refusal for several faults: the first, with the others beside it."""
+    found = [each for fault in faults for each in (fault, *fault.others)][:FAULTS_MOST]
+    for fault in found:
+        fault.others = ()
+    found[0].others = tuple(found[1:])
+    return found[0]
 
 
 WHOLE = "document"

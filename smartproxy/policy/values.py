@@ -35,8 +35,9 @@ class ValueKind(Protocol):
 
 def wrong(value: object, where: str, right: str) -> DocumentRefused:
     """The refusal of a value that is not of the right JSON type; names the type that it has, never the value."""
-    name = {dict: "an object", list: "a list", str: "a text", int: "a number", bool: "true or false"}.get(type(value))
-    return DocumentRefused(where=where, cause=Cause.DOCUMENT_TYPE, message=f"is {name or 'null'}; has to be {right}")
+    names = {dict: "an object", list: "a list", str: "a text", int: "a number", bool: "true or false"}
+    name = "null" if value is None else names.get(type(value), f"a {type(value).__name__}")
+    return DocumentRefused(where=where, cause=Cause.DOCUMENT_TYPE, message=f"is {name}; has to be {right}")
 
 
 class _SameInJson:

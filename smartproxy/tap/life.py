@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from twisted.application.internet import TimerService
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 
 from smartproxy.ctl.daemon import Actions, Condition, DaemonProcess, Drainable
 from smartproxy.ctl.listener import ControlSocket
@@ -58,10 +58,10 @@ class Life(MultiService):
         self._signals = signals
         self._log = log
         self._notices = notices
-        self._environment = environment
         self._control = control
         self._tell = manager(environment)
-        self._watchdog: LoopingCall | None = None
+        self._environment = environment
+        self._watchdog: TimerService | None = None
         IService(daemon).setServiceParent(self)
 
     def startService(self) -> None:
@@ -91,7 +91,10 @@ class Life(MultiService):
         if self._control is not None:
             self._control.open()
         self._tell("READY=1")
+        # No child of this service: it runs until all children have ended, which takes as long as a drain does.
         self._watchdog = watchdog(self._environment, self._reactor, self._tell)
+        if self._watchdog is not None:
+            self._watchdog.startService()
 
     def stopService(self) -> Deferred[None]:
         """Say that the end began; end."""
@@ -100,8 +103,8 @@ class Life(MultiService):
         return stopped.addCallback(lambda result: Deferred.fromCoroutine(self._stopped(result)))
 
     async def _stopped(self, _: object) -> None:
-        if self._watchdog is not None and self._watchdog.running:
-            self._watchdog.stop()
+        if self._watchdog is not None:
+            await self._watchdog.stopService()
         if self._control is not None:
             await self._control.close()
         await self._log.stop(self._reactor)
@@ -129,16 +132,15 @@ def manager(environment: Mapping[str, str]) -> Tell:
     return tell
 
 
-def watchdog(environment: Mapping[str, str], clock: IReactorTime, tell: Tell) -> LoopingCall | None:
-    """What keeps the manager's watchdog quiet as long as the reactor turns; ``None`` where it asks for nothing."""
+def watchdog(environment: Mapping[str, str], clock: IReactorTime, tell: Tell) -> TimerService | None:
+    """What keeps the manager's watchdog quiet while the reactor turns; ``None`` where it asks for nothing."""
     microseconds = environment.get("WATCHDOG_USEC", "")
     whose = environment.get("WATCHDOG_PID", "")
     if not microseconds.isdecimal() or int(microseconds) == 0 or (whose and whose != str(os.getpid())):
         return None
-    loop = LoopingCall(tell, "WATCHDOG=1")
-    loop.clock = clock
-    loop.start(int(microseconds) / 1_000_000 / 2)
-    return loop
+    timer = TimerService(int(microseconds) / 1_000_000 / 2, tell, "WATCHDOG=1")
+    timer.clock = clock
+    return timer
 
 
 PR_SET_DUMPABLE = 4

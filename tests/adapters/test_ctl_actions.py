@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.ctl import listener
 from smartproxy.ctl.daemon import Actions, DaemonProcess
 from smartproxy.ctl.listener import CALLERS_MOST, IDLE_SECONDS, OperatorConnection, OperatorFactory
-from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, Refused, Request
+from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, AskGeneration, AskStatus, Refused, read_request
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
 
@@ -78,7 +78,7 @@ class CtlTestCase(SynchronousTestCase):
 
     def perform(self, action: str, **said: str | int) -> Any:
         """Have a request carried out."""
-        return self.actions.perform(Request(action, said), 1000)
+        return self.actions.perform(read_request(json.dumps({"do": action, **said}).encode()), 1000)
 
     def refusal(self, action: str, **said: str | int) -> str:
         """Why a request is not carried out."""
@@ -148,7 +148,7 @@ class Deeds(CtlTestCase):
         self.assertEqual(self.process.drained, [60, None])
         self.assertEqual([event["command"] for event in self.daemon.told], ["drain", "drain"])
         self.assertEqual(self.daemon.told[0]["seconds"], 60)
-        self.assertIn("0 or more", self.refusal("drain", seconds=-1))
+        self.assertIn("has to be between 0 and", self.refusal("drain", seconds=-1))
 
     def test_kill(self) -> None:
         """One session; another id is refused, and nothing recorded."""
@@ -223,7 +223,7 @@ class Callers(CtlTestCase):
     def test_questions_in_their_order(self) -> None:
         """However they are cut, each line has one answer."""
         caller, pipe = self.call()
-        for octet in Request("status").line() + Request("generation").line():
+        for octet in AskStatus().line() + AskGeneration().line():
             caller.dataReceived(bytes([octet]))
         self.assertEqual(
             [each["answer"] for each in self.answers(pipe)], [{"verdict": "ok", "pid": 4711}, {"generation": 5}]
@@ -232,7 +232,7 @@ class Callers(CtlTestCase):
     def test_refusal_ends_nothing(self) -> None:
         """After garbage the next question is answered."""
         caller, pipe = self.call()
-        caller.dataReceived(b"garbage\n" + Request("generation").line())
+        caller.dataReceived(b"garbage\n" + AskGeneration().line())
         self.assertEqual([each["ok"] for each in self.answers(pipe)], [False, True])
         self.assertEqual(pipe.ended, "")
 
@@ -240,7 +240,7 @@ class Callers(CtlTestCase):
         """A bug of ours is an event; the operator is told where to look, and the daemon goes on."""
         caller, pipe = self.call()
         self.daemon.broken = True
-        caller.dataReceived(Request("status").line() + Request("generation").line())
+        caller.dataReceived(AskStatus().line() + AskGeneration().line())
         self.assertIn("its log", self.answers(pipe)[0]["error"])
         self.assertTrue(self.answers(pipe)[1]["ok"])
         self.assertEqual([event["name"] for event in self.daemon.told], ["internal.error"])
@@ -250,14 +250,14 @@ class Callers(CtlTestCase):
         """He is told nothing, his questions are not read, and the event names him; root may ask."""
         self.user = 1001
         caller, pipe = self.call()
-        caller.dataReceived(Request("status").line())
+        caller.dataReceived(AskStatus().line())
         self.assertEqual((pipe.written, pipe.ended), (b"", "aborted"))
         (told,) = self.daemon.told
         self.assertEqual(told["name"], "ctl.refused")
         self.assertIn("process 4712 of user 1001", told["message"])
         self.user = 0
         caller, pipe = self.call()
-        caller.dataReceived(Request("status").line())
+        caller.dataReceived(AskStatus().line())
         self.assertTrue(self.answers(pipe)[0]["ok"])
 
     def test_too_many(self) -> None:
@@ -276,7 +276,7 @@ class Callers(CtlTestCase):
         """It is refused as soon as it is too long, and nothing after it is heard."""
         caller, pipe = self.call()
         caller.dataReceived(b"x" * (REQUEST_OCTETS_MOST + 1))
-        caller.dataReceived(b"\n" + Request("status").line())
+        caller.dataReceived(b"\n" + AskStatus().line())
         (answer,) = self.answers(pipe)
         self.assertIn(str(REQUEST_OCTETS_MOST), answer["error"])
         self.assertEqual((pipe.ended, pipe.producer), ("closed", None))
@@ -285,7 +285,7 @@ class Callers(CtlTestCase):
         """While his answers wait, his questions wait."""
         caller, pipe = self.call()
         pipe.producer.pauseProducing()
-        caller.dataReceived(Request("status").line() * 3)
+        caller.dataReceived(AskStatus().line() * 3)
         self.assertEqual(pipe.written, b"")
         pipe.producer.resumeProducing()
         self.assertEqual(len(self.answers(pipe)), 3)
@@ -294,7 +294,7 @@ class Callers(CtlTestCase):
         """A connection over which nothing is asked ends after a while; a question starts the time anew."""
         caller, pipe = self.call()
         self.clock.advance(IDLE_SECONDS - 1)
-        caller.dataReceived(Request("status").line())
+        caller.dataReceived(AskStatus().line())
         self.clock.advance(IDLE_SECONDS - 1)
         self.assertEqual(pipe.ended, "")
         self.clock.advance(1)

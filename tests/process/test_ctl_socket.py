@@ -16,7 +16,7 @@ from twisted.trial.unittest import TestCase
 from smartproxy.ctl.caller import Connection, Unreachable
 from smartproxy.ctl.daemon import Actions
 from smartproxy.ctl.listener import ControlSocket, peer_of
-from smartproxy.ctl.protocol import Refused, Request
+from smartproxy.ctl.protocol import AskGeneration, Refused, TellKill
 from tests.adapters.test_ctl_actions import Idle, NotedProcess
 
 reactor: Any = installed_reactor
@@ -45,7 +45,7 @@ class Sockets(TestCase):
 
         def asked() -> Any:
             with Connection(path or self.path) as connection:
-                return connection.ask(Request("generation"))
+                return connection.ask(AskGeneration())
 
         return await deferToThread(asked)
 
@@ -114,11 +114,11 @@ class Sockets(TestCase):
         control = self.open()
         connection = await deferToThread(Connection, self.path)
         self.addCleanup(connection.close)
-        self.assertEqual(await deferToThread(connection.ask, Request("generation")), {"generation": 5})
-        refused = await self.assertFailure(deferToThread(connection.ask, Request("kill", {"session": "x"})), Refused)
+        self.assertEqual(await deferToThread(connection.ask, AskGeneration()), {"generation": 5})
+        refused = await self.assertFailure(deferToThread(connection.ask, TellKill(session="x")), Refused)
         self.assertIn("no live session", str(refused))
         await control.close()
-        await self.assertFailure(deferToThread(connection.ask, Request("generation")), Unreachable)
+        await self.assertFailure(deferToThread(connection.ask, AskGeneration()), Unreachable)
 
     def test_the_kernel_names_the_caller(self) -> None:
         """Process and user of the other end are those that connected, whatever he says."""

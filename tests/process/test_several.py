@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
 from smartproxy.ctl.caller import Connection
-from smartproxy.ctl.protocol import Request
+from smartproxy.ctl.protocol import AskSessions, AskStatus, Request
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.testing import hostile
 from smartproxy.testing.hostile import Attacker
@@ -56,15 +56,15 @@ class SeveralTests(TestCase):
         )
         return await HeldSession(caller).open()
 
-    def ask(self, name: str, program: str, action: str) -> Any:
+    def ask(self, name: str, program: str, request: Request) -> Any:
         """Ask a daemon over its control socket."""
         with Connection(self.site.folder / name / f"{program}.sock") as connection:
-            return connection.ask(Request(action))
+            return connection.ask(request)
 
     def carried(self, server: str) -> dict[str, list[str]]:
         """The sessions that each client carries, as the server tells."""
         found: dict[str, list[str]] = {}
-        for session in self.ask(server, "smartproxy-server", "sessions")["sessions"]:
+        for session in self.ask(server, "smartproxy-server", AskSessions())["sessions"]:
             found.setdefault(session["client"], []).append(session["session"])
         return found
 
@@ -106,7 +106,7 @@ class SeveralTests(TestCase):
         for seen in await gatherResults([session.seen for session in held]):
             self.assertIs(seen.reason, EsidReason.UNSPECIFIED_ABORT, seen)
         self.assertLess(killed.seconds(), TOLD_SECONDS)
-        self.assertEqual(self.ask("dmz", "smartproxy-server", "status")["verdict"], "no-client")
+        self.assertEqual(self.ask("dmz", "smartproxy-server", AskStatus())["verdict"], "no-client")
 
         opened = told(server, "listener.opened")
         started = told(clients["two"], "client.started")
@@ -126,15 +126,15 @@ class SeveralTests(TestCase):
         client = site.run_client("inner-1", await site.make_client("inner-1"), list(tunnels.values()))
         ports = {name: (await server.wait_for_event("listener.opened"))["port"] for name, server in servers.items()}
         held = {name: await self.session(port) for name, port in ports.items()}
-        self.assertEqual(self.ask("inner-1", "smartproxy-client", "status")["verdict"], "ok")
-        self.assertEqual(len(self.ask("inner-1", "smartproxy-client", "sessions")["sessions"]), 2)
+        self.assertEqual(self.ask("inner-1", "smartproxy-client", AskStatus())["verdict"], "ok")
+        self.assertEqual(len(self.ask("inner-1", "smartproxy-client", AskSessions())["sessions"]), 2)
 
         downs = told(client, "tunnel.down")
         await self.kill(servers["east"])
         await next_event(client, "tunnel.down", downs)
         await held["east"].seen
         self.assertTrue(held["west"].live)
-        status = self.ask("inner-1", "smartproxy-client", "status")
+        status = self.ask("inner-1", "smartproxy-client", AskStatus())
         self.assertEqual(
             (status["verdict"], [tunnel["up"] for tunnel in status["tunnels"]]), ("partial", [False, True])
         )
@@ -146,4 +146,4 @@ class SeveralTests(TestCase):
         self.assertTrue((await self.session(port)).live)
         for session in (held["west"], another):
             self.assertIs((await session.end()).reason, None)
-        self.assertEqual(self.ask("inner-1", "smartproxy-client", "status")["verdict"], "ok")
+        self.assertEqual(self.ask("inner-1", "smartproxy-client", AskStatus())["verdict"], "ok")

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.ctl.caller import Unreachable
-from smartproxy.ctl.protocol import Refused, Request
+from smartproxy.ctl.protocol import AskGeneration, AskLevel, AskLicence, Refused, Request, TellDrain, TellKill
 from smartproxy.tap.command import parser
 from smartproxy.tap.commands import ctl
 from smartproxy.tap.commands.console import CommandFailed, Console
@@ -101,16 +101,16 @@ class CtlCommands(SynchronousTestCase):
         """Each action asks for what was said, and for nothing that was not."""
         levels, killed, drained = {"levels": {"*": "trace"}}, {"killed": "x"}, {"draining": True, "sessions": 0}
         for words, answer, request in (
-            (["level"], levels, Request("level")),
-            (["level", "trace"], levels, Request("level", {"level": "trace"})),
-            (["level", "debug", "--session", "x"], levels, Request("level", {"level": "debug", "session": "x"})),
-            (["level", "info", "--partner", "A"], levels, Request("level", {"level": "info", "partner": "A"})),
-            (["level", "info", "--category", "c"], levels, Request("level", {"level": "info", "category": "c"})),
-            (["kill", "x"], killed, Request("kill", {"session": "x"})),
-            (["drain"], drained, Request("drain")),
-            (["drain", "--seconds", "0"], drained, Request("drain", {"seconds": 0})),
-            (["generation"], SERVER, Request("generation")),
-            (["licence"], {"licences": []}, Request("licence")),
+            (["level"], levels, AskLevel()),
+            (["level", "trace"], levels, AskLevel(level="trace")),
+            (["level", "debug", "--session", "x"], levels, AskLevel(level="debug", session="x")),
+            (["level", "info", "--partner", "A"], levels, AskLevel(level="info", partner="A")),
+            (["level", "info", "--category", "c"], levels, AskLevel(level="info", category="c")),
+            (["kill", "x"], killed, TellKill(session="x")),
+            (["drain"], drained, TellDrain()),
+            (["drain", "--seconds", "0"], drained, TellDrain(seconds=0)),
+            (["generation"], SERVER, AskGeneration()),
+            (["licence"], {"licences": []}, AskLicence()),
         ):
             self.daemon.answers = [answer]
             status, text = self.run_ctl(*words)

@@ -5,7 +5,17 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.ctl import protocol
-from smartproxy.ctl.protocol import ACTIONS, REQUEST_OCTETS_MOST, Refused, Request, done, read_request, refused
+from smartproxy.ctl.protocol import (
+    REQUEST_OCTETS_MOST,
+    AskLevel,
+    AskStatus,
+    Refused,
+    TellDrain,
+    TellKill,
+    done,
+    read_request,
+    refused,
+)
 
 
 class Requests(SynchronousTestCase):
@@ -14,40 +24,35 @@ class Requests(SynchronousTestCase):
     def test_what_is_sent_is_read(self) -> None:
         """A request comes out as it was put in, on one line."""
         for request in (
-            Request("status"),
-            Request("level", {"level": "trace", "partner": "ACME"}),
-            Request("drain", {"seconds": 60}),
-            Request("kill", {"session": "0123456789abcdef"}),
+            AskStatus(),
+            AskLevel(level="trace", partner="ACME"),
+            TellDrain(seconds=60),
+            TellKill(session="0123456789abcdef"),
         ):
             line = request.line()
             self.assertEqual((line.count(b"\n"), line[-1:]), (1, b"\n"))
             self.assertEqual(read_request(line.rstrip(b"\n")), request)
-
-    def test_values_by_their_kind(self) -> None:
-        """A text is no number and a number no text; what was not said is ``None``."""
-        request = Request("drain", {"seconds": 5, "session": "x"})
-        self.assertEqual((request.number("seconds"), request.text("seconds")), (5, None))
-        self.assertEqual((request.number("session"), request.text("session")), (None, "x"))
-        self.assertEqual((request.number("other"), request.text("other")), (None, None))
 
     def test_what_is_no_request(self) -> None:
         """Each is refused in a line that names what is wrong."""
         for line, words in (
             (b"", "not a request"),
             (b"status", "not a request"),
-            (b"[]", "write an object"),
+            (b"[]", "has to be an object"),
             (b"\xff", "not a request"),
-            (b"{}", "no such action"),
-            (b'{"do": 5}', "no such action"),
-            (b'{"do": "stop"}', ", ".join(ACTIONS)),
+            (b"{}", "request.do: has to be one of"),
+            (b'{"do": 5}', "request.do: has to be one of"),
+            (b'{"do": "stop"}', "status, sessions, generation, licence, level, drain, kill"),
             (b'{"do": "status", "do": "kill"}', "not a request"),
-            (b'{"do": "status", "session": "x"}', "takes no 'session'"),
-            (b'{"do": "kill"}', "needs session"),
-            (b'{"do": "kill", "session": 5}', "is not a text"),
-            (b'{"do": "kill", "session": ""}', "1 to 128 characters"),
-            (b'{"do": "kill", "session": "' + b"x" * 129 + b'"}', "1 to 128 characters"),
-            (b'{"do": "drain", "seconds": "5"}', "is not a whole number"),
-            (b'{"do": "drain", "seconds": true}', "is not a whole number"),
+            (b'{"do": "status", "session": "x"}', "request.session: no such key"),
+            (b'{"do": "kill"}', "request.session: is missing"),
+            (b'{"do": "kill", "session": 5}', "request.session: is a number; has to be a text"),
+            (b'{"do": "kill", "session": ""}', "between 1 and 128"),
+            (b'{"do": "kill", "session": "' + b"x" * 129 + b'"}', "between 1 and 128"),
+            (b'{"do": "drain", "seconds": "5"}', "request.seconds: is a text; has to be a number"),
+            (b'{"do": "drain", "seconds": true}', "request.seconds: is true or false; has to be a number"),
+            (b'{"do": "drain", "seconds": null}', "request.seconds: is null; has to be a number"),
+            (b'{"do": "drain", "seconds": -1}', "request.seconds: is -1; has to be between 0 and"),
             (b'{"do": "drain", "seconds": 1.5}', "not a request"),
             (b" " * (REQUEST_OCTETS_MOST + 1), "octets"),
         ):

@@ -5,7 +5,20 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs import logrc
-from smartproxy.logs.logrc import Appender, DailyFiles, Logrc, LogrcRefused, OneFile, StandardOutput, Syslog, parse
+from smartproxy.logs.logrc import (
+    Appender,
+    DailyFiles,
+    DatagramSyslog,
+    Layout,
+    Logrc,
+    LogrcRefused,
+    OneFile,
+    SecureSyslog,
+    StandardOutput,
+    StreamSyslog,
+    Syslog,
+    parse,
+)
 from smartproxy.logs.severity import Severity
 from smartproxy.testing.pki import Authority
 
@@ -38,21 +51,19 @@ class Good(SynchronousTestCase):
         """Each kind with its usual values."""
         self.assertEqual(self.only('type = "stdout"'), StandardOutput())
         self.assertEqual(self.only('type = "daily"'), DailyFiles())
-        self.assertEqual(self.only('type = "file"\npath = "x"'), OneFile(path=FOLDER / "x", layout="json"))
-        self.assertEqual(
-            self.only('type = "syslog"\nhost = "::1"'), Syslog(transport="udp", host="::1", port=514, facility=3)
-        )
-        for transport, port in (("tcp", 601), ("tls", 6514)):
+        self.assertEqual(self.only('type = "file"\npath = "x"'), OneFile(path=FOLDER / "x", layout=Layout.JSON))
+        self.assertEqual(self.only('type = "syslog"\nhost = "::1"'), DatagramSyslog(host="::1", port=514, facility=3))
+        for cls, port in ((StreamSyslog, 601), (SecureSyslog, 6514)):
             self.assertEqual(
-                self.only(f'type = "syslog"\nhost = "log.example"\ntransport = "{transport}"'),
-                Syslog(transport=transport, host="log.example", port=port, facility=3),
+                self.only(f'type = "syslog"\nhost = "log.example"\ntransport = "{cls.transport}"'),
+                cls(host="log.example", port=port, facility=3),
             )
 
     def test_all_keys(self) -> None:
         """Each kind with all that it takes."""
         both = 'layout = "json"\nlevel = "error"\ncategories = ["connections", "session"]'
         common = {
-            "layout": "json",
+            "layout": Layout.JSON,
             "level": Severity.ERROR,
             "categories": frozenset({"connections", "session"}),
         }
@@ -138,7 +149,7 @@ class Wrong(SynchronousTestCase):
                     "appenders[5].type",
                     "appenders[6].layout",
                     "appenders[6].level",
-                    "appenders[6].categories",
+                    "appenders[6].categories[1]",
                     "appenders[6].path",
                     "appenders[7].categories",
                     "appenders[7].keep",
@@ -167,11 +178,12 @@ class Wrong(SynchronousTestCase):
         self.assertIn("larger than", str(self.assertRaises(LogrcRefused, logrc.load, path)))
         path.write_text("x = 1")
         self.assertEqual(
-            self.assertRaises(LogrcRefused, logrc.load, path).faults, (f"{path}: x: is not a key of this table",)
+            self.assertRaises(LogrcRefused, logrc.load, path).faults,
+            (f"{path}: x: no such key; known here: appenders, levels",),
         )
         path.write_text('[[appenders]]\ntype = "file"\npath = "x"')
         self.assertEqual(
-            logrc.load(path.absolute()).appenders, (OneFile(path=path.absolute().parent / "x", layout="json"),)
+            logrc.load(path.absolute()).appenders, (OneFile(path=path.absolute().parent / "x", layout=Layout.JSON),)
         )
 
     def test_certificates_that_are_none(self) -> None:

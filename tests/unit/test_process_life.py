@@ -239,9 +239,11 @@ class ServiceManager(SynchronousTestCase):
         told: list[str] = []
         loop = watchdog({"WATCHDOG_USEC": "4000000", "WATCHDOG_PID": str(os.getpid())}, clock, told.append)
         assert loop is not None
+        loop.startService()
         clock.pump([2, 2])
         self.assertEqual(told, ["WATCHDOG=1"] * 3)
-        loop.stop()
+        self.successResultOf(loop.stopService())
+        self.assertEqual(clock.getDelayedCalls(), [])
         for environment in ({}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "4", "WATCHDOG_PID": "1"}):
             self.assertIsNone(watchdog(environment, clock, told.append))
 

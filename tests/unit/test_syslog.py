@@ -20,7 +20,16 @@ from smartproxy.logs.emit import RECORD_KEY, Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import STOP_SECONDS, Log
-from smartproxy.logs.logrc import Appender, DailyFiles, OneFile, StandardOutput, Syslog
+from smartproxy.logs.logrc import (
+    Appender,
+    DailyFiles,
+    DatagramSyslog,
+    Layout,
+    OneFile,
+    SecureSyslog,
+    StandardOutput,
+    StreamSyslog,
+)
 from smartproxy.logs.observers import AppenderTrouble, words_of
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
@@ -304,11 +313,11 @@ class WholeLogs(SynchronousTestCase):
         """What is said once is in every appender that takes it, in its layout."""
         log = self.log(
             StandardOutput(),
-            DailyFiles(layout="json"),
-            OneFile(path=self.folder / "warnings", level=Severity.WARNING),
-            OneFile(path=self.folder / "tunnel", categories=frozenset({"tunnel"})),
-            Syslog(transport="tcp", host="192.0.2.1", port=601, facility=3),
-            Syslog(transport="udp", host="192.0.2.1", port=514, facility=3, layout="json"),
+            DailyFiles(layout=Layout.JSON),
+            OneFile(path=self.folder / "warnings", layout=Layout.TEXT, level=Severity.WARNING),
+            OneFile(path=self.folder / "tunnel", layout=Layout.TEXT, categories=frozenset({"tunnel"})),
+            StreamSyslog(host="192.0.2.1"),
+            DatagramSyslog(host="192.0.2.1", layout=Layout.JSON),
         )
         log.info("quiet")
         log.error("loud")
@@ -322,7 +331,7 @@ class WholeLogs(SynchronousTestCase):
 
     def test_start_and_end(self) -> None:
         """The network is used between them, and trouble becomes an event and a line on standard error."""
-        log = self.log(StandardOutput(), Syslog(transport="tcp", host="192.0.2.1", port=601, facility=3))
+        log = self.log(StandardOutput(), StreamSyslog(host="192.0.2.1"))
         events = Events(log, None, self.reactor, source="server")
         self.assertEqual(self.reactor.tcpClients, [])
         self.whole.start(self.reactor, events)
@@ -341,7 +350,7 @@ class WholeLogs(SynchronousTestCase):
         from smartproxy.testing.pki import Authority
 
         for ca in (None, Authority.root("ca").certificate_pem.decode()):
-            log = self.log(Syslog(transport="tls", host="192.0.2.1", port=6514, facility=3, ca=ca))
+            log = self.log(SecureSyslog(host="192.0.2.1", ca=ca))
             reactor = MemoryReactorClock()
             self.whole.start(reactor, Events(log, None, reactor))
             reactor.advance(1)

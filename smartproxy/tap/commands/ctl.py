@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from smartproxy.ctl.caller import Connection, Unreachable
-from smartproxy.ctl.protocol import Refused, Request
+from smartproxy.ctl.protocol import (
+    AskGeneration,
+    AskLevel,
+    AskLicence,
+    AskSessions,
+    AskStatus,
+    Refused,
+    Request,
+    TellDrain,
+    TellKill,
+)
 from smartproxy.policy.places import SOCKET_SUFFIX, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 from smartproxy.tap.commands import ctl_display as display
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
@@ -112,53 +122,52 @@ def _seconds(text: str) -> float:
 
 
 def _status(console: Console) -> int:
-    answer = _watched(console, "status", display.status)
+    answer = _watched(console, AskStatus(), display.status)
     return 0 if answer["verdict"] == OK else 1
 
 
 def _sessions(console: Console) -> None:
     table = display.SessionsTable(wide=console.arguments.wide)
-    _watched(console, "sessions", table.show)
+    _watched(console, AskSessions(), table.show)
 
 
 def _generation(console: Console) -> None:
-    _watched(console, "generation", display.generation)
+    _watched(console, AskGeneration(), display.generation)
 
 
 def _licence(console: Console) -> None:
-    _watched(console, "licence", display.licence)
+    _watched(console, AskLicence(), display.licence)
 
 
 def _level(console: Console) -> None:
     wanted = console.arguments
-    said = {name: getattr(wanted, name) for name in ("level", "session", "partner", "category")}
-    _told(console, "level", {name: value for name, value in said.items() if value is not None}, display.levels)
+    request = AskLevel(level=wanted.level, session=wanted.session, partner=wanted.partner, category=wanted.category)
+    _told(console, request, display.levels)
 
 
 def _drain(console: Console) -> None:
-    seconds = console.arguments.seconds
-    _told(console, "drain", {} if seconds is None else {"seconds": seconds}, display.draining)
+    _told(console, TellDrain(seconds=console.arguments.seconds), display.draining)
 
 
 def _kill(console: Console) -> None:
-    _told(console, "kill", {"session": console.arguments.session}, display.killed)
+    _told(console, TellKill(session=console.arguments.session), display.killed)
 
 
 # Asking.
 
 
-def _told(console: Console, action: str, said: Mapping[str, str | int], show: _Show) -> None:
+def _told(console: Console, request: Request, show: _Show) -> None:
     with _connection(console) as connection:
-        answer = _ask(connection, Request(action, said))
+        answer = _ask(connection, request)
     console.answer(answer, show(answer))
 
 
-def _watched(console: Console, action: str, show: _Show) -> Mapping[str, Any]:
+def _watched(console: Console, request: Request, show: _Show) -> Mapping[str, Any]:
     """The answer shown; again and again if that is wanted, until the daemon ends."""
     watch = console.arguments.watch
     with _connection(console) as connection:
         while True:
-            answer = _ask(connection, Request(action))
+            answer = _ask(connection, request)
             if watch is None:
                 console.answer(answer, show(answer))
                 return answer
