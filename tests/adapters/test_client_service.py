@@ -259,7 +259,7 @@ class WithoutBackend(ClientTestCase):
         self.backend.failure = None
         self.network.advance(RETRY_SECONDS_MOST + 1)
         (refused,) = self.stored("backend.version_refused")
-        self.assertIn("2.0", refused["cause"])
+        self.assertIn("2.0", refused["message"])
 
     def test_running_sessions_need_no_backend(self) -> None:
         """When the backend goes away, the tunnel and the generation stay."""
@@ -348,7 +348,7 @@ class Stopping(ClientTestCase):
         self.assertNoResult(stopped)
         self.assertEqual(len(self.server.tunnel._controls), 1)
         self.service.sessions.live.clear()
-        self.service._drain.finished()
+        self.service.sessions._wait.finished()
         self.network.advance(1)
         self.successResultOf(stopped)
 
