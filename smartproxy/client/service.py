@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
@@ -23,7 +23,7 @@ from smartproxy.client.backend import Backend, BackendRefused
 from smartproxy.client.egress import StationCalls
 from smartproxy.client.station import StationSessions
 from smartproxy.client.trials import Trials
-from smartproxy.client.upkeep import BackendWatch
+from smartproxy.client.upkeep import RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST, BackendWatch
 from smartproxy.ctl.daemon import Held
 from smartproxy.logs.carrier import BatchRefused, Carrier, Document
 from smartproxy.logs.catalogue import CatalogueError
@@ -38,7 +38,7 @@ from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
-from smartproxy.tunnel.faults import Closing, ConfigurationDeclined, TunnelFault
+from smartproxy.tunnel.faults import Closing, ConfigurationDeclined, QuestionExpired, TunnelFault
 from smartproxy.tunnel.vocabulary import FarEnding
 
 FLUSH_SECONDS = 2.0
@@ -77,6 +77,7 @@ class ClientService(Service):
         self.held: Held | None = None
         self._server_lost = server_lost
         self._tunnels: list[ClientTunnel] = []
+        self._bringing: dict[ClientControl, Deferred[None]] = {}
         self._credential: ClientCredential | None = None
         self._proxy_ids: frozenset[str] = frozenset()
         self._configuration: Configuration | None = None
@@ -132,6 +133,8 @@ class ClientService(Service):
         )
         self._upkeep.stop()
         self._trials.stop()
+        for bringing in list(self._bringing.values()):
+            bringing.cancel()
         await self.calls.close("the client stops")
         await gatherResults(
             [
@@ -231,17 +234,52 @@ class ClientService(Service):
         return ClientConfiguration() if self._configuration is None else self._configuration.client
 
     def _bring(self, control: ClientControl) -> None:
-        """Bring a server its part of the generation in force, with its own licence."""
-        configuration = self._configuration
-        if configuration is None or control.held >= configuration.generation:
+        """Have a server hold the generation in force, unless that is under way."""
+        if control in self._bringing:
             return
-        part = configuration.server_part
-        part = attrs.evolve(part, server=attrs.evolve(part.server, licence=self.licences.get(control.proxy_id)))
-        control.configure(configuration.generation, dump(part)).addErrback(self._not_brought)
+        bringing = self._bringing[control] = Deferred.fromCoroutine(self._deliver(control))
+        bringing.addErrback(self._not_brought).addBoth(lambda _: self._bringing.pop(control, None))
+
+    async def _deliver(self, control: ClientControl) -> None:
+        """Bring a server its part of the generation in force, with its own licence, until it holds it.
+
+        Gives up when the server declines it, which its own event tells, or the tunnel is down, which is told of and
+        dialled again: it is brought anew then.
+        """
+        seconds = RETRY_SECONDS_FIRST
+        while (configuration := self._configuration) is not None and control.held < configuration.generation:
+            part = configuration.server_part
+            part = attrs.evolve(part, server=attrs.evolve(part.server, licence=self.licences.get(control.proxy_id)))
+            try:
+                await control.configure(configuration.generation, dump(part))
+                if control.held >= configuration.generation:
+                    continue
+                cause, message = Cause.TUNNEL_QUESTION, "the server does not hold what it was brought"
+            except ConfigurationDeclined:
+                if configuration is self._configuration:
+                    return
+                continue
+            except TunnelLost:
+                return
+            except TunnelFault as fault:
+                cause = Cause.TUNNEL_SILENT if isinstance(fault, QuestionExpired) else Cause.TUNNEL_QUESTION
+                message = str(fault)
+            self.events.emit(
+                "configuration.undelivered",
+                generation=configuration.generation,
+                cause=cause,
+                message=message,
+                peer=control.peer,
+                seconds=seconds,
+            )
+            await deferLater(self._reactor, seconds)
+            if control.lost is not None:
+                return
+            seconds = min(seconds * 2, RETRY_SECONDS_MOST)
 
     def _not_brought(self, failure: Failure) -> None:
-        # The server's own event says why it declined; a tunnel that went down is told of and dialled again.
-        if failure.check(ConfigurationDeclined, TunnelFault, StationUnreachable) is None:
+        """Only a bug ends a delivery with an exception."""
+        if failure.check(CancelledError) is None:
             self.events.failure("smartproxy.client.service", failure)
 
     # ClientUser

@@ -119,6 +119,13 @@ EVENTS: Mapping[str, EventType] = {
             "cause",
             "place previous advice size",
         ),
+        (
+            "configuration.undelivered",
+            _WARNING,
+            "A server could not be brought a generation; it is tried again after so many seconds.",
+            "cause",
+            "seconds",
+        ),
         ("configuration.forgotten", _INFO, "The server forgot keys and configuration.", "cause", "previous seconds"),
         (
             "crl.loaded",
