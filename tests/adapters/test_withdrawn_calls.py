@@ -122,7 +122,7 @@ class Causes(SessionsTestCase):
         for before, changes, check in (
             (BY_NAME, {"server_name": "other.acme.example"}, "certificate.wrong_name"),
             (BY_NAME, {"server_name": None}, "certificate.wrong_name"),
-            (BY_NAME, {"authority": "another"}, "certificate.unknown_ca"),
+            (BY_NAME, {"ca": "another"}, "certificate.unknown_ca"),
             (BY_NAME, {"verify": Verify.PIN, "certificates": (pin(ACME),)}, "certificate.not_expected"),
             (BY_ID, {"certificates": (other,)}, "certificate.not_expected"),
             (BY_KEY, {"certificates": (pin(ACME),)}, "certificate.not_expected"),
