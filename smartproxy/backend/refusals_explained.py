@@ -158,7 +158,7 @@ def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ..
 def _key(event: StoredEvent) -> str:
     """The cause of an event as the table of explanations names it."""
     fields = event.fields
-    rule = str(fields.get("rule", ""))
+    cause = str(fields.get("cause", ""))
     if fields.get("side") in _OTHER_SIDES:
         return "ours"
     match event.name:
@@ -173,7 +173,7 @@ def _key(event: StoredEvent) -> str:
         case "session.expired":
             return "deadline"
         case _:
-            return rule if rule.partition(".")[0] in ("identity", "quota", "certificate") else "ours"
+            return cause if cause.partition(".")[0] in ("identity", "quota", "certificate") else "ours"
 
 
 def _saw(fields: Mapping[str, Value]) -> str | None:

@@ -9,7 +9,7 @@ Standards: RFC 5024 sections 4.2 (start of a session) and 5.3.11 (ESID).
 """
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -17,30 +17,29 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults, succ
 from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners
 from smartproxy.net.proxying.requester import RequesterFactory, RequesterLeg, either_way
 from smartproxy.net.proxying.ways import ConnectFailure, Target
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2.errors import SessionFault
-from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import Configuration
-from smartproxy.policy.faults import PartnerUnreachable
+from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.outbound import EgressRefused, choose, reachable
 from smartproxy.policy.partners import Partner
 from smartproxy.policy.settings import Listener
-from smartproxy.relay.ending import Summary
-from smartproxy.relay.openings import CallWish, Opening, Way, client_excuse, client_outbound
-from smartproxy.relay.session import Session
-from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, TRIAL, Step, step_of, unreachable
+from smartproxy.relay.openings import CallWish, Opening, SessionFacts, Way, client_excuse, client_outbound
 from smartproxy.tunnel.client_control import ClientControl
 
 _ANY: Final = ""
 """Stands, among the names of partners, for the listener whose callers say whom they want."""
 
-_TROUBLES: Final = {
+_FAILURES: Final[Mapping[Cause | Step, ConnectFailure]] = {
+    Cause.CALL_NO_ANSWER: ConnectFailure.TIMED_OUT,
+    Cause.CALL_REFUSED: ConnectFailure.REFUSED,
+    Cause.CALL_NO_ROUTE: ConnectFailure.NO_ROUTE,
     Step.POLICY: ConnectFailure.NOT_ALLOWED,
     Step.NAME: ConnectFailure.NO_NAME,
     Step.TLS: ConnectFailure.NOT_ACCEPTABLE,
@@ -48,18 +47,9 @@ _TROUBLES: Final = {
 }
 
 
-def trouble_of(fault: SessionFault) -> ConnectFailure:
+def connect_failure(fault: PartnerUnreachable) -> ConnectFailure:
     """What the failure of a call is on the ways that have a word for it."""
-    message = fault.message
-    for words, trouble in (
-        (NO_ANSWER, ConnectFailure.TIMED_OUT),
-        (REFUSES, ConnectFailure.REFUSED),
-        (NO_ROUTE, ConnectFailure.NO_ROUTE),
-    ):
-        if words in message:
-            return trouble
-    step = step_of(message)
-    return ConnectFailure.NOT_READY if step is None else _TROUBLES.get(step, ConnectFailure.NOT_READY)
+    return _FAILURES.get(fault.cause) or _FAILURES.get(fault.step, ConnectFailure.NOT_READY)
 
 
 @attrs.define(eq=False)
@@ -77,8 +67,8 @@ class _Host:
         self.calls.requested(leg, target, self.partner)
 
     def malformed(self, leg: RequesterLeg, cause: str) -> None:
-        """A caller's request is none."""
-        self.calls.tell_refusal(leg, cause, None)
+        """A caller's request is malformed."""
+        self.calls.tell_refusal(leg, Cause.REQUEST_MALFORMED, cause, None)
 
     def left(self, leg: RequesterLeg, cause: str) -> None:
         """A caller did not wait for the answer."""
@@ -93,7 +83,6 @@ class StationCalls:
     :param configuration: tells the configuration in force, if there is one.
     :param controls: tells the servers that take sessions.
     :param sessions: the daemon's live sessions; those that begin here are among them.
-    :param finished: told of every session that is over.
     :param new_id: makes the id of a session.
     """
 
@@ -105,7 +94,6 @@ class StationCalls:
         configuration: Callable[[], Configuration | None],
         controls: Callable[[], Iterable[ClientControl]],
         sessions: LiveSessions,
-        finished: Callable[[Summary], None] = lambda summary: None,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self._reactor = reactor
@@ -113,7 +101,6 @@ class StationCalls:
         self._configuration = configuration
         self._controls = controls
         self._sessions = sessions
-        self._finished = finished
         self._new_id = new_id
         self._listeners: dict[str, Listeners] = {}
         self._wanted: dict[str, Listener] = {}
@@ -122,7 +109,7 @@ class StationCalls:
 
     # Listening.
 
-    def configure(self, configuration: Configuration) -> None:
+    def adopt(self, configuration: Configuration) -> None:
         """Have those ports open that a generation names: none while no partner can be called."""
         outbound = configuration.client.outbound
         able = reachable(configuration.server.partners)
@@ -191,46 +178,43 @@ class StationCalls:
         if waiting is not None:
             waiting.cancel()
 
-    def tell_refusal(self, leg: RequesterLeg, cause: str, target: Target | None, **fields: object) -> None:
+    def tell_refusal(
+        self, leg: RequesterLeg, cause: Cause, message: str, target: Target | None, **fields: object
+    ) -> None:
         """Tell that a caller cannot have what it wants."""
         asked = {} if target is None else {"host": target.host, "port": target.port}
-        self._events.emit("outbound.refused", **{"peer": leg.peer, "way": leg.way, "cause": cause, **asked, **fields})
+        told = {"peer": leg.peer, "way": leg.way, "cause": cause, "message": message}
+        self._events.emit("outbound.refused", **{**told, **asked, **fields})
 
     async def try_partner(self, session: str, name: str) -> None:
-        """Have a partner called, up to his greeting, because an operator wants to know; the server tells the rest."""
+        """Have a partner called, up to its greeting, because an operator wants to know; the server tells the rest."""
         try:
-            configuration = self._configuration()
-            if configuration is None:
-                raise unreachable(Step.CONNECT, "the client has no configuration yet")
+            configuration = self._in_force()
             partner = choose(configuration.server.partners, name, None)
-            control = self._carrier(configuration)
-            seconds = configuration.server.deadlines.opening + limits.CALL_PATIENCE_SECONDS
-            data = await control.open_outbound(session, partner.name, CallWish(way=Way.TRIAL), seconds=seconds)
+            wish = CallWish(way=Way.TRIAL)
+            data = await self._ask(configuration, self._carrier(configuration), session, partner, wish)
         except (SessionFault, EgressRefused) as error:
-            message = _fault(error).message
-            step = step_of(message) or Step.CONNECT
+            fault = _fault(error)
             self._events.emit(
-                "outbound.refused", session=session, partner=name, way=TRIAL, cause=message, step=step.label
+                "outbound.refused",
+                session=session,
+                partner=name,
+                way=Way.TRIAL,
+                cause=fault.cause,
+                message=fault.message,
+                step=fault.step.label,
             )
         else:
             data.finish()
 
     async def _call(self, session: str, leg: RequesterLeg, target: Target | None, name: str) -> None:
         partner: Partner | None = None
-        control: ClientControl | None = None
         try:
-            configuration = self._configuration()
-            if configuration is None:
-                raise unreachable(Step.CONNECT, "the client has no configuration yet")
+            configuration = self._in_force()
             partner = _meant(configuration, target, name)
-            control = self._carrier(configuration)
-            seconds = configuration.server.deadlines.opening + limits.CALL_PATIENCE_SECONDS
+            control = self._carrying[session] = self._carrier(configuration)
             wish = CallWish(way=Way(leg.way), caller=leg.peer)
-            self._carrying[session] = control
-            data = await control.open_outbound(session, partner.name, wish, seconds=seconds)
-        except CancelledError:
-            self._done(session, leg)
-            raise
+            data = await self._ask(configuration, control, session, partner, wish)
         except (SessionFault, EgressRefused) as error:
             self._done(session, leg)
             self._refuse(session, leg, _fault(error), partner, target)
@@ -240,67 +224,71 @@ class StationCalls:
             raise
         self._waiting.pop(leg, None)
         leg.accept()
-        facts = {"partner": partner.name, "profile": partner.profile.value, "peer": leg.peer}
-        monitor = Monitor(partner.profile, ceilings=Ceilings(command=configuration.client.limits.command_octets))
-        self._run(session, leg, client_outbound(facts), monitor, data)
+        self._run(session, leg, client_outbound(_facts(leg, partner)), data)
+
+    def _in_force(self) -> Configuration:
+        """The configuration.
+
+        :raises PartnerUnreachable: if there is none.
+        """
+        configuration = self._configuration()
+        if configuration is None:
+            message = "the client has no configuration yet"
+            raise PartnerUnreachable.at(Step.CONNECT, message, Cause.CONFIGURATION_NONE)
+        return configuration
 
     def _carrier(self, configuration: Configuration) -> ClientControl:
         """The server that carries the fewest calls.
 
-        :raises SessionFault: if there is none, or the client carries as many sessions as it may.
+        :raises PartnerUnreachable: if there is none, or the client carries as many sessions as it may.
         """
         most = configuration.client.limits.sessions
         if len(self._sessions.live) + len(self._waiting) >= most:
-            raise unreachable(Step.CONNECT, f"the client's limit of {most} sessions is reached")
+            message = f"the client's limit of {most} sessions is reached"
+            raise PartnerUnreachable.at(Step.CONNECT, message, Cause.QUOTA_SESSIONS)
         carried = list(self._carrying.values())
         control = min(self._controls(), key=carried.count, default=None)
         if control is None:
-            raise unreachable(Step.CONNECT, "no server is connected")
+            raise PartnerUnreachable.at(Step.CONNECT, "no server is connected", Cause.TUNNEL_NONE)
         return control
 
-    def _run(self, session: str, leg: RequesterLeg, opening: Opening, monitor: Monitor, data: ILeg) -> None:
-        configuration = self._configuration()
-        assert configuration is not None
-        driver = SessionDriver(
-            Session(session, opening, monitor, configuration.client.deadlines),
-            leg,
-            clock=self._reactor,
-            events=self._events,
-            open_leg=lambda told: succeed(data),
-            finished=self._over,
-        )
-        self._sessions.live[session] = driver
-        driver.begin()
+    def _ask(
+        self, configuration: Configuration, control: ClientControl, session: str, partner: Partner, wish: CallWish
+    ) -> Deferred[ILeg]:
+        """Have a server call a partner."""
+        seconds = configuration.server.deadlines.opening + limits.CALL_PATIENCE_SECONDS
+        return control.open_outbound(session, partner.name, wish, seconds=seconds)
 
-    def _over(self, summary: Summary) -> None:
-        self._sessions.live.pop(summary.session, None)
-        self._carrying.pop(summary.session, None)
-        self._finished(summary)
+    def _run(self, session: str, leg: RequesterLeg, opening: Opening, data: ILeg) -> None:
+        client = self._in_force().client
+        self._sessions.prepare(
+            session,
+            opening,
+            leg,
+            deadlines=client.deadlines,
+            command_octets=client.limits.command_octets,
+            open_leg=lambda facts: succeed(data),
+            over=lambda summary: self._done(session, leg),
+        ).begin()
 
     def _done(self, session: str, leg: RequesterLeg) -> None:
-        """A call came to nothing."""
+        """A call came to nothing, or its session is over."""
         self._carrying.pop(session, None)
         self._waiting.pop(leg, None)
 
     def _refuse(
         self, session: str, leg: RequesterLeg, fault: PartnerUnreachable, partner: Partner | None, target: Target | None
     ) -> None:
-        step = step_of(fault.message)
+        named = None if partner is None else partner.name
         self.tell_refusal(
-            leg,
-            fault.message,
-            target,
-            session=session,
-            partner=None if partner is None else partner.name,
-            step=None if step is None else step.label,
+            leg, fault.cause, fault.message, target, session=session, partner=named, step=fault.step.label
         )
-        if leg.way != "port" or partner is None:
-            leg.refuse(trouble_of(fault), fault.message)
+        if leg.way != Way.PORT or partner is None:
+            leg.refuse(connect_failure(fault), fault.message)
             return
         leg.accept()
-        facts = {"partner": partner.name, "profile": partner.profile.value, "peer": leg.peer}
         # The second leg is never asked for: the excuse ends with the station's SSID.
-        self._run(session, leg, client_excuse(fault, facts), Monitor(partner.profile), leg)
+        self._run(session, leg, client_excuse(fault, _facts(leg, partner)), leg)
 
     def _crashed(self, failure: Failure, leg: RequesterLeg) -> None:
         if failure.check(CancelledError) is None:
@@ -317,11 +305,16 @@ def _meant(configuration: Configuration, target: Target | None, name: str) -> Pa
     return choose(partners, name, None) if target is None else choose(partners, target.host, target.port)
 
 
+def _facts(leg: RequesterLeg, partner: Partner) -> SessionFacts:
+    return SessionFacts(peer=leg.peer, partner=partner.name, profile=partner.profile)
+
+
 def _fault(error: SessionFault | EgressRefused) -> PartnerUnreachable:
     """The fault that the station is told, whatever it was."""
     match error:
         case PartnerUnreachable():
             return error
         case EgressRefused():
-            return unreachable(Step.POLICY, error.cause)
-    return unreachable(Step.CONNECT, error.message)
+            return PartnerUnreachable.at(Step.POLICY, error.cause, Cause.REQUEST_UNKNOWN)
+    known = next((cause for cause in Cause if cause == error.rule), None)
+    return PartnerUnreachable.at(Step.CONNECT, error.message, known)

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
@@ -23,23 +23,22 @@ from smartproxy.client.backend import Backend, BackendRefused
 from smartproxy.client.egress import StationCalls
 from smartproxy.client.station import StationSessions
 from smartproxy.client.trials import Trials
-from smartproxy.client.upkeep import BackendWatch
+from smartproxy.client.upkeep import RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST, BackendWatch
 from smartproxy.ctl.daemon import Held
 from smartproxy.logs.carrier import BatchRefused, Carrier, Document
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read as read_record
-from smartproxy.net.drain import DrainWait
 from smartproxy.net.leg import ILeg
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration, Configuration, dump
-from smartproxy.policy.faults import StationUnreachable
-from smartproxy.relay.ending import Summary
+from smartproxy.policy.faults import StationUnreachable, TunnelLost
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.client import ClientTunnel
-from smartproxy.tunnel.client_control import ClientControl, Configured
+from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
-from smartproxy.tunnel.faults import Closing, ConfigurationDeclined, TunnelFault
+from smartproxy.tunnel.faults import Closing, ConfigurationDeclined, QuestionExpired, TunnelFault
 from smartproxy.tunnel.vocabulary import FarEnding
 
 FLUSH_SECONDS = 2.0
@@ -78,6 +77,7 @@ class ClientService(Service):
         self.held: Held | None = None
         self._server_lost = server_lost
         self._tunnels: list[ClientTunnel] = []
+        self._bringing: dict[ClientControl, Deferred[None]] = {}
         self._credential: ClientCredential | None = None
         self._proxy_ids: frozenset[str] = frozenset()
         self._configuration: Configuration | None = None
@@ -94,21 +94,17 @@ class ClientService(Service):
             certified=self._certified,
             configured=self._configured,
         )
-        self.sessions = StationSessions(
-            reactor=reactor, events=self.events, configuration=self._client_part, finished=self._finished
-        )
+        self.sessions = StationSessions(reactor=reactor, events=self.events, configuration=self._client_part)
         self.calls = StationCalls(
             reactor=reactor,
             events=self.events,
             configuration=lambda: self._configuration,
             controls=self._controls,
             sessions=self.sessions,
-            finished=self._finished,
         )
         self._trials = Trials(
             reactor=reactor, events=self.events, backend=backend, calls=self.calls, configuration=self._client_part
         )
-        self._drain = DrainWait(reactor, self.sessions)
 
     # The life of the daemon.
 
@@ -128,18 +124,26 @@ class ClientService(Service):
         self.draining = True
         deadlines = self._client_part().deadlines
         seconds = deadlines.drain if self.drain_seconds is None else self.drain_seconds
-        self.events.emit("client.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
+        self.events.emit(
+            "client.stopping",
+            cause=Cause.DAEMON_STOPPING,
+            message="asked to stop",
+            sessions=len(self.sessions.live),
+            seconds=seconds,
+        )
         self._upkeep.stop()
         self._trials.stop()
+        for bringing in list(self._bringing.values()):
+            bringing.cancel()
         await self.calls.close("the client stops")
         await gatherResults(
             [
-                tunnel.control.drain().addErrback(lambda failure: None)
+                tunnel.control.drain().addErrback(self._not_drained)
                 for tunnel in self._tunnels
                 if tunnel.control is not None
             ]
         )
-        await self._drain.run(seconds, deadlines.closing)
+        await self.sessions.drain(seconds, deadlines.closing)
         for tunnel in self._tunnels:
             await maybeDeferred(tunnel.stopService)
         self.events.emit("client.stopped")
@@ -148,9 +152,14 @@ class ClientService(Service):
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self._reactor, 0)
 
+    def _not_drained(self, failure: Failure) -> None:
+        """A server that cannot be asked, or whose tunnel is down, opens no sessions either."""
+        if failure.check(TunnelFault, TunnelLost) is None:
+            self.events.failure("smartproxy.client.service", failure)
+
     def hurry(self) -> None:
         """Wait for sessions no longer; end them."""
-        self._drain.hurry()
+        self.sessions.hurry()
 
     # For an operator who looks.
 
@@ -215,7 +224,7 @@ class ClientService(Service):
             tunnel.ready, tunnel.most = configuration.client.pool.ready, configuration.client.pool.most
             if tunnel.control is not None:
                 self._bring(tunnel.control)
-        self.calls.configure(configuration)
+        self.calls.adopt(configuration)
 
     def _controls(self) -> list[ClientControl]:
         """The servers that are there."""
@@ -225,21 +234,53 @@ class ClientService(Service):
         return ClientConfiguration() if self._configuration is None else self._configuration.client
 
     def _bring(self, control: ClientControl) -> None:
-        """Bring a server its part of the generation in force, with its own licence."""
-        configuration = self._configuration
-        if configuration is None or control.held >= configuration.generation:
+        """Have a server hold the generation in force, unless that is under way."""
+        if control in self._bringing:
             return
-        part = configuration.server_part
-        part = attrs.evolve(part, server=attrs.evolve(part.server, licence=self.licences.get(control.proxy_id)))
-        control.configure(configuration.generation, dump(part)).addCallbacks(self._brought, self._not_brought)
+        bringing = self._bringing[control] = Deferred.fromCoroutine(self._deliver(control))
+        bringing.addErrback(self._not_brought).addBoth(lambda _: self._bringing.pop(control, None))
 
-    def _brought(self, configured: Configured) -> None:
-        """Nothing to say: the server's own event says it."""
+    async def _deliver(self, control: ClientControl) -> None:
+        """Bring a server its part of the generation in force, with its own licence, until it holds it.
+
+        Gives up when the server declines it, which its own event tells, or the tunnel is down, which is told of and
+        dialled again: it is brought anew then.
+        """
+        seconds = RETRY_SECONDS_FIRST
+        while (configuration := self._configuration) is not None and control.held < configuration.generation:
+            part = configuration.server_part
+            part = attrs.evolve(part, server=attrs.evolve(part.server, licence=self.licences.get(control.proxy_id)))
+            try:
+                await control.configure(configuration.generation, dump(part))
+                if control.held >= configuration.generation:
+                    continue
+                cause, message = Cause.TUNNEL_QUESTION, "the server does not hold what it was brought"
+            except ConfigurationDeclined:
+                if configuration is self._configuration:
+                    return
+                continue
+            except TunnelLost:
+                return
+            except TunnelFault as fault:
+                cause = Cause.TUNNEL_SILENT if isinstance(fault, QuestionExpired) else Cause.TUNNEL_QUESTION
+                message = str(fault)
+            self.events.emit(
+                "configuration.undelivered",
+                generation=configuration.generation,
+                cause=cause,
+                message=message,
+                peer=control.peer,
+                seconds=seconds,
+            )
+            await deferLater(self._reactor, seconds)
+            if control.lost is not None:
+                return
+            seconds = min(seconds * 2, RETRY_SECONDS_MOST)
 
     def _not_brought(self, failure: Failure) -> None:
-        # The server's own event says why it declined; a tunnel that went down is told of and dialled again.
-        if failure.check(ConfigurationDeclined, TunnelFault, StationUnreachable) is None:
-            self.events.failure("client.service.configure", failure)
+        """Only a bug ends a delivery with an exception."""
+        if failure.check(CancelledError) is None:
+            self.events.failure("smartproxy.client.service", failure)
 
     # ClientUser
 
@@ -254,15 +295,17 @@ class ClientService(Service):
     def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
         """Call the station for a partner."""
         if self._configuration is None:
-            return fail(StationUnreachable(rule="client.configuration", message="the client has no configuration yet"))
-        return self.sessions.open(session, _texts_of(facts), leg)
+            return fail(
+                StationUnreachable(rule=Cause.CONFIGURATION_NONE, message="the client has no configuration yet")
+            )
+        return self.sessions.open(session, facts, leg)
 
     def event(self, fields: Mapping[str, Plain]) -> None:
         """An event of the server, on to the backend once it is known to be one."""
         try:
             record = read_record(fields, ("server",))
         except CatalogueError as error:
-            self.events.emit("events.refused", cause=str(error), daemon="server")
+            self.events.emit("events.refused", cause=Cause.EVENT_MALFORMED, message=str(error), daemon="server")
             return
         self._carrier.add(record.document())
 
@@ -272,9 +315,6 @@ class ClientService(Service):
     def crl_url_seen(self, url: str, authority: str) -> None:
         """A verified certificate names a revocation list that nobody configured."""
         self.events.emit("crl.url_seen", url=url, authority=authority)
-
-    def _finished(self, summary: Summary) -> None:
-        self._drain.finished()
 
     # Events.
 
@@ -288,9 +328,7 @@ class ClientService(Service):
             raise
 
     def _events_dropped(self, count: int) -> None:
-        self.events.emit("events.dropped", count=count, cause="the backend was away for too long", daemon="client")
-
-
-def _texts_of(facts: SessionFacts) -> dict[str, str]:
-    texts = attrs.asdict(facts) | {"profile": facts.profile.value, "level": facts.level and str(int(facts.level))}
-    return {name: text for name, text in texts.items() if text}
+        message = "the backend was away for too long"
+        self.events.emit(
+            "events.dropped", count=count, cause=Cause.BACKEND_UNAVAILABLE, message=message, daemon="client"
+        )

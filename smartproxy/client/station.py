@@ -5,7 +5,7 @@ which the client opens a connection towards the station; the address never comes
 section 2 (OFTP2 over TCP).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -25,31 +25,23 @@ from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import LegFactory
-from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
 from smartproxy.net.sessions import LiveSessions
-from smartproxy.oftp2.monitor import Ceilings, Monitor
-from smartproxy.oftp2.roles import Level, Profile
+from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.faults import StationUnreachable
 from smartproxy.policy.settings import Station
 from smartproxy.relay.ending import Summary
-from smartproxy.relay.openings import client_inbound
-from smartproxy.relay.session import Session
+from smartproxy.relay.openings import SessionFacts, client_inbound
 
-_CAUSES: dict[type[BaseException] | None, str] = {
-    ConnectionRefusedError: "it refuses the connection",
-    DNSLookupError: "its name is not known",
-    NoRouteError: "there is no route to it",
-    TCPTimedOutError: "it does not answer",
-    TimeoutError: "it does not answer",
+_CAUSES: dict[type[BaseException] | None, tuple[Cause, str]] = {
+    ConnectionRefusedError: (Cause.STATION_REFUSED, "it refuses the connection"),
+    DNSLookupError: (Cause.STATION_NAME, "its name is not known"),
+    NoRouteError: (Cause.STATION_NO_ROUTE, "there is no route to it"),
+    TCPTimedOutError: (Cause.STATION_NO_ANSWER, "it does not answer"),
+    TimeoutError: (Cause.STATION_NO_ANSWER, "it does not answer"),
 }
-
-
-def station_name(station: Station) -> str:
-    """The station's address as logs show it."""
-    host = f"[{station.host}]" if ":" in station.host else station.host
-    return f"{host}:{station.port}"
 
 
 def dial_station(reactor: Any, station: Station, closing: float) -> Deferred[ILeg]:
@@ -64,9 +56,9 @@ def dial_station(reactor: Any, station: Station, closing: float) -> Deferred[ILe
 
     def explain(failure: Failure) -> Failure:
         failure.trap(ConnectError, DNSLookupError)
-        cause = _CAUSES.get(failure.type, "the connection failed")
-        message = f"no connection to the station {station_name(station)}: {cause}"
-        return Failure(StationUnreachable(rule="station.connect", message=message))
+        cause, words = _CAUSES.get(failure.type, (Cause.STATION_CONNECT, "the connection failed"))
+        message = f"no connection to the station {HostPort(station.host, station.port)}: {words}"
+        return Failure(StationUnreachable(rule=cause, message=message))
 
     dialled: Deferred[ILeg] = connecting.addErrback(explain)
     return dialled
@@ -81,11 +73,8 @@ def _endpoint(reactor: Any, station: Station) -> IStreamClientEndpoint:
     return HostnameEndpoint(reactor, host.encode("ascii"), station.port, station.timeout)
 
 
-Dial = Callable[[], Deferred[ILeg]]
-
-
 class StationSessions(LiveSessions):
-    """All sessions that the client has with the station.
+    """All sessions of the client: those that partners began, which it opens with the station, and the station's calls.
 
     :param reactor: connects to the station and runs every deadline.
     :param events: where everything is told.
@@ -101,54 +90,42 @@ class StationSessions(LiveSessions):
         configuration: Callable[[], ClientConfiguration],
         finished: Callable[[Summary], None] = lambda summary: None,
     ) -> None:
-        super().__init__()
+        super().__init__(reactor, events, finished)
         self._reactor = reactor
-        self._events = events
         self._configuration = configuration
-        self._finished = finished
 
-    def open(self, session: str, facts: Mapping[str, str], data: ILeg) -> Deferred[None]:
-        """Begin a session.
+    def open(self, session: str, facts: SessionFacts, data: ILeg) -> Deferred[None]:
+        """Open a session with the station.
 
-        :param session: its id, made by the server.
-        :param facts: what the server knows of it, by the names of OpenInbound.
-        :param data: the leg through the tunnel.
-        :return: fires when the station has greeted; fails with an :class:`~smartproxy.policy.faults.OwnFault`.
+        :param session: its id.
+        :param facts: what the server knows of it.
+        :param data: the leg towards the server.
+        :return: fires when the station has greeted; fails with the reason why the session cannot begin, when the leg
+            towards the server is given back.
         """
         configuration = self._configuration()
         most = configuration.limits.sessions
         if len(self.live) >= most:
-            return _refused(data, "quota.sessions", f"the client's limit of {most} sessions is reached")
+            return _refused(data, Cause.QUOTA_SESSIONS, f"the client's limit of {most} sessions is reached")
         if session in self.live:
-            return _refused(data, "session.twice", "a session of this id is live")
-        try:
-            profile, _ = Profile(facts["profile"]), Level(int(facts["level"]))
-        except (KeyError, ValueError):
-            return _refused(data, "session.facts", "the server's facts are not those of a session")
-        station = configuration.station
-        deadlines = configuration.deadlines
-        deadlines = attrs.evolve(deadlines, opening=min(deadlines.opening, station.timeout))
-        monitor = Monitor(profile, ceilings=Ceilings(command=configuration.limits.command_octets))
+            return _refused(data, Cause.SESSION_OPEN, "a session of this id is live")
+        if facts.partner is None or facts.level is None:
+            return _refused(data, Cause.SESSION_FACTS, "the server's facts are not those of a session")
+        station, deadlines = configuration.station, configuration.deadlines
         ready: Deferred[None] = Deferred()
-        driver = SessionDriver(
-            Session(session, client_inbound(facts), monitor, deadlines),
+        self.prepare(
+            session,
+            client_inbound(facts),
             data,
-            clock=self._reactor,
-            events=self._events,
-            open_leg=lambda told: dial_station(self._reactor, station, deadlines.closing),
-            finished=self._over,
+            deadlines=attrs.evolve(deadlines, opening=min(deadlines.opening, station.timeout)),
+            command_octets=configuration.limits.command_octets,
+            open_leg=lambda facts: dial_station(self._reactor, station, deadlines.closing),
             ready=ready,
-        )
-        self.live[session] = driver
-        driver.begin()
+        ).begin()
         return ready
 
-    def _over(self, summary: Summary) -> None:
-        self.live.pop(summary.session, None)
-        self._finished(summary)
 
-
-def _refused(data: ILeg, rule: str, message: str) -> Deferred[None]:
+def _refused(data: ILeg, cause: Cause, message: str) -> Deferred[None]:
     """Give the data connection back, and say why the session cannot begin."""
     data.finish()
-    return fail(StationUnreachable(rule=rule, message=message))
+    return fail(StationUnreachable(rule=cause, message=message))

@@ -22,6 +22,7 @@ from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.oftp2.commands import SSRM
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.faults import StationUnreachable
 
@@ -105,13 +106,13 @@ class Trials:
             finally:
                 leg.finish()
         except StationUnreachable as fault:
-            self._events.emit("station.unreachable", cause=fault.message, **where)
+            self._events.emit("station.unreachable", cause=fault.rule, message=fault.message, **where)
         else:
             self._events.emit("station.answered", duration=self._reactor.seconds() - begun, **where)
 
 
 def _late(result: object, seconds: float) -> None:
-    raise StationUnreachable(rule="station.silent", message=f"SSRM: the station sent none within {seconds:g} s")
+    raise StationUnreachable(rule=Cause.STATION_SILENT, message=f"SSRM: the station sent none within {seconds:g} s")
 
 
 @implementer(ILegReceiver)
@@ -131,11 +132,13 @@ class _Greeting:
         if any(isinstance(each.value, SSRM) for each in judgement.observations):
             self._settle(None)
         elif judgement.error is not None:
-            self._settle(f"SSRM: what the station sent is none: {judgement.error.message}")
+            message = f"SSRM: what the station sent is none: {judgement.error.message}"
+            self._settle(StationUnreachable(rule=Cause.STATION_GREETING, message=message))
 
     def leg_lost(self, leg: ILeg, end: LegEnd) -> None:
         """The station is gone."""
-        self._settle(f"SSRM: the station ended the connection before it: {end.message}")
+        message = f"SSRM: the station ended the connection before it: {end.message}"
+        self._settle(StationUnreachable(rule=Cause.STATION_CLOSED, message=message))
 
     def leg_ended(self, leg: ILeg) -> None:
         """Said of data connections only."""
@@ -146,10 +149,10 @@ class _Greeting:
     def leg_drained(self, leg: ILeg) -> None:
         """Nothing is sent."""
 
-    def _settle(self, cause: str | None) -> None:
+    def _settle(self, fault: StationUnreachable | None) -> None:
         if self.heard.called:
             return
-        if cause is None:
+        if fault is None:
             self.heard.callback(None)
         else:
-            self.heard.errback(StationUnreachable(rule="station.greeting", message=cause))
+            self.heard.errback(fault)

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from smartproxy import __version__
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable
 from smartproxy.logs.emit import Events
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, parse
 from smartproxy.tunnel.contexts import ClientCredential
 
@@ -76,29 +77,35 @@ class Availability:
         self._url = url
         self._clock = clock
         self._away_since: float | None = None
-        self._cause: str | None = None
+        self._told: str | None = None
 
     def away(self, error: Exception) -> None:
         """A call failed."""
-        cause = str(error)
+        message = str(error)
         if self._away_since is None:
             self._away_since = self._clock.seconds()
-        if cause == self._cause:
+        if message == self._told:
             return
-        self._cause = cause
+        self._told = message
         if isinstance(error, BackendRefused) and error.code == VERSION_REFUSED:
             self._events.emit(
-                "backend.version_refused", ours=__version__, theirs="see cause", url=self._url, cause=cause
+                "backend.version_refused",
+                ours=__version__,
+                theirs="see message",
+                url=self._url,
+                cause=Cause.BACKEND_VERSION,
+                message=message,
             )
         else:
-            self._events.emit("backend.unreachable", cause=cause, url=self._url)
+            cause = Cause.BACKEND_REFUSED if isinstance(error, BackendRefused) else Cause.BACKEND_UNAVAILABLE
+            self._events.emit("backend.unreachable", cause=cause, message=message, url=self._url)
 
     def back(self) -> None:
         """A call succeeded."""
         if self._away_since is not None:
             duration = self._clock.seconds() - self._away_since
             self._events.emit("backend.reached", url=self._url, duration=duration)
-        self._away_since = self._cause = None
+        self._away_since = self._told = None
 
 
 class BackendWatch:

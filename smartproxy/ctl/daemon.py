@@ -160,7 +160,7 @@ def host_port(host: str, port: int) -> str:
 
 def killed() -> OwnFault:
     """Why a session ends that an operator ends."""
-    return Draining(rule="session.killed", message="ended by an operator")
+    return Draining(rule=Cause.SESSION_KILLED, message="ended by an operator")
 
 
 CONFIGURED = "configured"

@@ -119,6 +119,13 @@ EVENTS: Mapping[str, EventType] = {
             "cause",
             "place previous advice size",
         ),
+        (
+            "configuration.undelivered",
+            _WARNING,
+            "A server could not be brought a generation; it is tried again after so many seconds.",
+            "cause",
+            "seconds",
+        ),
         ("configuration.forgotten", _INFO, "The server forgot keys and configuration.", "cause", "previous seconds"),
         (
             "crl.loaded",
@@ -174,8 +181,7 @@ EVENTS: Mapping[str, EventType] = {
             _ERROR,
             "The partner may not be who the SSIDCODE says, or not in this way.",
             "cause",
-            "code codes release_level most reason rule told_partner told_station certificate_sha256 advice "
-            "authentication",
+            "code codes release_level most reason told_partner told_station certificate_sha256 advice authentication",
         ),
         ("penalty.banned", _WARNING, "An address is banned for a while.", "network seconds", "points cause until"),
         ("penalty.lifted", _INFO, "An address is not banned any more.", "network", "cause"),
@@ -195,7 +201,7 @@ EVENTS: Mapping[str, EventType] = {
             _WARNING,
             "A call to a partner failed, at this step.",
             "partner cause step",
-            "host port address rule depth subject issuer serial certificate_sha256 key_sha256 not_before "
+            "host port address depth subject issuer serial certificate_sha256 key_sha256 not_before "
             "not_after authority list age this_update next_update alert tls advice sans key_bits duration",
         ),
         (
@@ -236,28 +242,28 @@ EVENTS: Mapping[str, EventType] = {
             "The session ended.",
             "outcome",
             "reason side sender cause duration code release_level octets_in octets_out buffers_in buffers_out files_in "
-            "files_out anomalies discarded told_partner told_station rule phase station agreed",
+            "files_out anomalies discarded told_partner told_station phase station agreed",
         ),
         (
             "session.expired",
             _WARNING,
             "A deadline passed.",
             "timer",
-            "seconds side phase state sender rule told_partner told_station reason cause",
+            "seconds side phase state sender told_partner told_station reason cause",
         ),
         (
             "session.failed",
             _ERROR,
             "Something on our side was not there.",
             "cause",
-            "reason side rule phase state told_partner told_station station advice",
+            "reason side phase state told_partner told_station station advice",
         ),
         (
             "session.refused",
             _WARNING,
             "Policy does not allow the session.",
             "cause",
-            "rule reason side code release_level limit value most told_partner told_station advice phase",
+            "reason side code release_level limit value most told_partner told_station advice phase",
         ),
         (
             "session.started",
@@ -278,8 +284,9 @@ EVENTS: Mapping[str, EventType] = {
             "session.violation",
             _ERROR,
             "One side broke the protocol.",
-            "rule cause",
-            "section side sender command field state offset position length reason told_partner told_station phase",
+            "rule",
+            "message section side sender command field state offset position length reason told_partner told_station "
+            "phase",
         ),
         ("station.answered", _INFO, "The station was tried, and greeted.", "host port", "duration"),
         ("station.unreachable", _ERROR, "The station does not answer.", "cause", "station host port seconds advice"),

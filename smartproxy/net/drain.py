@@ -9,6 +9,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Draining, OwnFault
 
 GRACE_SECONDS = 1.0
@@ -41,7 +42,7 @@ class DrainWait:
     async def run(self, seconds: float, closing: float) -> None:
         """Wait up to ``seconds`` for sessions to end, end the others, and wait up to ``closing`` for those."""
         if not await self._ended(seconds):
-            self._sessions.stop(Draining(rule="daemon.draining", message="the drain time is over"))
+            self._sessions.stop(Draining(rule=Cause.DAEMON_DRAINING, message="the drain time is over"))
             await self._ended(closing + GRACE_SECONDS)
 
     def hurry(self) -> None:

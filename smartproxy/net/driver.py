@@ -8,7 +8,7 @@ octets, and goes no further. Trusts the session's intents, and its legs to keep 
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from twisted.internet.defer import Deferred
@@ -20,12 +20,15 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.oftp2.roles import Role
-from smartproxy.policy.faults import OwnFault, StationUnreachable
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import Outcome, OwnFault, StationUnreachable
 from smartproxy.relay import events as happened
 from smartproxy.relay import intents
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Ending, Summary
+from smartproxy.relay.openings import SessionFacts
 from smartproxy.relay.session import Session
+from smartproxy.relay.stages import Stage
 
 _PLACE = "smartproxy.net.driver"
 
@@ -38,7 +41,7 @@ class SessionDriver:
     :param initiator: the leg of the Initiator.
     :param clock: runs the deadlines.
     :param events: where the session's events go.
-    :param open_leg: opens the Responder's leg, given facts of the session; fails with a
+    :param open_leg: opens the Responder's leg, given the facts of the session; fails with a
         :class:`~smartproxy.oftp2.errors.SessionFault`. Its deferred is canceled when the leg is not wanted any more.
     :param finished: told once when the session is over.
     :param ready: fires when the Responder has greeted, where the session waits for that; fails with the fault.
@@ -51,7 +54,7 @@ class SessionDriver:
         *,
         clock: IReactorTime,
         events: Events,
-        open_leg: Callable[[Mapping[str, str]], Deferred[ILeg]],
+        open_leg: Callable[[SessionFacts], Deferred[ILeg]],
         finished: Callable[[Summary], None],
         ready: Deferred[None] | None = None,
     ) -> None:
@@ -166,8 +169,10 @@ class SessionDriver:
                 leg.abort()
             except Exception:
                 self._events.failure(_PLACE, Failure(), session=self._session.session)
-        ending = Ending(outcome="failed", cause="a bug ended the session")
-        self._end(intents.Done(Summary(session=self._session.session, ending=ending, started=False, fields={})))
+        ending = Ending(
+            outcome=Outcome.FAILED, cause=Cause.INTERNAL_ERROR, message="a bug ended the session", stage=Stage.ENDING
+        )
+        self._end(intents.Done(Summary(session=self._session.session, ending=ending, fields={})))
 
     # Intents.
 
@@ -209,7 +214,7 @@ class SessionDriver:
         self._waiting.clear()
         if self._ready is not None and not self._ready.called:
             # Only a bug ends a session that said neither.
-            self._ready.errback(StationUnreachable(rule="internal", message="a bug ended the session"))
+            self._ready.errback(StationUnreachable(rule=Cause.INTERNAL_ERROR, message="a bug ended the session"))
         self._finished(intent.summary)
 
     # Deadlines.
@@ -250,7 +255,10 @@ class SessionDriver:
         fault = failure.value
         if self._unwanted:
             return
-        if not isinstance(fault, SessionFault):
+        if isinstance(fault, SessionFault) and not isinstance(fault, OwnFault):
+            # The other daemon refused the session by its own policy: for this one, the other side is not there.
+            fault = StationUnreachable(rule=fault.rule, message=fault.message)
+        elif not isinstance(fault, OwnFault):
             self._events.failure(_PLACE, failure, session=self._session.session)
-            fault = StationUnreachable(rule="open.failed", message="the other side could not be opened")
+            fault = StationUnreachable(rule=Cause.OPENING_FAILED, message="the other side could not be opened")
         self._receive(happened.OpenFailed(role, fault))

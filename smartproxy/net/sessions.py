@@ -1,17 +1,84 @@
-"""The sessions of one daemon that are not over, by their ids."""
+"""The sessions of one daemon that are not over, by their ids, and the one place where they are put together.
 
+Duty: give each session its monitor and its driver, know it from then on until it is over, and end sessions when the
+daemon, an operator or the other daemon wants it. Decides nothing about a session: its opening and its legs are given.
+"""
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from smartproxy.logs.emit import Events
+from smartproxy.net.drain import DrainWait
 from smartproxy.net.driver import SessionDriver
+from smartproxy.net.leg import ILeg
+from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.policy.faults import OwnFault
+from smartproxy.policy.settings import Deadlines
+from smartproxy.relay.ending import Summary
+from smartproxy.relay.openings import Opening, SessionFacts
+from smartproxy.relay.session import Session
 
 
 class LiveSessions:
-    """Knows the live sessions, and ends them.
+    """Makes sessions, knows the live ones, and ends them.
 
+    :param clock: runs the deadlines of sessions.
+    :param events: where everything about sessions is told.
+    :param finished: told of every session that is over, when it is live no more.
     :ivar live: the sessions that are not over, by id.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, clock: IReactorTime, events: Events, finished: Callable[[Summary], None] = lambda summary: None
+    ) -> None:
         self.live: dict[str, SessionDriver] = {}
+        self._clock = clock
+        self._events = events
+        self._finished = finished
+        self._wait = DrainWait(clock, self)
+
+    def prepare(
+        self,
+        session: str,
+        opening: Opening,
+        initiator: ILeg,
+        *,
+        deadlines: Deadlines,
+        command_octets: int,
+        open_leg: Callable[[SessionFacts], Deferred[ILeg]],
+        ready: Deferred[None] | None = None,
+        over: Callable[[Summary], None] = lambda summary: None,
+    ) -> SessionDriver:
+        """Make a session, and know it until it is over; whoever asked for it lets it begin.
+
+        :param session: its id.
+        :param opening: how it begins, who is who, and what is known of it.
+        :param initiator: the leg of the Initiator.
+        :param command_octets: the longest Command Exchange Buffer that is waited for once both SSIDs are there.
+        :param open_leg: opens the Responder's leg, and ``ready`` fires: see
+            :class:`~smartproxy.net.driver.SessionDriver`.
+        :param over: told when this session is over, before ``finished`` is.
+        """
+
+        def end(summary: Summary) -> None:
+            self.live.pop(session, None)
+            over(summary)
+            self._finished(summary)
+            self._wait.finished()
+
+        monitor = Monitor(opening.facts.profile, ceilings=Ceilings(command=command_octets))
+        driver = self.live[session] = SessionDriver(
+            Session(session, opening, monitor, deadlines),
+            initiator,
+            clock=self._clock,
+            events=self._events,
+            open_leg=open_leg,
+            finished=end,
+            ready=ready,
+        )
+        return driver
 
     def portraits(self) -> list[dict[str, object]]:
         """How each of them is now."""
@@ -28,3 +95,11 @@ class LiveSessions:
         if driver is not None:
             driver.stop(fault)
         return driver is not None
+
+    async def drain(self, seconds: float, closing: float) -> None:
+        """Wait up to ``seconds`` for sessions to end, end the others, and wait up to ``closing`` for those."""
+        await self._wait.run(seconds, closing)
+
+    def hurry(self) -> None:
+        """Wait no longer for sessions to end by themselves."""
+        self._wait.hurry()

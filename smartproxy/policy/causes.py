@@ -28,9 +28,20 @@ class Cause(enum.StrEnum):
     # sessions and their legs
 
     LEG_LOST = "leg.lost", "The connection to one side was lost."
-    SESSION_OPEN = "session.open", "A session with this id is open already."
-    DEADLINE_OPENING = "deadline.opening", "The other side was not there in time."
+    LEG_ENDED = "leg.ended", "The other daemon ended the session without an ESID."
+    SESSION_COMPLETED = "session.completed", "One side ended the session with ESID 00."
+    SESSION_ABORTED = "session.aborted", "One side ended the session with another ESID than 00."
     SESSION_CLOSED = "session.closed", "The other daemon asked to end the session."
+    SESSION_KILLED = "session.killed", "An operator ended the session."
+    SESSION_OPEN = "session.open", "A session with this id is open already."
+    SESSION_FACTS = "session.facts", "What the server said of a session is not enough to begin it."
+    OPENING_FAILED = "opening.failed", "A bug kept the other side of the session from being opened."
+    DEADLINE_SSID = "deadline.ssid", "No SSID came in time."
+    DEADLINE_OPENING = "deadline.opening", "The other side was not there in time."
+    DEADLINE_AUTHENTICATION = "deadline.authentication", "SSIDs and secure authentication were not done in time."
+    DEADLINE_BUFFER = "deadline.buffer", "An Exchange Buffer that was begun was not completed in time."
+    DEADLINE_INACTIVITY = "deadline.inactivity", "No octets came for too long."
+    DEADLINE_CLOSING = "deadline.closing", "The connections were not closed in time."
     INTERNAL_ERROR = "internal.error", "A bug of this program."
 
     # the tunnel
@@ -92,6 +103,14 @@ class Cause(enum.StrEnum):
     # partners, the door and limits
 
     QUOTA_SESSIONS = "quota.sessions", "The limit of sessions is reached."
+    PENALTY_BANNED = "penalty.banned", "The address is banned."
+    PENALTY_OVER = "penalty.over", "The time of a ban is over."
+    CONNECTION_SILENT = "connection.silent", "The connection ended before an octet came: somebody looked at the port."
+    HANDSHAKE_TIMEOUT = "handshake.timeout", "The TLS handshake was not complete in time."
+    HANDSHAKE_NOT_TLS = "handshake.not_tls", "What came is not TLS."
+    HANDSHAKE_FAILED = "handshake.failed", "The TLS handshake failed."
+    HANDSHAKE_ENDED = "handshake.ended", "The connection ended before TLS was established."
+    HANDSHAKE_RENEGOTIATED = "handshake.renegotiated", "The peer wanted a second TLS handshake."
 
     # certificates and revocation
 
@@ -127,10 +146,30 @@ class Cause(enum.StrEnum):
     CALL_SSRM = "call.ssrm", "The partner did not greet."
     CALL_SSID = "call.ssid", "The partner's SSID was not accepted."
     CALL_ESID = "call.esid", "The call that only tests the way to the partner did not end well."
-
+    CALL_REFUSED = "call.refused", "The partner's host refuses the connection."
+    CALL_NO_ROUTE = "call.no_route", "There is no route to the partner's host."
+    CALL_NO_ANSWER = "call.no_answer", "The partner does not answer in time."
+    CALL_NO_HANDSHAKE = "call.no_handshake", "The TLS handshake with the partner was not complete in time."
+    CALL_ALERT = "call.alert", "The partner refused the connection with a TLS alert."
+    CALL_RENEGOTIATED = "call.renegotiated", "The partner wanted a second TLS handshake."
+    CALL_CLOSED = "call.closed", "The partner ended the connection before the session began."
+    CALL_GREETING = "call.greeting", "What the partner sent is not SSRM."
+    CALL_UNUSED = "call.unused", "The partner answered, but nobody inside took the call."
+    CALL_NOT_ALLOWED = "call.not_allowed", "The partner's entry does not allow calls, or there is no such partner."
     REQUEST_MALFORMED = "request.malformed", "What a program inside asked for is not a request."
+    REQUEST_UNKNOWN = "request.unknown", "What a program inside asked for is no partner that may be called, or several."
+    SOURCE_MISSING = "source.missing", "The server does not have the address that partners are to be called from."
 
     # the station
+
+    STATION_CONNECT = "station.connect", "There is no connection to the station."
+    STATION_REFUSED = "station.refused", "The station's host refuses the connection."
+    STATION_NAME = "station.name", "The name of the station's host is not known."
+    STATION_NO_ROUTE = "station.no_route", "There is no route to the station's host."
+    STATION_NO_ANSWER = "station.no_answer", "The station does not answer in time."
+    STATION_GREETING = "station.greeting", "What the station sent is not SSRM."
+    STATION_CLOSED = "station.closed", "The station ended the connection before it greeted."
+    STATION_SILENT = "station.silent", "The station did not greet in time."
 
     # the configuration, licence and identity
 
@@ -153,6 +192,7 @@ class Cause(enum.StrEnum):
     LICENCE_WRONG_AUTHORITY = "licence.wrong_authority", "Another authority signed the licence than the one obeyed."
     LICENCE_WRITE = "licence.write", "The licence file cannot be written."
     LICENCE_NOT_NEWER = "licence.not_newer", "The licence ends no later than the one in force."
+    CONFIGURATION_NONE = "configuration.none", "The daemon has no configuration yet, or has it no more."
 
     # the daemons, their log and control socket
 
@@ -168,8 +208,14 @@ class Cause(enum.StrEnum):
     LOG_RECEIVER = "log.receiver", "The syslog that receives messages cannot be reached."
     OPERATOR_COMMAND = "operator.command", "An operator asked for it with smartproxy ctl."
     OPERATOR_SIGNAL = "operator.signal", "The process got a signal."
+    DAEMON_DRAINING = "daemon.draining", "The daemon is about to stop, and its drain time is over."
 
     # the backend, its interface and store
+
+    BACKEND_UNAVAILABLE = "backend.unavailable", "The backend does not answer, or with something that is not its API."
+    BACKEND_REFUSED = "backend.refused", "The backend does not do what it was asked."
+    BACKEND_VERSION = "backend.version", "The backend cannot work with this version."
+    EVENT_MALFORMED = "event.malformed", "What came as an event is none."
 
     # the plain pair
 

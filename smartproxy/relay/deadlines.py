@@ -16,6 +16,7 @@ from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.states import TABLE
 from smartproxy.oftp2.witness import Party, State
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Deadlines
 
 
@@ -42,6 +43,11 @@ class Timer(enum.Enum):
         """The name of the deadline in the configuration."""
         return "buffer" if self in BUFFER_TIMERS.values() else self.value
 
+    @property
+    def cause(self) -> Cause:
+        """The cause of what ends when it passes."""
+        return Cause(f"deadline.{self.setting}")
+
 
 BUFFER_TIMERS = {Role.INITIATOR: Timer.INITIATOR_BUFFER, Role.RESPONDER: Timer.RESPONDER_BUFFER}
 """The deadline of a started Exchange Buffer, by who sends it."""
@@ -51,7 +57,7 @@ _NOT_THERE: Final = {
     Timer.AUTHENTICATION: "did not greet before the {seconds} s until the end of authentication were over",
     Timer.RESPONDER_BUFFER: "began to greet and let {seconds} s pass",
 }
-"""What the Responder did, by the deadline that passed before he had greeted."""
+"""What the Responder did, by the deadline that passed before it had greeted."""
 
 _AWAITED: Final = {state: party for state, party, command in TABLE if command not in ("ESID", "CDT")}
 """Who may do something in a state. Only while a file is sent it can be either of them: CDT is what decides that."""
@@ -78,7 +84,7 @@ def not_there(timer: Timer, deadlines: Deadlines) -> str:
 
 
 def awaited(monitor: Monitor) -> Role:
-    """The entity whose turn it is; while a file is sent, the Speaker as long as he has credit."""
+    """The entity whose turn it is; while a file is sent, the Speaker as long as it has credit."""
     party = _AWAITED[monitor.state]
     if monitor.state is State.SENDING and monitor.transfer is not None and not monitor.transfer.credit:
         party = Party.LISTENER

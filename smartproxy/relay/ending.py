@@ -11,10 +11,11 @@ from typing import Self
 import attrs
 
 from smartproxy.oftp2.commands import SSID
-from smartproxy.oftp2.errors import SessionFault
+from smartproxy.oftp2.errors import EsidReason, SessionFault
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.witness import Agreed
+from smartproxy.policy.faults import Outcome, PartnerUnreachable
 from smartproxy.relay.openings import Opening
 from smartproxy.relay.stages import Stage
 
@@ -23,24 +24,40 @@ from smartproxy.relay.stages import Stage
 class Ending:
     """How a session ended.
 
-    :ivar outcome: one stable word: ``completed`` (ESID 00), ``aborted`` (any other ESID of a peer), ``violated``,
-        ``refused``, ``expired``, ``lost``, ``unreachable``, ``stopped`` or ``failed`` (a bug).
-    :ivar cause: one sentence of our own.
+    :ivar outcome: in one word.
+    :ivar cause: why, as a stable code: a :class:`~smartproxy.policy.causes.Cause`, or the rule that a peer broke.
+    :ivar message: why, in one sentence of our own.
+    :ivar stage: how far the session was.
     :ivar by: whose doing it was, ``None`` if ours.
     :ivar reason: the ESID reason code that the offender was told, or that the peer sent.
-    :ivar rule: the rule that was broken, where one was.
+    :ivar fault: what ended it, unless a peer's ESID did.
     """
 
-    outcome: str
+    outcome: Outcome
     cause: str
+    message: str
+    stage: Stage
     by: Role | None = None
-    reason: int | None = None
-    rule: str | None = None
+    reason: EsidReason | None = None
+    fault: SessionFault | None = None
 
     @classmethod
-    def of(cls, fault: SessionFault, outcome: str, by: Role | None = None) -> Self:
+    def of(cls, fault: SessionFault, outcome: Outcome, stage: Stage, by: Role | None = None) -> Self:
         """An ending that a fault explains."""
-        return cls(outcome=outcome, cause=fault.message, by=by, reason=int(fault.reason), rule=fault.rule)
+        return cls(
+            outcome=outcome,
+            cause=cause_of(fault),
+            message=fault.message,
+            stage=stage,
+            by=by,
+            reason=fault.reason,
+            fault=fault,
+        )
+
+
+def cause_of(fault: SessionFault) -> str:
+    """The code of a fault, as exactly as it is known."""
+    return fault.cause if isinstance(fault, PartnerUnreachable) else fault.rule
 
 
 @attrs.frozen(kw_only=True)
@@ -48,44 +65,50 @@ class Summary:
     """A finished session.
 
     :ivar session: its id, the same on both daemons.
-    :ivar started: whether partner and station came to talk to each other.
     :ivar fields: what the event ``session.ended`` says of it, by the catalogue's names.
     """
 
     session: str
     ending: Ending
-    started: bool
     fields: Mapping[str, object]
 
+    @property
+    def started(self) -> bool:
+        """Whether partner and station came to talk to each other."""
+        return self.ending.stage.joined
 
-def summarize(
-    session: str, opening: Opening, monitor: Monitor, ending: Ending, *, started: bool, counts: Mapping[str, int]
-) -> Summary:
+
+def summarize(session: str, opening: Opening, monitor: Monitor, ending: Ending, counts: Mapping[str, int]) -> Summary:
     """Sum up a session that is over.
 
     :param counts: what the session itself counted.
     """
-    counters = monitor.counters
-    whose = opening.leg if ending.outcome == "lost" else opening.side
-    came, went = counters[opening.partner], counters[opening.partner.other]
+    whose = opening.leg if ending.outcome is Outcome.LOST else opening.side
     fields: dict[str, object] = {
-        "partner": opening.facts.get("partner"),
+        "partner": opening.facts.partner,
         "direction": opening.direction,
-        "outcome": ending.outcome,
+        "outcome": ending.outcome.value,
         "cause": ending.cause,
-        "rule": ending.rule,
+        "message": ending.message,
         "reason": ending.reason,
         "side": None if ending.by is None else whose(ending.by),
         "agreed": None if monitor.agreed is None else agreed_facts(monitor.agreed),
-        "octets_in": came.octets,
-        "octets_out": went.octets,
-        "buffers_in": came.buffers,
-        "buffers_out": went.buffers,
-        "files_in": came.files,
-        "files_out": went.files,
+        "buffers_in": monitor.counters[opening.partner].buffers,
+        "buffers_out": monitor.counters[opening.partner.other].buffers,
+        **_carried(opening, monitor),
         **counts,
     }
-    return Summary(session=session, ending=ending, started=started, fields=fields)
+    return Summary(session=session, ending=ending, fields=fields)
+
+
+def _carried(opening: Opening, monitor: Monitor) -> dict[str, int]:
+    came, went = monitor.counters[opening.partner], monitor.counters[opening.partner.other]
+    return {
+        "octets_in": came.octets,
+        "octets_out": went.octets,
+        "files_in": came.files,
+        "files_out": went.files,
+    }
 
 
 def agreed_facts(agreed: Agreed) -> dict[str, str | int | bool]:
@@ -111,23 +134,19 @@ def portray(session: str, opening: Opening, monitor: Monitor, stage: Stage, ssid
 
     :param ssid: the Initiator's, once it is in.
     """
-    came, went = monitor.counters[opening.partner], monitor.counters[opening.partner.other]
     return {
         "session": session,
-        "partner": opening.facts.get("partner"),
-        "peer": opening.facts.get("peer"),
+        "partner": opening.facts.partner,
+        "peer": opening.facts.peer,
         "code": None if ssid is None else ssid.code,
         "direction": opening.direction,
-        "profile": opening.facts.get("profile"),
-        "tls": opening.facts.get("tls"),
-        "phase": monitor.phase.value if stage is Stage.RELAYING else stage.value,
+        "profile": opening.facts.profile.value,
+        "tls": opening.facts.tls,
+        "phase": monitor.phase.value if stage.joined else stage.value,
         "speaker": None if monitor.speaker is None else opening.side(monitor.speaker),
         "agreed": None if monitor.agreed is None else agreed_facts(monitor.agreed),
         "file": _file(opening, monitor),
-        "octets_in": came.octets,
-        "octets_out": went.octets,
-        "files_in": came.files,
-        "files_out": went.files,
+        **_carried(opening, monitor),
     }
 
 

@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 import attrs
 
-from smartproxy.oftp2.errors import SessionFault
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import OwnFault
 from smartproxy.relay.deadlines import Timer
@@ -33,7 +32,7 @@ class OpenFailed:
     """The leg that an ``Open`` asked for could not be had."""
 
     leg: Role
-    fault: SessionFault
+    fault: OwnFault
 
 
 @attrs.frozen

@@ -13,6 +13,7 @@ from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import OwnFault
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Summary
+from smartproxy.relay.openings import SessionFacts
 
 
 @attrs.frozen
@@ -45,7 +46,7 @@ class Open:
     """
 
     leg: Role
-    facts: Mapping[str, str]
+    facts: SessionFacts
 
 
 @attrs.frozen

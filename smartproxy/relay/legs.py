@@ -14,7 +14,7 @@ from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.relay.intents import Abort, Finish, Intent, Send
-from smartproxy.relay.openings import Opening
+from smartproxy.relay.openings import Mode, Opening
 from smartproxy.relay.stages import Stage
 
 Reasons = Mapping[Role, EsidReason]
@@ -84,4 +84,4 @@ class Legs:
 
     def _listens(self, role: Role, stage: Stage) -> bool:
         """Whether SSRM was exchanged with a role: before it, there is nobody to whom ESID could mean something."""
-        return stage is Stage.RELAYING or (self._opening.greets and role is Role.INITIATOR)
+        return stage.joined or (self._opening.mode is Mode.GREET and role is Role.INITIATOR)

@@ -1,14 +1,14 @@
 """The ways in which a session begins.
 
 Seen from a daemon, an opening differs in two things: who greets the Initiator, and who is who. The server greets the
-partner itself and takes his SSID before it asks for the other side, so that nobody inside hears of a connection before
+partner itself and takes its SSID before it asks for the other side, so that nobody inside hears of a connection before
 its identity is proved; the client takes the station's SSRM before it reports the station as ready. Where the station
-calls, both legs are there when the session begins: the partner has proved who he is, his own SSRM is relayed, and his
+calls, both legs are there when the session begins: the partner has proved who it is, its own SSRM is relayed, and its
 SSID is judged. Standards: RFC 5024 sections 4.2.2 and 5.3.1 (SSRM), 5.3.2 (SSID).
 """
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import attrs
 
@@ -72,30 +72,36 @@ class CallWish:
     port: int | None = None
 
 
-def _accept(ssid: SSID) -> None:
-    """Judge nothing: the other daemon did."""
+class Mode(enum.Enum):
+    """Who greets the Initiator."""
+
+    GREET = enum.auto()
+    """The proxy: it sends SSRM and takes the Initiator's SSID before it opens the Responder's leg."""
+    AWAIT = enum.auto()
+    """The other daemon did: the Responder's leg is opened first, its SSRM is awaited and kept."""
+    RELAY = enum.auto()
+    """The Responder: its leg is opened first, its SSRM is awaited and relayed."""
 
 
 @attrs.frozen(kw_only=True)
 class Opening:
     """How a session begins on one daemon.
 
-    :ivar greets: whether the proxy itself sends SSRM and takes the Initiator's SSID before the Responder's leg is
-        opened; otherwise the Responder's leg is opened first, its SSRM is awaited and not relayed.
-    :ivar judge: called with the Initiator's SSID where the proxy greets; raises a
-        :class:`~smartproxy.policy.faults.PolicyRefusal`.
+    :ivar mode: who greets the Initiator.
     :ivar partner: the role of the partner outside.
     :ivar tunnel: the role whose leg runs through the tunnel.
-    :ivar facts: what is known of the session, by the names of the tunnel's OpenInbound.
+    :ivar facts: what is known of the session.
+    :ivar judge: called with the partner's SSID; raises a :class:`~smartproxy.policy.faults.PolicyRefusal`. ``None``
+        where the other daemon judges it.
+    :ivar excuse: what the Initiator is told as soon as its SSID is in, where there is no Responder for it.
     """
 
-    greets: bool
-    relays_greeting: bool = False
-    judge: Callable[[SSID], None] = _accept
-    judge_answer: Callable[[SSID], None] | None = None
+    mode: Mode
     partner: Role
     tunnel: Role
-    facts: Mapping[str, str]
+    facts: SessionFacts
+    judge: Callable[[SSID], None] | None = None
+    excuse: OwnFault | None = None
 
     @property
     def direction(self) -> str:
@@ -111,37 +117,26 @@ class Opening:
         return "tunnel" if role is self.tunnel else self.side(role)
 
 
-def server_inbound(judge: Callable[[SSID], None], facts: Mapping[str, str]) -> Opening:
-    """A partner called the server: greet him, judge his SSID, then open the leg through the tunnel."""
-    return Opening(greets=True, judge=judge, partner=Role.INITIATOR, tunnel=Role.RESPONDER, facts=facts)
+def server_inbound(judge: Callable[[SSID], None], facts: SessionFacts) -> Opening:
+    """A partner called the server: greet it, judge its SSID, then open the leg through the tunnel."""
+    return Opening(mode=Mode.GREET, partner=Role.INITIATOR, tunnel=Role.RESPONDER, facts=facts, judge=judge)
 
 
-def client_inbound(facts: Mapping[str, str]) -> Opening:
+def client_inbound(facts: SessionFacts) -> Opening:
     """The server asks the client for the station: open its leg, take its SSRM, report it ready, then relay."""
-    return Opening(greets=False, partner=Role.INITIATOR, tunnel=Role.INITIATOR, facts=facts)
+    return Opening(mode=Mode.AWAIT, partner=Role.INITIATOR, tunnel=Role.INITIATOR, facts=facts)
 
 
-def server_outbound(judge_answer: Callable[[SSID], None], facts: Mapping[str, str]) -> Opening:
-    """The station called a partner, who is there: relay his SSRM, and judge the SSID that he answers with."""
-    return Opening(
-        greets=False,
-        relays_greeting=True,
-        judge_answer=judge_answer,
-        partner=Role.RESPONDER,
-        tunnel=Role.INITIATOR,
-        facts=facts,
-    )
+def server_outbound(judge: Callable[[SSID], None], facts: SessionFacts) -> Opening:
+    """The station called a partner, who is there: relay its SSRM, and judge the SSID that it answers with."""
+    return Opening(mode=Mode.RELAY, partner=Role.RESPONDER, tunnel=Role.INITIATOR, facts=facts, judge=judge)
 
 
-def client_outbound(facts: Mapping[str, str]) -> Opening:
-    """The station called a partner, whom the server has reached: relay his SSRM, then everything else."""
-    return Opening(greets=False, relays_greeting=True, partner=Role.RESPONDER, tunnel=Role.RESPONDER, facts=facts)
+def client_outbound(facts: SessionFacts) -> Opening:
+    """The station called a partner, whom the server has reached: relay its SSRM, then everything else."""
+    return Opening(mode=Mode.RELAY, partner=Role.RESPONDER, tunnel=Role.RESPONDER, facts=facts)
 
 
-def client_excuse(fault: OwnFault, facts: Mapping[str, str]) -> Opening:
+def client_excuse(fault: OwnFault, facts: SessionFacts) -> Opening:
     """The station called a partner who cannot be had: greet it, take its SSID, and tell it why with ESID."""
-
-    def excuse(ssid: SSID) -> None:
-        raise fault
-
-    return Opening(greets=True, judge=excuse, partner=Role.RESPONDER, tunnel=Role.RESPONDER, facts=facts)
+    return Opening(mode=Mode.GREET, partner=Role.RESPONDER, tunnel=Role.RESPONDER, facts=facts, excuse=fault)

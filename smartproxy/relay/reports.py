@@ -9,7 +9,7 @@ Standards: RFC 5024 sections 5.3.3 to 5.3.10 and 5.3.13, 5.3.14.
 from collections.abc import Callable, Iterator, Mapping
 
 from smartproxy.oftp2.commands import EERP, EFID, EFNA, EFPA, NERP, SFID, SFNA, SFPA, SSID
-from smartproxy.oftp2.errors import ProtocolError, SessionFault
+from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.monitor import Observation, Transfer
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import HEADER_LENGTH
@@ -17,7 +17,7 @@ from smartproxy.policy.faults import PolicyRefusal, QuotaExceeded
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Ending, stamp
 from smartproxy.relay.intents import Tell
-from smartproxy.relay.openings import Opening
+from smartproxy.relay.openings import Opening, SessionFacts
 
 _STATION_ADVICE = "Check that the station runs, and that it listens where the configuration says."
 
@@ -38,8 +38,8 @@ class Reporter:
         self._facts = opening.facts
         self._always = {
             "session": session,
-            "partner": opening.facts.get("partner"),
-            "peer": opening.facts.get("peer"),
+            "partner": opening.facts.partner,
+            "peer": opening.facts.peer,
             "direction": opening.direction,
         }
 
@@ -48,31 +48,40 @@ class Reporter:
         """Whether every command is to be told now, DATA included."""
         return self.wants(_COMMAND, self._always["session"], self._always["partner"])
 
-    def identified(self, facts: Mapping[str, str]) -> Tell:
+    def identified(self, facts: SessionFacts) -> Tell:
         """The SSIDCODE is one of the partner's; ``facts`` hold it from now on."""
         self._facts = facts
         return self._report(
-            "identity.accepted", release_level=int(facts["level"]), **self._known("code", "certificate_sha256")
+            "identity.accepted",
+            partner=facts.partner,
+            code=facts.code,
+            release_level=facts.level,
+            certificate_sha256=facts.certificate_sha256,
         )
 
-    def refused(self, fault: SessionFault, told: Mapping[str, str], ssid: SSID | None = None) -> Tell:
+    def refused(self, ending: Ending, told: Mapping[str, str], ssid: SSID | None = None) -> Tell:
         """The session may not begin: policy says no, or the other side is not there."""
-        policy = isinstance(fault, PolicyRefusal) and not isinstance(fault, QuotaExceeded)
-        given = {} if ssid is None else {"code": ssid.code, "release_level": int(ssid.lev)}
-        fields = {"cause": fault.message, "rule": fault.rule, "reason": int(fault.reason), **told, **given}
-        if policy:
-            return self._report("identity.refused", **fields, **self._known("certificate_sha256"))
+        given = {} if ssid is None else {"code": ssid.code, "release_level": ssid.lev}
+        fields = {"cause": ending.cause, "message": ending.message, "reason": ending.reason, **told, **given}
+        if isinstance(ending.fault, PolicyRefusal) and not isinstance(ending.fault, QuotaExceeded):
+            return self._report("identity.refused", **fields, certificate_sha256=self._facts.certificate_sha256)
         return self._report("session.refused", **fields)
 
-    def unreachable(self, fault: SessionFault) -> Tell:
+    def unreachable(self, ending: Ending) -> Tell:
         """The station is not there."""
-        return self._report("station.unreachable", cause=fault.message, advice=_STATION_ADVICE)
+        return self._report("station.unreachable", cause=ending.cause, message=ending.message, advice=_STATION_ADVICE)
 
     def started(self) -> Tell:
         """Partner and station can talk to each other."""
-        known = self._known("code", "profile", "tls", "certificate_sha256")
-        level = self._facts.get("level")
-        return self._report("session.started", release_level=None if level is None else int(level), **known)
+        facts = self._facts
+        return self._report(
+            "session.started",
+            code=facts.code,
+            release_level=facts.level,
+            profile=facts.profile.value,
+            tls=facts.tls,
+            certificate_sha256=facts.certificate_sha256,
+        )
 
     def command(self, observation: Observation) -> Tell:
         """A command was relayed."""
@@ -105,48 +114,53 @@ class Reporter:
         """A file's event, with who the session is."""
         return self._report(report.name, **report.fields)
 
-    def violated(self, error: ProtocolError, sender: Role, phase: str, told: Mapping[str, str]) -> Tell:
+    def violated(self, error: ProtocolError, ending: Ending, told: Mapping[str, str]) -> Tell:
         """One side broke the protocol."""
         return self._report(
             "session.violation",
             rule=error.rule,
-            cause=error.message,
+            message=error.message,
             section=error.section,
             command=error.command,
             field=error.field,
             state=error.state,
             offset=error.offset,
             position=error.position,
-            reason=int(error.reason),
-            phase=phase,
-            **self._whose(sender),
+            reason=error.reason,
+            phase=ending.stage.phase,
+            **self._whose(ending.by),
             **told,
         )
 
-    def expired(self, timer: Timer, seconds: float, ending: Ending, phase: str, told: Mapping[str, str]) -> Tell:
+    def expired(self, timer: Timer, seconds: float, ending: Ending, told: Mapping[str, str]) -> Tell:
         """A deadline passed."""
         return self._report(
             "session.expired",
             timer=timer.value,
             seconds=seconds,
             cause=ending.cause,
-            rule=ending.rule,
+            message=ending.message,
             reason=ending.reason,
-            phase=phase,
+            phase=ending.stage.phase,
             **self._whose(ending.by),
             **told,
         )
 
-    def failed(self, ending: Ending, phase: str, told: Mapping[str, str]) -> Tell:
+    def failed(self, ending: Ending, told: Mapping[str, str]) -> Tell:
         """A connection was lost, or the daemon stops, or has a bug."""
-        side = {} if ending.by is None else {"side": self._opening.leg(ending.by)}
         return self._report(
-            "session.failed", cause=ending.cause, rule=ending.rule, reason=ending.reason, phase=phase, **side, **told
+            "session.failed",
+            cause=ending.cause,
+            message=ending.message,
+            reason=ending.reason,
+            phase=ending.stage.phase,
+            side=None if ending.by is None else self._opening.leg(ending.by),
+            **told,
         )
 
     def closed(self, ending: Ending) -> Tell:
         """The peer went away before there was a session."""
-        return self._report("connection.closed", cause=ending.cause, **self._known("tls"))
+        return self._report("connection.closed", cause=ending.cause, message=ending.message, tls=self._facts.tls)
 
     def ended(self, fields: Mapping[str, object]) -> Tell:
         """The session ended."""
@@ -158,9 +172,6 @@ class Reporter:
 
     def _whose(self, sender: Role | None) -> dict[str, str]:
         return {} if sender is None else {"sender": sender.name.lower(), "side": self._opening.side(sender)}
-
-    def _known(self, *names: str) -> dict[str, str]:
-        return {name: self._facts[name] for name in names if name in self._facts}
 
     def _report(self, name: str, **fields: object) -> Tell:
         return Tell(name, {**self._always, **{key: value for key, value in fields.items() if value is not None}})

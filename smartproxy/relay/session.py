@@ -5,10 +5,46 @@ something breaks. Trusts nothing that arrives and nothing about its timing; trus
 one session one after the other. Never alters a relayed octet, never makes a command of its own but SSRM and ESID, never
 looks at a clock. Both daemons run one session each over the same octets, so that their monitors agree.
 
+Theory of operation
+-------------------
+
+A session has two legs, named by the role of the entity at their far end: the Initiator's, which is there from the
+beginning, and the Responder's, which the session asks for with the intent ``Open``. Everything that happens is one
+event (:mod:`smartproxy.relay.events`); the session answers each with a list of intents
+(:mod:`smartproxy.relay.intents`), to be carried out in their order. What it does about an event depends on its stage
+alone: the table in :mod:`smartproxy.relay.stages` says it. Octets of both sides go through one monitor, which knows
+what each side may say when (RFC 5024 sections 9.7 to 9.12); what it accepts is relayed as it came.
+
+Who greets the Initiator is the opening's :class:`~smartproxy.relay.openings.Mode`. A partner calls, the server greets
+(``GREET``), and the client awaits the station (``AWAIT``)::
+
+    partner             server                   client              station
+       |---- connects ---->| IDENTIFYING            |                   |
+       |<------ SSRM ------|                        |                   |
+       |------- SSID ----->| judged; OPENING        |                   |
+       |                   |------ OpenInbound ---->| OPENING           |
+       |                   |                        |---- connects ---->|
+       |                   |                        | GREETING          |
+       |                   |                        |<------ SSRM ------| kept: the partner has one
+       |                   |<-- Ready, a data leg --| NEGOTIATING       |
+       |                   | NEGOTIATING            |                   |
+       |------- SSID ----->|----------------------->|------------------>|
+       |<------------------|<-----------------------|<------ SSID ------|
+       |                   | RELAYING               | RELAYING          |
+
+The station calls, and the partner, whom the server has reached already, greets it through both (``RELAY``): each
+session begins in ``OPENING`` with both legs at hand, relays the partner's SSRM, and the server judges the SSID that
+the partner answers with. A call that failed is excused with ``GREET``: SSRM, the station's SSID, ESID with the cause.
+
+Either side ends a session with ESID, which is relayed. Everything else that ends one is decided here, in ``_end``: the
+side at fault is told its reason, the other one 99 (or the reason of ours), each by one ESID and only if SSRM was
+exchanged with it; then both legs are finished, and the session is over (``Done``) when both are gone. The deadline
+``CLOSING`` aborts legs that do not go. From ``ENDING`` nothing leads back, and nothing is relayed any more.
+
 Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.2 (start of a session), 4.6 and 9.9 (ESID), 5.3.11.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from smartproxy.oftp2.commands import ESID, SSID, SSRM
 from smartproxy.oftp2.errors import EsidReason, ProtocolError, SessionFault
@@ -17,16 +53,17 @@ from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.oftp2.witness import State
 from smartproxy.policy import faults
-from smartproxy.policy.faults import OwnFault
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import Outcome, OwnFault
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay import events
 from smartproxy.relay.deadlines import BUFFER_TIMERS, Timer, late_role, not_there
 from smartproxy.relay.ending import Ending, portray, summarize
 from smartproxy.relay.intents import Abort, Arm, Disarm, Done, Intent, NotReady, Open, Pause, Ready, Resume, Send
 from smartproxy.relay.legs import Legs, LegState, Reasons
-from smartproxy.relay.openings import Opening
+from smartproxy.relay.openings import Mode, Opening, SessionFacts
 from smartproxy.relay.reports import FileLedger, Reporter
-from smartproxy.relay.stages import Stage
+from smartproxy.relay.stages import TABLE, Reaction, Stage
 
 
 class Session:
@@ -36,12 +73,13 @@ class Session:
     :param opening: how it begins, and who is who.
     :param monitor: judges every octet; belongs to this session alone.
     :param deadlines: how long things may take.
+    :ivar stage: how far it is.
     :ivar reporter: words what is told of the session.
     """
 
     def __init__(self, session: str, opening: Opening, monitor: Monitor, deadlines: Deadlines) -> None:
         self.session = session
-        self.stage = Stage.IDENTIFYING if opening.greets else Stage.OPENING
+        self.stage = Stage.IDENTIFYING if opening.mode is Mode.GREET else Stage.OPENING
         self._opening = opening
         self._monitor = monitor
         self._deadlines = deadlines
@@ -52,42 +90,52 @@ class Session:
         self._armed: set[Timer] = set()
         self._held = b""
         self._ssid: SSID | None = None
-        self._negotiated = False
-        self._started = False
-        self._anomalies = 0
-        self._discarded = 0
-        self._leaving: OwnFault | None = None
+        self._counts = {"anomalies": 0, "discarded": 0}
+        self._wish: OwnFault | None = None
         self._ending: Ending | None = None
         self._intents: list[Intent] = []
-        self._reactions: dict[type[events.Event], Callable[..., None]] = {
-            events.Arrived: self._octets,
-            events.LegOpened: self._opened,
-            events.OpenFailed: self._open_failed,
-            events.Lost: self._lost,
-            events.Ended: self._ended,
-            events.LegFull: self._filled,
-            events.LegDrained: self._drained,
-            events.TimedOut: self._expired,
-            events.Stop: self._stop,
-            events.Bug: self._bug,
+        self._reactions: dict[Reaction, Callable[..., None]] = {
+            Reaction.IGNORE: lambda event: None,
+            Reaction.JUDGE: self._judge,
+            Reaction.DISCARD: self._discard,
+            Reaction.JOIN: self._join,
+            Reaction.GIVE_BACK: self._give_back,
+            Reaction.EXCUSE: self._excuse,
+            Reaction.LOSE: self._lose,
+            Reaction.CLOSE: self._close,
+            Reaction.CUT: self._cut,
+            Reaction.NOTE_FULL: self._note_full,
+            Reaction.NOTE_DRAINED: self._note_drained,
+            Reaction.HOLD_BACK: self._hold_back,
+            Reaction.LET_GO: self._let_go,
+            Reaction.BLAME: self._blame,
+            Reaction.MISS: self._miss,
+            Reaction.ABORT: self._abort,
+            Reaction.STOP: self._stop,
+            Reaction.STOP_IDLE: self._stop_idle,
+            Reaction.FAIL: self._fail,
+            Reaction.GIVE_UP: self._give_up,
         }
 
     def start(self) -> list[Intent]:
         """Begin; the Initiator's leg is there and delivers octets."""
         self._intents = intents = list[Intent]()
         self._arm(Timer.AUTHENTICATION, self._deadlines.authentication)
-        if self._opening.greets:
+        if self._opening.mode is Mode.GREET:
             self._monitor.judge(Role.RESPONDER, SSRM_BUFFER)
             self._do(Send(Role.INITIATOR, SSRM_BUFFER))
             self._arm(Timer.SSID, self._deadlines.ssid)
         else:
-            self._open({})
+            self._open(self._opening.facts)
         return intents
 
     def receive(self, event: events.Event) -> list[Intent]:
-        """Take note of an event; return what is to be done, in this order."""
+        """Take note of an event; return what is to be done, in this order.
+
+        :raises LookupError: for an event that cannot happen in this stage.
+        """
         self._intents = intents = list[Intent]()
-        self._reactions[type(event)](event)
+        self._reactions[TABLE[self.stage, type(event)]](event)
         return intents
 
     def portrait(self) -> dict[str, object]:
@@ -96,16 +144,13 @@ class Session:
 
     # Octets.
 
-    def _octets(self, event: events.Arrived) -> None:
+    def _judge(self, event: events.Arrived) -> None:
         leg = event.leg
-        if self.stage is Stage.ENDING:
-            self._discarded += len(event.octets)
-            return
         self._monitor.observe_data = self.reporter.traced
         judgement = self._monitor.judge(leg, event.octets)
         relayed = judgement.octets
         for observation in judgement.observations:
-            if isinstance(observation.value, SSRM) and not self._opening.relays_greeting:
+            if isinstance(observation.value, SSRM) and self._opening.mode is Mode.AWAIT:
                 relayed = relayed[len(SSRM_BUFFER) :]
             self._observe(observation)
             if self._ending is not None:
@@ -115,11 +160,12 @@ class Session:
         if judgement.error is not None:
             self._violated(judgement.error, leg)
         elif self._monitor.ended:
-            self._discarded += judgement.discarded
+            self._counts["discarded"] += judgement.discarded
             self._released(judgement.observations[-1])
         else:
             self._watch(leg, progress=bool(judgement.octets))
-            self._leave()
+            if self.stage is Stage.LEAVING and self._monitor.state is State.IDLE:
+                self._leave()
 
     def _relay(self, leg: Role, octets: bytes) -> None:
         if self._legs.is_open(leg):
@@ -134,224 +180,216 @@ class Session:
             self._disarm(timer)
         elif progress or timer not in self._armed:
             self._arm(timer, self._deadlines.buffer)
-        if self._negotiated:
+        if self.stage is Stage.RELAYING or Timer.INACTIVITY in self._armed:
             self._arm(Timer.INACTIVITY, self._deadlines.inactivity)
 
+    def _discard(self, event: events.Arrived) -> None:
+        self._counts["discarded"] += len(event.octets)
+
     def _observe(self, observation: Observation) -> None:
-        self._anomalies += len(observation.anomalies)
-        for report in self.reporter.anomalies(observation):
-            self._do(report)
+        """Tell of a command, and go on to the stage that it leads to."""
+        self._counts["anomalies"] += len(observation.anomalies)
+        self._intents.extend(self.reporter.anomalies(observation))
         if self._monitor.observe_data:
             self._do(self.reporter.command(observation))
-        for report in self._files.observe(observation):
-            self._do(self.reporter.file(report))
-        if isinstance(observation.value, SSID) and observation.sender is Role.RESPONDER:
-            self._answered(observation.value)
-            if self.stage is Stage.ENDING:
-                return
-        if isinstance(observation.value, SSRM):
-            self._greeted()
-        elif isinstance(observation.value, SSID) and observation.sender is Role.INITIATOR:
-            self._identify(observation.value)
-        elif not self._negotiated and observation.state is State.IDLE:
-            self._negotiated = True
+        self._intents.extend(map(self.reporter.file, self._files.observe(observation)))
+        match observation.value:
+            case SSRM():
+                self._disarm(Timer.OPENING)
+                self._arm(Timer.SSID, self._deadlines.ssid)
+                self._begin()
+                self._do(Ready())
+            case SSID() as ssid:
+                self._identify(ssid, observation.sender)
+        if self.stage is Stage.NEGOTIATING and observation.state is State.IDLE:
+            self.stage = Stage.RELAYING
             self._disarm(Timer.AUTHENTICATION)
 
-    def _greeted(self) -> None:
-        """The Responder's SSRM is in."""
-        self.stage = Stage.RELAYING
-        self._disarm(Timer.OPENING)
-        self._arm(Timer.SSID, self._deadlines.ssid)
-        self._begin()
-        self._do(Ready())
-
-    def _identify(self, ssid: SSID) -> None:
-        """The Initiator's SSID is in."""
-        self._ssid = ssid
-        self._disarm(Timer.SSID)
-        if not self._opening.greets:
-            return
+    def _identify(self, ssid: SSID, role: Role) -> None:
+        """An SSID is in."""
+        if role is Role.INITIATOR:
+            self._ssid = ssid
+            self._disarm(Timer.SSID)
+        facts, judge = self._opening.facts, self._opening.judge
         try:
-            self._opening.judge(ssid)
+            if self._opening.excuse is not None:
+                raise self._opening.excuse
+            if judge is not None and role is self._opening.partner:
+                judge(ssid)
+                facts = facts.identified(ssid)
+                self._do(self.reporter.identified(facts))
         except (faults.PolicyRefusal, OwnFault) as refusal:
-            self._refuse(refusal)
+            self._refuse(refusal, ssid, role)
             return
-        facts = {**self._opening.facts, "code": ssid.code, "level": str(int(ssid.lev))}
-        self._do(self.reporter.identified(facts))
-        self._open(facts)
-
-    def _answered(self, ssid: SSID) -> None:
-        """The Responder's SSID is in."""
-        if self._opening.judge_answer is None:
-            return
-        try:
-            self._opening.judge_answer(ssid)
-        except faults.PolicyRefusal as refusal:
-            tell = {Role.RESPONDER: refusal.reason, Role.INITIATOR: EsidReason.UNSPECIFIED_ABORT}
-            self._do(self.reporter.refused(refusal, self._told(tell), ssid))
-            self._end(Ending.of(refusal, "refused", Role.RESPONDER), tell)
-            return
-        facts = {**self._opening.facts, "code": ssid.code, "level": str(int(ssid.lev))}
-        self._do(self.reporter.identified(facts))
+        if self._opening.mode is Mode.GREET and role is Role.INITIATOR:
+            self._open(facts)
 
     # The Responder's leg.
 
-    def _open(self, facts: Mapping[str, str]) -> None:
+    def _open(self, facts: SessionFacts) -> None:
         self.stage = Stage.OPENING
         self._legs.become(Role.RESPONDER, LegState.ASKED_FOR)
         # The Initiator is read on: its departure is noticed, and anything but ESID would be a violation.
         self._arm(Timer.OPENING, self._deadlines.opening)
         self._do(Open(Role.RESPONDER, facts))
 
-    def _opened(self, event: events.LegOpened) -> None:
-        leg = event.leg
-        if self.stage is Stage.ENDING:
-            self._do(Abort(leg))
-            return
-        self._legs.become(leg, LegState.OPEN)
-        if not self._opening.greets:
+    def _join(self, event: events.LegOpened) -> None:
+        self._legs.become(event.leg, LegState.OPEN)
+        if self._opening.mode is not Mode.GREET:
             self.stage = Stage.GREETING
             return
-        self.stage = Stage.RELAYING
         self._disarm(Timer.OPENING)
         self._begin()
-        self._do(Send(leg, self._held))
+        self._do(Send(event.leg, self._held))
         self._held = b""
         if Role.INITIATOR in self._full:
-            self._do(Pause(leg))
+            self._do(Pause(event.leg))
 
     def _begin(self) -> None:
-        self._started = True
+        self.stage = Stage.NEGOTIATING
         self._do(self.reporter.started())
 
-    def _open_failed(self, event: events.OpenFailed) -> None:
-        if self.stage is not Stage.ENDING:
-            self._legs.become(event.leg, LegState.GONE)
-            self._unreachable(event.fault)
+    def _give_back(self, event: events.LegOpened) -> None:
+        self._do(Abort(event.leg))
 
     # Back-pressure.
 
-    def _filled(self, event: events.LegFull) -> None:
+    def _note_full(self, event: events.LegFull) -> None:
+        self._full.add(event.leg)
+
+    def _note_drained(self, event: events.LegDrained) -> None:
+        self._full.discard(event.leg)
+
+    def _hold_back(self, event: events.LegFull) -> None:
         other = event.leg.other
         self._full.add(event.leg)
-        if self.stage is Stage.RELAYING:
-            self._do(Pause(other))
-            self._disarm(BUFFER_TIMERS[other])
+        self._do(Pause(other))
+        self._disarm(BUFFER_TIMERS[other])
 
-    def _drained(self, event: events.LegDrained) -> None:
+    def _let_go(self, event: events.LegDrained) -> None:
         other = event.leg.other
         self._full.discard(event.leg)
-        if self.stage is Stage.RELAYING:
-            self._do(Resume(other))
-            self._watch(other, progress=False)
+        self._do(Resume(other))
+        self._watch(other, progress=False)
 
     # Ends.
 
     def _released(self, release: Observation) -> None:
         """An ESID was relayed: what the other side still says is not wanted any more."""
         assert isinstance(release.value, ESID)
-        reason, leg = release.value.reas, release.sender
-        outcome = "completed" if reason == EsidReason.NORMAL else "aborted"
-        cause = f"the {self._opening.side(leg)} ended the session with ESID {reason:02d}"
-        ending = Ending(outcome=outcome, cause=cause, by=leg, reason=reason)
-        if not self._started:
+        reason, leg = EsidReason(release.value.reas), release.sender
+        normal = reason is EsidReason.NORMAL
+        ending = Ending(
+            outcome=Outcome.COMPLETED if normal else Outcome.ABORTED,
+            cause=Cause.SESSION_COMPLETED if normal else Cause.SESSION_ABORTED,
+            message=f"the {self._opening.side(leg)} ended the session with ESID {reason:02d}",
+            stage=self.stage,
+            by=leg,
+            reason=reason,
+        )
+        if not self.stage.joined:
             self._do(self.reporter.closed(ending))
         self._end(ending, {})
 
     def _violated(self, error: ProtocolError, leg: Role) -> None:
         tell = {leg: error.reason, leg.other: EsidReason.UNSPECIFIED_ABORT}
-        self._do(self.reporter.violated(error, leg, self.stage.value, self._told(tell)))
-        self._end(Ending.of(error, "violated", leg), tell)
+        ending = Ending.of(error, Outcome.VIOLATED, self.stage, leg)
+        self._do(self.reporter.violated(error, ending, self._told(tell)))
+        self._end(ending, tell)
 
-    def _refuse(self, refusal: faults.PolicyRefusal | OwnFault) -> None:
+    def _refuse(self, refusal: faults.PolicyRefusal | OwnFault, ssid: SSID, role: Role) -> None:
+        """Do not accept an SSID; one that is only excused is told the fault's own words."""
         if isinstance(refusal, OwnFault):
             self._legs.excuse = refusal.message
-        tell = {Role.INITIATOR: refusal.reason}
-        self._do(self.reporter.refused(refusal, self._told(tell), self._ssid))
-        self._end(Ending.of(refusal, "refused", Role.INITIATOR), tell)
+        tell = {role: refusal.reason, role.other: EsidReason.UNSPECIFIED_ABORT}
+        ending = Ending.of(refusal, Outcome.REFUSED, self.stage, role)
+        self._do(self.reporter.refused(ending, self._told(tell), ssid))
+        self._end(ending, tell)
 
-    def _unreachable(self, fault: SessionFault) -> None:
+    def _excuse(self, event: events.OpenFailed) -> None:
+        self._legs.become(event.leg, LegState.GONE)
+        self._unreachable(event.fault)
+
+    def _unreachable(self, fault: OwnFault) -> None:
         tell = {Role.INITIATOR: fault.reason}
-        if self._opening.greets or self._opening.relays_greeting:
-            self._do(self.reporter.refused(fault, self._told(tell), self._ssid))
+        ending = Ending.of(fault, Outcome.UNREACHABLE, self.stage)
+        if self._opening.mode is Mode.AWAIT:
+            self._do(self.reporter.unreachable(ending))
         else:
-            self._do(self.reporter.unreachable(fault))
-        self._end(Ending.of(fault, "unreachable"), tell, fault if isinstance(fault, OwnFault) else None)
+            self._do(self.reporter.refused(ending, self._told(tell), self._ssid))
+        self._end(ending, tell)
 
-    def _expired(self, event: events.TimedOut) -> None:
+    def _miss(self, event: events.TimedOut) -> None:
+        timer = event.timer
+        if timer is Timer.INITIATOR_BUFFER:
+            self._blame(event)
+            return
+        self._armed.discard(timer)
+        message = f"the {self._opening.side(Role.RESPONDER)} {not_there(timer, self._deadlines)}"
+        self._unreachable(faults.StationUnreachable(rule=timer.cause, message=message))
+
+    def _blame(self, event: events.TimedOut) -> None:
         timer = event.timer
         self._armed.discard(timer)
-        if self.stage is Stage.ENDING:
-            self._intents.extend(self._legs.abort())
-        elif self.stage in (Stage.OPENING, Stage.GREETING) and timer is not Timer.INITIATOR_BUFFER:
-            message = f"the {self._opening.side(Role.RESPONDER)} {not_there(timer, self._deadlines)}"
-            self._unreachable(faults.StationUnreachable(rule=f"deadline.{timer.setting}", message=message))
-        else:
-            self._late(timer)
-
-    def _late(self, timer: Timer) -> None:
         seconds = getattr(self._deadlines, timer.setting)
         late = late_role(timer, self._monitor, self._full)
         message = f"the {self._opening.side(late)} let {seconds} s pass"
-        fault = faults.Expired(rule=f"deadline.{timer.setting}", message=message)
+        fault = faults.Expired(rule=timer.cause, message=message)
         tell = {late: fault.reason, late.other: EsidReason.UNSPECIFIED_ABORT}
-        ending = Ending.of(fault, "expired", late)
-        self._do(self.reporter.expired(timer, seconds, ending, self.stage.value, self._told(tell)))
+        ending = Ending.of(fault, Outcome.EXPIRED, self.stage, late)
+        self._do(self.reporter.expired(timer, seconds, ending, self._told(tell)))
         self._end(ending, tell)
 
-    def _lost(self, event: events.Lost) -> None:
+    def _lose(self, event: events.Lost) -> None:
         leg = event.leg
         self._legs.become(leg, LegState.GONE)
-        if self.stage is Stage.ENDING:
-            self._finish_if_alone()
-            return
         message = f"the connection to the {self._opening.leg(leg)} was lost: {event.cause}"
         if leg is Role.RESPONDER and self.stage is Stage.GREETING:
-            self._unreachable(faults.StationUnreachable(rule="leg.lost", message=message))
+            self._unreachable(faults.StationUnreachable(rule=Cause.LEG_LOST, message=message))
         else:
-            self._give_up(faults.LegLost(rule="leg.lost", message=message), "lost", leg)
+            self._break_off(faults.LegLost(rule=Cause.LEG_LOST, message=message), Outcome.LOST, leg)
 
-    def _ended(self, event: events.Ended) -> None:
-        if self.stage is not Stage.ENDING:
-            fault = faults.LegLost(rule="leg.ended", message="the other daemon ended the session without an ESID")
-            self._give_up(fault, "lost", event.leg)
+    def _cut(self, event: events.Ended) -> None:
+        message = "the other daemon ended the session without an ESID"
+        self._break_off(faults.LegLost(rule=Cause.LEG_ENDED, message=message), Outcome.LOST, event.leg)
 
     def _stop(self, event: events.Stop) -> None:
-        self._leaving = event.fault
-        self._leave(at_once=event.at_once)
+        self._break_off(event.fault, Outcome.STOPPED, None)
 
-    def _leave(self, *, at_once: bool = False) -> None:
-        """End as the daemon wishes, if it does; where that can wait, not within a file."""
-        waits = not at_once and self.stage is Stage.RELAYING and self._monitor.state is not State.IDLE
-        if self._leaving is not None and self.stage is not Stage.ENDING and not waits:
-            self._give_up(self._leaving, "stopped", None)
-
-    def _bug(self, event: events.Bug) -> None:
-        if self.stage is Stage.ENDING:
-            self._intents.extend(self._legs.abort())
-            self._finish_if_alone()
+    def _stop_idle(self, event: events.Stop) -> None:
+        self._wish = event.fault
+        if event.at_once or self._monitor.state is State.IDLE:
+            self._leave()
         else:
-            self._give_up(faults.InternalError(rule="internal", message="a bug ended the session"), "failed", None)
+            self.stage = Stage.LEAVING
 
-    def _give_up(self, fault: SessionFault, outcome: str, leg: Role | None) -> None:
+    def _leave(self) -> None:
+        assert self._wish is not None
+        self._break_off(self._wish, Outcome.STOPPED, None)
+
+    def _fail(self, event: events.Bug) -> None:
+        fault = faults.InternalError(rule=Cause.INTERNAL_ERROR, message="a bug ended the session")
+        self._break_off(fault, Outcome.FAILED, None)
+
+    def _break_off(self, fault: SessionFault, outcome: Outcome, leg: Role | None) -> None:
         """End for a reason that is no peer's fault."""
         reason = fault.reason
         if isinstance(fault, faults.TunnelLost) and self._monitor.agreed is not None:
             reason = EsidReason.UNSPECIFIED_ABORT
         tell = {role: reason for role in Role if role is not leg}
-        ending = Ending.of(fault, outcome, leg)
-        if self._started or leg is None:
-            self._do(self.reporter.failed(ending, self.stage.value, self._told(tell)))
+        ending = Ending.of(fault, outcome, self.stage, leg)
+        if self.stage.joined or leg is None:
+            self._do(self.reporter.failed(ending, self._told(tell)))
         else:
             self._do(self.reporter.closed(ending))
-        self._end(ending, tell, fault if isinstance(fault, OwnFault) else None)
+        self._end(ending, tell)
 
-    def _end(self, ending: Ending, tell: Reasons, fault: OwnFault | None = None) -> None:
+    def _end(self, ending: Ending, tell: Reasons) -> None:
         """Tell whoever can be told, and close what is open."""
-        if not self._opening.greets and self.stage in (Stage.OPENING, Stage.GREETING):
-            self._do(NotReady(fault or faults.StationUnreachable(rule=ending.rule or "station", message=ending.cause)))
-        for report in self._files.break_off(self._monitor.transfer):
-            self._do(self.reporter.file(report))
+        if self._opening.mode is not Mode.GREET and not self.stage.joined:
+            unready = faults.StationUnreachable(rule=ending.cause, message=ending.message)
+            self._do(NotReady(ending.fault if isinstance(ending.fault, OwnFault) else unready))
+        self._intents.extend(map(self.reporter.file, self._files.break_off(self._monitor.transfer)))
         self._intents.extend(self._legs.end(tell, self.stage))
         for timer in sorted(self._armed, key=lambda armed: armed.value):
             self._disarm(timer)
@@ -363,16 +401,27 @@ class Session:
     def _told(self, tell: Reasons) -> dict[str, str]:
         return self.reporter.told(self._legs.told(tell, self.stage))
 
+    # The end of the end.
+
+    def _close(self, event: events.Lost) -> None:
+        self._legs.become(event.leg, LegState.GONE)
+        self._finish_if_alone()
+
+    def _abort(self, event: events.TimedOut) -> None:
+        self._armed.discard(event.timer)
+        self._intents.extend(self._legs.abort())
+
+    def _give_up(self, event: events.Bug) -> None:
+        self._intents.extend(self._legs.abort())
+        self._finish_if_alone()
+
     def _finish_if_alone(self) -> None:
         if self._legs.open:
             return
         assert self._ending is not None
         self._disarm(Timer.CLOSING)
-        counts = {"anomalies": self._anomalies, "discarded": self._discarded}
-        summary = summarize(
-            self.session, self._opening, self._monitor, self._ending, started=self._started, counts=counts
-        )
-        if self._started:
+        summary = summarize(self.session, self._opening, self._monitor, self._ending, self._counts)
+        if summary.started:
             self._do(self.reporter.ended(summary.fields))
         self._do(Done(summary))
 

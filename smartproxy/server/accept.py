@@ -9,10 +9,12 @@ backend's store.
 import random
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from smartproxy.logs.emit import Events
+from smartproxy.net.deadline import Deadline
 from smartproxy.policy.admission import Admission, Denied, Sparing, Visit
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.penalties import Fault, Penalties
 
 _RANDOM = random.SystemRandom()
@@ -40,7 +42,7 @@ class Gate:
         self.penalties = penalties
         self._clock = clock
         self._events = events
-        self._lifting: IDelayedCall | None = None
+        self._lifting = Deadline(clock, self._lift)
         self._sparing = Sparing()
         self._chance = chance
 
@@ -52,21 +54,25 @@ class Gate:
         """
         seconds = self.penalties.banned(host, self._clock.seconds())
         if seconds:
-            cause = f"the address is banned for {seconds:.0f} more seconds"
-            self.turn_away(host, peer, cause, "ban")
+            message = f"the address is banned for {seconds:.0f} more seconds"
+            self.turn_away(host, peer, Cause.PENALTY_BANNED, message, "ban")
             return None
         try:
             return self.admission.enter(host, self._chance())
         except Denied as denied:
-            self.turn_away(host, peer, denied.message, denied.limit, denied.value)
+            self.turn_away(host, peer, denied.rule, denied.message, denied.limit, denied.value)
             return None
 
-    def turn_away(self, host: str, peer: str, cause: str, limit: str | None = None, most: int | None = None) -> None:
+    def turn_away(
+        self, host: str, peer: str, cause: str, message: str, limit: str | None = None, most: int | None = None
+    ) -> None:
         """Tell that a connection is turned away, unless that was told of its address a moment ago."""
         left_out = self._sparing.tell(host, limit or cause, self._clock.seconds())
         if left_out is not None:
             facts = {"not_written_before": left_out} if left_out else None
-            self._events.emit("connection.refused", peer=peer, cause=cause, limit=limit, most=most, facts=facts)
+            self._events.emit(
+                "connection.refused", peer=peer, cause=cause, message=message, limit=limit, most=most, facts=facts
+            )
 
     def fault(self, host: str, fault: Fault) -> None:
         """Count a fault against an address; announce the ban if one begins."""
@@ -77,22 +83,14 @@ class Gate:
 
     def stop(self) -> None:
         """Announce no more ends of bans."""
-        lifting, self._lifting = self._lifting, None
-        if lifting is not None:
-            lifting.cancel()
+        self._lifting.stop()
 
     def _await_end(self) -> None:
         end = self.penalties.next_end()
-        if end is None:
-            return
-        delay = max(0.0, end - self._clock.seconds())
-        if self._lifting is None:
-            self._lifting = self._clock.callLater(delay, self._lift)
-        else:
-            self._lifting.reset(delay)
+        if end is not None:
+            self._lifting.start(max(0.0, end - self._clock.seconds()))
 
     def _lift(self) -> None:
-        self._lifting = None
         for prefix in self.penalties.lifted(self._clock.seconds()):
-            self._events.emit("penalty.lifted", network=prefix, cause="its time is over")
+            self._events.emit("penalty.lifted", network=prefix, cause=Cause.PENALTY_OVER)
         self._await_end()

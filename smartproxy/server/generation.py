@@ -1,4 +1,4 @@
-"""One generation of the configuration, as the partners' side of the server uses it.
+"""One generation of the configuration, as the server uses it in both directions of a call.
 
 Duty: build the TLS contexts that partners are accepted with, once; a new generation gets new ones, and running sessions
 keep theirs. Trusts a configuration that was checked. Standards: RFC 5024 section 2.3; RFC 6066 section 3 (SNI).
@@ -6,6 +6,7 @@ keep theirs. Trusts a configuration that was checked. Standards: RFC 5024 sectio
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Self
 
 import attrs
 from cryptography import x509
@@ -26,6 +27,7 @@ from smartproxy.net.tls.verdict import VerifiedConnection, Verifier
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.limits import PATH_DEPTH_MOST
 from smartproxy.policy.partners import CertificatePin, KeyPin, ServerIdentity
+from smartproxy.server.dial.called import CalledContexts
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -44,8 +46,8 @@ class PartnerContexts:
         self._verifier = Verifier(configuration, now)
         self._anchors = tuple(
             certificate
-            for number, authority in enumerate(configuration.cas)
-            for certificate in load_certificates(authority.certificates, f"server.authorities[{number}].certificates")
+            for number, ca in enumerate(configuration.cas)
+            for certificate in load_certificates(ca.certificates, f"server.authorities[{number}].certificates")
         )
         self._by_name: dict[str, SSL.Context] = {}
         contexts = [
@@ -75,16 +77,16 @@ class PartnerContexts:
             if kind == "DNS":
                 self._by_name.setdefault(value.lower(), context)
         trust(context, self._anchors, depth=PATH_DEPTH_MOST)
-        for authority in self._acceptable():
-            context.add_client_ca(authority)
+        for ca in self._acceptable():
+            context.add_client_ca(ca)
         self._verifier.attach(context, server=True)
         return context
 
     def _acceptable(self) -> Iterable[x509.Certificate]:
-        """The authorities whose certificates are asked for.
+        """The CAs whose certificates are asked for.
 
         None, which means any, as soon as an enabled partner is pinned: there are TLS programs that show no certificate
-        at all if theirs does not come from one of the authorities named.
+        at all if theirs does not come from one of the CAs named.
         """
         pinned = any(
             isinstance(rule, CertificatePin | KeyPin)
@@ -96,16 +98,27 @@ class PartnerContexts:
 
 
 @attrs.frozen
-class Generation:
-    """A generation with its TLS contexts; a connection keeps the one that was in force when it was accepted."""
+class ServerGeneration:
+    """A generation with its TLS contexts; a connection, and a call, keeps the one that was in force at its beginning.
+
+    :ivar part: the server's part of the configuration.
+    :ivar contexts: TLS with partners that call.
+    :ivar called: TLS with partners that are called.
+    """
 
     part: ServerPart
     contexts: PartnerContexts
+    called: CalledContexts
 
     @classmethod
-    def build(cls, part: ServerPart, now: Callable[[], datetime]) -> "Generation":
-        """Make the contexts of a generation.
+    def build(cls, part: ServerPart, now: Callable[[], datetime]) -> Self:
+        """Make the contexts of a generation; those of calls are made with the first call to each partner.
 
         :raises CertificateUnusable: if one of its certificates cannot be used.
         """
-        return cls(part, PartnerContexts(part.server, now))
+        return cls(part, PartnerContexts(part.server, now), CalledContexts(part.server, now))
+
+    @property
+    def server(self) -> ServerConfiguration:
+        """What is configured."""
+        return self.part.server

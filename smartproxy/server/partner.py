@@ -8,47 +8,32 @@ delivers an octet before the peer is verified.
 Standards: RFC 5246 and RFC 8446 (handshake); RFC 5024 section 2.3.
 """
 
-from typing import Protocol
+from collections.abc import Callable
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IHandshakeListener,
-    IReactorTime,
-)
+from twisted.internet.interfaces import IHandshakeListener, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.logs.catalogue import EVENTS
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import ConnectionLeg, end_of, tls_error_words
+from smartproxy.net.deadline import Deadline
 from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
 from smartproxy.policy.admission import Visit
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.penalties import Fault
-from smartproxy.server.generation import Generation
+from smartproxy.server.accept import Gate
+from smartproxy.server.generation import ServerGeneration
+from smartproxy.server.proof import proof_fields, refusal_fields
 
 _NO_CERTIFICATE = "peer did not return a certificate"
 """OpenSSL's words for a peer that showed none; its verify callback is not called for it."""
 
 _NOT_TLS = frozenset({"wrong version number", "http request", "https proxy request", "packet length too long"})
 """OpenSSL's words for octets that are not TLS at all."""
-
-_REFUSED = EVENTS["certificate.refused"]
-"""The event of a refusal: what of its detail has a field of its own there is told in it."""
-
-
-class Host(Protocol):
-    """Where partners' connections belong to."""
-
-    def begin(self, leg: "PartnerLeg", partner: VerifiedPartner) -> None:
-        """Start the session of a verified partner."""
-
-    def fault(self, leg: "PartnerLeg", fault: Fault) -> None:
-        """Count a fault against the leg's address."""
 
 
 @implementer(IHandshakeListener)
@@ -59,21 +44,31 @@ class PartnerLeg(ConnectionLeg):
     :param events: where refusals are told.
     :param generation: the configuration in force when the connection was accepted.
     :param visit: the connection's place in the limits.
-    :param host: starts sessions and counts faults.
+    :param gate: counts faults against addresses.
+    :param begin: starts the session of a verified partner.
     :param address: the peer's address, without its port.
     """
 
     def __init__(
-        self, clock: IReactorTime, events: Events, generation: Generation, visit: Visit, host: Host, address: str
+        self,
+        clock: IReactorTime,
+        events: Events,
+        generation: ServerGeneration,
+        visit: Visit,
+        *,
+        gate: Gate,
+        begin: Callable[["PartnerLeg", VerifiedPartner], None],
+        address: str,
     ) -> None:
-        super().__init__(clock, generation.part.server.deadlines.closing)
+        super().__init__(clock, generation.server.deadlines.closing)
         self.generation = generation
         self.visit = visit
         self.address = address
         self._events = events
-        self._host = host
+        self._gate = gate
+        self._begin = begin
         self._accepted = 0.0
-        self._deadline: IDelayedCall | None = None
+        self._deadline = Deadline(clock, self._late)
         self._expired = False
         self._verified = False
         self._told = False
@@ -89,22 +84,21 @@ class PartnerLeg(ConnectionLeg):
         """The connection is accepted; the handshake has its time from now on."""
         super().connectionMade()
         self._accepted = self._clock.seconds()
-        seconds = self.generation.part.server.deadlines.handshake
-        self._deadline = self._clock.callLater(seconds, self._late)
+        self._deadline.start(self.generation.server.deadlines.handshake)
         self._events.emit("connection.accepted", peer=self.peer)
 
     def handshakeCompleted(self) -> None:
         """TLS has finished: learn who the peer is. A second handshake is one too many."""
-        self._cancel_deadline()
+        self._deadline.stop()
         if self._verified:
-            self._tell("handshake.failed", cause="the peer renegotiated")
+            self._tell("handshake.failed", Cause.HANDSHAKE_RENEGOTIATED, "the peer renegotiated")
             self.abort()
             return
         try:
             partner = verified_partner(self.tls)
             self._verified = True
-            self._accept(partner)
-            self._host.begin(self, partner)
+            self._events.emit("certificate.accepted", peer=self.peer, **proof_fields(partner, self.tls))
+            self._begin(self, partner)
         except CertificateRefusal as refusal:
             self._refuse(refusal)
             self.abort()
@@ -115,7 +109,7 @@ class PartnerLeg(ConnectionLeg):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
-        self._cancel_deadline()
+        self._deadline.stop()
         try:
             if not self._verified:
                 self._explain(reason)
@@ -123,35 +117,15 @@ class PartnerLeg(ConnectionLeg):
             self.visit.leave()
             super().connectionLost(reason)
 
+    def fault(self, fault: Fault) -> None:
+        """Count a fault against the peer's address."""
+        self._gate.fault(self.address, fault)
+
     def _late(self) -> None:
-        self._deadline = None
         self._expired = True
         self.abort()
 
-    def _cancel_deadline(self) -> None:
-        deadline, self._deadline = self._deadline, None
-        if deadline is not None:
-            deadline.cancel()
-
     # What is told of it.
-
-    def _accept(self, partner: VerifiedPartner) -> None:
-        certificate = partner.certificate
-        self._events.emit(
-            "certificate.accepted",
-            peer=self.peer,
-            partner=partner.partner.name,
-            by=partner.by,
-            authority=partner.ca,
-            subject=certificate.subject,
-            issuer=certificate.issuer,
-            serial=f"{certificate.serial:x}",
-            certificate_sha256=certificate.sha256,
-            key_sha256=certificate.key_sha256,
-            not_after=certificate.not_after,
-            tls=self.tls.get_protocol_version_name(),
-            cipher=self.tls.get_cipher_name(),
-        )
 
     def _explain(self, reason: Failure) -> None:
         """Tell why no handshake came about."""
@@ -162,56 +136,48 @@ class PartnerLeg(ConnectionLeg):
         elif verification.refusal is not None:
             self._refuse(verification.refusal)
         elif self._expired:
-            seconds = self.generation.part.server.deadlines.handshake
-            self._fail(f"no TLS handshake within {seconds} s", Fault.SILENCE)
+            seconds = self.generation.server.deadlines.handshake
+            self._fail(Cause.HANDSHAKE_TIMEOUT, f"no TLS handshake within {seconds} s", Fault.SILENCE)
         elif isinstance(reason.value, SSL.Error):
             self._explain_error(reason.value)
         elif not self.tls.verification.spoke:
             # No fault: a look whether the port is open comes to no more.
-            self._tell("connection.closed", cause=f"{end_of(reason).message} before an octet came")
+            message = f"{end_of(reason).message} before an octet came"
+            self._tell("connection.closed", Cause.CONNECTION_SILENT, message)
         else:
-            self._fail(f"{end_of(reason).message} before TLS was established", Fault.HANDSHAKE)
+            message = f"{end_of(reason).message} before TLS was established"
+            self._fail(Cause.HANDSHAKE_ENDED, message, Fault.HANDSHAKE)
 
     def _explain_error(self, error: SSL.Error) -> None:
         words = tls_error_words(error)
         if _NO_CERTIFICATE in words:
             self._refuse(CertificateRefusal(cause=Cause.CERTIFICATE_MISSING))
         elif _NOT_TLS.intersection(words):
-            self._fail(f"what came is not TLS: {words[0]}", Fault.TLS_GARBAGE, "The partner has to connect with TLS.")
+            advice = "The partner has to connect with TLS."
+            self._fail(Cause.HANDSHAKE_NOT_TLS, f"what came is not TLS: {words[0]}", Fault.TLS_GARBAGE, advice)
         else:
-            self._fail(f"TLS error: {'; '.join(words)}", Fault.HANDSHAKE)
+            self._fail(Cause.HANDSHAKE_FAILED, f"TLS error: {'; '.join(words)}", Fault.HANDSHAKE)
 
-    def _fail(self, cause: str, fault: Fault, advice: str | None = None) -> None:
+    def _fail(self, cause: Cause, message: str, fault: Fault, advice: str | None = None) -> None:
         verification = self.tls.verification
         self._tell(
             "handshake.failed",
-            cause=cause,
+            cause,
+            message,
             alert=verification.alert_received or verification.alert_sent,
             advice=advice,
             duration=self._clock.seconds() - self._accepted,
         )
-        self._host.fault(self, fault)
+        self.fault(fault)
 
     def _refuse(self, refusal: CertificateRefusal) -> None:
-        named = {name: value for name, value in refusal.detail.items() if name in _REFUSED.fields}
-        others = {name: value for name, value in refusal.detail.items() if name not in _REFUSED.fields}
-        self._tell(
-            "certificate.refused",
-            cause=refusal.cause,
-            message=refusal.message,
-            depth=refusal.depth,
-            subject=refusal.subject or None,
-            issuer=refusal.issuer or None,
-            facts=others or None,
-            alert=self.tls.verification.alert_sent,
-            tls=self.tls.get_protocol_version_name(),
-            advice=refusal.advice,
-            **named,
-        )
-        self._host.fault(self, Fault.REVOKED if refusal.cause is Cause.CERTIFICATE_REVOKED else Fault.CERTIFICATE)
+        event = "certificate.refused"
+        fields = refusal_fields(refusal, self.tls, event)
+        self._tell(event, refusal.cause, refusal.message, **fields)
+        self.fault(Fault.REVOKED if refusal.cause is Cause.CERTIFICATE_REVOKED else Fault.CERTIFICATE)
 
-    def _tell(self, event: str, **fields: object) -> None:
+    def _tell(self, event: str, cause: Cause, message: str, **fields: object) -> None:
         """Tell the one event of a connection that becomes no session."""
         if not self._told:
             self._told = True
-            self._events.emit(event, peer=self.peer, **fields)
+            self._events.emit(event, peer=self.peer, cause=cause, message=message, **fields)

@@ -6,7 +6,7 @@ keeps partner-facing keys in memory, and forgets them when the last client is go
 through it its clients.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,22 +22,20 @@ from twisted.python.failure import Failure
 from smartproxy.ctl.daemon import Held
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
-from smartproxy.net.drain import DrainWait
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners, bound, listen_for_clients
 from smartproxy.net.tls.context import CertificateUnusable
-from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.admission import Admission
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, ServerPart, parse_server_part
-from smartproxy.policy.faults import Draining, Outcome, OwnFault, TunnelLost
+from smartproxy.policy.faults import Draining, OwnFault, PartnerUnreachable, Step, TunnelLost
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import CallWish, SessionFacts, Way
-from smartproxy.relay.steps import Step, unreachable
 from smartproxy.server.accept import Gate
 from smartproxy.server.dial.calls import PartnerCalls
+from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.sessions import PartnerFactory, PartnerSessions
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity
@@ -123,12 +121,9 @@ class ServerService(Service):
             events=self.events,
             sessions=self.sessions,
             withdrawals=self.sessions.withdrawals,
-            finished=self._finished,
             unused=self._unused,
-            now=now,
         )
         self.listeners = Listeners(reactor, lambda: PartnerFactory(reactor, self.sessions), self.events)
-        self._drain = DrainWait(reactor, self.sessions)
 
     # The life of the daemon.
 
@@ -153,23 +148,29 @@ class ServerService(Service):
         self._licence_watch.stop()
         deadlines = self._configuration.deadlines
         seconds = deadlines.drain if self.drain_seconds is None else self.drain_seconds
-        self.events.emit("server.stopping", cause="asked to stop", sessions=len(self.sessions.live), seconds=seconds)
+        self.events.emit(
+            "server.stopping",
+            cause=Cause.DAEMON_STOPPING,
+            message="asked to stop",
+            sessions=len(self.sessions.live),
+            seconds=seconds,
+        )
         closing = self.listeners.have((), "the server stops")
         if self._tunnel_port is not None:
             await maybeDeferred(self._tunnel_port.stopListening)
         await closing
-        await self._drain.run(seconds, deadlines.closing)
+        await self.sessions.drain(seconds, deadlines.closing)
         self.events.emit("server.stopped")
         await self.tunnel.flush(deadlines.closing)
         self.tunnel.stop("the server stops")
         self.gate.stop()
-        self._forget("the server stops")
+        self._forget(Cause.DAEMON_STOPPING, "the server stops")
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self._reactor, 0)
 
     def hurry(self) -> None:
         """Wait for sessions no longer; end them."""
-        self._drain.hurry()
+        self.sessions.hurry()
 
     @property
     def _configuration(self) -> ServerConfiguration:
@@ -205,7 +206,7 @@ class ServerService(Service):
                 del self._carrying[session]
         self._await_partners(NO_CLIENT)
         if not self.tunnel.controls:
-            self._forget(NO_CLIENT)
+            self._forget(Cause.TUNNEL_NONE, NO_CLIENT)
 
     def drain(self, control: ServerControl) -> None:
         """A client takes no new sessions."""
@@ -255,7 +256,7 @@ class ServerService(Service):
     def close_session(self, control: ServerControl, session: str) -> None:
         """End a session of this client."""
         if self._carrying.get(session) is control:
-            self.sessions.close(session, Draining(rule="session.closed", message="closed by the client"))
+            self.sessions.close(session, Draining(rule=Cause.SESSION_CLOSED, message="closed by the client"))
 
     def set_level(self, control: ServerControl, level: str) -> None:
         """Change what is logged.
@@ -274,7 +275,8 @@ class ServerService(Service):
         if fault is not None:
             return fail(fault)
         if session in self._carrying:
-            return fail(unreachable(Step.POLICY, "a session of this id is live"))
+            message = "a session of this id is live"
+            return fail(PartnerUnreachable.at(Step.POLICY, message, Cause.SESSION_OPEN))
         self._carrying[session] = control
         calling = self.calls.open(session, partner, trial=wish.way is Way.TRIAL)
         calling.addErrback(self._not_called, session)
@@ -301,12 +303,13 @@ class ServerService(Service):
     def _put_in_force(self, part: ServerPart) -> None:
         if part.server.identities:
             try:
-                self.sessions.configure(part)
+                generation = ServerGeneration.build(part, self._now)
             except CertificateUnusable as unusable:
                 raise ConfigurationRefused(
                     where=unusable.where, cause=Cause.DOCUMENT_VALUE, message=unusable.cause
                 ) from None
-            self.calls.configure(part)
+            self.sessions.adopt(generation)
+            self.calls.adopt(generation)
         else:
             # A site that is still being set up: nobody can be greeted without a certificate.
             self.sessions.forget()
@@ -327,14 +330,14 @@ class ServerService(Service):
                     advice="load a newer list: smartproxy crl load FILE",
                 )
 
-    def _forget(self, cause: str) -> None:
+    def _forget(self, cause: Cause, message: str) -> None:
         if self._part is None:
             return
         previous, self._part, self.held = self._part.generation, None, None
         self.sessions.forget()
         self.calls.forget()
         self.tunnel.forget()
-        self.events.emit("configuration.forgotten", cause=cause, previous=previous)
+        self.events.emit("configuration.forgotten", cause=cause, message=message, previous=previous)
 
     def _await_partners(self, cause: str) -> None:
         """Have those ports open on which partners can be served now."""
@@ -343,19 +346,19 @@ class ServerService(Service):
 
     # Sessions.
 
-    def _open_inside(self, session: str, facts: Mapping[str, str]) -> Deferred[ILeg]:
+    def _open_inside(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
         fault = self._unable()
         control = self.tunnel.least_loaded()
         if fault is None and control is None:
-            fault = TunnelLost(rule="tunnel.none", message=NO_CLIENT)
+            fault = TunnelLost(rule=Cause.TUNNEL_NONE, message=NO_CLIENT)
         if fault is not None or control is None:
             return fail(fault)
         self._carrying[session] = control
-        return control.open_inbound(session, _facts_of(facts), seconds=self._configuration.deadlines.opening)
+        return control.open_inbound(session, facts, seconds=self._configuration.deadlines.opening)
 
     def _unable(self) -> OwnFault | None:
         if self.draining:
-            return Draining(rule="server.draining", message="the server is about to stop")
+            return Draining(rule=Cause.DAEMON_STOPPING, message="the server is about to stop")
         return self.licence.fault()
 
     def _crl_url_seen(self, url: str, authority: str) -> None:
@@ -368,18 +371,4 @@ class ServerService(Service):
         control = self._carrying.pop(summary.session, None)
         if control is not None and control.lost is None:
             ending = summary.ending
-            told = FarEnding(Outcome(ending.outcome), reason=ending.reason, rule=ending.rule)
-            control.session_ended(summary.session, told)
-        self._drain.finished()
-
-
-def _facts_of(facts: Mapping[str, str]) -> SessionFacts:
-    return SessionFacts(
-        peer=facts["peer"],
-        partner=facts.get("partner"),
-        profile=Profile(facts["profile"]),
-        tls=facts.get("tls"),
-        certificate_sha256=facts.get("certificate_sha256"),
-        code=facts.get("code"),
-        level=Level(int(facts["level"])),
-    )
+            control.session_ended(summary.session, FarEnding(ending.outcome, reason=ending.reason, rule=ending.cause))

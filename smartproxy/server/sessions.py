@@ -8,7 +8,7 @@ Standards: RFC 5024 section 4.2 (start of a session).
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from OpenSSL import SSL
@@ -25,26 +25,27 @@ from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import address_text
-from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2.commands import SSID
-from smartproxy.oftp2.monitor import Ceilings, Monitor
+from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.admission import Denied
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.revocation import CrlUrls
-from smartproxy.policy.configuration import ServerConfiguration, ServerPart
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.faults import Expired, IdentityMismatch, UnknownIdentity
 from smartproxy.policy.identity import VerifiedPartner, judge_ssid
 from smartproxy.policy.penalties import Fault
 from smartproxy.relay.ending import Summary
-from smartproxy.relay.openings import server_inbound
-from smartproxy.relay.session import Session
+from smartproxy.relay.openings import SessionFacts, server_inbound
 from smartproxy.server.accept import Gate
-from smartproxy.server.generation import Generation
+from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.partner import PartnerLeg
+from smartproxy.server.proof import verified_facts
 from smartproxy.server.withdrawal import Withdrawals
 
-OpenInside = Callable[[str, Mapping[str, str]], Deferred[ILeg]]
+OpenInside = Callable[[str, SessionFacts], Deferred[ILeg]]
 """Opens the leg through the tunnel for a session, given its id and facts; fails with an ``OwnFault``. Canceling its
 deferred has to end a leg that is on its way."""
 
@@ -58,7 +59,7 @@ class PartnerSessions(LiveSessions):
     :param open_inside: opens the leg through the tunnel.
     :param finished: told of every session that is over, also of those that never got inside.
     :param crl_url_seen: told of the addresses of revocation lists that verified certificates name, each with the
-        authority's name.
+        CA's name.
     :param now: tells the wall clock's time for certificates, aware, in UTC.
     :param new_id: makes the id of a session.
     :ivar withdrawals: judges the running sessions by every new generation, those that the station began among them.
@@ -76,65 +77,53 @@ class PartnerSessions(LiveSessions):
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
-        super().__init__()
-        self._clock = clock
-        self._events = events
+        super().__init__(clock, events, finished)
         self._gate = gate
         self._open_inside = open_inside
-        self._finished = finished
         self._crl_url_seen = crl_url_seen
         self._crl_urls = CrlUrls()
         self._now = now
         self._new_id = new_id
-        self._generation: Generation | None = None
+        self.generation: ServerGeneration | None = None
         self.withdrawals = Withdrawals(clock, events, now)
 
     # The configuration.
 
-    def configure(self, part: ServerPart) -> None:
-        """Put a generation in force for the connections to come, and end the sessions of whom it withdraws.
-
-        :raises CertificateUnusable: if it cannot be; the one before stays in force.
-        """
-        self._generation = Generation.build(part, self._now)
-        self.withdrawals.judge(part.server)
-        self._crl_urls.keep({authority.name for authority in part.server.cas})
-        self._gate.admission.limits = part.server.limits
-        self._gate.penalties.settings = part.server.penalties
+    def adopt(self, generation: ServerGeneration) -> None:
+        """Put a generation in force for the connections to come, and end the sessions of whom it withdraws."""
+        server = generation.server
+        self.generation = generation
+        self.withdrawals.judge(server)
+        self._crl_urls.keep({ca.name for ca in server.cas})
+        self._gate.admission.limits = server.limits
+        self._gate.penalties.settings = server.penalties
 
     def forget(self) -> None:
         """Hold no configuration and no key any more; connections are turned away, running sessions keep theirs."""
-        self._generation = None
-
-    @property
-    def generation(self) -> Generation | None:
-        """What is in force."""
-        return self._generation
+        self.generation = None
 
     # Connections.
 
     def accept(self, address: IAddress) -> PartnerLeg | None:
         """Make the leg of a connection that is about to be accepted, or tell why it is turned away."""
         peer = address_text(address)
-        generation = self._generation
+        generation = self.generation
         assert isinstance(address, IPv4Address | IPv6Address)
         if generation is None:
-            self._gate.turn_away(address.host, peer, "the server has no configuration")
+            self._gate.turn_away(address.host, peer, Cause.CONFIGURATION_NONE, "the server has no configuration")
             return None
         visit = self._gate.enter(address.host, peer)
         if visit is None:
             return None
-        return PartnerLeg(self._clock, self._events, generation, visit, self, address.host)
-
-    def fault(self, leg: PartnerLeg, fault: Fault) -> None:
-        """Count a fault against the leg's address."""
-        self._gate.fault(leg.address, fault)
+        return PartnerLeg(
+            self._clock, self._events, generation, visit, gate=self._gate, begin=self.begin, address=address.host
+        )
 
     # Sessions.
 
     def begin(self, leg: PartnerLeg, partner: VerifiedPartner) -> None:
         """Start the session of a verified partner."""
-        server = leg.generation.part.server
+        server = leg.generation.server
         denied: Denied | None = None
         try:
             leg.visit.prove(partner.partner.name)
@@ -147,50 +136,43 @@ class PartnerSessions(LiveSessions):
                 raise denied
 
         session = self._new_id()
-        facts = {
-            "partner": partner.partner.name,
-            "profile": partner.partner.profile.value,
-            "peer": leg.peer,
-            "tls": leg.tls.get_protocol_version_name(),
-            "certificate_sha256": partner.certificate.sha256,
-        }
-        monitor = Monitor(partner.partner.profile, ceilings=Ceilings(command=server.limits.command_octets))
-        driver = SessionDriver(
-            Session(session, server_inbound(judge, facts), monitor, server.deadlines),
+        facts = verified_facts(partner, leg.peer, leg.tls)
+        driver = self.prepare(
+            session,
+            server_inbound(judge, facts),
             leg,
-            clock=self._clock,
-            events=self._events,
+            deadlines=server.deadlines,
+            command_octets=server.limits.command_octets,
             open_leg=lambda told: self._open_inside(session, told),
-            finished=lambda summary: self._over(leg, summary),
+            over=lambda summary: self._over(leg, summary),
         )
-        self.live[session] = driver
         self.withdrawals.began(
             session, driver, partner, leg.peer, lambda standing, now: standing.withdrawn(partner, now)
         )
         self._tell_crl_urls(partner, server)
         driver.begin()
-        newest = self._generation
+        newest = self.generation
         if newest is not None and newest is not leg.generation:
-            self.withdrawals.judge_latecomer(session, newest.part.server)
+            self.withdrawals.judge_latecomer(session, newest.server)
 
     def _tell_crl_urls(self, partner: VerifiedPartner, server: ServerConfiguration) -> None:
-        """Tell where the lists of the authority that vouched for a partner are said to be. Nothing fetches them."""
-        for authority in server.cas:
-            if authority.name == partner.ca:
-                for url in self._crl_urls.new(partner.chain, authority, self._now()):
-                    self._crl_url_seen(url, authority.name)
+        """Tell where the lists of the CA that vouched for a partner are said to be. Nothing fetches them."""
+        for ca in server.cas:
+            if ca.name == partner.ca:
+                for url in self._crl_urls.new(partner.chain, ca, self._now()):
+                    self._crl_url_seen(url, ca.name)
 
     def _over(self, leg: PartnerLeg, summary: Summary) -> None:
-        self.live.pop(summary.session, None)
         self.withdrawals.over(summary.session)
-        ending = summary.ending
-        if ending.by is Role.INITIATOR:
-            fault = {"violated": Fault.PROTOCOL, "expired": Fault.SILENCE}.get(ending.outcome)
-            if ending.rule == "identity.code":
-                fault = Fault.IDENTITY
-            if fault is not None:
-                self.fault(leg, fault)
-        self._finished(summary)
+        if summary.ending.by is not Role.INITIATOR:
+            return
+        match summary.ending.fault:
+            case ProtocolError():
+                leg.fault(Fault.PROTOCOL)
+            case Expired():
+                leg.fault(Fault.SILENCE)
+            case UnknownIdentity() | IdentityMismatch():
+                leg.fault(Fault.IDENTITY)
 
 
 @implementer(IOpenSSLServerConnectionCreator)

@@ -8,11 +8,13 @@ they do. Each is told in one event with its cause. The judgement is
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import attrs
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from smartproxy.logs.emit import Events
+from smartproxy.net.deadline import Deadline
 from smartproxy.net.driver import SessionDriver
 from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.certificates.withdrawal import Standing
@@ -32,8 +34,7 @@ class _Running:
     partner: VerifiedPartner
     peer: str
     judge: Judge
-    ending: IDelayedCall | None = None
-    withdrawn: bool = False
+    ending: Deadline | None = None
 
 
 class Withdrawals:
@@ -60,8 +61,8 @@ class Withdrawals:
     def over(self, session: str) -> None:
         """A session is over."""
         running = self._running.pop(session, None)
-        if running is not None and running.ending is not None and running.ending.active():
-            running.ending.cancel()
+        if running is not None and running.ending is not None:
+            running.ending.stop()
 
     def judge(self, configuration: ServerConfiguration) -> None:
         """Judge all live sessions by a new generation."""
@@ -77,14 +78,13 @@ class Withdrawals:
         standing, now = Standing.of(configuration), self._now()
         for session in sessions:
             running = self._running.get(session)
-            if running is None or running.withdrawn:
+            if running is None or running.ending is not None:
                 continue
             found = running.judge(standing, now)
             if found is not None:
                 self._withdraw(session, running, found, configuration.deadlines.withdrawal)
 
     def _withdraw(self, session: str, running: _Running, found: CertificateRefusal, seconds: int) -> None:
-        running.withdrawn = True
         self._events.emit(
             "session.withdrawn",
             session=session,
@@ -100,5 +100,6 @@ class Withdrawals:
             advice=found.advice,
         )
         fault = Withdrawn(rule=found.cause, message=f"{found.message}, since the session began")
-        running.ending = self._clock.callLater(seconds, running.driver.stop, fault)
+        running.ending = Deadline(self._clock, partial(running.driver.stop, fault))
+        running.ending.start(seconds)
         running.driver.stop(fault, at_once=False)

@@ -3,7 +3,6 @@
 A partner over TLS, the server's side, a data connection, the client's side, a station over TCP.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -18,6 +17,7 @@ from smartproxy.net.leg import ILeg
 from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.settings import Station
 from smartproxy.relay.ending import Summary
+from smartproxy.relay.openings import SessionFacts
 from tests.adapters.rig import Caller, Journal, ServerRig
 from tests.adapters.wires import End
 
@@ -69,7 +69,7 @@ class Chain(ServerRig):
         """The station's end of the last connection."""
         return self.stations[-1]
 
-    def _open(self, session: str, facts: Mapping[str, str]) -> Deferred[ILeg]:
+    def _open(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
         server, client = ConnectionLeg(self.clock, closing=5), ConnectionLeg(self.clock, closing=5)
         self.data_ends.append(self.network.connect(client, server, "198.51.100.7"))
         opening: Deferred[ILeg] = Deferred()

@@ -1,6 +1,7 @@
 """What the adapters' tests share: a recording log, TLS partners, a server's partner side, configurations."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from OpenSSL import SSL
@@ -22,7 +23,9 @@ from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.partners import CertificatePin, Partner, Rule, ServerIdentity
 from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.ending import Summary
+from smartproxy.relay.openings import SessionFacts
 from smartproxy.server.accept import Gate
+from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.sessions import PartnerFactory, PartnerSessions
 from smartproxy.testing import pki
 from tests.adapters.wires import End, Network
@@ -188,7 +191,7 @@ class ServerRig:
         self.journal = Journal(self.clock)
         self.partner = pki.self_signed("ACME")
         self.identity = pki.self_signed("proxy")
-        self.opened: list[tuple[str, Mapping[str, str], Deferred[ILeg]]] = []
+        self.opened: list[tuple[str, SessionFacts, Deferred[ILeg]]] = []
         self.partner_end: Caller
         self.partner_socket: End
         self.server_socket: End
@@ -214,7 +217,7 @@ class ServerRig:
             open_inside=self._open,
             finished=self.finished.append,
         )
-        self.sessions.configure(self.part(self.configuration))
+        self.sessions.adopt(self.generation(self.configuration))
         self.factory = PartnerFactory(self.clock, self.sessions)
 
     def entry(self, **changes: Any) -> Partner:
@@ -226,7 +229,11 @@ class ServerRig:
         """A generation."""
         return ServerPart(generation=generation, site="Muster GmbH", server=configuration)
 
-    def _open(self, session: str, facts: Mapping[str, str]) -> Deferred[ILeg]:
+    def generation(self, configuration: ServerConfiguration, number: int = 1) -> ServerGeneration:
+        """A generation, with its contexts."""
+        return ServerGeneration.build(self.part(configuration, number), lambda: datetime.now(UTC))
+
+    def _open(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
         opening: Deferred[ILeg] = Deferred(lambda opening: self.canceled.append(session))
         self.opened.append((session, facts, opening))
         return opening

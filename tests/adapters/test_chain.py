@@ -122,4 +122,4 @@ class Hopeless(SynchronousTestCase):
         chain.network.settle()
         self.assertEqual(caller.received, SSRM_BUFFER + esid(EsidReason.RESOURCES_NOT_AVAILABLE))
         self.assertEqual(len(chain.client.journal.of("station.unreachable")), 1)
-        self.assertIn("station", str(chain.journal.the("session.refused")["cause"]))
+        self.assertIn("station", str(chain.journal.the("session.refused")["message"]))

@@ -8,15 +8,19 @@ from typing import Any, cast
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import fail as defer_fail
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Document, Trial, TunnelCredentials
 from smartproxy.client.service import ClientService
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import ConfigurationRefused
 from smartproxy.policy.faults import StationUnreachable
 from smartproxy.testing.pki import CLIENT_AUTH
+from smartproxy.tunnel.faults import QuestionExpired
 from tests.adapters.tunnel_kit import FACTS, WHY, Endpoint, Network, ServerSide, authority, identity
 
 DAYS = 9
@@ -206,6 +210,114 @@ class Configuring(ClientTestCase):
         self.assertEqual([each["generation"] for each in self.brought()], [2])
 
 
+class Undelivered(ClientTestCase):
+    """A server that cannot be brought a generation at once."""
+
+    def bugs(self) -> list[Mapping[str, Any]]:
+        """What was reported as a bug of the client."""
+        return [event for event in self.stored("internal.error") if event["source"] == "client"]
+
+    def generations(self) -> list[int]:
+        """The generations that the server took."""
+        return [each["generation"] for each in self.brought()]
+
+    def test_tunnel_lost_meanwhile(self) -> None:
+        """A tunnel that is lost before the server answers is no bug; the next tunnel brings the generation."""
+
+        def lose() -> None:
+            self.server.user.refuse = lambda: None
+            self.server.control.abort(WHY)
+            raise ConfigurationRefused(where="test", cause=Cause.DOCUMENT_VALUE, message="nobody hears this")
+
+        self.server.user.refuse = lose
+        self.start()
+        self.network.advance(5)
+        self.assertEqual(self.generations(), [1])
+        self.assertEqual((self.bugs(), self.stored("configuration.undelivered")), ([], []))
+
+    def test_server_that_fails(self) -> None:
+        """A server with a bug is told of each time, and tried again after a while that grows, until it takes it."""
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        self.server.user.refuse = fail
+        self.start()
+        self.network.advance(10)
+        told = self.stored("configuration.undelivered")
+        self.assertEqual([each["seconds"] for each in told], [1, 2, 4, 8])
+        self.assertEqual({(each["cause"], each["generation"]) for each in told}, {("tunnel.question", 1)})
+        self.server.user.refuse = lambda: None
+        self.network.advance(10)
+        self.assertEqual((self.generations(), self.bugs()), ([1], []))
+        self.network.advance(60)
+        self.assertEqual(len(self.stored("configuration.undelivered")), 4)
+
+    def test_server_that_does_not_answer(self) -> None:
+        """A question that is not answered in time is told of, and asked again with the newest generation."""
+        self.start()
+        (control,) = self.service._controls()
+        asked: list[int] = []
+        configure = control.configure
+
+        def silent(generation: int, octets: bytes) -> Deferred[Any]:
+            asked.append(generation)
+            return configure(generation, octets) if len(asked) > 2 else defer_fail(QuestionExpired("no answer"))
+
+        self.patch(control, "configure", silent)
+        self.backend.change(generation(2))
+        self.backend.change(generation(3))
+        self.network.advance(5)
+        self.assertEqual((asked, self.generations()), ([2, 3, 3], [1, 3]))
+        told = self.stored("configuration.undelivered")
+        self.assertEqual([each["cause"] for each in told], ["tunnel.silent", "tunnel.silent"])
+
+    def test_server_that_takes_and_does_not_hold(self) -> None:
+        """A server that answers and holds nothing is not asked without end."""
+        self.start()
+        (control,) = self.service._controls()
+        asked: list[int] = []
+
+        def forgetful(generation: int, octets: bytes) -> Deferred[Any]:
+            asked.append(generation)
+            return succeed(None)
+
+        self.patch(control, "configure", forgetful)
+        self.backend.change(generation(2))
+        self.network.advance(6)
+        self.assertEqual(len(asked), 3)
+
+    def test_server_that_declines(self) -> None:
+        """What a server declines is not brought again; the next generation is."""
+
+        def decline() -> None:
+            raise ConfigurationRefused(where="server.partners", cause=Cause.DOCUMENT_VALUE, message="test")
+
+        self.server.user.refuse = decline
+        self.start()
+        self.network.advance(60)
+        self.assertEqual((self.generations(), self.stored("configuration.undelivered")), ([], []))
+        self.server.user.refuse = lambda: None
+        self.backend.change(generation(2))
+        self.assertEqual(self.generations(), [2])
+
+    def test_end_meanwhile(self) -> None:
+        """The end of the daemon waits for no delivery."""
+        self.start()
+        (control,) = self.service._controls()
+        self.patch(control, "configure", lambda generation, octets: defer_fail(QuestionExpired("no answer")))
+        self.backend.change(generation(2))
+        self.successResultOf(self.stop())
+        self.network.advance(10)
+        self.assertEqual(self.network.clock.getDelayedCalls(), [])
+
+    def stop(self) -> Deferred[None]:
+        """End the daemon."""
+        stopped = self.service.stopService()
+        self.network.advance(1)
+        return stopped
+
+
 class WithoutBackend(ClientTestCase):
     """The backend is away, or will not have this client."""
 
@@ -259,7 +371,7 @@ class WithoutBackend(ClientTestCase):
         self.backend.failure = None
         self.network.advance(RETRY_SECONDS_MOST + 1)
         (refused,) = self.stored("backend.version_refused")
-        self.assertIn("2.0", refused["cause"])
+        self.assertIn("2.0", refused["message"])
 
     def test_running_sessions_need_no_backend(self) -> None:
         """When the backend goes away, the tunnel and the generation stay."""
@@ -348,7 +460,7 @@ class Stopping(ClientTestCase):
         self.assertNoResult(stopped)
         self.assertEqual(len(self.server.tunnel._controls), 1)
         self.service.sessions.live.clear()
-        self.service._drain.finished()
+        self.service.sessions._wait.finished()
         self.network.advance(1)
         self.successResultOf(stopped)
 

@@ -37,7 +37,7 @@ class NoResumption(SynchronousTestCase):
             caller, _ = rig.call(tls)
             rig.send(caller, PARTNER_SSID)
             tls.session = tls.connections[0].get_session()
-            rig.sessions.configure(rig.part(attrs.evolve(rig.configuration, partners=()), 2))
+            rig.sessions.adopt(rig.generation(attrs.evolve(rig.configuration, partners=()), 2))
             again, _ = rig.call(tls)
             self.assertEqual(again.received, b"")
             self.assertEqual(rig.journal.the("certificate.refused")["cause"], "certificate.unknown_ca")
@@ -90,7 +90,7 @@ class NoRenegotiation(SynchronousTestCase):
         legs[0].handshakeCompleted()
         rig.network.settle()
         self.assertIsNotNone(caller.ended)
-        self.assertEqual(rig.journal.the("handshake.failed")["cause"], "the peer renegotiated")
+        self.assertEqual(rig.journal.the("handshake.failed")["message"], "the peer renegotiated")
         self.assertEqual(rig.sessions.live, {})
 
 
@@ -158,7 +158,7 @@ class Offered(SynchronousTestCase):
         rig = ServerRig()
         rig.call()
         limits, penalties = ServerLimits(unauthenticated_per_address=1, connections=1), PenaltySettings(enabled=False)
-        rig.sessions.configure(rig.part(attrs.evolve(rig.configuration, limits=limits, penalties=penalties), 2))
+        rig.sessions.adopt(rig.generation(attrs.evolve(rig.configuration, limits=limits, penalties=penalties), 2))
         _, end = rig.call()
         self.assertIsNone(end)
         self.assertEqual(rig.journal.the("connection.refused")["limit"], "connections")
@@ -171,7 +171,7 @@ class Offered(SynchronousTestCase):
         assert first is not None
         caller, _ = rig.call()
         other = pki.self_signed("other proxy")
-        rig.sessions.configure(rig.part(attrs.evolve(rig.configuration, identities=(identity_entry(other),)), 2))
+        rig.sessions.adopt(rig.generation(attrs.evolve(rig.configuration, identities=(identity_entry(other),)), 2))
         self.assertIsNot(rig.sessions.generation, first)
         rig.send(caller, PARTNER_SSID)
         self.assertEqual(len(rig.opened), 1)
@@ -181,7 +181,7 @@ class Offered(SynchronousTestCase):
         rig = ServerRig()
         before = rig.sessions.generation
         broken = attrs.evolve(rig.configuration, identities=())
-        self.assertRaises(CertificateUnusable, rig.sessions.configure, rig.part(broken, 2))
+        self.assertRaises(CertificateUnusable, rig.generation, broken, 2)
         self.assertIs(rig.sessions.generation, before)
 
 
@@ -270,7 +270,7 @@ class AcceptableAuthorities(SynchronousTestCase):
             partners=(entry,),
             cas=(TrustedCa(name="ca", certificates=authority.certificate_pem.decode(), revocation=RevocationMode.OFF),),
         )
-        rig.sessions.configure(rig.part(configuration, 2))
+        rig.sessions.adopt(rig.generation(configuration, 2))
         tls = CallerTls(rig.partner)
         rig.call(tls)
         return [str(name.CN) for name in tls.connections[0].get_client_ca_list()]

@@ -1,6 +1,5 @@
 """The session driver: carries events and intents, and lets no exception out of its session."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,6 +14,7 @@ from smartproxy.policy.faults import Draining, OwnFault, QuotaExceeded, StationU
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.events import Arrived, Event
 from smartproxy.relay.intents import Abort, Intent, Send
+from smartproxy.relay.openings import SessionFacts
 from smartproxy.relay.session import Session
 from tests.adapters.rig import FakeLeg, Journal
 from tests.unit.playbook import CD_, PARTNER_SSID, RESPONDER, STATION_SSID, client, esid, server, sfid
@@ -28,7 +28,7 @@ class Stand:
         self.journal = Journal(self.clock)
         self.initiator = FakeLeg()
         self.responder = FakeLeg()
-        self.facts: list[Mapping[str, str]] = []
+        self.facts: list[SessionFacts] = []
         self.opening: Deferred[ILeg] = Deferred(lambda opening: self.canceled.append(True))
         self.canceled: list[bool] = []
         self.done: list[Summary] = []
@@ -45,7 +45,7 @@ class Stand:
             ready=waiting,
         )
 
-    def open(self, facts: Mapping[str, str]) -> Deferred[ILeg]:
+    def open(self, facts: SessionFacts) -> Deferred[ILeg]:
         """Open the Responder's leg."""
         self.facts.append(facts)
         return self.opening
@@ -186,15 +186,16 @@ class Opening(SynchronousTestCase):
         stand.driver.begin()
         stand.initiator.receive(PARTNER_SSID)
         stand.opening.errback(StationUnreachable(rule="station.connect", message="it refuses the connection"))
-        self.assertEqual(stand.journal.the("session.refused")["rule"], "station.connect")
+        self.assertEqual(stand.journal.the("session.refused")["cause"], "station.connect")
 
-    def test_failed_for_a_limit(self) -> None:
-        """A fault of any kind that the other daemon found is told to the session as it is; it is no bug of ours."""
+    def test_refused_by_the_other_daemon(self) -> None:
+        """A refusal of the other daemon is no bug: the partner is told that the other side is not there, and why."""
         stand = Stand()
         stand.driver.begin()
         stand.initiator.receive(PARTNER_SSID)
-        stand.opening.errback(QuotaExceeded(rule="quota.sessions", message="the client's limit is reached"))
-        self.assertEqual(stand.journal.the("session.refused")["rule"], "quota.sessions")
+        stand.opening.errback(QuotaExceeded(rule="quota.sessions", message="the limit is reached"))
+        self.assertEqual(stand.journal.the("session.refused")["cause"], "quota.sessions")
+        self.assertTrue(stand.initiator.sent.endswith(esid(EsidReason.RESOURCES_NOT_AVAILABLE)))
         self.assertEqual(stand.journal.of("internal.error"), [])
 
     def test_ready(self) -> None:
@@ -329,7 +330,7 @@ class Wall(SynchronousTestCase):
         """Opening the leg raises at once."""
         stand = Stand()
 
-        def raising(facts: Mapping[str, str]) -> Deferred[ILeg]:
+        def raising(facts: SessionFacts) -> Deferred[ILeg]:
             raise RuntimeError("CANARY")
 
         self.patch(stand.driver, "_open_leg", raising)

@@ -44,7 +44,7 @@ class ManyGenerations(SynchronousTestCase):
         newcomer = self.newcomers[number % NEWCOMERS]
         entry = Partner(name=f"NEW-{number}", codes=(f"O0013NEW{number}",), certificates=(pin(newcomer),))
         server = attrs.evolve(self.rig.configuration, partners=(self.rig.entry(), entry))
-        self.rig.sessions.configure(self.rig.part(server, number + 2))
+        self.rig.sessions.adopt(self.rig.generation(server, number + 2))
         return newcomer
 
     def test_none_is_dropped(self) -> None:
@@ -80,7 +80,7 @@ class ManyGenerations(SynchronousTestCase):
         """The server's own new certificate is shown to who comes next; the running sessions go on with the old one."""
         renewed = pki.self_signed("renewed")
         server = attrs.evolve(self.rig.configuration, identities=(identity_entry(renewed),))
-        self.rig.sessions.configure(self.rig.part(server, 2))
+        self.rig.sessions.adopt(self.rig.generation(server, 2))
         tls = CallerTls(self.rig.partner)
         self.rig.call(tls)
         shown = tls.connections[-1].get_peer_certificate(as_cryptography=True)

@@ -1,7 +1,8 @@
 """The server calls partners: from the dial to the session, and each step at which it can fail; TLS in memory."""
 
 from collections.abc import Callable
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import attrs
 from OpenSSL import SSL
@@ -31,7 +32,9 @@ from smartproxy.policy.partners import Outbound, Partner, Verify
 from smartproxy.policy.settings import ServerLimits
 from smartproxy.relay.ending import Summary
 from smartproxy.server.dial import called
+from smartproxy.server.dial.called import CalledContexts
 from smartproxy.server.dial.calls import PartnerCalls
+from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.withdrawal import Withdrawals
 from smartproxy.testing import pki
 from tests.adapters.acme import LEAF, MIDDLE, NOW, acme, configuration
@@ -83,8 +86,8 @@ class CallingTestCase(SynchronousTestCase):
         self.reactor.advance(1_000_000_000)
         self.network = Network(self.reactor)
         self.journal = Journal(self.reactor)
-        self.sessions = LiveSessions()
         self.finished: list[Summary] = []
+        self.sessions = LiveSessions(self.reactor, self.journal.events, self.finished.append)
         self.unused: list[str] = []
         self.withdrawals = Withdrawals(self.reactor, self.journal.events, lambda: NOW)
         self.calls = PartnerCalls(
@@ -92,7 +95,6 @@ class CallingTestCase(SynchronousTestCase):
             events=self.journal.events,
             sessions=self.sessions,
             withdrawals=self.withdrawals,
-            finished=self.finished.append,
             unused=self.unused.append,
         )
         self.configure(entry())
@@ -100,7 +102,13 @@ class CallingTestCase(SynchronousTestCase):
     def configure(self, *partners: Partner, **server: Any) -> None:
         """Put a configuration in force."""
         whole = ServerConfiguration(**{"identities": (identity_entry(OWN),), "partners": partners, **server})
-        self.calls.configure(ServerPart(generation=1, site="Muster GmbH", server=whole))
+        self.adopt(whole)
+
+    def adopt(self, server: ServerConfiguration, number: int = 1) -> None:
+        """Put a generation in force whose certificates for partners that call are of no importance."""
+        part = ServerPart(generation=number, site="Muster GmbH", server=server)
+        called = CalledContexts(server, lambda: datetime.now(UTC))
+        self.calls.adopt(ServerGeneration(part, cast(Any, None), called))
 
     def call(self, name: str = "ACME", *, trial: bool = False) -> Deferred[Any]:
         """Begin a call."""
@@ -307,7 +315,7 @@ class Names(CallingTestCase):
         """Call a host by this name, where somebody shows this."""
         known = acme(outbound=Outbound(host=HOST, server_name=name))
         part = attrs.evolve(configuration(known), identities=(identity_entry(OWN),))
-        self.calls.configure(ServerPart(generation=1, site="Muster GmbH", server=part))
+        self.adopt(part)
         calling = self.call()
         self.connect(credential)
         self.says(SSRM_BUFFER)

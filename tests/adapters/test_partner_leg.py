@@ -6,9 +6,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.errors import EsidReason
+from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.faults import Draining, StationUnreachable
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
+from smartproxy.relay.openings import SessionFacts
 from smartproxy.testing import pki
 from tests.adapters.rig import Caller, CallerTls, ServerRig, tls12, tls13
 from tests.unit.playbook import PARTNER_SSID, STATION_SSID, esid, sfid, ssid
@@ -26,16 +28,16 @@ class AcceptedPartner(SynchronousTestCase):
         rig.send(caller, PARTNER_SSID)
         ((session, facts, _),) = rig.opened
         self.assertEqual(
-            dict(facts),
-            {
-                "partner": "ACME",
-                "code": rig.CODE,
-                "level": "5",
-                "profile": "default",
-                "peer": "192.0.2.7:40001",
-                "tls": "TLSv1.3",
-                "certificate_sha256": rig.partner.sha256,
-            },
+            facts,
+            SessionFacts(
+                partner="ACME",
+                code=rig.CODE,
+                level=Level.OFTP_2_0,
+                profile=Profile.DEFAULT,
+                peer="192.0.2.7:40001",
+                tls="TLSv1.3",
+                certificate_sha256=rig.partner.sha256,
+            ),
         )
         leg = rig.inside()
         self.assertEqual(leg.sent, PARTNER_SSID)
@@ -102,7 +104,7 @@ class NoSession(SynchronousTestCase):
         rig.network.wait(0.1)
         self.assertIsNotNone(caller.ended)
         self.quiet(rig, "handshake.failed")
-        self.assertEqual(rig.journal.the("handshake.failed")["cause"], "no TLS handshake within 10 s")
+        self.assertEqual(rig.journal.the("handshake.failed")["message"], "no TLS handshake within 10 s")
 
     def test_trickle(self) -> None:
         """Octets do not lengthen the deadline of the handshake: it is absolute."""
@@ -120,7 +122,7 @@ class NoSession(SynchronousTestCase):
         rig = ServerRig()
         self.raw(rig, SSRM_BUFFER)
         self.quiet(rig, "handshake.failed")
-        self.assertIn("not TLS", str(rig.journal.the("handshake.failed")["cause"]))
+        self.assertIn("not TLS", str(rig.journal.the("handshake.failed")["message"]))
 
     def test_hangs_up_at_once(self) -> None:
         """Whoever only looks whether the port is open does nothing wrong, and no operator needs to hear of it."""
@@ -130,7 +132,7 @@ class NoSession(SynchronousTestCase):
             assert caller.transport is not None
             caller.transport.loseConnection()
             rig.network.settle()
-        self.assertEqual(rig.journal.of("connection.closed")[0]["cause"], "connection lost before an octet came")
+        self.assertEqual(rig.journal.of("connection.closed")[0]["message"], "connection lost before an octet came")
         self.assertEqual(set(rig.journal.names()), {"connection.closed"})
         self.assertEqual(look_up("connection.closed").level, Severity.DEBUG)
         self.assertEqual((len(rig.gate.penalties), rig.gate.admission.connections), (0, 0))
@@ -236,7 +238,7 @@ class Penalized(SynchronousTestCase):
         self.assertEqual(rig.journal.the("penalty.banned")["network"], "192.0.2.7/32")
         _, end = rig.call()
         self.assertIsNone(end)
-        self.assertIn("banned for 60", str(rig.journal.the("connection.refused")["cause"]))
+        self.assertIn("banned for 60", str(rig.journal.the("connection.refused")["message"]))
         rig.network.wait(60)
         self.assertEqual(rig.journal.the("penalty.lifted")["network"], "192.0.2.7/32")
         caller, _ = rig.call()
@@ -266,7 +268,7 @@ class Penalized(SynchronousTestCase):
         self.assertEqual(rig.gate.admission.connections, 9)
         refused = rig.journal.of("connection.refused")
         self.assertEqual(len(refused), 20)
-        self.assertIn("9 of 10 connections are taken", str(refused[0]["cause"]))
+        self.assertIn("9 of 10 connections are taken", str(refused[0]["message"]))
         self.assertEqual((refused[0]["limit"], refused[0]["most"]), ("connections", 10))
         again, _ = rig.call()
         self.assertEqual((known.received, again.received), (SSRM_BUFFER, SSRM_BUFFER))
@@ -328,7 +330,7 @@ class InsideNotThere(SynchronousTestCase):
         rig.opened[0][2].errback(StationUnreachable(rule="station.connect", message="it refuses the connection"))
         rig.network.settle()
         self.assertEqual(caller.received, SSRM_BUFFER + esid(EsidReason.RESOURCES_NOT_AVAILABLE))
-        self.assertEqual(rig.journal.the("session.refused")["cause"], "it refuses the connection")
+        self.assertEqual(rig.journal.the("session.refused")["message"], "it refuses the connection")
         self.assertEqual(rig.clock.getDelayedCalls(), [])
 
     def test_opening_has_a_bug(self) -> None:
@@ -350,7 +352,7 @@ class InsideNotThere(SynchronousTestCase):
         caller, _ = rig.call()
         rig.send(caller, PARTNER_SSID)
         self.assertEqual(caller.received, SSRM_BUFFER + esid(EsidReason.RESOURCES_NOT_AVAILABLE))
-        self.assertEqual(rig.journal.the("session.refused")["rule"], "quota.sessions")
+        self.assertEqual(rig.journal.the("session.refused")["cause"], "quota.sessions")
         self.assertEqual(rig.opened, [])
 
     def test_partner_leaves_while_opening(self) -> None:

@@ -11,15 +11,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2.roles import Level
 from smartproxy.policy.faults import Draining, OwnFault, TunnelLost, Unlicensed
 from smartproxy.policy.licence import Licence, sign
-from smartproxy.relay.openings import SessionFacts
 from smartproxy.server.service import ServerService
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Authority, KeyKind, make_key
 from smartproxy.tunnel.faults import ConfigurationDeclined
 from tests.adapters.ports import PortsReactor
-from tests.adapters.tunnel_kit import ClientSide, Network, credential, identity
+from tests.adapters.tunnel_kit import FACTS, ClientSide, Network, credential, identity
 
 NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
 TUNNEL, PARTNERS, OTHERS = 2878, 6619, 6620
@@ -94,7 +92,7 @@ class LiveSession:
     def end(self) -> None:
         """End by itself."""
         self._service.sessions.live.clear()
-        self._service._drain.finished()
+        self._service.sessions._wait.finished()
 
 
 class ServerTestCase(SynchronousTestCase):
@@ -309,9 +307,7 @@ class Sessions(ServerTestCase):
 
     def open(self) -> Deferred[Any]:
         """Ask for the leg towards the station."""
-        opening = self.service._open_inside(
-            "0123456789abcdef", {"peer": "192.0.2.7:1", "partner": "ACME", "profile": "default", "level": "5"}
-        )
+        opening = self.service._open_inside("0123456789abcdef", FACTS)
         self.network.settle()
         return opening
 
@@ -320,10 +316,7 @@ class Sessions(ServerTestCase):
         client = self.client()
         self.bring(client, document())
         self.open()
-        self.assertIn(
-            ("inbound", "0123456789abcdef", SessionFacts(peer="192.0.2.7:1", partner="ACME", level=Level.OFTP_2_0)),
-            client.user.notes,
-        )
+        self.assertIn(("inbound", "0123456789abcdef", FACTS), client.user.notes)
 
     def test_without_a_client(self) -> None:
         """There is nowhere to go: the tunnel is down."""
@@ -394,5 +387,5 @@ class Stopping(ServerTestCase):
         self.bring(self.client(), document())
         self.service.sessions.live["s"] = LiveSession(self.service)  # type: ignore[assignment]  # a driver
         self.stop()
-        self.failureResultOf(self.service._open_inside("0123456789abcdef", {}), Draining)
+        self.failureResultOf(self.service._open_inside("0123456789abcdef", FACTS), Draining)
         self.network.advance(301)

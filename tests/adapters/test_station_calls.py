@@ -7,20 +7,19 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.client.egress import StationCalls, trouble_of
+from smartproxy.client.egress import StationCalls, connect_failure
 from smartproxy.net.proxying.ways import ConnectFailure
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2 import codec
-from smartproxy.oftp2.errors import EsidReason, SessionFault
+from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration, Configuration, ServerConfiguration
-from smartproxy.policy.faults import TunnelLost
+from smartproxy.policy.faults import PartnerUnreachable, Step, TunnelLost, Unlicensed
 from smartproxy.policy.partners import CertificatePin, Outbound, Partner, Verify
 from smartproxy.policy.settings import ClientLimits, OutboundListener
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import CallWish, Way
-from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, Step, unreachable
-from smartproxy.tunnel.faults import QuestionExpired
 from tests.adapters.ports import PortsReactor
 from tests.adapters.rig import Caller, FakeLeg, Journal
 from tests.adapters.wires import Network
@@ -63,8 +62,8 @@ class StationCallsTestCase(SynchronousTestCase):
         self.reactor = PortsReactor()
         self.network = Network(self.reactor)
         self.journal = Journal(self.reactor)
-        self.sessions = LiveSessions()
         self.finished: list[Summary] = []
+        self.sessions = LiveSessions(self.reactor, self.journal.events, self.finished.append)
         self.controls = [Control(), Control()]
         self.configuration: Configuration | None = None
         self.numbers = iter(range(1, 100))
@@ -74,7 +73,6 @@ class StationCallsTestCase(SynchronousTestCase):
             configuration=lambda: self.configuration,
             controls=lambda: self.controls,  # type: ignore[arg-type, return-value]  # stand-ins
             sessions=self.sessions,
-            finished=self.finished.append,
             new_id=lambda: f"{next(self.numbers):016x}",
         )
         self.configure(partner("ACME", "oftp.acme.example", listener=3307), partner("BOLT", "192.0.2.8"))
@@ -87,7 +85,7 @@ class StationCallsTestCase(SynchronousTestCase):
             server=ServerConfiguration(partners=partners),
             client=ClientConfiguration(**client),
         )
-        self.calls.configure(self.configuration)
+        self.calls.adopt(self.configuration)
 
     def caller(self, octets: bytes = b"", *, port: int = 65433) -> Caller:
         """Somebody inside connects and says something."""
@@ -150,14 +148,16 @@ class Meant(StationCallsTestCase):
     """Which partner a caller means."""
 
     def test_ways(self) -> None:
-        """By port, by CONNECT to host and port or name, by SOCKS to a name; facts say who asks and how."""
+        """By port, by CONNECT to host and port or name, by SOCKS to a name; the server is told who asks and how."""
         self.caller(port=3307)
         self.caller(b"CONNECT oftp.acme.example:6619 HTTP/1.1\r\n\r\n")
         self.caller(b"CONNECT bolt HTTP/1.1\r\n\r\n")
         self.caller(b"\x05\x01\x00\x05\x01\x00\x01\xc0\x00\x02\x08\x19\xdb")
         self.assertEqual(sorted(self.asked), ["ACME", "ACME", "BOLT", "BOLT"])
-        facts = [each[2].way for control in self.controls for each in control.asked]
-        self.assertEqual(sorted(facts), ["http-connect", "http-connect", "port", "socks5"])
+        ways = [each[2].way for control in self.controls for each in control.asked]
+        self.assertEqual(sorted(ways), ["http-connect", "http-connect", "port", "socks5"])
+        callers = [each[2].caller or "" for control in self.controls for each in control.asked]
+        self.assertEqual({each.partition(":")[0] for each in callers}, {"192.168.7.9"})
         self.assertEqual({each[3] for control in self.controls for each in control.asked}, {25.0})
 
     def test_least_loaded(self) -> None:
@@ -165,8 +165,8 @@ class Meant(StationCallsTestCase):
         for _ in range(4):
             self.caller(port=3307)
         self.assertEqual([len(control.asked) for control in self.controls], [2, 2])
-        self.answer(unreachable(Step.CONNECT, "x"), 1, 0)
-        self.answer(unreachable(Step.CONNECT, "x"), 1, 1)
+        self.answer(PartnerUnreachable.at(Step.CONNECT, "x"), 1, 0)
+        self.answer(PartnerUnreachable.at(Step.CONNECT, "x"), 1, 1)
         self.caller(port=3307)
         self.assertEqual([len(control.asked) for control in self.controls], [2, 3])
 
@@ -234,43 +234,43 @@ class Refused(StationCallsTestCase):
     """A call that fails, in the words of each way."""
 
     def test_words(self) -> None:
-        """The step of the failure decides which word it is."""
-        for message, trouble in (
-            (f"connect: {REFUSES}", ConnectFailure.REFUSED),
-            (f"connect: {NO_ROUTE}", ConnectFailure.NO_ROUTE),
-            (f"connect: {NO_ANSWER}", ConnectFailure.TIMED_OUT),
-            (f"SSRM: {NO_ANSWER} within 20 s", ConnectFailure.TIMED_OUT),
-            ("connect: the connection failed", ConnectFailure.NOT_READY),
-            ("source: no such address", ConnectFailure.NOT_READY),
-            ("policy: no", ConnectFailure.NOT_ALLOWED),
-            ("name: no", ConnectFailure.NO_NAME),
-            ("TLS: no", ConnectFailure.NOT_ACCEPTABLE),
-            ("SSRM: no", ConnectFailure.NOT_ACCEPTABLE),
-            ("something else", ConnectFailure.NOT_READY),
+        """The cause of the failure decides which word it is, or its step."""
+        for step, cause, failure in (
+            (Step.CONNECT, Cause.CALL_REFUSED, ConnectFailure.REFUSED),
+            (Step.CONNECT, Cause.CALL_NO_ROUTE, ConnectFailure.NO_ROUTE),
+            (Step.CONNECT, Cause.CALL_NO_ANSWER, ConnectFailure.TIMED_OUT),
+            (Step.SSRM, Cause.CALL_NO_ANSWER, ConnectFailure.TIMED_OUT),
+            (Step.CONNECT, None, ConnectFailure.NOT_READY),
+            (Step.SOURCE, Cause.SOURCE_MISSING, ConnectFailure.NOT_READY),
+            (Step.POLICY, None, ConnectFailure.NOT_ALLOWED),
+            (Step.NAME, None, ConnectFailure.NO_NAME),
+            (Step.TLS, Cause.CERTIFICATE_EXPIRED, ConnectFailure.NOT_ACCEPTABLE),
+            (Step.SSRM, Cause.CALL_GREETING, ConnectFailure.NOT_ACCEPTABLE),
         ):
-            self.assertIs(trouble_of(SessionFault(rule="x", message=message)), trouble)
+            self.assertIs(connect_failure(PartnerUnreachable.at(step, "why", cause)), failure)
 
     def test_by_connect_and_socks(self) -> None:
         """The server's sentence is the cause."""
         caller = self.caller(b"CONNECT ACME HTTP/1.1\r\n\r\n")
-        self.answer(unreachable(Step.NAME, "unknown"))
+        self.answer(PartnerUnreachable.at(Step.NAME, "unknown"))
         self.assertTrue(caller.received.startswith(b"HTTP/1.1 502 "))
         self.assertTrue(caller.received.endswith(b"\r\n\r\nname: unknown\n"))
         caller = self.caller(b"\x05\x01\x00\x05\x01\x00\x03\x04ACME\x00\x01")
-        self.answer(unreachable(Step.NAME, "unknown"))
+        self.answer(PartnerUnreachable.at(Step.NAME, "unknown"))
         self.assertEqual(caller.received, b"\x05\x00\x05\x04\x00\x01" + bytes(6))
         self.assertEqual([each["step"] for each in self.journal.of("outbound.refused")], ["name", "name"])
 
     def test_by_port(self) -> None:
         """SSRM, the station's SSID, ESID 08 with the cause."""
         caller = self.caller(port=3307)
-        self.answer(unreachable(Step.TLS, "the certificate has expired"))
+        self.answer(PartnerUnreachable.at(Step.TLS, "the certificate has expired", Cause.CERTIFICATE_EXPIRED))
         self.assertEqual(caller.received, SSRM_BUFFER)
         self.says(caller, STATION_SSID)
         esid = codec.esid(EsidReason.RESOURCES_NOT_AVAILABLE, "TLS: the certificate has expired")
         self.assertEqual(caller.received, SSRM_BUFFER + esid)
         told = self.journal.the("session.refused")
         self.assertEqual((told["partner"], told["told_station"]), ("ACME", "ESID 08"))
+        self.assertEqual(told["cause"], "certificate.expired")
         transport: Any = caller.transport
         transport.loseConnection()
         self.reactor.advance(10)
@@ -279,7 +279,9 @@ class Refused(StationCallsTestCase):
 
     def test_our_own_side(self) -> None:
         """No tunnel, a tunnel that is lost, a server that is silent, a limit: the caller may try again later."""
-        for error in (TunnelLost(rule="tunnel.lost", message="the tunnel is down"), QuestionExpired("no answer")):
+        lost = TunnelLost(rule=Cause.TUNNEL_LOST, message="the tunnel is down")
+        newer = Unlicensed(rule="licence.of_a_newer_server", message="no licence")
+        for error in (lost, newer, PartnerUnreachable.at(Step.CONNECT, "no answer", Cause.TUNNEL_LOST)):
             caller = self.caller(b"CONNECT ACME HTTP/1.1\r\n\r\n")
             self.answer(error)
             self.assertTrue(caller.received.startswith(b"HTTP/1.1 503 "), caller.received)
@@ -308,8 +310,8 @@ class Trials(StationCallsTestCase):
     def test_answered(self) -> None:
         """The server is told that it is a trial; the leg is given back."""
         trial = Deferred.fromCoroutine(self.calls.try_partner("ab" * 8, "BOLT"))
-        session, name, facts, _, _ = self.controls[0].asked[0]
-        self.assertEqual((session, name, facts), ("ab" * 8, "BOLT", CallWish(way=Way.TRIAL)))
+        session, name, wish, _, _ = self.controls[0].asked[0]
+        self.assertEqual((session, name, wish), ("ab" * 8, "BOLT", CallWish(way=Way.TRIAL)))
         leg = self.answer(FakeLeg())
         self.successResultOf(trial)
         self.assertEqual((leg.calls, self.sessions.live), (["finish"], {}))
@@ -325,4 +327,4 @@ class Trials(StationCallsTestCase):
         self.assertEqual((told["session"], told["way"], told["step"]), ("cd" * 8, "trial", "connect"))
         self.configuration = None
         self.successResultOf(Deferred.fromCoroutine(self.calls.try_partner("ef" * 8, "ACME")))
-        self.assertIn("no configuration", str(self.journal.of("outbound.refused")[-1]["cause"]))
+        self.assertIn("no configuration", str(self.journal.of("outbound.refused")[-1]["message"]))

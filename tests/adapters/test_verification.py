@@ -137,7 +137,7 @@ class FoundLate(SynchronousTestCase):
                 partners=(rig.entry(certificates=(SubjectRule(ca="ca", serial_number="ACME"),)),),
                 cas=(TrustedCa(name="ca", certificates=root.certificate_pem.decode(), revocation=RevocationMode.OFF),),
             )
-            rig.sessions.configure(rig.part(configuration, 2))
+            rig.sessions.adopt(rig.generation(configuration, 2))
             caller, _ = rig.call(CallerTls(partner))
             if check is None:
                 self.assertEqual(caller.received, SSRM_BUFFER)

@@ -46,7 +46,7 @@ class Withdrawals(SynchronousTestCase):
             revocation=lists,
             **changes,
         )
-        self.rig.sessions.configure(self.rig.part(server, 2))
+        self.rig.sessions.adopt(self.rig.generation(server, 2))
         self.rig.network.settle()
 
     def revoke(self, **changes: object) -> None:
@@ -62,7 +62,7 @@ class Withdrawals(SynchronousTestCase):
         self.assertEqual((told["partner"], told["cause"], told["depth"]), ("ACME", "certificate.revoked", 0))
         self.assertEqual(told["certificate_sha256"], LEAF.sha256)
         failed = self.rig.journal.the("session.failed")
-        self.assertEqual(failed["rule"], "certificate.revoked")
+        self.assertEqual(failed["cause"], "certificate.revoked")
         self.leg.lose()
         self.assertEqual(self.rig.sessions.live, {})
         self.assertEqual(self.rig.clock.getDelayedCalls(), [])

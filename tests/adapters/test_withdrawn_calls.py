@@ -60,7 +60,7 @@ class SessionsTestCase(CallingTestCase):
     def put(self, **changes: Any) -> None:
         """Put another generation in force."""
         self.server = attrs.evolve(self.server, **changes)
-        self.calls.configure(ServerPart(generation=2, site="Muster GmbH", server=self.server))
+        self.adopt(self.server, 2)
         self.withdrawals.judge(self.server)
         self.network.settle()
 
@@ -77,7 +77,7 @@ class SessionsTestCase(CallingTestCase):
         told = self.journal.the("session.withdrawn")
         self.assertEqual((told["session"], told["partner"]), (SESSION, "ACME"))
         self.assertEqual((told["cause"], told["depth"], told["certificate_sha256"]), (check, depth, LEAF.sha256))
-        self.assertEqual(self.journal.the("session.failed")["rule"], check)
+        self.assertEqual(self.journal.the("session.failed")["cause"], check)
         self.assertTrue(self.partner.received.endswith(STATION_SSID + WITHDRAWN), check)
         self.assertTrue(self.leg.sent.endswith(PARTNER_SSID + WITHDRAWN), check)
         self.leg.lose()

@@ -349,4 +349,4 @@ class Trials(OutboundCase):
         await self.station.stop()
         client = Log(self.site.client)
         await self.assertFailure(Deferred.fromCoroutine(self.site.smartproxy("test-station")), ProgramFailed)
-        self.assertIn("refuses", (await client.event("station.unreachable"))["cause"])
+        self.assertIn("refuses", (await client.event("station.unreachable"))["message"])

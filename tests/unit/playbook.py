@@ -6,6 +6,8 @@ Every report must be one that the event catalogue knows.
 from collections.abc import Callable
 from typing import Any
 
+import attrs
+
 from smartproxy.logs.catalogue import look_up
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.commands import CD, CDT, DATA, EERP, EFID, EFPA, SFID, SFPA, SSID, Command
@@ -18,19 +20,20 @@ from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.events import Arrived, Event, LegOpened
 from smartproxy.relay.intents import Arm, Disarm, Done, Intent, Open, Ready, Send, Tell
-from smartproxy.relay.openings import client_inbound, server_inbound
+from smartproxy.relay.openings import SessionFacts, client_inbound, server_inbound
 from smartproxy.relay.session import Session
 
 INITIATOR, RESPONDER = Role.INITIATOR, Role.RESPONDER
 
-FACTS = {
-    "partner": "ACME",
-    "profile": "default",
-    "peer": "192.0.2.7:40112",
-    "tls": "TLSv1.3",
-    "certificate_sha256": "ab" * 32,
-}
+FACTS = SessionFacts(
+    partner="ACME",
+    profile=Profile.DEFAULT,
+    peer="192.0.2.7:40112",
+    tls="TLSv1.3",
+    certificate_sha256="ab" * 32,
+)
 CODE = "O0013000001ACME"
+OPENED_FACTS = attrs.evolve(FACTS, code=CODE, level=Level.OFTP_2_0)
 
 
 def framed(command: Command, level: Level = Level.OFTP_2_0) -> bytes:
@@ -181,8 +184,7 @@ def server(judge: Callable[[SSID], None] = accept, profile: Profile = Profile.DE
 
 def client(profile: Profile = Profile.DEFAULT) -> Session:
     """A session of the client."""
-    facts = {**FACTS, "code": CODE, "level": "5"}
-    return Session("0123456789abcdef", client_inbound(facts), Monitor(profile, ceilings=Ceilings()), DEADLINES)
+    return Session("0123456789abcdef", client_inbound(OPENED_FACTS), Monitor(profile, ceilings=Ceilings()), DEADLINES)
 
 
 STARTED = (
@@ -190,7 +192,6 @@ STARTED = (
     Send(INITIATOR, SSRM_BUFFER),
     Arm(Timer.SSID, 30),
 )
-OPENED_FACTS = {**FACTS, "code": CODE, "level": "5"}
 IDENTIFIED = (
     Disarm(Timer.SSID),
     Told("identity.accepted", code=CODE, release_level=5, partner="ACME"),

@@ -61,9 +61,9 @@ class Checks(SynchronousTestCase):
     def test_right_fields_pass(self) -> None:
         """Fields of the right kinds come back in the catalogue's order, those that are ``None`` left out."""
         event = look_up("session.violation")
-        checked = event.check({"offset": 3, "cause": "c", "rule": "r", "session": "0" * 16, "state": None})
-        self.assertEqual({"session": "0" * 16, "rule": "r", "cause": "c", "offset": 3}, checked)
-        self.assertEqual(["session", "rule", "cause", "offset"], list(checked))
+        checked = event.check({"offset": 3, "message": "m", "rule": "r", "session": "0" * 16, "state": None})
+        self.assertEqual({"session": "0" * 16, "rule": "r", "message": "m", "offset": 3}, checked)
+        self.assertEqual(["session", "rule", "message", "offset"], list(checked))
 
     def test_unknown_events_are_refused(self) -> None:
         """A name that is not in the catalogue is no event."""

@@ -87,14 +87,14 @@ class Explained(CommandCase):
         self.tell("certificate.accepted", partner="ACME", peer=PEER, **ACCEPTED)
         self.tell("certificate.accepted", partner="ACME", peer=OTHER, **{**ACCEPTED, "subject": "CN=other"})
         self.tell("station.unreachable", "client", session=SESSION, cause="refused", station="10.0.0.1:3305")
-        self.tell("session.failed", "client", session=SESSION, cause="the station is away", rule="station.connect")
+        self.tell("session.failed", "client", session=SESSION, cause="station.connect", message="the station is away")
         self.tell(
             "session.refused",
             session=SESSION,
             partner="ACME",
             peer=PEER,
-            cause="10.0.0.1 does not answer",
-            rule="station.unreachable",
+            message="10.0.0.1 does not answer",
+            cause="station.no_answer",
             told_partner="ESID 08",
         )
         for what in (SESSION, "ACME", str(self.before + 3)):
@@ -109,8 +109,10 @@ class Explained(CommandCase):
 
     def test_both_daemons(self) -> None:
         """Of what both daemons tell of a session, the server's word is what the partner saw."""
-        self.tell("session.violation", "client", session=SESSION, rule="x", cause="the station's fault", side="station")
-        self.tell("session.failed", session=SESSION, partner="ACME", cause="the client is gone", rule="tunnel.lost")
+        self.tell(
+            "session.violation", "client", session=SESSION, rule="x", message="the station's fault", side="station"
+        )
+        self.tell("session.failed", session=SESSION, partner="ACME", cause="tunnel.lost", message="the client is gone")
         found = self.explained(SESSION)["for_us"]
         self.assertEqual((found["cause"], len(found["others"])), ("the client is gone", 1))
 
@@ -119,12 +121,12 @@ class Explained(CommandCase):
         for name, fields, key in (
             ("handshake.failed", {"cause": "no TLS"}, "handshake"),
             ("connection.refused", {"cause": "banned", "limit": "ban"}, "connection.ban"),
-            ("identity.refused", {"cause": "x", "rule": "identity.code", "code": "O0013"}, "identity.code"),
-            ("session.refused", {"cause": "x", "rule": "quota.sessions"}, "quota.sessions"),
-            ("session.refused", {"cause": "x", "rule": "licence.expired"}, "ours"),
+            ("identity.refused", {"cause": "identity.code", "code": "O0013"}, "identity.code"),
+            ("session.refused", {"cause": "quota.sessions"}, "quota.sessions"),
+            ("session.refused", {"cause": "licence.expired"}, "ours"),
             ("session.expired", {"timer": "ssid", "side": "partner"}, "deadline"),
             ("session.expired", {"timer": "ssid", "side": "station"}, "ours"),
-            ("session.violation", {"rule": "field.range", "cause": "x", "side": "partner"}, "violation"),
+            ("session.violation", {"rule": "field.range", "message": "x", "side": "partner"}, "violation"),
             (
                 "session.withdrawn",
                 {"session": "1" * 16, "cause": "certificate.revoked", "message": "x"},
@@ -134,7 +136,7 @@ class Explained(CommandCase):
             self.tell(name, peer=OTHER, partner="BOLT", **fields)
             found = self.explained("2001:db8::7")["for_us"]
             self.assertEqual((found["name"], found["key"]), (name, key))
-        self.tell("session.violation", peer=PEER, rule="field.range", cause="x", section="5.3.2", side="partner")
+        self.tell("session.violation", peer=PEER, rule="field.range", message="x", section="5.3.2", side="partner")
         self.assertEqual(self.explained(PEER)["to_partner"]["protocol"], {"rule": "field.range", "section": "5.3.2"})
 
     def test_nothing_to_explain(self) -> None:

@@ -166,7 +166,14 @@ class Trials(OutboundCase):
     def test_partner_fails(self) -> None:
         """The steps before the one that failed are good; the exit status says that it did."""
         done = self.run_trial(
-            "test-partner", "ACME", "--json", event="outbound.failed", step="TLS", cause="TLS: no", advice="do this"
+            "test-partner",
+            "ACME",
+            "--json",
+            event="outbound.failed",
+            step="TLS",
+            cause="call.tls",
+            message="TLS: no",
+            advice="do this",
         )
         self.assertEqual(done.status, 1)
         found = done.json
@@ -179,7 +186,9 @@ class Trials(OutboundCase):
 
     def test_station_fails(self) -> None:
         """A station that is not there."""
-        done = self.run_trial("test-station", event="station.unreachable", cause="it refuses the connection")
+        done = self.run_trial(
+            "test-station", event="station.unreachable", cause="station.refused", message="it refuses the connection"
+        )
         self.assertEqual(done.status, 1)
         self.assertIn("it refuses the connection", done.out)
 

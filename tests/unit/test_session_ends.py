@@ -2,12 +2,15 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.oftp2.commands import SFNA
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import Draining, TunnelLost
+from smartproxy.relay import events
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.events import Arrived, Bug, Ended, LegDrained, LegFull, LegOpened, Lost, Stop, TimedOut
 from smartproxy.relay.intents import Abort, Arm, Disarm, Done, Finish, Intent, NotReady, Send
+from smartproxy.relay.stages import TABLE, Stage
 from tests.unit.playbook import (
     CD_,
     EFID_5,
@@ -16,6 +19,7 @@ from tests.unit.playbook import (
     RESPONDER,
     SFPA_0,
     STARTED,
+    STATION_SSID,
     Expected,
     Finished,
     Playbook,
@@ -23,6 +27,7 @@ from tests.unit.playbook import (
     client,
     data,
     esid,
+    framed,
     relaying_client,
     relaying_server,
     server,
@@ -238,9 +243,10 @@ class Deadlines(SynchronousTestCase):
         """The partner is not to blame for the time that opening takes."""
         book = Playbook(server()).start(*STARTED).after(Arrived(INITIATOR, PARTNER_SSID))
         intents = book.session.receive(TimedOut(Timer.AUTHENTICATION))
-        cause = "the station did not greet before the 61 s until the end of authentication were over"
+        message = "the station did not greet before the 61 s until the end of authentication were over"
         self.assertEqual(
-            intents[0], Told("session.refused", rule="deadline.authentication", cause=cause, told_partner="ESID 08")
+            intents[0],
+            Told("session.refused", cause="deadline.authentication", message=message, told_partner="ESID 08"),
         )
 
     def test_buffer_deadline_while_opening(self) -> None:
@@ -248,7 +254,7 @@ class Deadlines(SynchronousTestCase):
         book = Playbook(server()).start(*STARTED).after(Arrived(INITIATOR, PARTNER_SSID), Arrived(INITIATOR, b"\x10"))
         book.when(
             TimedOut(Timer.INITIATOR_BUFFER),
-            Told("session.expired", rule="deadline.buffer", side="partner", phase="opening", told_partner="ESID 09"),
+            Told("session.expired", cause="deadline.buffer", side="partner", phase="opening", told_partner="ESID 09"),
             Send(INITIATOR, esid(EsidReason.TIME_OUT)),
             Finish(INITIATOR),
             Abort(RESPONDER),
@@ -272,7 +278,13 @@ class OurOwnFaults(SynchronousTestCase):
         """Both are told 05."""
         book = relaying_server().when(
             Stop(Draining(rule="drain", message="the server stops")),
-            Told("session.failed", cause="the server stops", told_partner="ESID 05", told_station="ESID 05"),
+            Told(
+                "session.failed",
+                cause="drain",
+                message="the server stops",
+                told_partner="ESID 05",
+                told_station="ESID 05",
+            ),
             *told_esid(*[EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN] * 2),
             *CLOSE,
         )
@@ -313,9 +325,9 @@ class OurOwnFaults(SynchronousTestCase):
                 Lost(leg, "connection lost"),
                 Told(
                     "session.failed",
-                    cause=f"the connection to the {side} was lost: connection lost",
+                    message=f"the connection to the {side} was lost: connection lost",
                     side=side,
-                    rule="leg.lost",
+                    cause="leg.lost",
                 ),
                 Send(leg.other, esid(EsidReason.UNSPECIFIED_ABORT)),
                 Finish(leg.other),
@@ -343,7 +355,7 @@ class OurOwnFaults(SynchronousTestCase):
         """The tunnel's end mark without an ESID before it: the partner is told 99, our end mark answers."""
         book = relaying_server().when(
             Ended(RESPONDER),
-            Told("session.failed", rule="leg.ended", side="tunnel", told_station="closed"),
+            Told("session.failed", cause="leg.ended", side="tunnel", told_station="closed"),
             Send(INITIATOR, esid(EsidReason.UNSPECIFIED_ABORT)),
             Finish(INITIATOR),
             Finish(RESPONDER),
@@ -356,7 +368,7 @@ class OurOwnFaults(SynchronousTestCase):
         """A bug: both are told 99; if it happens again while closing, both legs are aborted."""
         book = relaying_server().when(
             Bug(),
-            Told("session.failed", rule="internal"),
+            Told("session.failed", cause="internal.error"),
             *told_esid(*[EsidReason.UNSPECIFIED_ABORT] * 2),
             *CLOSE,
         )
@@ -367,6 +379,73 @@ class OurOwnFaults(SynchronousTestCase):
         """A bug while the last intents are carried out ends the session all the same."""
         book = relaying_server().after(Bug(), Lost(INITIATOR, "closed"), Lost(RESPONDER, "closed"))
         self.assertIsInstance(book.session.receive(Bug())[-1], Done)
+
+
+class LeavesWhenIdle(SynchronousTestCase):
+    """A session that this site wants to end, if it can wait for that."""
+
+    def leaving(self, *before: events.Event) -> Playbook:
+        """A session in the middle of something, when it is wanted to end."""
+        book = relaying_server().after(*before)
+        return book.when(Stop(Draining(rule="first", message="first"), at_once=False))
+
+    def test_idle(self) -> None:
+        """An idle session ends at once."""
+        book = relaying_server()
+        intents = book.session.receive(Stop(Draining(rule="first", message="first"), at_once=False))
+        self.assertEqual(intents[0], Told("session.failed", cause="first", phase="relaying"))
+
+    def test_answer_is_awaited(self) -> None:
+        """It goes on with what it does, and ends behind it."""
+        book = self.leaving(Arrived(INITIATOR, sfid()))
+        self.assertIs(book.session.stage, Stage.LEAVING)
+        self.assertEqual(book.session.portrait()["phase"], "transfer")
+        refused = framed(SFNA(reas=3, rrtr="N", reast=""))
+        intents = book.session.receive(Arrived(RESPONDER, refused))
+        self.assertEqual(intents[1:2], [Send(INITIATOR, refused)])
+        self.assertIn(Told("session.failed", cause="first", phase="relaying"), intents)
+        self.assertIs(book.session.stage, Stage.ENDING)
+
+    def test_while_negotiating(self) -> None:
+        """The two agree first; nobody is told before they do."""
+        book = Playbook(server()).start(*STARTED).after(Arrived(INITIATOR, PARTNER_SSID), LegOpened(RESPONDER))
+        book.when(Stop(Draining(rule="first", message="first"), at_once=False))
+        intents = book.session.receive(Arrived(RESPONDER, STATION_SSID))
+        self.assertEqual(intents[0], Send(INITIATOR, STATION_SSID))
+        self.assertIn(Told("session.failed", cause="first"), intents)
+
+    def test_newest_wish_counts(self) -> None:
+        """A second wish takes the place of the first; one that cannot wait ends the session at once."""
+        book = self.leaving(Arrived(INITIATOR, sfid()))
+        book.when(Stop(Draining(rule="second", message="second"), at_once=False))
+        intents = book.session.receive(Stop(Draining(rule="third", message="third")))
+        self.assertEqual(intents[0], Told("session.failed", cause="third"))
+
+    def test_inactivity(self) -> None:
+        """A session that is left waiting has its deadlines as before."""
+        book = self.leaving(Arrived(INITIATOR, sfid()))
+        book.when(
+            Arrived(RESPONDER, SFPA_0[:3]),
+            Arm(Timer.RESPONDER_BUFFER, 62),
+            Arm(Timer.INACTIVITY, 180),
+        )
+
+
+class StageTable(SynchronousTestCase):
+    """What a session does is what its table says."""
+
+    def test_impossible_events_are_bugs(self) -> None:
+        """An event that cannot happen in a stage is raised as one, and changes nothing."""
+        for session in (server(), relaying_server().session):
+            stage = session.stage
+            self.assertRaises(LookupError, session.receive, LegOpened(RESPONDER))
+            self.assertIs(session.stage, stage)
+
+    def test_every_stage_can_end(self) -> None:
+        """In each stage there is a reaction to a lost leg, a deadline, a wish to stop and a bug."""
+        for stage in Stage:
+            for event in (Lost, TimedOut, Stop, Bug, Arrived):
+                self.assertIn((stage, event), TABLE)
 
 
 class NothingMoreHappens(SynchronousTestCase):

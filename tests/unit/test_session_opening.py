@@ -14,6 +14,7 @@ from tests.unit.playbook import (
     IDENTIFIED,
     INITIATOR,
     INSIDE,
+    OPENED_FACTS,
     PARTNER_SSID,
     RESPONDER,
     STARTED,
@@ -85,7 +86,7 @@ class NotLetIn(SynchronousTestCase):
         book.when(
             Arrived(INITIATOR, PARTNER_SSID),
             Disarm(Timer.SSID),
-            Told(event, rule="a.rule", cause="a cause", told_partner=told, code=CODE, reason=int(reason)),
+            Told(event, cause="a.rule", message="a cause", told_partner=told, code=CODE, reason=int(reason)),
             Send(INITIATOR, esid(reason)),
             Finish(INITIATOR),
             Disarm(Timer.AUTHENTICATION),
@@ -94,7 +95,7 @@ class NotLetIn(SynchronousTestCase):
         book.when(
             Lost(INITIATOR, "closed"),
             Disarm(Timer.CLOSING),
-            Finished(outcome="refused", by=INITIATOR, rule="a.rule", reason=int(reason)),
+            Finished(outcome="refused", by=INITIATOR, cause="a.rule", reason=int(reason)),
         )
 
     def test_identity_mismatch(self) -> None:
@@ -125,7 +126,12 @@ class NotLetIn(SynchronousTestCase):
         book = Playbook(server()).start(*STARTED).when(Arrived(INITIATOR, PARTNER_SSID), *IDENTIFIED)
         book.when(
             OpenFailed(RESPONDER, StationUnreachable(rule="station.connect", message="it refuses the connection")),
-            Told("session.refused", cause="it refuses the connection", told_partner="ESID 08", rule="station.connect"),
+            Told(
+                "session.refused",
+                message="it refuses the connection",
+                told_partner="ESID 08",
+                cause="station.connect",
+            ),
             Send(INITIATOR, esid(EsidReason.RESOURCES_NOT_AVAILABLE)),
             Finish(INITIATOR),
             Disarm(Timer.AUTHENTICATION),
@@ -139,7 +145,7 @@ class NotLetIn(SynchronousTestCase):
         book = Playbook(server()).start(*STARTED).when(Arrived(INITIATOR, PARTNER_SSID), *IDENTIFIED)
         book.when(
             TimedOut(Timer.OPENING),
-            Told("session.refused", rule="deadline.opening", told_partner="ESID 08"),
+            Told("session.refused", cause="deadline.opening", told_partner="ESID 08"),
             Send(INITIATOR, esid(EsidReason.RESOURCES_NOT_AVAILABLE)),
             Finish(INITIATOR),
             Abort(RESPONDER),
@@ -156,7 +162,12 @@ class NotLetIn(SynchronousTestCase):
         book = Playbook(server()).start(*STARTED).when(Arrived(INITIATOR, PARTNER_SSID), *IDENTIFIED)
         book.when(
             Lost(INITIATOR, "closed"),
-            Told("connection.closed", cause="the connection to the partner was lost: closed", peer="192.0.2.7:40112"),
+            Told(
+                "connection.closed",
+                cause="leg.lost",
+                message="the connection to the partner was lost: closed",
+                peer="192.0.2.7:40112",
+            ),
             Abort(RESPONDER),
             Disarm(Timer.AUTHENTICATION),
             Disarm(Timer.OPENING),
@@ -170,7 +181,7 @@ class NotLetIn(SynchronousTestCase):
         book = Playbook(server()).start(*STARTED)
         book.when(
             Arrived(INITIATOR, esid(EsidReason.UNSPECIFIED_ABORT)),
-            Told("connection.closed", cause="the partner ended the session with ESID 99"),
+            Told("connection.closed", cause="session.aborted", message="the partner ended the session with ESID 99"),
             Finish(INITIATOR),
             Disarm(Timer.AUTHENTICATION),
             Disarm(Timer.SSID),
@@ -185,7 +196,7 @@ class NotLetIn(SynchronousTestCase):
         book = Playbook(server()).start(*STARTED).when(Arrived(INITIATOR, PARTNER_SSID), *IDENTIFIED)
         book.when(
             Arrived(INITIATOR, esid(EsidReason.TIME_OUT)),
-            Told("connection.closed", cause="the partner ended the session with ESID 09"),
+            Told("connection.closed", cause="session.aborted", message="the partner ended the session with ESID 09"),
             Finish(INITIATOR),
             Abort(RESPONDER),
             Disarm(Timer.AUTHENTICATION),
@@ -222,7 +233,7 @@ class NotLetIn(SynchronousTestCase):
         book.when(
             Lost(INITIATOR, "closed"),
             Disarm(Timer.CLOSING),
-            Finished(outcome="expired", by=INITIATOR, rule="deadline.ssid"),
+            Finished(outcome="expired", by=INITIATOR, cause="deadline.ssid"),
         )
 
 
@@ -234,7 +245,7 @@ class StationGreets(SynchronousTestCase):
         book = Playbook(client()).start(
             Arm(Timer.AUTHENTICATION, 61),
             Arm(Timer.OPENING, 20),
-            Open(RESPONDER, {}),
+            Open(RESPONDER, OPENED_FACTS),
         )
         book.when(LegOpened(RESPONDER))
         book.when(
@@ -275,7 +286,7 @@ class StationGreets(SynchronousTestCase):
         fault = StationUnreachable(rule="station.connect", message="it refuses the connection")
         book.when(
             OpenFailed(RESPONDER, fault),
-            Told("station.unreachable", cause="it refuses the connection"),
+            Told("station.unreachable", cause="station.connect", message="it refuses the connection"),
             NotReady(fault),
             *self.closing(),
         )
@@ -307,7 +318,7 @@ class StationGreets(SynchronousTestCase):
         self.assertEqual(
             (fault.rule, fault.message), ("deadline.buffer", "the station began to greet and let 62 s pass")
         )
-        self.assertEqual(intents[0], Told("station.unreachable", cause=fault.message))
+        self.assertEqual(intents[0], Told("station.unreachable", cause="deadline.buffer", message=fault.message))
         self.assertEqual(tuple(intents[2:]), (Finish(INITIATOR), Finish(RESPONDER), *self.closing()[1:]))
 
     def test_silent_server(self) -> None:
@@ -315,7 +326,7 @@ class StationGreets(SynchronousTestCase):
         book = self.opened()
         book.session.receive(Arrived(INITIATOR, b"\x10"))
         intents: list[object] = [*book.session.receive(TimedOut(Timer.INITIATOR_BUFFER))]
-        self.assertEqual(intents[0], Told("session.expired", rule="deadline.buffer", side="partner"))
+        self.assertEqual(intents[0], Told("session.expired", cause="deadline.buffer", side="partner"))
         self.assertEqual(self.not_ready(intents).rule, "deadline.buffer")
 
     def test_station_greets_wrongly(self) -> None:

@@ -8,13 +8,13 @@ from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Level
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
-from smartproxy.policy.faults import IdentityMismatch, StationUnreachable
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import IdentityMismatch, PartnerUnreachable, StationUnreachable, Step
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.events import Arrived, LegOpened, Lost, TimedOut
 from smartproxy.relay.intents import Arm, Disarm, Finish, NotReady, Open, Ready, Send
 from smartproxy.relay.openings import Opening, client_excuse, client_outbound, server_outbound
 from smartproxy.relay.session import Session
-from smartproxy.relay.steps import NO_ANSWER, Step, step_of, unreachable
 from tests.unit.playbook import (
     CODE,
     DEADLINES,
@@ -43,7 +43,7 @@ def book(opening: Opening) -> Playbook:
 def begun(opening: Opening) -> Playbook:
     """A session whose legs are both there."""
     return book(opening).start(
-        Arm(Timer.AUTHENTICATION, 61), Arm(Timer.OPENING, 20), Open(RESPONDER, {})
+        Arm(Timer.AUTHENTICATION, 61), Arm(Timer.OPENING, 20), Open(RESPONDER, FACTS)
     ).when(LegOpened(RESPONDER))  # fmt: skip
 
 
@@ -68,7 +68,7 @@ class StationCalls(SynchronousTestCase):
             session = greeted(opening).when(
                 Arrived(INITIATOR, STATION_SSID), Disarm(Timer.SSID), Send(RESPONDER, STATION_SSID)
             )
-            told = [Told("identity.accepted", code=CODE, release_level=5)] if opening.judge_answer else []
+            told = [Told("identity.accepted", code=CODE, release_level=5)] if opening.judge else []
             session.when(
                 Arrived(RESPONDER, PARTNER_SSID),
                 *told,
@@ -109,7 +109,12 @@ class StationCalls(SynchronousTestCase):
         fault = Unreachable(rule="deadline.opening", message="")
         begun(client_outbound(FACTS)).when(
             TimedOut(Timer.OPENING),
-            Told("session.refused", cause="the partner did not greet in time", told_station="closed"),
+            Told(
+                "session.refused",
+                cause="deadline.opening",
+                message="the partner did not greet in time",
+                told_station="closed",
+            ),
             NotReady(fault),
             Finish(INITIATOR),
             Finish(RESPONDER),
@@ -132,7 +137,7 @@ class Excuses(SynchronousTestCase):
 
     def excuse(self, level: Level) -> None:
         """Play it with a station of a release level."""
-        fault = unreachable(Step.CONNECT, NO_ANSWER)
+        fault = PartnerUnreachable.at(Step.CONNECT, "he does not answer", Cause.CALL_NO_ANSWER)
         text = "connect: he does not answer"
         self.assertEqual((fault.message, fault.rule), (text, "call.connect"))
         session = book(client_excuse(fault, FACTS)).start(
@@ -141,7 +146,13 @@ class Excuses(SynchronousTestCase):
         session.when(
             Arrived(INITIATOR, ssid(lev=int(level)) if level is Level.OFTP_2_0 else older(level)),
             Disarm(Timer.SSID),
-            Told("session.refused", cause=text, told_station="ESID 08", direction="outbound"),
+            Told(
+                "session.refused",
+                cause="call.no_answer",
+                message=text,
+                told_station="ESID 08",
+                direction="outbound",
+            ),
             Send(INITIATOR, codec.esid(EsidReason.RESOURCES_NOT_AVAILABLE, text, level)),
             Finish(INITIATOR),
             Disarm(Timer.AUTHENTICATION),
@@ -164,17 +175,3 @@ def older(level: Level) -> bytes:
         lev=int(level), code=CODE, pswd="", sdeb=1024, sr="B", cmpr="N", rest="N", spec="N", cred=3, user=""
     )  # fmt: skip
     return frame(codec.encode(command, level))
-
-
-class Steps(SynchronousTestCase):
-    """How the step of a failure travels."""
-
-    def test_there_and_back(self) -> None:
-        """The sentence of a failure says its step, to people and to the other daemon."""
-        for step in Step:
-            self.assertIs(step_of(unreachable(step, "why").message), step)
-
-    def test_no_step(self) -> None:
-        """Other sentences have none."""
-        for text in ("", "connect", "the tunnel is down: TLS", "Connect: no"):
-            self.assertIsNone(step_of(text))

@@ -113,7 +113,7 @@ class AttackTests(SynchronousTestCase):
 
     def test_right(self) -> None:
         """The cause is told with rule and section."""
-        event = {"rule": "state.command", "section": "9", "cause": "SFID too early"}
+        event = {"rule": "state.command", "section": "9", "message": "SFID too early"}
         made = self.attempt(event, [])
         self.assertEqual(made.wrong, [])
         self.assertEqual(made.cells(), ["attack", "ESID 02 no", "nothing"])

@@ -26,7 +26,6 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IHandshakeListener,
     IOpenSSLClientConnectionCreator,
     IReactorTime,
@@ -35,41 +34,38 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.logs.catalogue import EVENTS
 from smartproxy.net.connection import ConnectionLeg, end_of, tls_error_words
+from smartproxy.net.deadline import Deadline
 from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
 from smartproxy.oftp2.commands import SSRM
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CertificateRefusal
-from smartproxy.policy.faults import PartnerUnreachable
+from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.partners import Outbound
 from smartproxy.policy.settings import Deadlines
-from smartproxy.relay.steps import NO_ANSWER, NO_ROUTE, REFUSES, Step, unreachable
+from smartproxy.server.proof import refusal_fields
 
-_CAUSES: Final[dict[type[BaseException] | None, str]] = {
-    ConnectionRefusedError: REFUSES,
-    NoRouteError: NO_ROUTE,
-    TCPTimedOutError: NO_ANSWER,
-    TimeoutError: NO_ANSWER,
+_NO_ANSWER: Final = "he does not answer"
+_CAUSES: Final[dict[type[BaseException], tuple[Cause, str]]] = {
+    ConnectionRefusedError: (Cause.CALL_REFUSED, "he refuses the connection"),
+    NoRouteError: (Cause.CALL_NO_ROUTE, "there is no route to him"),
+    TCPTimedOutError: (Cause.CALL_NO_ANSWER, _NO_ANSWER),
+    TimeoutError: (Cause.CALL_NO_ANSWER, _NO_ANSWER),
 }
-
-_FAILED: Final = EVENTS["outbound.failed"]
-"""The event of a failed call: what of a refusal's detail has a field of its own there is told in it."""
 
 
 @attrs.define(auto_exc=True, eq=False, str=False)
 class CallFailed(Exception):
     """A call that came to nothing.
 
-    :ivar step: where.
-    :ivar fault: what the station is told.
+    :ivar fault: where and why; the station is told.
     :ivar fields: what else the event says of it, by the catalogue's names.
     """
 
-    step: Step
     fault: PartnerUnreachable
     fields: Mapping[str, object] = attrs.field(factory=dict)
 
@@ -77,12 +73,13 @@ class CallFailed(Exception):
         return str(self.fault)
 
 
-def failed(step: Step, cause: str, **fields: object) -> CallFailed:
+def failed(step: Step, message: str, cause: Cause | None = None, **fields: object) -> CallFailed:
     """A failure at a step.
 
-    :param cause: half a sentence of our own.
+    :param message: half a sentence of our own.
+    :param cause: why, where more is known than the step.
     """
-    return CallFailed(step, unreachable(step, cause), fields)
+    return CallFailed(PartnerUnreachable.at(step, message, cause), fields)
 
 
 def has_address(address: str) -> bool:
@@ -110,7 +107,7 @@ class CalledLeg(ConnectionLeg):
         self.ready: Deferred[VerifiedPartner] = Deferred(lambda _: self.abort())
         self._monitor = monitor
         self._handshake = deadlines.handshake
-        self._deadline: IDelayedCall | None = None
+        self._deadline = Deadline(clock, self._expire)
         self._partner: VerifiedPartner | None = None
 
     @property
@@ -130,14 +127,14 @@ class CalledLeg(ConnectionLeg):
     def connectionMade(self) -> None:
         """The connection is there; the handshake has its time."""
         super().connectionMade()
-        self._deadline = self._clock.callLater(self._handshake, self._expire)
+        self._deadline.start(self._handshake)
 
     def handshakeCompleted(self) -> None:
         """TLS has finished: he is who he should be, or the call ends. A second handshake is one too many."""
-        self._cancel_deadline()
+        self._deadline.stop()
         try:
             if self._partner is not None:
-                raise failed(Step.TLS, "he renegotiated")
+                raise failed(Step.TLS, "he renegotiated", Cause.CALL_RENEGOTIATED)
             self._partner = verified_partner(self.tls)
         except CertificateRefusal as refused:
             self._fail(_refused(refused, self.tls))
@@ -155,23 +152,18 @@ class CalledLeg(ConnectionLeg):
             self.ready.callback(self._partner)
         elif judgement.error is not None:
             error = judgement.error
-            self._fail(failed(Step.SSRM, f"his greeting is not one: {error.message}", rule=error.rule))
+            self._fail(failed(Step.SSRM, f"his greeting is not one: {error.message}", Cause.CALL_GREETING))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
-        self._cancel_deadline()
+        self._deadline.stop()
         if not self.ready.called:
             self._fail(self._explain(reason))
         super().connectionLost(reason)
 
     def _expire(self) -> None:
-        self._deadline = None
-        self._fail(failed(Step.TLS, f"no TLS handshake within {self._handshake} s"))
-
-    def _cancel_deadline(self) -> None:
-        deadline, self._deadline = self._deadline, None
-        if deadline is not None:
-            deadline.cancel()
+        message = f"no TLS handshake within {self._handshake} s"
+        self._fail(failed(Step.TLS, message, Cause.CALL_NO_HANDSHAKE))
 
     def _fail(self, error: CallFailed | Failure) -> None:
         self.abort()
@@ -189,31 +181,20 @@ class CalledLeg(ConnectionLeg):
             return failed(
                 Step.TLS,
                 f"he refused the connection with the TLS alert {alert}",
+                Cause.CALL_ALERT,
                 alert=alert,
                 advice="The partner's log says why; mostly he does not know our certificate.",
             )
         if isinstance(reason.value, SSL.Error):
             return failed(Step.TLS, f"TLS error: {'; '.join(tls_error_words(reason.value))}")
-        return failed(self.step, f"he ended the connection before {self.step.label} was done: {end_of(reason).message}")
+        message = f"he ended the connection before {self.step.label} was done: {end_of(reason).message}"
+        return failed(self.step, message, Cause.CALL_CLOSED)
 
 
-def _refused(refused: CertificateRefusal, connection: VerifiedConnection) -> CallFailed:
-    named = {name: value for name, value in refused.detail.items() if name in _FAILED.fields and name != "partner"}
-    others = {name: value for name, value in refused.detail.items() if name not in _FAILED.fields}
-    fields = {
-        "depth": refused.depth,
-        "subject": refused.subject or None,
-        "issuer": refused.issuer or None,
-        "facts": {name: str(value) for name, value in others.items()} or None,
-        "alert": connection.verification.alert_sent,
-        "tls": connection.get_protocol_version_name(),
-        "advice": refused.advice,
-        **named,
-    }
-    fault = PartnerUnreachable(
-        rule=Step.TLS.cause, message=f"{Step.TLS.label}: {refused.message}", step=Step.TLS, cause=refused.cause
-    )
-    return CallFailed(Step.TLS, fault, fields)
+def _refused(refusal: CertificateRefusal, tls: VerifiedConnection) -> CallFailed:
+    # The partner is told of by the name that was asked for, not by whose certificate it may be.
+    fields = {k: v for k, v in refusal_fields(refusal, tls, "outbound.failed").items() if k != "partner"}
+    return CallFailed(PartnerUnreachable.at(Step.TLS, refusal.message, refusal.cause), fields)
 
 
 class _CalledFactory(Factory):
@@ -276,27 +257,18 @@ class Call:
         :raises CallFailed: with the step. Canceling gives the call up.
         """
         if self._source is not None and not has_address(self._source):
-            raise failed(Step.SOURCE, f"this server does not have the address {self._source}", address=self._source)
-        seconds = self._deadlines.opening
+            message = f"this server does not have the address {self._source}"
+            raise failed(Step.SOURCE, message, Cause.SOURCE_MISSING, address=self._source)
         running = Deferred.fromCoroutine(self._run())
-        late = False
-
-        def expire() -> None:
-            nonlocal late
-            late = True
-            running.cancel()
-
-        timer = self._reactor.callLater(seconds, expire)
         try:
-            return await running
-        except (CancelledError, ConnectingCancelledError):
-            if not late:
-                raise CancelledError from None
-            step = Step.CONNECT if self._leg is None else self._leg.step
-            raise failed(step, f"{NO_ANSWER} within {seconds} s" if self._leg else NO_ANSWER) from None
-        finally:
-            if timer.active():
-                timer.cancel()
+            return await running.addTimeout(self._deadlines.opening, self._reactor, self._late)
+        except ConnectingCancelledError:
+            raise CancelledError from None
+
+    def _late(self, result: "Answered | Failure", seconds: float) -> "Answered | Failure":
+        """The time of the whole call is over."""
+        message = f"{_NO_ANSWER} within {seconds} s" if self._leg else _NO_ANSWER
+        raise failed(Step.CONNECT if self._leg is None else self._leg.step, message, Cause.CALL_NO_ANSWER)
 
     async def _run(self) -> Answered:
         leg = self._leg = await self._connect()
@@ -317,9 +289,10 @@ class Call:
         except DNSLookupError:
             raise failed(Step.NAME, f"his name {outbound.host} is not known") from None
         except ConnectBindError as error:
-            cause = f"he cannot be called from the address {self._source}: {error.osError or 'not bound'}"
-            raise failed(Step.SOURCE, cause, address=self._source) from None
+            message = f"he cannot be called from the address {self._source}: {error.osError or 'not bound'}"
+            raise failed(Step.SOURCE, message, address=self._source) from None
         except ConnectError as error:
-            raise failed(Step.CONNECT, _CAUSES.get(type(error), "the connection failed")) from None
+            cause, message = _CAUSES.get(type(error), (Cause.CALL_CONNECT, "the connection failed"))
+            raise failed(Step.CONNECT, message, cause) from None
         connected: CalledLeg = leg
         return connected

@@ -88,8 +88,8 @@ class CalledContext:
         show_identity(context, identity.certificate, identity.key, f"server.identities[{number}]")
         anchors = (
             anchor
-            for at, authority in enumerate(configuration.cas)
-            for anchor in load_certificates(authority.certificates, f"server.authorities[{at}].certificates")
+            for number, ca in enumerate(configuration.cas)
+            for anchor in load_certificates(ca.certificates, f"server.authorities[{number}].certificates")
         )
         trust(context, anchors, depth=PATH_DEPTH_MOST)
         verifier.attach(context, server=False)

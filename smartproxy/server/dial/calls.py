@@ -8,31 +8,29 @@ Standards: RFC 5024 sections 4.2 (start of a session) and 5.3.2 (the Responder's
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.driver import SessionDriver
 from smartproxy.net.leg import ILeg
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.net.tls.context import CertificateUnusable
 from smartproxy.oftp2.commands import SSID
-from smartproxy.oftp2.monitor import Ceilings, Monitor
-from smartproxy.policy.configuration import ServerPart
+from smartproxy.oftp2.monitor import Monitor
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.identity import judge_ssid
 from smartproxy.policy.outbound import reachable
 from smartproxy.policy.partners import Outbound, Partner
-from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import server_outbound
-from smartproxy.relay.session import Session
-from smartproxy.relay.steps import Step, unreachable
 from smartproxy.server.dial.call import Answered, Call, CallFailed, failed, has_address
-from smartproxy.server.dial.called import CalledContexts, bears
+from smartproxy.server.dial.called import bears
+from smartproxy.server.generation import ServerGeneration
+from smartproxy.server.proof import proof_fields, verified_facts
 from smartproxy.server.withdrawal import Withdrawals
 
 Take = Callable[[ILeg | None], None]
@@ -44,12 +42,6 @@ _SOURCE_ADVICE: Final = (
 )
 
 
-@attrs.frozen
-class _Generation:
-    part: ServerPart
-    contexts: CalledContexts
-
-
 class PartnerCalls:
     """All calls to partners.
 
@@ -57,9 +49,7 @@ class PartnerCalls:
     :param events: where everything is told.
     :param sessions: the daemon's live sessions; those that begin here are among them.
     :param withdrawals: ends the sessions of partners who are withdrawn; told of those that begin here.
-    :param finished: told of every session that is over.
     :param unused: told of every call that was answered and became no session.
-    :param now: tells the wall clock's time for certificates, aware, in UTC.
     """
 
     def __init__(
@@ -69,24 +59,20 @@ class PartnerCalls:
         events: Events,
         sessions: LiveSessions,
         withdrawals: Withdrawals,
-        finished: Callable[[Summary], None] = lambda summary: None,
         unused: Callable[[str], None] = lambda session: None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._reactor = reactor
         self._events = events
         self._sessions = sessions
         self._withdrawals = withdrawals
-        self._finished = finished
         self._unused = unused
-        self._now = now
-        self._generation: _Generation | None = None
+        self._generation: ServerGeneration | None = None
         self._calling = 0
 
-    def configure(self, part: ServerPart) -> None:
+    def adopt(self, generation: ServerGeneration) -> None:
         """Put a generation in force for the calls to come."""
-        self._generation = _Generation(part, CalledContexts(part.server, self._now))
-        self._look_for_sources(part)
+        self._generation = generation
+        self._look_for_sources(generation.server)
 
     def forget(self) -> None:
         """Hold no configuration and no key any more; running sessions keep theirs."""
@@ -117,7 +103,7 @@ class PartnerCalls:
             raise
         except Exception:
             self._events.failure("smartproxy.server.dial.calls", Failure(), session=session, partner=name)
-            raise unreachable(Step.CONNECT, "a bug ended the call") from None
+            raise PartnerUnreachable.at(Step.CONNECT, "a bug ended the call", Cause.INTERNAL_ERROR) from None
         finally:
             self._calling -= 1
         self._tell_answer(session, outbound, answered, self._reactor.seconds() - begun)
@@ -128,8 +114,10 @@ class PartnerCalls:
                 self._end(session, answered, leg)
             elif leg is None or not answered.leg.connected:
                 self._end(session, answered, leg)
-                cause = "nobody inside took the call" if leg is None else "he ended the connection"
-                self._tell_failure(session, name, called, failed(Step.SSRM, cause), None)
+                message, cause = "nobody inside took the call", Cause.CALL_UNUSED
+                if leg is not None:
+                    message, cause = "he ended the connection", Cause.CALL_CLOSED
+                self._tell_failure(session, name, called, failed(Step.SSRM, message, cause), None)
             else:
                 self._begin(session, generation, answered, leg)
 
@@ -142,22 +130,23 @@ class PartnerCalls:
             leg.finish()
         self._unused(session)
 
-    def _allowed(self, name: str) -> tuple[_Generation, Partner, Outbound]:
+    def _allowed(self, name: str) -> tuple[ServerGeneration, Partner, Outbound]:
         generation = self._generation
         if generation is None:
-            raise failed(Step.CONNECT, "the server has no configuration")
-        partner = next((each for each in reachable(generation.part.server.partners) if each.name == name), None)
+            raise failed(Step.CONNECT, "the server has no configuration", Cause.CONFIGURATION_NONE)
+        partner = next((each for each in reachable(generation.server.partners) if each.name == name), None)
         if partner is None or partner.outbound is None:
-            raise failed(Step.POLICY, "his entry does not allow calls")
-        most = generation.part.server.limits.sessions
+            raise failed(Step.POLICY, "his entry does not allow calls", Cause.CALL_NOT_ALLOWED)
+        most = generation.server.limits.sessions
         if len(self._sessions.live) + self._calling > most:
-            raise failed(Step.CONNECT, f"the server's limit of {most} sessions is reached")
+            message = f"the server's limit of {most} sessions is reached"
+            raise failed(Step.CONNECT, message, Cause.QUOTA_SESSIONS)
         return generation, partner, partner.outbound
 
-    async def _call(self, generation: _Generation, partner: Partner, outbound: Outbound) -> Answered:
-        server = generation.part.server
+    async def _call(self, generation: ServerGeneration, partner: Partner, outbound: Outbound) -> Answered:
+        server = generation.server
         try:
-            context = generation.contexts.of(partner, outbound)
+            context = generation.called.of(partner, outbound)
         except CertificateUnusable as unusable:
             raise failed(Step.POLICY, str(unusable)) from None
         call = Call(
@@ -172,30 +161,22 @@ class PartnerCalls:
 
     # The session.
 
-    def _begin(self, session: str, generation: _Generation, answered: Answered, leg: ILeg) -> None:
+    def _begin(self, session: str, generation: ServerGeneration, answered: Answered, leg: ILeg) -> None:
         called, verified = answered.leg, answered.partner
-        server = generation.part.server
+        server = generation.server
 
         def judge(ssid: SSID) -> None:
             judge_ssid(verified, ssid, server.partners)
 
-        facts = {
-            "partner": verified.partner.name,
-            "profile": verified.partner.profile.value,
-            "peer": called.peer,
-            "tls": called.tls.get_protocol_version_name(),
-            "certificate_sha256": verified.certificate.sha256,
-        }
-        monitor = Monitor(verified.partner.profile, ceilings=Ceilings(command=server.limits.command_octets))
-        driver = SessionDriver(
-            Session(session, server_outbound(judge, facts), monitor, server.deadlines),
+        driver = self._sessions.prepare(
+            session,
+            server_outbound(judge, verified_facts(verified, called.peer, called.tls)),
             leg,
-            clock=self._reactor,
-            events=self._events,
-            open_leg=lambda told: succeed(called),
-            finished=self._over,
+            deadlines=server.deadlines,
+            command_octets=server.limits.command_octets,
+            open_leg=lambda facts: succeed(called),
+            over=lambda summary: self._withdrawals.over(session),
         )
-        self._sessions.live[session] = driver
         certificate = called.tls.get_peer_certificate(as_cryptography=True)
         assert certificate is not None
         self._withdrawals.began(
@@ -208,21 +189,16 @@ class PartnerCalls:
         driver.begin()
         newest = self._generation
         if newest is not None and newest is not generation:
-            self._withdrawals.judge_latecomer(session, newest.part.server)
-
-    def _over(self, summary: Summary) -> None:
-        self._sessions.live.pop(summary.session, None)
-        self._withdrawals.over(summary.session)
-        self._finished(summary)
+            self._withdrawals.judge_latecomer(session, newest.server)
 
     # What is told.
 
-    def _look_for_sources(self, part: ServerPart) -> None:
+    def _look_for_sources(self, server: ServerConfiguration) -> None:
         """Tell of addresses that partners are to be called from and that this host does not have."""
         users: dict[str, list[str]] = {}
-        for partner in reachable(part.server.partners):
+        for partner in reachable(server.partners):
             assert partner.outbound is not None
-            source = partner.outbound.source or part.server.source_address
+            source = partner.outbound.source or server.source_address
             if source is not None:
                 users.setdefault(source, []).append(partner.name)
         for address, names in users.items():
@@ -233,7 +209,8 @@ class PartnerCalls:
         self._events.emit(
             "outbound.source_missing",
             address=address,
-            cause="this host has no such address; partners that call are served as before",
+            cause=Cause.SOURCE_MISSING,
+            message="this host has no such address; partners that call are served as before",
             names=names,
             advice=_SOURCE_ADVICE,
         )
@@ -241,7 +218,8 @@ class PartnerCalls:
     def _tell_failure(
         self, session: str, name: str, outbound: Outbound | None, error: CallFailed, duration: float | None
     ) -> None:
-        if error.step is Step.SOURCE:
+        fault = error.fault
+        if fault.step is Step.SOURCE:
             self._tell_source(str(error.fields["address"]), [name])
         called = {} if outbound is None else {"host": outbound.host, "port": outbound.port}
         self._events.emit(
@@ -249,10 +227,9 @@ class PartnerCalls:
             **{
                 "session": session,
                 "partner": name,
-                "cause": error.fault.cause,
-                "message": error.fault.message,
-                "step": error.step.label,
-                "rule": error.fault.rule,
+                "cause": fault.cause,
+                "message": fault.message,
+                "step": fault.step.label,
                 "duration": duration,
                 **called,
                 **error.fields,
@@ -260,24 +237,12 @@ class PartnerCalls:
         )
 
     def _tell_answer(self, session: str, outbound: Outbound, answered: Answered, duration: float) -> None:
-        verified, tls = answered.partner, answered.leg.tls
-        certificate = verified.certificate
         self._events.emit(
             "outbound.answered",
             session=session,
-            partner=verified.partner.name,
             peer=answered.leg.peer,
             host=outbound.host,
             port=outbound.port,
-            by=verified.by,
-            authority=verified.ca,
-            subject=certificate.subject,
-            issuer=certificate.issuer,
-            serial=f"{certificate.serial:x}",
-            certificate_sha256=certificate.sha256,
-            key_sha256=certificate.key_sha256,
-            not_after=certificate.not_after,
-            tls=tls.get_protocol_version_name(),
-            cipher=tls.get_cipher_name(),
             duration=duration,
+            **proof_fields(answered.partner, answered.leg.tls),
         )

@@ -149,7 +149,7 @@ def station_down(partners: Partners) -> Attack:
         credential=partners.acme.files,
         saw=EsidReason.RESOURCES_NOT_AVAILABLE,
         event="session.refused",
-        check="station.unreachable",
+        check="station.refused",
     )
 
 
@@ -249,7 +249,7 @@ async def read_events(reactor: Any, site: Site, attempts: Sequence[Attempt]) -> 
 def cause_of(event: Event) -> str:
     """An event's cause in one line."""
     match event:
-        case {"cause": cause, "section": section, "rule": rule}:
+        case {"message": cause, "section": section, "rule": rule}:
             return f"{cause} [{rule}, RFC 5024 {section}]"
         case {"message": message, "cause": Cause.CERTIFICATE_EXPIRED, "not_after": when}:
             return f"{message}: {when}"

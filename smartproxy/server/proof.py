@@ -1,0 +1,68 @@
+"""What TLS proved about a partner, or did not: as facts of a session, and as fields of events.
+
+The one place for both directions of a call: partners that call and partners that are called are told of in the same
+words. Judges nothing: :mod:`smartproxy.policy.certificates` did.
+"""
+
+from collections.abc import Mapping
+
+from smartproxy.logs.catalogue import EVENTS
+from smartproxy.net.tls.verdict import VerifiedConnection
+from smartproxy.policy.certificates.causes import CertificateRefusal
+from smartproxy.policy.identity import VerifiedPartner
+from smartproxy.relay.openings import SessionFacts
+
+
+def verified_facts(partner: VerifiedPartner, peer: str, tls: VerifiedConnection) -> SessionFacts:
+    """What is known of a session with a partner before it says anything.
+
+    :param peer: its address and port.
+    """
+    return SessionFacts(
+        peer=peer,
+        partner=partner.partner.name,
+        profile=partner.partner.profile,
+        tls=tls.get_protocol_version_name(),
+        certificate_sha256=partner.certificate.sha256,
+    )
+
+
+def proof_fields(partner: VerifiedPartner, tls: VerifiedConnection) -> dict[str, object]:
+    """What events say of a certificate that proved who a partner is."""
+    certificate = partner.certificate
+    return {
+        "partner": partner.partner.name,
+        "by": partner.by,
+        "authority": partner.ca,
+        "subject": certificate.subject,
+        "issuer": certificate.issuer,
+        "serial": f"{certificate.serial:x}",
+        "certificate_sha256": certificate.sha256,
+        "key_sha256": certificate.key_sha256,
+        "not_after": certificate.not_after,
+        "tls": tls.get_protocol_version_name(),
+        "cipher": tls.get_cipher_name(),
+    }
+
+
+def refusal_fields(refusal: CertificateRefusal, tls: VerifiedConnection, event: str) -> Mapping[str, object]:
+    """What an event says of a certificate that did not, beside cause and message.
+
+    :param event: its name: what of the detail has a field of its own there is told in it, the rest as ``facts``.
+    """
+    fields = EVENTS[event].fields
+    others = {
+        name: value if isinstance(value, str | int) else str(value)
+        for name, value in refusal.detail.items()
+        if name not in fields
+    }
+    return {
+        "depth": refusal.depth,
+        "subject": refusal.subject or None,
+        "issuer": refusal.issuer or None,
+        "facts": others or None,
+        "alert": tls.verification.alert_sent,
+        "tls": tls.get_protocol_version_name(),
+        "advice": refusal.advice,
+        **{name: value for name, value in refusal.detail.items() if name in fields},
+    }
