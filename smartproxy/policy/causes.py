@@ -190,7 +190,7 @@ class Cause(enum.StrEnum):
     LICENCE_NOT_YET_VALID = "licence.not_yet_valid", "The licence is not valid yet."
     LICENCE_EXPIRED = "licence.expired", "The licence has ended."
     LICENCE_WRONG_AUTHORITY = "licence.wrong_authority", "Another authority signed the licence than the one obeyed."
-    LICENCE_WRITE = "licence.write", "The licence file cannot be written."
+    LICENCE_FILE_UNWRITABLE = "licence_file.unwritable", "The licence file cannot be written."
     LICENCE_NOT_NEWER = "licence.not_newer", "The licence ends no later than the one in force."
     CONFIGURATION_NONE = "configuration.none", "The daemon has no configuration yet, or has it no more."
 

@@ -12,19 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import deferLater
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from smartproxy.ctl.daemon import Held
-from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
 from smartproxy.net.leg import ILeg
-from smartproxy.net.listeners import Listeners, bound, listen_for_clients
+from smartproxy.net.listeners import Listeners
 from smartproxy.net.tls.context import CertificateUnusable
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.admission import Admission
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, ServerPart, parse_server_part
@@ -37,17 +33,14 @@ from smartproxy.server.accept import Gate
 from smartproxy.server.dial.calls import PartnerCalls
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.sessions import PartnerFactory, PartnerSessions
+from smartproxy.tunnel.dmz import NO_CLIENT, DmzService
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity
-from smartproxy.tunnel.licence import LicenceInForce, LicenceWatch
-from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.tunnel.vocabulary import FarEnding
 
-NO_CLIENT = "no client is connected"
 
-
-class ServerService(Service):
+class ServerService(DmzService):
     """The server.
 
     :param reactor: listens and tells the time.
@@ -60,10 +53,11 @@ class ServerService(Service):
     :param set_level: changes what is logged.
     :param now: tells the wall clock's time, aware, in UTC.
     :ivar drain_seconds: what was said for ``drain``; may be changed until the end begins.
-    :ivar draining: whether the end has begun.
     :ivar held: the generation in force.
     :ivar gate: lets partners' connections in.
     """
+
+    sessions: PartnerSessions
 
     def __init__(
         self,
@@ -78,28 +72,23 @@ class ServerService(Service):
         set_level: Callable[[Severity], None] = lambda severity: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._reactor = reactor
-        self._identity = identity
-        self._address = (host, port)
+        super().__init__(
+            reactor,
+            user=self,
+            name="server",
+            identity=identity,
+            licence=licence,
+            licence_path=licence_path,
+            listen=HostPort(host, port),
+            now=now,
+        )
+        self.events.forward = self.tunnel.report
         self._set_level = set_level
         self._now = now
         self.drain_seconds = drain
         self._part: ServerPart | None = None
         self.held: Held | None = None
         self._carrying: dict[str, ServerControl] = {}
-        self._tunnel_port: IListeningPort | None = None
-        self.draining = False
-        self.events = Events(Logger(namespace="smartproxy.server"), None, reactor, source="server")
-        self.tunnel = ServerTunnel(
-            reactor,
-            identity=identity,
-            authority=licence.authority_certificate,
-            user=self,
-            events=self.events,
-        )
-        self.events.forward = self.tunnel.report
-        self.licence = LicenceInForce(licence, licence_path, self.events, now)
-        self._licence_watch = LicenceWatch(reactor, self.licence, self.events, now)
         configuration = ServerConfiguration()
         self.gate = Gate(
             reactor,
@@ -125,52 +114,20 @@ class ServerService(Service):
         )
         self.listeners = Listeners(reactor, lambda: PartnerFactory(reactor, self.sessions), self.events)
 
-    # The life of the daemon.
+    # DmzService
 
-    def startService(self) -> None:
-        """Await clients; partners are awaited once a client brought a configuration.
+    def drain_time(self) -> float:
+        """Seconds that sessions may go on when the end begins."""
+        return self._configuration.deadlines.drain if self.drain_seconds is None else self.drain_seconds
 
-        :raises CannotListenError: when the tunnel's port cannot be opened, which ends the daemon.
-        """
-        Service.startService(self)
-        host, port = self._address
-        self._tunnel_port = listen_for_clients(self._reactor, self.tunnel.factory, host, port, self.events)
-        self.licence.tell_started(self._identity, *bound(self._tunnel_port))
-        self._licence_watch.look()
+    def closing_time(self) -> float:
+        """Seconds that a session that is ended may take to tell its peers."""
+        return self._configuration.deadlines.closing
 
-    def stopService(self) -> Deferred[None]:
-        """Close the listeners at once, let sessions end within the drain time, end the rest with ESID 05."""
-        Service.stopService(self)
-        return Deferred.fromCoroutine(self._stop())
-
-    async def _stop(self) -> None:
-        self.draining = True
-        self._licence_watch.stop()
-        deadlines = self._configuration.deadlines
-        seconds = deadlines.drain if self.drain_seconds is None else self.drain_seconds
-        self.events.emit(
-            "server.stopping",
-            cause=Cause.DAEMON_STOPPING,
-            message="asked to stop",
-            sessions=len(self.sessions.live),
-            seconds=seconds,
-        )
-        closing = self.listeners.have((), "the server stops")
-        if self._tunnel_port is not None:
-            await maybeDeferred(self._tunnel_port.stopListening)
-        await closing
-        await self.sessions.drain(seconds, deadlines.closing)
-        self.events.emit("server.stopped")
-        await self.tunnel.flush(deadlines.closing)
-        self.tunnel.stop("the server stops")
+    def end_is_near(self) -> None:
+        """Forget bans, configuration and keys."""
         self.gate.stop()
         self._forget(Cause.DAEMON_STOPPING, "the server stops")
-        # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
-        await deferLater(self._reactor, 0)
-
-    def hurry(self) -> None:
-        """Wait for sessions no longer; end them."""
-        self.sessions.hurry()
 
     @property
     def _configuration(self) -> ServerConfiguration:
@@ -182,11 +139,6 @@ class ServerService(Service):
     def configuration(self) -> ServerConfiguration | None:
         """What is in force, if anything."""
         return None if self._part is None else self._part.server
-
-    @property
-    def awaits_clients(self) -> tuple[str, int] | None:
-        """The address and port on which clients are awaited, while they are."""
-        return None if self._tunnel_port is None or self.draining else bound(self._tunnel_port)
 
     def carrier(self, session: str) -> str | None:
         """The name of the client that carries a session, once one does."""
@@ -227,7 +179,7 @@ class ServerService(Service):
                     message=f"the document is of {part.generation}, announced was {generation}",
                 )
             if part.server.licence is not None and self.licence.renew(part.server.licence):
-                self._licence_watch.look()
+                self.licence_watch.look()
             self._put_in_force(self._licensed(part))
         except ConfigurationRefused as refused:
             self.events.emit(

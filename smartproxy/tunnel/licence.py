@@ -124,7 +124,7 @@ class LicenceInForce:
             self._events.emit(
                 "licence.write_failed",
                 path=str(self._path),
-                cause=Cause.LICENCE_WRITE,
+                cause=Cause.LICENCE_FILE_UNWRITABLE,
                 message=f"the licence cannot be written: {error.strerror or type(error).__name__}",
                 advice="it holds until the server ends; let the server write the file, or copy the licence there",
             )

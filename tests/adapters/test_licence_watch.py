@@ -21,7 +21,7 @@ class LicenceEnds(ServerTestCase):
     def days(self, days: int) -> None:
         """Hold a licence that ends so many days from now."""
         self.service.licence.present = licence(days)
-        self.service._licence_watch.look()
+        self.service.licence_watch.look()
 
     def told(self) -> list[tuple[str, int | None]]:
         """What was said of the end so far, with the days left."""
@@ -44,7 +44,7 @@ class LicenceEnds(ServerTestCase):
     def test_end_to_the_second(self) -> None:
         """The end is told when it is there, not an hour later; at its very last moment the licence still holds."""
         self.days(0)
-        self.service._licence_watch.look()
+        self.service.licence_watch.look()
         self.assertEqual(self.told(), [("licence.ending", 0)])
         self.now += timedelta(seconds=1)
         self.reactor.advance(1)
