@@ -22,12 +22,14 @@ class DocumentRefused(Exception):
     :ivar cause: what kind of thing is wrong there: one of ``document.*``.
     :ivar message: what is wrong there and what would be right, without the value itself if it may be secret.
     :ivar others: what else is wrong with the document, as far as it was looked at.
+    :ivar also: another place that the message names, if it names one.
     """
 
     where: str
     cause: Cause
     message: str
     others: "tuple[DocumentRefused, ...]" = ()
+    also: str | None = None
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}"
