@@ -34,6 +34,7 @@ from smartproxy.backend.store import Store, StoreThreads
 from smartproxy.backend.upkeep import HourlyLook
 from smartproxy.logs.emit import Events
 from smartproxy.net.tls.context import choose_protocol, new_context, show_identity
+from smartproxy.policy.causes import Cause
 
 
 class BackendService(Service):
@@ -80,7 +81,8 @@ class BackendService(Service):
                 "listener.failed",
                 address=self._host,
                 port=self._port,
-                cause=str(error.socketError),
+                cause=Cause.LISTENER_PORT,
+                message=str(error.socketError),
                 advice="end the program that uses the port, or choose another with --listen",
             )
             raise

@@ -31,7 +31,8 @@ class WhoMayCall(ApiCase):
         self.assertEqual(answer.headers["content-type"], "application/json")
         (told,) = self.refusals()
         self.assertEqual((told["status"], told["method"], told["path"]), (status, "GET", "/api/v1/hello"))
-        self.assertEqual((told["cause"], told["advice"]), (answer.json["message"], answer.json["advice"]))
+        self.assertEqual((told["message"], told["advice"]), (answer.json["message"], answer.json["advice"]))
+        self.assertEqual(told["cause"], f"api.{code}")
         self.assertNotIn(self.token, json.dumps(self.told))
 
     def test_known(self) -> None:
