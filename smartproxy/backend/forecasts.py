@@ -3,6 +3,7 @@
 Knows of certificates that are pinned with their file, and of those that partners connected with. Changes nothing.
 """
 
+import enum
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -16,8 +17,13 @@ from smartproxy.backend.schema import PartnerRow, SeenCertificateRow
 from smartproxy.policy.certificates.revocation import Issuer, Outlook, RevocationSet
 from smartproxy.policy.partners import CertificatePin, KeyPin, RevocationMode, TrustedCa
 
-ADMITTED, REFUSED, UNKNOWN = "admitted", "refused", "unknown"
-"""What ``require`` would do with a certificate."""
+
+class Verdict(enum.StrEnum):
+    """What ``require`` would do with a certificate."""
+
+    ADMITTED = "admitted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
 
 
 @attrs.frozen(kw_only=True)
@@ -31,7 +37,7 @@ class Forecast:
     partner: str
     authority: str
     mode: str
-    verdict: str
+    verdict: Verdict
     cause: str
     subject: str | None = None
     sha256: str | None = None
@@ -84,7 +90,7 @@ def revocation(session: Session, now: datetime) -> list[Forecast]:
                         partner=row.name,
                         authority=authority.name,
                         mode=authority.revocation.value,
-                        verdict=ADMITTED if cause is None else REFUSED,
+                        verdict=Verdict.ADMITTED if cause is None else Verdict.REFUSED,
                         cause=cause or "the list of its issuer is current",
                         subject=each.subject,
                         sha256=each.sha256,
@@ -135,9 +141,9 @@ def _unseen(row: PartnerRow, authority: TrustedCa, outlook: Outlook, now: dateti
     """A partner whose certificate is not known yet: all depends on which of the authority's certificates issued it."""
     current, others = outlook.unlisted(authority.name, now, grace)
     if not others:
-        verdict, cause = ADMITTED, "no certificate of his is known; all lists of the ca are current"
+        verdict, cause = Verdict.ADMITTED, "no certificate of his is known; all lists of the ca are current"
     else:
-        verdict = UNKNOWN if current else REFUSED
+        verdict = Verdict.UNKNOWN if current else Verdict.REFUSED
         cause = f"no certificate of his is known; no current list of {'; '.join(others)}"
     return Forecast(
         partner=row.name, authority=authority.name, mode=authority.revocation.value, verdict=verdict, cause=cause
