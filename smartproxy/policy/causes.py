@@ -188,7 +188,6 @@ class Cause(enum.StrEnum):
     CRL_UNUSABLE = "crl.unusable", "The revocation list cannot be read, has no configured issuer, or is older."
     EVENTS_CATALOGUE = "events.catalogue", "A carried event does not stand in the catalogue."
     EVENTS_STORE = "events.store", "The store took events too slowly."
-    LISTENER_PORT = "listener.port", "The port could not be listened on."
 
     # the plain pair
 
