@@ -28,6 +28,8 @@ from smartproxy.backend.errors import BackendError, Unusable
 from smartproxy.backend.requests import (
     API,
     CallRefused,
+    CarriedEvents,
+    CertificateWanted,
     RefusalRate,
     VersionRefused,
     address_of,
@@ -40,6 +42,7 @@ from smartproxy.backend.requests import (
 )
 from smartproxy.backend.store import Runner
 from smartproxy.logs.emit import Events
+from smartproxy.policy.causes import Cause
 
 EVENTS_MOST = 1000
 """Events in one call."""
@@ -180,7 +183,7 @@ class Api:
 
     def unreadable(self, request: IRequest) -> bytes:
         """Refuse a call whose path or host is not text."""
-        return self._refuse(request, CallRefused(400, "path", "the path or host is not UTF-8", "send text"))
+        return self._refuse(request, CallRefused(400, Cause.API_PATH, "the path or host is not UTF-8", "send text"))
 
     @app.route("/api/v1/hello", methods=["GET"])
     async def hello(self, request: IRequest) -> bytes:
@@ -193,14 +196,18 @@ class Api:
     async def tunnel_certificate(self, request: IRequest) -> bytes:
         """Issue a certificate for the tunnel."""
         caller = await self._caller(request)
-        csr = body_of(request).get("csr")
-        if not isinstance(csr, str):
-            raise CallRefused(400, "body", "the body has no csr", 'send {"csr": "PEM"}')
+        csr = body_of(request, CertificateWanted).csr
         try:
             issued = await self._runner.run(self._calls.tunnel_certificate, caller.name, csr, self._now())
         except Unusable as error:
-            self._events.emit("tunnel_certificate.refused", cause=str(error), client=caller.name, status=400)
-            raise CallRefused(400, "csr", str(error), "make the request with smartproxy-client") from error
+            self._events.emit(
+                "tunnel_certificate.refused",
+                cause=Cause.API_CSR,
+                message=str(error),
+                client=caller.name,
+                status=400,
+            )
+            raise CallRefused(400, Cause.API_CSR, str(error), "make the request with smartproxy-client") from error
         self._events.emit(
             "tunnel_certificate.issued", client=caller.name, not_after=issued.not_after, serial=f"{issued.serial:x}"
         )
@@ -219,7 +226,7 @@ class Api:
         found = await self._runner.run(self._calls.document)
         if found is None:
             raise CallRefused(
-                503, "no_site", "there is no configuration yet", "run 'smartproxy authority create --site NAME'"
+                503, Cause.API_NO_SITE, "there is no configuration yet", "run 'smartproxy authority create --site NAME'"
             )
         generation, document = found
         request.setHeader(b"etag", f'"{generation}"'.encode("ascii"))
@@ -253,15 +260,19 @@ class Api:
     async def events(self, request: IRequest) -> bytes:
         """Store events of the client and of its servers."""
         caller = await self._caller(request)
-        events = body_of(request).get("events")
-        if not isinstance(events, list):
-            raise CallRefused(400, "body", "the body has no list of events", 'send {"events": [...]}')
+        events = body_of(request, CarriedEvents).events
         if len(events) > EVENTS_MOST:
-            raise CallRefused(413, "too_many", f"{len(events)} events in one call", f"send {EVENTS_MOST} at most")
+            raise CallRefused(
+                413, Cause.API_TOO_MANY, f"{len(events)} events in one call", f"send {EVENTS_MOST} at most"
+            )
         taken = await self._runner.run(self._calls.keep_events, caller.name, events, self._now())
         if taken.refused:
             self._events.emit(
-                "events.refused", cause=taken.refused[0], client=caller.name, facts={"refused": len(taken.refused)}
+                "events.refused",
+                cause=Cause.EVENTS_CATALOGUE,
+                message=taken.refused[0],
+                client=caller.name,
+                facts={"refused": len(taken.refused)},
             )
         return json_answer(request, {"stored": taken.stored, "refused": len(taken.refused)})
 
@@ -277,21 +288,21 @@ class Api:
     def not_routed(self, request: IRequest, failure: Failure) -> bytes:
         """Answer a call of something that is not there."""
         if failure.check(MethodNotAllowed):
-            error = CallRefused(405, "method", "the path takes another method", "see the API's documentation")
+            error = CallRefused(405, Cause.API_METHOD, "the path takes another method", "see the API's documentation")
         else:
-            error = CallRefused(404, "path", "no such path", "call a path below /api/v1")
+            error = CallRefused(404, Cause.API_PATH, "no such path", "call a path below /api/v1")
         return self._refuse(request, error)
 
     @app.handle_errors(BackendError)
     def not_ready(self, request: IRequest, failure: Failure) -> bytes:
         """Answer that the store has not what the call needs, such as an authority."""
-        return self._refuse(request, CallRefused(503, "store", failure.getErrorMessage(), "tell the operator"))
+        return self._refuse(request, CallRefused(503, Cause.API_STORE, failure.getErrorMessage(), "tell the operator"))
 
     @app.handle_errors(Exception)
     def failed(self, request: IRequest, failure: Failure) -> bytes:
         """Answer that something here is broken; what, stands in the log only."""
         self._events.failure("smartproxy.backend.api", failure, peer=address_of(request))
-        error = CallRefused(500, "internal", "the backend has a fault", "look for internal.error in its log")
+        error = CallRefused(500, Cause.API_INTERNAL, "the backend has a fault", "look for internal.error in its log")
         return json_answer(request, error.document(), error.status)
 
     async def _caller(self, request: IRequest) -> CallingClient:
@@ -309,7 +320,10 @@ class Api:
                 why = "disabled" if not caller.enabled else f"bound to the address {caller.bound}"
                 facts.update(client=caller.name, detail=f"the client is {why}")
             raise CallRefused(
-                401, "token", "the token is not valid", "give the client the token that 'smartproxy client add' printed"
+                401,
+                Cause.API_TOKEN,
+                "the token is not valid",
+                "give the client the token that 'smartproxy client add' printed",
             )
         facts["client"] = caller.name
         if version is not None:
@@ -317,13 +331,16 @@ class Api:
                 check_client(version)
             except VersionRefused as error:
                 facts.update(theirs=version[:64], ours=__version__)
-                raise CallRefused(426, "version", error.message, error.advice) from error
+                raise CallRefused(426, Cause.API_VERSION, error.message, error.advice) from error
         return caller
 
     async def _wait_for_change(self, watch: GenerationWatch, caller: CallingClient, known: int, wait: int) -> None:
         if self._waiting[caller.name] >= WAITING_PER_CLIENT_MOST:
             raise CallRefused(
-                429, "waiting", "too many calls of this client wait already", "run one smartproxy-client a token"
+                429,
+                Cause.API_WAITING,
+                "too many calls of this client wait already",
+                "run one smartproxy-client a token",
             )
         self._waiting[caller.name] += 1
         try:
@@ -341,7 +358,8 @@ class Api:
                 facts["facts"] = {"not_written_before": silent}
             self._events.emit(
                 "backend.call_refused",
-                cause=error.message,
+                cause=error.cause,
+                message=error.message,
                 advice=error.advice,
                 method=request.method.decode("ascii", "replace"),
                 path=request.path.decode("ascii", "replace"),

@@ -8,25 +8,25 @@ whole and judged like any other. Events are not in it.
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from smartproxy._version import __version__
-from smartproxy.backend import authority, cas, generations, partners, settings
-from smartproxy.backend.certificates import read_certificates
+from smartproxy.backend import authority, cas, generations, licences, partners, settings
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused, Unusable
 from smartproxy.backend.schema import (
-    AuthorityRow,
     Base,
+    CaRow,
+    CertificateRequest,
     ClientRow,
     IdentityRow,
     LicenceRow,
-    PartnerCertificateRow,
     PartnerRow,
+    PinNote,
     RevocationRow,
     SettingRow,
     SiteRow,
@@ -34,23 +34,14 @@ from smartproxy.backend.schema import (
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import Configuration, parse
 from smartproxy.policy.licence import PROXY_ID
-from smartproxy.policy.partners import CertificatePin, KeyPin, Rule, SubjectRule
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind, read_object, write_object
+from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.strict_json import DocumentRefused, read
-from smartproxy.policy.values import NAME, SHA256, Address, Fixed, Flag, Instant, Line, Lines, Pem
+from smartproxy.policy.values import SHA256, Fixed, Instant, Line, Lines, Pem
 
 FORMAT: Final = 1
 _CONFIGURATION = "configuration"
 _CERTIFICATE, _KEY = Pem(label="CERTIFICATE", most=1), Pem(label="PRIVATE KEY", most=1)
-
-
-@attrs.frozen(kw_only=True)
-class PinNote:
-    """What stands in a pinned certificate, for operators to read."""
-
-    sha256: str = attrs.field(metadata=kind(SHA256))
-    subject: str = attrs.field(metadata=kind(Line(most=2048)))
-    not_after: datetime = attrs.field(metadata=kind(Instant()))
 
 
 @attrs.frozen(kw_only=True)
@@ -74,17 +65,6 @@ class ArchivedSite:
 
 
 @attrs.frozen(kw_only=True)
-class ArchivedClient:
-    """A client; of its token the SHA-256."""
-
-    name: str = attrs.field(metadata=kind(NAME))
-    token_sha256: str = attrs.field(repr=False, metadata=kind(SHA256))
-    enabled: bool = attrs.field(metadata=kind(Flag()))
-    address: str | None = attrs.field(default=None, metadata=kind(Optional(Address())))
-    created: datetime = attrs.field(metadata=kind(Instant()))
-
-
-@attrs.frozen(kw_only=True)
 class ArchivedLicence:
     """A licence that the authority signed."""
 
@@ -96,22 +76,13 @@ class ArchivedLicence:
 
 
 @attrs.frozen(kw_only=True)
-class ArchivedRequest:
-    """A request for an identity's certificate that is still out, with its key."""
-
-    name: str = attrs.field(metadata=kind(NAME))
-    key: str = attrs.field(repr=False, metadata=kind(_KEY))
-    request: str = attrs.field(metadata=kind(Pem(label="CERTIFICATE REQUEST", most=1)))
-
-
-@attrs.frozen(kw_only=True)
 class Secrets:
     """What makes another store the same site."""
 
     site: ArchivedSite = attrs.field(metadata=kind(ObjectOf(ArchivedSite)))
-    clients: tuple[ArchivedClient, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ArchivedClient))))
+    clients: tuple[ClientEntry, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ClientEntry))))
     licences: tuple[ArchivedLicence, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ArchivedLicence))))
-    requests: tuple[ArchivedRequest, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ArchivedRequest))))
+    requests: tuple[CertificateRequest, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(CertificateRequest))))
 
 
 @attrs.frozen(kw_only=True)
@@ -170,13 +141,12 @@ def take(change: Change, octets: bytes) -> Imported:
         change.generation = max(change.generation, configuration.generation + 1)
     else:
         authority.site_row(change.session)
-    for table in (PartnerCertificateRow, PartnerRow, AuthorityRow, RevocationRow, SettingRow):
+    for table in (PartnerRow, CaRow, RevocationRow, SettingRow):
         _clear(change, table)
     for name, value in settings_set.items():
         settings.put(change, name, value)
     for each in configuration.server.cas:
-        certificates = read_certificates(each.certificates.encode("ascii"), each.name)
-        cas.add(change, each.name, certificates, each.revocation.value, each.grace_hours)
+        cas.take(change, each)
     _take_revocation(change, archive, configuration)
     _take_partners(change, archive, configuration, shown)
     return Imported(
@@ -220,41 +190,21 @@ def _without_identities(configuration: dict[str, Any]) -> dict[str, str]:
 
 
 def _secrets(session: Session) -> Secrets:
-    site = authority.site_row(session)
+    identities = session.scalars(select(IdentityRow).order_by(IdentityRow.name)).all()
     return Secrets(
-        site=ArchivedSite(
-            created=site.created,
-            authority_certificate=site.authority_certificate,
-            authority_key=site.authority_key,
-            https_certificate=site.https_certificate,
-            https_key=site.https_key,
-        ),
-        clients=tuple(
-            ArchivedClient(
-                name=row.name,
-                token_sha256=row.token_sha256,
-                enabled=row.enabled,
-                address=row.address,
-                created=row.created,
-            )
-            for row in session.scalars(select(ClientRow).order_by(ClientRow.name))
-        ),
-        licences=tuple(
-            ArchivedLicence(
-                proxy_id=row.proxy_id,
-                text=row.text,
-                valid_from=row.valid_from,
-                valid_until=row.valid_until,
-                issued=row.issued,
-            )
-            for row in session.scalars(select(LicenceRow).order_by(LicenceRow.id))
-        ),
-        requests=tuple(
-            ArchivedRequest(name=row.name, key=row.request_key, request=row.request)
-            for row in session.scalars(select(IdentityRow).order_by(IdentityRow.name))
-            if row.request_key is not None and row.request is not None
-        ),
+        site=_copy(ArchivedSite, authority.site_row(session)),
+        clients=tuple(row.entry for row in session.scalars(select(ClientRow).order_by(ClientRow.name))),
+        licences=tuple(_copy(ArchivedLicence, row) for row in licences.listed(session)),
+        requests=tuple(row.request for row in identities if row.request is not None),
     )
+
+
+_Archived = TypeVar("_Archived", bound=attrs.AttrsInstance)
+
+
+def _copy(cls: type[_Archived], row: Base) -> _Archived:
+    """What a row holds of a class whose fields are columns."""
+    return cls(**{field.name: getattr(row, field.name) for field in attrs.fields(cls)})
 
 
 def _take_secrets(change: Change, secrets: Secrets, configuration: Configuration) -> None:
@@ -267,31 +217,21 @@ def _take_secrets(change: Change, secrets: Secrets, configuration: Configuration
             f"this store is of another site ({site.name!r}, another authority); import the file into an empty folder "
             "with --state-dir, or export it without secrets"
         )
-    site.name, site.created = configuration.site, secrets.site.created
-    site.authority_certificate, site.authority_key = secrets.site.authority_certificate, secrets.site.authority_key
-    site.https_certificate, site.https_key = secrets.site.https_certificate, secrets.site.https_key
+    site.name = configuration.site
+    for name, value in attrs.asdict(secrets.site).items():
+        setattr(site, name, value)
     for table in (ClientRow, LicenceRow, IdentityRow):
         _clear(change, table)
-    change.session.add_all(
-        ClientRow(
-            name=each.name,
-            token_sha256=each.token_sha256,
-            enabled=each.enabled,
-            address=each.address,
-            created=each.created,
-        )
-        for each in secrets.clients
-    )
-    for each in secrets.licences:
-        change.session.add(LicenceRow(**attrs.asdict(each)))
+    change.session.add_all(ClientRow(name=each.name, entry=each) for each in secrets.clients)
+    for licence in secrets.licences:
+        change.session.add(LicenceRow(**attrs.asdict(licence)))
         change.session.flush()
-    names = {each.name for each in configuration.server.identities} | {each.name for each in secrets.requests}
-    rows = {name: IdentityRow(name=name) for name in sorted(names)}
-    for identity in configuration.server.identities:
-        rows[identity.name].certificate, rows[identity.name].key = identity.certificate, identity.key
-    for request in secrets.requests:
-        rows[request.name].request, rows[request.name].request_key = request.request, request.key
-    change.session.add_all(rows.values())
+    entries = {each.name: each for each in configuration.server.identities}
+    requests = {each.name: each for each in secrets.requests}
+    change.session.add_all(
+        IdentityRow(name=name, entry=entries.get(name), request=requests.get(name))
+        for name in sorted(entries.keys() | requests.keys())
+    )
     change.session.flush()
     authority.load(change.session)
 
@@ -314,41 +254,15 @@ def _take_revocation(change: Change, archive: Archive, configuration: Configurat
 
 
 def _take_partners(change: Change, archive: Archive, configuration: Configuration, shown: Mapping[str, str]) -> None:
-    notes = {each.sha256: each for each in archive.pins}
     for each in configuration.server.partners:
-        entry = partners.Entry(
-            codes=each.codes,
-            lowest_level=int(each.lowest_level),
-            authentication=each.authentication.value,
-            profile=each.profile.value,
-            purpose=each.purpose.value,
-            proofs=tuple(_proof(rule, notes) for rule in each.certificates),
-        )
-        row = partners.add(change, each.name, entry, enabled=each.enabled)
-        if each.outbound is not None:
-            row.outbound = write_object(each.outbound)
-            if each.name in shown:
-                row.outbound = {**row.outbound, "identity": shown[each.name]}
-
-
-def _proof(rule: Rule, notes: dict[str, PinNote]) -> partners.Proof:
-    if isinstance(rule, CertificatePin | KeyPin):
-        note = notes.get(rule.sha256)
-        if note is None:
-            return partners.Proof(by=rule.by, text=rule.sha256)
-        return partners.Proof(by=rule.by, text=rule.sha256, subject=note.subject, not_after=note.not_after)
-    text = rule.serial_number if isinstance(rule, SubjectRule) else rule.san
-    return partners.Proof(by=rule.by, text=text, authority=rule.ca)
+        entry = each
+        if each.outbound is not None and each.name in shown:
+            entry = attrs.evolve(each, outbound=attrs.evolve(each.outbound, identity=shown[each.name]))
+        partners.add(change, entry, archive.pins)
 
 
 def _pin_notes(session: Session) -> tuple[PinNote, ...]:
-    rows = session.scalars(select(PartnerCertificateRow).order_by(PartnerCertificateRow.id))
-    notes = {
-        row.sha256: PinNote(sha256=row.sha256, subject=row.subject, not_after=row.not_after)
-        for row in rows
-        if row.sha256 is not None and row.subject is not None and row.not_after is not None
-    }
-    return tuple(notes.values())
+    return tuple({note.sha256: note for row in partners.listed(session) for note in row.notes}.values())
 
 
 def _clear(change: Change, table: type[Base]) -> None:

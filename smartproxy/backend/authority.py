@@ -228,13 +228,13 @@ def _issue(
     authority: x509.Certificate,
     authority_key: ed25519.Ed25519PrivateKey,
     builder: x509.CertificateBuilder,
-    purpose: x509.ObjectIdentifier,
+    usage: x509.ObjectIdentifier,
 ) -> x509.Certificate:
     identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return (
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
             critical=False,

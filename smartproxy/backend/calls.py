@@ -78,8 +78,9 @@ class Calls:
             row = clients.authenticate(session, token)
             if row is None:
                 return None
-            strayed = row.address is not None and not same_host(row.address, address)
-            caller = CallingClient(name=row.name, enabled=row.enabled, bound=row.address if strayed else None)
+            bound = row.entry.address
+            strayed = bound is not None and not same_host(bound, address)
+            caller = CallingClient(name=row.name, enabled=row.entry.enabled, bound=bound if strayed else None)
             worth = caller.may_call and clients.worth_noting(row, now, version, address)
         if worth:
             with self.store.writing() as session:

@@ -1,75 +1,59 @@
 """The certification authorities that partners' certificates may chain to."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import attrs
 from cryptography import x509
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend.certificates import certificate_pin, certificates_to_pem, name_text, read_certificates
-from smartproxy.backend.change import Change
+from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound, Unusable
-from smartproxy.backend.schema import AuthorityRow, PartnerCertificateRow, PartnerRow
-from smartproxy.policy import limits
-
-REVOCATION_MODES = ("require", "prefer", "off")
-"""Whether a certificate needs a fresh revocation list; is judged by what there is; or is not asked about."""
+from smartproxy.backend.schema import CaRow, PartnerRow
+from smartproxy.policy.partners import Partner, SanRule, SubjectRule, TrustedCa
 
 
-def add(
-    change: Change,
-    name: str,
-    certificates: Sequence[x509.Certificate],
-    revocation: str = "require",
-    grace_hours: int = limits.REVOCATION_GRACE.default,
-) -> AuthorityRow:
-    """Add an authority with its certificates, root and intermediates together.
+def add(change: Change, name: str, certificates: Sequence[x509.Certificate], **values: Any) -> CaRow:
+    """Add a CA with its certificates, root and intermediates together.
 
-    :param grace_hours: how long after its promised successor a revocation list is still good.
+    :param values: other fields of its entry, an :class:`~smartproxy.policy.partners.TrustedCa`.
     :raises AlreadyThere: when there is one of this name.
-    :raises Unusable: when one of the certificates is not an authority's.
+    :raises Unusable: when one of the certificates is not a CA's.
     """
     if _found(change.session, name) is not None:
         raise AlreadyThere(f"there is a ca {name!r} already; 'smartproxy ca change {name}' changes it")
-    row = AuthorityRow(name=name, certificates=_bundle(certificates), revocation=revocation, grace_hours=grace_hours)
-    change.session.add(row)
-    _note(change, row)
-    return row
+    return _put(change, TrustedCa(name=name, certificates=_bundle(certificates), **values))
 
 
-def alter(
-    change: Change,
-    name: str,
-    *,
-    certificates: Sequence[x509.Certificate] | None = None,
-    revocation: str | None = None,
-    grace_hours: int | None = None,
-) -> AuthorityRow:
-    """Replace an authority's certificates, or change how revocation is judged, or both."""
+def take(change: Change, entry: TrustedCa) -> CaRow:
+    """Add a CA as its entry stands in a document.
+
+    :raises Unusable: when one of its certificates cannot be read, or is not a CA's.
+    """
+    certificates = read_certificates(entry.certificates.encode("ascii"), f"ca {entry.name}")
+    return _put(change, attrs.evolve(entry, certificates=_bundle(certificates)))
+
+
+def alter(change: Change, name: str, *, certificates: Sequence[x509.Certificate] | None = None, **values: Any) -> CaRow:
+    """Replace a CA's certificates, or change other fields of its entry, or both."""
     row = find(change.session, name)
     if certificates is not None:
-        row.certificates = _bundle(certificates)
-    if revocation is not None:
-        row.revocation = revocation
-    if grace_hours is not None:
-        row.grace_hours = grace_hours
+        values["certificates"] = _bundle(certificates)
+    row.entry = judged(attrs.evolve(row.entry, **values), f"ca {name}")
     _note(change, row)
     return row
 
 
-def remove(change: Change, name: str) -> AuthorityRow:
-    """Remove an authority.
+def remove(change: Change, name: str) -> CaRow:
+    """Remove a CA.
 
     :raises ChangeRefused: while a partner is recognized by it; the message names the partners.
     """
     row = find(change.session, name)
-    users = change.session.scalars(
-        select(PartnerRow.name)
-        .join(PartnerCertificateRow)
-        .where(PartnerCertificateRow.authority_id == row.id)
-        .distinct()
-        .order_by(PartnerRow.name)
-    ).all()
+    partners = change.session.scalars(select(PartnerRow).order_by(PartnerRow.name))
+    users = [each.name for each in partners if name in authorities_of(each.entry)]
     if users:
         raise ChangeRefused(
             f"the ca {name!r} is needed by {', '.join(users)}; give these partners other certificates first "
@@ -80,7 +64,12 @@ def remove(change: Change, name: str) -> AuthorityRow:
     return row
 
 
-def find(session: Session, name: str) -> AuthorityRow:
+def authorities_of(partner: Partner) -> list[str]:
+    """The names of the CAs that a partner is recognized by when it calls."""
+    return sorted({rule.ca for rule in partner.certificates if isinstance(rule, SubjectRule | SanRule)})
+
+
+def find(session: Session, name: str) -> CaRow:
     """The authority of a name.
 
     :raises NotFound: when there is none; the message lists those that there are.
@@ -92,14 +81,21 @@ def find(session: Session, name: str) -> AuthorityRow:
     return row
 
 
-def listed(session: Session) -> Sequence[AuthorityRow]:
+def listed(session: Session) -> Sequence[CaRow]:
     """All authorities by name."""
-    return session.scalars(select(AuthorityRow).order_by(AuthorityRow.name)).all()
+    return session.scalars(select(CaRow).order_by(CaRow.name)).all()
 
 
-def certificates_of(row: AuthorityRow) -> list[x509.Certificate]:
+def certificates_of(row: CaRow) -> list[x509.Certificate]:
     """The certificates of one authority."""
-    return read_certificates(row.certificates.encode("ascii"), f"ca {row.name}")
+    return read_certificates(row.entry.certificates.encode("ascii"), f"ca {row.name}")
+
+
+def _put(change: Change, entry: TrustedCa) -> CaRow:
+    row = CaRow(name=entry.name, entry=judged(entry, f"ca {entry.name}"))
+    change.session.add(row)
+    _note(change, row)
+    return row
 
 
 def _bundle(certificates: Sequence[x509.Certificate]) -> str:
@@ -121,10 +117,10 @@ def _is_authority(certificate: x509.Certificate) -> bool:
         raise Unusable(f"the extensions of {name_text(certificate.subject)} cannot be read: {error}") from error
 
 
-def _note(change: Change, row: AuthorityRow) -> None:
+def _note(change: Change, row: CaRow) -> None:
     count = len(certificates_of(row))
-    change.note("ca.changed", authority=row.name, command=change.what, mode=row.revocation, count=count)
+    change.note("ca.changed", authority=row.name, command=change.what, mode=row.entry.revocation.value, count=count)
 
 
-def _found(session: Session, name: str) -> AuthorityRow | None:
-    return session.scalars(select(AuthorityRow).where(AuthorityRow.name == name)).one_or_none()
+def _found(session: Session, name: str) -> CaRow | None:
+    return session.scalars(select(CaRow).where(CaRow.name == name)).one_or_none()

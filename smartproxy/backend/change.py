@@ -1,12 +1,18 @@
-"""A change that an operator is making: its transaction, its author, and the events that tell of it."""
+"""A change that an operator is making: its transaction, its author, the events that tell of it, and its entries."""
 
 from datetime import datetime
+from typing import TypeVar
 
 import attrs
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import journal
+from smartproxy.backend.errors import ChangeRefused
 from smartproxy.logs.record import Record
+from smartproxy.policy.schema import read_object, write_object
+from smartproxy.policy.strict_json import DocumentRefused
+
+_Entry = TypeVar("_Entry", bound=attrs.AttrsInstance)
 
 
 @attrs.define(kw_only=True)
@@ -35,3 +41,15 @@ class Change:
     def record(self) -> None:
         """Store the events that were noted."""
         journal.keep(self.session, self._records, self.now)
+
+
+def judged(entry: _Entry, what: str) -> _Entry:
+    """An entry as it is read from the document that is written of it: what it would not take is refused.
+
+    :param what: whose it is, such as ``partner ACME``.
+    :raises ChangeRefused: with the place in the entry.
+    """
+    try:
+        return read_object(type(entry), write_object(entry))
+    except DocumentRefused as refused:
+        raise ChangeRefused(f"{what}, {refused.where}: {refused.message}; nothing is changed") from refused

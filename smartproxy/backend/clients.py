@@ -6,7 +6,9 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any
 
+import attrs
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -14,6 +16,7 @@ from smartproxy.backend.change import Change
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.schema import ClientRow
 from smartproxy.policy.addresses import address_of
+from smartproxy.policy.settings import ClientEntry
 
 SEEN_AGAIN = timedelta(seconds=30)
 """A call so soon after the last one that was noted is not noted."""
@@ -35,19 +38,16 @@ def add(change: Change, name: str, address: str | None = None) -> str:
     if _found(change.session, name) is not None:
         raise AlreadyThere(f"there is a client {name!r} already; 'smartproxy client token {name}' gives it a new token")
     token = new_token()
-    change.session.add(
-        ClientRow(name=name, token_sha256=token_digest(token), enabled=True, address=bound, created=change.now)
-    )
+    entry = ClientEntry(name=name, token_sha256=token_digest(token), address=bound, created=change.now)
+    change.session.add(ClientRow(name=name, entry=entry))
     change.note("client.changed", command=change.what, names=[name])
     return token
 
 
 def new_token_for(change: Change, name: str) -> str:
     """Give a client a new token; the old one is worth nothing from now on."""
-    row = find(change.session, name)
     token = new_token()
-    row.token_sha256 = token_digest(token)
-    change.note("client.changed", command=change.what, names=[name])
+    _alter(change, name, token_sha256=token_digest(token))
     return token
 
 
@@ -56,18 +56,12 @@ def bind(change: Change, name: str, address: str | None) -> ClientRow:
 
     :raises Unusable: when it is not an address.
     """
-    row = find(change.session, name)
-    row.address = _checked(address)
-    change.note("client.changed", command=change.what, names=[name])
-    return row
+    return _alter(change, name, address=_checked(address))
 
 
 def enable(change: Change, name: str, enabled: bool) -> ClientRow:
     """Let a client call, or do not."""
-    row = find(change.session, name)
-    row.enabled = enabled
-    change.note("client.changed", command=change.what, names=[name])
-    return row
+    return _alter(change, name, enabled=enabled)
 
 
 def remove(change: Change, name: str) -> ClientRow:
@@ -103,7 +97,7 @@ def authenticate(session: Session, token: str) -> ClientRow | None:
     digest = token_digest(token)
     found = None
     for row in listed(session):
-        if same_digest(row.token_sha256, digest):
+        if same_digest(row.entry.token_sha256, digest):
             found = row
     return found
 
@@ -127,6 +121,14 @@ def note_certificate(session: Session, name: str, until: datetime) -> None:
     row = _found(session, name)
     if row is not None:
         row.certificate_until = until
+
+
+def _alter(change: Change, name: str, **values: Any) -> ClientRow:
+    """Change fields of a client's entry."""
+    row = find(change.session, name)
+    row.entry = attrs.evolve(row.entry, **values)
+    change.note("client.changed", command=change.what, names=[name])
+    return row
 
 
 def _checked(address: str | None) -> str | None:

@@ -3,7 +3,8 @@
 Knows of certificates that are pinned with their file, and of those that partners connected with. Changes nothing.
 """
 
-from collections.abc import Iterator, Sequence
+import enum
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import attrs
@@ -12,11 +13,17 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import cas, partners, sightings
 from smartproxy.backend import revocation as lists
 from smartproxy.backend.certificates import key_pin, name_text
-from smartproxy.backend.schema import AuthorityRow, PartnerRow, SeenCertificateRow
+from smartproxy.backend.schema import PartnerRow, SeenCertificateRow
 from smartproxy.policy.certificates.revocation import Issuer, Outlook, RevocationSet
+from smartproxy.policy.partners import CertificatePin, KeyPin, RevocationMode, TrustedCa
 
-ADMITTED, REFUSED, UNKNOWN = "admitted", "refused", "unknown"
-"""What ``require`` would do with a certificate."""
+
+class Verdict(enum.StrEnum):
+    """What ``require`` would do with a certificate."""
+
+    ADMITTED = "admitted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
 
 
 @attrs.frozen(kw_only=True)
@@ -30,7 +37,7 @@ class Forecast:
     partner: str
     authority: str
     mode: str
-    verdict: str
+    verdict: Verdict
     cause: str
     subject: str | None = None
     sha256: str | None = None
@@ -67,11 +74,12 @@ def revocation(session: Session, now: datetime) -> list[Forecast]:
     """Whom ``require`` would refuse now, of the enabled partners that are known by an authority."""
     outlook = _outlook(session)
     seen = sightings.certificates(session)
+    known = {row.name: row.entry for row in cas.listed(session)}
     found: list[Forecast] = []
     for row in partners.listed(session):
-        if not row.enabled:
+        if not row.entry.enabled:
             continue
-        for authority in _authorities(row):
+        for authority in _cas(row, known):
             grace = timedelta(hours=authority.grace_hours)
             shown = [each for each in seen if (each.partner, each.authority) == (row.name, authority.name)]
             current = [each for each in shown if each.not_after > now]
@@ -81,8 +89,8 @@ def revocation(session: Session, now: datetime) -> list[Forecast]:
                     Forecast(
                         partner=row.name,
                         authority=authority.name,
-                        mode=authority.revocation,
-                        verdict=ADMITTED if cause is None else REFUSED,
+                        mode=authority.revocation.value,
+                        verdict=Verdict.ADMITTED if cause is None else Verdict.REFUSED,
                         cause=cause or "the list of its issuer is current",
                         subject=each.subject,
                         sha256=each.sha256,
@@ -97,11 +105,12 @@ def failing(session: Session, until: datetime) -> list[Failing]:
     """Whose certificate is refused next, before a time; the first one first."""
     outlook = _outlook(session)
     seen = sightings.certificates(session)
+    known = {row.name: row.entry for row in cas.listed(session)}
     found: list[Failing] = []
     for row in partners.listed(session):
-        if not row.enabled:
+        if not row.entry.enabled:
             continue
-        modes = {authority.name: authority for authority in _authorities(row)}
+        modes = {authority.name: authority for authority in _cas(row, known)}
         ends = []
         for each in _certificates(row, seen):
             grace = _grace(modes.get(each.authority or ""))
@@ -122,37 +131,39 @@ def failing(session: Session, until: datetime) -> list[Failing]:
     return sorted(found, key=lambda each: (each.moment, each.partner))
 
 
-def _grace(authority: AuthorityRow | None) -> timedelta | None:
-    if authority is None or authority.revocation != "require":
+def _grace(authority: TrustedCa | None) -> timedelta | None:
+    if authority is None or authority.revocation is not RevocationMode.REQUIRE:
         return None
     return timedelta(hours=authority.grace_hours)
 
 
-def _unseen(row: PartnerRow, authority: AuthorityRow, outlook: Outlook, now: datetime, grace: timedelta) -> Forecast:
+def _unseen(row: PartnerRow, authority: TrustedCa, outlook: Outlook, now: datetime, grace: timedelta) -> Forecast:
     """A partner whose certificate is not known yet: all depends on which of the authority's certificates issued it."""
     current, others = outlook.unlisted(authority.name, now, grace)
     if not others:
-        verdict, cause = ADMITTED, "no certificate of his is known; all lists of the ca are current"
+        verdict, cause = Verdict.ADMITTED, "no certificate of his is known; all lists of the ca are current"
     else:
-        verdict = UNKNOWN if current else REFUSED
+        verdict = Verdict.UNKNOWN if current else Verdict.REFUSED
         cause = f"no certificate of his is known; no current list of {'; '.join(others)}"
-    return Forecast(partner=row.name, authority=authority.name, mode=authority.revocation, verdict=verdict, cause=cause)
+    return Forecast(
+        partner=row.name, authority=authority.name, mode=authority.revocation.value, verdict=verdict, cause=cause
+    )
 
 
-def _authorities(row: PartnerRow) -> list[AuthorityRow]:
-    """The authorities that a partner is known by."""
-    named = {each.authority.name: each.authority for each in row.certificates if each.authority is not None}
-    return [named[name] for name in sorted(named)]
+def _cas(row: PartnerRow, known: Mapping[str, TrustedCa]) -> list[TrustedCa]:
+    """The CAs that a partner is known by."""
+    return [known[name] for name in cas.authorities_of(row.entry)]
 
 
 def _certificates(row: PartnerRow, seen: Sequence[SeenCertificateRow]) -> Iterator[_Certificate]:
     """The certificates that a partner may connect with: those that are pinned, and those that he showed."""
-    pinned = {each.sha256 for each in row.certificates if each.by == "certificate"}
-    for proof in row.certificates:
-        if proof.not_after is not None and proof.sha256 is not None:
-            sha256 = proof.sha256 if proof.by == "certificate" else None
-            yield _Certificate(sha256, proof.subject, "", proof.not_after, None)
-    names = {authority.name for authority in _authorities(row)}
+    notes = {each.sha256: each for each in row.notes}
+    pinned = {each.sha256 for each in row.entry.certificates if isinstance(each, CertificatePin)}
+    for rule in row.entry.certificates:
+        if isinstance(rule, CertificatePin | KeyPin) and (note := notes.get(rule.sha256)) is not None:
+            sha256 = rule.sha256 if isinstance(rule, CertificatePin) else None
+            yield _Certificate(sha256, note.subject, "", note.not_after, None)
+    names = cas.authorities_of(row.entry)
     for each in seen:
         if each.partner == row.name and each.authority in names and each.sha256 not in pinned:
             yield _Certificate(each.sha256, each.subject, each.issuer, each.not_after, each.authority)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from sqlalchemy import func, select, update
@@ -21,17 +21,19 @@ from smartproxy.backend import authority, licences
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.schema import (
-    AuthorityRow,
+    CaRow,
     GenerationRow,
     IdentityRow,
-    PartnerCertificateRow,
     PartnerRow,
     RevocationRow,
     SettingRow,
     SiteRow,
 )
 from smartproxy.backend.store import Store
-from smartproxy.policy.configuration import ConfigurationRefused, parse
+from smartproxy.policy.configuration import FORMAT, ConfigurationRefused, parse
+from smartproxy.policy.schema import write_object
+from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.policy.values import Instant
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +65,7 @@ def changing(store: Store, *, by: str, what: str, now: datetime) -> Iterator[Cha
         try:
             parse(octets)
         except ConfigurationRefused as refused:
-            raise ChangeRefused(f"{explain(session, str(refused))}; nothing is changed") from refused
+            raise ChangeRefused(f"{explain(session, refused)}; nothing is changed") from refused
         # One document is kept: a site's history would otherwise be a pile of copies of its keys.
         session.execute(update(GenerationRow).values(document=None))
         session.add(GenerationRow(number=change.generation, made=now, made_by=by, change=what, document=octets))
@@ -94,10 +96,8 @@ def history(session: Session, most: int) -> Sequence[HistoryEntry]:
     ]
 
 
-FORMAT = 1
-"""The form of the document; a client or server that does not know it refuses it."""
-
-_ENTRY = re.compile(r"server\.(partners|identities|authorities|revocation)\[(\d+)\](\.?)")
+_ENTRY = re.compile(r"server\.(partners|identities|authorities|revocation)\[(\d+)\](?:\.(.+))?")
+"""The place of an entry of a table, or in one."""
 
 
 def build(session: Session, generation: int) -> bytes:
@@ -108,10 +108,10 @@ def build(session: Session, generation: int) -> bytes:
         "generation": generation,
         "site": "" if site is None else site.name,
         "server": {
-            "identities": [_identity(row) for row in _identities(session)],
-            "authorities": [_authority(row) for row in _authorities(session)],
+            "identities": [write_object(row.entry) for row in _identities(session)],
+            "authorities": [write_object(row.entry) for row in _named(session, CaRow)],
             "revocation": [_revocation(row) for row in _revocations(session)],
-            "partners": [_partner(row) for row in _partners(session)],
+            "partners": [write_object(row.entry) for row in _named(session, PartnerRow)],
             "licence": licences.carried(session),
         },
         "client": {},
@@ -125,91 +125,55 @@ def build(session: Session, generation: int) -> bytes:
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
 
 
-def explain(session: Session, text: str) -> str:
-    """A refusal in the operator's words: which partner ``server.partners[3]`` is, wherever it stands in the text."""
-    names = {
-        "partners": lambda: [f"partner {row.name}" for row in _partners(session)],
-        "identities": lambda: [f"identity {row.name}" for row in _identities(session)],
-        "authorities": lambda: [f"ca {row.name}" for row in _authorities(session)],
-        "revocation": lambda: [f"revocation list of {row.issuer}" for row in _revocations(session)],
-    }
-
-    def named(match: re.Match[str]) -> str:
-        entries = names[match[1]]()
-        if int(match[2]) >= len(entries):
-            return match[0]
-        return entries[int(match[2])] + (", " if match[3] else "")
-
-    return _ENTRY.sub(named, text)
+def explain(session: Session, refused: DocumentRefused) -> str:
+    """A refusal in the operator's words: which partner ``server.partners[3]`` is."""
+    message = refused.message
+    if refused.also is not None:
+        message = message.replace(refused.also, _entry_at(session, refused.also))
+    return f"{_entry_at(session, refused.where)}: {message}"
 
 
-def time_text(moment: datetime) -> str:
-    """A time as the document writes it."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+def _entry_at(session: Session, place: str) -> str:
+    """The name of the entry at a place of the document, and what follows in it; other places as they are."""
+    match = _ENTRY.fullmatch(place)
+    if match is None:
+        return place
+    names: Sequence[str]
+    match match[1]:
+        case "partners":
+            names = [f"partner {row.name}" for row in _named(session, PartnerRow)]
+        case "identities":
+            names = [f"identity {row.name}" for row in _identities(session)]
+        case "authorities":
+            names = [f"ca {row.name}" for row in _named(session, CaRow)]
+        case _:
+            names = [f"revocation list of {row.issuer}" for row in _revocations(session)]
+    number = int(match[2])
+    if number >= len(names):
+        return place
+    return names[number] if match[3] is None else f"{names[number]}, {match[3]}"
 
 
-def _identities(session: Session) -> list[IdentityRow]:
-    rows = session.scalars(select(IdentityRow).order_by(IdentityRow.name))
-    return [row for row in rows if row.certificate is not None]
+_Row = TypeVar("_Row", CaRow, IdentityRow, PartnerRow)
 
 
-def _authorities(session: Session) -> list[AuthorityRow]:
-    return list(session.scalars(select(AuthorityRow).order_by(AuthorityRow.name)))
+def _named(session: Session, table: type[_Row]) -> Sequence[_Row]:
+    return session.scalars(select(table).order_by(table.name)).all()
 
 
-def _revocations(session: Session) -> list[RevocationRow]:
-    return list(session.scalars(select(RevocationRow).order_by(RevocationRow.issuer_key_sha256)))
+def _identities(session: Session) -> Sequence[IdentityRow]:
+    return [row for row in _named(session, IdentityRow) if row.entry is not None]
 
 
-def _partners(session: Session) -> list[PartnerRow]:
-    return list(session.scalars(select(PartnerRow).order_by(PartnerRow.name)))
-
-
-def _identity(row: IdentityRow) -> dict[str, Any]:
-    return {"name": row.name, "certificate": row.certificate, "key": row.key}
-
-
-def _authority(row: AuthorityRow) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "certificates": row.certificates,
-        "revocation": row.revocation,
-        "grace_hours": row.grace_hours,
-    }
+def _revocations(session: Session) -> Sequence[RevocationRow]:
+    return session.scalars(select(RevocationRow).order_by(RevocationRow.issuer_key_sha256)).all()
 
 
 def _revocation(row: RevocationRow) -> dict[str, Any]:
+    """An entry of ``server.revocation``, without making numbers of the serials first: there may be a million."""
     return {
         "issuer": row.issuer_key_sha256,
-        "this_update": time_text(row.this_update),
-        "next_update": None if row.next_update is None else time_text(row.next_update),
+        "this_update": Instant().write(row.this_update),
+        "next_update": None if row.next_update is None else Instant().write(row.next_update),
         "serials": row.serials,
     }
-
-
-def _partner(row: PartnerRow) -> dict[str, Any]:
-    return {
-        "name": row.name,
-        "enabled": row.enabled,
-        "codes": row.codes,
-        "lowest_level": row.lowest_level,
-        "authentication": row.authentication,
-        "profile": row.profile,
-        "purpose": row.purpose,
-        "certificates": [_rule(each) for each in row.certificates],
-        "outbound": row.outbound,
-    }
-
-
-def _rule(row: PartnerCertificateRow) -> dict[str, Any]:
-    match row.by:
-        case "certificate" | "key":
-            return {"by": row.by, "sha256": row.sha256}
-        case "subject":
-            return {"by": row.by, "authority": _name(row.authority), "serial_number": row.value}
-        case _:
-            return {"by": row.by, "authority": _name(row.authority), "san": row.value}
-
-
-def _name(authority: AuthorityRow | None) -> str | None:
-    return None if authority is None else authority.name

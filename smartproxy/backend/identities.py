@@ -29,7 +29,8 @@ from smartproxy.backend.certificates import (
 )
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
-from smartproxy.backend.schema import IdentityRow
+from smartproxy.backend.schema import CertificateRequest, IdentityRow
+from smartproxy.policy.partners import ServerIdentity
 
 KEY_TYPES = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384")
 SOON = timedelta(days=30)
@@ -52,11 +53,8 @@ class Subject:
 
 def keep(change: Change, name: str, pair: KeyAndChain) -> IdentityRow:
     """Use a key and its certificates under a name, in the place of what the name had before."""
-    row = _found(change.session, name)
-    if row is None:
-        row = IdentityRow(name=name)
-        change.session.add(row)
-    row.certificate, row.key = certificates_to_pem(pair.chain), key_to_pem(pair.key)
+    row = _row(change.session, name)
+    row.entry = ServerIdentity(name=name, certificate=certificates_to_pem(pair.chain), key=key_to_pem(pair.key))
     leaf = pair.chain[0]
     change.note(
         "identity.changed",
@@ -76,11 +74,7 @@ def request(change: Change, name: str, subject: Subject, key_type: str) -> str:
     """
     key = _new_key(key_type)
     text = _request(key, subject).public_bytes(Encoding.PEM).decode("ascii")
-    row = _found(change.session, name)
-    if row is None:
-        row = IdentityRow(name=name)
-        change.session.add(row)
-    row.request_key, row.request = key_to_pem(key), text
+    _row(change.session, name).request = CertificateRequest(name=name, key=key_to_pem(key), request=text)
     change.note("identity.changed", command=change.what, names=[name])
     return text
 
@@ -92,12 +86,12 @@ def complete(change: Change, name: str, octets: bytes, source: str) -> KeyAndCha
     :raises Unusable: when the certificate is not for the request's key.
     """
     row = find(change.session, name)
-    if row.request_key is None:
+    if row.request is None:
         raise NotFound(f"no request of identity {name!r} is out; 'smartproxy identity request {name}' makes one")
-    key = read_private_key(row.request_key.encode("ascii"), None, f"the request of {name}")
+    key = read_private_key(row.request.key.encode("ascii"), None, f"the request of {name}")
     pair = fitting(key, read_certificates(octets, source), source)
     keep(change, name, pair)
-    row.request_key = row.request = None
+    row.request = None
     return pair
 
 
@@ -128,7 +122,7 @@ def listed(session: Session) -> Sequence[IdentityRow]:
 
 def chain_of(row: IdentityRow) -> list[x509.Certificate]:
     """The certificates of an identity, the leaf first; none while only a request is out."""
-    return [] if row.certificate is None else read_certificates(row.certificate.encode("ascii"), row.name)
+    return [] if row.entry is None else read_certificates(row.entry.certificate.encode("ascii"), row.name)
 
 
 def warnings(leaf: x509.Certificate, now: datetime) -> list[str]:
@@ -185,6 +179,15 @@ def _request(key: PrivateKey, subject: Subject) -> x509.CertificateSigningReques
         names = x509.SubjectAlternativeName([general_name(each) for each in subject.names])
         builder = builder.add_extension(names, critical=False)
     return builder.sign(key, hashes.SHA256())
+
+
+def _row(session: Session, name: str) -> IdentityRow:
+    """The identity of a name, made if there is none."""
+    row = _found(session, name)
+    if row is None:
+        row = IdentityRow(name=name)
+        session.add(row)
+    return row
 
 
 def _found(session: Session, name: str) -> IdentityRow | None:

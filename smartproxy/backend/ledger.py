@@ -16,6 +16,7 @@ from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.carrier import Waiting
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import Record, read
+from smartproxy.policy.causes import Cause
 
 WAITING_MOST = 1000
 
@@ -58,11 +59,10 @@ class Ledger:
             if done is not None:
                 done.callback(None)
             return
-        records = self._waiting.take(WAITING_MOST)
-        if lost := self._waiting.lost():
+        records = self._waiting.take(len(self._waiting))
+        if dropped := self._waiting.lost():
             now = datetime.fromtimestamp(self._clock.seconds(), UTC)
-            cause = "the store took them too slowly"
-            records.insert(0, journal.record_of("events.dropped", now, 0, count=lost, cause=cause))
+            records.insert(0, journal.record_of("events.dropped", now, 0, count=dropped, cause=Cause.EVENTS_STORE))
         self._runner.run(self._keep, records).addBoth(self._next)
 
     def _keep(self, records: list[Record]) -> None:

@@ -1,142 +1,111 @@
 """The partners: what they may call themselves, how they prove it, and which freedoms they have.
 
-What a value may be is judged by :mod:`smartproxy.policy.configuration` when the change becomes a generation; here only
-names are looked up and kept unique.
+A row holds a partner's entry, a :class:`~smartproxy.policy.partners.Partner`; a change reads it, evolves it and writes
+it. What a value may be is judged by :mod:`smartproxy.policy.configuration` when the change becomes a generation; here
+only names are looked up and kept unique.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import attrs
 from cryptography import x509
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import cas
 from smartproxy.backend.certificates import certificate_pin, key_pin, name_text
-from smartproxy.backend.change import Change
+from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, NotFound
-from smartproxy.backend.schema import PartnerCertificateRow, PartnerRow
-from smartproxy.oftp2.roles import Level, Profile
-from smartproxy.policy.partners import Authentication, Purpose
+from smartproxy.backend.schema import PartnerRow, PinNote
+from smartproxy.logs.render import escape
+from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner, Rule, SanRule, SubjectRule
+
+PIN_DIGITS_LEAST = 8
+"""Digits of a SHA-256 by which a pin may be named."""
+SUBJECT_MOST = 2048
+"""Characters of a pinned certificate's subject that are kept."""
 
 
-@attrs.frozen(kw_only=True)
-class Proof:
-    """One way in which a partner's certificate is recognized; for ``subject`` and ``san``, below an authority.
-
-    :ivar by: ``certificate``, ``key``, ``subject`` or ``san``.
-    :ivar text: the SHA-256, the subject's serialNumber, or the name with its type.
-    :ivar authority: the name of the authority, where one is needed.
-    :ivar subject: of a pinned certificate that is known: what stands in it, to be shown to operators.
-    :ivar not_after: of such a certificate: its end.
-    """
-
-    by: str
-    text: str
-    authority: str | None = None
-    subject: str | None = None
-    not_after: datetime | None = None
-
-    @classmethod
-    def pinned(cls, certificate: x509.Certificate, *, key: bool = False) -> "Proof":
-        """A certificate that the partner sent, recognized by itself or by its key."""
-        return cls(
-            by="key" if key else "certificate",
-            text=key_pin(certificate) if key else certificate_pin(certificate),
-            subject=name_text(certificate.subject),
-            not_after=certificate.not_valid_after_utc,
-        )
-
-    def __str__(self) -> str:
-        where = f" below ca {self.authority}" if self.authority else ""
-        about = f" ({self.subject}, until {self.not_after:%Y-%m-%d})" if self.subject and self.not_after else ""
-        return f"{self.by} {self.text}{where}{about}"
+def pinned(certificate: x509.Certificate, *, key: bool = False) -> tuple[CertificatePin | KeyPin, PinNote]:
+    """The rule for a certificate that a partner sent, recognized by itself or by its key; and what stands in it."""
+    rule = KeyPin(sha256=key_pin(certificate)) if key else CertificatePin(sha256=certificate_pin(certificate))
+    # Whoever made the certificate chose its subject: it need not be fit for a document.
+    subject = escape(name_text(certificate.subject), SUBJECT_MOST)[:SUBJECT_MOST].strip() or "-"
+    return rule, PinNote(sha256=rule.sha256, subject=subject, not_after=certificate.not_valid_after_utc)
 
 
-@attrs.frozen(kw_only=True)
-class Entry:
-    """What an operator says of a partner; what is ``None`` stays as it is, or is the default for a new partner."""
-
-    codes: tuple[str, ...] | None = None
-    lowest_level: int | None = None
-    authentication: str | None = None
-    profile: str | None = None
-    purpose: str | None = None
-    proofs: tuple[Proof, ...] | None = None
-
-
-def add(change: Change, name: str, entry: Entry, *, enabled: bool = True) -> PartnerRow:
+def add(change: Change, partner: Partner, notes: Iterable[PinNote] = ()) -> PartnerRow:
     """Add a partner.
 
+    :param notes: what is known of certificates that it is recognized by.
     :raises AlreadyThere: when there is one of this name.
-    :raises NotFound: when an authority that is named is not there.
+    :raises NotFound: when a CA that is named is not there.
     """
-    if _found(change.session, name) is not None:
-        raise AlreadyThere(f"there is a partner {name!r} already; 'smartproxy partner change {name}' changes it")
-    row = PartnerRow(
-        name=name,
-        enabled=enabled,
-        codes=[],
-        lowest_level=int(Level.OFTP_2_0),
-        authentication=Authentication.EITHER.value,
-        profile=Profile.DEFAULT.value,
-        purpose=Purpose.STRICT.value,
-    )
+    if _found(change.session, partner.name) is not None:
+        raise AlreadyThere(
+            f"there is a partner {partner.name!r} already; 'smartproxy partner change {partner.name}' changes it"
+        )
+    row = _write(change, PartnerRow(name=partner.name, notes=()), partner, notes)
     change.session.add(row)
-    _apply(change, row, entry)
     return row
 
 
-def alter(change: Change, name: str, entry: Entry) -> PartnerRow:
-    """Change what an operator said anew of a partner."""
+def alter(change: Change, name: str, notes: Iterable[PinNote] = (), **values: Any) -> PartnerRow:
+    """Change fields of a partner's entry; all others stay as they are.
+
+    :raises NotFound: when there is no such partner, or a CA that is named is not there.
+    """
     row = find(change.session, name)
-    _apply(change, row, entry)
-    return row
+    return _write(change, row, attrs.evolve(row.entry, **values), notes)
 
 
-def add_proofs(change: Change, name: str, proofs: Sequence[Proof]) -> list[Proof]:
+def alter_outbound(change: Change, name: str, **values: Any) -> PartnerRow:
+    """Change fields of how a partner is called; all others stay as they are, or are the defaults.
+
+    :raises NotFound: when there is no such partner, or it has no host yet and none is given.
+    """
+    outbound = find(change.session, name).entry.outbound
+    if outbound is None and "host" not in values:
+        raise NotFound(f"where {name} is called is not known yet: give --host")
+    made = Outbound(**values) if outbound is None else attrs.evolve(outbound, **values)
+    return alter(change, name, outbound=made)
+
+
+def add_rules(change: Change, name: str, rules: Iterable[Rule], notes: Iterable[PinNote] = ()) -> list[Rule]:
     """Recognize further certificates of a partner, beside those that there are; return those that are new."""
-    row = find(change.session, name)
-    known = {(each.by, each.text, each.authority) for each in proofs_of(row)}
-    new = [each for each in proofs if (each.by, each.text, each.authority) not in known]
-    row.certificates.extend(_proof_row(change.session, each) for each in new)
-    note(change, row)
+    known = find(change.session, name).entry.certificates
+    new = [each for each in dict.fromkeys(rules) if each not in known]
+    alter(change, name, notes, certificates=(*known, *new))
     return new
 
 
-def remove_proofs(change: Change, name: str, texts: Sequence[str]) -> list[Proof]:
+def remove_rules(change: Change, name: str, texts: Sequence[str]) -> list[Rule]:
     """Recognize certificates of a partner no more, each named by its text or by the beginning of its SHA-256.
 
+    :return: the rules that are removed.
     :raises NotFound: when one of the texts fits none of them, or more than one.
     """
     row = find(change.session, name)
-    removed = []
+    left = list(row.entry.certificates)
+    removed: list[Rule] = []
     for text in texts:
-        fits = [each for each in row.certificates if _names(text, _proof(each))]
+        fits = [each for each in left if _names(text, each)]
         if len(fits) != 1:
-            known = "; ".join(map(str, proofs_of(row))) or "none"
+            known = "; ".join(rule_text(each, row.notes) for each in left) or "none"
             count = "none" if not fits else "more than one"
             raise NotFound(f"{count} of the certificates of {name} is {text!r}; there are: {known}")
-        removed.append(_proof(fits[0]))
-        row.certificates.remove(fits[0])
-    note(change, row)
+        left.remove(fits[0])
+        removed.append(fits[0])
+    alter(change, name, certificates=tuple(left))
     return removed
-
-
-def enable(change: Change, name: str, enabled: bool) -> PartnerRow:
-    """Let a partner connect, or do not."""
-    row = find(change.session, name)
-    row.enabled = enabled
-    note(change, row)
-    return row
 
 
 def remove(change: Change, name: str) -> PartnerRow:
     """Remove a partner."""
     row = find(change.session, name)
     change.session.delete(row)
-    note(change, row)
+    _note(change, row)
     return row
 
 
@@ -153,67 +122,50 @@ def find(session: Session, name: str) -> PartnerRow:
 
 def listed(session: Session) -> Sequence[PartnerRow]:
     """All partners by name."""
-    return session.scalars(_query()).all()
+    return session.scalars(select(PartnerRow).order_by(PartnerRow.name)).all()
 
 
-def proofs_of(row: PartnerRow) -> list[Proof]:
-    """How a partner's certificates are recognized."""
-    return [_proof(each) for each in row.certificates]
+def rule_text(rule: Rule, notes: Iterable[PinNote] = ()) -> str:
+    """A rule for people; of a pinned certificate that is known, with what stands in it."""
+    match rule:
+        case SubjectRule():
+            return f"{rule.by} {rule.serial_number} below ca {rule.ca}"
+        case SanRule():
+            return f"{rule.by} {rule.san} below ca {rule.ca}"
+        case _:
+            note = next((each for each in notes if each.sha256 == rule.sha256), None)
+            about = "" if note is None else f" ({note.subject}, until {note.not_after:%Y-%m-%d})"
+            return f"{rule.by} {rule.sha256}{about}"
 
 
-def _apply(change: Change, row: PartnerRow, entry: Entry) -> None:
-    if entry.codes is not None:
-        row.codes = list(dict.fromkeys(entry.codes))
-    if entry.lowest_level is not None:
-        row.lowest_level = entry.lowest_level
-    if entry.authentication is not None:
-        row.authentication = entry.authentication
-    if entry.profile is not None:
-        row.profile = entry.profile
-    if entry.purpose is not None:
-        row.purpose = entry.purpose
-    if entry.proofs is not None:
-        row.certificates = [_proof_row(change.session, each) for each in dict.fromkeys(entry.proofs)]
-    note(change, row)
+def _write(change: Change, row: PartnerRow, partner: Partner, notes: Iterable[PinNote]) -> PartnerRow:
+    """Write an entry: what stands in it twice once, and no note of a certificate that it does not pin."""
+    rules = tuple(dict.fromkeys(partner.certificates))
+    for rule in rules:
+        if isinstance(rule, SubjectRule | SanRule):
+            cas.find(change.session, rule.ca)
+    pins = {rule.sha256 for rule in rules if isinstance(rule, CertificatePin | KeyPin)}
+    known = {each.sha256: each for each in (*row.notes, *notes) if each.sha256 in pins}
+    entry = attrs.evolve(partner, codes=tuple(dict.fromkeys(partner.codes)), certificates=rules)
+    row.entry, row.notes = judged(entry, f"partner {row.name}"), tuple(known.values())
+    _note(change, row)
+    return row
 
 
-def _names(text: str, proof: Proof) -> bool:
-    if proof.by in ("certificate", "key"):
-        wanted = text.lower().replace(":", "")
-        return len(wanted) >= 8 and proof.text.startswith(wanted)
-    return proof.text == text
+def _names(text: str, rule: Rule) -> bool:
+    match rule:
+        case SubjectRule():
+            return rule.serial_number == text
+        case SanRule():
+            return rule.san == text
+        case _:
+            wanted = text.lower().replace(":", "")
+            return len(wanted) >= PIN_DIGITS_LEAST and rule.sha256.startswith(wanted)
 
 
-def _proof_row(session: Session, proof: Proof) -> PartnerCertificateRow:
-    pinned = proof.authority is None
-    return PartnerCertificateRow(
-        by=proof.by,
-        sha256=proof.text if pinned else None,
-        authority=None if proof.authority is None else cas.find(session, proof.authority),
-        value=None if pinned else proof.text,
-        subject=proof.subject,
-        not_after=proof.not_after,
-    )
-
-
-def _proof(row: PartnerCertificateRow) -> Proof:
-    return Proof(
-        by=row.by,
-        text=row.sha256 or row.value or "",
-        authority=None if row.authority is None else row.authority.name,
-        subject=row.subject,
-        not_after=row.not_after,
-    )
-
-
-def note(change: Change, row: PartnerRow) -> None:
-    """Note that a partner was changed."""
-    change.note("partner.changed", partner=row.name, command=change.what, codes=list(row.codes))
-
-
-def _query() -> Select[PartnerRow]:
-    return select(PartnerRow).order_by(PartnerRow.name)
+def _note(change: Change, row: PartnerRow) -> None:
+    change.note("partner.changed", partner=row.name, command=change.what, codes=list(row.entry.codes))
 
 
 def _found(session: Session, name: str) -> PartnerRow | None:
-    return session.scalars(_query().where(PartnerRow.name == name)).one_or_none()
+    return session.scalars(select(PartnerRow).where(PartnerRow.name == name)).one_or_none()

@@ -9,12 +9,16 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import TypeVar
 
 import attrs
 from twisted.web.iweb import IRequest
 
 from smartproxy._version import __version__
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.schema import ListOf, declarations, kind, read_object
+from smartproxy.policy.strict_json import DocumentRefused, read
+from smartproxy.policy.values import Lines
 
 EVENTS_AT_ONCE = 10
 EVENT_EVERY_SECONDS = 6.0
@@ -26,19 +30,19 @@ class CallRefused(Exception):
     """A call that is refused.
 
     :ivar status: the http status.
-    :ivar code: the stable name of the error, such as ``token``.
+    :ivar cause: why.
     :ivar message: what is wrong.
     :ivar advice: what to do about it, without a capital letter and a full stop: callers append it to the message.
     """
 
     status: int
-    code: str
+    cause: Cause
     message: str
     advice: str
 
     def document(self) -> dict[str, str]:
-        """The body of the answer."""
-        return {"error": self.code, "message": self.message, "advice": self.advice}
+        """The body of the answer; its error is the cause without its subject, such as ``token``."""
+        return {"error": self.cause.partition(".")[2], "message": self.message, "advice": self.advice}
 
     def __str__(self) -> str:
         return f"{self.message}; {self.advice}"
@@ -74,6 +78,7 @@ class RefusalRate:
 
 
 BODY_OCTETS_MOST = 1024 * 1024
+CSR_CHARACTERS_MOST = 16 * 1024
 WAIT_SECONDS_MOST = 60
 
 _BEARER = re.compile(r"bearer +([!-~]{1,200})", re.IGNORECASE)
@@ -95,32 +100,65 @@ def token_of(request: IRequest) -> str:
     match = _BEARER.fullmatch((request.getHeader("authorization") or "").strip())
     token = match[1] if match else (request.getHeader("smartproxy-token") or "").strip()
     if not token:
-        raise CallRefused(401, "no_token", "the call has no token", "send the header Authorization: Bearer TOKEN")
+        raise CallRefused(
+            401, Cause.API_NO_TOKEN, "the call has no token", "send the header Authorization: Bearer TOKEN"
+        )
     return token
 
 
-def body_of(request: IRequest) -> dict[str, Any]:
-    """The JSON object that a request carries.
+@attrs.frozen
+class _Anything:
+    """Any value: an event is judged by itself, so that a wrong one does not keep the others back."""
 
-    :raises CallRefused: when it is larger than allowed, or is not one.
+    def read(self, value: object, where: str) -> object:
+        """Take the value as it is."""
+        return value
+
+    def write(self, value: object) -> object:
+        """Give the value as it is."""
+        return value
+
+
+@attrs.frozen(kw_only=True)
+class CertificateWanted:
+    """The body of a call for a tunnel certificate.
+
+    :ivar csr: the certificate request, as PEM.
     """
-    if request.content is None:
-        return {}
-    octets = request.content.read(BODY_OCTETS_MOST + 1)
+
+    csr: str = attrs.field(metadata=kind(Lines(most=CSR_CHARACTERS_MOST)))
+
+
+@attrs.frozen(kw_only=True)
+class CarriedEvents:
+    """The body of a call that carries events."""
+
+    events: tuple[object, ...] = attrs.field(metadata=kind(ListOf(item=_Anything(), most=BODY_OCTETS_MOST)))
+
+
+_Body = TypeVar("_Body", bound=attrs.AttrsInstance)
+
+
+def body_of(request: IRequest, cls: type[_Body]) -> _Body:
+    """What a request carries, read as strictly as the configuration.
+
+    :raises CallRefused: when it is larger than allowed, is no JSON, or is not what the class declares.
+    """
+    octets = b"" if request.content is None else request.content.read(BODY_OCTETS_MOST + 1)
     if len(octets) > BODY_OCTETS_MOST:
         raise too_large()
     try:
-        body = json.loads(octets.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        raise CallRefused(400, "body", "the body is not JSON", "send one JSON object, in UTF-8") from error
-    if not isinstance(body, dict):
-        raise CallRefused(400, "body", "the body is not a JSON object", "send one JSON object, in UTF-8")
-    return body
+        return read_object(cls, read(octets, octets_most=BODY_OCTETS_MOST, fractions=True))
+    except DocumentRefused as refused:
+        keys = ", ".join(each.key for each in declarations(cls))
+        raise CallRefused(
+            400, Cause.API_BODY, f"the body is not right: {refused}", f"send one JSON object, in UTF-8, with {keys}"
+        ) from refused
 
 
 def too_large() -> CallRefused:
     """The refusal of a body that is larger than allowed."""
-    return CallRefused(413, "too_large", "the body is too large", f"send {BODY_OCTETS_MOST} octets at most")
+    return CallRefused(413, Cause.API_TOO_LARGE, "the body is too large", f"send {BODY_OCTETS_MOST} octets at most")
 
 
 def known_generation(request: IRequest) -> int | None:
@@ -136,7 +174,7 @@ def wait_seconds(request: IRequest) -> int:
     """
     given = (request.args or {}).get(b"wait", [b"0"])[-1]
     if not given.isdigit() or len(given) > 3 or int(given) > WAIT_SECONDS_MOST:
-        raise CallRefused(400, "wait", "wait is not a number of seconds", f"send 0 to {WAIT_SECONDS_MOST}")
+        raise CallRefused(400, Cause.API_WAIT, "wait is not a number of seconds", f"send 0 to {WAIT_SECONDS_MOST}")
     return int(given)
 
 
@@ -146,17 +184,6 @@ def json_answer(request: IRequest, document: Mapping[str, object], status: int =
     request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"cache-control", b"no-store")
     return json.dumps(document).encode("utf-8")
-
-
-def _no_number(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number of JSON")
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands there twice")
-    return found
 
 
 API = 1

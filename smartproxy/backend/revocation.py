@@ -19,6 +19,7 @@ from smartproxy.backend.certificates import key_pin, name_text, read_revocation_
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import RevocationRow
+from smartproxy.policy.causes import Cause
 
 
 @attrs.frozen(kw_only=True)
@@ -67,9 +68,10 @@ def remove(change: Change, issuer: str) -> RevocationRow:
     return row
 
 
-def refused(session: Session, path: str, cause: str, now: datetime) -> None:
+def refused(session: Session, path: str, message: str, now: datetime) -> None:
     """Keep that a list was refused: the change that would have told of it is not made."""
-    journal.keep(session, [journal.record_of("crl.refused", now, 1, cause=cause, path=path)], now)
+    record = journal.record_of("crl.refused", now, 1, cause=Cause.CRL_UNUSABLE, message=message, path=path)
+    journal.keep(session, [record], now)
 
 
 def _take(

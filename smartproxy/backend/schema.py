@@ -1,28 +1,36 @@
 """The tables of the store, as SQLAlchemy's typed ORM.
 
-One class a table. Only column types that every database has, so that SQLite and PostgreSQL hold the same store; times
-are aware UTC. Nothing here opens a database: :mod:`smartproxy.backend.store` does. The migrations under
+One class a table. What an operator configures (partners, CAs, identities, clients) is one column, ``entry``: the entry
+as the class that declares it, kept as its JSON; a change reads it, evolves it and writes it, so that a further setting
+needs no further column. Only column types that every database has, so that SQLite and PostgreSQL hold the same store;
+times are aware UTC. Nothing here opens a database: :mod:`smartproxy.backend.store` does. The migrations under
 ``migrations/versions`` make these tables; a test compares the two.
 """
 
 from datetime import UTC, datetime
+from typing import Any
 
+import attrs
+import sqlalchemy
 from sqlalchemy import (
     JSON,
     DateTime,
     Dialect,
-    ForeignKey,
     Index,
     LargeBinary,
     MetaData,
     String,
-    Text,
     TypeDecorator,
     UniqueConstraint,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-REVISION = "0005"
+from smartproxy.policy.partners import Partner, ServerIdentity, TrustedCa
+from smartproxy.policy.schema import ListOf, ObjectOf, kind
+from smartproxy.policy.settings import ClientEntry
+from smartproxy.policy.values import NAME, SHA256, Instant, Line, Pem, ValueKind
+
+REVISION = "0001"
 """The migration that makes exactly these tables; a test holds it equal to the newest migration."""
 
 
@@ -47,6 +55,46 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC)
 
 
+class Declared(TypeDecorator[Any]):
+    """An instance of a class that policy declares, kept as the JSON that its kind writes."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+    def __init__(self, within: ValueKind) -> None:
+        super().__init__()
+        self.within = within
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """Write what is stored."""
+        return None if value is None else self.within.write(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Read what was stored."""
+        return None if value is None else self.within.read(value, "entry")
+
+
+@attrs.frozen(kw_only=True)
+class PinNote:
+    """What stands in a certificate that is pinned, for operators to read.
+
+    :ivar sha256: the pin: of the certificate, or of its key.
+    """
+
+    sha256: str = attrs.field(metadata=kind(SHA256))
+    subject: str = attrs.field(metadata=kind(Line(most=2048)))
+    not_after: datetime = attrs.field(metadata=kind(Instant()))
+
+
+@attrs.frozen(kw_only=True)
+class CertificateRequest:
+    """A request for an identity's certificate that is still out, with its key."""
+
+    name: str = attrs.field(metadata=kind(NAME))
+    key: str = attrs.field(repr=False, metadata=kind(Pem(label="PRIVATE KEY", most=1)))
+    request: str = attrs.field(metadata=kind(Pem(label="CERTIFICATE REQUEST", most=1)))
+
+
 class Base(DeclarativeBase):
     """The base of all tables; names its constraints so that a migration can find them in every database."""
 
@@ -59,7 +107,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: UtcTime(), str: Text(), bytes: LargeBinary()}
+    type_annotation_map = {datetime: UtcTime(), str: sqlalchemy.Text(), bytes: LargeBinary()}
 
 
 class SiteRow(Base):
@@ -89,19 +137,13 @@ class GenerationRow(Base):
 
 
 class ClientRow(Base):
-    """A smartproxy-client that may call the backend, from one address only if it is bound to it.
-
-    Of its token only the SHA-256 is known.
-    """
+    """A client, and what was last seen of it."""
 
     __tablename__ = "clients"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
-    token_sha256: Mapped[str] = mapped_column(String(64), unique=True)
-    enabled: Mapped[bool]
-    address: Mapped[str | None]
-    created: Mapped[datetime]
+    entry: Mapped[ClientEntry] = mapped_column(Declared(ObjectOf(ClientEntry)))
     last_seen: Mapped[datetime | None]
     last_version: Mapped[str | None]
     last_address: Mapped[str | None]
@@ -121,16 +163,14 @@ class LicenceRow(Base):
     issued: Mapped[datetime]
 
 
-class AuthorityRow(Base):
+class CaRow(Base):
     """A certification authority that partners' certificates may chain to, with its intermediates."""
 
-    __tablename__ = "authorities"
+    __tablename__ = "cas"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
-    certificates: Mapped[str]
-    revocation: Mapped[str] = mapped_column(String(16))
-    grace_hours: Mapped[int]
+    entry: Mapped[TrustedCa] = mapped_column(Declared(ObjectOf(TrustedCa)))
 
 
 class RevocationRow(Base):
@@ -149,52 +189,25 @@ class RevocationRow(Base):
 
 
 class IdentityRow(Base):
-    """A certificate and key that the server shows to partners, and the key of a request that is still out."""
+    """A certificate and key that the server shows to partners, and the request that is still out."""
 
     __tablename__ = "identities"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
-    certificate: Mapped[str | None]
-    key: Mapped[str | None]
-    request_key: Mapped[str | None]
-    request: Mapped[str | None]
+    entry: Mapped[ServerIdentity | None] = mapped_column(Declared(ObjectOf(ServerIdentity)))
+    request: Mapped[CertificateRequest | None] = mapped_column(Declared(ObjectOf(CertificateRequest)))
 
 
 class PartnerRow(Base):
-    """A partner: what it may call itself and how it has to prove it."""
+    """A partner, and what is known of the certificates that its entry pins."""
 
     __tablename__ = "partners"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
-    enabled: Mapped[bool]
-    codes: Mapped[list[str]] = mapped_column(JSON)
-    lowest_level: Mapped[int]
-    authentication: Mapped[str] = mapped_column(String(16))
-    profile: Mapped[str] = mapped_column(String(16))
-    purpose: Mapped[str] = mapped_column(String(16))
-    outbound: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True))
-    certificates: Mapped[list["PartnerCertificateRow"]] = relationship(
-        back_populates="partner", cascade="all, delete-orphan", order_by="PartnerCertificateRow.id", lazy="selectin"
-    )
-
-
-class PartnerCertificateRow(Base):
-    """One way in which a partner's certificate is recognized: pinned, or named by an authority."""
-
-    __tablename__ = "partner_certificates"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    partner_id: Mapped[int] = mapped_column(ForeignKey("partners.id", ondelete="CASCADE"), index=True)
-    partner: Mapped[PartnerRow] = relationship(back_populates="certificates")
-    by: Mapped[str] = mapped_column(String(16))
-    sha256: Mapped[str | None] = mapped_column(String(64))
-    authority_id: Mapped[int | None] = mapped_column(ForeignKey("authorities.id"))
-    authority: Mapped[AuthorityRow | None] = relationship(lazy="selectin")
-    value: Mapped[str | None]
-    subject: Mapped[str | None]
-    not_after: Mapped[datetime | None]
+    entry: Mapped[Partner] = mapped_column(Declared(ObjectOf(Partner)))
+    notes: Mapped[tuple[PinNote, ...]] = mapped_column(Declared(ListOf(item=ObjectOf(PinNote))))
 
 
 class SeenCertificateRow(Base):

@@ -33,6 +33,7 @@ from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.backend.store import Store, StoreThreads
 from smartproxy.backend.upkeep import HourlyLook
 from smartproxy.logs.emit import Events
+from smartproxy.net.listeners import tell_failed
 from smartproxy.net.tls.context import choose_protocol, new_context, show_identity
 
 
@@ -76,13 +77,7 @@ class BackendService(Service):
                 self._port, https_factory(self._api.resource()), HttpsTls(site), interface=self._host
             )
         except CannotListenError as error:
-            self.events.emit(
-                "listener.failed",
-                address=self._host,
-                port=self._port,
-                cause=str(error.socketError),
-                advice="end the program that uses the port, or choose another with --listen",
-            )
+            tell_failed(self.events, self._host, self._port, error)
             raise
         self._listening = port
         self._threads.start()

@@ -20,6 +20,7 @@ from smartproxy.backend.certificates import key_pin
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
 from smartproxy.policy.licence import due_warning
+from smartproxy.policy.partners import RevocationMode
 
 HOUR = 3600.0
 
@@ -85,7 +86,7 @@ class HourlyLook:
             names = {
                 key_pin(certificate): row.name
                 for row in cas.listed(session)
-                if row.revocation != "off"
+                if row.entry.revocation is not RevocationMode.OFF
                 for certificate in cas.certificates_of(row)
             }
             return [

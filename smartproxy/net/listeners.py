@@ -45,7 +45,7 @@ def listen_for_clients(reactor: Any, factory: Any, host: str, port: int, events:
     try:
         return _listen_at(reactor, factory, host, port)
     except CannotListenError as error:
-        _tell_failed(events, host, port, error)
+        tell_failed(events, host, port, error)
         raise
 
 
@@ -62,7 +62,7 @@ def _listen_at(reactor: Any, factory: Any, host: str, port: int) -> IListeningPo
     return listening
 
 
-def _tell_failed(events: Events, host: str, port: int, error: CannotListenError) -> None:
+def tell_failed(events: Events, host: str, port: int, error: CannotListenError) -> None:
     """Tell that a port could not be opened, in the system's words, and what to do about it."""
     number = error.socketError.errno if isinstance(error.socketError, OSError) else None
     cause, advice = _CAUSES.get(number, (Cause.PORT_UNUSABLE, "choose another address or port"))
@@ -121,7 +121,7 @@ class Listeners:
         try:
             port = _listen_at(self._reactor, self._factory(), listener.address, listener.port)
         except CannotListenError as error:
-            _tell_failed(self._events, listener.address, listener.port, error)
+            tell_failed(self._events, listener.address, listener.port, error)
             return
         self._open[listener] = port
         self._events.emit("listener.opened", address=listener.address, port=bound(port)[1], mode=self._mode)

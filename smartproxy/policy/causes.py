@@ -216,6 +216,23 @@ class Cause(enum.StrEnum):
     BACKEND_REFUSED = "backend.refused", "The backend does not do what it was asked."
     BACKEND_VERSION = "backend.version", "The backend cannot work with this version."
     EVENT_MALFORMED = "event.malformed", "What came as an event is none."
+    API_BODY = "api.body", "The body of a call is not what the path takes."
+    API_CSR = "api.csr", "The certificate request of a client cannot be used."
+    API_INTERNAL = "api.internal", "The backend has a fault."
+    API_METHOD = "api.method", "The path takes another method."
+    API_NO_SITE = "api.no_site", "The site has no configuration yet."
+    API_NO_TOKEN = "api.no_token", "The call has no token."
+    API_PATH = "api.path", "There is no such path."
+    API_STORE = "api.store", "The store does not have what the call needs."
+    API_TOKEN = "api.token", "The token is not known, or its client may not call."
+    API_TOO_LARGE = "api.too_large", "The body of a call is too large."
+    API_TOO_MANY = "api.too_many", "There are too many events in one call."
+    API_VERSION = "api.version", "Client and backend are of versions that do not work together."
+    API_WAIT = "api.wait", "The time that a call wants to wait is no number of seconds that is allowed."
+    API_WAITING = "api.waiting", "Too many calls of the client wait already."
+    CRL_UNUSABLE = "crl.unusable", "The revocation list cannot be read, has no configured issuer, or is older."
+    EVENTS_CATALOGUE = "events.catalogue", "A carried event does not stand in the catalogue."
+    EVENTS_STORE = "events.store", "The store took events too slowly."
 
     # the plain pair
 

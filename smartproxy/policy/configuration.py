@@ -167,7 +167,9 @@ def parse(octets: bytes) -> Configuration:
     try:
         check_listeners(configuration.server.partners, configuration.client.outbound)
     except DocumentRefused as refused:
-        raise ConfigurationRefused(where=refused.where, cause=refused.cause, message=refused.message) from None
+        raise ConfigurationRefused(
+            where=refused.where, cause=refused.cause, message=refused.message, also=refused.also
+        ) from None
     return configuration
 
 
@@ -266,5 +268,7 @@ def _parse(cls: type[_Part], octets: bytes) -> _Part:
         part = read_object(cls, read(octets))
         _check_server(part.server)
     except DocumentRefused as refused:
-        raise ConfigurationRefused(where=refused.where, cause=refused.cause, message=refused.message) from None
+        raise ConfigurationRefused(
+            where=refused.where, cause=refused.cause, message=refused.message, also=refused.also
+        ) from None
     return part

@@ -17,7 +17,7 @@ import attrs
 
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits, values
-from smartproxy.policy.schema import ListOf, ObjectOf, Optional, Tagged, kind, masked
+from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, Tagged, kind, masked
 from smartproxy.policy.values import NAME, SHA256, Address, Flag, Line, Member, Pem, Whole
 
 #: Octets of SSIDCODE.
@@ -133,11 +133,25 @@ class TrustedCa:
     :ivar grace_hours: how long after its promised next update a list is still good for an answer.
     """
 
-    name: str = attrs.field(metadata=kind(NAME))
+    name: str = attrs.field(metadata=kind(NAME, people=ForPeople(listed=True)))
     certificates: str = attrs.field(repr=False, metadata=kind(Pem(label=_CERTIFICATE, most=1_000)))
-    revocation: RevocationMode = attrs.field(default=RevocationMode.REQUIRE, metadata=kind(Member(RevocationMode)))
+    revocation: RevocationMode = attrs.field(
+        default=RevocationMode.REQUIRE,
+        metadata=kind(
+            Member(RevocationMode),
+            people=ForPeople(
+                help="require = refuse a certificate without a fresh revocation list; prefer = use what there is; "
+                "off = do not ask",
+                listed=True,
+            ),
+        ),
+    )
     grace_hours: int = attrs.field(
-        default=limits.REVOCATION_GRACE.default, metadata=kind(Whole(limits.REVOCATION_GRACE))
+        default=limits.REVOCATION_GRACE.default,
+        metadata=kind(
+            Whole(limits.REVOCATION_GRACE),
+            people=ForPeople(help="hours that a revocation list stays valid after its nextUpdate"),
+        ),
     )
 
     @functools.cached_property
@@ -187,20 +201,61 @@ class Outbound:
     :ivar listener: the port of the client's that stands for this partner; ``None``: none does.
     """
 
-    host: str = attrs.field(metadata=kind(_HOST))
-    port: int = attrs.field(default=limits.PARTNER_PORT.default, metadata=kind(Whole(limits.PARTNER_PORT)))
-    server_name: str | None = attrs.field(default=None, metadata=kind(Optional(_HOST)))
-    verify: Verify = attrs.field(default=Verify.NAME, metadata=kind(Member(Verify)))
-    ca: str | None = attrs.field(default=None, metadata=kind(Optional(NAME), key="authority"))
+    host: str = attrs.field(metadata=kind(_HOST, people=ForPeople(help="the partner's name or address")))
+    port: int = attrs.field(
+        default=limits.PARTNER_PORT.default,
+        metadata=kind(Whole(limits.PARTNER_PORT), people=ForPeople(help="its port")),
+    )
+    server_name: str | None = attrs.field(
+        default=None,
+        metadata=kind(
+            Optional(_HOST), people=ForPeople(help="the name that its certificate bears", unset="the host's")
+        ),
+    )
+    verify: Verify = attrs.field(
+        default=Verify.NAME,
+        metadata=kind(
+            Member(Verify),
+            people=ForPeople(
+                help="its certificate comes from a ca and bears the host's name; is pinned; comes from a ca and "
+                "carries its Odette ID"
+            ),
+        ),
+    )
+    ca: str | None = attrs.field(
+        default=None,
+        metadata=kind(
+            Optional(NAME),
+            key="authority",
+            people=ForPeople(help="the only ca that may certify it", option="--ca", unset="any"),
+        ),
+    )
     certificates: tuple[CertificatePin | KeyPin | SubjectRule, ...] = attrs.field(
         default=(),
         metadata=kind(
             ListOf(item=Tagged("by", (CertificatePin, KeyPin, SubjectRule)), most=limits.CERTIFICATES_PER_PARTNER_MOST)
         ),
     )
-    source: str | None = attrs.field(default=None, metadata=kind(Optional(Address())))
-    identity: str | None = attrs.field(default=None, metadata=kind(Optional(NAME)))
-    listener: int | None = attrs.field(default=None, metadata=kind(Optional(Whole(limits.PARTNER_LISTENER_PORT))))
+    source: str | None = attrs.field(
+        default=None,
+        metadata=kind(
+            Optional(Address()),
+            people=ForPeople(help="the server's address that the partner is called from", unset="the site's"),
+        ),
+    )
+    identity: str | None = attrs.field(
+        default=None,
+        metadata=kind(
+            Optional(NAME), people=ForPeople(help="the certificate of ours that it is shown", unset="the first")
+        ),
+    )
+    listener: int | None = attrs.field(
+        default=None,
+        metadata=kind(
+            Optional(Whole(limits.PARTNER_LISTENER_PORT)),
+            people=ForPeople(help="the client's port that stands for this partner"),
+        ),
+    )
 
     @property
     def name(self) -> str:
@@ -249,28 +304,61 @@ class Partner:
     :ivar outbound: how the station reaches him; ``None`` if he is never called.
     """
 
-    name: str = attrs.field(metadata=kind(NAME))
-    enabled: bool = attrs.field(default=True, metadata=kind(Flag()))
+    name: str = attrs.field(metadata=kind(NAME, people=ForPeople(listed=True)))
+    enabled: bool = attrs.field(default=True, metadata=kind(Flag(), people=ForPeople(listed=True)))
     codes: tuple[str, ...] = attrs.field(
         metadata=kind(
             ListOf(
                 item=Line(most=CODE_OCTETS, pattern="[ -~]+", form="printable ASCII"),
                 least=1,
                 most=limits.CODES_PER_PARTNER_MOST,
-            )
+            ),
+            people=ForPeople(
+                help="an SSIDCODE that the partner may use; may be repeated", option="--code", listed=True
+            ),
         )
     )
-    lowest_level: Level = attrs.field(default=Level.OFTP_2_0, metadata=kind(Member(Level)))
-    authentication: Authentication = attrs.field(default=Authentication.EITHER, metadata=kind(Member(Authentication)))
-    profile: Profile = attrs.field(default=Profile.DEFAULT, metadata=kind(Member(Profile)))
-    purpose: Purpose = attrs.field(default=Purpose.STRICT, metadata=kind(Member(Purpose)))
+    lowest_level: Level = attrs.field(
+        default=Level.OFTP_2_0,
+        metadata=kind(
+            Member(Level, words=("1.2", "1.3", "1.4", "2.0")),
+            people=ForPeople(help="lowest OFTP release level that the partner may offer", listed=True),
+        ),
+    )
+    authentication: Authentication = attrs.field(
+        default=Authentication.EITHER,
+        metadata=kind(
+            Member(Authentication),
+            people=ForPeople(help="OFTP2 secure authentication has to be, may be or must not be", listed=True),
+        ),
+    )
+    profile: Profile = attrs.field(
+        default=Profile.DEFAULT,
+        metadata=kind(
+            Member(Profile),
+            people=ForPeople(help="tolerate known departures from RFC 5024, or none", listed=True),
+        ),
+    )
+    purpose: Purpose = attrs.field(
+        default=Purpose.STRICT,
+        metadata=kind(
+            Member(Purpose),
+            people=ForPeople(
+                help="extended key usage of the partner's certificate: for clients; for servers will do too; any, "
+                "which is for pinned certificates only"
+            ),
+        ),
+    )
     certificates: tuple[Rule, ...] = attrs.field(
         metadata=kind(
             ListOf(
                 item=Tagged("by", (CertificatePin, KeyPin, SubjectRule, SanRule)),
                 least=1,
                 most=limits.CERTIFICATES_PER_PARTNER_MOST,
-            )
+            ),
+            people=ForPeople(listed=True),
         )
     )
-    outbound: Outbound | None = attrs.field(default=None, metadata=kind(Optional(ObjectOf(Outbound))))
+    outbound: Outbound | None = attrs.field(
+        default=None, metadata=kind(Optional(ObjectOf(Outbound)), people=ForPeople(unset="never"))
+    )

@@ -19,17 +19,83 @@ from smartproxy.policy.values import ValueKind, Whole, wrong
 _KIND = "smartproxy.kind"
 _KEY = "smartproxy.key"
 _REQUIRED = "smartproxy.required"
+_PEOPLE = "smartproxy.people"
 
 _T = TypeVar("_T", bound=attrs.AttrsInstance)
 
 
-def kind(kind: ValueKind, *, key: str | None = None, required: bool = False) -> dict[str, object]:
+@attrs.frozen(kw_only=True)
+class ForPeople:
+    """How a field is told to people, and said by them on a command line.
+
+    :ivar help: what it is, in a sentence without capital letter and full stop; empty: no argument of its own.
+    :ivar title: what stands before its value; empty: its key.
+    :ivar option: its argument; empty: made of its key.
+    :ivar unset: what ``None`` is called.
+    :ivar listed: whether it is a column of the table that lists all entries.
+    """
+
+    help: str = ""
+    title: str = ""
+    option: str = ""
+    unset: str = "none"
+    listed: bool = False
+
+
+def kind(
+    kind: ValueKind, *, key: str | None = None, required: bool = False, people: ForPeople | None = None
+) -> dict[str, object]:
     """The attrs metadata that declares a field's kind.
 
     :param key: its key in documents, where that is not the field's name.
     :param required: whether a document has to say it although the class has a default.
+    :param people: how it is told to people.
     """
-    return {_KIND: kind, _KEY: key, _REQUIRED: required}
+    return {_KIND: kind, _KEY: key, _REQUIRED: required, _PEOPLE: people or ForPeople()}
+
+
+@attrs.frozen(kw_only=True)
+class Declaration:
+    """Everything that is declared of one field of a class.
+
+    :ivar name: the field's name.
+    :ivar key: its key in documents.
+    :ivar default: its default; :data:`attrs.NOTHING` if it has none.
+    :ivar secret: whether it is never shown.
+    """
+
+    name: str
+    key: str
+    kind: ValueKind
+    default: object
+    secret: bool
+    people: ForPeople
+
+    @property
+    def title(self) -> str:
+        """What stands before its value."""
+        return self.people.title or self.key.replace("_", " ")
+
+    @property
+    def option(self) -> str:
+        """Its argument on a command line."""
+        return self.people.option or f"--{self.key.replace('_', '-')}"
+
+
+def declarations(cls: type[Any]) -> tuple[Declaration, ...]:
+    """The declared fields of *cls*, in their order."""
+    return tuple(
+        Declaration(
+            name=field.name,
+            key=field.metadata[_KEY] or field.name,
+            kind=field.metadata[_KIND],
+            default=field.default,
+            secret=field.repr is not True,
+            people=field.metadata[_PEOPLE],
+        )
+        for field in attrs.fields(cls)
+        if _KIND in field.metadata
+    )
 
 
 def declared(cls: type[Any]) -> dict[str, ValueKind]:
@@ -86,7 +152,10 @@ def unique(keys: Iterable[tuple[str, Hashable]], what: str) -> None:
     for where, key in keys:
         if key in first:
             raise DocumentRefused(
-                where=where, cause=Cause.DOCUMENT_NOT_UNIQUE, message=f"{what} is already used at {first[key]}"
+                where=where,
+                cause=Cause.DOCUMENT_NOT_UNIQUE,
+                message=f"{what} is already used at {first[key]}",
+                also=first[key],
             )
         first[key] = where
 

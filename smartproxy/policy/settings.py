@@ -1,14 +1,17 @@
 """The settings of all daemons that are not about partners: addresses, deadlines, limits, penalties, the station.
 
-Duty: the classes of those parts of the configuration document. Every default and range is in
+Duty: the classes of those parts of the configuration document, and a client's entry in the backend, which is in no
+document. Every default and range is in
 :mod:`~smartproxy.policy.limits`.
 """
+
+import datetime
 
 import attrs
 
 from smartproxy.policy import limits
-from smartproxy.policy.schema import ListOf, kind
-from smartproxy.policy.values import Address, Flag, Line, Network, Whole
+from smartproxy.policy.schema import ForPeople, ListOf, Optional, kind
+from smartproxy.policy.values import NAME, SHA256, Address, Flag, Instant, Line, Network, Whole
 
 
 @attrs.frozen(kw_only=True)
@@ -138,3 +141,30 @@ class OutboundListener:
     enabled: bool = attrs.field(default=True, metadata=kind(Flag()))
     address: str = attrs.field(default="127.0.0.1", metadata=kind(Address()))
     port: int = attrs.field(default=limits.OUTBOUND_PORT.default, metadata=kind(Whole(limits.OUTBOUND_PORT)))
+
+
+@attrs.frozen(kw_only=True)
+class ClientEntry:
+    """A smartproxy-client that may call the backend.
+
+    :ivar token_sha256: of its token, which nobody keeps.
+    :ivar enabled: whether its calls are answered.
+    :ivar address: the only address that it may call from; ``None``: any.
+    """
+
+    name: str = attrs.field(metadata=kind(NAME, people=ForPeople(listed=True)))
+    token_sha256: str = attrs.field(repr=False, metadata=kind(SHA256))
+    enabled: bool = attrs.field(default=True, metadata=kind(Flag(), people=ForPeople(listed=True)))
+    address: str | None = attrs.field(
+        default=None,
+        metadata=kind(
+            Optional(Address()),
+            people=ForPeople(
+                help="the only address that it may call from; 127.0.0.1 is ::1, too",
+                title="bound to",
+                unset="any",
+                listed=True,
+            ),
+        ),
+    )
+    created: datetime.datetime = attrs.field(metadata=kind(Instant()))

@@ -6,6 +6,7 @@ octets that are not UTF-8. Trusts nothing about the octets. Never repeats a valu
 """
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 
 import attrs
@@ -22,12 +23,14 @@ class DocumentRefused(Exception):
     :ivar cause: what kind of thing is wrong there: one of ``document.*``.
     :ivar message: what is wrong there and what would be right, without the value itself if it may be secret.
     :ivar others: what else is wrong with the document, as far as it was looked at.
+    :ivar also: another place that the message names, if it names one.
     """
 
     where: str
     cause: Cause
     message: str
     others: "tuple[DocumentRefused, ...]" = ()
+    also: str | None = None
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}"
@@ -62,8 +65,10 @@ def place(where: str, key: str) -> str:
     return word if where == WHOLE else f"{where}.{word}"
 
 
-def read(octets: bytes, *, octets_most: int = limits.DOCUMENT_OCTETS_MOST) -> object:
+def read(octets: bytes, *, octets_most: int = limits.DOCUMENT_OCTETS_MOST, fractions: bool = False) -> object:
     """The value that *octets* hold.
+
+    :param fractions: whether numbers may have a fraction or an exponent, as in events.
 
     :raises DocumentRefused: if they are not JSON, or JSON that :mod:`this module <smartproxy.policy.strict_json>`
         refuses.
@@ -82,7 +87,7 @@ def read(octets: bytes, *, octets_most: int = limits.DOCUMENT_OCTETS_MOST) -> ob
         value = json.loads(
             octets.decode("utf-8"),
             parse_int=_whole,
-            parse_float=_fraction,
+            parse_float=_measured if fractions else _fraction,
             parse_constant=_constant,
             object_pairs_hook=_object,
         )
@@ -110,6 +115,11 @@ def _whole(digits: str) -> int | _Flaw:
 
 def _fraction(digits: str) -> _Flaw:
     return _Flaw("a number with a fraction or an exponent; only whole numbers are allowed")
+
+
+def _measured(digits: str) -> float | _Flaw:
+    number = float(digits)
+    return number if math.isfinite(number) else _Flaw("a number that is too large")
 
 
 def _constant(word: str) -> _Flaw:

@@ -161,9 +161,17 @@ SHA256: Final = Line(pattern="[0-9a-f]{64}", form="a SHA-256: 64 digits of lower
 
 @attrs.frozen
 class Member:
-    """The value of a member of an enumeration."""
+    """The value of a member of an enumeration.
+
+    :ivar words: what people call its members, in their order, where that is not the value.
+    """
 
     members: type[enum.Enum]
+    words: tuple[str, ...] = ()
+
+    def word(self, member: enum.Enum) -> str:
+        """What people call a member."""
+        return self.words[list(self.members).index(member)] if self.words else str(member.value)
 
     def read(self, value: object, where: str) -> enum.Enum:
         """See :class:`ValueKind`."""

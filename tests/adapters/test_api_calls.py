@@ -12,11 +12,11 @@ from smartproxy._version import __version__
 from smartproxy.backend import authority, clients, licences, partners
 from smartproxy.backend.api import EVENTS_MOST
 from smartproxy.backend.calls import Calls
-from smartproxy.backend.partners import Entry, Proof
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.backend.service import ApiSite
 from smartproxy.client.upkeep import TunnelKey
 from smartproxy.policy.configuration import parse
+from smartproxy.policy.partners import KeyPin, Partner
 from tests.adapters.api_site import Answer, ApiCase
 from tests.unit.sites import NOW, PIN, PROXY_ID
 
@@ -31,7 +31,8 @@ class WhoMayCall(ApiCase):
         self.assertEqual(answer.headers["content-type"], "application/json")
         (told,) = self.refusals()
         self.assertEqual((told["status"], told["method"], told["path"]), (status, "GET", "/api/v1/hello"))
-        self.assertEqual((told["cause"], told["advice"]), (answer.json["message"], answer.json["advice"]))
+        self.assertEqual((told["message"], told["advice"]), (answer.json["message"], answer.json["advice"]))
+        self.assertEqual(told["cause"], f"api.{code}")
         self.assertNotIn(self.token, json.dumps(self.told))
 
     def test_known(self) -> None:
@@ -164,7 +165,7 @@ class Configuration(ApiCase):
     def test_whole(self) -> None:
         """Without a generation the caller gets the newest, exactly as it was judged, with its ETag."""
         with self.change() as change:
-            partners.add(change, "ACME", Entry(codes=("ACME",), proofs=(Proof(by="key", text=PIN),)))
+            partners.add(change, Partner(name="ACME", codes=("ACME",), certificates=(KeyPin(sha256=PIN),)))
         answer = self.call("GET", "/configuration")
         configuration = parse(answer.body)
         self.assertEqual((answer.status, answer.headers["etag"]), (200, f'"{configuration.generation}"'))

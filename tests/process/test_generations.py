@@ -12,9 +12,9 @@ from twisted.trial.unittest import TestCase
 from smartproxy.backend import cas, partners, revocation, settings
 from smartproxy.backend.generations import changing
 from smartproxy.backend.location import Location
-from smartproxy.backend.partners import Entry, Proof
 from smartproxy.backend.store import Store
 from smartproxy.oftp2.errors import EsidReason
+from smartproxy.policy.partners import CertificatePin, Partner, SubjectRule
 from smartproxy.testing import hostile
 from smartproxy.testing.hostile import Attacker, greet
 from smartproxy.testing.pki import Authority, Credential, CredentialFiles, self_signed
@@ -47,7 +47,7 @@ class Generations(TestCase):
         files = credential.write(site.certificates, "acme")
         self.store = Store.open(Location.of(str(site.state), environment={}))
         self.addCleanup(self.store.close)
-        self.add("ACME", CODE, Proof.pinned(credential.certificate))
+        self.add("ACME", CODE, CertificatePin(sha256=credential.sha256))
         await site.start_station()
         await site.start()
         return self.caller(files, CODE)
@@ -67,10 +67,10 @@ class Generations(TestCase):
         """A change by an operator."""
         return changing(self.store, by="alice", what=what, now=datetime.now(UTC))
 
-    def add(self, name: str, code: str, proof: Proof) -> None:
+    def add(self, name: str, code: str, rule: SubjectRule | CertificatePin) -> None:
         """Add a partner."""
         with self.change(f"partner add {name}") as making:
-            partners.add(making, name, Entry(codes=(code,), proofs=(proof,)))
+            partners.add(making, Partner(name=name, codes=(code,), certificates=(rule,)))
 
     async def arrived(self, generation: int) -> None:
         """Wait until the server has put a generation in force."""
@@ -112,7 +112,7 @@ class Generations(TestCase):
             cas.add(making, "odette", [ca.credential.certificate])
             making.session.flush()
             revocation.load(making, ca.crl(), "odette.crl")
-        self.add("BOLT", "O0013000002BOLT", Proof(by="subject", text="BOLT", authority="odette"))
+        self.add("BOLT", "O0013000002BOLT", SubjectRule(ca="odette", serial_number="BOLT"))
         added = await self.until(caller, normal=True)
         running = await HeldSession(caller).open()
         with self.change("crl load") as making:

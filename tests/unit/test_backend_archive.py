@@ -22,9 +22,10 @@ from smartproxy.backend.archive import Imported
 from smartproxy.backend.certificates import fitting, read_private_key
 from smartproxy.backend.errors import ChangeRefused, NotFound, Unusable
 from smartproxy.backend.location import Location
-from smartproxy.backend.partners import Entry, Proof
 from smartproxy.backend.schema import SiteRow
 from smartproxy.backend.store import Store
+from smartproxy.oftp2.roles import Level
+from smartproxy.policy.partners import KeyPin, Partner, RevocationMode, SanRule, SubjectRule
 from smartproxy.testing.pki import Authority, self_signed
 from tests.unit.sites import NOW, PROXY_ID, SiteCase
 
@@ -38,17 +39,19 @@ class ArchiveCase(SiteCase):
         ca, own = Authority.root("Odette"), self_signed("oftp.muster.example")
         self.own_key = own.key_pem.decode()
         with self.change("everything") as change:
-            cas.add(change, "odette", [ca.credential.certificate], "prefer")
+            cas.add(change, "odette", [ca.credential.certificate], revocation=RevocationMode.PREFER)
             change.session.flush()
             revocation.load(change, ca.crl([ca.issue("bad")], this_update=NOW), "ca.crl")
-            proofs = (
-                Proof.pinned(self_signed("acme").certificate),
-                Proof(by="key", text="cd" * 32),
-                Proof(by="subject", text="O0013", authority="odette"),
-                Proof(by="san", text="DNS:acme.example", authority="odette"),
+            pin, note = partners.pinned(self_signed("acme").certificate)
+            rules = (
+                pin,
+                KeyPin(sha256="cd" * 32),
+                SubjectRule(ca="odette", serial_number="O0013"),
+                SanRule(ca="odette", san="DNS:acme.example"),
             )
-            partners.add(change, "ACME", Entry(codes=("O0013000001ACME",), lowest_level=4, proofs=proofs))
-            partners.add(change, "OFF", Entry(codes=("OFF",), proofs=proofs[:1]), enabled=False)
+            acme = Partner(name="ACME", codes=("O0013000001ACME",), lowest_level=Level.OFTP_1_4, certificates=rules)
+            partners.add(change, acme, [note])
+            partners.add(change, Partner(name="OFF", codes=("OFF",), certificates=(pin,), enabled=False), [note])
             identities.keep(change, "main", fitting(read_private_key(own.key_pem, None, "x"), [own.certificate], "x"))
             identities.request(change, "next", identities.Subject(common_name="x.example"), "ec-p256")
             self.token = clients.add(change, "inner")
@@ -99,7 +102,7 @@ class WithSecrets(ArchiveCase):
             assert client is not None
             self.assertEqual(client.name, "inner")
             self.assertEqual(licences.licensed(session, NOW), [PROXY_ID])
-            self.assertIsNotNone(identities.find(session, "next").request_key)
+            self.assertIsNotNone(identities.find(session, "next").request)
         again = json.loads(self.export(with_secrets=True))
         for each in (again, original := json.loads(text)):
             each["configuration"].pop("generation")
@@ -147,7 +150,7 @@ class WithoutSecrets(ArchiveCase):
         self.assertNotIn("PRIVATE KEY", text)
         self.assertNotIn(self.own_key.splitlines()[1], text)
         with self.store.reading() as session:
-            self.assertNotIn(clients.find(session, "inner").token_sha256, text)
+            self.assertNotIn(clients.find(session, "inner").entry.token_sha256, text)
         self.assertIn("O0013000001ACME", text)
 
     def test_what_it_lacks_stays(self) -> None:
@@ -167,9 +170,9 @@ class WithoutSecrets(ArchiveCase):
         """What stands in pinned certificates, and whose the revocation lists are, is still readable afterwards."""
         self.take(self.export(with_secrets=False))
         with self.store.reading() as session:
-            first = partners.proofs_of(partners.find(session, "ACME"))[0]
+            (first,) = partners.find(session, "ACME").notes
             (crl,) = revocation.listed(session)
-        self.assertIn("CN=acme", first.subject or "")
+        self.assertIn("CN=acme", first.subject)
         self.assertIn("CN=Odette", crl.issuer)
 
     def test_notes_are_not_needed(self) -> None:

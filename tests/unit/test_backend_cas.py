@@ -40,7 +40,7 @@ class CaCase(SiteCase):
         self.issuing = self.root.intermediate("Odette Issuing")
         self.certificates = [self.root.credential.certificate, self.issuing.credential.certificate]
         with self.change() as change:
-            cas.add(change, "odette", self.certificates, "require")
+            cas.add(change, "odette", self.certificates)
 
     def configured(self) -> ServerConfiguration:
         """The configuration in force."""
@@ -68,7 +68,7 @@ class Cas(CaCase):
     def test_change(self) -> None:
         """Certificates and revocation mode are changed each for itself."""
         with self.change() as change:
-            cas.alter(change, "odette", revocation="off", grace_hours=12)
+            cas.alter(change, "odette", revocation=RevocationMode.OFF, grace_hours=12)
         (found,) = self.configured().cas
         self.assertEqual((found.revocation, found.grace_hours), (RevocationMode.OFF, 12))
         with self.change() as change:
@@ -81,7 +81,7 @@ class Cas(CaCase):
 
         def again() -> None:
             with self.change() as change:
-                cas.add(change, "odette", self.certificates, "off")
+                cas.add(change, "odette", self.certificates, revocation=RevocationMode.OFF)
 
         self.assertRaises(AlreadyThere, again)
 
@@ -90,7 +90,7 @@ class Cas(CaCase):
 
         def add(credential: Credential) -> None:
             with self.change() as change:
-                cas.add(change, "acme", [credential.certificate], "off")
+                cas.add(change, "acme", [credential.certificate], revocation=RevocationMode.OFF)
 
         for credential in (self_signed("acme"), self.root.issue("acme")):
             self.assertIn("--certificate", str(self.assertRaises(Unusable, add, credential)))
@@ -201,7 +201,7 @@ class RevocationLists(CaCase):
         """Of two authorities of one name, the one whose key signed is found."""
         renewed = Authority.root("Odette Root")
         with self.change() as change:
-            cas.add(change, "odette-2", [renewed.credential.certificate], "require")
+            cas.add(change, "odette-2", [renewed.credential.certificate])
         (loaded,) = self.load(renewed.crl())
         self.assertEqual(loaded.authority, "odette-2")
 
@@ -255,7 +255,7 @@ class RevocationLists(CaCase):
         )
         issuer = Authority(Credential(key, certificate))
         with self.change() as change:
-            cas.add(change, "leaf-issuer", [certificate], "require")
+            cas.add(change, "leaf-issuer", [certificate])
         point = x509.IssuingDistributionPoint(None, None, True, False, None, False, False)
         (loaded,) = self.load(self.sign(point, by=issuer))
         self.assertEqual(loaded.serials, 1)
@@ -304,5 +304,5 @@ class RevocationLists(CaCase):
             .sign(key, hashes.SHA256())
         )
         with self.change() as change:
-            cas.add(change, "no-lists", [certificate], "require")
+            cas.add(change, "no-lists", [certificate])
         self.assertIn("not signed", self.refused(self.sign(by=Authority(Credential(key, certificate)))))

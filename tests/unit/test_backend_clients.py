@@ -32,9 +32,8 @@ class Clients(SiteCase):
         self.assertTrue(re.fullmatch(r"spc_[A-Za-z0-9_-]{43}", token), token)
         self.assertNotEqual(token, clients.new_token())
         with self.store.reading() as session:
-            self.assertEqual(
-                session.scalars(select(ClientRow.token_sha256)).all(), [sha256(token.encode()).hexdigest()]
-            )
+            (entry,) = session.scalars(select(ClientRow.entry))
+            self.assertEqual(entry.token_sha256, sha256(token.encode()).hexdigest())
         held = b"".join(file.read_bytes() for file in self.folder.iterdir())
         self.assertNotIn(token.encode(), held)
 
@@ -72,7 +71,7 @@ class Clients(SiteCase):
             clients.enable(change, "inner", False)
         row = self.known(token)
         assert row is not None
-        self.assertFalse(row.enabled)
+        self.assertFalse(row.entry.enabled)
 
     def test_removed(self) -> None:
         """A removed client is not known, and its name can be used again."""
@@ -128,8 +127,8 @@ class Clients(SiteCase):
         with self.change() as change:
             clients.add(change, "bound", "2001:DB8::0:1")
             change.session.flush()
-            self.assertEqual(clients.find(change.session, "bound").address, "2001:db8::1")
-            self.assertIsNone(clients.bind(change, "bound", None).address)
+            self.assertEqual(clients.find(change.session, "bound").entry.address, "2001:db8::1")
+            self.assertIsNone(clients.bind(change, "bound", None).entry.address)
             self.assertRaises(Unusable, clients.bind, change, "bound", "10.0.0.0/8")
             self.assertRaises(Unusable, clients.add, change, "other", "localhost")
 

@@ -2,14 +2,18 @@
 
 import json
 
+import attrs
+
 from smartproxy.backend import generations, partners
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
-from smartproxy.backend.partners import Entry, Proof
 from smartproxy.backend.schema import GenerationRow
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import parse
+from smartproxy.policy.partners import CertificatePin, KeyPin, Partner
+from smartproxy.policy.strict_json import DocumentRefused
 from tests.unit.sites import NOW, PIN, SiteCase
 
-ACME = Entry(codes=("O0013000001ACME",), proofs=(Proof(by="certificate", text=PIN),))
+ACME = Partner(name="ACME", codes=("O0013000001ACME",), certificates=(CertificatePin(sha256=PIN),))
 
 
 class Changes(SiteCase):
@@ -23,7 +27,7 @@ class Changes(SiteCase):
     def test_one_more(self) -> None:
         """A change is the next number, with its author, its words and its time."""
         with self.change("partner add ACME") as change:
-            partners.add(change, "ACME", ACME)
+            partners.add(change, ACME)
         with self.store.reading() as session:
             newest = generations.history(session, 1)[0]
         self.assertEqual(
@@ -33,7 +37,7 @@ class Changes(SiteCase):
     def test_document(self) -> None:
         """The document of the newest generation is what the policy reads, with this number; older ones are not kept."""
         with self.change() as change:
-            partners.add(change, "ACME", ACME)
+            partners.add(change, ACME)
         with self.store.reading() as session:
             found = generations.newest_document(session)
             kept = [row.number for row in session.query(GenerationRow) if row.document is not None]
@@ -48,7 +52,7 @@ class Changes(SiteCase):
     def test_events(self) -> None:
         """A change is told: its subject's event and configuration.changed, with number and author."""
         with self.change("partner add ACME") as change:
-            partners.add(change, "ACME", ACME)
+            partners.add(change, ACME)
         (partner,) = self.stored("partner.changed")
         (changed,) = [each for each in self.stored("configuration.changed") if each.fields["generation"] == 2]
         self.assertEqual(partner.fields["partner"], "ACME")
@@ -61,7 +65,7 @@ class Changes(SiteCase):
 
         def refuse() -> None:
             with self.change() as change:
-                partners.add(change, "ACME", Entry(codes=("X" * 26,), proofs=ACME.proofs))
+                partners.add(change, attrs.evolve(ACME, codes=("X" * 26,)))
 
         error = self.assertRaises(ChangeRefused, refuse)
         self.assertIn("partner ACME, codes[0]", str(error))
@@ -74,11 +78,11 @@ class Changes(SiteCase):
     def test_refused_by_the_store(self) -> None:
         """A name that is taken leaves the generation as it was."""
         with self.change() as change:
-            partners.add(change, "ACME", ACME)
+            partners.add(change, ACME)
 
         def again() -> None:
             with self.change() as change:
-                partners.add(change, "ACME", ACME)
+                partners.add(change, ACME)
 
         self.assertIn("there is a partner 'ACME' already", str(self.assertRaises(AlreadyThere, again)))
         self.assertEqual(self.numbers(), [1, 2])
@@ -86,11 +90,11 @@ class Changes(SiteCase):
     def test_both_partners_named(self) -> None:
         """A code that two partners would have names both of them in the operator's words."""
         with self.change() as change:
-            partners.add(change, "ACME", ACME)
+            partners.add(change, ACME)
 
         def clash() -> None:
             with self.change() as change:
-                partners.add(change, "BETA", Entry(codes=ACME.codes, proofs=(Proof(by="key", text=PIN),)))
+                partners.add(change, attrs.evolve(ACME, name="BETA", certificates=(KeyPin(sha256=PIN),)))
 
         error = str(self.assertRaises(ChangeRefused, clash))
         self.assertIn("partner BETA, codes[0]", error)
@@ -121,7 +125,7 @@ class BeforeTheFirst(SiteCase):
 
         def early() -> None:
             with self.change() as change:
-                partners.add(change, "ACME", ACME)
+                partners.add(change, ACME)
 
         self.assertIn("smartproxy authority create", str(self.assertRaises(NotFound, early)))
 
@@ -132,8 +136,9 @@ class Explaining(SiteCase):
     def test_unknown_entry(self) -> None:
         """A place that the tables do not have stays as it is."""
         with self.store.reading() as session:
-            self.assertEqual(generations.explain(session, "server.partners[9].codes"), "server.partners[9].codes")
-            self.assertEqual(generations.explain(session, "client.pool.ready"), "client.pool.ready")
+            for place in ("server.partners[9].codes", "client.pool.ready"):
+                refused = DocumentRefused(where=place, cause=Cause.DOCUMENT_NOT_UNIQUE, message="is wrong")
+                self.assertEqual(generations.explain(session, refused), f"{place}: is wrong")
 
     def test_everything_in_it_is_left_to_defaults(self) -> None:
         """What is in no table does not stand in the document, so that defaults stand in one place only."""

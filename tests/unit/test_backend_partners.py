@@ -2,15 +2,25 @@
 
 from smartproxy.backend import cas, generations, partners
 from smartproxy.backend.errors import ChangeRefused, NotFound
-from smartproxy.backend.partners import Entry, Proof
+from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.configuration import parse
-from smartproxy.policy.partners import CertificatePin, KeyPin, Partner, SanRule, SubjectRule
+from smartproxy.policy.partners import (
+    Authentication,
+    CertificatePin,
+    KeyPin,
+    Partner,
+    Purpose,
+    RevocationMode,
+    Rule,
+    SanRule,
+    SubjectRule,
+)
 from smartproxy.testing.pki import Authority, self_signed
 from tests.unit.sites import PIN, SiteCase
 
 CODE = "O0013000001ACME"
-PINNED = Proof(by="certificate", text=PIN)
-OTHER = Proof(by="key", text="cd" * 32)
+PINNED = CertificatePin(sha256=PIN)
+OTHER = KeyPin(sha256="cd" * 32)
 
 
 class Partners(SiteCase):
@@ -21,12 +31,12 @@ class Partners(SiteCase):
         super().setUp()
         self.ca = Authority.root("Odette")
         with self.change() as change:
-            cas.add(change, "odette", [self.ca.credential.certificate], "prefer")
+            cas.add(change, "odette", [self.ca.credential.certificate], revocation=RevocationMode.PREFER)
 
-    def add(self, *proofs: Proof, **entry: object) -> None:
+    def add(self, *rules: Rule) -> None:
         """Add the partner."""
         with self.change() as change:
-            partners.add(change, "ACME", Entry(codes=(CODE,), proofs=proofs or (PINNED,), **entry))  # type: ignore[arg-type]  # tests only
+            partners.add(change, Partner(name="ACME", codes=(CODE,), certificates=rules or (PINNED,)))
 
     def configured(self) -> Partner:
         """The partner as the configuration has it."""
@@ -48,8 +58,8 @@ class Partners(SiteCase):
         self.add(
             PINNED,
             OTHER,
-            Proof(by="subject", text="O0013000001ACME", authority="odette"),
-            Proof(by="san", text="DNS:acme.example", authority="odette"),
+            SubjectRule(ca="odette", serial_number="O0013000001ACME"),
+            SanRule(ca="odette", san="DNS:acme.example"),
         )
         self.assertEqual(
             self.configured().certificates,
@@ -68,7 +78,10 @@ class Partners(SiteCase):
             partners.alter(
                 change,
                 "ACME",
-                Entry(lowest_level=4, authentication="required", profile="strict", purpose="server_auth"),
+                lowest_level=Level.OFTP_1_4,
+                authentication=Authentication.REQUIRED,
+                profile=Profile.STRICT,
+                purpose=Purpose.SERVER_AUTH,
             )
         changed = self.configured()
         self.assertEqual(
@@ -77,7 +90,7 @@ class Partners(SiteCase):
         )
         self.assertEqual((changed.codes, changed.certificates), ((CODE,), (CertificatePin(sha256=PIN),)))
         with self.change() as change:
-            partners.alter(change, "ACME", Entry(codes=("B", "A", "B"), proofs=(OTHER, OTHER)))
+            partners.alter(change, "ACME", codes=("B", "A", "B"), certificates=(OTHER, OTHER))
         changed = self.configured()
         self.assertEqual((changed.codes, changed.certificates), (("B", "A"), (KeyPin(sha256="cd" * 32),)))
 
@@ -85,21 +98,21 @@ class Partners(SiteCase):
         """A further certificate stands beside the first, once; the first is taken away by the beginning of its hash."""
         self.add()
         with self.change() as change:
-            self.assertEqual(partners.add_proofs(change, "ACME", [PINNED, OTHER]), [OTHER])
+            self.assertEqual(partners.add_rules(change, "ACME", [PINNED, OTHER]), [OTHER])
         self.assertEqual(len(self.configured().certificates), 2)
         with self.change() as change:
-            (gone,) = partners.remove_proofs(change, "ACME", ["AB:AB:AB:AB"])
+            (gone,) = partners.remove_rules(change, "ACME", ["AB:AB:AB:AB"])
         self.assertEqual(gone, PINNED)
         self.assertEqual(self.configured().certificates, (KeyPin(sha256="cd" * 32),))
 
     def test_removing_what_is_not_there(self) -> None:
         """A text that names none, or more than one, or is too short to be meant, removes nothing."""
-        self.add(PINNED, Proof(by="key", text=PIN), Proof(by="subject", text="X", authority="odette"))
+        self.add(PINNED, KeyPin(sha256=PIN), SubjectRule(ca="odette", serial_number="X"))
 
         def remove(text: str) -> str:
             def take() -> None:
                 with self.change() as change:
-                    partners.remove_proofs(change, "ACME", [text])
+                    partners.remove_rules(change, "ACME", [text])
 
             return str(self.assertRaises(NotFound, take))
 
@@ -108,7 +121,7 @@ class Partners(SiteCase):
         self.assertIn("none of the certificates", remove("ffffffff"))
         self.assertEqual(len(self.configured().certificates), 3)
         with self.change() as change:
-            partners.remove_proofs(change, "ACME", ["X"])
+            partners.remove_rules(change, "ACME", ["X"])
 
     def test_the_last_certificate(self) -> None:
         """A partner without any certificate would not be valid: the last one is not removed."""
@@ -116,7 +129,7 @@ class Partners(SiteCase):
 
         def take() -> None:
             with self.change() as change:
-                partners.remove_proofs(change, "ACME", [PIN])
+                partners.remove_rules(change, "ACME", [PIN])
 
         self.assertIn("partner ACME, certificates", str(self.assertRaises(ChangeRefused, take)))
 
@@ -125,7 +138,7 @@ class Partners(SiteCase):
         self.add()
         for enabled in (False, True):
             with self.change() as change:
-                partners.enable(change, "ACME", enabled)
+                partners.alter(change, "ACME", enabled=enabled)
             self.assertEqual(self.configured().enabled, enabled)
 
     def test_remove(self) -> None:
@@ -143,12 +156,12 @@ class Partners(SiteCase):
 
     def test_unknown_authority(self) -> None:
         """A ca that is not there is refused with those that are."""
-        error = self.assertRaises(NotFound, self.add, Proof(by="subject", text="X", authority="nobody"))
+        error = self.assertRaises(NotFound, self.add, SubjectRule(ca="nobody", serial_number="X"))
         self.assertIn("known are: odette", str(error))
 
     def test_needed_authority(self) -> None:
         """A ca by which a partner is recognized is not removed, and the refusal names the partner."""
-        self.add(Proof(by="subject", text="X", authority="odette"))
+        self.add(SubjectRule(ca="odette", serial_number="X"))
 
         def remove() -> None:
             with self.change() as change:
@@ -159,13 +172,18 @@ class Partners(SiteCase):
     def test_pinned_certificate(self) -> None:
         """A certificate given as such is pinned by its SHA-256 or its key's, and remembered with subject and end."""
         credential = self_signed("acme", serial_number="O0013")
-        self.assertEqual(Proof.pinned(credential.certificate).text, credential.sha256)
-        self.assertEqual(Proof.pinned(credential.certificate, key=True).text, credential.key_sha256)
-        self.add(Proof.pinned(credential.certificate))
+        rule, note = partners.pinned(credential.certificate)
+        self.assertEqual(rule, CertificatePin(sha256=credential.sha256))
+        self.assertEqual(partners.pinned(credential.certificate, key=True)[0], KeyPin(sha256=credential.key_sha256))
+        self.add()
+        with self.change() as change:
+            partners.add_rules(change, "ACME", [rule], [note])
         with self.store.reading() as session:
-            (kept,) = partners.proofs_of(partners.find(session, "ACME"))
-        self.assertEqual(kept, Proof.pinned(credential.certificate))
-        self.assertIn("CN=acme", str(kept))
+            row = partners.find(session, "ACME")
+        self.assertEqual((row.entry.certificates, row.notes), ((PINNED, rule), (note,)))
+        self.assertIn("CN=acme", partners.rule_text(rule, row.notes))
+        with self.change() as change:
+            self.assertEqual(partners.alter(change, "ACME", certificates=(PINNED,)).notes, ())
 
     def test_told(self) -> None:
         """Each change is an event of this partner."""

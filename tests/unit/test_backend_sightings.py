@@ -5,7 +5,7 @@ from typing import Any
 
 from smartproxy.backend import cas, forecasts, partners, revocation, sightings
 from smartproxy.backend.calls import Calls
-from smartproxy.backend.partners import Entry, Proof
+from smartproxy.policy.partners import Partner, RevocationMode, SubjectRule
 from smartproxy.testing.pki import Authority, Credential
 from tests.unit.sites import NOW, SiteCase
 
@@ -23,8 +23,8 @@ class SightingsCase(SiteCase):
         with self.change() as change:
             cas.add(change, "odette", [self.ca.credential.certificate])
             change.session.flush()
-            proof = Proof(by="subject", text="ACME", authority="odette")
-            partners.add(change, "ACME", Entry(codes=("O0013ACME",), proofs=(proof,)))
+            rule = SubjectRule(ca="odette", serial_number="ACME")
+            partners.add(change, Partner(name="ACME", codes=("O0013ACME",), certificates=(rule,)))
 
     def tell(self, name: str, hours: int = 0, **fields: Any) -> None:
         """A client carries an event here."""
@@ -134,7 +134,7 @@ class Forecasts(SightingsCase):
     def test_disabled(self) -> None:
         """Who may not connect anyway is not listed."""
         with self.change() as change:
-            partners.enable(change, "ACME", False)
+            partners.alter(change, "ACME", enabled=False)
         with self.store.reading() as session:
             self.assertEqual(forecasts.revocation(session, NOW), [])
             self.assertEqual(forecasts.failing(session, NOW + 900 * DAY), [])
@@ -145,7 +145,8 @@ class Forecasts(SightingsCase):
         self.load(days=7)
         pinned = self.ca.issue("acme, new", valid_until=NOW + 60 * DAY)
         with self.change() as change:
-            partners.add_proofs(change, "ACME", [Proof.pinned(pinned.certificate)])
+            rule, note = partners.pinned(pinned.certificate)
+            partners.add_rules(change, "ACME", [rule], [note])
         with self.store.reading() as session:
             (first,) = forecasts.failing(session, NOW + 30 * DAY)
             self.assertEqual((first.partner, first.sha256, first.moment), ("ACME", self.leaf.sha256, NOW + 7 * DAY))
@@ -153,7 +154,7 @@ class Forecasts(SightingsCase):
             self.assertEqual(first.others_until, NOW + 60 * DAY)
             self.assertEqual([each.sha256 for each in forecasts.failing(session, NOW + 61 * DAY)][1], pinned.sha256)
         with self.change() as change:
-            cas.alter(change, "odette", revocation="prefer")
+            cas.alter(change, "odette", revocation=RevocationMode.PREFER)
         with self.store.reading() as session:
             self.assertEqual(forecasts.failing(session, NOW + 30 * DAY), [])
             self.assertEqual(forecasts.failing(session, NOW + 41 * DAY)[0].reason, "the certificate ends")

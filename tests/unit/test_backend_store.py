@@ -18,14 +18,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.backend import migrations
 from smartproxy.backend.errors import StoreUnavailable
 from smartproxy.backend.location import Location
-from smartproxy.backend.schema import REVISION, Base, ClientRow, PartnerCertificateRow, UtcTime
+from smartproxy.backend.schema import REVISION, Base, ClientRow, UtcTime
 from smartproxy.backend.store import BUSY_MILLISECONDS, Store
+from smartproxy.policy.settings import ClientEntry
 from tests.unit.sites import NOW, SiteCase
 
 
 def client(name: str) -> ClientRow:
     """A row that stands for nothing."""
-    return ClientRow(name=name, token_sha256=name.ljust(64, "0"), enabled=True, created=NOW)
+    return ClientRow(name=name, entry=ClientEntry(name=name, token_sha256="0" * 64, created=NOW))
 
 
 class WhereTheStoreIs(SynchronousTestCase):
@@ -228,7 +229,9 @@ class Transactions(SiteCase):
 
         def point() -> None:
             with self.store.writing() as session:
-                session.add(PartnerCertificateRow(partner_id=7, by="key"))
+                session.execute(text("CREATE TABLE one (id INTEGER PRIMARY KEY)"))
+                session.execute(text("CREATE TABLE other (id INTEGER REFERENCES one (id))"))
+                session.execute(text("INSERT INTO other VALUES (7)"))
 
         self.assertRaises(IntegrityError, point)
 

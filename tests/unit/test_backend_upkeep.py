@@ -16,6 +16,7 @@ from smartproxy.backend.store import StoreThreads
 from smartproxy.backend.upkeep import HOUR, HourlyLook
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
+from smartproxy.policy.partners import RevocationMode
 from smartproxy.testing.pki import Authority
 from tests.adapters.api_site import AtOnce
 from tests.unit.sites import NOW, PROXY_ID, SiteCase
@@ -62,7 +63,7 @@ class StaleLists(SiteCase):
     def test_not_asked_for(self) -> None:
         """Where a CA's lists are not looked at, nobody is told that one is old."""
         with self.change() as change:
-            cas.alter(change, "odette", revocation="off")
+            cas.alter(change, "odette", revocation=RevocationMode.OFF)
         self.clock.advance(2 * DAY.total_seconds())
         self.assertEqual(self.told, [])
 

@@ -244,7 +244,8 @@ class Cas(CommandCase):
         self.refused("crl", "load", good, stranger)
         self.assertEqual(self.do("crl", "list", "--json").json, [])
         (event,) = self.do("events", "--name", "crl.refused", "--json").json
-        self.assertIn("no configured authority", event["cause"])
+        self.assertEqual(event["cause"], "crl.unusable")
+        self.assertIn("no configured authority", event["message"])
 
     def test_out_of_date(self) -> None:
         """A list that is out of date already is loaded, with a warning."""

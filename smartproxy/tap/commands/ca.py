@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from smartproxy.logs.render import escape
+from smartproxy.policy.partners import TrustedCa
+from smartproxy.tap.commands import declared
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.certificates import certificate_documents, certificates_text
 from smartproxy.tap.commands.console import Console, WrongUse, table, when
@@ -11,14 +13,7 @@ from smartproxy.tap.commands.console import Console, WrongUse, table, when
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-    from smartproxy.backend.schema import AuthorityRow
-
-_MODES = ("require", "prefer", "off")
-_REVOCATION = (
-    "revocation: require = refuse a certificate without a fresh revocation list; prefer = use what there is; "
-    "off = do not ask"
-)
-_GRACE = "hours for which a list is still good after its successor was promised"
+    from smartproxy.backend.schema import CaRow
 
 
 def register(subparsers: Subparsers) -> None:
@@ -33,13 +28,11 @@ def register(subparsers: Subparsers) -> None:
     )
     make.add_argument("name", metavar="NAME")
     make.add_argument("files", metavar="FILE", nargs="+", help="PEM, DER or PKCS#7; - for standard input")
-    make.add_argument("--revocation", choices=_MODES, default="require", help=f"{_REVOCATION} [require]")
-    make.add_argument("--grace-hours", type=int, default=0, metavar="N", help=f"{_GRACE} [0]")
+    declared.add_arguments(make, TrustedCa)
     alter = action(actions, "change", "Replace an authority's certificates, or how revocation is judged.", change)
     alter.add_argument("name", metavar="NAME")
     alter.add_argument("files", metavar="FILE", nargs="*", help="the new certificates, in place of all old ones")
-    alter.add_argument("--revocation", choices=_MODES, help=_REVOCATION)
-    alter.add_argument("--grace-hours", type=int, metavar="N", help=_GRACE)
+    declared.add_arguments(alter, TrustedCa, defaults=False)
     action(actions, "list", "List authorities.", show_all)
     look = action(actions, "show", "Show the certificates of an authority.", show)
     look.add_argument("name", metavar="NAME")
@@ -52,9 +45,9 @@ def add(console: Console) -> None:
     from smartproxy.backend import cas
 
     wanted = console.arguments
-    certificates = _read(console)
+    certificates, values = _read(console), declared.given(wanted, TrustedCa)
     with console.changing(f"ca add {wanted.name}") as change:
-        row = cas.add(change, wanted.name, certificates, wanted.revocation, wanted.grace_hours)
+        row = cas.add(change, wanted.name, certificates, **values)
     _tell(console, row)
 
 
@@ -63,17 +56,13 @@ def change(console: Console) -> None:
     from smartproxy.backend import cas
 
     wanted = console.arguments
-    if not wanted.files and wanted.revocation is None and wanted.grace_hours is None:
-        raise WrongUse("ca change: give new certificates, --revocation or --grace-hours")
+    values = declared.given(wanted, TrustedCa)
+    if not wanted.files and not values:
+        options = " or ".join(each.option for each in declared.argued(TrustedCa))
+        raise WrongUse(f"ca change: give new certificates, {options}")
     certificates = _read(console) if wanted.files else None
     with console.changing(f"ca change {wanted.name}") as making:
-        row = cas.alter(
-            making,
-            wanted.name,
-            certificates=certificates,
-            revocation=wanted.revocation,
-            grace_hours=wanted.grace_hours,
-        )
+        row = cas.alter(making, wanted.name, certificates=certificates, **values)
     _tell(console, row)
 
 
@@ -88,8 +77,8 @@ def show_all(console: Console) -> None:
     for row in rows:
         certificates = cas.certificates_of(row)
         first_end = min(each.not_valid_after_utc for each in certificates)
-        cells.append((row.name, row.revocation, len(certificates), when(first_end)))
-    heads = ("NAME", "REVOCATION", "CERTIFICATES", "FIRST ENDS")
+        cells.append((*declared.cells(row.entry), len(certificates), when(first_end)))
+    heads = (*declared.heads(TrustedCa), "CERTIFICATES", "FIRST ENDS")
     console.answer(documents, table(heads, cells, "there is no ca yet; add one: smartproxy ca add NAME FILE"))
 
 
@@ -100,7 +89,7 @@ def show(console: Console) -> None:
     with console.reading() as session:
         row = cas.find(session, console.arguments.name)
     if console.arguments.output:
-        console.write(console.arguments.output, row.certificates)
+        console.write(console.arguments.output, row.entry.certificates)
     _tell(console, row, _urls(console, row.name))
 
 
@@ -128,22 +117,18 @@ def _urls(console: Console, name: str) -> list[str]:
         return [each.url for each in sightings.urls(session, name)]
 
 
-def _tell(console: Console, row: "AuthorityRow", urls: Sequence[str] = ()) -> None:
+def _tell(console: Console, row: "CaRow", urls: Sequence[str] = ()) -> None:
     from smartproxy.backend import cas
 
-    grace = f", {row.grace_hours} hours of grace" if row.grace_hours else ""
+    hours = row.entry.grace_hours
+    grace = f", {hours} hours of grace" if hours else ""
     rows = certificates_text(cas.certificates_of(row))
     lists = "".join(f"\nits certificates name the revocation list {escape(url)}" for url in urls)
     document = {**_document(row), "crl_urls": list(urls)}
-    console.answer(document, f"ca {row.name}, revocation {row.revocation}{grace}\n{rows}{lists}")
+    console.answer(document, f"ca {row.name}, revocation {row.entry.revocation.value}{grace}\n{rows}{lists}")
 
 
-def _document(row: "AuthorityRow") -> dict[str, object]:
+def _document(row: "CaRow") -> dict[str, object]:
     from smartproxy.backend import cas
 
-    return {
-        "name": row.name,
-        "revocation": row.revocation,
-        "grace_hours": row.grace_hours,
-        "certificates": certificate_documents(cas.certificates_of(row)),
-    }
+    return declared.document(row.entry, certificates=certificate_documents(cas.certificates_of(row)))

@@ -1,14 +1,19 @@
 """How subcommands take certificates, and show them: to people as a table, to scripts as documents."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
 
-from smartproxy.tap.commands.console import CommandFailed, Console, table, when
+import attrs
+
+from smartproxy.policy.partners import CertificatePin, KeyPin, SanRule, SubjectRule
+from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table, when
 
 if TYPE_CHECKING:
+    from argparse import ArgumentParser, _ArgumentGroup
+
     from cryptography.x509 import Certificate
 
-    from smartproxy.backend.partners import Proof
+    from smartproxy.backend.schema import PinNote
 
 
 def certificates_text(certificates: Sequence["Certificate"], empty: str = "") -> str:
@@ -36,10 +41,74 @@ def certificate_documents(certificates: Sequence["Certificate"]) -> list[dict[st
     ]
 
 
-def pinned(console: Console, path: str) -> "Proof":
+def rule_arguments(group: "ArgumentParser | _ArgumentGroup", classes: Collection[type[Any]]) -> None:
+    """Declare the arguments by which a partner's certificate is said to be known, for some kinds of rules."""
+    if CertificatePin in classes:
+        group.add_argument(
+            "--certificate", action="append", default=[], metavar="FILE", help="PEM or DER: this very certificate"
+        )
+        group.add_argument(
+            "--pin", action="append", default=[], metavar="SHA256", help="the certificate with this hash"
+        )
+    if KeyPin in classes:
+        group.add_argument(
+            "--pin-key", action="store_true", help="of each --certificate: any certificate with the same key"
+        )
+        group.add_argument("--key", action="append", default=[], metavar="SHA256", help="any certificate of this key")
+    if SubjectRule in classes:
+        group.add_argument(
+            "--subject-serial",
+            action="append",
+            default=[],
+            metavar="TEXT",
+            help="any certificate of --ca with this serialNumber in its subject (the Odette ID)",
+        )
+    if SanRule in classes:
+        group.add_argument(
+            "--san",
+            action="append",
+            default=[],
+            metavar="TYPE:NAME",
+            help="any certificate of --ca with this name: DNS:x, URI:x or EMAIL:x",
+        )
+
+
+@attrs.frozen(kw_only=True)
+class GivenRules:
+    """The rules that a command line gives, and what is known of the certificates that they pin."""
+
+    rules: tuple[Any, ...]
+    notes: tuple["PinNote", ...]
+
+
+def given_rules(console: Console) -> GivenRules:
+    """The rules that the command line gives.
+
+    :raises WrongUse: when arguments do not go together.
+    """
+    wanted = console.arguments
+    subjects, names = wanted.subject_serial, getattr(wanted, "san", [])
+    if (subjects or names) and wanted.ca is None:
+        raise WrongUse("--subject-serial and --san need --ca: which ca certifies the partner?")
+    if wanted.pin_key and not wanted.certificate:
+        raise WrongUse("--pin-key goes with --certificate; a hash of a key is given with --key")
+    files = [_pinned(console, path) for path in wanted.certificate]
+    return GivenRules(
+        rules=(
+            *(rule for rule, _ in files),
+            *(CertificatePin(sha256=_plain_sha256(each)) for each in wanted.pin),
+            *(KeyPin(sha256=_plain_sha256(each)) for each in wanted.key),
+            *(SubjectRule(ca=wanted.ca, serial_number=each) for each in subjects),
+            *(SanRule(ca=wanted.ca, san=each) for each in names),
+        ),
+        notes=tuple(note for _, note in files),
+    )
+
+
+def _pinned(console: Console, path: str) -> "tuple[CertificatePin | KeyPin, PinNote]":
     """The partner's own certificate of a file, which may hold its chain too."""
     from smartproxy.backend.certificates import name_text, read_certificates
-    from smartproxy.backend.partners import Proof
+    from smartproxy.backend.partners import pinned
 
     found = read_certificates(console.read(path), path)
     issuers = {each.issuer for each in found if each.issuer != each.subject}
@@ -47,9 +116,9 @@ def pinned(console: Console, path: str) -> "Proof":
     if len(own) > 1:
         names = "; ".join(name_text(each.subject) for each in own)
         raise CommandFailed(f"{path} holds several certificates ({names}); give each in a file of its own")
-    return Proof.pinned(own[0], key=console.arguments.pin_key)
+    return pinned(own[0], key=console.arguments.pin_key)
 
 
-def plain_sha256(text: str) -> str:
+def _plain_sha256(text: str) -> str:
     """A SHA-256 as it is stored; it may have been copied with colons and in capital letters."""
     return text.replace(":", "").replace(" ", "").lower()

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from smartproxy.policy.settings import ClientEntry
+from smartproxy.tap.commands import declared
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.console import Console, table, when
 
@@ -20,7 +22,7 @@ def register(subparsers: Subparsers) -> None:
         parser.add_argument(
             "--token-file", metavar="FILE", help="write the token to this file (mode 0600) instead of showing it"
         )
-    make.add_argument("--address", metavar="IP", help="the only address that it may call from [any]")
+    declared.add_arguments(make, ClientEntry)
     tie = action(
         actions,
         "bind",
@@ -30,7 +32,7 @@ def register(subparsers: Subparsers) -> None:
     )
     tie.add_argument("name", metavar="NAME")
     which = tie.add_mutually_exclusive_group(required=True)
-    which.add_argument("--address", metavar="IP", help="127.0.0.1 is ::1, too")
+    declared.add_arguments(which, ClientEntry, defaults=False)
     which.add_argument("--any", action="store_true")
     action(actions, "list", "List clients.", show_all)
     for name, summary, run in (
@@ -70,7 +72,7 @@ def bind(console: Console) -> None:
     name = console.arguments.name
     with console.changing(f"client bind {name}") as change:
         row = clients.bind(change, name, console.arguments.address)
-    console.answer(_document(row), f"client {name} may call from {row.address or 'any address'}")
+    console.answer(_document(row), f"client {name} may call from {row.entry.address or 'any address'}")
 
 
 def show_all(console: Console) -> None:
@@ -79,12 +81,10 @@ def show_all(console: Console) -> None:
 
     with console.reading() as session:
         rows = clients.listed(session)
-    heads = ("NAME", "ENABLED", "BOUND TO", "LAST SEEN", "FROM", "VERSION", "TUNNEL CERTIFICATE UNTIL")
+    heads = (*declared.heads(ClientEntry), "LAST SEEN", "FROM", "VERSION", "TUNNEL CERTIFICATE UNTIL")
     cells = [
         (
-            row.name,
-            "yes" if row.enabled else "no",
-            row.address or "any",
+            *declared.cells(row.entry),
             when(row.last_seen, "never"),
             row.last_address or "-",
             row.last_version or "-",
@@ -150,10 +150,7 @@ def _still(row: "ClientRow") -> str:
 
 def _document(row: "ClientRow") -> dict[str, object]:
     return {
-        "name": row.name,
-        "enabled": row.enabled,
-        "address": row.address,
-        "created": row.created,
+        **declared.document(row.entry),
         "last_seen": row.last_seen,
         "last_address": row.last_address,
         "last_version": row.last_version,

@@ -144,7 +144,7 @@ def forecast(console: Console) -> None:
 
     with console.reading() as session:
         found = forecasts.revocation(session, console.now())
-    shown = [each for each in found if console.arguments.all or each.verdict != "admitted"]
+    shown = [each for each in found if console.arguments.all or each.verdict is not forecasts.Verdict.ADMITTED]
     documents = [
         {
             "partner": each.partner,

@@ -130,8 +130,8 @@ def show(console: Console) -> None:
 
     with console.reading() as session:
         row = identities.find(session, console.arguments.name)
-    if console.arguments.output and row.certificate:
-        console.write(console.arguments.output, row.certificate)
+    if console.arguments.output and row.entry is not None:
+        console.write(console.arguments.output, row.entry.certificate)
     _tell(console, row)
 
 
@@ -188,6 +188,6 @@ def _document(row: "IdentityRow") -> dict[str, object]:
 
     return {
         "name": row.name,
-        "request": row.request,
+        "request": None if row.request is None else row.request.request,
         "certificates": certificate_documents(identities.chain_of(row)),
     }

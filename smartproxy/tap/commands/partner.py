@@ -1,35 +1,49 @@
-"""``smartproxy partner``: who may connect, how he proves it, and what he may do."""
+"""``smartproxy partner``: who may connect, how it is known, what it may do, and how the station reaches it.
+
+Which settings a partner has is declared by :class:`~smartproxy.policy.partners.Partner` and
+:class:`~smartproxy.policy.partners.Outbound`; here is what an operator does with a partner.
+"""
 
 from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
-from smartproxy.tap.commands import partner_outbound
+import attrs
+
+from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner, Rule, SanRule, SubjectRule
+from smartproxy.policy.schema import declarations, write_object
+from smartproxy.tap.commands import declared
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
-from smartproxy.tap.commands.certificates import pinned, plain_sha256
+from smartproxy.tap.commands.certificates import GivenRules, given_rules, rule_arguments
 from smartproxy.tap.commands.console import Console, WrongUse, listing, table, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.partners import Entry, Proof
-    from smartproxy.backend.schema import PartnerRow
+    from collections.abc import Iterable
 
-LEVELS = {"1.2": 1, "1.3": 2, "1.4": 4, "2.0": 5}
-"""The release levels by their names, as SSIDLEV writes them."""
+    from smartproxy.backend.schema import PartnerRow, PinNote
 
 _EXAMPLES = """\
   smartproxy partner add ACME --code O0013000001ACME --certificate acme.pem
   smartproxy partner add ACME --code O0013000001ACME --ca odette --subject-serial O0013000001ACME
   smartproxy partner certificate add ACME --certificate acme-2027.pem      (both are good: change-over)
   smartproxy partner certificate remove ACME 5f3a90bc"""
+_OUTBOUND_EXAMPLES = """\
+  smartproxy partner outbound ACME --host oftp.acme.example --listener 3307
+  smartproxy partner outbound ACME --verify pin                    (the certificates pinned for its own calls)
+  smartproxy partner outbound ACME --verify odette --ca odette --subject-serial O0013000001ACME
+  smartproxy partner outbound ACME --source 192.0.2.2 --identity second
+  smartproxy partner outbound ACME --never
+
+The station reaches it at port --listener of the client, or at the client's outbound listener (setting
+client.outbound.port, 65433) with HTTP CONNECT or SOCKS5 to its host and port, or to its name."""
 
 
 def register(subparsers: Subparsers) -> None:
     """Declare the actions."""
-    actions = subject(subparsers, "partner", "partners: who may connect and how he proves who he is", _EXAMPLES)
+    actions = subject(subparsers, "partner", "partners: who may connect and how it is known", _EXAMPLES)
     make = action(actions, "add", "Add a partner.", add, _EXAMPLES)
     make.add_argument("name", metavar="NAME")
-    _entry(make)
-    _proofs(make)
-    make.add_argument("--disabled", action="store_true", help="he may not connect until 'partner enable'")
+    _entry(make, defaults=True)
+    make.add_argument("--disabled", action="store_true", help="it may not connect until 'partner enable'")
     alter = action(
         actions,
         "change",
@@ -39,8 +53,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy partner change ACME --code O0013000001ACME --code O0013000001ACMEB   (exactly these two)",
     )
     alter.add_argument("name", metavar="NAME")
-    _entry(alter)
-    _proofs(alter)
+    _entry(alter, defaults=False)
     action(actions, "list", "List partners.", show_all)
     soon = action(
         actions,
@@ -54,73 +67,59 @@ def register(subparsers: Subparsers) -> None:
     for name, summary, run in (
         ("show", "Show a partner.", show),
         ("enable", "Let a partner connect.", enable),
-        ("disable", "Let a partner connect no more; his running sessions end when they are idle.", disable),
+        ("disable", "Let a partner connect no more; its running sessions end when they are idle.", disable),
         ("remove", "Remove a partner.", remove),
     ):
         action(actions, name, summary, run).add_argument("name", metavar="NAME")
-    partner_outbound.register(actions)
+    call = action(
+        actions,
+        "outbound",
+        "Say how a partner is called: what is given replaces what was there, everything else stays.",
+        outbound,
+        _OUTBOUND_EXAMPLES,
+    )
+    call.add_argument("name", metavar="NAME")
+    declared.add_arguments(call, Outbound)
+    rule_arguments(call, (CertificatePin, KeyPin, SubjectRule))
+    call.add_argument(
+        "--default",
+        action="append",
+        default=[],
+        choices=tuple(_resettable()),
+        help="let this be as it is by default again",
+    )
+    call.add_argument("--never", action="store_true", help="do not call it any more")
     certificate = subject(actions, "certificate", "Add or remove certificates of a partner; several are good at once.")
     more = action(certificate, "add", "Recognize further certificates, beside those that there are.", add_certificates)
     more.add_argument("name", metavar="NAME")
-    _proofs(more)
+    _rules(more)
     less = action(certificate, "remove", "Recognize certificates no more.", remove_certificates)
     less.add_argument("name", metavar="NAME")
     less.add_argument("which", metavar="WHICH", nargs="+", help="SHA-256 (8 digits or more of it), serial or SAN")
 
 
-def _entry(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("the partner")
-    group.add_argument("--code", action="append", metavar="CODE", help="an SSIDCODE that he may use; may be repeated")
-    group.add_argument(
-        "--lowest-level",
-        choices=[*LEVELS, *(str(each) for each in LEVELS.values())],
-        help="lowest OFTP release level that he may offer [2.0]",
-    )
-    group.add_argument(
-        "--authentication",
-        choices=("either", "required", "refused"),
-        help="OFTP2 secure authentication has to be, may be or must not be [either]",
-    )
-    group.add_argument(
-        "--profile", choices=("default", "strict"), help="tolerate known departures from RFC 5024, or none [default]"
-    )
-    group.add_argument(
-        "--purpose",
-        choices=("strict", "server_auth", "any"),
-        help="extended key usage of his certificate: for clients; for servers will do too; any, which is for pinned "
-        "certificates only [strict]",
-    )
+def _entry(parser: ArgumentParser, *, defaults: bool) -> None:
+    declared.add_arguments(parser.add_argument_group("the partner"), Partner, defaults=defaults)
+    _rules(parser)
 
 
-def _proofs(parser: ArgumentParser) -> None:
+def _rules(parser: ArgumentParser) -> None:
     group = parser.add_argument_group(
-        "his certificates", "Each may be repeated; every certificate named here is good, several at once."
+        "its certificates", "Each may be repeated; every certificate named here is good, several at once."
     )
     group.add_argument(
-        "--certificate", action="append", default=[], metavar="FILE", help="PEM or DER: this very certificate"
+        "--ca", dest="ca", metavar="NAME", help="for --subject-serial and --san: the ca that certifies it"
     )
-    group.add_argument(
-        "--pin-key", action="store_true", help="of each --certificate: any certificate with the same key"
-    )
-    group.add_argument("--pin", action="append", default=[], metavar="SHA256", help="the certificate with this SHA-256")
-    group.add_argument(
-        "--key", action="append", default=[], metavar="SHA256", help="any certificate of the key with this SHA-256"
-    )
-    group.add_argument("--ca", metavar="NAME", help="for --subject-serial and --san: the ca that certifies him")
-    group.add_argument(
-        "--subject-serial",
-        action="append",
-        default=[],
-        metavar="TEXT",
-        help="any certificate of the ca with this serialNumber in its subject (the Odette ID)",
-    )
-    group.add_argument(
-        "--san",
-        action="append",
-        default=[],
-        metavar="TYPE:NAME",
-        help="any certificate of the ca with this name: DNS:x, URI:x or EMAIL:x",
-    )
+    rule_arguments(group, (CertificatePin, KeyPin, SubjectRule, SanRule))
+
+
+def _resettable() -> dict[str, str]:
+    """The fields of how a partner is called that have defaults, by what the command line calls them."""
+    return {
+        each.option.removeprefix("--").replace("-", "_"): each.name
+        for each in declarations(Outbound)
+        if each.default is not attrs.NOTHING
+    }
 
 
 def add(console: Console) -> None:
@@ -128,16 +127,18 @@ def add(console: Console) -> None:
     from smartproxy.backend import partners
 
     wanted = console.arguments
-    if not wanted.code:
+    if not wanted.codes:
         raise WrongUse("partner add: give at least one --code, the SSIDCODE that the partner uses")
-    entry = _given(console)
-    if not entry.proofs:
+    certificates = _given_rules(console)
+    if not certificates.rules:
         raise WrongUse(
-            "partner add: say how his certificate is recognized: --certificate FILE, --pin or --key SHA256, or "
+            "partner add: say how its certificate is recognized: --certificate FILE, --pin or --key SHA256, or "
             "--ca NAME with --subject-serial or --san"
         )
+    values = declared.given(wanted, Partner)
+    partner = Partner(name=wanted.name, enabled=not wanted.disabled, certificates=certificates.rules, **values)
     with console.changing(f"partner add {wanted.name}") as making:
-        row = partners.add(making, wanted.name, entry, enabled=not wanted.disabled)
+        row = partners.add(making, partner, certificates.notes)
     _tell(console, row)
 
 
@@ -145,11 +146,14 @@ def change(console: Console) -> None:
     """Change a partner."""
     from smartproxy.backend import partners
 
-    entry = _given(console)
-    if entry == partners.Entry():
+    certificates = _given_rules(console)
+    values = declared.given(console.arguments, Partner)
+    if certificates.rules:
+        values["certificates"] = certificates.rules
+    if not values:
         raise WrongUse("partner change: nothing to change was given")
     with console.changing(f"partner change {console.arguments.name}") as making:
-        row = partners.alter(making, console.arguments.name, entry)
+        row = partners.alter(making, console.arguments.name, certificates.notes, **values)
     _tell(console, row)
 
 
@@ -160,19 +164,8 @@ def show_all(console: Console) -> None:
     with console.reading() as session:
         rows = partners.listed(session)
         documents = [_document(row) for row in rows]
-        cells = [
-            (
-                row.name,
-                "yes" if row.enabled else "no",
-                ", ".join(row.codes),
-                _level(row.lowest_level),
-                row.authentication,
-                row.profile,
-                len(row.certificates),
-            )
-            for row in rows
-        ]
-    heads = ("NAME", "ENABLED", "CODES", "LOWEST LEVEL", "AUTHENTICATION", "PROFILE", "CERTIFICATES")
+        cells = [declared.cells(row.entry) for row in rows]
+    heads = declared.heads(Partner)
     console.answer(documents, table(heads, cells, "there is no partner yet; add one: smartproxy partner add --help"))
 
 
@@ -238,14 +231,16 @@ def add_certificates(console: Console) -> None:
     """Recognize further certificates."""
     from smartproxy.backend import partners
 
-    proofs = _given_proofs(console)
-    if not proofs:
+    certificates = _given_rules(console)
+    if not certificates.rules:
         raise WrongUse("partner certificate add: give --certificate, --pin, --key, --subject-serial or --san")
     name = console.arguments.name
     with console.changing(f"partner certificate add {name}") as making:
-        new = partners.add_proofs(making, name, proofs)
-    text = "\n".join(f"added: {each}" for each in new) or "nothing new: these certificates are recognized already"
-    console.answer({"name": name, "added": [_proof(each) for each in new]}, text)
+        new = partners.add_rules(making, name, certificates.rules, certificates.notes)
+        row = partners.find(making.session, name)
+    text = "\n".join(f"added: {partners.rule_text(each, row.notes)}" for each in new)
+    answer = {"name": name, "added": [_rule(each, row.notes) for each in new]}
+    console.answer(answer, text or "nothing new: these certificates are recognized already")
 
 
 def remove_certificates(console: Console) -> None:
@@ -254,9 +249,35 @@ def remove_certificates(console: Console) -> None:
 
     name = console.arguments.name
     with console.changing(f"partner certificate remove {name}") as making:
-        gone = partners.remove_proofs(making, name, console.arguments.which)
-    text = "\n".join(f"removed: {each}" for each in gone)
-    console.answer({"name": name, "removed": [_proof(each) for each in gone]}, text)
+        notes = partners.find(making.session, name).notes
+        gone = partners.remove_rules(making, name, console.arguments.which)
+    text = "\n".join(f"removed: {partners.rule_text(each, notes)}" for each in gone)
+    console.answer({"name": name, "removed": [_rule(each, notes) for each in gone]}, text)
+
+
+def outbound(console: Console) -> None:
+    """Say how a partner is called."""
+    from smartproxy.backend import partners
+
+    wanted = console.arguments
+    certificates = given_rules(console)
+    values = declared.given(wanted, Outbound)
+    if certificates.rules:
+        values["certificates"] = certificates.rules
+        # It says which ca certifies the Odette IDs.
+        values.pop("ca", None)
+    defaults = {each.name: each.default for each in declarations(Outbound)}
+    values |= {name: defaults[name] for name in (_resettable()[each] for each in wanted.default)}
+    if wanted.never == bool(values):
+        raise WrongUse("partner outbound: say how it is called (--host ...), or that it is not (--never)")
+    with console.changing(f"partner outbound {wanted.name}") as making:
+        if values:
+            row = partners.alter_outbound(making, wanted.name, **values)
+        else:
+            row = partners.alter(making, wanted.name, outbound=None)
+    called = _outbound_document(row.entry.outbound)
+    text = listing({"partner": row.name, "called": _outbound_lines(row.entry.outbound)})
+    console.answer({"name": row.name, "outbound": called}, text)
 
 
 def _switch(console: Console, enabled: bool) -> None:
@@ -264,91 +285,51 @@ def _switch(console: Console, enabled: bool) -> None:
 
     name, word = console.arguments.name, "enable" if enabled else "disable"
     with console.changing(f"partner {word} {name}") as making:
-        row = partners.enable(making, name, enabled)
+        row = partners.alter(making, name, enabled=enabled)
         document = _document(row)
     console.answer(document, f"partner {name} may {'connect' if enabled else 'not connect any more'}")
 
 
-def _given(console: Console) -> "Entry":
-    """What the command line says of a partner."""
-    from smartproxy.backend.partners import Entry
-
-    wanted = console.arguments
-    level = wanted.lowest_level
-    return Entry(
-        codes=None if wanted.code is None else tuple(wanted.code),
-        lowest_level=None if level is None else LEVELS.get(level) or int(level),
-        authentication=wanted.authentication,
-        profile=wanted.profile,
-        purpose=wanted.purpose,
-        proofs=_given_proofs(console) or None,
-    )
-
-
-def _given_proofs(console: Console) -> "tuple[Proof, ...]":
+def _given_rules(console: Console) -> GivenRules:
     """How the command line says that certificates are recognized."""
-    from smartproxy.backend.partners import Proof
-
-    wanted = console.arguments
-    named = [("subject", each) for each in wanted.subject_serial] + [("san", each) for each in wanted.san]
-    if bool(named) != (wanted.ca is not None):
-        raise WrongUse("--ca goes with --subject-serial or --san, and these need it: which ca certifies him?")
-    if wanted.pin_key and not wanted.certificate:
-        raise WrongUse("--pin-key goes with --certificate; a hash of a key is given with --key")
-    return (
-        *(pinned(console, path) for path in wanted.certificate),
-        *(Proof(by="certificate", text=plain_sha256(each)) for each in wanted.pin),
-        *(Proof(by="key", text=plain_sha256(each)) for each in wanted.key),
-        *(Proof(by=by, text=text, authority=wanted.ca) for by, text in named),
-    )
-
-
-def _level(level: int) -> str:
-    return next((name for name, value in LEVELS.items() if value == level), str(level))
+    found = given_rules(console)
+    named = any(isinstance(each, SubjectRule | SanRule) for each in found.rules)
+    if console.arguments.ca is not None and not named:
+        raise WrongUse("--ca goes with --subject-serial or --san, and these need it: which ca certifies the partner?")
+    return found
 
 
 def _tell(console: Console, row: "PartnerRow") -> None:
     from smartproxy.backend import partners
 
-    console.answer(
-        _document(row),
-        listing(
-            {
-                "partner": row.name,
-                "enabled": "yes" if row.enabled else "no",
-                "codes": list(row.codes),
-                "lowest level": _level(row.lowest_level),
-                "authentication": row.authentication,
-                "profile": row.profile,
-                "purpose": row.purpose,
-                "certificates": [str(each) for each in partners.proofs_of(row)],
-                "outbound": partner_outbound.words(row),
-            }
-        ),
-    )
+    entry = row.entry
+    certificates = [partners.rule_text(each, row.notes) for each in entry.certificates]
+    shown = declared.pairs(entry, certificates=certificates, outbound=_outbound_lines(entry.outbound))
+    console.answer(_document(row), listing({"partner": shown.pop("name"), **shown}))
 
 
 def _document(row: "PartnerRow") -> dict[str, object]:
-    from smartproxy.backend import partners
-
-    return {
-        "name": row.name,
-        "enabled": row.enabled,
-        "codes": list(row.codes),
-        "lowest_level": row.lowest_level,
-        "authentication": row.authentication,
-        "profile": row.profile,
-        "purpose": row.purpose,
-        "certificates": [_proof(each) for each in partners.proofs_of(row)],
-        "outbound": row.outbound,
-    }
+    return declared.document(
+        row.entry,
+        certificates=[_rule(each, row.notes) for each in row.entry.certificates],
+        outbound=_outbound_document(row.entry.outbound),
+    )
 
 
-def _proof(proof: "Proof") -> dict[str, object]:
-    key = {"subject": "serial_number", "san": "san"}.get(proof.by, "sha256")
-    return {
-        "by": proof.by,
-        key: proof.text,
-        **({} if proof.authority is None else {"authority": proof.authority}),
-        **({} if proof.subject is None else {"subject": proof.subject, "not_after": proof.not_after}),
-    }
+def _rule(rule: Rule, notes: "Iterable[PinNote]") -> dict[str, object]:
+    """A rule for scripts; of a pinned certificate that is known, with what stands in it."""
+    pin = getattr(rule, "sha256", None)
+    note = next((each for each in notes if each.sha256 == pin), None)
+    about = {} if note is None else {"subject": note.subject, "not_after": note.not_after}
+    return {"by": rule.by, **write_object(rule), **about}
+
+
+def _outbound_document(outbound: Outbound | None) -> dict[str, object] | None:
+    return None if outbound is None else declared.changed(outbound)
+
+
+def _outbound_lines(outbound: Outbound | None) -> list[str]:
+    """How a partner is called, for people."""
+    if outbound is None:
+        return ["never"]
+    return [outbound.address, *declared.changed_lines(outbound, "host", "port")]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from smartproxy.policy.faults import Step
 from smartproxy.tap.commands.arguments import Subparsers, action
 from smartproxy.tap.commands.console import Console, listing
 
@@ -10,7 +11,8 @@ if TYPE_CHECKING:
     from smartproxy.backend.schema import EventRow
 
 _LOOK_SECONDS = 0.25
-_STEPS = ("policy", "source", "name", "connect", "TLS", "SSRM")
+_STEPS = (Step.POLICY, Step.SOURCE, Step.NAME, Step.CONNECT, Step.TLS, Step.SSRM)
+"""The steps that a trial shows: after the partner's greeting it ends."""
 _TOLD = (
     "host", "port", "peer", "tls", "cipher", "by", "authority", "subject", "issuer", "not_after", "certificate_sha256",
     "alert", "duration",
@@ -49,9 +51,9 @@ def test_partner(console: Console) -> int:
     if found is None:
         return _unknown(console)
     good = found.name == "outbound.answered"
-    failed = str(found.fields.get("step", _STEPS[0]))
+    failed = _failed(found)
     done = _STEPS if good or failed not in _STEPS else _STEPS[: _STEPS.index(failed)]
-    steps = dict.fromkeys(done, "ok") | ({} if good else {failed: _why(found)})
+    steps = {step.label: "ok" for step in done} | ({} if good else {failed.label: _why(found)})
     _tell(console, found, {"partner": console.arguments.name, **steps}, good=good)
     return 0 if good else 1
 
@@ -85,6 +87,17 @@ def _tried(console: Console, partner: str | None, names: Sequence[str]) -> "Even
     return None
 
 
+def _failed(found: "EventRow") -> Step:
+    """The step at which a trial failed; the first one if the event names none."""
+    said = str(found.fields.get("step", "")).lower()
+    return next((step for step in Step if step == said), Step.POLICY)
+
+
+def _why(found: "EventRow") -> str:
+    """Why a trial failed, for people."""
+    return str(found.fields.get("message", found.fields.get("cause", "")))
+
+
 def _unknown(console: Console) -> int:
     console.warn(
         f"no client reported a result within {console.arguments.wait} s; does a client run, with its tunnel up? "
@@ -97,8 +110,3 @@ def _tell(console: Console, found: "EventRow", result: dict[str, str], *, good: 
     more = {name: str(found.fields[name]) for name in (*_TOLD, "advice") if name in found.fields}
     document = {"good": good, "event": found.name, "session": found.session, **result, **more}
     console.answer(document, listing({**result, **more}))
-
-
-def _why(found: "EventRow") -> str:
-    """Why a trial failed, in words."""
-    return str(found.fields.get("message") or found.fields["cause"])

@@ -1,4 +1,4 @@
-"""The first tables: site, generations, clients, licences, authorities, identities, partners, settings, events."""
+"""The first tables."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,29 +12,24 @@ depends_on = None
 def upgrade() -> None:
     """Make all tables of an empty store."""
     op.create_table(
-        "authorities",
+        "cas",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("certificates", sa.Text(), nullable=False),
-        sa.Column("revocation", sa.String(length=16), nullable=False),
-        sa.Column("grace_hours", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_authorities")),
-        sa.UniqueConstraint("name", name=op.f("uq_authorities_name")),
+        sa.Column("entry", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_cas")),
+        sa.UniqueConstraint("name", name=op.f("uq_cas_name")),
     )
     op.create_table(
         "clients",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("token_sha256", sa.String(length=64), nullable=False),
-        sa.Column("enabled", sa.Boolean(), nullable=False),
-        sa.Column("created", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("entry", sa.JSON(), nullable=False),
         sa.Column("last_seen", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_version", sa.Text(), nullable=True),
         sa.Column("last_address", sa.Text(), nullable=True),
         sa.Column("certificate_until", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_clients")),
         sa.UniqueConstraint("name", name=op.f("uq_clients_name")),
-        sa.UniqueConstraint("token_sha256", name=op.f("uq_clients_token_sha256")),
     )
     op.create_table(
         "events",
@@ -53,6 +48,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_events_partner"), "events", ["partner"], unique=False)
     op.create_index(op.f("ix_events_session"), "events", ["session"], unique=False)
     op.create_index("ix_events_time", "events", ["time"], unique=False)
+    op.create_index("ix_events_received", "events", ["received"], unique=False)
     op.create_table(
         "generations",
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
@@ -66,10 +62,8 @@ def upgrade() -> None:
         "identities",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("certificate", sa.Text(), nullable=True),
-        sa.Column("key", sa.Text(), nullable=True),
-        sa.Column("request_key", sa.Text(), nullable=True),
-        sa.Column("request", sa.Text(), nullable=True),
+        sa.Column("entry", sa.JSON(), nullable=True),
+        sa.Column("request", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_identities")),
         sa.UniqueConstraint("name", name=op.f("uq_identities_name")),
     )
@@ -88,12 +82,8 @@ def upgrade() -> None:
         "partners",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("enabled", sa.Boolean(), nullable=False),
-        sa.Column("codes", sa.JSON(), nullable=False),
-        sa.Column("lowest_level", sa.Integer(), nullable=False),
-        sa.Column("authentication", sa.String(length=16), nullable=False),
-        sa.Column("profile", sa.String(length=16), nullable=False),
-        sa.Column("purpose", sa.String(length=16), nullable=False),
+        sa.Column("entry", sa.JSON(), nullable=False),
+        sa.Column("notes", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_partners")),
         sa.UniqueConstraint("name", name=op.f("uq_partners_name")),
     )
@@ -128,24 +118,35 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number", name=op.f("pk_site")),
     )
     op.create_table(
-        "partner_certificates",
+        "crl_urls",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("partner_id", sa.Integer(), nullable=False),
-        sa.Column("by", sa.String(length=16), nullable=False),
-        sa.Column("sha256", sa.String(length=64), nullable=True),
-        sa.Column("authority_id", sa.Integer(), nullable=True),
-        sa.Column("value", sa.Text(), nullable=True),
-        sa.Column("subject", sa.Text(), nullable=True),
-        sa.Column("not_after", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["authority_id"], ["authorities.id"], name=op.f("fk_partner_certificates_authority_id_authorities")
-        ),
-        sa.ForeignKeyConstraint(
-            ["partner_id"],
-            ["partners.id"],
-            name=op.f("fk_partner_certificates_partner_id_partners"),
-            ondelete="CASCADE",
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_partner_certificates")),
+        sa.Column("authority", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_seen", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_crl_urls")),
+        sa.UniqueConstraint("authority", "url", name=op.f("uq_crl_urls_authority_url")),
     )
-    op.create_index(op.f("ix_partner_certificates_partner_id"), "partner_certificates", ["partner_id"], unique=False)
+    op.create_table(
+        "seen_certificates",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("partner", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("authority", sa.Text(), nullable=True),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("serial", sa.Text(), nullable=False),
+        sa.Column("not_after", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_seen", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_seen_certificates")),
+        sa.UniqueConstraint("partner", "sha256", name=op.f("uq_seen_certificates_partner_sha256")),
+    )
+    op.create_table(
+        "trials",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("session", sa.String(length=16), nullable=False),
+        sa.Column("partner", sa.Text(), nullable=True),
+        sa.Column("asked", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_trials")),
+    )
