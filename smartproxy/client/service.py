@@ -305,7 +305,7 @@ class ClientService(Service):
         try:
             record = read_record(fields, ("server",))
         except CatalogueError as error:
-            self.events.emit("events.refused", cause=Cause.EVENT_MALFORMED, message=str(error), daemon="server")
+            self.events.emit("events.refused", cause=Cause.EVENTS_CATALOGUE, message=str(error), daemon="server")
             return
         self._carrier.add(record.document())
 

@@ -215,7 +215,6 @@ class Cause(enum.StrEnum):
     BACKEND_UNAVAILABLE = "backend.unavailable", "The backend does not answer, or with something that is not its API."
     BACKEND_REFUSED = "backend.refused", "The backend does not do what it was asked."
     BACKEND_VERSION = "backend.version", "The backend cannot work with this version."
-    EVENT_MALFORMED = "event.malformed", "What came as an event is none."
     API_BODY = "api.body", "The body of a call is not what the path takes."
     API_CSR = "api.csr", "The certificate request of a client cannot be used."
     API_INTERNAL = "api.internal", "The backend has a fault."
