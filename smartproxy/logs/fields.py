@@ -111,7 +111,6 @@ FIELDS: Mapping[str, EventField] = {
         certificate_sha256="the SHA-256 of the certificate, in hex",
         key_sha256="the SHA-256 of the certificate's public key (SubjectPublicKeyInfo), in hex",
         category="what of the log it is about: a subject or a heading of the catalogue",
-        cause="why, as a stable code such as leg.lost",
         check="the check that failed, as a stable word such as expired or revocation-missing",
         cipher="the TLS cipher suite",
         client="the name of the client",
@@ -157,6 +156,10 @@ FIELDS: Mapping[str, EventField] = {
         transport="what carries the leg, such as tls or tcp",
         version="the version of the program",
         way="how a caller inside said whom it wants: port, http-connect or socks5",
+    ),
+    **_declare(
+        FieldKind.CODE,
+        cause="why, as a stable code such as leg.lost; all are listed below",
     ),
     **_declare(
         FieldKind.PEER,

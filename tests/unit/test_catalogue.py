@@ -83,7 +83,7 @@ class Checks(SynchronousTestCase):
     def test_values_of_another_type_are_refused_without_telling_them(self) -> None:
         """The message names field and type, never the value, which might be a secret."""
         error = self.assertRaises(CatalogueError, look_up("tunnel.down").check, {"cause": b"hunter2"})
-        self.assertEqual("tunnel.down: cause is text, not bytes", str(error))
+        self.assertEqual("tunnel.down: cause is code, not bytes", str(error))
 
     def test_kinds(self) -> None:
         """Each kind takes its own types and no other."""
@@ -143,7 +143,7 @@ class Carried(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make a record and its JSON form."""
-        self.record = Record("tunnel.down", datetime(2026, 11, 20, 10, tzinfo=UTC), "server", 3, {"cause": "a b"})
+        self.record = Record("tunnel.down", datetime(2026, 11, 20, 10, tzinfo=UTC), "server", 3, {"cause": "a.b", "message": "a b"})
         self.document = self.record.document()
 
     def test_there_and_back(self) -> None:

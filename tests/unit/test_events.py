@@ -36,7 +36,7 @@ class Emitting(OnALog):
 
     def test_written_and_carried(self) -> None:
         """An event is written with its level, and carried as JSON with time, source and number."""
-        self.events.emit("tunnel.down", cause="ping timed out", sessions=3)
+        self.events.emit("tunnel.down", cause="tunnel.silent", message="ping timed out", sessions=3)
         self.assertEqual(LogLevel.warn, self.written[0]["log_level"])
         self.assertEqual(
             [
@@ -46,7 +46,8 @@ class Emitting(OnALog):
                     "name": "tunnel.down",
                     "source": "server",
                     "sequence": 1,
-                    "cause": "ping timed out",
+                    "cause": "tunnel.silent",
+                    "message": "ping timed out",
                     "sessions": 3,
                 }
             ],

@@ -237,6 +237,7 @@ class Writing(SynchronousTestCase):
     def test_fuzzed_fields(self, name: str, text: str) -> None:
         """Any event whose every field holds any text is exactly one harmless ASCII or UTF-8 line in both forms."""
         values: dict[FieldKind, object] = {
+            FieldKind.CODE: "a.code",
             FieldKind.NUMBER: 1,
             FieldKind.SECONDS: 1.0,
             FieldKind.FLAG: True,
