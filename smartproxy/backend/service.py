@@ -77,7 +77,7 @@ class BackendService(Service):
                 self._port, https_factory(self._api.resource()), HttpsTls(site), interface=self._host
             )
         except CannotListenError as error:
-            tell_failed(self.events, self._host, self._port, error)
+            tell_failed(self.events, self._host, self._port, error, option="--listen")
             raise
         self._listening = port
         self._threads.start()

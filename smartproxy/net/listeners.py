@@ -62,8 +62,11 @@ def _listen_at(reactor: Any, factory: Any, host: str, port: int) -> IListeningPo
     return listening
 
 
-def tell_failed(events: Events, host: str, port: int, error: CannotListenError) -> None:
-    """Tell that a port could not be opened, in the system's words, and what to do about it."""
+def tell_failed(events: Events, host: str, port: int, error: CannotListenError, *, option: str | None = None) -> None:
+    """Tell that a port could not be opened, in the system's words, and what to do about it.
+
+    :param option: the option of the command line that chooses the port, where one does.
+    """
     number = error.socketError.errno if isinstance(error.socketError, OSError) else None
     cause, advice = _CAUSES.get(number, (Cause.PORT_UNUSABLE, "choose another address or port"))
     events.emit(
@@ -72,7 +75,7 @@ def tell_failed(events: Events, host: str, port: int, error: CannotListenError) 
         port=port,
         cause=cause,
         message=str(error.socketError),
-        advice=advice,
+        advice=advice if option is None else f"{advice}: {option}",
     )
 
 

@@ -105,6 +105,16 @@ class Cause(enum.StrEnum):
     QUOTA_SESSIONS = "quota.sessions", "The limit of sessions is reached."
     PENALTY_BANNED = "penalty.banned", "The address is banned."
     PENALTY_OVER = "penalty.over", "The time of a ban is over."
+    PENALTY_NO_TLS = "penalty.no_tls", "The address is banned: what it sent is not TLS, again and again."
+    PENALTY_HANDSHAKES = "penalty.handshakes", "The address is banned: its TLS handshakes failed again and again."
+    PENALTY_SILENCE = "penalty.silence", "The address is banned: it connected and said nothing, again and again."
+    PENALTY_CERTIFICATES = (
+        "penalty.certificates",
+        "The address is banned: its certificates were refused repeatedly.",
+    )
+    PENALTY_REVOKED = "penalty.revoked", "The address is banned: it showed revoked certificates."
+    PENALTY_PROTOCOL = "penalty.protocol", "The address is banned: it broke the protocol again and again."
+    PENALTY_IDENTITY = "penalty.identity", "The address is banned: it used codes of others."
     CONNECTION_SILENT = "connection.silent", "The connection ended before an octet came: somebody looked at the port."
     HANDSHAKE_TIMEOUT = "handshake.timeout", "The TLS handshake was not complete in time."
     HANDSHAKE_NOT_TLS = "handshake.not_tls", "What came is not TLS."

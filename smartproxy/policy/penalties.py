@@ -14,22 +14,23 @@ import attrs
 
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import Address, address_of, prefix_of
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import PenaltySettings
 
 
 class Fault(enum.Enum):
     """What an address can do wrong, with its points."""
 
-    TLS_GARBAGE = ("tls-garbage", 1)
-    HANDSHAKE = ("handshake", 2)
-    SILENCE = ("silence", 2)
-    CERTIFICATE = ("certificate", 2)
-    REVOKED = ("revoked", 5)
-    PROTOCOL = ("protocol", 5)
-    IDENTITY = ("identity", 10)
+    TLS_GARBAGE = (Cause.PENALTY_NO_TLS, 1)
+    HANDSHAKE = (Cause.PENALTY_HANDSHAKES, 2)
+    SILENCE = (Cause.PENALTY_SILENCE, 2)
+    CERTIFICATE = (Cause.PENALTY_CERTIFICATES, 2)
+    REVOKED = (Cause.PENALTY_REVOKED, 5)
+    PROTOCOL = (Cause.PENALTY_PROTOCOL, 5)
+    IDENTITY = (Cause.PENALTY_IDENTITY, 10)
 
-    def __init__(self, word: str, points: int) -> None:
-        self.word = word
+    def __init__(self, cause: Cause, points: int) -> None:
+        self.cause = cause
         self.points = points
 
 

@@ -78,7 +78,13 @@ class Gate:
         """Count a fault against an address; announce the ban if one begins."""
         ban = self.penalties.fault(host, fault, self._clock.seconds())
         if ban is not None:
-            self._events.emit("penalty.banned", network=ban.prefix, seconds=ban.seconds, cause=fault.word)
+            self._events.emit(
+                "penalty.banned",
+                network=ban.prefix,
+                seconds=ban.seconds,
+                cause=fault.cause,
+                message=fault.cause.meaning,
+            )
             self._await_end()
 
     def stop(self) -> None:
@@ -92,5 +98,5 @@ class Gate:
 
     def _lift(self) -> None:
         for prefix in self.penalties.lifted(self._clock.seconds()):
-            self._events.emit("penalty.lifted", network=prefix, cause=Cause.PENALTY_OVER)
+            self._events.emit("penalty.lifted", network=prefix, cause=Cause.PENALTY_OVER, message="The ban is over.")
         self._await_end()

@@ -308,7 +308,7 @@ class Penalized(SynchronousTestCase):
             caller, _ = rig.call()
             rig.send(caller, ssid("O0013000003OTHER"))
             self.assertTrue(caller.received.endswith(esid(EsidReason.USER_CODE_NOT_KNOWN)))
-        self.assertEqual(rig.journal.the("penalty.banned")["cause"], "identity")
+        self.assertEqual(rig.journal.the("penalty.banned")["cause"], "penalty.identity")
         self.assertEqual(len(rig.journal.of("identity.refused")), 2)
 
     def test_violations_count(self) -> None:
@@ -316,7 +316,7 @@ class Penalized(SynchronousTestCase):
         rig = ServerRig(penalties=PenaltySettings(threshold=5, exempt=()))
         caller, _ = rig.call()
         rig.send(caller, b"GET / HTTP/1.1\r\n\r\n")
-        self.assertEqual(rig.journal.the("penalty.banned")["cause"], "protocol")
+        self.assertEqual(rig.journal.the("penalty.banned")["cause"], "penalty.protocol")
 
 
 class InsideNotThere(SynchronousTestCase):

@@ -18,6 +18,7 @@ from smartproxy.backend.requests import (
     check_client,
 )
 from smartproxy.logs.emit import Events
+from smartproxy.policy.causes import Cause
 from tests.unit.sites import NOW, SiteCase
 
 
@@ -59,20 +60,20 @@ class OwnEvents(SiteCase):
     def tell(self, count: int) -> None:
         """Have events happen."""
         for number in range(count):
-            self.events.emit("backend.call_refused", cause=f"{number}")
+            self.events.emit("backend.call_refused", cause=Cause.API_TOKEN, message=f"{number}")
 
-    def causes(self) -> list[object]:
-        """The causes of the stored ones, in the order of the store."""
-        return [each.fields["cause"] for each in self.stored("backend.call_refused")]
+    def messages(self) -> list[object]:
+        """The messages of the stored ones, in the order of the store."""
+        return [each.fields["message"] for each in self.stored("backend.call_refused")]
 
     def test_order(self) -> None:
         """Events that happen while others are stored are stored after them, in one transaction."""
         self.tell(1)
         self.tell(3)
         self.later.work()
-        self.assertEqual(self.causes(), ["0"])
+        self.assertEqual(self.messages(), ["0"])
         self.later.work()
-        self.assertEqual(self.causes(), ["0", "0", "1", "2"])
+        self.assertEqual(self.messages(), ["0", "0", "1", "2"])
         self.assertEqual(self.later.waiting, [])
 
     def test_finish(self) -> None:
@@ -83,7 +84,7 @@ class OwnEvents(SiteCase):
         self.assertNoResult(done)
         self.later.work()
         self.successResultOf(done)
-        self.assertEqual(self.causes(), ["0"])
+        self.assertEqual(self.messages(), ["0"])
 
     def test_bound(self) -> None:
         """When the store does not keep up, the queue stays bounded, and the loss is told in its place."""
@@ -91,7 +92,7 @@ class OwnEvents(SiteCase):
         self.tell(WAITING_MOST + 5)
         self.later.work()
         self.later.work()
-        self.assertEqual(len(self.causes()), WAITING_MOST + 1)
+        self.assertEqual(len(self.messages()), WAITING_MOST + 1)
         (dropped,) = self.stored("events.dropped")
         self.assertEqual(dropped.fields["count"], 5)
         self.tell(1)
@@ -111,7 +112,7 @@ class OwnEvents(SiteCase):
         self.tell(2)
         self.later.work()
         self.later.work()
-        self.assertEqual(self.causes(), ["0", "1"])
+        self.assertEqual(self.messages(), ["0", "1"])
 
 
 class Rates(SynchronousTestCase):

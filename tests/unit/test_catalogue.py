@@ -143,7 +143,9 @@ class Carried(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make a record and its JSON form."""
-        self.record = Record("tunnel.down", datetime(2026, 11, 20, 10, tzinfo=UTC), "server", 3, {"cause": "a.b", "message": "a b"})
+        self.record = Record(
+            "tunnel.down", datetime(2026, 11, 20, 10, tzinfo=UTC), "server", 3, {"cause": "a.b", "message": "a b"}
+        )
         self.document = self.record.document()
 
     def test_there_and_back(self) -> None:

@@ -119,8 +119,8 @@ class Explained(CommandCase):
     def test_keys(self) -> None:
         """Each kind of event leads to its entry of the table; what another side did is not the partner's affair."""
         for name, fields, key in (
-            ("handshake.failed", {"cause": "no TLS"}, "handshake"),
-            ("connection.refused", {"cause": "banned", "limit": "ban"}, "connection.ban"),
+            ("handshake.failed", {"cause": "handshake.not_tls", "message": "no TLS"}, "handshake"),
+            ("connection.refused", {"cause": "penalty.banned", "message": "banned", "limit": "ban"}, "connection.ban"),
             ("identity.refused", {"cause": "identity.code", "code": "O0013"}, "identity.code"),
             ("session.refused", {"cause": "quota.sessions"}, "quota.sessions"),
             ("session.refused", {"cause": "licence.expired"}, "ours"),

@@ -23,15 +23,15 @@ class PointTests(SynchronousTestCase):
     def test_points(self) -> None:
         """Each fault has the points that the documents promise."""
         self.assertEqual(
-            {fault.word: fault.points for fault in Fault},
+            {fault.cause.value: fault.points for fault in Fault},
             {
-                "tls-garbage": 1,
-                "handshake": 2,
-                "silence": 2,
-                "certificate": 2,
-                "revoked": 5,
-                "protocol": 5,
-                "identity": 10,
+                "penalty.no_tls": 1,
+                "penalty.handshakes": 2,
+                "penalty.silence": 2,
+                "penalty.certificates": 2,
+                "penalty.revoked": 5,
+                "penalty.protocol": 5,
+                "penalty.identity": 10,
             },
         )
 
