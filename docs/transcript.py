@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from smartproxy.testing.pki import Authority, self_signed
+from smartproxy.testing.pki import TestCa, self_signed
 
 PROGRAMS = Path(sys.executable).parent
 PORTS = (2878, 3305, 6619, 8443)
@@ -191,7 +191,7 @@ class Session:
 
 def prepare(session: Session) -> None:
     """What an operator has before the first step: certificates, the site's and the partner's."""
-    authority = Authority.root("Muster partner CA")
+    authority = TestCa.root("Muster partner CA")
     inside, acme = session.path("inside", "home"), session.path("acme", "home")
     authority.issue("oftp.muster.example", sans=["DNS:oftp.muster.example"]).write(inside, "muster")
     files = self_signed("ACME").write(acme, "acme")

@@ -127,6 +127,20 @@ def silenced(everything: Mapping[str, Module]) -> list[str]:
     return wrong
 
 
+def names_twice(everything: Mapping[str, Module]) -> list[str]:
+    """Find public classes that share their name with one of another module, and modules of a name that says too little.
+
+    A reader who meets a name knows what it is, wherever it stands. The options of the twistd plugins have the one name
+    that Twisted's ServiceMaker looks for.
+    """
+    places: dict[str, list[str]] = {}
+    for module in everything.values():
+        for node in module.tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and node.name != "Options":
+                places.setdefault(node.name, []).append(module.at(node))
+    return [f"{name}: {', '.join(where)}" for name, where in sorted(places.items()) if len(where) > 1]
+
+
 class Conventions(SynchronousTestCase):
     """The package as it is."""
 
@@ -149,6 +163,10 @@ class Conventions(SynchronousTestCase):
     def test_names_say_something(self) -> None:
         """There is no ``utils``, ``helpers``, ``common``, ``manager`` or ``handler``."""
         self.assertEqual([], empty_names(self.modules))
+
+    def test_every_class_has_a_name_of_its_own(self) -> None:
+        """No two public classes have one name."""
+        self.assertEqual([], names_twice(self.modules))
 
     def test_every_test_runs_at_once(self) -> None:
         """No test sleeps, and none is skipped."""
@@ -186,6 +204,18 @@ class Planted(SynchronousTestCase):
             "log(text)",
         ):
             self.assertEqual([], log_formats(self.judge(text)), text)
+
+    def test_names_twice(self) -> None:
+        """Two public classes of one name are found; private ones, nested ones and the plugins' Options are not."""
+        text = "class Step: pass\nclass _Part: pass\nclass Options: pass\nclass Whole:\n    class Inner: pass"
+        everything = {name: parse(name, text) for name in ("smartproxy.net.x", "smartproxy.net.y")}
+        self.assertEqual(
+            [
+                "Step: smartproxy.net.x:1, smartproxy.net.y:1",
+                "Whole: smartproxy.net.x:4, smartproxy.net.y:4",
+            ],
+            names_twice(everything),
+        )
 
     def test_comparisons(self) -> None:
         """Names with token, ticket or digest on either side of ``==`` are found; lengths and queries are not."""

@@ -26,7 +26,7 @@ from smartproxy.logs.logrc import (
     Appender,
     DailyFiles,
     DatagramSyslog,
-    Layout,
+    LogLayout,
     OneFile,
     SecureSyslog,
     StandardOutput,
@@ -117,7 +117,7 @@ class Log:
             case Syslog():
                 return self._syslog(appender)
             case DailyFiles():
-                suffix = ".jsonl" if appender.layout is Layout.JSON else ".log"
+                suffix = ".jsonl" if appender.layout is LogLayout.JSON else ".log"
                 folder = appender.folder or self._folder
                 return _layout(appender, self._file(Daily(folder, self._program, appender.keep, suffix), folder))
             case OneFile():
@@ -139,7 +139,7 @@ class Log:
         else:
             sender = StreamSender(lambda reactor: endpoint(reactor, appender), trouble)
         self._senders.append(sender)
-        words = json_of if appender.layout is Layout.JSON else words_of
+        words = json_of if appender.layout is LogLayout.JSON else words_of
         return SyslogObserver(sender, words, appender.facility, self._program, socket.gethostname())
 
     def _trouble(self, appender: str, advice: str) -> AppenderTrouble:
@@ -175,7 +175,7 @@ class Output:
 
 
 def _layout(appender: Appender, stream: Stream) -> ILogObserver:
-    return JsonObserver(stream) if appender.layout is Layout.JSON else TextObserver(stream)
+    return JsonObserver(stream) if appender.layout is LogLayout.JSON else TextObserver(stream)
 
 
 def endpoint(reactor: Any, appender: Syslog) -> IStreamClientEndpoint:

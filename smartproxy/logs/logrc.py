@@ -39,7 +39,7 @@ class LogrcRefused(ValueError):
         self.faults = faults
 
 
-class Layout(enum.Enum):
+class LogLayout(enum.Enum):
     """How an entry is written."""
 
     TEXT = "text"
@@ -127,7 +127,7 @@ class Appender:
     :ivar categories: what it takes of what is logged.
     """
 
-    layout: Layout = attrs.field(default=Layout.TEXT, metadata=kind(Member(Layout)))
+    layout: LogLayout = attrs.field(default=LogLayout.TEXT, metadata=kind(Member(LogLayout)))
     level: Severity = attrs.field(default=Severity.TRACE, metadata=kind(LEVEL))
     categories: frozenset[str] = attrs.field(
         default=frozenset({EVERYTHING}), converter=_set, metadata=kind(ListOf(item=CATEGORY, least=1, first=1))
@@ -159,7 +159,7 @@ class OneFile(Appender):
     """To one file."""
 
     type: ClassVar = "file"
-    layout: Layout = attrs.field(default=Layout.JSON, metadata=kind(Member(Layout)))
+    layout: LogLayout = attrs.field(default=LogLayout.JSON, metadata=kind(Member(LogLayout)))
     path: Path = attrs.field(metadata=kind(Parsed(Path)))
 
 

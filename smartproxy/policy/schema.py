@@ -55,7 +55,7 @@ def kind(
 
 
 @attrs.frozen(kw_only=True)
-class Declaration:
+class SettingDeclaration:
     """Everything that is declared of one field of a class.
 
     :ivar name: the field's name.
@@ -82,10 +82,10 @@ class Declaration:
         return self.people.option or f"--{self.key.replace('_', '-')}"
 
 
-def declarations(cls: type[Any]) -> tuple[Declaration, ...]:
+def declarations(cls: type[Any]) -> tuple[SettingDeclaration, ...]:
     """The declared fields of *cls*, in their order."""
     return tuple(
-        Declaration(
+        SettingDeclaration(
             name=field.name,
             key=field.metadata[_KEY] or field.name,
             kind=field.metadata[_KIND],

@@ -18,7 +18,7 @@ from smartproxy.logs import logrc
 from smartproxy.logs.files import check
 from smartproxy.logs.levels import EVERYTHING, Levels
 from smartproxy.logs.log import Log, standard_error, usual
-from smartproxy.logs.logrc import Appender, Layout, Logrc, LogrcRefused, OneFile
+from smartproxy.logs.logrc import Appender, LogLayout, Logrc, LogrcRefused, OneFile
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.limits import DRAIN
 from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
@@ -146,7 +146,7 @@ class DaemonOptions(usage.Options):
                 check(self._log_json)
             except OSError as error:
                 self.end(NOT_STARTED, f"--log-json: {self._log_json}: {error.strerror}")
-            appenders += (OneFile(path=self._log_json, layout=Layout.JSON),)
+            appenders += (OneFile(path=self._log_json, layout=LogLayout.JSON),)
         self.log.open(appenders, output=sys.stdout, errors=standard_error())
         return self.log
 
@@ -155,7 +155,7 @@ class DaemonOptions(usage.Options):
         twistd: Mapping[str, Any] = {"nodaemon": self["foreground"]} if self.parent is None else self.parent
         file = twistd.get("logfile")
         if file and file != "-":
-            return (OneFile(path=Path(file).absolute(), layout=Layout.TEXT),)
+            return (OneFile(path=Path(file).absolute(), layout=LogLayout.TEXT),)
         return usual(foreground=bool(twistd.get("nodaemon")) and not self["log-dir"])
 
     def set_level(self, severity: Severity) -> None:

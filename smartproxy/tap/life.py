@@ -110,14 +110,14 @@ class Life(MultiService):
         await self._log.stop(self._reactor)
 
 
-class Tell(Protocol):
+class SystemdTell(Protocol):
     """Says a word to the service manager."""
 
     def __call__(self, word: str, /) -> None:
         """Say it."""
 
 
-def manager(environment: Mapping[str, str]) -> Tell:
+def manager(environment: Mapping[str, str]) -> SystemdTell:
     """Whom the environment names."""
     name = environment.get("NOTIFY_SOCKET", "")
     if name[:1] not in ("/", "@"):
@@ -132,7 +132,7 @@ def manager(environment: Mapping[str, str]) -> Tell:
     return tell
 
 
-def watchdog(environment: Mapping[str, str], clock: IReactorTime, tell: Tell) -> TimerService | None:
+def watchdog(environment: Mapping[str, str], clock: IReactorTime, tell: SystemdTell) -> TimerService | None:
     """What keeps the manager's watchdog quiet while the reactor turns; ``None`` where it asks for nothing."""
     microseconds = environment.get("WATCHDOG_USEC", "")
     whose = environment.get("WATCHDOG_PID", "")

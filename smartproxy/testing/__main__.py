@@ -28,11 +28,11 @@ from smartproxy.testing import arguments
 from smartproxy.testing.certificates import FolderNotEmpty, write_certificates
 from smartproxy.testing.events import EndResponse, FileSent
 from smartproxy.testing.journal import Journal, Listening
-from smartproxy.testing.partner import Outcome, Partner
-from smartproxy.testing.station import Station
+from smartproxy.testing.partner import PartnerCall, TestPartner
+from smartproxy.testing.station import TestStation
 from smartproxy.testing.tls import TestContext, TlsVersion
 from smartproxy.testing.user_monitor import PROCESSING_FAILED, Response, UserMonitor
-from smartproxy.testing.virtual_file import Identity
+from smartproxy.testing.virtual_file import FileIdentity
 
 
 def parser() -> argparse.ArgumentParser:
@@ -103,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
 def _station(given: argparse.Namespace) -> None:
     journal = Journal(given.json)
 
-    def respond(identity: Identity) -> Response:
+    def respond(identity: FileIdentity) -> Response:
         if fnmatch.fnmatchcase(identity.dataset, given.nerp):
             return Response(
                 identity=identity, kind=EndResponse.NERP, reason=PROCESSING_FAILED, text="Cannot be processed"
@@ -117,7 +117,7 @@ def _station(given: argparse.Namespace) -> None:
     host, port = given.listen
 
     async def run(reactor: Any) -> None:
-        station = Station(reactor, arguments.settings(given), monitor, observe=journal.note, context=context)
+        station = TestStation(reactor, arguments.settings(given), monitor, observe=journal.note, context=context)
         endpoint = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
         address: Any = await station.listen(endpoint(reactor, port, interface=host))
         journal.note(0, Listening(host=address.host, port=address.port, pid=os.getpid()))
@@ -138,7 +138,7 @@ def _partner(given: argparse.Namespace) -> None:
         for number in range(given.sessions):
             monitor = UserMonitor(store)
             monitor.queue(given.station_code, files[number :: given.sessions])
-            partner = Partner(
+            partner = TestPartner(
                 reactor,
                 HostnameEndpoint(reactor, *given.connect),
                 arguments.settings(given),
@@ -148,7 +148,7 @@ def _partner(given: argparse.Namespace) -> None:
             )
             calls.append(partner.call())
         try:
-            outcomes: list[Outcome] = await gatherResults(calls, consumeErrors=True)
+            outcomes: list[PartnerCall] = await gatherResults(calls, consumeErrors=True)
         except FirstError as error:
             sys.stderr.write(f"cannot connect: {error.subFailure.getErrorMessage()}\n")
             raise SystemExit(1) from None

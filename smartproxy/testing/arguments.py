@@ -7,8 +7,8 @@ from pathlib import Path
 
 from smartproxy.oftp2.roles import Level
 from smartproxy.testing.settings import Settings
-from smartproxy.testing.store import FolderStore, MemoryStore, Store
-from smartproxy.testing.virtual_file import Content, Format, Identity, VirtualFile
+from smartproxy.testing.store import FileStore, FolderStore, MemoryStore
+from smartproxy.testing.virtual_file import Content, FileIdentity, Format, VirtualFile
 
 _LEVELS = {"1.2": Level.OFTP_1_2, "1.3": Level.OFTP_1_3, "1.4": Level.OFTP_1_4, "2.0": Level.OFTP_2_0}
 
@@ -65,7 +65,7 @@ def virtual_file(text: str, originator: str, destination: str) -> VirtualFile:
             raise ValueError("give it a name in ASCII with name=")
         changed = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
         return VirtualFile(
-            identity=Identity.stamped(given["name"], originator, destination, changed),
+            identity=FileIdentity.stamped(given["name"], originator, destination, changed),
             format=Format(given["format"]),
             record_length=int(given["record"]),
             content=_content(path),
@@ -124,6 +124,6 @@ def settings(arguments: argparse.Namespace) -> Settings:
     )
 
 
-def store(arguments: argparse.Namespace) -> Store:
+def store(arguments: argparse.Namespace) -> FileStore:
     """Where files arrive."""
     return FolderStore(arguments.inbox) if arguments.inbox else MemoryStore()

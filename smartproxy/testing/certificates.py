@@ -7,7 +7,7 @@ overwrites a file: a folder that holds anything is refused.
 from collections.abc import Iterator
 from pathlib import Path
 
-from smartproxy.testing.pki import Authority, Credential, self_signed
+from smartproxy.testing.pki import TestCa, TestCredential, self_signed
 
 SITE_CODE = "O0013000001MUSTER"
 PARTNER_CODE = "O0013000001ACME"
@@ -28,7 +28,7 @@ def write_certificates(folder: Path) -> Iterator[tuple[str, str]]:
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise FolderNotEmpty(f"{folder} is not empty: name a new folder, or empty this one")
-    site_ca, partner_ca = Authority.root("Trial site CA"), Authority.root("Trial partner CA")
+    site_ca, partner_ca = TestCa.root("Trial site CA"), TestCa.root("Trial partner CA")
     revoked = partner_ca.issue("revoked.acme.example", serial_number=PARTNER_CODE)
     (folder / "site-ca.crt").write_bytes(site_ca.certificate_pem)
     yield "site-ca.crt", "the CA that partners check your server by"
@@ -46,7 +46,7 @@ def write_certificates(folder: Path) -> Iterator[tuple[str, str]]:
     yield from _written(folder, "stranger", self_signed("stranger.example"), "somebody whom nobody vouches for")
 
 
-def _written(folder: Path, name: str, credential: Credential, meaning: str) -> Iterator[tuple[str, str]]:
+def _written(folder: Path, name: str, credential: TestCredential, meaning: str) -> Iterator[tuple[str, str]]:
     files = credential.write(folder, name)
     yield files.certificate.name, meaning
     yield files.key.name, f"the private key of {files.certificate.name}"

@@ -29,16 +29,16 @@ from smartproxy.testing.events import (
     Event,
     FileRefused,
     FileStarted,
-    SessionEnded,
+    SessionOver,
     SessionStarted,
     unobserved,
 )
 from smartproxy.testing.receiving import RECORD_LENGTH_NOT_SUPPORTED, Receiving
 from smartproxy.testing.sending import Sending
 from smartproxy.testing.settings import Settings, answer, offer
-from smartproxy.testing.states import State
-from smartproxy.testing.user_monitor import Refusal, Response, UserMonitor
-from smartproxy.testing.virtual_file import Format, Identity
+from smartproxy.testing.states import EntityState
+from smartproxy.testing.user_monitor import FileRefusal, Response, UserMonitor
+from smartproxy.testing.virtual_file import FileIdentity, Format
 from smartproxy.testing.wire import answered, efna, end_response, offered, sfid, sfna, wire_identity
 
 CHALLENGE_OCTETS = 20
@@ -70,10 +70,10 @@ class Entity:
     ) -> None:
         self.role = role
         self.settings = settings
-        self.state = State.AWAIT_SSRM if role is Role.INITIATOR else State.AWAIT_SSID
+        self.state = EntityState.AWAIT_SSRM if role is Role.INITIATOR else EntityState.AWAIT_SSID
         self.agreed: Agreed | None = None
         self.peer: commands.SSID | None = None
-        self.ended: SessionEnded | None = None
+        self.ended: SessionOver | None = None
         self._monitor = monitor
         self._observe = observe
         self._received = bytearray()
@@ -82,7 +82,7 @@ class Entity:
         self._sending: Sending | None = None
         self._receiving: Receiving | None = None
         self._responding: Response | None = None
-        self._sent: dict[Identity, Identity] = {}
+        self._sent: dict[FileIdentity, FileIdentity] = {}
 
     # What the transport calls.
 
@@ -101,7 +101,7 @@ class Entity:
         self._received += octets
         buffer, at = self._received, 0
         try:
-            while len(buffer) > at and self.state is not State.ENDED:
+            while len(buffer) > at and self.state is not EntityState.ENDED:
                 header = buffer[at : at + HEADER_LENGTH]
                 judge_header(header, LONGEST)
                 end = at + int.from_bytes(header[1:]) if len(header) == HEADER_LENGTH else len(buffer) + 1
@@ -113,40 +113,40 @@ class Entity:
             self.abort(error.reason, error.message)
         except _Violation as violation:
             self.abort(violation.reason, violation.text)
-        del buffer[: len(buffer) if self.state is State.ENDED else at]
+        del buffer[: len(buffer) if self.state is EntityState.ENDED else at]
 
     def take(self, most: int = 1 << 18) -> bytes:
         """Draw what is to be sent now: commands, or about so many octets of DATA; empty if it is the peer's move."""
-        if not self._to_send and self._sending is not None and self.state is State.SENDING:
+        if not self._to_send and self._sending is not None and self.state is EntityState.SENDING:
             self._to_send = self._sending.draw(most)
             if self._sending.finished:
                 self._send(self._sending.efid())
-                self.state = State.CLOSING
+                self.state = EntityState.CLOSING
         taken = b"".join(self._to_send)
         self._to_send.clear()
         return taken
 
     def abort(self, reason: EsidReason, text: str = "") -> None:
         """End the session with an ESID."""
-        if self.state is not State.ENDED:
+        if self.state is not EntityState.ENDED:
             self._to_send.append(esid(reason, text, self.level))
-            self._end(SessionEnded(by=By.US, reason=reason, text=text))
+            self._end(SessionOver(by=By.US, reason=reason, text=text))
 
     def lost(self, cause: str) -> None:
         """The connection is gone; nothing happens if the session had ended before."""
-        if self.state is not State.ENDED:
-            self._end(SessionEnded(by=By.US if self.broken else By.PEER, reason=None, text=cause))
+        if self.state is not EntityState.ENDED:
+            self._end(SessionOver(by=By.US if self.broken else By.PEER, reason=None, text=cause))
 
     # Commands of the peer.
 
     def _take_in(self, buffer: bytes) -> None:
-        if self.state is State.RECEIVING and buffer[0] == _DATA and self._receiving is not None:
+        if self.state is EntityState.RECEIVING and buffer[0] == _DATA and self._receiving is not None:
             if self._receiving.data(buffer):
                 self._send(commands.CDT())
             return
         command = decode(buffer, self.level, Profile.DEFAULT)
         if isinstance(command, commands.ESID):
-            self._end(SessionEnded(by=By.PEER, reason=EsidReason(command.reas), text=command.reast or ""))
+            self._end(SessionOver(by=By.PEER, reason=EsidReason(command.reas), text=command.reast or ""))
             return
         step = _STEPS.get((self.state, command.NAME))
         if step is None:
@@ -157,7 +157,7 @@ class Entity:
 
     def _ready_message(self, _command: commands.SSRM) -> None:
         self._send(offer(self.settings))
-        self.state = State.AWAIT_SSID
+        self.state = EntityState.AWAIT_SSID
 
     def _identification(self, command: commands.SSID) -> None:
         self.peer = command
@@ -176,21 +176,21 @@ class Entity:
             self._started()
         elif self.role is Role.INITIATOR:
             self._send(commands.SECD())
-            self.state = State.AWAIT_AUCH
+            self.state = EntityState.AWAIT_AUCH
         else:
-            self.state = State.AWAIT_FIRST_SECD
+            self.state = EntityState.AWAIT_FIRST_SECD
 
     def _challenge_peer(self, _command: commands.SECD) -> None:
         self._challenge = secrets.token_bytes(CHALLENGE_OCTETS)
         self._send(commands.AUCH(chal=self._challenge))
-        self.state = State.AWAIT_AURP
+        self.state = EntityState.AWAIT_AURP
 
     def _answer_challenge(self, command: commands.AUCH) -> None:
         if len(command.chal) != CHALLENGE_OCTETS:
             raise _Violation(EsidReason.COMMAND_CONTAINED_INVALID_DATA, "not a challenge of the echo scheme")
         self._send(commands.AURP(rsp=command.chal))
         if self.role is Role.INITIATOR:
-            self.state = State.AWAIT_SECOND_SECD
+            self.state = EntityState.AWAIT_SECOND_SECD
         else:
             self._started()
 
@@ -199,7 +199,7 @@ class Entity:
             raise _Violation(EsidReason.INVALID_CHALLENGE_RESPONSE, "Invalid challenge response")
         if self.role is Role.RESPONDER:
             self._send(commands.SECD())
-            self.state = State.AWAIT_AUCH
+            self.state = EntityState.AWAIT_AUCH
         else:
             self._started()
 
@@ -209,19 +209,21 @@ class Entity:
             raise _Violation(EsidReason.PROTOCOL_VIOLATION, "SFID against what was agreed")
         identity, file_format = offered(command)
         if file_format is Format.FIXED and not command.lrecl:
-            refusal: Refusal | None = Refusal(reason=RECORD_LENGTH_NOT_SUPPORTED, text="Fixed records without a length")
+            refusal: FileRefusal | None = FileRefusal(
+                reason=RECORD_LENGTH_NOT_SUPPORTED, text="Fixed records without a length"
+            )
         else:
             refusal = self._monitor.judge(identity)
         if refusal is not None:
             self._send(sfna(refusal.reason, refusal.text, refusal.retry, self.level))
             self._refused(identity, By.US, "SFNA", refusal.reason, refusal.text, refusal.retry)
-            self.state = State.LISTENER
+            self.state = EntityState.LISTENER
             return
         sink = self._monitor.store.open(identity)
         self._receiving = Receiving(identity, file_format, command, sink, self.agreed, self._observe)
         self._send(commands.SFPA(acnt=self._receiving.from_position))
         self._observe(FileStarted(identity=identity, sending=False, from_position=self._receiving.from_position))
-        self.state = State.RECEIVING
+        self.state = EntityState.RECEIVING
 
     def _end_file(self, command: commands.EFID) -> None:
         receiving, self._receiving = self._receiving, None
@@ -232,14 +234,14 @@ class Entity:
             self._monitor.store.discard(receiving.identity, receiving.sink)
             self._send(efna(reason, text, self.level))
             self._refused(receiving.identity, By.US, "EFNA", reason, text, False)
-            self.state = State.LISTENER
+            self.state = EntityState.LISTENER
             return
         stored = self._monitor.store.keep(receiving.identity, receiving.sink)
         self._monitor.arrived(self._peer_code, receiving.identity)
         self._observe(receiving.received(stored))
         asks = self.settings.ask_for_turn and self._monitor.has_anything_for(self._peer_code)
         self._send(commands.EFPA(cd="Y" if asks else "N"))
-        self.state = State.AWAIT_CD if asks else State.LISTENER
+        self.state = EntityState.AWAIT_CD if asks else EntityState.LISTENER
 
     def _end_response(self, command: commands.EERP | commands.NERP) -> None:
         identity = answered(command)
@@ -253,10 +255,10 @@ class Entity:
             )
         )
         self._send(commands.RTR())
-        self.state = State.LISTENER
+        self.state = EntityState.LISTENER
 
     def _turn_given(self, _command: commands.CD) -> None:
-        self._speak(fresh=self.state is State.LISTENER)
+        self._speak(fresh=self.state is EntityState.LISTENER)
 
     def _ready_to_receive(self, _command: commands.RTR) -> None:
         response, self._responding = self._responding, None
@@ -270,7 +272,7 @@ class Entity:
             raise _Violation(EsidReason.PROTOCOL_VIOLATION, "a restart position behind the one offered")
         self._sending.begin(command.acnt)
         self._observe(FileStarted(identity=self._sending.file.identity, sending=True, from_position=command.acnt))
-        self.state = State.SENDING
+        self.state = EntityState.SENDING
 
     def _file_refused(self, command: commands.SFNA | commands.EFNA) -> None:
         sending, self._sending = self._sending, None
@@ -294,7 +296,7 @@ class Entity:
         self._observe(sending.taken())
         if command.cd == "Y":
             self._send(commands.CD())
-            self.state = State.LISTENER
+            self.state = EntityState.LISTENER
         else:
             self._speak()
 
@@ -317,7 +319,7 @@ class Entity:
         if self.role is Role.INITIATOR:
             self._speak()
         else:
-            self.state = State.LISTENER
+            self.state = EntityState.LISTENER
 
     def _speak(self, fresh: bool = False) -> None:
         """Use the turn: owed responses first, then files; without either, end the session or hand the turn back.
@@ -331,33 +333,33 @@ class Entity:
             if command is not None:
                 self._responding = response
                 self._send(command)
-                self.state = State.AWAIT_RTR
+                self.state = EntityState.AWAIT_RTR
                 return
         file = self._monitor.next_file(self._peer_code) if self.role in self.agreed.senders else None
         if file is not None:
             self._sending = Sending(file, self.agreed, self._observe)
             self._sent[wire_identity(file.identity, self.level)] = file.identity
             self._send(sfid(file, self.level, self._sending.restart_at))
-            self.state = State.OPENING
+            self.state = EntityState.OPENING
         elif fresh:
             self.abort(EsidReason.NORMAL)
         else:
             self._send(commands.CD())
-            self.state = State.LISTENER_TURNED
+            self.state = EntityState.LISTENER_TURNED
 
     @property
     def _peer_code(self) -> str:
         assert self.peer is not None
         return self.peer.code
 
-    def _refused(self, identity: Identity, by: By, command: str, reason: int, text: str, retry: bool) -> None:
+    def _refused(self, identity: FileIdentity, by: By, command: str, reason: int, text: str, retry: bool) -> None:
         self._observe(FileRefused(identity=identity, by=by, command=command, reason=reason, text=text, retry=retry))
 
     def _send(self, command: commands.Command) -> None:
         self._to_send.append(frame(encode(command, self.level)))
 
-    def _end(self, ended: SessionEnded) -> None:
-        self.state = State.ENDED
+    def _end(self, ended: SessionOver) -> None:
+        self.state = EntityState.ENDED
         self.ended = ended
         if self._receiving is not None:
             self._observe(self._receiving.interrupted())
@@ -372,27 +374,27 @@ class Entity:
 _DATA = commands.DATA.OCTET[0]
 
 # Absent means forbidden: the peer is told ESID 02.
-_STEPS: Mapping[tuple[State, str], Callable[[Entity, Any], None]] = {
-    (State.AWAIT_SSRM, "SSRM"): Entity._ready_message,
-    (State.AWAIT_SSID, "SSID"): Entity._identification,
-    (State.AWAIT_FIRST_SECD, "SECD"): Entity._challenge_peer,
-    (State.AWAIT_SECOND_SECD, "SECD"): Entity._challenge_peer,
-    (State.AWAIT_AUCH, "AUCH"): Entity._answer_challenge,
-    (State.AWAIT_AURP, "AURP"): Entity._check_response,
-    (State.LISTENER, "SFID"): Entity._start_file,
-    (State.LISTENER, "EERP"): Entity._end_response,
-    (State.LISTENER, "NERP"): Entity._end_response,
-    (State.LISTENER, "CD"): Entity._turn_given,
-    (State.LISTENER_TURNED, "SFID"): Entity._start_file,
-    (State.LISTENER_TURNED, "EERP"): Entity._end_response,
-    (State.LISTENER_TURNED, "NERP"): Entity._end_response,
-    (State.RECEIVING, "EFID"): Entity._end_file,
-    (State.AWAIT_CD, "CD"): Entity._turn_given,
-    (State.AWAIT_RTR, "RTR"): Entity._ready_to_receive,
-    (State.OPENING, "SFPA"): Entity._file_accepted,
-    (State.OPENING, "SFNA"): Entity._file_refused,
-    (State.SENDING, "CDT"): Entity._credit,
-    (State.CLOSING, "CDT"): Entity._late_credit,
-    (State.CLOSING, "EFPA"): Entity._file_taken,
-    (State.CLOSING, "EFNA"): Entity._file_refused,
+_STEPS: Mapping[tuple[EntityState, str], Callable[[Entity, Any], None]] = {
+    (EntityState.AWAIT_SSRM, "SSRM"): Entity._ready_message,
+    (EntityState.AWAIT_SSID, "SSID"): Entity._identification,
+    (EntityState.AWAIT_FIRST_SECD, "SECD"): Entity._challenge_peer,
+    (EntityState.AWAIT_SECOND_SECD, "SECD"): Entity._challenge_peer,
+    (EntityState.AWAIT_AUCH, "AUCH"): Entity._answer_challenge,
+    (EntityState.AWAIT_AURP, "AURP"): Entity._check_response,
+    (EntityState.LISTENER, "SFID"): Entity._start_file,
+    (EntityState.LISTENER, "EERP"): Entity._end_response,
+    (EntityState.LISTENER, "NERP"): Entity._end_response,
+    (EntityState.LISTENER, "CD"): Entity._turn_given,
+    (EntityState.LISTENER_TURNED, "SFID"): Entity._start_file,
+    (EntityState.LISTENER_TURNED, "EERP"): Entity._end_response,
+    (EntityState.LISTENER_TURNED, "NERP"): Entity._end_response,
+    (EntityState.RECEIVING, "EFID"): Entity._end_file,
+    (EntityState.AWAIT_CD, "CD"): Entity._turn_given,
+    (EntityState.AWAIT_RTR, "RTR"): Entity._ready_to_receive,
+    (EntityState.OPENING, "SFPA"): Entity._file_accepted,
+    (EntityState.OPENING, "SFNA"): Entity._file_refused,
+    (EntityState.SENDING, "CDT"): Entity._credit,
+    (EntityState.CLOSING, "CDT"): Entity._late_credit,
+    (EntityState.CLOSING, "EFPA"): Entity._file_taken,
+    (EntityState.CLOSING, "EFNA"): Entity._file_refused,
 }

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from smartproxy.oftp2.errors import EsidReason
-from smartproxy.testing.virtual_file import Format, Identity
+from smartproxy.testing.virtual_file import FileIdentity, Format
 
 
 class By(enum.Enum):
@@ -50,7 +50,7 @@ class FileStarted:
     :ivar from_position: the restart position.
     """
 
-    identity: Identity
+    identity: FileIdentity
     sending: bool
     from_position: int
 
@@ -62,7 +62,7 @@ class FileSent:
     :ivar octets: the length of the file's content; ``from_position`` says where a restarted transfer began.
     """
 
-    identity: Identity
+    identity: FileIdentity
     format: Format
     octets: int
     sha256: str
@@ -77,7 +77,7 @@ class FileRefused:
     :ivar command: ``SFNA`` or ``EFNA``.
     """
 
-    identity: Identity
+    identity: FileIdentity
     by: By
     command: str
     reason: int
@@ -89,7 +89,7 @@ class FileRefused:
 class FileReceived:
     """A file arrived whole and was answered with EFPA."""
 
-    identity: Identity
+    identity: FileIdentity
     format: Format
     octets: int
     sha256: str
@@ -106,7 +106,7 @@ class FileBroken:
     :ivar octets: how far it came, in octets transferred.
     """
 
-    identity: Identity
+    identity: FileIdentity
     sending: bool
     position: int
     octets: int
@@ -116,7 +116,7 @@ class FileBroken:
 class EndResponseReceived:
     """The peer sent the end response of a file of ours."""
 
-    identity: Identity
+    identity: FileIdentity
     kind: EndResponse
     reason: int
     text: str
@@ -126,7 +126,7 @@ class EndResponseReceived:
 class EndResponseSent:
     """The peer took our end response of a file of its (RTR)."""
 
-    identity: Identity
+    identity: FileIdentity
     kind: EndResponse
 
 
@@ -134,14 +134,14 @@ class EndResponseSent:
 class Progress:
     """How much of a file has been sent or received; reported now and then, not for each buffer."""
 
-    identity: Identity
+    identity: FileIdentity
     sending: bool
     octets: int
     total: int
 
 
 @attrs.frozen(kw_only=True)
-class SessionEnded:
+class SessionOver:
     """An ESID was sent or received, or the connection was lost without one (``reason`` is then ``None``)."""
 
     by: By
@@ -159,7 +159,7 @@ Event = (
     | EndResponseReceived
     | EndResponseSent
     | Progress
-    | SessionEnded
+    | SessionOver
 )
 
 

@@ -17,7 +17,7 @@ from smartproxy.testing.events import (
     FileSent,
     FileStarted,
     Progress,
-    SessionEnded,
+    SessionOver,
     SessionStarted,
     as_dict,
 )
@@ -83,9 +83,9 @@ def _text(event: Any) -> str:
             return f"EERP for {event.identity.dataset}"
         case EndResponseSent():
             return f"{event.kind.value} for {event.identity.dataset} delivered"
-        case SessionEnded(reason=None):
+        case SessionOver(reason=None):
             return f"session lost: {event.text}"
-        case SessionEnded():
+        case SessionOver():
             return f"session ended by {event.by.value}: ESID {event.reason:02} {event.text}".rstrip()
         case Closed():
             return f"connection closed ({event.tls or 'no TLS'}): {event.cause}"

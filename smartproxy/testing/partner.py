@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 
 from smartproxy.oftp2.roles import Role
 from smartproxy.testing.entity import Entity
-from smartproxy.testing.events import Event, SessionEnded, unobserved
+from smartproxy.testing.events import Event, SessionOver, unobserved
 from smartproxy.testing.session import Closed, SessionProtocol
 from smartproxy.testing.settings import Settings
 from smartproxy.testing.tls import TestContext
@@ -24,7 +24,7 @@ E = TypeVar("E", bound=Event)
 
 
 @attrs.frozen(kw_only=True)
-class Outcome:
+class PartnerCall:
     """One call, as the partner saw it.
 
     :ivar closed: how the connection ended: TLS version, alert, cause.
@@ -34,7 +34,7 @@ class Outcome:
     """
 
     closed: Closed
-    ended: SessionEnded | None
+    ended: SessionOver | None
     events: tuple[Event, ...]
     seconds: float
 
@@ -43,7 +43,7 @@ class Outcome:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-class Partner:
+class TestPartner:
     """A partner that can call.
 
     :param endpoint: whom to call.
@@ -66,14 +66,14 @@ class Partner:
         self._monitor = monitor
         self._observe = observe
 
-    def call(self) -> Deferred[Outcome]:
+    def call(self) -> Deferred[PartnerCall]:
         """Call once, send and receive all there is.
 
         Fires when the connection is gone; fails if there never was one.
         """
         events: list[Event] = []
         begun = self._clock.seconds()
-        outcome: Deferred[Outcome] = Deferred()
+        outcome: Deferred[PartnerCall] = Deferred()
 
         def observe(event: Event) -> None:
             events.append(event)
@@ -81,7 +81,7 @@ class Partner:
 
         def gone(end: Closed) -> None:
             outcome.callback(
-                Outcome(
+                PartnerCall(
                     closed=end,
                     ended=entity.ended,
                     events=tuple(events),

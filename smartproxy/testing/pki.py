@@ -66,7 +66,7 @@ def make_key(kind: KeyKind = KeyKind.EC_P256) -> PrivateKey:
 
 
 @attrs.frozen
-class Credential:
+class TestCredential:
     """A private key, its certificate, and the certificates between it and its root.
 
     :ivar intermediates: the issuing authorities, nearest first, without the root.
@@ -176,14 +176,14 @@ def _sign(builder: x509.CertificateBuilder, key: PrivateKey, digest: Digest) -> 
 
 
 @attrs.frozen
-class Authority:
+class TestCa:
     """A certificate authority in memory.
 
     :ivar credential: its own key and certificate.
     :ivar is_root: whether its certificate is self-signed, and so never part of a chain that is presented.
     """
 
-    credential: Credential
+    credential: TestCredential
     is_root: bool = True
 
     @classmethod
@@ -194,12 +194,12 @@ class Authority:
         key: PrivateKey | None = None,
         valid_from: datetime.datetime | None = None,
         valid_until: datetime.datetime | None = None,
-    ) -> "Authority":
+    ) -> "TestCa":
         """A new self-signed authority; valid from yesterday for ten years unless told otherwise."""
         key = key or make_key()
         subject = _name(name, None)
         return cls(
-            Credential(
+            TestCredential(
                 key,
                 _certificate(
                     subject=subject,
@@ -232,7 +232,7 @@ class Authority:
         digest: Digest = Digest.SHA256,
         is_authority: bool = False,
         crl_urls: Iterable[str] = (),
-    ) -> Credential:
+    ) -> TestCredential:
         """A certificate for a new key, or for the given one.
 
         :param name: the subject's common name.
@@ -244,7 +244,7 @@ class Authority:
         :param digest: what the signature is made over.
         """
         key = key or make_key()
-        return Credential(
+        return TestCredential(
             key,
             _certificate(
                 subject=_name(name, serial_number),
@@ -263,13 +263,13 @@ class Authority:
             () if self.is_root else (self.credential.certificate, *self.credential.intermediates),
         )
 
-    def intermediate(self, name: str, *, valid_until: datetime.datetime | None = None) -> "Authority":
+    def intermediate(self, name: str, *, valid_until: datetime.datetime | None = None) -> "TestCa":
         """An authority below this one."""
-        return Authority(self.issue(name, is_authority=True, purposes=(), valid_until=valid_until), is_root=False)
+        return TestCa(self.issue(name, is_authority=True, purposes=(), valid_until=valid_until), is_root=False)
 
     def crl(
         self,
-        revoked: Iterable[Credential] = (),
+        revoked: Iterable[TestCredential] = (),
         *,
         this_update: datetime.datetime | None = None,
         next_update: datetime.datetime | None = None,
@@ -301,33 +301,33 @@ class Authority:
 
     # The usual ways for a certificate to be wrong, by name.
 
-    def issue_expired(self, name: str, *, serial_number: str | None = None) -> Credential:
+    def issue_expired(self, name: str, *, serial_number: str | None = None) -> TestCredential:
         """A certificate that expired yesterday."""
         now = _now()
         return self.issue(name, serial_number=serial_number, valid_from=now - 30 * _DAY, valid_until=now - _DAY)
 
-    def issue_not_yet_valid(self, name: str, *, serial_number: str | None = None) -> Credential:
+    def issue_not_yet_valid(self, name: str, *, serial_number: str | None = None) -> TestCredential:
         """A certificate whose validity begins tomorrow."""
         return self.issue(name, serial_number=serial_number, valid_from=_now() + _DAY)
 
-    def issue_for_mail(self, name: str, *, serial_number: str | None = None) -> Credential:
+    def issue_for_mail(self, name: str, *, serial_number: str | None = None) -> TestCredential:
         """A certificate for the protection of electronic mail, not for TLS."""
         return self.issue(name, serial_number=serial_number, purposes=(EMAIL_PROTECTION,))
 
-    def issue_weak_key(self, name: str, *, serial_number: str | None = None) -> Credential:
+    def issue_weak_key(self, name: str, *, serial_number: str | None = None) -> TestCredential:
         """A certificate for an RSA key of 1024 bits."""
         return self.issue(name, serial_number=serial_number, key=make_key(KeyKind.RSA_1024))
 
-    def issue_sha1(self, name: str, *, serial_number: str | None = None) -> Credential:
+    def issue_sha1(self, name: str, *, serial_number: str | None = None) -> TestCredential:
         """A certificate whose signature is made over SHA-1."""
         return self.issue(name, serial_number=serial_number, digest=Digest.SHA1)
 
 
-def self_signed(name: str, *, serial_number: str | None = None, key: PrivateKey | None = None) -> Credential:
+def self_signed(name: str, *, serial_number: str | None = None, key: PrivateKey | None = None) -> TestCredential:
     """A certificate that nobody vouches for: what many OFTP2 stations present, to be pinned by their partners."""
     key = key or make_key()
     subject = _name(name, serial_number)
-    return Credential(
+    return TestCredential(
         key,
         _certificate(
             subject=subject,

@@ -15,8 +15,8 @@ from smartproxy.testing.virtual_file import (
     BLOCK,
     LONGEST_RECORD,
     PREFIX_OCTETS,
+    FileIdentity,
     Format,
-    Identity,
     offset_of_position,
     prefix,
 )
@@ -37,7 +37,7 @@ class Receiving:
 
     def __init__(
         self,
-        identity: Identity,
+        identity: FileIdentity,
         file_format: Format,
         command: SFID,
         sink: Sink,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from smartproxy.testing.pki import Authority, CredentialFiles
+from smartproxy.testing.pki import CredentialFiles, TestCa
 from smartproxy.testing.programs import Program, ProgramFailed, environment, finish, module, script
 
 SITE_NAME = "Muster GmbH"
@@ -48,7 +48,7 @@ class Site:
         self.programs: list[Program] = []
         self.proxy_id = ""
         self.commands: list[str] = []
-        self.authority = Authority.root("Muster partner CA")
+        self.authority = TestCa.root("Muster partner CA")
         self.station: Program | None = None
         self.backend: Program | None = None
         self.server: Program | None = None

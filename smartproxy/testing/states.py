@@ -3,7 +3,7 @@
 import enum
 
 
-class State(enum.Enum):
+class EntityState(enum.Enum):
     """What an entity waits for; the names in parentheses are those of RFC 5024 section 9.3."""
 
     AWAIT_SSRM = "SSRM of the Responder (I_WF_RM)"

@@ -33,7 +33,7 @@ def ignore(_connection: int, _event: Event | Opened | Closed) -> None:
     """Observe nothing."""
 
 
-class Station(ServerFactory):
+class TestStation(ServerFactory):
     """A listening station.
 
     :param context: speak TLS with it; plain TCP without.

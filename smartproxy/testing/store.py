@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import attrs
 
-from smartproxy.testing.virtual_file import BLOCK, Format, Identity, record_spans
+from smartproxy.testing.virtual_file import BLOCK, FileIdentity, Format, record_spans
 
 
 @attrs.frozen(kw_only=True)
@@ -25,7 +25,7 @@ class StoredFile:
     :ivar path: where it is, in a folder store.
     """
 
-    identity: Identity
+    identity: FileIdentity
     octets: int
     sha256: str
     path: Path | None = None
@@ -72,23 +72,23 @@ class Sink(abc.ABC):
     def _truncate(self, octets: int) -> None: ...
 
 
-class Store(abc.ABC):
+class FileStore(abc.ABC):
     """Files that arrived, and what is there of those that did not arrive whole."""
 
     @abc.abstractmethod
-    def has(self, identity: Identity) -> bool:
+    def has(self, identity: FileIdentity) -> bool:
         """Whether this file arrived whole before."""
 
     @abc.abstractmethod
-    def open(self, identity: Identity) -> Sink:
+    def open(self, identity: FileIdentity) -> Sink:
         """The file as far as it is there: empty if it is new."""
 
     @abc.abstractmethod
-    def keep(self, identity: Identity, sink: Sink) -> StoredFile:
+    def keep(self, identity: FileIdentity, sink: Sink) -> StoredFile:
         """The file arrived whole."""
 
     @abc.abstractmethod
-    def discard(self, identity: Identity, sink: Sink) -> None:
+    def discard(self, identity: FileIdentity, sink: Sink) -> None:
         """The file is not wanted after all."""
 
 
@@ -119,31 +119,31 @@ class _MemorySink(Sink):
         del self._octets[octets:]
 
 
-class MemoryStore(Store):
+class MemoryStore(FileStore):
     """Files in memory.
 
     :ivar contents: the content of each file that arrived whole.
     """
 
     def __init__(self) -> None:
-        self.contents: dict[Identity, bytes] = {}
-        self._partial: dict[Identity, Sink] = {}
+        self.contents: dict[FileIdentity, bytes] = {}
+        self._partial: dict[FileIdentity, Sink] = {}
 
-    def has(self, identity: Identity) -> bool:
+    def has(self, identity: FileIdentity) -> bool:
         """Whether this file arrived whole before."""
         return identity in self.contents
 
-    def open(self, identity: Identity) -> Sink:
+    def open(self, identity: FileIdentity) -> Sink:
         """The file as far as it is there."""
         return self._partial.setdefault(identity, _MemorySink())
 
-    def keep(self, identity: Identity, sink: Sink) -> StoredFile:
+    def keep(self, identity: FileIdentity, sink: Sink) -> StoredFile:
         """The file arrived whole."""
         del self._partial[identity]
         self.contents[identity] = sink.content()
         return StoredFile(identity=identity, octets=sink.octets, sha256=sink.sha256)
 
-    def discard(self, identity: Identity, sink: Sink) -> None:
+    def discard(self, identity: FileIdentity, sink: Sink) -> None:
         """Forget what is there of the file."""
         del self._partial[identity]
 
@@ -170,7 +170,7 @@ class _FileSink(Sink):
         self._file.truncate(octets)
 
 
-class FolderStore(Store):
+class FolderStore(FileStore):
     """Files in a folder, each named after its originator, dataset name and stamp; unfinished ones end in ``.part``.
 
     A session that ends in the middle of a file closes the file and leaves it for the next.
@@ -181,30 +181,30 @@ class FolderStore(Store):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def path(self, identity: Identity) -> Path:
+    def path(self, identity: FileIdentity) -> Path:
         """Where a file that arrived whole is."""
         name = f"{identity.originator}-{identity.dataset}-{identity.date:08}-{identity.time:010}"
         return self._folder / re.sub(r"[^0-9A-Za-z.-]", "_", name)
 
-    def has(self, identity: Identity) -> bool:
+    def has(self, identity: FileIdentity) -> bool:
         """Whether this file arrived whole before."""
         return self.path(identity).exists()
 
-    def open(self, identity: Identity) -> Sink:
+    def open(self, identity: FileIdentity) -> Sink:
         """The file as far as it is there."""
         return _FileSink(self._part(identity))
 
-    def keep(self, identity: Identity, sink: Sink) -> StoredFile:
+    def keep(self, identity: FileIdentity, sink: Sink) -> StoredFile:
         """Give the file its final name."""
         sink.close()
         path = self._part(identity).rename(self.path(identity))
         return StoredFile(identity=identity, octets=sink.octets, sha256=sink.sha256, path=path)
 
-    def discard(self, identity: Identity, sink: Sink) -> None:
+    def discard(self, identity: FileIdentity, sink: Sink) -> None:
         """Remove what is there of the file."""
         sink.close()
         self._part(identity).unlink()
 
-    def _part(self, identity: Identity) -> Path:
+    def _part(self, identity: FileIdentity) -> Path:
         path = self.path(identity)
         return path.with_name(path.name + ".part")

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from smartproxy.testing.events import EndResponse
-from smartproxy.testing.store import Store
-from smartproxy.testing.virtual_file import Identity, VirtualFile
+from smartproxy.testing.store import FileStore
+from smartproxy.testing.virtual_file import FileIdentity, VirtualFile
 
 DUPLICATE_FILE = 13
 """SFNAREAS (section 5.3.5)."""
@@ -22,7 +22,7 @@ PROCESSING_FAILED = 34
 
 
 @attrs.frozen(kw_only=True)
-class Refusal:
+class FileRefusal:
     """Why a file is not taken (SFNA)."""
 
     reason: int
@@ -34,18 +34,18 @@ class Refusal:
 class Response:
     """An end response that is owed to the originator of a file; reason and text are those of a NERP."""
 
-    identity: Identity
+    identity: FileIdentity
     kind: EndResponse = EndResponse.EERP
     reason: int = 0
     text: str = ""
 
 
-def acknowledge(identity: Identity) -> Response | None:
+def acknowledge(identity: FileIdentity) -> Response | None:
     """Answer every file with an EERP."""
     return Response(identity=identity)
 
 
-def take_all(_identity: Identity) -> Refusal | None:
+def take_all(_identity: FileIdentity) -> FileRefusal | None:
     """Refuse no file."""
     return None
 
@@ -60,10 +60,10 @@ class UserMonitor:
 
     def __init__(
         self,
-        store: Store,
+        store: FileStore,
         *,
-        respond: Callable[[Identity], Response | None] = acknowledge,
-        refuse: Callable[[Identity], Refusal | None] = take_all,
+        respond: Callable[[FileIdentity], Response | None] = acknowledge,
+        refuse: Callable[[FileIdentity], FileRefusal | None] = take_all,
     ) -> None:
         self.store = store
         self._respond = respond
@@ -96,13 +96,13 @@ class UserMonitor:
         """Whether the turn would be of use to us."""
         return bool(self._files.get(peer_code) or self._responses.get(peer_code))
 
-    def judge(self, identity: Identity) -> Refusal | None:
+    def judge(self, identity: FileIdentity) -> FileRefusal | None:
         """Whether a file that is offered is taken; a file that is there already is refused as a duplicate."""
         if self.store.has(identity):
-            return Refusal(reason=DUPLICATE_FILE, text="Duplicate file")
+            return FileRefusal(reason=DUPLICATE_FILE, text="Duplicate file")
         return self._refuse(identity)
 
-    def arrived(self, peer_code: str, identity: Identity) -> None:
+    def arrived(self, peer_code: str, identity: FileIdentity) -> None:
         """A file arrived whole: its end response is owed from now on."""
         response = self._respond(identity)
         if response is not None:

@@ -42,7 +42,7 @@ class Format(enum.Enum):
 
 
 @attrs.frozen(kw_only=True)
-class Identity:
+class FileIdentity:
     """What names a Virtual File, and what its end response repeats (section 1.5.2).
 
     :ivar date: CCYYMMDD as a number; at levels 1 and 2 only YYMMDD is carried.
@@ -58,7 +58,7 @@ class Identity:
     @classmethod
     def stamped(
         cls, dataset: str, originator: str, destination: str, moment: datetime.datetime, counter: int = 1
-    ) -> "Identity":
+    ) -> "FileIdentity":
         """An identity that carries the given moment and counter (1 to 9999)."""
         return cls(
             dataset=dataset,
@@ -69,7 +69,7 @@ class Identity:
         )
 
     @property
-    def reduced(self) -> "Identity":
+    def reduced(self) -> "FileIdentity":
         """The identity with what levels 1 and 2 leave of its stamp."""
         return attrs.evolve(self, date=self.date % 1000000, time=self.time // 10000)
 
@@ -132,7 +132,7 @@ class VirtualFile:
     :ivar break_at: break the connection off once so many octets of the file were sent, as a cut cable would.
     """
 
-    identity: Identity
+    identity: FileIdentity
     format: Format = Format.UNSTRUCTURED
     record_length: int = 0
     content: Content = attrs.field(validator=_sound, repr=False)

@@ -7,12 +7,12 @@ from smartproxy.oftp2.commands import EERP, EFNA, NERP, SFID, SFNA
 from smartproxy.oftp2.roles import Level
 from smartproxy.testing.events import EndResponse
 from smartproxy.testing.user_monitor import Response
-from smartproxy.testing.virtual_file import Format, Identity, VirtualFile
+from smartproxy.testing.virtual_file import FileIdentity, Format, VirtualFile
 
 _MOST_BLOCKS = {True: 10**13 - 1, False: 10**7 - 1}
 
 
-def wire_identity(identity: Identity, level: Level) -> Identity:
+def wire_identity(identity: FileIdentity, level: Level) -> FileIdentity:
     """The identity as commands of a release level carry it."""
     return identity.reduced if level < Level.OFTP_1_4 else identity
 
@@ -42,9 +42,9 @@ def sfid(file: VirtualFile, level: Level, restart_at: int) -> SFID:
     )
 
 
-def offered(command: SFID) -> tuple[Identity, Format]:
+def offered(command: SFID) -> tuple[FileIdentity, Format]:
     """The identity and the format of the file that a peer offers."""
-    identity = Identity(
+    identity = FileIdentity(
         dataset=command.dsn, date=command.date, time=command.time, originator=command.orig, destination=command.dest
     )
     # A secured or compressed file is unstructured on its way, whatever it was before (section 5.3.3).
@@ -97,8 +97,8 @@ def end_response(response: Response, creator: str, level: Level) -> EERP | NERP 
     )
 
 
-def answered(command: EERP | NERP) -> Identity:
+def answered(command: EERP | NERP) -> FileIdentity:
     """The identity of the file that an end response is about."""
-    return Identity(
+    return FileIdentity(
         dataset=command.dsn, date=command.date, time=command.time, originator=command.dest, destination=command.orig
     )

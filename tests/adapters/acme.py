@@ -13,13 +13,13 @@ from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import Partner, RevocationMode, Rule, SubjectRule
 from smartproxy.policy.partners import TrustedCa as AuthorityEntry
 from smartproxy.policy.settings import PenaltySettings
-from smartproxy.testing.pki import Authority, Credential, self_signed
+from smartproxy.testing.pki import TestCa, TestCredential, self_signed
 
 DAY = datetime.timedelta(days=1)
 HOUR = datetime.timedelta(hours=1)
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
-ROOT = Authority.root("partners' root")
+ROOT = TestCa.root("partners' root")
 MIDDLE = ROOT.intermediate("partners' intermediate")
 ODETTE_ID = "O0013000001ACME"
 LEAF = MIDDLE.issue("oftp.acme.example", serial_number=ODETTE_ID, sans=("DNS:oftp.acme.example",))
@@ -33,7 +33,7 @@ def acme(*rules: Rule, **others: Any) -> Partner:
     return attrs.evolve(Partner(name="ACME", codes=(ODETTE_ID,), certificates=rules or (BY_SUBJECT,)), **others)
 
 
-def revoked(issuer: Authority, *credentials: Credential, **others: Any) -> RevocationSet:
+def revoked(issuer: TestCa, *credentials: TestCredential, **others: Any) -> RevocationSet:
     """A current revocation set of an authority."""
     return attrs.evolve(
         RevocationSet(
@@ -59,7 +59,7 @@ def configuration(
     )
 
 
-def tampered(credential: Credential) -> Credential:
+def tampered(credential: TestCredential) -> TestCredential:
     """The same certificate with the last octet of its signature changed."""
     der = credential.certificate.public_bytes(serialization.Encoding.DER)
     return attrs.evolve(credential, certificate=x509.load_der_x509_certificate(der[:-1] + bytes([der[-1] ^ 1])))

@@ -134,7 +134,7 @@ class CallerTls:
     """
 
     def __init__(
-        self, credential: pki.Credential | None, adjust: Callable[[SSL.Context], object] = lambda context: None
+        self, credential: pki.TestCredential | None, adjust: Callable[[SSL.Context], object] = lambda context: None
     ) -> None:
         self.context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         self.context.set_cipher_list(b"ALL:@SECLEVEL=0")
@@ -169,7 +169,7 @@ def tls13(context: SSL.Context) -> None:
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
 
 
-def pin(credential: pki.Credential) -> Rule:
+def pin(credential: pki.TestCredential) -> Rule:
     """The rule that names exactly this certificate."""
     return CertificatePin(sha256=credential.sha256)
 
@@ -270,6 +270,6 @@ class ServerRig:
         self.network.settle()
 
 
-def identity_entry(credential: pki.Credential, name: str = "main") -> ServerIdentity:
+def identity_entry(credential: pki.TestCredential, name: str = "main") -> ServerIdentity:
     """A server certificate as the configuration has it."""
     return ServerIdentity(name=name, certificate=credential.chain_pem.decode(), key=credential.key_pem.decode())

@@ -7,7 +7,7 @@ from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import CertificatePin, KeyPin, Purpose, RevocationMode, SanRule
 from smartproxy.policy.partners import TrustedCa as AuthorityEntry
-from smartproxy.testing.pki import SERVER_AUTH, Credential, KeyKind, make_key, self_signed
+from smartproxy.testing.pki import SERVER_AUTH, KeyKind, TestCredential, make_key, self_signed
 from smartproxy.testing.tls import TlsVersion
 from tests.adapters.acme import ALONE, LEAF, MIDDLE, ODETTE_ID, ROOT, acme, configuration, revoked, tampered
 from tests.adapters.tls_peers import call
@@ -16,7 +16,7 @@ from tests.adapters.tls_peers import call
 class AcceptedTests(SynchronousTestCase):
     """A good certificate names its partner, and the peer is greeted."""
 
-    def check(self, credential: Credential, server: ServerConfiguration, by: str, authority: str | None) -> None:
+    def check(self, credential: TestCredential, server: ServerConfiguration, by: str, authority: str | None) -> None:
         """Call with both versions of TLS; compare the event, and what the client gets."""
         for version in TlsVersion:
             made = call(server, credential, version)

@@ -18,7 +18,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, VerifyError
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import CertificatePin, Purpose, RevocationMode, Rule, SanRule, SubjectRule
-from smartproxy.testing.pki import SERVER_AUTH, Authority, Credential, KeyKind, make_key, self_signed
+from smartproxy.testing.pki import SERVER_AUTH, KeyKind, TestCa, TestCredential, make_key, self_signed
 from smartproxy.testing.tls import TlsVersion
 from tests.adapters.acme import (
     ALONE,
@@ -43,13 +43,13 @@ class RefusedTests(SynchronousTestCase):
 
     def check(
         self,
-        credential: Credential | None,
+        credential: TestCredential | None,
         server: ServerConfiguration,
         cause: Cause,
         alert: str,
         *,
         alert_of_tls_1_2: str | None = None,
-        about: Authority | None = None,
+        about: TestCa | None = None,
         depth: int = 0,
         points: int = 2,
         facts: Iterable[str] = (),
@@ -92,12 +92,12 @@ class RefusedTests(SynchronousTestCase):
 
     def test_unknown_authority(self) -> None:
         """A certificate of an authority that the site does not know, though it says the same of its holder."""
-        stranger = Authority.root("stranger's root").issue("oftp.acme.example", serial_number=ODETTE_ID)
+        stranger = TestCa.root("stranger's root").issue("oftp.acme.example", serial_number=ODETTE_ID)
         self.check(stranger, configuration(), Cause.CERTIFICATE_UNKNOWN_CA, "unknown_ca", facts=["openssl"])
 
     def test_authority_of_the_same_name(self) -> None:
         """A certificate of an authority that has the name of a known one, and not its key."""
-        impostor = Authority.root("partners' root").issue("oftp.acme.example", serial_number=ODETTE_ID)
+        impostor = TestCa.root("partners' root").issue("oftp.acme.example", serial_number=ODETTE_ID)
         self.check(impostor, configuration(), Cause.CERTIFICATE_UNKNOWN_CA, "unknown_ca")
 
     def test_unpinned_self_signed(self) -> None:
@@ -111,7 +111,7 @@ class RefusedTests(SynchronousTestCase):
 
     def test_root_sent(self) -> None:
         """An unknown authority does not become known by sending its certificate."""
-        stranger = Authority.root("stranger's root")
+        stranger = TestCa.root("stranger's root")
         leaf = stranger.issue("oftp.acme.example", serial_number=ODETTE_ID)
         complete = attrs.evolve(leaf, intermediates=(stranger.credential.certificate,))
         self.check(complete, configuration(), Cause.CERTIFICATE_UNKNOWN_CA, "unknown_ca")
@@ -211,7 +211,7 @@ class RefusedTests(SynchronousTestCase):
 
     def test_signed_by_a_leaf(self) -> None:
         """A certificate that another partner signed with his own, which may not issue any."""
-        other = Authority(LEAF, is_root=False)
+        other = TestCa(LEAF, is_root=False)
         forged = other.issue("oftp.acme.example", serial_number="O0013000001FOO")
         foo = attrs.evolve(acme(SubjectRule(ca="ca", serial_number="O0013000001FOO")), name="FOO", codes=("X",))
         self.check(

@@ -26,7 +26,7 @@ from smartproxy.client.backend import (
     BackendUnavailable,
     HttpCalls,
 )
-from smartproxy.testing.pki import SERVER_AUTH, Authority, Credential
+from smartproxy.testing.pki import SERVER_AUTH, TestCa, TestCredential
 
 
 class Answering(Resource):
@@ -192,10 +192,10 @@ class BackendProofs(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A backend's certificate from an authority."""
-        self.authority = Authority.root("site")
+        self.authority = TestCa.root("site")
         self.shown = self.authority.issue("backend.example", sans=["DNS:backend.example"], purposes=[SERVER_AUTH])
 
-    def shakes(self, shown: Credential, **proof: str) -> bool:
+    def shakes(self, shown: TestCredential, **proof: str) -> bool:
         """Whether a client with this proof speaks to a backend that shows this certificate."""
         agent: Any = backend_http(Clock(), BackendAddress(url="https://backend.example", **proof))._agent
         policy = agent._endpointFactory._policyForHTTPS
@@ -209,7 +209,7 @@ class BackendProofs(SynchronousTestCase):
         server.set_accept_state()
         return handshake(client, server) and not judged.refused
 
-    def pin(self, of: Credential) -> str:
+    def pin(self, of: TestCredential) -> str:
         """The pin of a certificate's key."""
         key = of.certificate.public_key()
         return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
@@ -224,7 +224,7 @@ class BackendProofs(SynchronousTestCase):
         """A backend from the CA file with the right name is spoken to; another name or another CA is not."""
         pem = self.authority.certificate_pem.decode()
         named = self.authority.issue("other.example", sans=["DNS:other.example"], purposes=[SERVER_AUTH])
-        foreign = Authority.root("foreign").issue("backend.example", sans=["DNS:backend.example"])
+        foreign = TestCa.root("foreign").issue("backend.example", sans=["DNS:backend.example"])
         self.assertTrue(self.shakes(self.shown, authority=pem))
         self.assertFalse(self.shakes(named, authority=pem))
         self.assertFalse(self.shakes(foreign, authority=pem))

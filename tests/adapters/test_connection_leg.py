@@ -53,7 +53,7 @@ class Receiver:
 class ServerTls:
     """TLS of a server that asks for nothing."""
 
-    def __init__(self, credential: pki.Credential) -> None:
+    def __init__(self, credential: pki.TestCredential) -> None:
         self.context = SSL.Context(SSL.TLS_SERVER_METHOD)
         self.context.use_certificate(credential.certificate)
         self.context.use_privatekey(credential.key)

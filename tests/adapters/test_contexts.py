@@ -190,7 +190,7 @@ class Identities(SynchronousTestCase):
 
     def shown(self, names: list[bytes | None]) -> list[str]:
         """The subjects that are shown to clients that ask for these names."""
-        authority = pki.Authority.root("CA")
+        authority = pki.TestCa.root("CA")
         first = authority.issue("first", sans=["URI:oftp://first.example", "DNS:first.example"])
         second = authority.issue("second", sans=["DNS:second.example", "DNS:*.wild.example"])
         rig = ServerRig(identities=(identity_entry(first), identity_entry(second, "second")))
@@ -216,7 +216,7 @@ class Identities(SynchronousTestCase):
 
     def test_certificate_is_asked_for_whatever_the_name(self) -> None:
         """Choosing another identity does not lose the demand for the client's certificate."""
-        first, second = pki.self_signed("first"), pki.Authority.root("CA").issue("second", sans=["DNS:second.example"])
+        first, second = pki.self_signed("first"), pki.TestCa.root("CA").issue("second", sans=["DNS:second.example"])
         rig = ServerRig(identities=(identity_entry(first), identity_entry(second, "second")))
         tls = CallerTls(None)
         tls.server_name = b"second.example"
@@ -226,7 +226,7 @@ class Identities(SynchronousTestCase):
 
     def test_intermediates_are_shown(self) -> None:
         """The chain goes to the peer as it stands in the configuration."""
-        credential = pki.Authority.root("CA").intermediate("sub CA").issue("proxy")
+        credential = pki.TestCa.root("CA").intermediate("sub CA").issue("proxy")
         rig = ServerRig(identities=(identity_entry(credential),))
         tls = CallerTls(rig.partner)
         rig.call(tls)
@@ -262,7 +262,7 @@ class AcceptableAuthorities(SynchronousTestCase):
 
     def asked_for(self, pinned: bool) -> list[str]:
         """The names in the request for a certificate."""
-        authority = pki.Authority.root("Partners CA")
+        authority = pki.TestCa.root("Partners CA")
         rig = ServerRig()
         entry = rig.entry() if pinned else rig.entry(certificates=(SubjectRule(ca="ca", serial_number="x"),))
         configuration = attrs.evolve(

@@ -4,7 +4,7 @@ import attrs
 
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import CertificatePin
-from smartproxy.testing.pki import Credential
+from smartproxy.testing.pki import TestCredential
 from tests.adapters.acme import MIDDLE, ODETTE_ID, acme, configuration
 from tests.adapters.rig import CallerTls, ServerRig
 from tests.adapters.test_server_service import ServerTestCase
@@ -18,7 +18,7 @@ LEAF = MIDDLE.issue(
 class Reported(ServerTestCase):
     """What the server tells its client."""
 
-    def call(self, shown: Credential, server: ServerConfiguration) -> list[tuple[str, str]]:
+    def call(self, shown: TestCredential, server: ServerConfiguration) -> list[tuple[str, str]]:
         """A partner connects twice; the addresses that were told."""
         told = attrs.asdict(server, recurse=False, filter=lambda field, _: field.name != "identities")
         rig = ServerRig(**told)

@@ -17,14 +17,14 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.judge import Match
-from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Credential, Digest, KeyKind, make_key, self_signed
+from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Digest, KeyKind, TestCredential, make_key, self_signed
 from tests.adapters.acme import ALONE, LEAF, MIDDLE, NOW, ROOT, acme
 
 EC_KEY = bytes.fromhex("06072a8648ce3d0201")
 ECDSA_SHA256 = bytes.fromhex("06082a8648ce3d040302")
 
 
-def changed(credential: Credential, old: bytes, new: bytes) -> x509.Certificate:
+def changed(credential: TestCredential, old: bytes, new: bytes) -> x509.Certificate:
     """A certificate with *new* wherever it had *old*."""
     der = credential.certificate.public_bytes(serialization.Encoding.DER)
     assert old in der

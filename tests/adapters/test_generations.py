@@ -39,7 +39,7 @@ class ManyGenerations(SynchronousTestCase):
         leg.receive(octets)
         self.rig.network.settle()
 
-    def put(self, number: int) -> pki.Credential:
+    def put(self, number: int) -> pki.TestCredential:
         """Put a generation in force in which one newcomer is known; his certificate."""
         newcomer = self.newcomers[number % NEWCOMERS]
         entry = Partner(name=f"NEW-{number}", codes=(f"O0013NEW{number}",), certificates=(pin(newcomer),))
@@ -65,7 +65,7 @@ class ManyGenerations(SynchronousTestCase):
 
     def test_each_holds_for_who_comes_next(self) -> None:
         """The partner that a generation names is let in at once, and the one before him no more."""
-        former: pki.Credential | None = None
+        former: pki.TestCredential | None = None
         for number in range(NEWCOMERS):
             newcomer = self.put(number)
             caller, _ = self.rig.call(CallerTls(newcomer))

@@ -56,7 +56,7 @@ class AnsweringTls:
     :param adjust: changes the context before its first use.
     """
 
-    def __init__(self, credential: pki.Credential, adjust: Callable[[SSL.Context], object]) -> None:
+    def __init__(self, credential: pki.TestCredential, adjust: Callable[[SSL.Context], object]) -> None:
         self.context = SSL.Context(SSL.TLS_SERVER_METHOD)
         self.context.use_certificate(credential.certificate)
         self.context.use_privatekey(credential.key)
@@ -117,7 +117,7 @@ class CallingTestCase(SynchronousTestCase):
         return calling
 
     def connect(
-        self, credential: pki.Credential = ACME, adjust: Callable[[SSL.Context], object] = lambda context: None
+        self, credential: pki.TestCredential = ACME, adjust: Callable[[SSL.Context], object] = lambda context: None
     ) -> Caller:
         """The partner takes the connection; TLS goes as far as it does."""
         self.partner = Caller()
@@ -311,7 +311,7 @@ class Steps(CallingTestCase):
 class Names(CallingTestCase):
     """Certificates that have to bear the host's name."""
 
-    def named(self, name: str, credential: pki.Credential) -> Deferred[Any]:
+    def named(self, name: str, credential: pki.TestCredential) -> Deferred[Any]:
         """Call a host by this name, where somebody shows this."""
         known = acme(outbound=Outbound(host=HOST, server_name=name))
         part = attrs.evolve(configuration(known), identities=(identity_entry(OWN),))

@@ -24,7 +24,7 @@ from smartproxy.policy.credential import PlainCredential
 from smartproxy.policy.faults import StationUnreachable
 from smartproxy.policy.licence import Licence
 from smartproxy.relay.openings import CallWish, Way
-from smartproxy.testing.pki import CLIENT_AUTH, Authority, KeyKind, make_key
+from smartproxy.testing.pki import CLIENT_AUTH, KeyKind, TestCa, make_key
 from tests.adapters.tunnel_kit import Network, identity
 
 PEER = IPv4Address("TCP", "203.0.113.9", 4711)
@@ -108,7 +108,7 @@ class PairTests(SynchronousTestCase):
         self.now = NOW
         key = make_key(KeyKind.ED25519)
         assert isinstance(key, Ed25519PrivateKey)
-        self.authority = Authority.root("Muster SmartProxy authority", key=key)
+        self.authority = TestCa.root("Muster SmartProxy authority", key=key)
         self.target, self.destination = Somewhere(), Somewhere()
 
     def server(self, *permitted: str, most: int = 100) -> PlainServerService:

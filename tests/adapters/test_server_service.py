@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.policy.faults import Draining, OwnFault, TunnelLost, Unlicensed
 from smartproxy.policy.licence import Licence, sign
 from smartproxy.server.service import ServerService
-from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Authority, KeyKind, make_key
+from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, KeyKind, TestCa, make_key
 from smartproxy.tunnel.faults import ConfigurationDeclined
 from tests.adapters.ports import PortsReactor
 from tests.adapters.tunnel_kit import FACTS, ClientSide, Network, credential, identity
@@ -32,15 +32,15 @@ def signing_key() -> Ed25519PrivateKey:
 
 
 @cache
-def site() -> Authority:
+def site() -> TestCa:
     """The site's authority."""
-    return Authority.root("Muster SmartProxy authority", key=signing_key())
+    return TestCa.root("Muster SmartProxy authority", key=signing_key())
 
 
 @cache
 def shown() -> dict[str, str]:
     """A server certificate with its key, as the document has it."""
-    issued = Authority.root("odette").issue("proxy.muster.example", purposes=[SERVER_AUTH])
+    issued = TestCa.root("odette").issue("proxy.muster.example", purposes=[SERVER_AUTH])
     return {
         "name": "main",
         "certificate": issued.chain_pem.decode("ascii"),
@@ -287,7 +287,7 @@ class Generations(ServerTestCase):
             site="Muster GmbH",
             valid_from=NOW,
             valid_until=NOW + timedelta(days=900),
-            authority_certificate=Authority.root("other", key=key).certificate_pem.decode("ascii"),
+            authority_certificate=TestCa.root("other", key=key).certificate_pem.decode("ascii"),
         )
         self.bring(self.client(), document(licence=sign(foreign, key)))
         self.assertEqual(self.named("licence.refused")[0]["cause"], "licence.wrong_authority")

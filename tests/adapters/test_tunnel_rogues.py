@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Authority
+from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, TestCa
 from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, ServerContext, _client_name
 from smartproxy.tunnel.identity import Identity
@@ -116,7 +116,7 @@ class RogueClientTests(SynchronousTestCase):
 
     def test_own_authority(self) -> None:
         """A certificate of another authority is refused, even if that authority has the same name."""
-        other = Authority.root("Muster SmartProxy authority")
+        other = TestCa.root("Muster SmartProxy authority")
         rogue = self.shows(credential(other.issue("inner-2", purposes=[CLIENT_AUTH])))
         self.assertTrue(rogue.lost)
         self.assertIn(
@@ -125,7 +125,7 @@ class RogueClientTests(SynchronousTestCase):
 
     def test_own_authority_brought_along(self) -> None:
         """Bringing one's own root along changes nothing."""
-        other = Authority.root("Rogue")
+        other = TestCa.root("Rogue")
         shown = credential(other.issue("inner-2", purposes=[CLIENT_AUTH]))
         chain = shown.certificate + other.certificate_pem.decode("ascii")
         self.assertTrue(self.shows(ClientCredential(certificate=chain, key=shown.key)).lost)
@@ -133,7 +133,7 @@ class RogueClientTests(SynchronousTestCase):
 
     def test_self_signed(self) -> None:
         """A certificate that signed itself is refused."""
-        own = Authority.root("inner-1").credential
+        own = TestCa.root("inner-1").credential
         self.assertTrue(self.shows(credential(own)).lost)
         self.assertRefused("certificate.unknown_ca")
 
@@ -164,7 +164,7 @@ class RogueClientTests(SynchronousTestCase):
     def test_issued_by_a_client(self) -> None:
         """A client cannot vouch for another: nothing stands between a certificate and the authority."""
         middle = authority().issue("inner-1", purposes=[CLIENT_AUTH], is_authority=True)
-        below = Authority(middle, is_root=False).issue("inner-9", purposes=[CLIENT_AUTH])
+        below = TestCa(middle, is_root=False).issue("inner-9", purposes=[CLIENT_AUTH])
         self.assertTrue(self.shows(credential(below)).lost)
         self.assertRefused("certificate.path_too_long")
 

@@ -36,7 +36,7 @@ class Proved(SynchronousTestCase):
 
     def test_path_without_an_anchor(self) -> None:
         """A path of which OpenSSL said that it does not reach an anchor is none, whatever it is made of."""
-        authority = pki.Authority.root("CA")
+        authority = pki.TestCa.root("CA")
         for error, length in ((0, 2), (VerifyError.CERT_HAS_EXPIRED, 2), (VerifyError.CERT_UNTRUSTED, 0)):
             verification = Verification()
             verification.saw(authority.credential.certificate, 1, error)
@@ -110,7 +110,7 @@ class FoundLate(SynchronousTestCase):
 
     def test_name_constraints(self) -> None:
         """A certificate outside its authority's permitted names is refused, though its path was good so far."""
-        root = pki.Authority.root("CA")
+        root = pki.TestCa.root("CA")
         key = pki.make_key()
         sub = (
             x509.CertificateBuilder()
@@ -128,7 +128,7 @@ class FoundLate(SynchronousTestCase):
             )
             .sign(root.credential.key, hashes.SHA256())
         )
-        authority = pki.Authority(pki.Credential(key, sub), is_root=False)
+        authority = pki.TestCa(pki.TestCredential(key, sub), is_root=False)
         for name, check in (("a.good.example", None), ("a.bad.example", "certificate.invalid_path")):
             partner = authority.issue("ACME", serial_number="ACME", sans=[f"DNS:{name}"])
             rig = ServerRig()

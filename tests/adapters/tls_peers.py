@@ -8,7 +8,7 @@ from OpenSSL import SSL, crypto
 from smartproxy.net.tls.verdict import ALERTS
 from smartproxy.policy import values as pem
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.testing.pki import Credential, PrivateKey
+from smartproxy.testing.pki import PrivateKey, TestCredential
 from smartproxy.testing.tls import TlsVersion
 from tests.adapters.rig import Caller, CallerTls, ServerRig, tls12, tls13
 
@@ -25,7 +25,7 @@ class Forged:
     intermediates: tuple[x509.Certificate | crypto.X509, ...] = ()
 
     @classmethod
-    def of(cls, credential: Credential, old: bytes, new: bytes) -> "Forged":
+    def of(cls, credential: TestCredential, old: bytes, new: bytes) -> "Forged":
         """A credential whose certificate has *new* wherever it had *old*."""
         octets = credential.certificate.public_bytes(serialization.Encoding.DER)
         assert old in octets
@@ -42,7 +42,7 @@ class Forged:
         return pem.sha256(self.octets)
 
 
-Shown = Credential | Forged
+Shown = TestCredential | Forged
 """What a client may show."""
 
 

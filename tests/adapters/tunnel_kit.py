@@ -22,7 +22,7 @@ from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.causes import Cause
 from smartproxy.relay.openings import CallWish, SessionFacts, Way
-from smartproxy.testing.pki import CLIENT_AUTH, Authority, Credential
+from smartproxy.testing.pki import CLIENT_AUTH, TestCa, TestCredential
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
@@ -41,9 +41,9 @@ WHY = Closing(Cause.TUNNEL_STOPPED, "test")
 
 
 @cache
-def authority() -> Authority:
+def authority() -> TestCa:
     """The site's authority."""
-    return Authority.root("Muster SmartProxy authority")
+    return TestCa.root("Muster SmartProxy authority")
 
 
 @cache
@@ -52,7 +52,7 @@ def identity() -> Identity:
     return Identity.of(ec.generate_private_key(ec.SECP256R1()))
 
 
-def credential(of: Credential) -> ClientCredential:
+def credential(of: TestCredential) -> ClientCredential:
     """As a client holds it."""
     return ClientCredential(certificate=of.chain_pem.decode("ascii"), key=of.key_pem.decode("ascii"))
 

@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from smartproxy.testing.pki import Authority, Credential, CredentialFiles, self_signed
+from smartproxy.testing.pki import CredentialFiles, TestCa, TestCredential, self_signed
 from smartproxy.testing.programs import POLL_SECONDS, Program, ProgramFailed
 from smartproxy.testing.site import TWISTD, Site
 from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
@@ -44,11 +44,11 @@ class Made:
 
     folder: Path
     proxy_id: str
-    authority: Authority
+    authority: TestCa
     acme: CredentialFiles
     bolt: CredentialFiles
-    bolts_credential: Credential
-    bolts_ca: Authority
+    bolts_credential: TestCredential
+    bolts_ca: TestCa
 
 
 class TestedSite(Site):
@@ -184,7 +184,7 @@ async def _make() -> Made:
     folder = Path(tempfile.mkdtemp(prefix="made-", dir=Path.cwd()))
     site = Site(reactor, folder)
     await site.create()
-    ca = Authority.root("Trust Center")
+    ca = TestCa.root("Trust Center")
     bolt = ca.issue("oftp.bolt.example", serial_number=BOLT)
     acme = self_signed("oftp.acme.example").write(site.certificates, "acme")
     bolts = bolt.write(site.certificates, "bolt")

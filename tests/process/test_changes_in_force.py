@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from smartproxy.oftp2 import commands
-from smartproxy.testing.pki import Credential, self_signed
+from smartproxy.testing.pki import TestCredential, self_signed
 from tests.process.clock import Stopwatch
 from tests.process.lines import Caller, Session
 from tests.process.sites import ACME, Log, SiteCase, reactor, until
@@ -88,7 +88,7 @@ class ChangesInForce(SiteCase):
         self.assertEqual((await self.knock(self.bolt))[0], "accepted")
         await bystander.file()
 
-    async def load_list(self, revoked: list[Credential]) -> None:
+    async def load_list(self, revoked: list[TestCredential]) -> None:
         """Load a new revocation list."""
         path = self.site.certificates / "new.crl"
         path.write_bytes(self.made.bolts_ca.crl(revoked))

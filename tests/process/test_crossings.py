@@ -11,14 +11,14 @@ from twisted.internet.endpoints import HostnameEndpoint
 
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.testing.events import EndResponseReceived, FileReceived, FileSent, FileStarted
-from smartproxy.testing.partner import Outcome, Partner
+from smartproxy.testing.partner import PartnerCall, TestPartner
 from smartproxy.testing.settings import Settings
 from smartproxy.testing.site import STATION_CODE
-from smartproxy.testing.station import Station
+from smartproxy.testing.station import TestStation
 from smartproxy.testing.store import MemoryStore
 from smartproxy.testing.tls import TestContext, TlsVersion
 from smartproxy.testing.user_monitor import UserMonitor
-from smartproxy.testing.virtual_file import Format, Identity, VirtualFile, join_records
+from smartproxy.testing.virtual_file import FileIdentity, Format, VirtualFile, join_records
 from tests.process.lines import Caller
 from tests.process.sites import Log, SiteCase, reactor
 
@@ -50,13 +50,13 @@ class Crossings(SiteCase):
         await super().begin()
         self.inbox = MemoryStore()
         self.outbox = UserMonitor(self.inbox)
-        self.station.deputy = Station(reactor, Settings(code=STATION_CODE), self.outbox)
+        self.station.deputy = TestStation(reactor, Settings(code=STATION_CODE), self.outbox)
         self.addCleanup(self.station.deputy.stop)
 
     def file(self, name: str, octets: bytes, *, outgoing: bool = False, caller: Caller, **more: object) -> VirtualFile:
         """A file from the partner to the station, or from the station to the partner."""
         codes = (STATION_CODE, caller.code) if outgoing else (caller.code, STATION_CODE)
-        identity = Identity.stamped(name, *codes, datetime(2026, 11, 20, 12))
+        identity = FileIdentity.stamped(name, *codes, datetime(2026, 11, 20, 12))
         return VirtualFile(identity=identity, content=octets, **more)  # type: ignore[arg-type]  # by name
 
     def one_of_each(self, caller: Caller, prefix: str, *, outgoing: bool) -> list[VirtualFile]:
@@ -79,12 +79,12 @@ class Crossings(SiteCase):
 
     async def call(
         self, caller: Caller, files: list[VirtualFile], *, port: int, host: str = "127.0.0.1", compress: bool = False
-    ) -> tuple[Outcome, MemoryStore]:
+    ) -> tuple[PartnerCall, MemoryStore]:
         """Let a partner call once; how it went, and what he got."""
         store = MemoryStore()
         monitor = UserMonitor(store)
         monitor.queue(STATION_CODE, files)
-        partner = Partner(
+        partner = TestPartner(
             reactor,
             HostnameEndpoint(reactor, host, port),
             Settings(code=caller.code, compression=compress),
@@ -105,7 +105,7 @@ class Crossings(SiteCase):
             got = store.contents[file.identity]
             self.assertEqual(hashlib.sha256(got).hexdigest(), hashlib.sha256(file.content).hexdigest(), file.identity)
 
-    async def cross(self, caller: Caller, *, prefix: str, port: int, host: str = "127.0.0.1") -> Outcome:
+    async def cross(self, caller: Caller, *, prefix: str, port: int, host: str = "127.0.0.1") -> PartnerCall:
         """Files of every format, both ways in one session, each answered with its EERP."""
         there = self.one_of_each(caller, f"{prefix}-THERE", outgoing=False)
         back = self.one_of_each(caller, f"{prefix}-BACK", outgoing=True)

@@ -17,7 +17,7 @@ from smartproxy.oftp2.errors import EsidReason
 from smartproxy.policy.partners import CertificatePin, Partner, SubjectRule
 from smartproxy.testing import hostile
 from smartproxy.testing.hostile import Attacker, greet
-from smartproxy.testing.pki import Authority, Credential, CredentialFiles, self_signed
+from smartproxy.testing.pki import CredentialFiles, TestCa, TestCredential, self_signed
 from smartproxy.testing.site import STATION_CODE, Site
 from tests.process.clock import LIMIT_SECONDS, Stopwatch
 from tests.process.held_session import HeldSession
@@ -87,7 +87,7 @@ class Generations(TestCase):
             pass
         return begun.seconds()
 
-    async def explained(self, shown: Credential) -> None:
+    async def explained(self, shown: TestCredential) -> None:
         """The operator can tell the partner why he was refused, as soon as the event has come to the backend."""
         while (found := await self.site.smartproxy("explain", "BOLT"))["for_us"]["name"] != "certificate.refused":
             await deferLater(reactor, 0.2)
@@ -101,7 +101,7 @@ class Generations(TestCase):
         """A new partner, his revocation, and many settings are in force within two seconds; no live session ends."""
         acme = await self.open_site()
         held = [await HeldSession(acme).open() for _ in range(SESSIONS)]
-        ca = Authority.root("Odette")
+        ca = TestCa.root("Odette")
         bolt = ca.issue("oftp.bolt.example", serial_number="BOLT", crl_urls=["http://169.254.169.254/", CRL_URL])
         caller = self.caller(bolt.write(self.site.certificates, "bolt"), "O0013000002BOLT")
         for number in range(GENERATIONS):

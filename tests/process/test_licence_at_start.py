@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy.licence import Licence, sign
-from smartproxy.testing.pki import Authority, KeyKind, make_key
+from smartproxy.testing.pki import KeyKind, TestCa, make_key
 from smartproxy.testing.programs import environment
 from smartproxy.testing.site import TWISTD
 from smartproxy.tunnel.identity import load_or_make
@@ -33,7 +33,7 @@ class LicenceAtStart(SynchronousTestCase):
         key = make_key(KeyKind.ED25519)
         assert isinstance(key, Ed25519PrivateKey)
         self.key = key
-        self.authority = Authority.root("authority", key=key).certificate_pem.decode()
+        self.authority = TestCa.root("authority", key=key).certificate_pem.decode()
 
     def licence(self, *, proxy_id: str = "", begins: int = -1, ends: int = 1) -> str:
         """A licence that begins and ends so many days from now."""

@@ -16,7 +16,7 @@ from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 from twisted.trial.unittest import TestCase
 
-from smartproxy.testing.pki import Authority
+from smartproxy.testing.pki import TestCa
 from smartproxy.testing.programs import environment
 from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
 from tests.process.sites import SiteCase, reactor, until
@@ -236,7 +236,7 @@ class Network(Servers):
 
     async def test_tls(self) -> None:
         """Over TLS, checked by the authority that the logrc names."""
-        authority = Authority.root("syslog CA")
+        authority = TestCa.root("syslog CA")
         credential = authority.issue("localhost", sans=["DNS:localhost"])
         (self.folder / "ca.pem").write_bytes(authority.certificate_pem)
         files = credential.write(self.folder, "syslog")

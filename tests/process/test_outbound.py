@@ -15,17 +15,17 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.testing.events import FileReceived, FileSent
-from smartproxy.testing.partner import Outcome, Partner
+from smartproxy.testing.partner import PartnerCall, TestPartner
 from smartproxy.testing.pki import CredentialFiles, self_signed
 from smartproxy.testing.programs import ProgramFailed
 from smartproxy.testing.proxied import Ask, ProxiedEndpoint, ProxyRefused, connect, socks
 from smartproxy.testing.settings import Settings
 from smartproxy.testing.site import STATION_CODE
-from smartproxy.testing.station import Station
+from smartproxy.testing.station import TestStation
 from smartproxy.testing.store import MemoryStore
 from smartproxy.testing.tls import TestContext
 from smartproxy.testing.user_monitor import UserMonitor
-from smartproxy.testing.virtual_file import Identity, VirtualFile
+from smartproxy.testing.virtual_file import FileIdentity, VirtualFile
 from tests.process.sites import ACME, BOLT, Log, SiteCase, reactor, until
 from tests.process.test_crossings import has_ipv6
 
@@ -48,7 +48,7 @@ def content(seed: int) -> bytes:
 
 def file(name: str, originator: str, destination: str, seed: int) -> VirtualFile:
     """A file."""
-    identity = Identity.stamped(name, originator, destination, datetime(2026, 11, 20, 12))
+    identity = FileIdentity.stamped(name, originator, destination, datetime(2026, 11, 20, 12))
     return VirtualFile(identity=identity, content=content(seed))
 
 
@@ -61,7 +61,7 @@ class Answering:
     :ivar outbox: what waits for the station.
     """
 
-    station: Station
+    station: TestStation
     host: str
     port: int
     inbox: MemoryStore
@@ -83,7 +83,7 @@ class OutboundCase(SiteCase):
         if files is not None:
             authorities = (self.site.anchor if anchor is None else anchor,)
             context = TestContext(certificate=files.certificate, key=files.key, authorities=authorities)
-        station = Station(reactor, Settings(code=code), outbox, context=context)
+        station = TestStation(reactor, Settings(code=code), outbox, context=context)
         endpoint = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
         address: Any = await station.listen(endpoint(reactor, 0, interface=host))
         self.addCleanup(station.stop)
@@ -122,16 +122,16 @@ class OutboundCase(SiteCase):
         """The outbound listener, asked for somebody."""
         return ProxiedEndpoint(self.at(await self.port()), ask)
 
-    async def call(self, endpoint: IStreamClientEndpoint, partner: str, *files: VirtualFile) -> Outcome:
+    async def call(self, endpoint: IStreamClientEndpoint, partner: str, *files: VirtualFile) -> PartnerCall:
         """The station calls and sends files."""
         self.received = MemoryStore()
         monitor = UserMonitor(self.received)
         monitor.queue(partner, files)
-        return await Partner(reactor, endpoint, Settings(code=STATION_CODE), monitor).call()
+        return await TestPartner(reactor, endpoint, Settings(code=STATION_CODE), monitor).call()
 
     async def refusal(self, ask: Ask) -> bytes:
         """What the proxy says when it does not let a call through."""
-        station = Partner(reactor, await self.through(ask), Settings(code=STATION_CODE), UserMonitor(MemoryStore()))
+        station = TestPartner(reactor, await self.through(ask), Settings(code=STATION_CODE), UserMonitor(MemoryStore()))
         refused: Any = await self.assertFailure(station.call(), ProxyRefused)
         answer: bytes = refused.answer
         return answer

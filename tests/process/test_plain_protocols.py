@@ -17,15 +17,15 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint
 from twisted.internet.threads import deferToThread
 
 from smartproxy.oftp2.errors import EsidReason
-from smartproxy.testing.partner import Partner
-from smartproxy.testing.pki import Authority, CredentialFiles
+from smartproxy.testing.partner import TestPartner
+from smartproxy.testing.pki import CredentialFiles, TestCa
 from smartproxy.testing.programs import Finished, Program, environment, finish
 from smartproxy.testing.settings import Settings
-from smartproxy.testing.station import Station
+from smartproxy.testing.station import TestStation
 from smartproxy.testing.store import MemoryStore
 from smartproxy.testing.tls import TestContext
 from smartproxy.testing.user_monitor import UserMonitor
-from smartproxy.testing.virtual_file import Identity, VirtualFile
+from smartproxy.testing.virtual_file import FileIdentity, VirtualFile
 from tests.process.plain_site import PlainCase, port_of, reactor
 from tests.process.sites import until
 from tests.programs import program
@@ -52,7 +52,7 @@ class Https(PlainCase):
     async def begin(self) -> None:
         """Have the web site."""
         await super().begin()
-        authority = Authority.root("Web CA")
+        authority = TestCa.root("Web CA")
         self.anchor = self.site.folder / "web-ca.crt"
         self.anchor.write_bytes(authority.certificate_pem)
         files = authority.issue("www.muster.example", sans=["DNS:www.muster.example"]).write(self.site.folder, "web")
@@ -220,7 +220,7 @@ class Oftp2(PlainCase):
 
     async def session(self) -> None:
         """See above."""
-        authority = Authority.root("Test CA")
+        authority = TestCa.root("Test CA")
         anchor = self.site.folder / "ca.crt"
         anchor.write_bytes(authority.certificate_pem)
 
@@ -229,7 +229,7 @@ class Oftp2(PlainCase):
             return TestContext(certificate=files.certificate, key=files.key, authorities=(anchor,))
 
         def file(name: str, originator: str, destination: str) -> VirtualFile:
-            stamped = Identity.stamped(name, originator, destination, datetime(2026, 11, 20, 14, 37, 4))
+            stamped = FileIdentity.stamped(name, originator, destination, datetime(2026, 11, 20, 14, 37, 4))
             return VirtualFile(identity=stamped, content=name.encode() * 500_000)
 
         there, back = file("THERE", PARTNER, STATION), file("BACK", STATION, PARTNER)
@@ -237,13 +237,13 @@ class Oftp2(PlainCase):
         partners, stations = UserMonitor(outside), UserMonitor(inside)
         partners.queue(STATION, [there])
         stations.queue(PARTNER, [back])
-        station = Station(reactor, Settings(code=STATION), stations, context=context("station"))
+        station = TestStation(reactor, Settings(code=STATION), stations, context=context("station"))
         address: Any = await station.listen(TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))
         self.addCleanup(station.stop)
         await self.site.start_server()
         await self.site.start_client(address.port)
         endpoint = HostnameEndpoint(reactor, "127.0.0.1", self.site.port)
-        partner = Partner(reactor, endpoint, Settings(code=PARTNER), partners, context=context("partner"))
+        partner = TestPartner(reactor, endpoint, Settings(code=PARTNER), partners, context=context("partner"))
         outcome = await partner.call()
         assert outcome.ended is not None
         self.assertEqual(outcome.ended.reason, EsidReason.NORMAL)

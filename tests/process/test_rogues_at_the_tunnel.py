@@ -20,7 +20,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.testing.pki import CLIENT_AUTH, Authority, Credential
+from smartproxy.testing.pki import CLIENT_AUTH, TestCa, TestCredential
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.marks import Attach
@@ -107,15 +107,15 @@ class Rogues(SiteCase):
         self.undisturbed = await self.session(self.acme)
         self.log = Log(self.site.server)
 
-    def authority(self) -> Authority:
+    def authority(self) -> TestCa:
         """The site's own authority, as a thief of its key would have it."""
         with sqlite3.connect(self.site.state / "smartproxy.db") as store:
             certificate, key = store.execute("select authority_certificate, authority_key from site").fetchone()
         found = load_pem_private_key(key.encode(), None)
         assert isinstance(found, Ed25519PrivateKey)
-        return Authority(Credential(found, x509.load_pem_x509_certificate(certificate.encode())))
+        return TestCa(TestCredential(found, x509.load_pem_x509_certificate(certificate.encode())))
 
-    def context(self, shown: Credential, protocol: bytes = CONTROL_PROTOCOL) -> ClientContext:
+    def context(self, shown: TestCredential, protocol: bytes = CONTROL_PROTOCOL) -> ClientContext:
         """A client's TLS with this certificate."""
         credential = ClientCredential(certificate=shown.chain_pem.decode(), key=shown.key_pem.decode())
         return ClientContext(credential, [self.site.proxy_id], protocol)
@@ -155,7 +155,7 @@ class Rogues(SiteCase):
         """A certificate of another authority, even of the same name."""
         name = self.authority().credential.certificate.subject
         (common,) = name.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        other = Authority.root(str(common.value)).issue("inner", purposes=[CLIENT_AUTH])
+        other = TestCa.root(str(common.value)).issue("inner", purposes=[CLIENT_AUTH])
         await self.refused(self.context(other), b"", "certificate.unknown_ca")
 
     async def test_expired(self) -> None:

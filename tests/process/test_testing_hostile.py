@@ -14,9 +14,9 @@ from twisted.trial.unittest import TestCase
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.testing import hostile
 from smartproxy.testing.hostile import Attacker, Seen
-from smartproxy.testing.pki import Authority
+from smartproxy.testing.pki import TestCa
 from smartproxy.testing.settings import Settings
-from smartproxy.testing.station import Station
+from smartproxy.testing.station import TestStation
 from smartproxy.testing.store import MemoryStore
 from smartproxy.testing.tls import TestContext
 from smartproxy.testing.user_monitor import UserMonitor
@@ -33,13 +33,13 @@ class HostileTests(TestCase):
         """Start the station."""
         folder = Path(self.mktemp())
         folder.mkdir()
-        authority = Authority.root("Test CA")
+        authority = TestCa.root("Test CA")
         anchor = folder / "ca.crt"
         anchor.write_bytes(authority.certificate_pem)
         files = authority.issue("Station").write(folder, "station")
         self.expired = authority.issue_expired("Acme").write(folder, "expired")
         self.store = MemoryStore()
-        self.station = Station(
+        self.station = TestStation(
             reactor,
             Settings(code=STATION, peers={PARTNER: ""}),
             UserMonitor(self.store),

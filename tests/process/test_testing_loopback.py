@@ -21,18 +21,18 @@ from smartproxy.testing.events import (
     FileBroken,
     FileReceived,
     FileSent,
-    SessionEnded,
+    SessionOver,
     SessionStarted,
 )
-from smartproxy.testing.partner import Outcome, Partner
-from smartproxy.testing.pki import Authority, CredentialFiles
+from smartproxy.testing.partner import PartnerCall, TestPartner
+from smartproxy.testing.pki import CredentialFiles, TestCa
 from smartproxy.testing.session import Closed
 from smartproxy.testing.settings import Settings
-from smartproxy.testing.station import Station
+from smartproxy.testing.station import TestStation
 from smartproxy.testing.store import FolderStore, MemoryStore
 from smartproxy.testing.tls import TestContext, TlsVersion
 from smartproxy.testing.user_monitor import UserMonitor
-from smartproxy.testing.virtual_file import Identity, VirtualFile
+from smartproxy.testing.virtual_file import FileIdentity, VirtualFile
 
 reactor: Any = installed_reactor
 PARTNER, STATION = "O0099ACME", "O0013STATION"
@@ -42,7 +42,7 @@ MOMENT = datetime(2026, 11, 20, 14, 37, 4)
 def virtual_file(name: str, length: int, originator: str = PARTNER, destination: str = STATION) -> VirtualFile:
     """A file of octets without a pattern."""
     content = random.Random(name).randbytes(length)
-    return VirtualFile(identity=Identity.stamped(name, originator, destination, MOMENT), content=content)
+    return VirtualFile(identity=FileIdentity.stamped(name, originator, destination, MOMENT), content=content)
 
 
 class LoopbackTests(TestCase):
@@ -53,12 +53,12 @@ class LoopbackTests(TestCase):
         folder = Path(self.mktemp())
         folder.mkdir()
         self.folder = folder
-        authority = Authority.root("Test CA")
+        authority = TestCa.root("Test CA")
         self.anchor = folder / "ca.crt"
         self.anchor.write_bytes(authority.certificate_pem)
         self.station_files = authority.issue("Station").write(folder, "station")
         self.partner_files = authority.issue("Acme").write(folder, "acme")
-        self.stranger_files = Authority.root("Other CA").issue("Acme").write(folder, "stranger")
+        self.stranger_files = TestCa.root("Other CA").issue("Acme").write(folder, "stranger")
         self.store = MemoryStore()
         self.seen: list[tuple[int, object]] = []
 
@@ -66,7 +66,7 @@ class LoopbackTests(TestCase):
     def start(self, tls: bool = True, **settings: Any) -> Generator[Deferred[Any], Any, None]:
         """Start the station."""
         self.monitor = UserMonitor(self.store)
-        self.station = Station(
+        self.station = TestStation(
             reactor,
             Settings(code=STATION, **settings),
             self.monitor,
@@ -82,10 +82,10 @@ class LoopbackTests(TestCase):
             return TestContext(authorities=(self.anchor,), version=version)
         return TestContext(certificate=files.certificate, key=files.key, authorities=(self.anchor,), version=version)
 
-    def partner(self, monitor: UserMonitor, context: TestContext | None = None, **settings: Any) -> Partner:
+    def partner(self, monitor: UserMonitor, context: TestContext | None = None, **settings: Any) -> TestPartner:
         """A partner that would call the station."""
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.address.port)
-        return Partner(reactor, endpoint, Settings(code=PARTNER, **settings), monitor, context=context)
+        return TestPartner(reactor, endpoint, Settings(code=PARTNER, **settings), monitor, context=context)
 
     @inlineCallbacks
     def test_large_files_cross_both_ways_over_tls(self) -> Generator[Deferred[Any], Any, None]:
@@ -98,7 +98,7 @@ class LoopbackTests(TestCase):
             back = virtual_file(f"BACK-{name}", 20_000_000, STATION, PARTNER)
             monitor.queue(STATION, [there])
             self.monitor.queue(PARTNER, [back])
-            outcome: Outcome = yield self.partner(monitor, self.context(self.partner_files, version)).call()
+            outcome: PartnerCall = yield self.partner(monitor, self.context(self.partner_files, version)).call()
             self.assertEqual(outcome.closed.tls, name)
             assert outcome.ended is not None
             self.assertEqual(outcome.ended.reason, EsidReason.NORMAL)
@@ -117,7 +117,7 @@ class LoopbackTests(TestCase):
         monitor = UserMonitor(MemoryStore())
         sent = virtual_file("5K", 5120)
         monitor.queue(STATION, [sent])
-        outcome: Outcome = yield self.partner(monitor).call()
+        outcome: PartnerCall = yield self.partner(monitor).call()
         self.assertIsNone(outcome.closed.tls)
         (received,) = [event for _, event in self.seen if isinstance(event, FileReceived)]
         assert received.path is not None
@@ -134,7 +134,7 @@ class LoopbackTests(TestCase):
             monitor = UserMonitor(MemoryStore())
             monitor.queue(STATION, [virtual_file(f"FILE-{number}", 1_000_000)])
             calls.append(self.partner(monitor, self.context(self.partner_files), authentication=True).call())
-        outcomes: list[Outcome] = yield gatherResults(calls)
+        outcomes: list[PartnerCall] = yield gatherResults(calls)
         for outcome in outcomes:
             self.assertEqual([event.authentication for event in outcome.reported(SessionStarted)], [True])
             self.assertEqual(len(outcome.reported(FileSent)), 1)
@@ -151,7 +151,7 @@ class LoopbackTests(TestCase):
             (self.stranger_files, TlsVersion.TLS_1_3, "unknown ca"),
             (self.stranger_files, TlsVersion.TLS_1_2, "unknown ca"),
         ):
-            outcome: Outcome = yield self.partner(UserMonitor(MemoryStore()), self.context(files, version)).call()
+            outcome: PartnerCall = yield self.partner(UserMonitor(MemoryStore()), self.context(files, version)).call()
             self.assertEqual(outcome.closed.alert, alert)
             self.assertEqual(outcome.closed.cause, f"TLS alert: {alert}")
             assert outcome.ended is not None
@@ -165,9 +165,9 @@ class LoopbackTests(TestCase):
         monitor = UserMonitor(MemoryStore())
         sent = virtual_file("BIG", 3_000_000)
         monitor.queue(STATION, [attrs.evolve(sent, break_at=1_500_000)])
-        outcome: Outcome = yield self.partner(monitor, self.context(self.partner_files)).call()
+        outcome: PartnerCall = yield self.partner(monitor, self.context(self.partner_files)).call()
         (broken,) = outcome.reported(FileBroken)
-        self.assertEqual([event.reason for event in outcome.reported(SessionEnded)], [None])
+        self.assertEqual([event.reason for event in outcome.reported(SessionOver)], [None])
         self.assertEqual(self.store.contents, {})
         monitor.next_file(STATION)
         monitor.queue(STATION, [attrs.evolve(sent, restart_at=broken.position)])
@@ -186,7 +186,7 @@ class LoopbackTests(TestCase):
         while not any(isinstance(event, SessionStarted) for _, event in self.seen):
             yield _turn()
         yield self.station.stop()
-        outcome: Outcome = yield call
+        outcome: PartnerCall = yield call
         assert outcome.ended is not None
         self.assertEqual(outcome.ended.reason, EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN)
         yield self.assertFailure(self.partner(monitor).call(), ConnectionRefusedError)

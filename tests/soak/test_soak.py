@@ -8,15 +8,15 @@ from typing import ClassVar
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
-from smartproxy.testing.partner import Partner
+from smartproxy.testing.partner import TestPartner
 from smartproxy.testing.programs import Program
 from smartproxy.testing.settings import Settings
 from smartproxy.testing.site import STATION_CODE
-from smartproxy.testing.station import Station
+from smartproxy.testing.station import TestStation
 from smartproxy.testing.store import MemoryStore
 from smartproxy.testing.tls import TestContext
 from smartproxy.testing.user_monitor import UserMonitor
-from smartproxy.testing.virtual_file import Identity, VirtualFile
+from smartproxy.testing.virtual_file import FileIdentity, VirtualFile
 from tests.process.memory import resident
 from tests.process.sites import Log, SiteCase, reactor, until
 
@@ -47,19 +47,19 @@ class Soak(SiteCase):
         """Let an entity speak for the station."""
         await super().begin()
         self.inbox = MemoryStore()
-        self.station.deputy = Station(reactor, Settings(code=STATION_CODE), UserMonitor(self.inbox))
+        self.station.deputy = TestStation(reactor, Settings(code=STATION_CODE), UserMonitor(self.inbox))
         self.addCleanup(self.station.deputy.stop)
 
     async def one(self, number: int) -> None:
         """A session with a file; every tenth is cut off in the middle."""
         caller = self.acme if number % 2 else self.bolt
         stamp = datetime(2026, 11, 20) + timedelta(seconds=number)
-        identity = Identity.stamped(f"SOAK-{number}", caller.code, STATION_CODE, stamp)
+        identity = FileIdentity.stamped(f"SOAK-{number}", caller.code, STATION_CODE, stamp)
         cut = None if number % 10 else 10_000
         monitor = UserMonitor(MemoryStore())
         file = VirtualFile(identity=identity, content=b"x" * (number % 7 * 9_000 + 20_000), break_at=cut)
         monitor.queue(STATION_CODE, [file])
-        partner = Partner(
+        partner = TestPartner(
             reactor,
             TCP4ClientEndpoint(reactor, "127.0.0.1", self.site.port),
             Settings(code=caller.code),

@@ -14,8 +14,8 @@ from smartproxy.testing.events import (
 )
 from smartproxy.testing.settings import Settings
 from smartproxy.testing.store import MemoryStore
-from smartproxy.testing.user_monitor import Refusal, Response, UserMonitor
-from smartproxy.testing.virtual_file import Format, Identity, VirtualFile, join_records
+from smartproxy.testing.user_monitor import FileRefusal, Response, UserMonitor
+from smartproxy.testing.virtual_file import FileIdentity, Format, VirtualFile, join_records
 
 E = TypeVar("E", bound=Event)
 MOMENT = datetime.datetime(2026, 11, 20, 14, 37, 4)
@@ -45,7 +45,7 @@ def file(
     destination: str = STATION,
 ) -> VirtualFile:
     """A file from the partner to the station, or as told."""
-    identity = Identity.stamped(name, originator, destination, MOMENT)
+    identity = FileIdentity.stamped(name, originator, destination, MOMENT)
     return VirtualFile(identity=identity, format=file_format, record_length=record_length, content=content)
 
 
@@ -82,8 +82,8 @@ class End:
         role: Role,
         settings: Settings,
         store: MemoryStore | None = None,
-        respond: Callable[[Identity], Response | None] | None = None,
-        refuse: Callable[[Identity], Refusal | None] | None = None,
+        respond: Callable[[FileIdentity], Response | None] | None = None,
+        refuse: Callable[[FileIdentity], FileRefusal | None] | None = None,
     ) -> None:
         self.store = store or MemoryStore()
         more = {name: given for name, given in (("respond", respond), ("refuse", refuse)) if given}
@@ -157,6 +157,6 @@ def pair(initiator: Settings, responder: Settings) -> tuple[End, End]:
     return End(Role.INITIATOR, initiator), End(Role.RESPONDER, responder)
 
 
-def contents(files: Iterable[VirtualFile], level: Level = Level.OFTP_2_0) -> dict[Identity, bytes | None]:
+def contents(files: Iterable[VirtualFile], level: Level = Level.OFTP_2_0) -> dict[FileIdentity, bytes | None]:
     """What a store that received these files holds."""
     return {(sent.identity.reduced if level < Level.OFTP_1_4 else sent.identity): bytes(sent.content) for sent in files}

@@ -26,7 +26,7 @@ from smartproxy.backend.schema import SiteRow
 from smartproxy.backend.store import Store
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.partners import KeyPin, Partner, RevocationMode, SanRule, SubjectRule
-from smartproxy.testing.pki import Authority, self_signed
+from smartproxy.testing.pki import TestCa, self_signed
 from tests.unit.sites import NOW, PROXY_ID, SiteCase
 
 
@@ -36,7 +36,7 @@ class ArchiveCase(SiteCase):
     def setUp(self) -> None:
         """Make it."""
         super().setUp()
-        ca, own = Authority.root("Odette"), self_signed("oftp.muster.example")
+        ca, own = TestCa.root("Odette"), self_signed("oftp.muster.example")
         self.own_key = own.key_pem.decode()
         with self.change("everything") as change:
             cas.add(change, "odette", [ca.credential.certificate], revocation=RevocationMode.PREFER)

@@ -13,7 +13,7 @@ from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.revocation import LoadedList
 from smartproxy.policy.configuration import ServerConfiguration, parse
 from smartproxy.policy.partners import RevocationMode
-from smartproxy.testing.pki import Authority, Credential, self_signed
+from smartproxy.testing.pki import TestCa, TestCredential, self_signed
 from tests.unit.sites import NOW, SiteCase
 
 DAY = timedelta(days=1)
@@ -36,7 +36,7 @@ class CaCase(SiteCase):
     def setUp(self) -> None:
         """Make both and add them."""
         super().setUp()
-        self.root = Authority.root("Odette Root")
+        self.root = TestCa.root("Odette Root")
         self.issuing = self.root.intermediate("Odette Issuing")
         self.certificates = [self.root.credential.certificate, self.issuing.credential.certificate]
         with self.change() as change:
@@ -88,7 +88,7 @@ class Cas(CaCase):
     def test_not_an_authority(self) -> None:
         """A partner's own certificate is not taken for an authority's, with a word on how to pin it."""
 
-        def add(credential: Credential) -> None:
+        def add(credential: TestCredential) -> None:
             with self.change() as change:
                 cas.add(change, "acme", [credential.certificate], revocation=RevocationMode.OFF)
 
@@ -133,7 +133,7 @@ class RevocationLists(CaCase):
     def sign(
         self,
         *extensions: x509.ExtensionType,
-        by: Authority | None = None,
+        by: TestCa | None = None,
         critical: bool = True,
         reason: x509.ReasonFlags | None = None,
     ) -> bytes:
@@ -189,17 +189,17 @@ class RevocationLists(CaCase):
 
     def test_all_or_none(self) -> None:
         """Of two lists in a file neither is taken when one is refused."""
-        stranger = Authority.root("Stranger")
+        stranger = TestCa.root("Stranger")
         self.assertIn("no configured authority", self.refused(self.issuing.crl() + stranger.crl()))
 
     def test_forged(self) -> None:
         """A list that names a known issuer but is signed by another key is refused."""
-        impostor = Authority.root("Odette Root")
+        impostor = TestCa.root("Odette Root")
         self.assertIn("not signed by the key", self.refused(impostor.crl()))
 
     def test_same_name_two_keys(self) -> None:
         """Of two authorities of one name, the one whose key signed is found."""
-        renewed = Authority.root("Odette Root")
+        renewed = TestCa.root("Odette Root")
         with self.change() as change:
             cas.add(change, "odette-2", [renewed.credential.certificate])
         (loaded,) = self.load(renewed.crl())
@@ -253,7 +253,7 @@ class RevocationLists(CaCase):
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .sign(key, hashes.SHA256())
         )
-        issuer = Authority(Credential(key, certificate))
+        issuer = TestCa(TestCredential(key, certificate))
         with self.change() as change:
             cas.add(change, "leaf-issuer", [certificate])
         point = x509.IssuingDistributionPoint(None, None, True, False, None, False, False)
@@ -305,4 +305,4 @@ class RevocationLists(CaCase):
         )
         with self.change() as change:
             cas.add(change, "no-lists", [certificate])
-        self.assertIn("not signed", self.refused(self.sign(by=Authority(Credential(key, certificate)))))
+        self.assertIn("not signed", self.refused(self.sign(by=TestCa(TestCredential(key, certificate)))))

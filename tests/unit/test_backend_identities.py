@@ -20,7 +20,7 @@ from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.identities import Subject
 from smartproxy.policy.configuration import parse
 from smartproxy.policy.partners import ServerIdentity
-from smartproxy.testing.pki import Authority, KeyKind, make_key, self_signed
+from smartproxy.testing.pki import KeyKind, TestCa, make_key, self_signed
 from tests.unit.sites import NOW, SiteCase
 
 DAY = timedelta(days=1)
@@ -34,7 +34,7 @@ class Reading(SiteCase):
     def setUp(self) -> None:
         """A certificate below an intermediate authority."""
         super().setUp()
-        self.root = Authority.root("Root")
+        self.root = TestCa.root("Root")
         self.issuing = self.root.intermediate("Issuing")
         self.leaf = self.issuing.issue("oftp.muster.example")
 
@@ -94,14 +94,14 @@ class Reading(SiteCase):
 
     def test_chain(self) -> None:
         """The key's own certificate comes first, then issuer by issuer, whatever their order; strangers stay out."""
-        stranger = Authority.root("Stranger").credential.certificate
+        stranger = TestCa.root("Stranger").credential.certificate
         wanted = (self.leaf.certificate, self.issuing.credential.certificate, self.root.credential.certificate)
         self.assertEqual(fitting(self.key(), [stranger, *reversed(wanted)], "x").chain, wanted)
         self.assertEqual(fitting(self.key(), wanted[:2], "x").chain, wanted[:2])
 
     def test_same_name_other_key(self) -> None:
         """An issuer of the right name whose key did not sign is no part of the chain."""
-        impostor = Authority.root("Issuing").credential.certificate
+        impostor = TestCa.root("Issuing").credential.certificate
         self.assertEqual(fitting(self.key(), [impostor, self.leaf.certificate], "x").chain, (self.leaf.certificate,))
 
     def test_no_fit(self) -> None:
@@ -143,7 +143,7 @@ class Identities(SiteCase):
 
     def answer(self, request: x509.CertificateSigningRequest) -> bytes:
         """What an authority makes of a request."""
-        authority = Authority.root("Issuer").credential
+        authority = TestCa.root("Issuer").credential
         builder = (
             x509.CertificateBuilder()
             .subject_name(request.subject)
@@ -238,7 +238,7 @@ class Identities(SiteCase):
 
     def test_warnings(self) -> None:
         """An operator is told of an end that is past or near, of a start to come, and of a wrong purpose."""
-        authority = Authority.root("Root")
+        authority = TestCa.root("Root")
 
         def warned(**given: object) -> list[str]:
             return identities.warnings(authority.issue("x", **given).certificate, NOW)  # type: ignore[arg-type]  # by name

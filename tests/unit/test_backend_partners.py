@@ -15,7 +15,7 @@ from smartproxy.policy.partners import (
     SanRule,
     SubjectRule,
 )
-from smartproxy.testing.pki import Authority, self_signed
+from smartproxy.testing.pki import TestCa, self_signed
 from tests.unit.sites import PIN, SiteCase
 
 CODE = "O0013000001ACME"
@@ -29,7 +29,7 @@ class Partners(SiteCase):
     def setUp(self) -> None:
         """A site with a CA named odette."""
         super().setUp()
-        self.ca = Authority.root("Odette")
+        self.ca = TestCa.root("Odette")
         with self.change() as change:
             cas.add(change, "odette", [self.ca.credential.certificate], revocation=RevocationMode.PREFER)
 

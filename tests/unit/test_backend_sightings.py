@@ -6,7 +6,7 @@ from typing import Any
 from smartproxy.backend import cas, forecasts, partners, revocation, sightings
 from smartproxy.backend.calls import Calls
 from smartproxy.policy.partners import Partner, RevocationMode, SubjectRule
-from smartproxy.testing.pki import Authority, Credential
+from smartproxy.testing.pki import TestCa, TestCredential
 from tests.unit.sites import NOW, SiteCase
 
 DAY = timedelta(days=1)
@@ -18,7 +18,7 @@ class SightingsCase(SiteCase):
     def setUp(self) -> None:
         """Make both."""
         super().setUp()
-        self.ca = Authority.root("Odette")
+        self.ca = TestCa.root("Odette")
         self.leaf = self.ca.issue("acme", serial_number="ACME", valid_until=NOW + 40 * DAY)
         with self.change() as change:
             cas.add(change, "odette", [self.ca.credential.certificate])
@@ -32,7 +32,7 @@ class SightingsCase(SiteCase):
         taken = Calls(self.store).keep_events("inner", [{**record, **fields}], NOW)
         self.assertEqual(taken.refused, [])
 
-    def accept(self, shown: Credential, hours: int = 0, **fields: Any) -> None:
+    def accept(self, shown: TestCredential, hours: int = 0, **fields: Any) -> None:
         """A server let a partner in."""
         certificate = shown.certificate
         usual = {
@@ -47,7 +47,7 @@ class SightingsCase(SiteCase):
         }
         self.tell("certificate.accepted", hours, **{**usual, **fields})
 
-    def load(self, *revoked: Credential, days: int = 7) -> None:
+    def load(self, *revoked: TestCredential, days: int = 7) -> None:
         """Load the authority's list."""
         with self.change() as change:
             octets = self.ca.crl(revoked, this_update=NOW - DAY, next_update=NOW + days * DAY)
@@ -110,7 +110,7 @@ class Forecasts(SightingsCase):
         self.load()
         self.assertEqual(self.verdict()[0], "admitted")
         with self.change() as change:
-            second = Authority.root("Second")
+            second = TestCa.root("Second")
             cas.alter(change, "odette", certificates=[self.ca.credential.certificate, second.credential.certificate])
         self.assertEqual(self.verdict()[0], "unknown")
 

@@ -17,7 +17,7 @@ from smartproxy.backend.upkeep import HOUR, HourlyLook
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.policy.partners import RevocationMode
-from smartproxy.testing.pki import Authority
+from smartproxy.testing.pki import TestCa
 from tests.adapters.api_site import AtOnce
 from tests.unit.sites import NOW, PROXY_ID, SiteCase
 
@@ -30,7 +30,7 @@ class StaleLists(SiteCase):
     def setUp(self) -> None:
         """A site with a CA whose list is out of date from tomorrow on."""
         super().setUp()
-        self.ca = Authority.root("Odette")
+        self.ca = TestCa.root("Odette")
         with self.change() as change:
             cas.add(change, "odette", [self.ca.credential.certificate])
             change.session.flush()

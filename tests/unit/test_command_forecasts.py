@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.location import Location
 from smartproxy.backend.store import Store
-from smartproxy.testing.pki import Authority
+from smartproxy.testing.pki import TestCa
 from tests.unit.commands import CommandCase
 
 URL = "http://crl.example.com/odette.crl"
@@ -17,7 +17,7 @@ class Forecasts(CommandCase):
     def setUp(self) -> None:
         """Make both."""
         super().setUp()
-        self.ca = Authority.root("Odette")
+        self.ca = TestCa.root("Odette")
         self.now = datetime.now(UTC)
         self.leaf = self.ca.issue("acme", serial_number="O0013", valid_until=self.now + timedelta(days=20))
         path = self.file("odette.pem", self.ca.certificate_pem)

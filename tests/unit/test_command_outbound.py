@@ -12,7 +12,7 @@ from smartproxy.backend.store import Store
 from smartproxy.policy.configuration import parse
 from smartproxy.policy.partners import Outbound, SubjectRule
 from smartproxy.tap.commands import console
-from smartproxy.testing.pki import Authority, self_signed
+from smartproxy.testing.pki import TestCa, self_signed
 from tests.unit.commands import CommandCase, Done
 
 NOW = datetime(2026, 11, 20, 10, tzinfo=UTC)
@@ -27,7 +27,7 @@ class OutboundCase(CommandCase):
         self.credential = self_signed("acme")
         self.pem = self.file("acme.pem", self.credential.certificate_pem)
         self.do("partner", "add", "ACME", "--code", "ACME", "--certificate", self.pem)
-        self.do("ca", "add", "odette", self.file("ca.pem", Authority.root("Odette").certificate_pem))
+        self.do("ca", "add", "odette", self.file("ca.pem", TestCa.root("Odette").certificate_pem))
 
     def store(self) -> Store:
         """The site's store."""

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from smartproxy.tap.commands import console
-from smartproxy.testing.pki import Authority, self_signed
+from smartproxy.testing.pki import TestCa, self_signed
 from tests.unit.commands import CommandCase
 
 CODE = "O0013000001ACME"
@@ -56,7 +56,7 @@ class Partners(CommandCase):
 
     def test_chain_in_the_file(self) -> None:
         """Of a file with the partner's chain, his own certificate is pinned; of two partners' certificates none is."""
-        issuing = Authority.root("Root").intermediate("Issuing")
+        issuing = TestCa.root("Root").intermediate("Issuing")
         own = issuing.issue("acme")
         chain = self.file("chain.pem", issuing.certificate_pem + own.certificate_pem)
         self.add("--certificate", chain)
@@ -67,7 +67,7 @@ class Partners(CommandCase):
 
     def test_by_authority(self) -> None:
         """By a ca and the subject's serialNumber or a name."""
-        ca = Authority.root("Odette")
+        ca = TestCa.root("Odette")
         self.do("ca", "add", "odette", self.file("ca.pem", ca.certificate_pem))
         self.add("--ca", "odette", "--subject-serial", "O0013", "--san", "DNS:acme.example", "--san", "URI:oftp://x")
         self.assertEqual(
@@ -179,7 +179,7 @@ class Cas(CommandCase):
     def setUp(self) -> None:
         """Two authorities, one below the other, in two files."""
         super().setUp()
-        self.root = Authority.root("Odette Root")
+        self.root = TestCa.root("Odette Root")
         self.issuing = self.root.intermediate("Odette Issuing")
         self.files = (
             self.file("root.pem", self.root.certificate_pem),
@@ -239,7 +239,7 @@ class Cas(CommandCase):
     def test_refused_list_is_told(self) -> None:
         """A refused list is an event, although nothing was changed."""
         self.do("ca", "add", "odette", *self.files)
-        stranger = self.file("stranger.crl", Authority.root("Stranger").crl())
+        stranger = self.file("stranger.crl", TestCa.root("Stranger").crl())
         good = self.file("good.crl", self.root.crl())
         self.refused("crl", "load", good, stranger)
         self.assertEqual(self.do("crl", "list", "--json").json, [])
@@ -262,7 +262,7 @@ class Identities(CommandCase):
     def setUp(self) -> None:
         """A certificate below an intermediate authority."""
         super().setUp()
-        self.issuing = Authority.root("Root").intermediate("Issuing")
+        self.issuing = TestCa.root("Root").intermediate("Issuing")
         self.credential = self.issuing.issue("oftp.muster.example")
 
     def shown(self) -> list[str]:

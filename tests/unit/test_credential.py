@@ -6,10 +6,10 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy.credential import FILE_OCTETS_MOST, PlainCredential, dump, read
-from smartproxy.testing.pki import Authority
+from smartproxy.testing.pki import TestCa
 
 PROXY_ID = "0123456789abcdef" * 4 + "px"
-_ISSUED = Authority.root("authority").issue("inside-1")
+_ISSUED = TestCa.root("authority").issue("inside-1")
 GOOD = PlainCredential(
     name="inside-1",
     certificate=_ISSUED.chain_pem.decode(),

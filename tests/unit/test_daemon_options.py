@@ -17,7 +17,7 @@ from smartproxy.tap import client, daemon, server
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.life import Life
 from smartproxy.tap.signals import Signals
-from smartproxy.testing.pki import Authority
+from smartproxy.testing.pki import TestCa
 from smartproxy.tunnel.identity import load_or_make
 from smartproxy.tunnel.licence import replace
 from tests.unit.test_licence import NOW, SITE
@@ -327,7 +327,7 @@ class ClientSwitches(OptionsTestCase):
 
     def test_backend_s_proof(self) -> None:
         """A CA file and a pin reach the address as given."""
-        pem = Authority.root("ca").certificate_pem.decode()
+        pem = TestCa.root("ca").certificate_pem.decode()
         options = self.parse(client.Options(), *self.words("--backend-ca", self.file("ca.pem", pem)))
         self.assertEqual(options.address.authority, pem)
         options = self.parse(client.Options(), *self.words("--backend-pin", "AB:" * 31 + "AB"))

@@ -29,7 +29,7 @@ class Read(SynchronousTestCase):
 
     def test_everything(self) -> None:
         """Names, dates, hashes, purposes, the Odette ID, alternative names and revocation lists."""
-        authority = pki.Authority.root("CA")
+        authority = pki.TestCa.root("CA")
         credential = authority.issue(
             "ACME",
             serial_number="O0013000001ACME",
@@ -54,7 +54,7 @@ class Read(SynchronousTestCase):
 
     def test_nothing_optional(self) -> None:
         """What is absent is absent, not empty."""
-        facts = certificate_facts(pki.Authority.root("CA").issue("plain", purposes=()).certificate)
+        facts = certificate_facts(pki.TestCa.root("CA").issue("plain", purposes=()).certificate)
         self.assertIsNone(facts.extended_key_usage)
         self.assertIsNone(facts.subject_serial_number)
         self.assertIsNone(facts.issuer_key_sha256)
@@ -103,7 +103,7 @@ class Read(SynchronousTestCase):
 
     def test_path(self) -> None:
         """Of a path, each certificate's issuer is the next one."""
-        authority = pki.Authority.root("CA")
+        authority = pki.TestCa.root("CA")
         leaf = authority.issue("leaf")
         facts = path_facts([leaf.certificate, authority.credential.certificate])
         self.assertEqual([one.issuer_key_sha256 for one in facts], [authority.credential.key_sha256, None])
@@ -115,7 +115,7 @@ class Unreadable(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A certificate to be damaged."""
-        self.certificate = pki.Authority.root("CA").issue("ACME", sans=["DNS:a.example"]).certificate
+        self.certificate = pki.TestCa.root("CA").issue("ACME", sans=["DNS:a.example"]).certificate
 
     def test_key(self) -> None:
         """A key on an unknown curve is of no known kind, and matches no pin."""

@@ -15,7 +15,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.licence import Licence, LicenceRefused, read, renew, sign
 from smartproxy.policy.values import blocks
-from smartproxy.testing.pki import Authority, KeyKind, make_key
+from smartproxy.testing.pki import KeyKind, TestCa, make_key
 from tests.unit.documents import pem
 
 NOW = datetime.datetime(2026, 11, 20, 10, tzinfo=datetime.UTC)
@@ -33,7 +33,7 @@ class Site:
         key = make_key(KeyKind.ED25519)
         assert isinstance(key, Ed25519PrivateKey)
         self.key = key
-        self.certificate = Authority.root("authority", key=key).certificate_pem.decode()
+        self.certificate = TestCa.root("authority", key=key).certificate_pem.decode()
 
     def licence(self, **others: Any) -> Licence:
         """A licence that is good now."""
@@ -159,7 +159,7 @@ class ReadTests(LicenceTestCase):
 
     def test_authority_certificate(self) -> None:
         """A certificate that cannot be read, or whose key cannot sign licences, is damage."""
-        another = Authority.root("elliptic").certificate_pem.decode()
+        another = TestCa.root("elliptic").certificate_pem.decode()
         (der,) = blocks(SITE.certificate, "CERTIFICATE")
         unheard_of = pem("CERTIFICATE", der.replace(ED25519, ED25519[:-1] + b"\x7f"))
         for certificate in (pem("CERTIFICATE", b"no certificate"), another, unheard_of):
@@ -195,7 +195,7 @@ class ReadTests(LicenceTestCase):
 
     def test_renewed_certificate_of_the_same_authority(self) -> None:
         """The authority is its key: a renewed certificate of the same key is the same authority."""
-        renewed = Authority.root("authority, renewed", key=SITE.key).certificate_pem.decode()
+        renewed = TestCa.root("authority, renewed", key=SITE.key).certificate_pem.decode()
         read(SITE.text(authority_certificate=renewed), PROXY_ID, NOW, authority=SITE.certificate)
 
     @given(st.text(max_size=60) | st.binary(max_size=60).map(lambda octets: octets.decode("latin-1")))

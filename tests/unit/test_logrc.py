@@ -9,7 +9,7 @@ from smartproxy.logs.logrc import (
     Appender,
     DailyFiles,
     DatagramSyslog,
-    Layout,
+    LogLayout,
     Logrc,
     LogrcRefused,
     OneFile,
@@ -20,7 +20,7 @@ from smartproxy.logs.logrc import (
     parse,
 )
 from smartproxy.logs.severity import Severity
-from smartproxy.testing.pki import Authority
+from smartproxy.testing.pki import TestCa
 
 FOLDER = Path("/etc/smartproxy")
 
@@ -51,7 +51,7 @@ class Good(SynchronousTestCase):
         """Each kind with its usual values."""
         self.assertEqual(self.only('type = "stdout"'), StandardOutput())
         self.assertEqual(self.only('type = "daily"'), DailyFiles())
-        self.assertEqual(self.only('type = "file"\npath = "x"'), OneFile(path=FOLDER / "x", layout=Layout.JSON))
+        self.assertEqual(self.only('type = "file"\npath = "x"'), OneFile(path=FOLDER / "x", layout=LogLayout.JSON))
         self.assertEqual(self.only('type = "syslog"\nhost = "::1"'), DatagramSyslog(host="::1", port=514, facility=3))
         for cls, port in ((StreamSyslog, 601), (SecureSyslog, 6514)):
             self.assertEqual(
@@ -63,7 +63,7 @@ class Good(SynchronousTestCase):
         """Each kind with all that it takes."""
         both = 'layout = "json"\nlevel = "error"\ncategories = ["connections", "session"]'
         common = {
-            "layout": Layout.JSON,
+            "layout": LogLayout.JSON,
             "level": Severity.ERROR,
             "categories": frozenset({"connections", "session"}),
         }
@@ -72,7 +72,7 @@ class Good(SynchronousTestCase):
             DailyFiles(folder=Path("/var/log/x"), keep=7, **common),  # type: ignore[arg-type]  # one dict for all
         )
         authority = Path(self.mktemp()).absolute()
-        authority.write_bytes(Authority.root("ca").certificate_pem)
+        authority.write_bytes(TestCa.root("ca").certificate_pem)
         text = (
             f'type = "syslog"\ntransport = "tls"\nhost = "h"\nport = 1\nfacility = "local7"\nca = "{authority}"\n{both}'
         )
@@ -183,7 +183,7 @@ class Wrong(SynchronousTestCase):
         )
         path.write_text('[[appenders]]\ntype = "file"\npath = "x"')
         self.assertEqual(
-            logrc.load(path.absolute()).appenders, (OneFile(path=path.absolute().parent / "x", layout=Layout.JSON),)
+            logrc.load(path.absolute()).appenders, (OneFile(path=path.absolute().parent / "x", layout=LogLayout.JSON),)
         )
 
     def test_certificates_that_are_none(self) -> None:

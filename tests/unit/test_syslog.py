@@ -24,7 +24,7 @@ from smartproxy.logs.logrc import (
     Appender,
     DailyFiles,
     DatagramSyslog,
-    Layout,
+    LogLayout,
     OneFile,
     SecureSyslog,
     StandardOutput,
@@ -313,11 +313,11 @@ class WholeLogs(SynchronousTestCase):
         """What is said once is in every appender that takes it, in its layout."""
         log = self.log(
             StandardOutput(),
-            DailyFiles(layout=Layout.JSON),
-            OneFile(path=self.folder / "warnings", layout=Layout.TEXT, level=Severity.WARNING),
-            OneFile(path=self.folder / "tunnel", layout=Layout.TEXT, categories=frozenset({"tunnel"})),
+            DailyFiles(layout=LogLayout.JSON),
+            OneFile(path=self.folder / "warnings", layout=LogLayout.TEXT, level=Severity.WARNING),
+            OneFile(path=self.folder / "tunnel", layout=LogLayout.TEXT, categories=frozenset({"tunnel"})),
             StreamSyslog(host="192.0.2.1"),
-            DatagramSyslog(host="192.0.2.1", layout=Layout.JSON),
+            DatagramSyslog(host="192.0.2.1", layout=LogLayout.JSON),
         )
         log.info("quiet")
         log.error("loud")
@@ -347,9 +347,9 @@ class WholeLogs(SynchronousTestCase):
 
     def test_tls(self) -> None:
         """A TLS syslog is dialled, whatever it is trusted by."""
-        from smartproxy.testing.pki import Authority
+        from smartproxy.testing.pki import TestCa
 
-        for ca in (None, Authority.root("ca").certificate_pem.decode()):
+        for ca in (None, TestCa.root("ca").certificate_pem.decode()):
             log = self.log(SecureSyslog(host="192.0.2.1", ca=ca))
             reactor = MemoryReactorClock()
             self.whole.start(reactor, Events(log, None, reactor))

@@ -27,13 +27,13 @@ from smartproxy.testing.events import (
     FileSent,
     FileStarted,
     Progress,
-    SessionEnded,
+    SessionOver,
     SessionStarted,
 )
 from smartproxy.testing.journal import Journal, Listening
 from smartproxy.testing.session import Closed, Opened
 from smartproxy.testing.store import FolderStore, MemoryStore
-from smartproxy.testing.virtual_file import Format, Identity, VirtualFile
+from smartproxy.testing.virtual_file import FileIdentity, Format, VirtualFile
 
 
 class FileSpecificationTests(SynchronousTestCase):
@@ -56,7 +56,7 @@ class FileSpecificationTests(SynchronousTestCase):
         file = self.read(str(self.path))
         self.assertEqual(
             file.identity,
-            Identity(
+            FileIdentity(
                 dataset="ORDER.TXT",
                 date=20261120,
                 time=1437040001,
@@ -158,7 +158,7 @@ class PrintingTests(SynchronousTestCase):
 
     def test_for_people(self) -> None:
         """Every event has its line, but for the beginning and the progress of files, which have none."""
-        identity = Identity(dataset="X", date=20261120, time=1437040001, originator="A", destination="B")
+        identity = FileIdentity(dataset="X", date=20261120, time=1437040001, originator="A", destination="B")
         self.assertEqual(
             self.printed(
                 False,
@@ -182,9 +182,9 @@ class PrintingTests(SynchronousTestCase):
                 EndResponseReceived(identity=identity, kind=EndResponse.EERP, reason=0, text=""),
                 EndResponseReceived(identity=identity, kind=EndResponse.NERP, reason=34, text="no"),
                 EndResponseSent(identity=identity, kind=EndResponse.NERP),
-                SessionEnded(by=By.PEER, reason=EsidReason.TIME_OUT, text="Time out"),
-                SessionEnded(by=By.US, reason=EsidReason.NORMAL, text=""),
-                SessionEnded(by=By.PEER, reason=None, text="cut"),
+                SessionOver(by=By.PEER, reason=EsidReason.TIME_OUT, text="Time out"),
+                SessionOver(by=By.US, reason=EsidReason.NORMAL, text=""),
+                SessionOver(by=By.PEER, reason=None, text="cut"),
                 Closed(tls="TLSv1.3", alert=None, cause="done"),
             ),
             [
@@ -207,11 +207,11 @@ class PrintingTests(SynchronousTestCase):
 
     def test_for_scripts(self) -> None:
         """As JSON an event is one line with its name, the connection, the time and plain values."""
-        (line,) = self.printed(True, SessionEnded(by=By.PEER, reason=EsidReason.TIME_OUT, text="Time out"))
+        (line,) = self.printed(True, SessionOver(by=By.PEER, reason=EsidReason.TIME_OUT, text="Time out"))
         document = json.loads(line)
         self.assertIsInstance(document.pop("time"), float)
         self.assertEqual(
-            document, {"connection": 3, "event": "SessionEnded", "by": "peer", "reason": 9, "text": "Time out"}
+            document, {"connection": 3, "event": "SessionOver", "by": "peer", "reason": 9, "text": "Time out"}
         )
 
 

@@ -13,7 +13,7 @@ from smartproxy.testing.demo import attacks
 from smartproxy.testing.demo.attacks import Attack, Attempt, station_saw
 from smartproxy.testing.demo.files import one_of_each, real_text, write
 from smartproxy.testing.demo.partners import DemoPartner
-from smartproxy.testing.demo.transfers import Ends, Transfer, compare
+from smartproxy.testing.demo.transfers import DemoEnds, DemoTransfer, compare
 from smartproxy.testing.hostile import Attacker, Seen
 from smartproxy.testing.pki import CredentialFiles
 from smartproxy.testing.virtual_file import Format
@@ -43,9 +43,11 @@ class TransferTests(SynchronousTestCase):
             {"event": "FileReceived", "identity": identity, "sha256": digest, "path": str(self.arrived)}
         ]
 
-    def compared(self, response: str = "EERP") -> Transfer:
+    def compared(self, response: str = "EERP") -> DemoTransfer:
         """The line about the file."""
-        return compare(Ends(self.sender, self.receiver), self.file, partner="ACME", outgoing=False, response=response)
+        return compare(
+            DemoEnds(self.sender, self.receiver), self.file, partner="ACME", outgoing=False, response=response
+        )
 
     def test_right(self) -> None:
         """A file that arrived as it left, and was answered as it should be, makes a line without a fault."""
@@ -128,7 +130,7 @@ class AttackTests(SynchronousTestCase):
     def test_what_the_station_saw(self) -> None:
         """A connection where there should be none, missing or surplus octets, another ESID: each is a fault."""
         broken = {"event": "FileBroken", "octets": 10}
-        ended = {"event": "SessionEnded", "reason": 99}
+        ended = {"event": "SessionOver", "reason": 99}
         for records, octets, right in (
             ([], None, True),
             ([{"event": "Opened"}], None, False),

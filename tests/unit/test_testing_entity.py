@@ -18,12 +18,12 @@ from smartproxy.testing.events import (
     FileRefused,
     FileSent,
     Progress,
-    SessionEnded,
+    SessionOver,
     SessionStarted,
 )
 from smartproxy.testing.settings import Settings
-from smartproxy.testing.user_monitor import PROCESSING_FAILED, Refusal, Response
-from smartproxy.testing.virtual_file import Format, Identity, join_records
+from smartproxy.testing.user_monitor import PROCESSING_FAILED, FileRefusal, Response
+from smartproxy.testing.virtual_file import FileIdentity, Format, join_records
 from tests.unit.entities import (
     FILES,
     PARTNER,
@@ -56,7 +56,7 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(right.store.contents, contents(FILES, level))
         self.assertEqual(left.store.contents, contents(towards_partner(FILES), level))
         for end in (left, right):
-            (ended,) = end.reported(SessionEnded)
+            (ended,) = end.reported(SessionOver)
             self.assertEqual((ended.reason, ended.text), (EsidReason.NORMAL, ""))
             self.assertEqual(len(end.reported(FileSent)), len(FILES))
             responses = [event.kind for event in end.reported(EndResponseReceived)]
@@ -152,8 +152,8 @@ class SessionTests(SynchronousTestCase):
         left, right = pair(Settings(code=PARTNER), Settings(code=STATION))
         converse(left, right)
         self.assertEqual((left.commands(), right.commands()), ("XR", "IXF"))
-        self.assertEqual([event.by for event in left.reported(SessionEnded)], [By.PEER])
-        self.assertEqual([event.by for event in right.reported(SessionEnded)], [By.US])
+        self.assertEqual([event.by for event in left.reported(SessionOver)], [By.PEER])
+        self.assertEqual([event.by for event in right.reported(SessionOver)], [By.US])
 
     def test_one_way(self) -> None:
         """A side that only receives sends no file, but its end responses."""
@@ -164,7 +164,7 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(right.store.contents, contents(FILES))
         self.assertEqual(left.store.contents, {})
         self.assertEqual(len(left.reported(EndResponseReceived)), len(FILES))
-        self.assertEqual(left.entity.ended, SessionEnded(by=By.US, reason=EsidReason.NORMAL, text=""))
+        self.assertEqual(left.entity.ended, SessionOver(by=By.US, reason=EsidReason.NORMAL, text=""))
 
     def test_description_and_user_data(self) -> None:
         """Texts with letters beyond ASCII cross in SFIDDESC."""
@@ -208,7 +208,7 @@ class RefusalTests(SynchronousTestCase):
     def test_negative_end_response(self) -> None:
         """A station that cannot process a file answers with NERP, with reason and text."""
 
-        def respond(identity: Identity) -> Response | None:
+        def respond(identity: FileIdentity) -> Response | None:
             return Response(
                 identity=identity, kind=EndResponse.NERP, reason=PROCESSING_FAILED, text="Not a delivery note"
             )
@@ -229,7 +229,7 @@ class RefusalTests(SynchronousTestCase):
     def test_no_negative_end_response_below_level_4(self) -> None:
         """Levels 1 and 2 have no NERP: none is sent, and the session ends normally."""
 
-        def respond(identity: Identity) -> Response | None:
+        def respond(identity: FileIdentity) -> Response | None:
             return Response(identity=identity, kind=EndResponse.NERP, reason=PROCESSING_FAILED)
 
         left = End(Role.INITIATOR, Settings(code=PARTNER, level=Level.OFTP_1_3))
@@ -242,8 +242,8 @@ class RefusalTests(SynchronousTestCase):
     def test_file_refused(self) -> None:
         """A file that the station does not take is answered with SFNA, and the next one goes on."""
 
-        def refuse(identity: Identity) -> Refusal | None:
-            return Refusal(reason=1, text="No such order", retry=True) if identity.dataset == "ONE" else None
+        def refuse(identity: FileIdentity) -> FileRefusal | None:
+            return FileRefusal(reason=1, text="No such order", retry=True) if identity.dataset == "ONE" else None
 
         for level, text in ((Level.OFTP_2_0, "No such order"), (Level.OFTP_1_3, "")):
             left = End(Role.INITIATOR, Settings(code=PARTNER, level=level))
@@ -321,7 +321,7 @@ class RestartTests(SynchronousTestCase):
             self.assertEqual((broken.sending, broken.position), (True, position))
             (partial,) = right.reported(FileBroken)
             self.assertEqual((partial.sending, partial.position), (False, position))
-            self.assertEqual([event.reason for event in right.reported(SessionEnded)], [None])
+            self.assertEqual([event.reason for event in right.reported(SessionOver)], [None])
             self.assertEqual(right.store.contents, {})
             self.assertIsNotNone(left.monitor.next_file(STATION))
 
@@ -349,7 +349,7 @@ class RestartTests(SynchronousTestCase):
         left.monitor.queue(STATION, [attrs.evolve(FILES[5], restart_at=50)])
         converse(left, right)
         self.assertEqual(right.store.contents, contents([FILES[5]]))
-        self.assertEqual([event.reason for event in left.reported(SessionEnded)], [EsidReason.NORMAL])
+        self.assertEqual([event.reason for event in left.reported(SessionOver)], [EsidReason.NORMAL])
 
     def test_what_is_owed_survives_the_session(self) -> None:
         """An end response that could not be delivered is delivered in the next session."""

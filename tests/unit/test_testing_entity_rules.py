@@ -14,7 +14,7 @@ from smartproxy.testing.events import (
     FileReceived,
 )
 from smartproxy.testing.settings import Settings
-from smartproxy.testing.states import State
+from smartproxy.testing.states import EntityState
 from smartproxy.testing.store import MemoryStore
 from smartproxy.testing.user_monitor import UserMonitor
 from smartproxy.testing.virtual_file import VirtualFile
@@ -39,7 +39,7 @@ class JudgeTests(SynchronousTestCase):
         partner = Entity(Role.INITIATOR, Settings(code=PARTNER, **settings), UserMonitor(MemoryStore()))  # type: ignore[arg-type] # numbers only
         partner.receive(entity.take())
         entity.receive(partner.take())
-        self.assertIs(entity.state, State.LISTENER)
+        self.assertIs(entity.state, EntityState.LISTENER)
         entity.take()
         return entity
 
@@ -51,7 +51,7 @@ class JudgeTests(SynchronousTestCase):
             rest=0, sec=0, ciph=0, comp=0, env=0, sign="N", desc="",
         )  # fmt: skip
         entity.receive(frame(encode(start)))
-        self.assertIs(entity.state, State.RECEIVING)
+        self.assertIs(entity.state, EntityState.RECEIVING)
         entity.take()
         return entity
 
@@ -92,7 +92,7 @@ class JudgeTests(SynchronousTestCase):
         entity.receive(partner.take())
         partner.receive(entity.take())
         entity.receive(partner.take())
-        self.assertIs(entity.state, State.AWAIT_AURP)
+        self.assertIs(entity.state, EntityState.AWAIT_AURP)
         entity.take()
         self.refused(entity, frame(b"S" + bytes(20)), EsidReason.INVALID_CHALLENGE_RESPONSE)
 
@@ -103,7 +103,7 @@ class JudgeTests(SynchronousTestCase):
         entity.receive(station.take())
         station.receive(entity.take())
         entity.receive(station.take())
-        self.assertIs(entity.state, State.AWAIT_AUCH)
+        self.assertIs(entity.state, EntityState.AWAIT_AUCH)
         entity.take()
         self.refused(entity, frame(encode(commands.AUCH(chal=bytes(300)))), EsidReason.COMMAND_CONTAINED_INVALID_DATA)
 
@@ -126,13 +126,13 @@ class JudgeTests(SynchronousTestCase):
                 self.assertEqual(entity.take()[4:5], b"2")
                 entity.receive(frame(b"D\x03abc") + frame(encode(commands.EFID(rcnt=efid[0], ucnt=efid[1]))))
             self.assertEqual(entity.take()[4:7], reason)
-            self.assertIs(entity.state, State.LISTENER)
+            self.assertIs(entity.state, EntityState.LISTENER)
 
     def sending(self, sent: VirtualFile) -> End:
         """A partner that was just told to send a file, with a credit of two buffers of 128 octets."""
         left, right = pair(Settings(code=PARTNER, buffer_size=128), Settings(code=STATION, credit=2))
         left.monitor.queue(STATION, [sent])
-        while left.entity.state is not State.SENDING:
+        while left.entity.state is not EntityState.SENDING:
             right.entity.receive(left.entity.take())
             left.entity.receive(right.entity.take())
         return left
@@ -159,9 +159,9 @@ class JudgeTests(SynchronousTestCase):
         """A CDT that comes when EFID has left already is not an error."""
         left = self.sending(file("ONE", b"x"))
         left.entity.take()
-        self.assertIs(left.entity.state, State.CLOSING)
+        self.assertIs(left.entity.state, EntityState.CLOSING)
         left.entity.receive(frame(b"C  "))
-        self.assertIs(left.entity.state, State.CLOSING)
+        self.assertIs(left.entity.state, EntityState.CLOSING)
 
     def test_restart_position_behind_the_offer(self) -> None:
         """An SFPA beyond the offered position is an error."""

@@ -6,19 +6,19 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.testing.store import FolderStore, MemoryStore, Store, position_of
+from smartproxy.testing.store import FileStore, FolderStore, MemoryStore, position_of
 from smartproxy.testing.virtual_file import (
     LONGEST_RECORD,
     Content,
+    FileIdentity,
     Format,
-    Identity,
     VirtualFile,
     join_records,
     record_spans,
 )
 
 MOMENT = datetime.datetime(2026, 11, 20, 14, 37, 4)
-IDENTITY = Identity.stamped("F5K.BIN", "O0099ACME", "O0013STATION", MOMENT, counter=7)
+IDENTITY = FileIdentity.stamped("F5K.BIN", "O0099ACME", "O0013STATION", MOMENT, counter=7)
 
 
 def virtual_file(content: Content, file_format: Format = Format.UNSTRUCTURED, record_length: int = 0) -> VirtualFile:
@@ -76,7 +76,7 @@ class VirtualFileTests(SynchronousTestCase):
 class StoreTests(SynchronousTestCase):
     """Both stores behave alike."""
 
-    def stores(self) -> list[Store]:
+    def stores(self) -> list[FileStore]:
         """One store of each kind."""
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
@@ -133,7 +133,7 @@ class StoreTests(SynchronousTestCase):
         """A dataset name that looks like a path names a file in the folder all the same."""
         _, store = self.stores()
         for dataset in ("../../etc/passwd", "/etc/passwd", "..\\..\\X", "A\x00B", "", "ÄÖ"):
-            identity = Identity.stamped(dataset, "..", "O0013STATION", MOMENT)
+            identity = FileIdentity.stamped(dataset, "..", "O0013STATION", MOMENT)
             store.keep(identity, store.open(identity))
             self.assertTrue(store.has(identity))
         self.assertEqual(len(list(self.folder.iterdir())), 6)

@@ -8,9 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.oftp2 import subrecords
 from smartproxy.oftp2.errors import BadSubrecord, CompressionRefused
 from smartproxy.testing.packing import buffers, unpack
-from smartproxy.testing.virtual_file import Content, Format, Identity, VirtualFile, join_records
+from smartproxy.testing.virtual_file import Content, FileIdentity, Format, VirtualFile, join_records
 
-IDENTITY = Identity.stamped("X", "O0099ACME", "O0013STATION", datetime.datetime(2026, 11, 20))
+IDENTITY = FileIdentity.stamped("X", "O0099ACME", "O0013STATION", datetime.datetime(2026, 11, 20))
 SIZES = (128, 129, 130, 191, 192, 193, 194, 1000, 65535, 99999)
 
 

@@ -11,10 +11,10 @@ from OpenSSL import crypto
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.testing.pki import (
-    Authority,
-    Credential,
     Digest,
     KeyKind,
+    TestCa,
+    TestCredential,
     make_key,
     self_signed,
 )
@@ -27,7 +27,7 @@ def now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
-def openssl_says(credential: Credential, anchor: x509.Certificate) -> str:
+def openssl_says(credential: TestCredential, anchor: x509.Certificate) -> str:
     """OpenSSL's word on a chain: ``ok`` or the text of its first error (whose wording its releases vary)."""
     store = crypto.X509Store()
     store.add_cert(crypto.X509.from_cryptography(anchor))
@@ -45,7 +45,7 @@ class LeafTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make an authority."""
-        self.authority = Authority.root("Test CA")
+        self.authority = TestCa.root("Test CA")
         self.anchor = self.authority.credential.certificate
 
     def test_good_chain_through_an_intermediate_is_accepted(self) -> None:
@@ -79,7 +79,7 @@ class LeafTests(SynchronousTestCase):
     def test_every_kind_of_key_can_be_an_authority(self) -> None:
         """An authority with an Ed25519 or RSA key signs leaves and lists as one with an EC key does."""
         for kind in (KeyKind.ED25519, KeyKind.RSA_2048):
-            authority = Authority.root("Test CA", key=make_key(kind))
+            authority = TestCa.root("Test CA", key=make_key(kind))
             self.assertEqual(openssl_says(authority.issue("Acme"), authority.credential.certificate), "ok")
             crl = x509.load_pem_x509_crl(authority.crl())
             self.assertTrue(crl.is_signature_valid(authority.credential.certificate.public_key()))  # type: ignore[arg-type] # the union of all public keys
@@ -110,7 +110,7 @@ class LeafTests(SynchronousTestCase):
     def test_sha1(self) -> None:
         """A certificate signed over SHA-1 says so and its signature holds."""
         for kind in (KeyKind.EC_P256, KeyKind.RSA_2048):
-            authority = Authority.root("Old CA", key=make_key(kind))
+            authority = TestCa.root("Old CA", key=make_key(kind))
             leaf = authority.issue_sha1("Acme")
             assert leaf.certificate.signature_hash_algorithm is not None
             self.assertEqual(leaf.certificate.signature_hash_algorithm.name, Digest.SHA1.value)
@@ -159,7 +159,7 @@ class ListTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make an authority."""
-        self.authority = Authority.root("Test CA")
+        self.authority = TestCa.root("Test CA")
 
     def test_fresh_list_names_the_revoked_and_nobody_else(self) -> None:
         """A list revokes the certificates it was given, is signed by its authority and is good now."""
@@ -187,7 +187,7 @@ class FileTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make a certificate below an intermediate."""
-        self.leaf = Authority.root("Test CA").intermediate("Issuing CA").issue("Acme")
+        self.leaf = TestCa.root("Test CA").intermediate("Issuing CA").issue("Acme")
 
     def test_pem_files(self) -> None:
         """The certificate file holds the chain, leaf first; the key file fits it and is its owner's alone."""
@@ -215,6 +215,6 @@ class FileTests(SynchronousTestCase):
         """The fingerprints are those that OpenSSL computes."""
         certificate = crypto.X509.from_cryptography(self.leaf.certificate)
         self.assertEqual(self.leaf.sha256, certificate.digest("sha256").decode().replace(":", "").lower())
-        other = Authority.root("Other CA").issue("Acme", key=self.leaf.key)
+        other = TestCa.root("Other CA").issue("Acme", key=self.leaf.key)
         self.assertEqual(other.key_sha256, self.leaf.key_sha256)
         self.assertNotEqual(other.sha256, self.leaf.sha256)

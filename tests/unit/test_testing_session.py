@@ -19,7 +19,7 @@ from smartproxy.testing.session import CLOSING_SECONDS, INACTIVITY_SECONDS, Clos
 from smartproxy.testing.settings import Settings
 from smartproxy.testing.store import MemoryStore
 from smartproxy.testing.user_monitor import UserMonitor
-from smartproxy.testing.virtual_file import Identity, VirtualFile
+from smartproxy.testing.virtual_file import FileIdentity, VirtualFile
 
 PARTNER, STATION = "O0099ACME", "O0013STATION"
 CONTENT = bytes(5_000_000)
@@ -33,7 +33,7 @@ class SessionTests(SynchronousTestCase):
         self.clock = Clock()
         self.gone: list[Closed] = []
         self.monitor = UserMonitor(MemoryStore())
-        identity = Identity.stamped("BIG", PARTNER, STATION, datetime.datetime(2026, 11, 20))
+        identity = FileIdentity.stamped("BIG", PARTNER, STATION, datetime.datetime(2026, 11, 20))
         self.file = VirtualFile(identity=identity, content=CONTENT)
         self.store = MemoryStore()
         self.station = Entity(Role.RESPONDER, Settings(code=STATION, credit=999), UserMonitor(self.store))

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from smartproxy.policy.schema import Declaration, ListOf, ObjectOf, Optional, declarations, write_object
+from smartproxy.policy.schema import ListOf, ObjectOf, Optional, SettingDeclaration, declarations, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.values import Flag, Member, ValueKind, Whole
 from smartproxy.tap.commands.console import CommandFailed
@@ -30,7 +30,7 @@ def add_arguments(parser: ArgumentParser | _ArgumentGroup, cls: type[Any], *, de
         parser.add_argument(each.option, dest=each.name, help=text.replace("%", "%%"), **_form(each))
 
 
-def argued(cls: type[Any]) -> list[Declaration]:
+def argued(cls: type[Any]) -> list[SettingDeclaration]:
     """The fields that have arguments."""
     return [each for each in declarations(cls) if each.people.help]
 
@@ -51,7 +51,7 @@ def given(arguments: Namespace, cls: type[Any]) -> dict[str, Any]:
     return found
 
 
-def default_word(each: Declaration) -> str:
+def default_word(each: SettingDeclaration) -> str:
     """A field's default, for people."""
     return each.people.unset if each.default is None else str(_text(each.kind, each.default))
 
@@ -118,7 +118,7 @@ def changed_lines(entry: Any, *without: str) -> list[str]:
     return found
 
 
-def _shown(each: Declaration, value: object) -> str | list[str]:
+def _shown(each: SettingDeclaration, value: object) -> str | list[str]:
     return each.people.unset if value is None else _text(each.kind, value)
 
 
@@ -162,7 +162,7 @@ def _members(kind: Member) -> Mapping[str, object]:
     return words | {str(value): value for value in words.values()}
 
 
-def _form(each: Declaration) -> dict[str, Any]:
+def _form(each: SettingDeclaration) -> dict[str, Any]:
     """How the argument parser reads a field."""
     kind = each.kind.within if isinstance(each.kind, Optional) else each.kind
     metavar = each.option.removeprefix("--").replace("-", "_").upper()
@@ -179,5 +179,5 @@ def _form(each: Declaration) -> dict[str, Any]:
             return {"metavar": metavar}
 
 
-def _has_default(each: Declaration) -> bool:
+def _has_default(each: SettingDeclaration) -> bool:
     return each.default is not attrs.NOTHING

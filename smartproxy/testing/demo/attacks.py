@@ -222,7 +222,7 @@ def station_saw(records: Sequence[Event], octets: int | None) -> tuple[str, list
         return "nothing", [] if octets is None else ["the attack did not get as far as it should"]
     if octets is None:
         return f"{len(records)} events", ["the station saw a connection"]
-    ended = [record["reason"] for record in records if record["event"] == "SessionEnded"]
+    ended = [record["reason"] for record in records if record["event"] == "SessionOver"]
     broken = [record["octets"] for record in records if record["event"] == "FileBroken"]
     faults = []
     if broken != [octets]:

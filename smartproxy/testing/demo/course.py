@@ -16,7 +16,7 @@ from smartproxy.testing.demo.attacks import Attempt, Event, attempt, read_events
 from smartproxy.testing.demo.display import Display, table
 from smartproxy.testing.demo.files import REJECTED, SourceFile, medium, one_of_each, rejected
 from smartproxy.testing.demo.partners import DemoPartner, Partners, introduce
-from smartproxy.testing.demo.transfers import Ends, Transfer, compare, follow, settle
+from smartproxy.testing.demo.transfers import DemoEnds, DemoTransfer, compare, follow, settle
 from smartproxy.testing.programs import ProgramFailed
 from smartproxy.testing.site import Site
 
@@ -92,7 +92,7 @@ class Course:
         self.status = INTERRUPTED
         self._reactor = reactor
         self._site = Site(reactor, folder, say=display.step)
-        self._transfers: list[Transfer] = []
+        self._transfers: list[DemoTransfer] = []
         self._attempts: list[Attempt] = []
         self._bugs: list[Event] = []
         self._calls = 0
@@ -153,7 +153,7 @@ class Course:
         there = [rejected(self._files, "ACME"), *one_of_each(self._files, "ACME")]
         return there, one_of_each(self._files, "MUSTER")
 
-    async def _call(self, title: str, partner: DemoPartner, files: Sequence[str], *more: str) -> Ends:
+    async def _call(self, title: str, partner: DemoPartner, files: Sequence[str], *more: str) -> DemoEnds:
         """Let a partner call in a process of its own."""
         site = self._site
         assert site.station is not None
@@ -168,7 +168,7 @@ class Course:
         )
         await follow(self._reactor, self.display, program)
         await settle(self._reactor, site.station)
-        return Ends(program.records, site.station.records)
+        return DemoEnds(program.records, site.station.records)
 
     async def _happy_half(self, partners: Partners, there: list[SourceFile], back: list[SourceFile]) -> None:
         """Files both ways in one session; one broken off and restarted; eight sessions at once."""

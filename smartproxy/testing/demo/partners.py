@@ -2,7 +2,7 @@
 
 import attrs
 
-from smartproxy.testing.pki import Authority, CredentialFiles, self_signed
+from smartproxy.testing.pki import CredentialFiles, TestCa, self_signed
 from smartproxy.testing.site import Site
 
 CA_NAME = "trust-center"
@@ -46,7 +46,7 @@ class Partners:
 async def introduce(site: Site) -> Partners:
     """Make the partners' certificates, and enter the partners the operator's way."""
     folder = site.certificates
-    trusted, unknown = Authority.root("Demo Trust Center"), Authority.root("Unheard-of CA")
+    trusted, unknown = TestCa.root("Demo Trust Center"), TestCa.root("Unheard-of CA")
     acme = DemoPartner(
         name="ACME",
         code="O0013000001ACME",

@@ -24,7 +24,7 @@ Record = Mapping[str, Any]
 
 
 @attrs.frozen(kw_only=True)
-class Transfer:
+class DemoTransfer:
     """One line of the table.
 
     :ivar faults: what is not as it should be; nothing of that, and the line is right.
@@ -79,22 +79,22 @@ async def settle(reactor: Any, station: Program) -> None:
 
 
 @attrs.frozen
-class Ends:
+class DemoEnds:
     """What both ends noted about a call: the lines of JSON of the partner's process and of the station's."""
 
     partner: Sequence[Record]
     station: Sequence[Record]
 
     @classmethod
-    def of(cls, site: Site, program: Program) -> "Ends":
+    def of(cls, site: Site, program: Program) -> "DemoEnds":
         """The records of a call that is over."""
         assert site.station is not None
         return cls(program.records, site.station.records)
 
 
 def compare(
-    ends: Ends, file: SourceFile, *, partner: str, outgoing: bool, response: str = "EERP", result: str = ""
-) -> Transfer:
+    ends: DemoEnds, file: SourceFile, *, partner: str, outgoing: bool, response: str = "EERP", result: str = ""
+) -> DemoTransfer:
     """Compare what was sent with what arrived.
 
     :param outgoing: whether the station sent it.
@@ -118,7 +118,7 @@ def compare(
     octets = file.octets - (begun["from_position"] * BLOCK if begun else 0)
     closed = [record["tls"] for record in ends.partner if record["event"] == "Closed"]
     reason = f" {answer['reason']:02} {answer['text']}" if answer and answer["reason"] else ""
-    return Transfer(
+    return DemoTransfer(
         partner=partner,
         dataset=file.dataset,
         way="to partner" if outgoing else "to station",
