@@ -30,7 +30,7 @@ from smartproxy.oftp2.states import TABLE, Transition
 from smartproxy.oftp2.witness import Party, State
 from smartproxy.policy import faults, limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.causes import CertificateRefusal, RefusalCause
+from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES
 from smartproxy.policy.explanations import EXPLANATIONS
 
 Row = Sequence[str]
@@ -264,9 +264,8 @@ def _documented() -> Iterator[tuple[str, limits.Limit, str]]:
 def certificate_refusals() -> Iterator[str]:
     """Why a certificate is refused, and what to do."""
     rows = []
-    for cause in RefusalCause:
-        refusal = CertificateRefusal(cause=cause)
-        rows.append([literal(cause.value), text(refusal.message), text(refusal.advice)])
+    for cause, row in CERTIFICATE_CAUSES.items():
+        rows.append([literal(cause.value), text(row.message), text(row.advice)])
     yield from table(["cause", "meaning", "what to do"], rows, [20, 36, 44])
 
 

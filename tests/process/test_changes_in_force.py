@@ -84,7 +84,7 @@ class ChangesInForce(SiteCase):
         bystander = await self.session(self.acme)
         self.assertEqual(await self.knock(caller), ("accepted", stolen.sha256))
         await self.load_list([stolen])
-        self.assertEqual(await self.knock(caller), ("refused", "revoked"))
+        self.assertEqual(await self.knock(caller), ("refused", "certificate.revoked"))
         self.assertEqual((await self.knock(self.bolt))[0], "accepted")
         await bystander.file()
 

@@ -110,7 +110,9 @@ class Background(Servers):
         words = ["trace", "debug", "info", "error", "critical"]
         for number, word in zip(range(20, 25), words, strict=True):
             os.kill(pid, number)
-            await self.told(folder, rf"{word.upper()} +level\.changed mode={word} cause=\"signal {number}\"$")
+            await self.told(
+                folder, rf'{word.upper()} +level\.changed "signal {number}" cause=operator\.signal mode={word}$'
+            )
         before = len(self.lines(folder))
         os.kill(pid, signal.SIGTERM)
         await self.ended("one")

@@ -80,13 +80,22 @@ class Forgeries(SynchronousTestCase):
     def test_forged_addresses(self) -> None:
         """What a peer says of himself cannot look like another's address, or like a partner's fault."""
         forged = 'x" peer=6.6.6.6:1 side=partner \\" peer=6.6.6.6:1 side=partner'
-        line = self.line("certificate.refused", cause=forged, peer="192.0.2.7:1", subject=forged, issuer=forged)
+        line = self.line(
+            "certificate.refused",
+            cause="certificate.expired",
+            message=forged,
+            peer="192.0.2.7:1",
+            subject=forged,
+            issuer=forged,
+        )
         self.assertEqual(caught([line]), [("certificate.refused", "192.0.2.7")])
-        line = self.line("certificate.refused", cause=forged, subject=forged)
+        line = self.line("certificate.refused", cause="certificate.expired", message=forged, subject=forged)
         self.assertEqual(caught([line]), [])
-        line = self.line("session.violation", rule="x", cause=forged, peer="192.0.2.7:1", side="station", field=forged)
+        line = self.line(
+            "session.violation", rule="x", message=forged, peer="192.0.2.7:1", side="station", field=forged
+        )
         self.assertEqual(caught([line]), [])
-        line = self.line("session.violation", rule="x", cause=forged, peer="192.0.2.7:1", side="partner")
+        line = self.line("session.violation", rule="x", message=forged, peer="192.0.2.7:1", side="partner")
         self.assertEqual(caught([line]), [("session.violation", "192.0.2.7")])
 
 
