@@ -245,7 +245,6 @@ class Cause(enum.StrEnum):
 
     # the plain pair
 
-    OUTBOUND_CONNECT = "outbound.connect", "The destination that a program inside asked for cannot be reached."
     DESTINATION_NOT_PERMITTED = "destination.not_permitted", "The plain server was not told to permit this destination."
     DESTINATION_NAME = "destination.name", "The name of the destination's host is not known."
     DESTINATION_NO_ROUTE = "destination.no_route", "There is no route to the destination's host."

@@ -147,8 +147,6 @@ POOL_UPKEEP_SECONDS: Final = 10.0
 #: The client's wait before it dials the server again: the first, and the longest.
 RECONNECT_SECONDS_FIRST: Final = 1.0
 RECONNECT_SECONDS_MOST: Final = 30.0
-#: From the client's dial to the server to the connection.
-DIAL_SECONDS: Final = 10.0
 #: A tunnel that still cannot be set up for the same reason is reported again after so long.
 TROUBLE_AGAIN_SECONDS: Final = 600.0
 
