@@ -360,7 +360,7 @@ class RefusalTests(MonitorCase):
         self.assertEqual(talk.monitor.state, State.SENDING)
 
     def test_digits_before_limits(self) -> None:
-        """A number that holds something else than digits is invalid data (06), whatever limit its digits would break."""
+        """A number that holds something else than digits is invalid data (06), whatever limit its digits break."""
         for credit, offset in ((b"9  ", 49), (b"99 ", 50), (b"9A1", 49)):
             talk = Conversation().pass_(R, SSRM_BUFFER[4:]).pass_(I, ssid(cred=3))
             wire = framed(ssid(STATION, cred=3))
