@@ -175,6 +175,12 @@ def _check_extensions(crl: x509.CertificateRevocationList, issuer: x509.Certific
 
 
 def _check_scope(scope: x509.IssuingDistributionPoint, issuer: x509.Certificate, what: str) -> None:
+    if scope.full_name is not None or scope.relative_name is not None:
+        names = [str(each.value)[:100] for each in scope.full_name or () if isinstance(each.value, str)]
+        raise Unusable(
+            f"{what} is a part: it covers only certificates that name its distribution point"
+            f"{''.join(f' {name!a}' for name in names[:1])}; load the authority's whole list"
+        )
     if scope.indirect_crl:
         raise Unusable(f"{what} is an indirect list, with other authorities' certificates in it; these are not taken")
     if scope.only_contains_ca_certs or scope.only_contains_attribute_certs or scope.only_some_reasons:

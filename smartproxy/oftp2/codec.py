@@ -177,9 +177,14 @@ class Reader:
         if len(rules) == 1 and rules[0].applied(self._profile).fault(octets, width) is None:
             return
         first: tuple[int, Rule, str] | None = None
+        # Digits come first: a number's value is judged by the session's limits only when all its digits are there, so
+        # that a field which holds something else than digits is invalid data, however the stream was cut.
+        late = self._limits.get(field.attribute) if field.format == "9" else None
         for rule in rules:
             grammar = rule.applied(self._profile)
             fault = grammar.fault(octets, width)
+            if fault is not None and rule is late:
+                fault = width - 1 if len(octets) == width else None
             if fault is not None and (first is None or fault < first[0]):
                 first = fault, rule, grammar.rule
         if first is not None:

@@ -117,6 +117,7 @@ def _blank(width: int, *more: str) -> Rule:
 NUMBER: Final = Rule(grammar=grammars.Digits())
 YES_OR_NO: Final = _one_of("Y", "N")
 STRING: Final = Rule(grammar=grammars.Alphanumeric())
+SESSION_STRING: Final = Rule(grammar=grammars.Alphanumeric(), tolerated=grammars.Printable(), anomaly=26)
 CARRIAGE_RETURN: Final = Rule(
     grammar=grammars.Values([b"\r", b"\x8d"]), tolerated=grammars.Values([b"\r", b"\x8d", b"\n"]), anomaly=2
 )
@@ -186,7 +187,7 @@ class SSID(Command):
 
     lev: int = F_9(1, 1, RELEASES)
     code: str = V_X(25, 2, IDENTIFICATION)
-    pswd: str = V_X(8, 27, STRING, secret=True)
+    pswd: str = V_X(8, 27, SESSION_STRING, secret=True)
     sdeb: int = V_9(5, 35, _between(128, 99999))
     sr: str = F_X(1, 40, _one_of("S", "R", "B"))
     cmpr: str = F_X(1, 41, YES_OR_NO)
@@ -195,7 +196,7 @@ class SSID(Command):
     cred: int = V_9(3, 44, _between(1, 999))
     auth: str | None = F_X(1, 47, YES_OR_NO, since=5, default=None)
     rsv1: str = F_X({1: 5, 5: 4}, {1: 47, 5: 48}, {1: _blank(5, "N    "), 5: _blank(4)}, default="")
-    user: str = V_X(8, 52, STRING, default="")
+    user: str = V_X(8, 52, SESSION_STRING, default="")
     cr: str = F_X(1, 60, CARRIAGE_RETURN, default="\r")
 
 

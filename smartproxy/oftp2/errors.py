@@ -194,6 +194,8 @@ ANOMALIES: Final[Mapping[int, str]] = {
     21: "an identification code that does not have the form of section 5.4",
     24: "special logic offered over TCP",
     25: "the counts of EFID are not those of what was sent",
+    26: "SSIDPSWD or SSIDUSER has printable octets outside the RFC's set, such as lower case letters",
+    27: "a text is not UTF-8, but has another character set, such as Latin-1",
 }
 
 

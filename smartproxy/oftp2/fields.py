@@ -85,11 +85,11 @@ class Field:
         return f"{self.kind} {self.format}({'n' if self.width is None else self.width})"
 
     def decode(self, octets: bytes) -> Any:
-        """Turn octets that were judged into a Python value."""
+        r"""Turn judged octets into a Python value; an octet of a text that is not UTF-8 becomes ``\xNN``."""
         if self.format == "9":
             return int(octets)
         if self.format == "T":
-            return octets.decode("utf-8")
+            return octets.decode("utf-8", "backslashreplace")
         if self.format == "X":
             return octets.decode("latin-1").rstrip(" ")
         return int.from_bytes(octets, "big") if self.number else octets
@@ -303,8 +303,11 @@ def V_9(
 
 
 def V_T(*, position: int | None, since: int, default: Any = attrs.NOTHING) -> Any:
-    """Declare ``V T(n)``: UTF-8 text, as long as the field in front of it says."""
-    rule = Rule(grammar=grammars.Utf8())
+    """Declare ``V T(n)``: UTF-8 text, as long as the field in front of it says.
+
+    The default profile tolerates another character set, such as Latin-1, without control characters.
+    """
+    rule = Rule(grammar=grammars.Utf8(), tolerated=grammars.ForeignText(), anomaly=27)
     return _declare(default, False, kind="V", format="T", width=None, position=position, rule=rule, since=since)
 
 

@@ -9,7 +9,7 @@ Standards: RFC 5024 sections 1.5.2, 5.1.2, 5.3 (formats X, 9, U, T) and 5.4.
 
 import string
 from collections.abc import Iterable
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 import attrs
 
@@ -150,6 +150,17 @@ class Alphanumeric:
             return padding
         after = first_outside(octets[padding:], b" ")
         return None if after is None else padding + after
+
+
+@attrs.frozen
+class Printable:
+    """X(n) of any printable octets of ISO 646, from space to tilde."""
+
+    rule: ClassVar[str] = "field.alphanumeric"
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`."""
+        return first_outside(octets, PRINTABLE + b"\\")
 
 
 @attrs.frozen
@@ -300,3 +311,21 @@ class Utf8:
                 return error.start
             return None if error.end == len(octets) else error.end
         return None
+
+
+_TEXT: Final = bytes(octet for octet in range(0x20, 0x100) if octet != 0x7F)
+
+
+@attrs.frozen
+class ForeignText:
+    """T(n) that is UTF-8, or text of another character set without control characters (C0 and DEL)."""
+
+    rule: ClassVar[str] = "field.text"
+
+    def fault(self, octets: bytes, width: int) -> int | None:
+        """See :meth:`Grammar.fault`: the octet with which it can be neither of the two any more."""
+        control = first_outside(octets, _TEXT)
+        if control is None:
+            return None
+        foreign = Utf8().fault(octets, width)
+        return None if foreign is None else max(control, foreign)

@@ -1,9 +1,9 @@
-"""Why somebody was refused, in words that can be sent to the partner.
+"""Why a partner was refused, in words that can be sent to the partner.
 
-Duty: what a partner is told by the operator, and what it has to do, for every cause of a refusal; the words for causes
-of certificates are those of :data:`~smartproxy.policy.certificates.causes.CERTIFICATE_CAUSES`. The words are true for
-whoever reads them, name nothing of this site's inside, and blame nobody who is not to blame. Which record a refusal
-has, and the facts around it, are the backend's affair.
+Duty: for every cause of a refusal, say what happened and what the partner has to do. The texts for certificate
+causes are those of :data:`~smartproxy.policy.certificates.causes.CERTIFICATE_CAUSES`. The texts
+are true for every reader, contain no details of the internal network, and never blame the wrong side. The backend
+finds the record of a refusal and the facts around it.
 """
 
 from collections.abc import Mapping
@@ -14,51 +14,51 @@ from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OURS, Expl
 EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     **{cause: row.explanation for cause, row in CERTIFICATE_CAUSES.items()},
     "certificate": Explanation(
-        "Your certificate was refused.", "Please compare it with the one that you have announced to us."
+        "Your certificate was refused.", "Please compare it with the certificate that is registered with us."
     ),
     "identity.code": Explanation(
-        "The identification code (SSIDCODE) that your system gave is not one that is agreed for your certificate.",
+        "The identification code (SSIDCODE) that your system sent is not assigned to your certificate.",
         "Please check the SSIDCODE that is configured for the connection to us.",
     ),
     "identity.level": Explanation(
-        "The OFTP release level that your system offered is lower than we have agreed.",
-        "Please configure OFTP 2.0 (SSIDLEV 5) for the connection to us, or agree a lower level with us.",
+        "The OFTP release level that your system offered is lower than agreed.",
+        "Please configure OFTP 2.0 (SSIDLEV 5) for the connection to us, or agree on a lower level with us.",
     ),
     "identity.authentication": Explanation(
-        "Your system and our settings differ on secure authentication (SSIDAUTH).",
-        "Please check whether secure authentication is configured as agreed with us.",
+        "The secure authentication setting (SSIDAUTH) of your system does not match ours.",
+        "Please configure secure authentication as agreed with us.",
     ),
     "identity": Explanation(
-        "What your system said of itself in the SSID is not what we have agreed.",
+        "The SSID that your system sent does not match our agreement.",
         "Please check the settings of the connection to us.",
     ),
     "quota": Explanation(
-        "You had as many sessions with us at the same time as we allow.",
+        "Your system had reached the limit of parallel sessions with us.",
         "Please use fewer parallel sessions, or try again later; ask us if you need more.",
     ),
     "handshake": Explanation(
-        "No TLS connection came about.",
+        "The TLS connection could not be established.",
         "Please check that your system speaks TLS 1.2 or 1.3, with ephemeral keys (ECDHE) and AES-GCM or ChaCha20, and"
         " that it trusts our certificate.",
     ),
     "connection.ban": Explanation(
-        "Your address had made too many failed attempts, and was not let in for a while.",
-        "Please correct the cause of the failed attempts before it; the address is let in again by itself.",
+        "Your address was blocked for a while after too many failed attempts.",
+        "Please correct the cause of the failed attempts. The block ends automatically.",
     ),
-    "connection": Explanation("We could not take another connection.", OURS),
+    "connection": Explanation("We could not accept another connection.", OURS),
     "violation": Explanation(
-        "Your system sent something that the OFTP2 protocol (RFC 5024) does not allow at that place.",
-        "Please give the rule and the section named here to the maker of your OFTP2 software.",
+        "Your system sent something that the OFTP2 protocol (RFC 5024) does not allow at that point.",
+        "Please report the rule and section named here to the vendor of your OFTP2 software.",
     ),
     "deadline": Explanation(
-        "Your system let the time pass in which we waited for it.",
-        "Please check whether your system, or a firewall before it, held the connection up.",
+        "Your system did not respond in time.",
+        "Please check whether your system, or a firewall in front of it, delayed the connection.",
     ),
-    "ours": Explanation("We could not take your session.", OURS),
+    "ours": Explanation("We could not accept your session.", OURS),
 }
-"""What partners are told, by ``subject.cause``; where there is no entry of its own, by the subject alone."""
+"""The explanations by ``subject.cause``; a cause without an entry of its own uses the subject's."""
 
 
 def explanation(key: str) -> Explanation:
-    """What a partner is told for a cause: the entry of its own, or that of its subject, or that it is our affair."""
+    """The explanation for a cause: its own entry, else its subject's, else the one that says the cause is ours."""
     return EXPLANATIONS.get(key) or EXPLANATIONS.get(key.partition(".")[0]) or EXPLANATIONS["ours"]

@@ -26,7 +26,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.schema import Counts, ObjectOf, kind, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.strict_json import read as read_json
-from smartproxy.policy.values import NAME, Fixed, Instant, Line, Pem
+from smartproxy.policy.values import NAME, Fixed, Instant, Line, Pem, shifted
 
 #: The version of the licence's form.
 FORMAT: Final = 1
@@ -115,7 +115,9 @@ class Licence:
 
     def next_warning(self, now: datetime.datetime) -> datetime.datetime | None:
         """When the next announcement is due, its end included; ``None`` once it has ended."""
-        moments = [self.valid_until - datetime.timedelta(days=days) for days in (*limits.LICENCE_WARNING_DAYS, 0)]
+        moments = [
+            shifted(self.valid_until, -datetime.timedelta(days=days)) for days in (*limits.LICENCE_WARNING_DAYS, 0)
+        ]
         return min((moment for moment in moments if moment >= now), default=None)
 
 
@@ -126,7 +128,7 @@ def due_warning(valid_until: datetime.datetime, now: datetime.datetime) -> int |
     """
     if now > valid_until:
         return 0
-    due = [days for days in limits.LICENCE_WARNING_DAYS if now >= valid_until - datetime.timedelta(days=days)]
+    due = [days for days in limits.LICENCE_WARNING_DAYS if valid_until - now <= datetime.timedelta(days=days)]
     return min(due, default=None)
 
 

@@ -159,7 +159,7 @@ BAN: Final = Limit(default=60, least=1, most=86_400, unit="seconds")
 #: Length of the longest ban.
 BAN_MOST: Final = Limit(default=600, least=1, most=604_800, unit="seconds")
 
-#: One point is forgotten in this time.
+#: One point is forgotten at the end of each such step of time.
 POINT_DECAY_SECONDS: Final = 10.0
 #: The doubling of bans is forgotten when an address gave no offence for this time after its last ban.
 BAN_MEMORY_SECONDS: Final = 3600.0

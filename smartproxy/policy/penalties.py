@@ -1,9 +1,9 @@
-"""Addresses that misbehave are shut out for a while, before any TLS work is spent on them.
+"""Bans: addresses that misbehave are shut out for a while, before any TLS work is spent on them.
 
-Duty: points for each kind of fault, forgotten over time; a ban when they reach the threshold, twice as long each time
-up to the longest. When the table is full, further offenders are let go: a penalty protects the proxy from work, and
-must not become a way to shut partners out or to fill its memory. Reads no clock: every call brings the time, in seconds
-that only ever grow.
+Duty: count points for each kind of fault; one point is forgotten in each whole step of time. When the points reach the
+threshold, a ban begins; each further ban is twice as long, up to the longest. When the table is full, further offenders
+are not counted: a penalty protects the proxy from work, and must not become a way to shut partners out or to fill its
+memory. Reads no clock: every call brings the time, in seconds of a monotonic clock.
 """
 
 import enum
@@ -19,7 +19,7 @@ from smartproxy.policy.settings import PenaltySettings
 
 
 class Fault(enum.Enum):
-    """What an address can do wrong, with its points."""
+    """A fault of an address, with the cause of a ban for it and its points."""
 
     TLS_GARBAGE = (Cause.PENALTY_NO_TLS, 1)
     HANDSHAKE = (Cause.PENALTY_HANDSHAKES, 2)
@@ -38,10 +38,10 @@ class Fault(enum.Enum):
 class Ban:
     """A ban that has just begun.
 
-    :ivar prefix: who is banned, as a network.
-    :ivar seconds: for how long.
+    :ivar prefix: the banned network.
+    :ivar seconds: its length.
     :ivar number: 1 for the first ban of this address, 2 for the next.
-    :ivar fault: the fault that made it full.
+    :ivar fault: the fault with which the points reached the threshold.
     """
 
     prefix: str
@@ -52,26 +52,50 @@ class Ban:
 
 @attrs.define
 class _Record:
-    """What is remembered of one prefix: *points* as they were at *at*."""
+    """What is remembered of one prefix.
 
-    points: float = 0.0
+    :ivar points: the points as they were at the time *since*.
+    :ivar since: when the running step of the decay began.
+    :ivar at: when the last fault was counted.
+    :ivar bans: the number of bans.
+    :ivar until: the end of the last ban.
+    """
+
+    points: int = 0
+    since: float = 0.0
     at: float = 0.0
     bans: int = 0
     until: float = 0.0
 
-    def points_at(self, now: float) -> float:
-        return max(0.0, self.points - (now - self.at) / limits.POINT_DECAY_SECONDS)
+    def points_at(self, now: float) -> int:
+        return max(0, self.points - self._steps(now))
+
+    def add(self, points: int, now: float) -> None:
+        steps = self._steps(now)
+        left = self.points - steps
+        self.since = self.since + steps * limits.POINT_DECAY_SECONDS if left > 0 else now
+        self.points = max(0, left) + points
+        self.at = now
+
+    def ban(self, now: float, seconds: int) -> None:
+        self.bans += 1
+        self.points = 0
+        self.until = now + seconds
 
     def forgotten(self, now: float) -> bool:
         quiet_since = max(self.until, self.at)
         memory = limits.BAN_MEMORY_SECONDS if self.bans else 0.0
         return now >= self.until and not self.points_at(now) and now - quiet_since >= memory
 
+    def _steps(self, now: float) -> int:
+        """How many points have been forgotten since *since*: one for each whole step."""
+        return int((now - self.since) // limits.POINT_DECAY_SECONDS)
+
 
 class Penalties:
     """The points and bans of all addresses.
 
-    :param settings: when and for how long to ban.
+    :param settings: the threshold, the lengths of bans and the exempt networks.
     """
 
     def __init__(self, settings: PenaltySettings) -> None:
@@ -79,12 +103,12 @@ class Penalties:
         self._ends: list[tuple[float, str]] = []
         self._swept = float("-inf")
         self.overlooked = 0
-        """Faults of addresses that the full table had no room for."""
+        """The number of faults that were not counted because the table was full."""
         self.settings = settings
 
     @property
     def settings(self) -> PenaltySettings:
-        """The settings in force; a new generation's may replace them at any time. Bans run on."""
+        """The settings in force; a new generation may replace them at any time. Running bans continue."""
         return self._settings
 
     @settings.setter
@@ -96,7 +120,7 @@ class Penalties:
         return len(self._records)
 
     def banned(self, address: str, now: float) -> float:
-        """For how many more seconds *address* is shut out; 0.0 if it is not."""
+        """The seconds until the ban of *address* ends; 0.0 if it is not banned."""
         if not self._records or not self._settings.enabled:
             return 0.0
         counted = address_of(address)
@@ -106,7 +130,7 @@ class Penalties:
         return record.until - now
 
     def fault(self, address: str, fault: Fault, now: float) -> Ban | None:
-        """Count a fault of *address*; the ban, if one begins with it."""
+        """Count a fault of *address*; return the ban that begins with it, if any."""
         counted = address_of(address)
         if not self._settings.enabled or self._is_exempt(counted):
             return None
@@ -115,19 +139,16 @@ class Penalties:
         if record is None:
             self.overlooked += 1
             return None
-        record.points = record.points_at(now) + fault.points
-        record.at = now
+        record.add(fault.points, now)
         if record.points < self._settings.threshold or now < record.until:
             return None
         seconds = min(self._settings.ban_seconds << min(record.bans, 32), self._settings.ban_seconds_most)
-        record.bans += 1
-        record.points = 0.0
-        record.until = now + seconds
+        record.ban(now, seconds)
         heapq.heappush(self._ends, (record.until, prefix))
         return Ban(prefix=prefix, seconds=seconds, number=record.bans, fault=fault)
 
     def bans(self, now: float) -> dict[str, float]:
-        """Who is shut out, by prefix, and for how many more seconds."""
+        """The seconds until each running ban ends, by prefix."""
         if not self._settings.enabled:
             return {}
         return {prefix: until - now for until, prefix in sorted(self._ends) if until > now}
@@ -140,14 +161,14 @@ class Penalties:
         return ended
 
     def next_end(self) -> float | None:
-        """When the next ban ends, if there is one."""
+        """The time at which the next ban ends; ``None`` without bans."""
         return self._ends[0][0] if self._ends else None
 
     def _is_exempt(self, address: Address) -> bool:
         return any(address in network for network in self._exempt)
 
     def _record(self, prefix: str, now: float) -> _Record | None:
-        """The record of *prefix*, a new one if there is room for it."""
+        """The record of *prefix*, if need be a new one; ``None`` if the table is full."""
         record = self._records.get(prefix)
         if record is not None:
             if record.forgotten(now):
@@ -155,10 +176,13 @@ class Penalties:
             return record
         if len(self._records) >= limits.PENALTY_PREFIXES_MOST and not self._sweep(now):
             return None
-        return self._records.setdefault(prefix, _Record(at=now))
+        return self._records.setdefault(prefix, _Record(since=now, at=now))
 
     def _sweep(self, now: float) -> bool:
-        """Forget what may be forgotten; whether there is room now. A flood must not make every fault a search."""
+        """Delete the records that may be forgotten; return whether there is room.
+
+        Done once in a while only: in a flood, not every fault may search the table.
+        """
         if now - self._swept < limits.PENALTY_SWEEP_SECONDS:
             return False
         self._swept = now

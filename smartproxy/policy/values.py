@@ -210,6 +210,18 @@ class Instant:
         return value.astimezone(datetime.UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
+def shifted(moment: datetime.datetime, by: datetime.timedelta) -> datetime.datetime:
+    """The moment *by* after *moment*, or the first or last moment that a date can have.
+
+    Dates in certificates, lists and licences reach to the ends of time (RFC 5280 section 4.1.2.5: 99991231235959Z).
+    """
+    try:
+        return moment + by
+    except OverflowError:
+        end = datetime.datetime.max if by > datetime.timedelta() else datetime.datetime.min
+        return end.replace(tzinfo=moment.tzinfo)
+
+
 @attrs.frozen
 class Address(_SameInJson):
     """An IPv4 or IPv6 address, in digits."""

@@ -289,7 +289,7 @@ class Steps(CallingTestCase):
             calling = self.call()
             other = pki.self_signed("somebody else")
             self.connect(other, lambda context, version=version: context.set_max_proto_version(version))  # type: ignore[misc]  # mypy cannot infer it
-            message = "TLS: the certificate is not one that the called partner is known by"
+            message = "TLS: the certificate is not one expected from the called partner"
             self.assertFailed(
                 calling, message, "TLS", cause="certificate.not_expected", certificate_sha256=other.sha256, depth=0
             )
@@ -342,7 +342,7 @@ class Names(CallingTestCase):
         for credential in (LEAF, MIDDLE.issue("other.example"), MIDDLE.issue("x", sans=("DNS:*.example",))):
             self.setUp()
             fault = self.failureResultOf(self.named("other.acme.example", credential), PartnerUnreachable).value
-            self.assertIn("does not bear the name of the host", fault.message)
+            self.assertIn("does not contain the name of the called host", fault.message)
             self.assertEqual(self.journal.the("outbound.failed")["cause"], "certificate.wrong_name")
 
 

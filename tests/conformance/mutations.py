@@ -8,6 +8,8 @@ from tests.conformance.spans import Span, first_impossible, first_unlike, number
 
 BAD_IN_DATASET = b"\x00\x09\x0a\x0d\x1b\x1f\x7f\x80\xa0\xff"
 BAD_IN_STRING = b"\x00\x0a\x1b\x7f\x80\xff" + b"az_#*@"
+BAD_IN_PRINTABLE = b"\x00\x09\x0a\x0d\x1b\x1f\x7f\x80\xa0\xff"
+BAD_IN_TEXT = b"\x00\x0a\x1b\x1f\x7f"
 BAD_IN_RESERVED = b"\x00\x0d\x80\xff" + b"A0."
 BAD_DIGITS = b"\x00 /:A\xff"
 BAD_LETTERS = b"\x00\x20*0159ACDGHIJKOPQWXZ_abfnrstuvy\x7f\x80\xff"
@@ -160,17 +162,27 @@ def _length(span: Span, octets: bytes) -> Mutation:
             yield f"length says {other}", field, 0
 
 
-def _utf8(span: Span, octets: bytes) -> Mutation:
-    for bad, wrong in BAD_UTF8:
-        # the sequence that the first octet begins has room to its end, so that only its own octets are wrong
-        lead = bad[0]
-        whole = 4 if 0xF0 <= lead <= 0xF4 else 3 if 0xE0 <= lead < 0xF0 else 2 if 0xC2 <= lead < 0xE0 else 1
-        for index in (0, span.width - max(whole, len(bad))):
-            if index >= 0:
-                text = (b"a" * index + bad).ljust(span.width, b"a")
-                yield f"{bad.hex()} at {index}", text[: span.width], index + wrong
-    for lead_octet in (b"\xc3", b"\xe2", b"\xf0"):
-        yield f"{lead_octet.hex()} at the end", b"a" * (span.width - 1) + lead_octet, span.width - 1
+def _printable(span: Span, octets: bytes) -> Mutation:
+    yield from _each_octet(octets, BAD_IN_PRINTABLE)
+
+
+def _text(span: Span, octets: bytes) -> Mutation:
+    """What is not UTF-8 and has a control: certain with the later of the two, whichever comes first."""
+    last = span.width - 1
+    for control in BAD_IN_TEXT:
+        for bad, wrong in BAD_UTF8:
+            # the sequence that the first octet begins has room to its end, so that only its own octets are wrong
+            lead = bad[0]
+            whole = 4 if 0xF0 <= lead <= 0xF4 else 3 if 0xE0 <= lead < 0xF0 else 2 if 0xC2 <= lead < 0xE0 else 1
+            room = max(whole, len(bad))
+            if room < last:
+                before = bytes((control,)) + (bad if room == len(bad) else bad.ljust(room, b"a"))
+                yield f"{bad.hex()} behind {control:02x}", before.ljust(span.width, b"a"), 1 + wrong
+                behind = bad.ljust(last, b"a") + bytes((control,))
+                yield f"{bad.hex()} before {control:02x}", behind, last
+        for lead_octet in (b"\xc3", b"\xe2", b"\xf0"):
+            text = bytes((control,)).ljust(last, b"a") + lead_octet
+            yield f"{lead_octet.hex()} at the end behind {control:02x}", text, last
 
 
 MUTATIONS: dict[str, Callable[[Span, bytes], Mutation]] = {
@@ -190,5 +202,6 @@ MUTATIONS: dict[str, Callable[[Span, bytes], Mutation]] = {
     "reserved": _reserved,
     "dataset": _dataset,
     "length": _length,
-    "utf8": _utf8,
+    "printable": _printable,
+    "text": _text,
 }

@@ -23,7 +23,7 @@ def offer(
 
 
 class FieldNotesTests(SynchronousTestCase):
-    """Rows 1 to 28."""
+    """Rows 1 to 28, and the departures with numbers of their own after them."""
 
     def check(
         self, state: str, sender: Role, buffer: bytes, number: int, strict: int, *, terms: Terms | None = None
@@ -294,3 +294,38 @@ class FieldNotesTests(SynchronousTestCase):
             for profile in BOTH:
                 conversation = Conversation("AWAIT_R_SSID", profile=profile, terms=Terms(modes=mode * 2))
                 self.assertEqual(conversation.refuses(RESPONDER, offer(mode=mode)).reason, 10)
+
+    def test_anomaly_26_lower_case_in_ssid(self) -> None:
+        """SSIDPSWD and SSIDUSER of any printable ASCII; a control or an octet with bit 8 set is refused by both."""
+        ssid = offer()
+        for start in (27, 52):
+            for value in (b"Secret1_", b"pass wrd", b" secret ", b"\\~!\"#$%'"):
+                self.check("AWAIT_I_SSID", INITIATOR, ssid[:start] + value + ssid[start + 8 :], 26, 6)
+            for profile in BOTH:
+                for octet in (b"\x00", b"\n", b"\x1f", b"\x7f", b"\x80", b"\xfc"):
+                    wrong = ssid[:start] + b"secre" + octet + b"t " + ssid[start + 8 :]
+                    self.assertEqual(Conversation("AWAIT_I_SSID", profile=profile).refuses(INITIATOR, wrong).reason, 6)
+
+    def test_anomaly_27_text_in_latin_1(self) -> None:
+        """Texts of another character set than UTF-8 pass as they came; with a control in them both refuse them."""
+        places = (
+            ("IDLE", INITIATOR, WIRE.sfid(1, "U", 0, 1, 0, "?"), 162),
+            ("OPENING", RESPONDER, WIRE.sfna(13, "N", "?"), 4),
+            ("CLOSING", RESPONDER, WIRE.efna(99, "?"), 3),
+            ("IDLE", INITIATOR, WIRE.esid(8, "?"), 3),
+            ("IDLE", INITIATOR, WIRE.nerp(1, 34, "?", b"", b""), 128),
+        )
+        for state, sender, buffer, start in places:
+            self.assertEqual(buffer[start : start + 4], b"001?")
+            for text in (b"Zugriff verweigert f\xfcr K\xf6ln", b"\x85\xa0\xff", b"\xfc", b"a\xc3"):
+                self.check(state, sender, buffer[:start] + b"%03d%s" % (len(text), text) + buffer[start + 4 :], 27, 6)
+            for text in (b"\xfcber\n", b"\x1b[31m\xfc", b"\x7f\xfc", b"\x00\xff"):
+                wrong = buffer[:start] + b"%03d%s" % (len(text), text) + buffer[start + 4 :]
+                for profile in BOTH:
+                    speaker = INITIATOR
+                    self.assertEqual(Conversation(state, speaker, profile=profile).refuses(sender, wrong).reason, 6)
+            self.passes(state, sender, buffer[:start] + b"007Gr\xc3\xbc\xc3\x9f" + b"e" + buffer[start + 4 :])
+        conversation = Conversation("IDLE")
+        sfid = WIRE.sfid(1, "U", 0, 1, 0, "?")
+        judgement = conversation.judge(INITIATOR, framed(sfid[:162] + b"003f\xfcr"))
+        self.assertEqual(judgement.observations[0].fields["SFIDDESC"], "f\\xfcr")

@@ -212,7 +212,7 @@ class Ways(OutboundCase):
         await self.outbound("BOLT", "--host", "localhost", "--port", str(bolt.port), "--verify", "name")
         await self.crosses(await self.through(connect("BOLT")), bolt, BOLT, 90)
         await self.outbound("BOLT", "--server-name", "other.example")
-        self.assertIn(b"TLS: the certificate does not bear the name", await self.refusal(connect("BOLT")))
+        self.assertIn(b"TLS: the certificate does not contain the name", await self.refusal(connect("BOLT")))
         failed = await self.server_log.event("outbound.failed", partner="BOLT")
         self.assertEqual((failed["step"], failed["cause"]), ("TLS", "certificate.wrong_name"))
         await self.outbound("BOLT", "--default", "server_name")
@@ -258,7 +258,7 @@ class Failures(OutboundCase):
         files = self_signed("oftp.acme.example").write(self.site.certificates, "impostor")
         impostor = await self.answering(files, ACME)
         await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(impostor.port), "--verify", "pin")
-        self.assertIn(b"TLS: the certificate is not one that the called", await self.refusal(connect("ACME")))
+        self.assertIn(b"TLS: the certificate is not one expected", await self.refusal(connect("ACME")))
         failed = await self.server_log.event("outbound.failed")
         self.assertEqual((failed["step"], failed["cause"]), ("TLS", "certificate.not_expected"))
 

@@ -235,8 +235,21 @@ class RevocationLists(CaCase):
         self.assertIn("leaves out", self.refused(self.sign(scope(only_contains_user_certs=True))))
         unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
         self.assertIn("1.2.3.4", self.refused(self.sign(unknown)))
-        self.load(self.sign(scope(full_name=name)))
+        self.assertIn("distribution point 'http://crl.example/ca.crl'", self.refused(self.sign(scope(full_name=name))))
+        relative = x509.RelativeDistinguishedName([x509.NameAttribute(x509.NameOID.COMMON_NAME, "1")])
+        self.assertIn("distribution point;", self.refused(self.sign(scope(relative_name=relative))))
         self.load(self.sign(unknown, critical=False))
+
+    def test_one_part_for_another(self) -> None:
+        """Two lists of one CA for two distribution points: neither is taken, and the whole list stays in force."""
+        bad = self.issuing.issue("revoked")
+        self.load(self.issuing.crl([bad], this_update=NOW - DAY))
+        for number in (1, 2):
+            name = [x509.UniformResourceIdentifier(f"http://crl.example/{number}.crl")]
+            point = x509.IssuingDistributionPoint(name, None, True, False, None, False, False)
+            self.assertIn(f"http://crl.example/{number}.crl", self.refused(self.sign(point, by=self.issuing)))
+        (found,) = self.configured().revocation
+        self.assertEqual(found.serials, {bad.certificate.serial_number})
 
     def test_users_only(self) -> None:
         """A list of users' certificates only is whole when its issuer cannot have certified authorities."""

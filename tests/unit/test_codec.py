@@ -301,7 +301,7 @@ class EncodeTests(CodecCase):
         for command in (
             ssid("O0013THIS CODE IS MUCH TOO LONG"),
             ssid(sdeb=127),
-            ssid(pswd="lower"),
+            ssid(pswd="low\ner"),
             sfid(dsn="../x"),
             sfid(desc="x" * 1000),
             sfid(date=20261345),

@@ -71,13 +71,13 @@ class Explained(CommandCase):
             found = self.explained(what)
             self.assertEqual(found["for_us"]["key"], "certificate.revoked")
         told = found["to_partner"]
-        self.assertIn("revoked it", told["happened"])
+        self.assertIn("has been revoked", told["happened"])
         self.assertEqual((told["certificate"]["subject"], told["certificate"]["serial number"]), ("CN=acme", "5a"))
         self.assertEqual(told["revocation_list"]["age in seconds"], 7200)
         self.assertEqual(told["saw"], "the TLS alert certificate_revoked")
         text = self.do("explain", str(found["for_us"]["event"])).out
         outside, inside = text.split("For this site only:")
-        for words in ("revoked it", "CN=acme", "7200", "certificate_revoked", "new certificate"):
+        for words in ("has been revoked", "CN=acme", "7200", "certificate_revoked", "new certificate"):
             self.assertIn(words, outside)
         self.assertNotIn("Ask the partner", outside)
         self.assertIn("Ask the partner why.", inside)

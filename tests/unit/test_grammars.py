@@ -213,6 +213,28 @@ class GrammarsTests(SynchronousTestCase):
             self.exhaust(grammars.Utf8(), width, alphabet)
         self.exhaust(grammars.Utf8(), 4, b"A\x80\x8f\x90\xc3\xe2\xf0\xf4")
 
+    def test_foreign_text_against_all_continuations(self) -> None:
+        """Text is refused by the default profile with the first octet with which it is neither UTF-8 nor printable."""
+        alphabet = b"A\n\x7f\x80\xbf\xc3\xe2\xf0\xff"
+        for width in (1, 2, 3):
+            self.exhaust(grammars.ForeignText(), width, alphabet)
+        self.exhaust(grammars.ForeignText(), 4, b"A\0\x80\xc3\xe2\xf0")
+        for octets, fault in (
+            (b"f\xfcr", None),
+            (b"f\xfc\n", 2),
+            (b"\n\xfc", 1),
+            (b"\xc3\xbc\n", None),
+            (b"\n\xc3", 1),
+            (b"\x1b", None),
+        ):
+            self.check(grammars.ForeignText(), octets, fault)
+
+    def test_printable(self) -> None:
+        """Blank to tilde in any order, and nothing else."""
+        self.check(grammars.Printable(), bytes(range(0x20, 0x7F)), None)
+        for octet in (*range(0x20), *range(0x7F, 0x100)):
+            self.check(grammars.Printable(), b"a " + bytes((octet,)) + b"b", 2)
+
     def test_text(self) -> None:
         """Any UTF-8 is taken."""
         for text in ("", "Grüße", "日本語", "\U0001f600", "\0\r\n"):

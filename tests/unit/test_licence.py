@@ -293,3 +293,13 @@ class TimeTests(SynchronousTestCase):
             moments.append((until - following).days)
             moment = following + SECOND
         self.assertEqual(moments, [30, 14, 7, 1, 0])
+
+    def test_ends_of_time(self) -> None:
+        """A licence that ends at either end of time is told of like any other."""
+        first, last = (each.replace(tzinfo=datetime.UTC) for each in (datetime.datetime.min, datetime.datetime.max))
+        licence = SITE.licence(valid_from=first, valid_until=first)
+        self.assertEqual((licence.warning(NOW), licence.next_warning(NOW)), (0, None))
+        self.assertEqual((licence.warning(first), licence.next_warning(first)), (1, first))
+        licence = SITE.licence(valid_from=first, valid_until=last)
+        self.assertEqual((licence.warning(NOW), licence.next_warning(NOW)), (None, last - 30 * DAY))
+        self.assertEqual((licence.warning(last), licence.next_warning(last)), (1, last))

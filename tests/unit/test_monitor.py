@@ -355,9 +355,23 @@ class RefusalTests(MonitorCase):
         """A restart has to be agreed, and the answer may not be behind the offer."""
         self.refuse(Conversation().opened(), I, sfid(rest=1), RestartRefused, "restart.not_agreed", 4 + 154)
         talk = Conversation().opened({"rest": "Y"}).pass_(I, sfid(rest=123))
-        self.refuse(talk, R, SFPA(acnt=130), RestartRefused, "restart.beyond_offer", 4 + 16)
+        self.refuse(talk, R, SFPA(acnt=130), RestartRefused, "restart.beyond_offer", 4 + 17)
         talk = Conversation().opened({"rest": "Y"}).pass_(I, sfid(rest=99999999999999999)).pass_(R, SFPA(acnt=10**16))
         self.assertEqual(talk.monitor.state, State.SENDING)
+
+    def test_digits_before_limits(self) -> None:
+        """A number that holds something else than digits is invalid data (06), whatever limit its digits break."""
+        for credit, offset in ((b"9  ", 49), (b"99 ", 50), (b"9A1", 49)):
+            talk = Conversation().pass_(R, SSRM_BUFFER[4:]).pass_(I, ssid(cred=3))
+            wire = framed(ssid(STATION, cred=3))
+            wire = wire[:48] + credit + wire[51:]
+            error = self.refuse(talk, R, wire, BadField, "field.number", offset)
+            self.assertEqual((error.reason, error.field), (6, "SSIDCRED"))
+        talk = Conversation().opened({"rest": "Y"}).pass_(I, sfid(rest=123))
+        self.refuse(talk, R, framed(b"29" + b" " * 16), BadField, "field.number", 4 + 2)
+        wire = framed(sfid(rest=1))
+        wire = wire[: 4 + 138] + b"7" + b" " * 16 + wire[4 + 155 :]
+        self.refuse(Conversation().opened(), I, wire, BadField, "field.number", 4 + 139)
 
     def test_credit(self) -> None:
         """One DATA more than the window is refused, and a CDT as long as there is credit."""

@@ -92,6 +92,13 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(self.ends(found, "ca", DAY)[2], (2, "renewed"))
         self.assertEqual(self.ends(outlook(), "ca", DAY), [(50, "ends"), (100, "ends")])
 
+    def test_end_of_time(self) -> None:
+        """A list that is promised for the end of time has to be renewed then, grace or not."""
+        last = datetime.datetime.max.replace(tzinfo=datetime.UTC)
+        for grace in (NONE, 3 * DAY):
+            found = outlook(revocation("root", next_update=last)).ends("CN=root", last, "ca", grace)
+            self.assertEqual([moment for moment, _ in found], [last, NOW + 100 * DAY, last])
+
     def test_unknown_issuer(self) -> None:
         """Of an issuer whose certificate is not there nothing is known."""
         self.assertEqual(self.ends(outlook(issuers=()), "ca", DAY), [(50, "ends")])

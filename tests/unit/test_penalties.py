@@ -64,12 +64,29 @@ class PointTests(SynchronousTestCase):
         self.assertIn(1, [ban.number for n in range(20) if (ban := often.fault(PEER, Fault.HANDSHAKE, n * 5.0))])
 
     def test_forgotten_to_the_second(self) -> None:
-        """19 points wait for one more; ten seconds later two are needed."""
-        for pause, banned in ((0.0, True), (9.9, False), (10.0, False)):
+        """19 points wait for one more for ten whole seconds; then two are needed."""
+        for pause, banned in ((0.0, True), (9.9, True), (10.0, False)):
             counted = penalties(threshold=20)
             for _ in range(19):
                 counted.fault(PEER, Fault.TLS_GARBAGE, 50.0)
             self.assertEqual(counted.fault(PEER, Fault.TLS_GARBAGE, 50.0 + pause) is not None, banned)
+
+    def test_twenty_points_are_twenty_points(self) -> None:
+        """Two faults of ten points within ten seconds make twenty, however far apart they are within them."""
+        for pause in (0.001, 0.5, 9.999):
+            counted = penalties(threshold=20)
+            self.assertIsNone(counted.fault(PEER, Fault.IDENTITY, 50.0))
+            self.assertIsNotNone(counted.fault(PEER, Fault.IDENTITY, 50.0 + pause), pause)
+
+    def test_steps_are_kept(self) -> None:
+        """A further fault does not begin the step anew: frequent small faults do not keep the points from decaying."""
+        counted = penalties(threshold=20)
+        for _ in range(2):
+            counted.fault(PEER, Fault.PROTOCOL, 0.0)
+        for now in (9.0, 18.0, 27.0, 36.0):
+            self.assertIsNone(counted.fault(PEER, Fault.TLS_GARBAGE, now))
+        record = next(iter(counted._records.values()))
+        self.assertEqual([record.points_at(now) for now in (36.0, 39.9, 40.0, 50.0)], [11, 11, 10, 9])
 
     def test_addresses_apart(self) -> None:
         """One address's faults are not another's; the addresses of an IPv6 host are one, as are the forms of IPv4."""

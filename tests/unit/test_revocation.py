@@ -53,3 +53,20 @@ class StatusTests(SynchronousTestCase):
         """A set that was made later than now is of no use, but for clocks that differ a little."""
         self.assertIs(status(self.dated, 8, MADE - 300 * SECOND, NO_GRACE), RevocationStatus.GOOD)
         self.assertIs(status(self.dated, 8, MADE - 301 * SECOND, NO_GRACE), RevocationStatus.FUTURE)
+
+    def test_ends_of_time(self) -> None:
+        """Dates at the ends of time are judged like others: nothing overflows, whatever the grace."""
+        first, last = (each.replace(tzinfo=datetime.UTC) for each in (datetime.datetime.min, datetime.datetime.max))
+        eternal = RevocationSet(issuer_key_sha256="ab" * 32, this_update=MADE, next_update=last)
+        for grace in (NO_GRACE, 72 * HOUR):
+            for now in (MADE, last):
+                self.assertIs(status(eternal, 8, now, grace), RevocationStatus.GOOD)
+            for this_update, now, found in (
+                (last, MADE, RevocationStatus.FUTURE),
+                (last, last, RevocationStatus.GOOD),
+                (first, MADE, RevocationStatus.STALE),
+                (first, first, RevocationStatus.GOOD),
+            ):
+                for next_update in (None, this_update):
+                    dated = RevocationSet(issuer_key_sha256="ab" * 32, this_update=this_update, next_update=next_update)
+                    self.assertIs(status(dated, 8, now, grace), found)

@@ -1,10 +1,10 @@
 """Why certificates are refused: one row for each cause, and the refusal that carries it.
 
-Duty: say of each cause which of OpenSSL's findings mean it, which TLS alert the peer gets, what this site's operator
-reads and can do, and what the partner is told. A new cause needs a member of :class:`~smartproxy.policy.causes.Cause`
-and a row here. The numbers are those of OpenSSL's ``x509_vfy.h``, which are part of its stable interface; nothing of
-OpenSSL is imported. Names and dates in a refusal come from a certificate that nobody has vouched for: whoever shows
-them escapes them.
+Duty: define for each cause the OpenSSL findings that lead to it, the TLS alert that the peer gets, the message and
+advice for this site's operator, and the explanation for the partner. A new cause needs a member of
+:class:`~smartproxy.policy.causes.Cause` and a row here. The numbers are those of OpenSSL's ``x509_vfy.h``, which are
+part of its stable interface; nothing of OpenSSL is imported. Names and dates in a refusal come from an unverified
+certificate: code that shows them has to escape them.
 
 RFC 5280 section 6; RFC 8446 section 6.2 (alerts).
 """
@@ -54,7 +54,7 @@ class VerifyError(enum.IntEnum):
     INVALID_CA = 79
 
 
-#: After these the path does not end at an anchor.
+#: The findings after which the path does not end at an anchor.
 WITHOUT_ANCHOR: Final = frozenset(
     {
         VerifyError.UNABLE_TO_GET_ISSUER_CERT,
@@ -71,7 +71,7 @@ WITHOUT_ANCHOR: Final = frozenset(
 
 @attrs.frozen
 class Explanation:
-    """What a partner is told: true for whoever reads it, and nothing of this site's inside.
+    """What a partner is told: true for every reader, without details of the internal network.
 
     :ivar happened: what happened, as a sentence to the partner.
     :ivar remedy: what the partner has to do, or can expect.
@@ -89,8 +89,8 @@ class CertificateCause:
     :ivar message: what is wrong, for this site's log: a sentence without a full stop.
     :ivar advice: what this site's operator can do.
     :ivar explanation: what the partner is told.
-    :ivar errors: OpenSSL's findings that mean it.
-    :ivar tells: the finding after which OpenSSL words the alert that the peer gets.
+    :ivar errors: the OpenSSL findings that lead to this cause.
+    :ivar tells: the finding that makes OpenSSL send the right alert.
     :ivar alert: the name of that alert, in TLS 1.3.
     """
 
@@ -103,13 +103,13 @@ class CertificateCause:
     alert: str = "certificate_unknown"
 
 
-OURS: Final = "The cause is on our side. Your settings need no change; please try again later."
-"""What a partner is told to do about what is our affair."""
+OURS: Final = "The cause is on our side. You need not change anything; please try again later."
+"""What a partner is told to do where the cause is on our side."""
 
 _ROWS: Final = (
     CertificateCause(
         cause=Cause.CERTIFICATE_MISSING,
-        message="the peer showed no certificate",
+        message="the peer presented no certificate",
         advice="The partner has to configure a client certificate for outgoing connections.",
         explanation=Explanation(
             "Your system did not present a TLS client certificate.",
@@ -119,11 +119,11 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_UNKNOWN_CA,
-        message="the certificate comes from no CA of this site and is not pinned",
-        advice="If the partner is to use this certificate, pin it in the partner's entry or add the CA that issued it."
-        " If the partner sent no intermediate certificates, it has to send them.",
+        message="the certificate is neither issued by a configured CA nor pinned",
+        advice="To accept this certificate, pin it in the partner's entry or add the CA that issued it."
+        " If the partner did not send its intermediate certificates, it has to send them.",
         explanation=Explanation(
-            "We know neither your certificate nor the authority that issued it.",
+            "Neither your certificate nor the authority that issued it is known to us.",
             "Please send the intermediate certificates along with yours in the TLS handshake; if you do, send us the"
             " public part of your certificate and tell us who issued it.",
         ),
@@ -142,10 +142,10 @@ _ROWS: Final = (
     CertificateCause(
         cause=Cause.CERTIFICATE_EXPIRED,
         message="the certificate has expired",
-        advice="The certificate's owner has to renew it. Add the new certificate of a pinned partner to its entry.",
+        advice="The partner has to renew the certificate. If it is pinned, add the new one to the partner's entry.",
         explanation=Explanation(
             "A certificate that your system presented has expired.",
-            "Please get a certificate that is valid, and send us its public part before you use it.",
+            "Please obtain a new certificate, and send us its public part before you use it.",
         ),
         errors=(VerifyError.CERT_HAS_EXPIRED,),
         tells=VerifyError.CERT_HAS_EXPIRED,
@@ -154,10 +154,10 @@ _ROWS: Final = (
     CertificateCause(
         cause=Cause.CERTIFICATE_NOT_YET_VALID,
         message="the certificate is not valid yet",
-        advice="Check the clock of this host; if it is right, the partner has to use its present certificate.",
+        advice="Check this host's clock. If it is right, the partner has to use its current certificate.",
         explanation=Explanation(
             "A certificate that your system presented is not valid yet.",
-            "Please use your present certificate until the new one is valid, or check when it was meant to begin.",
+            "Please use your current certificate until the new one is valid, or check its start date.",
         ),
         errors=(VerifyError.CERT_NOT_YET_VALID,),
         tells=VerifyError.CERT_NOT_YET_VALID,
@@ -166,10 +166,10 @@ _ROWS: Final = (
     CertificateCause(
         cause=Cause.CERTIFICATE_REVOKED,
         message="the certificate is revoked",
-        advice="Ask the partner why, by another way than this one; the partner needs a new certificate.",
+        advice="Ask the partner for the reason by phone or mail. The partner needs a new certificate.",
         explanation=Explanation(
-            "The authority that issued your certificate has revoked it, or that of one of its own authorities.",
-            "Please find out why from the authority. You need a new certificate with a new key; send us its public"
+            "Your certificate, or the certificate of one of its issuing authorities, has been revoked.",
+            "Please ask the authority for the reason. You need a new certificate with a new key; send us its public"
             " part.",
         ),
         errors=(VerifyError.CERT_REVOKED,),
@@ -178,32 +178,32 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_REVOCATION_MISSING,
-        message="there is no revocation list of the certificate's issuer",
+        message="there is no revocation list from the certificate's issuer",
         advice="Load the issuer's current revocation list in the backend, or set the CA's revocation to `prefer`.",
         explanation=Explanation(
-            "We have no revocation list of the authority that issued your certificate, so that we could not check it.",
+            "We have no revocation list from the authority that issued your certificate and could not check it.",
             "The list has to be loaded on our side. Please tell us where your authority publishes it.",
         ),
         errors=(VerifyError.UNABLE_TO_GET_CRL,),
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_REVOCATION_STALE,
-        message="the revocation list of the certificate's issuer is not current",
+        message="the revocation list from the certificate's issuer is not current",
         advice="Load the issuer's current revocation list in the backend, give the CA hours of grace, or set its"
         " revocation to `prefer`.",
         explanation=Explanation(
-            "The revocation list that we have of your certificate's authority is out of date, so that we could not"
+            "Our revocation list from the authority that issued your certificate is out of date, and we could not"
             " check your certificate.",
-            "A current list has to be loaded on our side; please ask your authority if it has not published one.",
+            "A current list has to be loaded on our side. Please check that your authority has published one.",
         ),
         errors=(VerifyError.CRL_NOT_YET_VALID, VerifyError.CRL_HAS_EXPIRED),
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_BAD_SIGNATURE,
-        message="the certificate's signature is not its issuer's",
+        message="the certificate's signature was not made by its issuer",
         advice="The certificate is damaged or forged. The partner has to check what it sends.",
         explanation=Explanation(
-            "The signature of a certificate that your system presented is not that of its issuer.",
+            "The signature of a certificate that your system presented was not made by its issuer.",
             "Please check that certificate, key and intermediate certificates are complete and belong together.",
         ),
         errors=(
@@ -221,10 +221,10 @@ _ROWS: Final = (
     CertificateCause(
         cause=Cause.CERTIFICATE_WEAK_KEY,
         message="the certificate's key is too weak",
-        advice="The certificate's owner has to make a longer key: RSA from 2048 bits, EC from 256 bits.",
+        advice="The partner needs a certificate with a stronger key: RSA from 2048 bits, EC from 256 bits.",
         explanation=Explanation(
             "The key of a certificate that your system presented is too weak.",
-            "Please get a certificate for an RSA key of 2048 bits or more, or an EC key of 256 bits or more.",
+            "Please obtain a certificate for an RSA key of at least 2048 bits, or an EC key of at least 256 bits.",
         ),
         errors=(VerifyError.EE_KEY_TOO_SMALL, VerifyError.CA_KEY_TOO_SMALL),
         tells=VerifyError.EE_KEY_TOO_SMALL,
@@ -232,11 +232,11 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_WEAK_SIGNATURE,
-        message="the certificate is signed with a hash that is too weak",
-        advice="The certificate has to be issued again, signed with SHA-256 or better.",
+        message="the certificate's signature uses a weak hash",
+        advice="The certificate has to be reissued with SHA-256 or better.",
         explanation=Explanation(
-            "A certificate that your system presented is signed with a hash that is not safe any more.",
-            "Please have it issued again, signed with SHA-256 or better.",
+            "A certificate that your system presented is signed with a hash that is no longer secure.",
+            "Please have it reissued with SHA-256 or better.",
         ),
         errors=(VerifyError.CA_MD_TOO_WEAK,),
         tells=VerifyError.CA_MD_TOO_WEAK,
@@ -244,12 +244,12 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_WRONG_PURPOSE,
-        message="the certificate is not meant for this use",
+        message="the certificate's key usage does not allow this use",
         advice="The partner needs a certificate with extended key usage clientAuth. If it cannot get one, set the"
         " purpose in its entry to `server_auth`, or pin the certificate and set the purpose to `any`.",
         explanation=Explanation(
-            "Your certificate does not allow the use as a TLS client.",
-            "Please get one with the extended key usage clientAuth (1.3.6.1.5.5.7.3.2).",
+            "Your certificate may not be used for a TLS client.",
+            "Please obtain one with the extended key usage clientAuth (1.3.6.1.5.5.7.3.2).",
         ),
         errors=(VerifyError.INVALID_PURPOSE,),
         tells=VerifyError.INVALID_PURPOSE,
@@ -258,19 +258,19 @@ _ROWS: Final = (
     CertificateCause(
         cause=Cause.CERTIFICATE_PATH_TOO_LONG,
         message="the path from the certificate to its CA is too long",
-        advice="Add the lowest of the intermediate CAs as a CA of its own.",
+        advice="Add the lowest intermediate CA as a separate CA.",
         explanation=Explanation(
-            "There are too many authorities between your certificate and one that we know.",
+            "There are too many intermediate authorities between your certificate and an authority that we know.",
             "Please tell us which authority issued your certificate, so that we can add it.",
         ),
         errors=(VerifyError.CERT_CHAIN_TOO_LONG, VerifyError.PATH_LENGTH_EXCEEDED),
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_NOT_A_CA,
-        message="the certificate may not issue others",
-        advice="The partner has to send the certificates of the CAs that issued its own.",
+        message="the certificate was issued with one that is not a CA certificate",
+        advice="The partner has to send the certificates of the CAs that issued its certificate.",
         explanation=Explanation(
-            "Your certificate was issued with a certificate that must not issue others.",
+            "Your certificate was issued with a certificate that is not a CA certificate.",
             "Please present the certificates of the authorities that issued yours, and no others.",
         ),
         errors=(VerifyError.KEYUSAGE_NO_CERTSIGN, VerifyError.INVALID_CA),
@@ -278,7 +278,7 @@ _ROWS: Final = (
     CertificateCause(
         cause=Cause.CERTIFICATE_INVALID_PATH,
         message="the path from the certificate to its CA is not valid",
-        advice="See what OpenSSL says; the certificate or one of its CAs' has to be issued again.",
+        advice="See OpenSSL's message. The certificate, or the certificate of one of its CAs, has to be reissued.",
         explanation=Explanation(
             "The certificates that your system presented do not form a valid path.",
             "Please check that your system presents its own certificate first, and then those of its authorities.",
@@ -287,78 +287,79 @@ _ROWS: Final = (
     CertificateCause(
         cause=Cause.CERTIFICATE_UNREADABLE,
         message="the certificate cannot be read",
-        advice="The certificate breaks the rules of X.509; the partner needs another one.",
+        advice="The certificate violates X.509. The partner needs a new one.",
         explanation=Explanation(
-            "A certificate that your system presented cannot be read: it breaks the rules of X.509.",
-            "Please have it issued again.",
+            "A certificate that your system presented cannot be read: it violates X.509.",
+            "Please have it reissued.",
         ),
         tells=VerifyError.CERT_NOT_YET_VALID,
         alert="bad_certificate",
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_NO_PARTNER,
-        message="the certificate is good, but belongs to no partner",
-        advice="If it is a partner's, add a rule to its entry that this certificate fits.",
+        message="the certificate is valid, but not assigned to any partner",
+        advice="If it belongs to a partner, add a rule that matches this certificate to the partner's entry.",
         explanation=Explanation(
-            "Your certificate is valid, but it is not one that you have announced to us.",
-            "Please send us its public part if it is a new one of yours, or use the one that we know.",
+            "Your certificate is valid, but not registered with us.",
+            "If it is new, please send us its public part; otherwise use the certificate that we know.",
         ),
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_PARTNER_DISABLED,
-        message="the partner of this certificate is disabled",
-        advice="Enable the partner's entry if it is to connect again.",
+        message="the certificate's partner is disabled",
+        advice="To let the partner connect again, enable its entry.",
         explanation=Explanation(
-            "Your connection is switched off on our side.",
-            "Please ask your contact here when it will be switched on.",
+            "Your connection is disabled on our side.",
+            "Please ask your contact at our company when it will be enabled.",
         ),
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_AMBIGUOUS,
-        message="the certificate names more than one partner",
-        advice="Change the certificate rules of these partners so that only one of them fits.",
-        explanation=Explanation("Our settings do not say clearly whose certificate yours is.", OURS),
+        message="the certificate matches the rules of more than one partner",
+        advice="Change the certificate rules of these partners so that only one of them matches.",
+        explanation=Explanation("Our settings assign your certificate to more than one partner.", OURS),
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_NOT_EXPECTED,
-        message="the certificate is not one that the called partner is known by",
-        advice="Ask the partner, by another way than this one, whether it is its own; if so, add it to its outbound"
-        " entry.",
+        message="the certificate is not one expected from the called partner",
+        advice="Ask the partner by phone or mail whether the certificate is its own. If so, add it to the partner's"
+        " outbound entry.",
         explanation=Explanation(
-            "Your server presented another certificate than the one that we know.",
+            "Your server presented a certificate that is not registered with us.",
             "Please send us the public part of the certificate that your server presents.",
         ),
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_WRONG_NAME,
-        message="the certificate does not bear the name of the host that was called",
-        advice="Check the host in the partner's outbound entry. If the certificate bears another name, give that name"
-        " there, or pin the certificate.",
+        message="the certificate does not contain the name of the called host",
+        advice="Check the host in the partner's outbound entry. If the certificate contains another name, enter that"
+        " name there, or pin the certificate.",
         explanation=Explanation(
-            "The certificate of your server does not bear the name under which we called it.",
-            "Please get one for the host name that we are to call, or tell us the right name.",
+            "Your server's certificate does not contain the host name that we called.",
+            "Please obtain one for this host name, or tell us the right name.",
         ),
         tells=VerifyError.HOSTNAME_MISMATCH,
         alert="bad_certificate",
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_NOT_CALLED,
-        message="the partner's entry does not allow calls",
-        advice="Give the partner's entry an outbound part if it is to be called again.",
+        message="the partner's entry does not allow outgoing calls",
+        advice="To call the partner again, add an outbound part to its entry.",
         explanation=Explanation(
-            "Our settings do not let us call you any more.", "Please ask your contact here if we are to call you again."
+            "Our settings no longer allow calls to your system.",
+            "Please ask your contact at our company whether calls are to be allowed again.",
         ),
     ),
 )
 
 CERTIFICATE_CAUSES: Final[Mapping[Cause, CertificateCause]] = {row.cause: row for row in _ROWS}
-"""The table, by the code."""
+"""The table, by code."""
 
 _BY_ERROR: Final[Mapping[int, Cause]] = {error: row.cause for row in _ROWS for error in row.errors}
 
 
 def cause_of(code: int) -> Cause:
-    """The cause that OpenSSL's error number *code* stands for; a number that is not listed means a refusal too."""
+    """The cause for OpenSSL's error number *code*; an unlisted number is refused, too, as an invalid path."""
     return _BY_ERROR.get(code, Cause.CERTIFICATE_INVALID_PATH)
 
 
@@ -371,10 +372,10 @@ class CertificateRefusal(Exception):
     """A peer's certificate does not prove that it is a partner.
 
     :ivar cause: what is wrong; one of :data:`CERTIFICATE_CAUSES`.
-    :ivar depth: which certificate of the path it is about: 0 is the peer's own.
+    :ivar depth: the depth of the refused certificate in the path; 0 is the peer's own.
     :ivar subject: that certificate's subject; empty if there is none.
     :ivar issuer: that certificate's issuer; empty if there is none.
-    :ivar detail: what was compared, by name: dates (ISO 8601, UTC), ages (seconds), pins, key sizes.
+    :ivar detail: the compared values, by name: dates (ISO 8601, UTC), ages (seconds), pins, key sizes.
     """
 
     cause: Cause
@@ -386,7 +387,7 @@ class CertificateRefusal(Exception):
     @property
     def message(self) -> str:
         """What is wrong, in one sentence without a full stop."""
-        place = f" (certificate {self.depth} of the path)" if self.depth else ""
+        place = f" (certificate {self.depth} in the path)" if self.depth else ""
         return CERTIFICATE_CAUSES[self.cause].message + place
 
     @property
@@ -399,7 +400,7 @@ class CertificateRefusal(Exception):
 
 
 def refusal(cause: Cause, certificate: CertificateFacts, depth: int = 0, /, **detail: Detail) -> CertificateRefusal:
-    """The refusal of *certificate*, with what always helps to find it."""
+    """The refusal of *certificate*, with its serial number and fingerprint added to the details."""
     return CertificateRefusal(
         cause=cause,
         depth=depth,

@@ -46,6 +46,7 @@ from smartproxy.policy.partners import (
     Verify,
     normalize_san,
 )
+from smartproxy.policy.values import Instant
 
 CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
 SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
@@ -228,11 +229,7 @@ def judge_below(
 
 
 def _dates(facts: CertificateFacts) -> dict[str, str]:
-    return {"not_before": _written(facts.not_before), "not_after": _written(facts.not_after)}
-
-
-def _written(moment: datetime.datetime) -> str:
-    return moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"not_before": Instant().write(facts.not_before), "not_after": Instant().write(facts.not_after)}
 
 
 def judge_dates(facts: CertificateFacts, depth: int, now: datetime.datetime) -> None:
@@ -299,10 +296,10 @@ def _judge_revocation(
         "list_key_sha256": issuer.key_sha256,
     }
     if revocation is not None:
-        detail["this_update"] = _written(revocation.this_update)
+        detail["this_update"] = Instant().write(revocation.this_update)
         detail["age"] = round((now - revocation.this_update).total_seconds())
         if revocation.next_update is not None:
-            detail["next_update"] = _written(revocation.next_update)
+            detail["next_update"] = Instant().write(revocation.next_update)
     raise refusal(_REVOCATION_CAUSES[found], facts, depth, **detail)
 
 

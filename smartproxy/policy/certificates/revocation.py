@@ -28,7 +28,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.partners import TrustedCa
 from smartproxy.policy.schema import Optional, kind
-from smartproxy.policy.values import SHA256, Instant, Serials
+from smartproxy.policy.values import SHA256, Instant, Serials, shifted
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +51,7 @@ class RevocationSet:
         """When a newer list has to be there, grace not counted."""
         if self.next_update is not None:
             return self.next_update
-        return self.this_update + datetime.timedelta(days=limits.REVOCATION_UNDATED_FRESH_DAYS)
+        return shifted(self.this_update, datetime.timedelta(days=limits.REVOCATION_UNDATED_FRESH_DAYS))
 
 
 class RevocationStatus(enum.Enum):
@@ -75,9 +75,9 @@ def status(
         return RevocationStatus.MISSING
     if serial in revocation.serials:
         return RevocationStatus.REVOKED
-    if revocation.this_update > now + datetime.timedelta(seconds=limits.CLOCK_TOLERANCE_SECONDS):
+    if revocation.this_update - now > datetime.timedelta(seconds=limits.CLOCK_TOLERANCE_SECONDS):
         return RevocationStatus.FUTURE
-    if now > revocation.fresh_until + grace:
+    if now - revocation.fresh_until > grace:
         return RevocationStatus.STALE
     return RevocationStatus.GOOD
 
@@ -170,7 +170,7 @@ class Outlook:
         yield signer.not_after, f"the certificate of its issuer {signer.subject} ends"
         loaded = self.lists.get(signer.key_sha256)
         if grace is not None and loaded is not None:
-            yield loaded.fresh_until + grace, f"the revocation list of {signer.subject} has to be renewed"
+            yield shifted(loaded.fresh_until, grace), f"the revocation list of {signer.subject} has to be renewed"
 
     def signer(self, subject: str, ca: str) -> Issuer | None:
         """The certificate of a name: that of the given CA if it has one, else any other's."""
