@@ -68,7 +68,7 @@ class _OuterFactory(ServerFactory):
 
     def buildProtocol(self, address: IAddress | None) -> _Outer | None:
         """A leg, unless there are too many, or nobody to hand it to."""
-        peer = "unknown" if address is None else address_text(address)
+        peer = address_text(address)
         return _Outer(self._service) if self._service.takes(peer) else None
 
 
