@@ -18,7 +18,6 @@ the peer closes too.
 import typing
 
 from OpenSSL import SSL
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
@@ -33,8 +32,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.net.deadline import Deadline
-from smartproxy.net.leg import ILeg, ILegReceiver, Inbox, LegEnd
-from smartproxy.policy.addresses import HostPort, address_of
+from smartproxy.net.leg import ILeg, ILegReceiver, Inbox, LegEnd, address_text
 
 KEPT_OCTETS_MOST = 16 * 1024
 """What is kept while there is no receiver; reading stops beyond it."""
@@ -189,27 +187,6 @@ class LegFactory(Factory):
 
 def _ignore(on: bool) -> None:
     """Stand in for an option that a transport does not have."""
-
-
-def peer_of(address: IAddress | None) -> HostPort | None:
-    """The address and port of a peer; ``None`` if it has none, as on a Unix socket.
-
-    A port that listens on ``::`` sees IPv4 peers as ``::ffff:192.0.2.7``. They are ``192.0.2.7`` here, and so wherever
-    a peer is shown, stored, counted or banned.
-    """
-    match address:
-        case IPv4Address():
-            return HostPort(address.host, address.port)
-        case IPv6Address():
-            plain = address_of(address.host)
-            return HostPort(str(plain) if plain.version == 4 else address.host, address.port)
-    return None
-
-
-def address_text(address: IAddress | None) -> str:
-    """An address as logs show it: ``192.0.2.7:40112``, ``[2001:db8::7]:40112``; ``unknown`` if there is none."""
-    peer = peer_of(address)
-    return "unknown" if peer is None else str(peer)
 
 
 def end_of(reason: Failure) -> LegEnd:

@@ -19,8 +19,8 @@ from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 
 from smartproxy.logs.severity import Severity
-from smartproxy.net.connection import ConnectionLeg, LegFactory, address_text
-from smartproxy.net.leg import ILeg
+from smartproxy.net.connection import ConnectionLeg, LegFactory
+from smartproxy.net.leg import ILeg, address_text
 from smartproxy.net.listeners import Listeners
 from smartproxy.net.proxying.ways import PORTS
 from smartproxy.oftp2.errors import SessionFault

@@ -23,8 +23,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.connection import peer_of
-from smartproxy.net.leg import ILeg
+from smartproxy.net.leg import ILeg, peer_of
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import ProtocolError

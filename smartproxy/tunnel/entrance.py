@@ -23,8 +23,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.net.connection import address_text, peer_of
 from smartproxy.net.deadline import Deadline
+from smartproxy.net.leg import address_text, peer_of
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.boxes import IStream

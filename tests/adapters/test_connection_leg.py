@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from smartproxy.net.connection import ConnectionLeg, address_text, end_of
-from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
+from smartproxy.net.connection import ConnectionLeg, end_of
+from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd, address_text
 from smartproxy.testing import pki
 from tests.adapters.rig import Caller, CallerTls
 from tests.adapters.wires import Network

@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from smartproxy.plain.client import Outgoing, PlainClientService
 from smartproxy.net.listeners import RETRY_SECONDS
+from smartproxy.plain.client import Outgoing, PlainClientService
 from smartproxy.plain.destinations import Permit
 from smartproxy.plain.server import PlainServerService
 from smartproxy.policy.addresses import HostPort
