@@ -133,6 +133,7 @@ class Cause(enum.StrEnum):
     CERTIFICATE_REVOCATION_STALE = "certificate.revocation_stale", "The revocation list of its issuer is not current."
     CERTIFICATE_BAD_SIGNATURE = "certificate.bad_signature", "The certificate's signature is not its issuer's."
     CERTIFICATE_WEAK_KEY = "certificate.weak_key", "The certificate's key is too weak."
+    CERTIFICATE_EXPENSIVE_KEY = "certificate.expensive_key", "A key of the path is larger than any that is in use."
     CERTIFICATE_WEAK_SIGNATURE = "certificate.weak_signature", "The certificate is signed with a hash that is too weak."
     CERTIFICATE_WRONG_PURPOSE = "certificate.wrong_purpose", "The certificate is not meant for this use."
     CERTIFICATE_PATH_TOO_LONG = "certificate.path_too_long", "The path from the certificate to its CA is too long."
