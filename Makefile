@@ -142,6 +142,7 @@ soak: environment  ## minutes of sessions, and a flood of strangers, against who
 bench: environment  ## how fast octets are judged
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/short_sessions.py
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/subrecord_layouts.py
+	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/handshake_chains.py
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) build dist .demo .mypy_cache .ruff_cache .hypothesis .coverage docs/_build $(LEFTOVERS)

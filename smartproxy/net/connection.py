@@ -18,7 +18,6 @@ the peer closes too.
 import typing
 
 from OpenSSL import SSL
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
@@ -33,8 +32,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.net.deadline import Deadline
-from smartproxy.net.leg import ILeg, ILegReceiver, Inbox, LegEnd
-from smartproxy.policy.addresses import HostPort
+from smartproxy.net.leg import ILeg, ILegReceiver, Inbox, LegEnd, address_text
 
 KEPT_OCTETS_MOST = 16 * 1024
 """What is kept while there is no receiver; reading stops beyond it."""
@@ -189,14 +187,6 @@ class LegFactory(Factory):
 
 def _ignore(on: bool) -> None:
     """Stand in for an option that a transport does not have."""
-
-
-def address_text(address: IAddress) -> str:
-    """An address as logs show it: ``192.0.2.7:40112``, ``[2001:db8::7]:40112``."""
-    match address:
-        case IPv4Address() | IPv6Address():
-            return str(HostPort(address.host, address.port))
-    return "unknown"
 
 
 def end_of(reason: Failure) -> LegEnd:

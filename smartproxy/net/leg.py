@@ -26,8 +26,11 @@ from collections.abc import Callable
 from functools import partial
 
 import attrs
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import Attribute, Interface
+
+from smartproxy.policy.addresses import HostPort, address_of
 
 
 @attrs.frozen
@@ -171,3 +174,21 @@ class Inbox:
         self._kept = None
         self.octets = 0
         self._emptied()
+
+
+def peer_of(address: object) -> HostPort | None:
+    """The address and port of a peer; ``None`` if it has none, as on a Unix socket.
+
+    A port that listens on ``::`` sees IPv4 peers as ``::ffff:192.0.2.7``. They are ``192.0.2.7`` here, and so wherever
+    a peer is shown, stored, counted or banned.
+    """
+    if not isinstance(address, IPv4Address | IPv6Address):
+        return None
+    plain = address_of(address.host)
+    return HostPort(str(plain) if plain.version == 4 else address.host, address.port)
+
+
+def address_text(address: object) -> str:
+    """An address as logs show it: ``192.0.2.7:40112``, ``[2001:db8::7]:40112``; ``unknown`` if there is none."""
+    peer = peer_of(address)
+    return "unknown" if peer is None else str(peer)

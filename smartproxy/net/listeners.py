@@ -1,24 +1,29 @@
 """The ports on which partners, clients and programs inside are awaited.
 
-Duty: have exactly those ports open that the generation in force names; a port that stays in the next generation is not
-touched, so that nobody is turned away by a change elsewhere. A port that cannot be opened is an event, and is tried
-again with every generation; the others are not affected.
+Duty: have exactly those ports open that the generation in force names. A port that stays in the next generation is not
+touched, so that nobody is turned away by a change elsewhere. What has to be closed is closed wholly before anything is
+opened, because ``0.0.0.0:6619`` and ``[::]:6619`` are two listeners and one port. A port that cannot be opened is one
+event, and is tried again every few seconds until it is open; the others are not affected.
 """
 
 import errno
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from smartproxy.logs.emit import Events
+from smartproxy.net.deadline import Deadline
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Listener
 
 BACKLOG = 512
 """Connections that the kernel holds until they are accepted."""
+
+RETRY_SECONDS: Final = 3.0
+"""Seconds until a port that could not be opened is tried again."""
 
 _CAUSES: Final[dict[int | None, tuple[Cause, str]]] = {
     errno.EADDRINUSE: (Cause.PORT_IN_USE, "choose another port, or end the program that has it"),
@@ -62,13 +67,17 @@ def _listen_at(reactor: Any, factory: Any, host: str, port: int) -> IListeningPo
     return listening
 
 
+def _cause(error: CannotListenError) -> tuple[Cause, str]:
+    number = error.socketError.errno if isinstance(error.socketError, OSError) else None
+    return _CAUSES.get(number, (Cause.PORT_UNUSABLE, "choose another address or port"))
+
+
 def tell_failed(events: Events, host: str, port: int, error: CannotListenError, *, option: str | None = None) -> None:
     """Tell that a port could not be opened, in the system's words, and what to do about it.
 
     :param option: the option of the command line that chooses the port, where one does.
     """
-    number = error.socketError.errno if isinstance(error.socketError, OSError) else None
-    cause, advice = _CAUSES.get(number, (Cause.PORT_UNUSABLE, "choose another address or port"))
+    cause, advice = _cause(error)
     events.emit(
         "listener.failed",
         address=host or None,
@@ -94,7 +103,11 @@ class Listeners:
         self._factory = factory
         self._events = events
         self._mode = mode
+        self._wanted: tuple[Listener, ...] = ()
         self._open: dict[Listener, IListeningPort] = {}
+        self._closing = 0
+        self._told: dict[Listener, Cause] = {}
+        self._retry = Deadline(reactor, self._open_missing)
 
     @property
     def ports(self) -> tuple[tuple[str, int], ...]:
@@ -107,25 +120,40 @@ class Listeners:
         return frozenset(self._open)
 
     def have(self, wanted: Iterable[Listener], message: str, cause: Cause | None = None) -> Deferred[None]:
-        """Open what is wanted and not open, close what is open and not wanted.
+        """Close what is open and not wanted; then open what is wanted and not open, again and again until it is.
 
         :param message: why ports are closed, as one sentence for the event.
         :param cause: the same as a code.
         :return: fires when what had to be closed is closed.
         """
-        wanted = tuple(wanted)
-        closing = [self._close(listener, message, cause) for listener in tuple(self._open) if listener not in wanted]
-        for listener in wanted:
+        self._wanted = tuple(wanted)
+        self._told = {listener: told for listener, told in self._told.items() if listener in self._wanted}
+        leaving = [listener for listener in self._open if listener not in self._wanted]
+        closing = [self._close(listener, message, cause) for listener in leaving]
+        self._open_missing()
+        return gatherResults(closing).addCallback(lambda _: None) if closing else succeed(None)
+
+    def _open_missing(self) -> None:
+        """Open what is wanted and not open, unless a port is still being closed: its end comes back to here."""
+        self._retry.stop()
+        if self._closing:
+            return
+        for listener in self._wanted:
             if listener not in self._open:
                 self._listen(listener)
-        return gatherResults(closing).addCallback(lambda _: None) if closing else succeed(None)
+        if len(self._open) < len(set(self._wanted)):
+            self._retry.start(RETRY_SECONDS)
 
     def _listen(self, listener: Listener) -> None:
         try:
             port = _listen_at(self._reactor, self._factory(), listener.address, listener.port)
         except CannotListenError as error:
-            tell_failed(self._events, listener.address, listener.port, error)
+            cause, _ = _cause(error)
+            if self._told.get(listener) is not cause:
+                self._told[listener] = cause
+                tell_failed(self._events, listener.address, listener.port, error)
             return
+        self._told.pop(listener, None)
         self._open[listener] = port
         self._events.emit("listener.opened", address=listener.address, port=bound(port)[1], mode=self._mode)
 
@@ -133,5 +161,12 @@ class Listeners:
         port = self._open.pop(listener)
         address, number = bound(port)
         self._events.emit("listener.closed", address=address, port=number, cause=cause, message=message)
-        closed: Deferred[None] | None = port.stopListening()
-        return succeed(None) if closed is None else closed
+        self._closing += 1
+        return maybeDeferred(port.stopListening).addBoth(self._closed)
+
+    def _closed(self, result: Any) -> Any:
+        """A port is closed: open what waited for that, and hand on how it went."""
+        self._closing -= 1
+        if not self._closing:
+            self._open_missing()
+        return result

@@ -19,9 +19,8 @@ from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 
 from smartproxy.logs.severity import Severity
-from smartproxy.net.connection import ConnectionLeg, LegFactory, address_text
-from smartproxy.net.deadline import Deadline
-from smartproxy.net.leg import ILeg
+from smartproxy.net.connection import ConnectionLeg, LegFactory
+from smartproxy.net.leg import ILeg, address_text
 from smartproxy.net.listeners import Listeners
 from smartproxy.net.proxying.ways import PORTS
 from smartproxy.oftp2.errors import SessionFault
@@ -41,8 +40,6 @@ from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import plain
 from smartproxy.tunnel.server_control import ServerControl
 
-AGAIN_SECONDS = 15.0
-"""An external port that could not be opened is tried again after so long."""
 _LICENCE_ADVICE = "issue it again: smartproxy licence issue {} --until DATE; put it in place and restart this server"
 
 
@@ -68,7 +65,7 @@ class _OuterFactory(ServerFactory):
 
     def buildProtocol(self, address: IAddress | None) -> _Outer | None:
         """A leg, unless there are too many, or nobody to hand it to."""
-        peer = "unknown" if address is None else address_text(address)
+        peer = address_text(address)
         return _Outer(self._service) if self._service.takes(peer) else None
 
 
@@ -120,7 +117,6 @@ class PlainServerService(DmzService):
         self._external = Listener(address=external.host, port=external.port)
         self._permit = permit
         self._endpoint = endpoint
-        self._again = Deadline(reactor, self._await_outside)
         most = min(most, licence.limits.get("sessions", most))
         self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
         self.listeners = Listeners(reactor, lambda: _OuterFactory(self), self.events)
@@ -136,8 +132,7 @@ class PlainServerService(DmzService):
         return 0
 
     def end_begins(self) -> None:
-        """Open the external port no more."""
-        self._again.stop()
+        """Do nothing: the external port closes with the others, and nothing else of its own runs."""
 
     # Somebody outside.
 
@@ -193,15 +188,8 @@ class PlainServerService(DmzService):
 
     def _await_outside(self) -> None:
         """Have the external port open exactly while a client is there."""
-        self._again.stop()
-        if not self.running or not self.tunnel.controls:
-            self.listeners.have((), NO_CLIENT, Cause.TUNNEL_NONE)
-            return
-        if self.listeners.open:
-            return
-        self.listeners.have((self._external,), NO_CLIENT)
-        if not self.listeners.open:
-            self._again.start(AGAIN_SECONDS)
+        awaited = self.running and bool(self.tunnel.controls)
+        self.listeners.have((self._external,) if awaited else (), NO_CLIENT, Cause.TUNNEL_NONE)
 
     def configuration_arrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
         """Refuse: a plain server is configured by its command line.

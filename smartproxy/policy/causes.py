@@ -142,6 +142,7 @@ class Cause(enum.StrEnum):
     )
     CERTIFICATE_BAD_SIGNATURE = "certificate.bad_signature", "The certificate's signature was not made by its issuer."
     CERTIFICATE_WEAK_KEY = "certificate.weak_key", "The certificate's key is too weak."
+    CERTIFICATE_EXPENSIVE_KEY = "certificate.expensive_key", "A key of the path is larger than any that is in use."
     CERTIFICATE_WEAK_SIGNATURE = "certificate.weak_signature", "The certificate's signature uses a weak hash."
     CERTIFICATE_WRONG_PURPOSE = "certificate.wrong_purpose", "The certificate's key usage does not allow this use."
     CERTIFICATE_PATH_TOO_LONG = "certificate.path_too_long", "The path from the certificate to its CA is too long."

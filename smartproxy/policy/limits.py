@@ -178,6 +178,12 @@ REFUSED_TOLD_MOST: Final = 1000
 
 #: Shortest RSA modulus that is accepted.
 RSA_BITS_LEAST: Final = 2048
+#: Longest RSA modulus with which a signature is checked.
+RSA_BITS_MOST: Final = 8192
+#: Longest RSA exponent with which a signature is checked; nearly all keys have 65537.
+RSA_EXPONENT_BITS_MOST: Final = 32
+#: Microseconds that may go into the signatures above a pinned certificate, whose path nobody vouches for.
+UNVOUCHED_PATH_MICROSECONDS: Final = 1800
 #: Shortest elliptic curve that is accepted.
 EC_BITS_LEAST: Final = 256
 #: Largest depth of a path's anchor (the leaf has depth 0).

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from OpenSSL import SSL
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
@@ -24,8 +23,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.connection import address_text
-from smartproxy.net.leg import ILeg
+from smartproxy.net.leg import ILeg, peer_of
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import ProtocolError
@@ -106,17 +104,18 @@ class PartnerSessions(LiveSessions):
 
     def accept(self, address: IAddress) -> PartnerLeg | None:
         """Make the leg of a connection that is about to be accepted, or tell why it is turned away."""
-        peer = address_text(address)
+        caller = peer_of(address)
         generation = self.generation
-        assert isinstance(address, IPv4Address | IPv6Address)
+        assert caller is not None
+        peer = str(caller)
         if generation is None:
-            self._gate.turn_away(address.host, peer, Cause.CONFIGURATION_NONE, "the server has no configuration")
+            self._gate.turn_away(caller.host, peer, Cause.CONFIGURATION_NONE, "the server has no configuration")
             return None
-        visit = self._gate.enter(address.host, peer)
+        visit = self._gate.enter(caller.host, peer)
         if visit is None:
             return None
         return PartnerLeg(
-            self._clock, self._events, generation, visit, gate=self._gate, begin=self.begin, address=address.host
+            self._clock, self._events, generation, visit, gate=self._gate, begin=self.begin, address=caller.host
         )
 
     # Sessions.

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Protocol as Shape
 
 from OpenSSL import SSL
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import (
     IAddress,
     IHandshakeListener,
@@ -25,8 +24,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.net.deadline import Deadline
+from smartproxy.net.leg import address_text, peer_of
 from smartproxy.policy import limits
-from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.boxes import IStream
 from smartproxy.tunnel.contexts import PeerRefused, tls_trouble
@@ -76,16 +75,13 @@ class Entrance(Protocol):
     @property
     def peer(self) -> str:
         """The far end, as text for logs."""
-        address = self.transport.getPeer() if self.transport is not None else None
-        if isinstance(address, IPv4Address | IPv6Address):
-            return str(HostPort(address.host, address.port))
-        return "unknown"
+        return address_text(self.transport.getPeer() if self.transport is not None else None)
 
     @property
     def host(self) -> str:
         """The far end's address; empty when there is none."""
-        address = self.transport.getPeer() if self.transport is not None else None
-        return getattr(address, "host", "")
+        peer = peer_of(self.transport.getPeer() if self.transport is not None else None)
+        return "" if peer is None else peer.host
 
     @property
     def connection(self) -> SSL.Connection:

@@ -7,6 +7,7 @@ no session: who asks :meth:`LicenceInForce.fault` refuses new ones.
 """
 
 import os
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -42,18 +43,22 @@ def load(path: Path, proxy_id: str, now: datetime) -> Licence:
 def replace(path: Path, text: str) -> None:
     """Put a licence in the place of the old one; a reader sees the one or the other, never half of one.
 
+    The draft has a fresh name that nobody can foresee, and is opened only if no file or link has that name: whoever
+    may write to the folder cannot make the daemon write elsewhere.
+
     :raises OSError: when the file cannot be written; the old one is then untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
-        with temporary.open("w", encoding="utf-8") as file:
+        with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+            os.fsync(descriptor)
+        draft.replace(path)
     finally:
         with suppress(FileNotFoundError):
-            temporary.unlink()
+            draft.unlink()
 
 
 class LicenceInForce:

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,6 +19,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, VerifyError
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import CertificatePin, Purpose, RevocationMode, Rule, SanRule, SubjectRule
+from smartproxy.testing.forging import below, monstrous, rsa_signer
 from smartproxy.testing.pki import SERVER_AUTH, KeyKind, TestCa, TestCredential, make_key, self_signed
 from smartproxy.testing.tls import TlsVersion
 from tests.adapters.acme import (
@@ -303,6 +305,66 @@ class UnreadableTests(SynchronousTestCase):
         event = made.rig.journal.the("certificate.refused")
         self.assertEqual((event["cause"], event["depth"]), ("certificate.unreadable", 1))
         self.assertEqual(made.alerts, ["bad_certificate"])
+
+
+HUGE = monstrous(3072, 3072)
+"""Keys that cost eight milliseconds for each signature."""
+
+
+class ExpensiveTests(SynchronousTestCase):
+    """A stranger cannot make the site compute for long: no chain without an anchor has a signature checked."""
+
+    def refused(self, shown: TestCredential, server: ServerConfiguration) -> Any:
+        """The one event of a call, which delivers nothing."""
+        made = call(server, shown, TlsVersion.TLS_1_3)
+        self.assertEqual((made.caller.received, made.rig.opened), (b"", []))
+        names = made.rig.journal.names()
+        self.assertEqual(len(names), 1)
+        return made.rig.journal.the(names[0])
+
+    def test_without_an_anchor(self) -> None:
+        """A path that no anchor ends is refused when that is known, before its forged signatures are found out."""
+        for shown in (below(HUGE, signer=rsa_signer(3072)), below(monstrous(2048, 16))):
+            event = self.refused(shown, configuration())
+            self.assertEqual((event["cause"], event["alert"]), ("certificate.unknown_ca", "unknown_ca"))
+            self.assertEqual(event["facts"]["openssl"], "self-signed certificate in certificate chain")
+
+    def test_in_the_name_of_an_anchor(self) -> None:
+        """Of a path that ends at an anchor by name only, no key but the anchor's is used."""
+        name = ROOT.credential.certificate.subject
+        event = self.refused(below(monstrous(2048, 16), length=4, top=name), configuration())
+        self.assertEqual((event["cause"], event["alert"]), ("certificate.bad_signature", "decrypt_error"))
+        event = self.refused(below(HUGE, length=4, top=name), configuration())
+        self.assertEqual((event["cause"], event["alert"]), ("certificate.expensive_key", "bad_certificate"))
+
+    def test_above_a_pinned_certificate(self) -> None:
+        """What stands above a pinned certificate is cheap to check, or the peer is refused."""
+        weird = dsa.generate_private_key(1024)
+        big = ec.generate_private_key(ec.BrainpoolP512R1())
+        for shown in (
+            below(HUGE, length=1, signer=rsa_signer(3072)),
+            below(monstrous(16384, 24), length=1),
+            below(weird.public_key, length=1, signer=weird),
+            below(big.public_key, length=3, signer=big),
+        ):
+            event = self.refused(shown, configuration(acme(CertificatePin(sha256=shown.sha256))))
+            self.assertEqual((event["cause"], event["alert"]), ("certificate.expensive_key", "bad_certificate"))
+            self.assertTrue(event["facts"]["needed"])
+
+    def test_ordinary_chain_above_a_pinned_certificate(self) -> None:
+        """A pinned certificate with the chain of its own authorities is accepted, of whatever ordinary keys."""
+        big = ec.generate_private_key(ec.BrainpoolP512R1())
+        for shown in (below(monstrous(4096, 24)), below(big.public_key, length=1, signer=big)):
+            made = call(configuration(acme(CertificatePin(sha256=shown.sha256))), shown, TlsVersion.TLS_1_3)
+            self.assertEqual(made.rig.journal.the("certificate.accepted")["partner"], "ACME")
+
+    def test_too_many_octets(self) -> None:
+        """A peer that sends more than a handshake needs is cut off before OpenSSL reads the certificates."""
+        stranger = self_signed("stranger")
+        many = tuple(self_signed(f"other {number}").certificate for number in range(60))
+        event = self.refused(attrs.evolve(stranger, intermediates=many), configuration())
+        self.assertEqual(event["cause"], "handshake.failed")
+        self.assertIn("excessive message size", event["message"])
 
 
 class NumberTests(SynchronousTestCase):

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from smartproxy.net.connection import ConnectionLeg, address_text, end_of
-from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
+from smartproxy.net.connection import ConnectionLeg, end_of
+from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd, address_text
 from smartproxy.testing import pki
 from tests.adapters.rig import Caller, CallerTls
 from tests.adapters.wires import Network
@@ -349,6 +349,12 @@ class Words(SynchronousTestCase):
         self.assertEqual(address_text(IPv4Address("TCP", "192.0.2.7", 1)), "192.0.2.7:1")
         self.assertEqual(address_text(IPv6Address("TCP", "2001:db8::7", 1)), "[2001:db8::7]:1")
         self.assertEqual(address_text(UNIXAddress(b"/x")), "unknown")
+        self.assertEqual(address_text(None), "unknown")
+
+    def test_ipv4_peer_of_an_ipv6_port(self) -> None:
+        """An IPv4 peer that a port on ``::`` sees in IPv6 form is told as the IPv4 peer that it is."""
+        self.assertEqual(address_text(IPv6Address("TCP", "::ffff:192.0.2.7", 1)), "192.0.2.7:1")
+        self.assertEqual(address_text(IPv6Address("TCP", "fe80::1%eth0", 1)), "[fe80::1%eth0]:1")
 
     def test_causes(self) -> None:
         """No cause quotes an exception's message, which could hold a peer's octets."""

@@ -14,9 +14,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from smartproxy.net.listeners import RETRY_SECONDS
 from smartproxy.plain.client import Outgoing, PlainClientService
 from smartproxy.plain.destinations import Permit
-from smartproxy.plain.server import AGAIN_SECONDS, PlainServerService
+from smartproxy.plain.server import PlainServerService
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused
@@ -236,7 +237,7 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(self.service.listeners.ports, ())
         self.assertEqual(len(self.named("listener.failed")), 1)
         self.reactor.busy = 0
-        self.network.advance(AGAIN_SECONDS + 1)
+        self.network.advance(RETRY_SECONDS + 1)
         self.assertEqual([port for _, port in self.service.listeners.ports], [6619])
 
     def test_target_that_is_down(self) -> None:

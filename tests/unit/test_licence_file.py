@@ -1,5 +1,7 @@
 """The licence file: what is wrong with it is said exactly, and it is never half written."""
 
+import os
+import secrets
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -45,3 +47,24 @@ class LicenceFiles(SynchronousTestCase):
         self.assertRaises(OSError, replace, self.path / "inside", "new")
         self.assertEqual(self.path.read_text(), "old")
         self.assertEqual(list(self.path.parent.glob(f".{self.path.name}*")), [])
+
+    def test_link_in_the_way(self) -> None:
+        """A link with the name of the draft is not written through, whatever name an attacker can foresee or guess."""
+        victim = self.path.with_name("victim")
+        victim.write_text("precious")
+        self.path.with_name(f".{self.path.name}.{os.getpid()}").symlink_to("victim")
+        replace(self.path, "new")
+        self.assertEqual((self.path.read_text(), victim.read_text()), ("new", "precious"))
+        self.patch(secrets, "token_hex", lambda octets: "guessed")
+        self.path.with_name(f".{self.path.name}.guessed").symlink_to("victim")
+        self.assertRaises(FileExistsError, replace, self.path, "newer")
+        self.assertEqual((self.path.read_text(), victim.read_text()), ("new", "precious"))
+
+    def test_link_in_the_place_of_the_licence(self) -> None:
+        """A link that stands where the licence belongs is replaced; what it points to stays as it is."""
+        victim = self.path.with_name("victim")
+        victim.write_text("precious")
+        self.path.symlink_to("victim")
+        replace(self.path, "new")
+        self.assertFalse(self.path.is_symlink())
+        self.assertEqual((self.path.read_text(), victim.read_text()), ("new", "precious"))

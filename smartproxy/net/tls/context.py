@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 
-from smartproxy.net.tls.openssl import choose_errors
+from smartproxy.net.tls.openssl import GetPath, choose_errors
 
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2: forward secrecy and authenticated encryption; all suites of TLS 1.3 have both."""
@@ -77,7 +77,12 @@ def trust(context: SSL.Context, anchors: Iterable[x509.Certificate], *, depth: i
 
 
 def judge_peers(
-    context: SSL.Context, verify: VerifyCallback, *, server: bool, error: Callable[[], int] | None = None
+    context: SSL.Context,
+    verify: VerifyCallback,
+    *,
+    server: bool,
+    error: Callable[[], int] | None = None,
+    look: Callable[[GetPath], object] = lambda path: None,
 ) -> None:
     """Have the peer's certificate judged while the handshake can still be refused.
 
@@ -85,11 +90,12 @@ def judge_peers(
         never raises.
     :param server: whether the context is for accepted connections: their peers have to show a certificate.
     :param error: the ``X509_V_ERR_...`` number that stands for the refusal just given, which words the alert.
+    :param look: told before each question how to get the path; only where *error* is given.
     """
     mode = _ASK if server else SSL.VERIFY_PEER
     context.set_verify(mode, verify)
     if error is not None:
-        choose_errors(context, mode, error)
+        choose_errors(context, mode, error, look)
 
 
 def choose_protocol(context: SSL.Context, choose: Callable[[Sequence[bytes]], bytes | None]) -> None:

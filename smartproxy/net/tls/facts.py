@@ -7,7 +7,7 @@ policy knows is skipped. Judges nothing else. Standards: RFC 5280 sections 4.1 a
 Odette's authorities put the Odette ID.
 """
 
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import crypto
 
+from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.causes import CertificateRefusal
+from smartproxy.policy.certificates.causes import CertificateRefusal, refusal
 from smartproxy.policy.certificates.facts import CertificateFacts
 from smartproxy.policy.values import sha256
 
@@ -31,6 +32,22 @@ _UNREADABLE = (
     x509.UnsupportedGeneralNameType,
 )
 """What cryptography raises for octets that OpenSSL let pass and it cannot read."""
+
+_CURVES: Final[dict[type[ec.EllipticCurve], int]] = {
+    ec.SECP256R1: 80,
+    ec.SECP384R1: 400,
+    ec.SECP521R1: 800,
+    ec.SECP256K1: 350,
+    ec.BrainpoolP256R1: 350,
+    ec.BrainpoolP384R1: 650,
+    ec.BrainpoolP512R1: 1200,
+}
+"""The curves on which a signature is checked, and about how many microseconds that takes."""
+
+_RSA_MICROSECONDS: Final = 900
+"""What a signature takes to be checked with the largest key: the modulus counts squared, the exponent's length once."""
+
+_EDWARDS_MICROSECONDS: Final = 300
 
 _SAN_KINDS: dict[type[x509.GeneralName], str] = {
     x509.DNSName: "DNS",
@@ -85,6 +102,73 @@ def path_facts(path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:
         except _UNREADABLE as error:
             raise _unreadable(depth, error) from None
     return tuple(facts)
+
+
+def check_cost(certificate: x509.Certificate, depth: int) -> int:
+    """Refuse a certificate whose key makes checking a signature expensive, before one is checked with it.
+
+    Keys that are merely too weak are cheap, and left to policy.
+
+    :param depth: its place in the path.
+    :return: about how many microseconds a check takes.
+    :raises CertificateRefusal: if the key is larger than any that is in use, of a kind or on a curve that is not
+        accepted, or cannot be read at all.
+    """
+    try:
+        key = certificate.public_key()
+    except _UNREADABLE:
+        raise _expensive(certificate, depth, "a key that can be read") from None
+    match key:
+        case rsa.RSAPublicKey():
+            exponent = key.public_numbers().e.bit_length()
+            if key.key_size <= limits.RSA_BITS_MOST and exponent <= limits.RSA_EXPONENT_BITS_MOST:
+                share = (key.key_size / limits.RSA_BITS_MOST) ** 2 * exponent / limits.RSA_EXPONENT_BITS_MOST
+                return round(_RSA_MICROSECONDS * share)
+            raise _expensive(
+                certificate,
+                depth,
+                f"RSA to {limits.RSA_BITS_MOST} bits, its exponent to {limits.RSA_EXPONENT_BITS_MOST} bits",
+            )
+        case ec.EllipticCurvePublicKey():
+            if key.key_size < limits.EC_BITS_LEAST:
+                return _CURVES[ec.SECP521R1]
+            if type(key.curve) in _CURVES:
+                return _CURVES[type(key.curve)]
+            names = ", ".join(curve.__name__.lower() for curve in _CURVES)
+            raise _expensive(certificate, depth, f"one of the curves {names}")
+        case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+            return _EDWARDS_MICROSECONDS
+    raise _expensive(certificate, depth, "RSA, EC or Ed25519")
+
+
+def check_costs(path: list[x509.Certificate]) -> None:
+    """Refuse a path that nobody vouches for and that takes too long to check.
+
+    OpenSSL checks the signatures above a pinned certificate too, although they prove nothing: whoever has seen that
+    certificate can show it with any others above it.
+
+    :raises CertificateRefusal: for the certificate that makes it too much, or one of :func:`check_cost`.
+    """
+    sum_of = 0
+    for depth, certificate in enumerate(path[1:], 1):
+        sum_of += check_cost(certificate, depth)
+        if sum_of > limits.UNVOUCHED_PATH_MICROSECONDS:
+            raise _expensive(certificate, depth, "fewer certificates above the pinned one, or smaller keys")
+
+
+def _expensive(certificate: x509.Certificate, depth: int, needed: str) -> CertificateRefusal:
+    try:
+        facts = certificate_facts(certificate)
+    except _UNREADABLE as error:
+        return _unreadable(depth, error)
+    return refusal(
+        Cause.CERTIFICATE_EXPENSIVE_KEY,
+        facts,
+        depth,
+        key_type=facts.key_type,
+        key_bits=facts.key_bits,
+        needed=needed,
+    )
 
 
 def certificate_of(shown: crypto.X509, depth: int) -> x509.Certificate:

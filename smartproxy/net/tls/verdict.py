@@ -2,8 +2,10 @@
 
 Duty: OpenSSL builds the path and checks its signatures; everything that it finds wrong is recorded, not obeyed, and
 policy judges the whole at the end of the path, while the handshake can still be refused with an alert that says why.
-The verify callback never raises. Only this module makes a :class:`~smartproxy.policy.identity.VerifiedPartner`, and
-only for a finished handshake, in which the peer proved that it holds the certificate's key.
+What a stranger can make the site compute is bounded: a finding after which no path can be good is judged at once,
+before a signature is checked; where OpenSSL goes on, above a pinned certificate, the keys are of ordinary size. The
+verify callback never raises. Only this module makes a :class:`~smartproxy.policy.identity.VerifiedPartner`, and only
+for a finished handshake, in which the peer proved that it holds the certificate's key.
 
 Trusts OpenSSL to call back for every certificate of the path and for every error. Standards: RFC 5280 section 6;
 RFC 5246 section 7.4.8 and RFC 8446 section 4.4.3 (CertificateVerify); RFC 5024 section 11.
@@ -20,14 +22,24 @@ from OpenSSL import SSL, crypto
 from twisted.python.failure import Failure
 
 from smartproxy.net.tls.context import judge_peers
-from smartproxy.net.tls.facts import certificate_of, path_facts
-from smartproxy.net.tls.openssl import error_text
+from smartproxy.net.tls.facts import certificate_of, check_cost, check_costs, path_facts
+from smartproxy.net.tls.openssl import GetPath, error_text
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, WITHOUT_ANCHOR, CertificateRefusal, VerifyError
+from smartproxy.policy.certificates.causes import (
+    BROKEN,
+    CERTIFICATE_CAUSES,
+    WITHOUT_ANCHOR,
+    CertificateRefusal,
+    VerifyError,
+)
 from smartproxy.policy.certificates.facts import ChainFacts, PathError
 from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
+
+HANDSHAKE_OCTETS_MOST: Final = 24 * 1024
+"""What a peer may send until its handshake is finished: six certificates of RSA 8192 take 18 KiB. OpenSSL, whose own
+limit is 100 KiB, reads every certificate before it asks about the first one."""
 
 ALERTS: Final = {
     0: "close_notify",
@@ -73,6 +85,8 @@ class Verification:
     :ivar alert_sent: the alert that we sent last.
     :ivar alert_received: the alert that the peer sent last.
     :ivar spoke: whether any octet came.
+    :ivar bounded: whether the keys of its path are known to be of ordinary size.
+    :ivar pinned: whether its own certificate is good whatever stands above it.
     """
 
     match: Match | None = None
@@ -82,6 +96,8 @@ class Verification:
     alert_sent: str | None = None
     alert_received: str | None = None
     spoke: bool = False
+    bounded: bool = False
+    pinned: bool = False
     _path: dict[int, x509.Certificate] = attrs.field(factory=dict, init=False)
     _errors: list[PathError] = attrs.field(factory=list, init=False)
 
@@ -110,6 +126,16 @@ class Verification:
         """The peer's own certificate, once the path is complete."""
         return self._path[0]
 
+    def chain_of(self, certificates: list[x509.Certificate]) -> ChainFacts:
+        """The facts so far of a path that is not finished.
+
+        :param certificates: what OpenSSL has built of it; of a path without an anchor the first one is enough.
+        :raises CertificateRefusal: if one of the certificates cannot be read.
+        """
+        anchored = not any(error.code in WITHOUT_ANCHOR for error in self._errors)
+        facts = path_facts(certificates if anchored else certificates[:1])
+        return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._errors))
+
     def forget(self) -> None:
         """Hold no certificate any more: the connection may live for hours."""
         self._path.clear()
@@ -128,10 +154,27 @@ class VerifiedConnection(SSL.Connection):
         super().__init__(context, None)
         self.verification = Verification()
 
+        self._octets = 0
+        self._established = False
+
     def bio_write(self, buf: bytes | bytearray | memoryview) -> int:
-        """Take octets of the peer."""
+        """Take octets of the peer; throw away those by which its handshake is too long."""
         self.verification.spoke = True
+        if not self._established:
+            self._octets += len(buf)
+            if self._octets > HANDSHAKE_OCTETS_MOST:
+                return len(buf)
         return super().bio_write(buf)
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake.
+
+        :raises SSL.Error: as OpenSSL does, and in its words, also if the peer sent more than a handshake may have.
+        """
+        if not self._established and self._octets > HANDSHAKE_OCTETS_MOST:
+            raise SSL.Error([("SSL routines", "", "excessive message size")])
+        super().do_handshake()
+        self._established = True
 
 
 def note_alert(connection: SSL.Connection, where: int, value: int) -> None:
@@ -157,13 +200,14 @@ class Verifier:
         self._configuration = configuration
         self._now = now
         self._error = VerifyError.NO_EXPLICIT_POLICY
+        self._get_path: GetPath = list
 
     def attach(self, context: SSL.Context, *, server: bool) -> None:
         """Judge the peers of a context, whose connections are all a :class:`VerifiedConnection`.
 
         :param server: whether it is for accepted connections.
         """
-        judge_peers(context, self.verify, server=server, error=self.error)
+        judge_peers(context, self.verify, server=server, error=self.error, look=self._look)
         context.set_info_callback(note_alert)
 
     def verify(self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
@@ -172,6 +216,8 @@ class Verifier:
         verification = connection.verification
         try:
             verification.saw(certificate_of(certificate, depth), depth, 0 if ok else error)
+            if not verification.is_judged:
+                self._judge_early(verification, 0 if ok else error)
             # The walk down the path ends at depth 0; what is reported after it (name constraints) is judged again.
             if verification.is_judged or (ok and depth == 0):
                 verification.match = None
@@ -186,6 +232,31 @@ class Verifier:
             self._error = VerifyError.NO_EXPLICIT_POLICY
             return False
         return verification.refusal is None
+
+    def _look(self, get_path: GetPath) -> None:
+        self._get_path = get_path
+
+    def _judge_early(self, verification: Verification, error: int) -> None:
+        """Refuse what cannot become good, before another signature is checked.
+
+        OpenSSL asks for the first time when it has built the path, and checks signatures from the anchor down after
+        that. So the key of a certificate is used only if an anchor vouches for it, or if this goes on because the
+        peer's own certificate is pinned.
+
+        :raises CertificateRefusal: if the path is worthless, or its keys are not of ordinary size.
+        """
+        hopeless = not verification.pinned and (error in WITHOUT_ANCHOR or error in BROKEN)
+        if verification.bounded and not hopeless:
+            return
+        path = [certificate_of(each, depth) for depth, each in enumerate(self._get_path())]
+        if hopeless and path:
+            self.judge(verification.chain_of(path), path[0])
+            verification.pinned = True
+            check_costs(path)
+        if not verification.bounded:
+            for depth, each in enumerate(path):
+                check_cost(each, depth)
+            verification.bounded = True
 
     def judge(self, chain: ChainFacts, leaf: x509.Certificate) -> Match:
         """The partner that the peer is.

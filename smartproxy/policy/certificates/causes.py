@@ -69,6 +69,20 @@ WITHOUT_ANCHOR: Final = frozenset(
 )
 
 
+BROKEN: Final = frozenset(
+    {
+        VerifyError.UNABLE_TO_DECRYPT_CERT_SIGNATURE,
+        VerifyError.UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY,
+        VerifyError.CERT_SIGNATURE_FAILURE,
+        VerifyError.NO_ISSUER_PUBLIC_KEY,
+        VerifyError.UNSUPPORTED_SIGNATURE_ALGORITHM,
+        VerifyError.SIGNATURE_ALGORITHM_MISMATCH,
+        VerifyError.SIGNATURE_ALGORITHM_INCONSISTENCY,
+    }
+)
+"""After these a certificate of the path is not signed by the one above it."""
+
+
 @attrs.frozen
 class Explanation:
     """What a partner is told: true for every reader, without details of the internal network.
@@ -206,15 +220,7 @@ _ROWS: Final = (
             "The signature of a certificate that your system presented was not made by its issuer.",
             "Please check that certificate, key and intermediate certificates are complete and belong together.",
         ),
-        errors=(
-            VerifyError.UNABLE_TO_DECRYPT_CERT_SIGNATURE,
-            VerifyError.UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY,
-            VerifyError.CERT_SIGNATURE_FAILURE,
-            VerifyError.NO_ISSUER_PUBLIC_KEY,
-            VerifyError.UNSUPPORTED_SIGNATURE_ALGORITHM,
-            VerifyError.SIGNATURE_ALGORITHM_MISMATCH,
-            VerifyError.SIGNATURE_ALGORITHM_INCONSISTENCY,
-        ),
+        errors=tuple(sorted(BROKEN)),
         tells=VerifyError.CERT_SIGNATURE_FAILURE,
         alert="decrypt_error",
     ),
@@ -227,6 +233,17 @@ _ROWS: Final = (
             "Please obtain a certificate for an RSA key of at least 2048 bits, or an EC key of at least 256 bits.",
         ),
         errors=(VerifyError.EE_KEY_TOO_SMALL, VerifyError.CA_KEY_TOO_SMALL),
+        tells=VerifyError.EE_KEY_TOO_SMALL,
+        alert="bad_certificate",
+    ),
+    CertificateCause(
+        cause=Cause.CERTIFICATE_EXPENSIVE_KEY,
+        message="the certificate's key is larger than any that is in use, or of a kind that is not accepted",
+        advice="The certificate's owner has to make an ordinary key: RSA to 8192 bits with the exponent 65537, or EC.",
+        explanation=Explanation(
+            "The key of a certificate that your system presented is larger than we accept, or of another kind.",
+            "Please get a certificate for an RSA key of 2048 to 8192 bits with the exponent 65537, or for an EC key.",
+        ),
         tells=VerifyError.EE_KEY_TOO_SMALL,
         alert="bad_certificate",
     ),
