@@ -1,20 +1,24 @@
 """The API's calls: who may call, what is answered, what is told of a refusal."""
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from unittest.mock import patch
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy.orm import Session
 from twisted.internet.testing import StringTransport
 
 from smartproxy._version import __version__
-from smartproxy.backend import authority, clients, licences, partners
+from smartproxy.backend import authority, clients, journal, licences, partners
 from smartproxy.backend.api import EVENTS_MOST
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.backend.service import ApiSite
 from smartproxy.client.upkeep import TunnelKey
+from smartproxy.logs.record import Record
 from smartproxy.policy.configuration import parse
 from smartproxy.policy.partners import KeyPin, Partner
 from tests.adapters.api_site import Answer, ApiCase
@@ -276,6 +280,44 @@ class Events(ApiCase):
         self.assertEqual(len(self.stored("tunnel.down")), 1)
         (told,) = [each for each in self.told if each["name"] == "events.refused"]
         self.assertEqual((told["client"], told["facts"]), ("inner", {"refused": 5}))
+
+    def test_out_of_range(self) -> None:
+        """Times that UTC cannot express and numbers beyond 64 bits are refused one by one; the good ones are stored."""
+        accepted = {
+            "name": "certificate.accepted",
+            "partner": "ACME",
+            "by": "subject",
+            "certificate_sha256": "0" * 64,
+            "issuer": "CN=x",
+        }
+        bad = [
+            self.event(time="0001-01-01T00:00:00+14:00"),
+            self.event(time="9999-12-31T23:59:59-14:00"),
+            self.event(time="9999-12-31T23:59:59+00:00"),
+            self.event(sequence=2**63),
+            self.event(sequence=True),
+            self.event(sessions=2**63),
+            self.event(duration=2**63),
+            self.event(facts={"x": 2**63}),
+            {**self.event(), "cause": None, **accepted, "serial": "1", "not_after": "0001-01-01T00:00:00+14:00"},
+        ]
+        answer = self.call("POST", "/events", {"events": [*bad, self.event()]})
+        self.assertEqual((answer.status, answer.json), (200, {"stored": 1, "refused": len(bad)}))
+        self.assertEqual(len(self.stored("tunnel.down")), 1)
+
+    def test_what_the_store_refuses(self) -> None:
+        """An event that the store does not take, for whatever reason, is refused alone."""
+        keep = journal.keep
+
+        def picky(session: Session, records: Sequence[Record], *rest: Any) -> int:
+            if any(record.sequence == 7 for record in records):
+                raise OverflowError("date value out of range")
+            return keep(session, records, *rest)
+
+        self.patch(journal, "keep", picky)
+        answer = self.call("POST", "/events", {"events": [self.event(sequence=each) for each in (6, 7, 8)]})
+        self.assertEqual((answer.status, answer.json), (200, {"stored": 2, "refused": 1}))
+        self.assertEqual(len(self.stored("tunnel.down")), 2)
 
     def test_in_another_s_name(self) -> None:
         """A client carries its own events and its servers', and cannot write into the record of what operators did."""
