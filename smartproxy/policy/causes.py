@@ -227,6 +227,7 @@ class Cause(enum.StrEnum):
     BACKEND_VERSION = "backend.version", "The backend cannot work with this version."
     API_BODY = "api.body", "The body of a call is not what the path takes."
     API_CSR = "api.csr", "The certificate request of a client cannot be used."
+    API_ETAG = "api.etag", "The tag in If-None-Match is longer or larger than any that the backend gives."
     API_INTERNAL = "api.internal", "The backend has a fault."
     API_METHOD = "api.method", "The path takes another method."
     API_NO_SITE = "api.no_site", "The site has no configuration yet."

@@ -62,6 +62,19 @@ class WhoMayCall(ApiCase):
         self.refused(self.call("GET", "/hello", token="spc_" + "A" * 43), 401, "token")
         self.assertNotIn("AAAA", json.dumps(self.told))
 
+    def test_token_not_ascii(self) -> None:
+        """A token with octets that no token has is as unknown as any, in either header; it is no bug of ours."""
+        for octets in (b"\xe9\xff", "é".encode(), b"x" * 201):
+            for given in (
+                {"SmartProxy_Token": octets},
+                {"Authorization": b"Bearer " + octets, "SmartProxy_Token": octets},
+            ):
+                answer = self.call("GET", "/hello", token=None, **given)  # type: ignore[arg-type]  # octets on purpose
+                self.assertEqual((answer.status, answer.json["error"]), (401, "token"), given)
+        answer = self.call("GET", "/hello", Authorization=b"Bearer \xe9\xff")  # type: ignore[arg-type]  # as above
+        self.assertEqual((answer.status, answer.json["error"]), (401, "no_token"))
+        self.assertNotIn("internal.error", [each["name"] for each in self.told])
+
     def test_disabled(self) -> None:
         """A disabled client gets the same answer as a stranger; the operator is told which client it is."""
         stranger = self.call("GET", "/hello", token="spc_" + "A" * 43)
@@ -106,6 +119,12 @@ class WhoMayCall(ApiCase):
         (told,) = self.refusals()
         self.assertEqual((told["theirs"], told["ours"], told["client"]), ("99.0.0", __version__, "inner"))
 
+    def test_version_not_ascii(self) -> None:
+        """A version in octets that are not ASCII is none."""
+        for octets in (b"\xff", "\u0661.2".encode()):
+            answer = self.call("GET", "/hello", SmartProxy_Version=octets)  # type: ignore[arg-type]  # octets on purpose
+            self.assertEqual((answer.status, answer.json["error"]), (426, "version"))
+
     def test_unreadable_version(self) -> None:
         """What is no version is refused."""
         self.refused(self.call("GET", "/hello", SmartProxy_Version="newest"), 426, "version")
@@ -146,6 +165,12 @@ class WhatIsThere(ApiCase):
             self.assertTrue(transport.value().startswith(b"HTTP/1.1 400"), transport.value())
         self.assertEqual([each["status"] for each in self.refusals()], [400, 400])
 
+    def test_host_is_no_name(self) -> None:
+        """A host that no name can be is refused before anything else looks at it."""
+        for host in ("a..b", "x" * 300):
+            answer = self.call("GET", "/hello", Host=host)
+            self.assertEqual((answer.status, answer.json["error"]), (400, "path"), host)
+
     def test_other_method(self) -> None:
         """A call with another method too."""
         answer = self.call("POST", "/hello")
@@ -184,9 +209,17 @@ class Configuration(ApiCase):
 
     def test_other_generation(self) -> None:
         """With any other tag, older, newer or of another form, it gets the newest at once and does not wait."""
-        for tag in ('"1"', '"999"', '"' + "9" * 40 + '"', "x", '""', "*"):
+        tags: tuple[Any, ...] = ('"1"', '"999"', f'"{2**63 - 1}"', "x", '""', "*", b'"\xff"')
+        for tag in tags:
             answer = self.call("GET", "/configuration?wait=50", If_None_Match=tag)
             self.assertEqual((answer.status, answer.headers["etag"]), (200, '"2"'), tag)
+
+    def test_overlong_tag(self) -> None:
+        """A tag that is longer, or whose number is larger, than any of this backend is refused, wherever it is sent."""
+        for path in ("/configuration", "/trials"):
+            for tag in (f'"{2**63}"', '"' + "9" * 19 + '"', '"' + "9" * 40 + '"', "x" * 65, '"' + "9" * 5000 + '"'):
+                answer = self.call("GET", f"{path}?wait=50", If_None_Match=tag)
+                self.assertEqual((answer.status, answer.json["error"]), (400, "etag"), (path, tag))
 
     def test_bad_wait(self) -> None:
         """A wait that is no number of seconds, or too long, is refused."""

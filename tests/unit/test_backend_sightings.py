@@ -67,7 +67,7 @@ class Sightings(SightingsCase):
         self.assertEqual(seen.last_seen - seen.first_seen, timedelta(hours=5))
 
     def test_unreadable(self) -> None:
-        """A record without what identifies the certificate keeps nothing, and one with a time that is none is refused."""
+        """A record that does not identify the certificate keeps nothing; one with a time that is none is refused."""
         for wrong in ("soon", "2027-01-01T00:00:00", "9999-12-31T23:59:59-01:00"):
             with self.assertRaises(AssertionError):
                 self.accept(self.leaf, not_after=wrong)
