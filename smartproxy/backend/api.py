@@ -35,9 +35,11 @@ from smartproxy.backend.requests import (
     address_of,
     body_of,
     check_client,
+    header_of,
     json_answer,
     known_generation,
     token_of,
+    token_refused,
     wait_seconds,
 )
 from smartproxy.backend.store import Runner
@@ -48,6 +50,7 @@ EVENTS_MOST = 1000
 """Events in one call."""
 WAITING_PER_CLIENT_MOST = 8
 """Calls of one client that wait for the next generation."""
+VERSION_CHARACTERS_MOST = 64
 
 
 LOOK_SECONDS = 0.5
@@ -150,9 +153,10 @@ class _Root(Resource):
                 *(request.postpath or ()),
             ):
                 octets.decode("utf-8")
-        except UnicodeDecodeError:
+            answer: bytes | int = self._klein.render(request)
+        except (UnicodeDecodeError, HTTPException):
+            # The second is of a host that no name can be, such as a..b, which Klein does not catch.
             return self._unreadable(request)
-        answer: bytes | int = self._klein.render(request)
         return answer
 
 
@@ -182,8 +186,10 @@ class Api:
         return _Root(self.app.resource(), self.unreadable)
 
     def unreadable(self, request: IRequest) -> bytes:
-        """Refuse a call whose path or host is not text."""
-        return self._refuse(request, CallRefused(400, Cause.API_PATH, "the path or host is not UTF-8", "send text"))
+        """Refuse a call whose path is not UTF-8, or whose host is not a name."""
+        return self._refuse(
+            request, CallRefused(400, Cause.API_PATH, "the path or the host is malformed", "send UTF-8")
+        )
 
     @app.route("/api/v1/hello", methods=["GET"])
     async def hello(self, request: IRequest) -> bytes:
@@ -311,7 +317,7 @@ class Api:
         :raises CallRefused: when its token is not known or not allowed, or its version does not fit.
         """
         facts = self._facts.setdefault(request, {})
-        version = request.getHeader("smartproxy-version")
+        version = header_of(request, b"smartproxy-version")[:VERSION_CHARACTERS_MOST] or None
         token = token_of(request)
         caller = await self._runner.run(self._calls.caller, token, self._now(), version, address_of(request))
         if caller is None or not caller.may_call:
@@ -319,18 +325,13 @@ class Api:
             if caller is not None:
                 why = "disabled" if not caller.enabled else f"bound to the address {caller.bound}"
                 facts.update(client=caller.name, detail=f"the client is {why}")
-            raise CallRefused(
-                401,
-                Cause.API_TOKEN,
-                "the token is not valid",
-                "give the client the token that 'smartproxy client add' printed",
-            )
+            raise token_refused()
         facts["client"] = caller.name
         if version is not None:
             try:
                 check_client(version)
             except VersionRefused as error:
-                facts.update(theirs=version[:64], ours=__version__)
+                facts.update(theirs=version, ours=__version__)
                 raise CallRefused(426, Cause.API_VERSION, error.message, error.advice) from error
         return caller
 

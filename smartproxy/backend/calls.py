@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 import attrs
+from sqlalchemy.exc import OperationalError, StatementError
+from sqlalchemy.orm import Session
 
 from smartproxy.backend import authority, clients, generations, journal, licences, sightings, trials
 from smartproxy.backend.certificates import certificates_to_pem
@@ -144,5 +146,28 @@ class Calls:
             except CatalogueError as error:
                 refused.append(str(error))
         with self.store.writing() as session:
+            stored = _kept(session, records, now, client)
+            if stored is None:
+                # One of them is to blame: each stands or falls by itself.
+                stored = 0
+                for record in records:
+                    if _kept(session, [record], now, client) is None:
+                        refused.append(f"{record.name}: the store does not take it")
+                    else:
+                        stored += 1
+            return TakenEvents(stored=stored, refused=refused)
+
+
+def _kept(session: Session, records: Sequence[Record], now: datetime, client: str) -> int | None:
+    """Store records within the transaction, all or none; how many, or ``None`` when one of them cannot be stored.
+
+    :raises sqlalchemy.exc.OperationalError: when the store is the reason: the records may be good, and come again.
+    """
+    try:
+        with session.begin_nested():
             sightings.note(session, records)
-            return TakenEvents(stored=journal.keep(session, records, now, client), refused=refused)
+            return journal.keep(session, records, now, client)
+    except OperationalError:
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError, StatementError):
+        return None

@@ -79,10 +79,13 @@ class RefusalRate:
 
 BODY_OCTETS_MOST = 1024 * 1024
 CSR_CHARACTERS_MOST = 16 * 1024
+TOKEN_CHARACTERS_MOST = 200
 WAIT_SECONDS_MOST = 60
 
 _BEARER = re.compile(r"bearer +([!-~]{1,200})", re.IGNORECASE)
-_ETAG = re.compile(r'"(\d{1,19})"')
+_ETAG = re.compile(r'"([0-9]+)"')
+_ETAG_MOST = 64
+_GENERATION_MOST = 2**63 - 1
 
 
 def address_of(request: IRequest) -> str:
@@ -90,20 +93,38 @@ def address_of(request: IRequest) -> str:
     return str(getattr(request.getClientAddress(), "host", "unknown"))
 
 
+def header_of(request: IRequest, name: bytes) -> str:
+    """The value of a header, without blanks around it, each octet as the character of its number; empty for none."""
+    found: bytes | None = request.getHeader(name)
+    return (found or b"").decode("latin-1").strip()
+
+
 def token_of(request: IRequest) -> str:
     """The caller's token: of ``Authorization: Bearer``, or else of ``SmartProxy-Token``.
 
     The second is for sites where a web server in front of the backend needs the first for itself.
 
-    :raises CallRefused: when there is none.
+    :raises CallRefused: when there is none, or when it holds characters that no token has.
     """
-    match = _BEARER.fullmatch((request.getHeader("authorization") or "").strip())
-    token = match[1] if match else (request.getHeader("smartproxy-token") or "").strip()
+    match = _BEARER.fullmatch(header_of(request, b"authorization"))
+    token = match[1] if match else header_of(request, b"smartproxy-token")
     if not token:
         raise CallRefused(
             401, Cause.API_NO_TOKEN, "the call has no token", "send the header Authorization: Bearer TOKEN"
         )
+    if not token.isascii() or len(token) > TOKEN_CHARACTERS_MOST:
+        raise token_refused()
     return token
+
+
+def token_refused() -> CallRefused:
+    """The refusal of a token that does not count; it does not say why."""
+    return CallRefused(
+        401,
+        Cause.API_TOKEN,
+        "the token is not valid",
+        "give the client the token that 'smartproxy client add' printed",
+    )
 
 
 @attrs.frozen
@@ -162,9 +183,18 @@ def too_large() -> CallRefused:
 
 
 def known_generation(request: IRequest) -> int | None:
-    """The generation that the caller has, by ``If-None-Match``; ``None`` when it has none, or one not of ours."""
-    match = _ETAG.fullmatch((request.getHeader("if-none-match") or "").strip())
-    return int(match[1]) if match else None
+    """The generation that the caller has, by ``If-None-Match``; ``None`` when it has none, or one not of ours.
+
+    :raises CallRefused: when the header is longer, or its number larger, than any that this backend gives.
+    """
+    tag = header_of(request, b"if-none-match")
+    match = _ETAG.fullmatch(tag) if len(tag) <= _ETAG_MOST else None
+    known = int(match[1]) if match else None
+    if len(tag) > _ETAG_MOST or (known is not None and known > _GENERATION_MOST):
+        raise CallRefused(
+            400, Cause.API_ETAG, "If-None-Match is out of range", "send the ETag of the last answer, or none"
+        )
+    return known
 
 
 def wait_seconds(request: IRequest) -> int:
@@ -189,7 +219,7 @@ def json_answer(request: IRequest, document: Mapping[str, object], status: int =
 API = 1
 """The version of the API's form: what stands in its paths."""
 
-_VERSION = re.compile(r"(\d{1,5})\.(\d{1,5})(?:\.\d{1,5})?(?:[-.+]?[0-9A-Za-z]{1,20}){0,4}")
+_VERSION = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})(?:\.[0-9]{1,5})?(?:[-.+]?[0-9A-Za-z]{1,20}){0,4}")
 
 
 class VersionRefused(Exception):

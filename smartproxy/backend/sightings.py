@@ -5,6 +5,7 @@ lists are required, whose certificate ends next, where an authority's lists can 
 again, and none is ever fetched.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,13 +14,16 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend.schema import CrlUrlRow, SeenCertificateRow
+from smartproxy.logs.fields import utc_of
 from smartproxy.logs.record import Record
 from smartproxy.policy.certificates.revocation import is_plain
 
 SEEN_AGAIN: Final = timedelta(hours=1)
 """What was seen so soon after the last time that was noted is not noted again."""
 URLS_MOST: Final = 200
-"""Addresses that are kept of one authority."""
+"""Addresses that are kept of one CA."""
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_SERIAL: Final = re.compile(r"[0-9a-fA-F]{1,128}")
 
 
 def note(session: Session, records: Iterable[Record]) -> None:
@@ -47,7 +51,9 @@ def urls(session: Session, authority: str | None = None) -> Sequence[CrlUrlRow]:
 def _certificate(session: Session, record: Record) -> None:
     told = {name: str(value) for name, value in record.fields.items()}
     not_after = _time(told.get("not_after", ""))
-    if not_after is None or not {"certificate_sha256", "issuer", "serial"} <= told.keys():
+    if not_after is None or not {"partner", "certificate_sha256", "issuer", "serial"} <= told.keys():
+        return
+    if not _SHA256.fullmatch(told["certificate_sha256"]) or not _SERIAL.fullmatch(told["serial"]):
         return
     known = session.scalars(
         select(SeenCertificateRow).where(
@@ -75,10 +81,9 @@ def _certificate(session: Session, record: Record) -> None:
 
 def _time(text: str) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text)
+        return utc_of(text)
     except ValueError:
         return None
-    return moment if moment.tzinfo is not None else None
 
 
 def _url(session: Session, record: Record) -> None:

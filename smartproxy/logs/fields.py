@@ -7,7 +7,6 @@ search engine needs one mapping. What a value may be is its :class:`FieldKind`. 
 
 import contextlib
 import enum
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -41,6 +40,8 @@ class FieldKind(enum.Enum):
 
 
 SECRET_MASK = "***"
+NUMBER_MOST = 2**63 - 1
+"""The largest number that a field holds; the smallest is its negative."""
 CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 """The form of a code."""
 
@@ -67,13 +68,14 @@ class EventField:
                 return str(value)
             case FieldKind.FLAG, bool():
                 return value
-            case FieldKind.NUMBER, int() if not isinstance(value, bool):
+            case FieldKind.NUMBER, int() if not isinstance(value, bool) and _is_bounded(value):
                 return int(value)
-            case FieldKind.SECONDS, int() | float() if not isinstance(value, bool) and math.isfinite(value):
+            case FieldKind.SECONDS, int() | float() if not isinstance(value, bool) and _is_bounded(value):
                 return round(float(value), 6)
-            case FieldKind.TIME, datetime() if value.tzinfo is not None:
-                return isotime(value)
+            case FieldKind.TIME, datetime():
+                return isotime(self._moment(value))
             case FieldKind.TIME, str():
+                self._moment(value)
                 return str(value)
             case FieldKind.TEXTS, list() | tuple() | set() | frozenset() if all(
                 isinstance(item, str) for item in value
@@ -83,15 +85,43 @@ class EventField:
                 return dict(value)
         raise FieldRefused(f"{self.name} is {self.kind.value}, not {type(value).__name__}")
 
+    def _moment(self, value: datetime | str) -> datetime:
+        try:
+            return utc_of(value)
+        except ValueError as error:
+            raise FieldRefused(f"{self.name} {error}") from None
+
+
+def utc_of(value: datetime | str) -> datetime:
+    """An aware time, or its ISO 8601 text, in UTC.
+
+    :raises ValueError: when it is not ISO 8601, has no zone, or is before or after every time that UTC can express.
+    """
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("is not ISO 8601") from None
+    if moment.tzinfo is None:
+        raise ValueError("has no time zone")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
 
 def isotime(moment: datetime) -> str:
     """Write an aware time as UTC, ISO 8601 with milliseconds and ``Z``."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+def _is_bounded(value: int | float) -> bool:
+    """Whether a number is one that databases and JSON readers take: finite, and at most 64 bits."""
+    return -NUMBER_MOST <= value <= NUMBER_MOST
+
+
 def _is_fact(item: tuple[object, object]) -> bool:
     name, value = item
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, int | float) and not _is_bounded(value):
         return False
     return isinstance(name, str) and (value is None or isinstance(value, str | int | float | bool))
 

@@ -6,18 +6,20 @@ here; a record that exists has been checked against the catalogue. Trusts nothin
 
 import contextlib
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 import attrs
 
 from smartproxy.logs.catalogue import CatalogueError, look_up
-from smartproxy.logs.fields import Value, isotime
+from smartproxy.logs.fields import NUMBER_MOST, Value, isotime, utc_of
 from smartproxy.logs.levels import LEVEL_CHANGED
 from smartproxy.logs.render import clean, line
 from smartproxy.logs.severity import Severity
 
 _OWN_KEYS = frozenset({"name", "time", "level", "source", "sequence"})
 _SOURCE_MOST = 64
+_YEARS = range(1970, 9999)
+"""When an event can have happened: some days may be added to such a time, or subtracted from it."""
 
 
 @attrs.frozen
@@ -71,15 +73,15 @@ def read(document: Mapping[str, object], sources: Collection[str] | None = None)
         case _:
             raise CatalogueError("a record has a name, a time, a source and a sequence number")
     event = look_up(name)
-    if len(source) > _SOURCE_MOST or sequence < 0:
+    if len(source) > _SOURCE_MOST or isinstance(sequence, bool) or not 0 <= sequence <= NUMBER_MOST:
         raise CatalogueError(f"{name}: source or sequence number out of range")
     if sources is not None and source not in sources:
         raise CatalogueError(f"{name}: told in the name of somebody else than {' or '.join(sources)}")
     try:
-        moment = datetime.fromisoformat(time)
-    except ValueError:
-        raise CatalogueError(f"{name}: time is not ISO 8601") from None
-    if moment.tzinfo is None:
-        raise CatalogueError(f"{name}: time has no zone")
+        moment = utc_of(time)
+    except ValueError as error:
+        raise CatalogueError(f"{name}: time {error}") from None
+    if moment.year not in _YEARS:
+        raise CatalogueError(f"{name}: time is out of range")
     fields = {key: value for key, value in document.items() if key not in _OWN_KEYS}
-    return Record(name, moment.astimezone(UTC), source, sequence, event.check(fields))
+    return Record(name, moment, source, sequence, event.check(fields))

@@ -237,6 +237,7 @@ class Cause(enum.StrEnum):
     BACKEND_VERSION = "backend.version", "The backend is not compatible with this version."
     API_BODY = "api.body", "The body of a call is not valid for its path."
     API_CSR = "api.csr", "The certificate request of a client cannot be used."
+    API_ETAG = "api.etag", "The tag in If-None-Match is longer or larger than any that the backend gives."
     API_INTERNAL = "api.internal", "The backend has an internal error."
     API_METHOD = "api.method", "The path does not allow this method."
     API_NO_SITE = "api.no_site", "The site has no configuration yet."

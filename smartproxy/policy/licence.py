@@ -162,10 +162,10 @@ def read(text: str, proxy_id: str, now: datetime.datetime, authority: str | None
     :param authority: the certificate, as PEM, of the authority that the server obeys already, if it does.
     :raises LicenceRefused: if it may not.
     """
+    # Editors of Windows put a byte order mark in front.
+    octets = text.removeprefix("\ufeff").encode("utf-8", "replace")
     try:
-        signed = read_object(
-            _Signed, read_json(text.encode("utf-8", "replace"), octets_most=limits.LICENCE_OCTETS_MOST)
-        )
+        signed = read_object(_Signed, read_json(octets, octets_most=limits.LICENCE_OCTETS_MOST))
     except DocumentRefused as refused:
         raise LicenceRefused(Cause.LICENCE_DAMAGED, f"it is not a licence ({refused})") from None
     licence = signed.licence

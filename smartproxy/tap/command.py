@@ -11,7 +11,8 @@ DESCRIPTION
     configuration, valid as a whole or refused; a running site follows it within seconds.
 
 EXIT STATUS
-    0 done; 1 could not be done, one line on standard error says why and what to do; 2 wrong use.
+    0 done; 1 could not be done, one line on standard error says why and what to do; 2 wrong use; 74 the answer could
+    not be written.
 
 SECURITY
     Runs as the user of the backend: the store is readable by nobody else. Takes no password and no key as an argument.
@@ -19,14 +20,14 @@ SECURITY
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 from smartproxy import __version__
 from smartproxy.backend.errors import BackendError
-from smartproxy.tap.commands.arguments import shared
-from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse
+from smartproxy.tap.commands.arguments import CommandLine, shared
+from smartproxy.tap.commands.console import FAILED, CommandFailed, Console, WrongUse
+from smartproxy.tap.output import to_standard_output
 
 SUBJECTS = (
     "authority",
@@ -60,7 +61,7 @@ Each subject and action has its own --help, with examples.
 
 def parser() -> argparse.ArgumentParser:
     """The command line, with all subjects and actions."""
-    found = argparse.ArgumentParser(
+    found = CommandLine(
         prog="smartproxy",
         description="Set up and look after a SmartProxy site.",
         epilog=_FIRST_STEPS,
@@ -77,6 +78,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. Wrong use ends in ``SystemExit`` with status 2."""
+    return to_standard_output("smartproxy", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     command_line = parser()
     arguments = command_line.parse_args(argv)
     console = Console(arguments=arguments)
@@ -84,20 +89,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return arguments.run(console) or 0
     except WrongUse as error:
         command_line.error(str(error))
-    except (BackendError, CommandFailed) as error:
+    except UnicodeEncodeError:
+        command_line.error("an argument is not UTF-8")
+    except CommandFailed as error:
         console.warn(str(error))
-        return 1
+        return error.status
+    except BackendError as error:
+        console.warn(str(error))
+        return FAILED
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("smartproxy"):
             raise
-        console.warn(f"this needs {error.name}, which is not installed; run: pip install 'smartproxy[backend]'")
-        return 1
+        console.warn(
+            f"this needs {error.name}, which is not installed here; run it on the backend's machine "
+            "(installed there with: pip install 'smartproxy[backend]')"
+        )
+        return FAILED
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # Whoever read our answer has seen enough; the interpreter must not complain when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 if __name__ == "__main__":

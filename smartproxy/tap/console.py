@@ -7,6 +7,7 @@ file that a dead process left, whatever process has its number today, is not in 
 
 import contextlib
 import fcntl
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -21,50 +22,57 @@ from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-de
 from zope.interface import implementer
 
 from smartproxy.tap.daemon import NOT_STARTED, WRONG_USE, DaemonOptions
+from smartproxy.tap.output import to_standard_output
 
 
 def server_main() -> None:
     """Run ``smartproxy-server``."""
-    from smartproxy.tap import server
-
-    _run(server.ServerSwitches(), server.makeService, sys.argv[1:])
+    _daemon("server", "ServerSwitches")
 
 
 def client_main() -> None:
     """Run ``smartproxy-client``; without any switch, show them all."""
-    from smartproxy.tap import client
-
-    _show_all(client.ClientSwitches())
-    _run(client.ClientSwitches(), client.makeService, sys.argv[1:])
+    _daemon("client", "ClientSwitches", show_all=True)
 
 
 def backend_main() -> None:
     """Run ``smartproxy-backend``."""
-    from smartproxy.tap import backend
-
-    _run(backend.BackendSwitches(), backend.makeService, sys.argv[1:])
+    _daemon("backend", "BackendSwitches")
 
 
 def plain_server_main() -> None:
     """Run ``smartproxy-plain-server``."""
-    from smartproxy.tap import plain_server
-
-    _run(plain_server.PlainServerSwitches(), plain_server.makeService, sys.argv[1:])
+    _daemon("plain_server", "PlainServerSwitches")
 
 
 def plain_client_main() -> None:
     """Run ``smartproxy-plain-client``; without any switch, show them all."""
-    from smartproxy.tap import plain_client
-
-    _show_all(plain_client.PlainClientSwitches())
-    _run(plain_client.PlainClientSwitches(), plain_client.makeService, sys.argv[1:])
+    _daemon("plain_client", "PlainClientSwitches", show_all=True)
 
 
-def _show_all(options: DaemonOptions) -> None:
-    """Show the switches of a program that cannot do without some, and was given none."""
-    if len(sys.argv) == 1:
+def _daemon(name: str, switches: str, *, show_all: bool = False) -> None:
+    """Run a daemon; its module is imported only here, because each needs other libraries.
+
+    :param name: its module.
+    :param switches: the class of its switches.
+    :param show_all: whether it cannot do without switches: given none, it shows them all.
+    """
+    program = f"smartproxy-{name.replace('_', '-')}"
+    try:
+        module = importlib.import_module(f"smartproxy.tap.{name}")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("smartproxy"):
+            raise
+        sys.stderr.write(
+            f"{program}: {error.name} is not installed; on the machine where this program is to run, install the "
+            f"extra {name!r}: pip install 'smartproxy[{name}]'\n"
+        )
+        raise SystemExit(NOT_STARTED) from None
+    options = getattr(module, switches)()
+    if show_all and len(sys.argv) == 1:
         sys.stderr.write(f"{options}\n")
         raise SystemExit(WRONG_USE)
+    _run(options, module.makeService, sys.argv[1:])
 
 
 @attrs.frozen
@@ -177,7 +185,8 @@ class _Maker:
 
 def _run(options: DaemonOptions, make: Callable[[Any], IService], words: Sequence[str]) -> None:
     try:
-        options.parseOptions(list(words))
+        if status := to_standard_output(options.program, lambda: options.parseOptions(list(words)) or 0, needed=False):
+            raise SystemExit(status)
     except usage.UsageError as error:
         options.wrong(str(error))
     path = options.pid_file

@@ -16,12 +16,13 @@ from smartproxy.logs.render import escape
 from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.monitor import Judgement, Monitor, Observation
 from smartproxy.oftp2.roles import Profile, Role
-from smartproxy.tap.commands.console import CommandFailed
+from smartproxy.tap.commands.console import UNREADABLE, CommandFailed
 
 SENDERS: Final = {"i2r": Role.INITIATOR, "r2i": Role.RESPONDER}
 #: A line holds one read; the longest buffer in hexadecimal is far below.
 LINE_MOST: Final = 16 * 1024 * 1024
 TEXT_MOST: Final = 80
+_BYTE_ORDER_MARK: Final = "\ufeff"
 
 
 def judge(path: str, *, profile: str, as_json: bool, out: TextIO) -> int:
@@ -31,7 +32,7 @@ def judge(path: str, *, profile: str, as_json: bool, out: TextIO) -> int:
     :param profile: ``default`` or ``strict``.
     :param as_json: print JSON lines.
     :return: 0 if nothing in it is wrong, 1 if something is.
-    :raise CommandFailed: if it cannot be read.
+    :raise CommandFailed: if it cannot be read; its status is 2.
     """
     report = _Json(out) if as_json else _Text(out)
     if path == "-":
@@ -39,11 +40,11 @@ def judge(path: str, *, profile: str, as_json: bool, out: TextIO) -> int:
     try:
         with open(path, encoding="utf-8") as lines:
             return _replay(lines, path, Profile(profile), report)
-    except BrokenPipeError:
-        # Not the recording: whoever reads what is printed has seen enough.
-        raise
     except OSError as error:
-        raise CommandFailed(f"cannot read {path}: {error.strerror}") from error
+        if error.filename is None:
+            # What is printed could not be written.
+            raise
+        raise _unreadable(path, error) from error
 
 
 def _replay(lines: TextIO, name: str, profile: Profile, report: "_Text | _Json") -> int:
@@ -55,7 +56,7 @@ def _replay(lines: TextIO, name: str, profile: Profile, report: "_Text | _Json")
         if monitor.error is None:
             report.judgement(connection, monitor.judge(sender, octets))
     if not monitors:
-        raise CommandFailed(f"{name} holds no recorded read")
+        raise CommandFailed(f"{name} holds no recorded read", UNREADABLE)
     for connection, monitor in monitors.items():
         report.summary(connection, monitor)
     return 1 if any(monitor.error is not None for monitor in monitors.values()) else 0
@@ -64,19 +65,30 @@ def _replay(lines: TextIO, name: str, profile: Profile, report: "_Text | _Json")
 def recorded(lines: TextIO, name: str) -> Iterator[tuple[str, Role, bytes]]:
     """Yield on which connection who sent what.
 
+    A byte order mark before the first line is no part of it.
+
     :raise CommandFailed: at the first line that is no record.
     """
     number = 0
     try:
         while line := lines.readline(LINE_MOST):
             number += 1
+            if number == 1:
+                line = line.removeprefix(_BYTE_ORDER_MARK)
             if line.strip():
                 record = json.loads(line)
                 yield str(record.get("c", 0)), SENDERS[record["dir"]], bytes.fromhex(record["hex"])
+    except OSError as error:
+        raise _unreadable(name, error) from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CommandFailed(
-            f'{name}, line {number or 1}: not a recorded read; expected {{"dir": "i2r" or "r2i", "hex": "..."}}'
+            f'{name}, line {number or 1}: not a recorded read; expected {{"dir": "i2r" or "r2i", "hex": "..."}}',
+            UNREADABLE,
         ) from error
+
+
+def _unreadable(name: str, error: OSError) -> CommandFailed:
+    return CommandFailed(f"cannot read {name}: {error.strerror}", UNREADABLE)
 
 
 @attrs.define

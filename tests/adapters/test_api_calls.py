@@ -1,20 +1,24 @@
 """The API's calls: who may call, what is answered, what is told of a refusal."""
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from unittest.mock import patch
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy.orm import Session
 from twisted.internet.testing import StringTransport
 
 from smartproxy._version import __version__
-from smartproxy.backend import authority, clients, licences, partners
+from smartproxy.backend import authority, clients, journal, licences, partners
 from smartproxy.backend.api import EVENTS_MOST
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.backend.service import ApiSite
 from smartproxy.client.upkeep import TunnelKey
+from smartproxy.logs.record import Record
 from smartproxy.policy.configuration import parse
 from smartproxy.policy.partners import KeyPin, Partner
 from tests.adapters.api_site import Answer, ApiCase
@@ -57,6 +61,19 @@ class WhoMayCall(ApiCase):
         """A wrong token is refused, and does not appear in what is told."""
         self.refused(self.call("GET", "/hello", token="spc_" + "A" * 43), 401, "token")
         self.assertNotIn("AAAA", json.dumps(self.told))
+
+    def test_token_not_ascii(self) -> None:
+        """A token with octets that no token has is as unknown as any, in either header; it is no bug of ours."""
+        for octets in (b"\xe9\xff", "é".encode(), b"x" * 201):
+            for given in (
+                {"SmartProxy_Token": octets},
+                {"Authorization": b"Bearer " + octets, "SmartProxy_Token": octets},
+            ):
+                answer = self.call("GET", "/hello", token=None, **given)  # type: ignore[arg-type]  # octets on purpose
+                self.assertEqual((answer.status, answer.json["error"]), (401, "token"), given)
+        answer = self.call("GET", "/hello", Authorization=b"Bearer \xe9\xff")  # type: ignore[arg-type]  # as above
+        self.assertEqual((answer.status, answer.json["error"]), (401, "no_token"))
+        self.assertNotIn("internal.error", [each["name"] for each in self.told])
 
     def test_disabled(self) -> None:
         """A disabled client gets the same answer as a stranger; the operator is told which client it is."""
@@ -102,6 +119,12 @@ class WhoMayCall(ApiCase):
         (told,) = self.refusals()
         self.assertEqual((told["theirs"], told["ours"], told["client"]), ("99.0.0", __version__, "inner"))
 
+    def test_version_not_ascii(self) -> None:
+        """A version in octets that are not ASCII is none."""
+        for octets in (b"\xff", "\u0661.2".encode()):
+            answer = self.call("GET", "/hello", SmartProxy_Version=octets)  # type: ignore[arg-type]  # octets on purpose
+            self.assertEqual((answer.status, answer.json["error"]), (426, "version"))
+
     def test_unreadable_version(self) -> None:
         """What is no version is refused."""
         self.refused(self.call("GET", "/hello", SmartProxy_Version="newest"), 426, "version")
@@ -142,6 +165,12 @@ class WhatIsThere(ApiCase):
             self.assertTrue(transport.value().startswith(b"HTTP/1.1 400"), transport.value())
         self.assertEqual([each["status"] for each in self.refusals()], [400, 400])
 
+    def test_host_is_no_name(self) -> None:
+        """A host that no name can be is refused before anything else looks at it."""
+        for host in ("a..b", "x" * 300):
+            answer = self.call("GET", "/hello", Host=host)
+            self.assertEqual((answer.status, answer.json["error"]), (400, "path"), host)
+
     def test_other_method(self) -> None:
         """A call with another method too."""
         answer = self.call("POST", "/hello")
@@ -180,9 +209,17 @@ class Configuration(ApiCase):
 
     def test_other_generation(self) -> None:
         """With any other tag, older, newer or of another form, it gets the newest at once and does not wait."""
-        for tag in ('"1"', '"999"', '"' + "9" * 40 + '"', "x", '""', "*"):
+        tags: tuple[Any, ...] = ('"1"', '"999"', f'"{2**63 - 1}"', "x", '""', "*", b'"\xff"')
+        for tag in tags:
             answer = self.call("GET", "/configuration?wait=50", If_None_Match=tag)
             self.assertEqual((answer.status, answer.headers["etag"]), (200, '"2"'), tag)
+
+    def test_overlong_tag(self) -> None:
+        """A tag that is longer, or whose number is larger, than any of this backend is refused, wherever it is sent."""
+        for path in ("/configuration", "/trials"):
+            for tag in (f'"{2**63}"', '"' + "9" * 19 + '"', '"' + "9" * 40 + '"', "x" * 65, '"' + "9" * 5000 + '"'):
+                answer = self.call("GET", f"{path}?wait=50", If_None_Match=tag)
+                self.assertEqual((answer.status, answer.json["error"]), (400, "etag"), (path, tag))
 
     def test_bad_wait(self) -> None:
         """A wait that is no number of seconds, or too long, is refused."""
@@ -276,6 +313,44 @@ class Events(ApiCase):
         self.assertEqual(len(self.stored("tunnel.down")), 1)
         (told,) = [each for each in self.told if each["name"] == "events.refused"]
         self.assertEqual((told["client"], told["facts"]), ("inner", {"refused": 5}))
+
+    def test_out_of_range(self) -> None:
+        """Times that UTC cannot express and numbers beyond 64 bits are refused one by one; the good ones are stored."""
+        accepted = {
+            "name": "certificate.accepted",
+            "partner": "ACME",
+            "by": "subject",
+            "certificate_sha256": "0" * 64,
+            "issuer": "CN=x",
+        }
+        bad = [
+            self.event(time="0001-01-01T00:00:00+14:00"),
+            self.event(time="9999-12-31T23:59:59-14:00"),
+            self.event(time="9999-12-31T23:59:59+00:00"),
+            self.event(sequence=2**63),
+            self.event(sequence=True),
+            self.event(sessions=2**63),
+            self.event(duration=2**63),
+            self.event(facts={"x": 2**63}),
+            {**self.event(), "cause": None, **accepted, "serial": "1", "not_after": "0001-01-01T00:00:00+14:00"},
+        ]
+        answer = self.call("POST", "/events", {"events": [*bad, self.event()]})
+        self.assertEqual((answer.status, answer.json), (200, {"stored": 1, "refused": len(bad)}))
+        self.assertEqual(len(self.stored("tunnel.down")), 1)
+
+    def test_what_the_store_refuses(self) -> None:
+        """An event that the store does not take, for whatever reason, is refused alone."""
+        keep = journal.keep
+
+        def picky(session: Session, records: Sequence[Record], *rest: Any) -> int:
+            if any(record.sequence == 7 for record in records):
+                raise OverflowError("date value out of range")
+            return keep(session, records, *rest)
+
+        self.patch(journal, "keep", picky)
+        answer = self.call("POST", "/events", {"events": [self.event(sequence=each) for each in (6, 7, 8)]})
+        self.assertEqual((answer.status, answer.json), (200, {"stored": 2, "refused": 1}))
+        self.assertEqual(len(self.stored("tunnel.down")), 2)
 
     def test_in_another_s_name(self) -> None:
         """A client carries its own events and its servers', and cannot write into the record of what operators did."""

@@ -67,9 +67,12 @@ class Sightings(SightingsCase):
         self.assertEqual(seen.last_seen - seen.first_seen, timedelta(hours=5))
 
     def test_unreadable(self) -> None:
-        """A record without what identifies the certificate, or with a time that is none, keeps nothing."""
-        self.accept(self.leaf, not_after="soon")
-        self.accept(self.leaf, not_after="2027-01-01T00:00:00")
+        """A record that does not identify the certificate keeps nothing; one with a time that is none is refused."""
+        for wrong in ("soon", "2027-01-01T00:00:00", "9999-12-31T23:59:59-01:00"):
+            with self.assertRaises(AssertionError):
+                self.accept(self.leaf, not_after=wrong)
+        self.accept(self.leaf, serial="a serial")
+        self.accept(self.leaf, certificate_sha256="short")
         self.tell("certificate.accepted", partner="ACME", by="key", not_after="2027-01-01T00:00:00Z")
         with self.store.reading() as session:
             self.assertEqual(sightings.certificates(session), [])

@@ -56,7 +56,13 @@ class Events(CommandCase):
         self.assertEqual(self.names(*times, "--source", "client"), ["tunnel.down", "station.unreachable"])
         self.assertEqual(self.names("--until", "2026-11-20", "--source", "client"), [])
         self.assertIn("levels are", self.refused("events", "--level", "loud", status=2))
-        self.assertIn("is no time", self.refused("events", "--since", "yesterday", status=2))
+        self.assertIn("is not a time", self.refused("events", "--since", "tomorrow", status=2))
+
+    def test_name_of_no_event(self) -> None:
+        """A name that no event can have is told, with the nearest one."""
+        for name, near in (("sesion.", "session."), ("session", "session."), ("tunnel.don", "tunnel.down")):
+            self.assertIn(f"did you mean '{near}'?", self.refused("events", "--name", name, status=2))
+        self.assertIn("no event is named 'xyzzy'", self.refused("events", "--name", "xyzzy", status=2))
 
     def test_follow(self) -> None:
         """What was there first, then what comes, each once, until Ctrl-C."""
@@ -143,7 +149,7 @@ class Judge(CommandCase):
 
     def test_plugged_in(self) -> None:
         """The recording, the profile and the form of the answer reach the judge; a bad recording is a line."""
-        self.assertIn("cannot read", self.refused("judge", str(self.folder / "missing.jsonl"), "--profile", "strict"))
+        self.assertIn("cannot read", self.refused("judge", str(self.folder / "missing.jsonl"), status=2))
         parsed = parser().parse_args(["judge", "x", "--profile", "strict", "--json"])
         self.assertEqual((parsed.file, parsed.profile, parsed.json), ("x", "strict", True))
         self.assertIsInstance(parsed, argparse.Namespace)

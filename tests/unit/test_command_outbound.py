@@ -177,7 +177,7 @@ class Trials(OutboundCase):
         )
         self.assertEqual(done.status, 1)
         found = done.json
-        self.assertEqual((found["connect"], found["TLS"], found["good"]), ("ok", "TLS: no", False))
+        self.assertEqual((found["connect"], found["TLS"], found["good"]), ("ok", "no", False))
         self.assertEqual((found.get("SSRM"), found["advice"]), (None, "do this"))
 
     def test_station(self) -> None:

@@ -1,9 +1,12 @@
 """``smartproxy``: the site's authority, licences, clients, settings, history; and how every command behaves."""
 
+import io
 import os
 import re
 import stat
-from datetime import UTC, datetime, timedelta
+import sys
+from argparse import ArgumentTypeError
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from unittest.mock import patch
 
@@ -11,6 +14,7 @@ from cryptography import x509
 
 from smartproxy import __version__
 from smartproxy.policy.licence import read
+from smartproxy.tap.command import main
 from smartproxy.tap.commands import console
 from smartproxy.tap.commands.arguments import end_of, past
 from tests.unit.commands import CommandCase
@@ -39,6 +43,50 @@ class EveryCommand(CommandCase):
         """What cannot be understood ends with 2."""
         for arguments in ((), ("nothing",), ("partner",), ("partner", "add"), ("licence", "issue", "x")):
             self.assertEqual(self.run_command(*arguments).status, 2, arguments)
+
+    def test_bare(self) -> None:
+        """Without a subject, or without its action, the help is shown."""
+        self.assertIn("first steps:", self.run_command().out)
+        self.assertIn("usage: smartproxy partner", self.run_command("partner").out)
+
+    def test_meant(self) -> None:
+        """A mistyped subject, action or choice gets the nearest one."""
+        for arguments, near in (
+            (("partnr",), "'partner'"),
+            (("partner", "lst"), "'list'"),
+            (("judge", "x", "--profile", "strikt"), "'strict'"),
+        ):
+            self.assertIn(f"did you mean {near}?", self.refused(*arguments, status=2))
+        self.assertIn("choose from authority, licence", self.refused("xyzzy", status=2))
+
+    def test_output_cannot_be_written(self) -> None:
+        """A full or closed output is one line and 74, also for help; one without characters gets them escaped."""
+        self.do("authority", "create", "--site", "Müller GmbH")
+        for arguments in (("authority", "show"), ("--help",), ("--version",)):
+            with open("/dev/full", "w") as full, patch("sys.stderr", io.StringIO()) as err:
+                with patch("sys.stdout", full):
+                    self.assertEqual(main(["--state-dir", str(self.state), *arguments]), 74)
+                os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+            self.assertEqual(err.getvalue(), "smartproxy: cannot write to standard output: No space left on device\n")
+        with patch("sys.stdout", None), patch("sys.stderr", io.StringIO()) as err:
+            self.assertEqual(main(["--state-dir", str(self.state), "authority", "show"]), 74)
+        self.assertEqual(err.getvalue(), "smartproxy: standard output is closed; nothing was done\n")
+        octets = io.BytesIO()
+        with patch("sys.stdout", io.TextIOWrapper(octets, encoding="ascii")):
+            self.assertEqual(main(["--state-dir", str(self.state), "authority", "show"]), 0)
+            sys.stdout.flush()
+            self.assertIn(b"M\\xfcller", octets.getvalue())
+
+    def test_argument_not_utf8(self) -> None:
+        """An argument that is not UTF-8 is wrong use, and not a traceback."""
+        self.do("authority", "create", "--site", "Muster GmbH")
+        self.assertIn("not UTF-8", self.refused("events", "--partner", "\udcff", status=2))
+
+    def test_numbers(self) -> None:
+        """Numbers out of range are wrong use."""
+        for arguments in (("events", "-n"), ("history", "-n"), ("partner", "expiring", "--days")):
+            for number in ("99999999999999999999", "-1", "x", "٣"):
+                self.assertIn("is not a whole number", self.refused(*arguments, number, status=2))
 
     def test_no_store(self) -> None:
         """Without a store every command says how to make one."""
@@ -167,6 +215,23 @@ class Licences(CommandCase):
         self.assertLess(abs(past("2h") - datetime.now(UTC) + timedelta(hours=2)), minute)
         self.assertEqual(past("2026-11-20"), datetime(2026, 11, 20, tzinfo=UTC))
 
+    def test_ago(self) -> None:
+        """``m`` is minutes; seconds and yesterday are understood; no time is beyond all times."""
+        for text, seconds in (("60s", 60), ("1m", 60), ("90m", 5400), ("1d", 86_400), ("1w", 604_800)):
+            ago = datetime.now(UTC) - past(text)
+            self.assertLess(abs(ago - timedelta(seconds=seconds)), timedelta(seconds=10), text)
+        today = datetime.now(UTC).date()
+        self.assertIn((today - past("yesterday").date()).days, (1, 2))
+        self.assertEqual(past("yesterday").time(), time())
+        self.assertEqual(past("2026-11-20T12:00:00+02:00"), datetime(2026, 11, 20, 10, tzinfo=UTC))
+        for wrong in ("999999999y", "99999d9", "1M", "0001-01-01T00:00:00+14:00", "1 m", "soon"):
+            self.assertRaises(ArgumentTypeError, past, wrong)
+
+    def test_no_months(self) -> None:
+        """The end of a licence is never taken for minutes where months may have been meant."""
+        self.assertIn("180d", self.refused("licence", "issue", PROXY_ID, "--until", "6m", status=2))
+        self.assertRaises(ArgumentTypeError, end_of, "999999999y")
+
 
 class Clients(CommandCase):
     """Clients and tokens."""
@@ -264,6 +329,12 @@ class Settings(CommandCase):
         self.assertFalse(
             self.do("settings", "show", "server.deadlines.ssid", "--json").json["server.deadlines.ssid"]["set"]
         )
+
+    def test_nothing_set(self) -> None:
+        """A setting without a value is said to be not set."""
+        shown = self.do("settings", "show").out
+        self.assertIn("not set", shown)
+        self.assertNotIn("null", shown)
 
 
 class History(CommandCase):

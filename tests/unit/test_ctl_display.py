@@ -207,6 +207,9 @@ class Others(SynchronousTestCase):
         first, second = (lines(part) for part in text.split("\n\n"))
         self.assertEqual((first["in force"], first["limits"]), ("yes", "sessions 5"))
         self.assertEqual(first["valid until"], "b (30 days left)")
+        for days, words in ((1, "1 day left"), (0, "0 days left"), (-1, "ended")):
+            of_days = lines(display.licence({"licences": [{**good, "days_left": days}]}))
+            self.assertEqual(of_days["valid until"], f"b ({words})")
         self.assertEqual(second["not good"], "damaged")
         ended = lines(display.licence({"licences": [{**good, "in_force": False, "limits": {}}]}))
         self.assertEqual((ended["in force"], ended["limits"]), ("NO", "none"))

@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from twisted.logger import Logger
 from twisted.python import usage
@@ -13,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.client.service import ClientService
 from smartproxy.logs.severity import Severity
 from smartproxy.server.service import ServerService
-from smartproxy.tap import client, daemon, server
+from smartproxy.tap import client, console, daemon, server
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.life import Life
 from smartproxy.tap.signals import Signals
@@ -199,6 +200,33 @@ class SharedSwitches(OptionsTestCase):
         ended: SystemExit = self.assertRaises(SystemExit, options.observer)
         self.assertEqual(ended.code, 1)
         self.assertIn("--log-json", self.errors.getvalue())
+
+
+class Programs(SynchronousTestCase):
+    """The console programs."""
+
+    def test_library_missing(self) -> None:
+        """A program whose libraries are not installed says which extra to install, also for ``-h``, and ends with 1."""
+        missing = ModuleNotFoundError("No module named 'treq'", name="treq")
+        for main, extra in ((console.client_main, "client"), (console.backend_main, "backend")):
+            with (
+                patch("sys.argv", ["x", "-h"]),
+                patch("sys.stderr", io.StringIO()) as err,
+                patch("importlib.import_module", side_effect=missing),
+            ):
+                end = self.assertRaises(SystemExit, main)
+            self.assertEqual((end.code, len(err.getvalue().splitlines())), (1, 1))
+            self.assertIn(f"pip install 'smartproxy[{extra}]'", err.getvalue())
+
+    def test_output_is_full(self) -> None:
+        """Help that cannot be written is one line and status 74."""
+        with patch("sys.argv", ["x", "-h"]), patch("sys.stderr", io.StringIO()) as err, open("/dev/full", "w") as full:
+            with patch("sys.stdout", full):
+                self.assertEqual(self.assertRaises(SystemExit, console.server_main).code, 74)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+        self.assertEqual(
+            err.getvalue(), "smartproxy-server: cannot write to standard output: No space left on device\n"
+        )
 
 
 class ServerSwitches(OptionsTestCase):

@@ -151,6 +151,24 @@ class JudgeTests(SynchronousTestCase):
         self.assertEqual(judge("-", profile="default", as_json=False, out=out), 0)
         self.assertIn("nothing is wrong", out.getvalue())
 
+    def test_byte_order_mark(self) -> None:
+        """A byte order mark at the beginning is no fault, in a file and on standard input."""
+        text = "\ufeff" + recording(SESSION)
+        self.assertEqual(self.judged(text)[0], 0)
+        self.patch(sys, "stdin", io.StringIO(text))
+        self.assertEqual(judge("-", profile="default", as_json=False, out=io.StringIO()), 0)
+
+    def test_output_is_full(self) -> None:
+        """An output that cannot be written is not taken for a recording that cannot be read."""
+
+        class Full(io.StringIO):
+            def write(self, text: str) -> int:
+                raise OSError(28, "No space left on device")
+
+        path = Path(self.mktemp())
+        path.write_text(recording(SESSION))
+        self.assertRaises(OSError, judge, str(path), profile="default", as_json=False, out=Full())
+
     def test_blank_lines_and_ends(self) -> None:
         """Blank lines and reads without octets are nothing."""
         text = recording(SESSION[:2]) + '\n  \n{"dir": "i2r", "hex": ""}\n' + recording(SESSION[2:])
@@ -172,6 +190,7 @@ class JudgeTests(SynchronousTestCase):
         ):
             error = self.assertRaises(CommandFailed, self.judged, good + bad + "\n")
             self.assertIn("line 2: not a recorded read; expected", str(error))
+            self.assertEqual(error.status, 2)
         error = self.assertRaises(CommandFailed, self.judged, b"\xff\xfe\n")
         self.assertIn("line 1: not a recorded read", str(error))
 
@@ -179,6 +198,8 @@ class JudgeTests(SynchronousTestCase):
         """An empty file and a missing one are failures, not good sessions."""
         error = self.assertRaises(CommandFailed, self.judged, "")
         self.assertIn("holds no recorded read", str(error))
+        self.assertEqual(error.status, 2)
         missing = self.mktemp()
         error = self.assertRaises(CommandFailed, judge, missing, profile="default", as_json=False, out=io.StringIO())
         self.assertEqual(str(error), f"cannot read {missing}: No such file or directory")
+        self.assertEqual(error.status, 2)

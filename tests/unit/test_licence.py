@@ -93,6 +93,7 @@ class ReadTests(LicenceTestCase):
         document = json.loads(SITE.text())
         moved = {"signature": document["signature"], "licence": dict(reversed(document["licence"].items()))}
         read(json.dumps(moved).replace(",", ",\r\n"), PROXY_ID, NOW)
+        read("\ufeff" + json.dumps(moved), PROXY_ID, NOW)
 
     def test_a_name_beyond_ascii(self) -> None:
         """The site's name may be any."""

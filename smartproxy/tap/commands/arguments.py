@@ -1,19 +1,28 @@
 """How subcommands declare their arguments, and the kinds of values that several of them take."""
 
 import argparse
+import difflib
 import re
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
+from smartproxy.logs.fields import utc_of
 from smartproxy.policy.places import DATABASE_VARIABLE, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 from smartproxy.tap.commands.console import Console
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 Run: TypeAlias = Callable[[Console], int | None]
 
-_SPAN = re.compile(r"(\d{1,5})([hdwmy])")
-_SPAN_HOURS = {"h": 1, "d": 24, "w": 24 * 7, "m": 24 * 30, "y": 24 * 365}
+_SPAN = re.compile(r"([0-9]{1,9})([smhdwy])")
+_SPAN_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
+_DAYS_BACK = {"now": None, "today": 0, "yesterday": 1}
+NUMBER_MOST = 1_000_000
+"""The largest number of things, days or seconds that an argument may be."""
 
 
 def shared() -> argparse.ArgumentParser:
@@ -46,6 +55,35 @@ def subject(subparsers: Subparsers, name: str, summary: str, examples: str = "")
     return parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
 
 
+class CommandLine(argparse.ArgumentParser):
+    """A parser that names what may have been meant where a subject, an action or another choice is unknown."""
+
+    def _print_message(self, message: str, file: "SupportsWrite[str] | None" = None) -> None:
+        """Write help, version or error; unlike the class above, let the caller know when that fails."""
+        if message and (file := file or sys.stderr) is not None:
+            file.write(message)
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with status 2 and one line; where a subject or an action is missing, with the help."""
+        if message in _NOTHING_GIVEN:
+            self.print_help()
+            self.exit(2)
+        match = _UNKNOWN_CHOICE.fullmatch(message)
+        if match is not None:
+            choices = re.findall(r"[^\s,']+", match["choices"])
+            near = difflib.get_close_matches(match["given"], choices, n=1)
+            meant = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(choices)}"
+            what = match["argument"].lower() if match["argument"].isupper() else match["argument"]
+            message = f"there is no {what} '{match['given']}'; {meant}"
+        super().error(message)
+
+
+_NOTHING_GIVEN = tuple(f"the following arguments are required: {each}" for each in ("SUBJECT", "ACTION"))
+_UNKNOWN_CHOICE = re.compile(
+    r"argument (?P<argument>.+?): invalid choice: '(?P<given>.*)' \(choose from (?P<choices>.*)\)"
+)
+
+
 def action(subparsers: Subparsers, name: str, summary: str, run: Run, examples: str = "") -> argparse.ArgumentParser:
     """Declare an action: its name, what it does in one sentence, and the function that does it."""
     parser = subparsers.add_parser(
@@ -61,39 +99,79 @@ def action(subparsers: Subparsers, name: str, summary: str, run: Run, examples: 
 
 
 def moment(text: str) -> datetime:
-    """A time: ``2027-12-31`` (its first second, UTC) or ``2027-12-31T12:00``.
+    """A time: ``2027-12-31`` (its first second, UTC) or ``2027-12-31T12:00``, with a zone if it is not UTC.
 
     :raises argparse.ArgumentTypeError: when it is none of these.
     """
     try:
         found = datetime.fromisoformat(text)
+        return utc_of(found.replace(tzinfo=UTC) if found.tzinfo is None else found)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no time; write one such as 2027-12-31 or 2027-12-31T12:00 (UTC)"
+            f"{text!r} is not a time; write one such as 2027-12-31 or 2027-12-31T12:00 (UTC)"
         ) from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def past(text: str) -> datetime:
-    """A time, or how long ago: ``2h``, ``7d``."""
-    span = _span(text)
-    return moment(text) if span is None else datetime.now(UTC) - span
+    """A time that is over: a date, a time, ``yesterday``, or how long ago: ``60s``, ``5m``, ``2h``, ``7d``, ``4w``.
+
+    ``today`` and ``yesterday`` are their first seconds, UTC.
+
+    :raises argparse.ArgumentTypeError: when it is none of these.
+    """
+    now = datetime.now(UTC)
+    if text.lower() in _DAYS_BACK:
+        back = _DAYS_BACK[text.lower()]
+        return now if back is None else datetime.combine(now.date() - timedelta(days=back), time(), UTC)
+    match = _SPAN.fullmatch(text)
+    try:
+        return moment(text) if match is None else now - _span(match)
+    except OverflowError:
+        raise argparse.ArgumentTypeError(f"{text!r} is too long ago") from None
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time; write a date (2026-11-20), a time (2026-11-20T12:00, UTC), yesterday, or how "
+            "long ago: 60s, 5m (minutes), 2h, 7d, 4w, 1y"
+        ) from None
 
 
 def end_of(text: str) -> datetime:
-    """The end of something: the last second of a day, a time, or how long from now: ``90d``, ``1y``."""
-    span = _span(text)
-    if span is not None:
-        return (datetime.now(UTC) + span).replace(microsecond=0)
+    """The end of something: the last second of a day, a time, or how long from now: ``12h``, ``90d``, ``1y``.
+
+    Minutes and seconds are not taken: ``6m`` would be read as months.
+
+    :raises argparse.ArgumentTypeError: when it is none of these.
+    """
+    match = _SPAN.fullmatch(text)
+    if match is not None:
+        if match[2] in "sm":
+            raise argparse.ArgumentTypeError(f"{text!r}: give days, weeks or years (180d, 26w, 1y), or a date")
+        try:
+            return (datetime.now(UTC) + _span(match)).replace(microsecond=0)
+        except OverflowError:
+            raise argparse.ArgumentTypeError(f"{text!r} is too far in the future") from None
     try:
         return datetime.combine(date.fromisoformat(text), time(23, 59, 59), UTC)
     except ValueError:
         return moment(text)
 
 
-def _span(text: str) -> timedelta | None:
-    match = _SPAN.fullmatch(text)
-    return None if match is None else timedelta(hours=int(match[1]) * _SPAN_HOURS[match[2]])
+def number(text: str) -> int:
+    """A whole number from 0 to a million.
+
+    :raises argparse.ArgumentTypeError: when it is none, or larger.
+    """
+    if not text.isascii() or not text.isdecimal() or len(text) > 7 or int(text) > NUMBER_MOST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {NUMBER_MOST}")
+    return int(text)
+
+
+def _span(match: re.Match[str]) -> timedelta:
+    """How long a text such as ``7d`` says.
+
+    :raises OverflowError: when it is longer than a difference of times can be.
+    """
+    return timedelta(seconds=int(match[1]) * _SPAN_SECONDS[match[2]])
 
 
 def _examples(text: str) -> str | None:

@@ -6,6 +6,7 @@ is escaped before it reaches a terminal.
 
 import contextlib
 import getpass
+import io
 import json
 import os
 import sys
@@ -30,8 +31,21 @@ CELL_MOST = 200
 FILE_OCTETS_MOST = 64 * 1024 * 1024
 
 
+FAILED = 1
+"""Exit status of a command that could not be done."""
+UNREADABLE = 2
+"""Exit status of ``judge`` for what is no recording: 1 is its verdict on one."""
+
+
 class CommandFailed(Exception):
-    """The command cannot do what was asked; its text is one line that says what to do."""
+    """The command cannot do what was asked; its text is one line that says what to do.
+
+    :ivar status: the exit status.
+    """
+
+    def __init__(self, text: str, status: int = FAILED) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class WrongUse(Exception):
@@ -54,7 +68,7 @@ class Console:
 
     arguments: Namespace
     out: TextIO = attrs.field(factory=lambda: sys.stdout)
-    err: TextIO = attrs.field(factory=lambda: sys.stderr)
+    err: TextIO = attrs.field(factory=lambda: sys.stderr or io.StringIO())
     stdin: Any = attrs.field(factory=lambda: sys.stdin.buffer)
     now: Callable[[], datetime] = _utc_now
     sleep: Callable[[float], None] = time.sleep

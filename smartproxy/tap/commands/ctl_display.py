@@ -96,10 +96,16 @@ def _licence(each: Answer) -> dict[str, object]:
         "Proxy ID": each["proxy_id"],
         "site": each["site"],
         "valid from": each["valid_from"],
-        "valid until": f"{each['valid_until']} ({each['days_left']} days left)",
+        "valid until": f"{each['valid_until']} ({_days_left(each['days_left'])})",
         "in force": "yes" if each["in_force"] else "NO",
         "limits": limits or "none",
     }
+
+
+def _days_left(days: int) -> str:
+    if days < 0:
+        return "ended"
+    return "1 day left" if days == 1 else f"{days} days left"
 
 
 def levels(answer: Answer) -> str:

@@ -1,8 +1,9 @@
 """``smartproxy events``: what happened, as the daemons told the backend."""
 
+import difflib
 from typing import TYPE_CHECKING
 
-from smartproxy.tap.commands.arguments import Subparsers, action, past
+from smartproxy.tap.commands.arguments import Subparsers, action, number, past
 from smartproxy.tap.commands.console import Console, WrongUse
 
 if TYPE_CHECKING:
@@ -30,10 +31,15 @@ def register(subparsers: Subparsers) -> None:
     which.add_argument("--source", metavar="NAME", help="server, client, backend or command")
     which.add_argument("--partner", metavar="NAME")
     which.add_argument("--session", metavar="ID")
-    which.add_argument("--since", type=past, metavar="TIME", help="2026-11-20, 2026-11-20T12:00 (UTC), or 2h, 7d ago")
+    which.add_argument(
+        "--since",
+        type=past,
+        metavar="TIME",
+        help="a date, 2026-11-20T12:00 (UTC), yesterday, or 5m, 2h, 7d ago",
+    )
     which.add_argument("--until", type=past, metavar="TIME")
     parser.add_argument(
-        "-n", "--number", type=int, default=100, metavar="N", help="the newest so many; 0 for all [100]"
+        "-n", "--number", type=number, default=100, metavar="N", help="the newest so many; 0 for all [100]"
     )
     parser.add_argument("-f", "--follow", action="store_true", help="go on with new events until Ctrl-C")
     parser.add_argument("--older-than", type=past, metavar="TIME", help="for prune: arrived before; 400d, or a date")
@@ -87,6 +93,7 @@ def _filter(console: Console) -> "Filter":
     from smartproxy.logs.severity import Severity
 
     wanted = console.arguments
+    _check_name(wanted.name)
     try:
         level = None if wanted.level is None else Severity.named(wanted.level)
     except ValueError as error:
@@ -100,3 +107,18 @@ def _filter(console: Console) -> "Filter":
         since=wanted.since,
         until=wanted.until,
     )
+
+
+def _check_name(name: str | None) -> None:
+    """See that events of a name, or of a subject, can be there.
+
+    :raises WrongUse: when they cannot, with what may have been meant.
+    """
+    from smartproxy.logs.catalogue import EVENTS
+
+    subjects = {f"{each.partition('.')[0]}." for each in EVENTS}
+    if name is None or name in EVENTS or name in subjects:
+        return
+    near = difflib.get_close_matches(name, [*sorted(subjects), *EVENTS], n=1)
+    meant = f"did you mean {near[0]!r}?" if near else "a subject with its full stop, such as session., lists all of it"
+    raise WrongUse(f"events --name: no event is named {name!r}; {meant}")

@@ -1,6 +1,6 @@
 """``smartproxy history``, ``export`` and ``import``: who changed what and when, and the configuration as one file."""
 
-from smartproxy.tap.commands.arguments import Subparsers, action
+from smartproxy.tap.commands.arguments import Subparsers, action, number
 from smartproxy.tap.commands.console import Console, listing, table, when
 
 
@@ -8,7 +8,7 @@ def register(subparsers: Subparsers) -> None:
     """Declare the commands."""
     summary = "List the generations of the configuration: who changed what, and when."
     parser = action(subparsers, "history", summary, run)
-    parser.add_argument("-n", "--number", type=int, default=50, metavar="N", help="the newest so many [50]")
+    parser.add_argument("-n", "--number", type=number, default=50, metavar="N", help="the newest so many [50]")
     out = action(
         subparsers,
         "export",

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from smartproxy.tap.commands.arguments import Subparsers, action, end_of, moment, subject
+from smartproxy.tap.commands.arguments import Subparsers, action, end_of, moment, number, subject
 from smartproxy.tap.commands.console import Console, listing, table, when
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def register(subparsers: Subparsers) -> None:
         "--until", required=True, type=end_of, metavar="DATE", help="the last day (2027-12-31), or how long: 90d, 1y"
     )
     make.add_argument("--from", dest="since", type=moment, metavar="DATE", help="the first day [now]")
-    make.add_argument("--sessions", type=int, metavar="N", help="sessions that the server may have at once at most")
+    make.add_argument("--sessions", type=number, metavar="N", help="sessions that the server may have at once at most")
     make.add_argument("-o", "--output", metavar="FILE", help="where to write it [-, standard output]")
     more = action(
         actions,

@@ -12,7 +12,7 @@ import attrs
 from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner, Rule, SanRule, SubjectRule
 from smartproxy.policy.schema import declarations, write_object
 from smartproxy.tap.commands import declared
-from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.arguments import Subparsers, action, number, subject
 from smartproxy.tap.commands.certificates import GivenRules, given_rules, rule_arguments
 from smartproxy.tap.commands.console import Console, WrongUse, listing, table, when
 
@@ -63,7 +63,7 @@ def register(subparsers: Subparsers) -> None:
         expiring,
         "  smartproxy partner expiring --days 90",
     )
-    soon.add_argument("--days", type=int, default=30, metavar="N", help="within so many days [30]")
+    soon.add_argument("--days", type=number, default=30, metavar="N", help="within so many days [30]")
     for name, summary, run in (
         ("show", "Show a partner.", show),
         ("enable", "Let a partner connect.", enable),

@@ -111,5 +111,7 @@ def _text(value: object) -> str:
             return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         case str() | int():
             return str(value)
+        case None:
+            return "not set"
         case _:
             return json.dumps(value)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from smartproxy.policy.faults import Step
-from smartproxy.tap.commands.arguments import Subparsers, action
+from smartproxy.tap.commands.arguments import Subparsers, action, number
 from smartproxy.tap.commands.console import Console, listing
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def register(subparsers: Subparsers) -> None:
     )
     for parser in (partner, station):
         parser.add_argument(
-            "--wait", type=int, default=45, metavar="SECONDS", help="how long to wait for the result [45]"
+            "--wait", type=number, default=45, metavar="SECONDS", help="how long to wait for the result [45]"
         )
 
 
@@ -53,7 +53,9 @@ def test_partner(console: Console) -> int:
     good = found.name == "outbound.answered"
     failed = _failed(found)
     done = _STEPS if good or failed not in _STEPS else _STEPS[: _STEPS.index(failed)]
-    steps = {step.label: "ok" for step in done} | ({} if good else {failed.label: _why(found)})
+    steps = {step.label: "ok" for step in done}
+    if not good:
+        steps[failed.label] = _why(found).removeprefix(f"{failed.label}: ")
     _tell(console, found, {"partner": console.arguments.name, **steps}, good=good)
     return 0 if good else 1
 

@@ -1,0 +1,59 @@
+"""Standard output that may be full, closed, or of an encoding that lacks characters: one line, and no traceback.
+
+Trusts nothing about where a program's output goes: a full disk, a reader that has gone, a terminal that takes ASCII
+only. Never answers for what was done before the output failed.
+"""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable
+
+NOT_WRITTEN = 74
+"""Exit status when the answer could not be written (EX_IOERR of sysexits.h)."""
+
+
+def to_standard_output(program: str, work: Callable[[], int], *, needed: bool = True) -> int:
+    """Run what writes to standard output; its exit status.
+
+    A character that the output does not have is written escaped. A reader that has seen enough is no failure.
+
+    :param program: whose line it is that tells of a failure.
+    :param needed: whether nothing is to be done where there is no standard output.
+    :raises SystemExit: where the work does.
+    """
+    if sys.stdout is None:
+        if not needed:
+            return work()
+        # The next file that is opened would take its place: the store, for example.
+        return _failed(program, "standard output is closed; nothing was done")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            return work()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up()
+        return 0
+    except OSError as error:
+        if error.filename is not None:
+            return _failed(program, f"{os.fsdecode(error.filename)}: {error.strerror}", 1)
+        _give_up()
+        return _failed(program, f"cannot write to standard output: {error.strerror}")
+
+
+def _give_up() -> None:
+    """Let what is still held back go nowhere: the interpreter must not complain when it flushes at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+
+
+def _failed(program: str, message: str, status: int = NOT_WRITTEN) -> int:
+    with contextlib.suppress(OSError, AttributeError):
+        sys.stderr.write(f"{program}: {message}\n")
+    return status
