@@ -103,6 +103,7 @@ class Cause(enum.StrEnum):
     # partners, the door and limits
 
     QUOTA_SESSIONS = "quota.sessions", "The limit of sessions is reached."
+    QUOTA_PARTNER = "quota.sessions_per_partner", "The limit of sessions with one partner is reached."
     PENALTY_BANNED = "penalty.banned", "The address is banned."
     PENALTY_OVER = "penalty.over", "The time of a ban is over."
     PENALTY_NO_TLS = "penalty.no_tls", "The address is banned: what it sent is not TLS, again and again."

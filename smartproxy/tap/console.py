@@ -204,5 +204,3 @@ def _run(options: DaemonOptions, make: Callable[[Any], IService], words: Sequenc
         options.end(NOT_STARTED, f"cannot listen: {error.socketError}")
     finally:
         pid_file.release()
-    if options.signals.status:
-        raise SystemExit(options.signals.status)

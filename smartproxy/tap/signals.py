@@ -4,6 +4,8 @@ HUP, TERM and INT end it by draining; the second of them ends it now. On Linux t
 at any moment of the process's life, since an unprepared process is stopped or killed by most of them.
 """
 
+import atexit
+import contextlib
 import os
 import signal
 import sys
@@ -44,10 +46,17 @@ def end_without_threads() -> None:
     threading.Thread(target=_outlive, name="smartproxy-end", daemon=True).start()
 
 
+def _exit(status: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
 def _outlive() -> None:
     threading.main_thread().join(MAIN_SECONDS)
     time.sleep(THREADS_SECONDS)
-    os._exit(0)
+    _exit(0)
 
 
 class Daemon(Protocol):
@@ -65,7 +74,6 @@ class Signals:
 
     :param set_level: changes what is logged.
     :param end_process: ends the process once its main loop was left early.
-    :ivar status: the exit status of the process, as the reason of its end has it.
     """
 
     def __init__(
@@ -73,7 +81,6 @@ class Signals:
     ) -> None:
         self._set_level = set_level
         self._end_process = end_process
-        self.status = 0
         self._reactor: Any = None
         self._service: Daemon | None = None
         self._asked = False
@@ -112,7 +119,9 @@ class Signals:
         first, self._asked = not self._asked, True
         if first:
             self._service.stop_reason = reason
-            self.status = reason.status
+            if reason.status:
+                # By twistd's own way a process ends with 0, or by a signal.
+                atexit.register(_exit, reason.status)
             self._reactor.callLater(0, self._reactor.stop)
         return first
 
