@@ -69,6 +69,10 @@ WITHOUT_ANCHOR: Final = frozenset(
 )
 
 
+#: Here it is this site that lacks something; the peer may have done nothing wrong.
+OF_THIS_SITE: Final = frozenset({Cause.CERTIFICATE_REVOCATION_MISSING, Cause.CERTIFICATE_REVOCATION_STALE})
+
+
 @attrs.frozen
 class Explanation:
     """What a partner is told: true for whoever reads it, and nothing of this site's inside.
