@@ -15,7 +15,6 @@ import attrs
 from klein import Klein
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, Resource
@@ -78,8 +77,8 @@ class GenerationWatch:
         self._failed = failed
         self._waiters: list[_Waiter] = []
         self._failing = False
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
+        self._asking = False
+        self._next_look: IDelayedCall | None = None
 
     def changed(self, known: int, seconds: float) -> Deferred[bool]:
         """Fires with true as soon as the newest generation is not the known one, with false after so many seconds.
@@ -91,8 +90,8 @@ class GenerationWatch:
         waiter = _Waiter(known, Deferred(lambda _: self._end(waiter)))
         waiter.timeout = self._clock.callLater(seconds, self._answer, waiter, False)
         self._waiters.append(waiter)
-        if not self._looking.running:
-            self._looking.start(LOOK_SECONDS, now=True)
+        if not self._asking and self._next_look is None:
+            self._look()
         return waiter.done
 
     def stop(self) -> None:
@@ -100,8 +99,17 @@ class GenerationWatch:
         for waiter in list(self._waiters):
             self._answer(waiter, False)
 
-    def _look(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._compare())
+    def _look(self) -> None:
+        """Ask the store, and again a while after it has answered: one question at a time, however slow it is."""
+        self._next_look = None
+        self._asking = True
+        Deferred.fromCoroutine(self._compare()).addBoth(self._looked)
+
+    def _looked(self, result: object) -> object:
+        self._asking = False
+        if self._waiters:
+            self._next_look = self._clock.callLater(LOOK_SECONDS, self._look)
+        return result
 
     async def _compare(self) -> None:
         try:
@@ -124,13 +132,14 @@ class GenerationWatch:
         waiter.done.callback(changed)
 
     def _end(self, waiter: _Waiter) -> None:
-        """Forget one who waited; nobody left, nothing is asked any more."""
+        """Forget a waiter; once nobody waits, the store is not asked any more."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
         if waiter.timeout is not None and waiter.timeout.active():
             waiter.timeout.cancel()
-        if not self._waiters and self._looking.running:
-            self._looking.stop()
+        if not self._waiters and self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
 
 
 class _Root(Resource):

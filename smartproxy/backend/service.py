@@ -35,6 +35,7 @@ from smartproxy.backend.upkeep import HourlyLook
 from smartproxy.logs.emit import Events
 from smartproxy.net.listeners import tell_failed
 from smartproxy.net.tls.context import choose_protocol, new_context, show_identity
+from smartproxy.policy.faults import StopReason
 
 
 class BackendService(Service):
@@ -44,9 +45,11 @@ class BackendService(Service):
     :param location: where the store is.
     :param host: the address to listen on; empty for all.
     :param port: the port; 0 for any free one.
+    :ivar stop_reason: why the end begins; may be changed until then.
     """
 
     def __init__(self, reactor: Any, location: Location, host: str, port: int) -> None:
+        self.stop_reason = StopReason()
         self._reactor = reactor
         self._location = location
         self._host = host
@@ -107,7 +110,12 @@ class BackendService(Service):
         self.hurry()
         if self._upkeep is not None:
             self._upkeep.stop()
-        self.events.emit("backend.stopped", duration=self._reactor.seconds() - self._started_at)
+        self.events.emit(
+            "backend.stopped",
+            cause=self.stop_reason.cause,
+            message=self.stop_reason.message,
+            duration=self._reactor.seconds() - self._started_at,
+        )
         if self._ledger is not None:
             await self._ledger.finish()
             self._threads.stop()

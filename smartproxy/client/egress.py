@@ -192,7 +192,9 @@ class StationCalls:
             configuration = self._in_force()
             partner = choose(configuration.server.partners, name, None)
             wish = CallWish(way=Way.TRIAL)
-            data = await self._ask(configuration, self._carrier(configuration), session, partner, wish)
+            control = self._carrier(configuration)
+            self._sessions.coming.add(session)
+            data = await self._ask(configuration, control, session, partner, wish)
         except (SessionFault, EgressRefused) as error:
             fault = _fault(error)
             self._events.emit(
@@ -206,6 +208,8 @@ class StationCalls:
             )
         else:
             data.finish()
+        finally:
+            self._sessions.coming.discard(session)
 
     async def _call(self, session: str, leg: RequesterLeg, target: Target | None, name: str) -> None:
         partner: Partner | None = None
@@ -213,6 +217,7 @@ class StationCalls:
             configuration = self._in_force()
             partner = _meant(configuration, target, name)
             control = self._carrying[session] = self._carrier(configuration)
+            self._sessions.coming.add(session)
             wish = CallWish(way=Way(leg.way), caller=leg.peer)
             data = await self._ask(configuration, control, session, partner, wish)
         except (SessionFault, EgressRefused) as error:
@@ -243,7 +248,7 @@ class StationCalls:
         :raises PartnerUnreachable: if there is none, or the client carries as many sessions as it may.
         """
         most = configuration.client.limits.sessions
-        if len(self._sessions.live) + len(self._waiting) >= most:
+        if self._sessions.count >= most:
             message = f"the client's limit of {most} sessions is reached"
             raise PartnerUnreachable.at(Step.CONNECT, message, Cause.QUOTA_SESSIONS)
         carried = list(self._carrying.values())
@@ -274,6 +279,7 @@ class StationCalls:
     def _done(self, session: str, leg: RequesterLeg) -> None:
         """A call came to nothing, or its session is over."""
         self._carrying.pop(session, None)
+        self._sessions.coming.discard(session)
         self._waiting.pop(leg, None)
 
     def _refuse(

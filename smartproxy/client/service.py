@@ -32,7 +32,7 @@ from smartproxy.logs.record import read as read_record
 from smartproxy.net.leg import ILeg
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration, Configuration, dump
-from smartproxy.policy.faults import StationUnreachable, TunnelLost
+from smartproxy.policy.faults import StationUnreachable, StopReason, TunnelLost
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.client import ClientTunnel
@@ -52,10 +52,11 @@ class ClientService(Service):
     :param backend: the calls to the backend.
     :param servers: host and port of each server.
     :param drain: seconds that sessions may go on at the end, in the place of what is configured.
-    :param server_lost: called when a tunnel that was up is down.
+    :param server_lost: told why, when a tunnel that was up is down and the client did not end it.
     :param endpoint: makes what a server is dialled with, from the reactor, its host and its port.
     :ivar drain_seconds: what was said for ``drain``; may be changed until the end begins.
     :ivar draining: whether the end has begun.
+    :ivar stop_reason: why the end begins; may be changed until then.
     :ivar held: the generation in force.
     :ivar licences: the servers' licences that came with it, by Proxy ID.
     """
@@ -67,13 +68,14 @@ class ClientService(Service):
         backend: Backend,
         servers: Sequence[tuple[str, int]],
         drain: int | None = None,
-        server_lost: Callable[[], None] = lambda: None,
+        server_lost: Callable[[Closing], object] = lambda why: None,
         endpoint: Callable[[Any, str, int], IStreamClientEndpoint] = HostnameEndpoint,
     ) -> None:
         self._reactor = reactor
         self._servers = servers
         self.drain_seconds = drain
         self.draining = False
+        self.stop_reason = StopReason()
         self.held: Held | None = None
         self._server_lost = server_lost
         self._tunnels: list[ClientTunnel] = []
@@ -126,8 +128,8 @@ class ClientService(Service):
         seconds = deadlines.drain if self.drain_seconds is None else self.drain_seconds
         self.events.emit(
             "client.stopping",
-            cause=Cause.DAEMON_STOPPING,
-            message="asked to stop",
+            cause=self.stop_reason.cause,
+            message=self.stop_reason.message,
             sessions=len(self.sessions.live),
             seconds=seconds,
         )
@@ -290,7 +292,8 @@ class ClientService(Service):
 
     def tunnel_down(self, why: Closing) -> None:
         """A server is gone; its sessions end with their legs, and the tunnel dials again."""
-        self._server_lost()
+        if not self.draining:
+            self._server_lost(why)
 
     def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
         """Call the station for a partner."""

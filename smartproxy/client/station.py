@@ -105,7 +105,7 @@ class StationSessions(LiveSessions):
         """
         configuration = self._configuration()
         most = configuration.limits.sessions
-        if len(self.live) >= most:
+        if self.count >= most:
             return _refused(data, Cause.QUOTA_SESSIONS, f"the client's limit of {most} sessions is reached")
         if session in self.live:
             return _refused(data, Cause.SESSION_OPEN, "a session of this id is live")

@@ -38,15 +38,17 @@ class DrainWait:
         self._clock = clock
         self._sessions = sessions
         self._last: Deferred[bool] | None = None
+        self._hurried = False
 
     async def run(self, seconds: float, closing: float) -> None:
         """Wait up to ``seconds`` for sessions to end, end the others, and wait up to ``closing`` for those."""
-        if not await self._ended(seconds):
+        if not await self._ended(0 if self._hurried else seconds):
             self._sessions.stop(Draining(rule=Cause.DAEMON_DRAINING, message="the drain time is over"))
             await self._ended(closing + GRACE_SECONDS)
 
     def hurry(self) -> None:
-        """Wait no longer for sessions to end by themselves."""
+        """Wait no longer for sessions to end by themselves; said early, it holds for the wait to come."""
+        self._hurried = True
         if self._last is not None:
             last, self._last = self._last, None
             last.callback(False)
@@ -61,6 +63,8 @@ class DrainWait:
         """Whether all sessions ended in time."""
         if not self._sessions.live:
             return True
+        if not seconds:
+            return False
         self._last = Deferred()
         timer = self._clock.callLater(seconds, self.hurry)
         ended = await self._last

@@ -28,16 +28,23 @@ class LiveSessions:
     :param events: where everything about sessions is told.
     :param finished: told of every session that is over, when it is live no more.
     :ivar live: the sessions that are not over, by id.
+    :ivar coming: the ids of sessions that hold a place while what they need is opened; see :attr:`count`.
     """
 
     def __init__(
         self, clock: IReactorTime, events: Events, finished: Callable[[Summary], None] = lambda summary: None
     ) -> None:
         self.live: dict[str, SessionDriver] = {}
+        self.coming: set[str] = set()
         self._clock = clock
         self._events = events
         self._finished = finished
         self._wait = DrainWait(clock, self)
+
+    @property
+    def count(self) -> int:
+        """How many sessions there are for a limit, whoever began them: the live ones and those that are coming."""
+        return len(self.live) + len(self.coming)
 
     def prepare(
         self,
@@ -68,6 +75,7 @@ class LiveSessions:
             self._finished(summary)
             self._wait.finished()
 
+        self.coming.discard(session)
         monitor = Monitor(opening.facts.profile, ceilings=Ceilings(command=command_octets))
         driver = self.live[session] = SessionDriver(
             Session(session, opening, monitor, deadlines),

@@ -33,7 +33,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.credential import PlainCredential
-from smartproxy.policy.faults import StationUnreachable, TunnelLost
+from smartproxy.policy.faults import StationUnreachable, StopReason, TunnelLost
 from smartproxy.relay.openings import CallWish, SessionFacts, Way
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.client import ClientTunnel
@@ -79,6 +79,7 @@ class PlainClientService(Service):
     ) -> None:
         self.clock = reactor
         self.drain_seconds = drain
+        self.stop_reason = StopReason()
         self._target = target
         self._outgoing = outgoing
         self._endpoint = endpoint
@@ -119,8 +120,8 @@ class PlainClientService(Service):
         seconds = self.drain_seconds if self.sessions.live else 0
         self.events.emit(
             "client.stopping",
-            cause=Cause.DAEMON_STOPPING,
-            message="asked to stop",
+            cause=self.stop_reason.cause,
+            message=self.stop_reason.message,
             sessions=len(self.sessions.live),
             seconds=seconds,
         )

@@ -54,7 +54,7 @@ class Admission:
 
     @property
     def sessions(self) -> int:
-        """How many of them are a partner's."""
+        """How many sessions there are: connections of partners, and calls to partners."""
         return self._partners.total()
 
     def sessions_of(self, partner: str) -> int:
@@ -97,10 +97,21 @@ class Admission:
                 rule=f"quota.{limit}", message=f"the limit {limit} of {value} is reached", limit=limit, value=value
             )
 
-    def _prove(self, prefix: str, partner: str) -> None:
+    def begin_call(self, partner: str) -> None:
+        """Keep a place for a session that begins with a call to the partner, until :meth:`end_call`.
+
+        :raises Denied: if there are too many sessions in all, or of this partner, whoever began them.
+        """
         self._room("sessions", self.sessions)
         self._room("sessions_per_partner", self._partners[partner])
         self._partners[partner] += 1
+
+    def end_call(self, partner: str) -> None:
+        """Give the place of a call back."""
+        _take(self._partners, partner)
+
+    def _prove(self, prefix: str, partner: str) -> None:
+        self.begin_call(partner)
         _take(self._unauthenticated, prefix)
 
     def _leave(self, prefix: str, partner: str | None) -> None:

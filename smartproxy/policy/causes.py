@@ -103,6 +103,7 @@ class Cause(enum.StrEnum):
     # partners, the door and limits
 
     QUOTA_SESSIONS = "quota.sessions", "The session limit is reached."
+    QUOTA_PARTNER = "quota.sessions_per_partner", "The limit of sessions with one partner is reached."
     PENALTY_BANNED = "penalty.banned", "The address is banned."
     PENALTY_OVER = "penalty.over", "A ban has ended."
     PENALTY_NO_TLS = "penalty.no_tls", "The address is banned: it repeatedly sent something other than TLS."

@@ -175,3 +175,17 @@ class Withdrawn(OwnFault):
 
 class InternalError(SessionFault):
     """A bug of ours: counted, reported, never swallowed."""
+
+
+@attrs.frozen
+class StopReason:
+    """Why a daemon stops.
+
+    :ivar cause: as a code.
+    :ivar message: for people: the signal, or what happened.
+    :ivar status: the exit status of the process.
+    """
+
+    cause: Cause = Cause.DAEMON_STOPPING
+    message: str = "asked to stop"
+    status: int = 0

@@ -22,7 +22,7 @@ from smartproxy.net.deadline import Deadline
 from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
 from smartproxy.policy.admission import Visit
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.causes import CertificateRefusal
+from smartproxy.policy.certificates.causes import OF_THIS_SITE, CertificateRefusal
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.penalties import Fault
 from smartproxy.server.accept import Gate
@@ -174,7 +174,8 @@ class PartnerLeg(ConnectionLeg):
         event = "certificate.refused"
         fields = refusal_fields(refusal, self.tls, event)
         self._tell(event, refusal.cause, refusal.message, **fields)
-        self.fault(Fault.REVOKED if refusal.cause is Cause.CERTIFICATE_REVOKED else Fault.CERTIFICATE)
+        if refusal.cause not in OF_THIS_SITE:
+            self.fault(Fault.REVOKED if refusal.cause is Cause.CERTIFICATE_REVOKED else Fault.CERTIFICATE)
 
     def _tell(self, event: str, cause: Cause, message: str, **fields: object) -> None:
         """Tell the one event of a connection that becomes no session."""

@@ -109,6 +109,7 @@ class ServerService(DmzService):
             reactor=reactor,
             events=self.events,
             sessions=self.sessions,
+            admission=self.gate.admission,
             withdrawals=self.sessions.withdrawals,
             unused=self._unused,
         )

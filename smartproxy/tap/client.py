@@ -25,9 +25,13 @@ from smartproxy.client.backend import Backend
 from smartproxy.client.condition import ClientCondition
 from smartproxy.client.service import ClientService
 from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import StopReason
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
-from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.daemon import NOT_STARTED, DaemonOptions
 from smartproxy.tap.life import SWITCH, Life, control_socket
+from smartproxy.tap.signals import Signals
+from smartproxy.tunnel.faults import Closing
 
 _CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 _EXPOSED = "anyone on this machine can read it; use --token-file, a systemd credential or the environment"
@@ -149,6 +153,12 @@ def find_token(
     return found
 
 
+def end_with_server(signals: Signals, why: Closing) -> None:
+    """Have the client end because its server did: with status 0 if the server closed the tunnel in order, else 1."""
+    lost = why.cause is not Cause.TUNNEL_CLOSED
+    signals.drain(StopReason(why.cause, f"the server is gone: {why.message}", status=NOT_STARTED if lost else 0))
+
+
 Options = ClientSwitches
 """The name under which twistd looks for the switches."""
 
@@ -164,7 +174,7 @@ def makeService(options: ClientSwitches) -> IService:
         ),
         servers=[(address.host, address.port) for address in options.servers],
         drain=options.drain,
-        server_lost=reactor.stop if options["exit-with-server"] else lambda: None,
+        server_lost=partial(end_with_server, options.signals) if options["exit-with-server"] else lambda why: None,
         endpoint=partial(HostnameEndpoint, bindAddress=options.source),
     )
     control = control_socket(reactor, ClientCondition(service), service, options)

@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 WRONG_USE = 2
 """Exit status for a command line that cannot be understood."""
 NOT_STARTED = 1
-"""Exit status for a daemon that may not or cannot start."""
+"""Exit status for a daemon that may not or cannot start, or cannot go on."""
 
 
 class DaemonOptions(usage.Options):

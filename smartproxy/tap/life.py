@@ -13,6 +13,7 @@ import os
 import resource
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,8 @@ from twisted.internet.interfaces import IReactorTime
 from smartproxy.ctl.daemon import Actions, Condition, DaemonProcess, Drainable
 from smartproxy.ctl.listener import ControlSocket
 from smartproxy.logs.log import Log
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import StopReason
 from smartproxy.policy.limits import DESCRIPTORS_LEAST
 from smartproxy.policy.places import SOCKET_SUFFIX
 from smartproxy.tap.daemon import DaemonOptions
@@ -201,5 +204,6 @@ def control_socket(reactor: Any, condition: Condition, service: Drainable, optio
         given = options.parent.get("pidfile")
         pid_file = Path(given).absolute() if given else None
     path = Path(options["ctl-socket"] or options.state_directory / f"{options.program}{SOCKET_SUFFIX}").absolute()
-    process = DaemonProcess(reactor, service, options.signals.drain, pid_file)
+    drain = partial(options.signals.drain, StopReason(Cause.OPERATOR_COMMAND, "smartproxy ctl drain"))
+    process = DaemonProcess(reactor, service, drain, pid_file)
     return ControlSocket(reactor, path, Actions(reactor, condition, process))

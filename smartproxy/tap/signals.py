@@ -4,8 +4,13 @@ HUP, TERM and INT end it by draining; the second of them ends it now. On Linux t
 at any moment of the process's life, since an unprepared process is stopped or killed by most of them.
 """
 
+import atexit
+import contextlib
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
@@ -13,6 +18,7 @@ from typing import Any, Protocol
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import StopReason
 
 LEVELS = {
     20: Severity.TRACE,
@@ -24,13 +30,40 @@ LEVELS = {
 """By Linux's numbers: TSTP, TTIN, TTOU, URG, XCPU."""
 ENDING = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 NOW_SECONDS = 1.5
-"""From the second signal to the end of the process, whatever still runs."""
+"""From the second signal to the end of the main loop, whatever still runs."""
+MAIN_SECONDS = 5.0
+"""How long the process's main thread may take to end after its loop, to remove the PID file and the like."""
+THREADS_SECONDS = 0.2
+"""How long other threads may go on after the main thread."""
+
+
+def end_without_threads() -> None:
+    """Have the process end soon after its main thread, with status 0, whatever its other threads wait for.
+
+    A main loop that is left early does not stop the pools of threads that look up names or ask the store, and the
+    interpreter waits for those for ever.
+    """
+    threading.Thread(target=_outlive, name="smartproxy-end", daemon=True).start()
+
+
+def _exit(status: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
+def _outlive() -> None:
+    threading.main_thread().join(MAIN_SECONDS)
+    time.sleep(THREADS_SECONDS)
+    _exit(0)
 
 
 class Daemon(Protocol):
     """The service of a daemon, besides being an ``IService``."""
 
     events: Events
+    stop_reason: StopReason
 
     def hurry(self) -> None:
         """Wait for sessions no longer; end them."""
@@ -40,10 +73,14 @@ class Signals:
     """The signals of one daemon.
 
     :param set_level: changes what is logged.
+    :param end_process: ends the process once its main loop was left early.
     """
 
-    def __init__(self, set_level: Callable[[Severity], None]) -> None:
+    def __init__(
+        self, set_level: Callable[[Severity], None], end_process: Callable[[], None] = end_without_threads
+    ) -> None:
         self._set_level = set_level
+        self._end_process = end_process
         self._reactor: Any = None
         self._service: Daemon | None = None
         self._asked = False
@@ -76,10 +113,15 @@ class Signals:
                 "level.changed", mode=severity.label, cause=Cause.OPERATOR_SIGNAL, message=f"signal {number}"
             )
 
-    def drain(self) -> bool:
+    def drain(self, reason: StopReason) -> bool:
         """Have the daemon end in order, in a later turn of the reactor; whether it was not asked for before."""
+        assert self._service is not None
         first, self._asked = not self._asked, True
         if first:
+            self._service.stop_reason = reason
+            if reason.status:
+                # By twistd's own way a process ends with 0, or by a signal.
+                atexit.register(_exit, reason.status)
             self._reactor.callLater(0, self._reactor.stop)
         return first
 
@@ -87,7 +129,7 @@ class Signals:
         """A signal asks the daemon to end."""
         assert self._service is not None
         name = signal.Signals(number).name
-        if self.drain():
+        if self.drain(StopReason(Cause.OPERATOR_SIGNAL, f"signal {name}")):
             self._service.events.emit(
                 "signal.received", cause=Cause.OPERATOR_SIGNAL, message=f"{name}: drain", mode="drain"
             )
@@ -96,4 +138,8 @@ class Signals:
                 "signal.received", cause=Cause.OPERATOR_SIGNAL, message=f"{name}: end now", mode="now"
             )
             self._service.hurry()
-            self._reactor.callLater(NOW_SECONDS, self._reactor.crash)
+            self._reactor.callLater(NOW_SECONDS, self._end_now)
+
+    def _end_now(self) -> None:
+        self._reactor.crash()
+        self._end_process()

@@ -20,6 +20,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.listeners import Listeners, bound, listen_for_clients
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import StopReason
 from smartproxy.policy.licence import Licence
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import SMART, TunnelKind
@@ -59,6 +60,7 @@ class DmzService(Service):
     :param advice: what to do when the licence is about to end; ``{}`` stands for the Proxy ID.
     :param now: tells the wall clock's time, aware, in UTC.
     :ivar draining: whether the end has begun.
+    :ivar stop_reason: why the end begins; may be changed until then.
     :ivar listeners: the ports towards the outside.
     :ivar sessions: those that are not over.
     """
@@ -82,6 +84,7 @@ class DmzService(Service):
     ) -> None:
         self.clock = reactor
         self.draining = False
+        self.stop_reason = StopReason()
         self.events = Events(Logger(namespace=f"smartproxy.{name}"), None, reactor, source=name)
         self.tunnel = ServerTunnel(
             reactor,
@@ -146,8 +149,8 @@ class DmzService(Service):
         seconds, closing = self.drain_time(), self.closing_time()
         self.events.emit(
             "server.stopping",
-            cause=Cause.DAEMON_STOPPING,
-            message="asked to stop",
+            cause=self.stop_reason.cause,
+            message=self.stop_reason.message,
             sessions=len(self.sessions.live),
             seconds=seconds,
         )

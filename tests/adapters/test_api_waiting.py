@@ -148,6 +148,20 @@ class Watch(SynchronousTestCase):
         self.assertFalse(self.successResultOf(waiting))
         self.assertEqual(self.asked, 1)
 
+    def test_slow_look_and_another_start(self) -> None:
+        """Whoever comes and goes while a look is slow, there is one question at a time, and one every half second."""
+        self.answer = Deferred()
+        for _ in range(3):
+            self.watch.changed(7, 30).addErrback(lambda failure: None).cancel()
+        self.watch.changed(7, 30)
+        self.assertEqual(self.asked, 1)
+        slow, self.answer = self.answer, None
+        slow.callback(7)
+        self.clock.pump([LOOK_SECONDS] * 10)
+        self.assertEqual(self.asked, 11)
+        self.watch.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_failing_store(self) -> None:
         """A failure is told, and the next question finds the change."""
         self.answer = fail(OSError("disk"))

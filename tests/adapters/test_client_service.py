@@ -18,7 +18,7 @@ from smartproxy.client.service import ClientService
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused
-from smartproxy.policy.faults import StationUnreachable
+from smartproxy.policy.faults import StationUnreachable, StopReason
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.faults import QuestionExpired
 from tests.adapters.tunnel_kit import FACTS, WHY, Endpoint, Network, ServerSide, authority, identity
@@ -427,12 +427,25 @@ class Sessions(ClientTestCase):
 
     def test_loss_of_the_server(self) -> None:
         """Who wants to know that the server is gone is told, each time."""
-        told: list[str] = []
-        self.service._server_lost = lambda: told.append("lost")
+        told: list[Cause] = []
+        self.service._server_lost = lambda why: told.append(why.cause)
         self.start()
         self.server.control.abort(WHY)
         self.network.advance(5)
-        self.assertEqual(told, ["lost"])
+        self.assertEqual(len(told), 1)
+
+    def test_end_of_the_client_is_no_loss_of_the_server(self) -> None:
+        """A client that stops is not told that its server is gone, and tells why it stops."""
+        told: list[object] = []
+        self.service._server_lost = told.append
+        self.service.stop_reason = StopReason(Cause.OPERATOR_SIGNAL, "signal SIGTERM")
+        self.start()
+        stopped = self.service.stopService()
+        self.network.advance(1)
+        self.successResultOf(stopped)
+        self.assertEqual(told, [])
+        (stopping,) = self.stored("client.stopping")
+        self.assertEqual((stopping["cause"], stopping["message"]), (Cause.OPERATOR_SIGNAL, "signal SIGTERM"))
 
 
 class Stopping(ClientTestCase):

@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.admission import Admission, Denied
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.faults import PartnerUnreachable
 from smartproxy.policy.partners import Outbound, Partner, Verify
@@ -89,11 +90,13 @@ class CallingTestCase(SynchronousTestCase):
         self.finished: list[Summary] = []
         self.sessions = LiveSessions(self.reactor, self.journal.events, self.finished.append)
         self.unused: list[str] = []
+        self.admission = Admission(limits=ServerLimits())
         self.withdrawals = Withdrawals(self.reactor, self.journal.events, lambda: NOW)
         self.calls = PartnerCalls(
             reactor=self.reactor,
             events=self.journal.events,
             sessions=self.sessions,
+            admission=self.admission,
             withdrawals=self.withdrawals,
             unused=self.unused.append,
         )
@@ -108,6 +111,7 @@ class CallingTestCase(SynchronousTestCase):
         """Put a generation in force whose certificates for partners that call are of no importance."""
         part = ServerPart(generation=number, site="Muster GmbH", server=server)
         called = CalledContexts(server, lambda: datetime.now(UTC))
+        self.admission.limits = server.limits
         self.calls.adopt(ServerGeneration(part, cast(Any, None), called))
 
     def call(self, name: str = "ACME", *, trial: bool = False) -> Deferred[Any]:
@@ -491,6 +495,25 @@ class Allowed(CallingTestCase):
         self.configure(entry(), limits=ServerLimits(sessions=1))
         self.call().addErrback(lambda failure: None)
         self.assertEqual(self.refused(step="connect"), "connect: the server's limit of 1 sessions is reached")
+        self.reactor.advance(60)
+        self.assertEqual(self.admission.sessions, 0)
+
+    def test_sessions_that_partners_began_count(self) -> None:
+        """Sessions are counted once, whoever began them: in all, and with one partner."""
+        self.configure(entry(), limits=ServerLimits(sessions=1))
+        visit = self.admission.enter("192.0.2.7")
+        visit.prove("OTHER")
+        self.assertEqual(self.refused(step="connect"), "connect: the server's limit of 1 sessions is reached")
+        visit.leave()
+        self.configure(entry(), limits=ServerLimits(sessions_per_partner=1))
+        visit = self.admission.enter("192.0.2.7")
+        visit.prove("ACME")
+        limit = "connect: the server's limit of 1 sessions with this partner is reached"
+        self.assertEqual(self.refused(step="connect"), limit)
+        visit.leave()
+        self.call().addErrback(lambda failure: None)
+        visit = self.admission.enter("192.0.2.7")
+        self.assertRaises(Denied, visit.prove, "ACME")
 
     def test_identity(self) -> None:
         """He is shown the certificate that his entry names; one that cannot be used is told with its place."""

@@ -1,5 +1,6 @@
 """The partner's side of the server over real TLS: from accept to the end of the session."""
 
+import attrs
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -9,9 +10,11 @@ from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.faults import Draining, StationUnreachable
+from smartproxy.policy.partners import RevocationMode
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.testing import pki
+from tests.adapters.acme import DAY, LEAF, MIDDLE, NOW, ROOT, acme, configuration, revoked
 from tests.adapters.rig import Caller, CallerTls, ServerRig, tls12, tls13
 from tests.unit.playbook import PARTNER_SSID, STATION_SSID, esid, sfid, ssid
 
@@ -243,6 +246,44 @@ class Penalized(SynchronousTestCase):
         self.assertEqual(rig.journal.the("penalty.lifted")["network"], "192.0.2.7/32")
         caller, _ = rig.call()
         self.assertEqual(caller.received, SSRM_BUFFER)
+
+    def test_our_own_list(self) -> None:
+        """A revocation list that is stale, of the future or missing here bans nobody: with a current one, SSRM comes."""
+        lists = (revoked(ROOT), revoked(MIDDLE))
+        fresh = configuration(acme(), mode=RevocationMode.REQUIRE, lists=lists)
+        for ours in (
+            (lists[0], revoked(MIDDLE, this_update=NOW - 3 * DAY, next_update=NOW - DAY)),
+            (lists[0], revoked(MIDDLE, this_update=NOW + DAY, next_update=NOW + 2 * DAY)),
+            (lists[0],),
+        ):
+            rig = ServerRig(
+                cas=fresh.cas,
+                revocation=ours,
+                partners=fresh.partners,
+                penalties=PenaltySettings(threshold=20, exempt=()),
+            )
+            for _ in range(20):
+                rig.call(CallerTls(LEAF))
+            self.assertEqual(len(rig.journal.of("certificate.refused")), 20)
+            self.assertEqual(rig.journal.of("penalty.banned"), [])
+            rig.sessions.adopt(rig.generation(attrs.evolve(rig.configuration, revocation=lists), 2))
+            caller, _ = rig.call(CallerTls(LEAF))
+            self.assertEqual(caller.received, SSRM_BUFFER)
+
+    def test_station_that_is_away(self) -> None:
+        """Sessions that end because the inside is not there cost the partner nothing."""
+        rig = ServerRig(penalties=PenaltySettings(threshold=1, exempt=()))
+        for _ in range(20):
+            caller, _ = rig.call()
+            rig.send(caller, PARTNER_SSID)
+            rig.opened[-1][2].errback(StationUnreachable(rule="station.connect", message="it refuses the connection"))
+            rig.network.settle()
+        self.assertEqual(rig.journal.of("penalty.banned"), [])
+        late, _ = rig.call()
+        rig.send(late, PARTNER_SSID)
+        rig.network.wait(600)
+        self.assertTrue(late.received.endswith(esid(EsidReason.RESOURCES_NOT_AVAILABLE)))
+        self.assertEqual(rig.journal.of("penalty.banned"), [])
 
     def test_flood_of_strangers(self) -> None:
         """What is no TLS, and a handshake that is left, are faults: a flood of them ends in a ban, told once."""

@@ -190,7 +190,9 @@ class Carried(StationCallsTestCase):
     def test_session(self) -> None:
         """The partner's SSRM and everything else cross; the session has the id that the server was told."""
         caller = self.caller(port=3307)
+        self.assertEqual((self.sessions.live, self.sessions.count), ({}, 1))
         leg = self.answer(FakeLeg())
+        self.assertEqual((len(self.sessions.live), self.sessions.count), (1, 1))
         self.assertEqual(list(self.sessions.live), [self.controls[0].asked[0][0]])
         leg.receive(SSRM_BUFFER)
         self.network.settle()
@@ -225,7 +227,7 @@ class Carried(StationCallsTestCase):
         transport.abortConnection()
         self.network.settle()
         self.assertEqual(self.controls[0].canceled, 1)
-        self.assertEqual((self.journal.of("outbound.refused"), self.sessions.live), ([], {}))
+        self.assertEqual((self.journal.of("outbound.refused"), self.sessions.count), ([], 0))
         self.caller(port=3307)
         self.assertEqual(len(self.controls[0].asked), 2)
 

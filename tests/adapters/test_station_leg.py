@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.client.station import dial_station
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Draining, StationUnreachable
 from smartproxy.policy.settings import ClientLimits, Deadlines, Station
 from tests.adapters.chain import ClientRig
@@ -76,6 +77,20 @@ class Dialled(SynchronousTestCase):
             reactor.advance(0)
             dialled, port, _, timeout, _ = reactor.tcpClients[0]
             self.assertEqual((dialled, port, timeout), ("127.0.0.1" if host == "station" else host, 3305, 7))
+
+
+class Counted(SynchronousTestCase):
+    """The limit of sessions."""
+
+    def test_calls_of_the_station_count(self) -> None:
+        """A call that the station waits for holds a place of the one limit."""
+        rig = ClientRig()
+        rig.configuration = attrs.evolve(rig.configuration, limits=ClientLimits(sessions=1))
+        rig.sessions.coming.add("a call")
+        refused = self.failureResultOf(rig.sessions.open(SESSION, INBOUND, FakeLeg()), StationUnreachable)
+        self.assertEqual(refused.value.rule, Cause.QUOTA_SESSIONS)
+        rig.sessions.coming.clear()
+        self.assertNoResult(rig.sessions.open(SESSION, INBOUND, FakeLeg()))
 
 
 class Greeted(SynchronousTestCase):

@@ -26,6 +26,7 @@ from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import heading
 from smartproxy.logs.observers import TextObserver
 from smartproxy.oftp2 import commands
+from smartproxy.policy.causes import Cause
 from smartproxy.testing.pki import self_signed
 from tests.process.lines import Line
 from tests.process.sites import SiteCase, TestedSite, reactor, until
@@ -69,6 +70,16 @@ class Forgeries(SynchronousTestCase):
         log = Logger(observer=TextObserver(stream))
         Events(log, None, Clock()).emit(name, **fields)
         return stream.getvalue().removesuffix("\n")
+
+    def test_lists_of_this_site(self) -> None:
+        """A certificate that was refused because a list is missing here, or is not current, is nobody's attack."""
+        for cause, count in (
+            (Cause.CERTIFICATE_UNKNOWN_CA, 1),
+            (Cause.CERTIFICATE_REVOCATION_MISSING, 0),
+            (Cause.CERTIFICATE_REVOCATION_STALE, 0),
+        ):
+            line = self.line("certificate.refused", peer="192.0.2.7:1", cause=cause, message="refused")
+            self.assertEqual(len(caught([line])), count, line)
 
     def test_addresses(self) -> None:
         """Both families are found, with a partner's name in front, whatever it is."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,8 @@ from smartproxy.ctl.listener import ControlSocket
 from smartproxy.ctl.protocol import Refused
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import Log
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import StopReason
 from smartproxy.tap import life
 from smartproxy.tap import life as control
 from smartproxy.tap.daemon import DaemonOptions
@@ -42,7 +45,8 @@ class ProcessTestCase(SynchronousTestCase):
 
     def process(self, path: Path | None) -> DaemonProcess:
         """The process with this PID file."""
-        return DaemonProcess(self.reactor, self.service, self.signals.drain, path)
+        drain = partial(self.signals.drain, StopReason(Cause.OPERATOR_COMMAND, "smartproxy ctl drain"))
+        return DaemonProcess(self.reactor, self.service, drain, path)
 
 
 class Facts(ProcessTestCase):

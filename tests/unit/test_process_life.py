@@ -5,6 +5,8 @@ import os
 import resource
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,33 @@ from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import Log
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import StopReason
 from smartproxy.policy.limits import DESCRIPTORS_LEAST
 from smartproxy.tap import life
 from smartproxy.tap.console import Occupied, PidFile
 from smartproxy.tap.life import ENDLESS, Life, harden, manager, take_descriptors, watchdog
-from smartproxy.tap.signals import NOW_SECONDS, Signals
+from smartproxy.tap.signals import NOW_SECONDS, THREADS_SECONDS, Signals
+
+ROOT = Path(__file__).parents[2]
+ENDLESS_DAEMON = """
+import os, signal, time
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from smartproxy.tap.signals import Signals
+from tests.unit.test_process_life import Draining
+
+def twice(_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGINT)
+
+Signals(print).attach(reactor, Draining())
+reactor.addSystemEventTrigger("before", "shutdown", Deferred)
+reactor.callWhenRunning(lambda: deferToThread(time.time).addCallback(twice))
+reactor.run()
+"""
+"""Looks up a name, as it were, gets two signals, and never has done with its sessions."""
 
 
 class Turning(Clock):
@@ -57,6 +81,7 @@ class Draining(Service):
     def __init__(self) -> None:
         self.told: list[dict[str, Value]] = []
         self.hurried = 0
+        self.stop_reason = StopReason()
         self.events = Events(Logger(), self.told.append, Clock(), carried=Severity.TRACE)
 
     def hurry(self) -> None:
@@ -162,8 +187,8 @@ class SignalsTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Signals of a daemon; the process's own handlers are put back."""
         self.levels: list[Severity] = []
-        self.signals = Signals(self.levels.append)
         self.reactor = Turning()
+        self.signals = Signals(self.levels.append, lambda: self.reactor.ends.append("process"))
         self.service = Draining()
         for number in (*range(20, 25), signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
@@ -196,6 +221,8 @@ class SignalsTests(SynchronousTestCase):
             self.assertEqual(self.reactor.ends, ["stop"])
             self.assertEqual(self.service.told[0]["message"], f"{number.name}: drain")
             self.assertEqual(self.service.told[0]["level"], "debug")
+            reason = StopReason(Cause.OPERATOR_SIGNAL, f"signal {number.name}")
+            self.assertEqual(self.service.stop_reason, reason)
 
     def test_second_signal_ends_it_within_two_seconds(self) -> None:
         """Sessions are ended at once, and the reactor shortly after, whatever still runs."""
@@ -205,8 +232,13 @@ class SignalsTests(SynchronousTestCase):
         self.reactor.advance(0)
         self.assertEqual(self.service.hurried, 1)
         self.reactor.advance(NOW_SECONDS)
-        self.assertEqual(self.reactor.ends, ["stop", "crash"])
-        self.assertLess(NOW_SECONDS, 2)
+        self.assertEqual(self.reactor.ends, ["stop", "crash", "process"])
+        self.assertLess(NOW_SECONDS + THREADS_SECONDS, 2)
+
+    def test_threads_do_not_keep_the_process(self) -> None:
+        """A process whose pool of threads was used, and whose service never ends, is gone after the second signal."""
+        done = subprocess.run([sys.executable, "-c", ENDLESS_DAEMON], cwd=ROOT, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0)
 
 
 class ServiceManager(SynchronousTestCase):

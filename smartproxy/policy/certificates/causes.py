@@ -82,6 +82,9 @@ BROKEN: Final = frozenset(
 )
 """After these a certificate of the path is not signed by the one above it."""
 
+#: Here it is this site that lacks something; the peer may have done nothing wrong.
+OF_THIS_SITE: Final = frozenset({Cause.CERTIFICATE_REVOCATION_MISSING, Cause.CERTIFICATE_REVOCATION_STALE})
+
 
 @attrs.frozen
 class Explanation:

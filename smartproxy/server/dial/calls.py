@@ -20,6 +20,7 @@ from smartproxy.net.sessions import LiveSessions
 from smartproxy.net.tls.context import CertificateUnusable
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.monitor import Monitor
+from smartproxy.policy.admission import Admission, Denied
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.faults import PartnerUnreachable, Step
@@ -48,6 +49,7 @@ class PartnerCalls:
     :param reactor: resolves, connects, and runs every deadline.
     :param events: where everything is told.
     :param sessions: the daemon's live sessions; those that begin here are among them.
+    :param admission: counts sessions, whoever began them.
     :param withdrawals: ends the sessions of partners who are withdrawn; told of those that begin here.
     :param unused: told of every call that was answered and became no session.
     """
@@ -58,16 +60,17 @@ class PartnerCalls:
         reactor: Any,
         events: Events,
         sessions: LiveSessions,
+        admission: Admission,
         withdrawals: Withdrawals,
         unused: Callable[[str], None] = lambda session: None,
     ) -> None:
         self._reactor = reactor
         self._events = events
         self._sessions = sessions
+        self._admission = admission
         self._withdrawals = withdrawals
         self._unused = unused
         self._generation: ServerGeneration | None = None
-        self._calling = 0
 
     def adopt(self, generation: ServerGeneration) -> None:
         """Put a generation in force for the calls to come."""
@@ -92,10 +95,9 @@ class PartnerCalls:
     async def _open(self, session: str, name: str, trial: bool) -> Take:
         begun = self._reactor.seconds()
         outbound: Outbound | None = None
-        self._calling += 1
         try:
             generation, partner, outbound = self._allowed(name)
-            answered = await self._call(generation, partner, outbound)
+            answered = await self._counted(generation, partner, outbound)
         except CallFailed as error:
             self._tell_failure(session, name, outbound, error, self._reactor.seconds() - begun)
             raise error.fault from None
@@ -104,8 +106,6 @@ class PartnerCalls:
         except Exception:
             self._events.failure("smartproxy.server.dial.calls", Failure(), session=session, partner=name)
             raise PartnerUnreachable.at(Step.CONNECT, "a bug ended the call", Cause.INTERNAL_ERROR) from None
-        finally:
-            self._calling -= 1
         self._tell_answer(session, outbound, answered, self._reactor.seconds() - begun)
         called = outbound
 
@@ -125,6 +125,7 @@ class PartnerCalls:
 
     def _end(self, session: str, answered: Answered, leg: ILeg | None) -> None:
         """End a call without a session."""
+        self._admission.end_call(answered.partner.partner.name)
         answered.leg.finish()
         if leg is not None:
             leg.finish()
@@ -137,11 +138,24 @@ class PartnerCalls:
         partner = next((each for each in reachable(generation.server.partners) if each.name == name), None)
         if partner is None or partner.outbound is None:
             raise failed(Step.POLICY, "his entry does not allow calls", Cause.CALL_NOT_ALLOWED)
-        most = generation.server.limits.sessions
-        if len(self._sessions.live) + self._calling > most:
-            message = f"the server's limit of {most} sessions is reached"
-            raise failed(Step.CONNECT, message, Cause.QUOTA_SESSIONS)
         return generation, partner, partner.outbound
+
+    async def _counted(self, generation: ServerGeneration, partner: Partner, outbound: Outbound) -> Answered:
+        """Call a partner if there is room for another session; its place is given back unless it answers."""
+        try:
+            self._admission.begin_call(partner.name)
+        except Denied as denied:
+            if denied.limit == "sessions":
+                message, cause = f"the server's limit of {denied.value} sessions is reached", Cause.QUOTA_SESSIONS
+            else:
+                message = f"the server's limit of {denied.value} sessions with this partner is reached"
+                cause = Cause.QUOTA_PARTNER
+            raise failed(Step.CONNECT, message, cause) from None
+        try:
+            return await self._call(generation, partner, outbound)
+        except BaseException:
+            self._admission.end_call(partner.name)
+            raise
 
     async def _call(self, generation: ServerGeneration, partner: Partner, outbound: Outbound) -> Answered:
         server = generation.server
@@ -175,7 +189,7 @@ class PartnerCalls:
             deadlines=server.deadlines,
             command_octets=server.limits.command_octets,
             open_leg=lambda facts: succeed(called),
-            over=lambda summary: self._withdrawals.over(session),
+            over=lambda summary: self._over(session, verified.partner.name),
         )
         certificate = called.tls.get_peer_certificate(as_cryptography=True)
         assert certificate is not None
@@ -190,6 +204,10 @@ class PartnerCalls:
         newest = self._generation
         if newest is not None and newest is not generation:
             self._withdrawals.judge_latecomer(session, newest.server)
+
+    def _over(self, session: str, partner: str) -> None:
+        self._admission.end_call(partner)
+        self._withdrawals.over(session)
 
     # What is told.
 
