@@ -248,7 +248,7 @@ class Penalized(SynchronousTestCase):
         self.assertEqual(caller.received, SSRM_BUFFER)
 
     def test_our_own_list(self) -> None:
-        """A revocation list that is stale, of the future or missing here bans nobody: with a current one, SSRM comes."""
+        """A revocation list that is stale, of the future or missing here bans nobody: a current one lets SSRM come."""
         lists = (revoked(ROOT), revoked(MIDDLE))
         fresh = configuration(acme(), mode=RevocationMode.REQUIRE, lists=lists)
         for ours in (
