@@ -29,10 +29,10 @@ from pathlib import Path
 from twisted.logger import Logger
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import Log
-from smartproxy.logs.logrc import DailyFiles, Layout
+from smartproxy.logs.logrc import DailyFiles, LogLayout
 
 log = Log("smartproxy-test", Path(sys.argv[1]), Levels())
-log.open((DailyFiles(layout=Layout.JSON),), output=sys.stdout, errors=sys.stderr)
+log.open((DailyFiles(layout=LogLayout.JSON),), output=sys.stdout, errors=sys.stderr)
 logger = Logger(namespace=sys.argv[2], observer=log)
 number = 0
 while number < int(sys.argv[3]):
