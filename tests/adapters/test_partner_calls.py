@@ -173,11 +173,11 @@ class Steps(CallingTestCase):
     def test_connecting(self) -> None:
         """Each failure to connect has its words and its step."""
         for error, message, step in (
-            (ConnectionRefusedError(), "connect: he refuses the connection", "connect"),
-            (NoRouteError(), "connect: there is no route to him", "connect"),
-            (TimeoutError(), "connect: he does not answer", "connect"),
+            (ConnectionRefusedError(), "connect: the partner refuses the connection", "connect"),
+            (NoRouteError(), "connect: there is no route to the partner", "connect"),
+            (TimeoutError(), "connect: the partner does not answer", "connect"),
             (ConnectError(), "connect: the connection failed", "connect"),
-            (DNSLookupError(), f"name: his name {HOST} is not known", "name"),
+            (DNSLookupError(), f"name: the host name {HOST} is not known", "name"),
         ):
             self.setUp()
             calling = self.call()
@@ -215,7 +215,7 @@ class Steps(CallingTestCase):
         self.passed(19)
         self.assertNoResult(calling)
         self.passed(1)
-        self.assertFailed(calling, "connect: he does not answer", "connect")
+        self.assertFailed(calling, "connect: the partner does not answer", "connect")
 
     def test_silent_in_tls(self) -> None:
         """The handshake has a deadline of its own."""
@@ -247,7 +247,9 @@ class Steps(CallingTestCase):
         transport.loseConnection()
         self.network.settle()
         fault = self.failureResultOf(calling, PartnerUnreachable).value
-        self.assertTrue(fault.message.startswith("TLS: he ended the connection before TLS was done"), fault.message)
+        self.assertTrue(
+            fault.message.startswith("TLS: the partner ended the connection before TLS was done"), fault.message
+        )
 
     def test_silent_before_ssrm(self) -> None:
         """TLS alone is not enough: without his SSRM within the deadline, he is not there."""
@@ -256,7 +258,7 @@ class Steps(CallingTestCase):
         self.assertEqual(self.partner.handshakes, 1)
         self.assertNoResult(calling)
         self.passed(20)
-        self.assertFailed(calling, "SSRM: he does not answer within 20 s", "SSRM")
+        self.assertFailed(calling, "SSRM: the partner does not answer within 20 s", "SSRM")
 
     def test_closed_before_ssrm(self) -> None:
         """He ends TLS in an orderly way, without a word."""
@@ -265,7 +267,9 @@ class Steps(CallingTestCase):
         transport.loseConnection()
         self.network.settle()
         fault = self.failureResultOf(calling, PartnerUnreachable).value
-        self.assertTrue(fault.message.startswith("SSRM: he ended the connection before SSRM was done"), fault.message)
+        self.assertTrue(
+            fault.message.startswith("SSRM: the partner ended the connection before SSRM was done"), fault.message
+        )
 
     def test_wrong_greeting(self) -> None:
         """What comes is no SSRM: judged by the same monitor, ended at once."""
@@ -275,7 +279,7 @@ class Steps(CallingTestCase):
             self.connect()
             self.says(octets)
             fault = self.failureResultOf(calling, PartnerUnreachable).value
-            self.assertTrue(fault.message.startswith("SSRM: his greeting is not one: "), fault.message)
+            self.assertTrue(fault.message.startswith("SSRM: what the partner sent is not SSRM: "), fault.message)
             self.assertIsNotNone(self.partner.ended)
 
     def test_alert_after_our_handshake(self) -> None:
@@ -283,7 +287,7 @@ class Steps(CallingTestCase):
         calling = self.call()
         self.connect(adjust=lambda context: context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT))
         self.assertFailed(
-            calling, "TLS: he refused the connection with the TLS alert unknown_ca", "TLS", alert="unknown_ca"
+            calling, "TLS: the partner refused the connection with the TLS alert unknown_ca", "TLS", alert="unknown_ca"
         )
 
     def test_another_certificate(self) -> None:
@@ -409,7 +413,7 @@ class Answered(CallingTestCase):
         leg = FakeLeg()
         take(leg)
         self.assertEqual(leg.calls, ["finish"])
-        self.assertEqual(self.journal.the("outbound.failed")["message"], "SSRM: he ended the connection")
+        self.assertEqual(self.journal.the("outbound.failed")["message"], "SSRM: the partner ended the connection")
 
     def test_trial(self) -> None:
         """A trial ends with his greeting; no session begins, and nothing failed."""
@@ -452,7 +456,7 @@ class Answered(CallingTestCase):
         calling = self.call()
         self.connect()
         fault = self.failureResultOf(calling, PartnerUnreachable).value
-        self.assertEqual(fault.message, "connect: a bug ended the call")
+        self.assertEqual(fault.message, "connect: an internal error ended the call")
         self.assertEqual(self.journal.the("internal.error")["exception"], "ZeroDivisionError")
 
     def test_canceled(self) -> None:
@@ -483,7 +487,7 @@ class Allowed(CallingTestCase):
         """Unknown, disabled, never called."""
         self.configure(entry(enabled=False), acme(name="CALLER", codes=("X",)))
         for name in ("ACME", "CALLER", "192.0.2.1"):
-            self.assertEqual(self.refused(name), "policy: his entry does not allow calls")
+            self.assertEqual(self.refused(name), "policy: the partner's entry does not allow calls")
 
     def test_without_configuration(self) -> None:
         """A server that forgot everything calls nobody."""
@@ -534,4 +538,4 @@ class Allowed(CallingTestCase):
         self.configure(entry(outbound), identities=(both[0], broken))
         self.assertIn("policy: server.identities[1].certificate: does not fit its private key", self.refused())
         self.configure(entry(outbound), identities=both[:1])
-        self.assertIn("there is no certificate to show", self.refused())
+        self.assertIn("there is no server certificate that can be shown", self.refused())

@@ -135,7 +135,9 @@ class NoSession(SynchronousTestCase):
             assert caller.transport is not None
             caller.transport.loseConnection()
             rig.network.settle()
-        self.assertEqual(rig.journal.of("connection.closed")[0]["message"], "connection lost before an octet came")
+        self.assertEqual(
+            rig.journal.of("connection.closed")[0]["message"], "connection lost before the peer sent anything"
+        )
         self.assertEqual(set(rig.journal.names()), {"connection.closed"})
         self.assertEqual(look_up("connection.closed").level, Severity.DEBUG)
         self.assertEqual((len(rig.gate.penalties), rig.gate.admission.connections), (0, 0))
@@ -248,7 +250,7 @@ class Penalized(SynchronousTestCase):
         self.assertEqual(caller.received, SSRM_BUFFER)
 
     def test_our_own_list(self) -> None:
-        """A revocation list that is stale, of the future or missing here bans nobody: with a current one, SSRM comes."""
+        """A revocation list that is stale, of the future or missing here bans nobody; with a current one SSRM comes."""
         lists = (revoked(ROOT), revoked(MIDDLE))
         fresh = configuration(acme(), mode=RevocationMode.REQUIRE, lists=lists)
         for ours in (

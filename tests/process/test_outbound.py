@@ -238,19 +238,19 @@ class Failures(OutboundCase):
         )
         answer = await self.refusal(connect("ACME"))
         self.assertTrue(answer.startswith(b"HTTP/1.1 502 "))
-        self.assertTrue(answer.endswith(b"\r\n\r\nconnect: he refuses the connection\n"))
+        self.assertTrue(answer.endswith(b"\r\n\r\nconnect: the partner refuses the connection\n"))
         self.assertEqual((await self.refusal(socks("127.0.0.1", gone)))[2:4], b"\x05\x05")
         outcome = await self.call(self.at(port), ACME)
         assert outcome.ended is not None
         self.assertEqual(outcome.ended.reason, EsidReason.RESOURCES_NOT_AVAILABLE)
-        self.assertEqual(outcome.ended.text, "connect: he refuses the connection")
+        self.assertEqual(outcome.ended.text, "connect: the partner refuses the connection")
         self.assertEqual((await self.server_log.event("outbound.failed"))["step"], "connect")
         await self.client_log.event("session.refused", direction="outbound")
 
     async def test_unknown_name(self) -> None:
         """A name that does not exist."""
         await self.outbound("ACME", "--host", "no-such-host.invalid", "--port", "6619", "--verify", "pin")
-        self.assertIn(b"name: his name no-such-host.invalid is not known", await self.refusal(connect("ACME")))
+        self.assertIn(b"name: the host name no-such-host.invalid is not known", await self.refusal(connect("ACME")))
         self.assertEqual((await self.server_log.event("outbound.failed"))["step"], "name")
 
     async def test_another_certificate(self) -> None:
@@ -266,7 +266,9 @@ class Failures(OutboundCase):
         """A partner who does not accept our certificate says so when our handshake is over already."""
         acme = await self.answering(self.made.acme, ACME, anchor=self.site.certificates / "ca.crt")
         await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(acme.port), "--verify", "pin")
-        self.assertIn(b"TLS: he refused the connection with the TLS alert", await self.refusal(connect("ACME")))
+        self.assertIn(
+            b"TLS: the partner refused the connection with the TLS alert", await self.refusal(connect("ACME"))
+        )
         self.assertEqual((await self.server_log.event("outbound.failed"))["alert"], "unknown_ca")
 
     async def test_no_tls(self) -> None:
@@ -336,7 +338,7 @@ class Trials(OutboundCase):
         )
         self.assertIn("exit status 1", str(failed))
         told = await self.server_log.event("outbound.failed")
-        self.assertEqual((told["step"], told["message"]), ("connect", "connect: he refuses the connection"))
+        self.assertEqual((told["step"], told["message"]), ("connect", "connect: the partner refuses the connection"))
 
     async def test_station(self) -> None:
         """A station that greets, and one that is not there."""
