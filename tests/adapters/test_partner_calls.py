@@ -53,7 +53,7 @@ HOST = "192.0.2.99"
 class AnsweringTls:
     """TLS as a called partner speaks it.
 
-    :param credential: what he shows.
+    :param credential: the certificate that it shows.
     :param adjust: changes the context before its first use.
     """
 
@@ -74,7 +74,7 @@ class AnsweringTls:
 
 
 def entry(outbound: Outbound | None = None, **changes: Any) -> Partner:
-    """ACME's entry: pinned, and called where he is pinned."""
+    """ACME's entry: pinned, and its outgoing check is by the pin."""
     return acme(pin(ACME), outbound=outbound or Outbound(host=HOST, verify=Verify.PIN), **changes)
 
 
@@ -185,7 +185,7 @@ class Steps(CallingTestCase):
             self.assertFailed(calling, message, step, host=HOST, port=6619)
 
     def test_source(self) -> None:
-        """The address that he is called from; one that this host does not have is CRITICAL, told at once and again."""
+        """The address to call from; one that this host does not have is CRITICAL, told at once and again."""
         self.configure(entry(), source_address="127.0.0.1")
         self.call().addErrback(lambda failure: None)
         self.assertEqual(self.reactor.tcpClients[-1][4], ("127.0.0.1", 0))
@@ -252,7 +252,7 @@ class Steps(CallingTestCase):
         )
 
     def test_silent_before_ssrm(self) -> None:
-        """TLS alone is not enough: without his SSRM within the deadline, he is not there."""
+        """TLS alone is not enough: without SSRM within the deadline, the call fails."""
         calling = self.call()
         self.connect()
         self.assertEqual(self.partner.handshakes, 1)
@@ -283,7 +283,7 @@ class Steps(CallingTestCase):
             self.assertIsNotNone(self.partner.ended)
 
     def test_alert_after_our_handshake(self) -> None:
-        """With TLS 1.3 he refuses our certificate when our handshake is over: the alert is the cause."""
+        """With TLS 1.3 the partner refuses our certificate when our handshake is over: the alert is the cause."""
         calling = self.call()
         self.connect(adjust=lambda context: context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT))
         self.assertFailed(
@@ -291,7 +291,7 @@ class Steps(CallingTestCase):
         )
 
     def test_another_certificate(self) -> None:
-        """Whoever answers with another certificate is told by an alert, and the event says what he showed."""
+        """A host with another certificate gets an alert, and the event says what it showed."""
         for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
             self.setUp()
             calling = self.call()
@@ -330,7 +330,7 @@ class Names(CallingTestCase):
         return calling
 
     def test_right_name(self) -> None:
-        """The name, however it is written; it is what he is asked for in TLS."""
+        """The name, however it is written; it is the server name in TLS."""
         for name in ("oftp.acme.example", "OFTP.acme.example"):
             self.setUp()
             self.successResultOf(self.named(name, LEAF))
@@ -358,7 +358,7 @@ class Answered(CallingTestCase):
     """A partner who greets."""
 
     def answered(self, *, trial: bool = False) -> Callable[[Any], None]:
-        """Call, and have him greet."""
+        """Call, and have the partner greet."""
         calling = self.call(trial=trial)
         self.connect()
         self.says(SSRM_BUFFER)
@@ -385,7 +385,7 @@ class Answered(CallingTestCase):
         self.assertEqual(self.unused, [])
 
     def test_somebody_elses_code(self) -> None:
-        """An SSID that is not his ends the session before the station sees it."""
+        """An SSID that is not the partner's ends the session before the station sees it."""
         leg = FakeLeg()
         self.answered()(leg)
         self.network.settle()
@@ -416,7 +416,7 @@ class Answered(CallingTestCase):
         self.assertEqual(self.journal.the("outbound.failed")["message"], "SSRM: the partner ended the connection")
 
     def test_trial(self) -> None:
-        """A trial ends with his greeting; no session begins, and nothing failed."""
+        """A trial ends with the partner's greeting; no session begins, and nothing failed."""
         leg = FakeLeg()
         self.answered(trial=True)(leg)
         self.passed(10)
@@ -425,7 +425,7 @@ class Answered(CallingTestCase):
         self.assertEqual((self.journal.of("outbound.failed"), self.journal.of("session.started")), ([], []))
 
     def test_early_octets_are_judged(self) -> None:
-        """What he sends behind his SSRM, before it is his turn, is the session's to judge."""
+        """What the partner sends behind SSRM, before its turn, is judged by the session."""
         calling = self.call()
         self.connect()
         self.says(SSRM_BUFFER + PARTNER_SSID)
@@ -451,7 +451,7 @@ class Answered(CallingTestCase):
         self.assertEqual(self.journal.the("session.violation")["side"], "partner")
 
     def test_a_bug_in_the_verifier(self) -> None:
-        """A bug of ours while his certificate is judged ends this call only, and is reported as one."""
+        """A bug of ours while the certificate is judged ends this call only, and is reported as one."""
         self.patch(called, "judge_called", lambda *arguments: 1 / 0)
         calling = self.call()
         self.connect()
@@ -520,7 +520,7 @@ class Allowed(CallingTestCase):
         self.assertRaises(Denied, visit.prove, "ACME")
 
     def test_identity(self) -> None:
-        """He is shown the certificate that his entry names; one that cannot be used is told with its place."""
+        """The partner is shown the certificate that its entry names; one that cannot be used is told with its place."""
         second = pki.self_signed("second")
         outbound = Outbound(host=HOST, verify=Verify.PIN, identity="second")
         both = (identity_entry(OWN), identity_entry(second, "second"))

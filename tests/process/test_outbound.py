@@ -57,7 +57,7 @@ class Answering:
     """A partner that awaits calls.
 
     :ivar host: where.
-    :ivar inbox: what came to him.
+    :ivar inbox: what it received.
     :ivar outbox: what waits for the station.
     """
 
@@ -156,10 +156,10 @@ class OutboundCase(SiteCase):
 
 
 class Ways(OutboundCase):
-    """The three ways in which the station says whom it wants."""
+    """The three ways in which the station names the partner."""
 
     async def test_by_port(self) -> None:
-        """A port of the client's stands for a partner; his pinned certificate is the proof."""
+        """A port of the client's stands for a partner; its pinned certificate is the proof."""
         acme = await self.answering(self.made.acme, ACME)
         port = free_port()
         opened = await self.outbound(
@@ -171,7 +171,7 @@ class Ways(OutboundCase):
         self.assertEqual((answered["by"], answered["port"]), ("certificate", acme.port))
 
     async def test_by_http_connect(self) -> None:
-        """CONNECT to the host and port of his entry, or to his name."""
+        """CONNECT to the host and port of the partner's entry, or to its name."""
         acme = await self.answering(self.made.acme, ACME)
         await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(acme.port), "--verify", "pin")
         await self.crosses(await self.through(connect(f"127.0.0.1:{acme.port}")), acme, ACME, 20)
@@ -179,7 +179,7 @@ class Ways(OutboundCase):
         await self.crosses(await self.through(connect("acme")), acme, ACME, 30)
 
     async def test_by_socks(self) -> None:
-        """SOCKS5 to the name of his host, which the server resolves, or to his address."""
+        """SOCKS5 to the partner's host name, which the server resolves, or to its address."""
         acme = await self.answering(self.made.acme, ACME)
         await self.outbound("ACME", "--host", "localhost", "--port", str(acme.port), "--verify", "pin")
         await self.crosses(await self.through(socks("localhost", acme.port)), acme, ACME, 40)
@@ -278,7 +278,7 @@ class Failures(OutboundCase):
         self.assertIn(b"\r\n\r\nTLS: ", await self.refusal(connect("ACME")))
 
     async def test_another_ones_code(self) -> None:
-        """A partner whose SSID is not his is refused with 03, and the station does not see it."""
+        """A partner with another's SSID is refused with 03, and the station does not see it."""
         acme = await self.answering(self.made.acme, BOLT)
         await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(acme.port), "--verify", "pin")
         outcome = await self.call(await self.through(connect("ACME")), ACME)
@@ -319,7 +319,7 @@ class Trials(OutboundCase):
     """Whether a partner or the station can be reached, tried by an operator."""
 
     async def test_partner(self) -> None:
-        """A partner who answers: each step is good, and he saw a connection that ended after his greeting."""
+        """A partner that answers: each step succeeds, and it saw a connection that ended after its greeting."""
         acme = await self.answering(self.made.acme, ACME)
         await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(acme.port), "--verify", "pin")
         result = await self.site.smartproxy("test-partner", "ACME")
