@@ -86,11 +86,19 @@ class Gate:
             )
             self._await_end()
 
+    def pardon_certificates(self) -> None:
+        """End the bans for refused certificates: a new generation may accept them."""
+        for prefix in self.penalties.pardon(Fault.CERTIFICATE, self._clock.seconds()):
+            cause = Cause.PENALTY_PARDONED
+            self._events.emit("penalty.lifted", network=prefix, cause=cause, message=cause.meaning)
+        self._await_end()
+
     def stop(self) -> None:
         """Report no further ends of bans."""
         self._lifting.stop()
 
     def _await_end(self) -> None:
+        self._lifting.stop()
         end = self.penalties.next_end()
         if end is not None:
             self._lifting.start(max(0.0, end - self._clock.seconds()))

@@ -95,6 +95,7 @@ class PartnerSessions(LiveSessions):
         self._crl_urls.keep({ca.name for ca in server.cas})
         self._gate.admission.limits = server.limits
         self._gate.penalties.settings = server.penalties
+        self._gate.pardon_certificates()
 
     def forget(self) -> None:
         """Drop configuration and keys: connections are refused; running sessions keep theirs."""
