@@ -1,8 +1,8 @@
 """Where the backend is, how it proves itself, and the HTTP client that checks it.
 
-Duty: judge what an operator says about the backend's address, and make an HTTP client that speaks to that backend and
-to no other: by the system's store, by a CA file, or by the pin of its key. Plain http goes to loopback only; user
-information in a URL is taken out of it before anything is logged.
+Duty: check the address of the backend that the operator gave, and make an HTTP client that speaks to that backend only:
+its certificate is checked by the system's store, by a CA file, or by the pin of its key. Plain http goes to loopback
+only; user information in a URL is removed from it before anything is logged.
 """
 
 import hmac
@@ -26,7 +26,7 @@ from smartproxy.net.tls.context import judge_peers, new_context
 
 
 class BadBackendAddress(ValueError):
-    """The URL or the pin given on the command line cannot be used; the text says why and what is right."""
+    """The URL or pin on the command line cannot be used; the text says why and what is right."""
 
 
 @attrs.frozen(kw_only=True)
@@ -62,9 +62,9 @@ def checked_url(url: str) -> tuple[str, str | None]:
     if parsed.scheme not in ("https", "http") or not parsed.host:
         raise BadBackendAddress("the backend's URL must begin with https://, such as https://backend.example:8443")
     if parsed.scheme == "http" and not _is_loopback(parsed.host):
-        raise BadBackendAddress("http is only taken to a loopback address; use https:// for any other backend")
+        raise BadBackendAddress("http is allowed to a loopback address only; use https:// for any other backend")
     if parsed.query or parsed.fragment:
-        raise BadBackendAddress("the backend's URL has no ? and no #; it looks like https://backend.example:8443")
+        raise BadBackendAddress("the backend's URL must not contain ? or #; it looks like https://backend.example:8443")
     userinfo = parsed.userinfo or None
     return parsed.replace(userinfo="").to_text().rstrip("/"), userinfo
 
@@ -72,7 +72,7 @@ def checked_url(url: str) -> tuple[str, str | None]:
 def checked_pin(text: str) -> str:
     """Check a SHA-256 in hex, colons allowed; return it plain and in lower case.
 
-    :raises BadBackendAddress: when it is none.
+    :raises BadBackendAddress: when the text is not a SHA-256.
     """
     plain = text.replace(":", "").lower()
     if len(plain) != 64 or set(plain) - set("0123456789abcdef"):
@@ -91,7 +91,7 @@ def _is_loopback(host: str) -> bool:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _PinnedCreator:
-    """TLS to a backend that is known by the hash of its public key and by nothing else."""
+    """TLS to a backend that is known by the hash of its public key only."""
 
     def __init__(self, pin: str) -> None:
         self._pin = pin
@@ -105,7 +105,7 @@ class _PinnedCreator:
         return hmac.compare_digest(spki.encode("ascii"), self._pin.encode("ascii"))
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """A connection on the one context; SNI is not needed where the key is known."""
+        """Make a connection; SNI is not needed where the key is known."""
         return SSL.Connection(self._context, None)
 
 
@@ -122,7 +122,7 @@ class _BackendPolicy:
     address: BackendAddress
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
-        """The creator for the one host that is ever called."""
+        """The creator for the one host that is called."""
         if self.address.pin is not None:
             return _PinnedCreator(self.address.pin)
         trust = None
@@ -139,15 +139,15 @@ class _BackendPolicy:
 def _certificates(pem: str) -> list[str]:
     """Cut a bundle into single certificates.
 
-    :raises BadBackendAddress: when there is none in it.
+    :raises BadBackendAddress: when the bundle holds none.
     """
     end = "-----END CERTIFICATE-----"
     found = [part[part.index("-----BEGIN CERTIFICATE-----") :] + end for part in pem.split(end)[:-1]]
     if not found:
-        raise BadBackendAddress("the file given for the backend's CA holds no PEM certificate")
+        raise BadBackendAddress("the CA file for the backend holds no PEM certificate")
     return found
 
 
 def backend_http(reactor: Any, address: BackendAddress) -> HTTPClient:
-    """An HTTP client that checks the backend as ``address`` says; connections are not kept, each call stands alone."""
+    """An HTTP client that checks the backend as ``address`` says; each call has a connection of its own."""
     return HTTPClient(Agent(reactor, contextFactory=_BackendPolicy(address), connectTimeout=10))

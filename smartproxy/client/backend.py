@@ -1,8 +1,8 @@
 """The client's calls to the backend's https API.
 
-Duty: bounded, authenticated calls with a deadline each, and errors that say what to do. Trusts a backend whose
-certificate the HTTP client checked (:mod:`smartproxy.client.address`), and even then takes no answer larger than its
-limit. Never logs the token and never follows a redirect.
+Duty: make bounded, authenticated calls with a deadline each, and report errors that say what to do. Trusts a backend
+whose certificate the HTTP client checked (:mod:`smartproxy.client.address`), but accepts no answer beyond the limit of
+its size. Never logs the token and never follows a redirect.
 """
 
 import json
@@ -31,16 +31,16 @@ LONG_POLL_SECONDS = 50
 
 
 class BackendUnavailable(Exception):
-    """The backend could not be reached, or answered with something that is not its API; worth another try."""
+    """The backend could not be reached, or what answered is not the API; a later try may succeed."""
 
 
 @attrs.define(eq=False, auto_exc=True, str=False)
 class BackendRefused(Exception):
-    """The backend answered that it will not do what was asked.
+    """The backend refused a call.
 
     :ivar status: the HTTP status.
     :ivar code: the API's stable name of the error, such as ``token``.
-    :ivar message: what the backend says of it, and what to do.
+    :ivar message: the backend's message, and what to do.
     """
 
     status: int
@@ -77,10 +77,10 @@ class Document:
 
 @attrs.frozen
 class Trial:
-    """What an operator wants to have tried.
+    """A test connection that an operator asked for.
 
     :ivar session: the id that its result names.
-    :ivar partner: whom to call; ``None`` for the station.
+    :ivar partner: the partner to call; ``None`` for the station.
     """
 
     session: str
@@ -88,9 +88,9 @@ class Trial:
 
     @classmethod
     def of(cls, document: object) -> "Trial":
-        """The trial of an answer.
+        """Read a trial from an answer of the backend.
 
-        :raises ValueError: if it is none.
+        :raises ValueError: if it is malformed.
         """
         match document:
             case {"session": str(session), "partner": str() | None as partner} if re.fullmatch("[0-9a-f]{16}", session):
@@ -99,7 +99,7 @@ class Trial:
 
 
 class HttpCalls(Protocol):
-    """The one call that is needed of treq's client."""
+    """The one method of treq's client that is needed."""
 
     @property
     def request(self) -> Callable[..., Any]:
@@ -107,11 +107,11 @@ class HttpCalls(Protocol):
 
 
 class Backend:
-    """The API as calls that give Deferreds.
+    """The backend's API, as coroutines.
 
     :param http: see :func:`smartproxy.client.address.backend_http`; tests give one that never opens a socket.
-    :param basic: ``user:password`` out of the URL, for a web server in front of the API that asks for it; the token
-        then goes in a header of its own.
+    :param basic: ``user:password`` from the URL, for a web server in front of the API that asks for it; the token then
+        goes into a header of its own.
     """
 
     def __init__(self, url: str, token: str, http: HttpCalls, clock: IReactorTime, *, basic: str | None = None) -> None:
@@ -124,12 +124,12 @@ class Backend:
     async def hello(self) -> Mapping[str, Any]:
         """Exchange versions.
 
-        :raises BackendRefused: with both versions in its message, when they cannot work together.
+        :raises BackendRefused: when the versions cannot work together; the message has both.
         """
         return await self._json("GET", "/hello")
 
     async def tunnel_certificate(self, csr: str) -> TunnelCredentials:
-        """Have a certificate issued for the key that ``csr`` (PEM) was made with."""
+        """Have a certificate issued for a certificate signing request (PEM)."""
         answer = await self._json("POST", "/tunnel-certificate", {"csr": csr})
         try:
             return TunnelCredentials(
@@ -170,7 +170,7 @@ class Backend:
     async def trials(self, known: int | None, wait: int = LONG_POLL_SECONDS) -> tuple[int, Sequence[Trial]]:
         """The newest trial's number, and the trials after the known one, as soon as there are any.
 
-        :param known: the newest number so far; without it, nothing is waited for.
+        :param known: the newest number so far; without it, the backend answers at once.
         """
         headers = {} if known is None else {"If-None-Match": f'"{known}"'}
         answer = await self._json("GET", f"/trials?wait={wait}", headers=headers, seconds=CALL_SECONDS + wait)
@@ -234,7 +234,7 @@ class Backend:
         except (BackendRefused, BackendUnavailable):
             raise
         except Exception as error:
-            # Whoever cancels a request is told so in the words of the HTTP client: by its deadline, or from outside.
+            # The HTTP client reports a cancelation in the same way, whether it came from the deadline or from outside.
             if not deadline.active():
                 raise BackendUnavailable(f"no answer within {seconds:.0f} s") from error
             if _canceled(error):
@@ -273,7 +273,7 @@ class Backend:
 
     @staticmethod
     def _refusal(status: int, body: bytes) -> Exception:
-        """What an answer that is not a success means."""
+        """The exception for an answer that is not a success."""
         try:
             parsed = json.loads(body)
             code, message = str(parsed["error"]), str(parsed["message"])
@@ -287,13 +287,13 @@ class Backend:
 
 
 def _canceled(error: BaseException) -> bool:
-    """Whether a call failed because somebody wanted it no more."""
+    """Whether a call failed because it was canceled."""
     reasons = getattr(error, "reasons", None) or ()
     return isinstance(error, CancelledError) or any(_canceled(failure.value) for failure in reasons)
 
 
 def _reason(error: Exception) -> str:
-    """A connection failure in one line: the innermost reasons that Twisted wraps, without addresses of objects."""
+    """A connection failure in one line: the innermost reasons that Twisted wraps."""
     reasons = getattr(error, "reasons", None)
     if reasons:
         return "; ".join(_reason(failure.value) for failure in reasons)

@@ -1,6 +1,6 @@
-"""How the client is, for an operator who asks: its tunnels, what it holds, its sessions, and one word for all.
+"""The state of the client, for ``smartproxy ctl``: tunnels, configuration, sessions, and a verdict in one word.
 
-Looks, and changes nothing but that it ends a session when told so. Tells no token, no key and no certificate.
+Reads only; the one change that it makes is to end a session on request. Shows no token, no key and no certificate.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from smartproxy.policy.licence import LicenceRefused, read
 from smartproxy.tunnel.client import ClientTunnel
 
 ANY = "any partner"
-"""For whom the port stands on which callers say whom they want."""
+"""Names the port on which callers say which partner they want."""
 
 
 class ClientCondition:
-    """The condition of a client.
+    """The state of a client.
 
     :param now: tells the wall clock's time, aware, in UTC.
     """
@@ -28,7 +28,7 @@ class ClientCondition:
         self._now = now
 
     def status(self) -> Facts:
-        """How it is."""
+        """Everything about the daemon, with the verdict and what to do about it."""
         service, configuration = self._service, self._service.configuration
         verdict, advice = self._verdict()
         most = None if configuration is None else configuration.limits.sessions
@@ -53,15 +53,15 @@ class ClientCondition:
         }
 
     def _verdict(self) -> tuple[str, str]:
-        """One word, and what is to be done."""
+        """The verdict in one word, and what to do about it; empty if all is well."""
         service = self._service
         up = sum(tunnel.control is not None for tunnel in service.tunnels)
         if service.draining:
-            return "draining", "it ends when its sessions are over"
+            return "draining", "the client stops when its sessions are over"
         if not service.tunnels or service.configuration is None:
-            return "unconfigured", "the backend has not answered yet: see backend.unreachable in the log"
+            return "unconfigured", "the backend has not answered yet: check backend.unreachable in the log"
         if not up:
-            return "no-server", "no server is connected: see tunnel.failed and tunnel.refused in the log"
+            return "no-server", "no server is connected: check tunnel.failed and tunnel.refused in the log"
         if up < len(service.tunnels):
             return "partial", f"{len(service.tunnels) - up} of {len(service.tunnels)} servers are not connected"
         if down := [name or ANY for name, port in service.calls.ports.items() if port is None]:
@@ -88,7 +88,7 @@ class ClientCondition:
         return {"licences": found}
 
     def kill(self, session: str) -> bool:
-        """End a session."""
+        """End a session; whether it was there."""
         return self._service.sessions.close(session, killed())
 
 

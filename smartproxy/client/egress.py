@@ -1,9 +1,9 @@
 """The client's side of calls to partners: callers inside, and the sessions that they begin.
 
-Duty: await the station on the outbound listener and on the ports of single partners, find which partner it means, have
-a server call him, and relay between the two, judging every octet a second time. Only configured partners can be meant.
-A call that fails is told in the words of the way that the caller came: an HTTP status, a SOCKS reply, or, where the
-port says whom it wants, SSRM and ESID 08 with the cause. Trusts nobody for being inside.
+Duty: listen for the station on the outbound listener and on the ports of single partners, find the partner that it
+wants, have a server call that partner, and relay between the two, judging every octet a second time. Only configured
+partners can be called. A call that fails is answered in the caller's protocol: an HTTP status, a SOCKS reply, or, on
+the port of a single partner, SSRM and ESID 08 with the cause. Being inside earns a caller no trust.
 
 Standards: RFC 5024 sections 4.2 (start of a session) and 5.3.11 (ESID).
 """
@@ -34,7 +34,7 @@ from smartproxy.relay.openings import CallWish, Opening, SessionFacts, Way, clie
 from smartproxy.tunnel.client_control import ClientControl
 
 _ANY: Final = ""
-"""Stands, among the names of partners, for the listener whose callers say whom they want."""
+"""Stands, among the names of partners, for the listener whose callers name the partner."""
 
 _FAILURES: Final[Mapping[Cause | Step, ConnectFailure]] = {
     Cause.CALL_NO_ANSWER: ConnectFailure.TIMED_OUT,
@@ -48,7 +48,7 @@ _FAILURES: Final[Mapping[Cause | Step, ConnectFailure]] = {
 
 
 def connect_failure(fault: PartnerUnreachable) -> ConnectFailure:
-    """What the failure of a call is on the ways that have a word for it."""
+    """The reply of HTTP CONNECT or SOCKS that fits the failure of a call."""
     return _FAILURES.get(fault.cause) or _FAILURES.get(fault.step, ConnectFailure.NOT_READY)
 
 
@@ -56,14 +56,14 @@ def connect_failure(fault: PartnerUnreachable) -> ConnectFailure:
 class _Host:
     """The callers of one listener.
 
-    :ivar partner: whom they want; empty where they say it themselves.
+    :ivar partner: the partner that they want; empty where they name it themselves.
     """
 
     calls: "StationCalls"
     partner: str
 
     def requested(self, leg: RequesterLeg, target: Target | None) -> None:
-        """A caller said whom it wants, or its port did."""
+        """A caller named its partner, or its port did."""
         self.calls.requested(leg, target, self.partner)
 
     def malformed(self, leg: RequesterLeg, cause: str) -> None:
@@ -110,7 +110,7 @@ class StationCalls:
     # Listening.
 
     def adopt(self, configuration: Configuration) -> None:
-        """Have those ports open that a generation names: none while no partner can be called."""
+        """Open the ports that a generation names: none while no partner can be called."""
         outbound = configuration.client.outbound
         able = reachable(configuration.server.partners)
         wanted = {
@@ -121,7 +121,7 @@ class StationCalls:
         if able and outbound.enabled:
             wanted[_ANY] = Listener(address=outbound.address, port=outbound.port)
         self._wanted = wanted
-        # What is closed comes first: its port may be another partner's from now on.
+        # Close before opening: a port may move from one partner to another.
         for name in sorted(self._listeners, key=lambda each: each in wanted):
             self._listeners[name].have((wanted[name],) if name in wanted else (), "the configuration")
         for name in wanted:
@@ -129,14 +129,14 @@ class StationCalls:
 
     @property
     def ports(self) -> dict[str, tuple[str, int] | None]:
-        """Address and port on which each partner's callers are awaited, those of any partner under the empty name.
+        """Address and port of the listener of each partner, and of the one for any partner under the empty name.
 
         ``None`` where a port could not be opened.
         """
         return {name: next(iter(self._listeners[name].ports), None) for name in self._wanted}
 
     def close(self, cause: str) -> Deferred[None]:
-        """Await nobody any more."""
+        """Close all ports."""
         self._wanted = {}
         closing = [listeners.have((), cause) for listeners in self._listeners.values()]
         return gatherResults(closing).addCallback(lambda _: None)
@@ -163,8 +163,8 @@ class StationCalls:
     def requested(self, leg: RequesterLeg, target: Target | None, name: str) -> None:
         """A caller wants a partner.
 
-        :param target: in its own words, if it said any.
-        :param name: the partner's, where the port says it.
+        :param target: host and port that it asked for, if any.
+        :param name: the partner's, on the port of a single partner.
         """
         session = self._new_id()
         calling = Deferred.fromCoroutine(self._call(session, leg, target, name))
@@ -173,7 +173,7 @@ class StationCalls:
         calling.addErrback(self._crashed, leg)
 
     def left(self, leg: RequesterLeg) -> None:
-        """A caller did not wait."""
+        """A caller did not wait for the answer: give the call up."""
         waiting = self._waiting.get(leg)
         if waiting is not None:
             waiting.cancel()
@@ -181,13 +181,13 @@ class StationCalls:
     def tell_refusal(
         self, leg: RequesterLeg, cause: Cause, message: str, target: Target | None, **fields: object
     ) -> None:
-        """Tell that a caller cannot have what it wants."""
+        """Report that a caller's request is refused."""
         asked = {} if target is None else {"host": target.host, "port": target.port}
         told = {"peer": leg.peer, "way": leg.way, "cause": cause, "message": message}
         self._events.emit("outbound.refused", **{**told, **asked, **fields})
 
     async def try_partner(self, session: str, name: str) -> None:
-        """Have a partner called, up to its greeting, because an operator wants to know; the server tells the rest."""
+        """Have a partner called up to its greeting, as an operator asked; the server reports the result."""
         try:
             configuration = self._in_force()
             partner = choose(configuration.server.partners, name, None)
@@ -277,7 +277,7 @@ class StationCalls:
         ).begin()
 
     def _done(self, session: str, leg: RequesterLeg) -> None:
-        """A call came to nothing, or its session is over."""
+        """A call failed, or its session is over: give its place back."""
         self._carrying.pop(session, None)
         self._sessions.coming.discard(session)
         self._waiting.pop(leg, None)
@@ -299,13 +299,13 @@ class StationCalls:
     def _crashed(self, failure: Failure, leg: RequesterLeg) -> None:
         if failure.check(CancelledError) is None:
             self._events.failure("smartproxy.client.egress", failure, peer=leg.peer)
-            leg.refuse(ConnectFailure.NOT_READY, "a bug ended the call")
+            leg.refuse(ConnectFailure.NOT_READY, "an internal error ended the call")
 
 
 def _meant(configuration: Configuration, target: Target | None, name: str) -> Partner:
-    """The partner that a caller means.
+    """The partner that a caller wants.
 
-    :raises EgressRefused: if it is none that may be called.
+    :raises EgressRefused: if no single partner that may be called fits.
     """
     partners = configuration.server.partners
     return choose(partners, name, None) if target is None else choose(partners, target.host, target.port)
@@ -316,7 +316,7 @@ def _facts(leg: RequesterLeg, partner: Partner) -> SessionFacts:
 
 
 def _fault(error: SessionFault | EgressRefused) -> PartnerUnreachable:
-    """The fault that the station is told, whatever it was."""
+    """The fault of a call, as the station is told of it."""
     match error:
         case PartnerUnreachable():
             return error

@@ -1,8 +1,8 @@
 """The daemon inside.
 
-Duty: get a tunnel certificate and the configuration from the backend, keep a tunnel to each server, bring each its part
-of every generation, take the station's side of every session, and carry all events to the backend. Trusts the backend;
-trusts a server only as far as its pinned key goes, and judges every octet that comes through it.
+Duty: get a tunnel certificate and the configuration from the backend, keep a tunnel to each server, deliver to each its
+part of every generation, connect every session to the station, and carry all events to the backend. Trusts the backend.
+Trusts a server only to hold its pinned key, and judges every octet that comes through it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -51,12 +51,12 @@ class ClientService(Service):
     :param reactor: connects and tells the time.
     :param backend: the calls to the backend.
     :param servers: host and port of each server.
-    :param drain: seconds that sessions may go on at the end, in the place of what is configured.
-    :param server_lost: told why, when a tunnel that was up is down and the client did not end it.
-    :param endpoint: makes what a server is dialled with, from the reactor, its host and its port.
-    :ivar drain_seconds: what was said for ``drain``; may be changed until the end begins.
-    :ivar draining: whether the end has begun.
-    :ivar stop_reason: why the end begins; may be changed until then.
+    :param drain: seconds that sessions may go on when the client stops, instead of the configured time.
+    :param server_lost: told why, when a tunnel that was up is down and it was not the client that ended it.
+    :param endpoint: makes the endpoint of a server from the reactor, its host and its port.
+    :ivar drain_seconds: the given ``drain``; may be changed until the client stops.
+    :ivar draining: whether the client stops.
+    :ivar stop_reason: why it stops; may be changed until then.
     :ivar held: the generation in force.
     :ivar licences: the servers' licences that came with it, by Proxy ID.
     """
@@ -111,7 +111,7 @@ class ClientService(Service):
     # The life of the daemon.
 
     def startService(self) -> None:
-        """Ask the backend; tunnels are dialled once there is a certificate for them."""
+        """Ask the backend; the tunnels are dialled once there is a certificate for them."""
         Service.startService(self)
         self.events.emit("client.started", version=__version__, names=list(self.servers))
         self._upkeep.start()
@@ -155,7 +155,7 @@ class ClientService(Service):
         await deferLater(self._reactor, 0)
 
     def _not_drained(self, failure: Failure) -> None:
-        """A server that cannot be asked, or whose tunnel is down, opens no sessions either."""
+        """Report bugs only: a server that does not answer, or whose tunnel is down, opens no sessions either."""
         if failure.check(TunnelFault, TunnelLost) is None:
             self.events.failure("smartproxy.client.service", failure)
 
@@ -163,11 +163,11 @@ class ClientService(Service):
         """Wait for sessions no longer; end them."""
         self.sessions.hurry()
 
-    # For an operator who looks.
+    # For smartproxy ctl.
 
     @property
     def configuration(self) -> ClientConfiguration | None:
-        """What is in force, if anything."""
+        """The configuration in force, if there is one."""
         return None if self._configuration is None else self._configuration.client
 
     @property
@@ -229,24 +229,24 @@ class ClientService(Service):
         self.calls.adopt(configuration)
 
     def _controls(self) -> list[ClientControl]:
-        """The servers that are there."""
+        """The servers that are connected."""
         return [tunnel.control for tunnel in self._tunnels if tunnel.control is not None]
 
     def _client_part(self) -> ClientConfiguration:
         return ClientConfiguration() if self._configuration is None else self._configuration.client
 
     def _bring(self, control: ClientControl) -> None:
-        """Have a server hold the generation in force, unless that is under way."""
+        """Deliver the generation in force to a server, unless that is under way."""
         if control in self._bringing:
             return
         bringing = self._bringing[control] = Deferred.fromCoroutine(self._deliver(control))
         bringing.addErrback(self._not_brought).addBoth(lambda _: self._bringing.pop(control, None))
 
     async def _deliver(self, control: ClientControl) -> None:
-        """Bring a server its part of the generation in force, with its own licence, until it holds it.
+        """Deliver to a server its part of the generation in force, with its own licence, until the server holds it.
 
-        Gives up when the server declines it, which its own event tells, or the tunnel is down, which is told of and
-        dialled again: it is brought anew then.
+        Gives up when the server declines it, which the server reports, and when the tunnel is down: it is delivered
+        again when the tunnel is up again.
         """
         seconds = RETRY_SECONDS_FIRST
         while (configuration := self._configuration) is not None and control.held < configuration.generation:
@@ -256,7 +256,7 @@ class ClientService(Service):
                 await control.configure(configuration.generation, dump(part))
                 if control.held >= configuration.generation:
                     continue
-                cause, message = Cause.TUNNEL_QUESTION, "the server does not hold what it was brought"
+                cause, message = Cause.TUNNEL_QUESTION, "the server does not hold the configuration that it accepted"
             except ConfigurationDeclined:
                 if configuration is self._configuration:
                     return
@@ -287,16 +287,16 @@ class ClientService(Service):
     # ClientUser
 
     def tunnel_up(self, control: ClientControl) -> None:
-        """A server is there."""
+        """A server is connected: deliver the configuration."""
         self._bring(control)
 
     def tunnel_down(self, why: Closing) -> None:
-        """A server is gone; its sessions end with their legs, and the tunnel dials again."""
+        """A server is gone; its sessions end with their legs, and the tunnel is dialled again."""
         if not self.draining:
             self._server_lost(why)
 
     def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
-        """Call the station for a partner."""
+        """Open a session of a partner with the station."""
         if self._configuration is None:
             return fail(
                 StationUnreachable(rule=Cause.CONFIGURATION_NONE, message="the client has no configuration yet")
@@ -304,7 +304,7 @@ class ClientService(Service):
         return self.sessions.open(session, facts, leg)
 
     def event(self, fields: Mapping[str, Plain]) -> None:
-        """An event of the server, on to the backend once it is known to be one."""
+        """Pass an event of the server on to the backend if the catalogue has it; else report that it was refused."""
         try:
             record = read_record(fields, ("server",))
         except CatalogueError as error:
@@ -313,10 +313,10 @@ class ClientService(Service):
         self._carrier.add(record.document())
 
     def session_ended(self, session: str, ending: FarEnding) -> None:
-        """The server's word that a session is over; this client's own event tells what it saw."""
+        """The server says that a session is over; nothing to do, the client's own event reports its end."""
 
     def crl_url_seen(self, url: str, authority: str) -> None:
-        """A verified certificate names a revocation list that nobody configured."""
+        """Report that a verified certificate names a revocation list that is not configured."""
         self.events.emit("crl.url_seen", url=url, authority=authority)
 
     # Events.
@@ -325,13 +325,13 @@ class ClientService(Service):
         try:
             await self._backend.events(events)
         except BackendRefused as refused:
-            # A batch that is at fault itself will never be taken; a token or a version can be put right.
+            # A malformed batch will never be accepted; a wrong token or version can be corrected.
             if refused.status in (400, 413):
                 raise BatchRefused(str(refused)) from refused
             raise
 
     def _events_dropped(self, count: int) -> None:
-        message = "the backend was away for too long"
+        message = "the backend was unreachable for too long"
         self.events.emit(
             "events.dropped", count=count, cause=Cause.BACKEND_UNAVAILABLE, message=message, daemon="client"
         )

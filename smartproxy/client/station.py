@@ -1,8 +1,7 @@
-"""The station's leg, and how it is dialled.
+"""The connection to the station, and the sessions with it.
 
-Duty: connect to the station that the configuration names and say in plain words why that failed. The only place from
-which the client opens a connection towards the station; the address never comes from outside. Standards: RFC 5024
-section 2 (OFTP2 over TCP).
+Duty: connect to the configured station, and say why that failed. The only place where the client opens a connection to
+the station; the address never comes from outside. Standards: RFC 5024 section 2 (OFTP2 over TCP).
 """
 
 from collections.abc import Callable
@@ -48,7 +47,7 @@ def dial_station(reactor: Any, station: Station, closing: float) -> Deferred[ILe
     """Connect to the station.
 
     :param reactor: connects, and measures the time that closing may take.
-    :param closing: seconds from the wish to close the connection to its abort.
+    :param closing: seconds that closing the connection may take before it is aborted.
     :return: fires with the station's leg; fails with
         :class:`~smartproxy.policy.faults.StationUnreachable`. Canceling it gives the attempt up.
     """
@@ -74,7 +73,7 @@ def _endpoint(reactor: Any, station: Station) -> IStreamClientEndpoint:
 
 
 class StationSessions(LiveSessions):
-    """All sessions of the client: those that partners began, which it opens with the station, and the station's calls.
+    """All sessions of the client: those that partners began, and those that the station began.
 
     :param reactor: connects to the station and runs every deadline.
     :param events: where everything is told.
@@ -100,7 +99,7 @@ class StationSessions(LiveSessions):
         :param session: its id.
         :param facts: what the server knows of it.
         :param data: the leg towards the server.
-        :return: fires when the station has greeted; fails with the reason why the session cannot begin, when the leg
+        :return: fires when the station has greeted; fails with the reason why the session cannot begin, and the leg
             towards the server is given back.
         """
         configuration = self._configuration()
@@ -108,9 +107,9 @@ class StationSessions(LiveSessions):
         if self.count >= most:
             return _refused(data, Cause.QUOTA_SESSIONS, f"the client's limit of {most} sessions is reached")
         if session in self.live:
-            return _refused(data, Cause.SESSION_OPEN, "a session of this id is live")
+            return _refused(data, Cause.SESSION_OPEN, "a session with this id is open already")
         if facts.partner is None or facts.level is None:
-            return _refused(data, Cause.SESSION_FACTS, "the server's facts are not those of a session")
+            return _refused(data, Cause.SESSION_FACTS, "the server did not say which partner and level the session has")
         station, deadlines = configuration.station, configuration.deadlines
         ready: Deferred[None] = Deferred()
         self.prepare(

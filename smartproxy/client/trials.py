@@ -1,8 +1,9 @@
-"""Trials: whether partners and the station can be reached, tried when an operator wants to know.
+"""Trials: test connections to partners and to the station, when an operator asks for one.
 
-Duty: wait at the backend for trials, carry each out with nothing transferred, and tell what came of it in one event
-that names the trial's session. A trial of a partner is a call that ends with his SSRM; one of the station a connection
-that ends with its SSRM. That the backend is away is told elsewhere. Standards: RFC 5024 section 5.3.1.
+Duty: wait at the backend for trials, run each without transferring anything, and report the result in one event with
+the trial's session id. A trial of a partner is a call that ends with the partner's SSRM; a trial of the station is a
+connection that ends with its SSRM. Another module reports that the backend is unreachable. Standards: RFC 5024 section
+5.3.1.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ RETRY_SECONDS = 30.0
 
 
 class Trials:
-    """Carries out trials for as long as the client runs.
+    """Runs trials as long as the client runs.
 
     :param reactor: connects and runs every deadline.
     :param configuration: tells the configuration in force.
@@ -58,7 +59,7 @@ class Trials:
         self._run(Deferred.fromCoroutine(self._follow()))
 
     def stop(self) -> None:
-        """Wait for no more, and give up those that run."""
+        """Wait for no further trials, and give up those that run."""
         for running in list(self._running):
             running.cancel()
 
@@ -84,7 +85,7 @@ class Trials:
             for trial in trials:
                 self._run(Deferred.fromCoroutine(self._carry_out(trial)))
             if not trials:
-                # A backend that does not hold the call is not hammered.
+                # Do not flood a backend that answers without waiting.
                 await deferLater(self._reactor, max(0.0, POLL_SECONDS_LEAST - (self._reactor.seconds() - asked)))
 
     async def _carry_out(self, trial: Trial) -> None:
@@ -112,14 +113,16 @@ class Trials:
 
 
 def _late(result: object, seconds: float) -> None:
-    raise StationUnreachable(rule=Cause.STATION_SILENT, message=f"SSRM: the station sent none within {seconds:g} s")
+    raise StationUnreachable(
+        rule=Cause.STATION_SILENT, message=f"SSRM: the station did not send it within {seconds:g} s"
+    )
 
 
 @implementer(ILegReceiver)
 class _Greeting:
-    """Awaits a station's SSRM.
+    """Waits for a station's SSRM.
 
-    :ivar heard: fires when it is in; fails with :class:`~smartproxy.policy.faults.StationUnreachable`.
+    :ivar heard: fires when SSRM is in; fails with :class:`~smartproxy.policy.faults.StationUnreachable`.
     """
 
     def __init__(self, leg: ILeg) -> None:
@@ -127,21 +130,21 @@ class _Greeting:
         self._monitor = Monitor()
 
     def octets_received(self, leg: ILeg, octets: bytes) -> None:
-        """Judge them."""
+        """Judge the octets of the greeting."""
         judgement = self._monitor.judge(Role.RESPONDER, octets)
         if any(isinstance(each.value, SSRM) for each in judgement.observations):
             self._settle(None)
         elif judgement.error is not None:
-            message = f"SSRM: what the station sent is none: {judgement.error.message}"
+            message = f"SSRM: what the station sent is not SSRM: {judgement.error.message}"
             self._settle(StationUnreachable(rule=Cause.STATION_GREETING, message=message))
 
     def leg_lost(self, leg: ILeg, end: LegEnd) -> None:
-        """The station is gone."""
-        message = f"SSRM: the station ended the connection before it: {end.message}"
+        """Fail the trial: the station is gone."""
+        message = f"SSRM: the station closed the connection before it: {end.message}"
         self._settle(StationUnreachable(rule=Cause.STATION_CLOSED, message=message))
 
     def leg_ended(self, leg: ILeg) -> None:
-        """Said of data connections only."""
+        """Happens with data connections only."""
 
     def leg_full(self, leg: ILeg) -> None:
         """Nothing is sent."""

@@ -1,9 +1,9 @@
 """What the client keeps asking the backend for: its tunnel certificate, and the configuration.
 
-Duty: two loops that survive any absence of the backend. Each says once that the backend is away and once that it is
-back, not at every try. A document that is not valid is refused with its place, and the generation before stays. The key
-for the tunnel is made in memory, certified by the backend, and never written anywhere. Trusts the backend for the
-certificate, and for the list of Proxy IDs that the client may speak to.
+Duty: run two loops that go on while the backend is unreachable, however long. They report once that the backend is
+unreachable and once that it is back, not at every try. A document that is not valid is refused with its place, and the
+previous generation stays in force. The key for the tunnel is made in memory, certified by the backend, and never
+written anywhere. Trusts the backend for the certificate, and for the Proxy IDs that the client may speak to.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,11 +31,11 @@ from smartproxy.tunnel.contexts import ClientCredential
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MOST = 30.0
 POLL_SECONDS_LEAST = 1.0
-"""The least time between two answers without news: a backend that does not hold requests is not hammered."""
+"""The least time between two requests without news, in case a backend answers without waiting."""
 RENEW_AT = 2 / 3
 """The part of a certificate's life after which it is renewed."""
 VERSION_REFUSED = "version"
-"""The API's name of the error for a client that it cannot work with."""
+"""The API's code for a client whose version it cannot work with."""
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +51,7 @@ class TunnelKey:
 
     @classmethod
     def make(cls) -> "TunnelKey":
-        """Make a key; the subject is the backend's to choose, since it knows the client by its token."""
+        """Make a key and its request; the backend chooses the subject, since it knows the client by its token."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "smartproxy-client")])
         request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
@@ -70,7 +70,7 @@ def renewal_seconds(certificate: str, now: datetime) -> float:
 
 
 class Availability:
-    """Says once that the backend is away, and once that it is back."""
+    """Reports once that the backend is unreachable, and once that it is back."""
 
     def __init__(self, events: Events, url: str, clock: IReactorTime) -> None:
         self._events = events
@@ -80,7 +80,7 @@ class Availability:
         self._told: str | None = None
 
     def away(self, error: Exception) -> None:
-        """A call failed."""
+        """A call failed; report it unless that was the last report."""
         message = str(error)
         if self._away_since is None:
             self._away_since = self._clock.seconds()
@@ -101,7 +101,7 @@ class Availability:
             self._events.emit("backend.unreachable", cause=cause, message=message, url=self._url)
 
     def back(self) -> None:
-        """A call succeeded."""
+        """A call succeeded; report it if calls failed before."""
         if self._away_since is not None:
             duration = self._clock.seconds() - self._away_since
             self._events.emit("backend.reached", url=self._url, duration=duration)
@@ -109,12 +109,12 @@ class Availability:
 
 
 class BackendWatch:
-    """The two loops.
+    """Runs the two loops.
 
-    :param certified: called with the new credential and the Proxy IDs of the servers that may be spoken to, at the
-        start and whenever the credential was renewed.
-    :param configured: called with each new generation, after it was judged valid, and with the licences that are in
-        force with it, by Proxy ID.
+    :param certified: called with the new credential and the Proxy IDs of the servers that the client may speak to, at
+        the start and after each renewal.
+    :param configured: called with each new valid generation, and with the licences that are in force with it, by Proxy
+        ID.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class BackendWatch:
             asked = self._clock.seconds()
             try:
                 if retry > RETRY_SECONDS_FIRST:
-                    # The next answer may be a minute away: a backend without news holds the request.
+                    # A backend without news holds the next request for a minute: find out sooner that it is back.
                     await self._backend.hello()
                     self._availability.back()
                 document = await self._backend.configuration(etag)
@@ -208,7 +208,7 @@ class BackendWatch:
                 message=refused.message,
                 place=refused.where,
                 previous=self._generation,
-                advice="correct it in the backend; the generation before stays in force",
+                advice="correct it in the backend; the previous generation stays in force",
             )
             return
         self._generation = configuration.generation

@@ -1,6 +1,6 @@
-"""The end of a daemon: sessions may finish, for a while.
+"""The wait for sessions when a daemon stops.
 
-Duty: wait for live sessions to end by themselves, end the rest with ESID 05, and wait no longer than asked for either.
+Duty: wait for live sessions to end by themselves, then end the rest with ESID 05, each within a given time.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class Sessions(Protocol):
 
     @property
     def live(self) -> Mapping[str, object]:
-        """Those that are not over."""
+        """The sessions that are not over, by id."""
 
     def stop(self, fault: OwnFault) -> None:
         """End all of them."""
@@ -30,8 +30,8 @@ class Sessions(Protocol):
 class DrainWait:
     """Waits for the last session.
 
-    :param clock: measures the waiting.
-    :param sessions: the owner says :meth:`finished` whenever one is over.
+    :param clock: measures the time.
+    :param sessions: the sessions; their owner calls :meth:`finished` whenever one is over.
     """
 
     def __init__(self, clock: IReactorTime, sessions: Sessions) -> None:

@@ -1,10 +1,9 @@
 """One session between its legs: carries events in and intents out, and decides nothing.
 
-Duty: names the legs for :class:`~smartproxy.relay.session.Session`, runs its deadlines on the clock, opens and closes
-legs as it wishes, and hands it one event after the other, also when a leg calls back while it is being called. It is
-the wall, too: whatever is raised while an event is handled ends this one session, is reported once without a peer's
-octets, and goes no further. Trusts the session's intents, and its legs to keep the contract of
-:class:`~smartproxy.net.leg.ILeg`.
+Duty: know which leg is which for :class:`~smartproxy.relay.session.Session`, run the session's deadlines, open and
+close legs as it asks, and hand it one event after the other, also when a leg calls back while it is being called. An
+exception while an event is handled ends this session only, and is reported once, without a peer's octets. Trusts the
+session's intents, and its legs to keep the contract of :class:`~smartproxy.net.leg.ILeg`.
 """
 
 from collections import deque
@@ -42,8 +41,8 @@ class SessionDriver:
     :param clock: runs the deadlines.
     :param events: where the session's events go.
     :param open_leg: opens the Responder's leg, given the facts of the session; fails with a
-        :class:`~smartproxy.oftp2.errors.SessionFault`. Its deferred is canceled when the leg is not wanted any more.
-    :param finished: told once when the session is over.
+        :class:`~smartproxy.oftp2.errors.SessionFault`. Its deferred is canceled when the leg is not needed any more.
+    :param finished: called once when the session is over.
     :param ready: fires when the Responder has greeted, where the session waits for that; fails with the fault.
     """
 
@@ -96,13 +95,13 @@ class SessionDriver:
         self._work()
 
     def portrait(self) -> dict[str, object]:
-        """How the session is now, and since when it is there, in the clock's seconds."""
+        """The state of the session, and when it began, in the clock's seconds."""
         return {**self._session.portrait(), "since": self._begun}
 
     def stop(self, fault: OwnFault, *, at_once: bool = True) -> None:
-        """End the session for a reason of ours: the daemon stops, the tunnel is lost, an operator wants it.
+        """End the session for a reason of this site: the daemon stops, the tunnel is lost, an operator asks for it.
 
-        :param at_once: whether to end it in the middle of a file, too; otherwise at its next idle moment.
+        :param at_once: whether to end it also in the middle of a file; otherwise at its next idle moment.
         """
         self._receive(happened.Stop(fault, at_once))
 
@@ -113,7 +112,7 @@ class SessionDriver:
         self._receive(happened.Arrived(self._role(leg), octets))
 
     def leg_ended(self, leg: ILeg) -> None:
-        """The far daemon ended its direction."""
+        """The other daemon ended its direction."""
         self._receive(happened.Ended(self._role(leg)))
 
     def leg_lost(self, leg: ILeg, end: LegEnd) -> None:
@@ -131,7 +130,7 @@ class SessionDriver:
     def _role(self, leg: ILeg) -> Role:
         return Role.INITIATOR if leg is self._legs.get(Role.INITIATOR) else Role.RESPONDER
 
-    # One event after the other, behind the wall.
+    # One event after the other; exceptions end this session only.
 
     def _receive(self, event: happened.Event) -> None:
         self._waiting.append(event)
@@ -152,7 +151,7 @@ class SessionDriver:
             self._busy = False
 
     def _crash(self, failure: Failure) -> None:
-        """Report a bug; the first one ends the session by its rules, a second one without asking it again."""
+        """Report a bug; the first one ends the session in order, a second one at once."""
         self._events.failure(_PLACE, failure, session=self._session.session)
         if self._done:
             return
@@ -213,7 +212,7 @@ class SessionDriver:
             self._disarm(intents.Disarm(timer))
         self._waiting.clear()
         if self._ready is not None and not self._ready.called:
-            # Only a bug ends a session that said neither.
+            # Only a bug ends a session without Ready or NotReady.
             self._ready.errback(StationUnreachable(rule=Cause.INTERNAL_ERROR, message="a bug ended the session"))
         self._finished(intent.summary)
 
@@ -256,7 +255,7 @@ class SessionDriver:
         if self._unwanted:
             return
         if isinstance(fault, SessionFault) and not isinstance(fault, OwnFault):
-            # The other daemon refused the session by its own policy: for this one, the other side is not there.
+            # The other daemon refused the session by its policy: for this one, the other side is unreachable.
             fault = StationUnreachable(rule=fault.rule, message=fault.message)
         elif not isinstance(fault, OwnFault):
             self._events.failure(_PLACE, failure, session=self._session.session)

@@ -1,7 +1,8 @@
-"""The sessions of one daemon that are not over, by their ids, and the one place where they are put together.
+"""The live sessions of one daemon, by their ids, and the one place where sessions are made.
 
-Duty: give each session its monitor and its driver, know it from then on until it is over, and end sessions when the
-daemon, an operator or the other daemon wants it. Decides nothing about a session: its opening and its legs are given.
+Duty: give each session its monitor and its driver, know it until it is over, count sessions for the limits, and end
+them when the daemon, an operator or the other daemon asks for it. Decides nothing about a session: its opening and its
+legs are given.
 """
 
 from collections.abc import Callable
@@ -25,8 +26,8 @@ class LiveSessions:
     """Makes sessions, knows the live ones, and ends them.
 
     :param clock: runs the deadlines of sessions.
-    :param events: where everything about sessions is told.
-    :param finished: told of every session that is over, when it is live no more.
+    :param events: where everything about sessions is reported.
+    :param finished: called for every session that is over, once it is not live any more.
     :ivar live: the sessions that are not over, by id.
     :ivar coming: the ids of sessions that hold a place while what they need is opened; see :attr:`count`.
     """
@@ -58,15 +59,15 @@ class LiveSessions:
         ready: Deferred[None] | None = None,
         over: Callable[[Summary], None] = lambda summary: None,
     ) -> SessionDriver:
-        """Make a session, and know it until it is over; whoever asked for it lets it begin.
+        """Make a session, and know it until it is over; the caller lets it begin.
 
         :param session: its id.
-        :param opening: how it begins, who is who, and what is known of it.
+        :param opening: how it begins, which side is which, and what is known of it.
         :param initiator: the leg of the Initiator.
-        :param command_octets: the longest Command Exchange Buffer that is waited for once both SSIDs are there.
+        :param command_octets: the longest Command Exchange Buffer that is accepted once both SSIDs are there.
         :param open_leg: opens the Responder's leg, and ``ready`` fires: see
             :class:`~smartproxy.net.driver.SessionDriver`.
-        :param over: told when this session is over, before ``finished`` is.
+        :param over: called when this session is over, before ``finished``.
         """
 
         def end(summary: Summary) -> None:
@@ -89,7 +90,7 @@ class LiveSessions:
         return driver
 
     def portraits(self) -> list[dict[str, object]]:
-        """How each of them is now."""
+        """The state of each of them."""
         return [driver.portrait() for driver in self.live.values()]
 
     def stop(self, fault: OwnFault) -> None:

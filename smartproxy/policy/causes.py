@@ -106,6 +106,7 @@ class Cause(enum.StrEnum):
     QUOTA_PARTNER = "quota.sessions_per_partner", "The limit of sessions with one partner is reached."
     PENALTY_BANNED = "penalty.banned", "The address is banned."
     PENALTY_OVER = "penalty.over", "A ban has ended."
+    PENALTY_PARDONED = "penalty.pardoned", "A new configuration ended a ban that was for refused certificates."
     PENALTY_NO_TLS = "penalty.no_tls", "The address is banned: it repeatedly sent something other than TLS."
     PENALTY_HANDSHAKES = "penalty.handshakes", "The address is banned: its TLS handshakes failed repeatedly."
     PENALTY_SILENCE = "penalty.silence", "The address is banned: it repeatedly connected without sending anything."

@@ -59,6 +59,7 @@ class _Record:
     :ivar at: when the last fault was counted.
     :ivar bans: the number of bans.
     :ivar until: the end of the last ban.
+    :ivar fault: the fault that led to it.
     """
 
     points: int = 0
@@ -66,6 +67,7 @@ class _Record:
     at: float = 0.0
     bans: int = 0
     until: float = 0.0
+    fault: Fault | None = None
 
     def points_at(self, now: float) -> int:
         return max(0, self.points - self._steps(now))
@@ -77,7 +79,8 @@ class _Record:
         self.points = max(0, left) + points
         self.at = now
 
-    def ban(self, now: float, seconds: int) -> None:
+    def ban(self, now: float, seconds: int, fault: Fault) -> None:
+        self.fault = fault
         self.bans += 1
         self.points = 0
         self.until = now + seconds
@@ -143,7 +146,7 @@ class Penalties:
         if record.points < self._settings.threshold or now < record.until:
             return None
         seconds = min(self._settings.ban_seconds << min(record.bans, 32), self._settings.ban_seconds_most)
-        record.ban(now, seconds)
+        record.ban(now, seconds, fault)
         heapq.heappush(self._ends, (record.until, prefix))
         return Ban(prefix=prefix, seconds=seconds, number=record.bans, fault=fault)
 
@@ -159,6 +162,19 @@ class Penalties:
         while self._ends and self._ends[0][0] <= now:
             ended.append(heapq.heappop(self._ends)[1])
         return ended
+
+    def pardon(self, fault: Fault, now: float) -> list[str]:
+        """End the bans that one kind of fault led to; their prefixes. They count no more for the length of the next."""
+        pardoned = []
+        for _, prefix in self._ends:
+            record = self._records.get(prefix)
+            if record is not None and record.fault is fault and now < record.until:
+                record.until = now
+                record.bans -= 1
+                pardoned.append(prefix)
+        self._ends = [end for end in self._ends if end[1] not in pardoned]
+        heapq.heapify(self._ends)
+        return pardoned
 
     def next_end(self) -> float | None:
         """The time at which the next ban ends; ``None`` without bans."""

@@ -1,9 +1,8 @@
-"""Who may come in at all, asked before any TLS work.
+"""The decision whether a connection is accepted, before any TLS work.
 
-Duty: ask the bans and the limits for every connection, say in an event why one is turned away, count faults against
-addresses, and announce bans and their ends. The decisions are policy's; this module brings it the time and the log. Who
-is turned away a thousand times a second is told of now and then: a flood must not drown the other events, nor fill the
-backend's store.
+Duty: check bans and limits for every connection, report why one is refused, count faults against addresses, and report
+the begin and end of bans. Policy decides; this module adds the time and the log. Refusals that repeat are reported now
+and then only: a flood must not hide other events, nor fill the backend's store.
 """
 
 import random
@@ -21,13 +20,13 @@ _RANDOM = random.SystemRandom()
 
 
 class Gate:
-    """The door of the partners' listeners.
+    """Admits connections to the partners' listeners.
 
     :param clock: tells the time of faults and bans.
     :param events: where refusals and bans are told.
-    :param admission: counts who is in.
-    :param penalties: counts who misbehaved.
-    :param chance: a random number from 0 to 1, for who is turned away while nearly all places are taken.
+    :param admission: counts connections and sessions.
+    :param penalties: counts faults of addresses.
+    :param chance: a random number from 0 to 1; decides who is refused while nearly all places are taken.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class Gate:
         self._chance = chance
 
     def enter(self, host: str, peer: str) -> Visit | None:
-        """Let a connection in, or tell why not.
+        """Admit a connection; if it is refused, report why and return ``None``.
 
         :param host: its address.
         :param peer: its address and port, for the log.
@@ -66,7 +65,7 @@ class Gate:
     def turn_away(
         self, host: str, peer: str, cause: str, message: str, limit: str | None = None, most: int | None = None
     ) -> None:
-        """Tell that a connection is turned away, unless that was told of its address a moment ago."""
+        """Report that a connection is refused, unless that was reported for its address a moment ago."""
         left_out = self._sparing.tell(host, limit or cause, self._clock.seconds())
         if left_out is not None:
             facts = {"not_written_before": left_out} if left_out else None
@@ -75,7 +74,7 @@ class Gate:
             )
 
     def fault(self, host: str, fault: Fault) -> None:
-        """Count a fault against an address; announce the ban if one begins."""
+        """Count a fault against an address, and report the ban if one begins."""
         ban = self.penalties.fault(host, fault, self._clock.seconds())
         if ban is not None:
             self._events.emit(
@@ -87,11 +86,19 @@ class Gate:
             )
             self._await_end()
 
+    def pardon_certificates(self) -> None:
+        """End the bans for refused certificates: a new generation may accept them."""
+        for prefix in self.penalties.pardon(Fault.CERTIFICATE, self._clock.seconds()):
+            cause = Cause.PENALTY_PARDONED
+            self._events.emit("penalty.lifted", network=prefix, cause=cause, message=cause.meaning)
+        self._await_end()
+
     def stop(self) -> None:
-        """Announce no more ends of bans."""
+        """Report no further ends of bans."""
         self._lifting.stop()
 
     def _await_end(self) -> None:
+        self._lifting.stop()
         end = self.penalties.next_end()
         if end is not None:
             self._lifting.start(max(0.0, end - self._clock.seconds()))

@@ -1,6 +1,6 @@
-"""How the server is, for an operator who asks: what had to be gathered with lsof, ps and cat, and one word for all.
+"""The state of the server, for ``smartproxy ctl``: ports, tunnels, configuration, sessions, and a verdict in one word.
 
-Looks, and changes nothing but that it ends a session when told so. Tells no key, no certificate and no password.
+Reads only; the one change that it makes is to end a session on request. Shows no key, no certificate and no password.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ BANS_SHOWN_MOST = 100
 
 
 class ServerCondition:
-    """The condition of a server.
+    """The state of a server.
 
     :param now: tells the wall clock's time, aware, in UTC.
     """
@@ -30,7 +30,7 @@ class ServerCondition:
         self._now = now
 
     def status(self) -> Facts:
-        """How it is."""
+        """Everything about the daemon, with the verdict and what to do about it."""
         service = self._service
         verdict, advice = self._verdict()
         internal = service.awaits_clients
@@ -74,14 +74,14 @@ class ServerCondition:
         }
 
     def _verdict(self) -> tuple[str, str]:
-        """One word, and what is to be done."""
+        """The verdict in one word, and what to do about it; empty if all is well."""
         service, configuration = self._service, self._service.configuration
         if service.draining:
-            return "draining", "it ends when its sessions are over"
+            return "draining", "the server stops when its sessions are over"
         if (fault := service.licence.fault()) is not None:
             return "unlicensed", f"{fault.message}: extend it in the backend: smartproxy licence extend"
         if not service.tunnel.controls:
-            return "no-client", "no client is connected: start smartproxy-client, or see its log"
+            return "no-client", "no client is connected: start smartproxy-client, or check its log"
         if configuration is None or service.sessions.generation is None:
             return "unconfigured", "finish the configuration in the backend: smartproxy identity, smartproxy settings"
         if missing := [each for each in configuration.listeners if each not in service.listeners.open]:
@@ -105,5 +105,5 @@ class ServerCondition:
         return {"licences": [licence_facts(self._service.licence.present, self._now())]}
 
     def kill(self, session: str) -> bool:
-        """End a session."""
+        """End a session; whether it was there."""
         return self._service.sessions.close(session, killed())

@@ -1,7 +1,7 @@
 """One generation of the configuration, as the server uses it in both directions of a call.
 
-Duty: build the TLS contexts that partners are accepted with, once; a new generation gets new ones, and running sessions
-keep theirs. Trusts a configuration that was checked. Standards: RFC 5024 section 2.3; RFC 6066 section 3 (SNI).
+Duty: build the TLS contexts for partners' connections, once for each generation; running sessions keep theirs. Trusts a
+configuration that was checked. Standards: RFC 5024 section 2.3; RFC 6066 section 3 (SNI).
 """
 
 from collections.abc import Callable, Iterable
@@ -32,11 +32,11 @@ from smartproxy.server.dial.called import CalledContexts
 
 @implementer(IOpenSSLServerConnectionCreator)
 class PartnerContexts:
-    """The contexts of one generation: one for each identity, alike in all else.
+    """The TLS contexts of one generation: one for each server certificate, otherwise the same.
 
     :param configuration: the generation.
     :param now: tells the wall clock's time, aware, in UTC.
-    :raises CertificateUnusable: if there is no identity, or a certificate or key is not what it should be.
+    :raises CertificateUnusable: if there is no server certificate, or a certificate or key cannot be used.
     """
 
     def __init__(self, configuration: ServerConfiguration, now: Callable[[], datetime]) -> None:
@@ -83,10 +83,10 @@ class PartnerContexts:
         return context
 
     def _acceptable(self) -> Iterable[x509.Certificate]:
-        """The CAs whose certificates are asked for.
+        """The CAs that the server names when it asks for a certificate.
 
-        None, which means any, as soon as an enabled partner is pinned: there are TLS programs that show no certificate
-        at all if theirs does not come from one of the CAs named.
+        It names none, which means any, as soon as an enabled partner is pinned: some TLS programs show no certificate
+        at all if theirs does not come from one of the named CAs.
         """
         pinned = any(
             isinstance(rule, CertificatePin | KeyPin)
@@ -120,5 +120,5 @@ class ServerGeneration:
 
     @property
     def server(self) -> ServerConfiguration:
-        """What is configured."""
+        """The server's part of the configuration."""
         return self.part.server

@@ -1,8 +1,8 @@
 """The partner's leg: one connection from the internet, from accept to the end of its session.
 
-Duty: holds the handshake to its deadline, asks the verifier who the peer is as soon as TLS has finished, and hands a
-verified partner over to become a session. Every connection that does not become one gives exactly one event with its
-cause. Trusts nothing of the peer; trusts the transport to carry what :mod:`smartproxy.net.tls.verdict` recorded. Never
+Duty: end the handshake at its deadline, ask the verifier who the peer is as soon as TLS is complete, and start the
+session of a verified partner. Every connection that does not become a session gives exactly one event with its cause.
+Trusts nothing of the peer; trusts the transport to carry what :mod:`smartproxy.net.tls.verdict` recorded. Never
 delivers an octet before the peer is verified.
 
 Standards: RFC 5246 and RFC 8446 (handshake); RFC 5024 section 2.3.
@@ -38,7 +38,7 @@ _NOT_TLS = frozenset({"wrong version number", "http request", "https proxy reque
 
 @implementer(IHandshakeListener)
 class PartnerLeg(ConnectionLeg):
-    """A connection that a partner, or somebody who claims to be one, opened.
+    """A connection that a partner, or somebody that claims to be one, opened.
 
     :param clock: runs the deadlines.
     :param events: where refusals are told.
@@ -81,17 +81,17 @@ class PartnerLeg(ConnectionLeg):
         return handle
 
     def connectionMade(self) -> None:
-        """The connection is accepted; the handshake has its time from now on."""
+        """The connection is accepted: start the deadline of the handshake."""
         super().connectionMade()
         self._accepted = self._clock.seconds()
         self._deadline.start(self.generation.server.deadlines.handshake)
         self._events.emit("connection.accepted", peer=self.peer)
 
     def handshakeCompleted(self) -> None:
-        """TLS has finished: learn who the peer is. A second handshake is one too many."""
+        """TLS is complete: find out who the peer is; end the connection at a second handshake."""
         self._deadline.stop()
         if self._verified:
-            self._tell("handshake.failed", Cause.HANDSHAKE_RENEGOTIATED, "the peer renegotiated")
+            self._tell("handshake.failed", Cause.HANDSHAKE_RENEGOTIATED, "the peer asked for a second handshake")
             self.abort()
             return
         try:
@@ -108,7 +108,7 @@ class PartnerLeg(ConnectionLeg):
             self.abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection is gone."""
+        """The connection is closed: report why, unless it was a session."""
         self._deadline.stop()
         try:
             if not self._verified:
@@ -125,10 +125,10 @@ class PartnerLeg(ConnectionLeg):
         self._expired = True
         self.abort()
 
-    # What is told of it.
+    # Reports.
 
     def _explain(self, reason: Failure) -> None:
-        """Tell why no handshake came about."""
+        """Report why the handshake failed."""
         verification = self.tls.verification
         if verification.failure is not None:
             self._told = True
@@ -141,8 +141,8 @@ class PartnerLeg(ConnectionLeg):
         elif isinstance(reason.value, SSL.Error):
             self._explain_error(reason.value)
         elif not self.tls.verification.spoke:
-            # No fault: a look whether the port is open comes to no more.
-            message = f"{end_of(reason).message} before an octet came"
+            # No fault: monitoring that checks whether the port is open does this.
+            message = f"{end_of(reason).message} before the peer sent anything"
             self._tell("connection.closed", Cause.CONNECTION_SILENT, message)
         else:
             message = f"{end_of(reason).message} before TLS was established"
@@ -154,7 +154,7 @@ class PartnerLeg(ConnectionLeg):
             self._refuse(CertificateRefusal(cause=Cause.CERTIFICATE_MISSING))
         elif _NOT_TLS.intersection(words):
             advice = "The partner has to connect with TLS."
-            self._fail(Cause.HANDSHAKE_NOT_TLS, f"what came is not TLS: {words[0]}", Fault.TLS_GARBAGE, advice)
+            self._fail(Cause.HANDSHAKE_NOT_TLS, f"what the peer sent is not TLS: {words[0]}", Fault.TLS_GARBAGE, advice)
         else:
             self._fail(Cause.HANDSHAKE_FAILED, f"TLS error: {'; '.join(words)}", Fault.HANDSHAKE)
 
@@ -178,7 +178,7 @@ class PartnerLeg(ConnectionLeg):
             self.fault(Fault.REVOKED if refusal.cause is Cause.CERTIFICATE_REVOKED else Fault.CERTIFICATE)
 
     def _tell(self, event: str, cause: Cause, message: str, **fields: object) -> None:
-        """Tell the one event of a connection that becomes no session."""
+        """Report the one event of a connection that does not become a session."""
         if not self._told:
             self._told = True
             self._events.emit(event, peer=self.peer, cause=cause, message=message, **fields)

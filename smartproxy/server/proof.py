@@ -1,7 +1,7 @@
 """What TLS proved about a partner, or did not: as facts of a session, and as fields of events.
 
-The one place for both directions of a call: partners that call and partners that are called are told of in the same
-words. Judges nothing: :mod:`smartproxy.policy.certificates` did.
+The one place for both directions: events describe partners that call and partners that are called with the same fields.
+Judges nothing: :mod:`smartproxy.policy.certificates` did.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from smartproxy.relay.openings import SessionFacts
 
 
 def verified_facts(partner: VerifiedPartner, peer: str, tls: VerifiedConnection) -> SessionFacts:
-    """What is known of a session with a partner before it says anything.
+    """The facts of a session with a partner before the first command.
 
     :param peer: its address and port.
     """
@@ -28,7 +28,7 @@ def verified_facts(partner: VerifiedPartner, peer: str, tls: VerifiedConnection)
 
 
 def proof_fields(partner: VerifiedPartner, tls: VerifiedConnection) -> dict[str, object]:
-    """What events say of a certificate that proved who a partner is."""
+    """The fields of an event about a certificate that proved who a partner is."""
     certificate = partner.certificate
     return {
         "partner": partner.partner.name,
@@ -46,9 +46,9 @@ def proof_fields(partner: VerifiedPartner, tls: VerifiedConnection) -> dict[str,
 
 
 def refusal_fields(refusal: CertificateRefusal, tls: VerifiedConnection, event: str) -> Mapping[str, object]:
-    """What an event says of a certificate that did not, beside cause and message.
+    """The fields of an event about a refused certificate, beside cause and message.
 
-    :param event: its name: what of the detail has a field of its own there is told in it, the rest as ``facts``.
+    :param event: its name: a detail for which this event has a field goes there, the rest into ``facts``.
     """
     fields = EVENTS[event].fields
     others = {

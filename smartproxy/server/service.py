@@ -1,9 +1,9 @@
 """The daemon in the DMZ.
 
-Duty: await clients in the tunnel, take the configuration that they bring, await partners as it says, open sessions
-inside through the least loaded client, and call partners for the station. Dials nothing inside; reads no configuration;
-keeps partner-facing keys in memory, and forgets them when the last client is gone. Trusts its licence's authority, and
-through it its clients.
+Duty: listen for clients in the tunnel, put the configuration that they deliver in force, listen for partners, open
+sessions to the station through the least loaded client, and call partners for the station. Opens no connection to the
+inside and reads no configuration file; keeps the keys towards partners in memory only, and drops them when the last
+client is gone. Trusts the authority of its licence, and through it its clients.
 """
 
 from collections.abc import Callable
@@ -47,14 +47,14 @@ class ServerService(DmzService):
     :param identity: the key that is the Proxy ID.
     :param licence: in force at the start; see :mod:`smartproxy.tunnel.licence`.
     :param licence_path: where a renewed licence is written.
-    :param host: the address on which clients are awaited; empty for any.
+    :param host: the address to listen on for clients; empty for any.
     :param port: the port.
-    :param drain: seconds that sessions may go on at the end, in the place of what is configured.
+    :param drain: seconds that sessions may go on when the server stops, instead of the configured time.
     :param set_level: changes what is logged.
     :param now: tells the wall clock's time, aware, in UTC.
-    :ivar drain_seconds: what was said for ``drain``; may be changed until the end begins.
+    :ivar drain_seconds: the given ``drain``; may be changed until the server stops.
     :ivar held: the generation in force.
-    :ivar gate: lets partners' connections in.
+    :ivar gate: admits partners' connections.
     """
 
     sessions: PartnerSessions
@@ -118,15 +118,15 @@ class ServerService(DmzService):
     # DmzService
 
     def drain_time(self) -> float:
-        """Seconds that sessions may go on when the end begins."""
+        """Seconds that sessions may go on when the server stops."""
         return self._configuration.deadlines.drain if self.drain_seconds is None else self.drain_seconds
 
     def closing_time(self) -> float:
-        """Seconds that a session that is ended may take to tell its peers."""
+        """Seconds that an ended session may take to tell its peers."""
         return self._configuration.deadlines.closing
 
     def end_is_near(self) -> None:
-        """Forget bans, configuration and keys."""
+        """Drop bans, configuration and keys."""
         self.gate.stop()
         self._forget(Cause.DAEMON_STOPPING, "the server stops")
 
@@ -134,41 +134,41 @@ class ServerService(DmzService):
     def _configuration(self) -> ServerConfiguration:
         return ServerConfiguration() if self._part is None else self._part.server
 
-    # For an operator who looks.
+    # For smartproxy ctl.
 
     @property
     def configuration(self) -> ServerConfiguration | None:
-        """What is in force, if anything."""
+        """The configuration in force, if there is one."""
         return None if self._part is None else self._part.server
 
     def carrier(self, session: str) -> str | None:
-        """The name of the client that carries a session, once one does."""
+        """The name of the client that carries a session; ``None`` before it is known."""
         control = self._carrying.get(session)
         return None if control is None else control.client_name
 
     # ServerUser
 
     def tunnel_up(self, control: ServerControl) -> None:
-        """A client is there: await partners again if there is a configuration already."""
-        self._await_partners(NO_CLIENT)
+        """A client is connected: listen for partners if there is a configuration already."""
+        self._listen_for_partners(NO_CLIENT)
 
     def tunnel_down(self, control: ServerControl, why: Closing) -> None:
-        """A client is gone; with the last one, ports are closed, and configuration and keys are forgotten."""
+        """A client is gone; without any client, ports are closed, and configuration and keys are dropped."""
         for session, carrier in list(self._carrying.items()):
             if carrier is control:
                 del self._carrying[session]
-        self._await_partners(NO_CLIENT)
+        self._listen_for_partners(NO_CLIENT)
         if not self.tunnel.controls:
             self._forget(Cause.TUNNEL_NONE, NO_CLIENT)
 
     def drain(self, control: ServerControl) -> None:
-        """A client takes no new sessions."""
-        self._await_partners("the only client is about to stop")
+        """A client stops, and takes no new sessions."""
+        self._listen_for_partners("the only client is about to stop")
 
     def configuration_arrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
         """Put a generation in force for new sessions.
 
-        :raises ConfigurationRefused: with its place; the generation before stays in force.
+        :raises ConfigurationRefused: with its place; the previous generation stays in force.
         """
         previous = None if self._part is None else self._part.generation
         try:
@@ -177,7 +177,7 @@ class ServerService(DmzService):
                 raise ConfigurationRefused(
                     where="generation",
                     cause=Cause.DOCUMENT_CONTRADICTION,
-                    message=f"the document is of {part.generation}, announced was {generation}",
+                    message=f"the document has the number {part.generation}, but {generation} was announced",
                 )
             if part.server.licence is not None and self.licence.renew(part.server.licence):
                 self.licence_watch.look()
@@ -191,7 +191,7 @@ class ServerService(DmzService):
                 cause=refused.cause,
                 message=refused.message,
                 client=control.client_name,
-                advice="correct it in the backend; the generation before stays in force",
+                advice="correct it in the backend; the previous generation stays in force",
             )
             raise
         self.held = Held(generation=generation, since=self._now(), by=control.client_name)
@@ -204,7 +204,7 @@ class ServerService(DmzService):
             client=control.client_name,
         )
         self._tell_stale_lists(part.server)
-        self._await_partners(NO_CLIENT)
+        self._listen_for_partners(NO_CLIENT)
 
     def close_session(self, control: ServerControl, session: str) -> None:
         """End a session of this client."""
@@ -228,7 +228,7 @@ class ServerService(DmzService):
         if fault is not None:
             return fail(fault)
         if session in self._carrying:
-            message = "a session of this id is live"
+            message = "a session with this id is open already"
             return fail(PartnerUnreachable.at(Step.POLICY, message, Cause.SESSION_OPEN))
         self._carrying[session] = control
         calling = self.calls.open(session, partner, trial=wish.way is Way.TRIAL)
@@ -246,7 +246,7 @@ class ServerService(DmzService):
     # The configuration.
 
     def _licensed(self, part: ServerPart) -> ServerPart:
-        """The generation, held to the licence's limits."""
+        """The generation, limited by the licence."""
         most = self.licence.present.limits.get("sessions")
         if most is None or part.server.limits.sessions <= most:
             return part
@@ -264,14 +264,14 @@ class ServerService(DmzService):
             self.sessions.adopt(generation)
             self.calls.adopt(generation)
         else:
-            # A site that is still being set up: nobody can be greeted without a certificate.
+            # A site that is still being set up: partners cannot be accepted without a server certificate.
             self.sessions.forget()
             self.sessions.withdrawals.judge(part.server)
             self.calls.forget()
         self._part = part
 
     def _tell_stale_lists(self, configuration: ServerConfiguration) -> None:
-        """Warn of revocation lists that are out of date when their generation begins."""
+        """Warn of revocation lists that are already out of date when their generation is put in force."""
         now = self._now()
         for revocation in configuration.revocation:
             if revocation.next_update is not None and revocation.next_update < now:
@@ -292,8 +292,8 @@ class ServerService(DmzService):
         self.tunnel.forget()
         self.events.emit("configuration.forgotten", cause=cause, message=message, previous=previous)
 
-    def _await_partners(self, cause: str) -> None:
-        """Have those ports open on which partners can be served now."""
+    def _listen_for_partners(self, cause: str) -> None:
+        """Open the ports on which partners can be served, and close the others."""
         able = not self.draining and self.tunnel.controls and self.sessions.generation is not None
         self.listeners.have(self._configuration.listeners if able else (), cause if not able else "the configuration")
 
@@ -315,7 +315,7 @@ class ServerService(DmzService):
         return self.licence.fault()
 
     def _crl_url_seen(self, url: str, authority: str) -> None:
-        """Tell a client of the address of a revocation list; this server never fetches one."""
+        """Report the address of a revocation list to a client; this server never fetches one."""
         control = self.tunnel.least_loaded()
         if control is not None:
             control.seen_crl_url(url, authority)

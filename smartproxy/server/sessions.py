@@ -1,8 +1,8 @@
 """The partners' side of the server: from an accepted connection to a finished session.
 
-Duty: keeps the generation of the configuration in force for new connections, lets connections in through the gate,
-starts the session of every verified partner, and knows the live ones. The leg through the tunnel is opened by a
-function that it is given. A generation that cannot be used leaves the one before in force. Never touches a disk.
+Duty: keep the generation of the configuration for new connections, admit connections through the gate, start the
+session of every verified partner, and know the live ones. A function that it is given opens the leg through the tunnel.
+A generation that cannot be used leaves the previous one in force. Never touches a disk.
 
 Standards: RFC 5024 section 4.2 (start of a session).
 """
@@ -55,12 +55,12 @@ class PartnerSessions(LiveSessions):
     :param events: where everything is told.
     :param gate: lets connections in.
     :param open_inside: opens the leg through the tunnel.
-    :param finished: told of every session that is over, also of those that never got inside.
-    :param crl_url_seen: told of the addresses of revocation lists that verified certificates name, each with the
-        CA's name.
+    :param finished: told of every session that is over, also if it never reached the station.
+    :param crl_url_seen: told the address of each revocation list that a verified certificate names, with the CA's
+        name.
     :param now: tells the wall clock's time for certificates, aware, in UTC.
     :param new_id: makes the id of a session.
-    :ivar withdrawals: judges the running sessions by every new generation, those that the station began among them.
+    :ivar withdrawals: judges the running sessions by every new generation, whichever side began them.
     """
 
     def __init__(
@@ -88,22 +88,23 @@ class PartnerSessions(LiveSessions):
     # The configuration.
 
     def adopt(self, generation: ServerGeneration) -> None:
-        """Put a generation in force for the connections to come, and end the sessions of whom it withdraws."""
+        """Put a generation in force for new connections; sessions whose partner it withdraws end."""
         server = generation.server
         self.generation = generation
         self.withdrawals.judge(server)
         self._crl_urls.keep({ca.name for ca in server.cas})
         self._gate.admission.limits = server.limits
         self._gate.penalties.settings = server.penalties
+        self._gate.pardon_certificates()
 
     def forget(self) -> None:
-        """Hold no configuration and no key any more; connections are turned away, running sessions keep theirs."""
+        """Drop configuration and keys: connections are refused; running sessions keep theirs."""
         self.generation = None
 
     # Connections.
 
     def accept(self, address: IAddress) -> PartnerLeg | None:
-        """Make the leg of a connection that is about to be accepted, or tell why it is turned away."""
+        """Make the leg of a new connection; if it is refused, report why and return ``None``."""
         caller = peer_of(address)
         generation = self.generation
         assert caller is not None
@@ -155,7 +156,7 @@ class PartnerSessions(LiveSessions):
             self.withdrawals.judge_latecomer(session, newest.server)
 
     def _tell_crl_urls(self, partner: VerifiedPartner, server: ServerConfiguration) -> None:
-        """Tell where the lists of the CA that vouched for a partner are said to be. Nothing fetches them."""
+        """Report where the partner's certificates say that revocation lists are. Nothing fetches them here."""
         for ca in server.cas:
             if ca.name == partner.ca:
                 for url in self._crl_urls.new(partner.chain, ca, self._now()):
@@ -176,7 +177,7 @@ class PartnerSessions(LiveSessions):
 
 @implementer(IOpenSSLServerConnectionCreator)
 class _OwnGeneration:
-    """Gives each connection the TLS contexts of the generation that it was accepted in."""
+    """Gives each connection the TLS contexts of the generation in which it was accepted."""
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         leg = protocol.wrappedProtocol
@@ -188,7 +189,7 @@ class PartnerFactory(ServerFactory):
     """Accepts partners' connections.
 
     :param clock: the reactor; TLS transports collect small writes with it.
-    :param sessions: where connections belong to.
+    :param sessions: admits connections and makes their legs.
     """
 
     noisy = False
@@ -198,7 +199,7 @@ class PartnerFactory(ServerFactory):
         self._tls = TLSMemoryBIOFactory(_OwnGeneration(), False, ServerFactory(), clock)
 
     def buildProtocol(self, address: IAddress | None) -> Protocol | None:
-        """Make what a connection is spoken with, or nothing, which closes it at once."""
+        """Make the protocol of a connection; ``None`` closes it at once."""
         assert address is not None
         leg = self._sessions.accept(address)
         return None if leg is None else self._tls.protocol(self._tls, leg)

@@ -1,9 +1,9 @@
-"""Sessions of partners whose right to them is taken away while they run.
+"""The end of sessions whose partner may not have them any more.
 
-Duty: judge the partner of every live session again by each new generation, whoever began it, and end the sessions of
-those who would not be let in or called any more: at their next idle moment, or after a deadline in the middle of what
-they do. Each is told in one event with its cause. The judgement is
-:mod:`smartproxy.policy.certificates.withdrawal`'s; this module brings it sessions and time.
+Duty: judge the partner of every live session again by each new generation, whichever side began the session. A session
+with a partner that would not be accepted or called any more ends at its next idle moment, or in the middle of a file
+after a deadline. One event reports it with its cause. The judgement is
+:mod:`smartproxy.policy.certificates.withdrawal`'s; this module adds sessions and time.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Judge = Callable[[Standing, datetime], CertificateRefusal | None]
 
 @attrs.define
 class _Running:
-    """A live session: who it is with, and when it is ended if it is to be."""
+    """A live session: its partner, and the deadline of its end if it has to end."""
 
     driver: SessionDriver
     partner: VerifiedPartner
@@ -38,7 +38,7 @@ class _Running:
 
 
 class Withdrawals:
-    """Ends the sessions of partners who are none any more.
+    """Ends sessions whose partner may not have them any more.
 
     :param clock: runs the deadlines.
     :param events: where every withdrawal is told.
@@ -54,7 +54,7 @@ class Withdrawals:
     def began(self, session: str, driver: SessionDriver, partner: VerifiedPartner, peer: str, judge: Judge) -> None:
         """A session began.
 
-        :param judge: judges its partner again, by the rules for whoever began it.
+        :param judge: judges its partner again, by the rules for the side that began it.
         """
         self._running[session] = _Running(driver, partner, peer, judge)
 
@@ -69,7 +69,7 @@ class Withdrawals:
         self._judge(list(self._running), configuration)
 
     def judge_latecomer(self, session: str, configuration: ServerConfiguration) -> None:
-        """Judge a session by the generation in force, which came between its connection and its certificate."""
+        """Judge a session by the generation in force, which arrived after its connection was accepted."""
         self._judge([session], configuration)
 
     def _judge(self, sessions: list[str], configuration: ServerConfiguration) -> None:

@@ -1,10 +1,9 @@
-"""The life of a daemon's process around its service: hardened first, then started, watched, and ended by signals.
+"""The life of a daemon's process around its service: hardened first, then started, watched, and stopped by signals.
 
-Before any key material is in memory the process gives up core dumps, being traced and new privileges, and takes file
-descriptors, one for each connection, as many as the system lets it have. Each step that the system does not allow is
-told, and hinders nothing: a daemon that runs without one of them is better than none. The service manager (systemd's
-``sd_notify``) gets one datagram a word, where the environment names its socket; a manager that is not there hinders
-nothing.
+Before any key material is in memory the process gives up core dumps, tracing and new privileges, and raises the limit
+of open files as far as the system allows. A step that the system does not allow is reported and stops nothing: a daemon
+without it is better than no daemon. The service manager (systemd's ``sd_notify``) gets one datagram a word, where the
+environment names its socket; a missing manager stops nothing.
 """
 
 import contextlib
@@ -34,13 +33,13 @@ from smartproxy.tap.signals import Daemon, Signals
 
 
 class Life(MultiService):
-    """What twistd starts: the daemon's service, and what belongs to its process.
+    """What twistd starts: the daemon's service, and everything around its process.
 
     :param reactor: runs it.
     :param daemon: the service; also an ``IService``.
     :param signals: told of the reactor and the daemon.
-    :param log: where all that is told goes; runs before the daemon starts and until it has ended.
-    :param notices: events that are told at the start: what was found out while the command line was read.
+    :param log: the daemon's log; runs before the daemon starts and until it has ended.
+    :param notices: events that are reported at the start: findings from reading the command line.
     :param environment: names the service manager.
     :param control: the daemon's control socket, if it has one; it is there until the daemon has ended.
     """
@@ -68,7 +67,7 @@ class Life(MultiService):
         IService(daemon).setServiceParent(self)
 
     def startService(self) -> None:
-        """Give up what is not needed before any secret is there; then start, and say so."""
+        """Harden the process before any secret is there; then start, and report it to the service manager."""
         refused = harden()
         descriptors = take_descriptors()
         self._log.start(self._reactor, self.daemon.events)
@@ -78,7 +77,7 @@ class Life(MultiService):
             self.daemon.events.emit(
                 "daemon.not_hardened",
                 facts=refused,
-                advice="run it where core dumps, tracing and new privileges can be given up; docs: hardening",
+                advice="run it where these steps are allowed; see hardening in the documents",
             )
         else:
             self.daemon.events.emit("daemon.hardened")
@@ -100,7 +99,7 @@ class Life(MultiService):
             self._watchdog.startService()
 
     def stopService(self) -> Deferred[None]:
-        """Say that the end began; end."""
+        """Report the stop to the service manager, and stop."""
         self._tell("STOPPING=1")
         stopped: Deferred[None] = super().stopService()
         return stopped.addCallback(lambda result: Deferred.fromCoroutine(self._stopped(result)))
@@ -114,14 +113,14 @@ class Life(MultiService):
 
 
 class SystemdTell(Protocol):
-    """Says a word to the service manager."""
+    """Sends a word to the service manager."""
 
     def __call__(self, word: str, /) -> None:
-        """Say it."""
+        """Send it; errors are ignored."""
 
 
 def manager(environment: Mapping[str, str]) -> SystemdTell:
-    """Whom the environment names."""
+    """The sender to the service manager that the environment names; one that does nothing if there is none."""
     name = environment.get("NOTIFY_SOCKET", "")
     if name[:1] not in ("/", "@"):
         return lambda word: None
@@ -136,7 +135,7 @@ def manager(environment: Mapping[str, str]) -> SystemdTell:
 
 
 def watchdog(environment: Mapping[str, str], clock: IReactorTime, tell: SystemdTell) -> TimerService | None:
-    """What keeps the manager's watchdog quiet while the reactor turns; ``None`` where it asks for nothing."""
+    """The timer that feeds the manager's watchdog while the reactor turns; ``None`` without a watchdog."""
     microseconds = environment.get("WATCHDOG_USEC", "")
     whose = environment.get("WATCHDOG_PID", "")
     if not microseconds.isdecimal() or int(microseconds) == 0 or (whose and whose != str(os.getpid())):
@@ -149,16 +148,16 @@ def watchdog(environment: Mapping[str, str], clock: IReactorTime, tell: SystemdT
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
 ENDLESS = 2**31
-"""Stands for no limit."""
+"""Stands for "no limit"."""
 
 
 def harden() -> dict[str, str]:
-    """Give everything up; what could not be, with its cause."""
+    """Take every hardening step; return those that failed, each with its cause."""
     return dict(_failures())
 
 
 def take_descriptors() -> int:
-    """Raise the number of files and connections that may be open at once as far as it goes; what it is then."""
+    """Raise the limit of open files and connections as far as the system allows; return the limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -197,7 +196,7 @@ SWITCH = ["ctl-socket", None, None, "UNIX socket for `smartproxy ctl` [PROGRAM.s
 
 
 def control_socket(reactor: Any, condition: Condition, service: Drainable, options: DaemonOptions) -> ControlSocket:
-    """The control socket that the switches ask for; not open yet."""
+    """The control socket that the switches name; not open yet."""
     if options.parent is None:
         pid_file: Path | None = options.pid_file
     else:

@@ -1,7 +1,7 @@
 """What signals do to a daemon.
 
-HUP, TERM and INT end it by draining; the second of them ends it now. On Linux the signals 20 to 24 set what is logged,
-at any moment of the process's life, since an unprepared process is stopped or killed by most of them.
+HUP, TERM and INT stop it by draining; a second one stops it at once. On Linux the signals 20 to 24 set the level of the
+log, from the first moment of the process: most of them stop or kill a process that has no handler for them.
 """
 
 import atexit
@@ -72,7 +72,7 @@ class Daemon(Protocol):
 class Signals:
     """The signals of one daemon.
 
-    :param set_level: changes what is logged.
+    :param set_level: changes the level of the log.
     :param end_process: ends the process once its main loop was left early.
     """
 
@@ -86,13 +86,13 @@ class Signals:
         self._asked = False
 
     def listen_for_levels(self) -> None:
-        """Take the level signals from now on."""
+        """Handle the level signals from now on."""
         if sys.platform == "linux":
             for number in LEVELS:
                 signal.signal(number, self._level)
 
     def attach(self, reactor: Any, service: Daemon) -> None:
-        """Take the ending signals, too, once the reactor runs; it installs its own handlers at its start."""
+        """Handle the ending signals, too, once the reactor runs: it installs handlers of its own when it starts."""
         self._reactor = reactor
         self._service = service
         reactor.callWhenRunning(self._listen_for_endings)
@@ -114,7 +114,7 @@ class Signals:
             )
 
     def drain(self, reason: StopReason) -> bool:
-        """Have the daemon end in order, in a later turn of the reactor; whether it was not asked for before."""
+        """Stop the daemon in order, in a later turn of the reactor; whether this was the first request."""
         assert self._service is not None
         first, self._asked = not self._asked, True
         if first:
@@ -126,7 +126,7 @@ class Signals:
         return first
 
     def ending(self, number: int) -> None:
-        """A signal asks the daemon to end."""
+        """A signal asks the daemon to stop."""
         assert self._service is not None
         name = signal.Signals(number).name
         if self.drain(StopReason(Cause.OPERATOR_SIGNAL, f"signal {name}")):

@@ -1,4 +1,4 @@
-"""A partner ACME, his certificates, and the configurations that know him: for tests of certificates."""
+"""A partner ACME, its certificates, and configurations with it: for tests of certificates."""
 
 import datetime
 from collections.abc import Iterable

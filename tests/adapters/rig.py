@@ -239,7 +239,7 @@ class ServerRig:
         return opening
 
     def call(self, tls: CallerTls | None = None, host: str = "192.0.2.7") -> tuple[Caller, End | None]:
-        """A partner connects; ``None`` if he was turned away."""
+        """A partner connects; ``None`` if it was refused."""
         caller = Caller()
         creator = tls or CallerTls(self.partner)
         self.partner_end = caller
@@ -247,7 +247,7 @@ class ServerRig:
         return caller, self.dial(far, host)
 
     def dial(self, far: Any, host: str = "192.0.2.7") -> End | None:
-        """Somebody connects, with a protocol of his own."""
+        """Somebody connects, with a protocol of their own."""
         near = self.factory.buildProtocol(IPv4Address("TCP", host, 40000))
         if near is None:
             return None

@@ -132,7 +132,7 @@ class ClientConditions(ClientTestCase):
         self.assertEqual(self.condition.status()["tunnels"], [{"server": "dmz.example:2878", "up": False}])
 
     def test_calls(self) -> None:
-        """The ports for callers inside are told, by whom they stand for; one that cannot be opened is a verdict."""
+        """The ports for callers inside are shown by partner; one that cannot be opened gives the verdict."""
         ports: dict[str, tuple[str, int] | None] = {"": ("127.0.0.1", 65433), "ACME": ("::1", 65434)}
         self.start()
         self.patch(type(self.service.calls), "ports", property(lambda calls: ports))

@@ -90,7 +90,7 @@ class NoRenegotiation(SynchronousTestCase):
         legs[0].handshakeCompleted()
         rig.network.settle()
         self.assertIsNotNone(caller.ended)
-        self.assertEqual(rig.journal.the("handshake.failed")["message"], "the peer renegotiated")
+        self.assertEqual(rig.journal.the("handshake.failed")["message"], "the peer asked for a second handshake")
         self.assertEqual(rig.sessions.live, {})
 
 

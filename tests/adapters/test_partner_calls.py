@@ -53,7 +53,7 @@ HOST = "192.0.2.99"
 class AnsweringTls:
     """TLS as a called partner speaks it.
 
-    :param credential: what he shows.
+    :param credential: the certificate that it shows.
     :param adjust: changes the context before its first use.
     """
 
@@ -74,7 +74,7 @@ class AnsweringTls:
 
 
 def entry(outbound: Outbound | None = None, **changes: Any) -> Partner:
-    """ACME's entry: pinned, and called where he is pinned."""
+    """ACME's entry: pinned, and its outgoing check is by the pin."""
     return acme(pin(ACME), outbound=outbound or Outbound(host=HOST, verify=Verify.PIN), **changes)
 
 
@@ -173,11 +173,11 @@ class Steps(CallingTestCase):
     def test_connecting(self) -> None:
         """Each failure to connect has its words and its step."""
         for error, message, step in (
-            (ConnectionRefusedError(), "connect: he refuses the connection", "connect"),
-            (NoRouteError(), "connect: there is no route to him", "connect"),
-            (TimeoutError(), "connect: he does not answer", "connect"),
+            (ConnectionRefusedError(), "connect: the partner refuses the connection", "connect"),
+            (NoRouteError(), "connect: there is no route to the partner", "connect"),
+            (TimeoutError(), "connect: the partner does not answer", "connect"),
             (ConnectError(), "connect: the connection failed", "connect"),
-            (DNSLookupError(), f"name: his name {HOST} is not known", "name"),
+            (DNSLookupError(), f"name: the host name {HOST} is not known", "name"),
         ):
             self.setUp()
             calling = self.call()
@@ -185,7 +185,7 @@ class Steps(CallingTestCase):
             self.assertFailed(calling, message, step, host=HOST, port=6619)
 
     def test_source(self) -> None:
-        """The address that he is called from; one that this host does not have is CRITICAL, told at once and again."""
+        """The address to call from; one that this host does not have is CRITICAL, told at once and again."""
         self.configure(entry(), source_address="127.0.0.1")
         self.call().addErrback(lambda failure: None)
         self.assertEqual(self.reactor.tcpClients[-1][4], ("127.0.0.1", 0))
@@ -215,7 +215,7 @@ class Steps(CallingTestCase):
         self.passed(19)
         self.assertNoResult(calling)
         self.passed(1)
-        self.assertFailed(calling, "connect: he does not answer", "connect")
+        self.assertFailed(calling, "connect: the partner does not answer", "connect")
 
     def test_silent_in_tls(self) -> None:
         """The handshake has a deadline of its own."""
@@ -247,16 +247,18 @@ class Steps(CallingTestCase):
         transport.loseConnection()
         self.network.settle()
         fault = self.failureResultOf(calling, PartnerUnreachable).value
-        self.assertTrue(fault.message.startswith("TLS: he ended the connection before TLS was done"), fault.message)
+        self.assertTrue(
+            fault.message.startswith("TLS: the partner ended the connection before TLS was done"), fault.message
+        )
 
     def test_silent_before_ssrm(self) -> None:
-        """TLS alone is not enough: without his SSRM within the deadline, he is not there."""
+        """TLS alone is not enough: without SSRM within the deadline, the call fails."""
         calling = self.call()
         self.connect()
         self.assertEqual(self.partner.handshakes, 1)
         self.assertNoResult(calling)
         self.passed(20)
-        self.assertFailed(calling, "SSRM: he does not answer within 20 s", "SSRM")
+        self.assertFailed(calling, "SSRM: the partner does not answer within 20 s", "SSRM")
 
     def test_closed_before_ssrm(self) -> None:
         """He ends TLS in an orderly way, without a word."""
@@ -265,7 +267,9 @@ class Steps(CallingTestCase):
         transport.loseConnection()
         self.network.settle()
         fault = self.failureResultOf(calling, PartnerUnreachable).value
-        self.assertTrue(fault.message.startswith("SSRM: he ended the connection before SSRM was done"), fault.message)
+        self.assertTrue(
+            fault.message.startswith("SSRM: the partner ended the connection before SSRM was done"), fault.message
+        )
 
     def test_wrong_greeting(self) -> None:
         """What comes is no SSRM: judged by the same monitor, ended at once."""
@@ -275,19 +279,19 @@ class Steps(CallingTestCase):
             self.connect()
             self.says(octets)
             fault = self.failureResultOf(calling, PartnerUnreachable).value
-            self.assertTrue(fault.message.startswith("SSRM: his greeting is not one: "), fault.message)
+            self.assertTrue(fault.message.startswith("SSRM: what the partner sent is not SSRM: "), fault.message)
             self.assertIsNotNone(self.partner.ended)
 
     def test_alert_after_our_handshake(self) -> None:
-        """With TLS 1.3 he refuses our certificate when our handshake is over: the alert is the cause."""
+        """With TLS 1.3 the partner refuses our certificate when our handshake is over: the alert is the cause."""
         calling = self.call()
         self.connect(adjust=lambda context: context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT))
         self.assertFailed(
-            calling, "TLS: he refused the connection with the TLS alert unknown_ca", "TLS", alert="unknown_ca"
+            calling, "TLS: the partner refused the connection with the TLS alert unknown_ca", "TLS", alert="unknown_ca"
         )
 
     def test_another_certificate(self) -> None:
-        """Whoever answers with another certificate is told by an alert, and the event says what he showed."""
+        """A host with another certificate gets an alert, and the event says what it showed."""
         for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
             self.setUp()
             calling = self.call()
@@ -326,7 +330,7 @@ class Names(CallingTestCase):
         return calling
 
     def test_right_name(self) -> None:
-        """The name, however it is written; it is what he is asked for in TLS."""
+        """The name, however it is written; it is the server name in TLS."""
         for name in ("oftp.acme.example", "OFTP.acme.example"):
             self.setUp()
             self.successResultOf(self.named(name, LEAF))
@@ -354,7 +358,7 @@ class Answered(CallingTestCase):
     """A partner who greets."""
 
     def answered(self, *, trial: bool = False) -> Callable[[Any], None]:
-        """Call, and have him greet."""
+        """Call, and have the partner greet."""
         calling = self.call(trial=trial)
         self.connect()
         self.says(SSRM_BUFFER)
@@ -381,7 +385,7 @@ class Answered(CallingTestCase):
         self.assertEqual(self.unused, [])
 
     def test_somebody_elses_code(self) -> None:
-        """An SSID that is not his ends the session before the station sees it."""
+        """An SSID that is not the partner's ends the session before the station sees it."""
         leg = FakeLeg()
         self.answered()(leg)
         self.network.settle()
@@ -409,10 +413,10 @@ class Answered(CallingTestCase):
         leg = FakeLeg()
         take(leg)
         self.assertEqual(leg.calls, ["finish"])
-        self.assertEqual(self.journal.the("outbound.failed")["message"], "SSRM: he ended the connection")
+        self.assertEqual(self.journal.the("outbound.failed")["message"], "SSRM: the partner ended the connection")
 
     def test_trial(self) -> None:
-        """A trial ends with his greeting; no session begins, and nothing failed."""
+        """A trial ends with the partner's greeting; no session begins, and nothing failed."""
         leg = FakeLeg()
         self.answered(trial=True)(leg)
         self.passed(10)
@@ -421,7 +425,7 @@ class Answered(CallingTestCase):
         self.assertEqual((self.journal.of("outbound.failed"), self.journal.of("session.started")), ([], []))
 
     def test_early_octets_are_judged(self) -> None:
-        """What he sends behind his SSRM, before it is his turn, is the session's to judge."""
+        """What the partner sends behind SSRM, before its turn, is judged by the session."""
         calling = self.call()
         self.connect()
         self.says(SSRM_BUFFER + PARTNER_SSID)
@@ -447,12 +451,12 @@ class Answered(CallingTestCase):
         self.assertEqual(self.journal.the("session.violation")["side"], "partner")
 
     def test_a_bug_in_the_verifier(self) -> None:
-        """A bug of ours while his certificate is judged ends this call only, and is reported as one."""
+        """A bug of ours while the certificate is judged ends this call only, and is reported as one."""
         self.patch(called, "judge_called", lambda *arguments: 1 / 0)
         calling = self.call()
         self.connect()
         fault = self.failureResultOf(calling, PartnerUnreachable).value
-        self.assertEqual(fault.message, "connect: a bug ended the call")
+        self.assertEqual(fault.message, "connect: an internal error ended the call")
         self.assertEqual(self.journal.the("internal.error")["exception"], "ZeroDivisionError")
 
     def test_canceled(self) -> None:
@@ -483,7 +487,7 @@ class Allowed(CallingTestCase):
         """Unknown, disabled, never called."""
         self.configure(entry(enabled=False), acme(name="CALLER", codes=("X",)))
         for name in ("ACME", "CALLER", "192.0.2.1"):
-            self.assertEqual(self.refused(name), "policy: his entry does not allow calls")
+            self.assertEqual(self.refused(name), "policy: the partner's entry does not allow calls")
 
     def test_without_configuration(self) -> None:
         """A server that forgot everything calls nobody."""
@@ -516,7 +520,7 @@ class Allowed(CallingTestCase):
         self.assertRaises(Denied, visit.prove, "ACME")
 
     def test_identity(self) -> None:
-        """He is shown the certificate that his entry names; one that cannot be used is told with its place."""
+        """The partner is shown the certificate that its entry names; one that cannot be used is told with its place."""
         second = pki.self_signed("second")
         outbound = Outbound(host=HOST, verify=Verify.PIN, identity="second")
         both = (identity_entry(OWN), identity_entry(second, "second"))
@@ -534,4 +538,4 @@ class Allowed(CallingTestCase):
         self.configure(entry(outbound), identities=(both[0], broken))
         self.assertIn("policy: server.identities[1].certificate: does not fit its private key", self.refused())
         self.configure(entry(outbound), identities=both[:1])
-        self.assertIn("there is no certificate to show", self.refused())
+        self.assertIn("there is no server certificate that can be shown", self.refused())

@@ -9,13 +9,14 @@ from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Draining, StationUnreachable
 from smartproxy.policy.partners import RevocationMode
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.testing import pki
 from tests.adapters.acme import DAY, LEAF, MIDDLE, NOW, ROOT, acme, configuration, revoked
-from tests.adapters.rig import Caller, CallerTls, ServerRig, tls12, tls13
+from tests.adapters.rig import Caller, CallerTls, ServerRig, pin, tls12, tls13
 from tests.unit.playbook import PARTNER_SSID, STATION_SSID, esid, sfid, ssid
 
 
@@ -135,7 +136,9 @@ class NoSession(SynchronousTestCase):
             assert caller.transport is not None
             caller.transport.loseConnection()
             rig.network.settle()
-        self.assertEqual(rig.journal.of("connection.closed")[0]["message"], "connection lost before an octet came")
+        self.assertEqual(
+            rig.journal.of("connection.closed")[0]["message"], "connection lost before the peer sent anything"
+        )
         self.assertEqual(set(rig.journal.names()), {"connection.closed"})
         self.assertEqual(look_up("connection.closed").level, Severity.DEBUG)
         self.assertEqual((len(rig.gate.penalties), rig.gate.admission.connections), (0, 0))
@@ -269,6 +272,26 @@ class Penalized(SynchronousTestCase):
             rig.sessions.adopt(rig.generation(attrs.evolve(rig.configuration, revocation=lists), 2))
             caller, _ = rig.call(CallerTls(LEAF))
             self.assertEqual(caller.received, SSRM_BUFFER)
+
+    def test_certificate_that_a_new_generation_accepts(self) -> None:
+        """A ban for refused certificates ends with the next generation; one for another fault does not."""
+        new = pki.self_signed("ACME's next")
+        rig = ServerRig(penalties=PenaltySettings(threshold=20, exempt=()))
+        for _ in range(10):
+            rig.call(CallerTls(new))
+        for _ in range(4):
+            caller, _ = rig.call(host="192.0.2.8")
+            rig.send(caller, b"GET / HTTP/1.1\r\n\r\n")
+        self.assertEqual(len(rig.journal.of("penalty.banned")), 2)
+        entry = rig.entry(certificates=(pin(rig.partner), pin(new)))
+        rig.sessions.adopt(rig.generation(attrs.evolve(rig.configuration, partners=(entry,)), 2))
+        lifted = rig.journal.the("penalty.lifted")
+        self.assertEqual((lifted["network"], lifted["cause"]), ("192.0.2.7/32", Cause.PENALTY_PARDONED))
+        caller, _ = rig.call(CallerTls(new))
+        self.assertEqual(caller.received, SSRM_BUFFER)
+        self.assertIsNone(rig.call(host="192.0.2.8")[1])
+        rig.network.wait(60)
+        self.assertEqual([each["network"] for each in rig.journal.of("penalty.lifted")[1:]], ["192.0.2.8/32"])
 
     def test_station_that_is_away(self) -> None:
         """Sessions that end because the inside is not there cost the partner nothing."""

@@ -58,7 +58,7 @@ class StationCallsTestCase(SynchronousTestCase):
     """A client with two servers, and callers on a network in memory."""
 
     def setUp(self) -> None:
-        """Two partners, one with a port of his own."""
+        """Two partners, one with a port of its own."""
         self.reactor = PortsReactor()
         self.network = Network(self.reactor)
         self.journal = Journal(self.reactor)
@@ -123,7 +123,7 @@ class Ports(StationCallsTestCase):
     """Where callers are awaited."""
 
     def test_listeners(self) -> None:
-        """One for all who say whom they want, and one for each partner who has a port; changed without a gap."""
+        """One for callers that name the partner, and one for each partner with a port; changed without a gap."""
         self.assertEqual(self.reactor.numbers, [3307, 65433])
         self.assertEqual({each.interface for each in self.reactor.ports}, {"127.0.0.1"})
         kept = next(each for each in self.reactor.ports if each.number == 65433)

@@ -220,14 +220,14 @@ class CarriedOut(SynchronousTestCase):
         transport.write(PARTNER_SSID)
         self.network.settle()
         transport.loseConnection()
-        self.assertIn("what the station sent is none", self.told("station.unreachable")["message"])
+        self.assertIn("what the station sent is not SSRM", self.told("station.unreachable")["message"])
 
     def test_station_closes(self) -> None:
         """It closes without a word."""
         transport: Any = self.station().transport
         transport.loseConnection()
         self.network.settle()
-        self.assertIn("ended the connection before it", self.told("station.unreachable")["message"])
+        self.assertIn("closed the connection before it", self.told("station.unreachable")["message"])
 
     def test_station_is_silent(self) -> None:
         """It says nothing within its time."""
@@ -236,4 +236,4 @@ class CarriedOut(SynchronousTestCase):
         self.network.settle()
         transport: Any = caller.transport
         transport.loseConnection()
-        self.assertIn("sent none within 10 s", self.told("station.unreachable")["message"])
+        self.assertIn("did not send it within 10 s", self.told("station.unreachable")["message"])

@@ -100,7 +100,7 @@ class Withdrawals(SynchronousTestCase):
         self.assertTrue(caller.received.endswith(WITHDRAWN))
 
     def test_connected_before(self) -> None:
-        """Who connected before the generation that revokes him and shows his certificate after it is not let go on."""
+        """A session ends if its certificate was revoked between the connection and the handshake."""
         near = self.rig.factory.buildProtocol(IPv4Address("TCP", "192.0.2.8", 40000))
         assert near is not None
         self.revoke()
@@ -121,7 +121,7 @@ class Withdrawals(SynchronousTestCase):
         self.assertTrue(self.leg.sent.endswith(sfid()))
 
     def test_disabled(self) -> None:
-        """Disabling the entry ends his sessions, too."""
+        """Disabling the entry ends the partner's sessions, too."""
         partners = (attrs.evolve(self.rig.configuration.partners[0], enabled=False),)
         self.put((revoked(ROOT), revoked(MIDDLE)), partners=partners)
         self.assertEqual(self.rig.journal.the("session.withdrawn")["cause"], "certificate.partner_disabled")

@@ -30,7 +30,7 @@ class SessionsTestCase(CallingTestCase):
     """A session with a called partner, who is known by an authority whose lists are all there."""
 
     def begin(self, outbound: Outbound = BY_NAME) -> None:
-        """Call him, and begin a session."""
+        """Call the partner, and begin a session."""
         self.setUp()
         self.take = self.called(outbound)
         self.leg = FakeLeg()
@@ -41,7 +41,7 @@ class SessionsTestCase(CallingTestCase):
         self.assertEqual(self.leg.sent, SSRM_BUFFER + PARTNER_SSID)
 
     def called(self, outbound: Outbound = BY_NAME) -> Any:
-        """Call him; he has greeted."""
+        """Call the partner; it has greeted."""
         self.server = attrs.evolve(
             configuration(acme(outbound=outbound), mode=RevocationMode.REQUIRE, lists=LISTS),
             identities=(identity_entry(OWN),),
@@ -69,7 +69,7 @@ class SessionsTestCase(CallingTestCase):
         self.put(partners=partners)
 
     def revoke(self, **changes: Any) -> None:
-        """Put a generation in force that revokes his certificate."""
+        """Put a generation in force that revokes the partner's certificate."""
         self.put(revocation=(revoked(ROOT), revoked(MIDDLE, LEAF)), **changes)
 
     def assertWithdrawn(self, check: str, depth: int = 0) -> None:
@@ -95,7 +95,7 @@ class Causes(SessionsTestCase):
     """What ends an idle session, and what does not."""
 
     def test_revoked(self) -> None:
-        """His certificate, or that of the authority between; however he is known by an authority."""
+        """The partner's certificate, or that of the CA between; however a CA makes the partner known."""
         for outbound in (BY_NAME, BY_ID):
             self.begin(outbound)
             self.revoke()
@@ -139,7 +139,7 @@ class Causes(SessionsTestCase):
         self.assertWithdrawn("certificate.unknown_ca")
 
     def test_others_go_on(self) -> None:
-        """Lists that are not there, another's revocation, another address, another way that fits him as well."""
+        """Missing lists, a revocation of another, another address, another rule that fits the partner as well."""
         for outbound in (
             attrs.evolve(BY_NAME, host="192.0.2.98", port=6620),
             attrs.evolve(BY_NAME, server_name="OFTP.acme.example", ca=None),
@@ -195,7 +195,7 @@ class Moments(SessionsTestCase):
         self.assertEqual(self.journal.the("session.withdrawn")["seconds"], 30)
 
     def test_called_before(self) -> None:
-        """Who greeted before the generation that revokes him gets no octet of the station."""
+        """A partner that greeted before the generation that revokes it gets no octet of the station."""
         take = self.called()
         self.revoke()
         leg = FakeLeg()

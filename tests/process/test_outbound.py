@@ -57,7 +57,7 @@ class Answering:
     """A partner that awaits calls.
 
     :ivar host: where.
-    :ivar inbox: what came to him.
+    :ivar inbox: what it received.
     :ivar outbox: what waits for the station.
     """
 
@@ -156,10 +156,10 @@ class OutboundCase(SiteCase):
 
 
 class Ways(OutboundCase):
-    """The three ways in which the station says whom it wants."""
+    """The three ways in which the station names the partner."""
 
     async def test_by_port(self) -> None:
-        """A port of the client's stands for a partner; his pinned certificate is the proof."""
+        """A port of the client's stands for a partner; its pinned certificate is the proof."""
         acme = await self.answering(self.made.acme, ACME)
         port = free_port()
         opened = await self.outbound(
@@ -171,7 +171,7 @@ class Ways(OutboundCase):
         self.assertEqual((answered["by"], answered["port"]), ("certificate", acme.port))
 
     async def test_by_http_connect(self) -> None:
-        """CONNECT to the host and port of his entry, or to his name."""
+        """CONNECT to the host and port of the partner's entry, or to its name."""
         acme = await self.answering(self.made.acme, ACME)
         await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(acme.port), "--verify", "pin")
         await self.crosses(await self.through(connect(f"127.0.0.1:{acme.port}")), acme, ACME, 20)
@@ -179,7 +179,7 @@ class Ways(OutboundCase):
         await self.crosses(await self.through(connect("acme")), acme, ACME, 30)
 
     async def test_by_socks(self) -> None:
-        """SOCKS5 to the name of his host, which the server resolves, or to his address."""
+        """SOCKS5 to the partner's host name, which the server resolves, or to its address."""
         acme = await self.answering(self.made.acme, ACME)
         await self.outbound("ACME", "--host", "localhost", "--port", str(acme.port), "--verify", "pin")
         await self.crosses(await self.through(socks("localhost", acme.port)), acme, ACME, 40)
@@ -238,19 +238,19 @@ class Failures(OutboundCase):
         )
         answer = await self.refusal(connect("ACME"))
         self.assertTrue(answer.startswith(b"HTTP/1.1 502 "))
-        self.assertTrue(answer.endswith(b"\r\n\r\nconnect: he refuses the connection\n"))
+        self.assertTrue(answer.endswith(b"\r\n\r\nconnect: the partner refuses the connection\n"))
         self.assertEqual((await self.refusal(socks("127.0.0.1", gone)))[2:4], b"\x05\x05")
         outcome = await self.call(self.at(port), ACME)
         assert outcome.ended is not None
         self.assertEqual(outcome.ended.reason, EsidReason.RESOURCES_NOT_AVAILABLE)
-        self.assertEqual(outcome.ended.text, "connect: he refuses the connection")
+        self.assertEqual(outcome.ended.text, "connect: the partner refuses the connection")
         self.assertEqual((await self.server_log.event("outbound.failed"))["step"], "connect")
         await self.client_log.event("session.refused", direction="outbound")
 
     async def test_unknown_name(self) -> None:
         """A name that does not exist."""
         await self.outbound("ACME", "--host", "no-such-host.invalid", "--port", "6619", "--verify", "pin")
-        self.assertIn(b"name: his name no-such-host.invalid is not known", await self.refusal(connect("ACME")))
+        self.assertIn(b"name: the host name no-such-host.invalid is not known", await self.refusal(connect("ACME")))
         self.assertEqual((await self.server_log.event("outbound.failed"))["step"], "name")
 
     async def test_another_certificate(self) -> None:
@@ -266,7 +266,9 @@ class Failures(OutboundCase):
         """A partner who does not accept our certificate says so when our handshake is over already."""
         acme = await self.answering(self.made.acme, ACME, anchor=self.site.certificates / "ca.crt")
         await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(acme.port), "--verify", "pin")
-        self.assertIn(b"TLS: he refused the connection with the TLS alert", await self.refusal(connect("ACME")))
+        self.assertIn(
+            b"TLS: the partner refused the connection with the TLS alert", await self.refusal(connect("ACME"))
+        )
         self.assertEqual((await self.server_log.event("outbound.failed"))["alert"], "unknown_ca")
 
     async def test_no_tls(self) -> None:
@@ -276,7 +278,7 @@ class Failures(OutboundCase):
         self.assertIn(b"\r\n\r\nTLS: ", await self.refusal(connect("ACME")))
 
     async def test_another_ones_code(self) -> None:
-        """A partner whose SSID is not his is refused with 03, and the station does not see it."""
+        """A partner with another's SSID is refused with 03, and the station does not see it."""
         acme = await self.answering(self.made.acme, BOLT)
         await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(acme.port), "--verify", "pin")
         outcome = await self.call(await self.through(connect("ACME")), ACME)
@@ -317,7 +319,7 @@ class Trials(OutboundCase):
     """Whether a partner or the station can be reached, tried by an operator."""
 
     async def test_partner(self) -> None:
-        """A partner who answers: each step is good, and he saw a connection that ended after his greeting."""
+        """A partner that answers: each step succeeds, and it saw a connection that ended after its greeting."""
         acme = await self.answering(self.made.acme, ACME)
         await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(acme.port), "--verify", "pin")
         result = await self.site.smartproxy("test-partner", "ACME")
@@ -336,7 +338,7 @@ class Trials(OutboundCase):
         )
         self.assertIn("exit status 1", str(failed))
         told = await self.server_log.event("outbound.failed")
-        self.assertEqual((told["step"], told["message"]), ("connect", "connect: he refuses the connection"))
+        self.assertEqual((told["step"], told["message"]), ("connect", "connect: the partner refuses the connection"))
 
     async def test_station(self) -> None:
         """A station that greets, and one that is not there."""

@@ -137,8 +137,8 @@ class Excuses(SynchronousTestCase):
 
     def excuse(self, level: Level) -> None:
         """Play it with a station of a release level."""
-        fault = PartnerUnreachable.at(Step.CONNECT, "he does not answer", Cause.CALL_NO_ANSWER)
-        text = "connect: he does not answer"
+        fault = PartnerUnreachable.at(Step.CONNECT, "the partner does not answer", Cause.CALL_NO_ANSWER)
+        text = "connect: the partner does not answer"
         self.assertEqual((fault.message, fault.rule), (text, "call.connect"))
         session = book(client_excuse(fault, FACTS)).start(
             Arm(Timer.AUTHENTICATION, 61), Send(INITIATOR, SSRM_BUFFER), Arm(Timer.SSID, 30)

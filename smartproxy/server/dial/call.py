@@ -1,8 +1,9 @@
-"""A call to a partner: from the dial to his SSRM.
+"""A call to a partner: from the dial to its SSRM.
 
-Duty: resolve his name, connect from the address that is wanted, prove by TLS who he is, and await his SSRM; each within
-its deadline, and each failure with the step at which it happened. Success is nothing less than his SSRM: with TLS 1.3
-the handshake is over here before he has judged our certificate. What is dialled comes from the configuration alone.
+Duty: resolve the partner's name, connect from the configured source address, prove by TLS who the partner is, and wait
+for its SSRM. Each step has its deadline, and a failure names its step. Only SSRM is success: with TLS 1.3 the handshake
+is over on this side before the partner has judged our certificate. The address comes from the configuration alone.
+
 Standards: RFC 5024 sections 2.3, 4.2.2 and 5.3.1; RFC 8446 section 4.4.4.
 """
 
@@ -49,10 +50,10 @@ from smartproxy.policy.partners import Outbound
 from smartproxy.policy.settings import Deadlines
 from smartproxy.server.proof import refusal_fields
 
-_NO_ANSWER: Final = "he does not answer"
+_NO_ANSWER: Final = "the partner does not answer"
 _CAUSES: Final[dict[type[BaseException], tuple[Cause, str]]] = {
-    ConnectionRefusedError: (Cause.CALL_REFUSED, "he refuses the connection"),
-    NoRouteError: (Cause.CALL_NO_ROUTE, "there is no route to him"),
+    ConnectionRefusedError: (Cause.CALL_REFUSED, "the partner refuses the connection"),
+    NoRouteError: (Cause.CALL_NO_ROUTE, "there is no route to the partner"),
     TCPTimedOutError: (Cause.CALL_NO_ANSWER, _NO_ANSWER),
     TimeoutError: (Cause.CALL_NO_ANSWER, _NO_ANSWER),
 }
@@ -60,10 +61,10 @@ _CAUSES: Final[dict[type[BaseException], tuple[Cause, str]]] = {
 
 @attrs.define(auto_exc=True, eq=False, str=False)
 class CallFailed(Exception):
-    """A call that came to nothing.
+    """A call failed.
 
-    :ivar fault: where and why; the station is told.
-    :ivar fields: what else the event says of it, by the catalogue's names.
+    :ivar fault: the step and the cause; the station is told.
+    :ivar fields: further fields of the event, by the catalogue's names.
     """
 
     fault: PartnerUnreachable
@@ -74,10 +75,10 @@ class CallFailed(Exception):
 
 
 def failed(step: Step, message: str, cause: Cause | None = None, **fields: object) -> CallFailed:
-    """A failure at a step.
+    """Make the failure of a step.
 
-    :param message: half a sentence of our own.
-    :param cause: why, where more is known than the step.
+    :param message: what happened, as a sentence without a full stop.
+    :param cause: the code, where more is known than the step.
     """
     return CallFailed(PartnerUnreachable.at(step, message, cause), fields)
 
@@ -97,9 +98,9 @@ def has_address(address: str) -> bool:
 class CalledLeg(ConnectionLeg):
     """The connection to a partner that was called.
 
-    :param monitor: judges his greeting; of no use afterwards.
+    :param monitor: judges the partner's greeting; not used afterwards.
     :param deadlines: the handshake's and the closing's.
-    :ivar ready: fires with his proof when his SSRM is in; fails with :class:`CallFailed`.
+    :ivar ready: fires with the proof who the partner is when its SSRM is in; fails with :class:`CallFailed`.
     """
 
     def __init__(self, clock: IReactorTime, monitor: Monitor, deadlines: Deadlines) -> None:
@@ -119,22 +120,22 @@ class CalledLeg(ConnectionLeg):
 
     @property
     def step(self) -> Step:
-        """What is being done."""
+        """The step that the call has reached."""
         return Step.TLS if self._partner is None else Step.SSRM
 
     # Protocol
 
     def connectionMade(self) -> None:
-        """The connection is there; the handshake has its time."""
+        """The connection is there: start the deadline of the handshake."""
         super().connectionMade()
         self._deadline.start(self._handshake)
 
     def handshakeCompleted(self) -> None:
-        """TLS has finished: he is who he should be, or the call ends. A second handshake is one too many."""
+        """TLS is complete: end the call unless this is the partner that was meant, and at a second handshake."""
         self._deadline.stop()
         try:
             if self._partner is not None:
-                raise failed(Step.TLS, "he renegotiated", Cause.CALL_RENEGOTIATED)
+                raise failed(Step.TLS, "the partner asked for a second handshake", Cause.CALL_RENEGOTIATED)
             self._partner = verified_partner(self.tls)
         except CertificateRefusal as refused:
             self._fail(_refused(refused, self.tls))
@@ -142,7 +143,7 @@ class CalledLeg(ConnectionLeg):
             self._fail(renegotiated)
 
     def dataReceived(self, data: bytes) -> None:
-        """His greeting, which is judged here and by the session, or octets of the session."""
+        """Take the greeting, which is judged here and by the session, or octets of the session."""
         super().dataReceived(data)
         if self.ready.called:
             return
@@ -152,10 +153,10 @@ class CalledLeg(ConnectionLeg):
             self.ready.callback(self._partner)
         elif judgement.error is not None:
             error = judgement.error
-            self._fail(failed(Step.SSRM, f"his greeting is not one: {error.message}", Cause.CALL_GREETING))
+            self._fail(failed(Step.SSRM, f"what the partner sent is not SSRM: {error.message}", Cause.CALL_GREETING))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The connection is gone."""
+        """Fail the call if it has not been answered."""
         self._deadline.stop()
         if not self.ready.called:
             self._fail(self._explain(reason))
@@ -180,19 +181,19 @@ class CalledLeg(ConnectionLeg):
         if alert not in (None, "close_notify"):
             return failed(
                 Step.TLS,
-                f"he refused the connection with the TLS alert {alert}",
+                f"the partner refused the connection with the TLS alert {alert}",
                 Cause.CALL_ALERT,
                 alert=alert,
-                advice="The partner's log says why; mostly he does not know our certificate.",
+                advice="The partner's log says why; most often it does not know our certificate.",
             )
         if isinstance(reason.value, SSL.Error):
             return failed(Step.TLS, f"TLS error: {'; '.join(tls_error_words(reason.value))}")
-        message = f"he ended the connection before {self.step.label} was done: {end_of(reason).message}"
+        message = f"the partner ended the connection before {self.step.label} was done: {end_of(reason).message}"
         return failed(self.step, message, Cause.CALL_CLOSED)
 
 
 def _refused(refusal: CertificateRefusal, tls: VerifiedConnection) -> CallFailed:
-    # The partner is told of by the name that was asked for, not by whose certificate it may be.
+    # The event names the partner that was to be called, not the one to which the certificate belongs.
     fields = {k: v for k, v in refusal_fields(refusal, tls, "outbound.failed").items() if k != "partner"}
     return CallFailed(PartnerUnreachable.at(Step.TLS, refusal.message, refusal.cause), fields)
 
@@ -212,10 +213,10 @@ class _CalledFactory(Factory):
 
 @attrs.frozen
 class Answered:
-    """A partner who was called and greeted.
+    """A partner that was called and has greeted.
 
-    :ivar leg: the connection to him; what he sends waits for its receiver.
-    :ivar partner: the proof of who he is.
+    :ivar leg: the connection to the partner; what it sends waits for a receiver.
+    :ivar partner: the proof who it is.
     """
 
     leg: CalledLeg
@@ -226,11 +227,11 @@ class Call:
     """One call.
 
     :param reactor: resolves, connects and runs the deadlines.
-    :param outbound: whom to call.
-    :param context: TLS with him.
-    :param monitor: judges his greeting.
+    :param outbound: where the partner is, and how it is called.
+    :param context: TLS with the partner.
+    :param monitor: judges the partner's greeting.
     :param deadlines: ``opening`` for the whole, ``handshake`` for TLS.
-    :param source: the address of ours to call from, if not any.
+    :param source: the address of this host to call from; ``None`` for any.
     """
 
     def __init__(
@@ -252,9 +253,9 @@ class Call:
         self._leg: CalledLeg | None = None
 
     async def run(self) -> Answered:
-        """Call.
+        """Call the partner, and wait for its SSRM. Canceling gives the call up.
 
-        :raises CallFailed: with the step. Canceling gives the call up.
+        :raises CallFailed: with the step at which the call failed.
         """
         if self._source is not None and not has_address(self._source):
             message = f"this server does not have the address {self._source}"
@@ -266,7 +267,7 @@ class Call:
             raise CancelledError from None
 
     def _late(self, result: "Answered | Failure", seconds: float) -> "Answered | Failure":
-        """The time of the whole call is over."""
+        """The deadline of the whole call has passed."""
         message = f"{_NO_ANSWER} within {seconds} s" if self._leg else _NO_ANSWER
         raise failed(Step.CONNECT if self._leg is None else self._leg.step, message, Cause.CALL_NO_ANSWER)
 
@@ -287,9 +288,9 @@ class Call:
         try:
             leg: Any = await wrapClientTLS(self._context, endpoint, self._reactor).connect(factory)
         except DNSLookupError:
-            raise failed(Step.NAME, f"his name {outbound.host} is not known") from None
+            raise failed(Step.NAME, f"the host name {outbound.host} is not known") from None
         except ConnectBindError as error:
-            message = f"he cannot be called from the address {self._source}: {error.osError or 'not bound'}"
+            message = f"the partner cannot be called from the address {self._source}: {error.osError or 'not bound'}"
             raise failed(Step.SOURCE, message, address=self._source) from None
         except ConnectError as error:
             cause, message = _CAUSES.get(type(error), (Cause.CALL_CONNECT, "the connection failed"))

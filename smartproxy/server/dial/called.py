@@ -1,6 +1,6 @@
-"""TLS towards partners that are called: what they are shown, and whether they are who they should be.
+"""TLS towards partners that are called: the certificate that they are shown, and the check of theirs.
 
-Duty: build, for each partner and generation, the OpenSSL context of calls to him, once, from memory, and judge his
+Duty: build the OpenSSL context of calls to a partner, once for each generation, from memory, and judge the partner's
 certificate while the handshake can still be refused with an alert that says why. The host's name is compared by
 service_identity. Offered: TLS 1.2 with ephemeral keys and AEAD ciphers, TLS 1.3. Never: renegotiation, compression,
 session tickets, a session cache. Trusts what :mod:`smartproxy.net.tls.verdict` trusts. Standards: RFC 6066 section 3
@@ -50,7 +50,7 @@ class CalledVerifier(Verifier):
         self._outbound = outbound
 
     def judge(self, chain: ChainFacts, leaf: x509.Certificate) -> Match:
-        """The partner that was called."""
+        """Match the certificate with the partner that was called."""
         return judge_called(
             chain, self._partner, self._outbound, self._configuration, self._now(), partial(bears, leaf)
         )
@@ -70,7 +70,7 @@ def bears(certificate: x509.Certificate, name: str) -> bool:
 class CalledContext:
     """Makes the TLS side of calls to one partner.
 
-    :raises CertificateUnusable: if the certificate that he is to be shown cannot be used.
+    :raises CertificateUnusable: if the certificate that the partner is to be shown cannot be used.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class CalledContext:
             (n for n, each in enumerate(configuration.identities) if outbound.identity in (None, each.name)), None
         )
         if number is None:
-            raise CertificateUnusable("server.identities", "there is no certificate to show")
+            raise CertificateUnusable("server.identities", "there is no server certificate that can be shown")
         identity = configuration.identities[number]
         show_identity(context, identity.certificate, identity.key, f"server.identities[{number}]")
         anchors = (
@@ -117,7 +117,7 @@ class CalledContexts:
     def of(self, partner: Partner, outbound: Outbound) -> CalledContext:
         """The context of calls to a partner.
 
-        :raises CertificateUnusable: if the certificate that he is to be shown cannot be used.
+        :raises CertificateUnusable: if the certificate that the partner is to be shown cannot be used.
         """
         made = self._made.get(partner.name)
         if made is None:

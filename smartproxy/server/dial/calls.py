@@ -1,8 +1,8 @@
-"""The server's side of calls to partners: from the station's wish to a finished session.
+"""The server's side of calls to partners: from the station's request to a finished session.
 
-Duty: call the partner that a client asks for, if the generation in force allows it, and run the session between him
-and the leg through the tunnel. Every call gives one event: he answered, or the step at which it failed. What is dialled
-stands in the partner's entry; nothing of it comes with the question. Touches nothing of the partners that call.
+Duty: call the partner that a client asks for, if the generation in force allows it, and run the session between the
+partner and the leg through the tunnel. Every call gives one event: the partner answered, or the step that failed. The
+address comes from the partner's entry, never with the request. Has nothing to do with partners that call.
 
 Standards: RFC 5024 sections 4.2 (start of a session) and 5.3.2 (the Responder's SSIDCODE).
 """
@@ -50,7 +50,7 @@ class PartnerCalls:
     :param events: where everything is told.
     :param sessions: the daemon's live sessions; those that begin here are among them.
     :param admission: counts sessions, whoever began them.
-    :param withdrawals: ends the sessions of partners who are withdrawn; told of those that begin here.
+    :param withdrawals: ends sessions whose partner may not have them any more; told of those that begin here.
     :param unused: told of every call that was answered and became no session.
     """
 
@@ -73,12 +73,12 @@ class PartnerCalls:
         self._generation: ServerGeneration | None = None
 
     def adopt(self, generation: ServerGeneration) -> None:
-        """Put a generation in force for the calls to come."""
+        """Put a generation in force for future calls."""
         self._generation = generation
         self._look_for_sources(generation.server)
 
     def forget(self) -> None:
-        """Hold no configuration and no key any more; running sessions keep theirs."""
+        """Drop configuration and keys; running sessions keep theirs."""
         self._generation = None
 
     def open(self, session: str, name: str, *, trial: bool = False) -> Deferred[Take]:
@@ -86,9 +86,9 @@ class PartnerCalls:
 
         :param session: the session's id, made by the client.
         :param name: the partner's.
-        :param trial: whether the call ends with his greeting.
-        :return: fires when he has greeted; fails with :class:`~smartproxy.policy.faults.PartnerUnreachable`. Canceling
-            gives the call up.
+        :param trial: whether the call ends with the partner's greeting.
+        :return: fires when the partner has greeted; fails with
+            :class:`~smartproxy.policy.faults.PartnerUnreachable`. Canceling gives the call up.
         """
         return Deferred.fromCoroutine(self._open(session, name, trial))
 
@@ -105,7 +105,9 @@ class PartnerCalls:
             raise
         except Exception:
             self._events.failure("smartproxy.server.dial.calls", Failure(), session=session, partner=name)
-            raise PartnerUnreachable.at(Step.CONNECT, "a bug ended the call", Cause.INTERNAL_ERROR) from None
+            raise PartnerUnreachable.at(
+                Step.CONNECT, "an internal error ended the call", Cause.INTERNAL_ERROR
+            ) from None
         self._tell_answer(session, outbound, answered, self._reactor.seconds() - begun)
         called = outbound
 
@@ -116,7 +118,7 @@ class PartnerCalls:
                 self._end(session, answered, leg)
                 message, cause = "nobody inside took the call", Cause.CALL_UNUSED
                 if leg is not None:
-                    message, cause = "he ended the connection", Cause.CALL_CLOSED
+                    message, cause = "the partner ended the connection", Cause.CALL_CLOSED
                 self._tell_failure(session, name, called, failed(Step.SSRM, message, cause), None)
             else:
                 self._begin(session, generation, answered, leg)
@@ -137,7 +139,7 @@ class PartnerCalls:
             raise failed(Step.CONNECT, "the server has no configuration", Cause.CONFIGURATION_NONE)
         partner = next((each for each in reachable(generation.server.partners) if each.name == name), None)
         if partner is None or partner.outbound is None:
-            raise failed(Step.POLICY, "his entry does not allow calls", Cause.CALL_NOT_ALLOWED)
+            raise failed(Step.POLICY, "the partner's entry does not allow calls", Cause.CALL_NOT_ALLOWED)
         return generation, partner, partner.outbound
 
     async def _counted(self, generation: ServerGeneration, partner: Partner, outbound: Outbound) -> Answered:
@@ -212,7 +214,7 @@ class PartnerCalls:
     # What is told.
 
     def _look_for_sources(self, server: ServerConfiguration) -> None:
-        """Tell of addresses that partners are to be called from and that this host does not have."""
+        """Report configured source addresses that this host does not have."""
         users: dict[str, list[str]] = {}
         for partner in reachable(server.partners):
             assert partner.outbound is not None
@@ -228,7 +230,7 @@ class PartnerCalls:
             "outbound.source_missing",
             address=address,
             cause=Cause.SOURCE_MISSING,
-            message="this host has no such address; partners that call are served as before",
+            message="this host does not have the address; calls from partners are not affected",
             names=names,
             advice=_SOURCE_ADVICE,
         )
