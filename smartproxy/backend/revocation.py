@@ -44,10 +44,14 @@ def load(change: Change, octets: bytes, source: str) -> list[LoadedList]:
     """Take all revocation lists of a file, PEM or DER; none of them when one is refused.
 
     :param source: what to call the file in an error.
-    :raises Unusable: when a list cannot be read, is nobody's that is configured, or is older than the one in force.
+    :raises Unusable: when a list cannot be read, its issuer is not configured, or it is older than the one in force.
     """
     issuers = [(row.name, each) for row in cas.listed(change.session) for each in cas.certificates_of(row)]
-    return [_take(change, each, issuers, source) for each in read_revocation_lists(octets, source)]
+    try:
+        return [_take(change, each, issuers, source) for each in read_revocation_lists(octets, source)]
+    except (ArithmeticError, ValueError) as error:
+        # Dates, names and extensions are decoded only when they are asked for.
+        raise Unusable(f"{source} holds a date, a name or an extension that cannot be read: {error}") from error
 
 
 def listed(session: Session) -> Sequence[RevocationRow]:

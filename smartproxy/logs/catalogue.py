@@ -331,6 +331,7 @@ EVENTS: Mapping[str, EventType] = {
         ("backend.version_refused", _ERROR, "Client and backend do not fit.", "ours theirs", "url advice cause"),
         ("events.dropped", _ERROR, "Events could not be carried to the backend.", "count cause", "daemon"),
         ("events.refused", _WARNING, "A carried event does not stand in the catalogue.", "cause", "daemon event"),
+        ("store.busy", _WARNING, "The store is locked by another program; the backend tries again.", "cause", "place"),
         ("secret.on_command_line", _WARNING, "A secret can be read in the process list.", "option", "advice"),
     ),
     **entries_of(

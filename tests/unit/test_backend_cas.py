@@ -1,6 +1,7 @@
 """Certification authorities and their revocation lists."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -178,6 +179,20 @@ class RevocationLists(CaCase):
         self.assertEqual((loaded.previous, loaded.serials), (NOW, 0))
         (found,) = self.configured().revocation
         self.assertEqual((found.this_update, found.serials), (NOW + DAY, frozenset()))
+
+    def test_end_of_time(self) -> None:
+        """A list that promises its successor for the last second of all times is in force, and told, like any other."""
+        end = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+        (loaded,) = self.load(self.issuing.crl(this_update=NOW, next_update=end))
+        self.assertEqual(loaded.next_update, end)
+        self.assertEqual(self.configured().revocation[0].next_update, end)
+        (told,) = self.stored("crl.loaded")
+        self.assertEqual(told.fields["next_update"], "9999-12-31T23:59:59.000Z")
+
+    def test_undecodable(self) -> None:
+        """What a library cannot decode of a list refuses it in words."""
+        with patch.object(revocation, "_number", side_effect=OverflowError("out of range")):
+            self.assertIn("cannot be read", self.refused(self.issuing.crl()))
 
     def test_older(self) -> None:
         """An older list than the one in force is refused, with both dates; the same one again is not."""
