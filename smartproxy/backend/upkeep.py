@@ -93,7 +93,7 @@ class HourlyLook:
                 )
 
     def _stale(self) -> list[dict[str, Any]]:
-        """The fields of an event for each list whose successor should be here, of authorities that need it."""
+        """The fields of an event for each list whose successor is overdue, of CAs that need it."""
         now = self._now()
         with self._store.reading() as session:
             names = {
