@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from smartproxy._version import __version__
 from smartproxy.backend.calls import CallingClient, Calls
-from smartproxy.backend.errors import BackendError, Unusable
+from smartproxy.backend.errors import BackendError, StoreBusy, Unusable
 from smartproxy.backend.requests import (
     API,
     CallRefused,
@@ -310,7 +310,11 @@ class Api:
 
     @app.handle_errors(BackendError)
     def not_ready(self, request: IRequest, failure: Failure) -> bytes:
-        """Answer that the store has not what the call needs, such as an authority."""
+        """Answer that the store is busy, or does not have what the call needs, such as the site's authority."""
+        if failure.check(StoreBusy):
+            return self._refuse(
+                request, CallRefused(503, Cause.STORE_BUSY, "the store is busy", "send the call again in a few seconds")
+            )
         return self._refuse(request, CallRefused(503, Cause.API_STORE, failure.getErrorMessage(), "tell the operator"))
 
     @app.handle_errors(Exception)
@@ -380,7 +384,12 @@ class Api:
         return json_answer(request, error.document(), error.status)
 
     def _watch_failed(self, failure: Failure) -> None:
-        self._events.failure("smartproxy.backend.api", failure)
+        if failure.check(StoreBusy):
+            self._events.emit(
+                "store.busy", cause=Cause.STORE_BUSY, message=str(failure.value), place="smartproxy.backend.api"
+            )
+        else:
+            self._events.failure("smartproxy.backend.api", failure)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.seconds(), UTC)

@@ -1,4 +1,4 @@
-"""The certification authorities that partners' certificates may chain to."""
+"""The CAs that partners' certificates may chain to."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -70,24 +70,24 @@ def authorities_of(partner: Partner) -> list[str]:
 
 
 def find(session: Session, name: str) -> CaRow:
-    """The authority of a name.
+    """The CA of a name.
 
     :raises NotFound: when there is none; the message lists those that there are.
     """
     row = _found(session, name)
     if row is None:
         names = ", ".join(each.name for each in listed(session)) or "none"
-        raise NotFound(f"there is no ca {name!r}; known are: {names}")
+        raise NotFound(f"there is no CA {name!r}; known: {names}")
     return row
 
 
 def listed(session: Session) -> Sequence[CaRow]:
-    """All authorities by name."""
+    """All CAs by name."""
     return session.scalars(select(CaRow).order_by(CaRow.name)).all()
 
 
 def certificates_of(row: CaRow) -> list[x509.Certificate]:
-    """The certificates of one authority."""
+    """The certificates of one CA."""
     return read_certificates(row.entry.certificates.encode("ascii"), f"ca {row.name}")
 
 
@@ -100,15 +100,15 @@ def _put(change: Change, entry: TrustedCa) -> CaRow:
 
 def _bundle(certificates: Sequence[x509.Certificate]) -> str:
     for each in certificates:
-        if not _is_authority(each):
+        if not _is_ca_certificate(each):
             raise Unusable(
-                f"{name_text(each.subject)} is no authority's certificate (basicConstraints does not say CA); a "
+                f"{name_text(each.subject)} is not a CA certificate (basicConstraints does not say CA); a "
                 "partner's own certificate is pinned with 'smartproxy partner add --certificate'"
             )
     return certificates_to_pem({certificate_pin(each): each for each in certificates}.values())
 
 
-def _is_authority(certificate: x509.Certificate) -> bool:
+def _is_ca_certificate(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:

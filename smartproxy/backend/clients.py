@@ -34,7 +34,7 @@ def add(change: Change, name: str, address: str | None = None) -> str:
     """
     bound = _checked(address)
     if _NAME.fullmatch(name) is None:
-        raise Unusable(f"{name!r} is no name for a client; take letters, digits, '.', '_' and '-', at most 64")
+        raise Unusable(f"{name!r} is not a valid client name; use letters, digits, '.', '_' and '-', at most 64")
     if _found(change.session, name) is not None:
         raise AlreadyThere(f"there is a client {name!r} already; 'smartproxy client token {name}' gives it a new token")
     token = new_token()
@@ -80,7 +80,7 @@ def find(session: Session, name: str) -> ClientRow:
     row = _found(session, name)
     if row is None:
         names = ", ".join(each.name for each in listed(session)) or "none"
-        raise NotFound(f"there is no client {name!r}; known are: {names}")
+        raise NotFound(f"there is no client {name!r}; known: {names}")
     return row
 
 
@@ -138,7 +138,7 @@ def _checked(address: str | None) -> str | None:
     try:
         return str(address_of(address))
     except ValueError:
-        raise Unusable(f"{address!r} is no address; give one IPv4 or IPv6 address, such as 10.0.0.5") from None
+        raise Unusable(f"{address!r} is not an address; give one IPv4 or IPv6 address, such as 10.0.0.5") from None
 
 
 def _found(session: Session, name: str) -> ClientRow | None:

@@ -9,6 +9,13 @@ class StoreUnavailable(BackendError):
     """The store cannot be opened: not there, not allowed, of another version."""
 
 
+class StoreBusy(StoreUnavailable):
+    """Another program keeps the store locked; the same may be tried again."""
+
+    def __init__(self) -> None:
+        super().__init__("the store is busy: another program keeps it locked; try again")
+
+
 class ChangeRefused(BackendError):
     """A change that would make the configuration wrong; the configuration stays as it was."""
 

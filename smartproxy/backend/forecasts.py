@@ -1,4 +1,4 @@
-"""What will become of partners' certificates, from what is in the store: so that operators act before partners call.
+"""Previews which partners' certificates will be refused, from what is in the store: operators act before partners call.
 
 Knows of certificates that are pinned with their file, and of those that partners connected with. Changes nothing.
 """
@@ -30,7 +30,7 @@ class Verdict(enum.StrEnum):
 class Forecast:
     """What ``require`` would do with a partner's certificate.
 
-    :ivar mode: what is asked of the authority's lists now.
+    :ivar mode: how the CA's revocation lists are used: ``off``, ``prefer`` or ``require``.
     :ivar sha256: the certificate's; ``None`` where the partner never connected.
     """
 
@@ -48,7 +48,7 @@ class Failing:
     """A partner's certificate that will be refused.
 
     :ivar moment: when.
-    :ivar others_until: until when another certificate of his is good; ``None`` if none is known to be good for longer.
+    :ivar others_until: until when another of the partner's certificates is valid; ``None`` if none is valid for longer.
     """
 
     partner: str
@@ -71,7 +71,7 @@ class _Certificate:
 
 
 def revocation(session: Session, now: datetime) -> list[Forecast]:
-    """Whom ``require`` would refuse now, of the enabled partners that are known by an authority."""
+    """Which certificates ``require`` would refuse now, of the enabled partners that are known by a CA."""
     outlook = _outlook(session)
     seen = sightings.certificates(session)
     known = {row.name: row.entry for row in cas.listed(session)}
@@ -79,17 +79,17 @@ def revocation(session: Session, now: datetime) -> list[Forecast]:
     for row in partners.listed(session):
         if not row.entry.enabled:
             continue
-        for authority in _cas(row, known):
-            grace = timedelta(hours=authority.grace_hours)
-            shown = [each for each in seen if (each.partner, each.authority) == (row.name, authority.name)]
+        for ca in _cas(row, known):
+            grace = timedelta(hours=ca.grace_hours)
+            shown = [each for each in seen if (each.partner, each.authority) == (row.name, ca.name)]
             current = [each for each in shown if each.not_after > now]
             for each in current:
-                cause = outlook.refusal(each.issuer, int(each.serial, 16), authority.name, now, grace)
+                cause = outlook.refusal(each.issuer, int(each.serial, 16), ca.name, now, grace)
                 found.append(
                     Forecast(
                         partner=row.name,
-                        authority=authority.name,
-                        mode=authority.revocation.value,
+                        authority=ca.name,
+                        mode=ca.revocation.value,
                         verdict=Verdict.ADMITTED if cause is None else Verdict.REFUSED,
                         cause=cause or "the list of its issuer is current",
                         subject=each.subject,
@@ -97,7 +97,7 @@ def revocation(session: Session, now: datetime) -> list[Forecast]:
                     )
                 )
             if not current:
-                found.append(_unseen(row, authority, outlook, now, grace))
+                found.append(_unseen(row, ca, outlook, now, grace))
     return found
 
 
@@ -110,7 +110,7 @@ def failing(session: Session, until: datetime) -> list[Failing]:
     for row in partners.listed(session):
         if not row.entry.enabled:
             continue
-        modes = {authority.name: authority for authority in _cas(row, known)}
+        modes = {ca.name: ca for ca in _cas(row, known)}
         ends = []
         for each in _certificates(row, seen):
             grace = _grace(modes.get(each.authority or ""))
@@ -131,23 +131,21 @@ def failing(session: Session, until: datetime) -> list[Failing]:
     return sorted(found, key=lambda each: (each.moment, each.partner))
 
 
-def _grace(authority: TrustedCa | None) -> timedelta | None:
-    if authority is None or authority.revocation is not RevocationMode.REQUIRE:
+def _grace(ca: TrustedCa | None) -> timedelta | None:
+    if ca is None or ca.revocation is not RevocationMode.REQUIRE:
         return None
-    return timedelta(hours=authority.grace_hours)
+    return timedelta(hours=ca.grace_hours)
 
 
-def _unseen(row: PartnerRow, authority: TrustedCa, outlook: Outlook, now: datetime, grace: timedelta) -> Forecast:
-    """A partner whose certificate is not known yet: all depends on which of the authority's certificates issued it."""
-    current, others = outlook.unlisted(authority.name, now, grace)
+def _unseen(row: PartnerRow, ca: TrustedCa, outlook: Outlook, now: datetime, grace: timedelta) -> Forecast:
+    """A partner whose certificate is not known yet: the verdict depends on which of the CA's certificates issued it."""
+    current, others = outlook.unlisted(ca.name, now, grace)
     if not others:
-        verdict, cause = Verdict.ADMITTED, "no certificate of his is known; all lists of the ca are current"
+        verdict, cause = Verdict.ADMITTED, "no certificate of the partner is known yet; all lists of the CA are current"
     else:
         verdict = Verdict.UNKNOWN if current else Verdict.REFUSED
-        cause = f"no certificate of his is known; no current list of {'; '.join(others)}"
-    return Forecast(
-        partner=row.name, authority=authority.name, mode=authority.revocation.value, verdict=verdict, cause=cause
-    )
+        cause = f"no certificate of the partner is known yet; no current list of {'; '.join(others)}"
+    return Forecast(partner=row.name, authority=ca.name, mode=ca.revocation.value, verdict=verdict, cause=cause)
 
 
 def _cas(row: PartnerRow, known: Mapping[str, TrustedCa]) -> list[TrustedCa]:
@@ -156,7 +154,7 @@ def _cas(row: PartnerRow, known: Mapping[str, TrustedCa]) -> list[TrustedCa]:
 
 
 def _certificates(row: PartnerRow, seen: Sequence[SeenCertificateRow]) -> Iterator[_Certificate]:
-    """The certificates that a partner may connect with: those that are pinned, and those that he showed."""
+    """The certificates that a partner may connect with: those that are pinned, and those that it showed."""
     notes = {each.sha256: each for each in row.notes}
     pinned = {each.sha256 for each in row.entry.certificates if isinstance(each, CertificatePin)}
     for rule in row.entry.certificates:

@@ -66,6 +66,8 @@ def changing(store: Store, *, by: str, what: str, now: datetime) -> Iterator[Cha
             parse(octets)
         except ConfigurationRefused as refused:
             raise ChangeRefused(f"{explain(session, refused)}; nothing is changed") from refused
+        except ArithmeticError as error:
+            raise ChangeRefused("a date or a number is out of range; nothing is changed") from error
         # One document is kept: a site's history would otherwise be a pile of copies of its keys.
         session.execute(update(GenerationRow).values(document=None))
         session.add(GenerationRow(number=change.generation, made=now, made_by=by, change=what, document=octets))

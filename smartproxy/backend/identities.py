@@ -111,7 +111,7 @@ def find(session: Session, name: str) -> IdentityRow:
     row = _found(session, name)
     if row is None:
         names = ", ".join(each.name for each in listed(session)) or "none"
-        raise NotFound(f"there is no identity {name!r}; known are: {names}")
+        raise NotFound(f"there is no identity {name!r}; known: {names}")
     return row
 
 

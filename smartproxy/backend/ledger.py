@@ -1,7 +1,7 @@
 """The backend's own events on their way into the store.
 
-They happen in the reactor and are stored in a thread, in order, a batch at a time. When the store does not keep up, the
-queue is bounded and what was dropped is told as soon as there is room.
+They happen in the reactor and are stored in a thread, in order, a batch at a time. A batch that finds the store busy is
+tried again. The queue is bounded: what was dropped is told as soon as there is room.
 """
 
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smartproxy.backend import journal
+from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.carrier import Waiting
 from smartproxy.logs.fields import Value
@@ -19,6 +20,8 @@ from smartproxy.logs.record import Record, read
 from smartproxy.policy.causes import Cause
 
 WAITING_MOST = 1000
+BUSY_SECONDS = 1.0
+"""After that long it tries again where the store was busy."""
 
 
 class Ledger:
@@ -32,6 +35,8 @@ class Ledger:
         self._clock = clock
         self._waiting: Waiting[Record] = Waiting(WAITING_MOST)
         self._writing: Deferred[None] | None = None
+        self._taken: list[Record] = []
+        self._finishing = False
 
     def __call__(self, document: dict[str, Value]) -> None:
         """Take a record; it is stored soon."""
@@ -40,7 +45,8 @@ class Ledger:
             self._write()
 
     def finish(self) -> Deferred[None]:
-        """Fires when everything taken so far is stored, or could not be."""
+        """Fires when everything taken so far is stored, or could not be; a busy store gets one more chance."""
+        self._finishing = True
         done: Deferred[None] = Deferred()
         if self._writing is None:
             return succeed(None)
@@ -53,17 +59,24 @@ class Ledger:
 
     def _next(self, result: object) -> None:
         if isinstance(result, Failure):
+            if result.check(StoreBusy) and not self._finishing:
+                self._log.warn("the store is busy; its events are stored later")
+                self._clock.callLater(BUSY_SECONDS, self._store_again)
+                return
             self._log.failure("an event could not be stored", result)
         if not self._waiting:
             done, self._writing = self._writing, None
             if done is not None:
                 done.callback(None)
             return
-        records = self._waiting.take(len(self._waiting))
+        self._taken = records = self._waiting.take(len(self._waiting))
         if dropped := self._waiting.lost():
             now = datetime.fromtimestamp(self._clock.seconds(), UTC)
             records.insert(0, journal.record_of("events.dropped", now, 0, count=dropped, cause=Cause.EVENTS_STORE))
-        self._runner.run(self._keep, records).addBoth(self._next)
+        self._store_again()
+
+    def _store_again(self) -> None:
+        self._runner.run(self._keep, self._taken).addBoth(self._next)
 
     def _keep(self, records: list[Record]) -> None:
         with self._store.writing() as session:

@@ -27,7 +27,7 @@ def issue(
     """
     if not is_proxy_id(proxy_id):
         raise Unusable(
-            f"{proxy_id!r} is no Proxy ID (64 digits of lower case hex and 'px'); "
+            f"{proxy_id!r} is not a Proxy ID (64 digits of lower case hex and 'px'); "
             "'twistd smartproxy-server -L' prints it on the server's machine"
         )
     if valid_until <= max(valid_from, change.now):

@@ -30,7 +30,7 @@ REFUSALS: Final = (
     "session.expired",
     "session.failed",
 )
-"""The events that say why a partner could not do what he wanted, the more telling ones of a session first."""
+"""The events that say why a partner could not do what it wanted, the more telling ones of a session first."""
 
 _OTHER_SIDES: Final = ("station", "tunnel")
 _SESSION: Final = re.compile("[0-9a-f]{16}")
@@ -48,7 +48,7 @@ _CERTIFICATE: Final = {
     "key_sha256": "SHA-256 of its key",
     "depth": "place in the path",
 }
-_LIST: Final = {"list": "issuer", "this_update": "made", "next_update": "next promised", "age": "age in seconds"}
+_LIST: Final = {"list": "issuer", "this_update": "made", "next_update": "next update due", "age": "age in seconds"}
 
 
 @attrs.frozen(kw_only=True)
@@ -58,10 +58,10 @@ class ExplainedRefusal:
     :ivar event: the event that tells of it.
     :ivar key: its cause, as :data:`~smartproxy.policy.explanations.EXPLANATIONS` names it.
     :ivar explanation: what the partner is told.
-    :ivar certificate: facts of the certificate that he showed.
+    :ivar certificate: facts of the certificate that it showed.
     :ivar revocation: facts of the revocation list that was used.
     :ivar protocol: the rule that was broken, where one was.
-    :ivar saw: what he saw: the TLS alert or the ESID.
+    :ivar saw: what the partner saw: the TLS alert or the ESID.
     :ivar advice: what this site's operator can do.
     :ivar others: what else is known of the same session, for this site only.
     """
@@ -105,7 +105,7 @@ def _of_session(session: Session, wanted: str) -> ExplainedRefusal:
         ended = next((each for each in events if each.name == "session.ended"), None)
         how = "has not ended yet" if ended is None else f"ended as {ended.fields.get('outcome', 'told')}"
         raise NotFound(f"session {wanted} was not refused: it {how}")
-    # The server stands between us and the partner: what it says is what he saw.
+    # The server stands between us and the partner: what it says is what the partner saw.
     telling.sort(key=lambda each: (each.source != "server", REFUSALS.index(each.name), each.number))
     return _refusal(session, telling[0], tuple(each for each in telling[1:]))
 
@@ -119,7 +119,7 @@ def _of_number(session: Session, number: int) -> ExplainedRefusal:
         return _refusal(session, event, ())
     if (of := event.fields.get("session")) is not None:
         return _of_session(session, str(of))
-    raise NotFound(f"event {number} is {event.name}, which refuses nobody")
+    raise NotFound(f"event {number} is {event.name}, which is not a refusal")
 
 
 def _last(session: Session, what: str) -> ExplainedRefusal:

@@ -1,6 +1,6 @@
 """Revocation lists, turned once into serial numbers: looking one up in a parsed list takes time in its length.
 
-A list is taken only when one of the configured authorities' certificates signed it and it is not older than the one
+A list is accepted only when a certificate of a configured CA signed it and it is not older than the one
 that is in force.
 """
 
@@ -26,7 +26,7 @@ from smartproxy.policy.causes import Cause
 class LoadedList:
     """What a revocation list brought.
 
-    :ivar authority: the name of the configured authority whose certificate signed it.
+    :ivar authority: the name of the configured CA whose certificate signed it.
     :ivar previous: when the list that it replaces was made, if there was one.
     """
 
@@ -44,10 +44,14 @@ def load(change: Change, octets: bytes, source: str) -> list[LoadedList]:
     """Take all revocation lists of a file, PEM or DER; none of them when one is refused.
 
     :param source: what to call the file in an error.
-    :raises Unusable: when a list cannot be read, is nobody's that is configured, or is older than the one in force.
+    :raises Unusable: when a list cannot be read, its issuer is not configured, or it is older than the one in force.
     """
     issuers = [(row.name, each) for row in cas.listed(change.session) for each in cas.certificates_of(row)]
-    return [_take(change, each, issuers, source) for each in read_revocation_lists(octets, source)]
+    try:
+        return [_take(change, each, issuers, source) for each in read_revocation_lists(octets, source)]
+    except (ArithmeticError, ValueError) as error:
+        # Dates, names and extensions are decoded only when they are asked for.
+        raise Unusable(f"{source} holds a date, a name or an extension that cannot be read: {error}") from error
 
 
 def listed(session: Session) -> Sequence[RevocationRow]:
@@ -87,13 +91,13 @@ def _take(
     if row is not None and row.this_update > this_update:
         raise Unusable(
             f"the revocation list of {issuer} in {source} is of {this_update:%Y-%m-%d %H:%M} UTC and older than the "
-            f"one in force, of {row.this_update:%Y-%m-%d %H:%M} UTC; take the newest from the authority"
+            f"one in force, of {row.this_update:%Y-%m-%d %H:%M} UTC; load the newest one from the CA"
         )
     if row is not None and row.number is not None and number is not None and number < int(row.number, 16):
         # Dates have seconds; of two lists made in the same one, the number tells which came first (RFC 5280 5.2.3).
         raise Unusable(
             f"the revocation list of {issuer} in {source} has number {number:x} and is older than the one in force, "
-            f"number {row.number}; take the newest from the authority"
+            f"number {row.number}; load the newest one from the CA"
         )
     serials = sorted(f"{each.serial_number:x}" for each in crl if not _taken_back(each))
     if row is None:
@@ -127,13 +131,11 @@ def _signer(
 ) -> tuple[str, x509.Certificate]:
     """The configured certificate that signed a list.
 
-    :raises Unusable: when there is none, or the list is of a kind that does not say which certificates are good.
+    :raises Unusable: when there is none, or the list is of a kind that does not say which certificates are valid.
     """
     named = [(name, each) for name, each in issuers if each.subject == crl.issuer]
     if not named:
-        raise Unusable(
-            f"{what} is of no configured authority; add its certificate first: 'smartproxy ca add NAME FILE'"
-        )
+        raise Unusable(f"{what} is not from a configured CA; add its certificate first: 'smartproxy ca add NAME FILE'")
     for name, each in named:
         if _signed(crl, each):
             _check_extensions(crl, each, what)
@@ -157,7 +159,7 @@ def _signed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) 
 
 
 def _check_extensions(crl: x509.CertificateRevocationList, issuer: x509.Certificate, what: str) -> None:
-    """Refuse lists that hold only a part of what is revoked: they would make revoked certificates look good.
+    """Refuse lists that hold only a part of what is revoked: they would make revoked certificates look valid.
 
     :raises Unusable: for a delta list, one that is limited to some certificates, or one with unknown demands.
     """
@@ -167,11 +169,11 @@ def _check_extensions(crl: x509.CertificateRevocationList, issuer: x509.Certific
         raise Unusable(f"the extensions of {what} cannot be read: {error}") from error
     for each in extensions:
         if isinstance(each.value, x509.DeltaCRLIndicator):
-            raise Unusable(f"{what} is a delta list; load the whole one")
+            raise Unusable(f"{what} is a delta list; load the complete one")
         if isinstance(each.value, x509.IssuingDistributionPoint):
             _check_scope(each.value, issuer, what)
         elif each.critical and isinstance(each.value, x509.UnrecognizedExtension):
-            raise Unusable(f"{what} has a critical extension that is not known here ({each.oid.dotted_string})")
+            raise Unusable(f"{what} has an unknown critical extension ({each.oid.dotted_string})")
 
 
 def _check_scope(scope: x509.IssuingDistributionPoint, issuer: x509.Certificate, what: str) -> None:
@@ -182,17 +184,16 @@ def _check_scope(scope: x509.IssuingDistributionPoint, issuer: x509.Certificate,
             f"{''.join(f' {name!a}' for name in names[:1])}; load the authority's whole list"
         )
     if scope.indirect_crl:
-        raise Unusable(f"{what} is an indirect list, with other authorities' certificates in it; these are not taken")
+        raise Unusable(f"{what} is an indirect list, with certificates of other CAs in it; such lists are not accepted")
     if scope.only_contains_ca_certs or scope.only_contains_attribute_certs or scope.only_some_reasons:
-        raise Unusable(f"{what} is limited to some certificates or reasons; load the authority's whole list")
-    if scope.only_contains_user_certs and not _issues_no_authorities(issuer):
+        raise Unusable(f"{what} is limited to some certificates or reasons; load the CA's complete list")
+    if scope.only_contains_user_certs and not _issues_no_cas(issuer):
         raise Unusable(
-            f"{what} leaves out the certificates of authorities, and its issuer may have issued some; load its whole "
-            "list"
+            f"{what} leaves out CA certificates, and its issuer may have issued some; load its complete list"
         )
 
 
-def _issues_no_authorities(issuer: x509.Certificate) -> bool:
+def _issues_no_cas(issuer: x509.Certificate) -> bool:
     try:
         return issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0
     except (x509.ExtensionNotFound, ValueError):
@@ -200,7 +201,7 @@ def _issues_no_authorities(issuer: x509.Certificate) -> bool:
 
 
 def _taken_back(entry: x509.RevokedCertificate) -> bool:
-    """Whether an entry says that a certificate is good again (RFC 5280, removeFromCRL)."""
+    """Whether an entry says that a certificate is valid again (RFC 5280, removeFromCRL)."""
     try:
         reason = entry.extensions.get_extension_for_oid(CRLEntryExtensionOID.CRL_REASON).value
     except (x509.ExtensionNotFound, ValueError):

@@ -164,7 +164,7 @@ class LicenceRow(Base):
 
 
 class CaRow(Base):
-    """A certification authority that partners' certificates may chain to, with its intermediates."""
+    """A CA that partners' certificates may chain to, with its intermediates."""
 
     __tablename__ = "cas"
 
@@ -174,7 +174,7 @@ class CaRow(Base):
 
 
 class RevocationRow(Base):
-    """What one certificate authority's newest revocation list said: its serial numbers, in hex, one JSON list."""
+    """What a CA's newest revocation list says: its serial numbers, in hex, one JSON list."""
 
     __tablename__ = "revocation_lists"
 
@@ -211,7 +211,7 @@ class PartnerRow(Base):
 
 
 class SeenCertificateRow(Base):
-    """A certificate with which a partner was let in: told by a server, kept longer than the event."""
+    """A certificate with which a partner was admitted, as a server reported it; kept longer than the event."""
 
     __tablename__ = "seen_certificates"
     __table_args__ = (UniqueConstraint("partner", "sha256"),)
@@ -229,7 +229,7 @@ class SeenCertificateRow(Base):
 
 
 class CrlUrlRow(Base):
-    """An address of a revocation list that verified certificates of an authority name. Nothing fetches it."""
+    """An address of a revocation list that verified certificates of a CA name. Nothing fetches it."""
 
     __tablename__ = "crl_urls"
     __table_args__ = (UniqueConstraint("authority", "url"),)

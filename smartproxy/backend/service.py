@@ -99,7 +99,7 @@ class BackendService(Service):
         self._upkeep.start()
 
     def hurry(self) -> None:
-        """Answer who waits for a change now; nothing else here takes longer than a moment."""
+        """Answer the calls that wait for a change now; nothing else here takes longer than a moment."""
         if self._api is not None:
             self._api.watch.stop()
             self._api.trial_watch.stop()
@@ -123,7 +123,7 @@ class BackendService(Service):
             self._store.close()
 
     def stopService(self) -> Deferred[None]:
-        """Answer who waits, store the last events, and end."""
+        """Answer the calls that wait, store the last events, and end."""
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 

@@ -38,7 +38,7 @@ _TABLES = frozenset(
 KEEP_EVENTS_DAYS = "backend.keep_events_days"
 LISTENERS = "server.listeners"
 FIRST_LISTENERS = [{"address": "0.0.0.0", "port": limits.LISTENER_PORT.default}]  # noqa: S104  A server for partners anywhere.
-"""Where a new site awaits its partners."""
+"""Where a new site listens for its partners."""
 
 
 @attrs.frozen(kw_only=True)

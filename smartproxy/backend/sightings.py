@@ -1,7 +1,7 @@
 """What the daemons saw of partners' certificates: which were let in, and which addresses of revocation lists they name.
 
-Kept beside the events, because it is asked for long after they were deleted: who will be refused when an authority's
-lists are required, whose certificate ends next, where an authority's lists can be had. Trusts no address: it is judged
+Kept beside the events, because it is needed long after they are deleted: which partners would be refused when a CA's
+lists are required, which certificates expire next, where a CA's lists can be had. Trusts no address: it is judged
 again, and none is ever fetched.
 """
 
@@ -36,15 +36,15 @@ def note(session: Session, records: Iterable[Record]) -> None:
 
 
 def certificates(session: Session) -> Sequence[SeenCertificateRow]:
-    """All certificates with which partners were let in."""
+    """All certificates with which partners were admitted."""
     return session.scalars(select(SeenCertificateRow).order_by(SeenCertificateRow.partner, SeenCertificateRow.id)).all()
 
 
-def urls(session: Session, authority: str | None = None) -> Sequence[CrlUrlRow]:
-    """The addresses of revocation lists, of one authority or of all."""
+def urls(session: Session, ca: str | None = None) -> Sequence[CrlUrlRow]:
+    """The addresses of revocation lists, of one CA or of all."""
     query = select(CrlUrlRow).order_by(CrlUrlRow.authority, CrlUrlRow.url)
-    if authority is not None:
-        query = query.where(CrlUrlRow.authority == authority)
+    if ca is not None:
+        query = query.where(CrlUrlRow.authority == ca)
     return session.scalars(query).all()
 
 

@@ -6,20 +6,21 @@ write-ahead log, foreign keys, patience, and transactions that take the write lo
 of it.
 """
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import attrs
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from smartproxy.backend.errors import StoreUnavailable
+from smartproxy.backend.errors import StoreBusy, StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.schema import REVISION
 
@@ -48,7 +49,8 @@ class Store:
         _prepare(engine)
         store = cls(location=location, engine=engine)
         try:
-            store._bring_up_to_date()
+            with _busy():
+                store._bring_up_to_date()
         except DBAPIError as error:
             engine.dispose()
             raise StoreUnavailable(f"cannot open the store: {error.orig}") from error
@@ -59,14 +61,21 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A transaction that sees one state of the store and changes nothing."""
-        with Session(self.engine, expire_on_commit=False, autoflush=False) as session:
+        """A transaction that sees one state of the store and changes nothing.
+
+        :raises StoreBusy: when another program keeps the store locked.
+        """
+        with _busy(), Session(self.engine, expire_on_commit=False, autoflush=False) as session:
             yield session
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A transaction that is kept as a whole when the block ends, and not at all when it raises."""
+        """A transaction that is kept as a whole when the block ends, and not at all when it raises.
+
+        :raises StoreBusy: when another program keeps the store locked for longer than :data:`BUSY_MILLISECONDS`.
+        """
         with (
+            _busy(),
             self._writing_connection() as connection,
             connection.begin(),
             Session(connection, expire_on_commit=False) as session,
@@ -93,6 +102,21 @@ class Store:
             upgrade(connection, _revision(connection))
 
 
+@contextmanager
+def _busy() -> Iterator[None]:
+    """Tell a store that another program keeps locked from one that is broken.
+
+    :raises StoreBusy: for the first.
+    """
+    try:
+        yield
+    except OperationalError as error:
+        code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise StoreBusy from error
+        raise
+
+
 def _revision(connection: Connection) -> str | None:
     """The migration that the tables stand at; nothing for an empty database."""
     if not inspect(connection).has_table("alembic_version"):
@@ -102,6 +126,9 @@ def _revision(connection: Connection) -> str | None:
 
 BUSY_MILLISECONDS = 10_000
 """How long one process waits for another's write."""
+
+_PRIMARY_CODE = 0xFF
+"""The bits of SQLite's error code that say what happened, without the details."""
 
 WRITES = "smartproxy_writes"
 """Execution option of a connection whose transaction will write: it takes the write lock at once."""

@@ -11,18 +11,22 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from smartproxy.backend import cas, journal, licences, revocation, settings
 from smartproxy.backend.certificates import key_pin
+from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.licence import due_warning
 from smartproxy.policy.partners import RevocationMode
 
 HOUR = 3600.0
+BUSY_SECONDS = 60.0
+"""After that long it looks again where the store was busy."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +48,7 @@ class HourlyLook:
         self._events = events
         self._clock = clock
         self._warned: dict[str, tuple[datetime, int]] = {}
+        self._sooner: IDelayedCall | None = None
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
 
@@ -53,6 +58,8 @@ class HourlyLook:
 
     def stop(self) -> None:
         """Look no more."""
+        if self._sooner is not None and self._sooner.active():
+            self._sooner.cancel()
         if self._looking.running:
             self._looking.stop()
 
@@ -64,6 +71,12 @@ class HourlyLook:
             stale = await self._runner.run(self._stale)
             ending = await self._runner.run(self._ending)
             await self._runner.run(self._forget)
+        except StoreBusy as busy:
+            self._events.emit(
+                "store.busy", cause=Cause.STORE_BUSY, message=str(busy), place="smartproxy.backend.upkeep"
+            )
+            self._sooner = self._clock.callLater(BUSY_SECONDS, self._look)
+            return
         except Exception:
             self._events.failure("smartproxy.backend.upkeep", Failure())
             return
@@ -80,7 +93,7 @@ class HourlyLook:
                 )
 
     def _stale(self) -> list[dict[str, Any]]:
-        """The fields of an event for each list whose successor should be here, of authorities that need it."""
+        """The fields of an event for each list whose successor is overdue, of CAs that need it."""
         now = self._now()
         with self._store.reading() as session:
             names = {

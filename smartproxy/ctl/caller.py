@@ -72,7 +72,7 @@ def _advice(error: OSError) -> str:
         case FileNotFoundError():
             return "no such socket; does the daemon run, and is this its --state-dir or --ctl-socket?"
         case ConnectionRefusedError():
-            return "nobody listens there; the daemon has ended without removing it"
+            return "no daemon listens there; it ended without removing the socket"
         case PermissionError():
             return "permission denied; ask as root, or as the daemon's own user"
         case TimeoutError():

@@ -2,7 +2,7 @@
 
 Duty: be there with mode 0600 while the daemon runs, remove what a dead daemon left, and let in nobody but the daemon's
 own user and root, whom the kernel names (SO_PEERCRED). Requests are bounded in length, connections in number, and a
-caller who does not read his answers is not read from. A socket that cannot be opened is an event and hinders nothing.
+caller that does not read its answers is not read from. A socket that cannot be opened is an event and hinders nothing.
 """
 
 import contextlib

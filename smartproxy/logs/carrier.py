@@ -1,7 +1,7 @@
 """Events on their way to the next daemon or into the store: from the server to a client, from a client to the backend.
 
 Duty: keep events in order while the far end is away, send them in batches, and never let a flood of them grow without
-bound: the oldest are dropped first, and how many were is reported. Trusts nothing in an event; who receives it judges.
+bound: the oldest are dropped first, and how many were is reported. Trusts nothing in an event; the receiver judges it.
 """
 
 from collections import deque

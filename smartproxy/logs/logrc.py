@@ -70,7 +70,7 @@ def one_of(words: Mapping[str, object]) -> Parsed:
 
     def judge(text: str) -> object:
         if text not in words:
-            raise ValueError(f"{text!r} is none of {', '.join(words)}")
+            raise ValueError(f"{text!r} is not one of {', '.join(words)}")
         return words[text]
 
     return Parsed(judge)

@@ -64,7 +64,7 @@ class Record:
 def read(document: Mapping[str, object], sources: Collection[str] | None = None) -> Record:
     """Check a record that came from another daemon.
 
-    :param sources: whose records may come this way: nobody tells in another one's name. Any, where they are our own.
+    :param sources: the sources whose records may come this way; any if not given, as for our own.
     :raises CatalogueError: when it is not one; the message names what is wrong, never a value.
     """
     match document:
@@ -76,7 +76,7 @@ def read(document: Mapping[str, object], sources: Collection[str] | None = None)
     if len(source) > _SOURCE_MOST or isinstance(sequence, bool) or not 0 <= sequence <= NUMBER_MOST:
         raise CatalogueError(f"{name}: source or sequence number out of range")
     if sources is not None and source not in sources:
-        raise CatalogueError(f"{name}: told in the name of somebody else than {' or '.join(sources)}")
+        raise CatalogueError(f"{name}: its source is not {' or '.join(sources)}")
     try:
         moment = utc_of(time)
     except ValueError as error:

@@ -166,7 +166,7 @@ class DatagramSender:
 
     def _was_refused(self) -> None:
         self._refused = self._reactor.seconds()
-        self._trouble.failed(Cause.LOG_RECEIVER, "nobody listens there")
+        self._trouble.failed(Cause.LOG_RECEIVER, "nothing listens there")
 
 
 class _Datagrams(DatagramProtocol):

@@ -255,6 +255,7 @@ class Cause(enum.StrEnum):
     CRL_UNUSABLE = "crl.unusable", "The revocation list is unreadable, partial, outdated, or from an unknown CA."
     EVENTS_CATALOGUE = "events.catalogue", "A forwarded event is not in the catalogue."
     EVENTS_STORE = "events.store", "The store accepted events too slowly."
+    STORE_BUSY = "store.busy", "Another program keeps the backend's store locked."
 
     # the plain pair
 

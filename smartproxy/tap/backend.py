@@ -35,7 +35,7 @@ class BackendSwitches(DaemonOptions):
     )
 
     optParameters = [
-        ["listen", "i", f"127.0.0.1:{BACKEND_PORT}", "await clients at [ip:]port"],
+        ["listen", "i", f"127.0.0.1:{BACKEND_PORT}", "listen for clients at [ip:]port"],
         ["database", None, None, f"database URL [${DATABASE_VARIABLE}, or an SQLite file in the state folder]"],
     ]
 

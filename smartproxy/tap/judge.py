@@ -63,7 +63,7 @@ def _replay(lines: TextIO, name: str, profile: Profile, report: "_Text | _Json")
 
 
 def recorded(lines: TextIO, name: str) -> Iterator[tuple[str, Role, bytes]]:
-    """Yield on which connection who sent what.
+    """Yield the connection, the sender and the octets of each recorded read.
 
     A byte order mark before the first line is no part of it.
 

@@ -51,7 +51,7 @@ class LicensedOptions(DaemonOptions):
 
     def _unlicensed(self, refused: LicenceRefused) -> NoReturn:
         sys.stderr.write(
-            f"{self.program}: the licence {self.licence_path} is not good: {refused}\n"
+            f"{self.program}: the licence {self.licence_path} is refused: {refused}\n"
             f"Have one issued for this machine's Proxy ID:\n  {self.identity.proxy_id}\n"
         )
         raise SystemExit(NOT_STARTED)

@@ -55,7 +55,7 @@ class PlainClientSwitches(DaemonOptions):
             "outgoing",
             "Q",
             f"{_LOCAL}:{OUTGOING_PORT}",
-            "await programs inside at [ip:]port (CONNECT, SOCKS5); 0: never",
+            "listen for programs inside at [ip:]port (CONNECT, SOCKS5); 0: never",
         ],
         [
             "timeout",

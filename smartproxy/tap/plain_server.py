@@ -42,8 +42,8 @@ class PlainServerSwitches(LicensedOptions):
     )
 
     optParameters = [
-        ["internal", "i", str(INTERNAL_PORT), "await the client at [ip:]port"],
-        ["external", "e", str(EXTERNAL_PORT), "await everybody else at [ip:]port, while a client is connected"],
+        ["internal", "i", str(INTERNAL_PORT), "listen for the client at [ip:]port"],
+        ["external", "e", str(EXTERNAL_PORT), "listen for all others at [ip:]port, while a client is connected"],
         [
             "timeout",
             "T",

@@ -31,7 +31,7 @@ class ServerSwitches(LicensedOptions):
     )
 
     optParameters = [
-        ["listen", "i", str(TUNNEL_PORT), "await the client at [ip:]port"],
+        ["listen", "i", str(TUNNEL_PORT), "listen for the client at [ip:]port"],
         SWITCH,
     ]
 

@@ -15,6 +15,7 @@ from smartproxy._version import __version__
 from smartproxy.backend import authority, clients, journal, licences, partners
 from smartproxy.backend.api import EVENTS_MOST
 from smartproxy.backend.calls import Calls
+from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.backend.service import ApiSite
 from smartproxy.client.upkeep import TunnelKey
@@ -175,6 +176,19 @@ class WhatIsThere(ApiCase):
         """A call with another method too."""
         answer = self.call("POST", "/hello")
         self.assertEqual((answer.status, answer.json["error"]), (405, "method"))
+
+    def test_busy(self) -> None:
+        """A store that another program keeps locked is 503 and a warning, never an internal error."""
+        with patch.object(Calls, "site", side_effect=StoreBusy):
+            answer = self.call("GET", "/hello")
+        self.assertEqual((answer.status, answer.json["error"]), (503, "busy"))
+        (told,) = self.refusals()
+        self.assertEqual((told["cause"], told["level"]), ("store.busy", "warning"))
+        with patch.object(Calls, "generation", side_effect=StoreBusy):
+            self.api.watch.changed(2, 50)
+        self.assertEqual([each["level"] for each in self.told if each["name"] == "store.busy"], ["warning"])
+        self.assertNotIn("internal.error", [each["name"] for each in self.told])
+        self.api.watch.stop()
 
     def test_fault(self) -> None:
         """A bug of ours is 500 without details, and an internal error in the log; the next call is answered."""

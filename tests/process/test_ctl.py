@@ -190,4 +190,4 @@ class Ctl(TestCase):
         os.kill(site.server.pid, 9)
         await site.server.end()
         self.assertTrue(self.path("server").exists())
-        self.assertIn("nobody listens there", await self.ctl("server", "status", status=1))
+        self.assertIn("no daemon listens there", await self.ctl("server", "status", status=1))

@@ -73,7 +73,7 @@ class Sockets(TestCase):
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(self.path))
         unreachable = await self.assertFailure(Deferred.fromCoroutine(self.ask()), Unreachable)
-        self.assertIn("nobody listens", str(unreachable))
+        self.assertIn("no daemon listens", str(unreachable))
         self.open()
         self.assertEqual(await self.ask(), {"generation": 5})
         self.assertEqual(self.daemon.told, [])

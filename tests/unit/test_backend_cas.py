@@ -1,6 +1,7 @@
 """Certification authorities and their revocation lists."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -105,7 +106,7 @@ class Cas(CaCase):
             with self.change() as change:
                 cas.remove(change, "odette")
 
-        self.assertIn("known are: none", str(self.assertRaises(NotFound, again)))
+        self.assertIn("known: none", str(self.assertRaises(NotFound, again)))
 
     def test_told(self) -> None:
         """Each change is an event that names the authority and its revocation mode."""
@@ -179,6 +180,20 @@ class RevocationLists(CaCase):
         (found,) = self.configured().revocation
         self.assertEqual((found.this_update, found.serials), (NOW + DAY, frozenset()))
 
+    def test_end_of_time(self) -> None:
+        """A list that promises its successor for the last second of all times is in force, and told, like any other."""
+        end = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+        (loaded,) = self.load(self.issuing.crl(this_update=NOW, next_update=end))
+        self.assertEqual(loaded.next_update, end)
+        self.assertEqual(self.configured().revocation[0].next_update, end)
+        (told,) = self.stored("crl.loaded")
+        self.assertEqual(told.fields["next_update"], "9999-12-31T23:59:59.000Z")
+
+    def test_undecodable(self) -> None:
+        """What a library cannot decode of a list refuses it in words."""
+        with patch.object(revocation, "_number", side_effect=OverflowError("out of range")):
+            self.assertIn("cannot be read", self.refused(self.issuing.crl()))
+
     def test_older(self) -> None:
         """An older list than the one in force is refused, with both dates; the same one again is not."""
         self.load(self.issuing.crl(this_update=NOW))
@@ -190,7 +205,7 @@ class RevocationLists(CaCase):
     def test_all_or_none(self) -> None:
         """Of two lists in a file neither is taken when one is refused."""
         stranger = TestCa.root("Stranger")
-        self.assertIn("no configured authority", self.refused(self.issuing.crl() + stranger.crl()))
+        self.assertIn("not from a configured CA", self.refused(self.issuing.crl() + stranger.crl()))
 
     def test_forged(self) -> None:
         """A list that names a known issuer but is signed by another key is refused."""

@@ -93,7 +93,7 @@ class Clients(SiteCase):
         self.add("first")
         with self.store.reading() as session:
             error = self.assertRaises(NotFound, clients.find, session, "second")
-        self.assertIn("known are: first", str(error))
+        self.assertIn("known: first", str(error))
 
     def test_noted_calls(self) -> None:
         """A call is noted when it tells something: the first, one half a minute later, one from elsewhere."""

@@ -1,6 +1,7 @@
 """Generations: every change is whole, valid, numbered and told, or it is none."""
 
 import json
+from unittest.mock import patch
 
 import attrs
 
@@ -74,6 +75,19 @@ class Changes(SiteCase):
         self.assertEqual(len(self.stored()), events)
         with self.store.reading() as session:
             self.assertEqual(partners.listed(session), [])
+
+    def test_out_of_range(self) -> None:
+        """A date that arithmetic cannot bear refuses the change as a whole, in words."""
+
+        def overflow() -> None:
+            with (
+                patch.object(generations, "parse", side_effect=OverflowError("date value out of range")),
+                self.change(),
+            ):
+                pass
+
+        self.assertIn("nothing is changed", str(self.assertRaises(ChangeRefused, overflow)))
+        self.assertEqual(self.numbers(), [1])
 
     def test_refused_by_the_store(self) -> None:
         """A name that is taken leaves the generation as it was."""

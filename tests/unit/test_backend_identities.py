@@ -223,7 +223,7 @@ class Identities(SiteCase):
         self.assertIn("other.pem", str(self.assertRaises(Unusable, complete, "main")))
         self.take_in("second")
         self.assertIn("no request", str(self.assertRaises(NotFound, complete, "second")))
-        self.assertIn("known are: main, second", str(self.assertRaises(NotFound, complete, "third")))
+        self.assertIn("known: main, second", str(self.assertRaises(NotFound, complete, "third")))
 
     def test_remove(self) -> None:
         """A removed identity is gone, and its key is not in the store's file any more."""

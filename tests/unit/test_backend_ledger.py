@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend.ledger import WAITING_MOST, Ledger
+from smartproxy.backend import journal
+from smartproxy.backend.errors import StoreBusy
+from smartproxy.backend.ledger import BUSY_SECONDS, WAITING_MOST, Ledger
 from smartproxy.backend.requests import (
     ADDRESSES_MOST,
     EVENT_EVERY_SECONDS,
@@ -98,6 +101,24 @@ class OwnEvents(SiteCase):
         self.tell(1)
         self.later.work()
         self.assertEqual(len(self.stored("events.dropped")), 1)
+
+    def test_busy_store(self) -> None:
+        """What a busy store does not take is stored as soon as it is free, in order; at the end it has one chance."""
+        self.tell(1)
+        with patch.object(journal, "keep", side_effect=StoreBusy):
+            self.later.work()
+        self.tell(1)
+        self.assertEqual((self.messages(), self.later.waiting), ([], []))
+        self.clock.advance(BUSY_SECONDS)
+        self.later.work()
+        self.later.work()
+        self.assertEqual(self.messages(), ["0", "0"])
+        self.tell(1)
+        done = self.ledger.finish()
+        with patch.object(journal, "keep", side_effect=StoreBusy):
+            self.later.work()
+        self.successResultOf(done)
+        self.assertEqual(len(self.flushLoggedErrors(StoreBusy)), 1)
 
     def test_failing_store(self) -> None:
         """A store that fails once loses that batch, loudly, and takes the next one."""

@@ -157,7 +157,7 @@ class Partners(SiteCase):
     def test_unknown_authority(self) -> None:
         """A ca that is not there is refused with those that are."""
         error = self.assertRaises(NotFound, self.add, SubjectRule(ca="nobody", serial_number="X"))
-        self.assertIn("known are: odette", str(error))
+        self.assertIn("known: odette", str(error))
 
     def test_needed_authority(self) -> None:
         """A ca by which a partner is recognized is not removed, and the refusal names the partner."""

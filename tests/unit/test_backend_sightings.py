@@ -132,7 +132,7 @@ class Forecasts(SightingsCase):
     def test_ended(self) -> None:
         """A certificate that has ended tells nothing about today."""
         self.accept(self.leaf, not_after=(NOW - DAY).isoformat())
-        self.assertIn("no certificate of his is known", self.verdict()[1])
+        self.assertIn("no certificate of the partner is known", self.verdict()[1])
 
     def test_disabled(self) -> None:
         """Who may not connect anyway is not listed."""

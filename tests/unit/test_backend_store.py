@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import migrations
-from smartproxy.backend.errors import StoreUnavailable
+from smartproxy.backend.errors import StoreBusy, StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.schema import REVISION, Base, ClientRow, UtcTime
 from smartproxy.backend.store import BUSY_MILLISECONDS, Store
@@ -211,7 +211,7 @@ class Transactions(SiteCase):
         self.assertEqual(self.count(), 2)
 
     def test_the_lock_comes_first(self) -> None:
-        """Who will write takes the lock before he reads: what he decides on cannot be changed under him."""
+        """A writer takes the lock before it reads; a store that another keeps locked is busy, and not broken."""
         with patch("smartproxy.backend.store.BUSY_MILLISECONDS", 20):
             other = Store.open(self.location)
         self.addCleanup(other.close)
@@ -221,8 +221,17 @@ class Transactions(SiteCase):
                 session.scalar(select(func.count()).select_from(ClientRow))
 
         with self.store.writing():
-            self.assertIn("locked", str(self.assertRaises(OperationalError, read_too)))
+            self.assertIn("try again", str(self.assertRaises(StoreBusy, read_too)))
         read_too()
+
+    def test_broken_is_not_busy(self) -> None:
+        """Another fault of the database is not passed off as a lock."""
+
+        def break_it() -> None:
+            with self.store.reading() as session:
+                session.execute(text("SELECT * FROM nothing"))
+
+        self.assertRaises(OperationalError, break_it)
 
     def test_foreign_keys(self) -> None:
         """A row cannot point to one that is not there."""

@@ -9,11 +9,11 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger
 
 from smartproxy.backend import cas, journal, licences, revocation, settings
-from smartproxy.backend.errors import NotFound, StoreUnavailable
+from smartproxy.backend.errors import NotFound, StoreBusy, StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.service import BackendService
 from smartproxy.backend.store import StoreThreads
-from smartproxy.backend.upkeep import HOUR, HourlyLook
+from smartproxy.backend.upkeep import BUSY_SECONDS, HOUR, HourlyLook
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.policy.partners import RevocationMode
@@ -75,6 +75,15 @@ class StaleLists(SiteCase):
         self.assertEqual([each["name"] for each in self.told], ["internal.error"])
         self.flushLoggedErrors(OSError)
         self.clock.advance(HOUR)
+        self.assertEqual(self.told[-1]["name"], "crl.stale")
+
+    def test_busy_store(self) -> None:
+        """A store that is busy is a warning, and asked again a minute later."""
+        self.clock.advance(DAY.total_seconds() - HOUR)
+        with patch.object(cas, "listed", side_effect=StoreBusy):
+            self.clock.advance(HOUR)
+        self.assertEqual([(each["name"], each["level"]) for each in self.told], [("store.busy", "warning")])
+        self.clock.advance(BUSY_SECONDS)
         self.assertEqual(self.told[-1]["name"], "crl.stale")
 
     def test_stop(self) -> None:

@@ -147,7 +147,7 @@ class Explained(CommandCase):
         self.assertIn("ended as completed", self.refused("explain", CLEAN))
         self.assertIn("ended as completed", self.refused("explain", str(self.before + 2)))
         self.tell("tunnel.down", "client", cause="lost")
-        self.assertIn("refuses nobody", self.refused("explain", str(self.before + 3)))
+        self.assertIn("not a refusal", self.refused("explain", str(self.before + 3)))
         self.assertIn("no event 99", self.refused("explain", "99"))
         self.assertIn("no event of a session", self.refused("explain", "f" * 16))
         self.assertIn("no refusal of 'NOBODY'", self.refused("explain", "NOBODY"))

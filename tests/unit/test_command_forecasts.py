@@ -67,7 +67,7 @@ class Forecasts(CommandCase):
         self.assertEqual(self.do("ca", "show", "odette", "--json").json["crl_urls"], [URL])
         (row,) = self.do("crl", "urls", "odette", "--json").json
         self.assertEqual((row["ca"], row["url"]), ("odette", URL))
-        self.assertIn("no ca 'nobody'", self.refused("crl", "urls", "nobody"))
+        self.assertIn("no CA 'nobody'", self.refused("crl", "urls", "nobody"))
 
     def test_expiring(self) -> None:
         """The certificate that ends next is listed with its date and reason."""

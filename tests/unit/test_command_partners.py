@@ -202,7 +202,7 @@ class Cas(CommandCase):
         self.assertEqual((changed["revocation"], len(changed["certificates"])), ("prefer", 1))
         self.assertIn("give new certificates", self.refused("ca", "change", "odette", status=2))
         self.do("ca", "remove", "odette")
-        self.assertIn("known are: none", self.refused("ca", "show", "odette"))
+        self.assertIn("known: none", self.refused("ca", "show", "odette"))
 
     def test_lists(self) -> None:
         """A revocation list: how many numbers, until when; its successor says what it replaces."""
@@ -245,7 +245,7 @@ class Cas(CommandCase):
         self.assertEqual(self.do("crl", "list", "--json").json, [])
         (event,) = self.do("events", "--name", "crl.refused", "--json").json
         self.assertEqual(event["cause"], "crl.unusable")
-        self.assertIn("no configured authority", event["message"])
+        self.assertIn("not from a configured CA", event["message"])
 
     def test_out_of_date(self) -> None:
         """A list that is out of date already is loaded, with a warning."""

@@ -107,7 +107,7 @@ class Status(SynchronousTestCase):
         self.assertIn("inner 0.1.0 at 192.0.2.1:4000 since 2026-11-20T09:00:00Z, 2 sessions", shown["tunnels"])
         self.assertEqual(shown["generation"], "17 since 2026-11-20T10:00:00Z, from inner")
         self.assertEqual(shown["sessions"], "2 live of 2000 (0.1 %)")
-        self.assertEqual((shown["connections"], shown["banned"]), ("3 of 4000", "nobody"))
+        self.assertEqual((shown["connections"], shown["banned"]), ("3 of 4000", "none"))
 
     def test_server_in_trouble(self) -> None:
         """What is wrong can be seen where it is, and the verdict says what to do."""
@@ -210,7 +210,7 @@ class Others(SynchronousTestCase):
         for days, words in ((1, "1 day left"), (0, "0 days left"), (-1, "ended")):
             of_days = lines(display.licence({"licences": [{**good, "days_left": days}]}))
             self.assertEqual(of_days["valid until"], f"b ({words})")
-        self.assertEqual(second["not good"], "damaged")
+        self.assertEqual(second["refused"], "damaged")
         ended = lines(display.licence({"licences": [{**good, "in_force": False, "limits": {}}]}))
         self.assertEqual((ended["in force"], ended["limits"]), ("NO", "none"))
         self.assertEqual(display.licence({"licences": []}), "no licence")

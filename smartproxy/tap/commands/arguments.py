@@ -73,8 +73,10 @@ class CommandLine(argparse.ArgumentParser):
             choices = re.findall(r"[^\s,']+", match["choices"])
             near = difflib.get_close_matches(match["given"], choices, n=1)
             meant = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(choices)}"
-            what = match["argument"].lower() if match["argument"].isupper() else match["argument"]
-            message = f"there is no {what} '{match['given']}'; {meant}"
+            if match["argument"] in ("SUBJECT", "ACTION"):
+                message = f"there is no {match['argument'].lower()} '{match['given']}'; {meant}"
+            else:
+                message = f"argument {match['argument']}: invalid choice: '{match['given']}'; {meant}"
         super().error(message)
 
 

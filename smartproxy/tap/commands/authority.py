@@ -113,7 +113,7 @@ def issue_client(console: Console) -> None:
     console.write(wanted.output, dump(made), private=True)
     console.answer(
         {"name": made.name, "file": wanted.output, "not_after": until, "proxy_ids": made.proxy_ids},
-        f"the credential of {made.name} is in {wanted.output}, good until {when(until)} for "
+        f"the credential of {made.name} is in {wanted.output}, valid until {when(until)} for "
         f"{len(made.proxy_ids)} server(s); carry it to the client's machine and keep it secret",
     )
 

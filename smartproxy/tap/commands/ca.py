@@ -1,4 +1,4 @@
-"""``smartproxy ca``: the certification authorities that partners' certificates may chain to."""
+"""``smartproxy ca``: the CAs that partners' certificates may chain to."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 def register(subparsers: Subparsers) -> None:
     """Declare the actions."""
-    actions = subject(subparsers, "ca", "certification authorities of partners' certificates")
+    actions = subject(subparsers, "ca", "CAs that partners' certificates may chain to")
     make = action(
         actions,
         "add",
-        "Add an authority: its root and intermediate certificates, in one file or several.",
+        "Add a CA: its root and intermediate certificates, in one file or several.",
         add,
         "  smartproxy ca add odette root.pem issuing.pem\n  smartproxy ca add old-ca old.pem --revocation prefer",
     )
     make.add_argument("name", metavar="NAME")
     make.add_argument("files", metavar="FILE", nargs="+", help="PEM, DER or PKCS#7; - for standard input")
     declared.add_arguments(make, TrustedCa)
-    alter = action(actions, "change", "Replace an authority's certificates, or how revocation is judged.", change)
+    alter = action(actions, "change", "Replace a CA's certificates, or change how revocation is checked.", change)
     alter.add_argument("name", metavar="NAME")
     alter.add_argument("files", metavar="FILE", nargs="*", help="the new certificates, in place of all old ones")
     declared.add_arguments(alter, TrustedCa, defaults=False)
-    action(actions, "list", "List authorities.", show_all)
-    look = action(actions, "show", "Show the certificates of an authority.", show)
+    action(actions, "list", "List CAs.", show_all)
+    look = action(actions, "show", "Show the certificates of a CA.", show)
     look.add_argument("name", metavar="NAME")
     look.add_argument("-o", "--output", metavar="FILE", help="write them to this file")
-    action(actions, "remove", "Remove an authority that no partner needs.", remove).add_argument("name", metavar="NAME")
+    action(actions, "remove", "Remove a CA that no partner uses.", remove).add_argument("name", metavar="NAME")
 
 
 def add(console: Console) -> None:
-    """Add an authority."""
+    """Add a CA."""
     from smartproxy.backend import cas
 
     wanted = console.arguments
@@ -52,7 +52,7 @@ def add(console: Console) -> None:
 
 
 def change(console: Console) -> None:
-    """Change an authority."""
+    """Change a CA."""
     from smartproxy.backend import cas
 
     wanted = console.arguments
@@ -67,7 +67,7 @@ def change(console: Console) -> None:
 
 
 def show_all(console: Console) -> None:
-    """List authorities."""
+    """List CAs."""
     from smartproxy.backend import cas
 
     with console.reading() as session:
@@ -79,11 +79,11 @@ def show_all(console: Console) -> None:
         first_end = min(each.not_valid_after_utc for each in certificates)
         cells.append((*declared.cells(row.entry), len(certificates), when(first_end)))
     heads = (*declared.heads(TrustedCa), "CERTIFICATES", "FIRST ENDS")
-    console.answer(documents, table(heads, cells, "there is no ca yet; add one: smartproxy ca add NAME FILE"))
+    console.answer(documents, table(heads, cells, "there is no CA yet; add one: smartproxy ca add NAME FILE"))
 
 
 def show(console: Console) -> None:
-    """Show an authority."""
+    """Show a CA."""
     from smartproxy.backend import cas
 
     with console.reading() as session:
@@ -94,7 +94,7 @@ def show(console: Console) -> None:
 
 
 def remove(console: Console) -> None:
-    """Remove an authority."""
+    """Remove a CA."""
     from smartproxy.backend import cas
 
     name = console.arguments.name
@@ -110,7 +110,7 @@ def _read(console: Console) -> list["Certificate"]:
 
 
 def _urls(console: Console, name: str) -> list[str]:
-    """Where certificates that the authority vouches for say that its revocation lists are."""
+    """The addresses of revocation lists that the certificates of the CA name."""
     from smartproxy.backend import sightings
 
     with console.reading() as session:

@@ -16,7 +16,7 @@ def register(subparsers: Subparsers) -> None:
     actions = subject(subparsers, "client", "smartproxy-clients and their tokens")
     examples = "  smartproxy client add inner --token-file /etc/smartproxy/token"
     make = action(actions, "add", "Add a client; its token is shown once and never again.", add, examples)
-    token = action(actions, "token", "Give a client a new token; the old one is worth nothing at once.", renew)
+    token = action(actions, "token", "Give a client a new token; the old one is invalid at once.", renew)
     for parser in (make, token):
         parser.add_argument("name", metavar="NAME")
         parser.add_argument(
@@ -26,7 +26,7 @@ def register(subparsers: Subparsers) -> None:
     tie = action(
         actions,
         "bind",
-        "Let a client call from one address only, or from any; a call from another one is refused and told.",
+        "Allow a client to call from one address only, or from any; calls from other addresses are refused and logged.",
         bind,
         "  smartproxy client bind inner --address 10.0.0.5\n  smartproxy client bind inner --any",
     )
@@ -37,7 +37,7 @@ def register(subparsers: Subparsers) -> None:
     action(actions, "list", "List clients.", show_all)
     for name, summary, run in (
         ("enable", "Let a client call the backend again.", enable),
-        ("disable", "Let a client call the backend no more.", disable),
+        ("disable", "Stop a client from calling the backend.", disable),
         ("remove", "Remove a client.", remove),
     ):
         action(actions, name, summary, run).add_argument("name", metavar="NAME")
@@ -145,7 +145,7 @@ def _tell(console: Console, name: str, token: str) -> None:
 def _still(row: "ClientRow") -> str:
     if row.certificate_until is None:
         return ""
-    return f"; the tunnel certificate that it holds stays good until {when(row.certificate_until)}"
+    return f"; its tunnel certificate stays valid until {when(row.certificate_until)}"
 
 
 def _document(row: "ClientRow") -> dict[str, object]:

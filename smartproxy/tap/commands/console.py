@@ -167,7 +167,7 @@ class Console:
 
 
 def operator() -> str:
-    """Who gives the command, as the history of changes names him."""
+    """Who gives the command, as the history of changes names the operator."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

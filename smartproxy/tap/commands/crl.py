@@ -6,12 +6,12 @@ from smartproxy.tap.commands.console import Console, listing, table, when
 
 def register(subparsers: Subparsers) -> None:
     """Declare the actions."""
-    actions = subject(subparsers, "crl", "revocation lists of the authorities")
+    actions = subject(subparsers, "crl", "revocation lists of the CAs")
     take = action(
         actions,
         "load",
-        "Load revocation lists. Each has to be signed by a certificate of a configured ca, and not older than the one "
-        "in force. Of several files all are taken, or none.",
+        "Load revocation lists. Each must be signed by a configured CA and must not be older than the list in force. "
+        "Of several files all are loaded, or none.",
         load,
         "  curl -sS http://crl.example/ca.crl | smartproxy crl load -\n  smartproxy crl load root.crl issuing.crl",
     )
@@ -20,22 +20,22 @@ def register(subparsers: Subparsers) -> None:
     where = action(
         actions,
         "urls",
-        "List where partners' certificates say that revocation lists are. Nothing fetches them: look at an address "
-        "before you do.",
+        "List the addresses of revocation lists that partners' certificates name. SmartProxy never fetches them: check "
+        "an address before you use it.",
         urls,
         "  smartproxy crl urls odette",
     )
-    where.add_argument("ca", metavar="CA", nargs="?", help="only those of this ca")
+    where.add_argument("ca", metavar="CA", nargs="?", help="only those of this CA")
     check = action(
         actions,
         "check",
-        "Foretell which partners a ca whose revocation is 'require' would refuse today: by the certificates that they "
-        "connected with, and the lists that are loaded. Changes nothing.",
+        "Preview which partners would be refused today if their CA's revocation were 'require': from the certificates "
+        "that they used and the lists that are loaded. Changes nothing.",
         forecast,
         "  smartproxy crl check                 (before 'smartproxy ca change odette --revocation require')",
     )
-    check.add_argument("--all", action="store_true", help="also those who would be let in")
-    forget = action(actions, "remove", "Forget a revocation list.", remove)
+    check.add_argument("--all", action="store_true", help="also partners that would be admitted")
+    forget = action(actions, "remove", "Remove a revocation list.", remove)
     forget.add_argument("issuer", metavar="ISSUER", help="the issuer's name, or the SHA-256 of its key, as listed")
 
 
@@ -163,7 +163,7 @@ def forecast(console: Console) -> None:
 
 
 def remove(console: Console) -> None:
-    """Forget a revocation list."""
+    """Remove a revocation list."""
     from smartproxy.backend import revocation
 
     with console.changing(f"crl remove {console.arguments.issuer}") as change:

@@ -33,7 +33,7 @@ def status(answer: Answer) -> str:
     if "bans" in answer:
         pairs["connections"] = f"{answer['connections']} of {answer['connections_most']}"
         banned = [f"{network} for {span(seconds)}" for network, seconds in answer["banned"].items()]
-        pairs["banned"] = banned or "nobody"
+        pairs["banned"] = banned or "none"
     return listing(pairs)
 
 
@@ -90,7 +90,7 @@ def licence(answer: Answer) -> str:
 
 def _licence(each: Answer) -> dict[str, object]:
     if "refused" in each:
-        return {"Proxy ID": each["proxy_id"], "not good": each["refused"]}
+        return {"Proxy ID": each["proxy_id"], "refused": each["refused"]}
     limits = ", ".join(f"{name} {value}" for name, value in each["limits"].items())
     return {
         "Proxy ID": each["proxy_id"],

@@ -21,7 +21,7 @@ _YES, _NO = "yes", "no"
 
 
 def add_arguments(parser: ArgumentParser | _ArgumentGroup, cls: type[Any], *, defaults: bool = True) -> None:
-    """Declare the arguments of a class's fields; none of them has to be given.
+    """Declare the arguments of a class's fields; all are optional.
 
     :param defaults: whether help names the defaults: what is not given is the default, and not what was there.
     """

@@ -1,4 +1,4 @@
-"""``smartproxy explain``: why somebody was refused, in words that can be sent to him."""
+"""``smartproxy explain``: why a partner was refused, in words that can be sent to it."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ def register(subparsers: Subparsers) -> None:
     parser = action(
         subparsers,
         "explain",
-        "Say why somebody was refused: first in words that can be sent to him, then what only this site should know.",
+        "Say why a partner was refused: first in words that can be sent to it, then what only this site should know.",
         run,
         "  smartproxy explain ACME                  (the last refusal of a partner)\n"
         "  smartproxy explain 192.0.2.7             (the last one of an address)\n"

@@ -12,7 +12,7 @@ def register(subparsers: Subparsers) -> None:
     out = action(
         subparsers,
         "export",
-        "Write the whole configuration to one file: partners, authorities, revocation lists, settings.",
+        "Write the whole configuration to one file: partners, CAs, revocation lists, settings.",
         export,
         "  smartproxy export site.json                      (no private keys: to compare, to look at)\n"
         "  smartproxy export site.json --with-secrets       (with all private keys: to move or restore the site)",

@@ -30,7 +30,7 @@ def register(subparsers: Subparsers) -> None:
     ask = action(
         actions,
         "request",
-        "Make a key and a request (CSR) for its certificate; the certificate in use stays until the answer is here.",
+        "Make a key and a request (CSR) for its certificate; the one in use stays until the new one is imported.",
         request,
         "  smartproxy identity request main --common-name oftp.muster.example --organization 'Muster GmbH' \\\n"
         "      --country DE --serial-number O0013000001MUSTER --san oftp.muster.example -o main.csr\n"
@@ -46,7 +46,7 @@ def register(subparsers: Subparsers) -> None:
     ask.add_argument("--san", action="append", default=[], metavar="HOST", help="host name or address; repeat it")
     ask.add_argument("--key-type", choices=_KEY_TYPES, default="rsa-3072", help="[rsa-3072]")
     ask.add_argument("-o", "--output", metavar="FILE", help="where to write the request [standard output]")
-    answer = action(actions, "complete", "Take the certificate that an authority issued for the request.", complete)
+    answer = action(actions, "complete", "Import the certificate that a CA issued for the request.", complete)
     answer.add_argument("name", metavar="NAME")
     answer.add_argument("files", metavar="FILE", nargs="+", help="the certificate, and its chain")
     action(actions, "list", "List identities.", show_all)
@@ -85,7 +85,7 @@ def request(console: Console) -> None:
         text = identities.request(change, wanted.name, about, wanted.key_type)
     if wanted.output:
         console.write(wanted.output, text)
-    shown = f"the request is in {wanted.output}; send it to the authority" if wanted.output else text.rstrip("\n")
+    shown = f"the request is in {wanted.output}; send it to the CA" if wanted.output else text.rstrip("\n")
     console.answer({"name": wanted.name, "request": text}, shown)
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def register(subparsers: Subparsers) -> None:
     """Declare the actions."""
-    actions = subject(subparsers, "licence", "licences: which server may run, until when, and whom it obeys")
+    actions = subject(subparsers, "licence", "licences: which servers may run, until when, and for which site")
     make = action(
         actions,
         "issue",
@@ -46,7 +46,7 @@ def register(subparsers: Subparsers) -> None:
     take = action(
         actions,
         "withdraw",
-        "Let clients speak to a server no more. The server's own file stays good until its end.",
+        "Stop clients from connecting to a server. The server's own licence file stays valid until it ends.",
         withdraw,
     )
     take.add_argument("proxy_id", metavar="PROXY-ID")

@@ -12,7 +12,7 @@ import attrs
 from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner, Rule, SanRule, SubjectRule
 from smartproxy.policy.schema import declarations, write_object
 from smartproxy.tap.commands import declared
-from smartproxy.tap.commands.arguments import Subparsers, action, number, subject
+from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.certificates import GivenRules, given_rules, rule_arguments
 from smartproxy.tap.commands.console import Console, WrongUse, listing, table, when
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
   smartproxy partner add ACME --code O0013000001ACME --certificate acme.pem
   smartproxy partner add ACME --code O0013000001ACME --ca odette --subject-serial O0013000001ACME
-  smartproxy partner certificate add ACME --certificate acme-2027.pem      (both are good: change-over)
+  smartproxy partner certificate add ACME --certificate acme-2027.pem      (both are valid: change-over)
   smartproxy partner certificate remove ACME 5f3a90bc"""
 _OUTBOUND_EXAMPLES = """\
   smartproxy partner outbound ACME --host oftp.acme.example --listener 3307
@@ -63,11 +63,11 @@ def register(subparsers: Subparsers) -> None:
         expiring,
         "  smartproxy partner expiring --days 90",
     )
-    soon.add_argument("--days", type=number, default=30, metavar="N", help="within so many days [30]")
+    soon.add_argument("--days", type=int, default=30, metavar="N", help="within so many days [30]")
     for name, summary, run in (
         ("show", "Show a partner.", show),
         ("enable", "Let a partner connect.", enable),
-        ("disable", "Let a partner connect no more; its running sessions end when they are idle.", disable),
+        ("disable", "Stop a partner from connecting; its running sessions end when they are idle.", disable),
         ("remove", "Remove a partner.", remove),
     ):
         action(actions, name, summary, run).add_argument("name", metavar="NAME")
@@ -89,7 +89,7 @@ def register(subparsers: Subparsers) -> None:
         help="let this be as it is by default again",
     )
     call.add_argument("--never", action="store_true", help="do not call it any more")
-    certificate = subject(actions, "certificate", "Add or remove certificates of a partner; several are good at once.")
+    certificate = subject(actions, "certificate", "Add or remove certificates of a partner; several are valid at once.")
     more = action(certificate, "add", "Recognize further certificates, beside those that there are.", add_certificates)
     more.add_argument("name", metavar="NAME")
     _rules(more)
@@ -105,7 +105,7 @@ def _entry(parser: ArgumentParser, *, defaults: bool) -> None:
 
 def _rules(parser: ArgumentParser) -> None:
     group = parser.add_argument_group(
-        "its certificates", "Each may be repeated; every certificate named here is good, several at once."
+        "its certificates", "Each may be repeated; each certificate named here is valid, several at once."
     )
     group.add_argument(
         "--ca", dest="ca", metavar="NAME", help="for --subject-serial and --san: the ca that certifies it"

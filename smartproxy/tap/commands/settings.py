@@ -22,7 +22,7 @@ def register(subparsers: Subparsers) -> None:
     look.add_argument("prefix", metavar="NAME", nargs="?", default="", help="a name, or the beginning of names")
     put = action(actions, "set", "Set a setting; several are set together or not at all.", put_values, _EXAMPLES)
     put.add_argument("pairs", metavar="NAME VALUE", nargs="+", help="name and value; lists are separated by commas")
-    back = action(actions, "reset", "Let settings have their defaults again.", reset)
+    back = action(actions, "reset", "Reset settings to their defaults.", reset)
     back.add_argument("names", metavar="NAME", nargs="+")
 
 
@@ -60,7 +60,7 @@ def put_values(console: Console) -> None:
 
 
 def reset(console: Console) -> None:
-    """Let settings have their defaults again."""
+    """Reset settings to their defaults."""
     from smartproxy.backend import settings
 
     names = console.arguments.names

@@ -24,7 +24,7 @@ def register(subparsers: Subparsers) -> None:
     partner = action(
         subparsers,
         "test-partner",
-        "Call a partner from the DMZ up to his greeting, and report each step; nothing is transferred.",
+        "Call a partner from the DMZ up to its greeting, and report each step; nothing is transferred.",
         test_partner,
         "  smartproxy test-partner ACME",
     )
