@@ -1,16 +1,15 @@
-"""Who is let in, and how often it is told that somebody was not.
+"""Admission: which connections are accepted, and how often refusals are reported.
 
-Duty: count what was let in, by address (IPv4 /32, IPv6 /64), by partner and in all, and refuse what is too much with
-the limit's name and value. Counting and deciding are one step, so that no two connections can take the same last place.
-When nearly all places are taken, newcomers are turned away by chance (random early drop): a crowd that comes from many
-addresses and proves nothing must not hold every place until its deadlines pass. Where a partner has a session, its next
-connection is no newcomer's. Knows no socket and no chance: whoever lets somebody in says when they leave, and brings
+Duty: count accepted connections by address (IPv4 /32, IPv6 /64), by partner and in total, and refuse what exceeds a
+limit, with the limit's name and value. Counting and deciding are one step, so that no two connections can take the same
+last place. When nearly all places are taken, newcomers are refused at random (random early drop): a flood from many
+addresses must not hold every place until its deadlines pass. A connection from an address with a session is not a
+newcomer. Knows no socket and makes no random numbers: the calling code reports the end of each connection, and passes
 the random number.
 
-The same refusal is told now and then instead of each time, with how often it was left out. Whoever is turned away a
-thousand times a second must not drown the other events, nor fill the store, nor the memory here: when more are turned
-away than are remembered, the rest share one turn. Reads no clock: every call brings the time, in seconds that only ever
-grow.
+Equal refusals are reported once in a while, with the number of those left out: an address that is refused a thousand
+times a second must not drown other events or fill the store. The memory here is bounded, too: addresses beyond it share
+one report. Reads no clock: every call brings the time, in seconds of a monotonic clock.
 """
 
 from collections import Counter, OrderedDict
@@ -37,9 +36,9 @@ class Denied(QuotaExceeded):
 
 @attrs.define(eq=False, kw_only=True)
 class Admission:
-    """Everybody who is in.
+    """The accepted connections.
 
-    :ivar limits: the limits in force; a new generation's may replace them at any time. They do not put anybody out.
+    :ivar limits: the limits in force; a new generation may replace them at any time. They end no connection.
     """
 
     limits: ServerLimits
@@ -49,23 +48,23 @@ class Admission:
 
     @property
     def connections(self) -> int:
-        """How many connections there are."""
+        """The number of connections."""
         return self._connections.total()
 
     @property
     def sessions(self) -> int:
-        """How many sessions there are: connections of partners, and calls to partners."""
+        """The number of sessions: connections of authenticated partners, and calls to partners."""
         return self._partners.total()
 
     def sessions_of(self, partner: str) -> int:
-        """How many are this partner's."""
+        """The number of sessions with this partner."""
         return self._partners[partner]
 
     def enter(self, address: str, chance: float = 1.0) -> "Visit":
-        """Let a connection in.
+        """Accept a connection.
 
-        :param chance: a random number from 0 to 1; the lower it is, the earlier a newcomer is turned away. With 1 he is
-            only when all places are taken.
+        :param chance: a random number from 0 to 1; the lower it is, the earlier a newcomer is refused. With 1 it is
+            refused only when all places are taken.
         :raises Denied: if there are too many in all, or from this address.
         """
         prefix = prefix_of(address_of(address))
@@ -79,13 +78,13 @@ class Admission:
         return Visit(admission=self, prefix=prefix)
 
     def _early_drop(self, chance: float) -> None:
-        """Turn a newcomer away by chance: never below a share of the places, almost always at the last one."""
+        """Refuse a newcomer at random: never below a share of the places, almost always at the last one."""
         taken, value = self.connections, self.limits.connections
         open_to_all = value * numbers.EARLY_DROP_PERCENT / 100
         if chance * (value - open_to_all) < taken - open_to_all:
             raise Denied(
                 rule="quota.early",
-                message=f"{taken} of {value} connections are taken, and newcomers are turned away by chance",
+                message=f"{taken} of {value} connections are in use; newcomers are refused at random",
                 limit="connections",
                 value=value,
             )
@@ -98,7 +97,7 @@ class Admission:
             )
 
     def begin_call(self, partner: str) -> None:
-        """Keep a place for a session that begins with a call to the partner, until :meth:`end_call`.
+        """Reserve a place for a session that starts with a call to the partner, until :meth:`end_call`.
 
         :raises Denied: if there are too many sessions in all, or of this partner, whoever began them.
         """
@@ -107,7 +106,7 @@ class Admission:
         self._partners[partner] += 1
 
     def end_call(self, partner: str) -> None:
-        """Give the place of a call back."""
+        """Release the place of a call."""
         _take(self._partners, partner)
 
     def _prove(self, prefix: str, partner: str) -> None:
@@ -124,10 +123,10 @@ class Admission:
 
 @attrs.define(eq=False, kw_only=True)
 class Visit:
-    """One connection that is in.
+    """One accepted connection.
 
-    :ivar prefix: the address that it counts for.
-    :ivar partner: whose it is, once that is proved.
+    :ivar prefix: the network that it counts for.
+    :ivar partner: the partner's name, once it is authenticated.
     """
 
     _admission: Admission
@@ -136,43 +135,44 @@ class Visit:
     _left: bool = attrs.field(default=False, init=False)
 
     def prove(self, partner: str) -> None:
-        """The peer has proved that he is *partner*: what was a stranger's connection is now a session.
+        """Count the connection as a session of *partner*, which the peer has authenticated as.
 
-        :raises Denied: if there are too many sessions in all, or of this partner. He is still in, as a stranger.
+        :raises Denied: if there are too many sessions in total, or of this partner. The connection stays counted as
+            not authenticated.
         """
         if self.partner is not None or self._left:
-            raise ValueError("a connection proves once whose it is, and before it leaves")
+            raise ValueError("a connection is authenticated once, and before it ends")
         self._admission._prove(self.prefix, partner)
         self.partner = partner
 
     def leave(self) -> None:
-        """The connection is gone; to say so twice does no harm."""
+        """Count the connection no more; a second call has no effect."""
         if not self._left:
             self._left = True
             self._admission._leave(self.prefix, self.partner)
 
 
 def _take(counter: Counter[str], key: str) -> None:
-    """Count one less, and forget whom nothing is counted of any more."""
+    """Count one less, and delete counters that reach zero."""
     counter[key] -= 1
     if not counter[key]:
         del counter[key]
 
 
 _OTHERS = ("", "")
-"""Stands for all that the full table has no room for."""
+"""The key of all refusals that the full table has no room for."""
 
 
 @attrs.define
 class _Told:
-    """When something was told last, and how often it was left out since."""
+    """The time of the last report, and the number of refusals left out since."""
 
     at: float
     silent: int = 0
 
 
 class Sparing:
-    """What was told, of whom, and when."""
+    """The refusals that were reported, by address and cause."""
 
     def __init__(self) -> None:
         self._told: OrderedDict[tuple[str, str], _Told] = OrderedDict()
@@ -181,10 +181,10 @@ class Sparing:
         return len(self._told)
 
     def tell(self, address: str, cause: str, now: float) -> int | None:
-        """Whether to tell now that *address* is turned away for *cause*.
+        """Decide whether to report that *address* is refused for *cause*.
 
-        :param address: an address, whose prefix counts; anything else counts as it is.
-        :return: how often it was left out before; ``None`` to leave it out this time, too.
+        :param address: an address, counted by its prefix; any other text counts as it is.
+        :return: the number of refusals left out since the last report; ``None`` to leave this one out, too.
         """
         key = (_counted(address), cause)
         self._forget(now)
@@ -199,7 +199,7 @@ class Sparing:
         return 0 if told is None else told.silent
 
     def _forget(self, now: float) -> None:
-        """Make room, if there is none, by what may be told again and was not left out lately."""
+        """Make room in a full table: delete the oldest entries that may be reported again."""
         while len(self._told) >= numbers.REFUSED_TOLD_MOST:
             key, oldest = next(iter(self._told.items()))
             if now - oldest.at < numbers.REFUSED_TOLD_SECONDS:

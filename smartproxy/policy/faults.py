@@ -1,9 +1,9 @@
-"""The faults of this site: what ends a session without anybody having broken the protocol.
+"""The faults of this site: everything that ends a session without a violation of the protocol.
 
-Duty: say whose affair it is by the class (refused by policy, out of time, something of ours is missing, a bug); each
-class carries the ESID reason code that is told (RFC 5024 section 5.3.11). The ``rule`` of these faults is a
-:class:`~smartproxy.policy.causes.Cause`; at which step a call failed, and how a session ended, are enumerations. Trusts
-nobody; never carries a peer's octets, because faults are logged.
+Duty: one class for each kind of fault (refused by policy, out of time, a part of this site is missing, a bug), with the
+ESID reason code that is sent (RFC 5024 section 5.3.11). The ``rule`` of these faults is a
+:class:`~smartproxy.policy.causes.Cause`; at which step a call failed, and how a session ended, are enumerations. Never
+carries a peer's octets, because faults are logged.
 """
 
 import enum
@@ -16,7 +16,7 @@ from smartproxy.policy.causes import Cause
 
 
 class Step(enum.StrEnum):
-    """Where a call to a partner can fail, in the order in which it goes; the value is its code.
+    """The steps of a call to a partner at which it can fail, in their order; the value is its code.
 
     :ivar label: the step's name for people.
     """
@@ -31,7 +31,7 @@ class Step(enum.StrEnum):
         return made
 
     POLICY = "policy", "policy"
-    """Whether the partner may be called now."""
+    """The check that the partner may be called."""
     SOURCE = "source", "source"
     """The server's address that the partner is called from."""
     NAME = "name", "name"
@@ -39,17 +39,17 @@ class Step(enum.StrEnum):
     CONNECT = "connect", "connect"
     """The connection."""
     TLS = "tls", "TLS"
-    """The handshake, and whether the certificate is the partner's."""
+    """The handshake, and the check of the partner's certificate."""
     SSRM = "ssrm", "SSRM"
     """The partner's greeting."""
     SSID = "ssid", "SSID"
-    """Who the partner says it is."""
+    """The check of the partner's SSID."""
     ESID = "esid", "ESID"
-    """The end of a call that only looks whether all this works."""
+    """The end of a test call."""
 
     @property
     def cause(self) -> Cause:
-        """The cause that says no more than that a call failed at this step."""
+        """The general cause of a call that failed at this step."""
         return Cause(f"call.{self.value}")
 
 
@@ -83,19 +83,19 @@ class PolicyRefusal(SessionFault):
 
 
 class UnknownIdentity(PolicyRefusal):
-    """The SSIDCODE belongs to no partner of this site."""
+    """The SSIDCODE is not assigned to any partner of this site."""
 
     reason = EsidReason.USER_CODE_NOT_KNOWN
 
 
 class IdentityMismatch(PolicyRefusal):
-    """The SSIDCODE is not one that the partner proved by the certificate may use."""
+    """The SSIDCODE is assigned to another partner than the one that the certificate identifies."""
 
     reason = EsidReason.USER_CODE_NOT_KNOWN
 
 
 class LevelTooLow(PolicyRefusal):
-    """The release level offered is below the lowest that the partner's entry allows."""
+    """The offered release level is below the lowest that the partner's entry allows."""
 
     reason = EsidReason.MODE_OR_CAPABILITIES_INCOMPATIBLE
 
@@ -117,7 +117,7 @@ class Expired(SessionFault):
 
 
 class OwnFault(SessionFault):
-    """Something on our side of the session is not there."""
+    """A part of this site that the session needs is not available."""
 
     reason = EsidReason.RESOURCES_NOT_AVAILABLE
 
@@ -128,10 +128,10 @@ class StationUnreachable(OwnFault):
 
 @attrs.define(kw_only=True, eq=False, auto_exc=True, str=False)
 class PartnerUnreachable(OwnFault):
-    """The partner that the station wants cannot be called, or is not the one expected, or did not greet in time.
+    """A call to a partner failed: it may not be called, cannot be reached, or its certificate or SSID is refused.
 
-    :ivar step: where the call failed; ``rule`` is the step's :attr:`Step.cause`.
-    :ivar cause: why, as exactly as it is known: such as ``certificate.expired``.
+    :ivar step: the step at which the call failed; ``rule`` is the step's :attr:`Step.cause`.
+    :ivar cause: the most specific cause that is known, such as ``certificate.expired``.
     """
 
     step: Step
@@ -139,10 +139,10 @@ class PartnerUnreachable(OwnFault):
 
     @classmethod
     def at(cls, step: Step, message: str, cause: Cause | None = None) -> Self:
-        """The fault of a call that failed at a step.
+        """Make the fault of a call that failed at a step.
 
         :param message: half a sentence of our own; goes to the station.
-        :param cause: why, where more is known than the step.
+        :param cause: the specific cause, if it is known.
         """
         return cls(rule=step.cause, message=f"{step.label}: {message}", step=step, cause=cause or step.cause)
 
@@ -156,25 +156,25 @@ class Unlicensed(OwnFault):
 
 
 class LegLost(OwnFault):
-    """The connection of the session's other side is gone."""
+    """The connection to the session's other side was lost."""
 
     reason = EsidReason.UNSPECIFIED_ABORT
 
 
 class Draining(OwnFault):
-    """The daemon is about to stop."""
+    """The daemon is stopping."""
 
     reason = EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN
 
 
 class Withdrawn(OwnFault):
-    """The partner may not have sessions any more: his certificate was revoked, or his entry removed or disabled."""
+    """The partner lost its access: its certificate was revoked, or its entry was removed or disabled."""
 
     reason = EsidReason.UNSPECIFIED_ABORT
 
 
 class InternalError(SessionFault):
-    """A bug of ours: counted, reported, never swallowed."""
+    """A bug in SmartProxy: counted, reported, never swallowed."""
 
 
 @attrs.frozen

@@ -1,8 +1,8 @@
-"""Who a peer is: the proof that a partner's certificate gave, and whether his SSID agrees with it.
+"""A partner's identity: the proof by its certificate, and whether its SSID agrees with it.
 
-Duty: hold the proof, and judge the partner's SSID against his own entry and no other. A partner who proved himself by
-his certificate must not speak for another one: an SSIDCODE that is not his ends the session, whether it is somebody
-else's or nobody's. Never repeats what a peer sent in a refusal.
+Duty: hold the proof, and judge the partner's SSID against the partner's own entry only. A partner that is identified by
+its certificate must not act for another one: an SSIDCODE that is not assigned to it ends the session, even if the code
+is assigned to another partner. A refusal never repeats what a peer sent.
 
 RFC 5024 sections 4.2 (session start), 5.3.2 (SSID), 5.4 (identification codes), 11 (authenticated is not authorized).
 """
@@ -19,16 +19,16 @@ from smartproxy.policy.partners import Authentication, NotACode, Partner, normal
 
 @attrs.frozen(kw_only=True)
 class VerifiedPartner:
-    """A partner who has proved by his certificate who he is.
+    """A partner that is identified by its certificate.
 
-    Made by the TLS verifier from what :func:`~smartproxy.policy.certificates.judge.judge_chain` found, and nowhere
-    else: who holds one need not ask again.
+    Made only by the TLS verifier, from the result of :func:`~smartproxy.policy.certificates.judge.judge_chain`: code
+    that holds one need not verify again.
 
-    :ivar partner: his entry, of the generation in force when he connected.
-    :ivar certificate: the certificate that he showed.
-    :ivar by: which kind of rule fitted: ``certificate``, ``key``, ``subject`` or ``san``.
+    :ivar partner: its entry, of the generation in force when it connected.
+    :ivar certificate: the certificate that it presented.
+    :ivar by: the kind of rule that matched: ``certificate``, ``key``, ``subject`` or ``san``.
     :ivar ca: the CA of that rule; ``None`` for a pin.
-    :ivar chain: what he showed and what OpenSSL made of it, to be judged again when the configuration changes.
+    :ivar chain: the chain that it presented, with OpenSSL's findings; judged again when the configuration changes.
     """
 
     partner: Partner
@@ -39,27 +39,27 @@ class VerifiedPartner:
 
 
 def judge_ssid(verified: VerifiedPartner, ssid: SSID, partners: Iterable[Partner]) -> None:
-    """Whether *ssid* is one that the verified partner may send.
+    """Check that the verified partner may send *ssid*.
 
-    :param partners: all partners of the site, to say in the event whether the code is another one's.
-    :raises UnknownIdentity: if the code is nobody's.
-    :raises IdentityMismatch: if the code is another partner's.
+    :param partners: all partners of the site, to report whether the code is assigned to another one.
+    :raises UnknownIdentity: if the code is not assigned to any partner.
+    :raises IdentityMismatch: if the code is assigned to another partner.
     :raises LevelTooLow: if the release level is below the partner's lowest.
-    :raises AuthenticationRefused: if secure authentication is not as his entry has it.
+    :raises AuthenticationRefused: if SSIDAUTH is not what the partner's entry requires.
     """
     partner = verified.partner
     judge_code(partner, ssid.code, partners)
     if ssid.lev < partner.lowest_level:
         raise LevelTooLow(
             rule="identity.level",
-            message=f"release level {ssid.lev} offered, but partner {partner.name!a} has to offer"
-            f" {partner.lowest_level.value} at least",
+            message=f"release level {ssid.lev} offered; the lowest allowed for partner {partner.name!a} is"
+            f" {partner.lowest_level.value}",
         )
     secure = ssid.auth == "Y"
     if secure and partner.authentication is Authentication.REFUSED:
         raise AuthenticationRefused(
             rule="identity.authentication",
-            message=f"secure authentication wanted, but the entry of partner {partner.name!a} refuses it",
+            message=f"secure authentication requested, but the entry of partner {partner.name!a} refuses it",
         )
     if not secure and partner.authentication is Authentication.REQUIRED:
         raise AuthenticationRefused(
@@ -69,10 +69,10 @@ def judge_ssid(verified: VerifiedPartner, ssid: SSID, partners: Iterable[Partner
 
 
 def judge_code(partner: Partner, code: str, partners: Iterable[Partner] = ()) -> None:
-    """Whether *partner* may use the SSIDCODE *code*: one of his codes, octet for octet, blanks at the end aside.
+    """Check that the SSIDCODE *code* is assigned to *partner*, octet for octet; blanks at the end do not count.
 
-    :raises UnknownIdentity: if the code is nobody's.
-    :raises IdentityMismatch: if the code is that of another of *partners*.
+    :raises UnknownIdentity: if the code is not assigned to any partner.
+    :raises IdentityMismatch: if the code is assigned to another of *partners*.
     """
     try:
         octets = normalize_code(code)
@@ -83,11 +83,11 @@ def judge_code(partner: Partner, code: str, partners: Iterable[Partner] = ()) ->
     other = next((entry for entry in partners if _has(entry, octets)), None)
     if other is None:
         raise UnknownIdentity(
-            rule="identity.code", message=f"the SSIDCODE is none of partner {partner.name!a} and of nobody else"
+            rule="identity.code", message=f"SSIDCODE not assigned to partner {partner.name!a} or to any other partner"
         )
     raise IdentityMismatch(
         rule="identity.code",
-        message=f"the SSIDCODE belongs to partner {other.name!a}, but the certificate is that of {partner.name!a}",
+        message=f"SSIDCODE assigned to partner {other.name!a}, but the certificate belongs to {partner.name!a}",
     )
 
 

@@ -1,9 +1,9 @@
-"""The licence: one short document that says which server may run, until when, and whom it may obey.
+"""The licence: a short document that names the server that may run, until when, and the authority that it accepts.
 
-Duty: sign a licence with the site's authority key, and judge one: whole, signed, for this Proxy ID, in its time, of the
-authority that is obeyed already. Say what a server's Proxy ID is. The authority's certificate travels in the licence,
-because the licence is the first thing that a server ever trusts; once it holds one, it takes another only from the same
-key. Opens no file and reads no clock.
+Duty: sign a licence with the site's authority key, and judge one: it must be complete, signed, for this Proxy ID, valid
+now, and from the authority that the server already accepts. Compute a server's Proxy ID. The licence contains the
+authority's certificate, because it is the first document that a server trusts; after that, the server accepts another
+licence only from the same key. Opens no file and reads no clock.
 
 RFC 8032 (Ed25519) over the JSON of the licence with its keys sorted, without blanks, in ASCII.
 """
@@ -48,16 +48,16 @@ def is_proxy_id(text: str) -> bool:
 
 
 _ADVICE: Final = {
-    Cause.LICENCE_MISSING: "put the licence file there, or name its place with --licence",
-    Cause.LICENCE_UNREADABLE: "let the account that the server runs under read it",
-    Cause.LICENCE_DAMAGED: "copy it again from the backend, unchanged, or have it issued again",
-    Cause.LICENCE_FOREIGN: "use the licence that was issued for this machine's Proxy ID",
+    Cause.LICENCE_MISSING: "put the licence file there, or give its path with --licence",
+    Cause.LICENCE_UNREADABLE: "make it readable for the account that the server runs under",
+    Cause.LICENCE_DAMAGED: "copy it from the backend again, unchanged, or issue a new one",
+    Cause.LICENCE_FOREIGN: "use the licence that was issued for this server's Proxy ID",
     Cause.LICENCE_NOT_YET_VALID: "check this machine's clock, or wait until it is valid",
-    Cause.LICENCE_EXPIRED: "have a new one issued by the site's authority",
+    Cause.LICENCE_EXPIRED: "issue a new one with the site's authority",
     Cause.LICENCE_WRONG_AUTHORITY: (
-        "if this server is to obey another authority from now on, replace its licence file by hand and restart it"
+        "to make this server accept another authority, replace its licence file by hand and restart it"
     ),
-    Cause.LICENCE_NOT_NEWER: "nothing is to be done: the licence in force stays",
+    Cause.LICENCE_NOT_NEWER: "nothing to do: the licence in force stays",
 }
 
 
@@ -65,8 +65,8 @@ _ADVICE: Final = {
 class LicenceRefused(Exception):
     """A licence does not allow this server to run.
 
-    :ivar cause: why not: one of ``licence.*``.
-    :ivar message: the same in words, with names and dates.
+    :ivar cause: one of ``licence.*``.
+    :ivar message: the cause as a sentence, with names and dates.
     """
 
     cause: Cause
@@ -83,14 +83,14 @@ class LicenceRefused(Exception):
 
 @attrs.frozen(kw_only=True)
 class Licence:
-    """What an authority allows a server.
+    """What an authority allows a server to do.
 
-    :ivar proxy_id: the server that may run: its Proxy ID.
+    :ivar proxy_id: the Proxy ID of the server that may run.
     :ivar site: the name of the company.
-    :ivar valid_from: the first moment.
-    :ivar valid_until: the last one.
-    :ivar limits: what the server may do at most; known is ``sessions``.
-    :ivar authority_certificate: the authority that signed it and whose clients the server obeys, as PEM.
+    :ivar valid_from: the start of its validity.
+    :ivar valid_until: the end of its validity.
+    :ivar limits: upper limits for the server; the only key is ``sessions``.
+    :ivar authority_certificate: the authority that signed it, as PEM; the server accepts clients of this authority.
     """
 
     format: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT), required=True))
@@ -106,7 +106,7 @@ class Licence:
         return self.valid_from <= now <= self.valid_until
 
     def days_left(self, now: datetime.datetime) -> int:
-        """How many whole days remain; negative once it has ended."""
+        """The number of whole days that remain; negative once it has expired."""
         return (self.valid_until - now) // datetime.timedelta(days=1)
 
     def warning(self, now: datetime.datetime) -> int | None:
@@ -157,9 +157,9 @@ def sign(licence: Licence, private_key: Ed25519PrivateKey) -> str:
 
 
 def read(text: str, proxy_id: str, now: datetime.datetime, authority: str | None = None) -> Licence:
-    """The licence that *text* holds, if the server with *proxy_id* may run by it at *now*.
+    """Read the licence in *text*, if it lets the server with *proxy_id* run at *now*.
 
-    :param authority: the certificate, as PEM, of the authority that the server obeys already, if it does.
+    :param authority: the certificate, as PEM, of the authority that the server already accepts, if any.
     :raises LicenceRefused: if it may not.
     """
     # Editors of Windows put a byte order mark in front.
@@ -175,11 +175,11 @@ def read(text: str, proxy_id: str, now: datetime.datetime, authority: str | None
     except ValueError:
         raise LicenceRefused(Cause.LICENCE_DAMAGED, "the authority's certificate in it cannot be used") from None
     except InvalidSignature:
-        raise LicenceRefused(Cause.LICENCE_DAMAGED, "its signature does not fit what it says") from None
+        raise LicenceRefused(Cause.LICENCE_DAMAGED, "its signature does not match its content") from None
     if authority is not None and _authority_key(authority) != key:
         raise LicenceRefused(
             Cause.LICENCE_WRONG_AUTHORITY,
-            f"it is signed by another authority than the one that this server obeys (site {licence.site!a})",
+            f"it is signed by another authority than the one that this server accepts (site {licence.site!a})",
         )
     if licence.proxy_id != proxy_id:
         raise LicenceRefused(

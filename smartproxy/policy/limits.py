@@ -1,8 +1,9 @@
 """Every number of SmartProxy that bounds something: deadlines, counts, sizes, strengths.
 
 Duty: one file in which an operator or an auditor finds each default, the range that a configuration may set it to, and
-its unit. What a configuration can change is a :class:`Limit`; what it cannot change is a plain number whose unit stands
-in its name. Never holds a number of the protocol itself (field widths, reason codes): those are in ``oftp2/``.
+its unit. A number that a configuration can change is a :class:`Limit`; a number that it cannot change is a constant
+with the unit in its name. Never holds a number of the protocol itself (field widths, reason codes): those are in
+``oftp2/``.
 
 RFC 5024: none; the figures are this site's policy.
 """
@@ -16,7 +17,7 @@ import attrs
 class Limit:
     """A number that a configuration may set.
 
-    :ivar default: what holds when the configuration is silent.
+    :ivar default: the value if the configuration does not set it.
     :ivar least: the smallest value that a configuration may set.
     :ivar most: the largest value that a configuration may set.
     :ivar unit: what the number counts.
@@ -42,13 +43,13 @@ SSID: Final = Limit(default=30, least=1, most=300, unit="seconds")
 AUTHENTICATION: Final = Limit(default=60, least=1, most=600, unit="seconds")
 #: From the first to the last octet of one Exchange Buffer.
 BUFFER: Final = Limit(default=60, least=1, most=600, unit="seconds")
-#: Without an octet in either direction of an established session.
+#: Time without data in either direction of an established session.
 INACTIVITY: Final = Limit(default=180, least=10, most=7200, unit="seconds")
-#: From the wish to close a connection to its abort.
+#: From the start of closing a connection to its abort.
 CLOSING: Final = Limit(default=5, least=1, most=60, unit="seconds")
-#: From the wish to stop a daemon to the ESID that ends what still runs.
+#: From the request to stop a daemon to the ESID that ends the remaining sessions.
 DRAIN: Final = Limit(default=300, least=0, most=86_400, unit="seconds")
-#: From the generation that withdraws a partner's certificate to the end of his session, if it is not idle before.
+#: From the generation that withdraws a partner's access to the end of its session, if it is not idle before.
 WITHDRAWAL: Final = Limit(default=60, least=0, most=86_400, unit="seconds")
 #: From the request to open a session inside to the station's SSRM.
 OPENING: Final = Limit(default=20, least=1, most=120, unit="seconds")
@@ -57,20 +58,20 @@ STATION_TIMEOUT: Final = Limit(default=10, least=1, most=120, unit="seconds")
 
 # Ports.
 
-#: Where the server awaits partners: what IANA assigned to OFTP2 over TLS ("odette-ftps"); 0 is any free port.
+#: Where the server listens for partners: what IANA assigned to OFTP2 over TLS ("odette-ftps"); 0 is any free port.
 LISTENER_PORT: Final = Limit(default=6619, least=0, most=65_535, unit="(a port)")
-#: Where the station awaits sessions: what IANA assigned to OFTP without TLS ("odette-ftp").
+#: Where the station listens for sessions: what IANA assigned to OFTP without TLS ("odette-ftp").
 STATION_PORT: Final = Limit(default=3305, least=1, most=65_535, unit="(a port)")
 #: Where a partner is called: what IANA assigned to OFTP2 over TLS.
 PARTNER_PORT: Final = Limit(default=6619, least=1, most=65_535, unit="(a port)")
-#: Where the client awaits callers that say whom they want; 0 is any free port.
+#: The client's port for local programs that name the partner to call; 0 is any free port.
 OUTBOUND_PORT: Final = Limit(default=65_433, least=0, most=65_535, unit="(a port)")
-#: Where the client awaits callers that want one certain partner.
+#: The client's port for local programs that call one certain partner.
 PARTNER_LISTENER_PORT: Final = Limit(default=3306, least=1, most=65_535, unit="(a port)")
 
-# Callers inside.
+# Local programs that call partners.
 
-#: From a caller's connection to the end of its request.
+#: From a local program's connection to the end of its request.
 CALLER_SECONDS: Final = 10.0
 #: From the dial to a partner to the connection, at most; what is left of the deadline of an opening if that is less.
 CALL_CONNECT_SECONDS: Final = 10.0
@@ -91,7 +92,7 @@ DESCRIPTORS_LEAST: Final = CONNECTIONS.default + SESSIONS.default + 200
 EARLY_DROP_PERCENT: Final = 80
 #: Accepted connections of one address (IPv4 /32, IPv6 /64).
 CONNECTIONS_PER_ADDRESS: Final = Limit(default=200, least=1, most=200_000, unit="connections")
-#: Connections of one address (IPv4 /32, IPv6 /64) that have not proved who they are.
+#: Connections of one address (IPv4 /32, IPv6 /64) that are not authenticated.
 UNAUTHENTICATED_PER_ADDRESS: Final = Limit(default=100, least=1, most=200_000, unit="connections")
 #: Data connections that a client keeps ready in the tunnel.
 POOL_READY: Final = Limit(default=2, least=0, most=1000, unit="connections")
@@ -134,7 +135,7 @@ CHUNKS_AHEAD: Final = 8
 REPORTS_OCTETS: Final = 48 * 1024
 #: From a ticket's issue to its use.
 TICKET_SECONDS: Final = 10.0
-#: Connections to the tunnel's port that have not proved who they are; one more takes the place of the oldest.
+#: Connections to the tunnel port that are not authenticated; one more replaces the oldest.
 TUNNEL_STRANGERS_MOST: Final = 100
 #: Data connections of one client that carry no session.
 DATA_IDLE_MOST: Final = 1_000
@@ -161,7 +162,7 @@ BAN_MOST: Final = Limit(default=600, least=1, most=604_800, unit="seconds")
 
 #: One point is forgotten at the end of each such step of time.
 POINT_DECAY_SECONDS: Final = 10.0
-#: The doubling of bans is forgotten when an address gave no offence for this time after its last ban.
+#: The doubling of bans ends when an address commits no fault for this time after its last ban.
 BAN_MEMORY_SECONDS: Final = 3600.0
 #: Addresses with points or a ban; further offenders are not counted.
 PENALTY_PREFIXES_MOST: Final = 65_536
@@ -169,9 +170,9 @@ PENALTY_PREFIXES_MOST: Final = 65_536
 PENALTY_SWEEP_SECONDS: Final = 1.0
 #: Exempt networks that a configuration may list.
 EXEMPT_NETWORKS_MOST: Final = 1_000
-#: That an address is turned away for one cause is told no more often than this, at both of the server's doors.
+#: A refusal of one address for one cause is reported no more often than this, at both of the server's ports.
 REFUSED_TOLD_SECONDS: Final = 60.0
-#: Addresses, with causes, of which it is known when that was told; all others share one turn.
+#: Pairs of address and cause for which the last report is remembered; all others share one report.
 REFUSED_TOLD_MOST: Final = 1000
 
 # Certificates.
@@ -188,16 +189,16 @@ UNVOUCHED_PATH_MICROSECONDS: Final = 1800
 EC_BITS_LEAST: Final = 256
 #: Largest depth of a path's anchor (the leaf has depth 0).
 PATH_DEPTH_MOST: Final = 5
-#: How long a revocation list is still used after its next update should have come.
+#: How long a revocation list stays valid after its nextUpdate.
 REVOCATION_GRACE: Final = Limit(default=0, least=0, most=72, unit="hours")
-#: How long a revocation list that names no next update is taken as fresh.
+#: How long a revocation list without nextUpdate is current.
 REVOCATION_UNDATED_FRESH_DAYS: Final = 7
 #: Addresses of revocation lists that are reported: of one certificate, and of one authority in a day.
 CRL_URLS_PER_CERTIFICATE: Final = 2
 CRL_URLS_PER_DAY: Final = 20
 #: The longest address of a revocation list that is reported.
 CRL_URL_OCTETS: Final = 512
-#: How far the clocks of this site and of an authority may be apart.
+#: How far the clocks of this site and of a CA may differ.
 CLOCK_TOLERANCE_SECONDS: Final = 300
 
 # The configuration document.

@@ -1,10 +1,10 @@
-"""Calls to partners: what the configuration must not contradict about them, and whom callers inside may reach.
+"""Calls to partners: contradictions in their configuration, and which partners local programs may reach.
 
-Duty: refuse, with its place, what no single value of the document shows: names that are not there, ways of recognizing
-a partner that nothing belongs to, and ports that stand for two things. Find the partner that a caller means, by its
-name or by the host and port of its entry: configured partners and nobody else. Nothing that a caller says becomes an
-address that is dialled: what is dialled stands in the partner's entry. Decides nothing about a certificate that a
-partner shows: :mod:`~smartproxy.policy.certificates.judge` does.
+Duty: refuse, with its place, what no single value of the document shows: names that do not exist, a `verify` without
+matching certificate rules, and ports that are used twice. Find the partner that a local program asks for, by its name
+or by the host and port of its entry: only configured partners. The address that is dialled always comes from the
+partner's entry, never from the request. Does not judge certificates:
+:mod:`~smartproxy.policy.certificates.judge` does.
 """
 
 import ipaddress
@@ -24,11 +24,11 @@ _FITTING: Final[dict[Verify, tuple[type, ...]]] = {
     Verify.PIN: (CertificatePin, KeyPin),
     Verify.ODETTE: (SubjectRule,),
 }
-"""The kinds of rules that belong to each way of recognizing a partner."""
+"""The kinds of certificate rules that each `verify` uses."""
 
 
 def rules_of(partner: Partner, outbound: Outbound) -> tuple[CertificatePin | KeyPin | SubjectRule, ...]:
-    """The rules that the certificate of a partner that is called is known by."""
+    """The rules by which the certificate of a called partner is recognized."""
     return outbound.certificates or tuple(
         rule
         for rule in partner.certificates
@@ -37,7 +37,7 @@ def rules_of(partner: Partner, outbound: Outbound) -> tuple[CertificatePin | Key
 
 
 def check_outbound(partners: tuple[Partner, ...], cas: Set[str], identities: Set[str]) -> None:
-    """Refuse names that are not there, and rules that do not belong to their ``verify``.
+    """Refuse names that do not exist, and rules that their ``verify`` does not use.
 
     :param cas: the names of the CAs.
     :param identities: the names of the identities.
@@ -61,7 +61,7 @@ def check_outbound(partners: tuple[Partner, ...], cas: Set[str], identities: Set
                 raise DocumentRefused(
                     where=f"{where}.authority",
                     cause=Cause.DOCUMENT_CONTRADICTION,
-                    message="goes with `verify` name only",
+                    message="is allowed only if `verify` is name",
                 )
         for j, rule in enumerate(outbound.certificates):
             at = f"{where}.certificates[{j}]"
@@ -69,7 +69,7 @@ def check_outbound(partners: tuple[Partner, ...], cas: Set[str], identities: Set
                 raise DocumentRefused(
                     where=f"{at}.by",
                     cause=Cause.DOCUMENT_CONTRADICTION,
-                    message=f"does not go with `verify` {outbound.verify.value}",
+                    message=f"is not allowed if `verify` is {outbound.verify.value}",
                 )
             if isinstance(rule, SubjectRule) and rule.ca not in cas:
                 raise DocumentRefused(
@@ -81,12 +81,12 @@ def check_outbound(partners: tuple[Partner, ...], cas: Set[str], identities: Set
             raise DocumentRefused(
                 where=f"{where}.verify",
                 cause=Cause.DOCUMENT_CONTRADICTION,
-                message=f"is {outbound.verify.value}, but nothing of that kind is in its `certificates` or the entry's",
+                message=f"is {outbound.verify.value}, but neither its `certificates` nor the entry's have such a rule",
             )
 
 
 def check_listeners(partners: tuple[Partner, ...], listener: OutboundListener) -> None:
-    """Refuse ports of the client that stand for two things.
+    """Refuse ports of the client that are used twice.
 
     :raises DocumentRefused: with the place.
     """
@@ -108,9 +108,9 @@ def _outbounds(partners: tuple[Partner, ...]) -> Iterator[tuple[str, Partner, Ou
 
 @attrs.define(auto_exc=True, eq=False, str=False)
 class EgressRefused(Exception):
-    """A caller asked for somebody whom it may not reach.
+    """A local program asked for a partner that it may not reach.
 
-    :ivar cause: one sentence; holds no octet of the caller.
+    :ivar cause: one sentence, without any octet of the request.
     """
 
     cause: str
@@ -125,11 +125,11 @@ def reachable(partners: Iterable[Partner]) -> tuple[Partner, ...]:
 
 
 def choose(partners: Iterable[Partner], host: str, port: int | None) -> Partner:
-    """The one partner that a caller means.
+    """Find the one partner that a local program asks for.
 
     :param host: a host's name or address, or a partner's name.
-    :param port: the port, if the caller said one.
-    :raises EgressRefused: if it is none, or more than one.
+    :param port: the port, if the request has one.
+    :raises EgressRefused: if no partner matches, or more than one.
     """
     able = reachable(partners)
     wanted = normalize_host(host)
@@ -143,15 +143,17 @@ def choose(partners: Iterable[Partner], host: str, port: int | None) -> Partner:
     if not found:
         found = [partner for partner in able if partner.name.casefold() == host.casefold()]
     if not found:
-        raise EgressRefused("it is no partner that may be called from here")
+        raise EgressRefused("no partner that may be called has this name or address")
     if len(found) > 1:
         names = ", ".join(partner.name for partner in found)
-        raise EgressRefused(f"several partners are there ({names}): ask for one of them by name, or by his port")
+        raise EgressRefused(
+            f"several partners have this address ({names}): ask for one of them by name, or by its port"
+        )
     return found[0]
 
 
 def normalize_host(host: str) -> str:
-    """The form in which hosts are compared: names without case and final dot, addresses written in one way."""
+    """The form in which hosts are compared: names in lower case without the final dot, addresses in one notation."""
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:

@@ -1,12 +1,12 @@
-"""Partners in the configuration: their entries, the rules by which they are known, and the CAs that vouch for them.
+"""Partners in the configuration: their entries, their certificate rules, and the CAs that issue their certificates.
 
 Duty: the classes of ``server.partners``, ``server.authorities`` and ``server.identities``, and the normal form of an
-SSIDCODE. Decides nothing: whether a certificate is a partner's is decided in
-:mod:`~smartproxy.policy.certificates.judge`, whether an SSID is a partner's in :mod:`~smartproxy.policy.identity`, whom
-a caller may reach in :mod:`~smartproxy.policy.outbound`. A private key is here only in memory and never in a ``repr``.
+SSIDCODE. Decides nothing: :mod:`~smartproxy.policy.certificates.judge` decides about certificates,
+:mod:`~smartproxy.policy.identity` about SSIDs, and :mod:`~smartproxy.policy.outbound` about calls to partners. A
+private key is here only in memory and never in a ``repr``.
 
-RFC 5024 sections 2.3, 5.3 (padding), 5.3.2 (SSIDCODE, SSIDLEV, SSIDAUTH), 5.4 (identification codes), 11 (which
-certificate is whose is the site's affair); RFC 6125 (names in certificates).
+RFC 5024 sections 2.3, 5.3 (padding), 5.3.2 (SSIDCODE, SSIDLEV, SSIDAUTH), 5.4 (identification codes), 11 (the site
+decides which certificate belongs to which partner); RFC 6125 (names in certificates).
 """
 
 import enum
@@ -31,7 +31,7 @@ class NotACode(ValueError):
 
 
 def normalize_code(code: str) -> bytes:
-    """The 25 octets of SSIDCODE that stand for *code*: padded with blanks at its end, as RFC 5024 section 5.3 says.
+    """The 25 octets of SSIDCODE for *code*, padded with blanks at the end (RFC 5024 section 5.3).
 
     Letters keep their case, and nothing but blanks at the end is padding: a NUL, a tab or a leading blank is not.
 
@@ -39,20 +39,20 @@ def normalize_code(code: str) -> bytes:
     """
     octets = code.rstrip(" ").encode("ascii", "replace")
     if not octets or not code.isascii() or not code.isprintable():
-        raise NotACode("an identification code is made of printable ASCII characters, and at least one of them")
+        raise NotACode("an identification code must have at least one character, all printable ASCII")
     if len(octets) > CODE_OCTETS:
         raise NotACode(f"an identification code has at most {CODE_OCTETS} octets")
     return octets.ljust(CODE_OCTETS)
 
 
 def normalize_san(san: str) -> str:
-    """The form in which subject alternative names are compared: the letters of a DNS name have no case."""
+    """The form in which subject alternative names are compared: DNS names in lower case."""
     return san.lower().replace("dns:", "DNS:", 1) if san.startswith("DNS:") else san
 
 
 @attrs.frozen(kw_only=True)
 class CertificatePin:
-    """This very certificate, whoever issued it.
+    """A rule that matches one certificate, regardless of its issuer.
 
     :ivar sha256: SHA-256 of its DER octets, in hex.
     """
@@ -64,7 +64,7 @@ class CertificatePin:
 
 @attrs.frozen(kw_only=True)
 class KeyPin:
-    """Any certificate of this very key, whoever issued it.
+    """A rule that matches all certificates of one key, regardless of their issuers.
 
     :ivar sha256: SHA-256 of the SubjectPublicKeyInfo, in hex.
     """
@@ -76,7 +76,7 @@ class KeyPin:
 
 @attrs.frozen(kw_only=True)
 class SubjectRule:
-    """Any certificate below a CA whose subject carries this serialNumber (where Odette CAs put the Odette ID).
+    """A rule that matches certificates below a CA with this serialNumber in the subject (Odette CAs: the Odette ID).
 
     :ivar ca: the name of an entry of ``server.authorities``.
     :ivar serial_number: the attribute's text, compared letter by letter.
@@ -90,7 +90,7 @@ class SubjectRule:
 
 @attrs.frozen(kw_only=True)
 class SanRule:
-    """Any certificate below a CA that carries this subject alternative name.
+    """A rule that matches certificates below a CA with this subject alternative name.
 
     :ivar ca: the name of an entry of ``server.authorities``.
     :ivar san: the name with its type: ``DNS:``, ``URI:`` or ``EMAIL:``; compared letter by letter.
@@ -112,10 +112,10 @@ Rule = CertificatePin | KeyPin | SubjectRule | SanRule
 
 
 class RevocationMode(enum.StrEnum):
-    """What is asked of a CA's revocation lists.
+    """How the revocation lists of a CA are used.
 
-    ``REQUIRE``: a fresh list of every issuer in the path, or the certificate is refused. ``PREFER``: what a list there
-    is says holds, and a missing or stale one is overlooked. ``OFF``: lists are not looked at.
+    ``REQUIRE``: a certificate is refused unless there is a current list from every issuer in the path. ``PREFER``:
+    revoked certificates are refused; missing and outdated lists are ignored. ``OFF``: lists are not used.
     """
 
     REQUIRE = "require"
@@ -125,12 +125,12 @@ class RevocationMode(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class TrustedCa:
-    """A CA that partners' certificates may come from.
+    """A CA that may issue partners' certificates.
 
-    :ivar name: how the site calls it, unique.
+    :ivar name: its unique name at this site.
     :ivar certificates: its certificates as PEM, one or more; a path has to reach one of them.
-    :ivar revocation: what is asked of its revocation lists and those of the intermediate CAs below it.
-    :ivar grace_hours: how long after its promised next update a list is still good for an answer.
+    :ivar revocation: how its revocation lists, and those of the intermediate CAs below it, are used.
+    :ivar grace_hours: the hours that a revocation list stays valid after its nextUpdate.
     """
 
     name: str = attrs.field(metadata=kind(NAME, people=ForPeople(listed=True)))
@@ -140,8 +140,8 @@ class TrustedCa:
         metadata=kind(
             Member(RevocationMode),
             people=ForPeople(
-                help="require = refuse a certificate without a fresh revocation list; prefer = use what there is; "
-                "off = do not ask",
+                help="require = refuse certificates without a current revocation list; prefer = use the lists that are "
+                "loaded; off = do not use lists",
                 listed=True,
             ),
         ),
@@ -162,7 +162,7 @@ class TrustedCa:
 
 @attrs.frozen(kw_only=True)
 class ServerIdentity:
-    """A certificate and key that the server shows to partners.
+    """A certificate and key that the server presents to partners.
 
     :ivar certificate: the chain as PEM, the leaf first.
     :ivar key: the private key as PEM (PKCS#8, not encrypted).
@@ -174,10 +174,10 @@ class ServerIdentity:
 
 
 class Verify(enum.StrEnum):
-    """By what the certificate of a partner that is called is known to be his.
+    """How the certificate of a called partner is verified.
 
-    ``NAME``: it comes from a CA of the site and bears the host's name. ``PIN``: it is one that is pinned.
-    ``ODETTE``: it comes from a CA and its subject carries his Odette ID as serialNumber.
+    ``NAME``: it comes from a configured CA and contains the host's name. ``PIN``: it is pinned. ``ODETTE``: it comes
+    from a configured CA and its subject contains the partner's Odette ID as serialNumber.
     """
 
     NAME = "name"
@@ -189,27 +189,28 @@ class Verify(enum.StrEnum):
 class Outbound:
     """How a partner is called.
 
-    :ivar host: his name or address.
-    :ivar port: his port.
-    :ivar server_name: the name that his certificate has to bear, and that he is asked for in TLS; ``None``: the host.
-    :ivar verify: by what his certificate is known.
-    :ivar ca: for ``NAME``: the only CA that may have issued it; ``None``: any of the site's.
-    :ivar certificates: for ``PIN``, the pins; for ``ODETTE``, the serial numbers with their authorities. If there are
-        none, those of his entry count, by which he is known when he calls.
-    :ivar source: the address of the server that he is called from; ``None``: the site's.
-    :ivar identity: the certificate of ours that he is shown, by its name in ``server.identities``; ``None``: the first.
-    :ivar listener: the port of the client's that stands for this partner; ``None``: none does.
+    :ivar host: the partner's host name or address.
+    :ivar port: the partner's port.
+    :ivar server_name: the name that the partner's certificate has to contain, sent as SNI; ``None``: the host.
+    :ivar verify: how the partner's certificate is verified.
+    :ivar ca: for ``NAME``: the only CA that may have issued it; ``None``: any configured CA.
+    :ivar certificates: for ``PIN``, the pins; for ``ODETTE``, the serial numbers with their CAs. If it is empty, the
+        rules of the partner's entry count, which apply to its own calls.
+    :ivar source: the server's address that the call is made from; ``None``: the site's.
+    :ivar identity: the certificate presented to the partner, by its name in ``server.identities``; ``None``: the first.
+    :ivar listener: the client's port for local programs that call this partner; ``None``: no port.
     """
 
-    host: str = attrs.field(metadata=kind(_HOST, people=ForPeople(help="the partner's name or address")))
+    host: str = attrs.field(metadata=kind(_HOST, people=ForPeople(help="the partner's host name or address")))
     port: int = attrs.field(
         default=limits.PARTNER_PORT.default,
-        metadata=kind(Whole(limits.PARTNER_PORT), people=ForPeople(help="its port")),
+        metadata=kind(Whole(limits.PARTNER_PORT), people=ForPeople(help="the partner's port")),
     )
     server_name: str | None = attrs.field(
         default=None,
         metadata=kind(
-            Optional(_HOST), people=ForPeople(help="the name that its certificate bears", unset="the host's")
+            Optional(_HOST),
+            people=ForPeople(help="name that the partner's certificate must contain", unset="the host's"),
         ),
     )
     verify: Verify = attrs.field(
@@ -217,8 +218,8 @@ class Outbound:
         metadata=kind(
             Member(Verify),
             people=ForPeople(
-                help="its certificate comes from a ca and bears the host's name; is pinned; comes from a ca and "
-                "carries its Odette ID"
+                help="name = certificate from a CA, with the host's name; pin = pinned certificate; odette = "
+                "certificate from a CA, with the partner's Odette ID"
             ),
         ),
     )
@@ -227,7 +228,7 @@ class Outbound:
         metadata=kind(
             Optional(NAME),
             key="authority",
-            people=ForPeople(help="the only ca that may certify it", option="--ca", unset="any"),
+            people=ForPeople(help="the only CA that may have issued the certificate", option="--ca", unset="any"),
         ),
     )
     certificates: tuple[CertificatePin | KeyPin | SubjectRule, ...] = attrs.field(
@@ -240,37 +241,37 @@ class Outbound:
         default=None,
         metadata=kind(
             Optional(Address()),
-            people=ForPeople(help="the server's address that the partner is called from", unset="the site's"),
+            people=ForPeople(help="the server's address to call the partner from", unset="the site's"),
         ),
     )
     identity: str | None = attrs.field(
         default=None,
         metadata=kind(
-            Optional(NAME), people=ForPeople(help="the certificate of ours that it is shown", unset="the first")
+            Optional(NAME), people=ForPeople(help="our certificate to present to the partner", unset="the first")
         ),
     )
     listener: int | None = attrs.field(
         default=None,
         metadata=kind(
             Optional(Whole(limits.PARTNER_LISTENER_PORT)),
-            people=ForPeople(help="the client's port that stands for this partner"),
+            people=ForPeople(help="the client's port for local programs that call this partner"),
         ),
     )
 
     @property
     def name(self) -> str:
-        """The name that the partner's certificate has to bear."""
+        """The name that the partner's certificate has to contain."""
         return self.server_name or self.host
 
     @property
     def address(self) -> str:
-        """Host and port, as logs show them."""
+        """Host and port for logs; an IPv6 address in brackets."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
 
 class Authentication(enum.StrEnum):
-    """What a partner's SSIDAUTH has to say (RFC 5024 section 5.3.2)."""
+    """Which value of SSIDAUTH a partner may send (RFC 5024 section 5.3.2)."""
 
     EITHER = "either"
     REQUIRED = "required"
@@ -278,10 +279,10 @@ class Authentication(enum.StrEnum):
 
 
 class Purpose(enum.StrEnum):
-    """What the extended key usage of a partner's certificate has to allow.
+    """Which extended key usage a partner's certificate must have.
 
-    ``STRICT``: clientAuth, or the certificate has no such extension. ``SERVER_AUTH``: serverAuth will do too. ``ANY``:
-    not looked at, which is for pinned certificates only. Where he is called, clientAuth and serverAuth change places.
+    ``STRICT``: clientAuth, or no such extension. ``SERVER_AUTH``: clientAuth or serverAuth, or no such extension.
+    ``ANY``: not checked; for pinned certificates only. For a called partner, serverAuth takes the place of clientAuth.
     """
 
     STRICT = "strict"
@@ -293,15 +294,15 @@ class Purpose(enum.StrEnum):
 class Partner:
     """A partner's entry.
 
-    :ivar name: how the site calls him, unique.
-    :ivar enabled: whether he may connect at all.
-    :ivar codes: the SSIDCODEs that he may use.
-    :ivar lowest_level: the lowest release level that he may offer.
-    :ivar authentication: whether secure authentication has to be, may be or must not be.
-    :ivar profile: how literally the RFC is read with him.
-    :ivar purpose: what his certificate's extended key usage has to allow.
-    :ivar certificates: by which certificates he is known; several are valid at once, so that he can change over.
-    :ivar outbound: how the station reaches him; ``None`` if he is never called.
+    :ivar name: its unique name at this site.
+    :ivar enabled: whether it may connect and be called.
+    :ivar codes: the SSIDCODEs that it may use.
+    :ivar lowest_level: the lowest release level that it may offer.
+    :ivar authentication: whether secure authentication is required, allowed or refused.
+    :ivar profile: whether known departures from RFC 5024 are tolerated.
+    :ivar purpose: which extended key usage its certificate must have.
+    :ivar certificates: the rules that identify it; several may be valid at once, so that it can change certificates.
+    :ivar outbound: how it is called; ``None`` if it is never called.
     """
 
     name: str = attrs.field(metadata=kind(NAME, people=ForPeople(listed=True)))
@@ -329,14 +330,16 @@ class Partner:
         default=Authentication.EITHER,
         metadata=kind(
             Member(Authentication),
-            people=ForPeople(help="OFTP2 secure authentication has to be, may be or must not be", listed=True),
+            people=ForPeople(help="OFTP2 secure authentication: required, refused, or either", listed=True),
         ),
     )
     profile: Profile = attrs.field(
         default=Profile.DEFAULT,
         metadata=kind(
             Member(Profile),
-            people=ForPeople(help="tolerate known departures from RFC 5024, or none", listed=True),
+            people=ForPeople(
+                help="default = tolerate known departures from RFC 5024; strict = tolerate none", listed=True
+            ),
         ),
     )
     purpose: Purpose = attrs.field(
@@ -344,8 +347,8 @@ class Partner:
         metadata=kind(
             Member(Purpose),
             people=ForPeople(
-                help="extended key usage of the partner's certificate: for clients; for servers will do too; any, "
-                "which is for pinned certificates only"
+                help="extended key usage of the partner's certificate: strict = for clients; server_auth = for clients "
+                "or servers; any = not checked, for pinned certificates only"
             ),
         ),
     )

@@ -1,8 +1,7 @@
 """The settings of all daemons that are not about partners: addresses, deadlines, limits, penalties, the station.
 
 Duty: the classes of those parts of the configuration document, and a client's entry in the backend, which is in no
-document. Every default and range is in
-:mod:`~smartproxy.policy.limits`.
+document. Every default and range is in :mod:`~smartproxy.policy.limits`.
 """
 
 import datetime
@@ -16,7 +15,7 @@ from smartproxy.policy.values import NAME, SHA256, Address, Flag, Instant, Line,
 
 @attrs.frozen(kw_only=True)
 class Listener:
-    """Where the server awaits partners.
+    """An address and port where the server listens for partners.
 
     :ivar address: an IPv4 or IPv6 address of the server; ``0.0.0.0`` or ``::`` for all of them.
     :ivar port: the port; 0 for any free one.
@@ -28,7 +27,7 @@ class Listener:
 
 @attrs.frozen(kw_only=True)
 class Deadlines:
-    """How long things may take, in seconds; what each watches is said in :mod:`~smartproxy.policy.limits`."""
+    """How long things may take, in seconds; see :mod:`~smartproxy.policy.limits` for what each limits."""
 
     handshake: int = attrs.field(default=limits.HANDSHAKE.default, metadata=kind(Whole(limits.HANDSHAKE)))
     ssid: int = attrs.field(default=limits.SSID.default, metadata=kind(Whole(limits.SSID)))
@@ -45,7 +44,7 @@ class Deadlines:
 
 @attrs.frozen(kw_only=True)
 class ServerLimits:
-    """How much at once the server takes from outside."""
+    """The server's limits for connections and sessions from outside."""
 
     sessions: int = attrs.field(default=limits.SESSIONS.default, metadata=kind(Whole(limits.SESSIONS)))
     sessions_per_partner: int = attrs.field(
@@ -65,7 +64,7 @@ class ServerLimits:
 
 @attrs.frozen(kw_only=True)
 class ClientLimits:
-    """How much at once the client takes on."""
+    """The client's limits for sessions."""
 
     sessions: int = attrs.field(default=limits.SESSIONS.default, metadata=kind(Whole(limits.SESSIONS)))
     command_octets: int = attrs.field(
@@ -75,9 +74,9 @@ class ClientLimits:
 
 @attrs.frozen(kw_only=True)
 class BackendSettings:
-    """What the backend does by itself.
+    """The settings of the backend's own tasks.
 
-    :ivar keep_events_days: days after its arrival at which an event is deleted; 0 for never.
+    :ivar keep_events_days: days after which a stored event is deleted; 0 for never.
     """
 
     keep_events_days: int = attrs.field(
@@ -87,7 +86,7 @@ class BackendSettings:
 
 @attrs.frozen(kw_only=True)
 class PenaltySettings:
-    """When an address that misbehaves is shut out, and for how long.
+    """When an address that misbehaves is banned, and for how long.
 
     :ivar exempt: networks that are never banned.
     """
@@ -104,10 +103,10 @@ class PenaltySettings:
 
 @attrs.frozen(kw_only=True)
 class Station:
-    """Where the client finds the station.
+    """The station's address.
 
-    :ivar host: its name or address.
-    :ivar timeout: seconds from the dial to the connection.
+    :ivar host: its host name or address.
+    :ivar timeout: seconds from the start of the connection attempt to the connection.
     """
 
     host: str = attrs.field(
@@ -122,8 +121,8 @@ class Station:
 class Pool:
     """The client's data connections in the tunnel.
 
-    :ivar ready: how many are kept ready for the next sessions.
-    :ivar most: how many there may be, ready and in use.
+    :ivar ready: the number of connections kept ready for the next sessions.
+    :ivar most: the highest number of connections, ready and in use.
     """
 
     ready: int = attrs.field(default=limits.POOL_READY.default, metadata=kind(Whole(limits.POOL_READY)))
@@ -132,9 +131,9 @@ class Pool:
 
 @attrs.frozen(kw_only=True)
 class OutboundListener:
-    """Where callers inside are awaited that say whom they want (HTTP CONNECT, SOCKS5).
+    """Where the client listens for local programs that name the partner to call (HTTP CONNECT, SOCKS5).
 
-    :ivar enabled: whether they are awaited at all; they never are while no partner can be called.
+    :ivar enabled: whether it listens; it never does while no partner can be called.
     :ivar address: the client's address; the ports of single partners are opened on it, too.
     """
 
@@ -147,8 +146,8 @@ class OutboundListener:
 class ClientEntry:
     """A smartproxy-client that may call the backend.
 
-    :ivar token_sha256: of its token, which nobody keeps.
-    :ivar enabled: whether its calls are answered.
+    :ivar token_sha256: the SHA-256 of its token; the token itself is not stored.
+    :ivar enabled: whether its calls are accepted.
     :ivar address: the only address that it may call from; ``None``: any.
     """
 

@@ -58,7 +58,9 @@ def value(fact: Fact) -> st.SearchStrategy[Any]:
         return text(width, least=1).filter(lambda name: ".." not in name and not name.startswith("/"))
     if fact.rule == "code":
         return text(width, least=1)
-    if fact.rule == "utf8":
+    if fact.rule == "printable":
+        return st.text(string.ascii_letters + string.digits + string.punctuation, max_size=width)
+    if fact.rule == "text":
         return st.text(max_size=20)
     return st.binary(min_size=width, max_size=width or 300)
 

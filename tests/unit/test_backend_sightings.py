@@ -160,4 +160,4 @@ class Forecasts(SightingsCase):
             cas.alter(change, "odette", revocation=RevocationMode.PREFER)
         with self.store.reading() as session:
             self.assertEqual(forecasts.failing(session, NOW + 30 * DAY), [])
-            self.assertEqual(forecasts.failing(session, NOW + 41 * DAY)[0].reason, "the certificate ends")
+            self.assertEqual(forecasts.failing(session, NOW + 41 * DAY)[0].reason, "the certificate expires")

@@ -190,7 +190,7 @@ class RefusalTests(SynchronousTestCase):
     def test_which_certificate(self) -> None:
         """A message about a certificate further up says which one."""
         refused = refusal(Cause.CERTIFICATE_EXPIRED, MIDDLE, 1)
-        self.assertEqual(refused.message, "the certificate has expired (certificate 1 of the path)")
+        self.assertEqual(refused.message, "the certificate has expired (certificate 1 in the path)")
         self.assertEqual((refused.subject, refused.issuer), ("CN=middle", "CN=root"))
 
     def test_every_number_of_openssl(self) -> None:

@@ -74,6 +74,6 @@ class Forecasts(CommandCase):
         self.accept()
         self.assertIn("within 10 days", self.do("partner", "expiring", "--days", "10").out)
         (found,) = self.do("partner", "expiring", "--json").json
-        self.assertEqual((found["partner"], found["reason"]), ("ACME", "the certificate ends"))
+        self.assertEqual((found["partner"], found["reason"]), ("ACME", "the certificate expires"))
         self.assertIn(f"{self.now + timedelta(days=20):%Y-%m-%d}", self.do("partner", "expiring").out)
         self.assertIn("0 to 36500", self.refused("partner", "expiring", "--days", "-1", status=2))

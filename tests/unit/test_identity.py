@@ -60,7 +60,7 @@ class CodeTests(SynchronousTestCase):
                         self.assertEqual(refusal.rule, "identity.code")
                         self.assertEqual(
                             refusal.message,
-                            f"the SSIDCODE belongs to partner '{other.name}', but the certificate is that of"
+                            f"SSIDCODE assigned to partner '{other.name}', but the certificate belongs to"
                             f" '{partner.name}'",
                         )
 
@@ -86,7 +86,7 @@ class CodeTests(SynchronousTestCase):
         ):
             refusal = self.assertRaises(UnknownIdentity, judge_code, ACME, code, PARTNERS)
             self.assertEqual(refusal.reason, EsidReason.USER_CODE_NOT_KNOWN)
-            self.assertEqual(refusal.message, "the SSIDCODE is none of partner 'ACME' and of nobody else")
+            self.assertEqual(refusal.message, "SSIDCODE not assigned to partner 'ACME' or to any other partner")
 
     def test_without_the_others(self) -> None:
         """Without knowing the other partners a wrong code is refused all the same."""
@@ -131,8 +131,8 @@ class SsidTests(SynchronousTestCase):
                     self.assertEqual(refusal.reason, EsidReason.MODE_OR_CAPABILITIES_INCOMPATIBLE)
                     self.assertEqual(
                         refusal.message,
-                        f"release level {offered.value} offered, but partner 'ACME' has to offer"
-                        f" {lowest.value} at least",
+                        f"release level {offered.value} offered; the lowest allowed for partner 'ACME' is"
+                        f" {lowest.value}",
                     )
 
     def test_authentication(self) -> None:

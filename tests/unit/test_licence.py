@@ -130,7 +130,7 @@ class ReadTests(LicenceTestCase):
         for key, value in changes.items():
             document = json.loads(SITE.text())
             document["licence"][key] = value
-            self.assertRefused(Cause.LICENCE_DAMAGED, "its signature does not fit", json.dumps(document))
+            self.assertRefused(Cause.LICENCE_DAMAGED, "its signature does not match", json.dumps(document))
         self.assertEqual(set(changes) | {"format"}, set(json.loads(SITE.text())["licence"]))
 
     def test_wrong_values(self) -> None:
@@ -151,7 +151,7 @@ class ReadTests(LicenceTestCase):
     def test_signature(self) -> None:
         """Another signature, a cut one or none is damage."""
         for signature, detail in (
-            (base64.b64encode(OTHER.key.sign(b"x")).decode(), "its signature does not fit"),
+            (base64.b64encode(OTHER.key.sign(b"x")).decode(), "its signature does not match"),
             ("x", "signature: has to be a signature in base64"),
             (None, "signature: is null"),
         ):

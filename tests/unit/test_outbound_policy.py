@@ -104,7 +104,7 @@ class Documents(RefusingTestCase):
             if fits:
                 parse(octets(document))
             else:
-                self.assertRefused(document, f"{AT}.certificates[0].by", f"does not go with `verify` {verify}")
+                self.assertRefused(document, f"{AT}.certificates[0].by", f"is not allowed if `verify` is {verify}")
         missing = {**subject, "authority": "other"}
         document = changed(PLACE, {"host": "h", "verify": "odette", "certificates": [missing]})
         self.assertRefused(document, f"{AT}.certificates[0].authority", "no entry of server.authorities")
@@ -114,14 +114,14 @@ class Documents(RefusingTestCase):
         for verify in ("pin", "odette"):
             parse(octets(changed(PLACE, {"host": "h", "verify": verify})))
         document = changed("server.partners.1.outbound", {"host": "h", "verify": "odette"})
-        self.assertRefused(document, "server.partners[1].outbound.verify", "is odette, but nothing of that kind")
+        self.assertRefused(document, "server.partners[1].outbound.verify", "is odette, but neither its")
 
     def test_authority(self) -> None:
         """The only authority for a name has to be there, and goes with nothing else."""
         parse(octets(changed(PLACE, {"host": "h", "authority": "acme-ca"})))
         self.assertRefused(changed(PLACE, {"host": "h", "authority": "x"}), f"{AT}.authority", "no entry")
         document = changed(PLACE, {"host": "h", "authority": "acme-ca", "verify": "pin"})
-        self.assertRefused(document, f"{AT}.authority", "goes with `verify` name only")
+        self.assertRefused(document, f"{AT}.authority", "is allowed only if `verify` is name")
 
     def test_ports_of_the_client(self) -> None:
         """A port stands for one partner, and not for the outbound listener too; a disabled partner has none."""
@@ -185,7 +185,7 @@ class Egress(SynchronousTestCase):
             ("Caller", None),
         ):
             refused: EgressRefused = self.assertRaises(EgressRefused, choose, self.partners, host, port)
-            self.assertEqual(str(refused), "it is no partner that may be called from here")
+            self.assertEqual(str(refused), "no partner that may be called has this name or address")
 
     def test_ambiguous(self) -> None:
         """A host that several partners have needs a name."""

@@ -46,7 +46,7 @@ class RefusalTests(SynchronousTestCase):
         self.assertIn("revoked by the list of CN=root", str(self.refusal(outlook(revocation("root", 5)))))
         self.assertIn("out of date", str(self.refusal(outlook(revocation("root", **old)))))
         self.assertIsNone(self.refusal(outlook(revocation("root", **old)), grace=2 * DAY))
-        self.assertIn("to come", str(self.refusal(outlook(revocation("root", this_update=NOW + DAY)))))
+        self.assertIn("dated in the future", str(self.refusal(outlook(revocation("root", this_update=NOW + DAY)))))
 
     def test_path(self) -> None:
         """An intermediate authority is judged, too, up to the ca that the partner is known by."""
@@ -63,7 +63,7 @@ class RefusalTests(SynchronousTestCase):
         """Certificates that issued each other end nowhere."""
         circle = (issuer("a", "b", "others"), issuer("b", "a", "others"))
         found = outlook(revocation("a"), revocation("b"), issuers=circle)
-        self.assertIn("does not come to the CA", str(self.refusal(found, "a")))
+        self.assertIn("does not reach the CA", str(self.refusal(found, "a")))
 
     def test_unlisted(self) -> None:
         """Of an authority's certificates, which have a current list."""
@@ -83,14 +83,14 @@ class EndTests(SynchronousTestCase):
 
     def test_pinned(self) -> None:
         """A pinned certificate fails with its end only."""
-        self.assertEqual(self.ends(outlook(revocation("root")), None, None), [(50, "ends")])
+        self.assertEqual(self.ends(outlook(revocation("root")), None, None), [(50, "expires")])
 
     def test_certified(self) -> None:
         """Its issuer's end counts, and its list's where lists are required, with the hours of grace."""
         found = outlook(revocation("root"))
-        self.assertEqual(self.ends(found, "ca", None), [(50, "ends"), (100, "ends")])
+        self.assertEqual(self.ends(found, "ca", None), [(50, "expires"), (100, "expires")])
         self.assertEqual(self.ends(found, "ca", DAY)[2], (2, "renewed"))
-        self.assertEqual(self.ends(outlook(), "ca", DAY), [(50, "ends"), (100, "ends")])
+        self.assertEqual(self.ends(outlook(), "ca", DAY), [(50, "expires"), (100, "expires")])
 
     def test_end_of_time(self) -> None:
         """A list that is promised for the end of time has to be renewed then, grace or not."""
@@ -101,4 +101,4 @@ class EndTests(SynchronousTestCase):
 
     def test_unknown_issuer(self) -> None:
         """Of an issuer whose certificate is not there nothing is known."""
-        self.assertEqual(self.ends(outlook(issuers=()), "ca", DAY), [(50, "ends")])
+        self.assertEqual(self.ends(outlook(issuers=()), "ca", DAY), [(50, "expires")])

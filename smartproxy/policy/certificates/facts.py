@@ -1,4 +1,4 @@
-"""What certificates say, and what OpenSSL made of the chain that a peer showed: plain facts for policy to judge.
+"""The facts of certificates, and OpenSSL's findings about the chain that a peer presented.
 
 Duty: the classes that the TLS side fills in and policy reads. Judges nothing, and parses no certificate.
 
@@ -14,24 +14,24 @@ from smartproxy.policy.partners import TrustedCa
 
 @attrs.frozen(kw_only=True)
 class CertificateFacts:
-    """What a certificate says.
+    """The content of a certificate, as far as policy needs it.
 
     :ivar subject: its subject's name, as RFC 4514 writes it.
     :ivar issuer: its issuer's name.
     :ivar serial: its serial number.
-    :ivar not_before: the first moment of its validity.
-    :ivar not_after: the last one.
+    :ivar not_before: the start of its validity.
+    :ivar not_after: the end of its validity.
     :ivar sha256: SHA-256 of its DER octets, in hex.
     :ivar key_sha256: SHA-256 of its SubjectPublicKeyInfo, in hex.
-    :ivar issuer_key_sha256: the same of its issuer's, where that is known.
+    :ivar issuer_key_sha256: the same for its issuer's key, where that is known.
     :ivar key_type: ``RSA``, ``EC``, ``Ed25519``, ``Ed448``, or another name.
     :ivar key_bits: the length of the key.
-    :ivar signature_hash: the hash its signature is made with, such as ``sha256``; ``None`` if there is none.
+    :ivar signature_hash: the hash of its signature, such as ``sha256``; ``None`` if the algorithm has none.
     :ivar extended_key_usage: the dotted numbers of that extension, ``None`` without it.
     :ivar subject_serial_number: the attribute serialNumber of its subject.
     :ivar sans: its subject alternative names, with ``DNS:``, ``URI:`` or ``EMAIL:`` in front.
-    :ivar is_authority: whether it says that it may issue others.
-    :ivar crl_urls: where it says that its issuer's revocation lists are.
+    :ivar is_authority: whether it is a CA certificate.
+    :ivar crl_urls: the addresses of its issuer's revocation lists that it names.
     """
 
     subject: str
@@ -54,11 +54,11 @@ class CertificateFacts:
 
 @attrs.frozen
 class PathError:
-    """One thing that OpenSSL found wrong.
+    """One of OpenSSL's findings.
 
     :ivar code: its number, ``X509_V_ERR_...``.
-    :ivar depth: which certificate of the path it is about.
-    :ivar text: OpenSSL's own words.
+    :ivar depth: the depth of the certificate in the path; 0 is the peer's own.
+    :ivar text: OpenSSL's message.
     """
 
     code: int
@@ -68,11 +68,11 @@ class PathError:
 
 @attrs.frozen(kw_only=True)
 class ChainFacts:
-    """What a peer showed, and what OpenSSL made of it.
+    """The chain that a peer presented, with OpenSSL's findings.
 
-    :ivar presented: the certificates that came in the handshake, the peer's own first.
+    :ivar presented: the certificates of the handshake, the peer's own first.
     :ivar path: the path from the peer's certificate to an anchor, if OpenSSL found one.
-    :ivar path_errors: everything that OpenSSL found wrong.
+    :ivar path_errors: all findings of OpenSSL.
     """
 
     presented: tuple[CertificateFacts, ...]
@@ -80,7 +80,7 @@ class ChainFacts:
     path_errors: tuple[PathError, ...] = ()
 
     def below(self, ca: TrustedCa) -> tuple[CertificateFacts, ...] | None:
-        """The part of the path that a CA vouches for: up to its first certificate in it, that one excluded.
+        """The part of the path below a CA: up to the first certificate of the CA, that one excluded.
 
         :return: ``None`` if the path does not reach the CA.
         """

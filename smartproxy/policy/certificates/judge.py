@@ -1,15 +1,14 @@
-"""Whose certificate it is, and whether it is good enough: from facts to a partner, or an exact refusal.
+"""Judge a peer's certificate: from the facts of its chain to a partner, or to a refusal with the exact cause.
 
-Duty: judge the chain that a peer showed, in both directions of a call. OpenSSL builds the path and checks its
-signatures; its findings come in as facts. Everything that is a matter of this site's policy is judged here: dates, key
-strength, hashes, purpose, revocation, pins, and which partner's entry the certificate fits. Of a partner that is
-called, its entry says how its certificate is known: it is pinned, or it comes from a CA and carries the partner's
-Odette ID, or it comes from a CA and bears the name of the host; whether it does bear a name is asked of the caller, who
-holds the certificate. Trusts the facts to be those of the handshake at hand and of a path that OpenSSL built from the
-anchors of the same configuration.
+Duty: judge the chain that a peer presented, in both directions of a call. OpenSSL builds the path and checks its
+signatures; its findings are input. This site's policy is judged here: dates, key strength, hashes, purpose, revocation,
+pins, and which partner's entry the certificate matches. For a called partner, the entry says how the certificate is
+recognized: it is pinned, or it comes from a CA and contains the partner's Odette ID, or it comes from a CA and contains
+the host's name; the calling code, which holds the certificate, checks the name. Trusts that the facts are those of the
+handshake at hand, and that OpenSSL built the path from the anchors of the same configuration.
 
-A pinned certificate or key needs no CA and no revocation list: removing the pin is the revocation. A pin goes before a
-rule. RFC 5280 section 6; RFC 5024 section 11.
+A pinned certificate or key needs no CA and no revocation list: to revoke it, remove the pin. Pins take precedence over
+other rules. RFC 5280 section 6; RFC 5024 section 11.
 """
 
 import datetime
@@ -59,7 +58,7 @@ _REVOCATION_CAUSES: Final = {
     RevocationStatus.FUTURE: Cause.CERTIFICATE_REVOCATION_STALE,
 }
 _GENUINE: Final = frozenset({Cause.CERTIFICATE_EXPIRED, Cause.CERTIFICATE_NOT_YET_VALID, *_REVOCATION_CAUSES.values()})
-"""Causes for which a certificate is refused although its issuer did sign what it says."""
+"""Causes for which a certificate is refused although its content is authentic."""
 _BITS_LEAST: Final = {
     "RSA": limits.RSA_BITS_LEAST,
     "EC": limits.EC_BITS_LEAST,
@@ -70,11 +69,11 @@ _BITS_LEAST: Final = {
 
 @attrs.frozen(kw_only=True)
 class Match:
-    """A certificate that is good and names one enabled partner.
+    """A valid certificate that identifies one enabled partner.
 
-    :ivar partner: whose it is.
+    :ivar partner: the partner.
     :ivar certificate: the peer's certificate.
-    :ivar by: which kind of rule fitted: ``certificate``, ``key``, ``subject`` or ``san``.
+    :ivar by: the kind of rule that matched: ``certificate``, ``key``, ``subject`` or ``san``.
     :ivar ca: the CA of that rule; ``None`` for a pin.
     """
 
@@ -85,9 +84,9 @@ class Match:
 
 
 def judge_chain(chain: ChainFacts, configuration: ServerConfiguration, now: datetime.datetime) -> Match:
-    """The partner that *chain* proves the peer to be.
+    """Identify the partner that presented *chain*.
 
-    :raises CertificateRefusal: if it proves none.
+    :raises CertificateRefusal: if the chain identifies no partner.
     """
     if not chain.presented:
         raise CertificateRefusal(cause=Cause.CERTIFICATE_MISSING)
@@ -114,12 +113,15 @@ _Rule = TypeVar("_Rule", bound=Rule)
 
 
 def _named(rules: Iterable[_Rule], configuration: ServerConfiguration) -> list[tuple[_Rule, Partner]]:
-    """Each of *rules* with each partner whose entry it stands in."""
+    """Each of *rules* with each partner that has it in its entry."""
     return [(rule, partner) for rule in rules for partner in configuration.partners_of.get(rule, ())]
 
 
 def _only(fitting: list[tuple[_Rule, Partner]], leaf: CertificateFacts) -> tuple[_Rule, Partner]:
-    """The one enabled partner among those whose rules fit."""
+    """The one enabled partner among those with matching rules.
+
+    :raises CertificateRefusal: if there is none, or more than one.
+    """
     enabled = [(rule, partner) for rule, partner in fitting if partner.enabled]
     names = sorted({partner.name for _, partner in enabled or fitting})
     if not enabled:
@@ -130,9 +132,9 @@ def _only(fitting: list[tuple[_Rule, Partner]], leaf: CertificateFacts) -> tuple
 
 
 def _whose(found: CertificateRefusal, fitting: Iterable[tuple[Rule, Partner]]) -> CertificateRefusal:
-    """The refusal with the name of the one partner whose certificate it is, if the certificate itself is genuine.
+    """Add the name of the partner to a refusal, if the certificate is authentic and matches one partner's entry.
 
-    It says whose entry the certificate fits, not who showed it: whoever has seen a certificate can show it.
+    The name says which entry the certificate matches, not which peer presented it: certificates are public.
     """
     names = {partner.name for _, partner in fitting}
     if len(names) == 1 and found.cause in _GENUINE:
@@ -143,7 +145,7 @@ def _whose(found: CertificateRefusal, fitting: Iterable[tuple[Rule, Partner]]) -
 def _judge_path(
     leaf: CertificateFacts, chain: ChainFacts, configuration: ServerConfiguration, now: datetime.datetime
 ) -> Match:
-    """Find the partner by a CA: the path has to be good up to an anchor of the rule's CA."""
+    """Identify the partner by a CA: the path has to be valid up to an anchor of the rule's CA."""
     refused: dict[str, CertificateRefusal] = {}
     reached: list[str] = []
     for ca in configuration.cas:
@@ -162,7 +164,7 @@ def _judge_path(
         judge_purpose(leaf, partner, CLIENT_AUTH, chain.path_errors)
         return Match(partner=partner, certificate=leaf, by=rule.by, ca=rule.ca)
     for name, cause in refused.items():
-        # Another CA of the path may be good and have no rule; the one that would name a partner says why not.
+        # The path may be valid up to another CA that has no rule: report the CA that would identify a partner.
         would_fit = _named(_rules(leaf, [name]), configuration)
         if not reached or would_fit:
             forged = any(cause_of(error.code) is Cause.CERTIFICATE_BAD_SIGNATURE for error in chain.path_errors)
@@ -180,7 +182,7 @@ def _judge_path(
 
 
 def _rules(leaf: CertificateFacts, cas: Iterable[str]) -> Iterator[SubjectRule | SanRule]:
-    """The rules that *leaf* fits if it comes from one of *cas*."""
+    """The rules that *leaf* matches if it comes from one of *cas*."""
     for ca in cas:
         if leaf.subject_serial_number is not None:
             yield SubjectRule(ca=ca, serial_number=leaf.subject_serial_number)
@@ -189,7 +191,7 @@ def _rules(leaf: CertificateFacts, cas: Iterable[str]) -> Iterator[SubjectRule |
 
 
 def unreached(leaf: CertificateFacts, errors: tuple[PathError, ...]) -> CertificateRefusal:
-    """No path ends at an anchor: mostly because the issuer is not known, sometimes because the path broke before."""
+    """The refusal where no path ends at an anchor: the issuer is unknown, or the path is broken below an anchor."""
     for error in errors:
         if cause_of(error.code) in (Cause.CERTIFICATE_BAD_SIGNATURE, Cause.CERTIFICATE_PATH_TOO_LONG):
             return refusal(cause_of(error.code), leaf, openssl=error.text)
@@ -208,14 +210,17 @@ def judge_below(
     configuration: ServerConfiguration,
     now: datetime.datetime,
 ) -> None:
-    """Judge the path from the leaf to the anchor of *ca* at depth *anchor*; what lies above does not count."""
+    """Judge the path from the leaf to the anchor of *ca* at depth *anchor*; certificates above it do not count.
+
+    :raises CertificateRefusal: for the first fault.
+    """
     path = chain.path[: anchor + 1]
     if anchor > limits.PATH_DEPTH_MOST:
         raise refusal(
             Cause.CERTIFICATE_PATH_TOO_LONG, path[0], depth_most=str(limits.PATH_DEPTH_MOST), depth=str(anchor)
         )
     for error in chain.path_errors:
-        # The leaf's purpose is judged by its partner's entry, which is not known yet.
+        # The partner's entry decides about the leaf's purpose; the partner is not known yet.
         if error.depth <= anchor and (error.code, error.depth) != (VerifyError.INVALID_PURPOSE, 0):
             facts = path[error.depth]
             raise refusal(cause_of(error.code), facts, error.depth, **_dates(facts), openssl=error.text)
@@ -233,7 +238,10 @@ def _dates(facts: CertificateFacts) -> dict[str, str]:
 
 
 def judge_dates(facts: CertificateFacts, depth: int, now: datetime.datetime) -> None:
-    """Refuse a certificate that is not valid now."""
+    """Refuse a certificate outside its validity period.
+
+    :raises CertificateRefusal: if *now* is not in it.
+    """
     if now < facts.not_before:
         raise refusal(Cause.CERTIFICATE_NOT_YET_VALID, facts, depth, **_dates(facts))
     if now > facts.not_after:
@@ -241,7 +249,10 @@ def judge_dates(facts: CertificateFacts, depth: int, now: datetime.datetime) -> 
 
 
 def judge_key(facts: CertificateFacts, depth: int) -> None:
-    """Refuse a key that is too weak, or of a kind that is not known."""
+    """Refuse a key that is too weak, or of an unknown kind.
+
+    :raises CertificateRefusal: if it is.
+    """
     least = _BITS_LEAST.get(facts.key_type)
     if least is None or facts.key_bits < least:
         needed = "RSA, EC or Ed25519" if least is None else f"{least} bits"
@@ -251,12 +262,12 @@ def judge_key(facts: CertificateFacts, depth: int) -> None:
 
 
 def judge_purpose(leaf: CertificateFacts, partner: Partner, part: str, errors: tuple[PathError, ...] = ()) -> None:
-    """Whether the extended key usage is what the partner's entry asks for.
+    """Check the extended key usage against the purpose in the partner's entry.
 
-    OpenSSL looks at the key usage too; what it says of a leaf counts where the entry is strict.
+    OpenSSL checks the key usage, too; its finding about the leaf counts if the entry's purpose is strict.
 
-    :param part: the usage of the part that he plays in TLS: :data:`CLIENT_AUTH` or :data:`SERVER_AUTH`.
-    :raises CertificateRefusal: if it is not.
+    :param part: the usage for the partner's role in TLS: :data:`CLIENT_AUTH` or :data:`SERVER_AUTH`.
+    :raises CertificateRefusal: if the usage does not allow the role.
     """
     if partner.purpose is Purpose.ANY:
         return
@@ -311,10 +322,10 @@ def judge_called(
     now: datetime.datetime,
     bears: Callable[[str], bool],
 ) -> Match:
-    """The proof that *chain* is the partner's.
+    """Check that *chain* belongs to the called partner.
 
-    :param bears: tells whether his own certificate bears a host's name or address.
-    :raises CertificateRefusal: if it is not.
+    :param bears: tells whether the partner's certificate contains a host's name or address.
+    :raises CertificateRefusal: if the chain does not prove it.
     """
     if not chain.presented:
         raise CertificateRefusal(cause=Cause.CERTIFICATE_MISSING)

@@ -1,17 +1,17 @@
-"""Which certificates CAs have revoked, what that will mean for partners, and where the lists are said to be.
+"""Revocation: which certificates are revoked, which partners that affects, and where the lists are published.
 
-Duty: say of one certificate what the revocation set of its issuer says, and how old that set is. The sets are prepared
-by the backend from signed revocation lists; nothing is fetched or parsed here. A serial number in a set is revoked
-however old the set is; only the absence of one needs a fresh set.
+Duty: judge one certificate by the revocation set of its issuer and the age of that set. The backend makes the sets from
+signed revocation lists; nothing is fetched or parsed here. A serial number in a set is revoked, however old the set is;
+only a certificate that is not in the set needs a current one.
 
-:class:`Outlook` answers from what was seen and what is loaded, without a handshake: which certificates ``require``
-would refuse now, and when a certificate that is good now will be refused for the first time. It judges by the same
-:func:`status` as a handshake, knows less than one, since only the leaf was kept, and says so where that matters.
+:class:`Outlook` judges certificates without a handshake, by the certificates that partners have presented and the lists
+that are loaded: which of them ``require`` would refuse now, and when a certificate will first be refused. It uses the
+same :func:`status` as a handshake. It knows less than a handshake, because only the leaf was kept, and says so where
+that matters.
 
-:class:`CrlUrls` lets through the few addresses of lists that an operator may want to look at. An address in a
-certificate is a wish of whoever issued it: it could point at machines inside, at other protocols, or be there to fill
-the log. So only certificates below a configured CA count, only addresses of the plainest form, and only a few of them a
-day.
+:class:`CrlUrls` selects the few list addresses that are reported to the operator. The issuer of a certificate can write
+any address into it: one of an internal machine, one of another protocol, or many to fill the log. Therefore only
+certificates below a configured CA count, only addresses of the plainest form, and only a few of them a day.
 
 RFC 5280 sections 4.2.1.13, 5 and 6.3; RFC 3986 section 3.
 """
@@ -36,8 +36,8 @@ class RevocationSet:
     """The serial numbers that one issuer has revoked.
 
     :ivar issuer_key_sha256: SHA-256 of the issuing CA's SubjectPublicKeyInfo, in hex.
-    :ivar this_update: when the CA made the list.
-    :ivar next_update: when it promised the next one, if it did.
+    :ivar this_update: the time at which the CA made the list (thisUpdate).
+    :ivar next_update: the time by which the next list is due (nextUpdate); ``None`` if the list does not say.
     :ivar serials: the revoked serial numbers.
     """
 
@@ -48,14 +48,17 @@ class RevocationSet:
 
     @property
     def fresh_until(self) -> datetime.datetime:
-        """When a newer list has to be there, grace not counted."""
+        """The time until which the list is current, without the hours of grace."""
         if self.next_update is not None:
             return self.next_update
         return shifted(self.this_update, datetime.timedelta(days=limits.REVOCATION_UNDATED_FRESH_DAYS))
 
 
 class RevocationStatus(enum.Enum):
-    """What a revocation set says of one certificate."""
+    """The result of judging one certificate by a revocation set.
+
+    ``MISSING``: there is no set. ``STALE``: the set is out of date. ``FUTURE``: its thisUpdate is in the future.
+    """
 
     GOOD = "good"
     REVOKED = "revoked"
@@ -67,9 +70,9 @@ class RevocationStatus(enum.Enum):
 def status(
     revocation: RevocationSet | None, serial: int, now: datetime.datetime, grace: datetime.timedelta
 ) -> RevocationStatus:
-    """What *revocation*, the set of the certificate's issuer if there is one, says of *serial*.
+    """Judge the certificate *serial* by *revocation*, the set of its issuer; ``None`` if there is none.
 
-    :param grace: how long after the promised next update the set is still good for an answer.
+    :param grace: how long the set stays valid after its nextUpdate.
     """
     if revocation is None:
         return RevocationStatus.MISSING
@@ -86,7 +89,7 @@ _WORDS: Final = {
     RevocationStatus.REVOKED: "it is revoked by the list of {}",
     RevocationStatus.MISSING: "there is no revocation list of {}",
     RevocationStatus.STALE: "the revocation list of {} is out of date",
-    RevocationStatus.FUTURE: "the revocation list of {} is of a time to come",
+    RevocationStatus.FUTURE: "the revocation list of {} is dated in the future",
 }
 
 
@@ -112,7 +115,7 @@ class Issuer:
 
 @attrs.frozen
 class Outlook:
-    """What is configured and loaded.
+    """The configured CAs and the loaded revocation lists.
 
     :ivar issuers: the certificates of all CAs.
     :ivar lists: the revocation sets, by the SHA-256 of the issuer's key.
@@ -124,17 +127,17 @@ class Outlook:
     def refusal(
         self, issuer: str, serial: int, ca: str, now: datetime.datetime, grace: datetime.timedelta
     ) -> str | None:
-        """Why ``require`` would refuse a certificate; ``None`` if it would not.
+        """The reason for which ``require`` would refuse a certificate; ``None`` if it would not.
 
         :param issuer: the name of the certificate's issuer.
-        :param ca: the CA of the rule that the partner is known by: the path is judged up to it.
+        :param ca: the CA of the partner's certificate rule; the path is judged up to it.
         """
         for _ in range(limits.PATH_DEPTH_MOST):
             signer = self.signer(issuer, ca)
             if signer is None:
                 return (
-                    f"the certificate of its issuer {issuer} is not in the CA, so that no revocation list of it can be"
-                    " loaded"
+                    f"the certificate of its issuer {issuer} is not in the CA; therefore the issuer's revocation list"
+                    " cannot be loaded"
                 )
             found = status(self.lists.get(signer.key_sha256), serial, now, grace)
             if found is not RevocationStatus.GOOD:
@@ -142,15 +145,15 @@ class Outlook:
             if signer.ca == ca:
                 return None
             issuer, serial = signer.issuer, signer.serial
-        return "its path does not come to the CA"
+        return "its path does not reach the CA"
 
     def unlisted(self, ca: str, now: datetime.datetime, grace: datetime.timedelta) -> tuple[list[str], list[str]]:
-        """Of a CA's certificates, those with a list that is current and those without, by their subjects."""
+        """The subjects of a CA's certificates: those with a current revocation list, and the others."""
         current: list[str] = []
         others: list[str] = []
         for each in self.issuers:
             if each.ca == ca:
-                # No certificate has the serial number -1: what counts is the list.
+                # No certificate has the serial number -1: only the list's dates decide.
                 good = status(self.lists.get(each.key_sha256), -1, now, grace) is RevocationStatus.GOOD
                 (current if good else others).append(each.subject)
         return current, others
@@ -158,22 +161,22 @@ class Outlook:
     def ends(
         self, issuer: str, not_after: datetime.datetime, ca: str | None, grace: datetime.timedelta | None
     ) -> Iterable[tuple[datetime.datetime, str]]:
-        """When a certificate that is good now will be refused, and why: all the moments that are known.
+        """The known times from which a valid certificate will be refused, each with the reason.
 
-        :param ca: the CA that vouches for it; ``None`` for a pinned one.
-        :param grace: how long a list is good after its promised end; ``None`` where lists are not required.
+        :param ca: the CA that the certificate comes from; ``None`` for a pinned one.
+        :param grace: how long a list stays valid after its nextUpdate; ``None`` where lists are not required.
         """
-        yield not_after, "the certificate ends"
+        yield not_after, "the certificate expires"
         signer = None if ca is None else self.signer(issuer, ca)
         if signer is None:
             return
-        yield signer.not_after, f"the certificate of its issuer {signer.subject} ends"
+        yield signer.not_after, f"the certificate of its issuer {signer.subject} expires"
         loaded = self.lists.get(signer.key_sha256)
         if grace is not None and loaded is not None:
             yield shifted(loaded.fresh_until, grace), f"the revocation list of {signer.subject} has to be renewed"
 
     def signer(self, subject: str, ca: str) -> Issuer | None:
-        """The certificate of a name: that of the given CA if it has one, else any other's."""
+        """The CA certificate with this subject: the one of the given CA if there is one, else another CA's."""
         named = [each for each in self.issuers if each.subject == subject]
         return next((each for each in named if each.ca == ca), named[0] if named else None)
 
@@ -184,14 +187,14 @@ _FORM: Final = re.compile(
     r"(?:/[A-Za-z0-9._~:/?@!$&'()*+,;=%-]*)?",
     re.IGNORECASE,
 )
-"""http or https, a DNS name of two labels at least that is no address of any kind, the two usual ports, no more."""
+"""http or https, a DNS name of at least two labels (no IP address), and port 80, 443 or none."""
 
 _OURS: Final = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")
-"""The ends of names that mean something inside only (RFC 6761, RFC 6762, RFC 8375)."""
+"""The suffixes of names for internal networks (RFC 6761, RFC 6762, RFC 8375)."""
 
 
 def is_plain(url: str) -> bool:
-    """Whether an address is of a form that may be reported."""
+    """Tell whether a list's address has a form that may be reported."""
     if len(url) > limits.CRL_URL_OCTETS:
         return False
     match = _FORM.fullmatch(url)
@@ -199,7 +202,7 @@ def is_plain(url: str) -> bool:
 
 
 def named(chain: ChainFacts, ca: TrustedCa) -> tuple[str, ...]:
-    """The addresses in the certificates that a CA vouches for: the first few of each, if they are plain."""
+    """The addresses of revocation lists in the certificates below a CA: the first few of each, if they are plain."""
     found = (
         url
         for facts in chain.below(ca) or ()
@@ -211,7 +214,7 @@ def named(chain: ChainFacts, ca: TrustedCa) -> tuple[str, ...]:
 
 @attrs.define
 class _Day:
-    """What was reported of one CA on one day."""
+    """The addresses that were reported for one CA on one day."""
 
     date: datetime.date
     urls: set[str] = attrs.field(factory=set)
@@ -219,12 +222,12 @@ class _Day:
 
 @attrs.define
 class CrlUrls:
-    """Counts what was reported."""
+    """The addresses of revocation lists that were reported today."""
 
     _days: dict[str, _Day] = attrs.field(factory=dict, init=False)
 
     def new(self, chain: ChainFacts, ca: TrustedCa, now: datetime.datetime) -> list[str]:
-        """The addresses of a verified chain that are to be reported: none twice a day, and not too many."""
+        """The addresses in a verified chain that are to be reported now: each once a day, up to a limit for each CA."""
         day = self._days.get(ca.name)
         if day is None or day.date != now.date():
             day = self._days[ca.name] = _Day(now.date())
@@ -236,6 +239,6 @@ class CrlUrls:
         return new
 
     def keep(self, cas: set[str]) -> None:
-        """Forget CAs that are not configured any more."""
+        """Forget all CAs but *cas*."""
         for name in self._days.keys() - cas:
             del self._days[name]

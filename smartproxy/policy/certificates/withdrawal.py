@@ -1,11 +1,11 @@
-"""Whether a partner whose session runs would still be let in, or called.
+"""Withdrawal: whether the partner of a running session would still be accepted, or still be called.
 
-Duty: judge the chain of a session that began under an earlier generation by the rules of a new one, each direction by
-its own: of a partner who called, whose certificate it is; of one who was called, whether it is still the one that his
-entry wants. Only what takes the partner's right away counts: a revoked certificate, a pin, rule, CA or entry
-that was removed or does not fit any more, an entry that was disabled or does not allow calls. What merely keeps new
-sessions out for now (a list that is missing or out of date, an end of validity that passed, another purpose) lets a
-running one finish. Trusts the facts to be those of the session's own handshake.
+Duty: judge the chain of a session that started under an earlier generation by the rules of a new one. For a session
+that the partner started, the chain has to identify the same partner; for one that the station started, it has to be
+what the partner's outbound entry requires. A session ends only if the partner lost its access: its certificate was
+revoked, or its pin, rule, CA or entry was removed, changed or disabled, or its entry does not allow calls any more.
+Causes that only prevent new sessions for now (a missing or outdated list, an expired certificate, another purpose) let
+a running session finish. Trusts that the facts are those of the session's own handshake.
 
 RFC 5280 section 6; threat: a stolen key whose session is kept open beyond its revocation.
 """
@@ -32,21 +32,21 @@ WITHDRAWALS: Final = frozenset(
         Cause.CERTIFICATE_PARTNER_DISABLED,
     }
 )
-"""The causes for which the session of a partner who called ends."""
+"""The causes for which a session that the partner started ends."""
 
 
 @attrs.frozen
 class Standing:
-    """The rules of a generation for sessions that run already.
+    """The rules of a generation for running sessions.
 
-    :ivar configuration: the generation, with lists that are missing or out of date overlooked.
+    :ivar configuration: the generation, changed so that missing and outdated lists are ignored.
     """
 
     configuration: ServerConfiguration
 
     @classmethod
     def of(cls, configuration: ServerConfiguration) -> "Standing":
-        """The rules of a generation."""
+        """Make the rules from a generation."""
         cas = tuple(
             attrs.evolve(ca, revocation=RevocationMode.PREFER) if ca.revocation is RevocationMode.REQUIRE else ca
             for ca in configuration.cas
@@ -54,7 +54,7 @@ class Standing:
         return cls(attrs.evolve(configuration, cas=cas))
 
     def withdrawn(self, verified: VerifiedPartner, now: datetime.datetime) -> CertificateRefusal | None:
-        """Why the session of a partner who called has to end; ``None`` if it need not."""
+        """The reason to end a session that the partner started; ``None`` if it may go on."""
         try:
             match = judge_chain(_unended(verified.chain, now), self.configuration, now)
         except CertificateRefusal as found:
@@ -66,9 +66,9 @@ class Standing:
     def withdrawn_called(
         self, verified: VerifiedPartner, now: datetime.datetime, bears: Callable[[str], bool]
     ) -> CertificateRefusal | None:
-        """Why the session of a partner who was called has to end; ``None`` if it need not.
+        """The reason to end a session that the station started; ``None`` if it may go on.
 
-        :param bears: tells whether the certificate that he showed bears a host's name or address.
+        :param bears: tells whether the partner's certificate contains a host's name or address.
         """
         name, certificate = verified.partner.name, verified.certificate
         entry = next((partner for partner in self.configuration.partners if partner.name == name), None)
@@ -87,7 +87,7 @@ class Standing:
 
 
 def _unended(chain: ChainFacts, now: datetime.datetime) -> ChainFacts:
-    """A chain as if none of its certificates had ended since: an end of validity must not hide a withdrawal."""
+    """The chain with all certificates valid at *now*: an expired certificate must not hide a withdrawal."""
 
     def unended(certificates: tuple[CertificateFacts, ...]) -> tuple[CertificateFacts, ...]:
         return tuple(
