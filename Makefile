@@ -145,5 +145,5 @@ bench: environment  ## how fast octets are judged
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/handshake_chains.py
 
 clean:  ## remove everything that make made
-	rm -rf $(VENV) build dist .demo .mypy_cache .ruff_cache .hypothesis .coverage docs/_build $(LEFTOVERS)
+	rm -rf $(VENV) build dist .demo trial .mypy_cache .ruff_cache .hypothesis .coverage docs/_build $(LEFTOVERS)
 	find . -name __pycache__ -prune -exec rm -rf {} +
