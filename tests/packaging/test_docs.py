@@ -98,6 +98,39 @@ class Documents(TestCase):
         self.assertGreater(named, 20)
 
 
+class Routes(TestCase):
+    """The four routes of ``docs/architecture.rst``, file by file."""
+
+    page = (ROOT / "docs" / "architecture.rst").read_text(encoding="utf-8")
+    named = re.compile(r"^(#\.|-) ``(\S+)\.py``, ``([\w.]+)``: ", re.MULTILINE)
+
+    def routes(self) -> dict[str, list[tuple[str, str, str]]]:
+        """Each route's entries: the kind of list, a module's path, and what it defines there."""
+        part = self.page.partition("\nFour routes through the files\n---")[2].partition("\n---")[0]
+        sections = re.split(r"\n([^\n]+)\n\^+\n", part)
+        return {title: self.named.findall(text) for title, text in zip(sections[1::2], sections[2::2], strict=True)}
+
+    def test_files_exist(self) -> None:
+        """Every file of a route is there, and defines the class, method, function or table that is named with it."""
+        for title, entries in self.routes().items():
+            for _, path, name in entries:
+                found = namedAny(f"smartproxy.{path.replace('/', '.')}.{name}")
+                module = getattr(found, "__module__", None)
+                if module is not None:
+                    self.assertEqual(module, f"smartproxy.{path.replace('/', '.')}", title)
+
+    def test_counts(self) -> None:
+        """No route names a file twice, and the table has the number of files that each route passes and asks."""
+        routes = self.routes()
+        self.assertEqual(len(routes), 4)
+        for title, entries in routes.items():
+            files = [path for _, path, _ in entries]
+            self.assertEqual(len(files), len(set(files)), title)
+            passed = sum(kind == "#." for kind, _, _ in entries)
+            row = rf"\* - {title[0].lower() + title[1:]}\n +- {passed}\n +- {len(entries) - passed}\n"
+            self.assertRegex(self.page, row)
+
+
 class ComingFromOs4x(TestCase):
     """The table of the manuals' promises and ours."""
 
