@@ -7,8 +7,8 @@ SYNOPSIS
     python -m smartproxy.testing station|partner|certificates|demo [options]
 
 EXIT STATUS
-    partner: 0 if every session ended normally and every file was taken, else 1; demo: 0 if every line is as it should
-    be, else 1; 2 for wrong use.
+    partner: 0 if every session ended normally and every file was accepted, else 1; demo: 0 if every line is as it
+    should be, else 1; 2 for a wrong command line.
 """
 
 import argparse
@@ -46,8 +46,8 @@ def parser() -> argparse.ArgumentParser:
 
     station = commands.add_parser(
         "station",
-        help="listen, take files and send others",
-        description="Listen as an OFTP2 station: take every file, and send partners what waits for them.",
+        help="listen, accept files, and send waiting files",
+        description="Listen as an OFTP2 station: accept every file, and send partners the files that wait for them.",
         epilog=arguments.SPECIFICATION,
         formatter_class=raw,
     )
@@ -56,33 +56,49 @@ def parser() -> argparse.ArgumentParser:
     )
     arguments.add_entity(station)
     station.add_argument(
-        "--send", nargs=2, action="append", default=[], metavar=("CODE", "FILE"), help="what waits for a partner"
+        "--send",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("CODE", "FILE"),
+        help="a file that waits for the partner with this code; may be repeated",
     )
-    station.add_argument("--nerp", default="", metavar="PATTERN", help="answer dataset names like this with NERP")
+    station.add_argument(
+        "--nerp",
+        default="",
+        metavar="PATTERN",
+        help="answer files whose dataset name matches with NERP, such as '*BAD'",
+    )
     station.set_defaults(run=_station)
 
     partner = commands.add_parser(
         "partner",
-        help="call a station or a SmartProxy, send files and take others",
-        description="Call as an OFTP2 partner: send files, take what waits for us, print what happened.",
+        help="call a station or a SmartProxy, send files and receive waiting ones",
+        description="Call as an OFTP2 partner: send files, receive the files that wait, and print what happened.",
         epilog=arguments.SPECIFICATION,
         formatter_class=raw,
     )
-    partner.add_argument("--connect", type=arguments.address, required=True, metavar="HOST:PORT", help="whom to call")
+    partner.add_argument(
+        "--connect", type=arguments.address, required=True, metavar="HOST:PORT", help="address to call"
+    )
     arguments.add_entity(partner)
     partner.add_argument("--tls", choices=[version.value for version in TlsVersion], help="only this TLS version")
     partner.add_argument("--no-tls", action="store_true", help="plain TCP")
     partner.add_argument("--station-code", required=True, metavar="CODE", help="SSIDCODE of the station that is called")
-    partner.add_argument("--send", action="append", default=[], metavar="FILE", help="a file to send; repeat it")
+    partner.add_argument("--send", action="append", default=[], metavar="FILE", help="a file to send; may be repeated")
     partner.add_argument(
-        "--sessions", type=int, default=1, metavar="N", help="sessions at once; files are dealt out to them [1]"
+        "--sessions",
+        type=int,
+        default=1,
+        metavar="N",
+        help="sessions at the same time; the files are distributed over them [1]",
     )
     partner.set_defaults(run=_partner)
 
     certificates = commands.add_parser(
         "certificates",
         help="make certificates to try SmartProxy with",
-        description="Write a site, a CA, a good partner, a revoked and an expired one, and a stranger into a folder.",
+        description="Write the certificates of a site, a CA, a good, a revoked and an expired partner, and a stranger.",
     )
     certificates.add_argument("folder", type=Path, metavar="FOLDER", help="a new or empty folder")
     certificates.set_defaults(run=_certificates)
@@ -93,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
         description="Run a whole site with its partners on this machine, send files through it, and attack it.",
     )
     demo.add_argument(
-        "--folder", type=Path, default=Path(".demo"), metavar="FOLDER", help="where all files of it are [.demo]"
+        "--folder", type=Path, default=Path(".demo"), metavar="FOLDER", help="folder for all its files [.demo]"
     )
     demo.add_argument("--keep", action="store_true", help="leave it running until Ctrl-C, and say how to call it")
     demo.set_defaults(run=_demo)

@@ -17,18 +17,18 @@ _AUTHENTICATION = {"yes": True, "no": False}
 SPECIFICATION = """\
 FILE is a path, followed by what differs from the defaults, separated by commas:
   name=DATASET     the dataset name [the file's name in upper case]
-  format=U|T|F|V   [U]; in a V file each record stands behind its length as a 2-octet binary number
+  format=U|T|F|V   [U]; in a V file a 2-octet binary length precedes each record
   record=OCTETS    the length of each record (F) or of the longest one (V)
-  break=OCTETS     cut the connection when so many octets of the file were sent
+  break=OCTETS     cut the connection after this many octets of the file
   restart=N        offer to restart there: in records (F, V) or blocks of 1024 octets (U, T)
-The file's stamp is the time of its last change, so that a file keeps its identity from call to call.
+The file's date and time are those of its last change, so that a file keeps its identity from call to call.
 """
 
 
 def address(text: str) -> tuple[str, int]:
     """``HOST:PORT``; an IPv6 address stands in brackets.
 
-    :raises argparse.ArgumentTypeError: if it is none.
+    :raises argparse.ArgumentTypeError: if the text has another form.
     """
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
@@ -43,7 +43,7 @@ def folder(text: str) -> Path:
     """
     path = Path(text)
     if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is no folder")
+        raise argparse.ArgumentTypeError(f"{text} is not a folder")
     return path
 
 
@@ -58,7 +58,7 @@ def virtual_file(text: str, originator: str, destination: str) -> VirtualFile:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or key not in given:
-            raise argparse.ArgumentTypeError(f"{pair!r} is none of {', '.join(f'{known}=' for known in given)}")
+            raise argparse.ArgumentTypeError(f"{pair!r} is not one of {', '.join(f'{known}=' for known in given)}")
         given[key] = value
     try:
         if not given["name"].isascii():
@@ -95,14 +95,16 @@ def add_entity(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--authentication",
         choices=_AUTHENTICATION,
-        help="whether secure authentication is wanted, by the kit's echo scheme, which proves nothing and fits only "
-        "this kit [a partner: no; a station: as the partner wants]",
+        help="ask for secure authentication or refuse it; the kit's echo scheme proves nothing and works only "
+        "with this kit [partner: no; station: as the partner asks]",
     )
     group.add_argument("--ask-for-turn", action="store_true", help="as Listener, ask for the turn in EFPA")
     tls = parser.add_argument_group("TLS")
     tls.add_argument("--certificate", type=Path, metavar="FILE", help="PEM chain to present, leaf first")
-    tls.add_argument("--key", type=Path, metavar="FILE", help="PEM key of it [in the same file]")
-    tls.add_argument("--ca", type=Path, action="append", default=[], metavar="FILE", help="PEM authorities to check by")
+    tls.add_argument("--key", type=Path, metavar="FILE", help="PEM file of its private key [the same file]")
+    tls.add_argument(
+        "--ca", type=Path, action="append", default=[], metavar="FILE", help="PEM file of CAs to verify the peer by"
+    )
     out = parser.add_argument_group("files")
     out.add_argument("--inbox", type=folder, metavar="FOLDER", help="where files arrive [in memory, and are lost]")
     out.add_argument("--json", action="store_true", help="print each event as one line of JSON")

@@ -14,7 +14,7 @@ PARTNER_CODE = "O0013000001ACME"
 
 
 class FolderNotEmpty(Exception):
-    """Certificates are written into an empty or a new folder only; the argument is one sentence for the caller."""
+    """The folder is not empty; certificates are written into a new or an empty folder only. The message says so."""
 
 
 def write_certificates(folder: Path) -> Iterator[tuple[str, str]]:
@@ -43,7 +43,9 @@ def write_certificates(folder: Path) -> Iterator[tuple[str, str]]:
     yield from _written(folder, "revoked", revoked, "a partner whose certificate is revoked")
     expired = partner_ca.issue_expired("expired.acme.example", serial_number=PARTNER_CODE)
     yield from _written(folder, "expired", expired, "a partner whose certificate expired yesterday")
-    yield from _written(folder, "stranger", self_signed("stranger.example"), "somebody whom nobody vouches for")
+    yield from _written(
+        folder, "stranger", self_signed("stranger.example"), "a certificate that no CA issued: self-signed, not pinned"
+    )
 
 
 def _written(folder: Path, name: str, credential: TestCredential, meaning: str) -> Iterator[tuple[str, str]]:

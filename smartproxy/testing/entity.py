@@ -2,11 +2,11 @@
 
 Octets of the peer go in through :meth:`Entity.receive`; what is to be sent is drawn with :meth:`Entity.take`, so that
 the transport's back-pressure holds the entity and no file is ever buffered whole. It speaks levels 1, 2, 4 and 5,
-restarts, compresses buffers when that is agreed, keeps to credit and turn, and is its own judge of what it receives: an
-error is answered with ESID as RFC 5024 section 9 says.
+restarts, compresses buffers when that is agreed, keeps to credit and turn, and checks what it receives by itself: it
+answers an error with ESID as RFC 5024 section 9 says.
 
 Secure authentication is the kit's own *echo* scheme: the challenge carries its 20 octets in the clear where RFC 5024
-has a CMS envelope. It proves nothing; it serves to send the six commands through a program that never looks into them.
+has a CMS envelope. It proves nothing; it only sends the six commands through a program that does not look into them.
 
 Standards: RFC 5024 sections 4, 5.3, 8, 9; RFC 2204; trusts no octet of the peer.
 """

@@ -1,8 +1,8 @@
 """Partners that break the rules, one scenario each; every one returns what such a partner saw.
 
-A hostile partner says octets of its own making in answer to the commands it gets, without an entity that would know
-better. It is patient: it waits for the end of the connection, so that what it saw is all there was to see. Meant for
-a SmartProxy or another OFTP2 program that one may attack; each scenario is one short connection.
+A hostile partner says octets of its own making in answer to the commands it gets, without an entity that follows
+the protocol. It waits for the end of the connection, so that its report is complete. Use it only against a SmartProxy
+or another OFTP2 program that you may attack; each scenario is one short connection.
 
 Standards: RFC 5024 sections 4, 5.3, 7, 8 and what is forbidden there.
 """
@@ -138,10 +138,10 @@ class HostileProtocol(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Attacker:
-    """Who attacks whom.
+    """An attacker and its target.
 
     :ivar reactor: dials.
-    :ivar host: the host to dial.
+    :ivar host: the host to call.
     :ivar port: its port.
     :ivar credential: the certificate to present; none without it.
     :ivar code: the SSIDCODE to claim.
@@ -158,7 +158,7 @@ class Attacker:
     authentication: bool = False
 
     def call(self, answers: Mapping[str, bytes]) -> Deferred[Seen]:
-        """Call, answer as told, wait for the end; fails only if there is nobody to call."""
+        """Call, answer as told, wait for the end; fails only if the connection cannot be made."""
         files = self.credential
         context = TestContext() if files is None else TestContext(certificate=files.certificate, key=files.key)
         seen: Deferred[Seen] = Deferred()

@@ -1,8 +1,8 @@
 """Virtual Files into Stream Transmission Buffers of DATA and back, in bulk.
 
-The general way, for records and compressed subrecords, is :mod:`smartproxy.oftp2.subrecords`. Most octets of the world
-are unstructured and uncompressed, though: all their subrecords but the last are full, and :mod:`struct` takes such a
-chain apart, and puts it together, a buffer at a time.
+The general way, for records and compressed subrecords, is :mod:`smartproxy.oftp2.subrecords`. Most files
+are unstructured and uncompressed: all their subrecords except the last are full, and :mod:`struct` reads and writes
+such a chain a buffer at a time.
 
 Standards: RFC 5024 sections 7 (Data Exchange Buffer), 8.2 (Stream Transmission Header).
 """

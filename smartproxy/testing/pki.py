@@ -1,8 +1,8 @@
 """Certificates for tests: authorities, leaves with every oddity, revocation lists.
 
 Makes keys and certificates in memory and writes them as PEM or PKCS#12 files. Everything is made for testing: keys are
-not protected, serial numbers are random, and what no real authority would issue (expired, for another purpose, with a
-weak key, signed with SHA-1) is one argument away. Trusts its caller; opens no connection.
+not protected, serial numbers are random, and one argument makes what no real CA would issue: expired, for another
+purpose, with a weak key, signed with SHA-1. Trusts its caller; opens no connection.
 
 Standards: RFC 5280 (certificates and revocation lists), RFC 7292 (PKCS#12).
 """
@@ -158,7 +158,7 @@ def _general_name(text: str) -> x509.GeneralName:
             return x509.UniformResourceIdentifier(value)
         case "EMAIL":
             return x509.RFC822Name(value)
-    raise ValueError(f"{text!r} is none of DNS:name, URI:uri, EMAIL:address")
+    raise ValueError(f"{text!r} is not one of DNS:name, URI:uri, EMAIL:address")
 
 
 def _sign(builder: x509.CertificateBuilder, key: PrivateKey, digest: Digest) -> x509.Certificate:

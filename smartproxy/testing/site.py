@@ -1,7 +1,7 @@
 """A whole site in one folder: backend, server, client and a station as processes of their own on free loopback ports.
 
-Set up the operator's way, with the project's own commands, and torn down without a trace: no process is left, no file
-is written outside the folder. Tests of whole daemons use it, and so does the demonstration.
+Set up with the operator's own commands. When it stops, no process is left, and no file is written outside the folder.
+Tests of whole daemons use it, and so does the demonstration.
 """
 
 import json
@@ -35,11 +35,11 @@ class Site:
     :ivar port: where partners connect, once :meth:`start` is done.
     :ivar station_port: where the station listens.
     :ivar backend_port: where the backend listens.
-    :ivar tunnel_port: where the server awaits clients.
+    :ivar tunnel_port: where the server listens for clients.
     :ivar programs: all processes that were started.
     :ivar proxy_id: the server's.
     :ivar commands: the commands that were given, as an operator would type them.
-    :ivar authority: the authority that certifies the site towards its partners.
+    :ivar authority: the CA that issues the certificate that partners see.
     """
 
     def __init__(self, reactor: Any, folder: Path, *, say: Callable[[str], None] = quiet) -> None:
@@ -185,7 +185,7 @@ class Site:
     def partner(self, name: str, arguments: Sequence[str], *, code: str, files: CredentialFiles) -> Program:
         """Start a partner's process that calls this site.
 
-        :param arguments: of ``python -m smartproxy.testing partner``, beyond whom to call and who he is.
+        :param arguments: of ``python -m smartproxy.testing partner``, without address, certificate and codes.
         """
         return self._program(name, self.partner_command(arguments, code=code, files=files), prints=True)
 

@@ -1,7 +1,7 @@
 """The User Monitor above an entity: what is to be sent, what becomes of what arrives, and which responses are owed.
 
 RFC 5024 section 1.6 leaves all this to the program that uses the protocol. One User Monitor serves all sessions of a
-station or a partner: files and end responses that a session could not get rid of wait for the next.
+station or a partner: files and end responses that one session could not deliver wait for the next.
 
 Standards: RFC 5024 sections 1.6, 4.3.6 (EERP), 4.3.7 (NERP), 5.3.5 (reasons of SFNA), 5.3.14 (reasons of NERP).
 """

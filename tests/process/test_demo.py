@@ -1,5 +1,6 @@
 """``make demo``: the main job with the real daemons, and nothing left behind, however it ends."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.testing.programs import environment, module
+from tests.packaging.wheel import ROOT
 from tests.process.clock import PATIENCE_SECONDS
 
 ATTACKS = 14
@@ -63,12 +65,17 @@ class DemoTests(SynchronousTestCase):
         self.assertEqual(shown.count("\n    "), ATTACKS, shown)
         self.assertIn("\n  smartproxy partner add ACME --code O0013000001ACME --certificate .demo/", shown)
         self.assertIn("Every line is as it should be", shown)
+        self.assertIn("Now do it yourself", shown)
+        section = re.search('the section "([^"]+)" of README.md', shown)
+        assert section is not None
+        self.assertIn(f"\n## {section[1]}\n", (ROOT / "README.md").read_text(encoding="utf-8"))
+        self.assertTrue((self.folder / ".demo" / "certificates" / "acme.crt").exists())
         self.assertEqual(self.left(), [])
         self.assertEqual([path.name for path in self.folder.iterdir()], [".demo"])
 
     def test_interrupted(self) -> None:
         """Ctrl-C in the middle of a file ends everything at once, with status 130."""
-        # Who runs the tests in a shell's background ignores SIGINT, and his children would inherit that.
+        # Tests that run in a shell's background ignore SIGINT, and their children would inherit that.
         self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         with self.demo() as running:
             assert running.stdout is not None

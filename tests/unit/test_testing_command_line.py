@@ -85,8 +85,8 @@ class FileSpecificationTests(SynchronousTestCase):
         """A missing file, an unknown key, a bad value and records that do not fit each have their message."""
         for text, message in (
             (f"{self.folder}/missing", "No such file"),
-            (f"{self.path},shape=round", "is none of name="),
-            (f"{self.path},format", "is none of name="),
+            (f"{self.path},shape=round", "is not one of name="),
+            (f"{self.path},format", "is not one of name="),
             (f"{self.path},format=X", "'X' is not a valid Format"),
             (f"{self.path},record=many", "invalid literal"),
             (f"{self.path},format=F,record=7", "no whole number of records"),
@@ -138,7 +138,7 @@ class FileSpecificationTests(SynchronousTestCase):
         """Wrong use ends with status 2 and says what was wrong, without a traceback."""
         self.assertIn("COMMAND", self.wrong_use())
         self.assertIn("--code", self.wrong_use("station"))
-        self.assertIn("no folder", self.wrong_use("station", "--code", "X", "--inbox", str(self.path)))
+        self.assertIn("not a folder", self.wrong_use("station", "--code", "X", "--inbox", str(self.path)))
         call = ("partner", "--connect", "localhost:1", "--code", "X", "--station-code", "Y", "--no-tls")
         self.assertIn("No such file", self.wrong_use(*call, "--send", str(self.folder / "missing")))
         self.assertIn("--folder", self.wrong_use("demo", "--folder", str(self.folder)))

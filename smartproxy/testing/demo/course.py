@@ -26,14 +26,21 @@ WRONG = 1
 INTERRUPTED = 130
 
 
+YOURSELF = """
+Now do it yourself: the section "Try it on one machine" of README.md has the commands to copy and paste.
+The certificates of this demonstration are in {certificates};
+python -m smartproxy.testing certificates FOLDER makes new ones, as that section does."""
+"""What the demonstration says at its end."""
+
+
 class FolderInUse(Exception):
-    """The folder holds something that is not ours; the message says so."""
+    """The folder holds files that no demonstration wrote; the message says so."""
 
 
 def prepare(folder: Path) -> None:
     """Make the folder, or empty the one of an earlier demonstration.
 
-    :raises FolderInUse: if it holds files of somebody else.
+    :raises FolderInUse: if it holds files of anything else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     mark = folder / MARK
@@ -113,6 +120,7 @@ class Course:
             f"\n{'Every line is as it should be' if right else 'Something is WRONG'} "
             f"({self._reactor.seconds() - begun:.0f} seconds; logs in {self._site.logs})."
         )
+        self.display.print(YOURSELF.format(certificates=self._site.certificates))
         self.status = 0 if right else WRONG
         if keep:
             await self._keep(partners.acme)
@@ -267,7 +275,7 @@ class Course:
 It runs until Ctrl-C.
   partners connect to    127.0.0.1:{site.port}
   the station listens on 127.0.0.1:{site.station_port}, files arrive in {site.inbox}
-  the backend listens on 127.0.0.1:{site.backend_port}, the server awaits clients on 127.0.0.1:{site.tunnel_port}
+  the backend listens on 127.0.0.1:{site.backend_port}, the server listens for clients on 127.0.0.1:{site.tunnel_port}
   logs                   {site.logs}
   what was configured    smartproxy partner list --state-dir {site.state}
   what happened          smartproxy events --follow --state-dir {site.state}

@@ -1,4 +1,4 @@
-"""The partners of the demonstration: who they are, and how the site knows them."""
+"""The partners of the demonstration: what each one shows, and how the site recognizes it."""
 
 import attrs
 
@@ -12,10 +12,10 @@ CA_NAME = "trust-center"
 class DemoPartner:
     """One partner.
 
-    :ivar name: what the site calls him.
-    :ivar code: his SSIDCODE.
-    :ivar files: his certificate and key.
-    :ivar tls: the TLS version that he speaks.
+    :ivar name: the partner's name at the site.
+    :ivar code: its SSIDCODE.
+    :ivar files: its certificate and key.
+    :ivar tls: the TLS version that it uses.
     """
 
     name: str
@@ -28,11 +28,11 @@ class DemoPartner:
 class Partners:
     """All partners, and the certificates that attackers show.
 
-    :ivar acme: his certificate is self-signed and pinned; TLS 1.3.
-    :ivar bolt: known by his CA and the serialNumber in the subject, with a revocation list; has to authenticate
-        securely; TLS 1.2.
-    :ivar unknown: a certificate like bolt's, of a CA that nobody knows.
-    :ivar expired: bolt's certificate of last year.
+    :ivar acme: its certificate is self-signed and pinned; TLS 1.3.
+    :ivar bolt: recognized by its CA and the serialNumber in the subject, with a revocation list; secure
+        authentication required; TLS 1.2.
+    :ivar unknown: a certificate like bolt's, of a CA that the site does not know.
+    :ivar expired: a certificate of bolt's that has expired.
     :ivar revoked: a certificate of bolt's that was stolen and revoked.
     """
 
@@ -44,7 +44,7 @@ class Partners:
 
 
 async def introduce(site: Site) -> Partners:
-    """Make the partners' certificates, and enter the partners the operator's way."""
+    """Make the partners' certificates, and add the partners with the operator's commands."""
     folder = site.certificates
     trusted, unknown = TestCa.root("Demo Trust Center"), TestCa.root("Unheard-of CA")
     acme = DemoPartner(
