@@ -104,7 +104,7 @@ def _load(path: Path) -> Identity:
             raise IdentityUnusable(
                 path=path,
                 cause=f"other users may read the identity key (mode {stat.S_IMODE(status.st_mode):04o})",
-                advice="set its mode to 600; if others could have read it, delete it and license the new key",
+                advice="run chmod 600 on it; if others could have read it, delete it and license the new key",
             )
         octets = file.read(_FILE_OCTETS_MOST)
     try:

@@ -34,7 +34,7 @@ def load(path: Path, proxy_id: str, now: datetime) -> Licence:
         with path.open("rb") as file:
             octets = file.read(LICENCE_OCTETS_MOST + 1)
     except FileNotFoundError as error:
-        raise LicenceRefused(Cause.LICENCE_MISSING, "the file does not exist") from error
+        raise LicenceRefused(Cause.LICENCE_MISSING, "there is no such file") from error
     except OSError as error:
         raise LicenceRefused(Cause.LICENCE_UNREADABLE, f"the file cannot be read: {error.strerror}") from error
     return read(octets.decode("utf-8", "replace"), proxy_id, now)

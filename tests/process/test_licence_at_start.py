@@ -78,7 +78,7 @@ class LicenceAtStart(SynchronousTestCase):
         for program, (words, text) in zip(
             [*PROGRAMS] * 3,
             [
-                ("the file does not exist", None),
+                ("there is no such file", None),
                 ("signature", self.licence().replace("Muster", "Master")),
                 ("another machine", self.licence(proxy_id="0a" * 32 + "px")),
                 ("not valid before", self.licence(begins=1, ends=2)),
