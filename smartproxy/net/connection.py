@@ -39,12 +39,12 @@ KEPT_OCTETS_MOST = 16 * 1024
 
 
 class ILegTransport(ITCPTransport, IConsumer, IPushProducer):
-    """What a leg asks of its transport."""
+    """The transport of a leg."""
 
 
 @implementer(IPushProducer)
 class _SendSide:
-    """Told by the transport when more octets wait to be sent than it likes to hold."""
+    """Told by the transport when more octets wait to be sent than its high-water mark."""
 
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
@@ -81,7 +81,7 @@ class ConnectionLeg(Protocol):
 
     @property
     def receiver(self) -> ILegReceiver | None:
-        """Who is told what happens."""
+        """The receiver of what happens."""
         return self._inbox.receiver
 
     @receiver.setter
@@ -124,19 +124,19 @@ class ConnectionLeg(Protocol):
         self.line.abortConnection()
 
     def pause(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._held_back = True
         self._hold()
 
     def resume(self) -> None:
-        """Read on."""
+        """Go on reading."""
         self._held_back = False
         self._hold()
 
     # Protocol
 
     def connectionMade(self) -> None:
-        """The transport is there."""
+        """The transport is connected."""
         self.peer = address_text(self.line.getPeer())
         self.line.registerProducer(_SendSide(self._inbox), True)
         # TLS transports pass these on to the TCP transport that they run on, but do not say that they provide them.
@@ -144,7 +144,7 @@ class ConnectionLeg(Protocol):
             getattr(self.transport, option, _ignore)(True)
 
     def dataReceived(self, data: bytes) -> None:
-        """Octets arrived; those that come while the leg closes are nobody's any more."""
+        """Octets arrived; those that come while the leg closes are thrown away."""
         if not self._finishing:
             self._inbox.received(data)
             if self._inbox.keeps:
@@ -157,7 +157,7 @@ class ConnectionLeg(Protocol):
         self._inbox.lost(end_of(reason))
 
     def _hold(self) -> None:
-        """Read or not, as things are."""
+        """Pause or resume the transport, as the leg's state asks for."""
         wanted = (self._held_back or self._inbox.octets > KEPT_OCTETS_MOST) and not self._finishing
         if self.connected and wanted is not self._paused:
             self._paused = wanted
@@ -186,7 +186,7 @@ class LegFactory(Factory):
 
 
 def _ignore(on: bool) -> None:
-    """Stand in for an option that a transport does not have."""
+    """Do nothing, in place of an option that a transport does not have."""
 
 
 def end_of(reason: Failure) -> LegEnd:

@@ -1,9 +1,8 @@
 """One wait that must not last for ever.
 
-Duty: call back once when the seconds of a wait are over, unless the wait ended before. Whoever waits starts and stops
-it as often as it likes and never asks whether it runs: stopping a stopped deadline is nothing, starting a running one
-starts it anew. Trusts its clock. Never calls back after ``stop``, and does not run while it
-calls back.
+Duty: call back once when the seconds of a wait are over, unless the wait ended before. The owner starts and stops it as
+often as it likes and never asks whether it runs: stopping a stopped deadline does nothing, starting a running one
+restarts it. Trusts its clock. Never calls back after ``stop``, and does not run while it calls back.
 """
 
 from collections.abc import Callable
@@ -34,7 +33,7 @@ class Deadline:
         return 0.0 if self._call is None else max(0.0, self._call.getTime() - self._clock.seconds())
 
     def start(self, seconds: float) -> None:
-        """Let it expire in ``seconds`` from now, whatever was set before.
+        """Expire in ``seconds`` from now, whatever was set before.
 
         :raises AssertionError: if ``seconds`` is negative.
         """
@@ -42,7 +41,7 @@ class Deadline:
         self._call = self._clock.callLater(seconds, self._expire)
 
     def stop(self) -> None:
-        """Let it not expire."""
+        """Cancel the wait, if one runs."""
         call, self._call = self._call, None
         if call is not None:
             call.cancel()

@@ -2,7 +2,7 @@
 
 Duty: the few calls that the partner's TLS connection, the station's TCP connection and the tunnel's data connection
 have in common, so that a session does not know which of them it holds; and the one place that keeps what comes before
-there is a session. Trusts whoever implements it to say ``leg_lost`` exactly once and last.
+there is a session. Trusts each implementation to say ``leg_lost`` exactly once and last.
 
 Theory of operation. A session has two legs, and what comes in by one goes out by the other::
 
@@ -92,7 +92,7 @@ class ILegReceiver(Interface):
 class Inbox:
     """What a leg has to tell its receiver, kept in order until there is one.
 
-    :param leg: whose it is.
+    :param leg: the leg that it belongs to.
     :param clock: gives the turn of the reactor in which what was kept is delivered.
     :param emptied: called when nothing is kept any more: the leg may read on.
     :ivar octets: how many are kept.
@@ -115,7 +115,7 @@ class Inbox:
 
     @property
     def receiver(self) -> ILegReceiver | None:
-        """Who is told; ``None`` after there was one means that nobody is, and nothing is kept."""
+        """The receiver; ``None`` after there was one means that octets are thrown away and not kept."""
         return self._receiver
 
     @receiver.setter
@@ -146,7 +146,7 @@ class Inbox:
         self._tell(partial(self._last, end))
 
     def fill(self, full: bool) -> None:
-        """The transport is full, or is no longer: told at once, because who sends in this moment has to know."""
+        """Tell at once that the transport is full, or no longer full: a sender in the same turn has to know."""
         self._full = full
         if self._receiver is None or full is self._told_full:
             return

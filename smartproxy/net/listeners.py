@@ -1,9 +1,9 @@
-"""The ports on which partners, clients and programs inside are awaited.
+"""The ports on which the daemons listen for partners, clients and local programs.
 
 Duty: have exactly those ports open that the generation in force names. A port that stays in the next generation is not
-touched, so that nobody is turned away by a change elsewhere. What has to be closed is closed wholly before anything is
+touched, so that a change elsewhere refuses no connection. What has to be closed is closed wholly before anything is
 opened, because ``0.0.0.0:6619`` and ``[::]:6619`` are two listeners and one port. A port that cannot be opened is one
-event, and is tried again every few seconds until it is open; the others are not affected.
+event, and is retried every few seconds until it is open; the others are not affected.
 """
 
 import errno
@@ -26,10 +26,10 @@ RETRY_SECONDS: Final = 3.0
 """Seconds until a port that could not be opened is tried again."""
 
 _CAUSES: Final[dict[int | None, tuple[Cause, str]]] = {
-    errno.EADDRINUSE: (Cause.PORT_IN_USE, "choose another port, or end the program that has it"),
+    errno.EADDRINUSE: (Cause.PORT_IN_USE, "choose another port, or stop the program that uses it"),
     errno.EACCES: (
         Cause.PORT_NOT_ALLOWED,
-        "choose another port, or give the daemon the right to this one",
+        "choose another port, or give the daemon the right to open this one",
     ),
     errno.EADDRNOTAVAIL: (Cause.PORT_NO_ADDRESS, "choose an address of this machine"),
 }
@@ -37,7 +37,7 @@ _CAUSES: Final[dict[int | None, tuple[Cause, str]]] = {
 
 
 def bound(port: IListeningPort) -> tuple[str, int]:
-    """The address and the port that a listening port has; the port is the real one where any was asked for."""
+    """The local address and port number of a listening port; the real number where port 0 was configured."""
     host: Any = port.getHost()
     return host.host, host.port
 
@@ -73,9 +73,9 @@ def _cause(error: CannotListenError) -> tuple[Cause, str]:
 
 
 def tell_failed(events: Events, host: str, port: int, error: CannotListenError, *, option: str | None = None) -> None:
-    """Tell that a port could not be opened, in the system's words, and what to do about it.
+    """Emit ``listener.failed``: the port, the operating system's words, and what to do about it.
 
-    :param option: the option of the command line that chooses the port, where one does.
+    :param option: the command-line option that sets the port, if there is one.
     """
     cause, advice = _cause(error)
     events.emit(
@@ -93,7 +93,7 @@ class Listeners:
 
     :param reactor: opens ports.
     :param factory: makes the factory that a port listens with.
-    :param mode: who is awaited there, for the event.
+    :param mode: who connects to these ports, for the event.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Listeners:
 
     @property
     def open(self) -> frozenset[Listener]:
-        """What is open, as it is configured."""
+        """The configured listeners that are open."""
         return frozenset(self._open)
 
     def have(self, wanted: Iterable[Listener], message: str, cause: Cause | None = None) -> Deferred[None]:

@@ -1,7 +1,7 @@
 """The plain client inside.
 
 Duty: keep a tunnel to the plain server, dial the one target for each connection that the server announces, and carry
-what local programs send to destinations outside. One port for local programs serves HTTP CONNECT and SOCKS5; a
+local programs' connections to destinations outside. One port for local programs serves HTTP CONNECT and SOCKS5; a
 forwarding port has one destination, and says nothing to them. Inspects nothing. Trusts a server only as far as its
 pinned key goes; the target never comes from outside, and what may be reached outside is the server's to permit.
 Standards: RFC 9110 section 9.3.6 (CONNECT), RFC 1928 (SOCKS5).
@@ -44,20 +44,20 @@ from smartproxy.tunnel.kinds import plain
 from smartproxy.tunnel.vocabulary import FarEnding
 
 TARGET_SECONDS = 10
-"""How long the target may take to take a connection."""
+"""Seconds that the target has to accept a connection."""
 REQUEST_SECONDS = 10
-"""How long a local program may take to say what it wants."""
+"""Seconds that a local program has to name its destination."""
 
 
 class PlainClientService(Service):
     """The plain client.
 
     :param reactor: listens, dials and tells the time.
-    :param credential: what it shows, and whom it may speak to.
+    :param credential: its certificate and key, and the Proxy IDs of its servers.
     :param server: the server.
     :param target: where connections from outside go.
     :param outgoing: the ports for local programs.
-    :param seconds: how long nothing may move in a session.
+    :param seconds: the idle time after which a session ends.
     :param most: sessions at once.
     :param drain: how many seconds sessions may go on when the daemon is to end.
     :param endpoint: how to dial a host and a port.
@@ -102,9 +102,9 @@ class PlainClientService(Service):
     # The life of the daemon.
 
     def startService(self) -> None:
-        """Dial the server, and await local programs.
+        """Dial the server, and listen for local programs.
 
-        :raises CannotListenError: when a port for local programs cannot be opened, which ends the daemon.
+        :raises CannotListenError: if a port for local programs cannot be opened, which ends the daemon.
         """
         Service.startService(self)
         self._ports = [each.listen(self) for each in self._outgoing]
@@ -128,7 +128,7 @@ class PlainClientService(Service):
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         if self.tunnel.control is not None:
-            # Nobody waits for the answer: what the server opens before it has heard of it is carried, too.
+            # The answer is not waited for: what the server opens before it knows is carried, too.
             self.tunnel.control.drain().addErrback(lambda failure: failure.trap(TunnelFault, SessionFault))
         await self.sessions.drain(seconds, 0)
         await self.tunnel.stopService()
@@ -137,19 +137,19 @@ class PlainClientService(Service):
         await deferLater(self.clock, 0)
 
     def hurry(self) -> None:
-        """Wait for sessions no longer; end them."""
+        """Stop waiting for sessions, and end them."""
         self.sessions.hurry()
 
     # ClientUser
 
     def tunnel_up(self, control: ClientControl) -> None:
-        """The server is there, and wants nothing more."""
+        """The tunnel is up; there is nothing to configure."""
 
     def tunnel_down(self, why: Closing) -> None:
-        """The server is gone; its sessions end with their legs, and the tunnel dials again."""
+        """The tunnel is down; its sessions end with their legs, and it dials again."""
 
     def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
-        """Somebody connected outside: dial the target."""
+        """A connection came from outside: dial the target."""
         outline = Outline(session=session, peer=facts.peer, direction="inbound")
         return Deferred.fromCoroutine(self._open_inbound(outline, leg))
 
@@ -175,20 +175,20 @@ class PlainClientService(Service):
         self.sessions.couple(outline, near=target, tunnel=leg, inward=False)
 
     def event(self, fields: Mapping[str, Plain]) -> None:
-        """The server's events stay with the server: there is no backend to carry them to."""
+        """Do nothing: there is no backend to carry the server's events to."""
 
     def session_ended(self, session: str, ending: FarEnding) -> None:
-        """The server's word that a session is over; the legs say so, too."""
+        """Do nothing: the session's legs tell its end."""
 
     def crl_url_seen(self, url: str, authority: str) -> None:
-        """A plain server verifies nobody's certificate."""
+        """Never called: a plain server verifies no certificates."""
 
     # Local programs.
 
     async def reach(self, destination: HostPort, local: RequesterLeg) -> None:
         """Carry a local program's connection to a destination outside.
 
-        :raises SessionFault: when it is not reached.
+        :raises SessionFault: if it is not reached.
         :raises TunnelFault: when the server does not answer.
         """
         control = self.tunnel.control
@@ -211,7 +211,7 @@ class Outgoing:
     """One port for local programs.
 
     :ivar listen_at: the address and the port to listen on.
-    :ivar destination: where all connections of this port go; ``None`` where programs say it.
+    :ivar destination: where all connections of this port go; ``None`` where programs name it.
     """
 
     listen_at: HostPort
@@ -239,7 +239,7 @@ class Outgoing:
 
     @property
     def _client(self) -> PlainClientService:
-        assert self._service is not None, "nobody asks before the port is open"
+        assert self._service is not None, "no program asks before the port is open"
         return self._service
 
     # RequesterHost
@@ -260,7 +260,7 @@ class Outgoing:
         self._tell(leg, Cause.REQUEST_MALFORMED, cause)
 
     def left(self, leg: RequesterLeg, cause: str) -> None:
-        """A program is gone before it was coupled; its leg is not coupled then."""
+        """A program disconnected before it was coupled; its leg is then not coupled."""
 
     def _not_reached(self, failure: Failure, leg: RequesterLeg) -> None:
         fault = failure.value

@@ -1,4 +1,4 @@
-"""Destinations outside: which of them a plain server dials for its clients, and why one is not reached.
+"""Destinations outside: which of them a plain server dials for its clients, and why one was not reached.
 
 Duty: permit nothing that was not named, and give every failure a cause that travels through the tunnel to the program
 that asked. A name is compared as it is written, never resolved, so that an answer of the DNS permits nothing; an
@@ -110,7 +110,7 @@ def _pattern(text: str) -> _Pattern:
     except BadHostPort:
         number = 0
     if not host or number == 0:
-        raise ValueError(f"{text!r} is no destination; {_RIGHT}")
+        raise ValueError(f"{text!r} is not a destination; {_RIGHT}")
     return _Pattern(_host(host, text), number)
 
 
@@ -123,5 +123,5 @@ def _host(host: str, text: str) -> IPv4Network | IPv6Network | str:
         pass
     name = (host[1:] if host.startswith("*.") else host).lower().rstrip(".")
     if not name or name.startswith("*") or not set("*?[]/@ ").isdisjoint(name):
-        raise ValueError(f"{text!r} is no destination; {_RIGHT}")
+        raise ValueError(f"{text!r} is not a destination; {_RIGHT}")
     return name

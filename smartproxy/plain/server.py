@@ -1,8 +1,8 @@
 """The plain server in the DMZ.
 
-Duty: await plain clients in the tunnel, have the external port open only while one is there, hand each connection to
-the least loaded client, and dial for clients what it was told to permit. Inspects nothing; dials nothing inside.
-Trusts its licence's authority, and through it its clients.
+Duty: listen for plain clients in the tunnel, have the external port open only while one is connected, pass each
+connection to the least loaded client, and dial permitted destinations for clients. Inspects nothing; dials nothing
+inside. Trusts its licence's authority, and through it its clients.
 """
 
 import secrets
@@ -44,14 +44,14 @@ _LICENCE_ADVICE = "issue it again: smartproxy licence issue {} --until DATE; put
 
 
 class _Outer(ConnectionLeg):
-    """The leg of somebody outside; not a word of it is read before there is somebody inside."""
+    """The leg of a connection from outside; not read before it is coupled with one inside."""
 
     def __init__(self, service: "PlainServerService") -> None:
         super().__init__(service.clock, service.sessions.seconds)
         self._service = service
 
     def connectionMade(self) -> None:
-        """Somebody connected."""
+        """A connection came from outside."""
         super().connectionMade()
         self.pause()
         self._service.connected(self)
@@ -64,7 +64,7 @@ class _OuterFactory(ServerFactory):
         self._service = service
 
     def buildProtocol(self, address: IAddress | None) -> _Outer | None:
-        """A leg, unless there are too many, or nobody to hand it to."""
+        """A leg, unless there are too many or no client is connected."""
         peer = address_text(address)
         return _Outer(self._service) if self._service.takes(peer) else None
 
@@ -73,10 +73,10 @@ class PlainServerService(DmzService):
     """The plain server.
 
     :param reactor: listens, dials and tells the time.
-    :param internal: where clients are awaited; the host is empty for any.
-    :param external: where everybody else is awaited; the same.
-    :param permit: what clients may have dialled.
-    :param seconds: how long nothing may move in a session.
+    :param internal: where to listen for clients; an empty host means all addresses.
+    :param external: where to listen for connections from outside; likewise.
+    :param permit: the destinations that clients may reach.
+    :param seconds: the idle time after which a session ends.
     :param most: sessions at once.
     :param drain: how many seconds sessions may go on when the daemon is to end.
     :param endpoint: how to dial a host and a port.
@@ -131,13 +131,10 @@ class PlainServerService(DmzService):
         """Seconds that closing may take: sessions are aborted."""
         return 0
 
-    def end_begins(self) -> None:
-        """Do nothing: the external port closes with the others, and nothing else of its own runs."""
-
-    # Somebody outside.
+    # Connections from outside.
 
     def takes(self, peer: str) -> bool:
-        """Whether a connection from outside can be taken; says why not."""
+        """Whether a connection from outside can be accepted; an event tells why not."""
         fault = self._fault()
         if fault is not None:
             self.events.emit("connection.refused", peer=peer, cause=fault.rule, message=fault.message)
@@ -149,7 +146,7 @@ class PlainServerService(DmzService):
         return self.licence.fault() or self.sessions.room()
 
     def connected(self, outer: _Outer) -> None:
-        """Somebody connected: have a client dial its target, and couple the two."""
+        """Have a client dial its target, and couple the two connections."""
         outline = Outline(session=secrets.token_hex(8), peer=outer.peer, direction="inbound")
         opening = Deferred.fromCoroutine(self._open_inside(outer, outline))
         opening.addErrback(self._not_opened, outer, outline)
@@ -175,11 +172,11 @@ class PlainServerService(DmzService):
     # ServerUser
 
     def tunnel_up(self, control: ServerControl) -> None:
-        """A client is there: open the external port."""
+        """A client is connected: open the external port."""
         self._await_outside()
 
     def tunnel_down(self, control: ServerControl, why: Closing) -> None:
-        """A client is gone: close the external port with the last one."""
+        """A client is disconnected: close the external port with the last one."""
         self._await_outside()
 
     def drain(self, control: ServerControl) -> None:
@@ -187,9 +184,9 @@ class PlainServerService(DmzService):
         self._await_outside()
 
     def _await_outside(self) -> None:
-        """Have the external port open exactly while a client is there."""
-        awaited = self.running and bool(self.tunnel.controls)
-        self.listeners.have((self._external,) if awaited else (), NO_CLIENT, Cause.TUNNEL_NONE)
+        """Have the external port open exactly while a client is connected."""
+        able = self.running and bool(self.tunnel.controls)
+        self.listeners.have((self._external,) if able else (), NO_CLIENT, Cause.TUNNEL_NONE)
 
     def configuration_arrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
         """Refuse: a plain server is configured by its command line.
@@ -207,7 +204,7 @@ class PlainServerService(DmzService):
     def set_level(self, control: ServerControl, level: str) -> None:
         """Change what is logged.
 
-        :raises ValueError: for a level that does not exist.
+        :raises ValueError: if there is no such level.
         """
         self.events.set_level(
             Severity.named(level),

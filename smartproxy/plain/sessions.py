@@ -1,10 +1,9 @@
 """The sessions of a plain daemon: each has two legs, and what one sends goes to the other.
 
-Duty: know the sessions and those that are being opened, and keep them to their number; deliver octets in order, hold a
-sender back whose receiver is slow, deliver everything that one side sent before the other is closed, and close both
-when nothing moved for too long. A tunnel that breaks is no end that a program sent: its near leg is aborted, so that a
-stream that was cut never looks whole. Looks at no octet. Each session is a wall, too: whatever is raised in it ends
-this one session.
+Duty: know the sessions and those that are being opened, and limit their number; deliver octets in order, hold a sender
+back whose receiver is slow, deliver everything that one side sent before the other is closed, and close both when
+nothing moved for too long. A tunnel that breaks is no end that a program sent: its near leg is aborted, so that a
+stream that was cut never looks whole. Looks at no octet. An exception in a session ends only that session.
 """
 
 from collections.abc import Callable
@@ -30,7 +29,7 @@ class Outline:
     """What is known of a session before its first octet.
 
     :ivar session: its id.
-    :ivar peer: who opened it.
+    :ivar peer: the address of the peer that opened it.
     :ivar direction: ``inbound`` or ``outbound``.
     """
 
@@ -57,13 +56,13 @@ class Ends:
         return self.inside if leg is self.outside else self.outside
 
     def both(self) -> tuple[ILeg, ILeg]:
-        """Both of them."""
+        """The two legs."""
         return self.outside, self.inside
 
 
 @attrs.frozen
 class _Ending:
-    """How a session ended."""
+    """How a session ended: its outcome, the cause as a code, and one sentence."""
 
     outcome: Outcome
     cause: str
@@ -129,7 +128,7 @@ class Pipe:
             self._crash(Failure())
 
     def leg_ended(self, leg: ILeg) -> None:
-        """Never: a stream has no end mark."""
+        """Never called: a stream has no end mark."""
 
     def leg_lost(self, leg: ILeg, end: LegEnd) -> None:
         """One side closed: the other gets what is on its way, and is closed."""
@@ -156,7 +155,7 @@ class Pipe:
             self._crash(Failure())
 
     def leg_drained(self, leg: ILeg) -> None:
-        """Let it go on."""
+        """Let the other side go on."""
         try:
             self._moved = self._clock.seconds()
             self._ends.other(leg).resume()
@@ -240,7 +239,7 @@ class PlainSessions:
         self._draining = DrainWait(self.clock, self)
 
     def room(self) -> OwnFault | None:
-        """Why no further session may begin now, if none may."""
+        """The reason to refuse a further session; ``None`` if there is none."""
         if len(self.live) + len(self._opening) < self.most:
             return None
         return StationUnreachable(rule=Cause.QUOTA_SESSIONS, message=f"the limit of {self.most} sessions is reached")
@@ -248,7 +247,7 @@ class PlainSessions:
     def expect(self, session: str) -> None:
         """Keep a place for a session that is being opened; ``couple`` or ``forget`` follows.
 
-        :raises StationUnreachable: when there is none, or a session of this id is here already.
+        :raises StationUnreachable: if the limit is reached, or a session of this id exists.
         """
         fault = self.room()
         if fault is not None:
@@ -262,7 +261,7 @@ class PlainSessions:
         self._opening.discard(session)
 
     def couple(self, outline: Outline, *, near: ConnectionLeg, tunnel: ILeg, inward: bool) -> None:
-        """Begin a session that was expected; one whose near end has left already is none.
+        """Begin a session that was expected, unless its near end has disconnected already.
 
         :param inward: whether the near leg is the one outside.
         """

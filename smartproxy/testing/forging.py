@@ -1,7 +1,7 @@
 """Chains that prove nothing and are expensive to check: for tests and measurements of what strangers can cost.
 
-The certificates have signatures of the right form and of the wrong key, and keys of any size: nobody has their private
-halves. Trusts its caller; opens no connection.
+The certificates have signatures of the right form and of the wrong key, and keys of any size: their private keys do not
+exist. Trusts its caller; opens no connection.
 """
 
 import datetime

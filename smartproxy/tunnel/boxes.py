@@ -1,9 +1,9 @@
 """AMP's boxes under bounds, and the values in them.
 
 Duty: Twisted's parser takes any number of keys and octets in a box that never ends; this one counts, and judges a
-length before the octets are there. AMP's own types of values take anything that Python can read; these take one form of
-each value and refuse the rest with ``ValueError``, which the receiving end counts as a violation. Trusts nothing that
-it reads. Whatever breaks a bound is reported once, and nothing after it is read.
+length before the octets are there. AMP's own types of values accept anything that Python can read; these accept one
+form of each value and refuse the rest with ``ValueError``, which the receiving end counts as a violation. Trusts
+nothing that it reads. A broken bound is reported once, and nothing after it is read.
 """
 
 import enum
@@ -45,9 +45,9 @@ class BoundedBoxes(amp.BinaryBoxProtocol):
         amp.BinaryBoxProtocol.sendBox(self, box)
 
     def box_arrived(self, box: dict[bytes, bytes]) -> None:
-        """A whole box is here.
+        """A complete box arrived.
 
-        :raises Violation: when it should not be.
+        :raises Violation: if it is not allowed.
         """
         raise NotImplementedError
 
@@ -73,7 +73,7 @@ class BoundedBoxes(amp.BinaryBoxProtocol):
         """Part of AMP's interface for receivers: ``connectionLost`` says the same."""
 
     def ampBoxReceived(self, box: dict[bytes, bytes]) -> None:
-        """Part of AMP's interface for receivers: a whole box is here."""
+        """Part of AMP's interface for receivers: a complete box arrived."""
         try:
             self.box_arrived(box)
         except Violation as violation:
@@ -108,7 +108,9 @@ class BoundedBoxes(amp.BinaryBoxProtocol):
 
     def lengthLimitExceeded(self, length: int) -> None:
         """Part of the parser: a length beyond what is left."""
-        self._stop(Violation(Cause.BOX_SIZE, f"a string of {length} octets where {self.MAX_LENGTH} may be"))
+        self._stop(
+            Violation(Cause.BOX_SIZE, f"a string of {length} octets where at most {self.MAX_LENGTH} are allowed")
+        )
 
     def _count(self, string: bytes) -> None:
         self._octets += _PREFIX_OCTETS + len(string)
@@ -120,7 +122,7 @@ class BoundedBoxes(amp.BinaryBoxProtocol):
 
 
 class _Value(Argument):
-    """What a command has.
+    """A field of a command.
 
     :param optional: whether it may be missing; it is ``None`` then.
     """
@@ -140,18 +142,18 @@ class Number(_Value):
         self._most = most
 
     def toString(self, inObject: int) -> bytes:
-        """As it travels."""
+        """The octets on the wire."""
         if not 0 <= inObject <= self._most:
-            raise ValueError("a number outside its range")
+            raise ValueError("the number is out of range")
         return b"%d" % inObject
 
     def fromString(self, inString: bytes) -> int:
-        """From what came."""
+        """The value of received octets."""
         if not inString.isdigit() or len(inString) > limits.DOCUMENT_DIGITS_MOST or inString != b"%d" % int(inString):
-            raise ValueError("not a plain number")
+            raise ValueError("not a decimal number")
         number = int(inString)
         if number > self._most:
-            raise ValueError("a number outside its range")
+            raise ValueError("the number is out of range")
         return number
 
 
@@ -168,13 +170,13 @@ class Octets(_Value):
         self._least = most if least is None else least
 
     def toString(self, inObject: bytes) -> bytes:
-        """As they travel."""
+        """The octets on the wire."""
         return self.fromString(inObject)
 
     def fromString(self, inString: bytes) -> bytes:
-        """From what came."""
+        """The value of received octets."""
         if not self._least <= len(inString) <= self._most:
-            raise ValueError(f"{len(inString)} octets where {self._least} to {self._most} may be")
+            raise ValueError(f"{len(inString)} octets where {self._least} to {self._most} are allowed")
         return inString
 
 
@@ -189,11 +191,11 @@ class PrintableText(_Value):
         self._most = most
 
     def toString(self, inObject: str) -> bytes:
-        """As it travels."""
+        """The octets on the wire."""
         return self._judge(inObject).encode("utf-8")
 
     def fromString(self, inString: bytes) -> str:
-        """From what came."""
+        """The value of received octets."""
         return self._judge(inString.decode("utf-8"))
 
     def _judge(self, text: str) -> str:
@@ -215,15 +217,15 @@ class Choice(_Value, Generic[_E]):
         self._otherwise = otherwise
 
     def toString(self, inObject: _E) -> bytes:
-        """As it travels."""
+        """The octets on the wire."""
         return str(inObject.value).encode("ascii")
 
     def fromString(self, inString: bytes) -> _E:
-        """From what came."""
+        """The value of received octets."""
         code = inString.decode("ascii")
         member = self._codes.get(code, self._otherwise if is_code(code) else None)
         if member is None:
-            raise ValueError("not a code that is known")
+            raise ValueError("an unknown code")
         return member
 
 
@@ -243,15 +245,15 @@ class Records(_Value):
     """Several JSON objects, one a line: events. Travels as it is made by :func:`line`, joined."""
 
     def toString(self, inObject: list[bytes]) -> bytes:
-        """As they travel; made of :func:`line`."""
+        """The octets on the wire; the objects are made by :func:`line`."""
         return b"\n".join(inObject)
 
     def fromString(self, inString: bytes) -> list[dict[str, Plain]]:
-        """From what came."""
+        """The value of received octets."""
         values = [_read(each) for each in inString.split(b"\n")]
         objects = [value for value in values if isinstance(value, dict)]
         if len(objects) != len(values):
-            raise ValueError("not objects only")
+            raise ValueError("not all values are objects")
         return objects
 
 
@@ -269,7 +271,7 @@ def _compact(value: Plain) -> bytes:
 
 def _read(octets: bytes) -> object:
     def refuse(word: str) -> object:
-        raise ValueError(f"{word} is no number of JSON")
+        raise ValueError(f"{word} is not a JSON number")
 
     try:
         value: object = json.loads(octets.decode("utf-8"), parse_constant=refuse)

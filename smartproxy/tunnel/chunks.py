@@ -1,8 +1,8 @@
 """A configuration on its way through the control connection: numbered chunks under one hash.
 
-Every chunk says which generation it belongs to, its number, and the whole's size and SHA-256, so that nothing can be
-mixed up or grow: size and number are judged with the first chunk, before anything is kept. Generations only rise: an
-older or equal one is answered with the one that is held. Pure.
+Every chunk carries its generation, its number, and the size and SHA-256 of the whole, so that nothing can be mixed up
+or grow: size and number are judged with the first chunk, before anything is kept. Generations only rise: an older or
+equal one is answered with the one that is held. Pure.
 """
 
 import hashlib
@@ -59,7 +59,7 @@ def cut(generation: int, octets: bytes) -> Iterator[Chunk]:
 
 
 class Assembly:
-    """Puts the chunks of one generation after the other together again."""
+    """Puts the chunks of generations together, one generation after the other."""
 
     def __init__(self) -> None:
         self._first: Chunk | None = None
@@ -91,11 +91,11 @@ class Assembly:
         whole = bytes(self._octets)
         self.clear()
         if not hmac.compare_digest(hashlib.sha256(whole).digest(), chunk.digest):
-            raise ConfigurationDeclined(f"generation {chunk.generation} was damaged on its way; send it again")
+            raise ConfigurationDeclined(f"generation {chunk.generation} was damaged in transit; send it again")
         return whole
 
     def clear(self) -> None:
-        """Forget what was begun."""
+        """Drop the chunks of an incomplete generation."""
         self._first = None
         self._octets = bytearray()
         self._number = 0
@@ -103,10 +103,10 @@ class Assembly:
     def _judge(self, chunk: Chunk) -> None:
         first = self._first
         if first is None:
-            raise ConfigurationDeclined(f"generation {chunk.generation} has no beginning here; send it again")
+            raise ConfigurationDeclined(f"generation {chunk.generation} arrived without its first chunk; send it again")
         if chunk.number != self._number:
             raise Violation(
-                Cause.CHUNK_ORDER, f"chunk {chunk.number} of a generation came where {self._number} was due"
+                Cause.CHUNK_ORDER, f"chunk {chunk.number} of a generation came where chunk {self._number} was due"
             )
         if (chunk.generation, chunk.size, chunk.digest) != (first.generation, first.size, first.digest):
             raise Violation(Cause.CHUNK_MIXED, f"chunk {chunk.number} belongs to another configuration than chunk 0")

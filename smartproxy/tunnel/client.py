@@ -1,8 +1,9 @@
-"""The client's end of one tunnel: dials the server, keeps it up, and says why when it cannot.
+"""The client's end of one tunnel: dials the server, keeps the tunnel up, and tells why when it is down.
 
 Duty: one control connection, dialled again for as long as the service runs, after a wait that doubles from 1 to 30
-seconds, with jitter so that a restarted server is not met by all clients at once. Names are resolved anew each time.
-No octet of AMP goes to a server whose key is none of the Proxy IDs. Trusts its caller for credential and Proxy IDs.
+seconds, with jitter so that a restarted server is not met by all clients at once. Names are resolved anew each time. No
+octet of AMP goes to a server whose key does not match one of the Proxy IDs. Trusts its caller for credential and Proxy
+IDs.
 """
 
 import random
@@ -29,12 +30,12 @@ from smartproxy.tunnel.kinds import SMART, TunnelKind
 from smartproxy.tunnel.pool import DataPool
 from smartproxy.tunnel.vocabulary import Greeting, Side
 
-_STOPPED = Closing(Cause.TUNNEL_STOPPED, "the client stops")
+_STOPPED = Closing(Cause.TUNNEL_STOPPED, "the client is stopping")
 _P = TypeVar("_P", bound=IProtocol)
 
 
 class _Dial:
-    """One connection being made: fires with its protocol when the server proved who it is."""
+    """One connection being made: fires with its protocol when the server has proved its identity."""
 
     def __init__(self, context: ClientContext, build: Callable[[Entrance, VerifiedServer], IProtocol]) -> None:
         self.made: Deferred[IProtocol] = Deferred()
@@ -42,7 +43,7 @@ class _Dial:
         self._build = build
 
     def admit(self, entrance: Entrance) -> IProtocol:
-        """Part of ``Doorkeeper``: before the first octet, look once more at who it is."""
+        """Part of ``Doorkeeper``: check the server's identity once more before the first octet."""
         return self._build(entrance, self._context.verified(entrance.connection))
 
     def admitted(self, entrance: Entrance, protocol: IProtocol) -> None:
@@ -215,7 +216,7 @@ class ClientTunnel(Service):
         made: _P = protocol
         return made
 
-    # Trouble is told once, and again when it is another or lasts.
+    # Trouble is told once, and again when it changes or lasts.
 
     def _unreachable(self, failure: Failure) -> None:
         message = failure.getErrorMessage()
@@ -225,7 +226,7 @@ class ClientTunnel(Service):
                 cause=Cause.TUNNEL_CONNECT,
                 message=message,
                 host=self.server,
-                advice="is the server running, and may this machine reach its port?",
+                advice="check that the server runs, and that this machine can reach its port",
             )
 
     def _tell_trouble(self, fault: PeerRefused | TunnelFault | TunnelLost) -> None:
@@ -240,12 +241,12 @@ class ClientTunnel(Service):
             case QuestionExpired():
                 facts = {"cause": Cause.TUNNEL_SILENT, "message": str(fault)}
             case _:
-                # The server judged the certificate after this end's handshake was over: its alert stands in the detail.
+                # The server judges the certificate after this end's handshake is over: its alert is the detail.
                 facts = {
                     "cause": Cause.TUNNEL_REFUSED,
                     "message": Cause.TUNNEL_REFUSED.meaning,
                     "detail": str(fault),
-                    "advice": "the server's log says why",
+                    "advice": "see the server's log for the reason",
                 }
         if self._worth_telling(str(facts)):
             self._events.emit("tunnel.refused", host=self.server, **facts)

@@ -63,18 +63,18 @@ class Configured:
 class ClientUser(Shape):
     """A daemon inside, as its end of one tunnel sees it.
 
-    It is told of a tunnel that came up exactly once, and exactly once that it is down. An exception out of any of these
-    calls that they do not name is a bug, is reported as one, and ends nothing else.
+    It is told exactly once that a tunnel came up, and exactly once that it is down. An exception that a call does not
+    document is a bug: it is reported as one and ends nothing else.
     """
 
     def tunnel_up(self, control: "ClientControl") -> None:
-        """The server is there; it wants to be configured if ``control.held`` is not the newest generation."""
+        """The tunnel is up; configure the server if ``control.held`` is not the newest generation."""
 
     def tunnel_down(self, why: Closing) -> None:
-        """The server is gone; its sessions' legs are lost. The tunnel dials again by itself."""
+        """The tunnel is down; its sessions' legs are lost. It dials again by itself."""
 
     def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
-        """A partner is there: call the station.
+        """A partner connected: call the station.
 
         Fires when the station is ready; fails with a :class:`smartproxy.oftp2.errors.SessionFault` that says why not,
         and the tunnel ends the leg. Cancelled when the server waits no longer.
@@ -84,10 +84,10 @@ class ClientUser(Shape):
         """An event of the server, for the backend."""
 
     def session_ended(self, session: str, ending: FarEnding) -> None:
-        """A session is over on the server; says how it ended there."""
+        """A session ended on the server, and how."""
 
     def crl_url_seen(self, url: str, authority: str) -> None:
-        """A verified certificate names a revocation list that nobody configured."""
+        """A verified certificate names the address of a revocation list that is not configured."""
 
 
 class ClientControl(BoundedAMP):
@@ -228,7 +228,7 @@ class ClientControl(BoundedAMP):
     async def _take(self) -> DataConnection:
         """A data connection, while a ticket is good.
 
-        :raises OwnFault: when there is none.
+        :raises OwnFault: if none is available in time.
         """
         assert self.pool is not None
         taking = Deferred.fromCoroutine(self.pool.take())

@@ -1,10 +1,10 @@
 """TLS of the tunnel: version 1.3 only, both ends proved, nothing resumed.
 
 The server shows its identity's certificate and takes a client whose certificate the licence's authority signed itself
-(path of two, within its dates, for client authentication); the client shows that certificate and takes a server whose
-key hash is one of the Proxy IDs that it was given, whatever else stands in the certificate. Why a peer was refused is
-kept exactly, beside the connection: OpenSSL itself only says that verification failed. What a proof is worth stands in
-its type: only this module makes a :class:`VerifiedClient` or :class:`VerifiedServer`.
+(a path of two, valid now, for client authentication); the client shows that certificate and takes a server whose key
+hash is one of the Proxy IDs that it was given, whatever else stands in the certificate. Why a peer was refused is kept
+exactly, beside the connection: OpenSSL itself only says that verification failed. What a proof is worth stands in its
+type: only this module makes a :class:`VerifiedClient` or :class:`VerifiedServer`.
 
 Standards: RFC 8446 (TLS 1.3), RFC 5280 (paths), RFC 7301 (ALPN).
 """
@@ -40,7 +40,7 @@ _AUTHORITY_DEPTH = 1
 
 @attrs.frozen(kw_only=True)
 class PeerRefused(Exception):
-    """The other end of a TLS connection may not be here.
+    """The other end of a TLS connection is not admitted.
 
     :ivar cause: why.
     :ivar message: the same in one sentence; the cause's meaning if not given.
@@ -92,13 +92,13 @@ class ClientCredential:
 
 
 class _Verdicts:
-    """Why connections were refused, for as long as they live."""
+    """Why connections were refused, kept as long as the connections live."""
 
     def __init__(self) -> None:
         self._refusals: WeakKeyDictionary[SSL.Connection, PeerRefused] = WeakKeyDictionary()
 
     def refuse(self, connection: SSL.Connection, refusal: PeerRefused) -> bool:
-        """Keep the first cause; it is what the callback returns."""
+        """Keep the first refusal; returns ``False``, the answer of the callback."""
         self._refusals.setdefault(connection, refusal)
         return False
 
@@ -144,9 +144,9 @@ class ServerContext:
         return self._verdicts.of(connection)
 
     def verified(self, connection: SSL.Connection) -> VerifiedClient:
-        """Who the client is, after the handshake.
+        """The client's identity, after the handshake.
 
-        :raises PeerRefused: when the handshake proved nothing; OpenSSL does not let it come to this.
+        :raises PeerRefused: if the handshake proved nothing, which OpenSSL does not let happen.
         """
         path = connection.get_verified_chain(as_cryptography=True) or []
         if self._verdicts.of(connection) is not None or len(path) != _AUTHORITY_DEPTH + 1 or path[1] != self._authority:
@@ -207,9 +207,9 @@ class ClientContext:
         return self._verdicts.of(connection)
 
     def verified(self, connection: SSL.Connection) -> VerifiedServer:
-        """Which server it is, after the handshake; looks at the key once more, before a single octet is sent.
+        """The server's identity, after the handshake; checks the key once more, before an octet is sent.
 
-        :raises PeerRefused: when it is none of those that may be spoken to.
+        :raises PeerRefused: if its key does not match any of the Proxy IDs.
         """
         certificate = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None:
@@ -220,7 +220,7 @@ class ClientContext:
         return VerifiedServer(proxy_id=seen)
 
     def _judge(self, connection: SSL.Connection, certificate: X509, error: int, depth: int, ok: int) -> bool:
-        """OpenSSL's questions, mostly about what does not matter here: only the key of the server itself does."""
+        """OpenSSL's questions about the path; only the server's own key counts."""
         try:
             seen = proxy_id(certificate.to_cryptography().public_key())
             if depth == 0 and self._pinned(seen):
@@ -261,8 +261,8 @@ def _refusal(cause: Cause, certificate: x509.Certificate) -> PeerRefused:
 
 
 _ADVICE: Final = {
-    Cause.CERTIFICATE_EXPIRED: "let the client get a new tunnel certificate from the backend, and compare the clocks "
-    "of both machines",
+    Cause.CERTIFICATE_EXPIRED: "have the client fetch a new tunnel certificate from the backend, and compare the "
+    "clocks of both machines",
     Cause.CERTIFICATE_NOT_YET_VALID: "compare the clocks of client and server",
 }
 
@@ -270,8 +270,8 @@ _ADVICE: Final = {
 def _wrong_key(seen: str) -> PeerRefused:
     return PeerRefused(
         cause=Cause.TUNNEL_WRONG_SERVER_KEY,
-        advice="this is not a server that has a licence of this site: somebody else answers there, or the server has a "
-        "new identity key and needs a new licence",
+        advice="check the address: another machine answers there, or the server has a new identity key and needs a new "
+        "licence",
         proxy_id=seen,
     )
 
@@ -283,16 +283,16 @@ def _unreadable(bug: Exception) -> PeerRefused:
 
 
 def closing_of(reason: Failure) -> Closing:
-    """Why a connection that nobody here closed is gone."""
+    """Why a connection that was not closed here is gone."""
     cause = Cause.TUNNEL_CLOSED if reason.check(ConnectionDone) else Cause.TUNNEL_LOST
     return Closing(cause, f"the connection was lost: {tls_trouble(reason)}")
 
 
 def tls_trouble(reason: Failure) -> str:
-    """Why a connection was lost; with TLS in OpenSSL's words, where an alert says what the peer thinks."""
+    """Why a connection was lost; for TLS in OpenSSL's words, which include the peer's alert."""
     error = reason.value
     if isinstance(error, SSL.Error):
         entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
         words = [entry[-1] for entry in entries if isinstance(entry, tuple) and entry and entry[-1]]
-        return "; ".join(words) or "TLS broke off"
+        return "; ".join(words) or "TLS failed"
     return reason.getErrorMessage() if isinstance(error, ConnectionClosed | ConnectError) else type(error).__name__

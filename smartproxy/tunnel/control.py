@@ -5,7 +5,7 @@ what the direction table (:mod:`smartproxy.tunnel.vocabulary`) allows in this ph
 are bounded; every question has a deadline; an answer to nothing, a malformed value, a forbidden command, or anything
 else that our own daemons never send, ends the tunnel with a CRITICAL event. A bug in a responder is answered, reported,
 and ends nothing; what went wrong is never told to the peer unless the command says so. There is no StartTLS and no
-other way to change the transport. Trusts the transport to have proved who the peer is.
+other way to change the transport. Trusts the transport to have proved the peer's identity.
 
 How it works. The client dials, both ends prove themselves in TLS 1.3, and each connection goes through three phases.
 *Before Hello* the client may say Hello and nothing else, and has 15 seconds for it; the server may ask nothing. With
@@ -20,7 +20,7 @@ server, P for the partner, with what else moves in brackets::
     S:   state=more held=0
     C: Configure generation=7 number=1 size=40000 digest=... chunk=...
     S:   state=accepted held=7
-       [P connects, proves who it is, sends its SSID]
+       [P connects, proves its identity, sends its SSID]
     S: OpenInbound session=a1 ticket=... deadline=20 peer=... partner=ACME profile=default code=... level=5
        [C takes a data connection, sends ATTACH with the ticket, calls the station]
     C:   (an empty answer: the station has greeted), or the error OPENING_FAILED fault=... rule=... [step=... cause=...]
@@ -33,11 +33,11 @@ server, P for the partner, with what else moves in brackets::
     S:   (an empty answer)
 
 Each question carries a tag of its own (``_ask``), each answer (``_answer``) or error (``_error``) the tag of its
-question; answers may come in any order. Nobody who asks waits longer than the question's deadline, but the question
-keeps its place among the 64 that may be unanswered until its answer comes: a late one is no violation. Meanwhile each
-end pings every ten seconds; a ping that is not answered in time is followed by the next at once, and three in a row
-mean silence. That takes 25 seconds at the longest, whatever TCP believes. When the control connection ends for
-whatever reason, everything that belongs to it ends: questions, tickets, data connections, and with them their sessions.
+question; answers may come in any order. The asker waits no longer than the question's deadline, but the question keeps
+its place among the 64 that may be unanswered until its answer comes: a late one is no violation. Meanwhile each end
+pings every ten seconds; a ping that is not answered in time is followed by the next at once, and three in a row mean
+silence. That takes 25 seconds at the longest, whatever TCP believes. When the control connection ends for whatever
+reason, everything that belongs to it ends: questions, tickets, data connections, and with them their sessions.
 """
 
 from collections import deque
@@ -71,7 +71,7 @@ _TOLD_MOST = 500
 
 @attrs.define(eq=False)
 class _Question:
-    """One question of ours; without a Deferred once nobody waits for its answer."""
+    """One question of ours; without a Deferred once its answer is not waited for."""
 
     command: type[TunnelCommand]
     box: amp.AmpBox
@@ -150,10 +150,10 @@ class BoundedAMP(BoundedBoxes):
             return fail(self.gone())
         if command not in ALLOWED[self._side, self.asking]:
             return fail(
-                NotNow(f"{command.__name__} is not for the {self._side.value} to ask while {self.asking.value}")
+                NotNow(f"{command.__name__} may not be asked by the {self._side.value} while {self.asking.value}")
             )
         if len(self._waiting) >= limits.QUESTIONS_WAITING_MOST:
-            return fail(QuestionFailed(f"{len(self._waiting)} questions wait for their turn already"))
+            return fail(QuestionFailed(f"{len(self._waiting)} questions are waiting already"))
         try:
             box = command.makeArguments(arguments, self)  # type: ignore[no-untyped-call]  # AMP has no types
         except ValueError:
@@ -225,12 +225,12 @@ class BoundedAMP(BoundedBoxes):
         elif amp.COMMAND in box:
             self._asked_by_peer(box)
         else:
-            raise Violation(Cause.BOX_KIND, "a box is neither question nor answer")
+            raise Violation(Cause.BOX_KIND, "a box is neither a question nor an answer")
 
     def _question(self, tag: bytes) -> _Question:
         question = self._asked.pop(tag, None)
         if question is None:
-            raise Violation(Cause.ANSWER_UNKNOWN, "an answer came to a question that was not asked")
+            raise Violation(Cause.ANSWER_UNKNOWN, "an answer to a question that was not asked")
         return question
 
     def _settle(self, question: _Question, settle: Callable[[Deferred[Answer]], None]) -> None:
@@ -242,7 +242,7 @@ class BoundedAMP(BoundedBoxes):
         kind = command.reverseErrors.get(box.get(amp.ERROR_CODE, b""))
         told = box.get(amp.ERROR_DESCRIPTION)
         if kind is None or told is None:
-            raise Violation(Cause.ANSWER_ERROR, "an error that the command does not know", command.__name__)
+            raise Violation(Cause.ANSWER_ERROR, "an error that the command does not define", command.__name__)
         message = told.decode("utf-8", "replace")[:_TOLD_MOST]
         try:
             return kind.read(message, box)
@@ -257,7 +257,7 @@ class BoundedAMP(BoundedBoxes):
         if command not in ALLOWED[self._side.other, self.answering]:
             raise Violation(
                 Cause.COMMAND_FORBIDDEN,
-                f"{command.__name__} is not for the {self._side.other.value} to ask while {self.answering.value}",
+                f"{command.__name__} may not be asked by the {self._side.other.value} while {self.answering.value}",
                 command.__name__,
             )
         if tag is None or not 0 < len(tag) <= _TAG_OCTETS_MOST or tag in self._responding:
@@ -311,7 +311,7 @@ class BoundedAMP(BoundedBoxes):
         if self._unread is not None:
             self._unread += 1
             if self._unread > limits.ANSWERS_UNREAD_MOST:
-                self._stop(Violation(Cause.ANSWER_UNREAD, "questions come, and their answers are not read"))
+                self._stop(Violation(Cause.ANSWER_UNREAD, "the peer asks questions and does not read the answers"))
                 return
         box[kind] = tag
         self.sendBox(box)
@@ -324,7 +324,7 @@ class BoundedAMP(BoundedBoxes):
     # The connection.
 
     def makeConnection(self, transport: IStream) -> None:
-        """The transport is there, and the peer proved who it is."""
+        """The transport is connected, and the peer has proved its identity."""
         amp.BinaryBoxProtocol.makeConnection(self, transport)
         transport.registerProducer(self, True)
 
@@ -341,7 +341,7 @@ class BoundedAMP(BoundedBoxes):
         """The transport is closing; ``connectionLost`` follows."""
 
     def violated(self, violation: Violation) -> None:
-        """The peer broke a rule: say so, and end the tunnel."""
+        """The peer broke a rule: tell it, and end the tunnel."""
         self._events.emit(
             "tunnel.violation",
             cause=violation.cause,
@@ -355,11 +355,11 @@ class BoundedAMP(BoundedBoxes):
         self.close(violation.closing)
 
     def names(self) -> dict[str, object]:
-        """Who the peer is, as fields of events."""
+        """The peer's name, as fields of events."""
         return {}
 
     def close(self, why: Closing) -> None:
-        """End the tunnel: at once for everybody who uses it, and for the peer as soon as it reads."""
+        """End the tunnel: at once for all its users, and for the peer as soon as it reads."""
         if self.lost is None and self.transport is not None:
             self.transport.unregisterProducer()
             self.transport.loseConnection()
@@ -367,7 +367,7 @@ class BoundedAMP(BoundedBoxes):
         self._down(why)
 
     def abort(self, why: Closing) -> None:
-        """End the tunnel without waiting for a peer that is silent."""
+        """End the tunnel without waiting for a silent peer."""
         if self.lost is None and self.transport is not None:
             self.transport.abortConnection()
         self._down(why)

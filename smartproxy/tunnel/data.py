@@ -1,9 +1,9 @@
 """Data connections: one session after the other, each on the whole connection.
 
 Duty: carry the octets of sessions between server and client. What a session holds is a :class:`DataLeg`, good for that
-session only, so that nobody late can touch the next one. Octets pass unchanged and are never gathered: a far end that
+session only, so that no latecomer can touch the next one. Octets pass unchanged and are never gathered: a far end that
 does not read fills the transport, the leg says so, and a leg that is paused stops the transport's reading. Every close
-has its abort timer. Trusts its entrance to have proved who the peer is; judges nothing but the marks.
+has its abort timer. Trusts its entrance to have proved the peer's identity; judges nothing but the marks.
 
 How it works. The client dials as many as it needs and keeps some ready (:mod:`smartproxy.tunnel.pool`); both ends prove
 themselves in TLS 1.3 as on the control connection. After that a data connection is *idle*, and neither end may send an
@@ -24,10 +24,10 @@ idle again and serves the next session, so that a session costs no handshake. C 
     ...
 
 Everything else ends the connection, and with it its session, at once: octets or END without a session, ATTACH within
-one or from the server, a ticket that is not good, a mark that is none. An end that sent END and does not see the
-other's in time aborts, too. A session that ends in any other way than by two ENDs closes its connection, so that no
-octet of it can be taken for the next one's. The plain pair's sessions have no units and no END
-(:mod:`smartproxy.tunnel.kinds`): after ATTACH every octet is the session's, and closing the connection ends it.
+one or from the server, a ticket that is not valid, a malformed mark. An end that sent END and does not see the other's
+in time aborts, too. A session that ends in any other way than by two ENDs closes its connection, so that no octet of it
+can be taken for the next one's. The plain pair's sessions have no units and no END (:mod:`smartproxy.tunnel.kinds`):
+after ATTACH every octet is the session's, and closing the connection ends it.
 """
 
 from typing import Protocol as Shape
@@ -59,12 +59,12 @@ class Splitter(Shape):
 
 
 class DataOwner(Shape):
-    """Who holds a data connection: an end of the tunnel."""
+    """The owner of a data connection: an end of the tunnel."""
 
     def data_attached(self, connection: "DataConnection", ticket: bytes) -> None:
         """A session begins; the owner calls ``begin``.
 
-        :raises Violation: when the ticket is good for none.
+        :raises Violation: if the ticket is not valid.
         """
 
     def data_idle(self, connection: "DataConnection") -> None:
@@ -94,7 +94,7 @@ class DataLeg:
 
     @property
     def receiver(self) -> ILegReceiver | None:
-        """Who is told what happens."""
+        """The receiver of what happens."""
         return self.inbox.receiver
 
     @receiver.setter
@@ -136,7 +136,7 @@ class DataLeg:
     # For its connection.
 
     def deliver(self, octets: bytes) -> None:
-        """Octets of the session came; after its own END, they belong to nobody."""
+        """Octets of the session came; after its own END, they are thrown away."""
         if not self._finished:
             self.inbox.received(octets)
 
@@ -310,7 +310,7 @@ class DataConnection(Protocol):
         if not self.open:
             return
         if self._leg is None or self._ended_there:
-            raise Violation(Cause.DATA_UNATTACHED, "octets came outside of a session")
+            raise Violation(Cause.DATA_UNATTACHED, "octets came outside a session")
         self._leg.deliver(octets)
 
     def _attach_there(self, attach: Attach) -> None:
@@ -325,7 +325,7 @@ class DataConnection(Protocol):
             return
         leg = self._leg
         if leg is None or self._ended_there:
-            raise Violation(Cause.DATA_END, "END came outside of a session")
+            raise Violation(Cause.DATA_END, "END came outside a session")
         self._ended_there = True
         leg.inbox.ended()
         # Told of it, the receiver may have finished by now.

@@ -1,8 +1,8 @@
-"""What every daemon in the DMZ is: it runs by a licence, awaits clients in the tunnel, and ends in order.
+"""What the daemons in the DMZ have in common: a licence, the tunnel's port, and an orderly end.
 
 Duty: open the tunnel's port, tell that the server runs and when its licence ends, and the order in which it stops: its
 ports close at once, sessions may end within the drain time, the rest are ended, then the tunnel. Dials nothing inside,
-and knows no session: whoever derives from it does. Trusts its licence's authority, and through it its clients.
+and knows no session: its subclasses do. Trusts its licence's authority, and through it its clients.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerUser
 
 NO_CLIENT = "no client is connected"
-_STOPS = "the server stops"
+_STOPS = "the server is stopping"
 
 
 class DrainedSessions(Protocol):
@@ -37,7 +37,7 @@ class DrainedSessions(Protocol):
 
     @property
     def live(self) -> Mapping[str, object]:
-        """Those that are not over, by id."""
+        """The running sessions, by id."""
 
     async def drain(self, seconds: float, closing: float) -> None:
         """Wait up to *seconds* for them to end, end the others, and wait up to *closing* for those."""
@@ -50,19 +50,19 @@ class DmzService(Service):
     """A daemon in the DMZ.
 
     :param reactor: listens and tells the time.
-    :param user: what derives from this, as the tunnel sees it.
-    :param name: the daemon's, for its log: ``server`` or ``plain-server``.
+    :param user: the subclass, as the tunnel sees it.
+    :param name: the daemon's name for its log: ``server`` or ``plain-server``.
     :param identity: the key that is the Proxy ID.
     :param licence: in force at the start.
     :param licence_path: where a renewed licence is written.
-    :param listen: where clients are awaited; the host is empty for any.
+    :param listen: where to listen for clients; an empty host means all addresses.
     :param kind: the kind of tunnel.
     :param advice: what to do when the licence is about to end; ``{}`` stands for the Proxy ID.
     :param now: tells the wall clock's time, aware, in UTC.
     :ivar draining: whether the end has begun.
     :ivar stop_reason: why the end begins; may be changed until then.
     :ivar listeners: the ports towards the outside.
-    :ivar sessions: those that are not over.
+    :ivar sessions: the running sessions.
     """
 
     listeners: Listeners
@@ -110,9 +110,6 @@ class DmzService(Service):
         """Seconds that the connections of a session that is ended may take to close."""
         raise NotImplementedError
 
-    def end_begins(self) -> None:
-        """Take nothing new any more; the ports are still open."""
-
     def end_is_near(self) -> None:
         """Forget what is held: sessions and tunnel are over."""
 
@@ -120,13 +117,13 @@ class DmzService(Service):
 
     @property
     def awaits_clients(self) -> tuple[str, int] | None:
-        """The address and port on which clients are awaited, while they are."""
+        """The address and port of the tunnel's port, while it is open."""
         return None if self._tunnel_port is None or self.draining else bound(self._tunnel_port)
 
     def startService(self) -> None:
-        """Await clients; nobody else before there is one.
+        """Listen for clients; the other ports open when one is connected.
 
-        :raises CannotListenError: when the tunnel's port cannot be opened, which ends the daemon.
+        :raises CannotListenError: if the tunnel's port cannot be opened, which ends the daemon.
         """
         Service.startService(self)
         host, port = self._listen.host, self._listen.port
@@ -145,7 +142,6 @@ class DmzService(Service):
     async def _stop(self) -> None:
         self.draining = True
         self.licence_watch.stop()
-        self.end_begins()
         seconds, closing = self.drain_time(), self.closing_time()
         self.events.emit(
             "server.stopping",
@@ -167,5 +163,5 @@ class DmzService(Service):
         await deferLater(self.clock, 0)
 
     def hurry(self) -> None:
-        """Wait for sessions no longer; end them."""
+        """Stop waiting for sessions, and end them."""
         self.sessions.hurry()

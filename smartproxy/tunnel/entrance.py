@@ -1,8 +1,8 @@
-"""The entrance of a tunnel connection: nothing behind it before both ends are proved.
+"""The entrance of a tunnel connection: nothing passes before both ends have proved their identity.
 
-Duty: stand between TLS and a protocol until the handshake is over, for at most the handshake's deadline; then ask who
-the peer is and let the protocol take over, or end the connection. Octets that come with the end of the handshake wait
-for that answer. Trusts TLS to say when the handshake is over, and asks the context who it was with.
+Duty: stand between TLS and a protocol until the handshake is over, for at most the handshake's deadline; then judge the
+peer and let the protocol take over, or end the connection. Octets that come with the end of the handshake wait for that
+answer. Trusts TLS to say when the handshake is over, and asks the context for the peer's identity.
 """
 
 from collections.abc import Callable
@@ -37,14 +37,14 @@ class Doorkeeper(Shape):
     def admit(self, entrance: "Entrance") -> IProtocol:
         """The protocol to take over.
 
-        :raises PeerRefused: when the peer may not be here.
+        :raises PeerRefused: if the peer is not admitted.
         """
 
     def admitted(self, entrance: "Entrance", protocol: IProtocol) -> None:
         """The protocol has taken over."""
 
     def refused(self, entrance: "Entrance", refusal: PeerRefused) -> None:
-        """The peer may not be here, or did not prove who it is; the connection ends."""
+        """The peer is not admitted, or did not prove its identity; the connection ends."""
 
     def vanished(self, entrance: "Entrance", why: str) -> None:
         """The connection ended before there was anything to judge."""
@@ -79,7 +79,7 @@ class Entrance(Protocol):
 
     @property
     def host(self) -> str:
-        """The far end's address; empty when there is none."""
+        """The far end's address; empty if it has none."""
         peer = peer_of(self.transport.getPeer() if self.transport is not None else None)
         return "" if peer is None else peer.host
 
@@ -112,7 +112,7 @@ class Entrance(Protocol):
         self._keeper.admitted(self, self._inner)
 
     def dataReceived(self, data: bytes) -> None:
-        """Octets for the protocol behind; there are none before there is one."""
+        """Octets for the protocol behind; none come before there is one."""
         if self._inner is not None:
             self._inner.dataReceived(data)
 
@@ -127,7 +127,7 @@ class Entrance(Protocol):
         self.transport = None
 
     def drop(self, refusal: PeerRefused) -> None:
-        """Refuse the peer for what is known now."""
+        """Refuse the peer, and end the connection."""
         if not self._judged:
             self._judged = True
             self._handshake.stop()
@@ -136,7 +136,7 @@ class Entrance(Protocol):
             self.transport.abortConnection()
 
     def displace(self) -> None:
-        """End the connection without a word to the keeper, who wants its place for another one."""
+        """End the connection without telling the keeper, which needs the place for another one."""
         self._judged = True
         self._handshake.stop()
         if self.transport is not None:

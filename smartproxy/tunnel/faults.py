@@ -45,17 +45,17 @@ _CODES: Final = {kind: code for code, kind in _CLASSES.items()}
 
 
 class TunnelFault(Exception):
-    """Base of what one daemon tells the other; the first argument is one sentence for the operator."""
+    """Base of the errors that one daemon tells the other; the first argument is one sentence for the operator."""
 
     def fields(self) -> dict[bytes, bytes]:
-        """What is told beside the sentence, by AMP's keys."""
+        """The fields that are told beside the sentence, by AMP's keys."""
         return {}
 
     @classmethod
     def read(cls, message: str, fields: Mapping[bytes, bytes]) -> Self:
         """The error that the other daemon told.
 
-        :raises ValueError: when it is not one of this kind.
+        :raises ValueError: if the fields are not those of this kind.
         """
         return cls(message)
 
@@ -69,7 +69,7 @@ class QuestionExpired(TunnelFault):
 
 
 class NotNow(TunnelFault):
-    """What was to be asked may not be asked in this phase of the tunnel, by the direction table."""
+    """The question is not allowed in this phase of the tunnel, by the direction table."""
 
 
 class VersionsIncompatible(TunnelFault):
@@ -98,7 +98,7 @@ class OpeningFailed(TunnelFault):
         self.fault = fault
 
     def fields(self) -> dict[bytes, bytes]:
-        """The fault's class and codes; a rule of the protocol that was broken is not the asker's affair."""
+        """The fault's class and codes; a broken rule of the protocol is not told to the asker."""
         kind = next((each for each in type(self.fault).__mro__ if each in _CODES), None)
         if kind is None:
             return {b"fault": b"station_unreachable", b"rule": Cause.OPENING_VIOLATION.encode("ascii")}
@@ -139,7 +139,7 @@ class Closing:
 
 @attrs.frozen
 class Violation(Exception):
-    """The peer did what the tunnel's rules do not allow.
+    """The peer broke a rule of the tunnel.
 
     :ivar cause: which rule.
     :ivar detail: one sentence; peer text in it is quoted.

@@ -2,7 +2,7 @@
 
 Duty: make an ECDSA P-256 key at first start, keep it in one file that only its owner can read, and derive from it the
 Proxy ID (SHA-256 of the SubjectPublicKeyInfo in hex, then ``px``) and the self-signed certificate that the tunnel
-shows. The certificate lives in memory only; whoever pins the Proxy ID looks at nothing else in it. Trusts the file
+shows. The certificate lives in memory only; a client that pins the Proxy ID checks nothing else in it. Trusts the file
 system's owner and modes, and refuses a key that others could have read. Two first starts at once end up with one key.
 """
 
@@ -38,7 +38,7 @@ _FOREVER = (datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59,
 
 @attrs.frozen(kw_only=True)
 class IdentityUnusable(Exception):
-    """There is no identity: why, and what to do about it."""
+    """The identity key cannot be used: the cause, and what to do about it."""
 
     path: Path
     cause: str
@@ -92,23 +92,25 @@ def load_or_make(path: Path) -> Identity:
 
 
 def _load(path: Path) -> Identity:
-    # O_NOFOLLOW and O_NONBLOCK: neither somebody else's link nor a pipe stands where the key belongs.
+    # O_NOFOLLOW and O_NONBLOCK: neither a link nor a pipe may stand in the place of the key.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise IdentityUnusable(path=path, cause="not a file", advice="move it away; a new key is made then")
+            raise IdentityUnusable(
+                path=path, cause="it is not a regular file", advice="move it away; a new key is then made"
+            )
         if status.st_mode & _OTHERS:
             raise IdentityUnusable(
                 path=path,
-                cause=f"others may read the identity key (mode {stat.S_IMODE(status.st_mode):04o})",
-                advice="chmod 600 it; if somebody could have read it, delete it and order a licence for the new key",
+                cause=f"other users may read the identity key (mode {stat.S_IMODE(status.st_mode):04o})",
+                advice="run chmod 600 on it; if others could have read it, delete it and license the new key",
             )
         octets = file.read(_FILE_OCTETS_MOST)
     try:
         key = load_pem_private_key(octets, None)
     except (ValueError, TypeError) as error:
-        raise _foreign(path, "no unprotected private key in PEM") from error
+        raise _foreign(path, "the file holds no unprotected private key in PEM") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise _foreign(path, "the key is not ECDSA on P-256")
     return Identity.of(key)
@@ -118,7 +120,7 @@ def _foreign(path: Path, cause: str) -> IdentityUnusable:
     return IdentityUnusable(
         path=path,
         cause=cause,
-        advice="bring the right file back, or delete it: a new key is made then and needs a new licence",
+        advice="restore the right file, or delete it: a new key is then made and needs a new licence",
     )
 
 

@@ -1,4 +1,4 @@
-"""The kinds of tunnels: what their connections call themselves, and how their data connections end a session.
+"""The kinds of tunnels: the ALPN names of their connections, and how their data connections end a session.
 
 The smart pair's sessions are made of units, so that a session has an end and its connection carries the next one. The
 plain pair's are streams of octets without an end mark: a data connection is closed with its session. Two programs of
@@ -28,7 +28,7 @@ _CLOSED: Final = Closing(Cause.TUNNEL_CLOSED, "closed")
 class RawDataConnection(DataConnection):
     """One data connection for one session, which ends when the connection is closed.
 
-    :param closing: seconds from the wish to close to the abort: until then, what was sent may still be delivered.
+    :param closing: seconds from the wish to close to the abort: until then, what was sent is still delivered.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RawDataConnection(DataConnection):
             self.ended = _CLOSED
             self._in_order = True
             self.transport.unregisterProducer()
-            # A transport that does not read never learns that the other end closed, too.
+            # A transport that does not read never notices that the other end closed, too.
             self.transport.resumeProducing()
             self.transport.loseConnection()
             self._timer.start(self._closing)
@@ -68,8 +68,8 @@ class RawDataConnection(DataConnection):
 class TunnelKind:
     """One kind of tunnel.
 
-    :ivar control: what a control connection is called (ALPN).
-    :ivar data: what a data connection is called.
+    :ivar control: the ALPN name of a control connection.
+    :ivar data: the ALPN name of a data connection.
     :ivar connection: makes a data connection.
     """
 
@@ -79,7 +79,7 @@ class TunnelKind:
 
     @property
     def protocols(self) -> tuple[bytes, bytes]:
-        """What a connection of this kind may call itself."""
+        """The ALPN names of both."""
         return self.control, self.data
 
 

@@ -1,9 +1,9 @@
 """The licence file: the one file that an operator carries to the DMZ, and the end of the licence.
 
 Duty: read the file, say exactly what is wrong with it, and replace it atomically when a renewed licence arrives; tell
-of the end of the licence in force 30, 14, 7 and 1 days before it comes, and when it is there. Trusts only what
-:mod:`smartproxy.policy.licence` verified. A renewed licence that cannot be written holds in memory all the same. Ends
-no session: who asks :meth:`LicenceInForce.fault` refuses new ones.
+that the licence in force ends, 30, 14, 7 and 1 days before the end and at the end. Trusts only what
+:mod:`smartproxy.policy.licence` verified. A renewed licence that cannot be written is in force in memory all the same.
+Ends no session: callers of :meth:`LicenceInForce.fault` refuse new ones.
 """
 
 import os
@@ -43,8 +43,8 @@ def load(path: Path, proxy_id: str, now: datetime) -> Licence:
 def replace(path: Path, text: str) -> None:
     """Put a licence in the place of the old one; a reader sees the one or the other, never half of one.
 
-    The draft has a fresh name that nobody can foresee, and is opened only if no file or link has that name: whoever
-    may write to the folder cannot make the daemon write elsewhere.
+    The draft has a random name, and is opened only if no file or link has that name: a user who may write to the folder
+    cannot make the daemon write elsewhere.
 
     :raises OSError: when the file cannot be written; the old one is then untouched.
     """
@@ -74,7 +74,7 @@ class LicenceInForce:
         self._now = now
 
     def tell_started(self, identity: Identity, address: str, port: int) -> None:
-        """Say that a server runs by this licence: who it is, and where it awaits its clients."""
+        """Tell that the server started: its identity, its licence, and where it listens for clients."""
         if identity.made:
             self._events.emit("identity_key.created", proxy_id=identity.proxy_id)
         self._events.emit(
@@ -88,7 +88,7 @@ class LicenceInForce:
         self.announce()
 
     def announce(self) -> None:
-        """Say which licence is in force."""
+        """Tell which licence is in force."""
         self._events.emit(
             "licence.accepted",
             site=self.present.site,
@@ -99,7 +99,7 @@ class LicenceInForce:
         )
 
     def fault(self) -> OwnFault | None:
-        """Why no new session may begin now, if none may."""
+        """The reason to refuse new sessions now; ``None`` if there is none."""
         if self.present.in_force(self._now()):
             return None
         return Unlicensed(
@@ -131,7 +131,7 @@ class LicenceInForce:
                 path=str(self._path),
                 cause=Cause.LICENCE_FILE_UNWRITABLE,
                 message=f"the licence cannot be written: {error.strerror or type(error).__name__}",
-                advice="it holds until the server ends; let the server write the file, or copy the licence there",
+                advice="it is in force until the server stops; let the server write the file, or copy the file there",
             )
         else:
             self._events.emit("licence.written", path=str(self._path), valid_until=licence.valid_until)
@@ -141,11 +141,11 @@ class LicenceInForce:
 LOOK_SECONDS = 3600.0
 """The longest time between two looks."""
 _LEAST_SECONDS = 1.0
-"""The shortest: at its very last moment a licence still holds."""
+"""The shortest: in its last second a licence is still in force."""
 RENEWED_BY_ITSELF = (
     "extend it in the backend: smartproxy licence extend {} --until DATE; it reaches this server by itself"
 )
-"""What to do about a licence that ends, where the tunnel brings the next one."""
+"""Advice for a licence that ends, where the tunnel delivers the next one."""
 
 
 class LicenceWatch:
@@ -177,7 +177,7 @@ class LicenceWatch:
         self._next = Deadline(clock, self.look)
 
     def look(self) -> None:
-        """Tell what is due, and look again when more is. Called at the start and when another licence is in force."""
+        """Tell what is due, and schedule the next look. Called at the start and when the licence in force changes."""
         now, licence = self._now(), self._licence.present
         due = licence.warning(now)
         if self._told != (licence.valid_until, due):
@@ -188,7 +188,7 @@ class LicenceWatch:
         self._next.start(min(seconds, LOOK_SECONDS))
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         self._next.stop()
 
     def _tell(self, due: int | None, now: datetime) -> None:

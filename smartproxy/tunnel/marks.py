@@ -1,9 +1,9 @@
 """Marks: how a data connection is told where a session begins and ends.
 
 A data connection carries units with a header of four octets. OFTP2's Stream Transmission Buffers are such units and
-pass unchanged; a header of version 0, which OFTP2 can never carry (RFC 5024 section 8.2), makes a unit a mark:
-``00 LL LL LL``, one octet of kind, the body; the length counts all of it. Everything else about the units is the
-session monitors' to judge. Lengths are judged before anything is waited for. Pure: octets in, units out.
+pass unchanged; a header of version 0, which OFTP2 can never carry (RFC 5024 section 8.2), makes a unit a mark: ``00 LL
+LL LL``, one octet of kind, the body; the length counts all of it. All else about the units is judged by the session
+monitors. Lengths are judged before anything is waited for. Pure: octets in, units out.
 """
 
 import struct
@@ -36,7 +36,7 @@ class Attach:
     ticket: bytes = attrs.field(repr=False)
 
     def encode(self) -> bytes:
-        """As it stands on the wire."""
+        """The octets on the wire."""
         return _mark(_ATTACH, self.ticket)
 
 
@@ -45,7 +45,7 @@ class End:
     """The sender's direction of the session is over."""
 
     def encode(self) -> bytes:
-        """As it stands on the wire."""
+        """The octets on the wire."""
         return _mark(_END, b"")
 
 
@@ -54,7 +54,7 @@ Item: TypeAlias = bytes | Attach | End
 
 def _mark(kind: int, body: bytes) -> bytes:
     if len(body) != _LENGTHS[kind] - _BODY:
-        raise ValueError(f"{len(body)} octets are no body for a mark of kind {kind}")
+        raise ValueError(f"a mark of kind {kind} has no body of {len(body)} octets")
     return _HEADER.pack(_LENGTHS[kind]) + bytes((kind,)) + body
 
 
@@ -103,7 +103,7 @@ class MarkSplitter:
             items.append(_read_mark(octets, position, word))
             position = start
         if position < end:
-            # A header that is not complete, or a mark that is not: the next octets will tell.
+            # An incomplete header or mark: the next octets complete it.
             self._held = octets[position:]
             self._left = 0
             end = position
@@ -125,7 +125,7 @@ class RawSplitter:
         self._held = b""
 
     def receive(self, octets: bytes) -> list[Item]:
-        """ATTACH once, and then what came, as it came.
+        """ATTACH once, and then the octets as they came.
 
         :raises Violation: when anything else stands at the beginning.
         """
@@ -135,7 +135,7 @@ class RawSplitter:
         if len(octets) >= _HEADER_OCTETS:
             (word,) = _HEADER.unpack_from(octets)
             if word != _LENGTHS[_ATTACH]:
-                raise Violation(Cause.MARK_ATTACH, "a session does not begin with ATTACH")
+                raise Violation(Cause.MARK_ATTACH, "the session does not begin with ATTACH")
             _judge_mark(word, octets, 0)
         whole = _LENGTHS[_ATTACH]
         if len(octets) < whole:

@@ -1,7 +1,7 @@
-"""The client's data connections: some ready, more on demand, none too many.
+"""The client's pool of data connections: some ready, more on demand, up to a limit.
 
 A session takes the connection that was used last; beyond the ready ones, those that are not used are closed after a
-while, and ready ones that nobody used are replaced before a firewall on the way forgets them silently.
+while, and ready ones that are not used are replaced before a firewall on the way drops them silently.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class DataPool:
 
     :param dial: makes a connection that this pool owns; fails with whatever kept it from that.
     :param ready: how many are kept that carry no session.
-    :param most: how many there may be.
+    :param most: the largest number of connections.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class DataPool:
     async def take(self) -> DataConnection:
         """A connection for a session.
 
-        :raises OwnFault: when there is none and none can be made.
+        :raises OwnFault: if none is idle and none can be made.
         """
         while self._idle:
             connection = self._idle.pop()
             if connection.open:
                 self._top_up()
                 return connection
-        # A spare that is being dialled takes nobody's place.
+        # A spare that is being dialled does not count against the limit.
         if len(self) - self._spares >= self._most:
             raise _none(f"all {self._most} data connections of the client are in use (pool.most)")
         try:
@@ -105,7 +105,7 @@ class DataPool:
 
     def data_attached(self, connection: DataConnection, ticket: bytes) -> None:
         """Never at this end."""
-        raise Violation(Cause.DATA_ATTACH, "ATTACH is the client's to send")
+        raise Violation(Cause.DATA_ATTACH, "the server sent ATTACH, which only the client may send")
 
     def data_idle(self, connection: DataConnection) -> None:
         """A session is over; its connection waits for the next."""
@@ -150,7 +150,7 @@ class DataPool:
         try:
             connection = await self._one_more()
         except Exception:
-            # Whoever needs a connection and gets none will say why.
+            # The session that needs a connection and gets none tells why.
             return
         finally:
             self._spares -= 1

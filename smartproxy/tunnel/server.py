@@ -1,8 +1,9 @@
 """The server's end of the tunnel: one port, several clients, two kinds of connections.
 
-Duty: let in who the licence's authority vouches for, and nobody else; give every name one control connection; hold the
-generation, which only rises; carry events. A port scan, a peer that is slow or of the wrong protocol, and clients that
-are refused end here, counted and timed. Dials nothing. Trusts the licence's authority certificate.
+Duty: admit clients with a certificate of the licence's authority, and no others; give every name one control
+connection; hold the generation, which only rises; carry events. A port scan, a peer that is slow or of the wrong
+protocol, and clients that are refused end here, counted and timed. Dials nothing. Trusts the licence's authority
+certificate.
 """
 
 from collections import deque
@@ -103,11 +104,11 @@ class ServerTunnel:
         return self._reports.flush(seconds)
 
     def forget(self) -> None:
-        """The daemon forgot its configuration: the next one may be of any generation."""
+        """The daemon has dropped its configuration: the next one may have any generation number."""
         self.held = 0
 
     def stop(self, message: str) -> None:
-        """Let nobody in any more, and end all connections."""
+        """Admit no more connections, and end all that there are."""
         self._stopping = True
         self._reports.stop()
         for entrance in list(self._strangers):
@@ -128,7 +129,7 @@ class ServerTunnel:
         return entrance
 
     def _displace(self, oldest: Entrance) -> None:
-        """Make room: a crowd must not keep a client out, who proves himself in a moment and is never the oldest."""
+        """Make room: a crowd must not keep a client out. It proves its identity in a moment and is never the oldest."""
         self._strangers.pop(oldest)
         left_out = self._crowding.tell("", "crowded", self._clock.seconds())
         if left_out is not None:
@@ -137,13 +138,13 @@ class ServerTunnel:
                 cause=Cause.TUNNEL_CROWDED,
                 message=Cause.TUNNEL_CROWDED.meaning,
                 peer=oldest.peer,
-                advice="let the firewall open the tunnel's port to the clients' addresses only",
+                advice="restrict the tunnel's port in the firewall to the clients' addresses",
                 facts={"displaced": left_out + 1, "most": limits.TUNNEL_STRANGERS_MOST},
             )
         oldest.displace()
 
     def admit(self, entrance: Entrance) -> IProtocol:
-        """The protocol that the client wants, if it may."""
+        """The protocol that the client asks for."""
         client = self._context.verified(entrance.connection)
         protocol = entrance.connection.get_alpn_proto_negotiated()
         if protocol == self._kind.control:
@@ -154,7 +155,7 @@ class ServerTunnel:
             return self._admit_data(client, entrance)
         raise PeerRefused(
             cause=Cause.TUNNEL_PROTOCOL,
-            message="the client wants neither control nor data",
+            message="the client asks for neither a control nor a data connection",
             advice="update the client",
             subject=client.subject,
         )
@@ -164,13 +165,13 @@ class ServerTunnel:
         if control is None:
             raise PeerRefused(
                 cause=Cause.TUNNEL_NO_CONTROL,
-                message="a data connection needs its client's control",
+                message="the client has no control connection",
                 subject=client.subject,
             )
         if control.idle >= limits.DATA_IDLE_MOST:
             raise PeerRefused(
                 cause=Cause.TUNNEL_TOO_MANY,
-                message=f"{control.idle} data connections carry no session",
+                message=f"{control.idle} idle data connections are too many",
                 subject=client.subject,
             )
         connection = self._kind.connection(control, Side.SERVER, self._clock, self._events, entrance.peer)
@@ -178,11 +179,11 @@ class ServerTunnel:
         return connection
 
     def admitted(self, entrance: Entrance, protocol: IProtocol) -> None:
-        """A connection proved who it is."""
+        """A connection proved its identity."""
         self._strangers.pop(entrance, None)
 
     def refused(self, entrance: Entrance, refusal: PeerRefused) -> None:
-        """A connection did not. It is told now and then: anybody can be refused a thousand times a second."""
+        """A connection is refused. Told sparingly: a stranger can cause thousands of refusals a second."""
         self._strangers.pop(entrance, None)
         exact = self._context.refusal(entrance.connection) or refusal
         left_out = self._sparing.tell(entrance.host, exact.cause, self._clock.seconds())
@@ -191,7 +192,7 @@ class ServerTunnel:
             self._events.emit("tunnel.refused", peer=entrance.peer, facts=facts, **exact.fields())
 
     def vanished(self, entrance: Entrance, why: str) -> None:
-        """A connection ended before it showed anything: a port scan, or a look whether the port is open."""
+        """A connection ended before it sent anything: a port scan, or a check whether the port is open."""
         self._strangers.pop(entrance, None)
         self._events.emit("connection.closed", peer=entrance.peer, cause=Cause.TUNNEL_CLOSED, message=why)
 
@@ -209,7 +210,7 @@ class ServerTunnel:
                 taken = NameTaken(f"a client named {control.client_name} is connected already from {holder.peer}")
                 self._refuse(control, Cause.TUNNEL_NAME_TAKEN, taken)
                 raise taken
-            holder.abort(Closing(Cause.TUNNEL_NEWER, "a newer connection of the same client took its place"))
+            holder.abort(Closing(Cause.TUNNEL_NEWER, "a newer connection of the same client replaced it"))
         if control.lost is None:
             self._named[control.client_name] = control
         return self._greeting
@@ -261,7 +262,7 @@ class ServerTunnel:
         )
 
     async def _send_reports(self, batch: Sequence[Document]) -> None:
-        """Send events through whatever client there is; an error means that they go again."""
+        """Send events through any connected client; after an error they are sent again."""
         waiting = deque(self._lines(batch))
         while waiting:
             piece = [waiting.popleft()]

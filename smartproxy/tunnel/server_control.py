@@ -1,9 +1,9 @@
 """The server's end of one client's control connection, with the data connections that belong to it.
 
 Duty: answer the client's questions, ask it to open sessions, issue tickets and match data connections with them. A
-fault of an opening keeps its class on the way, whichever daemon raised it. Everything here ends
-with the control connection: questions, tickets, and the sessions on its data connections. Trusts the client to be who
-its certificate says, and to be nothing more.
+fault of an opening keeps its class on the way, whichever daemon raised it. Everything here ends with the control
+connection: questions, tickets, and the sessions on its data connections. Trusts the client to be the one that its
+certificate names, and nothing more.
 """
 
 import hashlib
@@ -64,20 +64,20 @@ from smartproxy.tunnel.vocabulary import (
 class ServerUser(Shape):
     """A daemon in the DMZ, as its end of the tunnel sees it.
 
-    It is told of a client that came exactly once, and exactly once that it is gone. An exception out of any of these
-    calls that they do not name is a bug, is reported as one, and ends nothing else.
+    It is told exactly once that a client connected, and exactly once that it is gone. An exception that a call does not
+    document is a bug: it is reported as one and ends nothing else.
     """
 
     def tunnel_up(self, control: "ServerControl") -> None:
-        """A client is there and takes sessions."""
+        """A client is connected and takes sessions."""
 
     def tunnel_down(self, control: "ServerControl", why: Closing) -> None:
-        """The client is gone; its sessions' legs are lost."""
+        """The client is disconnected; its sessions' legs are lost."""
 
     def configuration_arrived(self, control: "ServerControl", generation: int, octets: bytes) -> None:
-        """A newer generation is here, whole: take it.
+        """A newer generation arrived complete: put it in force.
 
-        :raises DocumentRefused: when it is not taken.
+        :raises DocumentRefused: if it cannot be put in force.
         """
 
     def close_session(self, control: "ServerControl", session: str) -> None:
@@ -87,7 +87,7 @@ class ServerUser(Shape):
         """Log at this level from now on."""
 
     def drain(self, control: "ServerControl") -> None:
-        """The client is about to stop: no new sessions over this tunnel; those that run may end."""
+        """The client is about to stop: open no new sessions over this tunnel; running ones may finish."""
 
     def open_outbound(
         self, control: "ServerControl", session: str, partner: str, wish: CallWish
@@ -96,7 +96,7 @@ class ServerUser(Shape):
 
         Fires, when the partner is ready, with what is called once with the leg towards the station, or with ``None``
         if there will be none. Fails with a :class:`smartproxy.oftp2.errors.SessionFault` that says why the partner is
-        not ready. Cancelled when nobody waits any more.
+        not ready. Cancelled when the client waits no longer.
         """
 
 
@@ -158,11 +158,11 @@ class ServerControl(BoundedAMP):
 
     @property
     def load(self) -> int:
-        """How many sessions it carries or is opening."""
+        """The number of sessions that it carries or opens."""
         return len(self._arrivals) + len(self._sessions)
 
     def names(self) -> dict[str, object]:
-        """Who the peer is, as fields of events."""
+        """The client's name, as fields of events."""
         return {"client": self.client_name}
 
     # For the daemon.
@@ -180,12 +180,12 @@ class ServerControl(BoundedAMP):
         return Deferred.fromCoroutine(self._open_inbound(session, facts, seconds))
 
     def session_ended(self, session: str, ending: FarEnding) -> None:
-        """Tell the client that a session is over; nobody waits for its answer."""
+        """Tell the client that a session is over; its answer is ignored."""
         told = attrs.asdict(ending, recurse=False)
         self.ask(SessionEnded, session=session, **told).addErrback(self._unheard)
 
     def seen_crl_url(self, url: str, authority: str) -> None:
-        """Tell the client of a revocation list that a verified certificate names; nobody waits for its answer."""
+        """Tell the client of a revocation list that a verified certificate names; its answer is ignored."""
         self.ask(SeenCrlUrl, url=url, authority=authority).addErrback(self._unheard)
 
     def report(self, events: list[bytes]) -> Deferred[Answer]:
@@ -229,7 +229,7 @@ class ServerControl(BoundedAMP):
         return arrival
 
     def _give_up(self, session: str) -> None:
-        """Nobody waits for this session any more; its ticket stays good for ending it where it arrives."""
+        """Give up opening this session; its ticket stays valid, so that the session can be ended when it arrives."""
         self._arrivals.pop(session, None)
         for connection, carried in self._sessions.items():
             if carried == session:
@@ -252,7 +252,7 @@ class ServerControl(BoundedAMP):
 
     def _answer_hello(self, version: str, oldest: int, newest: int) -> Deferred[Answer]:
         if self._greeted:
-            raise Violation(Cause.HELLO_TWICE, "a second Hello")
+            raise Violation(Cause.HELLO_TWICE, "the client said Hello twice")
         self._greeted = True
         self.version = version
         greeting = Greeting(program="smartproxy-client", version=version, oldest=oldest, newest=newest)
@@ -313,12 +313,12 @@ class ServerControl(BoundedAMP):
     # The connections.
 
     def connectionMade(self) -> None:
-        """The client proved who it is; it has to say Hello now."""
+        """The client has proved its identity; it has to say Hello next."""
         self._hello.start(limits.HELLO_SECONDS)
         self._watch_certificate()
 
     def _watch_certificate(self) -> None:
-        """A client that the backend gives no new certificate is not served for longer than the last one holds."""
+        """End the tunnel when the newest certificate of the client expires: it has not been renewed."""
         left = self.client.not_after.timestamp() - self._clock.seconds()
         self._expiry.start(max(0.0, left))
 
@@ -335,7 +335,7 @@ class ServerControl(BoundedAMP):
 
     @property
     def idle(self) -> int:
-        """How many of its data connections carry no session."""
+        """The number of its data connections that carry no session."""
         return len(self._connections) - len(self._sessions)
 
     def tunnel_lost(self, why: Closing) -> None:
@@ -354,10 +354,10 @@ class ServerControl(BoundedAMP):
         """A client's data connection shows a ticket."""
         session = self._office.redeem(ticket, self._clock.seconds())
         if session is None:
-            raise Violation(Cause.TICKET_UNKNOWN, "a ticket that is not good: never issued, used before, or too late")
+            raise Violation(Cause.TICKET_UNKNOWN, "the ticket is not valid: never issued, used before, or expired")
         arrival = self._arrivals.pop(session, None)
         if arrival is None:
-            # Nobody waits any more, which the client could not know when it sent the ticket.
+            # The opening was given up, which the client could not know when it sent the ticket.
             connection.begin().finish()
             return
         self._sessions[connection] = session
@@ -398,15 +398,15 @@ class TicketOffice:
     """Issues and redeems the tickets of one control connection, which name the sessions of its data connections.
 
     A ticket is 256 random bits, good for one use within seconds. The office keeps only digests: looking one up tells
-    nothing about tickets by its timing, since nobody can choose a digest, and a wrong, a used and a late ticket are the
-    same to whoever tries.
+    nothing about tickets by its timing, since a digest cannot be chosen, and the peer cannot tell a wrong ticket from a
+    used or a late one.
     """
 
     def __init__(self) -> None:
         self._issued: dict[bytes, _Issued] = {}
 
     def __len__(self) -> int:
-        """How many tickets are out."""
+        """The number of tickets that are issued and not redeemed."""
         return len(self._issued)
 
     def issue(self, session: str, now: float) -> bytes:

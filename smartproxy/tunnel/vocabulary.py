@@ -1,4 +1,4 @@
-"""The fixed vocabulary of the control connection, and who may ask what when.
+"""The commands of the control connection, and which side may ask which in which phase.
 
 One AMP command a class, one table of directions. What the table does not list is forbidden; there is no command with
 which the server could ask for keys, tokens or files, and none that changes the transport (AMP's StartTLS is not here).
@@ -73,7 +73,7 @@ class Side(enum.Enum):
 
     @property
     def other(self) -> "Side":
-        """The end opposite to it."""
+        """The opposite end."""
         return Side.CLIENT if self is Side.SERVER else Side.SERVER
 
 
@@ -89,7 +89,7 @@ class GenerationState(enum.StrEnum):
     """What became of a chunk of a generation."""
 
     MORE = "more"
-    """It is kept; the next one is awaited."""
+    """It is kept; the next one is due."""
     ACCEPTED = "accepted"
     """It was the last one, and the generation is in force."""
     OLD = "old"
@@ -145,7 +145,7 @@ class Configure(TunnelCommand):
 
 
 class OpenInbound(TunnelCommand):
-    """A partner is there: attach a data connection by this ticket, call the station; answered when it is ready."""
+    """A partner connected: attach a data connection by this ticket and call the station; answered when it is ready."""
 
     arguments = [(b"session", _SESSION), (b"ticket", Octets(TICKET_OCTETS)), (b"deadline", Number()), *_FACTS]
     errors = {OpeningFailed: b"OPENING_FAILED"}
@@ -176,11 +176,11 @@ class Drain(TunnelCommand):
 
 
 class Ping(TunnelCommand):
-    """Are you there?"""
+    """Ask for a sign of life; the answer is empty."""
 
 
 class SessionEnded(TunnelCommand):
-    """A session is over on the server; says how it ended there."""
+    """A session ended on the server, and how."""
 
     arguments = [
         (b"session", _SESSION),
@@ -197,7 +197,7 @@ class Report(TunnelCommand):
 
 
 class SeenCrlUrl(TunnelCommand):
-    """A certificate that was verified names a revocation list that nobody configured."""
+    """A verified certificate names the address of a revocation list that is not configured."""
 
     arguments = [(b"url", _URL), (b"authority", _NAME)]
 
@@ -247,7 +247,7 @@ class Greeting:
 def agree(one: Greeting, other: Greeting) -> int:
     """The tunnel protocol that both use.
 
-    :raises VersionsIncompatible: when there is none.
+    :raises VersionsIncompatible: if they have none in common.
     """
     newest = min(one.newest, other.newest)
     if newest >= max(one.oldest, other.oldest):

@@ -55,10 +55,12 @@ class NoResumption(SynchronousTestCase):
             self.patch(verification, "judge_chain", counted)
             tls = CallerTls(rig.partner, version)
             rig.call(tls)
+            first = len(calls)
+            self.assertGreater(first, 0)
             tls.session = tls.connections[0].get_session()
             caller, _ = rig.call(tls)
             self.assertEqual(caller.received, SSRM_BUFFER)
-            self.assertEqual(len(calls), 2)
+            self.assertEqual(len(calls), 2 * first)
 
 
 class NoRenegotiation(SynchronousTestCase):

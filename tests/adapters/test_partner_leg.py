@@ -2,6 +2,7 @@
 
 import attrs
 from OpenSSL import SSL
+from twisted.internet.address import IPv6Address
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import look_up
@@ -214,6 +215,13 @@ class NoSession(SynchronousTestCase):
         self.assertEqual((refused["limit"], refused["most"]), ("unauthenticated_per_address", 1))
         other, _ = rig.call(host="192.0.2.8")
         self.assertEqual(other.received, SSRM_BUFFER)
+
+    def test_limit_of_an_ipv4_peer_on_an_ipv6_port(self) -> None:
+        """An IPv4 peer is one peer on either kind of port: it is counted, named and turned away as IPv4."""
+        rig = ServerRig(limits=ServerLimits(unauthenticated_per_address=1))
+        self.raw(rig)
+        self.assertIsNone(rig.sessions.accept(IPv6Address("TCP", "::ffff:192.0.2.7", 40000)))
+        self.assertEqual(rig.journal.the("connection.refused")["peer"], "192.0.2.7:40000")
 
     def test_bug_in_verification(self) -> None:
         """An exception while a certificate is judged refuses this connection alone, and is told as what it is."""

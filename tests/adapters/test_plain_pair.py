@@ -340,7 +340,7 @@ class PairTests(SynchronousTestCase):
             self.assertTrue(wire.value().startswith(b"HTTP/1.1 502 "), wire.value())
 
     def test_outbound_without_a_tunnel(self) -> None:
-        """The caller is told that this end is not ready."""
+        """The caller is told that the proxy is not ready."""
         self.server("*:*")
         self.client(Outgoing(HostPort("127.0.0.1", 65433)))
         self.service.tunnel.stop("the server stops")

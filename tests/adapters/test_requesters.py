@@ -128,7 +128,7 @@ class Requesters(SynchronousTestCase):
         self.assertTrue(transport.disconnecting)
         leg.dataReceived(b"CONNECT a:1 HTTP/1.1\r\n\r\n")
         leg.connectionLost()
-        self.assertEqual(self.host.told, [("malformed", "only CONNECT is served here")])
+        self.assertEqual(self.host.told, [("malformed", "only CONNECT is supported")])
         self.clock.advance(10)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

@@ -140,7 +140,7 @@ class Https(PlainCase):
         self.assertTrue(gone.startswith(b"HTTP/1.1 502 "), gone)
         failed = await server.event("session.failed", direction="outbound")
         self.assertEqual(failed["cause"], "destination.refused")
-        self.assertIn(f"127.0.0.1:{nobody}: the connection is refused", failed["message"])
+        self.assertIn(f"127.0.0.1:{nobody}: the connection was refused", failed["message"])
 
 
 class Ssh(PlainCase):

@@ -77,7 +77,7 @@ class PlainServerSwitches(OptionsTestCase):
             (("-T", "9" * 5000), "--timeout"),
             (("-i", "dmz.example:1"), "--internal"),
             (("-e", "x"), "--external"),
-            (("--permit", "mail.example"), "--permit: 'mail.example' is no destination"),
+            (("--permit", "mail.example"), "--permit: 'mail.example' is not a destination"),
         ):
             identity = load_or_make(self.folder / "identity.key")
             path = self.folder / "licence"

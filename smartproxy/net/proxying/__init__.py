@@ -1,1 +1,1 @@
-"""How programs of the inside ask for a connection to a partner: a port each, HTTP CONNECT, SOCKS5."""
+"""How local programs ask for a connection to a partner: a port of its own, HTTP CONNECT or SOCKS5."""

@@ -1,7 +1,7 @@
 """HTTP CONNECT, as a proxy reads and answers it.
 
 Duty: one request, judged octet by octet and held to a size; one answer. Takes CONNECT and nothing else; headers are
-skipped, whatever they say. Never repeats what a requester sent. Standards: RFC 9110 section 9.3.6 (CONNECT), RFC 9112
+skipped, whatever they say. Never repeats what a program sent. Standards: RFC 9110 section 9.3.6 (CONNECT), RFC 9112
 sections 2.2, 3.2.3 (authority-form) and 4.
 """
 
@@ -11,7 +11,7 @@ from typing import Final
 from smartproxy.net.proxying.ways import PORTS, ConnectFailure, RequestRefused, Target
 
 REQUEST_OCTETS_MOST: Final = 8192
-"""Request line and headers together."""
+"""The limit for the request line and headers together."""
 
 _END: Final = re.compile(rb"\r?\n\r?\n")
 _LINE: Final = re.compile(rb"([A-Z]{1,20}) (\S{1,300}) HTTP/1\.[01]")
@@ -56,7 +56,7 @@ class ConnectDialogue:
         end = _END.search(head)
         if end is None:
             if _METHOD.fullmatch(head) is None:
-                raise _refused(400, "what came is not an HTTP request")
+                raise _refused(400, "the request is not HTTP")
             if len(self._held) > REQUEST_OCTETS_MOST:
                 raise _refused(431, f"the request has more than {REQUEST_OCTETS_MOST} octets")
             return b""
@@ -68,24 +68,24 @@ class ConnectDialogue:
         return b""
 
     def accepted(self) -> bytes:
-        """200: what follows is carried."""
+        """The answer 200: the octets that follow are carried."""
         return b"HTTP/1.1 200 Connection established\r\n\r\n"
 
     def refused(self, trouble: ConnectFailure, cause: str) -> bytes:
-        """The status of a trouble, with its cause as text."""
+        """The status code of a failure, with its cause as text."""
         return _answer(_STATUS[trouble], cause)
 
 
 def _target(line: bytes) -> Target:
     request = _LINE.fullmatch(line)
     if request is None:
-        raise _refused(400, "the first line is not that of an HTTP/1.1 request")
+        raise _refused(400, "the first line is not an HTTP/1.1 request line")
     if request[1] != b"CONNECT":
-        raise _refused(405, "only CONNECT is served here")
+        raise _refused(405, "only CONNECT is supported")
     authority = _AUTHORITY.fullmatch(request[2].decode("ascii", "replace"))
     port = None if authority is None or authority[3] is None else int(authority[3])
     if authority is None or (port is not None and port not in PORTS):
-        raise _refused(400, "CONNECT has to name a host and a port, or a partner")
+        raise _refused(400, "CONNECT must name a host and a port, or a partner")
     return Target(authority[1] or authority[2], port)
 
 

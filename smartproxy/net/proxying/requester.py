@@ -1,7 +1,7 @@
-"""A program inside that asks for a connection, and then has one.
+"""The connection of a local program that asks for a connection to the outside.
 
-Duty: hold the request to its deadline and its size, and answer in the words of the way that the program came: a port of
-its own, HTTP CONNECT or SOCKS5. Reads on while the far end is dialled, so that a program that leaves is noticed.
+Duty: hold the request to its deadline and its size, and answer in the protocol that the program uses: a port of its
+own, HTTP CONNECT or SOCKS5. Reads on while the far end is dialled, so that a program that disconnects is noticed.
 Afterwards it is a leg like any other. Knows nothing of what is carried.
 """
 
@@ -20,16 +20,16 @@ from smartproxy.net.proxying.ways import ConnectFailure, Dialogue, FirstOctet, R
 
 
 class RequesterHost(Protocol):
-    """Where requesters belong to."""
+    """The service that handles requesters."""
 
     def requested(self, leg: "RequesterLeg", target: Target | None) -> None:
-        """A program said what it wants, or nothing if its port says it; ``accept`` or ``refuse`` follows."""
+        """A program named its target, or its port implies the target; ``accept`` or ``refuse`` follows."""
 
     def malformed(self, leg: "RequesterLeg", cause: str) -> None:
-        """A program's request is malformed, or did not come in time; it was answered already."""
+        """A program's request is malformed or late; the answer has been sent."""
 
     def left(self, leg: "RequesterLeg", cause: str) -> None:
-        """A program that was neither accepted nor refused is gone."""
+        """A program disconnected before it was accepted or refused."""
 
 
 class RequesterLeg(ConnectionLeg):
@@ -37,9 +37,9 @@ class RequesterLeg(ConnectionLeg):
 
     :param clock: runs the deadline.
     :param closing: seconds from the wish to close to the abort.
-    :param host: told what the program wants.
+    :param host: told which target the program wants.
     :param seconds: how long the request may take.
-    :param dialogue: reads the request; without one, the port says what the program wants.
+    :param dialogue: reads the request; without one, the port implies the target.
     """
 
     def __init__(
@@ -55,19 +55,19 @@ class RequesterLeg(ConnectionLeg):
 
     @property
     def way(self) -> str:
-        """How the program came: ``port``, ``http-connect`` or ``socks5``."""
+        """How the program connects: ``port``, ``http-connect`` or ``socks5``."""
         return "port" if self._dialogue is None else self._dialogue.name
 
     def accept(self) -> None:
-        """The far end is there: say so."""
+        """Tell the program that its connection is established."""
         self._settled = True
         if self._dialogue is not None:
             self.send(self._dialogue.accepted())
 
     def refuse(self, failure: ConnectFailure, cause: str) -> None:
-        """Say why the far end is not there, and close.
+        """Tell the program why there is no connection, and close.
 
-        :param cause: one sentence of our own, for ways that have a place for it.
+        :param cause: one sentence of our own, for protocols that have a field for it.
         """
         self._settled = True
         if self._dialogue is not None:
@@ -77,7 +77,7 @@ class RequesterLeg(ConnectionLeg):
     # Protocol
 
     def connectionMade(self) -> None:
-        """The program is there."""
+        """The program connected."""
         super().connectionMade()
         if self._dialogue is None:
             self._asked(None)
@@ -92,7 +92,7 @@ class RequesterLeg(ConnectionLeg):
             self._ask(self._dialogue, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The program is gone."""
+        """The program disconnected."""
         self._deadline.stop()
         super().connectionLost(reason)
         if not self._settled:
@@ -134,9 +134,9 @@ class RequesterFactory(Factory):
     """Accepts requesters on one port.
 
     :param clock: runs every deadline.
-    :param host: told what each program wants.
+    :param host: told which target each program wants.
     :param seconds: how long a request may take.
-    :param dialogue: makes the dialogue of one program; without one, the port says what programs want.
+    :param dialogue: makes the dialogue of one program; without one, the port implies the target.
     :param closing: tells the seconds from the wish to close to the abort.
     """
 

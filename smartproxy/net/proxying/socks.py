@@ -1,7 +1,7 @@
 """SOCKS5, as a proxy reads and answers it.
 
 Duty: the greeting and one request, judged octet by octet; every length is bounded by the protocol itself. Takes CONNECT
-without authentication and nothing else. Names are handed on as they came: they are resolved where the dialling is done,
+without authentication and nothing else. Names are passed on as they came: they are resolved where the dialling is done,
 not here. Standards: RFC 1928.
 """
 
@@ -46,7 +46,7 @@ class SocksDialogue:
         self._greeted = False
 
     def receive(self, octets: bytes) -> bytes:
-        """Take octets; the greeting is answered with the method, and the request by whoever is asked."""
+        """Take octets; returns the answer to the greeting. The request is answered by ``accepted`` or ``refused``."""
         self._held += octets
         answer = b"" if self._greeted else self._greeting()
         if answer:
@@ -56,38 +56,38 @@ class SocksDialogue:
         return answer
 
     def accepted(self) -> bytes:
-        """The reply "succeeded"; which address the far end sees is nobody's business inside."""
+        """The reply "succeeded"; it does not tell the address that the far end sees."""
         return _reply(_SUCCEEDED)
 
     def refused(self, trouble: ConnectFailure, cause: str) -> bytes:
-        """The reply that stands for a trouble; there is no place for its cause."""
+        """The reply code of a failure; SOCKS5 has no field for the cause."""
         return _reply(_REPLIES[trouble])
 
     def _greeting(self) -> bytes:
         """The method, once the greeting is whole."""
         held = self._held
         if held[:1] != bytes((SOCKS_VERSION,)):
-            raise RequestRefused("what came is not SOCKS5", b"")
+            raise RequestRefused("the request is not SOCKS5", b"")
         if len(held) < 2 or len(held) < 2 + held[1]:
             return b""
         methods, self._held = held[2 : 2 + held[1]], held[2 + held[1] :]
         if _NO_AUTHENTICATION not in methods:
             raise RequestRefused(
-                "the requester wants to authenticate itself, which is not offered", bytes((SOCKS_VERSION, _NO_METHOD))
+                "the program requires authentication, which is not offered", bytes((SOCKS_VERSION, _NO_METHOD))
             )
         return bytes((SOCKS_VERSION, _NO_AUTHENTICATION))
 
     def _request(self) -> None:
         held = self._held
         if held[0] != SOCKS_VERSION:
-            raise RequestRefused("the request is not one of SOCKS5", _reply(_FAILURE))
+            raise RequestRefused("the request is not SOCKS5", _reply(_FAILURE))
         if len(held) > 1 and held[1] != _CONNECT:
-            raise RequestRefused("only CONNECT is served here", _reply(_COMMAND_NOT_SUPPORTED))
+            raise RequestRefused("only CONNECT is supported", _reply(_COMMAND_NOT_SUPPORTED))
         if len(held) < 5:
             return
         kind = held[3]
         if kind not in (_IPV4, _NAME, _IPV6):
-            raise RequestRefused("the address is of no known kind", _reply(_ADDRESS_NOT_SUPPORTED))
+            raise RequestRefused("the address type is not supported", _reply(_ADDRESS_NOT_SUPPORTED))
         begin, length = (5, held[4]) if kind == _NAME else (4, 4 if kind == _IPV4 else 16)
         end = begin + length + 2
         if len(held) < end:
@@ -95,7 +95,7 @@ class SocksDialogue:
         host, port = held[begin : end - 2], int.from_bytes(held[end - 2 : end], "big")
         self.target = Target(_host(kind, host), port)
         if port not in PORTS:
-            raise RequestRefused("there is no port 0", _reply(_FAILURE))
+            raise RequestRefused("port 0 is not a valid port", _reply(_FAILURE))
         self.rest, self._held = held[end:], b""
 
 
@@ -104,7 +104,7 @@ def _host(kind: int, octets: bytes) -> str:
         return str(ipaddress.ip_address(octets))
     name = octets.decode("ascii", "replace")
     if not name or not name.isascii() or not name.isprintable():
-        raise RequestRefused("the name is not one", _reply(_FAILURE))
+        raise RequestRefused("the host name is not valid", _reply(_FAILURE))
     return name
 
 

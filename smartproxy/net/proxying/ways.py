@@ -1,7 +1,7 @@
-"""How a program inside says whom it wants, and how it is answered: what HTTP CONNECT and SOCKS5 have in common.
+"""What HTTP CONNECT and SOCKS5 have in common: how a local program names its target, and how it is answered.
 
-Duty: the words that both ways share, and the choice between them by the first octet, so that one port serves both. A
-dialogue is fed octets cut anywhere and never touches a transport. Knows nothing of what is carried afterwards.
+Duty: the types that both protocols share, and the choice between them by the first octet, so that one port serves both.
+A dialogue is fed octets cut anywhere and never touches a transport. Knows nothing of what is carried afterwards.
 """
 
 import enum
@@ -12,23 +12,23 @@ import attrs
 
 
 class ConnectFailure(enum.Enum):
-    """Why a requester cannot have what it asked for; each way has words of its own for it."""
+    """Why a program gets no connection; each protocol has its own answer for it."""
 
     NOT_ALLOWED = "not allowed"
-    NO_NAME = "the name is not known"
-    NO_ROUTE = "there is no route"
-    REFUSED = "the connection is refused"
-    TIMED_OUT = "there is no answer in time"
-    NOT_ACCEPTABLE = "the far end is not what it should be"
-    NOT_READY = "this end is not ready"
+    NO_NAME = "the host name is unknown"
+    NO_ROUTE = "there is no route to the host"
+    REFUSED = "the connection was refused"
+    TIMED_OUT = "there was no answer in time"
+    NOT_ACCEPTABLE = "the far end is not the expected one"
+    NOT_READY = "the proxy is not ready"
 
 
 @attrs.frozen
 class Target:
-    """Whom a requester asked for, in its own words.
+    """The host and port that a program asked for, as the program wrote them.
 
     :ivar host: a name or an address.
-    :ivar port: the port, if one was said.
+    :ivar port: the port, if the program named one.
     """
 
     host: str
@@ -37,10 +37,10 @@ class Target:
 
 @attrs.define(auto_exc=True, eq=False, str=False)
 class RequestRefused(Exception):
-    """A request that is not one, or asks for what is not offered.
+    """A request that is malformed, or asks for what is not offered.
 
     :ivar cause: one sentence of our own; holds no octet of the requester.
-    :ivar answer: what the requester is told, in the words of its way.
+    :ivar answer: the octets that answer it, in the program's protocol.
     """
 
     cause: str
@@ -55,29 +55,29 @@ class Dialogue(Protocol):
 
     @property
     def name(self) -> str:
-        """The way, for logs."""
+        """The protocol's name, for logs."""
 
     @property
     def target(self) -> Target | None:
-        """Whom the requester wants, once that is known."""
+        """The target, once it is known."""
 
     @property
     def rest(self) -> bytes:
         """Octets that came after the request: they are for the far end."""
 
     def receive(self, octets: bytes) -> bytes:
-        """Take octets; what is to be answered at once.
+        """Take octets; returns what has to be sent at once.
 
         :raises RequestRefused: if they are wrong.
         """
 
     def accepted(self) -> bytes:
-        """The answer when the far end is there."""
+        """The answer that the connection is established."""
 
     def refused(self, trouble: ConnectFailure, cause: str) -> bytes:
-        """The answer when it is not.
+        """The answer that there is no connection.
 
-        :param cause: one sentence of our own, for ways that have a place for it.
+        :param cause: one sentence of our own, for protocols that have a field for it.
         """
 
 
@@ -95,12 +95,12 @@ class FirstOctet:
 
     @property
     def name(self) -> str:
-        """The way, once it is known."""
+        """The protocol's name, once it is known."""
         return "unknown" if self._chosen is None else self._chosen.name
 
     @property
     def target(self) -> Target | None:
-        """Whom the requester wants, once that is known."""
+        """The target, once it is known."""
         return None if self._chosen is None else self._chosen.target
 
     @property
@@ -117,11 +117,11 @@ class FirstOctet:
         return self._chosen.receive(octets)
 
     def accepted(self) -> bytes:
-        """The answer when the far end is there."""
+        """The answer that the connection is established."""
         return b"" if self._chosen is None else self._chosen.accepted()
 
     def refused(self, trouble: ConnectFailure, cause: str) -> bytes:
-        """The answer when it is not; nothing to whom has said nothing."""
+        """The answer that there is no connection; empty for a program that sent nothing."""
         return b"" if self._chosen is None else self._chosen.refused(trouble, cause)
 
 

@@ -1,8 +1,8 @@
 """OpenSSL contexts: what every TLS connection of ours offers, asks for and never does.
 
-Duty: build a context from memory: versions and ciphers, what it shows, whom it trusts, who judges the peer. Trusts the
-judge that it is given. Never reads a file, and never changes a context after its first connection: a list added to a
-live store is not honored by all versions of OpenSSL.
+Duty: build a context from memory: versions and ciphers, its own certificate, the anchors, the callback that judges the
+peer. Trusts that callback. Never reads a file, and never changes a context after its first connection: a list added to
+a live store is not honored by all versions of OpenSSL.
 
 Offered: TLS 1.2 with ephemeral keys and AEAD ciphers, TLS 1.3. Never: renegotiation, compression, session tickets, a
 session cache. Tickets and cache are both off because either one alone would let a peer resume a session without showing

@@ -241,7 +241,7 @@ def _signature_hash(certificate: x509.Certificate) -> str | None:
 
 
 def _subject_serial_number(certificate: x509.Certificate) -> str | None:
-    """The subject's serialNumber, if it has exactly one: of two, neither says who it is."""
+    """The subject's serialNumber, if it has exactly one: two contradict each other."""
     values = [attribute.value for attribute in certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)]
     return values[0] if len(values) == 1 and isinstance(values[0], str) else None
 

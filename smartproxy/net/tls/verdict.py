@@ -137,13 +137,13 @@ class Verification:
         return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._errors))
 
     def forget(self) -> None:
-        """Hold no certificate any more: the connection may live for hours."""
+        """Release the certificates: the connection may live for hours."""
         self._path.clear()
         self._errors.clear()
 
     @property
     def is_judged(self) -> bool:
-        """Whether policy has spoken."""
+        """Whether policy has judged the peer."""
         return self.match is not None or self.refusal is not None
 
 
@@ -203,7 +203,7 @@ class Verifier:
         self._get_path: GetPath = list
 
     def attach(self, context: SSL.Context, *, server: bool) -> None:
-        """Judge the peers of a context, whose connections are all a :class:`VerifiedConnection`.
+        """Judge the peers of a context; all its connections are :class:`VerifiedConnection`.
 
         :param server: whether it is for accepted connections.
         """
@@ -262,7 +262,7 @@ class Verifier:
         """The partner that the peer is.
 
         :param leaf: its own certificate, whose facts are the first of the chain.
-        :raises CertificateRefusal: if it is none.
+        :raises CertificateRefusal: if the peer is not a partner.
         """
         return judge_chain(chain, self._configuration, self._now())
 
