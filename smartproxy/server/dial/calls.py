@@ -247,7 +247,7 @@ class PartnerCalls:
                 "partner": name,
                 "cause": fault.cause,
                 "message": fault.message,
-                "step": fault.step.label,
+                "step": fault.step.value,
                 "duration": duration,
                 **called,
                 **error.fields,
