@@ -204,7 +204,7 @@ class StationCalls:
                 way=Way.TRIAL,
                 cause=fault.cause,
                 message=fault.message,
-                step=fault.step.label,
+                step=fault.step.value,
             )
         else:
             data.finish()
@@ -287,7 +287,7 @@ class StationCalls:
     ) -> None:
         named = None if partner is None else partner.name
         self.tell_refusal(
-            leg, fault.cause, fault.message, target, session=session, partner=named, step=fault.step.label
+            leg, fault.cause, fault.message, target, session=session, partner=named, step=fault.step.value
         )
         if leg.way != Way.PORT or partner is None:
             leg.refuse(connect_failure(fault), fault.message)

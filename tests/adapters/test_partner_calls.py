@@ -222,7 +222,7 @@ class Steps(CallingTestCase):
         calling = self.call()
         self.socket_without_tls()
         self.passed(10)
-        self.assertFailed(calling, "TLS: no TLS handshake within 10 s", "TLS")
+        self.assertFailed(calling, "TLS: no TLS handshake within 10 s", "tls")
 
     def socket_without_tls(self) -> Caller:
         """The partner takes the connection and does not speak TLS."""
@@ -258,7 +258,7 @@ class Steps(CallingTestCase):
         self.assertEqual(self.partner.handshakes, 1)
         self.assertNoResult(calling)
         self.passed(20)
-        self.assertFailed(calling, "SSRM: the partner does not answer within 20 s", "SSRM")
+        self.assertFailed(calling, "SSRM: the partner does not answer within 20 s", "ssrm")
 
     def test_closed_before_ssrm(self) -> None:
         """He ends TLS in an orderly way, without a word."""
@@ -287,7 +287,7 @@ class Steps(CallingTestCase):
         calling = self.call()
         self.connect(adjust=lambda context: context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT))
         self.assertFailed(
-            calling, "TLS: the partner refused the connection with the TLS alert unknown_ca", "TLS", alert="unknown_ca"
+            calling, "TLS: the partner refused the connection with the TLS alert unknown_ca", "tls", alert="unknown_ca"
         )
 
     def test_another_certificate(self) -> None:
@@ -299,7 +299,7 @@ class Steps(CallingTestCase):
             self.connect(other, lambda context, version=version: context.set_max_proto_version(version))  # type: ignore[misc]  # mypy cannot infer it
             message = "TLS: the certificate is not one expected from the called partner"
             self.assertFailed(
-                calling, message, "TLS", cause="certificate.not_expected", certificate_sha256=other.sha256, depth=0
+                calling, message, "tls", cause="certificate.not_expected", certificate_sha256=other.sha256, depth=0
             )
             self.assertEqual(self.partner.handshakes, 0)
 

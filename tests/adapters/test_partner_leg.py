@@ -340,7 +340,7 @@ class Penalized(SynchronousTestCase):
         self.assertEqual(rig.gate.admission.connections, 9)
         refused = rig.journal.of("connection.refused")
         self.assertEqual(len(refused), 20)
-        self.assertIn("9 of 10 connections are taken", str(refused[0]["message"]))
+        self.assertIn("9 of 10 connections are in use", str(refused[0]["message"]))
         self.assertEqual((refused[0]["limit"], refused[0]["most"]), ("connections", 10))
         again, _ = rig.call()
         self.assertEqual((known.received, again.received), (SSRM_BUFFER, SSRM_BUFFER))

@@ -214,7 +214,7 @@ class Ways(OutboundCase):
         await self.outbound("BOLT", "--server-name", "other.example")
         self.assertIn(b"TLS: the certificate does not contain the name", await self.refusal(connect("BOLT")))
         failed = await self.server_log.event("outbound.failed", partner="BOLT")
-        self.assertEqual((failed["step"], failed["cause"]), ("TLS", "certificate.wrong_name"))
+        self.assertEqual((failed["step"], failed["cause"]), ("tls", "certificate.wrong_name"))
         await self.outbound("BOLT", "--default", "server_name")
 
 
@@ -260,7 +260,7 @@ class Failures(OutboundCase):
         await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(impostor.port), "--verify", "pin")
         self.assertIn(b"TLS: the certificate is not one expected", await self.refusal(connect("ACME")))
         failed = await self.server_log.event("outbound.failed")
-        self.assertEqual((failed["step"], failed["cause"]), ("TLS", "certificate.not_expected"))
+        self.assertEqual((failed["step"], failed["cause"]), ("tls", "certificate.not_expected"))
 
     async def test_our_certificate_is_refused(self) -> None:
         """A partner who does not accept our certificate says so when our handshake is over already."""

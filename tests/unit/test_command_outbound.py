@@ -170,7 +170,7 @@ class Trials(OutboundCase):
             "ACME",
             "--json",
             event="outbound.failed",
-            step="TLS",
+            step="tls",
             cause="call.tls",
             message="TLS: no",
             advice="do this",

@@ -249,7 +249,7 @@ class PartnerCalls:
                 "partner": name,
                 "cause": fault.cause,
                 "message": fault.message,
-                "step": fault.step.label,
+                "step": fault.step.value,
                 "duration": duration,
                 **called,
                 **error.fields,

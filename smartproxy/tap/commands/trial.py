@@ -91,7 +91,7 @@ def _tried(console: Console, partner: str | None, names: Sequence[str]) -> "Even
 
 def _failed(found: "EventRow") -> Step:
     """The step at which a trial failed; the first one if the event names none."""
-    said = str(found.fields.get("step", "")).lower()
+    said = str(found.fields.get("step", ""))
     return next((step for step in Step if step == said), Step.POLICY)
 
 
