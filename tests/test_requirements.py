@@ -41,7 +41,7 @@ def third_parties(module: Module) -> set[str]:
     """The libraries of others that a module imports, inside functions and for types, too."""
     found = set()
     for each in imports(module):
-        if each.library in sys.stdlib_module_names or each.library in {"smartproxy", "tests"}:
+        if each.library in sys.stdlib_module_names or each.library in {"smartproxy", "tests", "_typeshed"}:
             continue
         depth = 2 if each.library in NAMESPACES else 1
         found.add(".".join(each.full.split(".")[:depth]))

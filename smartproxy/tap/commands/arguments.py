@@ -21,6 +21,7 @@ Run: TypeAlias = Callable[[Console], int | None]
 _SPAN = re.compile(r"([0-9]{1,9})([smhdwy])")
 _SPAN_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
 _DAYS_BACK = {"now": None, "today": 0, "yesterday": 1}
+DAYS_MOST = 36_500
 NUMBER_MOST = 1_000_000
 """The largest number of things, days or seconds that an argument may be."""
 
@@ -163,8 +164,20 @@ def number(text: str) -> int:
 
     :raises argparse.ArgumentTypeError: when it is none, or larger.
     """
-    if not text.isascii() or not text.isdecimal() or len(text) > 7 or int(text) > NUMBER_MOST:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {NUMBER_MOST}")
+    return _whole(text, NUMBER_MOST)
+
+
+def days(text: str) -> int:
+    """A number of days, at most a hundred years.
+
+    :raises argparse.ArgumentTypeError: when it is none, or larger.
+    """
+    return _whole(text, DAYS_MOST)
+
+
+def _whole(text: str, most: int) -> int:
+    if not text.isascii() or not text.isdecimal() or len(text) > len(str(most)) or int(text) > most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {most}")
     return int(text)
 
 

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from typing import TYPE_CHECKING
 
-from smartproxy.tap.commands.arguments import Subparsers, action, number, subject
+from smartproxy.tap.commands.arguments import Subparsers, action, days, subject
 from smartproxy.tap.commands.console import Console, WrongUse, listing, when
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy-plain-client --credential inside-1.credential -e dmz.example",
     )
     client.add_argument("name", metavar="NAME", help="the client's name, as servers will log it")
-    client.add_argument("--days", type=number, default=365, help="how long it is valid [365]; issue a new one in time")
+    client.add_argument("--days", type=days, default=365, help="how long it is valid [365]; issue a new one in time")
     client.add_argument("-o", "--output", metavar="FILE", required=True, help="the file; its owner alone may read it")
 
 
