@@ -241,6 +241,7 @@ class Writing(SynchronousTestCase):
             FieldKind.NUMBER: 1,
             FieldKind.SECONDS: 1.0,
             FieldKind.FLAG: True,
+            FieldKind.TIME: "9999-12-31T23:59:59Z",
             FieldKind.TEXTS: [text, text],
             FieldKind.FACTS: {text: text},
         }
