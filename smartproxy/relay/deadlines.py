@@ -79,7 +79,7 @@ def late_role(timer: Timer, monitor: Monitor, full: Set[Role]) -> Role:
 
 
 def not_there(timer: Timer, deadlines: Deadlines) -> str:
-    """What is said of a Responder who has not greeted when a deadline passes."""
+    """What is said of a Responder that has not greeted when a deadline passes."""
     return _NOT_THERE[timer].format(seconds=getattr(deadlines, timer.setting))
 
 

@@ -1,1 +1,1 @@
-"""Certificates judged from facts: who is let in, who is called, and the exact cause of each refusal."""
+"""Certificates judged from facts: which peer is let in, which is called, and the exact cause of each refusal."""

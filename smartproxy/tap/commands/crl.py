@@ -139,7 +139,7 @@ def urls(console: Console) -> None:
 
 
 def forecast(console: Console) -> None:
-    """Foretell whom `require` would refuse."""
+    """Preview which partners `require` would refuse."""
     from smartproxy.backend import forecasts
 
     with console.reading() as session:
