@@ -30,6 +30,7 @@ SIDEWAYS = {
     ("net", "logs"): ("smartproxy.logs",),
     ("tunnel", "logs"): ("smartproxy.logs",),
     ("ctl", "logs"): ("smartproxy.logs",),
+    ("ctl", "net"): ("smartproxy.net.deadline",),
     ("tunnel", "net"): (
         "smartproxy.net.leg",
         "smartproxy.net.deadline",

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import attrs
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hyperlink import URL, URLParseError
 from OpenSSL import SSL, crypto
@@ -127,25 +128,23 @@ class _BackendPolicy:
             return _PinnedCreator(self.address.pin)
         trust = None
         if self.address.authority is not None:
-            trust = trustRootFromCertificates(
-                Certificate.loadPEM(pem.encode("ascii")) for pem in _certificates(self.address.authority)
-            )
+            trust = trustRootFromCertificates(_certificates(self.address.authority))
         name = hostname.decode("ascii").strip("[]")
         if trust is None:
             return BrowserLikePolicyForHTTPS().creatorForNetloc(name.encode("ascii"), port)
         return optionsForClientTLS(name, trustRoot=trust)
 
 
-def _certificates(pem: str) -> list[str]:
-    """Cut a bundle into single certificates.
+def _certificates(pem: str) -> list[Certificate]:
+    """The certificates of a bundle.
 
-    :raises BadBackendAddress: when the bundle holds none.
+    :raises BadBackendAddress: when the bundle holds none, or one that cannot be read.
     """
-    end = "-----END CERTIFICATE-----"
-    found = [part[part.index("-----BEGIN CERTIFICATE-----") :] + end for part in pem.split(end)[:-1]]
-    if not found:
-        raise BadBackendAddress("the CA file for the backend holds no PEM certificate")
-    return found
+    try:
+        found = x509.load_pem_x509_certificates(pem.encode())
+    except ValueError:
+        raise BadBackendAddress("the CA file for the backend holds no PEM certificate that can be read") from None
+    return [Certificate(crypto.X509.from_cryptography(each)) for each in found]
 
 
 def backend_http(reactor: Any, address: BackendAddress) -> HTTPClient:

@@ -15,13 +15,14 @@ from typing import Any
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import ServerFactory
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
 from smartproxy.ctl.daemon import Actions
 from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, Refused, done, named, read_request, refused
+from smartproxy.net.deadline import Deadline
 from smartproxy.policy.causes import Cause
 
 CALLERS_MOST = 16
@@ -38,7 +39,7 @@ class OperatorConnection(LineReceiver):
     def __init__(self, factory: "OperatorFactory") -> None:
         self._factory = factory
         self._user = -1
-        self._idle: IDelayedCall | None = None
+        self._idle = Deadline(factory.reactor, self._abort)
 
     def connectionMade(self) -> None:
         """Look who it is."""
@@ -56,19 +57,18 @@ class OperatorConnection(LineReceiver):
         else:
             self._factory.present.add(self)
             transport.registerProducer(self, True)
-            self._idle = self._factory.reactor.callLater(IDLE_SECONDS, transport.abortConnection)
+            self._idle.start(IDLE_SECONDS)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Forget it."""
-        if self._idle is not None and self._idle.active():
-            self._idle.cancel()
+        self._idle.stop()
         self._factory.present.discard(self)
 
     def lineReceived(self, line: bytes) -> None:
         """Answer a request."""
-        if self not in self._factory.present or self._idle is None:
+        if self not in self._factory.present:
             return
-        self._idle.reset(IDLE_SECONDS)
+        self._idle.start(IDLE_SECONDS)
         actions = self._factory.actions
         try:
             answer = done(actions.perform(read_request(line), self._user))
@@ -84,6 +84,10 @@ class OperatorConnection(LineReceiver):
         """Refuse a line without an end."""
         self._factory.present.discard(self)
         self._end(f"a request has at most {REQUEST_OCTETS_MOST} octets")
+
+    def _abort(self) -> None:
+        transport: Any = self.transport
+        transport.abortConnection()
 
     def _end(self, why: str) -> None:
         transport: Any = self.transport

@@ -9,6 +9,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from smartproxy.net.deadline import Deadline
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Draining, OwnFault
 
@@ -66,8 +67,8 @@ class DrainWait:
         if not seconds:
             return False
         self._last = Deferred()
-        timer = self._clock.callLater(seconds, self.hurry)
+        deadline = Deadline(self._clock, self.hurry)
+        deadline.start(seconds)
         ended = await self._last
-        if timer.active():
-            timer.cancel()
+        deadline.stop()
         return ended
