@@ -60,6 +60,12 @@ class StrictJsonTests(SynchronousTestCase):
             self.assertEqual(refusal.where, "a[1]")
             self.assertIn("a fraction or an exponent", refusal.message)
 
+    def test_fractions_where_they_are_allowed(self) -> None:
+        """Where fractions are allowed they are read as such, and a number beyond every number is refused."""
+        self.assertEqual(read(b'{"a": 1.5, "b": -2e3}', fractions=True), {"a": 1.5, "b": -2000.0})
+        refusal: DocumentRefused = self.assertRaises(DocumentRefused, read, b'{"a": [1e999]}', fractions=True)
+        self.assertEqual((refusal.where, "too large" in refusal.message), ("a[0]", True))
+
     def test_digits(self) -> None:
         """A number has so many digits at most, its sign aside; :class:`int` of very many would take seconds."""
         most = limits.DOCUMENT_DIGITS_MOST
