@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import cas, journal
-from smartproxy.backend.certificates import key_pin, name_text, read_revocation_lists
+from smartproxy.backend.certificates import issuer_text, key_pin, read_revocation_lists, subject_text
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import RevocationRow
@@ -49,7 +49,7 @@ def load(change: Change, octets: bytes, source: str) -> list[LoadedList]:
     issuers = [(row.name, each) for row in cas.listed(change.session) for each in cas.certificates_of(row)]
     try:
         return [_take(change, each, issuers, source) for each in read_revocation_lists(octets, source)]
-    except (ArithmeticError, ValueError) as error:
+    except (ArithmeticError, TypeError, ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         # Dates, names and extensions are decoded only when they are asked for.
         raise Unusable(f"{source} holds a date, a name or an extension that cannot be read: {error}") from error
 
@@ -81,7 +81,7 @@ def refused(session: Session, path: str, message: str, now: datetime) -> None:
 def _take(
     change: Change, crl: x509.CertificateRevocationList, issuers: list[tuple[str, x509.Certificate]], source: str
 ) -> LoadedList:
-    issuer = name_text(crl.issuer)
+    issuer = issuer_text(crl)
     authority, certificate = _signer(crl, issuers, f"the revocation list of {issuer} in {source}")
     this_update, next_update = crl.last_update_utc, crl.next_update_utc
     number = _number(crl)
@@ -133,7 +133,7 @@ def _signer(
 
     :raises Unusable: when there is none, or the list is of a kind that does not say which certificates are valid.
     """
-    named = [(name, each) for name, each in issuers if each.subject == crl.issuer]
+    named = [(name, each) for name, each in issuers if subject_text(each) == issuer_text(crl)]
     if not named:
         raise Unusable(f"{what} is not from a configured CA; add its certificate first: 'smartproxy ca add NAME FILE'")
     for name, each in named:
@@ -150,7 +150,7 @@ def _signed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) 
             return False
     except x509.ExtensionNotFound:
         pass
-    except ValueError:
+    except (ValueError, x509.DuplicateExtension):
         return False
     try:
         return crl.is_signature_valid(certificate.public_key())  # type: ignore[arg-type]  # TypeError for other kinds
@@ -165,7 +165,7 @@ def _check_extensions(crl: x509.CertificateRevocationList, issuer: x509.Certific
     """
     try:
         extensions = list(crl.extensions)
-    except ValueError as error:
+    except (ValueError, x509.DuplicateExtension) as error:
         raise Unusable(f"the extensions of {what} cannot be read: {error}") from error
     for each in extensions:
         if isinstance(each.value, x509.DeltaCRLIndicator):
@@ -196,7 +196,7 @@ def _check_scope(scope: x509.IssuingDistributionPoint, issuer: x509.Certificate,
 def _issues_no_cas(issuer: x509.Certificate) -> bool:
     try:
         return issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return False
 
 
@@ -204,7 +204,7 @@ def _taken_back(entry: x509.RevokedCertificate) -> bool:
     """Whether an entry says that a certificate is valid again (RFC 5280, removeFromCRL)."""
     try:
         reason = entry.extensions.get_extension_for_oid(CRLEntryExtensionOID.CRL_REASON).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return False
     return isinstance(reason, x509.CRLReason) and reason.reason is x509.ReasonFlags.remove_from_crl
 

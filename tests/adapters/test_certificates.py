@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.net.tls.facts import name_text
+from smartproxy.net.tls.names import issuer_text, subject_text
 from smartproxy.net.tls.openssl import error_text
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, VerifyError
@@ -71,8 +71,8 @@ class RefusedTests(SynchronousTestCase):
                 named = about.credential if about else credential
                 self.assertEqual(event["certificate_sha256"], named.sha256)
                 self.assertEqual(event["serial"], f"{named.certificate.serial_number:x}")
-                self.assertEqual(event["subject"], name_text(named.certificate.subject))
-                self.assertEqual(event["issuer"], name_text(named.certificate.issuer))
+                self.assertEqual(event["subject"], subject_text(named.certificate))
+                self.assertEqual(event["issuer"], issuer_text(named.certificate))
             for name in facts:
                 self.assertTrue(event.get(name) or event["facts"][name], name)
             self.assertEqual(made.caller.received, b"")

@@ -104,7 +104,7 @@ def complete(console: Console) -> None:
 def show_all(console: Console) -> None:
     """List identities."""
     from smartproxy.backend import identities
-    from smartproxy.backend.certificates import name_text
+    from smartproxy.backend.certificates import subject_text
 
     with console.reading() as session:
         rows = identities.listed(session)
@@ -114,7 +114,7 @@ def show_all(console: Console) -> None:
         cells.append(
             (
                 row.name,
-                "-" if leaf is None else name_text(leaf.subject),
+                "-" if leaf is None else subject_text(leaf),
                 when(None if leaf is None else leaf.not_valid_after_utc),
                 "out" if row.request else "-",
             )
