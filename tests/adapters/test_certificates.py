@@ -292,11 +292,14 @@ class UnreadableTests(SynchronousTestCase):
         """An extended key usage that cannot be read allows nothing, even if the certificate is pinned."""
         client_auth = bytes.fromhex("06082b06010505070302")
         garbled = Forged.of(ALONE, client_auth, b"\x07" + client_auth[1:])
+        self.check(garbled, Cause.CERTIFICATE_UNREADABLE, "bad_certificate", CertificatePin(sha256=garbled.sha256))
+
+    def test_others(self) -> None:
+        """Extensions that a pin does not need: two that contradict each other hide no purpose."""
         key_identifier, constraints = bytes.fromhex("0603551d0e"), bytes.fromhex("0603551d13")
         twice = Forged.of(ALONE, key_identifier, constraints)
-        for forged in (garbled, twice):
-            pin = CertificatePin(sha256=forged.sha256)
-            self.check(forged, Cause.CERTIFICATE_WRONG_PURPOSE, "unsupported_certificate", pin)
+        made = call(configuration(acme(CertificatePin(sha256=twice.sha256))), twice, TlsVersion.TLS_1_3)
+        self.assertEqual(made.rig.journal.the("certificate.accepted")["partner"], "ACME")
 
     def test_intermediate(self) -> None:
         """A certificate further up that cannot be read."""
