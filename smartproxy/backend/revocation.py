@@ -5,7 +5,7 @@ that is in force.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 from cryptography import x509
@@ -19,6 +19,7 @@ from smartproxy.backend.certificates import issuer_text, key_pin, read_revocatio
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import RevocationRow
+from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 
 
@@ -62,14 +63,22 @@ def listed(session: Session) -> Sequence[RevocationRow]:
 def remove(change: Change, issuer: str) -> RevocationRow:
     """Forget a list, named by its issuer or by the SHA-256 of the issuer's key.
 
-    :raises NotFound: when there is none.
+    :raises NotFound: when there is none, or several issuers have this name; the message lists their keys then.
     """
     wanted = RevocationRow.issuer if "=" in issuer else RevocationRow.issuer_key_sha256
-    row = change.session.scalars(select(RevocationRow).where(wanted == issuer)).one_or_none()
-    if row is None:
+    rows = change.session.scalars(select(RevocationRow).where(wanted == issuer)).all()
+    if not rows:
         raise NotFound(f"there is no revocation list of {issuer!r}; 'smartproxy crl list' shows all")
-    change.session.delete(row)
-    return row
+    if len(rows) > 1:
+        keys = ", ".join(sorted(row.issuer_key_sha256 for row in rows))
+        raise NotFound(f"{len(rows)} issuers are named {issuer!r}; say which one by the SHA-256 of its key: {keys}")
+    change.session.delete(rows[0])
+    return rows[0]
+
+
+def is_future(this_update: datetime, now: datetime) -> bool:
+    """Whether a list was made later than now, but for clocks that differ a little."""
+    return this_update - now > timedelta(seconds=limits.CLOCK_TOLERANCE_SECONDS)
 
 
 def refused(session: Session, path: str, message: str, now: datetime) -> None:
@@ -87,7 +96,17 @@ def _take(
     number = _number(crl)
     key = key_pin(certificate)
     row = change.session.scalars(select(RevocationRow).where(RevocationRow.issuer_key_sha256 == key)).one_or_none()
+    if is_future(this_update, change.now):
+        raise Unusable(
+            f"the revocation list of {issuer} in {source} is of {this_update:%Y-%m-%d %H:%M} UTC, which is in the "
+            "future; check this machine's clock, and load the list when its time has come"
+        )
     previous = None if row is None else row.this_update
+    if row is not None and is_future(row.this_update, change.now):
+        # What was loaded by a wrong clock stands in the way of no list that is valid.
+        change.session.delete(row)
+        change.session.flush()
+        row = previous = None
     if row is not None and row.this_update > this_update:
         raise Unusable(
             f"the revocation list of {issuer} in {source} is of {this_update:%Y-%m-%d %H:%M} UTC and older than the "
