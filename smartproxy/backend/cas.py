@@ -5,13 +5,21 @@ from typing import Any
 
 import attrs
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend.certificates import certificate_pin, certificates_to_pem, name_text, read_certificates
+from smartproxy.backend.certificates import (
+    certificate_pin,
+    certificates_to_pem,
+    first_line,
+    read_certificates,
+    subject_text,
+)
 from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound, Unusable
 from smartproxy.backend.schema import CaRow, PartnerRow
+from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.partners import Partner, SanRule, SubjectRule, TrustedCa
 
 
@@ -102,7 +110,7 @@ def _bundle(certificates: Sequence[x509.Certificate]) -> str:
     for each in certificates:
         if not _is_ca_certificate(each):
             raise Unusable(
-                f"{name_text(each.subject)} is not a CA certificate (basicConstraints does not say CA); a "
+                f"{subject_text(each)} is not a CA certificate (basicConstraints does not say CA); a "
                 "partner's own certificate is pinned with 'smartproxy partner add --certificate'"
             )
     return certificates_to_pem({certificate_pin(each): each for each in certificates}.values())
@@ -110,11 +118,9 @@ def _bundle(certificates: Sequence[x509.Certificate]) -> str:
 
 def _is_ca_certificate(certificate: x509.Certificate) -> bool:
     try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
-    except ValueError as error:
-        raise Unusable(f"the extensions of {name_text(certificate.subject)} cannot be read: {error}") from error
+        return certificate_facts(certificate).is_authority
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        raise Unusable(f"the certificate of {subject_text(certificate)} cannot be read: {first_line(error)}") from error
 
 
 def _note(change: Change, row: CaRow) -> None:

@@ -3,7 +3,9 @@
 Reads what it is given and says what is wrong with it; judges nothing. Writes PEM only.
 """
 
+import base64
 import re
+import warnings
 from collections.abc import Iterable
 from hashlib import sha256
 
@@ -20,62 +22,128 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     pkcs12,
 )
-from cryptography.hazmat.primitives.serialization.pkcs7 import load_der_pkcs7_certificates, load_pem_pkcs7_certificates
+from cryptography.hazmat.primitives.serialization.pkcs7 import load_der_pkcs7_certificates
 from cryptography.x509 import Certificate, CertificateRevocationList
 
 from smartproxy.backend.errors import Unusable
-from smartproxy.net.tls.facts import name_text as name_text
+from smartproxy.net.tls.der import value, values
+from smartproxy.net.tls.names import issuer_text as issuer_text
+from smartproxy.net.tls.names import subject_text as subject_text
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 """The kinds of key that a server's identity may have."""
 
-_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+_PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9# ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_PEM_HEADER = re.compile(rb"^[A-Za-z0-9-]+:[^\n]*(\n[ \t][^\n]*)*\n", re.MULTILINE)
+_OTHER_LABELS = ("KEY", "PARAMETERS", "REQUEST")
+"""What ends the label of a block in which no certificate or list is looked for."""
 
 
 def read_certificates(octets: bytes, source: str) -> list[Certificate]:
-    """All certificates of a file, in its order: PEM (other blocks in it are passed over), PKCS#7 or DER.
+    """All certificates of a file, in its order: PEM, PKCS#7 or DER.
+
+    Each PEM block is read by its content, whatever its label says: authorities deliver PKCS#7 as ``CERTIFICATE``, too.
+    Keys, requests and revocation lists in the file are passed over.
 
     :param source: what to call the file in an error.
     :raises Unusable: when there is none, or one of them is damaged.
     """
-    try:
-        if b"-----BEGIN PKCS7-----" in octets:
-            return load_pem_pkcs7_certificates(octets)
-        if b"-----BEGIN " in octets:
-            found = [
-                x509.load_pem_x509_certificate(block.group())
-                for block in _PEM_BLOCK.finditer(octets)
-                if block.group(1) in (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
-            ]
-            if not found:
-                raise Unusable(f"there is no certificate in {source}")
-            return found
-        try:
-            return [x509.load_der_x509_certificate(octets)]
-        except ValueError:
-            return load_der_pkcs7_certificates(octets)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise Unusable(f"{source} holds no readable certificate (PEM or DER): {first_line(error)}") from error
+    if b"-----BEGIN " not in octets:
+        found = _certificates_in(octets)
+        if found is None:
+            raise Unusable(f"{source} holds no readable certificate (PEM or DER)")
+        return _some(found, source)
+    certificates: list[Certificate] = []
+    for number, (label, der) in enumerate(_blocks(octets, source), 1):
+        if label.endswith(_OTHER_LABELS):
+            continue
+        found = _certificates_in(der)
+        if found is None and _revocation_list_in(der) is None:
+            raise Unusable(f"{source} holds no readable certificate in its PEM block {number} ({label})")
+        certificates += found or ()
+    return _some(certificates, source)
 
 
 def read_revocation_lists(octets: bytes, source: str) -> list[CertificateRevocationList]:
-    """All revocation lists of a file: PEM, one or several, or DER.
+    """All revocation lists of a file: PEM, one or several, or DER. Other blocks in it are passed over.
 
     :raises Unusable: when there is none, or one of them is damaged.
     """
+    if b"-----BEGIN " not in octets:
+        alone = _revocation_list_in(octets)
+        if alone is None:
+            raise Unusable(f"{source} holds no readable revocation list (PEM or DER)")
+        return [alone]
+    lists = []
+    for number, (label, der) in enumerate(_blocks(octets, source), 1):
+        if (found := _revocation_list_in(der)) is not None:
+            lists.append(found)
+        elif label.endswith("CRL"):
+            raise Unusable(f"{source} holds no readable revocation list in its PEM block {number} ({label})")
+    if not lists:
+        raise Unusable(f"there is no revocation list in {source}")
+    return lists
+
+
+def _blocks(octets: bytes, source: str) -> list[tuple[str, bytes]]:
+    """The PEM blocks of a file: label and content of each.
+
+    :raises Unusable: when one of them is cut, or is not base64.
+    """
+    found = list(_PEM_BLOCK.finditer(octets))
+    if len(found) != octets.count(b"-----BEGIN "):
+        raise Unusable(f"{source} holds a PEM block that is cut or broken; copy the whole file again")
+    blocks = []
+    for number, block in enumerate(found, 1):
+        label = block[1].decode("ascii")
+        content = b"".join(_PEM_HEADER.sub(b"", block[2].replace(b"\r", b"").lstrip(b"\n")).split())
+        try:
+            blocks.append((label, base64.b64decode(content, validate=True)))
+        except ValueError:
+            raise Unusable(
+                f"{source} holds a PEM block ({label}, number {number}) that is not readable base64"
+            ) from None
+    return blocks
+
+
+def _some(certificates: list[Certificate], source: str) -> list[Certificate]:
+    if not certificates:
+        raise Unusable(f"there is no certificate in {source}")
+    return certificates
+
+
+def _certificates_in(der: bytes) -> list[Certificate] | None:
+    """The certificates of one certificate or PKCS#7 file in DER; ``None`` if it is neither."""
+    with warnings.catch_warnings():
+        # The library warns of what is unusual in certificates; here they are read, and judged elsewhere.
+        warnings.simplefilter("ignore")
+        for octets in dict.fromkeys((der, _first(der))):
+            try:
+                return [x509.load_der_x509_certificate(octets)]
+            except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+                pass
+        try:
+            return load_der_pkcs7_certificates(der)
+        except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
+            return None
+
+
+def _first(der: bytes) -> bytes:
+    """The first of several values: OpenSSL writes its trust settings behind a ``TRUSTED CERTIFICATE``."""
     try:
-        if b"-----BEGIN " in octets:
-            found = [
-                x509.load_pem_x509_crl(block.group())
-                for block in _PEM_BLOCK.finditer(octets)
-                if block.group(1) == b"X509 CRL"
-            ]
-            if not found:
-                raise Unusable(f"there is no revocation list in {source}")
-            return found
-        return [x509.load_der_x509_crl(octets)]
-    except ValueError as error:
-        raise Unusable(f"{source} holds no readable revocation list (PEM or DER): {first_line(error)}") from error
+        tag, content = next(values(der))
+    except (ValueError, StopIteration):
+        return der
+    return value(tag, content)
+
+
+def _revocation_list_in(der: bytes) -> CertificateRevocationList | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return x509.load_der_x509_crl(der)
+    except (ValueError, x509.InvalidVersion):
+        return None
 
 
 def read_private_key(octets: bytes, password: bytes | None, source: str) -> PrivateKey:
@@ -143,7 +211,7 @@ def fitting(key: PrivateKey, certificates: Iterable[Certificate], source: str) -
         raise Unusable(f"no certificate in {source} is for this private key; take the certificate made for it")
     chain = [leaf]
     left.remove(leaf)
-    while chain[-1].issuer != chain[-1].subject:
+    while issuer_text(chain[-1]) != subject_text(chain[-1]):
         issuer = next((each for each in left if _issued(each, chain[-1])), None)
         if issuer is None:
             break

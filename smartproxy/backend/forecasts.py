@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import cas, partners, sightings
 from smartproxy.backend import revocation as lists
-from smartproxy.backend.certificates import key_pin, name_text
+from smartproxy.backend.certificates import issuer_text, key_pin, subject_text
 from smartproxy.backend.schema import PartnerRow, SeenCertificateRow
 from smartproxy.policy.certificates.revocation import Issuer, Outlook, RevocationSet
 from smartproxy.policy.partners import CertificatePin, KeyPin, RevocationMode, TrustedCa
@@ -171,8 +171,8 @@ def _outlook(session: Session) -> Outlook:
     issuers = tuple(
         Issuer(
             ca=row.name,
-            subject=name_text(each.subject),
-            issuer=name_text(each.issuer),
+            subject=subject_text(each),
+            issuer=issuer_text(each),
             serial=each.serial_number,
             key_sha256=key_pin(each),
             not_after=each.not_valid_after_utc,

@@ -23,13 +23,14 @@ from smartproxy.backend.certificates import (
     certificates_to_pem,
     fitting,
     key_to_pem,
-    name_text,
     read_certificates,
     read_private_key,
+    subject_text,
 )
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import CertificateRequest, IdentityRow
+from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.partners import ServerIdentity
 
 KEY_TYPES = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384")
@@ -60,7 +61,7 @@ def keep(change: Change, name: str, pair: KeyAndChain) -> IdentityRow:
         "identity.changed",
         command=change.what,
         names=[name],
-        subject=name_text(leaf.subject),
+        subject=subject_text(leaf),
         not_after=leaf.not_valid_after_utc,
         certificate_sha256=certificate_pin(leaf),
     )
@@ -141,11 +142,14 @@ def warnings(leaf: x509.Certificate, now: datetime) -> list[str]:
 
 
 def _for_servers(leaf: x509.Certificate) -> bool:
-    try:
-        usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except (x509.ExtensionNotFound, ValueError):
-        return True
-    return ExtendedKeyUsageOID.SERVER_AUTH in usage or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usage
+    usage = certificate_facts(leaf).extended_key_usage
+    return usage is None or bool(
+        usage
+        & {
+            ExtendedKeyUsageOID.SERVER_AUTH.dotted_string,
+            ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE.dotted_string,
+        }
+    )
 
 
 def _new_key(key_type: str) -> PrivateKey:

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import cas
-from smartproxy.backend.certificates import certificate_pin, key_pin, name_text
+from smartproxy.backend.certificates import certificate_pin, key_pin, subject_text
 from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, NotFound
 from smartproxy.backend.schema import PartnerRow, PinNote
@@ -31,7 +31,7 @@ def pinned(certificate: x509.Certificate, *, key: bool = False) -> tuple[Certifi
     """The rule for a certificate that a partner sent, recognized by itself or by its key; and what stands in it."""
     rule = KeyPin(sha256=key_pin(certificate)) if key else CertificatePin(sha256=certificate_pin(certificate))
     # Whoever made the certificate chose its subject: it need not be fit for a document.
-    subject = escape(name_text(certificate.subject), SUBJECT_MOST)[:SUBJECT_MOST].strip() or "-"
+    subject = escape(subject_text(certificate), SUBJECT_MOST)[:SUBJECT_MOST].strip() or "-"
     return rule, PinNote(sha256=rule.sha256, subject=subject, not_after=certificate.not_valid_after_utc)
 
 

@@ -5,7 +5,7 @@ that is in force.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 from cryptography import x509
@@ -15,10 +15,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import cas, journal
-from smartproxy.backend.certificates import key_pin, name_text, read_revocation_lists
+from smartproxy.backend.certificates import issuer_text, key_pin, read_revocation_lists, subject_text
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import RevocationRow
+from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 
 
@@ -49,7 +50,7 @@ def load(change: Change, octets: bytes, source: str) -> list[LoadedList]:
     issuers = [(row.name, each) for row in cas.listed(change.session) for each in cas.certificates_of(row)]
     try:
         return [_take(change, each, issuers, source) for each in read_revocation_lists(octets, source)]
-    except (ArithmeticError, ValueError) as error:
+    except (ArithmeticError, TypeError, ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         # Dates, names and extensions are decoded only when they are asked for.
         raise Unusable(f"{source} holds a date, a name or an extension that cannot be read: {error}") from error
 
@@ -62,14 +63,22 @@ def listed(session: Session) -> Sequence[RevocationRow]:
 def remove(change: Change, issuer: str) -> RevocationRow:
     """Forget a list, named by its issuer or by the SHA-256 of the issuer's key.
 
-    :raises NotFound: when there is none.
+    :raises NotFound: when there is none, or several issuers have this name; the message lists their keys then.
     """
     wanted = RevocationRow.issuer if "=" in issuer else RevocationRow.issuer_key_sha256
-    row = change.session.scalars(select(RevocationRow).where(wanted == issuer)).one_or_none()
-    if row is None:
+    rows = change.session.scalars(select(RevocationRow).where(wanted == issuer)).all()
+    if not rows:
         raise NotFound(f"there is no revocation list of {issuer!r}; 'smartproxy crl list' shows all")
-    change.session.delete(row)
-    return row
+    if len(rows) > 1:
+        keys = ", ".join(sorted(row.issuer_key_sha256 for row in rows))
+        raise NotFound(f"{len(rows)} issuers are named {issuer!r}; say which one by the SHA-256 of its key: {keys}")
+    change.session.delete(rows[0])
+    return rows[0]
+
+
+def is_future(this_update: datetime, now: datetime) -> bool:
+    """Whether a list was made later than now, but for clocks that differ a little."""
+    return this_update - now > timedelta(seconds=limits.CLOCK_TOLERANCE_SECONDS)
 
 
 def refused(session: Session, path: str, message: str, now: datetime) -> None:
@@ -81,13 +90,23 @@ def refused(session: Session, path: str, message: str, now: datetime) -> None:
 def _take(
     change: Change, crl: x509.CertificateRevocationList, issuers: list[tuple[str, x509.Certificate]], source: str
 ) -> LoadedList:
-    issuer = name_text(crl.issuer)
+    issuer = issuer_text(crl)
     authority, certificate = _signer(crl, issuers, f"the revocation list of {issuer} in {source}")
     this_update, next_update = crl.last_update_utc, crl.next_update_utc
     number = _number(crl)
     key = key_pin(certificate)
     row = change.session.scalars(select(RevocationRow).where(RevocationRow.issuer_key_sha256 == key)).one_or_none()
+    if is_future(this_update, change.now):
+        raise Unusable(
+            f"the revocation list of {issuer} in {source} is of {this_update:%Y-%m-%d %H:%M} UTC, which is in the "
+            "future; check this machine's clock, and load the list when its time has come"
+        )
     previous = None if row is None else row.this_update
+    if row is not None and is_future(row.this_update, change.now):
+        # What was loaded by a wrong clock stands in the way of no list that is valid.
+        change.session.delete(row)
+        change.session.flush()
+        row = previous = None
     if row is not None and row.this_update > this_update:
         raise Unusable(
             f"the revocation list of {issuer} in {source} is of {this_update:%Y-%m-%d %H:%M} UTC and older than the "
@@ -133,7 +152,7 @@ def _signer(
 
     :raises Unusable: when there is none, or the list is of a kind that does not say which certificates are valid.
     """
-    named = [(name, each) for name, each in issuers if each.subject == crl.issuer]
+    named = [(name, each) for name, each in issuers if subject_text(each) == issuer_text(crl)]
     if not named:
         raise Unusable(f"{what} is not from a configured CA; add its certificate first: 'smartproxy ca add NAME FILE'")
     for name, each in named:
@@ -150,7 +169,7 @@ def _signed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) 
             return False
     except x509.ExtensionNotFound:
         pass
-    except ValueError:
+    except (ValueError, x509.DuplicateExtension):
         return False
     try:
         return crl.is_signature_valid(certificate.public_key())  # type: ignore[arg-type]  # TypeError for other kinds
@@ -165,7 +184,7 @@ def _check_extensions(crl: x509.CertificateRevocationList, issuer: x509.Certific
     """
     try:
         extensions = list(crl.extensions)
-    except ValueError as error:
+    except (ValueError, x509.DuplicateExtension) as error:
         raise Unusable(f"the extensions of {what} cannot be read: {error}") from error
     for each in extensions:
         if isinstance(each.value, x509.DeltaCRLIndicator):
@@ -196,7 +215,7 @@ def _check_scope(scope: x509.IssuingDistributionPoint, issuer: x509.Certificate,
 def _issues_no_cas(issuer: x509.Certificate) -> bool:
     try:
         return issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return False
 
 
@@ -204,7 +223,7 @@ def _taken_back(entry: x509.RevokedCertificate) -> bool:
     """Whether an entry says that a certificate is valid again (RFC 5280, removeFromCRL)."""
     try:
         reason = entry.extensions.get_extension_for_oid(CRLEntryExtensionOID.CRL_REASON).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return False
     return isinstance(reason, x509.CRLReason) and reason.reason is x509.ReasonFlags.remove_from_crl
 

@@ -47,6 +47,7 @@ class PartnerLeg(ConnectionLeg):
     :param gate: counts faults against addresses.
     :param begin: starts the session of a verified partner.
     :param address: the peer's address, without its port.
+    :param unlisted: told of a certificate that is refused for want of a current revocation list alone.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class PartnerLeg(ConnectionLeg):
         gate: Gate,
         begin: Callable[["PartnerLeg", VerifiedPartner], None],
         address: str,
+        unlisted: Callable[["PartnerLeg", CertificateRefusal], None] = lambda leg, refusal: None,
     ) -> None:
         super().__init__(clock, generation.server.deadlines.closing)
         self.generation = generation
@@ -67,6 +69,7 @@ class PartnerLeg(ConnectionLeg):
         self._events = events
         self._gate = gate
         self._begin = begin
+        self._unlisted = unlisted
         self._accepted = 0.0
         self._deadline = Deadline(clock, self._late)
         self._expired = False
@@ -174,7 +177,9 @@ class PartnerLeg(ConnectionLeg):
         event = "certificate.refused"
         fields = refusal_fields(refusal, self.tls, event)
         self._tell(event, refusal.cause, refusal.message, **fields)
-        if refusal.cause not in OF_THIS_SITE:
+        if refusal.cause in OF_THIS_SITE:
+            self._unlisted(self, refusal)
+        else:
             self.fault(Fault.REVOKED if refusal.cause is Cause.CERTIFICATE_REVOKED else Fault.CERTIFICATE)
 
     def _tell(self, event: str, cause: Cause, message: str, **fields: object) -> None:

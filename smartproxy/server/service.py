@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from smartproxy.ctl.daemon import Held
 from smartproxy.logs.severity import Severity
+from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import ILeg
 from smartproxy.net.listeners import Listeners
 from smartproxy.net.tls.context import CertificateUnusable
@@ -38,6 +39,9 @@ from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.tunnel.vocabulary import FarEnding
+
+STALE_LIST_SECONDS = 3600.0
+"""After that long it warns again of a revocation list that is out of date."""
 
 
 class ServerService(DmzService):
@@ -84,6 +88,7 @@ class ServerService(DmzService):
         )
         self.events.forward = self.tunnel.report
         self._set_level = set_level
+        self._lists_watched = Deadline(reactor, self._tell_stale_lists)
         self._now = now
         self.drain_seconds = drain
         self._part: ServerPart | None = None
@@ -203,7 +208,7 @@ class ServerService(DmzService):
             listeners=len(part.server.listeners),
             client=control.client_name,
         )
-        self._tell_stale_lists(part.server)
+        self._tell_stale_lists()
         self._listen_for_partners(NO_CLIENT)
 
     def close_session(self, control: ServerControl, session: str) -> None:
@@ -270,10 +275,11 @@ class ServerService(DmzService):
             self.calls.forget()
         self._part = part
 
-    def _tell_stale_lists(self, configuration: ServerConfiguration) -> None:
-        """Warn of revocation lists that are already out of date when their generation is put in force."""
+    def _tell_stale_lists(self) -> None:
+        """Warn of revocation lists that are out of date, within their grace too: now, and every hour from now on."""
+        self._lists_watched.start(STALE_LIST_SECONDS)
         now = self._now()
-        for revocation in configuration.revocation:
+        for revocation in self._configuration.revocation:
             if revocation.next_update is not None and revocation.next_update < now:
                 self.events.emit(
                     "crl.stale",
@@ -287,6 +293,7 @@ class ServerService(DmzService):
         if self._part is None:
             return
         previous, self._part, self.held = self._part.generation, None, None
+        self._lists_watched.stop()
         self.sessions.forget()
         self.calls.forget()
         self.tunnel.forget()

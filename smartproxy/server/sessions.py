@@ -30,6 +30,8 @@ from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.admission import Denied
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CertificateRefusal
+from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.revocation import CrlUrls
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.faults import Expired, IdentityMismatch, UnknownIdentity
@@ -116,7 +118,14 @@ class PartnerSessions(LiveSessions):
         if visit is None:
             return None
         return PartnerLeg(
-            self._clock, self._events, generation, visit, gate=self._gate, begin=self.begin, address=caller.host
+            self._clock,
+            self._events,
+            generation,
+            visit,
+            gate=self._gate,
+            begin=self.begin,
+            address=caller.host,
+            unlisted=self._unlisted,
         )
 
     # Sessions.
@@ -157,9 +166,19 @@ class PartnerSessions(LiveSessions):
 
     def _tell_crl_urls(self, partner: VerifiedPartner, server: ServerConfiguration) -> None:
         """Report where the partner's certificates say that revocation lists are. Nothing fetches them here."""
+        if partner.ca is not None:
+            self._tell_crl_urls_of(partner.chain, partner.ca, server)
+
+    def _unlisted(self, leg: PartnerLeg, refusal: CertificateRefusal) -> None:
+        """Report where the list is that a certificate was refused for: its path is good up to the CA otherwise."""
+        chain = leg.tls.verification.facts
+        if chain is not None:
+            self._tell_crl_urls_of(chain, str(refusal.detail.get("authority")), leg.generation.server)
+
+    def _tell_crl_urls_of(self, chain: ChainFacts, authority: str, server: ServerConfiguration) -> None:
         for ca in server.cas:
-            if ca.name == partner.ca:
-                for url in self._crl_urls.new(partner.chain, ca, self._now()):
+            if ca.name == authority:
+                for url in self._crl_urls.new(chain, ca, self._now()):
                     self._crl_url_seen(url, ca.name)
 
     def _over(self, leg: PartnerLeg, summary: Summary) -> None:

@@ -21,6 +21,7 @@ SECURITY
 import argparse
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 
 from smartproxy import __version__
@@ -78,7 +79,10 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status. Wrong use ends in ``SystemExit`` with status 2."""
-    return to_standard_output("smartproxy", lambda: _run(argv))
+    with warnings.catch_warnings():
+        # What libraries warn of is for programmers; an operator is told what to do, in our words.
+        warnings.simplefilter("ignore")
+        return to_standard_output("smartproxy", lambda: _run(argv))
 
 
 def _run(argv: Sequence[str] | None) -> int:

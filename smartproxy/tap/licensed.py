@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
+from smartproxy._version import RELEASED
 from smartproxy.policy.licence import Licence, LicenceRefused
 from smartproxy.policy.places import IDENTITY_KEY_NAME, LICENCE_FILE
 from smartproxy.tap.daemon import NOT_STARTED, DaemonOptions
@@ -27,6 +28,10 @@ class LicensedOptions(DaemonOptions):
         ],
     ]
 
+    @staticmethod
+    def _now() -> datetime:
+        return datetime.now(UTC)
+
     def postOptions(self) -> None:
         """Load the identity and the licence; carry out ``-L`` and ``-V``."""
         super().postOptions()
@@ -37,9 +42,15 @@ class LicensedOptions(DaemonOptions):
         if self["proxy-id"]:
             sys.stdout.write(f"{self.identity.proxy_id}\n")
             raise SystemExit(0)
+        if self._now() < datetime.fromisoformat(RELEASED).replace(tzinfo=UTC):
+            self.end(
+                NOT_STARTED,
+                f"this machine's clock shows {self._now():%Y-%m-%d %H:%M} UTC, but this version was not made before "
+                f"{RELEASED}: put the clock right, because certificates and the licence are judged by it",
+            )
         self.licence_path = Path(self["licence"]).absolute()
         try:
-            self.licence: Licence = licence_file.load(self.licence_path, self.identity.proxy_id, datetime.now(UTC))
+            self.licence: Licence = licence_file.load(self.licence_path, self.identity.proxy_id, self._now())
         except LicenceRefused as refused:
             self._unlicensed(refused)
         if self["validity"]:

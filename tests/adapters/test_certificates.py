@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.net.tls.facts import name_text
+from smartproxy.net.tls.names import issuer_text, subject_text
 from smartproxy.net.tls.openssl import error_text
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, VerifyError
@@ -71,8 +71,8 @@ class RefusedTests(SynchronousTestCase):
                 named = about.credential if about else credential
                 self.assertEqual(event["certificate_sha256"], named.sha256)
                 self.assertEqual(event["serial"], f"{named.certificate.serial_number:x}")
-                self.assertEqual(event["subject"], name_text(named.certificate.subject))
-                self.assertEqual(event["issuer"], name_text(named.certificate.issuer))
+                self.assertEqual(event["subject"], subject_text(named.certificate))
+                self.assertEqual(event["issuer"], issuer_text(named.certificate))
             for name in facts:
                 self.assertTrue(event.get(name) or event["facts"][name], name)
             self.assertEqual(made.caller.received, b"")
@@ -292,11 +292,14 @@ class UnreadableTests(SynchronousTestCase):
         """An extended key usage that cannot be read allows nothing, even if the certificate is pinned."""
         client_auth = bytes.fromhex("06082b06010505070302")
         garbled = Forged.of(ALONE, client_auth, b"\x07" + client_auth[1:])
+        self.check(garbled, Cause.CERTIFICATE_UNREADABLE, "bad_certificate", CertificatePin(sha256=garbled.sha256))
+
+    def test_others(self) -> None:
+        """Extensions that a pin does not need: two that contradict each other hide no purpose."""
         key_identifier, constraints = bytes.fromhex("0603551d0e"), bytes.fromhex("0603551d13")
         twice = Forged.of(ALONE, key_identifier, constraints)
-        for forged in (garbled, twice):
-            pin = CertificatePin(sha256=forged.sha256)
-            self.check(forged, Cause.CERTIFICATE_WRONG_PURPOSE, "unsupported_certificate", pin)
+        made = call(configuration(acme(CertificatePin(sha256=twice.sha256))), twice, TlsVersion.TLS_1_3)
+        self.assertEqual(made.rig.journal.the("certificate.accepted")["partner"], "ACME")
 
     def test_intermediate(self) -> None:
         """A certificate further up that cannot be read."""

@@ -1,14 +1,17 @@
 """Addresses of revocation lists in certificates: from the partner's handshake to the client's event, over real TLS."""
 
+import datetime
+
 import attrs
 
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.partners import CertificatePin
+from smartproxy.policy.partners import CertificatePin, RevocationMode
 from smartproxy.testing.pki import TestCredential
-from tests.adapters.acme import MIDDLE, ODETTE_ID, acme, configuration
+from tests.adapters.acme import MIDDLE, NOW, ODETTE_ID, ROOT, acme, configuration, revoked
 from tests.adapters.rig import CallerTls, ServerRig
 from tests.adapters.test_server_service import ServerTestCase
 
+DAY = datetime.timedelta(days=1)
 GOOD = "http://crl.example.com/middle.crl"
 LEAF = MIDDLE.issue(
     "oftp.acme.example", serial_number=ODETTE_ID, crl_urls=["http://169.254.169.254/latest", GOOD, "http://a.example/x"]
@@ -42,6 +45,27 @@ class Reported(ServerTestCase):
             configuration(acme(CertificatePin(sha256="00" * 32))),
         ):
             self.assertEqual(self.call(LEAF, server), [])
+
+    def test_refused_for_want_of_a_list(self) -> None:
+        """A certificate that is refused because its list is missing or stale names it: there it is needed most."""
+        known = revoked(MIDDLE), revoked(ROOT)
+        stale = attrs.evolve(known[0], this_update=NOW - 9 * DAY, next_update=NOW - DAY)
+        for lists in ((), (stale, known[1])):
+            server = configuration(mode=RevocationMode.REQUIRE, lists=lists)
+            self.assertEqual(self.call(LEAF, server), [(GOOD, "ca")])
+
+    def test_refused_otherwise(self) -> None:
+        """A certificate that is refused for another reason tells nothing: one that is revoked, or not valid yet."""
+        known = revoked(MIDDLE, LEAF), revoked(ROOT)
+        self.assertEqual(self.call(LEAF, configuration(mode=RevocationMode.REQUIRE, lists=known)), [])
+        young = MIDDLE.issue(
+            "oftp.acme.example",
+            serial_number=ODETTE_ID,
+            crl_urls=[GOOD],
+            valid_from=NOW + DAY,
+            valid_until=NOW + 9 * DAY,
+        )
+        self.assertEqual(self.call(young, configuration(mode=RevocationMode.REQUIRE)), [])
 
     def test_through_the_tunnel(self) -> None:
         """The client is told; without one, nobody is, and nothing breaks."""

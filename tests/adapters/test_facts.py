@@ -2,6 +2,7 @@
 
 import ipaddress
 from typing import cast
+from unittest.mock import patch
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -29,6 +30,19 @@ def changed(credential: TestCredential, old: bytes, new: bytes) -> x509.Certific
     der = credential.certificate.public_bytes(serialization.Encoding.DER)
     assert old in der
     return x509.load_der_x509_certificate(der.replace(old, new))
+
+
+def bare(name: x509.Name, key: CertificatePublicKeyTypes | None = None) -> x509.CertificateBuilder:
+    """The beginning of a certificate without extensions."""
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW)
+        .public_key(key or make_key().public_key())
+    )
 
 
 class FactsTests(SynchronousTestCase):
@@ -82,21 +96,9 @@ class FactsTests(SynchronousTestCase):
             (ed448.Ed448PrivateKey.generate(), None, "Ed448", 456),
             (dsa.generate_private_key(1024), hashes.SHA256(), "DSA", 0),
         ):
-            certificate = self.bare(x509.Name([]), key.public_key()).sign(key, digest)
+            certificate = bare(x509.Name([]), key.public_key()).sign(key, digest)
             facts = certificate_facts(certificate)
             self.assertEqual((facts.key_type, facts.key_bits), (name, bits))
-
-    def bare(self, name: x509.Name, key: CertificatePublicKeyTypes | None = None) -> x509.CertificateBuilder:
-        """The beginning of a certificate without extensions."""
-        return (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .serial_number(1)
-            .not_valid_before(NOW)
-            .not_valid_after(NOW)
-            .public_key(key or make_key().public_key())
-        )
 
     def test_signatures(self) -> None:
         """The hash of the signature, where there is one."""
@@ -114,14 +116,14 @@ class FactsTests(SynchronousTestCase):
         names = x509.SubjectAlternativeName(
             [x509.IPAddress(ipaddress.ip_address("192.0.2.1")), x509.DNSName("a.example")]
         )
-        builder = self.bare(x509.Name([])).add_extension(names, critical=False)
+        builder = bare(x509.Name([])).add_extension(names, critical=False)
         certificate = builder.sign(make_key(), hashes.SHA256())
         self.assertEqual(certificate_facts(certificate).sans, ("DNS:a.example",))
 
     def test_two_serial_numbers(self) -> None:
         """Of two serialNumbers in a subject neither says who it is."""
         numbers = [x509.NameAttribute(NameOID.SERIAL_NUMBER, number) for number in ("A", "B")]
-        builder = self.bare(x509.Name(numbers))
+        builder = bare(x509.Name(numbers))
         certificate = builder.sign(make_key(), hashes.SHA256())
         self.assertIsNone(certificate_facts(certificate).subject_serial_number)
 
@@ -141,18 +143,52 @@ class UnreadableTests(SynchronousTestCase):
         )
 
     def test_alternative_names(self) -> None:
-        """A name with an octet that no name has makes all extensions unreadable: no names, and no purpose."""
+        """An extension that cannot be read hides no other: it is named, and gives no names; the purpose stays known."""
         facts = certificate_facts(changed(LEAF, b"\x82\x11oftp.acme", b"\x82\x11oftp.\xffcme"))
-        self.assertEqual((facts.sans, facts.extended_key_usage, facts.crl_urls), ((), frozenset(), ()))
+        self.assertEqual((facts.sans, facts.crl_urls, facts.unreadable), ((), (), ("subjectAltName",)))
+        self.assertEqual(facts.extended_key_usage, {"1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"})
+        self.assertEqual(certificate_facts(LEAF.certificate).unreadable, ())
+
+    def test_purpose(self) -> None:
+        """A purpose that cannot be read allows nothing, and is named; the names beside it stay known."""
+        use = bytes.fromhex("06082b06010505070302")
+        facts = certificate_facts(changed(LEAF, use, b"\x0c" + use[1:]))
+        self.assertEqual((facts.extended_key_usage, facts.unreadable), (frozenset(), ("extendedKeyUsage",)))
+        self.assertTrue(facts.sans)
+
+    def test_too_many_extensions(self) -> None:
+        """Of more extensions than any certificate has, none counts as missing where they cannot be read together."""
+        builder = bare(x509.Name([]))
+        for number in range(80):
+            odd = x509.UnrecognizedExtension(x509.ObjectIdentifier(f"1.2.3.{number}"), b"\x05\x00")
+            builder = builder.add_extension(odd, critical=False)
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("a.example")]), critical=False)
+        certificate = builder.sign(make_key(), hashes.SHA256())
+        self.assertEqual(certificate_facts(certificate).sans, ("DNS:a.example",))
+        broken = certificate_facts(changed(TestCredential(make_key(), certificate), b"a.example", b"\xff.example"))
+        self.assertEqual((broken.extended_key_usage, broken.sans), (frozenset(), ()))
+        self.assertIn("extendedKeyUsage", broken.unreadable)
 
     def test_names(self) -> None:
-        """A subject or issuer that cannot be read is a refusal that says which certificate it is."""
+        """A name in any kind of string is shown, escaped where it is no text, and gives no Odette ID then."""
         name = b"\x0c\x11acme, self-signed"
-        strange = changed(ALONE, name, b"\x30" + name[1:])
-        for depth, path in enumerate(([strange], [LEAF.certificate, strange])):
-            refusal = self.assertRaises(CertificateRefusal, path_facts, path)
-            self.assertEqual((refusal.cause, refusal.depth), (Cause.CERTIFICATE_UNREADABLE, depth))
-            self.assertEqual(refusal.detail, {"error": "ValueError"})
+        for tag, octets, shown in (
+            (0x30, b"acme, self-signed", "acme\\, self-signed"),
+            (0x14, b"M\xfcller Automobil", "M\\xfcller Automobil"),
+            (0x0C, b"M\xff\xfe Automobil \x1b[m", "M\\xff\\xfe Automobil \\x1b[m"),
+            (0x16, b"M\xe4rz & Apr. 2017", "M\\xe4rz & Apr. 2017"),
+        ):
+            facts = certificate_facts(changed(ALONE, name, bytes((tag, 17)) + octets.ljust(17)[:17]))
+            self.assertIn(f"CN={shown}", facts.subject)
+            self.assertEqual(facts.subject, facts.issuer)
+            self.assertIsNone(facts.subject_serial_number)
+
+    def test_path(self) -> None:
+        """What cannot be read at all is a refusal that says which certificate it is."""
+        with patch("smartproxy.net.tls.facts.subject_text", side_effect=ValueError("quoted")):
+            refusal = self.assertRaises(CertificateRefusal, path_facts, [LEAF.certificate])
+        self.assertEqual((refusal.cause, refusal.depth), (Cause.CERTIFICATE_UNREADABLE, 0))
+        self.assertEqual(refusal.detail, {"error": "ValueError"})
 
     def test_certificate(self) -> None:
         """So is a certificate that cannot be read at all."""

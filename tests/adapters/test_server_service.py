@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy.faults import Draining, OwnFault, TunnelLost, Unlicensed
 from smartproxy.policy.licence import Licence, sign
-from smartproxy.server.service import ServerService
+from smartproxy.server.service import STALE_LIST_SECONDS, ServerService
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, KeyKind, TestCa, make_key
 from smartproxy.tunnel.faults import ConfigurationDeclined
 from tests.adapters.ports import PortsReactor
@@ -251,12 +251,18 @@ class Generations(ServerTestCase):
         self.assertEqual(client.control.held, 1)
 
     def test_lists_that_are_out_of_date(self) -> None:
-        """A generation with a stale revocation list is taken, and says which list it is."""
+        """A generation with a stale revocation list is taken, and says which list it is, again every hour."""
         fresh = {"issuer": "aa" * 32, "this_update": "2026-11-01T00:00:00Z", "next_update": "2026-12-01T00:00:00Z"}
         stale = {"issuer": "bb" * 32, "this_update": "2026-10-01T00:00:00Z", "next_update": "2026-11-19T10:00:00Z"}
         self.bring(self.client(), document(revocation=[{**each, "serials": ["0a"]} for each in (fresh, stale)]))
         (told,) = self.named("crl.stale")
         self.assertEqual((told["issuer"], told["age"]), ("bb" * 32, 86400.0))
+        for hours in (1, 2):
+            self.service._lists_watched.start(0)
+            self.reactor.advance(0)
+            self.assertEqual(len(self.named("crl.stale")), 1 + hours)
+        self.assertTrue(self.service._lists_watched.running)
+        self.assertGreater(self.service._lists_watched.left, STALE_LIST_SECONDS - 1)
 
     def test_licence_limits_sessions(self) -> None:
         """The licence's number of sessions is the most that a configuration can allow."""

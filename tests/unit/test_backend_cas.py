@@ -166,16 +166,17 @@ class RevocationLists(CaCase):
 
     def test_forms(self) -> None:
         """PEM with several lists, other blocks between them, and DER."""
-        both = self.issuing.crl() + self.root.certificate_pem + self.root.crl()
+        both = self.issuing.crl(this_update=NOW) + self.root.certificate_pem + self.root.crl(this_update=NOW)
         self.assertEqual(len(self.load(both)), 2)
-        der = x509.load_pem_x509_crl(self.root.crl()).public_bytes(Encoding.DER)
+        der = x509.load_pem_x509_crl(self.root.crl(this_update=NOW)).public_bytes(Encoding.DER)
         (loaded,) = self.load(der)
         self.assertTrue(loaded.issuer.startswith("CN=Odette Root"))
 
     def test_newer(self) -> None:
         """A newer list takes the place of the older one, serial numbers and all."""
         self.load(self.issuing.crl([self.issuing.issue("a")], this_update=NOW))
-        (loaded,) = self.load(self.issuing.crl([], this_update=NOW + DAY))
+        with self.change(now=NOW + DAY) as change:
+            (loaded,) = revocation.load(change, self.issuing.crl([], this_update=NOW + DAY), "ca.crl")
         self.assertEqual((loaded.previous, loaded.serials), (NOW, 0))
         (found,) = self.configured().revocation
         self.assertEqual((found.this_update, found.serials), (NOW + DAY, frozenset()))
@@ -192,7 +193,7 @@ class RevocationLists(CaCase):
     def test_undecodable(self) -> None:
         """What a library cannot decode of a list refuses it in words."""
         with patch.object(revocation, "_number", side_effect=OverflowError("out of range")):
-            self.assertIn("cannot be read", self.refused(self.issuing.crl()))
+            self.assertIn("cannot be read", self.refused(self.issuing.crl(this_update=NOW)))
 
     def test_older(self) -> None:
         """An older list than the one in force is refused, with both dates; the same one again is not."""
@@ -205,7 +206,7 @@ class RevocationLists(CaCase):
     def test_all_or_none(self) -> None:
         """Of two lists in a file neither is taken when one is refused."""
         stranger = TestCa.root("Stranger")
-        self.assertIn("not from a configured CA", self.refused(self.issuing.crl() + stranger.crl()))
+        self.assertIn("not from a configured CA", self.refused(self.issuing.crl(this_update=NOW) + stranger.crl()))
 
     def test_forged(self) -> None:
         """A list that names a known issuer but is signed by another key is refused."""
@@ -217,7 +218,7 @@ class RevocationLists(CaCase):
         renewed = TestCa.root("Odette Root")
         with self.change() as change:
             cas.add(change, "odette-2", [renewed.credential.certificate])
-        (loaded,) = self.load(renewed.crl())
+        (loaded,) = self.load(renewed.crl(this_update=NOW))
         self.assertEqual(loaded.authority, "odette-2")
 
     def test_not_lists(self) -> None:
@@ -296,7 +297,7 @@ class RevocationLists(CaCase):
     def test_remove(self) -> None:
         """A list is forgotten by its issuer's name or by its key."""
         for by_name in (True, False):
-            (loaded,) = self.load(self.issuing.crl())
+            (loaded,) = self.load(self.issuing.crl(this_update=NOW))
             with self.change() as change:
                 revocation.remove(change, loaded.issuer if by_name else loaded.issuer_key_sha256)
             self.assertEqual(self.configured().revocation, ())
@@ -306,6 +307,35 @@ class RevocationLists(CaCase):
                 revocation.remove(change, "CN=Nobody")
 
         self.assertRaises(NotFound, again)
+
+    def test_remove_one_of_two(self) -> None:
+        """Of two keys of one name the key says whose list is meant; the name alone is refused with both keys."""
+        renewed = TestCa.root("Odette Root")
+        with self.change() as change:
+            cas.add(change, "odette-2", [renewed.credential.certificate])
+        (first,), (second,) = self.load(self.root.crl(this_update=NOW)), self.load(renewed.crl(this_update=NOW))
+        self.assertEqual(first.issuer, second.issuer)
+
+        def remove(issuer: str) -> None:
+            with self.change() as change:
+                revocation.remove(change, issuer)
+
+        told = str(self.assertRaises(NotFound, remove, first.issuer))
+        self.assertIn(first.issuer_key_sha256, told)
+        self.assertIn(second.issuer_key_sha256, told)
+        remove(first.issuer_key_sha256)
+        (left,) = self.configured().revocation
+        self.assertEqual(left.issuer_key_sha256, second.issuer_key_sha256)
+
+    def test_future(self) -> None:
+        """A list of tomorrow is refused, and one that was loaded by a wrong clock gives way to the one of today."""
+        self.assertIn("in the future", self.refused(self.issuing.crl(this_update=NOW + DAY)))
+        with self.change(now=NOW + 9 * DAY) as change:
+            revocation.load(change, self.issuing.crl(this_update=NOW + 9 * DAY), "ca.crl")
+        (loaded,) = self.load(self.issuing.crl(this_update=NOW))
+        self.assertIsNone(loaded.previous)
+        (found,) = self.configured().revocation
+        self.assertEqual(found.this_update, NOW)
 
     def test_told(self) -> None:
         """A loaded list is an event with issuer, number of entries and dates."""

@@ -134,6 +134,15 @@ class PinTests(JudgingTestCase):
         )
         self.assertMatch(chain(), configuration, "certificate", None)
 
+    def test_unreadable(self) -> None:
+        """A purpose that cannot be read is told as that, not as a wrong one; others do not matter."""
+        leaf = attrs.evolve(LEAF, unreadable=("certificatePolicies",))
+        self.assertMatch(ChainFacts(presented=(leaf,)), self.pinned(), "certificate", None)
+        leaf = attrs.evolve(LEAF, unreadable=("extendedKeyUsage",), extended_key_usage=frozenset())
+        chain = ChainFacts(presented=(leaf,))
+        self.assertRefused(chain, self.pinned(), Cause.CERTIFICATE_UNREADABLE, unreadable="extendedKeyUsage")
+        self.assertMatch(chain, self.pinned(purpose=Purpose.ANY), "certificate", None)
+
     def test_purpose(self) -> None:
         """The purpose is looked at as the partner's entry says."""
         for usage, allowed in (

@@ -359,5 +359,6 @@ class Identities(CommandCase):
         path = Path(self.folder / "out.pem")
         self.do("identity", "show", "main", "-o", str(path))
         self.assertEqual(path.read_bytes(), self.credential.chain_pem)
-        self.do("identity", "remove", "main")
+        self.assertIn("give --yes", self.refused("identity", "remove", "main"))
+        self.do("identity", "remove", "main", "--yes")
         self.assertEqual(self.do("identity", "list", "--json").json, [])

@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -11,11 +12,13 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy._version import RELEASED
 from smartproxy.client.service import ClientService
 from smartproxy.logs.severity import Severity
 from smartproxy.server.service import ServerService
 from smartproxy.tap import client, console, daemon, server
 from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.licensed import LicensedOptions
 from smartproxy.tap.life import Life
 from smartproxy.tap.signals import Signals
 from smartproxy.testing.pki import TestCa
@@ -267,6 +270,15 @@ class ServerSwitches(OptionsTestCase):
                 self.assertIn(part, text)
             self.errors.truncate(0)
             self.errors.seek(0)
+
+    def test_clock_before_this_version(self) -> None:
+        """A clock that shows a day before this version was made is wrong: no start, and one line that says so."""
+        licence = self.licensed()
+        early = datetime.fromisoformat(f"{RELEASED}T00:00:00+00:00") - timedelta(seconds=1)
+        with patch.object(LicensedOptions, "_now", return_value=early):
+            status, told = self.ends(server.Options(), "-l", licence)
+        self.assertEqual(status, 1)
+        self.assertIn("put the clock right", told)
 
     def test_validity(self) -> None:
         """``-V`` prints whose the licence is and until when."""

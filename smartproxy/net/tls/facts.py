@@ -7,8 +7,10 @@ policy knows is skipped. Judges nothing else. Standards: RFC 5280 sections 4.1 a
 Odette's authorities put the Odette ID.
 """
 
+from collections.abc import Mapping
 from typing import Final, TypeVar
 
+import attrs
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,10 +18,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import crypto
 
+from smartproxy.net.tls.der import extensions_alone
+from smartproxy.net.tls.names import issuer_text, point_names, subject_text
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CertificateRefusal, refusal
 from smartproxy.policy.certificates.facts import CertificateFacts
+from smartproxy.policy.certificates.judge import EXTENDED_KEY_USAGE
 from smartproxy.policy.values import sha256
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
@@ -49,16 +54,25 @@ _RSA_MICROSECONDS: Final = 900
 
 _EDWARDS_MICROSECONDS: Final = 300
 
+_NAMED: Final = {
+    x509.BasicConstraints.oid.dotted_string: "basicConstraints",
+    x509.ExtendedKeyUsage.oid.dotted_string: EXTENDED_KEY_USAGE,
+    x509.SubjectAlternativeName.oid.dotted_string: "subjectAltName",
+    x509.CRLDistributionPoints.oid.dotted_string: "cRLDistributionPoints",
+    x509.KeyUsage.oid.dotted_string: "keyUsage",
+    x509.CertificatePolicies.oid.dotted_string: "certificatePolicies",
+    x509.AuthorityInformationAccess.oid.dotted_string: "authorityInfoAccess",
+    x509.AuthorityKeyIdentifier.oid.dotted_string: "authorityKeyIdentifier",
+    x509.SubjectKeyIdentifier.oid.dotted_string: "subjectKeyIdentifier",
+    x509.NameConstraints.oid.dotted_string: "nameConstraints",
+}
+"""The names of extensions; others are told by their numbers."""
+
 _SAN_KINDS: dict[type[x509.GeneralName], str] = {
     x509.DNSName: "DNS",
     x509.UniformResourceIdentifier: "URI",
     x509.RFC822Name: "EMAIL",
 }
-
-
-def name_text(name: x509.Name) -> str:
-    """A distinguished name as RFC 4514 writes it, the serialNumber by its name: it is the Odette ID."""
-    return name.rfc4514_string(attr_name_overrides={NameOID.SERIAL_NUMBER: "serialNumber"})
 
 
 def certificate_facts(certificate: x509.Certificate, issuer: x509.Certificate | None = None) -> CertificateFacts:
@@ -68,10 +82,11 @@ def certificate_facts(certificate: x509.Certificate, issuer: x509.Certificate | 
     :raises ValueError: if not even its names and dates can be read.
     """
     key_type, key_bits = _key(certificate)
-    constraints = _extension(certificate, x509.BasicConstraints)
+    extensions = _Extensions.of(certificate)
+    constraints = extensions.get(x509.BasicConstraints)
     return CertificateFacts(
-        subject=name_text(certificate.subject),
-        issuer=name_text(certificate.issuer),
+        subject=subject_text(certificate),
+        issuer=issuer_text(certificate),
         serial=certificate.serial_number,
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
@@ -81,11 +96,13 @@ def certificate_facts(certificate: x509.Certificate, issuer: x509.Certificate | 
         key_type=key_type,
         key_bits=key_bits,
         signature_hash=_signature_hash(certificate),
-        extended_key_usage=_extended_key_usage(certificate),
+        extended_key_usage=_extended_key_usage(extensions),
         subject_serial_number=_subject_serial_number(certificate),
-        sans=_sans(certificate),
+        sans=_sans(extensions),
         is_authority=constraints is not None and constraints.ca,
-        crl_urls=_crl_urls(certificate),
+        crl_urls=_crl_urls(extensions),
+        crl_points=_crl_points(extensions, issuer_text(certificate)),
+        unreadable=extensions.unreadable,
     )
 
 
@@ -188,22 +205,57 @@ def _unreadable(depth: int, error: Exception) -> CertificateRefusal:
     return CertificateRefusal(cause=Cause.CERTIFICATE_UNREADABLE, depth=depth, detail={"error": type(error).__name__})
 
 
-def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except (x509.ExtensionNotFound, *_UNREADABLE):
-        return None
+@attrs.frozen
+class _Extensions:
+    """The extensions of a certificate, each read by itself where they cannot be read all together.
+
+    :ivar found: those that can be read.
+    :ivar unreadable: the names of those that cannot.
+    """
+
+    found: Mapping[type[x509.ExtensionType], x509.ExtensionType]
+    unreadable: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, certificate: x509.Certificate) -> "_Extensions":
+        try:
+            return cls({type(each.value): each.value for each in certificate.extensions})
+        except _UNREADABLE:
+            pass
+        found: dict[type[x509.ExtensionType], x509.ExtensionType] = {}
+        unreadable: dict[str, None] = {}
+        seen: set[str] = set()
+        try:
+            for number, alone in extensions_alone(certificate):
+                twice = number in seen
+                seen.add(number)
+                try:
+                    (extension,) = alone.extensions
+                except _UNREADABLE:
+                    unreadable[_NAMED.get(number, number)] = None
+                    continue
+                if twice:
+                    # Two contradict each other.
+                    unreadable[_NAMED.get(number, number)] = None
+                    found.pop(type(extension.value), None)
+                else:
+                    found[type(extension.value)] = extension.value
+        except ValueError:
+            return cls({}, tuple(_NAMED.values()))
+        return cls(found, tuple(unreadable))
+
+    def get(self, kind: type[_Extension]) -> _Extension | None:
+        """The extension of a kind; ``None`` if there is none that can be read."""
+        value = self.found.get(kind)
+        return value if isinstance(value, kind) else None
 
 
-def _extended_key_usage(certificate: x509.Certificate) -> frozenset[str] | None:
+def _extended_key_usage(extensions: _Extensions) -> frozenset[str] | None:
     """The purposes; none at all if they cannot be read, which is not the same as having no such extension."""
-    try:
-        purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return None
-    except _UNREADABLE:
-        return frozenset()
-    return frozenset(purpose.dotted_string for purpose in purposes)
+    purposes = extensions.get(x509.ExtendedKeyUsage)
+    if purposes is not None:
+        return frozenset(purpose.dotted_string for purpose in purposes)
+    return frozenset() if EXTENDED_KEY_USAGE in extensions.unreadable else None
 
 
 def _key(certificate: x509.Certificate) -> tuple[str, int]:
@@ -242,19 +294,23 @@ def _signature_hash(certificate: x509.Certificate) -> str | None:
 
 def _subject_serial_number(certificate: x509.Certificate) -> str | None:
     """The subject's serialNumber, if it has exactly one: two contradict each other."""
-    values = [attribute.value for attribute in certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)]
+    try:
+        values = [attribute.value for attribute in certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)]
+    except (ValueError, TypeError):
+        # cryptography reads no attribute of a name that it cannot read as a whole.
+        return None
     return values[0] if len(values) == 1 and isinstance(values[0], str) else None
 
 
-def _sans(certificate: x509.Certificate) -> tuple[str, ...]:
-    names = _extension(certificate, x509.SubjectAlternativeName)
+def _sans(extensions: _Extensions) -> tuple[str, ...]:
+    names = extensions.get(x509.SubjectAlternativeName)
     if names is None:
         return ()
     return tuple(f"{_SAN_KINDS[type(name)]}:{name.value}" for name in names if type(name) in _SAN_KINDS)
 
 
-def _crl_urls(certificate: x509.Certificate) -> tuple[str, ...]:
-    points = _extension(certificate, x509.CRLDistributionPoints)
+def _crl_urls(extensions: _Extensions) -> tuple[str, ...]:
+    points = extensions.get(x509.CRLDistributionPoints)
     if points is None:
         return ()
     return tuple(
@@ -262,4 +318,16 @@ def _crl_urls(certificate: x509.Certificate) -> tuple[str, ...]:
         for point in points
         for name in point.full_name or ()
         if isinstance(name, x509.UniformResourceIdentifier)
+    )
+
+
+def _crl_points(extensions: _Extensions, issuer: str) -> tuple[str, ...]:
+    """The names of the distribution points where the issuer's own lists for all reasons are."""
+    return tuple(
+        dict.fromkeys(
+            name
+            for point in extensions.get(x509.CRLDistributionPoints) or ()
+            if point.reasons is None and point.crl_issuer is None
+            for name in point_names(point.full_name, point.relative_name, issuer)
+        )
     )

@@ -420,7 +420,9 @@ class CertificateRefusal(Exception):
 
 
 def refusal(cause: Cause, certificate: CertificateFacts, depth: int = 0, /, **detail: Detail) -> CertificateRefusal:
-    """The refusal of *certificate*, with its serial number and fingerprint added to the details."""
+    """The refusal of *certificate*, with its serial number, fingerprint and unreadable extensions in the details."""
+    if certificate.unreadable:
+        detail["unreadable"] = ", ".join(certificate.unreadable)
     return CertificateRefusal(
         cause=cause,
         depth=depth,

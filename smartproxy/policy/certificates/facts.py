@@ -32,6 +32,9 @@ class CertificateFacts:
     :ivar sans: its subject alternative names, with ``DNS:``, ``URI:`` or ``EMAIL:`` in front.
     :ivar is_authority: whether it is a CA certificate.
     :ivar crl_urls: the addresses of its issuer's revocation lists that it names.
+    :ivar crl_points: the names of the distribution points of these lists, as the lists name them, with ``URI:`` or
+        ``DIR:`` in front.
+    :ivar unreadable: the extensions that cannot be read, by name.
     """
 
     subject: str
@@ -50,6 +53,8 @@ class CertificateFacts:
     sans: tuple[str, ...] = ()
     is_authority: bool = False
     crl_urls: tuple[str, ...] = ()
+    crl_points: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -49,6 +49,8 @@ from smartproxy.policy.values import Instant
 
 CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
 SERVER_AUTH: Final = "1.3.6.1.5.5.7.3.1"
+EXTENDED_KEY_USAGE: Final = "extendedKeyUsage"
+"""What the extension is called among those that cannot be read."""
 
 _WEAK_HASHES: Final = frozenset({"md2", "md4", "md5", "sha1"})
 _REVOCATION_CAUSES: Final = {
@@ -273,6 +275,8 @@ def judge_purpose(leaf: CertificateFacts, partner: Partner, part: str, errors: t
         return
     allowed = {part} if partner.purpose is Purpose.STRICT else {CLIENT_AUTH, SERVER_AUTH}
     usage = leaf.extended_key_usage
+    if usage is not None and not usage and EXTENDED_KEY_USAGE in leaf.unreadable:
+        raise refusal(Cause.CERTIFICATE_UNREADABLE, leaf, partner=partner.name, purpose=partner.purpose.value)
     said = [error.text for error in errors if (error.code, error.depth) == (VerifyError.INVALID_PURPOSE, 0)]
     if (usage is not None and not usage & allowed) or (said and partner.purpose is Purpose.STRICT):
         raise refusal(

@@ -119,12 +119,12 @@ def issue_client(console: Console) -> None:
 
 
 def _tell(console: Console, authority: "SiteAuthority") -> None:
-    from smartproxy.backend.certificates import key_pin, name_text
+    from smartproxy.backend.certificates import key_pin, subject_text
 
     output = getattr(console.arguments, "output", None)
     if output:
         console.write(output, authority.certificate_pem)
-    subject = name_text(authority.certificate.subject)
+    subject = subject_text(authority.certificate)
     until = authority.certificate.not_valid_after_utc
     console.answer(
         {

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 def certificates_text(certificates: Sequence["Certificate"], empty: str = "") -> str:
     """Certificates as a table: whose, until when, which."""
-    from smartproxy.backend.certificates import certificate_pin, name_text
+    from smartproxy.backend.certificates import certificate_pin, subject_text
 
-    cells = [(name_text(each.subject), when(each.not_valid_after_utc), certificate_pin(each)) for each in certificates]
+    cells = [(subject_text(each), when(each.not_valid_after_utc), certificate_pin(each)) for each in certificates]
     return table(("SUBJECT", "UNTIL", "SHA-256"), cells, empty)
 
 
 def certificate_documents(certificates: Sequence["Certificate"]) -> list[dict[str, object]]:
     """Certificates for scripts."""
-    from smartproxy.backend.certificates import certificate_pin, key_pin, name_text
+    from smartproxy.backend.certificates import certificate_pin, issuer_text, key_pin, subject_text
 
     return [
         {
-            "subject": name_text(each.subject),
-            "issuer": name_text(each.issuer),
+            "subject": subject_text(each),
+            "issuer": issuer_text(each),
             "not_before": each.not_valid_before_utc,
             "not_after": each.not_valid_after_utc,
             "sha256": certificate_pin(each),
@@ -107,14 +107,14 @@ def given_rules(console: Console) -> GivenRules:
 
 def _pinned(console: Console, path: str) -> "tuple[CertificatePin | KeyPin, PinNote]":
     """The partner's own certificate of a file, which may hold its chain too."""
-    from smartproxy.backend.certificates import name_text, read_certificates
+    from smartproxy.backend.certificates import issuer_text, read_certificates, subject_text
     from smartproxy.backend.partners import pinned
 
     found = read_certificates(console.read(path), path)
-    issuers = {each.issuer for each in found if each.issuer != each.subject}
-    own = [each for each in found if each.subject not in issuers] or found
+    issuers = {issuer_text(each) for each in found if issuer_text(each) != subject_text(each)}
+    own = [each for each in found if subject_text(each) not in issuers] or found
     if len(own) > 1:
-        names = "; ".join(name_text(each.subject) for each in own)
+        names = "; ".join(subject_text(each) for each in own)
         raise CommandFailed(f"{path} holds several certificates ({names}); give each in a file of its own")
     return pinned(own[0], key=console.arguments.pin_key)
 

@@ -4,6 +4,7 @@ An answer is text for people or, with ``--json``, one JSON document for scripts.
 is escaped before it reaches a terminal.
 """
 
+import codecs
 import contextlib
 import getpass
 import io
@@ -157,13 +158,29 @@ class Console:
     def password(self, path: str | None, about: str) -> bytes | None:
         """A password: the first line of a file, or asked for when there is somebody to ask; ``None`` for an empty one.
 
-        :raises CommandFailed: when the file cannot be read.
+        :raises CommandFailed: when the file cannot be read, or is not in UTF-8.
         """
         if path is not None:
-            return self.read(path).partition(b"\n")[0].rstrip(b"\r") or None
+            return _password_in(self.read(path), path)
         if not sys.stdin.isatty():
             return None
         return self.ask(f"Password of {about} (empty for none): ").encode("utf-8") or None
+
+
+def _password_in(octets: bytes, path: str) -> bytes | None:
+    """The password in the first line of a file.
+
+    :raises CommandFailed: when the file is in another encoding than UTF-8: its octets would be another password.
+    """
+    line = octets.removeprefix(codecs.BOM_UTF8).partition(b"\n")[0].rstrip(b"\r")
+    wide = octets.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in line
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        wide = True
+    if wide:
+        raise CommandFailed(f"the password in {path} is not in UTF-8; save the file in UTF-8, without a BOM")
+    return line or None
 
 
 def operator() -> str:

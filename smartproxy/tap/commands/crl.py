@@ -1,7 +1,13 @@
 """``smartproxy crl``: revocation lists."""
 
+from datetime import datetime
+from typing import TYPE_CHECKING
+
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.console import Console, listing, table, when
+
+if TYPE_CHECKING:
+    from smartproxy.backend.schema import RevocationRow
 
 
 def register(subparsers: Subparsers) -> None:
@@ -100,7 +106,7 @@ def show_all(console: Console) -> None:
             len(row.serials),
             when(row.this_update),
             when(row.next_update),
-            "out of date" if row.next_update is not None and row.next_update <= now else "fresh",
+            _state(row, now),
             row.issuer_key_sha256,
         )
         for row in rows
@@ -119,6 +125,14 @@ def show_all(console: Console) -> None:
         for row in rows
     ]
     console.answer(documents, table(heads, cells, "no revocation list is loaded; load one: smartproxy crl load FILE"))
+
+
+def _state(row: "RevocationRow", now: datetime) -> str:
+    from smartproxy.backend import revocation
+
+    if revocation.is_future(row.this_update, now):
+        return "not yet valid"
+    return "out of date" if row.next_update is not None and row.next_update <= now else "fresh"
 
 
 def urls(console: Console) -> None:

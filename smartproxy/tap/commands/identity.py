@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.certificates import certificate_documents, certificates_text
-from smartproxy.tap.commands.console import Console, table, when
+from smartproxy.tap.commands.console import CommandFailed, Console, table, when
 
 if TYPE_CHECKING:
     from smartproxy.backend.certificates import KeyAndChain
@@ -53,7 +53,9 @@ def register(subparsers: Subparsers) -> None:
     look = action(actions, "show", "Show an identity's certificates; its key is never shown.", show)
     look.add_argument("name", metavar="NAME")
     look.add_argument("-o", "--output", metavar="FILE", help="write the certificates to this file, for partners")
-    action(actions, "remove", "Remove an identity with its key.", remove).add_argument("name", metavar="NAME")
+    less = action(actions, "remove", "Remove an identity with its key.", remove)
+    less.add_argument("name", metavar="NAME")
+    less.add_argument("--yes", action="store_true", help="also if it is the only one: no partner can connect then")
 
 
 def take_in(console: Console) -> None:
@@ -104,7 +106,7 @@ def complete(console: Console) -> None:
 def show_all(console: Console) -> None:
     """List identities."""
     from smartproxy.backend import identities
-    from smartproxy.backend.certificates import name_text
+    from smartproxy.backend.certificates import subject_text
 
     with console.reading() as session:
         rows = identities.listed(session)
@@ -114,7 +116,7 @@ def show_all(console: Console) -> None:
         cells.append(
             (
                 row.name,
-                "-" if leaf is None else name_text(leaf.subject),
+                "-" if leaf is None else subject_text(leaf),
                 when(None if leaf is None else leaf.not_valid_after_utc),
                 "out" if row.request else "-",
             )
@@ -141,6 +143,12 @@ def remove(console: Console) -> None:
 
     name = console.arguments.name
     with console.changing(f"identity remove {name}") as change:
+        used = [row.name for row in identities.listed(change.session) if row.entry is not None]
+        if used == [name] and not console.arguments.yes:
+            raise CommandFailed(
+                f"{name} is the only identity: without it the server closes its ports to all partners; give --yes to "
+                "remove it all the same"
+            )
         identities.remove(change, name)
     console.answer({"name": name, "removed": True}, f"identity {name} is removed, and its key with it")
 
