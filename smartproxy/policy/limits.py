@@ -133,6 +133,8 @@ CHUNK_OCTETS: Final = 32 * 1024
 CHUNKS_AHEAD: Final = 8
 #: Octets of events that travel in one question.
 REPORTS_OCTETS: Final = 48 * 1024
+#: Time between two looks at the time of day, which may step, for the end of a client's certificate.
+CERTIFICATE_LOOK_SECONDS: Final = 3_600.0
 #: From a ticket's issue to its use.
 TICKET_SECONDS: Final = 10.0
 #: Connections to the tunnel port that are not authenticated; one more replaces the oldest.

@@ -36,7 +36,7 @@ from smartproxy.tunnel.vocabulary import Greeting, Side, agree
 class ServerTunnel:
     """All clients of one server.
 
-    :param clock: ``callLater``'s owner; its seconds are those since 1970.
+    :param clock: ``callLater``'s owner; with :func:`~smartproxy.logs.clock.make_steady` in a daemon.
     :param identity: the server's key.
     :param authority: PEM of the authority's certificate, from the licence.
     :param user: the daemon.
