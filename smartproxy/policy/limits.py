@@ -143,8 +143,10 @@ REPORTS_OCTETS: Final = 48 * 1024
 CERTIFICATE_LOOK_SECONDS: Final = 3_600.0
 #: From a ticket's issue to its use.
 TICKET_SECONDS: Final = 10.0
-#: Connections to the tunnel port that are not authenticated; one more replaces the oldest.
+#: Connections to the tunnel port that are not authenticated; one more replaces one of the most crowded address.
 TUNNEL_STRANGERS_MOST: Final = 100
+#: Addresses from which a client was admitted that are remembered; others do not displace their connections.
+TUNNEL_KNOWN_MOST: Final = 1_000
 #: Data connections of one client that carry no session.
 DATA_IDLE_MOST: Final = 1_000
 #: A ready data connection that was not used for so long is replaced, before a firewall forgets it silently.
