@@ -8,7 +8,7 @@ waits. Trusts nothing in a call. Never waits for the store in the reactor, never
 
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from weakref import WeakKeyDictionary
 
 import attrs
@@ -42,6 +42,7 @@ from smartproxy.backend.requests import (
     wait_seconds,
 )
 from smartproxy.backend.store import Runner
+from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
 
@@ -392,4 +393,4 @@ class Api:
             self._events.failure("smartproxy.backend.api", failure)
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.seconds(), UTC)
+        return now(self._clock)

@@ -4,8 +4,6 @@ They happen in the reactor and are stored in a thread, in order, a batch at a ti
 tried again. The queue is bounded: what was dropped is told as soon as there is room.
 """
 
-from datetime import UTC, datetime
-
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -15,6 +13,7 @@ from smartproxy.backend import journal
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.carrier import Waiting
+from smartproxy.logs.clock import now
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import Record, read
 from smartproxy.policy.causes import Cause
@@ -71,8 +70,9 @@ class Ledger:
             return
         self._taken = records = self._waiting.take(len(self._waiting))
         if dropped := self._waiting.lost():
-            now = datetime.fromtimestamp(self._clock.seconds(), UTC)
-            records.insert(0, journal.record_of("events.dropped", now, 0, count=dropped, cause=Cause.EVENTS_STORE))
+            records.insert(
+                0, journal.record_of("events.dropped", now(self._clock), 0, count=dropped, cause=Cause.EVENTS_STORE)
+            )
         self._store_again()
 
     def _store_again(self) -> None:
@@ -80,4 +80,4 @@ class Ledger:
 
     def _keep(self, records: list[Record]) -> None:
         with self._store.writing() as session:
-            journal.keep(session, records, datetime.fromtimestamp(self._clock.seconds(), UTC))
+            journal.keep(session, records, now(self._clock))

@@ -6,7 +6,7 @@ once for each of these days, as long as no later licence was issued for the same
 after their arrival as the setting ``backend.keep_events_days`` says.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -19,6 +19,7 @@ from smartproxy.backend import cas, journal, licences, revocation, settings
 from smartproxy.backend.certificates import key_pin
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.store import Runner, Store
+from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.licence import due_warning
@@ -94,7 +95,7 @@ class HourlyLook:
 
     def _stale(self) -> list[dict[str, Any]]:
         """The fields of an event for each list whose successor is overdue, of CAs that need it."""
-        now = self._now()
+        present = self._now()
         with self._store.reading() as session:
             names = {
                 key_pin(certificate): row.name
@@ -107,18 +108,18 @@ class HourlyLook:
                     "issuer": row.issuer,
                     "next_update": row.next_update,
                     "authority": names[row.issuer_key_sha256],
-                    "age": (now - row.this_update).total_seconds(),
+                    "age": (present - row.this_update).total_seconds(),
                     "advice": "load the newest list: smartproxy crl load FILE",
                 }
                 for row in revocation.listed(session)
-                if row.next_update is not None and row.next_update <= now and row.issuer_key_sha256 in names
+                if row.next_update is not None and row.next_update <= present and row.issuer_key_sha256 in names
             ]
 
     def _ending(self) -> list[_Ending]:
         """The licences whose end is near."""
-        now = self._now()
+        present = self._now()
         with self._store.reading() as session:
-            left = {row: row.valid_until - now for row in licences.newest(session).values()}
+            left = {row: row.valid_until - present for row in licences.newest(session).values()}
         return [
             _Ending(
                 proxy_id=row.proxy_id,
@@ -127,7 +128,7 @@ class HourlyLook:
                 mark=mark,
             )
             for row, rest in left.items()
-            if (mark := due_warning(row.valid_until, now))
+            if (mark := due_warning(row.valid_until, present))
         ]
 
     def _forget(self) -> None:
@@ -139,4 +140,4 @@ class HourlyLook:
                 journal.forget(session, self._now() - timedelta(days=days))
 
     def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.seconds(), UTC)
+        return now(self._clock)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from smartproxy import __version__
 from smartproxy.client.service import ClientService
-from smartproxy.ctl.daemon import Facts, host_port, killed, licence_facts, moment, written
+from smartproxy.ctl.daemon import Facts, host_port, instant, killed, licence_facts, written
 from smartproxy.policy.licence import LicenceRefused, read
 from smartproxy.tunnel.client import ClientTunnel
 
@@ -101,7 +101,7 @@ def _tunnel(tunnel: ClientTunnel) -> Facts:
         "up": True,
         "peer": control.peer,
         "version": control.version,
-        "since": moment(control.since),
+        "since": instant(control.since),
         "proxy_id": control.proxy_id,
         "generation": control.held,
         "data_connections": 0 if control.pool is None else len(control.pool),

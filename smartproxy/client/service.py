@@ -6,7 +6,6 @@ Trusts a server only to hold its pinned key, and judges every octet that comes t
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -27,6 +26,7 @@ from smartproxy.client.upkeep import RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST, Ba
 from smartproxy.ctl.daemon import Held
 from smartproxy.logs.carrier import BatchRefused, Carrier, Document
 from smartproxy.logs.catalogue import CatalogueError
+from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read as read_record
 from smartproxy.net.leg import ILeg
@@ -217,8 +217,7 @@ class ClientService(Service):
     def _configured(self, configuration: Configuration, licences: Mapping[str, str]) -> None:
         self._configuration = configuration
         self.licences = licences
-        since = datetime.fromtimestamp(self._reactor.seconds(), UTC)
-        self.held = Held(generation=configuration.generation, since=since, by=self._backend.url)
+        self.held = Held(generation=configuration.generation, since=now(self._reactor), by=self._backend.url)
         self._proxy_ids = frozenset(licences)
         self._renew()
         self.events.emit("configuration.accepted", generation=configuration.generation)

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from smartproxy import __version__
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable
+from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, parse
@@ -31,6 +32,8 @@ from smartproxy.tunnel.contexts import ClientCredential
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MOST = 30.0
 POLL_SECONDS_LEAST = 1.0
+LOOK_SECONDS = 3600.0
+"""The longest time between two looks at the time of day, which may step, for the renewal of the certificate."""
 """The least time between two requests without news, in case a backend answers without waiting."""
 RENEW_AT = 2 / 3
 """The part of a certificate's life after which it is renewed."""
@@ -61,12 +64,12 @@ class TunnelKey:
         )
 
 
-def renewal_seconds(certificate: str, now: datetime) -> float:
+def renewal_seconds(certificate: str, present: datetime) -> float:
     """Seconds until the first certificate in this PEM is to be renewed; 0 when that time has passed."""
     leaf = x509.load_pem_x509_certificate(certificate.encode("ascii"))
     begins, ends = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     at = begins + (ends - begins) * RENEW_AT
-    return max(0.0, (at - now.astimezone(UTC)).total_seconds())
+    return max(0.0, (at - present.astimezone(UTC)).total_seconds())
 
 
 class Availability:
@@ -160,7 +163,7 @@ class BackendWatch:
             try:
                 await self._backend.hello()
                 issued = await self._backend.tunnel_certificate(key.request)
-                seconds = renewal_seconds(issued.certificate, datetime.fromtimestamp(self._clock.seconds(), UTC))
+                renewal_seconds(issued.certificate, now(self._clock))
             except (BackendRefused, BackendUnavailable, ValueError) as error:
                 self._availability.away(error)
                 await self._pause(retry)
@@ -170,7 +173,10 @@ class BackendWatch:
             self._availability.back()
             credential = ClientCredential(certificate=issued.certificate, key=key.key)
             self._certified(credential, frozenset(issued.proxy_ids))
-            await self._pause(max(seconds, RETRY_SECONDS_MOST))
+            await self._pause(RETRY_SECONDS_MOST)
+            # In steps: the time of day may be put right meanwhile.
+            while (seconds := renewal_seconds(issued.certificate, now(self._clock))) > 0:
+                await self._pause(min(seconds, LOOK_SECONDS))
 
     async def _configurations(self) -> None:
         etag: str | None = None

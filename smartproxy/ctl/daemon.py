@@ -6,7 +6,7 @@ because a :class:`Condition` has none.
 
 import os
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from smartproxy.ctl.protocol import (
     TellDrain,
     TellKill,
 )
+from smartproxy.logs.clock import moment, now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.causes import Cause
@@ -90,6 +91,7 @@ class DaemonProcess:
         self._drain = drain
         self._pid_file = pid_file
         self._begun = reactor.seconds()
+        self._started = now(reactor)
 
     def facts(self) -> Facts:
         """Its number, its PID file and whether that holds its number, since when it runs."""
@@ -97,7 +99,7 @@ class DaemonProcess:
             "pid": os.getpid(),
             "pid_file": None if self._pid_file is None else str(self._pid_file),
             "pid_file_right": None if self._pid_file is None else _number_in(self._pid_file) == os.getpid(),
-            "started": moment(self._begun),
+            "started": instant(self._started),
             "uptime": round(self._reactor.seconds() - self._begun),
         }
 
@@ -126,11 +128,6 @@ def _number_in(path: Path) -> int | None:
 def instant(when: datetime) -> str:
     """A time as answers have it: ISO 8601 in UTC, to the second."""
     return when.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def moment(seconds: float) -> str:
-    """A time in seconds since 1970 as answers have it."""
-    return instant(datetime.fromtimestamp(seconds, UTC))
 
 
 def written(held: Held | None) -> Facts:
@@ -189,9 +186,8 @@ class Actions:
             case AskStatus():
                 return {**self._condition.status(), **self._process.facts()}
             case AskSessions():
-                now = self._clock.seconds()
                 found = sorted(self._condition.sessions(), key=lambda session: str(session["since"]))
-                return {"sessions": [_dated(session, now) for session in found]}
+                return {"sessions": [_dated(session, self._clock) for session in found]}
             case AskGeneration():
                 return self._condition.generation()
             case AskLicence():
@@ -230,14 +226,14 @@ def _asked(request: Request, user: int) -> str:
     return f"smartproxy ctl {request.do} by user {user}"
 
 
-def _dated(session: dict[str, object], now: float) -> Facts:
+def _dated(session: dict[str, object], clock: IReactorTime) -> Facts:
     """A session with its begin as a time, its age, and what it carried a second since then."""
     since, came, went = session.pop("since"), session["octets_in"], session["octets_out"]
     assert isinstance(since, float) and isinstance(came, int) and isinstance(went, int)
-    age = max(now - since, 0.0)
+    age = max(clock.seconds() - since, 0.0)
     return {
         **session,
-        "since": moment(since),
+        "since": instant(moment(clock, since)),
         "seconds": round(age, 1),
         "rate_in": round(came / max(age, 1.0)),
         "rate_out": round(went / max(age, 1.0)),

@@ -11,9 +11,7 @@ and the message only of classes whose messages never quote data.
 
 import os
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from itertools import count
-from typing import Protocol
 
 import attrs
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
@@ -21,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smartproxy.logs.catalogue import CatalogueError, look_up
+from smartproxy.logs.clock import Clock, now
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import EVERYTHING, LEVEL_CHANGED, Levels
 from smartproxy.logs.record import Record
@@ -34,20 +33,13 @@ _FORMAT = "{" + RECORD_KEY + "}"
 _BUG = "internal.error"
 
 
-class Clock(Protocol):
-    """What tells the time: any ``IReactorTime``, whose seconds are those since 1970 in UTC outside of tests."""
-
-    def seconds(self) -> float:
-        """Tell the time in seconds."""
-
-
 class Events:
     """The events of one process.
 
     :param log: where records are written.
     :param forward: called with the JSON form of each record from ``carried`` upwards, to carry it to the backend; its
         failures are reported and otherwise ignored.
-    :param clock: what tells the time.
+    :param clock: what tells the time of day.
     :param source: the daemon's name in its records: ``server``, ``client``, ``backend``.
     :param carried: the lowest level that is carried.
     :ivar levels: what is logged; what is neither logged nor carried is not even worded.
@@ -141,9 +133,8 @@ class Events:
         self._carry(record)
 
     def _record(self, name: str, fields: Mapping[str, Value]) -> Record:
-        now = datetime.fromtimestamp(self._clock.seconds(), UTC)
         number = next(self._numbers) if look_up(name).level >= self._carried else None
-        return Record(name, now, self._source, number, fields)
+        return Record(name, now(self._clock), self._source, number, fields)
 
     def _failure_record(self, place: str, failure: Failure, fields: Mapping[str, object]) -> Record:
         told = describe(failure)

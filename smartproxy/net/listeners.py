@@ -13,9 +13,11 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.tcp import Port
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
+from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Listener
 
@@ -59,11 +61,24 @@ def _listen_at(reactor: Any, factory: Any, host: str, port: int) -> IListeningPo
     listening: IListeningPort
     if host:
         listening = reactor.listenTCP(port, factory, backlog=BACKLOG, interface=host)
-        return listening
+        return _bounded(listening)
     try:
         listening = reactor.listenTCP(port, factory, backlog=BACKLOG, interface="::")
     except CannotListenError:
         listening = reactor.listenTCP(port, factory, backlog=BACKLOG)
+    return _bounded(listening)
+
+
+def _bounded(listening: IListeningPort) -> IListeningPort:
+    """Have a port accept so many connections in one turn of the reactor; Twisted would accept ever more in a flood."""
+    if isinstance(listening, Port):
+        read = listening.doRead
+
+        def do_read() -> None:
+            listening.numberAccepts = min(listening.numberAccepts, limits.ACCEPTS_MOST)
+            read()  # type: ignore[no-untyped-call]  # Twisted has no types here
+
+        listening.doRead = do_read  # type: ignore[method-assign]  # there is no setting for it
     return listening
 
 

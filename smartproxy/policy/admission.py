@@ -2,10 +2,10 @@
 
 Duty: count accepted connections by address (IPv4 /32, IPv6 /64), by partner and in total, and refuse what exceeds a
 limit, with the limit's name and value. Counting and deciding are one step, so that no two connections can take the same
-last place. When nearly all places are taken, newcomers are refused at random (random early drop): a flood from many
-addresses must not hold every place until its deadlines pass. A connection from an address with a session is not a
-newcomer. Knows no socket and makes no random numbers: the calling code reports the end of each connection, and passes
-the random number.
+last place. When all places are taken, a newcomer takes the place of the oldest connection that has not spoken: a flood
+of silent connections from many addresses must not hold every place until its deadlines pass. A share of the places is
+kept for addresses from which a partner was verified lately, or that have a session. Knows no socket: the calling code
+reports that a connection spoke and that it ended, and closes one that is displaced.
 
 Equal refusals are reported once in a while, with the number of those left out: an address that is refused a thousand
 times a second must not drown other events or fill the store. The memory here is bounded, too: addresses beyond it share
@@ -13,6 +13,7 @@ one report. Reads no clock: every call brings the time, in seconds of a monotoni
 """
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 
 import attrs
 
@@ -45,11 +46,14 @@ class Admission:
     _connections: Counter[str] = attrs.field(factory=Counter, init=False)
     _unauthenticated: Counter[str] = attrs.field(factory=Counter, init=False)
     _partners: Counter[str] = attrs.field(factory=Counter, init=False)
+    _count: int = attrs.field(default=0, init=False)
+    _silent: "dict[bool, dict[Visit, None]]" = attrs.field(factory=lambda: {False: {}, True: {}}, init=False)
+    _verified: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
 
     @property
     def connections(self) -> int:
         """The number of connections."""
-        return self._connections.total()
+        return self._count
 
     @property
     def sessions(self) -> int:
@@ -60,31 +64,49 @@ class Admission:
         """The number of sessions with this partner."""
         return self._partners[partner]
 
-    def enter(self, address: str, chance: float = 1.0) -> "Visit":
-        """Accept a connection.
+    def enter(self, address: str, now: float = 0.0) -> "Visit":
+        """Accept a connection, if need be in the place of one that has not spoken, which is told.
 
-        :param chance: a random number from 0 to 1; the lower it is, the earlier a newcomer is refused. With 1 it is
-            refused only when all places are taken.
-        :raises Denied: if there are too many in all, or from this address.
+        :param now: the time in seconds of a monotonic clock.
+        :raises Denied: if there are too many in all that have spoken, or from this address.
         """
         prefix = prefix_of(address_of(address))
-        self._room("connections", self.connections)
-        if self._connections[prefix] == self._unauthenticated[prefix]:
-            self._early_drop(chance)
         self._room("connections_per_address", self._connections[prefix])
         self._room("unauthenticated_per_address", self._unauthenticated[prefix])
+        known = self._is_known(prefix, now)
+        self._make_room(known)
+        self._count += 1
         self._connections[prefix] += 1
         self._unauthenticated[prefix] += 1
-        return Visit(admission=self, prefix=prefix)
+        visit = Visit(admission=self, prefix=prefix, since=now, known=known)
+        self._silent[known][visit] = None
+        return visit
 
-    def _early_drop(self, chance: float) -> None:
-        """Refuse a newcomer at random: never below a share of the places, almost always at the last one."""
-        taken, value = self.connections, self.limits.connections
-        open_to_all = value * numbers.EARLY_DROP_PERCENT / 100
-        if chance * (value - open_to_all) < taken - open_to_all:
+    def _is_known(self, prefix: str, now: float) -> bool:
+        """Whether the kept places are for this address: it was verified lately, or has a session."""
+        if self._connections[prefix] > self._unauthenticated[prefix]:
+            return True
+        at = self._verified.get(prefix)
+        return at is not None and now - at < numbers.VERIFIED_LATELY_SECONDS
+
+    def _make_room(self, known: bool) -> None:
+        """See that there is a place; displace the oldest connection that has not spoken, first of unknown addresses."""
+        value = self.limits.connections
+        kept = 0 if known else value * numbers.KEPT_PLACES_PERCENT // 100
+        if self._count < value - kept:
+            return
+        oldest = next(iter(self._silent[False]), None)
+        if oldest is None and known:
+            oldest = next(iter(self._silent[True]), None)
+        if oldest is not None:
+            oldest.leave()
+            oldest.displaced()
+        elif self._count >= value:
+            self._room("connections", self._count)
+        else:
             raise Denied(
                 rule="quota.early",
-                message=f"{taken} of {value} connections are in use; newcomers are refused at random",
+                message=f"{self._count} of {value} connections are in use; the others are kept for known addresses",
                 limit="connections",
                 value=value,
             )
@@ -109,16 +131,26 @@ class Admission:
         """Release the place of a call."""
         _take(self._partners, partner)
 
-    def _prove(self, prefix: str, partner: str) -> None:
-        self.begin_call(partner)
-        _take(self._unauthenticated, prefix)
+    def _spoke(self, visit: "Visit") -> None:
+        self._silent[visit.known].pop(visit, None)
 
-    def _leave(self, prefix: str, partner: str | None) -> None:
-        _take(self._connections, prefix)
-        if partner is None:
-            _take(self._unauthenticated, prefix)
+    def _prove(self, visit: "Visit", partner: str) -> None:
+        self._verified[visit.prefix] = visit.since
+        self._verified.move_to_end(visit.prefix)
+        if len(self._verified) > numbers.VERIFIED_LATELY_MOST:
+            self._verified.popitem(last=False)
+        self._spoke(visit)
+        self.begin_call(partner)
+        _take(self._unauthenticated, visit.prefix)
+
+    def _leave(self, visit: "Visit") -> None:
+        self._spoke(visit)
+        self._count -= 1
+        _take(self._connections, visit.prefix)
+        if visit.partner is None:
+            _take(self._unauthenticated, visit.prefix)
         else:
-            _take(self._partners, partner)
+            _take(self._partners, visit.partner)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -126,13 +158,23 @@ class Visit:
     """One accepted connection.
 
     :ivar prefix: the network that it counts for.
+    :ivar since: when it was accepted.
+    :ivar known: whether the kept places were open to it.
+    :ivar displaced: called when its place is given to another one, before it has spoken: close it.
     :ivar partner: the partner's name, once it is authenticated.
     """
 
     _admission: Admission
     prefix: str
+    since: float
+    known: bool
+    displaced: Callable[[], object] = attrs.field(default=lambda: None, init=False)
     partner: str | None = attrs.field(default=None, init=False)
     _left: bool = attrs.field(default=False, init=False)
+
+    def speak(self) -> None:
+        """Count the connection as one that has spoken: it is not displaced any more."""
+        self._admission._spoke(self)
 
     def prove(self, partner: str) -> None:
         """Count the connection as a session of *partner*, which the peer has authenticated as.
@@ -142,14 +184,14 @@ class Visit:
         """
         if self.partner is not None or self._left:
             raise ValueError("a connection is authenticated once, and before it ends")
-        self._admission._prove(self.prefix, partner)
+        self._admission._prove(self, partner)
         self.partner = partner
 
     def leave(self) -> None:
         """Count the connection no more; a second call has no effect."""
         if not self._left:
             self._left = True
-            self._admission._leave(self.prefix, self.partner)
+            self._admission._leave(self)
 
 
 def _take(counter: Counter[str], key: str) -> None:

@@ -102,6 +102,7 @@ class Cause(enum.StrEnum):
 
     # partners, the door and limits
 
+    QUOTA_DISPLACED = "quota.displaced", "All places were taken: a newcomer replaced a connection that had not spoken."
     QUOTA_SESSIONS = "quota.sessions", "The session limit is reached."
     QUOTA_PARTNER = "quota.sessions_per_partner", "The limit of sessions with one partner is reached."
     PENALTY_BANNED = "penalty.banned", "The address is banned."
@@ -119,6 +120,10 @@ class Cause(enum.StrEnum):
     PENALTY_IDENTITY = "penalty.identity", "The address is banned: it used SSIDCODEs of other partners."
     CONNECTION_SILENT = "connection.silent", "The connection was closed before any data arrived: a port scan or check."
     HANDSHAKE_TIMEOUT = "handshake.timeout", "The TLS handshake was not completed in time."
+    HANDSHAKE_SILENT = "handshake.silent", "The peer sent nothing: a program without TLS waits for our greeting."
+    HANDSHAKE_PLAIN_OFTP = "handshake.plain_oftp", "The peer speaks OFTP without TLS."
+    HANDSHAKE_PLAIN_HTTP = "handshake.plain_http", "The peer speaks HTTP."
+    HANDSHAKE_PLAIN_SSH = "handshake.plain_ssh", "The peer speaks SSH."
     HANDSHAKE_NOT_TLS = "handshake.not_tls", "The peer sent something other than TLS."
     HANDSHAKE_FAILED = "handshake.failed", "The TLS handshake failed."
     HANDSHAKE_ENDED = "handshake.ended", "The connection was closed before TLS was established."

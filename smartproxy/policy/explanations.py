@@ -41,6 +41,23 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "Please check that your system speaks TLS 1.2 or 1.3, with ephemeral keys (ECDHE) and AES-GCM or ChaCha20, and"
         " that it trusts our certificate.",
     ),
+    "handshake.silent": Explanation(
+        "Your system connected and sent nothing.",
+        "Please switch TLS on for the connection to us: a program that speaks OFTP without TLS waits for a greeting"
+        " that comes after the TLS handshake only.",
+    ),
+    "handshake.plain_oftp": Explanation(
+        "Your system sent OFTP without TLS to our port for OFTP2 over TLS.",
+        "Please switch TLS on for the connection to us.",
+    ),
+    "handshake.plain_http": Explanation(
+        "Your system sent HTTP to our port for OFTP2 over TLS.",
+        "Please check which program of yours connects to this port; it has to speak OFTP2 over TLS.",
+    ),
+    "handshake.plain_ssh": Explanation(
+        "Your system sent SSH to our port for OFTP2 over TLS.",
+        "Please check which program of yours connects to this port; it has to speak OFTP2 over TLS.",
+    ),
     "connection.ban": Explanation(
         "Your address was blocked for a while after too many failed attempts.",
         "Please correct the cause of the failed attempts. The block ends automatically.",

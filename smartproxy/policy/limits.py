@@ -84,12 +84,18 @@ CALL_PATIENCE_SECONDS: Final = 5.0
 SESSIONS: Final = Limit(default=2000, least=1, most=100_000, unit="sessions")
 #: Sessions of one verified partner.
 SESSIONS_PER_PARTNER: Final = Limit(default=200, least=1, most=100_000, unit="sessions")
-#: Accepted connections, verified or not, all together; above four fifths, newcomers are turned away by chance.
+#: Accepted connections, verified or not, all together; beyond, a newcomer takes the place of one that has not spoken.
 CONNECTIONS: Final = Limit(default=4000, least=1, most=200_000, unit="connections")
 #: File descriptors that these limits need: every connection, one in the tunnel for every session, some to spare.
 DESCRIPTORS_LEAST: Final = CONNECTIONS.default + SESSIONS.default + 200
-#: Share of the connections above which newcomers are turned away by chance, the more likely the fewer places are left.
-EARLY_DROP_PERCENT: Final = 80
+#: Share of the connections that is kept for addresses from which a partner was verified lately.
+KEPT_PLACES_PERCENT: Final = 20
+#: How long an address counts as verified lately.
+VERIFIED_LATELY_SECONDS: Final = 7 * 86_400.0
+#: Addresses that are remembered as verified lately; beyond, the one whose verification is oldest is forgotten.
+VERIFIED_LATELY_MOST: Final = 10_000
+#: Connections that a port accepts in one turn of the reactor; the kernel holds the others until the next.
+ACCEPTS_MOST: Final = 64
 #: Accepted connections of one address (IPv4 /32, IPv6 /64).
 CONNECTIONS_PER_ADDRESS: Final = Limit(default=200, least=1, most=200_000, unit="connections")
 #: Connections of one address (IPv4 /32, IPv6 /64) that are not authenticated.
@@ -133,10 +139,14 @@ CHUNK_OCTETS: Final = 32 * 1024
 CHUNKS_AHEAD: Final = 8
 #: Octets of events that travel in one question.
 REPORTS_OCTETS: Final = 48 * 1024
+#: Time between two looks at the time of day, which may step, for the end of a client's certificate.
+CERTIFICATE_LOOK_SECONDS: Final = 3_600.0
 #: From a ticket's issue to its use.
 TICKET_SECONDS: Final = 10.0
-#: Connections to the tunnel port that are not authenticated; one more replaces the oldest.
+#: Connections to the tunnel port that are not authenticated; one more replaces one of the most crowded address.
 TUNNEL_STRANGERS_MOST: Final = 100
+#: Addresses from which a client was admitted that are remembered; others do not displace their connections.
+TUNNEL_KNOWN_MOST: Final = 1_000
 #: Data connections of one client that carry no session.
 DATA_IDLE_MOST: Final = 1_000
 #: A ready data connection that was not used for so long is replaced, before a firewall forgets it silently.

@@ -5,18 +5,50 @@ the begin and end of bans. Policy decides; this module adds the time and the log
 and then only: a flood must not hide other events, nor fill the backend's store.
 """
 
-import random
-from collections.abc import Callable
+from typing import Final
 
+import attrs
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
+from smartproxy.net.connection import end_of
 from smartproxy.net.deadline import Deadline
+from smartproxy.net.hello import HelloFirst, Spoken
 from smartproxy.policy.admission import Admission, Denied, Sparing, Visit
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.penalties import Fault, Penalties
 
-_RANDOM = random.SystemRandom()
+
+@attrs.frozen
+class _Plain:
+    """What to say to a caller without TLS."""
+
+    cause: Cause
+    message: str
+    advice: str
+
+
+_WITHOUT_TLS: Final = {
+    Spoken.OFTP: _Plain(
+        Cause.HANDSHAKE_PLAIN_OFTP,
+        "the caller speaks OFTP without TLS",
+        "have the partner switch TLS on for this connection, as the port for OFTP2 over TLS needs it",
+    ),
+    Spoken.HTTP: _Plain(
+        Cause.HANDSHAKE_PLAIN_HTTP,
+        "the caller speaks HTTP: a browser, a scanner, or a monitor with the wrong check",
+        "if it is your monitor, have it check that the port is open, and no more",
+    ),
+    Spoken.SSH: _Plain(
+        Cause.HANDSHAKE_PLAIN_SSH,
+        "the caller speaks SSH: a scanner, or a program with the wrong port",
+        "if it is the partner, have it call with OFTP2 over TLS",
+    ),
+    Spoken.OTHER: _Plain(
+        Cause.HANDSHAKE_NOT_TLS, "what the peer sent is not TLS", "The partner has to connect with TLS."
+    ),
+}
 
 
 class Gate:
@@ -26,7 +58,6 @@ class Gate:
     :param events: where refusals and bans are told.
     :param admission: counts connections and sessions.
     :param penalties: counts faults of addresses.
-    :param chance: a random number from 0 to 1; decides who is refused while nearly all places are taken.
     """
 
     def __init__(
@@ -35,7 +66,6 @@ class Gate:
         events: Events,
         admission: Admission,
         penalties: Penalties,
-        chance: Callable[[], float] = _RANDOM.random,
     ) -> None:
         self.admission = admission
         self.penalties = penalties
@@ -43,7 +73,6 @@ class Gate:
         self._events = events
         self._lifting = Deadline(clock, self._lift)
         self._sparing = Sparing()
-        self._chance = chance
 
     def enter(self, host: str, peer: str) -> Visit | None:
         """Admit a connection; if it is refused, report why and return ``None``.
@@ -57,7 +86,7 @@ class Gate:
             self.turn_away(host, peer, Cause.PENALTY_BANNED, message, "ban")
             return None
         try:
-            return self.admission.enter(host, self._chance())
+            return self.admission.enter(host, self._clock.seconds())
         except Denied as denied:
             self.turn_away(host, peer, denied.rule, denied.message, denied.limit, denied.value)
             return None
@@ -72,6 +101,34 @@ class Gate:
             self._events.emit(
                 "connection.refused", peer=peer, cause=cause, message=message, limit=limit, most=most, facts=facts
             )
+
+    def displaced(self, peer: str) -> None:
+        """Report now and then that connections that had not spoken made room for others."""
+        self.turn_away("", peer, Cause.QUOTA_DISPLACED, Cause.QUOTA_DISPLACED.meaning)
+
+    def unspoken(self, host: str, door: HelloFirst, spoken: Spoken, reason: Failure | None) -> None:
+        """Report a connection that ended before TLS began, and count its fault.
+
+        :param reason: why it ended; ``None`` if the deadline of the handshake passed.
+        """
+        event, fault, advice = "handshake.failed", Fault.HANDSHAKE, None
+        seconds = self._clock.seconds() - door.accepted
+        if (plain := _WITHOUT_TLS.get(spoken)) is not None:
+            cause, message, advice, fault = plain.cause, plain.message, plain.advice, Fault.TLS_GARBAGE
+        elif reason is None:
+            cause, message, fault = Cause.HANDSHAKE_TIMEOUT, f"no TLS handshake within {seconds:.0f} s", Fault.SILENCE
+            if spoken is Spoken.NOTHING:
+                cause, message = Cause.HANDSHAKE_SILENT, f"{message}: the caller sent nothing"
+                advice = "a program without TLS waits for our greeting: have the partner switch TLS on"
+        elif spoken is Spoken.NOTHING:
+            # No fault: monitoring that checks whether the port is open does this.
+            message = f"{end_of(reason).message} before the peer sent anything"
+            self._events.emit("connection.closed", peer=door.peer, cause=Cause.CONNECTION_SILENT, message=message)
+            return
+        else:
+            cause, message = Cause.HANDSHAKE_ENDED, f"{end_of(reason).message} before TLS was established"
+        self._events.emit(event, peer=door.peer, cause=cause, message=message, advice=advice, duration=seconds)
+        self.fault(host, fault)
 
     def fault(self, host: str, fault: Fault) -> None:
         """Count a fault against an address, and report the ban if one begins."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from twisted.internet.interfaces import IReactorTime
 
 from smartproxy import __version__
-from smartproxy.ctl.daemon import Facts, host_port, instant, killed, licence_facts, moment, written
+from smartproxy.ctl.daemon import Facts, host_port, instant, killed, licence_facts, written
 from smartproxy.server.service import ServerService
 
 BANS_SHOWN_MOST = 100
@@ -56,7 +56,7 @@ class ServerCondition:
                     "client": control.client_name,
                     "peer": control.peer,
                     "version": control.version,
-                    "since": moment(control.since),
+                    "since": instant(control.since),
                     "sessions": control.load,
                     "certificate_until": instant(control.client.not_after),
                 }

@@ -48,6 +48,7 @@ class PartnerLeg(ConnectionLeg):
     :param begin: starts the session of a verified partner.
     :param address: the peer's address, without its port.
     :param unlisted: told of a certificate that is refused for want of a current revocation list alone.
+    :param accepted: when the connection was accepted; the deadline of the handshake counts from then.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class PartnerLeg(ConnectionLeg):
         gate: Gate,
         begin: Callable[["PartnerLeg", VerifiedPartner], None],
         address: str,
+        accepted: float,
         unlisted: Callable[["PartnerLeg", CertificateRefusal], None] = lambda leg, refusal: None,
     ) -> None:
         super().__init__(clock, generation.server.deadlines.closing)
@@ -70,7 +72,7 @@ class PartnerLeg(ConnectionLeg):
         self._gate = gate
         self._begin = begin
         self._unlisted = unlisted
-        self._accepted = 0.0
+        self._accepted = accepted
         self._deadline = Deadline(clock, self._late)
         self._expired = False
         self._verified = False
@@ -84,10 +86,10 @@ class PartnerLeg(ConnectionLeg):
         return handle
 
     def connectionMade(self) -> None:
-        """The connection is accepted: start the deadline of the handshake."""
+        """The peer has sent its hello: TLS begins, and the deadline of the handshake goes on."""
         super().connectionMade()
-        self._accepted = self._clock.seconds()
-        self._deadline.start(self.generation.server.deadlines.handshake)
+        passed = self._clock.seconds() - self._accepted
+        self._deadline.start(max(0.0, self.generation.server.deadlines.handshake - passed))
         self._events.emit("connection.accepted", peer=self.peer)
 
     def handshakeCompleted(self) -> None:
@@ -143,10 +145,6 @@ class PartnerLeg(ConnectionLeg):
             self._fail(Cause.HANDSHAKE_TIMEOUT, f"no TLS handshake within {seconds} s", Fault.SILENCE)
         elif isinstance(reason.value, SSL.Error):
             self._explain_error(reason.value)
-        elif not self.tls.verification.spoke:
-            # No fault: monitoring that checks whether the port is open does this.
-            message = f"{end_of(reason).message} before the peer sent anything"
-            self._tell("connection.closed", Cause.CONNECTION_SILENT, message)
         else:
             message = f"{end_of(reason).message} before TLS was established"
             self._fail(Cause.HANDSHAKE_ENDED, message, Fault.HANDSHAKE)

@@ -16,13 +16,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IOpenSSLServerConnectionCreator,
+    IProtocol,
     IReactorTime,
 )
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
+from smartproxy.net.hello import HelloFirst, Spoken
 from smartproxy.net.leg import ILeg, peer_of
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2.commands import SSID
@@ -105,8 +108,11 @@ class PartnerSessions(LiveSessions):
 
     # Connections.
 
-    def accept(self, address: IAddress) -> PartnerLeg | None:
-        """Make the leg of a new connection; if it is refused, report why and return ``None``."""
+    def accept(self, address: IAddress, secure: Callable[[PartnerLeg], IProtocol]) -> HelloFirst | None:
+        """Admit a new connection; if it is refused, report why and return ``None``.
+
+        :param secure: puts TLS before the leg, which is made when the peer has sent its hello.
+        """
         caller = peer_of(address)
         generation = self.generation
         assert caller is not None
@@ -117,16 +123,33 @@ class PartnerSessions(LiveSessions):
         visit = self._gate.enter(caller.host, peer)
         if visit is None:
             return None
-        return PartnerLeg(
-            self._clock,
-            self._events,
-            generation,
-            visit,
-            gate=self._gate,
-            begin=self.begin,
-            address=caller.host,
-            unlisted=self._unlisted,
-        )
+
+        def speaks(door: HelloFirst) -> IProtocol:
+            visit.speak()
+            leg = PartnerLeg(
+                self._clock,
+                self._events,
+                generation,
+                visit,
+                gate=self._gate,
+                begin=self.begin,
+                address=caller.host,
+                accepted=door.accepted,
+                unlisted=self._unlisted,
+            )
+            return secure(leg)
+
+        def ended(door: HelloFirst, spoken: Spoken, reason: Failure | None) -> None:
+            visit.leave()
+            self._gate.unspoken(caller.host, door, spoken, reason)
+
+        def displaced() -> None:
+            self._gate.displaced(peer)
+            door.close()
+
+        door = HelloFirst(self._clock, generation.server.deadlines.handshake, speaks, ended)
+        visit.displaced = displaced
+        return door
 
     # Sessions.
 
@@ -220,5 +243,4 @@ class PartnerFactory(ServerFactory):
     def buildProtocol(self, address: IAddress | None) -> Protocol | None:
         """Make the protocol of a connection; ``None`` closes it at once."""
         assert address is not None
-        leg = self._sessions.accept(address)
-        return None if leg is None else self._tls.protocol(self._tls, leg)
+        return self._sessions.accept(address, lambda leg: self._tls.protocol(self._tls, leg))

@@ -21,7 +21,7 @@ from smartproxy.backend.store import Store
 from smartproxy.policy.places import BACKEND_PORT, DATABASE_VARIABLE
 from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.daemon import NOT_STARTED, DaemonOptions
-from smartproxy.tap.life import Life
+from smartproxy.tap.life import Life, daemon_reactor
 
 
 class BackendSwitches(DaemonOptions):
@@ -61,7 +61,6 @@ Options = BackendSwitches
 
 def makeService(options: BackendSwitches) -> IService:
     """The daemon, constructed but not started."""
-    from twisted.internet import reactor
-
+    reactor = daemon_reactor()
     service = BackendService(reactor, options.location, options.address.host, options.address.port)
     return Life(reactor, service, options.signals, options.log, tuple(options.notices))

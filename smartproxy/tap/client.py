@@ -29,7 +29,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
 from smartproxy.tap.daemon import NOT_STARTED, DaemonOptions
-from smartproxy.tap.life import SWITCH, Life, control_socket
+from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 from smartproxy.tap.signals import Signals
 from smartproxy.tunnel.faults import Closing
 
@@ -165,8 +165,7 @@ Options = ClientSwitches
 
 def makeService(options: ClientSwitches) -> IService:
     """The daemon, constructed but not started."""
-    from twisted.internet import reactor
-
+    reactor = daemon_reactor()
     service = ClientService(
         reactor,
         backend=Backend(

@@ -23,6 +23,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from smartproxy.ctl.daemon import Actions, Condition, DaemonProcess, Drainable
 from smartproxy.ctl.listener import ControlSocket
+from smartproxy.logs.clock import make_steady
 from smartproxy.logs.log import Log
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
@@ -110,6 +111,14 @@ class Life(MultiService):
         if self._control is not None:
             await self._control.close()
         await self._log.stop(self._reactor)
+
+
+def daemon_reactor() -> Any:
+    """The reactor of a daemon: its seconds only ever grow, whatever becomes of the time of day."""
+    from twisted.internet import reactor
+
+    make_steady(reactor)
+    return reactor
 
 
 class SystemdTell(Protocol):

@@ -22,7 +22,7 @@ from smartproxy.policy.credential import FILE_OCTETS_MOST, PlainCredential, read
 from smartproxy.policy.limits import DRAIN
 from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.daemon import DaemonOptions
-from smartproxy.tap.life import Life
+from smartproxy.tap.life import Life, daemon_reactor
 from smartproxy.tap.plain_server import (
     EXTERNAL_PORT,
     IDLE_SECONDS,
@@ -135,8 +135,7 @@ Options = PlainClientSwitches
 
 def makeService(options: PlainClientSwitches) -> IService:
     """The daemon, constructed but not started."""
-    from twisted.internet import reactor
-
+    reactor = daemon_reactor()
     service = PlainClientService(
         reactor,
         credential=options.credential,

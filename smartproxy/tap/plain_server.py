@@ -19,7 +19,7 @@ from smartproxy.policy.limits import DRAIN
 from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.licensed import LicensedOptions
-from smartproxy.tap.life import Life
+from smartproxy.tap.life import Life, daemon_reactor
 
 INTERNAL_PORT = 65432
 EXTERNAL_PORT = 6619
@@ -77,8 +77,7 @@ Options = PlainServerSwitches
 
 def makeService(options: PlainServerSwitches) -> IService:
     """The daemon, constructed but not started."""
-    from twisted.internet import reactor
-
+    reactor = daemon_reactor()
     service = PlainServerService(
         reactor,
         identity=options.identity,

@@ -17,7 +17,7 @@ from smartproxy.server.condition import ServerCondition
 from smartproxy.server.service import ServerService
 from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.licensed import LicensedOptions
-from smartproxy.tap.life import SWITCH, Life, control_socket
+from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 
 
 class ServerSwitches(LicensedOptions):
@@ -47,8 +47,7 @@ Options = ServerSwitches
 
 def makeService(options: ServerSwitches) -> IService:
     """The daemon, constructed but not started."""
-    from twisted.internet import reactor
-
+    reactor = daemon_reactor()
     service = ServerService(
         reactor,
         identity=options.identity,

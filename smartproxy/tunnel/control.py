@@ -52,6 +52,7 @@ from twisted.protocols import amp
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
 from smartproxy.policy import limits
@@ -102,7 +103,7 @@ class BoundedAMP(BoundedBoxes):
         self.lost: Closing | None = None
         self.peer = peer
         self.version = ""
-        self.since = 0.0
+        self.since = now(clock)
         self._side = side
         self._clock = clock
         self._events = events
@@ -126,7 +127,7 @@ class BoundedAMP(BoundedBoxes):
     def made_ready(self) -> None:
         """Hello was answered: both ends may ask what the table names, and this one pings."""
         self.asking = self.answering = TunnelPhase.READY
-        self.since = self._clock.seconds()
+        self.since = now(self._clock)
         self._heartbeat.start()
 
     def answered(self, command: type[TunnelCommand]) -> None:

@@ -26,6 +26,7 @@ from zope.interface import implementer
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text, peer_of
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import address_of, prefix_of
 from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.boxes import IStream
 from smartproxy.tunnel.contexts import PeerRefused, tls_trouble
@@ -62,7 +63,10 @@ class ITunnelTransport(IStream):
 
 @implementer(IHandshakeListener)
 class Entrance(Protocol):
-    """One connection, from its beginning on."""
+    """One connection, from its beginning on.
+
+    :ivar prefix: the network that the far end counts for; empty if it has no address.
+    """
 
     transport: ITunnelTransport | None
 
@@ -71,6 +75,7 @@ class Entrance(Protocol):
         self._handshake = Deadline(clock, self._late)
         self._inner: IProtocol | None = None
         self._judged = False
+        self.prefix = ""
 
     @property
     def peer(self) -> str:
@@ -92,6 +97,7 @@ class Entrance(Protocol):
     def connectionMade(self) -> None:
         """The TCP connection is there; the handshake has yet to begin."""
         assert self.transport is not None
+        self.prefix = prefix_of(address_of(self.host)) if self.host else ""
         self.transport.setTcpNoDelay(True)
         self.transport.setTcpKeepAlive(True)
         self._handshake.start(limits.HANDSHAKE.default)

@@ -6,7 +6,7 @@ protocol, and clients that are refused end here, counted and timed. Dials nothin
 certificate.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -36,7 +36,7 @@ from smartproxy.tunnel.vocabulary import Greeting, Side, agree
 class ServerTunnel:
     """All clients of one server.
 
-    :param clock: ``callLater``'s owner; its seconds are those since 1970.
+    :param clock: ``callLater``'s owner; with :func:`~smartproxy.logs.clock.make_steady` in a daemon.
     :param identity: the server's key.
     :param authority: PEM of the authority's certificate, from the licence.
     :param user: the daemon.
@@ -68,6 +68,7 @@ class ServerTunnel:
         self._greeting = Greeting(program="smartproxy-server", version=version)
         self._context = ServerContext(identity, authority, kind.protocols)
         self._strangers: dict[Entrance, None] = {}
+        self._known: dict[str, None] = {}
         self._sparing = Sparing()
         self._crowding = Sparing()
         self._controls: set[ServerControl] = set()
@@ -123,10 +124,21 @@ class ServerTunnel:
 
     def _entrance(self) -> Entrance:
         if len(self._strangers) >= limits.TUNNEL_STRANGERS_MOST:
-            self._displace(next(iter(self._strangers)))
+            self._displace(self._most_crowded())
         entrance = Entrance(self, self._clock)
         self._strangers[entrance] = None
         return entrance
+
+    def _most_crowded(self) -> Entrance:
+        """The oldest connection of the address that has most of them; of a client's address only if no other is there.
+
+        A client proves its identity in a moment, but in a flood a moment is long: who comes from an address from which
+        a client was admitted is not displaced by others.
+        """
+        crowd = [each for each in self._strangers if each.prefix not in self._known] or list(self._strangers)
+        counts = Counter(each.prefix for each in crowd)
+        most = max(counts.values())
+        return next(each for each in crowd if counts[each.prefix] == most)
 
     def _displace(self, oldest: Entrance) -> None:
         """Make room: a crowd must not keep a client out. It proves its identity in a moment and is never the oldest."""
@@ -181,6 +193,10 @@ class ServerTunnel:
     def admitted(self, entrance: Entrance, protocol: IProtocol) -> None:
         """A connection proved its identity."""
         self._strangers.pop(entrance, None)
+        self._known.pop(entrance.prefix, None)
+        self._known[entrance.prefix] = None
+        if len(self._known) > limits.TUNNEL_KNOWN_MOST:
+            self._known.pop(next(iter(self._known)))
 
     def refused(self, entrance: Entrance, refusal: PeerRefused) -> None:
         """A connection is refused. Told sparingly: a stranger can cause thousands of refusals a second."""

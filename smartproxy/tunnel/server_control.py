@@ -18,6 +18,7 @@ from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybe
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import ILeg
@@ -123,7 +124,7 @@ class Registry:
 class ServerControl(BoundedAMP):
     """One client.
 
-    :param clock: ``callLater``'s owner; its seconds are those since 1970.
+    :param clock: ``callLater``'s owner; with :func:`~smartproxy.logs.clock.make_steady` in a daemon.
     :ivar client: what its newest certificate says.
     :ivar client_name: the name in its certificate.
     """
@@ -145,7 +146,7 @@ class ServerControl(BoundedAMP):
         self._assembly = Assembly()
         self._office = TicketOffice()
         self._hello = Deadline(clock, self._no_hello)
-        self._expiry = Deadline(clock, self._expired)
+        self._expiry = Deadline(clock, self._look)
         self._greeted = False
         self._arrivals: dict[str, Deferred[DataLeg]] = {}
         self._connections: set[DataConnection] = set()
@@ -319,8 +320,15 @@ class ServerControl(BoundedAMP):
 
     def _watch_certificate(self) -> None:
         """End the tunnel when the newest certificate of the client expires: it has not been renewed."""
-        left = self.client.not_after.timestamp() - self._clock.seconds()
-        self._expiry.start(max(0.0, left))
+        left = (self.client.not_after - now(self._clock)).total_seconds()
+        self._expiry.start(min(max(0.0, left), limits.CERTIFICATE_LOOK_SECONDS))
+
+    def _look(self) -> None:
+        """End the tunnel if the certificate has expired. The time of day may have been put right meanwhile."""
+        if now(self._clock) >= self.client.not_after:
+            self._expired()
+        else:
+            self._watch_certificate()
 
     def _expired(self) -> None:
         message = "the client's tunnel certificate expired and was not renewed"

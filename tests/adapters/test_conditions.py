@@ -4,7 +4,8 @@ import json
 from datetime import timedelta
 
 from smartproxy.client.condition import ClientCondition
-from smartproxy.ctl.daemon import moment
+from smartproxy.ctl.daemon import instant
+from smartproxy.logs.clock import now
 from smartproxy.policy.penalties import Fault
 from smartproxy.server.condition import ServerCondition
 from tests.adapters.test_client_service import ClientTestCase, generation
@@ -60,7 +61,7 @@ class ServerConditions(ServerTestCase):
         self.assertEqual(status["external_listeners"], [f"127.0.0.1:{PARTNERS}"])
         self.assertEqual(status["external_listeners_missing"], [f"127.0.0.1:{OTHERS}"])
         (tunnel,) = status["tunnels"]
-        self.assertEqual((tunnel["client"], tunnel["since"]), ("inner-7", moment(self.reactor.seconds())))
+        self.assertEqual((tunnel["client"], tunnel["since"]), ("inner-7", instant(now(self.reactor))))
         self.assertEqual((status["generation"], status["generation_from"]), (5, "inner-7"))
         self.assertEqual(status["generation_since"], "2026-11-20T10:00:00Z")
         self.assertEqual(status["licence_until"], "2027-11-20T10:00:00Z")

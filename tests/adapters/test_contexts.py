@@ -81,13 +81,13 @@ class NoRenegotiation(SynchronousTestCase):
         """If a transport reports a second handshake all the same, the connection is aborted."""
         rig = ServerRig()
         legs: list[Any] = []
-        accept = rig.sessions.accept
+        begin = rig.sessions.begin
 
-        def kept(address: Any) -> Any:
-            legs.append(accept(address))
-            return legs[-1]
+        def kept(leg: Any, partner: Any) -> None:
+            legs.append(leg)
+            begin(leg, partner)
 
-        self.patch(rig.sessions, "accept", kept)
+        self.patch(rig.sessions, "begin", kept)
         caller, _ = rig.call()
         legs[0].handshakeCompleted()
         rig.network.settle()

@@ -10,10 +10,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.listeners import RETRY_SECONDS, Listeners, listen_for_clients
+from smartproxy.policy import limits
 from smartproxy.policy.settings import Listener
 from tests.adapters.rig import Journal
 
@@ -155,3 +157,22 @@ class Failures(SynchronousTestCase):
         reactor.error = ValueError("no port")
         self.assertRaises(CannotListenError, listen_for_clients, reactor, Factory(), "", 1, journal.events)
         self.assertEqual(journal.the("listener.failed")["cause"], "port.unusable")
+
+
+class Accepting(SynchronousTestCase):
+    """A flood of connections does not take the reactor for itself."""
+
+    def test_so_many_in_one_turn(self) -> None:
+        """A port never accepts more in one turn than the bound, where Twisted would accept ever more."""
+        port = Port(0, Factory(), reactor=MemoryReactorClock())
+        asked: list[int] = []
+        self.patch(Port, "doRead", lambda port: asked.append(port.numberAccepts))
+        reactor = MemoryReactorClock()
+        self.patch(reactor, "listenTCP", lambda *arguments, **options: port)
+        for host in ("127.0.0.1", ""):
+            listening = listen_for_clients(reactor, Factory(), host, 1, Journal(reactor).events)
+            port.numberAccepts = 1000
+            assert isinstance(listening, Port)
+            listening.doRead()
+            del port.doRead
+        self.assertEqual(asked, [limits.ACCEPTS_MOST] * 2)

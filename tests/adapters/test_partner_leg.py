@@ -2,7 +2,7 @@
 
 import attrs
 from OpenSSL import SSL
-from twisted.internet.address import IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import look_up
@@ -109,7 +109,9 @@ class NoSession(SynchronousTestCase):
         rig.network.wait(0.1)
         self.assertIsNotNone(caller.ended)
         self.quiet(rig, "handshake.failed")
-        self.assertEqual(rig.journal.the("handshake.failed")["message"], "no TLS handshake within 10 s")
+        told = rig.journal.the("handshake.failed")
+        self.assertEqual(told["message"], "no TLS handshake within 10 s: the caller sent nothing")
+        self.assertEqual(told["cause"], "handshake.silent")
 
     def test_trickle(self) -> None:
         """Octets do not lengthen the deadline of the handshake: it is absolute."""
@@ -123,11 +125,21 @@ class NoSession(SynchronousTestCase):
         self.quiet(rig, "handshake.failed")
 
     def test_no_tls(self) -> None:
-        """Octets that are no TLS."""
-        rig = ServerRig()
-        self.raw(rig, SSRM_BUFFER)
-        self.quiet(rig, "handshake.failed")
-        self.assertIn("not TLS", str(rig.journal.the("handshake.failed")["message"]))
+        """Octets that are no TLS: each kind has a cause of its own, and says what to do."""
+        for octets, cause in (
+            (SSRM_BUFFER, "handshake.plain_oftp"),
+            (b"IODETTE FTP READY \r", "handshake.plain_oftp"),
+            (b"GET / HTTP/1.1\r\n\r\n", "handshake.plain_http"),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", "handshake.plain_ssh"),
+            (b"\x00\x01\x02\x03", "handshake.not_tls"),
+            (b"\x16\x03\x01\xff\xff", "handshake.not_tls"),
+        ):
+            rig = ServerRig()
+            caller = self.raw(rig, octets)
+            self.assertIsNotNone(caller.ended)
+            self.quiet(rig, "handshake.failed")
+            self.assertEqual(rig.journal.the("handshake.failed")["cause"], cause)
+            self.assertTrue(rig.journal.the("handshake.failed")["advice"])
 
     def test_hangs_up_at_once(self) -> None:
         """Whoever only looks whether the port is open does nothing wrong, and no operator needs to hear of it."""
@@ -137,9 +149,7 @@ class NoSession(SynchronousTestCase):
             assert caller.transport is not None
             caller.transport.loseConnection()
             rig.network.settle()
-        self.assertEqual(
-            rig.journal.of("connection.closed")[0]["message"], "connection lost before the peer sent anything"
-        )
+        self.assertEqual(rig.journal.of("connection.closed")[0]["message"], "closed before the peer sent anything")
         self.assertEqual(set(rig.journal.names()), {"connection.closed"})
         self.assertEqual(look_up("connection.closed").level, Severity.DEBUG)
         self.assertEqual((len(rig.gate.penalties), rig.gate.admission.connections), (0, 0))
@@ -220,7 +230,7 @@ class NoSession(SynchronousTestCase):
         """An IPv4 peer is one peer on either kind of port: it is counted, named and turned away as IPv4."""
         rig = ServerRig(limits=ServerLimits(unauthenticated_per_address=1))
         self.raw(rig)
-        self.assertIsNone(rig.sessions.accept(IPv6Address("TCP", "::ffff:192.0.2.7", 40000)))
+        self.assertIsNone(rig.factory.buildProtocol(IPv6Address("TCP", "::ffff:192.0.2.7", 40000)))
         self.assertEqual(rig.journal.the("connection.refused")["peer"], "192.0.2.7:40000")
 
     def test_bug_in_verification(self) -> None:
@@ -331,25 +341,49 @@ class Penalized(SynchronousTestCase):
             self.assertEqual(rig.journal.names("handshake.failed"), ["penalty.banned", "connection.refused"])
 
     def test_crowd(self) -> None:
-        """When nearly all places are taken, chance turns newcomers away; told sparingly, and not who has a session."""
+        """In a crowd of silent connections a partner gets in, known or not; one event a minute tells of the crowd."""
         rig = ServerRig(limits=ServerLimits(connections=10))
-        self.patch(rig.gate, "_chance", lambda: 0.4)
         known, _ = rig.call()
-        for number in range(100):
-            rig.dial(Caller(), f"192.0.2.{number % 20 + 100}")
-        self.assertEqual(rig.gate.admission.connections, 9)
-        refused = rig.journal.of("connection.refused")
-        self.assertEqual(len(refused), 20)
-        self.assertIn("9 of 10 connections are in use", str(refused[0]["message"]))
-        self.assertEqual((refused[0]["limit"], refused[0]["most"]), ("connections", 10))
+        silent = [Caller() for _ in range(100)]
+        for number, caller in enumerate(silent):
+            rig.dial(caller, f"192.0.2.{number % 20 + 100}")
+        rig.network.settle()
+        self.assertEqual(rig.gate.admission.connections, 8)
+        self.assertEqual([caller.ended is None for caller in silent], [False] * 93 + [True] * 7)
+        (told,) = rig.journal.of("connection.refused")
+        self.assertEqual(told["cause"], "quota.displaced")
         again, _ = rig.call()
-        self.assertEqual((known.received, again.received), (SSRM_BUFFER, SSRM_BUFFER))
+        other, _ = rig.call(host="192.0.2.8")
+        self.assertEqual({known.received, again.received, other.received}, {SSRM_BUFFER})
+        self.assertEqual(rig.journal.names("connection.refused"), ["certificate.accepted"] * 3)
 
-    def test_by_chance(self) -> None:
-        """It is another number each time, from 0 to 1."""
-        numbers = {ServerRig().gate._chance() for _ in range(10)}
-        self.assertEqual(len(numbers), 10)
-        self.assertTrue(all(0 <= number < 1 for number in numbers))
+    def test_silent_connection_costs_no_tls(self) -> None:
+        """TLS begins with the first whole record: a part of one, and silence, cost a socket and no more."""
+        rig = ServerRig()
+        begun: list[object] = []
+        self.patch(rig.sessions, "begin", begun.append)
+        self.patch(rig.factory._tls, "protocol", lambda *arguments: begun.append(arguments))
+        caller = Caller()
+        rig.dial(caller)
+        assert caller.transport is not None
+        for part in (b"\x16", b"\x03\x01\x00\x05", b"1234"):
+            caller.transport.write(part)
+            rig.network.settle()
+            self.assertEqual(begun, [])
+        caller.transport.write(b"5")
+        rig.network.settle()
+        self.assertEqual(len(begun), 1)
+
+    def test_banned_address_costs_no_tls(self) -> None:
+        """A banned address is turned away before anything is made for it: no protocol, no TLS, no event."""
+        rig = ServerRig(penalties=PenaltySettings(threshold=1, exempt=()))
+        rig.call(CallerTls(None))
+        rig.call()
+        told = len(rig.journal.names())
+        self.patch(rig.factory._tls, "protocol", lambda *arguments: self.fail("TLS"))
+        for _ in range(100):
+            self.assertIsNone(rig.factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 40000)))
+        self.assertEqual(len(rig.journal.names()), told)
 
     def test_flood(self) -> None:
         """Connections that are turned away are told of once a minute for each address, with how many were not."""

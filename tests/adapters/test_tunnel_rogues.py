@@ -259,6 +259,33 @@ class RogueClientTests(SynchronousTestCase):
         self.assertFalse(rogue.lost)
         self.assertEqual(len(self.server.tunnel._strangers), limits.TUNNEL_STRANGERS_MOST - 1)
 
+    def test_most_crowded_address_makes_room(self) -> None:
+        """A connection of the most crowded address is displaced, and none of an address where a client was admitted."""
+        tunnel = self.server.tunnel
+        entrances = []
+        for prefix in ["known"] * 60 + ["one"] * 3 + ["two"] * 4 + ["one"] * 2:
+            entrance = tunnel._entrance()
+            entrance.prefix = prefix
+            entrances.append(entrance)
+        tunnel._known["known"] = None
+        self.assertIs(tunnel._most_crowded(), entrances[60])
+        for entrance in entrances[60:62]:
+            tunnel._strangers.pop(entrance)
+        self.assertIs(tunnel._most_crowded(), entrances[63])
+        for entrance in entrances[60:]:
+            tunnel._strangers.pop(entrance, None)
+        self.assertIs(tunnel._most_crowded(), entrances[0])
+
+    def test_addresses_of_clients_are_remembered(self) -> None:
+        """So many addresses from which a client was admitted are known; the oldest is forgotten."""
+        self.patch(limits, "TUNNEL_KNOWN_MOST", 1)
+        self.shows(inner("inner-2"))
+        self.assertEqual(len(self.server.tunnel._known), 1)
+        self.server.tunnel._known = {"older": None}
+        self.shows(inner("inner-3"))
+        self.assertEqual(len(self.server.tunnel._known), 1)
+        self.assertNotIn("older", self.server.tunnel._known)
+
     def test_silence_after_the_handshake(self) -> None:
         """A control connection without Hello ends at its deadline, and nobody is told of a client."""
         rogue = self.shows(inner("inner-2"))

@@ -58,13 +58,13 @@ class Proved(SynchronousTestCase):
         """A verdict about another certificate than the connection's proves nobody."""
         rig = ServerRig()
         legs: list[Any] = []
-        accept = rig.sessions.accept
+        begin = rig.sessions.begin
 
-        def kept(address: Any) -> Any:
-            legs.append(accept(address))
-            return legs[-1]
+        def kept(leg: Any, partner: Any) -> None:
+            legs.append(leg)
+            begin(leg, partner)
 
-        self.patch(rig.sessions, "accept", kept)
+        self.patch(rig.sessions, "begin", kept)
         rig.call()
         connection = legs[0].tls
         self.assertEqual(verified_partner(connection).partner.name, "ACME")

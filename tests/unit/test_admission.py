@@ -1,10 +1,12 @@
 """Tests of :mod:`smartproxy.policy.admission`: exact counts, and denials that name the limit."""
 
 import random
+from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.errors import EsidReason
+from smartproxy.policy import limits
 from smartproxy.policy.addresses import address_of, prefix_of
 from smartproxy.policy.admission import Admission, Denied, Visit
 from smartproxy.policy.settings import ServerLimits
@@ -47,39 +49,75 @@ class AdmissionTests(SynchronousTestCase):
         """All connections together."""
         counted = admission(connections=2)
         visits = [counted.enter(f"192.0.2.{number}") for number in range(2)]
+        for visit in visits:
+            visit.speak()
         self.assertDenied(self.assertRaises(Denied, counted.enter, "192.0.2.9"), "connections", 2)
         visits[0].leave()
         counted.enter("192.0.2.9")
         self.assertEqual(counted.connections, 2)
 
-    def test_early_drop(self) -> None:
-        """From four fifths of the places on, newcomers are turned away, the more likely the fewer places are left."""
-        counted = admission(connections=100)
-        denied = []
-        for number in range(100):
-            if number >= 80:
-                odds = (number - 80) / 20
-                counted.enter("192.0.2.1", odds).leave()
-                if odds:
-                    denied.append(self.assertRaises(Denied, counted.enter, "192.0.2.1", odds - 0.001))
-            counted.enter(f"192.0.2.{number}", 0.999 if number >= 80 else 0.0)
-        self.assertEqual(len(denied), 19)
-        self.assertEqual((denied[4].limit, denied[4].value, denied[4].rule), ("connections", 100, "quota.early"))
-        self.assertIn("85 of 100 connections", denied[4].message)
-        self.assertDenied(self.assertRaises(Denied, counted.enter, "192.0.2.1"), "connections", 100)
-
-    def test_early_drop_spares_partners(self) -> None:
-        """Whose address has a session is no newcomer, as long as it lasts, and up to the limit itself."""
+    def test_newcomers_displace_the_oldest_that_has_not_spoken(self) -> None:
+        """In a crowd, the place of the oldest silent connection goes to the newcomer; who has spoken keeps its own."""
         counted = admission(connections=10)
-        session = counted.enter("192.0.2.1", 0.0)
+        gone: list[int] = []
+        visits = [counted.enter(f"192.0.2.{number}") for number in range(8)]
+        for number, visit in enumerate(visits):
+            visit.displaced = partial(gone.append, number)
+        for number in (0, 2):
+            visits[number].speak()
+        for number in range(3):
+            counted.enter(f"198.51.100.{number}")
+        self.assertEqual((gone, counted.connections), ([1, 3, 4], 8))
+        for number in (1, 3, 4):
+            visits[number].leave()
+        self.assertEqual(counted.connections, 8)
+
+    def test_places_kept_for_addresses_that_were_verified_lately(self) -> None:
+        """A fifth of the places is for addresses from which a partner was verified within a week."""
+        counted = admission(connections=10)
+        known = counted.enter("192.0.2.1")
+        known.prove("ACME")
+        known.leave()
+        for number in range(8):
+            counted.enter(f"198.51.100.{number}").speak()
+        denial = self.assertRaises(Denied, counted.enter, "192.0.2.2", 1.0)
+        self.assertEqual((denial.limit, denial.value, denial.rule), ("connections", 10, "quota.early"))
+        self.assertIn("8 of 10 connections", denial.message)
+        self.assertRaises(Denied, counted.enter, "192.0.2.1", limits.VERIFIED_LATELY_SECONDS)
+        for _ in range(2):
+            counted.enter("192.0.2.1", limits.VERIFIED_LATELY_SECONDS - 1).speak()
+        self.assertDenied(self.assertRaises(Denied, counted.enter, "192.0.2.1", 1.0), "connections", 10)
+
+    def test_known_addresses_are_displaced_last(self) -> None:
+        """Strangers never displace a connection of a known address; one of a known address does, if need be."""
+        counted = admission(connections=2)
+        counted.enter("192.0.2.1").prove("ACME")
+        gone: list[str] = []
+        counted.enter("192.0.2.1").displaced = lambda: gone.append("known")
+        self.assertDenied(self.assertRaises(Denied, counted.enter, "192.0.2.2"), "connections", 2)
+        self.assertEqual(gone, [])
+        counted.enter("192.0.2.1")
+        self.assertEqual(gone, ["known"])
+
+    def test_so_many_addresses_are_remembered(self) -> None:
+        """Beyond the bound, the address whose verification is oldest is forgotten."""
+        self.patch(limits, "VERIFIED_LATELY_MOST", 1)
+        counted = admission(connections=5)
+        for number in range(2):
+            visit = counted.enter(f"192.0.2.{number}")
+            visit.prove("ACME")
+            visit.leave()
+        self.assertEqual([counted.enter(f"192.0.2.{number}").known for number in range(2)], [False, True])
+
+    def test_session_is_known(self) -> None:
+        """An address that has a session is known as long as it lasts, however long ago it was verified."""
+        counted = admission(connections=10)
+        session = counted.enter("192.0.2.1")
         session.prove("ACME")
-        for _ in range(8):
-            counted.enter("192.0.2.2", 0.0)
-        self.assertRaises(Denied, counted.enter, "192.0.2.2", 0.0)
-        counted.enter("192.0.2.1", 0.0).leave()
+        late = 2 * limits.VERIFIED_LATELY_SECONDS
+        self.assertTrue(counted.enter("192.0.2.1", late).known)
         session.leave()
-        counted.enter("192.0.2.3")
-        self.assertRaises(Denied, counted.enter, "192.0.2.1", 0.0)
+        self.assertFalse(counted.enter("192.0.2.1", late).known)
 
     def test_connections_of_an_address(self) -> None:
         """Connections of one address, proved or not."""
@@ -129,7 +167,7 @@ class AdmissionTests(SynchronousTestCase):
         """New limits count for whoever comes next, and put nobody out."""
         counted = admission(connections=3)
         for _ in range(3):
-            counted.enter("192.0.2.1")
+            counted.enter("192.0.2.1").speak()
         counted.limits = ServerLimits(connections=1)
         self.assertEqual(counted.connections, 3)
         self.assertDenied(self.assertRaises(Denied, counted.enter, "192.0.2.2"), "connections", 1)

@@ -84,7 +84,6 @@ class Verification:
     :ivar failure: a bug of ours, met in the verify callback.
     :ivar alert_sent: the alert that we sent last.
     :ivar alert_received: the alert that the peer sent last.
-    :ivar spoke: whether any octet came.
     :ivar bounded: whether the keys of its path are known to be of ordinary size.
     :ivar pinned: whether its own certificate is good whatever stands above it.
     """
@@ -95,7 +94,6 @@ class Verification:
     failure: Failure | None = None
     alert_sent: str | None = None
     alert_received: str | None = None
-    spoke: bool = False
     bounded: bool = False
     pinned: bool = False
     _path: dict[int, x509.Certificate] = attrs.field(factory=dict, init=False)
@@ -159,7 +157,6 @@ class VerifiedConnection(SSL.Connection):
 
     def bio_write(self, buf: bytes | bytearray | memoryview) -> int:
         """Take octets of the peer; throw away those by which its handshake is too long."""
-        self.verification.spoke = True
         if not self._established:
             self._octets += len(buf)
             if self._octets > HANDSHAKE_OCTETS_MOST:
