@@ -23,7 +23,7 @@ FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls te
 SLOW_TESTS := tests.process.test_several tests.process.test_licence_renewal tests.process.test_ctl tests.process tests.packaging
 
 .PHONY: help environment python wheels demo test fast-tests slow-tests types lint format coverage docs news fragments transcript \
-	fuzz soak bench clean FORCE
+	fuzz mutants soak bench clean FORCE
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -135,6 +135,9 @@ transcript: environment  ## run an operator's session with real daemons and writ
 
 fuzz: environment  ## mutated sessions against the protocol core (EXECUTIONS=10000 of each target, SEED=1)
 	cd $(CHECKS) && $(BIN)/python -m tests.fuzz --executions $(or $(EXECUTIONS),10000) --seed $(or $(SEED),1)
+
+mutants: environment  ## break protections one by one in a copy; a test has to fail for each
+	$(BIN)/python -m tests.mutants $(CURDIR)
 
 soak: environment  ## minutes of sessions, and a flood of strangers, against whole daemons (SOAK_SECONDS=60)
 	$(TRIAL) tests.soak

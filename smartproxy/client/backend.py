@@ -20,12 +20,14 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from smartproxy import __version__
+from smartproxy.policy.strict_json import DocumentRefused, read
 
 API_PREFIX = "/api/v1"
 ANSWER_OCTETS_MOST = 32 * 1024 * 1024
 """No answer may be larger: a whole configuration with its revocation sets stays below it."""
 CALL_SECONDS = 20.0
 """How long one call may take, its long-poll wait not counted."""
+_OURS = "is this URL the backend's?"
 LONG_POLL_SECONDS = 50
 """How long the backend may hold an unchanged configuration request."""
 
@@ -201,11 +203,13 @@ class Backend:
         if status != 200:
             raise self._refusal(status, answer)
         try:
-            parsed = json.loads(answer)
-        except (ValueError, RecursionError) as error:
-            raise BackendUnavailable("the answer is not JSON; is this URL the backend's?") from error
+            parsed = read(answer, octets_most=ANSWER_OCTETS_MOST, fractions=True)
+        except DocumentRefused as refused:
+            raise BackendUnavailable(
+                f"the answer is not JSON as it has to be ({refused.message}); {_OURS}"
+            ) from refused
         if not isinstance(parsed, dict):
-            raise BackendUnavailable("the answer is not a JSON object; is this URL the backend's?")
+            raise BackendUnavailable(f"the answer is not a JSON object; {_OURS}")
         return parsed
 
     async def _call(
@@ -275,15 +279,14 @@ class Backend:
     def _refusal(status: int, body: bytes) -> Exception:
         """The exception for an answer that is not a success."""
         try:
-            parsed = json.loads(body)
-            code, message = str(parsed["error"]), str(parsed["message"])
-            if parsed.get("advice"):
-                message += "; " + str(parsed["advice"])
-        except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-            return BackendUnavailable(
-                f"HTTP status {status} without the API's error document; is this URL the backend's?"
-            )
-        return BackendRefused(status, code, message)
+            parsed = read(body, octets_most=ANSWER_OCTETS_MOST, fractions=True)
+        except DocumentRefused:
+            parsed = None
+        match parsed:
+            case {"error": str(code), "message": str(message), **others}:
+                advice = others.get("advice")
+                return BackendRefused(status, code, f"{message}; {advice}" if advice else message)
+        return BackendUnavailable(f"HTTP status {status} without the API's error document; {_OURS}")
 
 
 def _canceled(error: BaseException) -> bool:

@@ -219,6 +219,7 @@ class Cause(enum.StrEnum):
     LICENCE_WRONG_AUTHORITY = "licence.wrong_authority", "The licence is not signed by the accepted authority."
     LICENCE_FILE_UNWRITABLE = "licence_file.unwritable", "The licence file cannot be written."
     LICENCE_NOT_NEWER = "licence.not_newer", "The licence does not end later than the one in force."
+    CONFIGURATION_FAULT = "configuration.fault", "A fault of SmartProxy keeps a configuration from being put in force."
     CONFIGURATION_NONE = "configuration.none", "The daemon has no configuration."
 
     # the daemons, their log and control socket

@@ -82,6 +82,11 @@ class ServerCondition:
             return "unlicensed", f"{fault.message}: extend it in the backend: smartproxy licence extend"
         if not service.tunnel.controls:
             return "no-client", "no client is connected: start smartproxy-client, or check its log"
+        if service.refused is not None:
+            return "generation-refused", (
+                f"generation {service.refused} could not be put in force, the one before still is: "
+                "see configuration.refused in the log"
+            )
         if configuration is None or service.sessions.generation is None:
             return "unconfigured", "finish the configuration in the backend: smartproxy identity, smartproxy settings"
         if missing := [each for each in configuration.listeners if each not in service.listeners.open]:

@@ -58,6 +58,7 @@ class ServerService(DmzService):
     :param now: tells the wall clock's time, aware, in UTC.
     :ivar drain_seconds: the given ``drain``; may be changed until the server stops.
     :ivar held: the generation in force.
+    :ivar refused: the newest generation that arrived, where it could not be put in force.
     :ivar gate: admits partners' connections.
     """
 
@@ -93,6 +94,7 @@ class ServerService(DmzService):
         self.drain_seconds = drain
         self._part: ServerPart | None = None
         self.held: Held | None = None
+        self.refused: int | None = None
         self._carrying: dict[str, ServerControl] = {}
         configuration = ServerConfiguration()
         self.gate = Gate(
@@ -184,10 +186,11 @@ class ServerService(DmzService):
                     cause=Cause.DOCUMENT_CONTRADICTION,
                     message=f"the document has the number {part.generation}, but {generation} was announced",
                 )
-            if part.server.licence is not None and self.licence.renew(part.server.licence):
-                self.licence_watch.look()
-            self._put_in_force(self._licensed(part))
-        except ConfigurationRefused as refused:
+            self._put_in_force(part)
+        except Exception as error:
+            # Whatever is raised, a generation is in force as a whole or not at all, and the client is told which.
+            refused = error if isinstance(error, ConfigurationRefused) else self._fault_of(generation)
+            self.refused = generation
             self.events.emit(
                 "configuration.refused",
                 generation=generation,
@@ -198,7 +201,8 @@ class ServerService(DmzService):
                 client=control.client_name,
                 advice="correct it in the backend; the previous generation stays in force",
             )
-            raise
+            raise refused from error
+        self.refused = None
         self.held = Held(generation=generation, since=self._now(), by=control.client_name)
         self.events.emit(
             "configuration.accepted",
@@ -258,22 +262,63 @@ class ServerService(DmzService):
         limits = attrs.evolve(part.server.limits, sessions=most)
         return attrs.evolve(part, server=attrs.evolve(part.server, limits=limits))
 
+    def _fault_of(self, generation: int) -> ConfigurationRefused:
+        """The refusal of a generation that met a fault of ours, which is reported."""
+        self.events.failure("smartproxy.server.service", Failure())
+        return ConfigurationRefused(
+            where="document",
+            cause=Cause.CONFIGURATION_FAULT,
+            message=f"the server has a fault that keeps generation {generation} from being put in force",
+        )
+
     def _put_in_force(self, part: ServerPart) -> None:
+        """Put a generation in force as a whole: all that can be refused comes before the first change.
+
+        Where a change raises nevertheless, the generation before is put back.
+        """
+        built = None
+        # A site that is still being set up cannot accept partners without a server certificate.
         if part.server.identities:
             try:
-                generation = ServerGeneration.build(part, self._now)
+                built = ServerGeneration.build(part, self._now)
             except CertificateUnusable as unusable:
                 raise ConfigurationRefused(
                     where=unusable.where, cause=Cause.DOCUMENT_VALUE, message=unusable.cause
                 ) from None
-            self.sessions.adopt(generation)
-            self.calls.adopt(generation)
-        else:
-            # A site that is still being set up: partners cannot be accepted without a server certificate.
+        before, previous = self.sessions.generation, self._part
+        try:
+            self._adopt(built, part)
+        except Exception:
+            self._put_back(before, previous)
+            raise
+        if part.server.licence is not None and self.licence.renew(part.server.licence):
+            self.licence_watch.look()
+            self._adopt(built, part)
+
+    def _adopt(self, generation: ServerGeneration | None, part: ServerPart) -> None:
+        """Use a generation for what begins from now on, limited by the licence."""
+        part = self._licensed(part)
+        if generation is None:
             self.sessions.forget()
             self.sessions.withdrawals.judge(part.server)
             self.calls.forget()
+        else:
+            generation = attrs.evolve(generation, part=part)
+            self.sessions.adopt(generation)
+            self.calls.adopt(generation)
         self._part = part
+
+    def _put_back(self, generation: ServerGeneration | None, part: ServerPart | None) -> None:
+        """Use the generation before again; serve nobody where even that raises."""
+        try:
+            if part is None:
+                self.sessions.forget()
+                self.calls.forget()
+            else:
+                self._adopt(generation, part)
+        except Exception:
+            self.events.failure("smartproxy.server.service", Failure())
+            self._forget(Cause.CONFIGURATION_FAULT, "the generation before could not be put back")
 
     def _tell_stale_lists(self) -> None:
         """Warn of revocation lists that are out of date, within their grace too: now, and every hour from now on."""

@@ -11,7 +11,7 @@ SECURITY
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, MutableMapping
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -127,13 +127,16 @@ def _ip_address(text: str) -> str:
 
 
 def find_token(
-    told: str | None, path: str | None, environment: Mapping[str, str], read: Callable[[str], str] = _contents
+    told: str | None, path: str | None, environment: MutableMapping[str, str], read: Callable[[str], str] = _contents
 ) -> str:
     """The token: from the file, from the command line, from systemd, from the environment, in this order.
+
+    It is taken out of the environment, wherever it came from, so that no program that is started inherits it.
 
     :raises ValueError: when there is none, saying where one can be put.
     """
     credential = Path(environment.get(_CREDENTIALS_VARIABLE, "")) / TOKEN_CREDENTIAL
+    variable = environment.pop(TOKEN_VARIABLE, "")
     if path:
         found = read(path)
     elif told:
@@ -141,7 +144,7 @@ def find_token(
     elif environment.get(_CREDENTIALS_VARIABLE) and credential.exists():
         found = read(str(credential))
     else:
-        found = environment.get(TOKEN_VARIABLE, "")
+        found = variable
     found = found.strip()
     if not found:
         raise ValueError(

@@ -17,6 +17,7 @@ from twisted.protocols.amp import MAX_VALUE_LENGTH, Argument
 
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.tunnel.faults import CODE_CHARACTERS_MOST, Violation, is_code
 
 Plain: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
@@ -270,11 +271,11 @@ def _compact(value: Plain) -> bytes:
 
 
 def _read(octets: bytes) -> object:
-    def refuse(word: str) -> object:
-        raise ValueError(f"{word} is not a JSON number")
+    """One value, read as strictly as a configuration, except that numbers may have a fraction.
 
+    :raises ValueError: for anything else.
+    """
     try:
-        value: object = json.loads(octets.decode("utf-8"), parse_constant=refuse)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    return value
+        return read(octets, octets_most=MAX_VALUE_LENGTH, fractions=True)
+    except DocumentRefused as refused:
+        raise ValueError(str(refused)) from None

@@ -101,7 +101,12 @@ class BackendCalls(SynchronousTestCase):
 
     def test_foreign_answers_are_unavailability(self) -> None:
         """A page that is not the API's is never taken for an answer, whatever its status."""
-        for status, body in ((200, b"<html>"), (200, b"[]"), (500, b"oops"), (404, b"{}"), (200, b"[" * 100_000)):
+        twice, huge = b'{"site": "a", "site": "b"}', b'{"api": 1e999}'
+        error = b'{"error": "token", "error": "version", "message": "m"}'
+        for status, body in (
+            *((200, each) for each in (b"<html>", b"[]", b"[" * 100_000, twice, huge)),
+            *((500, b"oops"), (404, b"{}"), (403, error)),
+        ):
 
             def answer(request: Request, status: int = status, body: bytes = body) -> bytes:
                 request.setResponseCode(status)

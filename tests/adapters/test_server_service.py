@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.internet.defer import Deferred
@@ -13,6 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy.faults import Draining, OwnFault, TunnelLost, Unlicensed
 from smartproxy.policy.licence import Licence, sign
+from smartproxy.server.condition import ServerCondition
+from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.service import STALE_LIST_SECONDS, ServerService
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, KeyKind, TestCa, make_key
 from smartproxy.tunnel.faults import ConfigurationDeclined
@@ -249,6 +252,38 @@ class Generations(ServerTestCase):
             self.assertIs(self.service.sessions.generation, held)
             self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
         self.assertEqual(client.control.held, 1)
+
+    def test_generation_whose_adoption_raises(self) -> None:
+        """Whatever is raised in a step: the generation before serves on, and event, client and status say so."""
+        client = self.client()
+        self.bring(client, document())
+        sessions, calls = self.service.sessions, self.service.calls
+        condition = ServerCondition(self.reactor, self.service)
+        text = sign(licence(800), signing_key())
+        for target, step in (
+            (ServerGeneration, "build"),
+            (sessions.withdrawals, "judge"),
+            (calls, "_look_for_sources"),
+        ):
+            before = sessions.generation
+            assert before is not None
+            kept = (before.contexts, before.part, self.service.licence.present, self.service.held)
+            raising = OverflowError("date value out of range")
+            broken = self.patch(target, step, Mock(side_effect=[raising, None]))
+            failure = self.failureResultOf(self.bring(client, document(2, (OTHERS,), licence=text), 2))
+            broken.restore()
+            self.assertIsInstance(failure.value, ConfigurationDeclined)
+            self.assertEqual(self.named("configuration.refused")[-1]["cause"], "configuration.fault")
+            self.assertEqual(condition.status()["verdict"], "generation-refused")
+            after = sessions.generation
+            assert after is not None
+            self.assertEqual((after.contexts, after.part, self.service.licence.present, self.service.held), kept)
+            assert calls._generation is not None
+            self.assertEqual(calls._generation.part, before.part)
+            self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
+        self.assertEqual(len(self.flushLoggedErrors(OverflowError)), 3)
+        self.bring(client, document(2, (OTHERS,)), 2)
+        self.assertEqual((condition.status()["verdict"], self.reactor.numbers), ("ok", [TUNNEL, OTHERS]))
 
     def test_lists_that_are_out_of_date(self) -> None:
         """A generation with a stale revocation list is taken, and says which list it is, again every hour."""

@@ -383,6 +383,13 @@ class ClientSwitches(OptionsTestCase):
         self.assertEqual({name for name, _ in options.notices}, {"secret.on_command_line"})
         self.assertNotIn("abc", str(options.notices))
 
+    def test_token_is_taken_out_of_the_environment(self) -> None:
+        """No program that the daemon starts inherits the token, also where another place gave it."""
+        for told in (None, "switch"):
+            environment = {"SMARTPROXY_TOKEN": "canary", "HOME": "/"}
+            self.assertEqual(client.find_token(told, None, environment), told or "canary")
+            self.assertEqual(environment, {"HOME": "/"})
+
     def test_where_a_token_comes_from(self) -> None:
         """The file wins, then the switch, then systemd's credential, then the environment."""
         (self.folder / "smartproxy-token").write_text("credential\n")

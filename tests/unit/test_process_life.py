@@ -327,6 +327,34 @@ class GivenUp(SynchronousTestCase):
         self.assertEqual(len(self.asked), 2)
 
 
+_HARDENED = """
+import ctypes, os, resource
+resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+from smartproxy.tap.life import harden
+assert harden() == {}
+system = ctypes.CDLL(None)
+limit = [line.split()[4:6] for line in open("/proc/self/limits") if line.startswith("Max core file size")]
+print(system.prctl(3, 0, 0, 0, 0), system.prctl(39, 0, 0, 0, 0), limit, flush=True)
+os.abort()
+"""
+"""Hardens itself, prints what the kernel says (PR_GET_DUMPABLE, PR_GET_NO_NEW_PRIVS, the limit), and aborts."""
+
+
+class HardenedProcess(SynchronousTestCase):
+    """The hardening as the kernel sees it, in a process of its own."""
+
+    def test_kernel_says_so(self) -> None:
+        """It can be neither traced nor dumped, gains no privileges, and SIGABRT leaves no core."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        paths = {**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+        process = subprocess.Popen([sys.executable, "-c", _HARDENED], cwd=folder, env=paths, stdout=subprocess.PIPE)
+        told, _ = process.communicate(timeout=60)
+        self.assertEqual(told.decode().strip(), "0 1 [['0', '0']]")
+        self.assertEqual(process.returncode, -signal.SIGABRT)
+        self.assertEqual(list(folder.iterdir()), [])
+
+
 class Lives(SynchronousTestCase):
     """The order of a daemon's start and end."""
 

@@ -107,7 +107,17 @@ class ArgumentTests(SynchronousTestCase):
             (Choice(Profile), [b"", b"lax", b"DEFAULT", b"default ", b"\xff"]),
             (Choice(Outcome, Outcome.ABORTED), [b"", b"Completed", b"completed\n", b"x" * 65, b"\xff"]),
             (Records(), [b"", b"{}\n", b"{}\n[]", b"{}\n\n{}", b"[]", b"1", b"{", b"\xff", b'"x"']),
-            (Records(), [b'{"a":NaN}', b'{"a":Infinity}', deep, b'{"a":' + b"9" * 5_000 + b"}"]),
+            (
+                Records(),
+                [
+                    b'{"a":1,"a":2}',
+                    b'{"a":1e999}',
+                    b'{"a":NaN}',
+                    b'{"a":Infinity}',
+                    deep,
+                    b'{"a":' + b"9" * 5_000 + b"}",
+                ],
+            ),
         ]
         for argument, forms in wrong:
             for form in forms:

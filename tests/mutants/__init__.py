@@ -1,0 +1,1 @@
+"""Mutations of the protections: each has to make a test fail."""
