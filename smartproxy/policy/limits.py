@@ -102,6 +102,19 @@ POOL_MOST: Final = Limit(default=2_000, least=1, most=100_000, unit="connections
 #: How long the backend keeps an event after its arrival; 0 keeps it for ever.
 KEEP_EVENTS_DAYS: Final = Limit(default=400, least=0, most=36_500, unit="days")
 
+# The backend's port, before a caller is known by its token.
+
+#: Connections to the backend; one more replaces the oldest of an unknown caller, from the most crowded address.
+BACKEND_CONNECTIONS_MOST: Final = 512
+#: Connections of unknown callers from one address; one more replaces the oldest of them.
+BACKEND_STRANGERS_PER_ADDRESS_MOST: Final = 64
+#: Addresses whose connections are not replaced, because a call from there showed a good token lately.
+BACKEND_ADDRESSES_SPARED_MOST: Final = 256
+#: From the connection to the end of the first call's headers, TLS included.
+BACKEND_HEADERS_SECONDS: Final = 10.0
+#: From the end of a call's headers to the end of its body.
+BACKEND_BODY_SECONDS: Final = 20.0
+
 # Sizes.
 
 #: One Exchange Buffer other than DATA, once both SSIDs are exchanged.
