@@ -142,7 +142,7 @@ class WhoMayCall(ApiCase):
 
     def test_ipv4_on_ipv6(self) -> None:
         """An IPv4 caller of a port that listens on ``::`` is shown and stored with its IPv4 address."""
-        site = ApiSite(self.api.resource(), self.api.admits)
+        site = ApiSite(self.api.resource(), self.api.admits, self.clock)
         transport = StringTransport(peerAddress=IPv6Address("TCP", "::ffff:192.0.2.7", 40000))
         protocol = site.buildProtocol(None)
         protocol.makeConnection(transport)
@@ -154,7 +154,7 @@ class WhoMayCall(ApiCase):
         """The body of a caller whose token is not known is not read; a known one's is."""
         for token, kept in ((None, False), ("spc_x", False), (self.token, True)):
             headers = "" if token is None else f"Authorization: Bearer {token}\r\n"
-            protocol = ApiSite(self.api.resource(), self.api.admits).buildProtocol(None)
+            protocol = ApiSite(self.api.resource(), self.api.admits, self.clock).buildProtocol(None)
             transport = StringTransport()
             protocol.makeConnection(transport)
             protocol.dataReceived(
@@ -190,7 +190,10 @@ class WhatIsThere(ApiCase):
     def test_not_text(self) -> None:
         """A path or a host that is not UTF-8 is refused and told like any other, and not only logged by a library."""
         for request in (b"GET /api/v1/%ff HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n"):
-            protocol, transport = ApiSite(self.api.resource(), self.api.admits).buildProtocol(None), StringTransport()
+            protocol, transport = (
+                ApiSite(self.api.resource(), self.api.admits, self.clock).buildProtocol(None),
+                StringTransport(),
+            )
             protocol.makeConnection(transport)
             protocol.dataReceived(request)
             self.assertTrue(transport.value().startswith(b"HTTP/1.1 400"), transport.value())

@@ -131,7 +131,7 @@ class Bodies(SiteCase):
         super().setUp()
         self.resource = Reading()
         self.transport = Tcp()
-        self.protocol = ApiSite(self.resource, admits).buildProtocol(ADDRESS)
+        self.protocol = ApiSite(self.resource, admits, Clock()).buildProtocol(ADDRESS)
         self.protocol.makeConnection(self.transport)
 
     def test_in_memory(self) -> None:
