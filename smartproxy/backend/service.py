@@ -98,6 +98,7 @@ class BackendService(Service):
         self.hurry()
         if self._upkeep is not None:
             self._upkeep.stop()
+        self.events.tell_counted()
         self.events.emit(
             "backend.stopped",
             cause=self.stop_reason.cause,

@@ -148,6 +148,7 @@ class ClientService(Service):
         await self.sessions.drain(seconds, deadlines.closing)
         for tunnel in self._tunnels:
             await maybeDeferred(tunnel.stopService)
+        self.events.tell_counted()
         self.events.emit("client.stopped")
         await self._carrier.flush(FLUSH_SECONDS)
         self._carrier.stop()

@@ -223,6 +223,7 @@ class Cause(enum.StrEnum):
     PORT_NOT_ALLOWED = "port.not_allowed", "The daemon may not open the port; ports below 1024 need a capability."
     PORT_NO_ADDRESS = "port.no_address", "The address is not one of this machine's addresses."
     PORT_UNUSABLE = "port.unusable", "The port could not be opened."
+    STRANGERS_MANY = "strangers.many", "Unverified callers cause more events than are written in a second."
     CTL_SOCKET = "ctl.socket", "The control socket could not be opened."
     CTL_USER = "ctl.user", "Only root and the daemon's own user may use the control socket."
     LOG_FILE = "log.file", "A log file, or standard output, could not be written."

@@ -188,6 +188,19 @@ REFUSED_TOLD_SECONDS: Final = 60.0
 #: Pairs of address and cause for which the last report is remembered; all others share one report.
 REFUSED_TOLD_MOST: Final = 1000
 
+# What strangers can make a daemon write.
+
+#: Events that unverified callers can cause, all together; what is more is counted by prefix and cause.
+STRANGERS_EVENTS: Final = Limit(default=10, least=1, most=10_000, unit="events a second")
+#: For so many seconds' worth of events there is room at once.
+STRANGERS_EVENTS_SECONDS: Final = 2.0
+#: What was counted and not written is told so often.
+STRANGERS_TOLD_SECONDS: Final = 60.0
+#: Prefixes and causes that are told then, each in an event; the rest by cause alone.
+STRANGERS_TOLD_MOST: Final = 20
+#: Prefixes and causes that are counted apart; beyond it the smallest are added up by cause.
+STRANGERS_COUNTS_MOST: Final = 1000
+
 # Certificates.
 
 #: Shortest RSA modulus that is accepted.

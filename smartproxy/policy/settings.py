@@ -57,6 +57,9 @@ class ServerLimits:
     unauthenticated_per_address: int = attrs.field(
         default=limits.UNAUTHENTICATED_PER_ADDRESS.default, metadata=kind(Whole(limits.UNAUTHENTICATED_PER_ADDRESS))
     )
+    strangers_events: int = attrs.field(
+        default=limits.STRANGERS_EVENTS.default, metadata=kind(Whole(limits.STRANGERS_EVENTS))
+    )
     command_octets: int = attrs.field(
         default=limits.COMMAND_OCTETS.default, metadata=kind(Whole(limits.COMMAND_OCTETS))
     )

@@ -38,6 +38,7 @@ FULL: dict[str, Any] = {
             "connections": 4001,
             "connections_per_address": 202,
             "unauthenticated_per_address": 101,
+            "strangers_events": 12,
             "command_octets": 16385,
         },
         "penalties": {
