@@ -33,6 +33,7 @@ STRANGERS = frozenset(
         "connection.accepted",
         "connection.closed",
         "connection.refused",
+        "crl.url_seen",
         "ctl.refused",
         "handshake.failed",
         "outbound.refused",
@@ -42,9 +43,12 @@ STRANGERS = frozenset(
         "tunnel.violation",
     }
 )
-"""The events that a caller can cause before anybody knows who it is: of these only so many are written in a second.
+"""The events that a caller can cause before anybody knows who it is, or a far daemon at will.
 
-An event that names a client, a partner or a session is of somebody who proved it, and is always written.
+Only so many of them are written in a second.
+
+An event that names a client, a partner or a session is of somebody who proved it, and is
+always written.
 """
 
 _TRACE, _DEBUG, _INFO, _WARNING = Severity.TRACE, Severity.DEBUG, Severity.INFO, Severity.WARNING
@@ -123,6 +127,13 @@ EVENTS: Mapping[str, EventType] = {
     **entries_of(
         "Tunnel",
         Audience.SECURITY,
+        (
+            "tunnel.distrusted",
+            _ERROR,
+            "A server asked for something that it may not: its host may have been taken over.",
+            "cause proxy_id",
+            "",
+        ),
         ("tunnel.down", _WARNING, "The tunnel was lost.", "cause", "sessions host port duration"),
         ("tunnel.failed", _WARNING, "The tunnel could not be set up.", "cause", "host port advice seconds"),
         (

@@ -176,7 +176,10 @@ class PlainClientService(Service):
             raise StationUnreachable(rule=Cause.TARGET_CONNECT, message="the target is not reachable") from error
         self.sessions.couple(outline, near=target, tunnel=leg, inward=False)
 
-    def event(self, fields: Mapping[str, Plain]) -> None:
+    def judge_opening(self, control: ClientControl, session: str, facts: SessionFacts) -> None:
+        """Any session may begin: the one target is this client's own."""
+
+    def event(self, control: ClientControl, fields: Mapping[str, Plain]) -> None:
         """Do nothing: there is no backend to carry the server's events to."""
 
     def session_ended(self, session: str, ending: FarEnding) -> None:

@@ -164,6 +164,17 @@ RECONNECT_SECONDS_MOST: Final = 30.0
 #: A tunnel that still cannot be set up for the same reason is reported again after so long.
 TROUBLE_AGAIN_SECONDS: Final = 600.0
 
+# What the client takes from each server: the host in the DMZ may have been taken over.
+
+#: Sessions that a server opens.
+OPENINGS_RATE: Final = Limit(default=50, least=1, most=10_000, unit="sessions a second")
+#: For so many seconds' worth there is room at once, as when all partners call again after a loss.
+OPENINGS_SECONDS: Final = 4.0
+#: Events that a server reports; a large one counts as several.
+REPORTS_RATE: Final = Limit(default=200, least=10, most=100_000, unit="events a second")
+#: For so many seconds' worth there is room at once: all that a server keeps while no client is connected.
+REPORTS_SECONDS: Final = 60.0
+
 # Penalties (fail2ban-like, per address).
 
 #: Points at which an address is banned.

@@ -162,7 +162,7 @@ class Strangers(OnALog):
         self.assertEqual((counted["network"], counted["count"]), ("2001:db8::/64", 30))
 
     def test_the_known_are_told(self) -> None:
-        """A flood hides nothing of a client, a partner or a session, no ban, and nothing that strangers cannot cause."""
+        """A flood hides nothing of a client, a partner or a session, no ban, and no other event."""
         self.flood(1, 500)
         before = len(self.carried)
         self.events.emit("backend.call_refused", cause=Cause.API_VERSION, message="x", client="inner")
