@@ -24,6 +24,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from smartproxy._version import __version__
 from smartproxy.backend.calls import CallingClient, Calls
 from smartproxy.backend.errors import BackendError, StoreBusy, Unusable
+from smartproxy.backend.port import guest_of
 from smartproxy.backend.requests import (
     API,
     CallRefused,
@@ -325,6 +326,17 @@ class Api:
         error = CallRefused(500, Cause.API_INTERNAL, "the backend has a fault", "look for internal.error in its log")
         return json_answer(request, error.document(), error.status)
 
+    def admits(self, request: IRequest) -> Deferred[bool]:
+        """Whether the body of a request is worth reading: its caller is known. The call itself is judged anew."""
+        return Deferred.fromCoroutine(self._admits(request))
+
+    async def _admits(self, request: IRequest) -> bool:
+        try:
+            await self._caller(request)
+        except CallRefused:
+            return False
+        return True
+
     async def _caller(self, request: IRequest) -> CallingClient:
         """The client that calls.
 
@@ -341,6 +353,8 @@ class Api:
                 facts.update(client=caller.name, detail=f"the client is {why}")
             raise token_refused()
         facts["client"] = caller.name
+        if (guest := guest_of(request)) is not None:
+            guest.proved()
         if version is not None:
             try:
                 check_client(version)

@@ -15,6 +15,7 @@ import attrs
 from twisted.web.iweb import IRequest
 
 from smartproxy._version import __version__
+from smartproxy.net.leg import peer_of
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.schema import ListOf, declarations, kind, read_object
 from smartproxy.policy.strict_json import DocumentRefused, read
@@ -89,8 +90,9 @@ _GENERATION_MOST = 2**63 - 1
 
 
 def address_of(request: IRequest) -> str:
-    """The address that a request came from, without its port."""
-    return str(getattr(request.getClientAddress(), "host", "unknown"))
+    """The address that a request came from, without its port; an IPv4 caller of a port on ``::`` has its IPv4 one."""
+    peer = peer_of(request.getClientAddress())
+    return "unknown" if peer is None else peer.host
 
 
 def header_of(request: IRequest, name: bytes) -> str:
@@ -163,8 +165,11 @@ _Body = TypeVar("_Body", bound=attrs.AttrsInstance)
 def body_of(request: IRequest, cls: type[_Body]) -> _Body:
     """What a request carries, read as strictly as the configuration.
 
-    :raises CallRefused: when it is larger than allowed, is no JSON, or is not what the class declares.
+    :raises CallRefused: when it is larger than allowed, is no JSON, is not what the class declares, or was not kept
+        because its caller could not be found out in time.
     """
+    if getattr(request, "body_refused", False):
+        raise CallRefused(503, Cause.STORE_BUSY, "the store is busy", "send the call again in a few seconds")
     octets = b"" if request.content is None else request.content.read(BODY_OCTETS_MOST + 1)
     if len(octets) > BODY_OCTETS_MOST:
         raise too_large()

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from smartproxy import __version__
 from smartproxy.client.backend import Backend, BackendRefused
+from smartproxy.client.distrust import ServerDistrust
 from smartproxy.client.egress import StationCalls
 from smartproxy.client.station import StationSessions
 from smartproxy.client.trials import Trials
@@ -97,6 +98,7 @@ class ClientService(Service):
             configured=self._configured,
         )
         self.sessions = StationSessions(reactor=reactor, events=self.events, configuration=self._client_part)
+        self._distrust = ServerDistrust(self.events, reactor, self.sessions.sessions_of)
         self.calls = StationCalls(
             reactor=reactor,
             events=self.events,
@@ -148,6 +150,7 @@ class ClientService(Service):
         await self.sessions.drain(seconds, deadlines.closing)
         for tunnel in self._tunnels:
             await maybeDeferred(tunnel.stopService)
+        self.events.tell_counted()
         self.events.emit("client.stopped")
         await self._carrier.flush(FLUSH_SECONDS)
         self._carrier.stop()
@@ -302,12 +305,20 @@ class ClientService(Service):
             )
         return self.sessions.open(session, facts, leg)
 
-    def event(self, fields: Mapping[str, Plain]) -> None:
+    def judge_opening(self, control: ClientControl, session: str, facts: SessionFacts) -> None:
+        """Refuse what the configuration does not allow, before anything is done for it."""
+        if self._configuration is not None:
+            self._distrust.judge_opening(control.proxy_id, control.peer, facts, self._configuration)
+
+    def event(self, control: ClientControl, fields: Mapping[str, Plain]) -> None:
         """Pass an event of the server on to the backend if the catalogue has it; else report that it was refused."""
+        rate = self._client_part().limits.reports_rate
+        if not self._distrust.takes_report(control.proxy_id, control.peer, fields, rate):
+            return
         try:
             record = read_record(fields, ("server",))
         except CatalogueError as error:
-            self.events.emit("events.refused", cause=Cause.EVENTS_CATALOGUE, message=str(error), daemon="server")
+            self._distrust.refused_report(control.proxy_id, str(error))
             return
         self._carrier.add(record.document())
 

@@ -4,6 +4,7 @@ Duty: connect to the configured station, and say why that failed. The only place
 the station; the address never comes from outside. Standards: RFC 5024 section 2 (OFTP2 over TCP).
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -92,6 +93,11 @@ class StationSessions(LiveSessions):
         super().__init__(reactor, events, finished)
         self._reactor = reactor
         self._configuration = configuration
+        self._partners: Counter[str] = Counter()
+
+    def sessions_of(self, partner: str) -> int:
+        """How many sessions there are that this partner began."""
+        return self._partners[partner]
 
     def open(self, session: str, facts: SessionFacts, data: ILeg) -> Deferred[None]:
         """Open a session with the station.
@@ -111,7 +117,8 @@ class StationSessions(LiveSessions):
         if facts.partner is None or facts.level is None:
             return _refused(data, Cause.SESSION_FACTS, "the server did not say which partner and level the session has")
         station, deadlines = configuration.station, configuration.deadlines
-        ready: Deferred[None] = Deferred()
+        partner, ready = facts.partner, Deferred[None]()
+        self._partners[partner] += 1
         self.prepare(
             session,
             client_inbound(facts),
@@ -120,8 +127,14 @@ class StationSessions(LiveSessions):
             command_octets=configuration.limits.command_octets,
             open_leg=lambda facts: dial_station(self._reactor, station, deadlines.closing),
             ready=ready,
+            over=lambda summary: self._ended(partner),
         ).begin()
         return ready
+
+    def _ended(self, partner: str) -> None:
+        self._partners[partner] -= 1
+        if not self._partners[partner]:
+            del self._partners[partner]
 
 
 def _refused(data: ILeg, cause: Cause, message: str) -> Deferred[None]:

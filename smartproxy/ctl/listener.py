@@ -27,6 +27,8 @@ from smartproxy.policy.causes import Cause
 
 CALLERS_MOST = 16
 IDLE_SECONDS = 300
+CLOSING_SECONDS = 5
+"""From a connection's refusal to its abort: a caller that does not read could keep it for ever."""
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -43,6 +45,7 @@ class OperatorConnection(LineReceiver):
 
     def connectionMade(self) -> None:
         """Look who it is."""
+        self._factory.open.add(self)
         transport: Any = self.transport
         process, self._user = peer_of(transport.getHandle())
         if self._user not in (0, os.geteuid()):
@@ -62,6 +65,7 @@ class OperatorConnection(LineReceiver):
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Forget it."""
         self._idle.stop()
+        self._factory.open.discard(self)
         self._factory.present.discard(self)
 
     def lineReceived(self, line: bytes) -> None:
@@ -83,6 +87,8 @@ class OperatorConnection(LineReceiver):
     def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a line without an end."""
         self._factory.present.discard(self)
+        transport: Any = self.transport
+        transport.unregisterProducer()
         self._end(f"a request has at most {REQUEST_OCTETS_MOST} octets")
 
     def _abort(self) -> None:
@@ -91,15 +97,16 @@ class OperatorConnection(LineReceiver):
 
     def _end(self, why: str) -> None:
         transport: Any = self.transport
-        transport.unregisterProducer()
         transport.write(refused(why))
         transport.loseConnection()
+        self._idle.start(CLOSING_SECONDS)
 
 
 class OperatorFactory(ServerFactory):
     """Makes what a connection is spoken with.
 
     :ivar present: the connections that were let in.
+    :ivar open: all connections, those that are refused and not yet closed included.
     """
 
     noisy = False
@@ -108,6 +115,7 @@ class OperatorFactory(ServerFactory):
         self.reactor = reactor
         self.actions = actions
         self.present: set[OperatorConnection] = set()
+        self.open: set[OperatorConnection] = set()
 
     def buildProtocol(self, address: IAddress | None) -> OperatorConnection:
         """Make one."""
@@ -164,7 +172,7 @@ class ControlSocket:
         port, self._port = self._port, None
         if port is not None:
             await maybeDeferred(port.stopListening)
-        for caller in list(self._factory.present):
+        for caller in list(self._factory.open):
             transport: Any = caller.transport
             transport.abortConnection()
         self._name.close()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from smartproxy.logs.fields import ALWAYS, Audience, CatalogueError, EventType, entries_of
 from smartproxy.logs.severity import Severity
 
-__all__ = ["ALWAYS", "EVENTS", "Audience", "CatalogueError", "EventType", "look_up"]
+__all__ = ["ALWAYS", "EVENTS", "STRANGERS", "Audience", "CatalogueError", "EventType", "look_up"]
 
 
 def look_up(name: str) -> EventType:
@@ -25,6 +25,31 @@ def look_up(name: str) -> EventType:
     except KeyError:
         raise CatalogueError(f"no event is named {name}") from None
 
+
+STRANGERS = frozenset(
+    {
+        "backend.call_refused",
+        "certificate.refused",
+        "connection.accepted",
+        "connection.closed",
+        "connection.refused",
+        "crl.url_seen",
+        "ctl.refused",
+        "handshake.failed",
+        "outbound.refused",
+        "penalty.banned",
+        "penalty.lifted",
+        "tunnel.refused",
+        "tunnel.violation",
+    }
+)
+"""The events that a caller can cause before anybody knows who it is, or a far daemon at will.
+
+Only so many of them are written in a second.
+
+An event that names a client, a partner or a session is of somebody who proved it, and is
+always written.
+"""
 
 _TRACE, _DEBUG, _INFO, _WARNING = Severity.TRACE, Severity.DEBUG, Severity.INFO, Severity.WARNING
 _ERROR, _CRITICAL = Severity.ERROR, Severity.CRITICAL
@@ -102,6 +127,13 @@ EVENTS: Mapping[str, EventType] = {
     **entries_of(
         "Tunnel",
         Audience.SECURITY,
+        (
+            "tunnel.distrusted",
+            _ERROR,
+            "A server asked for something that it may not: its host may have been taken over.",
+            "cause proxy_id",
+            "",
+        ),
         ("tunnel.down", _WARNING, "The tunnel was lost.", "cause", "sessions host port duration"),
         ("tunnel.failed", _WARNING, "The tunnel could not be set up.", "cause", "host port advice seconds"),
         (
@@ -224,6 +256,13 @@ EVENTS: Mapping[str, EventType] = {
             "The SSIDCODE is not assigned to the partner, or may not be used in this way.",
             "cause",
             "code codes release_level most reason told_partner told_station certificate_sha256 advice authentication",
+        ),
+        (
+            "strangers.counted",
+            _WARNING,
+            "Unverified callers caused more events than are written; these were only counted.",
+            "event count seconds cause",
+            "network advice",
         ),
         ("penalty.banned", _WARNING, "An address is banned for a while.", "network seconds", "points cause until"),
         ("penalty.lifted", _INFO, "The ban of an address has ended.", "network", "cause"),

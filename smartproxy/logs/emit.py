@@ -4,33 +4,87 @@ The only way in which events come into being: every part of the program that has
 :class:`Events`. A wrong call is a bug of the caller and is reported as one (``internal.error``), beside the event with
 what was right of it; it never raises into the caller, because no session may end for the sake of its log.
 
+Strangers decide how often some events happen, so that there is a budget for them: what is more than so many in a
+second is neither written nor carried, but counted by prefix and cause, and told once a minute. What the daemon does
+about strangers (bans, refused connections) has a budget of its own, so that what they do does not hide it; so have
+details for the log alone, and bugs, in case that a stranger can provoke one.
+
 An exception's message can hold octets of a peer or a secret (``int(b"...")`` quotes its argument), and a traceback's
 source lines and variables still more. :func:`describe` therefore tells the class, the calls by file, line and function,
 and the message only of classes whose messages never quote data.
 """
 
+import enum
 import os
 from collections.abc import Callable, Mapping
 from itertools import count
 
 import attrs
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from smartproxy.logs.catalogue import CatalogueError, look_up
+from smartproxy.logs.catalogue import STRANGERS, CatalogueError, look_up
 from smartproxy.logs.clock import Clock, now
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import EVERYTHING, LEVEL_CHANGED, Levels
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.errors import SessionFault
+from smartproxy.policy import limits
+from smartproxy.policy.addresses import BadHostPort, HostPort, address_of, prefix_of
+from smartproxy.policy.budget import Budget, Tally, Uncounted
 from smartproxy.policy.causes import Cause
 
 RECORD_KEY = "smartproxy_record"
 """Where a Twisted log entry holds the record; observers that do not know it show the record's text."""
 _FORMAT = "{" + RECORD_KEY + "}"
 _BUG = "internal.error"
+
+
+_PROVED = ("client", "partner", "session")
+"""Fields that only somebody who proved an identity has."""
+
+
+class _Kind(enum.Enum):
+    """What a budget is for."""
+
+    CARRIED = enum.auto()
+    DECIDED = enum.auto()
+    LOGGED = enum.auto()
+    BUG = enum.auto()
+
+
+_DECIDED = frozenset({"connection.refused", "penalty.banned", "penalty.lifted"})
+"""What this daemon did about strangers: told also while the budget for what they did is used up."""
+
+
+def _budget() -> Budget:
+    return Budget(limits.STRANGERS_EVENTS.default, limits.STRANGERS_EVENTS_SECONDS)
+
+
+def _prefix(fields: Mapping[str, object]) -> str:
+    """The network that an event is about; empty when it names none."""
+    network = fields.get("network")
+    if isinstance(network, str):
+        return network
+    peer = str(fields.get("peer") or "")
+    try:
+        host = HostPort.parse(peer, port_least=0).host
+    except BadHostPort:
+        host = peer
+    try:
+        return prefix_of(address_of(host))
+    except ValueError:
+        return ""
+
+
+class CallingClock(Clock, Protocol):
+    """A clock that calls back, too: any ``IReactorTime``."""
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object) -> IDelayedCall:
+        """Call later."""
 
 
 class Events:
@@ -42,6 +96,7 @@ class Events:
     :param clock: what tells the time of day.
     :param source: the daemon's name in its records: ``server``, ``client``, ``backend``.
     :param carried: the lowest level that is carried.
+    :ivar callers_unknown: whether nobody finds out who has a session, as in the plain pair: its events are strangers'.
     :ivar levels: what is logged; what is neither logged nor carried is not even worded.
     """
 
@@ -49,18 +104,64 @@ class Events:
         self,
         log: Logger,
         forward: Callable[[dict[str, Value]], object] | None,
-        clock: Clock,
+        clock: CallingClock,
         *,
         source: str = "smartproxy",
         carried: Severity = Severity.INFO,
     ) -> None:
         self.forward = forward
+        self.callers_unknown = False
         self.levels = Levels({EVERYTHING: Severity.TRACE})
         self._log = log
         self._clock = clock
         self._source = source
         self._carried = carried
         self._numbers = count(1)
+        self._budgets = {each: _budget() for each in _Kind}
+        self._tally = Tally()
+        self._telling: IDelayedCall | None = None
+
+    def allow_strangers(self, rate: float) -> None:
+        """Write so many events of strangers in a second from now on."""
+        for kind in (_Kind.CARRIED, _Kind.DECIDED, _Kind.LOGGED):
+            self._budgets[kind].rate = rate
+
+    def tell_counted(self) -> None:
+        """Tell what was counted and not written so far; for the end of a daemon, and once a minute."""
+        if self._telling is not None and self._telling.active():
+            self._telling.cancel()
+        self._telling = None
+        for what, number in self._tally.take(limits.STRANGERS_TOLD_MOST):
+            self.emit(
+                "strangers.counted",
+                event=what.event,
+                count=number,
+                seconds=limits.STRANGERS_TOLD_SECONDS,
+                cause=Cause.STRANGERS_MANY,
+                message=f"more than {self._budgets[_Kind.CARRIED].rate:g} a second; the cause of these: {what.cause}",
+                network=what.prefix or None,
+                facts={"cause": what.cause},
+            )
+
+    def _affords(self, name: str, fields: Mapping[str, object]) -> bool:
+        """Whether an event may be written; what may not is counted."""
+        if name == _BUG:
+            kind = _Kind.BUG
+        elif self.callers_unknown and name.startswith("session."):
+            kind = _Kind.CARRIED
+        elif name not in STRANGERS or any(fields.get(each) is not None for each in _PROVED):
+            return True
+        elif name in _DECIDED:
+            kind = _Kind.DECIDED
+        else:
+            kind = _Kind.CARRIED if look_up(name).level >= self._carried else _Kind.LOGGED
+        if self._budgets[kind].take(self._clock.seconds()):
+            return True
+        cause = fields.get("cause") or fields.get("place") or name
+        self._tally.add(Uncounted(name, str(cause), _prefix(fields)))
+        if self._telling is None:
+            self._telling = self._clock.callLater(limits.STRANGERS_TOLD_SECONDS, self.tell_counted)
+        return False
 
     def emit(self, name: str, /, **fields: object) -> None:
         """Say that an event happened.
@@ -74,6 +175,8 @@ class Events:
             self._report(Failure(), place="smartproxy.logs.emit", event=name)
             return
         if event.level < self._carried and not self.wants(name, fields.get("session"), fields.get("partner")):
+            return
+        if not self._affords(name, fields):
             return
         try:
             checked = event.check(fields)
@@ -128,9 +231,10 @@ class Events:
         The record names the exception's class and the calls that led to it; its message, which could quote a peer or
         a secret, only where :func:`smartproxy.logs.emit.describe` holds it to be harmless.
         """
-        record = self._failure_record(place, failure, fields)
-        self._write(record, failure)
-        self._carry(record)
+        if self._affords(_BUG, {**fields, "place": place}):
+            record = self._failure_record(place, failure, fields)
+            self._write(record, failure)
+            self._carry(record)
 
     def _record(self, name: str, fields: Mapping[str, Value]) -> Record:
         number = next(self._numbers) if look_up(name).level >= self._carried else None
@@ -143,7 +247,8 @@ class Events:
 
     def _report(self, failure: Failure, *, place: str, **fields: object) -> None:
         """Write a bug in the log itself; it is not carried, since carrying may be what failed."""
-        self._write(self._failure_record(place, failure, fields), failure)
+        if self._affords(_BUG, {**fields, "place": place}):
+            self._write(self._failure_record(place, failure, fields), failure)
 
     def _write(self, record: Record, failure: Failure | None = None) -> None:
         entry: dict[str, object] = {RECORD_KEY: record}

@@ -86,6 +86,7 @@ class PlainClientService(Service):
         self._ports: list[IListeningPort] = []
         self._name = credential.name
         self.events = Events(Logger(namespace="smartproxy.plain-client"), None, reactor, source="plain-client")
+        self.events.callers_unknown = True
         self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
         self.tunnel = ClientTunnel(
             reactor,
@@ -132,6 +133,7 @@ class PlainClientService(Service):
             self.tunnel.control.drain().addErrback(lambda failure: failure.trap(TunnelFault, SessionFault))
         await self.sessions.drain(seconds, 0)
         await self.tunnel.stopService()
+        self.events.tell_counted()
         self.events.emit("client.stopped")
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self.clock, 0)
@@ -174,7 +176,10 @@ class PlainClientService(Service):
             raise StationUnreachable(rule=Cause.TARGET_CONNECT, message="the target is not reachable") from error
         self.sessions.couple(outline, near=target, tunnel=leg, inward=False)
 
-    def event(self, fields: Mapping[str, Plain]) -> None:
+    def judge_opening(self, control: ClientControl, session: str, facts: SessionFacts) -> None:
+        """Any session may begin: the one target is this client's own."""
+
+    def event(self, control: ClientControl, fields: Mapping[str, Plain]) -> None:
         """Do nothing: there is no backend to carry the server's events to."""
 
     def session_ended(self, session: str, ending: FarEnding) -> None:

@@ -113,6 +113,7 @@ class PlainServerService(DmzService):
             advice=_LICENCE_ADVICE,
             now=now,
         )
+        self.events.callers_unknown = True
         self.drain_seconds = drain
         self._external = Listener(address=external.host, port=external.port)
         self._permit = permit

@@ -108,6 +108,19 @@ POOL_MOST: Final = Limit(default=2_000, least=1, most=100_000, unit="connections
 #: How long the backend keeps an event after its arrival; 0 keeps it for ever.
 KEEP_EVENTS_DAYS: Final = Limit(default=400, least=0, most=36_500, unit="days")
 
+# The backend's port, before a caller is known by its token.
+
+#: Connections to the backend; one more replaces the oldest of an unknown caller, from the most crowded address.
+BACKEND_CONNECTIONS_MOST: Final = 512
+#: Connections of unknown callers from one address; one more replaces the oldest of them.
+BACKEND_STRANGERS_PER_ADDRESS_MOST: Final = 64
+#: Addresses whose connections are not replaced, because a call from there showed a good token lately.
+BACKEND_ADDRESSES_SPARED_MOST: Final = 256
+#: From the connection to the end of the first call's headers, TLS included.
+BACKEND_HEADERS_SECONDS: Final = 10.0
+#: From the end of a call's headers to the end of its body.
+BACKEND_BODY_SECONDS: Final = 20.0
+
 # Sizes.
 
 #: One Exchange Buffer other than DATA, once both SSIDs are exchanged.
@@ -161,6 +174,17 @@ RECONNECT_SECONDS_MOST: Final = 30.0
 #: A tunnel that still cannot be set up for the same reason is reported again after so long.
 TROUBLE_AGAIN_SECONDS: Final = 600.0
 
+# What the client takes from each server: the host in the DMZ may have been taken over.
+
+#: Sessions that a server opens.
+OPENINGS_RATE: Final = Limit(default=50, least=1, most=10_000, unit="sessions a second")
+#: For so many seconds' worth there is room at once, as when all partners call again after a loss.
+OPENINGS_SECONDS: Final = 4.0
+#: Events that a server reports; a large one counts as several.
+REPORTS_RATE: Final = Limit(default=200, least=10, most=100_000, unit="events a second")
+#: For so many seconds' worth there is room at once: all that a server keeps while no client is connected.
+REPORTS_SECONDS: Final = 60.0
+
 # Penalties (fail2ban-like, per address).
 
 #: Points at which an address is banned.
@@ -184,6 +208,19 @@ EXEMPT_NETWORKS_MOST: Final = 1_000
 REFUSED_TOLD_SECONDS: Final = 60.0
 #: Pairs of address and cause for which the last report is remembered; all others share one report.
 REFUSED_TOLD_MOST: Final = 1000
+
+# What strangers can make a daemon write.
+
+#: Events that unverified callers can cause, all together; what is more is counted by prefix and cause.
+STRANGERS_EVENTS: Final = Limit(default=10, least=1, most=10_000, unit="events a second")
+#: For so many seconds' worth of events there is room at once.
+STRANGERS_EVENTS_SECONDS: Final = 2.0
+#: What was counted and not written is told so often.
+STRANGERS_TOLD_SECONDS: Final = 60.0
+#: Prefixes and causes that are told then, each in an event; the rest by cause alone.
+STRANGERS_TOLD_MOST: Final = 20
+#: Prefixes and causes that are counted apart; beyond it the smallest are added up by cause.
+STRANGERS_COUNTS_MOST: Final = 1000
 
 # Certificates.
 

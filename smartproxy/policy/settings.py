@@ -57,6 +57,9 @@ class ServerLimits:
     unauthenticated_per_address: int = attrs.field(
         default=limits.UNAUTHENTICATED_PER_ADDRESS.default, metadata=kind(Whole(limits.UNAUTHENTICATED_PER_ADDRESS))
     )
+    strangers_events: int = attrs.field(
+        default=limits.STRANGERS_EVENTS.default, metadata=kind(Whole(limits.STRANGERS_EVENTS))
+    )
     command_octets: int = attrs.field(
         default=limits.COMMAND_OCTETS.default, metadata=kind(Whole(limits.COMMAND_OCTETS))
     )
@@ -64,9 +67,11 @@ class ServerLimits:
 
 @attrs.frozen(kw_only=True)
 class ClientLimits:
-    """The client's limits for sessions."""
+    """The client's limits for sessions, and for what a server asks of it."""
 
     sessions: int = attrs.field(default=limits.SESSIONS.default, metadata=kind(Whole(limits.SESSIONS)))
+    openings_rate: int = attrs.field(default=limits.OPENINGS_RATE.default, metadata=kind(Whole(limits.OPENINGS_RATE)))
+    reports_rate: int = attrs.field(default=limits.REPORTS_RATE.default, metadata=kind(Whole(limits.REPORTS_RATE)))
     command_octets: int = attrs.field(
         default=limits.COMMAND_OCTETS.default, metadata=kind(Whole(limits.COMMAND_OCTETS))
     )

@@ -99,6 +99,7 @@ class PartnerSessions(LiveSessions):
         self.withdrawals.judge(server)
         self._crl_urls.keep({ca.name for ca in server.cas})
         self._gate.admission.limits = server.limits
+        self._events.allow_strangers(server.limits.strangers_events)
         self._gate.penalties.settings = server.penalties
         self._gate.pardon_certificates()
 

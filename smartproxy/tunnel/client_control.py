@@ -80,7 +80,13 @@ class ClientUser(Shape):
         and the tunnel ends the leg. Cancelled when the server waits no longer.
         """
 
-    def event(self, fields: Mapping[str, Plain]) -> None:
+    def judge_opening(self, control: "ClientControl", session: str, facts: SessionFacts) -> None:
+        """A server asks for a session; nothing was done for it yet.
+
+        :raises SessionFault: if the server may not open it.
+        """
+
+    def event(self, control: "ClientControl", fields: Mapping[str, Plain]) -> None:
         """An event of the server, for the backend."""
 
     def session_ended(self, session: str, ending: FarEnding) -> None:
@@ -255,6 +261,7 @@ class ClientControl(BoundedAMP):
 
     async def _open_inbound(self, session: str, ticket: bytes, deadline: int, facts: SessionFacts) -> Answer:
         try:
+            self._user.judge_opening(self, session, facts)
             leg = (await self._take()).attach(ticket)
         except SessionFault as fault:
             raise OpeningFailed(fault) from fault
@@ -277,7 +284,7 @@ class ClientControl(BoundedAMP):
 
     def _answer_report(self, events: list[dict[str, Plain]]) -> None:
         for event in events:
-            self._user.event(event)
+            self._user.event(self, event)
 
     # The connection.
 

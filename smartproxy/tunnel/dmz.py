@@ -155,6 +155,7 @@ class DmzService(Service):
             await maybeDeferred(self._tunnel_port.stopListening)
         await closed
         await self.sessions.drain(seconds, closing)
+        self.events.tell_counted()
         self.events.emit("server.stopped")
         await self.tunnel.flush(closing)
         self.tunnel.stop(_STOPS)

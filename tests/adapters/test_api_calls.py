@@ -9,15 +9,18 @@ from unittest.mock import patch
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy.orm import Session
+from twisted.internet.address import IPv6Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from smartproxy._version import __version__
 from smartproxy.backend import authority, clients, journal, licences, partners
 from smartproxy.backend.api import EVENTS_MOST
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.errors import StoreBusy
+from smartproxy.backend.port import ApiSite
 from smartproxy.backend.requests import BODY_OCTETS_MOST
-from smartproxy.backend.service import ApiSite
 from smartproxy.client.upkeep import TunnelKey
 from smartproxy.logs.record import Record
 from smartproxy.policy.configuration import parse
@@ -137,6 +140,33 @@ class WhoMayCall(ApiCase):
             row = clients.find(session, "inner")
         self.assertEqual((row.last_seen, row.last_version), (NOW, __version__))
 
+    def test_ipv4_on_ipv6(self) -> None:
+        """An IPv4 caller of a port that listens on ``::`` is shown and stored with its IPv4 address."""
+        site = ApiSite(self.api.resource(), self.api.admits, self.clock)
+        transport = StringTransport(peerAddress=IPv6Address("TCP", "::ffff:192.0.2.7", 40000))
+        protocol = site.buildProtocol(None)
+        protocol.makeConnection(transport)
+        protocol.dataReceived(b"GET /api/v1/hello HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual([each["peer"] for each in self.refusals()], ["192.0.2.7"])
+        protocol.connectionLost(Failure(ConnectionDone()))
+
+    def test_bodies(self) -> None:
+        """The body of a caller whose token is not known is not read; a known one's is."""
+        for token, kept in ((None, False), ("spc_x", False), (self.token, True)):
+            headers = "" if token is None else f"Authorization: Bearer {token}\r\n"
+            protocol = ApiSite(self.api.resource(), self.api.admits, self.clock).buildProtocol(None)
+            transport = StringTransport()
+            protocol.makeConnection(transport)
+            protocol.dataReceived(
+                f"POST /api/v1/events HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: 500000\r\n\r\n".encode()
+            )
+            protocol.dataReceived(b" " * 400_000)
+            request = protocol._channel.requests[0]
+            self.assertEqual(len(request.content.getvalue()), 400_000 if kept else 0)
+            protocol.dataReceived(b" " * 100_000)
+            self.assertIn(b"HTTP/1.1 400" if kept else b"HTTP/1.1 401", transport.value())
+            protocol.connectionLost(Failure(ConnectionDone()))
+
     def test_flood(self) -> None:
         """Of many refused calls of one address a few are told; the next one told says how many were not."""
         for _ in range(50):
@@ -160,7 +190,10 @@ class WhatIsThere(ApiCase):
     def test_not_text(self) -> None:
         """A path or a host that is not UTF-8 is refused and told like any other, and not only logged by a library."""
         for request in (b"GET /api/v1/%ff HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n"):
-            protocol, transport = ApiSite(self.api.resource()).buildProtocol(None), StringTransport()
+            protocol, transport = (
+                ApiSite(self.api.resource(), self.api.admits, self.clock).buildProtocol(None),
+                StringTransport(),
+            )
             protocol.makeConnection(transport)
             protocol.dataReceived(request)
             self.assertTrue(transport.value().startswith(b"HTTP/1.1 400"), transport.value())

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.backend import clients, settings
 from smartproxy.backend.api import LOOK_SECONDS, WAITING_PER_CLIENT_MOST, GenerationWatch
 from smartproxy.backend.calls import Calls
-from smartproxy.backend.service import ApiSite
+from smartproxy.backend.port import ApiSite
 from smartproxy.policy.configuration import parse
 from tests.adapters.api_site import Answer, ApiCase
 
@@ -84,7 +84,7 @@ class LongPoll(ApiCase):
 
     def test_gone_away(self) -> None:
         """When the caller goes away its wait ends: nothing is left of it, and nothing is told."""
-        site = ApiSite(self.api.resource())
+        site = ApiSite(self.api.resource(), self.api.admits)
         protocol, transport = site.buildProtocol(None), StringTransport()
         protocol.makeConnection(transport)
         newest = Calls(self.store).generation()

@@ -6,21 +6,32 @@ from cryptography import x509
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 from zope.interface import implementer
 
 from smartproxy.backend import authority
+from smartproxy.backend.port import IDLE_SECONDS, THROWN_AWAY_MOST, ApiSite, Guest, HttpsPort, Places
 from smartproxy.backend.requests import BODY_OCTETS_MOST
-from smartproxy.backend.service import CONNECTIONS_MOST, THROWN_AWAY_MOST, ApiSite, HttpsTls, https_factory
+from smartproxy.logs.emit import Events
+from smartproxy.logs.fields import Value
+from smartproxy.policy import limits
 from tests.unit.sites import SiteCase
 
 ADDRESS = IPv4Address("TCP", "192.0.2.1", 40000)
+
+
+def admits(request: IRequest) -> Deferred[bool]:
+    """Every caller is known."""
+    return succeed(True)
 
 
 @implementer(ITCPTransport)
@@ -52,8 +63,10 @@ class Tls(SiteCase):
         """What a client and the backend agree on: version and cipher suite."""
         with self.store.reading() as session:
             site = authority.load(session)
-        factory = TLSMemoryBIOFactory(HttpsTls(site), False, https_factory(Reading()))
+        clock = Clock()
+        factory = HttpsPort(site, Reading(), admits, clock, Events(Logger(), None, clock))
         server, sent = factory.buildProtocol(ADDRESS), Tcp()
+        assert server is not None
         server.makeConnection(sent)
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.set_min_proto_version(SSL.TLS1_VERSION)
@@ -74,6 +87,7 @@ class Tls(SiteCase):
             if sent.value():
                 client.bio_write(sent.value())
             sent.clear()
+        server.connectionLost(Failure(ConnectionDone()))
         return str(client.get_protocol_version_name()), str(client.get_cipher_name())
 
     def test_versions(self) -> None:
@@ -117,7 +131,7 @@ class Bodies(SiteCase):
         super().setUp()
         self.resource = Reading()
         self.transport = Tcp()
-        self.protocol = ApiSite(self.resource).buildProtocol(ADDRESS)
+        self.protocol = ApiSite(self.resource, admits, Clock()).buildProtocol(ADDRESS)
         self.protocol.makeConnection(self.transport)
 
     def test_in_memory(self) -> None:
@@ -156,25 +170,187 @@ class Bodies(SiteCase):
         self.assertTrue(self.transport.value().endswith(b"\r\n\r\n3"), self.transport.value())
 
 
-class Connections(SiteCase):
-    """There are only so many connections."""
+class Strangers(SiteCase):
+    """What a caller without a token can take: places, time and memory."""
 
     founded = False
 
-    def test_bound(self) -> None:
-        """One too many is closed at once; when one of them ends there is room again."""
-        factory = https_factory(Reading())
-        open_ones = []
-        for _ in range(CONNECTIONS_MOST):
-            protocol = factory.buildProtocol(ADDRESS)
-            assert protocol is not None
-            protocol.makeConnection(StringTransport())
-            open_ones.append(protocol)
-        self.assertIsNone(factory.buildProtocol(ADDRESS))
-        open_ones[0].connectionLost(_reason())
-        self.assertIsNotNone(factory.buildProtocol(ADDRESS))
-        for protocol in open_ones[1:]:
-            protocol.connectionLost(_reason())
+    def setUp(self) -> None:
+        """A port without its TLS, on a fake clock."""
+        super().setUp()
+        self.clock = Clock()
+        self.told: list[dict[str, Value]] = []
+        self.judging: list[Deferred[bool]] = []
+        events = Events(Logger(), self.told.append, self.clock, source="backend")
+        self.resource = Reading()
+        self.places = Places(ApiSite(self.resource, self.judge, self.clock), self.clock, events)
+
+    def judge(self, request: IRequest) -> Deferred[bool]:
+        """Let the test say who is known."""
+        judging: Deferred[bool] = Deferred()
+        self.judging.append(judging)
+        return judging
+
+    def enter(self, host: str) -> tuple[Guest, Tcp] | None:
+        """One more connection, as TLS hands it over."""
+        address = IPv4Address("TCP", host, 40000)
+        if not self.places.opens(address):
+            return None
+        guest, transport = self.places.buildProtocol(address), Tcp()
+        assert guest is not None
+        guest.makeConnection(transport)
+        return guest, transport
+
+    def entered(self, host: str) -> tuple[Guest, Tcp]:
+        """One more connection, which finds a place."""
+        made = self.enter(host)
+        assert made is not None
+        return made
+
+    def test_client_gets_in(self) -> None:
+        """Strangers on every place do not lock a client out: the oldest of the most crowded address makes room."""
+        crowd = [self.entered(f"192.0.2.{number % 9}") for number in range(limits.BACKEND_CONNECTIONS_MOST)]
+        client, transport = self.entered("198.51.100.7")
+        client.proved()
+        self.assertEqual([displaced.disconnected for _, displaced in crowd].count(True), 1)
+        self.assertTrue(crowd[0][1].disconnected)
+        for number in range(2 * limits.BACKEND_CONNECTIONS_MOST):
+            self.entered(f"203.0.{number // 200}.{number % 200}")
+        self.assertFalse(transport.disconnected)
+        (told,) = self.told
+        self.assertEqual((told["name"], told["cause"]), ("connection.refused", "api.crowded"))
+
+    def test_one_address(self) -> None:
+        """An address has its share of places, not counting callers that are known; its own oldest makes room."""
+        known, transport = self.entered("192.0.2.1")
+        known.proved()
+        crowd = [self.entered("192.0.2.1") for _ in range(limits.BACKEND_STRANGERS_PER_ADDRESS_MOST + 3)]
+        self.assertEqual([displaced.disconnected for _, displaced in crowd].count(True), 3)
+        self.assertFalse(transport.disconnected)
+
+    def test_address_of_a_client(self) -> None:
+        """A new connection from where a client called lately is not displaced by strangers from elsewhere."""
+        known, _ = self.entered("198.51.100.7")
+        known.proved()
+        _, second = self.entered("198.51.100.7")
+        for number in range(2 * limits.BACKEND_CONNECTIONS_MOST):
+            self.entered(f"203.0.{number // 200}.{number % 200}")
+        self.assertFalse(second.disconnected)
+
+    def test_no_place_at_all(self) -> None:
+        """Where known callers have all places one more is closed before TLS; when one of them ends there is room."""
+        guests = [self.entered(f"192.0.2.{number % 9}")[0] for number in range(limits.BACKEND_CONNECTIONS_MOST)]
+        for guest in guests:
+            guest.proved()
+        self.assertIsNone(self.enter("198.51.100.7"))
+        guests[0].connectionLost(_reason())
+        self.assertIsNotNone(self.enter("198.51.100.7"))
+
+    def test_dripping_headers(self) -> None:
+        """Octets that come one by one do not prolong the time for headers."""
+        guest, transport = self.entered("192.0.2.1")
+        for octet in b"GET /api/v1/hello HTTP/1.1":
+            self.assertFalse(transport.disconnected)
+            guest.dataReceived(bytes([octet]))
+            self.clock.advance(limits.BACKEND_HEADERS_SECONDS / 20)
+            if transport.disconnected:
+                break
+        self.assertEqual(self.clock.seconds(), limits.BACKEND_HEADERS_SECONDS)
+        (told,) = self.told
+        self.assertEqual((told["name"], told["cause"]), ("connection.refused", "api.deadline"))
+
+    def test_dripping_body(self) -> None:
+        """Nor the time for a body."""
+        guest, transport = self.entered("192.0.2.1")
+        guest.dataReceived(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+        self.judging[0].callback(True)
+        while not transport.disconnected:
+            guest.dataReceived(b"x")
+            self.clock.advance(1)
+        self.assertEqual(self.clock.seconds(), limits.BACKEND_BODY_SECONDS)
+
+    def test_next_call(self) -> None:
+        """A connection that was answered has its idle time, and the time for headers, for the next call."""
+        guest, transport = self.entered("192.0.2.1")
+        guest.dataReceived(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertIn(b" 200 ", transport.value())
+        while not transport.disconnected:
+            guest.dataReceived(b"G")
+            self.clock.advance(1)
+        self.assertEqual(self.clock.seconds(), IDLE_SECONDS + limits.BACKEND_HEADERS_SECONDS)
+
+    def test_no_timer_left(self) -> None:
+        """A connection that ends leaves no timer behind."""
+        guest, _ = self.entered("192.0.2.1")
+        guest.dataReceived(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        guest.connectionLost(_reason())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_body_waits_for_the_token(self) -> None:
+        """While the token is looked up the connection is not read; then a known caller's body is taken whole."""
+        guest, transport = self.entered("192.0.2.1")
+        guest.dataReceived(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+        self.assertEqual(transport.producerState, "paused")
+        self.judging[0].callback(True)
+        self.assertEqual(transport.producerState, "producing")
+        guest.dataReceived(b"67890")
+        self.assertTrue(transport.value().endswith(b"\r\n\r\n10"), transport.value())
+
+    def test_body_of_a_stranger(self) -> None:
+        """Of a stranger's body nothing is kept, and there is an end to what is thrown away."""
+        for judged in (False, ValueError()):
+            guest, transport = self.entered("192.0.2.1")
+            guest.dataReceived(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n" + b"x" * 1000)
+            judging = self.judging.pop()
+            if isinstance(judged, Exception):
+                judging.errback(judged)
+            else:
+                judging.callback(judged)
+            guest.dataReceived(b"x" * 199_000)
+            self.assertTrue(transport.value().endswith(b"\r\n\r\n0"), transport.value())
+        guest.dataReceived(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
+        self.judging.pop().callback(False)
+        guest.dataReceived(b"x" * BODY_OCTETS_MOST)
+        self.assertFalse(transport.disconnected)
+        guest.dataReceived(b"x")
+        self.assertTrue(transport.disconnected)
+
+    def test_gone_before_the_token_is_known(self) -> None:
+        """A caller that goes away meanwhile hinders nothing."""
+        guest, _ = self.entered("192.0.2.1")
+        guest.dataReceived(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345")
+        guest.connectionLost(_reason())
+        self.judging[0].callback(True)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class BeforeTls(SiteCase):
+    """What is told of those that never come to speak http."""
+
+    def test_not_https(self) -> None:
+        """A call with http is told in words, once a minute."""
+        clock, told = Clock(), list[dict[str, Value]]()
+        with self.store.reading() as session:
+            site = authority.load(session)
+        port = HttpsPort(site, Reading(), admits, clock, Events(Logger(), told.append, clock, source="backend"))
+        for _ in range(3):
+            server, transport = port.buildProtocol(ADDRESS), Tcp()
+            assert server is not None
+            server.makeConnection(transport)
+            server.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
+            server.connectionLost(_reason())
+        self.assertEqual([each["cause"] for each in told], ["handshake.not_tls"])
+        self.assertIn("https", str(told[0]["advice"]))
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_no_place(self) -> None:
+        """Where there is no place nothing is made of a connection, and nothing fails."""
+        clock = Clock()
+        with self.store.reading() as session:
+            site = authority.load(session)
+        port = HttpsPort(site, Reading(), admits, clock, Events(Logger(), None, clock))
+        port.places.opens = lambda address: False  # type: ignore[method-assign]  # all places are taken
+        self.assertIsNone(port.buildProtocol(ADDRESS))
 
 
 def _reason() -> Failure:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -16,10 +17,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Document, Trial, TunnelCredentials
 from smartproxy.client.service import ClientService
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
+from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused
 from smartproxy.policy.faults import StationUnreachable, StopReason
+from smartproxy.relay.openings import SessionFacts
 from smartproxy.testing.pki import CLIENT_AUTH
+from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.faults import QuestionExpired
 from tests.adapters.tunnel_kit import FACTS, WHY, Endpoint, Network, ServerSide, authority, identity
 
@@ -152,6 +156,11 @@ class ClientTestCase(SynchronousTestCase):
         self.service.startService()
         self.addCleanup(self.service._upkeep.stop)
         self.network.settle()
+
+    def control(self) -> ClientControl:
+        """The client's end of the tunnel."""
+        (control,) = self.service._controls()
+        return control
 
     def brought(self) -> list[dict[str, Any]]:
         """The documents that the server was brought."""
@@ -413,9 +422,10 @@ class Sessions(ClientTestCase):
             "sequence": 5,
             "port": 6619,
         }
-        self.service.event(good)
-        self.service.event({**good, "name": "no.such"})
-        self.service.event({**good, "source": "client", "sequence": 6})
+        control = self.control()
+        self.service.event(control, good)
+        self.service.event(control, {**good, "name": "no.such"})
+        self.service.event(control, {**good, "source": "client", "sequence": 6})
         self.assertEqual([event["sequence"] for event in self.stored("listener.opened")], [5])
         self.assertEqual(len(self.stored("events.refused")), 2)
 
@@ -446,6 +456,110 @@ class Sessions(ClientTestCase):
         self.assertEqual(told, [])
         (stopping,) = self.stored("client.stopping")
         self.assertEqual((stopping["cause"], stopping["message"]), (Cause.OPERATOR_SIGNAL, "signal SIGTERM"))
+
+
+class HostileServer(ClientTestCase):
+    """A server whose host was taken over asks for what it likes."""
+
+    def setUp(self) -> None:
+        """A site with one partner."""
+        super().setUp()
+        partner = {
+            "name": "ACME",
+            "codes": ["O0013ACME"],
+            "lowest_level": 4,
+            "certificates": [{"by": "key", "sha256": "0a" * 32}],
+        }
+        off = {**partner, "name": "OFF", "enabled": False, "codes": ["O0013OFF"]}
+        off["certificates"] = [{"by": "key", "sha256": "0b" * 32}]
+        whole = json.loads(generation(1))
+        server = {"partners": [partner, off], "limits": {"sessions_per_partner": 3}}
+        self.backend.document = json.dumps({**whole, "server": server}).encode()
+        self.start()
+        self.opened: list[SessionFacts] = []
+
+    def ask(self, facts: SessionFacts) -> Cause | None:
+        """Have the server ask for a session; why it may not begin, if it may not."""
+        try:
+            self.service.judge_opening(self.control(), "0123456789abcdef", facts)
+        except StationUnreachable as refused:
+            return Cause(refused.rule)
+        self.opened.append(facts)
+        return None
+
+    def test_as_configured(self) -> None:
+        """Partner, code, level and profile have to be those of the configuration that this client delivered."""
+        self.assertIsNone(self.ask(FACTS))
+        for wrong in (
+            {"partner": "NOBODY"},
+            {"partner": None},
+            {"partner": "OFF", "code": "O0013OFF"},
+            {"code": "O0013OFF"},
+            {"code": None},
+            {"level": Level.OFTP_1_2},
+            {"level": None},
+            {"profile": Profile.STRICT},
+        ):
+            facts = attrs.evolve(FACTS, **cast(Any, wrong))
+            self.assertEqual(self.ask(facts), Cause.TUNNEL_NOT_CONFIGURED, wrong)
+        (told,) = self.stored("tunnel.distrusted")
+        self.assertEqual(told["proxy_id"], identity().proxy_id)
+
+    def test_sessions_of_a_partner(self) -> None:
+        """A partner has no more sessions than the server was told to allow."""
+        self.service.sessions._partners["ACME"] = 2
+        self.assertIsNone(self.ask(FACTS))
+        self.service.sessions._partners["ACME"] = 3
+        self.assertEqual(self.ask(FACTS), Cause.TUNNEL_NOT_CONFIGURED)
+
+    def test_forged_openings(self) -> None:
+        """Of 1,500 sessions that a server asks for at once the first 200 reach the station; two events tell of it."""
+        causes = [self.ask(FACTS) for _ in range(1500)]
+        self.assertEqual((causes.count(None), causes.count(Cause.TUNNEL_RATE)), (200, 1300))
+        forged = attrs.evolve(FACTS, partner="NOBODY")
+        self.network.advance(10)
+        self.assertEqual([self.ask(forged) for _ in range(200)], [Cause.TUNNEL_NOT_CONFIGURED] * 200)
+        self.assertEqual(len(self.opened), 200)
+        self.assertEqual(len(self.stored("tunnel.distrusted")), 2)
+
+    def test_nothing_is_done_for_it(self) -> None:
+        """A session that may not begin takes no data connection, and the server is told why."""
+        facts = attrs.evolve(FACTS, partner="NOBODY")
+        asked = self.server.control.open_inbound("0123456789abcdef", facts)
+        self.network.settle()
+        refused = self.failureResultOf(asked, StationUnreachable)
+        self.assertEqual(refused.value.rule, Cause.TUNNEL_NOT_CONFIGURED)
+
+    def test_flood_of_reports(self) -> None:
+        """Of 118,720 events in 15 seconds so many are passed on as the rate allows; one event tells of the others."""
+        event: dict[str, Any] = {"name": "tunnel.up", "time": "2026-11-20T10:00:00.000Z", "source": "server"}
+        control, passed = self.control(), 0
+        carrier = self.service._carrier
+        counted: list[object] = []
+        self.patch(carrier, "add", lambda document: counted.append(document["name"]))
+        self.patch(self.service.events, "forward", carrier.add)
+        for second in range(15):
+            for number in range(118_720 // 15):
+                self.service.event(control, {**event, "sequence": number + second})
+            self.network.clock.advance(1)
+        passed = counted.count("tunnel.up")
+        self.assertEqual(passed, 200 * 60 + 14 * 200)
+        self.assertEqual(counted.count("tunnel.distrusted"), 1)
+
+    def test_large_events_count_for_more(self) -> None:
+        """An event of 100 KB counts as a hundred."""
+        event: dict[str, Any] = {"name": "tunnel.up", "time": "2026-11-20T10:00:00.000Z", "source": "server"}
+        added: list[object] = []
+        self.patch(self.service._carrier, "add", added.append)
+        for number in range(1000):
+            self.service.event(self.control(), {**event, "sequence": number, "detail": "x" * 102_400})
+        self.assertLess(len([each for each in added if cast(Any, each)["name"] == "tunnel.up"]), 130)
+
+    def test_bad_reports(self) -> None:
+        """Events that are none are told once a minute."""
+        for _ in range(500):
+            self.service.event(self.control(), {"name": "no.such"})
+        self.assertEqual(len(self.stored("events.refused")), 1)
 
 
 class Stopping(ClientTestCase):

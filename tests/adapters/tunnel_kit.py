@@ -271,7 +271,10 @@ class ClientUser:
         self.legs.append(leg)
         return self.opening()
 
-    def event(self, fields: Mapping[str, Any]) -> None:
+    def judge_opening(self, control: ClientControl, session: str, facts: SessionFacts) -> None:
+        """Part of the tunnel's interface: every session may begin."""
+
+    def event(self, control: ClientControl, fields: Mapping[str, Any]) -> None:
         """Part of the interface."""
         self.notes.append(("event", dict(fields)))
 

@@ -10,13 +10,22 @@ from typing import Any
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from smartproxy.ctl.caller import Connection, Unreachable
 from smartproxy.ctl.daemon import Actions
-from smartproxy.ctl.listener import ControlSocket, peer_of
-from smartproxy.ctl.protocol import AskGeneration, Refused, TellKill
+from smartproxy.ctl.listener import (
+    CALLERS_MOST,
+    CLOSING_SECONDS,
+    IDLE_SECONDS,
+    ControlSocket,
+    OperatorConnection,
+    OperatorFactory,
+    peer_of,
+)
+from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, AskGeneration, Refused, TellKill
 from tests.adapters.test_ctl_actions import Idle, NotedProcess
 
 reactor: Any = installed_reactor
@@ -129,3 +138,63 @@ class Sockets(TestCase):
             accepted, _ = waiting.accept()
             with accepted:
                 self.assertEqual(peer_of(accepted), (os.getpid(), os.geteuid()))
+
+
+class Unread(StringTransport):
+    """A connection whose far end reads nothing: it closes only when it is aborted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Accepted ends of a pair that the kernel names the test's own user for.
+        self.pair = socket.socketpair(socket.AF_UNIX)
+
+    def getHandle(self) -> socket.socket:
+        """The socket."""
+        return self.pair[0]
+
+
+class Endings(SynchronousTestCase):
+    """A connection that is refused is closed in any case: a caller that does not read cannot keep it."""
+
+    def setUp(self) -> None:
+        """A factory on a fake clock."""
+        self.clock = Clock()
+        self.factory = OperatorFactory(self.clock, Actions(self.clock, Idle(self.clock), NotedProcess()))
+
+    def connect(self) -> tuple[OperatorConnection, Unread]:
+        """One more caller."""
+        connection, transport = self.factory.buildProtocol(None), Unread()
+        self.addCleanup(transport.pair[0].close)
+        self.addCleanup(transport.pair[1].close)
+        connection.makeConnection(transport)
+        return connection, transport
+
+    def assert_aborted_in_time(self, transport: Unread) -> None:
+        """It is closing; after the seconds of closing, and not before, it is aborted."""
+        self.assertTrue(transport.disconnecting)
+        self.clock.advance(CLOSING_SECONDS - 0.1)
+        self.assertFalse(transport.disconnected)
+        self.clock.advance(0.1)
+        self.assertTrue(transport.disconnected)
+
+    def test_endless_request(self) -> None:
+        """A request without an end."""
+        connection, transport = self.connect()
+        connection.dataReceived(b"x" * (REQUEST_OCTETS_MOST + 2))
+        self.assert_aborted_in_time(transport)
+
+    def test_one_too_many(self) -> None:
+        """A connection beyond those that may be open; the others stay for as long as they may be idle."""
+        first, *_ = [self.connect() for _ in range(CALLERS_MOST)]
+        self.assert_aborted_in_time(self.connect()[1])
+        self.assertFalse(first[1].disconnecting)
+        self.clock.advance(IDLE_SECONDS)
+        self.assertTrue(first[1].disconnected)
+
+    def test_nothing_is_left(self) -> None:
+        """A connection that its caller closes in time leaves no timer behind."""
+        connection, _ = self.connect()
+        connection.dataReceived(b"x" * (REQUEST_OCTETS_MOST + 2))
+        connection.connectionLost()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.factory.open, set())

@@ -38,6 +38,7 @@ FULL: dict[str, Any] = {
             "connections": 4001,
             "connections_per_address": 202,
             "unauthenticated_per_address": 101,
+            "strangers_events": 12,
             "command_octets": 16385,
         },
         "penalties": {
@@ -125,7 +126,7 @@ FULL: dict[str, Any] = {
             "opening": 22,
             "withdrawal": 62,
         },
-        "limits": {"sessions": 2002, "command_octets": 16386},
+        "limits": {"sessions": 2002, "openings_rate": 51, "reports_rate": 201, "command_octets": 16386},
         "outbound": {"enabled": False, "address": "192.0.2.9", "port": 65434},
     },
     "backend": {"keep_events_days": 90},

@@ -63,7 +63,7 @@ class OwnEvents(SiteCase):
     def tell(self, count: int) -> None:
         """Have events happen."""
         for number in range(count):
-            self.events.emit("backend.call_refused", cause=Cause.API_TOKEN, message=f"{number}")
+            self.events.emit("backend.call_refused", cause=Cause.API_TOKEN, message=f"{number}", client="inner")
 
     def messages(self) -> list[object]:
         """The messages of the stored ones, in the order of the store."""

@@ -186,7 +186,7 @@ class Service(SiteCase):
         nowhere = Location.of(self.mktemp(), environment={})
         service, reactor = self.service(nowhere)
         self.assertFalse(nowhere.directory.exists())
-        self.assertEqual(reactor.sslServers, [])
+        self.assertEqual(reactor.tcpServers, [])
         self.assertFalse(service.running)
 
     def test_life(self) -> None:
@@ -198,7 +198,7 @@ class Service(SiteCase):
             patch.object(StoreThreads, "stop") as stopped,
         ):
             service.startService()
-            ((port, _, _, _, interface),) = reactor.sslServers
+            ((port, _, _, interface),) = reactor.tcpServers
             self.assertEqual((port, interface), (8443, "127.0.0.1"))
             (started,) = self.stored("backend.started")
             self.assertEqual((started.fields["site"], started.source), ("Muster GmbH", "backend"))
@@ -221,7 +221,7 @@ class Service(SiteCase):
         told: list[dict[str, Value]] = []
         service.events.forward = told.append
         taken = CannotListenError("127.0.0.1", 8443, OSError(98, "Address already in use"))
-        with patch.object(reactor, "listenSSL", side_effect=taken):
+        with patch.object(reactor, "listenTCP", side_effect=taken):
             self.assertRaises(CannotListenError, service.startService)
         self.assertEqual([each["name"] for each in told], ["listener.failed"])
         self.assertIn("--listen", str(told[0]["advice"]))

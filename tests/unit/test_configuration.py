@@ -82,11 +82,11 @@ class RoundTripTests(SynchronousTestCase):
         self.assertEqual(silent.server.listeners, ())
         self.assertEqual(silent.server.deadlines, silent.client.deadlines)
         self.assertEqual(attrs.astuple(silent.server.deadlines), (10, 30, 60, 60, 180, 5, 300, 20, 60))
-        self.assertEqual(attrs.astuple(silent.server.limits), (2000, 200, 4000, 200, 100, 16384))
+        self.assertEqual(attrs.astuple(silent.server.limits), (2000, 200, 4000, 200, 100, 10, 16384))
         self.assertEqual(attrs.astuple(silent.server.penalties), (True, 20, 60, 600, ("127.0.0.0/8", "::1/128")))
         self.assertEqual(attrs.astuple(silent.client.station), ("127.0.0.1", 3305, 10))
         self.assertEqual(attrs.astuple(silent.client.pool), (2, 2_000))
-        self.assertEqual(attrs.astuple(silent.client.limits), (2000, 16384))
+        self.assertEqual(attrs.astuple(silent.client.limits), (2000, 50, 200, 16384))
         self.assertEqual(attrs.astuple(silent.backend), (400,))
 
     def test_a_partners_defaults(self) -> None:

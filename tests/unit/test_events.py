@@ -12,6 +12,9 @@ from smartproxy.logs.emit import FRAMES_MOST, RECORD_KEY, Events, describe
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
+from smartproxy.policy import limits
+from smartproxy.policy.budget import Tally, Uncounted
+from smartproxy.policy.causes import Cause
 
 
 class OnALog(SynchronousTestCase):
@@ -120,6 +123,97 @@ class Emitting(OnALog):
         events.emit("tunnel.down", cause="x")
         events.emit("tunnel.refused", cause="x")
         self.assertEqual(["tunnel.refused"], [document["name"] for document in self.carried])
+
+
+class Strangers(OnALog):
+    """How much strangers can make a daemon write."""
+
+    def flood(self, seconds: int, each: int, name: str = "handshake.failed", **fields: object) -> None:
+        """So many events a second, each from an address of its own."""
+        for second in range(seconds):
+            for number in range(each):
+                peer = f"192.0.{second % 250}.{number % 250}:4000"
+                self.events.emit(name, cause=Cause.HANDSHAKE_NOT_TLS, message="x", peer=peer, **fields)
+            self.clock.advance(1)
+
+    def counted(self) -> list[dict[str, Value]]:
+        """What was told of those that were only counted."""
+        return [each for each in self.carried if each["name"] == "strangers.counted"]
+
+    def test_budget(self) -> None:
+        """Of 30,000 connections in a minute 10 a second are told one by one, in log and store, and all are counted."""
+        self.flood(60, 500)
+        told = [each for each in self.carried if each["name"] == "handshake.failed"]
+        self.assertEqual(len(told), 20 + 59 * 10)
+        counted = self.counted()
+        self.assertEqual(len(self.written), len(self.carried))
+        self.assertLessEqual(len(counted), limits.STRANGERS_TOLD_MOST + 1)
+        self.assertEqual(len(told) + sum(cast(int, each["count"]) for each in counted), 30_000)
+        self.assertEqual({each["event"] for each in counted}, {"handshake.failed"})
+        self.assertEqual([each["facts"] for each in counted], [{"cause": "handshake.not_tls"}] * len(counted))
+
+    def test_who_it_was(self) -> None:
+        """The prefixes that caused most are named, with their counts; IPv6 counts by its /64."""
+        for number in range(50):
+            peer = f"[2001:db8::{number:x}]:4000"
+            self.events.emit("handshake.failed", cause=Cause.HANDSHAKE_FAILED, message="x", peer=peer)
+        self.clock.advance(limits.STRANGERS_TOLD_SECONDS)
+        (counted,) = self.counted()
+        self.assertEqual((counted["network"], counted["count"]), ("2001:db8::/64", 30))
+
+    def test_the_known_are_told(self) -> None:
+        """A flood hides nothing of a client, a partner or a session, no ban, and no other event."""
+        self.flood(1, 500)
+        before = len(self.carried)
+        self.events.emit("backend.call_refused", cause=Cause.API_VERSION, message="x", client="inner")
+        self.events.emit("tunnel.up")
+        self.events.emit("penalty.banned", network="192.0.2.1/32", seconds=60)
+        told = [each["name"] for each in self.carried[before:]]
+        self.assertEqual(told, ["backend.call_refused", "tunnel.up", "penalty.banned"])
+
+    def test_details_in_the_log(self) -> None:
+        """Events that only the log gets have a budget of their own: they take nothing from those that are carried."""
+        for _ in range(500):
+            self.events.emit("connection.accepted", peer="192.0.2.1:4000")
+        self.assertEqual(len(self.written), 20)
+        self.flood(1, 1)
+        self.assertEqual(len(self.carried), 1)
+
+    def test_bugs(self) -> None:
+        """A bug that a stranger can provoke fills neither log nor store."""
+        for _ in range(500):
+            self.events.failure("smartproxy.somewhere", Failure(ValueError()))
+        self.assertEqual((len(self.written), len(self.carried)), (20, 20))
+        self.events.tell_counted()
+        self.assertEqual([each["count"] for each in self.counted()], [480])
+
+    def test_plain(self) -> None:
+        """Where nobody finds out who calls, the events of sessions are strangers' events."""
+        self.events.callers_unknown = True
+        self.flood(1, 500, "session.failed", session="0" * 16)
+        self.assertEqual(len(self.carried), 20)
+
+    def test_rate_is_set(self) -> None:
+        """A configuration says how many; the end of a daemon tells what is counted, and leaves no timer."""
+        self.events.allow_strangers(100)
+        self.flood(1, 500)
+        self.assertEqual(len(self.carried), 200)
+        self.flood(1, 500)
+        self.assertEqual(len(self.carried), 200 + 100)
+        self.events.tell_counted()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_memory(self) -> None:
+        """The counts of a flood from anywhere are bounded, and the largest survive."""
+        tally = Tally()
+        for number in range(30_000):
+            tally.add(Uncounted("a", "b", f"{number}"))
+            tally.add(Uncounted("a", "b", "the one"))
+            self.assertLessEqual(len(tally), limits.STRANGERS_COUNTS_MOST + 1)
+        taken = dict(tally.take(20))
+        self.assertEqual(taken[Uncounted("a", "b", "the one")], 30_000)
+        self.assertEqual(sum(taken.values()), 60_000)
+        self.assertEqual(len(tally), 0)
 
 
 class Bugs(OnALog):

@@ -1,0 +1,106 @@
+"""What a server may ask of the client: a host in the DMZ may have been taken over.
+
+Duty: let a session begin only as the configuration allows that this client delivered: a partner that is there and
+enabled, with one of its codes, its lowest level and its profile, within its number of sessions; and bound how often
+each server opens sessions and how many events it reports. What is refused is told in rate. Trusts nothing of a server.
+"""
+
+from collections.abc import Callable, Mapping
+
+from twisted.internet.interfaces import IReactorTime
+
+from smartproxy.logs.emit import Events
+from smartproxy.oftp2.errors import SessionFault
+from smartproxy.policy import limits
+from smartproxy.policy.admission import Sparing
+from smartproxy.policy.budget import Budget
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import Configuration
+from smartproxy.policy.faults import StationUnreachable
+from smartproxy.policy.identity import judge_code
+from smartproxy.policy.partners import Partner
+from smartproxy.relay.openings import SessionFacts
+
+_FACT_OCTETS = 1024
+"""An event costs one, and one more for each so many characters of its values."""
+
+
+class ServerDistrust:
+    """What each server asked for lately.
+
+    :param count: how many sessions of a partner there are.
+    """
+
+    def __init__(self, events: Events, clock: IReactorTime, count: Callable[[str], int]) -> None:
+        self._events = events
+        self._clock = clock
+        self._count = count
+        self._openings: dict[str, Budget] = {}
+        self._reports: dict[str, Budget] = {}
+        self._sparing = Sparing()
+        self._partners: dict[str, Partner] = {}
+        self._known: Configuration | None = None
+
+    def judge_opening(self, server: str, peer: str, facts: SessionFacts, configuration: Configuration) -> None:
+        """Judge a session that a server wants to open.
+
+        :param server: its Proxy ID.
+        :param peer: its address and port.
+        :raises StationUnreachable: if it may not begin, which is told.
+        """
+        client = configuration.client.limits
+        budget = self._openings.setdefault(server, Budget(client.openings_rate, limits.OPENINGS_SECONDS))
+        budget.rate = client.openings_rate
+        cause, message = Cause.TUNNEL_RATE, f"the server opens more than {client.openings_rate} sessions a second"
+        if budget.take(self._clock.seconds()):
+            wrong = self._wrong(facts, configuration)
+            if wrong is None:
+                return
+            cause, message = Cause.TUNNEL_NOT_CONFIGURED, f"{wrong}, in generation {configuration.generation}"
+        self._tell("tunnel.distrusted", server, peer, cause, message)
+        raise StationUnreachable(rule=cause, message=message)
+
+    def takes_report(self, server: str, peer: str, fields: Mapping[str, object], rate: int) -> bool:
+        """Whether a server may report this, too; if not, it is dropped and told."""
+        budget = self._reports.setdefault(server, Budget(rate, limits.REPORTS_SECONDS))
+        budget.rate = rate
+        cost = 1 + sum(len(str(value)) for value in fields.values()) // _FACT_OCTETS
+        if budget.take(self._clock.seconds(), cost):
+            return True
+        self._tell("tunnel.distrusted", server, peer, Cause.TUNNEL_REPORTS, f"more than {rate} events a second")
+        return False
+
+    def refused_report(self, server: str, message: str) -> None:
+        """Tell of an event that the catalogue does not have in this form."""
+        left_out = self._sparing.tell(server, message, self._clock.seconds())
+        if left_out is not None:
+            facts = {"not_written_before": left_out} if left_out else None
+            cause = Cause.EVENTS_CATALOGUE
+            self._events.emit("events.refused", cause=cause, message=message, daemon="server", facts=facts)
+
+    def _wrong(self, facts: SessionFacts, configuration: Configuration) -> str | None:
+        """What of a session is not as the configuration has it; nothing if all is."""
+        if self._known is not configuration:
+            self._known = configuration
+            self._partners = {each.name: each for each in configuration.server.partners}
+        partner = self._partners.get(facts.partner or "")
+        if partner is None or not partner.enabled:
+            return "the server opens a session of a partner that is not configured, or is disabled"
+        try:
+            judge_code(partner, facts.code or "")
+        except SessionFault:
+            return "the server opens a session with a code that is not the partner's"
+        if facts.level is None or facts.level < partner.lowest_level:
+            return "the server opens a session below the partner's lowest level"
+        if facts.profile is not partner.profile:
+            return "the server opens a session with another profile than the partner's"
+        most = configuration.server.limits.sessions_per_partner
+        if self._count(partner.name) >= most:
+            return f"the server opens more than the {most} sessions that a partner may have"
+        return None
+
+    def _tell(self, event: str, server: str, peer: str, cause: Cause, message: str) -> None:
+        left_out = self._sparing.tell(server, cause, self._clock.seconds())
+        if left_out is not None:
+            facts = {"not_written_before": left_out} if left_out else None
+            self._events.emit(event, proxy_id=server, peer=peer, cause=cause, message=message, facts=facts)
