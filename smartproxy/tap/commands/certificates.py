@@ -135,9 +135,7 @@ def _doubts(certificate: "Certificate", now: datetime) -> list[str]:
         found.append(f"the certificate is not valid before {when(facts.not_before)}; the partner is refused until then")
     usage = facts.extended_key_usage
     if usage is not None and not usage & {CLIENT_AUTH, SERVER_AUTH}:
-        found.append(
-            "the certificate is neither for TLS clients nor for servers; is it the right one?"
-        )
+        found.append("the certificate is neither for TLS clients nor for servers; is it the right one?")
     return found
 
 
