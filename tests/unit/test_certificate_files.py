@@ -93,6 +93,22 @@ class OddFiles(CommandCase):
         path = self.file("password", b"\xef\xbb\xbf" + "geheim-\u00fc\r\n".encode())
         self.do("identity", "import", "main", site, "--password-file", path)
 
+    def test_doubtful_certificates(self) -> None:
+        """A partner's certificate that has ended, is not valid yet or is for mail is taken with a word of warning."""
+        for number, (credential, told) in enumerate(
+            (
+                (ROOT.issue_expired("x"), "ended on"),
+                (ROOT.issue_not_yet_valid("x"), "not valid before"),
+                (ROOT.issue_for_mail("x"), "neither for TLS clients nor for servers"),
+            )
+        ):
+            path = self.file(f"{number}.pem", credential.certificate_pem)
+            done = self.do("partner", "add", f"P{number}", "--code", f"O001{number}", "--certificate", path)
+            self.assertIn(told, done.err)
+            self.assertIn(told, self.do("partner", "certificate", "add", f"P{number}", "--certificate", path).err)
+        good = self.file("good.pem", ROOT.issue("x").certificate_pem)
+        self.assertEqual(self.do("partner", "add", "GOOD", "--code", "O0019", "--certificate", good).err, "")
+
     def corpus(self) -> dict[str, bytes]:
         """Odd files by name: each octet string of a certificate, list and key changed, cut, or in another label."""
         found: dict[str, bytes] = {}
@@ -146,7 +162,7 @@ class OddFiles(CommandCase):
                 self.assertIn(done.status, (0, 1), (name, number, done.err))
                 self.assertNotIn("Traceback", done.out + done.err)
                 if done.status:
-                    self.assertEqual((done.out, len(done.err.splitlines())), ("", 1), (name, done.err))
+                    self.assertEqual((done.out, done.err.count("\n")), ("", 1), (name, done.err))
                 self.assertTrue((done.out + done.err).replace("\n", "").isprintable(), (name, done.err))
         for words in (("partner", "list"), ("ca", "list"), ("identity", "list"), ("crl", "list"), ("crl", "check")):
             self.do(*words)

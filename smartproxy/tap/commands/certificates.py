@@ -1,10 +1,12 @@
 """How subcommands take certificates, and show them: to people as a table, to scripts as documents."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from smartproxy.policy.certificates.judge import CLIENT_AUTH, SERVER_AUTH
 from smartproxy.policy.partners import CertificatePin, KeyPin, SanRule, SubjectRule
 from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table, when
 
@@ -116,7 +118,25 @@ def _pinned(console: Console, path: str) -> "tuple[CertificatePin | KeyPin, PinN
     if len(own) > 1:
         names = "; ".join(subject_text(each) for each in own)
         raise CommandFailed(f"{path} holds several certificates ({names}); give each in a file of its own")
+    for warning in _doubts(own[0], console.now()):
+        console.warn(f"{path}: {warning}")
     return pinned(own[0], key=console.arguments.pin_key)
+
+
+def _doubts(certificate: "Certificate", now: datetime) -> list[str]:
+    """Why a partner with this certificate would be refused."""
+    from smartproxy.net.tls.facts import certificate_facts
+
+    facts = certificate_facts(certificate)
+    found = []
+    if facts.not_after <= now:
+        found.append(f"the certificate ended on {when(facts.not_after)}; the partner is refused with it")
+    if facts.not_before > now:
+        found.append(f"the certificate is not valid before {when(facts.not_before)}; the partner is refused until then")
+    usage = facts.extended_key_usage
+    if usage is not None and not usage & {CLIENT_AUTH, SERVER_AUTH}:
+        found.append("the certificate is neither for TLS clients nor for servers; is it the right one?")
+    return found
 
 
 def _plain_sha256(text: str) -> str:
