@@ -5,7 +5,7 @@ partner and session.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import cast
 
 import attrs
@@ -16,7 +16,7 @@ from smartproxy.backend.schema import EventRow
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.fields import Value, isotime
 from smartproxy.logs.record import Record
-from smartproxy.logs.render import line
+from smartproxy.logs.render import LINE_MOST, line, shorten
 from smartproxy.logs.severity import Severity
 
 COMMAND_SOURCE = "command"
@@ -47,9 +47,15 @@ class StoredEvent:
         }
 
     def __str__(self) -> str:
-        """The event as one line that is safe on any terminal."""
+        """The event with all its fields, as one line that is safe on any terminal."""
         level = self.level.label.upper().ljust(8)
-        return f"{isotime(self.time)} {level} {self.source} {line(self.name, self.fields)}"
+        return f"{self.number} {isotime(self.time)} {level} {self.source} {line(self.name, self.fields)}"
+
+    def short(self) -> str:
+        """What people look for in the event, as one line of at most :data:`~smartproxy.logs.render.LINE_MOST`."""
+        begin = f"{self.number:>6} {self.time.astimezone(UTC):%Y-%m-%d %H:%M:%S} {self.level.label.upper():<8} "
+        begin += f"{self.source:<7} "
+        return begin + shorten(self.name, self.fields, LINE_MOST - len(begin))
 
 
 @attrs.frozen(kw_only=True)

@@ -16,8 +16,10 @@ from smartproxy.backend import journal
 from smartproxy.backend.errors import NotFound
 from smartproxy.backend.journal import Filter, StoredEvent
 from smartproxy.logs.fields import Value
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import Explanation
 from smartproxy.policy.explanations import explanation
+from smartproxy.policy.faults import Outcome
 
 REFUSALS: Final = (
     "certificate.refused",
@@ -29,6 +31,8 @@ REFUSALS: Final = (
     "session.violation",
     "session.expired",
     "session.failed",
+    "outbound.failed",
+    "session.ended",
 )
 """The events that say why a partner could not do what it wanted, the more telling ones of a session first."""
 
@@ -77,6 +81,11 @@ class ExplainedRefusal:
     others: tuple[StoredEvent, ...]
 
     @property
+    def outgoing(self) -> bool:
+        """Whether this site called the partner."""
+        return self.event.name == "outbound.failed" or self.event.fields.get("direction") == "outbound"
+
+    @property
     def cause(self) -> str:
         """The cause, in the words of the event."""
         fields = self.event.fields
@@ -100,7 +109,7 @@ def _of_session(session: Session, wanted: str) -> ExplainedRefusal:
     events = journal.find(session, Filter(session=wanted))
     if not events:
         raise NotFound(f"no event of a session {wanted} is stored; 'smartproxy events --name session.' lists sessions")
-    telling = [each for each in events if each.name in REFUSALS]
+    telling = [each for each in events if _tells(each)]
     if not telling:
         ended = next((each for each in events if each.name == "session.ended"), None)
         how = "has not ended yet" if ended is None else f"ended as {ended.fields.get('outcome', 'told')}"
@@ -115,7 +124,7 @@ def _of_number(session: Session, number: int) -> ExplainedRefusal:
     if not events or events[0].number != number:
         raise NotFound(f"there is no event {number}; 'smartproxy events --json' shows the numbers")
     event = events[0]
-    if event.name in REFUSALS:
+    if _tells(event):
         return _refusal(session, event, ())
     if (of := event.fields.get("session")) is not None:
         return _of_session(session, str(of))
@@ -125,11 +134,18 @@ def _of_number(session: Session, number: int) -> ExplainedRefusal:
 def _last(session: Session, what: str) -> ExplainedRefusal:
     for event in journal.newest_of(session, REFUSALS):
         peer = str(event.fields.get("peer", ""))
+        if not _tells(event):
+            continue
         if what in (event.fields.get("partner"), peer, _host(peer)):
             if (of := event.fields.get("session")) is not None:
                 return _of_session(session, str(of))
             return _refusal(session, event, ())
     raise NotFound(f"no refusal of {what!r} is stored; give an event's number, a session, a partner or an address")
+
+
+def _tells(event: StoredEvent) -> bool:
+    """Whether an event says why somebody could not do what it wanted: a session that completed does not."""
+    return event.name in REFUSALS and event.fields.get("outcome") != Outcome.COMPLETED
 
 
 def _host(peer: str) -> str:
@@ -139,6 +155,8 @@ def _host(peer: str) -> str:
 def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ...]) -> ExplainedRefusal:
     fields = event.fields
     key = _key(event)
+    if key == "ours" and fields.get("direction") == "outbound":
+        key = "ours.outgoing"
     shown = {**_accepted(session, event), **fields}
     return ExplainedRefusal(
         event=event,
@@ -159,8 +177,14 @@ def _key(event: StoredEvent) -> str:
     """The cause of an event as the table of explanations names it."""
     fields = event.fields
     cause = str(fields.get("cause", ""))
+    if event.name == "session.ended" and fields.get("outcome") == Outcome.ABORTED and "side" in fields:
+        return f"aborted.{fields['side']}"
     if fields.get("side") in _OTHER_SIDES:
         return "ours"
+    if cause == Cause.LEG_LOST and fields.get("side") == "partner":
+        return cause
+    if event.name == "outbound.failed":
+        return cause if cause.startswith("certificate.") else f"call.{fields.get('step', '')}"
     match event.name:
         case "certificate.refused" | "session.withdrawn":
             return str(fields.get("cause", ""))
@@ -191,6 +215,6 @@ def _accepted(session: Session, event: StoredEvent) -> Mapping[str, Value]:
     for each in reversed(
         journal.find(session, Filter(name="certificate.accepted", partner=str(partner), since=earliest), 1000)
     ):
-        if each.fields.get("peer") == peer and each.time <= event.time + timedelta(seconds=1):
+        if each.fields.get("peer") == peer and each.time - event.time <= timedelta(seconds=1):
             return each.fields
     return {}

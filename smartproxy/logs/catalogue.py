@@ -76,7 +76,7 @@ EVENTS: Mapping[str, EventType] = {
         ("ctl.refused", _WARNING, "A user without permission connected to the control socket.", "cause", ""),
         (
             "ctl.used",
-            _WARNING,
+            _INFO,
             "An operator told the daemon to drain, or to end a session.",
             "command cause",
             "seconds",
@@ -85,7 +85,7 @@ EVENTS: Mapping[str, EventType] = {
         ("daemon.few_descriptors", _WARNING, "The limit of open files allows few connections.", "value", "most advice"),
         ("daemon.not_hardened", _WARNING, "The system refused a hardening measure.", "facts", "advice"),
         ("identity_key.created", _INFO, "The server made itself an identity key.", "proxy_id", "path"),
-        ("level.changed", _WARNING, "The level of the log was changed.", "mode", "cause category"),
+        ("level.changed", _INFO, "The level of the log was changed.", "mode", "cause category"),
         ("listener.closed", _INFO, "A port is closed for new connections.", "port", "address cause"),
         ("listener.failed", _CRITICAL, "A port could not be opened.", "port cause", "address advice"),
         ("listener.opened", _INFO, "A port is open for connections.", "port", "address mode"),
@@ -163,9 +163,9 @@ EVENTS: Mapping[str, EventType] = {
     **entries_of(
         "Configuration",
         Audience.OPERATIONS,
-        ("authority.created", _WARNING, "The site's authority was created.", "site", "path key_sha256"),
-        ("ca.changed", _WARNING, "A CA was added, changed or removed.", "authority", "command mode count"),
-        ("client.changed", _WARNING, "A client was added, changed or removed.", "command", "names"),
+        ("authority.created", _INFO, "The site's authority was created.", "site", "path key_sha256"),
+        ("ca.changed", _INFO, "A CA was added, changed or removed.", "authority", "command mode count"),
+        ("client.changed", _INFO, "A client was added, changed or removed.", "command", "names"),
         (
             "configuration.accepted",
             _INFO,
@@ -207,13 +207,13 @@ EVENTS: Mapping[str, EventType] = {
         ("crl.url_seen", _INFO, "A verified certificate names a revocation list.", "url", "issuer authority subject"),
         (
             "identity.changed",
-            _WARNING,
+            _INFO,
             "A server certificate was imported, asked for or removed.",
             "command names",
             "subject not_after certificate_sha256",
         ),
-        ("partner.changed", _WARNING, "A partner's entry was changed.", "partner command", "codes"),
-        ("settings.changed", _WARNING, "A setting was changed.", "names", "command"),
+        ("partner.changed", _INFO, "A partner's entry was changed.", "partner command", "codes"),
+        ("settings.changed", _INFO, "A setting was changed.", "names", "command"),
     ),
     **entries_of(
         "Connections",

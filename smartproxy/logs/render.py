@@ -17,7 +17,13 @@ OWN_MOST = 2048
 ITEMS_MOST = 32
 """Items of a list or of a set of facts that are shown."""
 
+LINE_MOST = 160
+"""Characters of a short line."""
+
 _SECRET_NAMES = frozenset({"pswd", "password", "token", "ticket", "key", "rsp", "response", "SSIDPSWD", "AURPRSP"})
+
+_FIRST = ("outcome", "cause", "command", "link", "dataset", "peer", "session")
+_APART = frozenset({"partner", "message", "sequence", "client", "advice"})
 
 _PLAIN = re.compile(r"[^\s\"\\=]+")
 
@@ -47,6 +53,26 @@ def line(name: str, fields: Mapping[str, Value]) -> str:
         words.append(_quoted(str(fields["message"])))
     ordered = {key: fields[key] for key in ("cause", *fields) if key in fields and key != "message"}
     return " ".join([*words, *(f"{key}={_word(value)}" for key, value in ordered.items())])
+
+
+def shorten(name: str, fields: Mapping[str, Value], most: int) -> str:
+    """Write what people look for first, in at most so many characters; ``…`` says that there is more.
+
+    The name, the partner, the message or the outcome, the cause, the address, the session, and then whatever has room.
+    """
+    found = name if "partner" not in fields else f"{name} {_word(fields['partner'])}"
+    if "message" in fields:
+        found += f" {_quoted(str(fields['message']))}"
+    if len(found) > most:
+        return found[: most - 1] + "…"
+    ordered = dict.fromkeys(each for each in (*_FIRST, *fields) if each in fields and each not in _APART)
+    words = [f" {each}={_word(fields[each])}" for each in ordered]
+    for number, word in enumerate(words):
+        rest = 0 if number == len(words) - 1 else 2
+        if len(found) + len(word) + rest > most:
+            return f"{found[: most - 2]} …"
+        found += word
+    return found
 
 
 def _clean(kind: FieldKind, value: Value) -> Value:

@@ -71,6 +71,29 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "Your system did not respond in time.",
         "Please check whether your system, or a firewall in front of it, delayed the connection.",
     ),
+    "leg.lost": Explanation(
+        "The connection to your system was lost during the session.",
+        "Please check whether your system, or a firewall or network in front of it, ended the connection.",
+    ),
+    "aborted.partner": Explanation(
+        "Your system ended the session with the ESID reason code that is named here.",
+        "Please look for the reason in the log of your OFTP2 software.",
+    ),
+    "aborted.station": Explanation(
+        "Our system ended the session with the ESID reason code that is named here.",
+        "Please check the password and the other settings of the connection to us, or ask us for the reason.",
+    ),
+    "call": Explanation(
+        "We called your system, and no OFTP2 session could be established.",
+        "Please check that your system can be reached at the address that we called, and that it answers there.",
+    ),
+    "call.policy": Explanation("We could not call your system.", OURS),
+    "call.source": Explanation("We could not call your system.", OURS),
+    "call.tls": Explanation(
+        "We called your system, and the TLS connection could not be established.",
+        "Please check that your system trusts our certificate, and tell us if you need it.",
+    ),
+    "ours.outgoing": Explanation("Our session with your system could not be completed.", OURS),
     "ours": Explanation("We could not accept your session.", OURS),
 }
 """The explanations by ``subject.cause``; a cause without an entry of its own uses the subject's."""

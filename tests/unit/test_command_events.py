@@ -15,6 +15,7 @@ from smartproxy.tap.commands.console import Console
 from smartproxy.testing.pki import self_signed
 from tests.unit.commands import CommandCase
 
+ACME = self_signed("acme").certificate_pem
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
@@ -37,11 +38,54 @@ class Events(CommandCase):
         return [each["name"] for each in self.do("events", *arguments, "--json").json]
 
     def test_list(self) -> None:
-        """One line an event, for people; one document, for scripts."""
+        """One short line an event, for people; one document, for scripts; each with the number that explain takes."""
         self.tell(partner="ACME")
-        last = self.do("events").out.splitlines()[-1]
-        self.assertIn("2026-11-20T12:00:00.000Z WARNING  client tunnel.down cause=lost partner=ACME", last)
-        self.assertEqual(self.do("events", "list", "-n", "1", "--json").json[0]["client"], "inner")
+        (found,) = self.do("events", "list", "-n", "1", "--json").json
+        self.assertEqual(found["client"], "inner")
+        last = self.do("events", "-n", "1").out.rstrip("\n")
+        self.assertEqual(last, f"{found['number']:>6} 2026-11-20 12:00:00 WARNING  client  tunnel.down ACME cause=lost")
+        self.assertIn("not a refusal", self.refused("explain", last.split()[0]))
+
+    def test_long(self) -> None:
+        """With --long all fields are shown, behind the number."""
+        self.tell(partner="ACME", message="m" * 300)
+        (found,) = self.do("events", "list", "-n", "1", "--json").json
+        last = self.do("events", "--long", "-n", "1").out
+        self.assertTrue(last.startswith(f"{found['number']} 2026-11-20T12:00:00.000Z WARNING  client tunnel.down"))
+        for words in ("m" * 300, "cause=lost", "partner=ACME", "client=inner"):
+            self.assertIn(words, last)
+
+    def test_short(self) -> None:
+        """A short line has at most 160 characters, whatever the event holds; what matters is before the cut."""
+        self.tell("session.refused", session="a" * 16, partner="ACME", peer="[2001:db8::7]:40001", message="no place")
+        self.tell("certificate.refused", message="m" * 300)
+        self.tell("certificate.refused", partner="ACME", peer="192.0.2.7:1", subject="CN=" + "s" * 200, depth=1)
+        lines = self.do("events", "-n", "3").out.splitlines()
+        self.assertEqual([len(each) for each in lines if len(each) > 160], [])
+        self.assertTrue(
+            lines[0].endswith(
+                'session.refused ACME "no place" cause=lost peer=[2001:db8::7]:40001 session=aaaaaaaaaaaaaaaa'
+            )
+        )
+        self.assertEqual((len(lines[1]), lines[1][-1]), (160, "…"))
+        self.assertTrue(lines[2].endswith("certificate.refused ACME cause=lost peer=192.0.2.7:1 depth=1 …"), lines[2])
+
+    def test_order(self) -> None:
+        """Events stand in the order of their times, however they arrived."""
+        for minute in (7, 3, 5):
+            self.tell(time=NOON.replace(minute=minute))
+        times = [line.split()[2] for line in self.do("events", "--source", "client").out.splitlines()]
+        self.assertEqual(times, ["12:03:00", "12:05:00", "12:07:00"])
+
+    def test_own_changes(self) -> None:
+        """What operators change themselves is no warning."""
+        self.do("settings", "set", "client.station.host", "192.0.2.1")
+        self.do("partner", "add", "ACME", "--code", "ACME", "--certificate", self.file("acme.pem", ACME))
+        found = self.do("events", "--source", "command", "--json").json
+        self.assertEqual({each["level"] for each in found}, {"info"})
+        self.assertLessEqual(
+            {"authority.created", "settings.changed", "partner.changed"}, {each["name"] for each in found}
+        )
 
     def test_filters(self) -> None:
         """By name, subject, level, source, partner, session, time and number."""

@@ -139,6 +139,58 @@ class Explained(CommandCase):
         self.tell("session.violation", peer=PEER, rule="field.range", message="x", section="5.3.2", side="partner")
         self.assertEqual(self.explained(PEER)["to_partner"]["protocol"], {"rule": "field.range", "section": "5.3.2"})
 
+    def test_ends(self) -> None:
+        """Each way a session or call can end, its direction and whose doing it was lead to the sentence for it."""
+        ends: tuple[tuple[str, dict[str, Any], str, str], ...] = (
+            (
+                "session.ended",
+                {"outcome": "aborted", "side": "partner", "reason": 4},
+                "your c",
+                "Your system ended",
+            ),
+            ("session.ended", {"outcome": "aborted", "side": "station", "reason": 4}, "your c", "Our system ended"),
+            ("session.failed", {"cause": "leg.lost", "side": "partner"}, "your c", "The connection to your system"),
+            ("session.failed", {"cause": "leg.lost", "side": "station"}, "your c", "We could not accept"),
+            ("session.failed", {"cause": "leg.lost", "side": "partner", "direction": "outbound"}, "our c", "The c"),
+            (
+                "outbound.failed",
+                {"cause": "call.refused", "step": "connect"},
+                "our c",
+                "We called your system, and",
+            ),
+            (
+                "outbound.failed",
+                {"cause": "call.alert", "step": "tls"},
+                "our c",
+                "We called your system, and the T",
+            ),
+            ("outbound.failed", {"cause": "source.missing", "step": "source"}, "our c", "We could not call"),
+            ("outbound.failed", {"cause": "certificate.expired", "step": "tls"}, "our c", "A certificate that"),
+        )
+        for number, (name, fields, begin, happened) in enumerate(ends):
+            whom: dict[str, Any] = {"session": f"{number:016x}", "peer": "10.0.0.9:5"}
+            if name == "outbound.failed":
+                whom = {"peer": "10.0.0.9:5", "host": "acme.example", "port": 6619}
+            elif name == "session.ended":
+                whom["code"] = "OINSIDE"
+            self.tell(name, partner="ACME", **whom, **fields)
+            outside, _ = self.do("explain", "ACME").out.split("For this site only:")
+            self.assertIn(f"UTC {begin}", outside)
+            self.assertIn(f"\n{happened}", outside)
+            if begin == "our c":
+                self.assertNotIn("10.0.0.9", outside)
+                self.assertNotIn("OINSIDE", outside)
+            if "reason" in fields:
+                self.assertIn("ESID reason code  4", outside)
+
+    def test_end_of_time(self) -> None:
+        """An event of the last year that events may have is explained as any other."""
+        time = "9998-12-31T23:59:59Z"
+        for name, more in (("certificate.accepted", ACCEPTED), ("session.failed", {"cause": "tunnel.lost"})):
+            event = {"name": name, "source": "server", "sequence": 1, "time": time, "partner": "ACME", "peer": PEER}
+            self.assertEqual(Calls(self.store).keep_events("inner", [{**event, **more}], NOW).refused, [])
+        self.assertEqual(self.explained("ACME")["to_partner"]["certificate"]["subject"], "CN=acme")
+
     def test_nothing_to_explain(self) -> None:
         """What was not refused is said to be so; what is not there, too."""
         self.tell("session.started", session=CLEAN, partner="ACME")

@@ -175,6 +175,8 @@ class Licences(CommandCase):
         text = self.do("licence", "issue", PROXY_ID, "--until", "90d").out
         self.assertLess(read(text, PROXY_ID, datetime.now(UTC)).valid_until, licence.valid_until)
         (listed,) = self.do("licence", "list", "--json").json
+        for name in ("valid_from", "valid_until", "issued"):
+            self.assertEqual(datetime.fromisoformat(listed[name]).utcoffset(), timedelta(), name)
         self.assertEqual(listed["proxy_id"], PROXY_ID)
         self.assertIn(PROXY_ID, self.do("licence", "list").out)
         again = str(self.folder / "again.lic")

@@ -1,13 +1,14 @@
 """``smartproxy events``: what happened, as the daemons told the backend."""
 
 import difflib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from smartproxy.tap.commands.arguments import Subparsers, action, number, past
 from smartproxy.tap.commands.console import Console, WrongUse
 
 if TYPE_CHECKING:
-    from smartproxy.backend.journal import Filter
+    from smartproxy.backend.journal import Filter, StoredEvent
 
 FOLLOW_SECONDS = 0.5
 
@@ -17,7 +18,8 @@ def register(subparsers: Subparsers) -> None:
     parser = action(
         subparsers,
         "events",
-        "List events of all daemons, follow them, or delete old ones.",
+        "List events of all daemons in the order of their times, follow them, or delete old ones. 'smartproxy explain' "
+        "takes the number at the beginning of a line.",
         run,
         "  smartproxy events --follow\n"
         "  smartproxy events --name session. --partner ACME --since 7d\n"
@@ -41,6 +43,7 @@ def register(subparsers: Subparsers) -> None:
     parser.add_argument(
         "-n", "--number", type=number, default=100, metavar="N", help="the newest so many; 0 for all [100]"
     )
+    parser.add_argument("--long", action="store_true", help="all fields, on lines of any length")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with new events until Ctrl-C")
     parser.add_argument("--older-than", type=past, metavar="TIME", help="for prune: arrived before; 400d, or a date")
 
@@ -70,22 +73,29 @@ def show(console: Console) -> None:
     import attrs
 
     from smartproxy.backend import journal
+    from smartproxy.backend.journal import StoredEvent
 
     wanted, number = _filter(console), console.arguments.number
+    text = str if console.arguments.long else StoredEvent.short
     with console.store() as store:
         with store.reading() as session:
             last = journal.newest_number(session)
-            found = journal.find(session, wanted, number if number > 0 else None)
+            found = _in_time(journal.find(session, wanted, number if number > 0 else None))
         if not console.arguments.follow:
-            console.answer([each.document() for each in found], "\n".join(map(str, found)))
+            console.answer([each.document() for each in found], "\n".join(map(text, found)))
             return
         while True:
             for each in found:
-                console.line(each.document(), str(each))
+                console.line(each.document(), text(each))
                 last = max(last, each.number)
             console.sleep(FOLLOW_SECONDS)
             with store.reading() as session:
-                found = journal.find(session, attrs.evolve(wanted, after=last))
+                found = _in_time(journal.find(session, attrs.evolve(wanted, after=last)))
+
+
+def _in_time(events: "Iterable[StoredEvent]") -> "list[StoredEvent]":
+    """Events in the order of their times: those of the two daemons arrive in batches."""
+    return sorted(events, key=lambda each: (each.time, each.number))
 
 
 def _filter(console: Console) -> "Filter":

@@ -35,19 +35,34 @@ def run(console: Console) -> None:
     console.answer(_document(found), _text(found))
 
 
+_WHAT = {
+    False: "your connection to us was refused or ended",
+    True: "our call to your system failed, or its session ended",
+}
+
+
+def _seen_by_partner(found: "ExplainedRefusal") -> dict[str, object]:
+    """Who called with which code; of our own calls, whom we called, and nothing of who asked for it inside."""
+    fields = found.event.fields
+    if not found.outgoing:
+        return {"from": fields.get("peer"), "SSIDCODE given": fields.get("code")}
+    host, port = fields.get("host"), fields.get("port")
+    return {"called": f"{host} port {port}" if host is not None and port is not None else None}
+
+
 def _text(found: "ExplainedRefusal") -> str:
     event, words = found.event, found.explanation
     blocks = [
-        f"At {when(event.time)} your connection to us was refused or ended.",
+        f"At {when(event.time)} {_WHAT[found.outgoing]}.",
         f"{words.happened}\n{words.remedy}",
     ]
     facts = {
-        "from": event.fields.get("peer", "-"),
-        "SSIDCODE given": event.fields.get("code", "-"),
+        **{word: value for word, value in _seen_by_partner(found).items() if value is not None},
         **{f"certificate: {name}": value for name, value in found.certificate.items()},
         **{f"revocation list: {name}": value for name, value in found.revocation.items()},
         **{f"protocol: {name}": value for name, value in found.protocol.items()},
         "your system saw": found.saw or "the end of the connection",
+        "ESID reason code": event.fields.get("reason", "-") if found.key.startswith("aborted.") else "-",
     }
     blocks.append(listing({name: value for name, value in facts.items() if value != "-"}))
     ours = {
@@ -69,8 +84,9 @@ def _document(found: "ExplainedRefusal") -> dict[str, object]:
             "time": event.time,
             "happened": found.explanation.happened,
             "remedy": found.explanation.remedy,
-            "peer": event.fields.get("peer"),
-            "code": event.fields.get("code"),
+            "outgoing": found.outgoing,
+            "peer": _seen_by_partner(found).get("from"),
+            "code": _seen_by_partner(found).get("SSIDCODE given"),
             "certificate": dict(found.certificate),
             "revocation_list": dict(found.revocation),
             "protocol": dict(found.protocol),

@@ -1,5 +1,6 @@
 """``smartproxy licence``: the licences of the servers in the DMZ."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from smartproxy.tap.commands.arguments import Subparsers, action, end_of, moment, number, subject
@@ -97,9 +98,7 @@ def show_all(console: Console) -> None:
     with console.reading() as session:
         rows = list(licences.newest(session).values())
     now = console.now()
-    cells = [
-        (row.proxy_id, when(row.valid_from), when(row.valid_until), f"{(row.valid_until - now).days}") for row in rows
-    ]
+    cells = [(row.proxy_id, when(row.valid_from), when(row.valid_until), _left(row.valid_until, now)) for row in rows]
     heads = ("PROXY ID", "FROM", "UNTIL", "DAYS LEFT")
     console.answer([_document(row) for row in rows], table(heads, cells, "no licence was issued yet"))
 
@@ -112,7 +111,8 @@ def show(console: Console) -> None:
         row = licences.find(session, console.arguments.proxy_id)
     if console.arguments.output:
         console.write(console.arguments.output, row.text)
-    console.answer({**_document(row), "licence": row.text}, listing(_document(row)))
+    shown = {name: when(each) if isinstance(each, datetime) else each for name, each in _document(row).items()}
+    console.answer({**_document(row), "licence": row.text}, listing(shown))
 
 
 def withdraw(console: Console) -> None:
@@ -125,10 +125,14 @@ def withdraw(console: Console) -> None:
     console.answer({"proxy_id": proxy_id, "withdrawn": count}, f"{proxy_id}: withdrawn; no client will speak to it")
 
 
+def _left(end: datetime, now: datetime) -> str:
+    return "ended" if end < now else str((end - now).days)
+
+
 def _document(row: "LicenceRow") -> dict[str, object]:
     return {
         "proxy_id": row.proxy_id,
-        "valid_from": when(row.valid_from),
-        "valid_until": when(row.valid_until),
-        "issued": when(row.issued),
+        "valid_from": row.valid_from,
+        "valid_until": row.valid_until,
+        "issued": row.issued,
     }
