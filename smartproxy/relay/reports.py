@@ -231,10 +231,13 @@ class FileLedger:
                 yield Tell("file.response", self._response(response, observation.sender))
 
     def break_off(self, transfer: Transfer | None) -> Iterator[Tell]:
-        """The session ended: tell of the file that was under way, if one was, with what was sent of it."""
+        """The session ended: tell of the file that was under way, if one was, with what was sent of it.
+
+        A file whose EFID passed was sent whole, and its receiver may have it: it is not confirmed, and not lost.
+        """
         if transfer is not None:
             self._octets = transfer.octets
-        yield from self._ended("lost")
+        yield from self._ended("lost" if self._records is None else "unconfirmed")
 
     def _ended(self, outcome: str, **answer: object) -> Iterator[Tell]:
         if self._offer is None:

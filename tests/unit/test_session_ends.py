@@ -123,7 +123,7 @@ class EsidIsRelayed(SynchronousTestCase):
             Arrived(INITIATOR, both),
             Told("session.anomaly", anomaly=4),
             Send(RESPONDER, both),
-            Told("file.ended", outcome="lost", records=0),
+            Told("file.ended", outcome="unconfirmed", records=0),
             Finish(INITIATOR),
             Finish(RESPONDER),
             *CLOSE,
