@@ -26,6 +26,7 @@ from smartproxy.oftp2.roles import Role
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.faults import StationUnreachable
+from smartproxy.relay.events import SharedEnd
 
 RETRY_SECONDS = 30.0
 """The wait after a call that the backend did not answer."""
@@ -143,7 +144,7 @@ class _Greeting:
         message = f"SSRM: the station closed the connection before it: {end.message}"
         self._settle(StationUnreachable(rule=Cause.STATION_CLOSED, message=message))
 
-    def leg_ended(self, leg: ILeg) -> None:
+    def leg_ended(self, leg: ILeg, end: SharedEnd | None) -> None:
         """Happens with data connections only."""
 
     def leg_full(self, leg: ILeg) -> None:

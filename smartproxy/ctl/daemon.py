@@ -28,7 +28,7 @@ from smartproxy.logs.clock import moment, now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import Draining, OwnFault
+from smartproxy.policy.faults import Killed, OwnFault
 from smartproxy.policy.licence import Licence
 
 Facts = Mapping[str, object]
@@ -157,7 +157,7 @@ def host_port(host: str, port: int) -> str:
 
 def killed() -> OwnFault:
     """Why a session ends that an operator ends."""
-    return Draining(rule=Cause.SESSION_KILLED, message="ended by an operator")
+    return Killed(rule=Cause.SESSION_KILLED, message="ended by an operator")
 
 
 CONFIGURED = "configured"

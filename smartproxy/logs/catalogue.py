@@ -234,7 +234,7 @@ EVENTS: Mapping[str, EventType] = {
             "age this_update next_update alert tls advice sans key_bits",
         ),
         ("connection.accepted", _DEBUG, "A connection was accepted.", "peer", "address port transport"),
-        ("connection.closed", _DEBUG, "A connection without a session ended.", "", "cause duration tls"),
+        ("connection.closed", _DEBUG, "A connection without a session ended.", "", "cause duration ended_by tls"),
         (
             "connection.refused",
             _WARNING,
@@ -255,7 +255,8 @@ EVENTS: Mapping[str, EventType] = {
             _ERROR,
             "The SSIDCODE is not assigned to the partner, or may not be used in this way.",
             "cause",
-            "code codes release_level most reason told_partner told_station certificate_sha256 advice authentication",
+            "code codes release_level most reason told_partner told_station certificate_sha256 advice authentication "
+            "ended_by",
         ),
         (
             "strangers.counted",
@@ -323,28 +324,28 @@ EVENTS: Mapping[str, EventType] = {
             "The session ended.",
             "outcome",
             "reason side sender cause duration code release_level octets_in octets_out buffers_in buffers_out files_in "
-            "files_out anomalies discarded told_partner told_station phase station agreed",
+            "files_out anomalies discarded told_partner told_station phase station agreed ended_by",
         ),
         (
             "session.expired",
             _WARNING,
             "A deadline passed.",
             "timer",
-            "seconds side phase state sender told_partner told_station reason cause",
+            "seconds ended_by side phase state sender told_partner told_station reason cause",
         ),
         (
             "session.failed",
             _ERROR,
             "A part of this site that the session needs is not available.",
             "cause",
-            "reason side phase state told_partner told_station station advice",
+            "reason ended_by side phase state told_partner told_station station advice",
         ),
         (
             "session.refused",
             _WARNING,
             "The site's policy does not allow the session.",
             "cause",
-            "reason side code release_level limit value most told_partner told_station advice phase",
+            "reason ended_by side code release_level limit value most told_partner told_station advice phase",
         ),
         (
             "session.started",
@@ -367,7 +368,7 @@ EVENTS: Mapping[str, EventType] = {
             "One side violated the protocol.",
             "rule",
             "message section side sender command field state offset position length reason told_partner told_station "
-            "phase",
+            "phase ended_by",
         ),
         ("station.answered", _INFO, "The test of the station succeeded: it greeted.", "host port", "duration"),
         ("station.unreachable", _ERROR, "The station does not answer.", "cause", "station host port seconds advice"),

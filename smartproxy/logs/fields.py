@@ -174,6 +174,7 @@ FIELDS: Mapping[str, EventField] = {
         section="the section of RFC 5024 that holds the rule",
         sender="whose octets they were: initiator or responder",
         session="the session's id, the same on both daemons: 16 hex digits",
+        ended_by="who began the end: partner, station, server, client, operator or nobody (the tunnel was lost)",
         side="which side it was about: partner, station or tunnel",
         site="the name of the site",
         state="the state of the session monitor",

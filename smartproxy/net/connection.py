@@ -33,6 +33,7 @@ from zope.interface import implementer
 
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import ILeg, ILegReceiver, Inbox, LegEnd, address_text
+from smartproxy.relay.events import SharedEnd
 
 KEPT_OCTETS_MOST = 16 * 1024
 """What is kept while there is no receiver; reading stops beyond it."""
@@ -100,7 +101,7 @@ class ConnectionLeg(Protocol):
         if self.connected and not self._finishing:
             self.line.write(octets)
 
-    def finish(self) -> None:
+    def finish(self, end: SharedEnd | None = None) -> None:
         """Deliver what was sent, then close; abort if that takes too long."""
         if not self.connected or self._finishing:
             return

@@ -25,6 +25,7 @@ from smartproxy.relay import events as happened
 from smartproxy.relay import intents
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Ending, Summary
+from smartproxy.relay.events import SharedEnd
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.relay.session import Session
 from smartproxy.relay.stages import Stage
@@ -111,9 +112,9 @@ class SessionDriver:
         """Octets arrived."""
         self._receive(happened.Arrived(self._role(leg), octets))
 
-    def leg_ended(self, leg: ILeg) -> None:
+    def leg_ended(self, leg: ILeg, end: SharedEnd | None) -> None:
         """The other daemon ended its direction."""
-        self._receive(happened.Ended(self._role(leg)))
+        self._receive(happened.Ended(self._role(leg), end))
 
     def leg_lost(self, leg: ILeg, end: LegEnd) -> None:
         """A leg is gone."""
@@ -169,7 +170,11 @@ class SessionDriver:
             except Exception:
                 self._events.failure(_PLACE, Failure(), session=self._session.session)
         ending = Ending(
-            outcome=Outcome.FAILED, cause=Cause.INTERNAL_ERROR, message="a bug ended the session", stage=Stage.ENDING
+            outcome=Outcome.FAILED,
+            cause=Cause.INTERNAL_ERROR,
+            message="a bug ended the session",
+            stage=Stage.ENDING,
+            ended_by=self._session.daemon,
         )
         self._end(intents.Done(Summary(session=self._session.session, ending=ending, fields={})))
 
@@ -179,7 +184,7 @@ class SessionDriver:
         self._legs[intent.leg].send(intent.octets)
 
     def _finish(self, intent: intents.Finish) -> None:
-        self._legs[intent.leg].finish()
+        self._legs[intent.leg].finish(intent.end)
 
     def _abort(self, intent: intents.Abort) -> None:
         leg = self._legs.get(intent.leg)

@@ -31,6 +31,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import Attribute, Interface
 
 from smartproxy.policy.addresses import HostPort, address_of
+from smartproxy.relay.events import SharedEnd
 
 
 @attrs.frozen
@@ -54,8 +55,10 @@ class ILeg(Interface):
     def send(octets: bytes) -> None:
         """Queue octets for delivery, in order. After ``finish`` or ``abort``, or on a lost leg, nothing happens."""
 
-    def finish() -> None:
+    def finish(end: SharedEnd | None = None) -> None:
         """Deliver what was sent, then end the leg by its own rules: close_notify, FIN, or the tunnel's end mark.
+
+        :param end: how the session ended; travels in the tunnel's end mark.
 
         The leg arms its own abort timer; ``leg_lost`` (or, for a data connection, ``leg_ended``) follows in any case.
         """
@@ -76,8 +79,11 @@ class ILegReceiver(Interface):
     def octets_received(leg: ILeg, octets: bytes) -> None:
         """Octets arrived, cut anywhere."""
 
-    def leg_ended(leg: ILeg) -> None:
-        """The far daemon ended its direction with the tunnel's end mark; TCP and TLS legs never say so."""
+    def leg_ended(leg: ILeg, end: SharedEnd | None) -> None:
+        """The far daemon ended its direction with the tunnel's end mark; TCP and TLS legs never say so.
+
+        :param end: how the session ended, as the far daemon says, if it does.
+        """
 
     def leg_lost(leg: ILeg, end: LegEnd) -> None:
         """The leg is gone, or handed back to its pool; nothing more is said about it."""
@@ -137,9 +143,9 @@ class Inbox:
         elif self._receiver is not None:
             self._receiver.octets_received(self._leg, octets)
 
-    def ended(self) -> None:
-        """The far daemon ended its direction."""
-        self._tell(lambda receiver: receiver.leg_ended(self._leg))
+    def ended(self, end: SharedEnd | None) -> None:
+        """The far daemon ended its direction, and said how the session ended, if it did."""
+        self._tell(lambda receiver: receiver.leg_ended(self._leg, end))
 
     def lost(self, end: LegEnd) -> None:
         """The leg is gone; the last word."""

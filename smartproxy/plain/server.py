@@ -30,7 +30,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused
-from smartproxy.policy.faults import Draining, OwnFault, StationUnreachable
+from smartproxy.policy.faults import ClosedByClient, OwnFault, StationUnreachable
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.settings import Listener
 from smartproxy.relay.openings import CallWish, SessionFacts
@@ -200,7 +200,7 @@ class PlainServerService(DmzService):
 
     def close_session(self, control: ServerControl, session: str) -> None:
         """End a session."""
-        self.sessions.close(session, Draining(rule=Cause.SESSION_CLOSED, message="closed by the client"))
+        self.sessions.close(session, ClosedByClient(rule=Cause.SESSION_CLOSED, message="closed by the client"))
 
     def set_level(self, control: ServerControl, level: str) -> None:
         """Change what is logged.

@@ -20,6 +20,7 @@ from smartproxy.net.drain import DrainWait
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Outcome, OwnFault, StationUnreachable
+from smartproxy.relay.events import SharedEnd
 
 _PLACE = "smartproxy.plain.sessions"
 
@@ -127,7 +128,7 @@ class Pipe:
         except Exception:
             self._crash(Failure())
 
-    def leg_ended(self, leg: ILeg) -> None:
+    def leg_ended(self, leg: ILeg, end: SharedEnd | None) -> None:
         """Never called: a stream has no end mark."""
 
     def leg_lost(self, leg: ILeg, end: LegEnd) -> None:

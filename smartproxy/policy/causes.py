@@ -28,7 +28,7 @@ class Cause(enum.StrEnum):
     # sessions and their legs
 
     LEG_LOST = "leg.lost", "The connection to one side was lost."
-    LEG_ENDED = "leg.ended", "The other daemon ended the session without an ESID."
+    LEG_ENDED = "leg.ended", "The other daemon gave up the session before it had begun there."
     SESSION_COMPLETED = "session.completed", "One side ended the session with ESID 00."
     SESSION_ABORTED = "session.aborted", "One side ended the session with an ESID other than 00."
     SESSION_CLOSED = "session.closed", "The other daemon asked to end the session."
@@ -99,6 +99,7 @@ class Cause(enum.StrEnum):
     DATA_END = "data.end", "END arrived outside a session."
     DATA_UNATTACHED = "data.unattached", "Data arrived outside a session."
     MARK_ATTACH = "mark.attach", "A data connection does not begin with ATTACH."
+    MARK_END = "mark.end", "END does not say how the session ended, or not in the right form."
     MARK_KIND = "mark.kind", "A mark has an unknown kind or length."
     MARK_LENGTH = "mark.length", "A mark has an invalid length."
     MARK_UNIT = "mark.unit", "A unit is too short for its own header."

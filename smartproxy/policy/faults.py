@@ -7,7 +7,7 @@ carries a peer's octets, because faults are logged.
 """
 
 import enum
-from typing import Self
+from typing import ClassVar, Self
 
 import attrs
 
@@ -76,6 +76,23 @@ class Outcome(enum.StrEnum):
     """A bug of ours."""
 
 
+class EndedBy(enum.StrEnum):
+    """Who began the end of a session; the value is its code."""
+
+    PARTNER = "partner"
+    """The partner: by ESID, by a violation, by its silence, or because its connection is gone."""
+    STATION = "station"
+    """The station, in one of the same ways."""
+    SERVER = "server"
+    """The server: by policy, because it stops, or by a bug."""
+    CLIENT = "client"
+    """The client, in one of the same ways."""
+    OPERATOR = "operator"
+    """An operator, with ``smartproxy ctl kill``."""
+    NOBODY = "nobody"
+    """The tunnel was lost."""
+
+
 class PolicyRefusal(SessionFault):
     """Correct protocol that this site's policy does not accept."""
 
@@ -117,13 +134,19 @@ class Expired(SessionFault):
 
 
 class OwnFault(SessionFault):
-    """A part of this site that the session needs is not available."""
+    """A part of this site that the session needs is not available.
 
+    :cvar ended_by: who began the end; ``None`` if the daemon that has the fault did.
+    """
+
+    ended_by: ClassVar[EndedBy | None] = None
     reason = EsidReason.RESOURCES_NOT_AVAILABLE
 
 
 class StationUnreachable(OwnFault):
     """The station cannot be reached or did not greet in time."""
+
+    ended_by = EndedBy.STATION
 
 
 @attrs.define(kw_only=True, eq=False, auto_exc=True, str=False)
@@ -133,6 +156,8 @@ class PartnerUnreachable(OwnFault):
     :ivar step: the step at which the call failed; ``rule`` is the step's :attr:`Step.cause`.
     :ivar cause: the most specific cause that is known, such as ``certificate.expired``.
     """
+
+    ended_by = EndedBy.PARTNER
 
     step: Step
     cause: Cause
@@ -149,6 +174,8 @@ class PartnerUnreachable(OwnFault):
 
 class TunnelLost(OwnFault):
     """The tunnel between server and client is down."""
+
+    ended_by = EndedBy.NOBODY
 
 
 class Unlicensed(OwnFault):
@@ -167,9 +194,22 @@ class Draining(OwnFault):
     reason = EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN
 
 
+class Killed(Draining):
+    """An operator ended the session."""
+
+    ended_by = EndedBy.OPERATOR
+
+
+class ClosedByClient(Draining):
+    """The client asked the server to end the session."""
+
+    ended_by = EndedBy.CLIENT
+
+
 class Withdrawn(OwnFault):
     """The partner lost its access: its certificate was revoked, or its entry was removed or disabled."""
 
+    ended_by = EndedBy.SERVER
     reason = EsidReason.UNSPECIFIED_ABORT
 
 

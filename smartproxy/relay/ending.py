@@ -6,7 +6,7 @@ octet of a peer but names: the SSIDCODE, and those of the Virtual File under way
 """
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Final, Self
 
 import attrs
 
@@ -15,7 +15,8 @@ from smartproxy.oftp2.errors import EsidReason, SessionFault
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.witness import Agreed
-from smartproxy.policy.faults import Outcome, PartnerUnreachable
+from smartproxy.policy.faults import EndedBy, Outcome, PartnerUnreachable
+from smartproxy.relay.events import SharedEnd
 from smartproxy.relay.openings import Opening
 from smartproxy.relay.stages import Stage
 
@@ -28,7 +29,8 @@ class Ending:
     :ivar cause: why, as a stable code: a :class:`~smartproxy.policy.causes.Cause`, or the rule that a peer broke.
     :ivar message: why, in one sentence of our own.
     :ivar stage: how far the session was.
-    :ivar by: whose doing it was, ``None`` if ours.
+    :ivar ended_by: who began the end.
+    :ivar by: the role of the side that it is about: who ended it, or who was refused; ``None`` if it is neither.
     :ivar reason: the ESID reason code that the offender was told, or that the peer sent.
     :ivar fault: what ended it, unless a peer's ESID did.
     """
@@ -37,22 +39,51 @@ class Ending:
     cause: str
     message: str
     stage: Stage
+    ended_by: EndedBy
     by: Role | None = None
     reason: EsidReason | None = None
     fault: SessionFault | None = None
 
+    @property
+    def text(self) -> str:
+        """What ESID 99 says of it to a side that did not cause it: fixed words, which name nothing inside the site."""
+        if self.ended_by is EndedBy.NOBODY:
+            return "Connection between parties lost"
+        return _TEXTS.get(self.outcome, EsidReason.UNSPECIFIED_ABORT.phrase)
+
+    @property
+    def shared(self) -> SharedEnd:
+        """What the other daemon is told of it."""
+        return SharedEnd(
+            outcome=self.outcome,
+            cause=self.cause,
+            ended_by=self.ended_by,
+            reason=self.reason,
+            message=self.message,
+        )
+
     @classmethod
-    def of(cls, fault: SessionFault, outcome: Outcome, stage: Stage, by: Role | None = None) -> Self:
+    def of(cls, fault: SessionFault, outcome: Outcome, stage: Stage, ended_by: EndedBy, by: Role | None = None) -> Self:
         """An ending that a fault explains."""
         return cls(
             outcome=outcome,
             cause=cause_of(fault),
             message=fault.message,
             stage=stage,
+            ended_by=ended_by,
             by=by,
             reason=fault.reason,
             fault=fault,
         )
+
+
+_TEXTS: Final[Mapping[Outcome, str]] = {
+    Outcome.VIOLATED: "Protocol violation by other party",
+    Outcome.LOST: "Connection to other party lost",
+    Outcome.EXPIRED: "Time out of other party",
+    Outcome.REFUSED: "Refused by policy",
+    Outcome.STOPPED: "Ended by policy",
+}
 
 
 def cause_of(fault: SessionFault) -> str:
@@ -83,7 +114,6 @@ def summarize(session: str, opening: Opening, monitor: Monitor, ending: Ending, 
 
     :param counts: what the session itself counted.
     """
-    whose = opening.leg if ending.outcome is Outcome.LOST else opening.side
     fields: dict[str, object] = {
         "partner": opening.facts.partner,
         "direction": opening.direction,
@@ -91,7 +121,8 @@ def summarize(session: str, opening: Opening, monitor: Monitor, ending: Ending, 
         "cause": ending.cause,
         "message": ending.message,
         "reason": ending.reason,
-        "side": None if ending.by is None else whose(ending.by),
+        "side": side_of(opening, ending),
+        "ended_by": ending.ended_by.value,
         "agreed": None if monitor.agreed is None else agreed_facts(monitor.agreed),
         "buffers_in": monitor.counters[opening.partner].buffers,
         "buffers_out": monitor.counters[opening.partner.other].buffers,
@@ -99,6 +130,13 @@ def summarize(session: str, opening: Opening, monitor: Monitor, ending: Ending, 
         **counts,
     }
     return Summary(session=session, ending=ending, fields=fields)
+
+
+def side_of(opening: Opening, ending: Ending) -> str | None:
+    """The side that an ending is about; ``tunnel`` where the tunnel was lost."""
+    if ending.ended_by is EndedBy.NOBODY:
+        return "tunnel"
+    return None if ending.by is None else opening.side(ending.by)
 
 
 def _carried(opening: Opening, monitor: Monitor) -> dict[str, int]:

@@ -8,8 +8,28 @@ from typing import TypeAlias
 import attrs
 
 from smartproxy.oftp2.roles import Role
-from smartproxy.policy.faults import OwnFault
+from smartproxy.policy.faults import EndedBy, Outcome, OwnFault
 from smartproxy.relay.deadlines import Timer
+
+
+@attrs.frozen(kw_only=True)
+class SharedEnd:
+    """What one daemon tells the other of the end of a session, behind its last octet.
+
+    Both report the session with the same values: whichever daemon saw the end, and whose ESID the sides get.
+
+    :ivar outcome: in one word.
+    :ivar cause: why, as a code.
+    :ivar ended_by: who began the end.
+    :ivar reason: the ESID reason code that the offender was told, or that a side sent (RFC 5024 section 5.3.11).
+    :ivar message: why, in one sentence of the daemon's own.
+    """
+
+    outcome: Outcome
+    cause: str
+    ended_by: EndedBy
+    reason: int | None = None
+    message: str = ""
 
 
 @attrs.frozen
@@ -48,9 +68,13 @@ class Lost:
 
 @attrs.frozen
 class Ended:
-    """The far daemon ended its direction of a data connection with the tunnel's end mark."""
+    """The far daemon ended its direction of a data connection with the tunnel's end mark.
+
+    :ivar end: how the session ended, as the far daemon says; ``None`` where it gave up the opening of the session.
+    """
 
     leg: Role
+    end: SharedEnd | None = None
 
 
 @attrs.frozen

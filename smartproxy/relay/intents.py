@@ -13,6 +13,7 @@ from smartproxy.oftp2.roles import Role
 from smartproxy.policy.faults import OwnFault
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Summary
+from smartproxy.relay.events import SharedEnd
 from smartproxy.relay.openings import SessionFacts
 
 
@@ -26,9 +27,13 @@ class Send:
 
 @attrs.frozen
 class Finish:
-    """Deliver what was sent on a leg, then end it by its own rules."""
+    """Deliver what was sent on a leg, then end it by its own rules.
+
+    :ivar end: what the other daemon is told, on the leg through the tunnel.
+    """
 
     leg: Role
+    end: SharedEnd | None = attrs.field(default=None, eq=False)
 
 
 @attrs.frozen

@@ -13,6 +13,7 @@ from smartproxy.oftp2 import codec
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
+from smartproxy.relay.ending import Ending
 from smartproxy.relay.intents import Abort, Finish, Intent, Send
 from smartproxy.relay.openings import Mode, Opening
 from smartproxy.relay.stages import Stage
@@ -64,12 +65,18 @@ class Legs:
             for role in self.open
         }
 
-    def end(self, reasons: Reasons, stage: Stage) -> Iterator[Intent]:
-        """Tell whoever can be told, close what is open, and give up what is asked for."""
+    def end(self, reasons: Reasons, stage: Stage, ending: Ending) -> Iterator[Intent]:
+        """Tell whoever can be told, close what is open, and give up what is asked for.
+
+        The leg through the tunnel gets no ESID: the other daemon is told of the ending itself, and writes the ESID.
+        """
         for role, state in self._states.items():
             if state is LegState.OPEN:
+                if role is self._opening.tunnel:
+                    yield Finish(role, ending.shared)
+                    continue
                 if role in reasons and self._listens(role, stage):
-                    yield Send(role, self._esid(reasons[role]))
+                    yield Send(role, self._esid(reasons[role], ending))
                 yield Finish(role)
             elif state is LegState.ASKED_FOR:
                 self._states[role] = LegState.GONE
@@ -79,8 +86,9 @@ class Legs:
         """Close what is open, without another word."""
         return (Abort(role) for role in self.open)
 
-    def _esid(self, reason: EsidReason) -> bytes:
-        return codec.esid(reason, self.excuse or reason.phrase, self._monitor.level_for_esid)
+    def _esid(self, reason: EsidReason, ending: Ending) -> bytes:
+        words = ending.text if reason is EsidReason.UNSPECIFIED_ABORT else reason.phrase
+        return codec.esid(reason, self.excuse or words, self._monitor.level_for_esid)
 
     def _listens(self, role: Role, stage: Stage) -> bool:
         """Whether SSRM was exchanged with a role: before it, there is nobody to whom ESID could mean something."""

@@ -14,7 +14,7 @@ import attrs
 
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.roles import Level, Profile, Role
-from smartproxy.policy.faults import OwnFault
+from smartproxy.policy.faults import EndedBy, OwnFault
 
 
 @attrs.frozen(kw_only=True)
@@ -107,6 +107,11 @@ class Opening:
     def direction(self) -> str:
         """``inbound`` if the partner called, ``outbound`` if the station did."""
         return "inbound" if self.partner is Role.INITIATOR else "outbound"
+
+    @property
+    def daemon(self) -> EndedBy:
+        """Which daemon this is, as one that ends sessions."""
+        return EndedBy.CLIENT if self.tunnel is self.partner else EndedBy.SERVER
 
     def side(self, role: Role) -> str:
         """Who plays a role: ``partner`` or ``station``."""

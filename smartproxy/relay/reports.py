@@ -15,7 +15,7 @@ from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import HEADER_LENGTH
 from smartproxy.policy.faults import PolicyRefusal, QuotaExceeded
 from smartproxy.relay.deadlines import Timer
-from smartproxy.relay.ending import Ending, stamp
+from smartproxy.relay.ending import Ending, side_of, stamp
 from smartproxy.relay.intents import Tell
 from smartproxy.relay.openings import Opening, SessionFacts
 
@@ -62,7 +62,14 @@ class Reporter:
     def refused(self, ending: Ending, told: Mapping[str, str], ssid: SSID | None = None) -> Tell:
         """The session may not begin: policy says no, or the other side is not there."""
         given = {} if ssid is None else {"code": ssid.code, "release_level": ssid.lev}
-        fields = {"cause": ending.cause, "message": ending.message, "reason": ending.reason, **told, **given}
+        fields = {
+            "cause": ending.cause,
+            "message": ending.message,
+            "reason": ending.reason,
+            "ended_by": ending.ended_by,
+            **told,
+            **given,
+        }
         if isinstance(ending.fault, PolicyRefusal) and not isinstance(ending.fault, QuotaExceeded):
             return self._report("identity.refused", **fields, certificate_sha256=self._facts.certificate_sha256)
         return self._report("session.refused", **fields)
@@ -127,6 +134,7 @@ class Reporter:
             offset=error.offset,
             position=error.position,
             reason=error.reason,
+            ended_by=ending.ended_by,
             phase=ending.stage.phase,
             **self._whose(ending.by),
             **told,
@@ -138,6 +146,7 @@ class Reporter:
             "session.expired",
             timer=timer.value,
             seconds=seconds,
+            ended_by=ending.ended_by,
             cause=ending.cause,
             message=ending.message,
             reason=ending.reason,
@@ -154,13 +163,20 @@ class Reporter:
             message=ending.message,
             reason=ending.reason,
             phase=ending.stage.phase,
-            side=None if ending.by is None else self._opening.leg(ending.by),
+            side=side_of(self._opening, ending),
+            ended_by=ending.ended_by,
             **told,
         )
 
     def closed(self, ending: Ending) -> Tell:
         """The peer went away before there was a session."""
-        return self._report("connection.closed", cause=ending.cause, message=ending.message, tls=self._facts.tls)
+        return self._report(
+            "connection.closed",
+            cause=ending.cause,
+            message=ending.message,
+            ended_by=ending.ended_by,
+            tls=self._facts.tls,
+        )
 
     def ended(self, fields: Mapping[str, object]) -> Tell:
         """The session ended."""
@@ -215,10 +231,13 @@ class FileLedger:
                 yield Tell("file.response", self._response(response, observation.sender))
 
     def break_off(self, transfer: Transfer | None) -> Iterator[Tell]:
-        """The session ended: tell of the file that was under way, if one was, with what was sent of it."""
+        """The session ended: tell of the file that was under way, if one was, with what was sent of it.
+
+        A file whose EFID passed was sent whole, and its receiver may have it: it is not confirmed, and not lost.
+        """
         if transfer is not None:
             self._octets = transfer.octets
-        yield from self._ended("lost")
+        yield from self._ended("lost" if self._records is None else "unconfirmed")
 
     def _ended(self, outcome: str, **answer: object) -> Iterator[Tell]:
         if self._offer is None:

@@ -41,6 +41,10 @@ side at fault is told its reason, the other one 99 (or the reason of ours), each
 exchanged with it; then both legs are finished, and the session is over (``Done``) when both are gone. The deadline
 ``CLOSING`` aborts legs that do not go. From ``ENDING`` nothing leads back, and nothing is relayed any more.
 
+A session has one ending on both daemons. The daemon that ends it sends no ESID of its own through the tunnel: its end
+mark tells the other one how the session ended (:class:`~smartproxy.relay.events.SharedEnd`), which reports the same
+and writes the ESID for its own side. Where both end it at once, the server's ending counts.
+
 Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.2 (start of a session), 4.6 and 9.9 (ESID), 5.3.11.
 """
 
@@ -54,11 +58,12 @@ from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.oftp2.witness import State
 from smartproxy.policy import faults
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import Outcome, OwnFault
+from smartproxy.policy.faults import EndedBy, Outcome, OwnFault
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay import events
 from smartproxy.relay.deadlines import BUFFER_TIMERS, Timer, late_role, not_there
 from smartproxy.relay.ending import Ending, portray, summarize
+from smartproxy.relay.events import SharedEnd
 from smartproxy.relay.intents import Abort, Arm, Disarm, Done, Intent, NotReady, Open, Pause, Ready, Resume, Send
 from smartproxy.relay.legs import Legs, LegState, Reasons
 from smartproxy.relay.openings import Mode, Opening, SessionFacts
@@ -73,12 +78,14 @@ class Session:
     :param opening: how it begins, and who is who.
     :param monitor: judges every octet; belongs to this session alone.
     :param deadlines: how long things may take.
+    :ivar daemon: which daemon runs it.
     :ivar stage: how far it is.
     :ivar reporter: words what is told of the session.
     """
 
     def __init__(self, session: str, opening: Opening, monitor: Monitor, deadlines: Deadlines) -> None:
         self.session = session
+        self.daemon = opening.daemon
         self.stage = Stage.IDENTIFYING if opening.mode is Mode.GREET else Stage.OPENING
         self._opening = opening
         self._monitor = monitor
@@ -104,6 +111,7 @@ class Session:
             Reaction.LOSE: self._lose,
             Reaction.CLOSE: self._close,
             Reaction.CUT: self._cut,
+            Reaction.SETTLE: self._settle,
             Reaction.NOTE_FULL: self._note_full,
             Reaction.NOTE_DRAINED: self._note_drained,
             Reaction.HOLD_BACK: self._hold_back,
@@ -284,6 +292,7 @@ class Session:
             cause=Cause.SESSION_COMPLETED if normal else Cause.SESSION_ABORTED,
             message=f"the {self._opening.side(leg)} ended the session with ESID {reason:02d}",
             stage=self.stage,
+            ended_by=self._whose(leg),
             by=leg,
             reason=reason,
         )
@@ -293,7 +302,7 @@ class Session:
 
     def _violated(self, error: ProtocolError, leg: Role) -> None:
         tell = {leg: error.reason, leg.other: EsidReason.UNSPECIFIED_ABORT}
-        ending = Ending.of(error, Outcome.VIOLATED, self.stage, leg)
+        ending = Ending.of(error, Outcome.VIOLATED, self.stage, self._whose(leg), leg)
         self._do(self.reporter.violated(error, ending, self._told(tell)))
         self._end(ending, tell)
 
@@ -302,7 +311,7 @@ class Session:
         if isinstance(refusal, OwnFault):
             self._legs.excuse = refusal.message
         tell = {role: refusal.reason, role.other: EsidReason.UNSPECIFIED_ABORT}
-        ending = Ending.of(refusal, Outcome.REFUSED, self.stage, role)
+        ending = Ending.of(refusal, Outcome.REFUSED, self.stage, self._blamed(refusal), role)
         self._do(self.reporter.refused(ending, self._told(tell), ssid))
         self._end(ending, tell)
 
@@ -312,7 +321,7 @@ class Session:
 
     def _unreachable(self, fault: OwnFault) -> None:
         tell = {Role.INITIATOR: fault.reason}
-        ending = Ending.of(fault, Outcome.UNREACHABLE, self.stage)
+        ending = Ending.of(fault, Outcome.UNREACHABLE, self.stage, self._blamed(fault))
         if self._opening.mode is Mode.AWAIT:
             self._do(self.reporter.unreachable(ending))
         else:
@@ -336,7 +345,7 @@ class Session:
         message = f"the {self._opening.side(late)} let {seconds} s pass"
         fault = faults.Expired(rule=timer.cause, message=message)
         tell = {late: fault.reason, late.other: EsidReason.UNSPECIFIED_ABORT}
-        ending = Ending.of(fault, Outcome.EXPIRED, self.stage, late)
+        ending = Ending.of(fault, Outcome.EXPIRED, self.stage, self._whose(late), late)
         self._do(self.reporter.expired(timer, seconds, ending, self._told(tell)))
         self._end(ending, tell)
 
@@ -346,15 +355,60 @@ class Session:
         message = f"the connection to the {self._opening.leg(leg)} was lost: {event.cause}"
         if leg is Role.RESPONDER and self.stage is Stage.GREETING:
             self._unreachable(faults.StationUnreachable(rule=Cause.LEG_LOST, message=message))
+        elif leg is self._opening.tunnel:
+            fault = faults.LegLost(rule=Cause.TUNNEL_LOST, message=message)
+            self._break_off(fault, Outcome.LOST, EndedBy.NOBODY, leg)
         else:
-            self._break_off(faults.LegLost(rule=Cause.LEG_LOST, message=message), Outcome.LOST, leg)
+            self._break_off(faults.LegLost(rule=Cause.LEG_LOST, message=message), Outcome.LOST, self._whose(leg), leg)
 
     def _cut(self, event: events.Ended) -> None:
-        message = "the other daemon ended the session without an ESID"
-        self._break_off(faults.LegLost(rule=Cause.LEG_ENDED, message=message), Outcome.LOST, event.leg)
+        if event.end is None:
+            other = EndedBy.SERVER if self._opening.daemon is EndedBy.CLIENT else EndedBy.CLIENT
+            fault = faults.LegLost(rule=Cause.LEG_ENDED, message="the other daemon gave up the session")
+            self._break_off(fault, Outcome.LOST, other, event.leg)
+            return
+        ending = self._adopted(event.end, self.stage)
+        outside = self._opening.tunnel.other
+        # An offender hears its own reason, and so do both sides where no side is the offender.
+        spared = ending.by not in (None, outside) or ending.reason is None or ending.reason is EsidReason.NORMAL
+        tell = {outside: EsidReason.UNSPECIFIED_ABORT if spared or ending.reason is None else ending.reason}
+        if not self.stage.joined:
+            self._do(self.reporter.closed(ending))
+        self._end(ending, tell)
+
+    def _settle(self, event: events.Ended) -> None:
+        if event.end is not None and self._opening.daemon is EndedBy.CLIENT:
+            assert self._ending is not None
+            self._ending = self._adopted(event.end, self._ending.stage)
+
+    def _adopted(self, end: SharedEnd, stage: Stage) -> Ending:
+        """The ending that the other daemon tells."""
+        sides = {self._whose(role): role for role in Role}
+        partner = EndedBy.PARTNER if end.outcome is Outcome.REFUSED else end.ended_by
+        return Ending(
+            outcome=end.outcome,
+            cause=end.cause,
+            message=end.message,
+            stage=stage,
+            ended_by=end.ended_by,
+            by=sides.get(partner),
+            reason=next((reason for reason in EsidReason if reason == end.reason), None),
+        )
+
+    def _whose(self, role: Role) -> EndedBy:
+        return EndedBy(self._opening.side(role))
+
+    def _blamed(self, fault: SessionFault) -> EndedBy:
+        """Who begins the end that a fault brings: this daemon, unless the fault says otherwise."""
+        given = fault.ended_by if isinstance(fault, OwnFault) else None
+        return given or self._opening.daemon
 
     def _stop(self, event: events.Stop) -> None:
-        self._break_off(event.fault, Outcome.STOPPED, None)
+        self._stop_for(event.fault)
+
+    def _stop_for(self, fault: OwnFault) -> None:
+        outcome = Outcome.LOST if isinstance(fault, faults.TunnelLost) else Outcome.STOPPED
+        self._break_off(fault, outcome, self._blamed(fault), None)
 
     def _stop_idle(self, event: events.Stop) -> None:
         self._wish = event.fault
@@ -365,19 +419,19 @@ class Session:
 
     def _leave(self) -> None:
         assert self._wish is not None
-        self._break_off(self._wish, Outcome.STOPPED, None)
+        self._stop_for(self._wish)
 
     def _fail(self, event: events.Bug) -> None:
         fault = faults.InternalError(rule=Cause.INTERNAL_ERROR, message="a bug ended the session")
-        self._break_off(fault, Outcome.FAILED, None)
+        self._break_off(fault, Outcome.FAILED, self._opening.daemon, None)
 
-    def _break_off(self, fault: SessionFault, outcome: Outcome, leg: Role | None) -> None:
+    def _break_off(self, fault: SessionFault, outcome: Outcome, ended_by: EndedBy, leg: Role | None) -> None:
         """End for a reason that is no peer's fault."""
         reason = fault.reason
         if isinstance(fault, faults.TunnelLost) and self._monitor.agreed is not None:
             reason = EsidReason.UNSPECIFIED_ABORT
         tell = {role: reason for role in Role if role is not leg}
-        ending = Ending.of(fault, outcome, self.stage, leg)
+        ending = Ending.of(fault, outcome, self.stage, ended_by, leg)
         if self.stage.joined or leg is None:
             self._do(self.reporter.failed(ending, self._told(tell)))
         else:
@@ -390,7 +444,7 @@ class Session:
             unready = faults.StationUnreachable(rule=ending.cause, message=ending.message)
             self._do(NotReady(ending.fault if isinstance(ending.fault, OwnFault) else unready))
         self._intents.extend(map(self.reporter.file, self._files.break_off(self._monitor.transfer)))
-        self._intents.extend(self._legs.end(tell, self.stage))
+        self._intents.extend(self._legs.end(tell, self.stage, ending))
         for timer in sorted(self._armed, key=lambda armed: armed.value):
             self._disarm(timer)
         self._ending = ending

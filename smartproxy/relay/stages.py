@@ -61,7 +61,9 @@ class Reaction(enum.Enum):
     CLOSE = enum.auto()
     """Take note of a leg that closed; the last one closes the session."""
     CUT = enum.auto()
-    """End, since the other daemon did without an ESID."""
+    """End as the other daemon did."""
+    SETTLE = enum.auto()
+    """Both daemons ended the session: the server's ending counts."""
     NOTE_FULL = enum.auto()
     """Remember that a leg takes nothing."""
     NOTE_DRAINED = enum.auto()
@@ -117,7 +119,7 @@ _ROWS: Final[Mapping[Stage, tuple[Reaction | None, ...]]] = {
     Stage.RELAYING: _RELAYED,
     Stage.LEAVING: _RELAYED,
     Stage.ENDING: (
-        _R.DISCARD, _R.GIVE_BACK, _R.IGNORE, _R.CLOSE, _R.IGNORE, _R.ABORT, _R.IGNORE, _R.IGNORE, _R.IGNORE, _R.GIVE_UP
+        _R.DISCARD, _R.GIVE_BACK, _R.IGNORE, _R.CLOSE, _R.SETTLE, _R.ABORT, _R.IGNORE, _R.IGNORE, _R.IGNORE, _R.GIVE_UP
     ),
 }  # fmt: skip
 

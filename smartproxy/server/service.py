@@ -25,7 +25,7 @@ from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.admission import Admission
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, ServerPart, parse_server_part
-from smartproxy.policy.faults import Draining, OwnFault, PartnerUnreachable, Step, TunnelLost
+from smartproxy.policy.faults import ClosedByClient, Draining, OwnFault, PartnerUnreachable, Step, TunnelLost
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.ending import Summary
@@ -218,7 +218,7 @@ class ServerService(DmzService):
     def close_session(self, control: ServerControl, session: str) -> None:
         """End a session of this client."""
         if self._carrying.get(session) is control:
-            self.sessions.close(session, Draining(rule=Cause.SESSION_CLOSED, message="closed by the client"))
+            self.sessions.close(session, ClosedByClient(rule=Cause.SESSION_CLOSED, message="closed by the client"))
 
     def set_level(self, control: ServerControl, level: str) -> None:
         """Change what is logged.

@@ -9,7 +9,8 @@ How it works. The client dials as many as it needs and keeps some ready (:mod:`s
 themselves in TLS 1.3 as on the control connection. After that a data connection is *idle*, and neither end may send an
 octet, until a ticket came by the control connection: in OpenInbound, or in the answer to OpenOutbound. ATTACH with the
 ticket, which only the client sends, makes it *attached*; the server looks the ticket up, once. From then on each
-direction carries the session's units as they are, until END stands behind the last one. An end that said END sends
+direction carries the session's units as they are, until END stands behind the last one and says how the session ended
+(:class:`~smartproxy.relay.events.SharedEnd`). An end that said END sends
 nothing more; it reads, and throws away, what still comes, until the other's END is there. With both, the connection is
 idle again and serves the next session, so that a session costs no handshake. C is the client, S the server::
 
@@ -42,13 +43,12 @@ from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import ILeg, ILegReceiver, Inbox, LegEnd
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.relay.events import SharedEnd
 from smartproxy.tunnel.boxes import IStream
 from smartproxy.tunnel.contexts import closing_of
 from smartproxy.tunnel.faults import Closing, Violation
 from smartproxy.tunnel.marks import Attach, End, Item, MarkSplitter
 from smartproxy.tunnel.vocabulary import Side
-
-_END = End().encode()
 
 
 class Splitter(Shape):
@@ -111,11 +111,11 @@ class DataLeg:
         if self._connection is not None and not self._finished:
             self._connection.send(octets)
 
-    def finish(self) -> None:
+    def finish(self, end: SharedEnd | None = None) -> None:
         """Deliver what was sent, then the END mark; the connection is aborted if the peer's END does not follow."""
         if self._connection is not None and not self._finished:
             self._finished = True
-            self._connection.end()
+            self._connection.end(end)
 
     def abort(self) -> None:
         """End the session and its connection now."""
@@ -233,12 +233,12 @@ class DataConnection(Protocol):
         if self.transport is not None and self.ended is None:
             self.transport.write(octets)
 
-    def end(self) -> None:
-        """End this direction of the session."""
+    def end(self, end: SharedEnd | None = None) -> None:
+        """End this direction of the session, and say how the session ended."""
         if self.transport is None or self.ended is not None:
             return
         self._ended_here = True
-        self.transport.write(_END)
+        self.transport.write(End(end).encode())
         # The peer's END can stand behind octets that were held back.
         self.hold()
         if self._ended_there:
@@ -271,7 +271,7 @@ class DataConnection(Protocol):
                 if isinstance(item, bytes):
                     self._octets(item)
                 elif isinstance(item, End):
-                    self._end_there()
+                    self._end_there(item)
                 else:
                     self._attach_there(item)
         except Violation as violation:
@@ -320,14 +320,14 @@ class DataConnection(Protocol):
             raise Violation(Cause.DATA_ATTACH, "ATTACH came within a session")
         self._owner.data_attached(self, attach.ticket)
 
-    def _end_there(self) -> None:
+    def _end_there(self, mark: End) -> None:
         if not self.open:
             return
         leg = self._leg
         if leg is None or self._ended_there:
             raise Violation(Cause.DATA_END, "END came outside a session")
         self._ended_there = True
-        leg.inbox.ended()
+        leg.inbox.ended(mark.end)
         # Told of it, the receiver may have finished by now.
         if self._ended_here and self._leg is leg:
             self._over()

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
+from smartproxy.relay.events import SharedEnd
 from smartproxy.tunnel.data import DataConnection, DataLeg, DataOwner
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.marks import RawSplitter
@@ -45,7 +46,7 @@ class RawDataConnection(DataConnection):
         self._raw.attached = True
         return leg
 
-    def end(self) -> None:
+    def end(self, end: SharedEnd | None = None) -> None:
         """Deliver what was sent, then close; TLS has no half-close, so nothing is read any more."""
         if self.open and self.transport is not None:
             self.ended = _CLOSED

@@ -4,14 +4,20 @@ A data connection carries units with a header of four octets. OFTP2's Stream Tra
 pass unchanged; a header of version 0, which OFTP2 can never carry (RFC 5024 section 8.2), makes a unit a mark: ``00 LL
 LL LL``, one octet of kind, the body; the length counts all of it. All else about the units is judged by the session
 monitors. Lengths are judged before anything is waited for. Pure: octets in, units out.
+
+The body of END is empty, or it says how the session ended in five lines: outcome, who began the end, cause, ESID reason
+(may be empty), message. A code that is not known here comes from a newer version and has a fallback.
 """
 
 import struct
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import attrs
 
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import EndedBy, Outcome
+from smartproxy.relay.events import SharedEnd
+from smartproxy.tunnel.boxes import Choice, Code, Number, PrintableText
 from smartproxy.tunnel.faults import Violation
 
 TICKET_OCTETS: Final = 32
@@ -22,7 +28,18 @@ _LENGTH = 0xFF_FFFF
 _ATTACH = 0x01
 _END = 0x02
 _BODY = _HEADER_OCTETS + 1
-_LENGTHS = {_ATTACH: _BODY + TICKET_OCTETS, _END: _BODY}
+_END_OCTETS_MOST = 1_024
+_MESSAGE_CHARACTERS_MOST = 200
+_LENGTHS = {
+    _ATTACH: range(_BODY + TICKET_OCTETS, _BODY + TICKET_OCTETS + 1),
+    _END: range(_BODY, _BODY + _END_OCTETS_MOST),
+}
+_ATTACH_LENGTH = _BODY + TICKET_OCTETS
+_OUTCOME = Choice(Outcome, Outcome.ABORTED)
+_ENDED_BY = Choice(EndedBy, EndedBy.NOBODY)
+_CAUSE = Code()
+_REASON = Number(99)
+_MESSAGE = PrintableText(_MESSAGE_CHARACTERS_MOST)
 _FIRST_UNIT_VERSION = 0x1000_0000
 
 
@@ -42,20 +59,57 @@ class Attach:
 
 @attrs.frozen
 class End:
-    """The sender's direction of the session is over."""
+    """The sender's direction of the session is over.
+
+    :ivar end: how the session ended; ``None`` where the sender does not say it.
+    """
+
+    end: SharedEnd | None = None
 
     def encode(self) -> bytes:
         """The octets on the wire."""
-        return _mark(_END, b"")
+        if self.end is None:
+            return _mark(_END, b"")
+        message = "".join(c if c.isprintable() else "?" for c in self.end.message[:_MESSAGE_CHARACTERS_MOST])
+        lines = (
+            _OUTCOME.toString(self.end.outcome),
+            _ENDED_BY.toString(self.end.ended_by),
+            _CAUSE.toString(self.end.cause),
+            b"" if self.end.reason is None else _REASON.toString(self.end.reason),
+            _MESSAGE.toString(message),
+        )
+        return _mark(_END, b"\n".join(lines))
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """The mark with this body.
+
+        :raises Violation: if the body does not say how a session ended.
+        """
+        if not body:
+            return cls()
+        try:
+            outcome, ended_by, cause, reason, message = body.split(b"\n")
+            return cls(
+                SharedEnd(
+                    outcome=_OUTCOME.fromString(outcome),
+                    ended_by=_ENDED_BY.fromString(ended_by),
+                    cause=_CAUSE.fromString(cause),
+                    reason=_REASON.fromString(reason) if reason else None,
+                    message=_MESSAGE.fromString(message),
+                )
+            )
+        except ValueError:
+            raise Violation(Cause.MARK_END, "END does not say how the session ended") from None
 
 
 Item: TypeAlias = bytes | Attach | End
 
 
 def _mark(kind: int, body: bytes) -> bytes:
-    if len(body) != _LENGTHS[kind] - _BODY:
+    if _BODY + len(body) not in _LENGTHS[kind]:
         raise ValueError(f"a mark of kind {kind} has no body of {len(body)} octets")
-    return _HEADER.pack(_LENGTHS[kind]) + bytes((kind,)) + body
+    return _HEADER.pack(_BODY + len(body)) + bytes((kind,)) + body
 
 
 class MarkSplitter:
@@ -134,10 +188,9 @@ class RawSplitter:
         octets = self._held + octets
         if len(octets) >= _HEADER_OCTETS:
             (word,) = _HEADER.unpack_from(octets)
-            if word != _LENGTHS[_ATTACH]:
+            if word != _ATTACH_LENGTH or octets[_HEADER_OCTETS:_BODY] not in (b"", bytes((_ATTACH,))):
                 raise Violation(Cause.MARK_ATTACH, "the session does not begin with ATTACH")
-            _judge_mark(word, octets, 0)
-        whole = _LENGTHS[_ATTACH]
+        whole = _ATTACH_LENGTH
         if len(octets) < whole:
             self._held = octets
             return []
@@ -149,14 +202,13 @@ class RawSplitter:
 
 def _judge_mark(length: int, octets: bytes, position: int) -> None:
     """Refuse a mark as soon as nothing can follow that makes it right."""
-    if length not in _LENGTHS.values():
+    if all(length not in lengths for lengths in _LENGTHS.values()):
         raise Violation(Cause.MARK_LENGTH, f"no mark has {length} octets")
     kind_at = position + _HEADER_OCTETS
-    if kind_at < len(octets) and _LENGTHS.get(octets[kind_at]) != length:
+    if kind_at < len(octets) and length not in _LENGTHS.get(octets[kind_at], ()):
         raise Violation(Cause.MARK_KIND, f"no mark of kind {octets[kind_at]} has {length} octets")
 
 
 def _read_mark(octets: bytes, position: int, length: int) -> Attach | End:
-    if octets[position + _HEADER_OCTETS] == _END:
-        return End()
-    return Attach(octets[position + _BODY : position + length])
+    body = octets[position + _BODY : position + length]
+    return End.read(body) if octets[position + _HEADER_OCTETS] == _END else Attach(body)

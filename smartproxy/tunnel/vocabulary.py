@@ -220,8 +220,8 @@ COMMANDS: Final[Mapping[bytes, type[TunnelCommand]]] = {
 }
 
 
-OLDEST: Final = 1
-NEWEST: Final = 1
+OLDEST: Final = 2
+NEWEST: Final = 2
 
 
 @attrs.frozen(kw_only=True)

@@ -12,12 +12,16 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 
 from smartproxy.client.station import StationSessions
-from smartproxy.net.connection import ConnectionLeg
 from smartproxy.net.leg import ILeg
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.settings import Station
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import SessionFacts
+from smartproxy.tunnel.data import DataConnection, DataLeg
+from smartproxy.tunnel.faults import Closing, Violation
+from smartproxy.tunnel.marks import TICKET_OCTETS
+from smartproxy.tunnel.vocabulary import Side
 from tests.adapters.rig import Caller, Journal, ServerRig
 from tests.adapters.wires import End
 
@@ -50,6 +54,31 @@ class ClientRig:
         self.dialled()[2].clientConnectionFailed(None, Failure(ConnectionRefusedError()))
 
 
+class Owner:
+    """The owner of both ends of a data connection.
+
+    :ivar legs: the server's, as soon as the client has attached.
+    """
+
+    def __init__(self) -> None:
+        self.legs: list[DataLeg] = []
+
+    def data_attached(self, connection: DataConnection, ticket: bytes) -> None:
+        """A session begins."""
+        self.legs.append(connection.begin())
+
+    def data_idle(self, connection: DataConnection) -> None:
+        """The session is over: the connection closes, since nobody needs another."""
+        connection.close(Closing(Cause.TUNNEL_IDLE, "idle"))
+
+    def data_gone(self, connection: DataConnection) -> None:
+        """The connection is gone."""
+
+    def data_violated(self, connection: DataConnection, violation: Violation) -> None:
+        """Never happens."""
+        raise AssertionError(violation)
+
+
 class Chain(ServerRig):
     """A partner, both daemons, a station.
 
@@ -70,11 +99,13 @@ class Chain(ServerRig):
         return self.stations[-1]
 
     def _open(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
-        server, client = ConnectionLeg(self.clock, closing=5), ConnectionLeg(self.clock, closing=5)
+        owner = Owner()
+        server = DataConnection(owner, Side.SERVER, self.clock, self.journal.events, "198.51.100.7")
+        client = DataConnection(owner, Side.CLIENT, self.clock, self.client.journal.events, "tunnel")
         self.data_ends.append(self.network.connect(client, server, "198.51.100.7"))
         opening: Deferred[ILeg] = Deferred()
-        ready = self.client.sessions.open(session, facts, client)
-        ready.addCallbacks(lambda _: opening.callback(server), opening.errback)
+        ready = self.client.sessions.open(session, facts, client.attach(bytes(TICKET_OCTETS)))
+        ready.addCallbacks(lambda _: opening.callback(owner.legs[0]), opening.errback)
         _, _, factory = self.client.dialled()
         protocol = factory.buildProtocol(IPv4Address("TCP", "192.0.2.99", 3305))
         station = Caller()

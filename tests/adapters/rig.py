@@ -23,6 +23,7 @@ from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.partners import CertificatePin, Partner, Rule, ServerIdentity
 from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.ending import Summary
+from smartproxy.relay.events import SharedEnd
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.server.accept import Gate
 from smartproxy.server.generation import ServerGeneration
@@ -67,15 +68,17 @@ class FakeLeg:
         self.receiver: ILegReceiver | None = None
         self.peer = "tunnel"
         self.sent = b""
+        self.end: SharedEnd | None = None
         self.calls: list[str] = []
 
     def send(self, octets: bytes) -> None:
         """Keep the octets."""
         self.sent += octets
 
-    def finish(self) -> None:
-        """Note the call."""
+    def finish(self, end: SharedEnd | None = None) -> None:
+        """Note the call, and what the other daemon is told."""
         self.calls.append("finish")
+        self.end = end
 
     def abort(self) -> None:
         """Note the call."""

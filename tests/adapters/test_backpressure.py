@@ -112,7 +112,7 @@ class Stalled(SynchronousTestCase):
         chain.network.wait(5)
         chain.network.wait(5)
         self.assertEqual((chain.sessions.live, chain.client.sessions.live), ({}, {}))
-        self.assertTrue(caller.received.endswith(esid(EsidReason.UNSPECIFIED_ABORT)))
+        self.assertTrue(caller.received.endswith(esid(EsidReason.UNSPECIFIED_ABORT, "Time out of other party")))
         self.assertEqual(chain.clock.getDelayedCalls(), [])
 
     def test_a_small_file_is_not_held_back(self) -> None:

@@ -8,11 +8,14 @@ from tests.adapters.chain import Chain
 from tests.adapters.rig import Caller
 from tests.unit.playbook import (
     CD_,
+    CUT_OFF,
     EFID_5,
     EFPA_N,
+    LOST,
     PARTNER_SSID,
     SFPA_0,
     STATION_SSID,
+    VIOLATED,
     data,
     esid,
     sfid,
@@ -71,34 +74,37 @@ class Connected(SynchronousTestCase):
         """The server stops it; the station is told 99 and nothing else."""
         chain, caller = self.begin()
         chain.say(caller, data())
-        self.assertEqual(chain.station.received, PARTNER_SSID + esid(EsidReason.UNSPECIFIED_ABORT))
+        self.assertEqual(
+            chain.station.received,
+            PARTNER_SSID + VIOLATED,
+        )
         self.assertTrue(caller.received.endswith(esid(EsidReason.PROTOCOL_VIOLATION)))
         self.assertEqual(chain.client.journal.of("session.violation"), [])
-        self.over(chain, "violated", "aborted")
+        self.over(chain, "violated", "violated")
 
     def test_station_violates(self) -> None:
         """The client stops it; the partner is told 99."""
         chain, caller = self.begin()
         chain.say(chain.station, data())
-        self.assertTrue(caller.received.endswith(esid(EsidReason.UNSPECIFIED_ABORT)))
+        self.assertTrue(caller.received.endswith(VIOLATED))
         self.assertTrue(chain.station.received.endswith(esid(EsidReason.PROTOCOL_VIOLATION)))
-        self.over(chain, "aborted", "violated")
+        self.over(chain, "violated", "violated")
 
     def test_partner_vanishes(self) -> None:
         """The station is told 99."""
         chain, _ = self.begin()
         chain.partner_socket.abortConnection()
         chain.network.settle()
-        self.assertTrue(chain.station.received.endswith(esid(EsidReason.UNSPECIFIED_ABORT)))
-        self.over(chain, "lost", "aborted")
+        self.assertTrue(chain.station.received.endswith(LOST))
+        self.over(chain, "lost", "lost")
 
     def test_station_vanishes(self) -> None:
         """The partner is told 99."""
         chain, caller = self.begin()
         chain.station_ends[0].abortConnection()
         chain.network.settle()
-        self.assertTrue(caller.received.endswith(esid(EsidReason.UNSPECIFIED_ABORT)))
-        self.over(chain, "aborted", "lost")
+        self.assertTrue(caller.received.endswith(LOST))
+        self.over(chain, "lost", "lost")
 
     def test_tunnel_breaks(self) -> None:
         """Both are told 99, each by its own daemon."""
@@ -106,7 +112,7 @@ class Connected(SynchronousTestCase):
         chain.data_ends[0][0].abortConnection()
         chain.network.settle()
         for end in (caller, chain.station):
-            self.assertTrue(end.received.endswith(esid(EsidReason.UNSPECIFIED_ABORT)))
+            self.assertTrue(end.received.endswith(CUT_OFF))
         self.over(chain, "lost", "lost")
 
 

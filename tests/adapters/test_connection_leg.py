@@ -15,6 +15,7 @@ from zope.interface.verify import verifyObject
 
 from smartproxy.net.connection import ConnectionLeg, end_of
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd, address_text
+from smartproxy.relay.events import SharedEnd
 from smartproxy.testing import pki
 from tests.adapters.rig import Caller, CallerTls
 from tests.adapters.wires import Network
@@ -32,7 +33,7 @@ class Receiver:
         """Keep them."""
         self.octets += octets
 
-    def leg_ended(self, leg: ILeg) -> None:
+    def leg_ended(self, leg: ILeg, end: SharedEnd | None) -> None:
         """Keep it."""
         self.told.append("ended")
 

@@ -95,7 +95,7 @@ class Carried(SynchronousTestCase):
         stand = Stand().relaying()
         receiver = stand.responder.receiver
         assert receiver is not None
-        receiver.leg_ended(stand.responder)
+        receiver.leg_ended(stand.responder, None)
         self.assertEqual(stand.initiator.calls, ["finish"])
 
     def test_deadline(self) -> None:
@@ -245,7 +245,7 @@ class Wall(SynchronousTestCase):
         self.assertNotIn("CANARY", repr(stand.journal.records))
 
     def test_session_raises(self) -> None:
-        """A bug in the session: both are told 99, one ``internal.error`` with the session's id."""
+        """A bug in the session: the partner is told 99, one ``internal.error`` with the session's id."""
         stand = Stand().relaying()
         receive = stand.session.receive
 
@@ -256,8 +256,8 @@ class Wall(SynchronousTestCase):
 
         self.patch(stand.session, "receive", raising)
         stand.initiator.receive(CD_)
+        self.assertTrue(stand.initiator.sent.endswith(esid(EsidReason.UNSPECIFIED_ABORT)))
         for leg in (stand.initiator, stand.responder):
-            self.assertTrue(leg.sent.endswith(esid(EsidReason.UNSPECIFIED_ABORT)))
             self.assertEqual(leg.calls, ["finish"])
         stand.initiator.lose()
         stand.responder.lose()

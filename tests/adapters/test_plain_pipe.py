@@ -13,6 +13,7 @@ from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.plain.sessions import Ends, Outline, Pipe
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Draining
+from smartproxy.relay.events import SharedEnd
 
 
 @implementer(ILeg)
@@ -34,7 +35,7 @@ class Leg:
         """Part of the interface."""
         self._note(octets)
 
-    def finish(self) -> None:
+    def finish(self, end: SharedEnd | None = None) -> None:
         """Part of the interface."""
         self._note("finish")
 

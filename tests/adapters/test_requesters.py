@@ -9,6 +9,7 @@ from smartproxy.net.connection import KEPT_OCTETS_MOST
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.net.proxying.requester import RequesterFactory, RequesterLeg, either_way
 from smartproxy.net.proxying.ways import ConnectFailure, Target
+from smartproxy.relay.events import SharedEnd
 
 
 class Host:
@@ -42,7 +43,7 @@ class Receiver:
         """Collect."""
         self.octets += octets
 
-    def leg_ended(self, leg: ILeg) -> None:
+    def leg_ended(self, leg: ILeg, end: SharedEnd | None) -> None:
         """Never: it is a TCP leg."""
 
     def leg_lost(self, leg: ILeg, end: LegEnd) -> None:

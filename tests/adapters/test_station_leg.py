@@ -18,7 +18,7 @@ from smartproxy.policy.settings import ClientLimits, Deadlines, Station
 from tests.adapters.chain import ClientRig
 from tests.adapters.rig import Caller, FakeLeg
 from tests.adapters.wires import Network
-from tests.unit.playbook import OPENED_FACTS, PARTNER_SSID, STATION_SSID, esid, sfid
+from tests.unit.playbook import OPENED_FACTS, PARTNER_SSID, STATION_SSID, VIOLATED, esid, sfid
 
 INBOUND = OPENED_FACTS
 SESSION = "0123456789abcdef"
@@ -149,8 +149,9 @@ class Greeted(SynchronousTestCase):
         self.say(station, SSRM_BUFFER)
         self.data.receive(PARTNER_SSID + b"\x10\x00\x00\x05R")
         self.network.settle()
-        self.assertEqual(station.received, PARTNER_SSID + esid(EsidReason.UNSPECIFIED_ABORT))
-        self.assertEqual(self.data.sent, esid(EsidReason.PROTOCOL_VIOLATION))
+        self.assertEqual(station.received, PARTNER_SSID + VIOLATED)
+        assert self.data.end is not None
+        self.assertEqual((self.data.sent, self.data.end.ended_by, self.data.end.reason), (b"", "partner", 2))
         self.assertEqual(self.rig.journal.the("session.violation")["side"], "partner")
 
     def test_refused(self) -> None:

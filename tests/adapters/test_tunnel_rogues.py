@@ -426,7 +426,7 @@ class RogueClientTests(SynchronousTestCase):
         for octets, cause in (
             (UNIT, "data.unattached"),
             (End().encode(), "data.end"),
-            (b"\x00\x00\x00\x06", "mark.length"),
+            (b"\x00\x00\x00\x04", "mark.length"),
             (b"\x00\x00\x00\x05\x01", "mark.kind"),
             (b"\x00\x00\x00\x05\x07", "mark.kind"),
             (b"\x01\x00\x00\x05", "mark.length"),

@@ -18,7 +18,7 @@ from tests.adapters.acme import LEAF, MIDDLE, ROOT, configuration, revoked
 from tests.adapters.rig import Caller, CallerTls, ServerRig
 from tests.unit.playbook import EFID_5, PARTNER_SSID, SFPA_0, STATION_SSID, data, esid, framed, sfid
 
-WITHDRAWN = esid(EsidReason.UNSPECIFIED_ABORT)
+WITHDRAWN = esid(EsidReason.UNSPECIFIED_ABORT, "Ended by policy")
 
 
 class Withdrawals(SynchronousTestCase):
@@ -57,7 +57,8 @@ class Withdrawals(SynchronousTestCase):
         """An idle session ends at once, both sides are told, and one event says why."""
         self.revoke()
         self.assertTrue(self.caller.received.endswith(WITHDRAWN))
-        self.assertEqual(self.leg.sent, PARTNER_SSID + WITHDRAWN)
+        self.assertEqual(self.leg.sent, PARTNER_SSID)
+        self.assertIsNotNone(self.leg.end)
         told = self.rig.journal.the("session.withdrawn")
         self.assertEqual((told["partner"], told["cause"], told["depth"]), ("ACME", "certificate.revoked", 0))
         self.assertEqual(told["certificate_sha256"], LEAF.sha256)

@@ -19,7 +19,7 @@ from tests.adapters.test_server_service import licence
 from tests.adapters.tunnel_kit import identity
 from tests.unit.playbook import EFID_5, PARTNER_SSID, SFPA_0, STATION_SSID, data, esid, framed, sfid
 
-WITHDRAWN = esid(EsidReason.UNSPECIFIED_ABORT)
+WITHDRAWN = esid(EsidReason.UNSPECIFIED_ABORT, "Ended by policy")
 BY_NAME = Outbound(host=HOST, server_name="oftp.acme.example", ca="ca")
 BY_ID = Outbound(host=HOST, verify=Verify.ODETTE)
 BY_KEY = Outbound(host=HOST, verify=Verify.PIN, certificates=(KeyPin(sha256=LEAF.key_sha256),))
@@ -79,7 +79,11 @@ class SessionsTestCase(CallingTestCase):
         self.assertEqual((told["cause"], told["depth"], told["certificate_sha256"]), (check, depth, LEAF.sha256))
         self.assertEqual(self.journal.the("session.failed")["cause"], check)
         self.assertTrue(self.partner.received.endswith(STATION_SSID + WITHDRAWN), check)
-        self.assertTrue(self.leg.sent.endswith(PARTNER_SSID + WITHDRAWN), check)
+        self.assertTrue(self.leg.sent.endswith(PARTNER_SSID), check)
+        assert self.leg.end is not None
+        self.assertEqual(
+            (self.leg.end.outcome, self.leg.end.cause, self.leg.end.ended_by), ("stopped", check, "server")
+        )
         self.leg.lose()
         self.passed(0)
         self.assertEqual((self.sessions.live, self.reactor.getDelayedCalls()), ({}, []))
@@ -175,7 +179,8 @@ class Moments(SessionsTestCase):
         self.assertTrue(self.partner.received.endswith(EFID_5))
         answer = framed(EFPA(cd="N"))
         self.says(answer)
-        self.assertTrue(self.leg.sent.endswith(answer + WITHDRAWN))
+        self.assertTrue(self.leg.sent.endswith(answer))
+        self.assertIsNotNone(self.leg.end)
         self.assertTrue(self.partner.received.endswith(EFID_5 + WITHDRAWN))
         self.assertEqual(self.journal.the("file.ended")["outcome"], "completed")
         self.journal.the("session.withdrawn")
@@ -191,7 +196,7 @@ class Moments(SessionsTestCase):
         self.assertTrue(self.partner.received.endswith(sfid()))
         self.passed(1)
         self.assertTrue(self.partner.received.endswith(WITHDRAWN))
-        self.assertTrue(self.leg.sent.endswith(WITHDRAWN))
+        self.assertIsNotNone(self.leg.end)
         self.assertEqual(self.journal.the("session.withdrawn")["seconds"], 30)
 
     def test_called_before(self) -> None:

@@ -21,6 +21,7 @@ from smartproxy.logs.catalogue import EVENTS
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.causes import Cause
+from smartproxy.relay.events import SharedEnd
 from smartproxy.relay.openings import CallWish, SessionFacts, Way
 from smartproxy.testing.pki import CLIENT_AUTH, TestCa, TestCredential
 from smartproxy.tunnel.client import ClientTunnel
@@ -188,7 +189,7 @@ class Receiver:
         """Part of the interface."""
         self.got += octets
 
-    def leg_ended(self, leg: ILeg) -> None:
+    def leg_ended(self, leg: ILeg, end: SharedEnd | None) -> None:
         """Part of the interface."""
         self.said.append("ended")
         if self.finishes:

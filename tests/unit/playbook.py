@@ -86,9 +86,29 @@ def data(octets: bytes = b"hello") -> bytes:
     return framed(DATA(buf=bytes([0x80 | len(octets)]) + octets))
 
 
-def esid(reason: EsidReason, level: Level = Level.OFTP_2_0) -> bytes:
-    """The ESID that the proxy makes."""
-    return codec.esid(reason, reason.phrase, level)
+def esid(reason: EsidReason, words: str | None = None) -> bytes:
+    """The ESID that the proxy makes.
+
+    :param words: its text, if it is not the reason's own.
+    """
+    return codec.esid(reason, reason.phrase if words is None else words, Level.OFTP_2_0)
+
+
+def aborted(words: str) -> bytes:
+    """ESID 99 with a text."""
+    return esid(EsidReason.UNSPECIFIED_ABORT, words)
+
+
+VIOLATED, LOST, LATE = (
+    aborted("Protocol violation by other party"),
+    aborted("Connection to other party lost"),
+    aborted("Time out of other party"),
+)
+REFUSED, STOPPED, CUT_OFF = (
+    aborted("Refused by policy"),
+    aborted("Ended by policy"),
+    aborted("Connection between parties lost"),
+)
 
 
 PARTNER_SSID = ssid()

@@ -3,10 +3,13 @@
 from collections import deque
 
 from smartproxy.logs.catalogue import look_up
+from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.relay import events
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Summary
+from smartproxy.relay.events import SharedEnd
 from smartproxy.relay.intents import (
     Abort,
     Arm,
@@ -22,8 +25,19 @@ from smartproxy.relay.intents import (
     Send,
     Tell,
 )
+from smartproxy.relay.openings import Opening, client_outbound, server_outbound
 from smartproxy.relay.session import Session
-from tests.unit.playbook import INITIATOR, RESPONDER, client, server
+from tests.unit.playbook import (
+    DEADLINES,
+    FACTS,
+    INITIATOR,
+    PARTNER_SSID,
+    RESPONDER,
+    STATION_SSID,
+    accept,
+    client,
+    server,
+)
 
 
 class Daemon:
@@ -51,15 +65,43 @@ class Daemon:
         return self.outside.other
 
 
-class Pair:
-    """A partner and a station that say what a test lets them say, and the two sessions between them."""
+def session(opening: Opening) -> Session:
+    """A session that begins in this way."""
+    return Session("0123456789abcdef", opening, Monitor(), DEADLINES)
 
-    def __init__(self) -> None:
-        self.server = Daemon(server(), INITIATOR)
+
+class Pair:
+    """A partner and a station that say what a test lets them say, and the two sessions between them.
+
+    :ivar outbound: whether the station calls; otherwise the partner does.
+    """
+
+    def __init__(self, *, outbound: bool = False) -> None:
+        self.outbound = outbound
         self.client: Daemon | None = None
         self._waiting: deque[tuple[Daemon, events.Event]] = deque()
-        self._perform(self.server, self.server.session.start())
+        if outbound:
+            self.server = Daemon(session(server_outbound(accept, FACTS)), RESPONDER)
+            self.client = Daemon(session(client_outbound(FACTS)), INITIATOR)
+        else:
+            self.server = Daemon(server(), INITIATOR)
+        for daemon in self.daemons:
+            self._perform(daemon, daemon.session.start())
         self.settle()
+
+    @classmethod
+    def relaying(cls, *, outbound: bool) -> "Pair":
+        """A pair in which both SSIDs are exchanged, and the Initiator is the Speaker."""
+        pair = cls(outbound=outbound)
+        if outbound:
+            pair.says(pair.server, SSRM_BUFFER)
+            pair.says(pair.client, STATION_SSID)
+            pair.says(pair.server, PARTNER_SSID)
+        else:
+            pair.says(pair.server, PARTNER_SSID)
+            pair.says(pair.client, SSRM_BUFFER)
+            pair.says(pair.client, STATION_SSID)
+        return pair
 
     @property
     def daemons(self) -> list[Daemon]:
@@ -77,6 +119,19 @@ class Pair:
         if isinstance(event, events.TimedOut):
             daemon.armed.discard(event.timer)
         self._waiting.append((daemon, event))
+        self.settle()
+
+    def at_once(self, *happen: tuple[Daemon, events.Event]) -> None:
+        """Events happen at daemons that have not heard of each other's."""
+        for daemon, event in happen:
+            if isinstance(event, events.Lost):
+                daemon.closed[event.leg] = "lost"
+        self._waiting.extend(happen)
+        self.settle()
+
+    def happens_first(self, daemon: Daemon) -> None:
+        """A daemon's session starts anew."""
+        self._perform(daemon, daemon.session.start())
         self.settle()
 
     def settle(self) -> None:
@@ -109,15 +164,17 @@ class Pair:
                     self._waiting.append((other, events.Arrived(other.tunnel, octets)))
             case Finish(leg) if leg is daemon.outside:
                 self._close(daemon, leg, "finished")
-            case Finish(leg):
-                self._finish_tunnel(daemon)
+            case Finish(leg, end):
+                self._finish_tunnel(daemon, end)
             case Abort(leg):
                 self._close(daemon, leg, "aborted")
-            case Open(leg, _) if daemon is self.server:
+            case Open(leg, _) if self.client is None:
                 self.client = Daemon(client(), RESPONDER)
                 self._perform(self.client, self.client.session.start())
             case Open(leg, _):
                 self._waiting.append((daemon, events.LegOpened(leg)))
+            case Ready() if self.outbound:
+                pass
             case Ready():
                 self._waiting.append((self.server, events.LegOpened(RESPONDER)))
             case NotReady(fault):
@@ -144,14 +201,15 @@ class Pair:
         if leg is daemon.tunnel and other is not None:
             self._close(other, other.tunnel, how)
 
-    def _finish_tunnel(self, daemon: Daemon) -> None:
+    def _finish_tunnel(self, daemon: Daemon, end: SharedEnd | None) -> None:
         """An end mark; when both have come, the connection goes back to its pool."""
         other = self._other(daemon)
         assert other is not None
         if daemon.closed.get(daemon.tunnel):
             return
         if other.finished:
+            self._waiting.append((other, events.Ended(other.tunnel, end)))
             self._close(daemon, daemon.tunnel, "finished")
             return
         daemon.finished = True
-        self._waiting.append((other, events.Ended(other.tunnel)))
+        self._waiting.append((other, events.Ended(other.tunnel, end)))

@@ -13,8 +13,11 @@ from smartproxy.relay.intents import Abort, Arm, Disarm, Done, Finish, Intent, N
 from smartproxy.relay.stages import TABLE, Stage
 from tests.unit.playbook import (
     CD_,
+    CUT_OFF,
     EFID_5,
     INITIATOR,
+    LATE,
+    LOST,
     PARTNER_SSID,
     RESPONDER,
     SFPA_0,
@@ -37,14 +40,11 @@ from tests.unit.playbook import (
 CLOSE = (Disarm(Timer.INACTIVITY), Arm(Timer.CLOSING, 5))
 
 
-def told_esid(initiator: EsidReason, responder: EsidReason) -> tuple[Intent, ...]:
-    """Both are told, both are closed."""
-    return (
-        Send(INITIATOR, esid(initiator)),
-        Finish(INITIATOR),
-        Send(RESPONDER, esid(responder)),
-        Finish(RESPONDER),
-    )
+def told_esid(side: Role, words: bytes) -> tuple[Intent, ...]:
+    """The side outside is told by ESID, the other daemon by the end mark; both legs are closed."""
+    if side is INITIATOR:
+        return Send(INITIATOR, words), Finish(INITIATOR), Finish(RESPONDER)
+    return Finish(INITIATOR), Send(RESPONDER, words), Finish(RESPONDER)
 
 
 def gone(book: Playbook, finished: Finished) -> Finished:
@@ -123,7 +123,7 @@ class EsidIsRelayed(SynchronousTestCase):
             Arrived(INITIATOR, both),
             Told("session.anomaly", anomaly=4),
             Send(RESPONDER, both),
-            Told("file.ended", outcome="lost", records=0),
+            Told("file.ended", outcome="unconfirmed", records=0),
             Finish(INITIATOR),
             Finish(RESPONDER),
             *CLOSE,
@@ -161,7 +161,7 @@ class Violations(SynchronousTestCase):
                 told_station="ESID 99",
             ),
             Told("file.ended", outcome="lost"),
-            *told_esid(EsidReason.PROTOCOL_VIOLATION, EsidReason.UNSPECIFIED_ABORT),
+            *told_esid(INITIATOR, esid(EsidReason.PROTOCOL_VIOLATION)),
             *CLOSE,
         )
         gone(book, Finished(outcome="violated", by=INITIATOR, reason=2))
@@ -171,7 +171,7 @@ class Violations(SynchronousTestCase):
         relaying_client().when(
             Arrived(RESPONDER, b"\x20"),
             Told("session.violation", rule="header.version", side="station", told_station="ESID 01"),
-            *told_esid(EsidReason.UNSPECIFIED_ABORT, EsidReason.COMMAND_NOT_RECOGNISED),
+            *told_esid(RESPONDER, esid(EsidReason.COMMAND_NOT_RECOGNISED)),
             *CLOSE,
         )
 
@@ -187,12 +187,13 @@ class Deadlines(SynchronousTestCase):
     def late(self, book: Playbook, timer: Timer, late: Role, *before: Expected) -> None:
         """Let a deadline pass and look who is told what."""
         side = "partner" if late is INITIATOR else "station"
-        reasons = {late: EsidReason.TIME_OUT, late.other: EsidReason.UNSPECIFIED_ABORT}
+        partner = INITIATOR
+        words = esid(EsidReason.TIME_OUT) if late is partner else LATE
         intents = book.session.receive(TimedOut(timer))
         expected = [
             Told("session.expired", side=side, timer=timer.value),
             *before,
-            *told_esid(reasons[INITIATOR], reasons[RESPONDER]),
+            *told_esid(partner, words),
         ]
         self.assertEqual(intents[: len(expected)], expected)
         self.assertEqual(intents[-1], Arm(Timer.CLOSING, 5))
@@ -285,7 +286,7 @@ class OurOwnFaults(SynchronousTestCase):
                 told_partner="ESID 05",
                 told_station="ESID 05",
             ),
-            *told_esid(*[EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN] * 2),
+            *told_esid(INITIATOR, esid(EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN)),
             *CLOSE,
         )
         book.when(Stop(Draining(rule="drain", message="again")))
@@ -314,22 +315,23 @@ class OurOwnFaults(SynchronousTestCase):
         """99 once both SSIDs are exchanged, 08 before."""
         fault = TunnelLost(rule="tunnel.down", message="the tunnel is down")
         book = relaying_server()
-        self.assertIn(Send(INITIATOR, esid(EsidReason.UNSPECIFIED_ABORT)), book.session.receive(Stop(fault)))
+        self.assertIn(Send(INITIATOR, CUT_OFF), book.session.receive(Stop(fault)))
         early = Playbook(server()).start(*STARTED)
         self.assertIn(Send(INITIATOR, esid(EsidReason.RESOURCES_NOT_AVAILABLE)), early.session.receive(Stop(fault)))
 
     def test_a_leg_is_lost(self) -> None:
         """The other side is told 99; nothing is sent to the one that is gone."""
-        for leg, side in ((INITIATOR, "partner"), (RESPONDER, "tunnel")):
+        heard: dict[Role, tuple[Intent, ...]] = {INITIATOR: (), RESPONDER: (Send(INITIATOR, CUT_OFF),)}
+        for leg, side, cause in ((INITIATOR, "partner", "leg.lost"), (RESPONDER, "tunnel", "tunnel.lost")):
             book = relaying_server().when(
                 Lost(leg, "connection lost"),
                 Told(
                     "session.failed",
                     message=f"the connection to the {side} was lost: connection lost",
                     side=side,
-                    cause="leg.lost",
+                    cause=cause,
                 ),
-                Send(leg.other, esid(EsidReason.UNSPECIFIED_ABORT)),
+                *heard[leg],
                 Finish(leg.other),
                 *CLOSE,
             )
@@ -352,11 +354,11 @@ class OurOwnFaults(SynchronousTestCase):
             )
 
     def test_the_other_daemon_ends(self) -> None:
-        """The tunnel's end mark without an ESID before it: the partner is told 99, our end mark answers."""
+        """The tunnel's end mark says nothing: the partner is told 99, our end mark answers."""
         book = relaying_server().when(
             Ended(RESPONDER),
-            Told("session.failed", cause="leg.ended", side="tunnel", told_station="closed"),
-            Send(INITIATOR, esid(EsidReason.UNSPECIFIED_ABORT)),
+            Told("session.failed", cause="leg.ended", ended_by="client", told_station="closed"),
+            Send(INITIATOR, LOST),
             Finish(INITIATOR),
             Finish(RESPONDER),
             *CLOSE,
@@ -369,7 +371,7 @@ class OurOwnFaults(SynchronousTestCase):
         book = relaying_server().when(
             Bug(),
             Told("session.failed", cause="internal.error"),
-            *told_esid(*[EsidReason.UNSPECIFIED_ABORT] * 2),
+            *told_esid(INITIATOR, esid(EsidReason.UNSPECIFIED_ABORT)),
             *CLOSE,
         )
         book.when(Bug(), Abort(INITIATOR), Abort(RESPONDER))

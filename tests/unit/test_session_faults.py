@@ -17,12 +17,18 @@ from smartproxy.relay.deadlines import Timer
 from tests.unit.playbook import (
     CD_,
     CDT_,
+    CUT_OFF,
     EERP_,
     EFID_5,
     INITIATOR,
+    LATE,
+    LOST,
     PARTNER_SSID,
+    REFUSED,
     SFPA_0,
     STATION_SSID,
+    STOPPED,
+    VIOLATED,
     data,
     esid,
     framed,
@@ -56,6 +62,7 @@ HISTORY = (
 )
 
 Fault = Callable[[Pair], None]
+ESIDS = [*map(esid, EsidReason), VIOLATED, LOST, LATE, REFUSED, STOPPED, CUT_OFF]
 
 
 def at_client(fault: Callable[[Pair, Daemon], None]) -> Fault:
@@ -118,9 +125,17 @@ class EveryFaultAtEveryStep(SynchronousTestCase):
             ended = sum(report.name == "session.ended" for report in daemon.reports)
             self.assertEqual(started, ended)
             if daemon.closed[daemon.outside] == "finished" and (started or daemon is pair.server):
-                self.assertTrue(any(daemon.received.endswith(esid(reason)) for reason in EsidReason), "not told why")
+                self.assertTrue(any(daemon.received.endswith(words) for words in ESIDS), "not told why")
+            self.assertEqual(self.ends(daemon), self.ends(pair.server) or self.ends(daemon))
             files = sum(report.name == "file.ended" for report in daemon.reports)
             self.assertGreaterEqual(files, sum(report.name == "file.started" for report in daemon.reports))
+
+    def ends(self, daemon: Daemon) -> list[list[object]]:
+        """How the session ended, as one daemon says."""
+        names = ("outcome", "cause", "ended_by", "reason", "message", "side")
+        return [
+            [report.fields.get(name) for name in names] for report in daemon.reports if report.name == "session.ended"
+        ]
 
     def prefix(self, received: bytes, said: bytes) -> None:
         """What was received is what the other end said, as far as it came, and at most one ESID behind it."""
@@ -128,7 +143,7 @@ class EveryFaultAtEveryStep(SynchronousTestCase):
         rest = received[common if common is not None else min(len(received), len(said)) :]
         if rest:
             whole = len(received) - len(rest)
-            candidates = [esid(reason) for reason in EsidReason]
+            candidates = ESIDS
             # The common part may reach into the ESID, whose header looks like any other.
             self.assertTrue(
                 any(received.endswith(one) and len(received) - len(one) <= whole for one in candidates),

@@ -96,7 +96,6 @@ class StationCalls(SynchronousTestCase):
         session.when(
             Arrived(RESPONDER, ssid("O0013WRONG")),
             Told("identity.refused", told_partner="ESID 03", told_station="ESID 99", code="O0013WRONG"),
-            Send(INITIATOR, esid(EsidReason.UNSPECIFIED_ABORT)),
             Finish(INITIATOR),
             Send(RESPONDER, esid(EsidReason.USER_CODE_NOT_KNOWN)),
             Finish(RESPONDER),

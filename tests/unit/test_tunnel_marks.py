@@ -2,10 +2,13 @@
 
 import random
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.policy.faults import EndedBy, Outcome
+from smartproxy.relay.events import SharedEnd
 from smartproxy.tunnel.faults import Violation
 from smartproxy.tunnel.marks import TICKET_OCTETS, Attach, End, Item, MarkSplitter, RawSplitter
 
@@ -15,6 +18,15 @@ TICKET = bytes(range(TICKET_OCTETS))
 def unit(octets: bytes = b"") -> bytes:
     """A Stream Transmission Buffer."""
     return (0x10000000 | (4 + len(octets))).to_bytes(4, "big") + octets
+
+
+VIOLATED = SharedEnd(
+    outcome=Outcome.VIOLATED,
+    ended_by=EndedBy.PARTNER,
+    cause="state.command",
+    reason=2,
+    message="CD from the Speaker",
+)
 
 
 def split(*pieces: bytes) -> list[Item]:
@@ -39,8 +51,42 @@ class WireTests(SynchronousTestCase):
         self.assertEqual(Attach(TICKET).encode(), b"\x00\x00\x00\x25\x01" + TICKET)
 
     def test_end(self) -> None:
-        """Five octets."""
+        """Five octets, or how the session ended in five lines."""
         self.assertEqual(End().encode(), b"\x00\x00\x00\x05\x02")
+        body = b"violated\npartner\nstate.command\n2\nCD from the Speaker"
+        self.assertEqual(End(VIOLATED).encode(), b"\x00\x00\x00\x39\x02" + body)
+        self.assertEqual(split(End(VIOLATED).encode()), [End(VIOLATED)])
+        for end in (attrs.evolve(VIOLATED, reason=None), attrs.evolve(VIOLATED, message="")):
+            self.assertEqual(split(End(end).encode()), [End(end)])
+
+    def test_end_of_a_newer_version(self) -> None:
+        """Words that are not known here have a fallback."""
+        read = End.read(b"vanished\nmoon\nsome.new_cause\n7\n").end
+        known = SharedEnd(outcome=Outcome.ABORTED, ended_by=EndedBy.NOBODY, cause="some.new_cause", reason=7)
+        self.assertEqual(read, known)
+
+    def test_end_is_judged(self) -> None:
+        """Anything but five lines in their form is a violation."""
+        for body in (
+            b"x",
+            b"violated\npartner\nstate.command\n2",
+            b"violated\npartner\nstate.command\n2\nm\n",
+            b"VIOLATED\npartner\nstate.command\n2\nm",
+            b"violated\n\nstate.command\n2\nm",
+            b"violated\npartner\nno code\n2\nm",
+            b"violated\npartner\nstate.command\n100\nm",
+            b"violated\npartner\nstate.command\n02\nm",
+            b"violated\npartner\nstate.command\n2\n\x1b[2J",
+            b"violated\npartner\nstate.command\n2\n\xff",
+            b"violated\npartner\nstate.command\n2\n" + b"m" * 201,
+        ):
+            self.assertEqual(str(self.assertRaises(Violation, End.read, body).cause), "mark.end")
+
+    def test_end_cannot_be_too_long(self) -> None:
+        """A message is cut, and what cannot be printed is replaced: telling of an end never fails."""
+        (mark,) = split(End(attrs.evolve(VIOLATED, message="\N{EURO SIGN}\x1b" * 500)).encode())
+        assert isinstance(mark, End) and mark.end is not None
+        self.assertEqual(mark.end.message, "\N{EURO SIGN}?" * 100)
 
     def test_ticket_of_another_length(self) -> None:
         """A ticket that is too short is not put on the wire."""
@@ -115,14 +161,14 @@ class SplitterTests(SynchronousTestCase):
 
     def test_lengths_are_judged_before_they_are_waited_for(self) -> None:
         """A mark of another length is refused at its fourth octet, whatever it wants to send."""
-        for length in (0, 4, 6, 36, 38, 0x00FF_FFFF, 0x0100_0005, 0x0FFF_FFFF):
+        for length in (0, 4, 5 + 1_024, 0x00FF_FFFF, 0x0100_0005, 0x0FFF_FFFF):
             self.assertEqual(self.refused(length.to_bytes(4, "big")), "mark.length")
 
     def test_kinds_are_judged_at_their_octet(self) -> None:
         """A kind that does not exist, or not in this length, is refused at the fifth octet."""
-        for length in (5, 37):
+        for length in (5, 6, 36, 37, 38):
             for kind in range(256):
-                if (length, kind) not in ((5, 2), (37, 1)):
+                if kind != 2 and (length, kind) != (37, 1):
                     self.assertEqual(self.refused(length.to_bytes(4, "big") + bytes((kind,))), "mark.kind")
 
     def test_unit_shorter_than_its_header(self) -> None:

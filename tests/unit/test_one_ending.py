@@ -1,0 +1,179 @@
+"""One session has one ending: both daemons report the same, and each side hears a fixed text of it."""
+
+from collections.abc import Callable
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.oftp2.errors import EsidReason
+from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import ClosedByClient, Draining, IdentityMismatch, Killed, OwnFault, Withdrawn
+from smartproxy.relay import events
+from smartproxy.relay.deadlines import Timer
+from smartproxy.relay.openings import server_outbound
+from tests.unit.playbook import (
+    CUT_OFF,
+    FACTS,
+    LATE,
+    LOST,
+    PARTNER_SSID,
+    REFUSED,
+    STATION_SSID,
+    STOPPED,
+    VIOLATED,
+    esid,
+)
+from tests.unit.session_pair import Daemon, Pair, session
+
+GONE = b""
+UNSPECIFIED = esid(EsidReason.UNSPECIFIED_ABORT)
+EMERGENCY = esid(EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN)
+NORMAL = esid(EsidReason.NORMAL)
+PASSWORD = esid(EsidReason.INVALID_PASSWORD)
+UNKNOWN = esid(EsidReason.COMMAND_NOT_RECOGNISED)
+TIMEOUT = esid(EsidReason.TIME_OUT)
+
+PARTNER, STATION = "partner", "station"
+
+
+def at(pair: Pair, side: str) -> Daemon:
+    """The daemon at which a side is connected."""
+    assert pair.client is not None
+    return pair.server if side in (PARTNER, "server") else pair.client
+
+
+def says(side: str, octets: bytes) -> Callable[[Pair], None]:
+    """A side sends something."""
+    return lambda pair: pair.says(at(pair, side), octets)
+
+
+def lost(side: str) -> Callable[[Pair], None]:
+    """The connection of a side breaks."""
+    return lambda pair: pair.lose(at(pair, side), at(pair, side).outside)
+
+
+def late(side: str, daemon: str) -> Callable[[Pair], None]:
+    """A side leaves an Exchange Buffer unfinished, and the deadline passes at a daemon."""
+
+    def happen(pair: Pair) -> None:
+        pair.says(at(pair, side), b"\x10")
+        sender = at(pair, side).outside
+        timer = Timer.INITIATOR_BUFFER if sender is Role.INITIATOR else Timer.RESPONDER_BUFFER
+        pair.happens(at(pair, daemon), events.TimedOut(timer))
+
+    return happen
+
+
+def stops(daemon: str, fault: type[OwnFault], cause: Cause) -> Callable[[Pair], None]:
+    """A daemon ends its sessions."""
+    return lambda pair: pair.happens(at(pair, daemon), events.Stop(fault(rule=cause, message="because")))
+
+
+def bug(daemon: str) -> Callable[[Pair], None]:
+    """A daemon has a bug."""
+    return lambda pair: pair.happens(at(pair, daemon), events.Bug())
+
+
+def tunnel(pair: Pair) -> None:
+    """The data connection breaks; both ends notice."""
+    pair.lose(pair.server, pair.server.tunnel)
+
+
+ENDS: tuple[tuple[Callable[[Pair], None], tuple[str, str, str], bytes, bytes], ...] = (
+    # what happens, (outcome, cause, ended_by), what the partner hears last, what the station hears last
+    (says(PARTNER, b"\x20"), ("violated", "header.version", "partner"), UNKNOWN, VIOLATED),
+    (says(STATION, b"\x20"), ("violated", "header.version", "station"), VIOLATED, UNKNOWN),
+    (lost(PARTNER), ("lost", "leg.lost", "partner"), GONE, LOST),
+    (lost(STATION), ("lost", "leg.lost", "station"), LOST, GONE),
+    (tunnel, ("lost", "tunnel.lost", "nobody"), CUT_OFF, CUT_OFF),
+    (late(PARTNER, "server"), ("expired", "deadline.buffer", "partner"), TIMEOUT, LATE),
+    (late(STATION, "client"), ("expired", "deadline.buffer", "station"), LATE, TIMEOUT),
+    (stops("server", Draining, Cause.DAEMON_DRAINING), ("stopped", "daemon.draining", "server"), EMERGENCY, EMERGENCY),
+    (stops("client", Draining, Cause.DAEMON_DRAINING), ("stopped", "daemon.draining", "client"), EMERGENCY, EMERGENCY),
+    (stops("server", Killed, Cause.SESSION_KILLED), ("stopped", "session.killed", "operator"), EMERGENCY, EMERGENCY),
+    (stops("client", Killed, Cause.SESSION_KILLED), ("stopped", "session.killed", "operator"), EMERGENCY, EMERGENCY),
+    (
+        stops("server", ClosedByClient, Cause.SESSION_CLOSED),
+        ("stopped", "session.closed", "client"),
+        EMERGENCY,
+        EMERGENCY,
+    ),
+    (
+        stops("server", Withdrawn, Cause.CERTIFICATE_REVOKED),
+        ("stopped", "certificate.revoked", "server"),
+        STOPPED,
+        STOPPED,
+    ),
+    (bug("server"), ("failed", "internal.error", "server"), UNSPECIFIED, UNSPECIFIED),
+    (bug("client"), ("failed", "internal.error", "client"), UNSPECIFIED, UNSPECIFIED),
+)
+
+
+class OneEnding(SynchronousTestCase):
+    """Every end, in both directions."""
+
+    def check(self, pair: Pair, told: tuple[str, str, str], partner: bytes, station: bytes) -> None:
+        """Both daemons say the same of the end, and each side heard what it should."""
+        for daemon in pair.daemons:
+            if not daemon.done:
+                pair.lose(daemon, daemon.outside)
+        names = ("outcome", "cause", "ended_by", "reason", "message", "side")
+        ends = []
+        for daemon in pair.daemons:
+            (ended,) = (report.fields for report in daemon.reports if report.name == "session.ended")
+            self.assertEqual((ended["outcome"], ended["cause"], ended["ended_by"]), told)
+            ends.append([ended.get(name) for name in names])
+        self.assertEqual(ends[0], ends[1])
+        for side, words in ((PARTNER, partner), (STATION, station)):
+            received = at(pair, side).received
+            self.assertEqual(received[len(received) - len(words) :], words)
+            self.assertEqual(received.count(b"F99"), 1 if words[4:7] == b"F99" else 0)
+
+    def test_every_end_in_both_directions(self) -> None:
+        """The table of ends; the daemon that learns of an end reports it as the one that saw it."""
+        for outbound in (False, True):
+            for happen, told, partner, station in ENDS:
+                pair = Pair.relaying(outbound=outbound)
+                happen(pair)
+                self.check(pair, told, partner, station)
+
+    def test_their_own_esid(self) -> None:
+        """ESID of a side is relayed as it came; who sent it began the end."""
+        for outbound in (False, True):
+            speaker, listener = (STATION, PARTNER) if outbound else (PARTNER, STATION)
+            for side, octets, outcome in (
+                (speaker, NORMAL, "completed"),
+                (speaker, PASSWORD, "aborted"),
+                (listener, PASSWORD, "aborted"),
+            ):
+                pair = Pair.relaying(outbound=outbound)
+                pair.says(at(pair, side), octets)
+                heard = {PARTNER: octets, STATION: octets, side: GONE}
+                self.check(pair, (outcome, f"session.{outcome}", side), heard[PARTNER], heard[STATION])
+
+    def test_partner_refused_in_its_answer(self) -> None:
+        """The station called; the server does not accept the SSID that the partner answers with."""
+
+        def judge(ssid: object) -> None:
+            raise IdentityMismatch(rule=Cause.CERTIFICATE_NO_PARTNER, message="another partner's code")
+
+        pair = Pair(outbound=True)
+        pair.server.session = session(server_outbound(judge, FACTS))
+        pair.happens_first(pair.server)
+        pair.says(pair.server, SSRM_BUFFER)
+        pair.says(pair.client, STATION_SSID)
+        pair.says(pair.server, PARTNER_SSID)
+        refused = esid(EsidReason.USER_CODE_NOT_KNOWN)
+        self.check(pair, ("refused", "certificate.no_partner", "server"), refused, REFUSED)
+
+    def test_both_at_once(self) -> None:
+        """Both daemons end the session before they hear of each other: the server's ending counts on both."""
+        for outbound in (False, True):
+            pair = Pair.relaying(outbound=outbound)
+            assert pair.client is not None
+            pair.at_once(
+                (pair.client, events.Stop(Killed(rule=Cause.SESSION_KILLED, message="because"))),
+                (pair.server, events.Lost(pair.server.outside, "reset")),
+            )
+            self.check(pair, ("lost", "leg.lost", "partner"), GONE, EMERGENCY)
