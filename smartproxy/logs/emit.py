@@ -18,6 +18,7 @@ import enum
 import os
 from collections.abc import Callable, Mapping
 from itertools import count
+from typing import Protocol
 
 import attrs
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
