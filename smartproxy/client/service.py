@@ -25,7 +25,7 @@ from smartproxy.client.station import StationSessions
 from smartproxy.client.trials import Trials
 from smartproxy.client.upkeep import RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST, BackendWatch
 from smartproxy.ctl.daemon import Held
-from smartproxy.logs.carrier import BatchRefused, Carrier, Document
+from smartproxy.logs.carrier import BatchFailed, BatchRefused, Carrier, Document
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
@@ -42,6 +42,7 @@ from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import Closing, ConfigurationDeclined, QuestionExpired, TunnelFault
 from smartproxy.tunnel.vocabulary import FarEnding
 
+_SET_ASIDE = "events.set_aside"
 FLUSH_SECONDS = 2.0
 """How long the end of the daemon waits for its last events to be stored."""
 
@@ -88,7 +89,7 @@ class ClientService(Service):
         self.events = Events(Logger(namespace="smartproxy.client"), None, reactor, source="client")
         self._backend = backend
         self._endpoint = endpoint
-        self._carrier = Carrier(self._store_events, reactor, self._events_dropped)
+        self._carrier = Carrier(self._store_events, reactor, self._events_dropped, set_aside=self._event_set_aside)
         self.events.forward = self._carrier.add
         self._upkeep = BackendWatch(
             backend,
@@ -338,7 +339,16 @@ class ClientService(Service):
             # A malformed batch will never be accepted; a wrong token or version can be corrected.
             if refused.status in (400, 413):
                 raise BatchRefused(str(refused)) from refused
+            if refused.status == 500:
+                raise BatchFailed(str(refused)) from refused
             raise
+
+    def _event_set_aside(self, event: Document) -> None:
+        name = str(event.get("name"))
+        if name != _SET_ASIDE:
+            cause = Cause.EVENTS_SET_ASIDE
+            daemon = str(event.get("source"))
+            self.events.emit(_SET_ASIDE, event=name, cause=cause, message=cause.meaning, daemon=daemon)
 
     def _events_dropped(self, count: int) -> None:
         message = "the backend was unreachable for too long"

@@ -1,7 +1,9 @@
 """Events on their way to the next daemon or into the store: from the server to a client, from a client to the backend.
 
 Duty: keep events in order while the far end is away, send them in batches, and never let a flood of them grow without
-bound: the oldest are dropped first, and how many were is reported. Trusts nothing in an event; the receiver judges it.
+bound: the oldest are dropped first, and how many were is reported. A batch that the far end answers and does not take
+is halved until the one event that is to blame is found and set aside, so that it holds back no other.
+Trusts nothing in an event; the receiver judges it.
 """
 
 from collections import deque
@@ -26,8 +28,16 @@ Document = dict[str, Value]
 _T = TypeVar("_T")
 
 
+TRIES_MOST = 3
+"""Tries of a batch with which the far end fails, before it is halved."""
+
+
 class BatchRefused(Exception):
     """Raised by a carrier's ``send``: the far end will never take this batch; another try would be no use."""
+
+
+class BatchFailed(Exception):
+    """Raised by a carrier's ``send``: the far end is there and failed, perhaps because of this batch."""
 
 
 class Waiting(Generic[_T]):
@@ -77,9 +87,11 @@ class Waiting(Generic[_T]):
 class Carrier(Generic[_T]):
     """A bounded queue of events with one sender.
 
-    :param send: hands a batch over; any exception but :class:`BatchRefused` means that it can be tried again.
+    :param send: hands a batch over; any exception but :class:`BatchRefused` and :class:`BatchFailed` means that
+        the far end is away.
     :param clock: ``callLater``'s owner.
     :param dropped: told how many events were lost, as soon as the far end takes events again.
+    :param set_aside: told of an event that the far end does not take, alone; without it, such an event counts as lost.
     :param most: events kept while the far end is away.
     :param batch: events in one call.
     :param gather_seconds: how long the first event of a batch waits for company.
@@ -91,6 +103,7 @@ class Carrier(Generic[_T]):
         clock: IReactorTime,
         dropped: Callable[[int], None] = lambda count: None,
         *,
+        set_aside: Callable[[_T], None] | None = None,
         most: int = WAITING_MOST,
         batch: int = BATCH_MOST,
         gather_seconds: float = GATHER_SECONDS,
@@ -99,7 +112,9 @@ class Carrier(Generic[_T]):
         self._clock = clock
         self._report_dropped = dropped
         self._waiting: Waiting[_T] = Waiting(most)
-        self._batch = batch
+        self._set_aside = set_aside
+        self._batch = self._size = batch
+        self._suspects = self._tries = 0
         self._gather_seconds = gather_seconds
         self._timer: IDelayedCall | None = None
         self._sending = False
@@ -145,20 +160,27 @@ class Carrier(Generic[_T]):
         Deferred.fromCoroutine(self._send_batch())
 
     async def _send_batch(self) -> None:
-        batch = self._waiting.take(self._batch)
+        batch = self._waiting.take(self._size)
         again: float | None = None
         try:
             await self._hand_over(batch)
         except BatchRefused:
-            self._waiting.dropped += len(batch)
-            again = self._retry_seconds if self._waiting else None
+            again = self._narrow(batch)
+        except BatchFailed:
+            self._tries += 1
+            if self._tries < TRIES_MOST:
+                again = self._put_back(batch)
+            else:
+                again = self._narrow(batch)
         except Exception:
             # Away for now; what came in meanwhile may have filled the queue, so the bound holds here too.
-            self._waiting.put_back(batch)
-            again = self._retry_seconds
-            self._retry_seconds = min(self._retry_seconds * 2, RETRY_SECONDS_MOST)
+            again = self._put_back(batch)
         else:
             self._retry_seconds = RETRY_SECONDS_FIRST
+            self._tries = 0
+            self._suspects -= len(batch)
+            if self._suspects <= 0:
+                self._size = self._batch
             if lost := self._waiting.lost():
                 self._report_dropped(lost)
             again = 0.0 if self._waiting else None
@@ -169,3 +191,25 @@ class Carrier(Generic[_T]):
             flushed, self._flushed = self._flushed, []
             for done in flushed:
                 done.callback(None)
+
+    def _put_back(self, batch: Sequence[_T]) -> float:
+        """Send a batch again, after these seconds; each time after longer ones."""
+        self._waiting.put_back(batch)
+        seconds = self._retry_seconds
+        self._retry_seconds = min(seconds * 2, RETRY_SECONDS_MOST)
+        return seconds
+
+    def _narrow(self, batch: Sequence[_T]) -> float | None:
+        """The far end does not take a batch: send half of it next, or set aside what stays alone."""
+        self._tries = 0
+        self._retry_seconds = RETRY_SECONDS_FIRST
+        if len(batch) > 1:
+            self._waiting.put_back(batch)
+            self._size, self._suspects = len(batch) // 2, len(batch)
+            return self._retry_seconds
+        self._size, self._suspects = self._batch, 0
+        if self._set_aside is None:
+            self._waiting.dropped += len(batch)
+        else:
+            self._set_aside(batch[0])
+        return self._retry_seconds if self._waiting else None

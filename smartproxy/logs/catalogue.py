@@ -431,6 +431,13 @@ EVENTS: Mapping[str, EventType] = {
             "cause",
             "daemon event",
         ),
+        (
+            "events.set_aside",
+            _ERROR,
+            "An event that the backend does not take was set aside, so that it holds back no other.",
+            "event cause",
+            "daemon",
+        ),
         ("store.busy", _WARNING, "The store is locked by another program; the backend tries again.", "cause", "place"),
         ("secret.on_command_line", _WARNING, "A secret can be read in the process list.", "option", "advice"),
     ),

@@ -267,6 +267,7 @@ class Cause(enum.StrEnum):
     API_WAITING = "api.waiting", "Too many calls of the client are already waiting."
     CRL_UNUSABLE = "crl.unusable", "The revocation list is unreadable, partial, outdated, or from an unknown CA."
     EVENTS_CATALOGUE = "events.catalogue", "A forwarded event is not in the catalogue."
+    EVENTS_SET_ASIDE = "events.set_aside", "The backend does not take the event, also alone; it is not sent again."
     EVENTS_STORE = "events.store", "The store accepted events too slowly."
     STORE_BUSY = "store.busy", "Another program keeps the backend's store locked."
 

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTim
 from twisted.python.failure import Failure
 
 from smartproxy import __version__
-from smartproxy.logs.carrier import Carrier, Document
+from smartproxy.logs.carrier import BatchFailed, Carrier, Document
 from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
 from smartproxy.policy.admission import Sparing
@@ -26,7 +26,14 @@ from smartproxy.tunnel.boxes import line
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.entrance import Entrance, TunnelPort, secured_server
-from smartproxy.tunnel.faults import Closing, ConfigurationDeclined, NameTaken, TunnelFault, VersionsIncompatible
+from smartproxy.tunnel.faults import (
+    Closing,
+    ConfigurationDeclined,
+    NameTaken,
+    QuestionFailed,
+    TunnelFault,
+    VersionsIncompatible,
+)
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import SMART, TunnelKind
 from smartproxy.tunnel.server_control import Registry, ServerControl, ServerUser
@@ -289,7 +296,10 @@ class ServerTunnel:
             control = next((each for each in self._up if each.lost is None), None)
             if control is None:
                 raise TunnelLost(rule=Cause.TUNNEL_NONE, message="no client is connected")
-            await control.report(piece)
+            try:
+                await control.report(piece)
+            except QuestionFailed as failed:
+                raise BatchFailed(str(failed)) from failed
 
     def _lines(self, batch: Sequence[Document]) -> Iterator[bytes]:
         for event in batch:

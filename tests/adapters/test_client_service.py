@@ -458,6 +458,29 @@ class Sessions(ClientTestCase):
         self.assertEqual((stopping["cause"], stopping["message"]), (Cause.OPERATOR_SIGNAL, "signal SIGTERM"))
 
 
+class EventsNotTaken(ClientTestCase):
+    """An event that the backend does not take."""
+
+    def test_set_aside(self) -> None:
+        """It is set aside and told; the other events arrive."""
+        self.start()
+        stored = self.backend.events
+
+        async def picky(events: Sequence[Mapping[str, Any]]) -> None:
+            if any(each.get("port") == 7 for each in events):
+                raise BackendRefused(500, "internal", "the backend has a fault")
+            await stored(events)
+
+        self.patch(self.backend, "events", picky)
+        for port in range(1, 20):
+            self.service.events.emit("listener.opened", port=port)
+        for _ in range(60):
+            self.network.advance(1)
+        self.assertEqual([each["port"] for each in self.stored("listener.opened")], [*range(1, 7), *range(8, 20)])
+        (told,) = self.stored("events.set_aside")
+        self.assertEqual((told["event"], told["daemon"]), ("listener.opened", "client"))
+
+
 class HostileServer(ClientTestCase):
     """A server whose host was taken over asks for what it likes."""
 

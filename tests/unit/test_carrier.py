@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.logs.carrier import BatchRefused, Carrier, Document, Waiting
+from smartproxy.logs.carrier import TRIES_MOST, BatchFailed, BatchRefused, Carrier, Document, Waiting
 
 
 class Storing:
@@ -125,6 +125,46 @@ class CarriedEvents(SynchronousTestCase):
         self.clock.pump([0.3, 1])
         self.assertEqual(self.far.numbers, [2])
         self.assertEqual(self.lost, [1])
+
+    def picky(self, kind: type[Exception], bad: int) -> list[list[object]]:
+        """A far end that does not take an event of a number, whatever comes with it; the batches that it was sent."""
+        tried: list[list[object]] = []
+
+        async def send(events: Sequence[Document]) -> None:
+            tried.append([event["n"] for event in events])
+            if bad in tried[-1]:
+                raise kind
+            self.far.stored.extend(events)
+
+        self.aside: list[object] = []
+        self.carrier = Carrier(
+            send, self.clock, self.lost.append, set_aside=lambda event: self.aside.append(event["n"])
+        )
+        for number in range(100):
+            self.carrier.add({"n": number})
+        self.clock.pump([1] * 300)
+        return tried
+
+    def test_one_bad_event(self) -> None:
+        """One event that the far end does not take, for ever or by a failure, is set aside; all others arrive once."""
+        for kind, tries in ((BatchRefused, 1), (BatchFailed, TRIES_MOST)):
+            self.far.stored.clear()
+            tried = self.picky(kind, 37)
+            self.assertEqual(self.far.numbers, [each for each in range(100) if each != 37])
+            self.assertEqual((self.aside, self.lost), ([37], []))
+            self.assertEqual(tried[:tries], [list(range(100))] * tries)
+            self.assertEqual(tried[tries], list(range(50)))
+            self.assertEqual(tried.count([37]), tries)
+
+    def test_far_end_that_is_away(self) -> None:
+        """A far end that is away, for however long, has nothing halved or set aside."""
+        self.far.failure = ConnectionError("away")
+        for number in range(100):
+            self.carrier.add({"n": number})
+        self.clock.pump([1] * 3600)
+        self.far.failure = None
+        self.clock.pump([31])
+        self.assertEqual(self.far.numbers, list(range(100)))
 
     def test_flush_sends_at_once(self) -> None:
         """At the end of the process what waits is sent without delay, and an empty queue is flushed at once."""
