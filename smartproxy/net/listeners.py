@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
+from smartproxy.net.transport.sockets import listen_tcp
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Listener
 
@@ -58,12 +59,12 @@ def _listen_at(reactor: Any, factory: Any, host: str, port: int) -> IListeningPo
     """Open a port; on all addresses of both families where none is named and the system has IPv6."""
     listening: IListeningPort
     if host:
-        listening = reactor.listenTCP(port, factory, backlog=BACKLOG, interface=host)
+        listening = listen_tcp(reactor, port, factory, backlog=BACKLOG, interface=host)
         return listening
     try:
-        listening = reactor.listenTCP(port, factory, backlog=BACKLOG, interface="::")
+        listening = listen_tcp(reactor, port, factory, backlog=BACKLOG, interface="::")
     except CannotListenError:
-        listening = reactor.listenTCP(port, factory, backlog=BACKLOG)
+        listening = listen_tcp(reactor, port, factory, backlog=BACKLOG)
     return listening
 
 

@@ -18,13 +18,15 @@ from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
     IReactorTime,
 )
-from twisted.internet.protocol import Protocol, ServerFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.internet.protocol import ServerFactory
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg, peer_of
 from smartproxy.net.sessions import LiveSessions
+from smartproxy.net.transport.secured import accepted
+from smartproxy.net.transport.tls import TlsTransport
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.roles import Role
@@ -196,10 +198,10 @@ class PartnerFactory(ServerFactory):
 
     def __init__(self, clock: IReactorTime, sessions: PartnerSessions) -> None:
         self._sessions = sessions
-        self._tls = TLSMemoryBIOFactory(_OwnGeneration(), False, ServerFactory(), clock)
+        self._create = accepted(_OwnGeneration())
 
-    def buildProtocol(self, address: IAddress | None) -> Protocol | None:
+    def buildProtocol(self, address: IAddress | None) -> TlsTransport | None:  # type: ignore[override]  # TLS stands between
         """Make the protocol of a connection; ``None`` closes it at once."""
         assert address is not None
         leg = self._sessions.accept(address)
-        return None if leg is None else self._tls.protocol(self._tls, leg)
+        return None if leg is None else TlsTransport(self._create, leg)
