@@ -36,6 +36,7 @@ SIDEWAYS = {
         "smartproxy.net.deadline",
         "smartproxy.net.tls",
         "smartproxy.net.listeners",
+        "smartproxy.net.transport",
     ),
 }
 """The imports between packages of one layer that are allowed, and what of the other package."""

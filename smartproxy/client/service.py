@@ -31,6 +31,7 @@ from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read as read_record
 from smartproxy.net.leg import ILeg
+from smartproxy.net.transport.sockets import dialling
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration, Configuration, dump
 from smartproxy.policy.faults import StationUnreachable, StopReason, TunnelLost
@@ -201,7 +202,7 @@ class ClientService(Service):
             pool = self._client_part().pool
             tunnel = ClientTunnel(
                 self._reactor,
-                self._endpoint(self._reactor, host, port),
+                self._endpoint(dialling(self._reactor), host, port),
                 f"{host}:{port}",
                 credential=self._credential,
                 proxy_ids=self._proxy_ids,

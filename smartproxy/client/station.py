@@ -27,6 +27,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.connection import LegFactory
 from smartproxy.net.leg import ILeg
 from smartproxy.net.sessions import LiveSessions
+from smartproxy.net.transport.sockets import dialling
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
@@ -52,7 +53,7 @@ def dial_station(reactor: Any, station: Station, closing: float) -> Deferred[ILe
     :return: fires with the station's leg; fails with
         :class:`~smartproxy.policy.faults.StationUnreachable`. Canceling it gives the attempt up.
     """
-    connecting: Any = _endpoint(reactor, station).connect(LegFactory(reactor, closing))
+    connecting: Any = _endpoint(dialling(reactor), station).connect(LegFactory(reactor, closing))
 
     def explain(failure: Failure) -> Failure:
         failure.trap(ConnectError, DNSLookupError)

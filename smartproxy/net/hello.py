@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text
+from smartproxy.net.transport.sockets import IViewReceiver
 
 _HANDSHAKE: Final = 22
 _HEADER: Final = 5
@@ -147,6 +148,8 @@ class HelloFirst(Protocol):
             self.close()
             return
         kept, self._kept, self._inner = self._kept, b"", inner
+        if IViewReceiver.providedBy(inner):
+            self.view_received = inner.view_received
         assert self.transport is not None
         inner.makeConnection(self.transport)
         inner.dataReceived(kept)

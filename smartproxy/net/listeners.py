@@ -13,11 +13,10 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
-from twisted.internet.tcp import Port
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
-from smartproxy.policy import limits
+from smartproxy.net.transport.sockets import listen_tcp
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Listener
 
@@ -60,25 +59,12 @@ def _listen_at(reactor: Any, factory: Any, host: str, port: int) -> IListeningPo
     """Open a port; on all addresses of both families where none is named and the system has IPv6."""
     listening: IListeningPort
     if host:
-        listening = reactor.listenTCP(port, factory, backlog=BACKLOG, interface=host)
-        return _bounded(listening)
+        listening = listen_tcp(reactor, port, factory, backlog=BACKLOG, interface=host)
+        return listening
     try:
-        listening = reactor.listenTCP(port, factory, backlog=BACKLOG, interface="::")
+        listening = listen_tcp(reactor, port, factory, backlog=BACKLOG, interface="::")
     except CannotListenError:
-        listening = reactor.listenTCP(port, factory, backlog=BACKLOG)
-    return _bounded(listening)
-
-
-def _bounded(listening: IListeningPort) -> IListeningPort:
-    """Have a port accept so many connections in one turn of the reactor; Twisted would accept ever more in a flood."""
-    if isinstance(listening, Port):
-        read = listening.doRead
-
-        def do_read() -> None:
-            listening.numberAccepts = min(listening.numberAccepts, limits.ACCEPTS_MOST)
-            read()  # type: ignore[no-untyped-call]  # Twisted has no types here
-
-        listening.doRead = do_read  # type: ignore[method-assign]  # there is no setting for it
+        listening = listen_tcp(reactor, port, factory, backlog=BACKLOG)
     return listening
 
 

@@ -26,6 +26,7 @@ from smartproxy.net.connection import LegFactory
 from smartproxy.net.leg import ILeg
 from smartproxy.net.proxying.requester import RequesterFactory, RequesterLeg, either_way
 from smartproxy.net.proxying.ways import ConnectFailure, Target
+from smartproxy.net.transport.sockets import dialling, listen_tcp
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.plain.destinations import failure_of
 from smartproxy.plain.sessions import Outline, PlainSessions
@@ -90,7 +91,7 @@ class PlainClientService(Service):
         self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
         self.tunnel = ClientTunnel(
             reactor,
-            endpoint(reactor, server.host, server.port),
+            endpoint(dialling(reactor), server.host, server.port),
             str(server),
             credential=ClientCredential(certificate=credential.certificate, key=credential.key),
             proxy_ids=credential.proxy_ids,
@@ -160,7 +161,7 @@ class PlainClientService(Service):
         host, port = self._target.host, self._target.port
         try:
             factory = LegFactory(self.clock, self.sessions.seconds)
-            connecting: Any = self._endpoint(self.clock, host, port).connect(factory)
+            connecting: Any = self._endpoint(dialling(self.clock), host, port).connect(factory)
             target = await connecting.addTimeout(TARGET_SECONDS, self.clock)
         except Exception as error:
             self.sessions.forget(outline.session)
@@ -236,7 +237,7 @@ class Outgoing:
             closing=lambda: service.sessions.seconds,
             dialogue=either_way if self.destination is None else None,
         )
-        port: IListeningPort = service.clock.listenTCP(self.listen_at.port, factory, interface=self.listen_at.host)
+        port = listen_tcp(service.clock, self.listen_at.port, factory, interface=self.listen_at.host)
         host: Any = port.getHost()
         mode = "outgoing" if self.destination is None else f"forward to {self.destination}"
         service.events.emit("listener.opened", address=host.host, port=host.port, mode=mode)

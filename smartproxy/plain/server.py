@@ -23,6 +23,7 @@ from smartproxy.net.connection import ConnectionLeg, LegFactory
 from smartproxy.net.leg import ILeg, address_text
 from smartproxy.net.listeners import Listeners
 from smartproxy.net.proxying.ways import PORTS
+from smartproxy.net.transport.sockets import dialling
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.plain.destinations import NotPermitted, Permit, fault_of
 from smartproxy.plain.sessions import Outline, PlainSessions
@@ -232,7 +233,7 @@ class PlainServerService(DmzService):
         self.sessions.expect(outline.session)
         try:
             dialled = LegFactory(self.clock, self.sessions.seconds)
-            outer: Any = await self._endpoint(self.clock, destination.host, destination.port).connect(dialled)
+            outer: Any = await self._endpoint(dialling(self.clock), destination.host, destination.port).connect(dialled)
         except CancelledError:
             self.sessions.forget(outline.session)
             raise

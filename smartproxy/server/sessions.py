@@ -20,7 +20,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Protocol, ServerFactory
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -28,6 +28,8 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.hello import HelloFirst, Spoken
 from smartproxy.net.leg import ILeg, peer_of
 from smartproxy.net.sessions import LiveSessions
+from smartproxy.net.transport.secured import accepted
+from smartproxy.net.transport.tls import TlsTransport
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.roles import Role
@@ -239,9 +241,9 @@ class PartnerFactory(ServerFactory):
 
     def __init__(self, clock: IReactorTime, sessions: PartnerSessions) -> None:
         self._sessions = sessions
-        self._tls = TLSMemoryBIOFactory(_OwnGeneration(), False, ServerFactory(), clock)
+        self._create = accepted(_OwnGeneration())
 
     def buildProtocol(self, address: IAddress | None) -> Protocol | None:
         """Make the protocol of a connection; ``None`` closes it at once."""
         assert address is not None
-        return self._sessions.accept(address, lambda leg: self._tls.protocol(self._tls, leg))
+        return self._sessions.accept(address, lambda leg: TlsTransport(self._create, leg))

@@ -19,12 +19,12 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text, peer_of
+from smartproxy.net.transport.secured import TlsFactory
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import address_of, prefix_of
 from smartproxy.policy.causes import Cause
@@ -194,11 +194,11 @@ def secured_server(
     context: IOpenSSLServerConnectionCreator, build: Callable[[], Entrance], clock: IReactorTime
 ) -> IProtocolFactory:
     """A factory of entrances at the server's end."""
-    return TLSMemoryBIOFactory(context, False, EntranceFactory(build), clock)
+    return TlsFactory(context, False, EntranceFactory(build))
 
 
 def secured_client(
     context: IOpenSSLClientConnectionCreator, build: Callable[[], Entrance], clock: IReactorTime
 ) -> IProtocolFactory:
     """The same at the client's end."""
-    return TLSMemoryBIOFactory(context, True, EntranceFactory(build), clock)
+    return TlsFactory(context, True, EntranceFactory(build))

@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import (
     ConnectBindError,
     ConnectError,
@@ -38,6 +38,8 @@ from zope.interface import implementer
 from smartproxy.net.connection import ConnectionLeg, end_of, tls_error_words
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.tls.verdict import VerifiedConnection, verified_partner
+from smartproxy.net.transport.secured import TlsEndpoint
+from smartproxy.net.transport.sockets import dialling
 from smartproxy.oftp2.commands import SSRM
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
@@ -278,7 +280,7 @@ class Call:
     async def _connect(self) -> CalledLeg:
         outbound = self._outbound
         endpoint = HostnameEndpoint(
-            self._reactor,
+            dialling(self._reactor),
             outbound.host,
             outbound.port,
             min(limits.CALL_CONNECT_SECONDS, self._deadlines.opening),
@@ -286,7 +288,7 @@ class Call:
         )
         factory = _CalledFactory(self._reactor, self._monitor, self._deadlines)
         try:
-            leg: Any = await wrapClientTLS(self._context, endpoint, self._reactor).connect(factory)
+            leg: Any = await TlsEndpoint(self._context, endpoint).connect(factory)
         except DNSLookupError:
             raise failed(Step.NAME, f"the host name {outbound.host} is not known") from None
         except ConnectBindError as error:

@@ -1,0 +1,98 @@
+"""Factories and endpoints whose connections speak through TLS.
+
+Duty: put :class:`~smartproxy.net.transport.tls.TlsTransport` between a carrier and the protocols of a factory or an
+endpoint, accepted or dialled. Trusts the context to make OpenSSL's side of each connection.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
+from zope.interface import implementer
+
+from smartproxy.net.transport.tls import TlsTransport
+
+
+@implementer(IProtocolFactory)
+class TlsFactory:
+    """Puts TLS between a carrier and the protocols of a factory.
+
+    :param context: gives each connection OpenSSL's side of it.
+    :param client: whether the connections are dialled; otherwise they are accepted.
+    :param behind: makes the protocols.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        context: IOpenSSLClientConnectionCreator | IOpenSSLServerConnectionCreator,
+        client: bool,
+        behind: Any,
+    ) -> None:
+        self._create = dialled(context) if client else accepted(context)
+        self._behind = behind
+
+    def doStart(self) -> None:
+        """Part of ``IProtocolFactory``."""
+        self._behind.doStart()
+
+    def doStop(self) -> None:
+        """Part of ``IProtocolFactory``."""
+        self._behind.doStop()
+
+    def buildProtocol(self, addr: IAddress | None) -> TlsTransport | None:
+        """Part of ``IProtocolFactory``."""
+        inner = self._behind.buildProtocol(addr)
+        return None if inner is None else TlsTransport(self._create, inner)
+
+
+@implementer(IStreamClientEndpoint)
+class TlsEndpoint:
+    """Dials as another endpoint does, and puts TLS on the connection.
+
+    :param context: gives each connection OpenSSL's side of it.
+    """
+
+    def __init__(self, context: IOpenSSLClientConnectionCreator, behind: IStreamClientEndpoint) -> None:
+        self._context = context
+        self._behind = behind
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """Connect; fires with the factory's protocol before the handshake is over."""
+        connecting: Deferred[Any] = self._behind.connect(TlsFactory(self._context, True, factory))
+        return connecting.addCallback(_inner)
+
+
+def _inner(transport: TlsTransport) -> Any:
+    return transport.wrappedProtocol
+
+
+def accepted(context: Any) -> Callable[[TlsTransport], SSL.Connection]:
+    """How the connections of accepted sockets are made with a context."""
+
+    def create(transport: TlsTransport) -> SSL.Connection:
+        connection: SSL.Connection = context.serverConnectionForTLS(transport)
+        connection.set_accept_state()
+        return connection
+
+    return create
+
+
+def dialled(context: Any) -> Callable[[TlsTransport], SSL.Connection]:
+    """How the connections of dialled sockets are made with a context."""
+
+    def create(transport: TlsTransport) -> SSL.Connection:
+        connection: SSL.Connection = context.clientConnectionForTLS(transport)
+        connection.set_connect_state()
+        return connection
+
+    return create

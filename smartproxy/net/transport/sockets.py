@@ -1,0 +1,194 @@
+"""TCP connections that read much at once and send at once.
+
+Duty: carry the octets of partners, tunnel and station. Twisted's own TCP transport allocates a buffer for each read,
+hands every write to the next turn of the reactor, and asks the reactor for a turn to write in even if the socket takes
+everything. These read into one buffer that the whole process shares, send when they are asked to, and register with the
+reactor only for what the socket did not take. Everything else is Twisted's: connecting, accepting, half-closing, ends.
+
+Connections take turns. How much one reads in its turn grows while its octets are cheap, up to :data:`READ_MOST`, and
+shrinks as soon as working on them takes longer than :data:`TURN_SECONDS`: whoever sends what is expensive to judge gets
+small turns, and the others wait for it no longer than for an honest connection.
+
+Trusts a protocol that takes views to keep none of them. Never sends an octet after an abort.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+from twisted.internet import main, tcp
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IConnector, IListeningPort
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.protocol import ClientFactory
+from zope.interface import Interface, directlyProvides, providedBy
+
+from smartproxy.policy import limits
+
+READ_MOST: Final = 256 * 1024
+"""Octets that one read takes at most; larger ones gain nothing that can be measured."""
+
+READ_FIRST: Final = 64 * 1024
+"""Octets that the first read of a connection takes at most."""
+
+READ_LEAST: Final = 4 * 1024
+"""Octets to which a connection's reads shrink whose octets are expensive."""
+
+TURN_SECONDS: Final = 0.002
+"""Work on one read that is more than an honest connection causes."""
+
+_ROOM: Final = memoryview(bytearray(READ_MOST))
+"""What was read last, in the whole process: valid until the protocol that it is given to returns."""
+
+
+class IViewReceiver(Interface):
+    """A protocol that can do without a copy of what was read."""
+
+    def view_received(view: memoryview) -> None:
+        """Octets came. The view is valid during this call only."""
+
+
+class _Stream(tcp.Connection):
+    """What both ends of a TCP connection have in common.
+
+    :ivar waiting: octets that were written and that the socket has not taken yet.
+    """
+
+    SEND_LIMIT = 1024 * 1024
+
+    waiting = 0
+    _appetite = READ_FIRST
+    _queueing = False
+
+    def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]  # as tcp.Connection has it
+        """Read once, and hand on what came."""
+        appetite = self._appetite
+        try:
+            count = self.socket.recv_into(_ROOM, appetite)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            return main.CONNECTION_LOST
+        if not count:
+            return main.CONNECTION_DONE
+        protocol: Any = self.protocol
+        begun = time.perf_counter()
+        receive = getattr(protocol, "view_received", None)
+        if receive is None:
+            protocol.dataReceived(bytes(_ROOM[:count]))
+        else:
+            receive(_ROOM[:count])
+        if time.perf_counter() - begun > TURN_SECONDS:
+            self._appetite = max(min(appetite, count) // 2, READ_LEAST)
+        elif count == appetite < READ_MOST:
+            self._appetite = appetite * 2
+        return None
+
+    def write(self, data: bytes) -> None:
+        """Send octets now; what the socket does not take is sent as soon as it can."""
+        if not data:
+            return
+        self.waiting += len(data)
+        if not self._queueing and self.connected:
+            sent = self.writeSomeData(data)
+            if isinstance(sent, int) and sent:
+                data = bytes(memoryview(data)[sent:])
+            # An error is met again in the turn in which the rest is sent, and ends the connection there.
+        super().write(data)  # type: ignore[no-untyped-call]  # Twisted has no types here
+
+    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
+        """Give the socket what it takes; how much that is, or the error."""
+        sent = super().writeSomeData(data)
+        if isinstance(sent, int):
+            self.waiting -= sent
+        return sent
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send pieces as one."""
+        self.write(b"".join(iovec))
+
+    def startWriting(self) -> None:
+        """Be told when the socket takes octets; until then all writes queue."""
+        self._queueing = True
+        super().startWriting()  # type: ignore[no-untyped-call]  # Twisted has no types here
+
+    def stopWriting(self) -> None:
+        """Nothing waits any more."""
+        self._queueing = False
+        super().stopWriting()  # type: ignore[no-untyped-call]  # Twisted has no types here
+
+    def abortConnection(self) -> None:
+        """Close now; nothing is sent any more."""
+        super().abortConnection()  # type: ignore[no-untyped-call]  # Twisted has no types here
+        self._queueing = True
+
+
+class AcceptedStream(_Stream, tcp.Server):
+    """A connection that was accepted."""
+
+
+class DialledStream(_Stream, tcp.Client):
+    """A connection that was dialled."""
+
+
+class StreamPort(tcp.Port):
+    """A listening port whose connections are :class:`AcceptedStream`."""
+
+    transport = AcceptedStream
+
+    def doRead(self) -> None:
+        """Accept some; Twisted alone would accept ever more in one turn of the reactor while a flood lasts."""
+        self.numberAccepts = min(self.numberAccepts, limits.ACCEPTS_MOST)
+        super().doRead()  # type: ignore[no-untyped-call]  # Twisted has no types here
+
+
+class _Connector(tcp.Connector):
+    """Dials a :class:`DialledStream`."""
+
+    def _makeTransport(self) -> DialledStream:
+        return DialledStream(self.host, self.port, self.bindAddress, self, self.reactor)  # type: ignore[no-untyped-call]  # Twisted has no types here
+
+
+class _Dialling:
+    """A reactor as endpoints see it, except that its connections are those of this module."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        directlyProvides(self, providedBy(reactor))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: ClientFactory,
+        timeout: float = 30,
+        bindAddress: Any = None,
+    ) -> IConnector:
+        """Part of ``IReactorTCP``."""
+        connector = _Connector(host, port, factory, timeout, bindAddress, self._reactor)
+        connector.connect()
+        return connector
+
+
+def dialling(reactor: Any) -> Any:
+    """What an endpoint needs in place of a reactor so that its connections are those of this module.
+
+    A reactor in memory, which has no sockets, is returned as it is.
+    """
+    return _Dialling(reactor) if isinstance(reactor, PosixReactorBase) else reactor
+
+
+def listen_tcp(reactor: Any, port: int, factory: Any, *, backlog: int = 50, interface: str = "") -> IListeningPort:
+    """Listen with connections of this module; the same as ``IReactorTCP.listenTCP`` otherwise.
+
+    :raises CannotListenError: if the port cannot be opened.
+    """
+    if not isinstance(reactor, PosixReactorBase):
+        in_memory: IListeningPort = reactor.listenTCP(port, factory, backlog=backlog, interface=interface)
+        return in_memory
+    listening = StreamPort(port, factory, backlog, interface, reactor)
+    listening.startListening()
+    return listening

@@ -1,0 +1,505 @@
+"""TLS in memory, between a protocol and the connection that carries it.
+
+Duty: what Twisted's own TLS transport does, with as few calls as its work allows: all records of a read are gathered
+into one delivery, and what a protocol writes is encrypted and sent as one piece. A protocol sees Twisted's interfaces
+and does not know which of the two carries it. Octets come from any transport; one that reads into a shared buffer hands
+its view on without a copy (:class:`~smartproxy.net.transport.sockets.IViewReceiver`).
+
+Trusts the context that it is given to judge the peer, and OpenSSL to find what is wrong in a record. Never delivers an
+octet before the handshake is over or after an abort, never sends one after its close_notify, and never keeps more of
+OpenSSL's answers for a peer that does not read than :data:`CHATTER_MOST`.
+
+Theory of operation::
+
+                        handshake over                  loseConnection
+        SHAKING ─────────────────────────▶ OPEN ─────────────────────────▶ CLOSING
+           │                                 │     close_notify sent          │
+           │ TLS error: alert sent           │ close_notify came, answered    │ close_notify came
+           ▼                                 ▼                                ▼
+          OVER ◀──────────────────────────────────────────────────────────────┘
+                 the carrier sends what waits and closes; ``connectionLost`` is its word
+
+``abortConnection`` leads from every state to OVER at once. A carrier that goes away without close_notify is a
+truncation: ``ConnectionLost``, never ``ConnectionDone``. What is written while the handshake runs waits for its end.
+Standards: RFC 5246 section 7.2.1 and RFC 8446 section 6.1 (close_notify).
+"""
+
+import enum
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from OpenSSL import SSL
+from OpenSSL.crypto import X509
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHandshakeListener,
+    INegotiated,
+    IProtocol,
+    IPushProducer,
+    ISSLTransport,
+    ISystemHandle,
+)
+from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from smartproxy.net.transport.sockets import READ_MOST, IViewReceiver
+
+RECORD_MOST: Final = 16 * 1024
+"""Octets of plain text in one record (RFC 8446 section 5.1)."""
+
+PIECE: Final = 32 * 1024
+"""Octets that OpenSSL is given at a time: its memory grows with the largest piece, and does not shrink."""
+
+CHATTER_MOST: Final = 64 * 1024
+"""Octets of OpenSSL's own answers, such as to key updates, that wait for a peer which does not read."""
+
+_OVERHEAD: Final = 1024
+"""Octets by which an encrypted piece may be longer."""
+
+_PLAIN: Final = memoryview(bytearray(READ_MOST + 4 * RECORD_MOST))
+"""Where the records of one read are gathered, in the whole process; a delivery is a copy of its own."""
+
+
+class TlsStage(enum.Enum):
+    """What a transport may do."""
+
+    SHAKING = enum.auto()
+    OPEN = enum.auto()
+    CLOSING = enum.auto()
+    OVER = enum.auto()
+
+
+@implementer(ISSLTransport, ISystemHandle, INegotiated, IConsumer, IPushProducer, IProtocol, IViewReceiver)
+class TlsTransport:
+    """The TLS side of one connection: a protocol for its carrier, the transport of the protocol that it wraps.
+
+    :param create: makes OpenSSL's connection, given this transport; sets which side it is.
+    :param inner: the protocol to carry.
+    :ivar wrappedProtocol: the same, by Twisted's name.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_carrier",
+        "_chatter",
+        "_create",
+        "_disconnecting",
+        "_full",
+        "_pending",
+        "_producer",
+        "_reason",
+        "_registered",
+        "_stage",
+        "_tls",
+        "connected",
+        "wrappedProtocol",
+    )
+
+    def __init__(self, create: Callable[["TlsTransport"], SSL.Connection], inner: Any) -> None:
+        self.wrappedProtocol = inner
+        self.connected = False
+        self._create = create
+        self._carrier: Any = None
+        self._tls: Any = None
+        self._stage = TlsStage.SHAKING
+        self._pending: list[bytes] = []
+        self._producer: Any = None
+        self._registered = False
+        self._full = False
+        self._disconnecting = False
+        self._chatter = 0
+        self._reason: Failure | None = None
+
+    # A protocol, for the carrier.
+
+    def makeConnection(self, transport: Any) -> None:
+        """The carrier is connected: begin the handshake."""
+        self._carrier = transport
+        self._tls = self._create(self)
+        self.connected = True
+        self.wrappedProtocol.makeConnection(self)
+        if self._stage is TlsStage.SHAKING:
+            self._shake()
+
+    def connectionMade(self) -> None:
+        """Part of ``IProtocol``: ``makeConnection`` does it."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Octets came from the peer."""
+        self.view_received(memoryview(data))
+
+    def view_received(self, view: memoryview) -> None:
+        """Octets came from the peer, in a buffer that is not ours."""
+        gathered = 0
+        for start in range(0, len(view), PIECE):
+            if self._stage is TlsStage.OVER:
+                return
+            self._tls.bio_write(view[start : start + PIECE])
+            if self._stage is TlsStage.SHAKING:
+                self._shake()
+                if self._stage is TlsStage.SHAKING:
+                    continue
+            gathered = self._decrypt(gathered)
+        if gathered:
+            self._deliver(gathered)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The carrier is gone."""
+        if self._stage is not TlsStage.OVER:
+            self._tls.bio_shutdown()
+            gathered = 0 if self._stage is TlsStage.SHAKING else self._decrypt(0)
+            if gathered:
+                self._deliver(gathered)
+            self._truncated()
+        reason, self._reason = self._reason or reason, None
+        self.connected = False
+        self._registered = False
+        producer, self._producer = self._producer, None
+        self._pending.clear()
+        if producer is not None:
+            producer.stopProducing()
+        inner = self.wrappedProtocol
+        inner.connectionLost(reason)
+        # OpenSSL's callbacks hold this transport.
+        self._tls = None
+
+    def _truncated(self) -> None:
+        """The carrier is gone without close_notify, unless its last octets held one."""
+        if self._stage is not TlsStage.OVER:
+            self._stage = TlsStage.OVER
+            self._reason = self._reason or Failure(CONNECTION_LOST)
+
+    def logPrefix(self) -> str:
+        """Part of ``ILoggingContext``."""
+        return type(self.wrappedProtocol).__name__
+
+    # The handshake.
+
+    def _shake(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except SSL.WantReadError:
+            self._answer()
+            return
+        except SSL.Error:
+            self._end(Failure())
+            return
+        self._stage = TlsStage.OPEN
+        self._answer()
+        inner = self.wrappedProtocol
+        if IHandshakeListener.providedBy(inner):
+            inner.handshakeCompleted()
+        if self._pending and self._stage is TlsStage.OPEN:
+            self._send_pending()
+
+    # Reading.
+
+    def _decrypt(self, gathered: int) -> int:
+        """Gather what OpenSSL can decrypt; at the end of the stream deliver it, and end.
+
+        :param gathered: octets that are gathered already.
+        :return: octets that are gathered and not delivered.
+        """
+        receive = self._tls.recv_into
+        try:
+            while True:
+                gathered += receive(_PLAIN[gathered : gathered + RECORD_MOST])
+                if gathered > len(_PLAIN) - RECORD_MOST:
+                    self._deliver(gathered)
+                    gathered = 0
+                    if self._stage is TlsStage.OVER:
+                        return 0
+        except SSL.WantReadError:
+            self._answer()
+            return gathered
+        except SSL.ZeroReturnError:
+            ending: Failure | None = None
+        except SSL.Error:
+            ending = Failure()
+        if gathered:
+            self._deliver(gathered)
+        if self._stage is not TlsStage.OVER:
+            self._end(ending)
+        return 0
+
+    def _deliver(self, gathered: int) -> None:
+        if self._stage is not TlsStage.OVER:
+            self.wrappedProtocol.dataReceived(bytes(_PLAIN[:gathered]))
+
+    def _answer(self) -> None:
+        """Send what OpenSSL has to say of itself."""
+        octets = self._encrypted(PIECE)
+        if octets:
+            self._carrier.write(octets)
+            if self._full:
+                self._chatter += len(octets)
+                if self._chatter > CHATTER_MOST:
+                    self._reason = Failure(SSL.Error([("SSL routines", "", "too many unread answers")]))
+                    self.abortConnection()
+
+    def _encrypted(self, expected: int) -> bytes:
+        """What OpenSSL has encrypted."""
+        read, most = self._tls.bio_read, expected + _OVERHEAD
+        octets = b""
+        try:
+            octets = read(most)
+            while len(octets) % most == 0:
+                octets += read(most)
+        except SSL.WantReadError:
+            pass
+        return octets
+
+    # Ends.
+
+    def _end(self, reason: Failure | None) -> None:
+        """TLS is over: close the carrier when it has sent what waits.
+
+        :param reason: what was wrong; ``None`` if the peer closed in order.
+        """
+        if reason is None:
+            self._notify()
+        elif self._reason is None:
+            self._reason = Failure(CONNECTION_LOST) if is_end_of_file(reason.value) else reason
+        self._stage = TlsStage.OVER
+        self._pending.clear()
+        self._answer()
+        self._release_carrier()
+        self._carrier.loseConnection()
+
+    def _notify(self) -> bool:
+        """Send close_notify.
+
+        :return: whether the peer's has come, too.
+        """
+        try:
+            both: bool = self._tls.shutdown()
+        except SSL.Error:
+            # In the middle of a handshake there is nothing to close.
+            both = False
+        self._answer()
+        return both
+
+    def _close(self) -> None:
+        """Nothing more is to be sent: begin the end."""
+        self._stage = TlsStage.CLOSING
+        if self._notify():
+            self._release_carrier()
+            self._carrier.loseConnection()
+
+    def _release_carrier(self) -> None:
+        if self._registered:
+            self._registered = False
+            self._carrier.unregisterProducer()
+
+    # A transport, for the protocol.
+
+    def write(self, data: bytes) -> None:
+        """Encrypt octets and send them."""
+        if not data or (self._disconnecting and self._producer is None):
+            return
+        if self._stage is TlsStage.OPEN and not self._pending:
+            self._encrypt(data)
+        elif self._stage in (TlsStage.SHAKING, TlsStage.OPEN):
+            self._keep(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """Encrypt pieces as one."""
+        self.write(b"".join(data))
+
+    def _encrypt(self, data: bytes) -> None:
+        """Send as one piece what OpenSSL takes."""
+        length = len(data)
+        send = self._tls.send
+        pieces: list[bytes] = []
+        view = memoryview(data)
+        start = 0
+        try:
+            while start < length:
+                piece = view[start : start + PIECE]
+                start += send(piece)
+                pieces.append(self._encrypted(len(piece)))
+        except SSL.WantReadError:
+            self._keep(bytes(view[start:]))
+        except SSL.Error:
+            self._end(Failure())
+            return
+        if pieces:
+            self._carrier.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def _keep(self, data: bytes) -> None:
+        """Keep octets that OpenSSL does not take yet."""
+        self._pending.append(data)
+        if len(self._pending) == 1 and self._producer is not None and not self._full:
+            self._producer.pauseProducing()
+
+    def _send_pending(self) -> None:
+        pending, self._pending = self._pending, []
+        self._encrypt(b"".join(pending))
+        if self._pending or self._stage is not TlsStage.OPEN:
+            return
+        if self._producer is not None:
+            if not self._full:
+                self._producer.resumeProducing()
+        elif self._disconnecting:
+            self._close()
+
+    def loseConnection(self) -> None:
+        """Send what was written, then close_notify; the connection ends when the peer's has come."""
+        if self._disconnecting or not self.connected:
+            return
+        if self._stage is TlsStage.SHAKING and not self._pending:
+            self.abortConnection()
+            return
+        self._disconnecting = True
+        if self._stage is TlsStage.OPEN and not self._pending and self._producer is None:
+            self._close()
+
+    def loseWriteConnection(self) -> None:
+        """Part of ``ITCPTransport``: TLS has no half of a connection; the same as ``loseConnection``."""
+        self.loseConnection()
+
+    def abortConnection(self) -> None:
+        """Close now; a peer that still reads sees why in an alert."""
+        self._disconnecting = True
+        if self._stage is not TlsStage.OVER:
+            shaking = self._stage is TlsStage.SHAKING
+            self._stage = TlsStage.OVER
+            self._pending.clear()
+            if not shaking:
+                self._notify()
+        self._carrier.abortConnection()
+
+    # Flow control.
+
+    def pauseProducing(self) -> None:
+        """Deliver nothing more than what is read already."""
+        self._carrier.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Go on reading."""
+        self._carrier.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Part of ``IPushProducer``: the same as ``loseConnection``."""
+        self.loseConnection()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Pause a push producer while too much waits to be sent.
+
+        :raises ValueError: for a pull producer, which nothing here is.
+        :raises RuntimeError: if there is one already.
+        """
+        if not streaming:
+            raise ValueError("only streaming producers can be registered")
+        if self._producer is not None:
+            raise RuntimeError("a producer is registered already")
+        if self._stage is TlsStage.OVER or not self.connected:
+            producer.stopProducing()
+            return
+        self._producer = producer
+        self._registered = True
+        self._carrier.registerProducer(_SendSide(self), True)
+        if self._pending:
+            producer.pauseProducing()
+
+    def unregisterProducer(self) -> None:
+        """Tell nobody any more; a close that waited for that goes on."""
+        if self._producer is None:
+            return
+        self._producer = None
+        self._full = False
+        self._release_carrier()
+        if self._disconnecting and self._stage is TlsStage.OPEN and not self._pending:
+            self._close()
+
+    def send_side_full(self, full: bool) -> None:
+        """The carrier has more to send than it likes, or has sent it."""
+        self._full = full
+        self._chatter = 0
+        producer = self._producer
+        if producer is None or self._pending:
+            return
+        if full:
+            producer.pauseProducing()
+        else:
+            producer.resumeProducing()
+
+    # Facts.
+
+    def getHandle(self) -> SSL.Connection:
+        """OpenSSL's connection."""
+        handle: SSL.Connection = self._tls
+        return handle
+
+    def getPeerCertificate(self) -> X509 | None:
+        """The peer's certificate, if it showed one."""
+        certificate: X509 | None = self._tls.get_peer_certificate()
+        return certificate
+
+    @property
+    def negotiatedProtocol(self) -> bytes | None:
+        """What was agreed on by ALPN (RFC 7301)."""
+        agreed: bytes = b"" if self._tls is None else self._tls.get_alpn_proto_negotiated()
+        return agreed or None
+
+    @property
+    def disconnecting(self) -> bool:
+        """Whether this end wished to close."""
+        return self._disconnecting
+
+    def getPeer(self) -> Any:
+        """The address of the far end."""
+        return self._carrier.getPeer()
+
+    def getHost(self) -> Any:
+        """The address of this end."""
+        return self._carrier.getHost()
+
+    def getTcpNoDelay(self) -> bool:
+        """Part of ``ITCPTransport``."""
+        return bool(self._carrier.getTcpNoDelay())
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Part of ``ITCPTransport``."""
+        self._carrier.setTcpNoDelay(enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        """Part of ``ITCPTransport``."""
+        return bool(self._carrier.getTcpKeepAlive())
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """Part of ``ITCPTransport``."""
+        self._carrier.setTcpKeepAlive(enabled)
+
+
+@implementer(IPushProducer)
+class _SendSide:
+    """What a carrier sees of the protocol that writes."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: TlsTransport) -> None:
+        self._transport = transport
+
+    def pauseProducing(self) -> None:
+        """The carrier has more to send than it likes."""
+        self._transport.send_side_full(True)
+
+    def resumeProducing(self) -> None:
+        """The carrier has sent what waited."""
+        self._transport.send_side_full(False)
+
+    def stopProducing(self) -> None:
+        """The carrier is gone; ``connectionLost`` says so, too."""
+
+
+def is_end_of_file(error: BaseException | None) -> bool:
+    """Whether OpenSSL met the end of the carrier's octets instead of a record."""
+    if not isinstance(error, SSL.Error):
+        return False
+    if isinstance(error, SSL.SysCallError):
+        return bool(error.args) and error.args[0] == -1
+    entries = error.args[0] if error.args and isinstance(error.args[0], list) else None
+    return entries is not None and (not entries or str(entries[-1][-1]).casefold().startswith("unexpected eof"))

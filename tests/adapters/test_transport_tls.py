@@ -1,0 +1,500 @@
+"""TLS in memory: the same scripts through our transport and through Twisted's, which is the oracle."""
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from OpenSSL import SSL
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHandshakeListener,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IPushProducer,
+    ISSLTransport,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from smartproxy.net.tls.context import new_context, show_identity
+from smartproxy.net.transport import tls
+from smartproxy.net.transport.secured import TlsFactory
+from smartproxy.net.transport.sockets import READ_MOST, IViewReceiver
+from smartproxy.net.transport.tls import CHATTER_MOST, PIECE
+
+SCRIPTS = 1000
+HIGH_WATER = 64 * 1024
+
+
+def identity() -> tuple[str, str]:
+    """A certificate and its key, in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "transport")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
+    certificate = builder.sign(key, hashes.SHA256())
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem = serialization.Encoding.PEM
+    return certificate.public_bytes(pem).decode(), key.private_bytes(pem, *form).decode()
+
+
+CERTIFICATE, KEY = identity()
+
+
+@implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
+class Contexts:
+    """Contexts of both sides, for one version of TLS at most."""
+
+    def __init__(self, most: int = SSL.TLS1_3_VERSION) -> None:
+        self.server, self.client = new_context(server=True), new_context(server=False)
+        show_identity(self.server, CERTIFICATE, KEY, "test")
+        for context in (self.server, self.client):
+            context.set_max_proto_version(most)
+
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """A server's side."""
+        return SSL.Connection(self.server, None)
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """A client's side."""
+        return SSL.Connection(self.client, None)
+
+
+CONTEXTS = {version: Contexts(version) for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION)}
+
+
+@implementer(ITCPTransport, IConsumer, IPushProducer)
+class Carrier:
+    """One end of a TCP connection in memory; nothing calls back but :meth:`pump` and a full queue."""
+
+    def __init__(self) -> None:
+        self.far: Carrier = self
+        self.protocol: Any = None
+        self.queue = bytearray()
+        self.reading = True
+        self.end: Exception | None = None
+        self.gone = False
+        self.losing = False
+        self.sent = 0
+        self.producer: Any = None
+        self.paused = False
+
+    def write(self, octets: bytes) -> None:
+        """Queue octets."""
+        if self.gone or self.end is not None:
+            return
+        self.queue += octets
+        self.sent += len(octets)
+        if len(self.queue) > HIGH_WATER and self.producer is not None and not self.paused:
+            self.paused = True
+            self.producer.pauseProducing()
+
+    def writeSequence(self, pieces: Any) -> None:
+        """Queue octets."""
+        self.write(b"".join(pieces))
+
+    def loseConnection(self) -> None:
+        """Close when everything is sent."""
+        self.losing = True
+        self.reading = False
+
+    def loseWriteConnection(self) -> None:
+        """Not used below TLS."""
+        raise NotImplementedError
+
+    def abortConnection(self) -> None:
+        """Close now."""
+        self.queue.clear()
+        if self.end is None:
+            self.end = ConnectionAborted()
+            self.far.end = self.far.end or ConnectionLost()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Take a producer."""
+        assert self.producer is None and streaming
+        self.producer = producer
+
+    def unregisterProducer(self) -> None:
+        """Forget it."""
+        self.producer = None
+        self.paused = False
+
+    def pauseProducing(self) -> None:
+        """Do not read."""
+        self.reading = False
+
+    def resumeProducing(self) -> None:
+        """Read."""
+        self.reading = not self.losing
+
+    def stopProducing(self) -> None:
+        """Close."""
+        self.loseConnection()
+
+    def getPeer(self) -> IPv4Address:
+        """An address."""
+        return IPv4Address("TCP", "192.0.2.7", 7)
+
+    getHost = getPeer
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Nothing in memory."""
+
+    setTcpKeepAlive = setTcpNoDelay
+
+    def getTcpNoDelay(self) -> bool:
+        """Nothing in memory."""
+        return True
+
+    getTcpKeepAlive = getTcpNoDelay
+
+    def pump(self, most: int) -> bool:
+        """Deliver to the far end what it reads; tell ends; whether anything happened."""
+        if self.gone:
+            return False
+        far = self.far
+        if self.queue and far.reading and not far.gone and far.end is None:
+            octets = bytes(self.queue[:most])
+            del self.queue[:most]
+            far.protocol.dataReceived(octets)
+        elif self.end is not None:
+            self._lose(self.end)
+        elif self.losing and not self.queue and self.producer is None:
+            self._lose(ConnectionDone())
+            far.end = far.end or ConnectionDone()
+        elif self.queue and (far.losing or far.gone):
+            self.queue.clear()
+        else:
+            return False
+        if self.paused and not self.queue and self.producer is not None:
+            self.paused = False
+            self.producer.resumeProducing()
+        return True
+
+    def _lose(self, why: Exception) -> None:
+        self.gone = True
+        self.protocol.connectionLost(Failure(why))
+
+
+@implementer(IHandshakeListener)
+class Witness(Protocol):
+    """Takes down what its transport tells it."""
+
+    def __init__(self) -> None:
+        self.octets = bytearray()
+        self.deliveries = 0
+        self.handshakes = 0
+        self.end: str | None = None
+        self.greeting = b""
+        self.hangs_up = False
+
+    def connectionMade(self) -> None:
+        """Speak at once, where the script asks for it."""
+        if self.greeting:
+            self.line.write(self.greeting)
+
+    def handshakeCompleted(self) -> None:
+        """Count it."""
+        self.handshakes += 1
+        if self.hangs_up:
+            self.line.abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep it."""
+        assert self.end is None, "octets after the end"
+        self.octets += data
+        self.deliveries += 1
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Keep how it ended."""
+        assert self.end is None, "two ends"
+        self.end = type(reason.value).__name__
+
+    @property
+    def line(self) -> Any:
+        """The transport."""
+        return self.transport
+
+
+Make = Callable[[Any, bool, Any], Any]
+
+
+def twisteds(contexts: Any, client: bool, factory: Any) -> Any:
+    """Twisted's TLS, which collects no small writes here, as ours does not."""
+    return TLSMemoryBIOFactory(contexts, client, factory, Clock())
+
+
+class Pair:
+    """A client and a server through TLS."""
+
+    def __init__(self, contexts: Contexts, make_client: Make, make_server: Make, greeting: bytes = b"") -> None:
+        self.witnesses = Witness(), Witness()
+        self.witnesses[0].greeting = greeting
+        self.carriers = Carrier(), Carrier()
+        for carrier, far in (self.carriers, self.carriers[::-1]):
+            carrier.far = far
+        for side, make in enumerate((make_client, make_server)):
+            factory = Factory.forProtocol(lambda side=side: self.witnesses[side])  # type: ignore[misc]  # no types for this
+            self.carriers[side].protocol = make(contexts, side == 0, factory).buildProtocol(None)
+        for carrier in self.carriers:
+            carrier.protocol.makeConnection(carrier)
+
+    def pump(self, most: int = READ_MOST, rounds: int = 10_000) -> None:
+        """Move octets until nothing moves."""
+        for _ in range(rounds):
+            self.flush()
+            # Both are asked in every round.
+            if not sum([carrier.pump(most) for carrier in self.carriers]):
+                return
+
+    def flush(self) -> None:
+        """Have Twisted's transport write what it collected."""
+        for carrier in self.carriers:
+            collected = getattr(carrier.protocol, "_aggregator", None)
+            if collected is not None:
+                collected.flush()
+
+    def seen(self) -> list[tuple[bytes, int, str | None]]:
+        """What each protocol saw."""
+        return [(bytes(each.octets), each.handshakes, each.end) for each in self.witnesses]
+
+
+Step = tuple[str, int, int]
+
+
+def script(source: random.Random) -> list[Step]:
+    """Random steps: what, which side, how much."""
+    kinds = ["write"] * 8 + ["pump"] * 6 + ["pause", "resume", "small"] * 2 + ["lose", "abort", "cut", "garble"]
+    sizes = (1, 100, 2048, 16384, 16385, 40000, 99999, 300_000)
+    return [(source.choice(kinds), source.randrange(2), source.choice(sizes)) for _ in range(source.randrange(3, 20))]
+
+
+def play(pair: Pair, steps: list[Step]) -> list[tuple[bytes, int, str | None]]:
+    """Do what a script says, and then let everything come to its end."""
+    for number, (what, side, size) in enumerate(steps):
+        carrier, line = pair.carriers[side], pair.witnesses[side].line
+        if pair.witnesses[side].end is not None:
+            continue
+        match what:
+            case "write":
+                line.write(bytes([number + 1]) * size)
+            case "pump":
+                pair.pump(READ_MOST)
+            case "small":
+                pair.pump(max(1, size // 50), rounds=3)
+            case "pause":
+                line.pauseProducing()
+            case "resume":
+                line.resumeProducing()
+            case "lose":
+                pair.flush()
+                line.loseConnection()
+            case "abort":
+                pair.pump()
+                if pair.witnesses[side].end is None:
+                    line.abortConnection()
+            case "cut":
+                pair.pump()
+                for each in pair.carriers:
+                    each.end = each.end or ConnectionLost()
+            case "garble":
+                pair.pump()
+                if not carrier.gone and carrier.end is None and not carrier.far.losing:
+                    carrier.queue += b"\x17\x03\x03\x00\x20" + bytes(32)
+        pair.flush()
+    for witness in pair.witnesses:
+        if witness.end is None:
+            witness.line.resumeProducing()
+    pair.pump()
+    for witness in pair.witnesses:
+        if witness.end is None:
+            witness.line.loseConnection()
+    pair.pump()
+    # ``ITCPTransport`` promises ConnectionAborted to the end that aborts; Twisted's TLS makes ConnectionLost of it.
+    return [
+        (octets, shakes, "ConnectionLost" if end == "ConnectionAborted" else end) for octets, shakes, end in pair.seen()
+    ]
+
+
+class Differential(SynchronousTestCase):
+    """What protocols see does not depend on which transport carries them."""
+
+    def judge(self, make_client: Make, make_server: Make, seeds: range) -> None:
+        """The same scripts through both."""
+        ends: set[tuple[str | None, ...]] = set()
+        for seed in seeds:
+            contexts = CONTEXTS[SSL.TLS1_2_VERSION if seed % 2 else SSL.TLS1_3_VERSION]
+            steps = script(random.Random(seed))
+            expected = play(Pair(contexts, twisteds, twisteds), steps)
+            self.assertEqual(expected, play(Pair(contexts, make_client, make_server), steps), (seed, steps))
+            ends.add(tuple(end for _, _, end in expected))
+        self.assertGreater(len(ends), 4, "the scripts end in too few ways")
+
+    def test_client(self) -> None:
+        """Our client with Twisted's server."""
+        self.judge(TlsFactory, twisteds, range(SCRIPTS // 2))
+
+    def test_server(self) -> None:
+        """Our server with Twisted's client."""
+        self.judge(twisteds, TlsFactory, range(SCRIPTS // 2, SCRIPTS * 3 // 4))
+
+    def test_both(self) -> None:
+        """Ours at both ends."""
+        self.judge(TlsFactory, TlsFactory, range(SCRIPTS * 3 // 4, SCRIPTS))
+
+
+class Transport(SynchronousTestCase):
+    """What our transport promises beyond Twisted's."""
+
+    def pair(self, greeting: bytes = b"", most: int = SSL.TLS1_3_VERSION) -> Pair:
+        """A pair of ours."""
+        return Pair(CONTEXTS[most], TlsFactory, TlsFactory, greeting)
+
+    def test_interfaces(self) -> None:
+        """It offers what protocols ask of Twisted's transports."""
+        transport = self.pair().carriers[0].protocol
+        for interface in (ISSLTransport, IConsumer, IPushProducer, IViewReceiver):
+            self.assertTrue(verifyObject(interface, transport))
+
+    def test_one_delivery(self) -> None:
+        """All records of one read are one delivery, and one write is one piece for the carrier."""
+        pair = self.pair()
+        pair.pump()
+        client, server = pair.witnesses
+        writes: list[int] = []
+        write = pair.carriers[0].write
+
+        def counted(octets: bytes) -> None:
+            writes.append(len(octets))
+            write(octets)
+
+        self.patch(pair.carriers[0], "write", counted)
+        client.line.write(bytes(200_000))
+        self.assertEqual(1, len(writes))
+        pair.pump()
+        self.assertEqual((200_000, 1), (len(server.octets), server.deliveries))
+
+    def test_before_the_handshake(self) -> None:
+        """What is written before the handshake is over arrives after it, once."""
+        pair = self.pair(greeting=b"early")
+        self.assertNotIn(b"early", pair.carriers[0].queue)
+        pair.pump()
+        self.assertEqual([b"early", 1], [bytes(pair.witnesses[1].octets), pair.witnesses[1].handshakes])
+
+    def test_abort_in_the_handshake(self) -> None:
+        """A protocol that aborts when the handshake is over gets no octet, and its peer none either."""
+        pair = self.pair(greeting=b"early")
+        pair.witnesses[1].hangs_up = True
+        pair.pump()
+        self.assertEqual([b"", b""], [bytes(each.octets) for each in pair.witnesses])
+        self.assertEqual("ConnectionAborted", pair.witnesses[1].end)
+
+    def test_truncation(self) -> None:
+        """A carrier that closes without close_notify is a loss; with it, it is done."""
+        for orderly, end in ((True, "ConnectionDone"), (False, "ConnectionLost")):
+            pair = self.pair()
+            pair.pump()
+            if orderly:
+                pair.witnesses[0].line.loseConnection()
+            else:
+                pair.carriers[0].loseConnection()
+            pair.pump()
+            self.assertEqual(end, pair.witnesses[1].end)
+
+    def test_producer(self) -> None:
+        """A producer is paused while the carrier is full, and a close waits for its end."""
+        pair = self.pair()
+        pair.pump()
+        told: list[str] = []
+        producer = type(
+            "Told",
+            (),
+            {name: (lambda self, name=name: told.append(name)) for name in ("pauseProducing", "resumeProducing")},
+        )()
+        line = pair.witnesses[0].line
+        line.registerProducer(producer, True)
+        self.assertRaises(RuntimeError, line.registerProducer, producer, True)
+        line.write(bytes(2 * HIGH_WATER))
+        self.assertEqual(["pauseProducing"], told)
+        line.loseConnection()
+        pair.pump()
+        self.assertEqual(["pauseProducing", "resumeProducing"], told)
+        self.assertIsNone(pair.witnesses[1].end)
+        line.write(b"last")
+        line.unregisterProducer()
+        pair.pump()
+        self.assertEqual((b"last", "ConnectionDone"), (bytes(pair.witnesses[1].octets[-4:]), pair.witnesses[1].end))
+
+    def test_pull_producers_are_refused(self) -> None:
+        """A pull producer is refused: nothing here is one."""
+        pair = self.pair()
+        pair.pump()
+        self.assertRaises(ValueError, pair.witnesses[0].line.registerProducer, object(), False)
+
+    def test_unread_answers_are_bounded(self) -> None:
+        """A peer that makes OpenSSL answer and does not read is cut off at the bound."""
+        pair = self.pair()
+        pair.pump()
+        transport = pair.carriers[1].protocol
+        transport.send_side_full(True)
+        answers = iter([bytes(1000)] * 100)
+        self.patch(tls.TlsTransport, "_encrypted", lambda self, expected: next(answers))
+        for _ in range(CHATTER_MOST // 1000):
+            transport._answer()
+        self.assertIsNone(pair.carriers[1].end)
+        transport._answer()
+        self.assertIsInstance(pair.carriers[1].end, ConnectionAborted)
+        pair.pump()
+        self.assertEqual("Error", pair.witnesses[1].end)
+
+    def test_memory_of_openssl(self) -> None:
+        """OpenSSL is given no more than a piece at a time, in either direction."""
+        pair = self.pair()
+        pair.pump()
+        given: list[int] = []
+        handle = pair.carriers[1].protocol.getHandle()
+        for name in ("bio_write", "send"):
+            call = getattr(handle, name)
+
+            def counted(view: memoryview, call: Callable[[memoryview], int] = call) -> int:
+                given.append(len(view))
+                return call(view)
+
+            setattr(handle, name, counted)
+        pair.witnesses[0].line.write(bytes(200_000))
+        pair.pump()
+        pair.witnesses[1].line.write(bytes(200_000))
+        pair.pump()
+        self.assertEqual(PIECE, max(given))
+        self.assertEqual([200_000] * 2, [len(each.octets) for each in pair.witnesses])
+
+    def test_interrupted_by_its_protocol(self) -> None:
+        """A protocol that aborts while octets are delivered to it gets nothing more."""
+        pair = self.pair()
+        pair.pump()
+        server = pair.witnesses[1]
+
+        def received(data: bytes) -> None:
+            server.octets.extend(data)
+            server.line.abortConnection()
+
+        self.patch(server, "dataReceived", received)
+        pair.witnesses[0].line.write(b"a")
+        pair.witnesses[0].line.write(b"b")
+        pair.carriers[0].pump(30)
+        pair.pump()
+        self.assertIn(bytes(server.octets), (b"a", b"ab"))
+        self.assertEqual("ConnectionAborted", server.end)

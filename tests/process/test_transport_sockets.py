@@ -1,0 +1,241 @@
+"""TCP connections of the data path, on loopback."""
+
+import socket
+import time
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost, ConnectionRefusedError
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+
+from smartproxy.net.transport.sockets import READ_FIRST, READ_LEAST, READ_MOST, TURN_SECONDS, dialling, listen_tcp
+
+MUCH = 20_000_000
+
+
+@implementer(IHalfCloseableProtocol)
+class Line(Protocol):
+    """Counts, and fires when it has what it waits for, when its reading side ends and when it is lost."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.wanted = -1
+        self.complete: Deferred[None] = Deferred()
+        self.read_end: Deferred[None] = Deferred()
+        self.lost: Deferred[type] = Deferred()
+        self.made: Deferred[None] = Deferred()
+
+    @property
+    def line(self) -> Any:
+        """The transport."""
+        return self.transport
+
+    def connectionMade(self) -> None:
+        """It is connected."""
+        self.made.callback(None)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Count."""
+        self.count += len(data)
+        if self.count == self.wanted:
+            self.complete.callback(None)
+
+    def readConnectionLost(self) -> None:
+        """The far end sends no more."""
+        self.read_end.callback(None)
+
+    def writeConnectionLost(self) -> None:
+        """This end sends no more."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It is gone."""
+        self.lost.callback(type(reason.value))
+
+
+class Recorder:
+    """A push producer that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.resumed: Deferred[None] = Deferred()
+
+    def pauseProducing(self) -> None:
+        """Too much waits."""
+        self.told.append("pause")
+
+    def resumeProducing(self) -> None:
+        """All is sent."""
+        self.told.append("resume")
+        self.resumed.callback(None)
+
+    def stopProducing(self) -> None:
+        """It is gone."""
+
+
+class Streams(TestCase):
+    """Accepted and dialled connections."""
+
+    async def pair(self, interface: str = "127.0.0.1") -> tuple[Line, Line]:
+        """Both ends of a connection."""
+        far, near = Line(), Line()
+        port: Any = listen_tcp(reactor, 0, Factory.forProtocol(lambda: far), interface=interface)
+        self.addCleanup(port.stopListening)
+        kind = TCP6ClientEndpoint if ":" in interface else TCP4ClientEndpoint
+        endpoint = kind(dialling(reactor), interface, port.getHost().port)
+        await endpoint.connect(Factory.forProtocol(lambda: near))
+        await far.made
+
+        async def end() -> None:
+            for each in (near, far):
+                if not each.lost.called:
+                    each.line.abortConnection()
+                    await each.lost
+
+        self.addCleanup(lambda: Deferred.fromCoroutine(end()))
+        return near, far
+
+    async def test_much_both_ways(self) -> None:
+        """Twenty megabytes go each way at once, whatever the socket takes at a time."""
+        for interface in ("127.0.0.1", "::1"):
+            near, far = await self.pair(interface)
+            near.wanted = far.wanted = MUCH
+            for each in (near, far):
+                each.line.write(bytes(MUCH))
+            await near.complete
+            await far.complete
+            self.assertEqual((0, 0), (near.line.waiting, far.line.waiting))
+
+    async def test_sent_at_once(self) -> None:
+        """A write is at the far end when it returns: no turn of the reactor lies between."""
+        near, far = await self.pair()
+        near.line.write(b"at once")
+        self.assertEqual(0, near.line.waiting)
+        self.assertEqual(b"at once", far.line.socket.recv(100, socket.MSG_PEEK))
+        near.line.writeSequence([b" and ", b"more"])
+        self.assertEqual(b"at once and more", far.line.socket.recv(100, socket.MSG_PEEK))
+
+    async def test_order(self) -> None:
+        """What is written while something waits goes behind it."""
+        near, far = await self.pair()
+        far.line.pauseProducing()
+        received = bytearray()
+        self.patch(far, "dataReceived", received.extend)
+        near.line.write(b"a" * 10_000_000)
+        self.assertGreater(near.line.waiting, 0)
+        near.line.write(b"b")
+        near.line.loseConnection()
+        far.line.resumeProducing()
+        self.assertIs(ConnectionDone, await near.lost)
+        await far.read_end
+        self.assertEqual((10_000_001, ord("b")), (len(received), received[-1]))
+
+    async def test_producer(self) -> None:
+        """A producer is paused while too much waits, and resumed when nothing waits."""
+        near, far = await self.pair()
+        producer = Recorder()
+        near.line.registerProducer(producer, True)
+        far.line.pauseProducing()
+        near.line.write(b"few")
+        self.assertEqual([], producer.told)
+        near.line.write(bytes(MUCH))
+        self.assertEqual(["pause"], producer.told)
+        far.line.resumeProducing()
+        await producer.resumed
+        self.assertEqual((["pause", "resume"], 0), (producer.told, near.line.waiting))
+        near.line.unregisterProducer()
+
+    async def test_half_close(self) -> None:
+        """One direction ends; the other one goes on."""
+        near, far = await self.pair()
+        near.wanted = 4
+        near.line.loseWriteConnection()
+        await far.read_end
+        near.line.write(b"not sent")
+        far.line.write(b"back")
+        await near.complete
+        self.assertEqual(0, far.count)
+
+    async def test_abort(self) -> None:
+        """After an abort nothing is sent, and the far end sees a loss."""
+        near, far = await self.pair()
+        near.line.abortConnection()
+        near.line.write(b"too late")
+        self.assertIs(ConnectionAborted, await near.lost)
+        self.assertIs(ConnectionLost, await far.lost)
+        self.assertEqual(0, far.count)
+
+    async def test_write_to_a_lost_connection(self) -> None:
+        """A write that fails ends the connection in a turn of its own, never within the write."""
+        near, far = await self.pair()
+        near.line.pauseProducing()
+        far.line.abortConnection()
+        await far.lost
+        near.line.write(b"x")
+        near.line.write(b"y")
+        self.assertFalse(near.lost.called)
+        self.assertIs(ConnectionLost, await near.lost)
+
+    async def test_refused(self) -> None:
+        """A dial to a closed port fails as Twisted's own does."""
+        closed = socket.socket()
+        closed.bind(("127.0.0.1", 0))
+        self.addCleanup(closed.close)
+        endpoint = HostnameEndpoint(dialling(reactor), "127.0.0.1", closed.getsockname()[1])
+        with self.assertRaises(ConnectionRefusedError):
+            await endpoint.connect(Factory.forProtocol(Line))
+
+    async def test_reads_grow_and_shrink(self) -> None:
+        """Reads grow while work on them is cheap, shrink when it is not, and stay within their bounds."""
+        _, far = await self.pair()
+        now, cost = [0.0], [0.0]
+        sizes: list[int] = []
+
+        class Endless:
+            """A socket that always has more to read."""
+
+            def recv_into(self, room: memoryview, most: int) -> int:
+                """Fill it."""
+                return most
+
+        def received(data: bytes) -> None:
+            sizes.append(len(data))
+            now[0] += cost[0]
+
+        def read(times: int) -> list[int]:
+            del sizes[:]
+            for _ in range(times):
+                far.line.doRead()
+            return sizes
+
+        self.patch(time, "perf_counter", lambda: now[0])
+        self.patch(far, "dataReceived", received)
+        self.patch(far.line, "socket", Endless())
+        self.assertEqual([READ_FIRST, READ_FIRST * 2, READ_MOST, READ_MOST], read(4))
+        cost[0] = TURN_SECONDS * 2
+        self.assertEqual([READ_MOST, READ_MOST // 2, READ_MOST // 4], read(3))
+        self.assertEqual(READ_LEAST, read(9)[-1])
+        cost[0] = TURN_SECONDS / 2
+        self.assertEqual([READ_LEAST, READ_LEAST * 2, READ_LEAST * 4], read(3))
+
+    async def test_views(self) -> None:
+        """A protocol that takes views is given the shared buffer itself."""
+        near, far = await self.pair()
+        seen: Deferred[tuple[bytes, Any]] = Deferred()
+        far.view_received = lambda view: seen.callback((bytes(view), view.obj))  # type: ignore[attr-defined]  # no slot of its own
+        near.line.write(b"view")
+        octets, shared = await seen
+        self.assertEqual((b"view", READ_MOST), (octets, len(shared)))
+
+    def test_in_memory(self) -> None:
+        """A reactor in memory is used as it is."""
+        memory = MemoryReactorClock()
+        self.assertIs(memory, dialling(memory))
+        listen_tcp(memory, 1234, Factory(), interface="127.0.0.1")
+        self.assertEqual(1234, memory.tcpServers[0][0])
