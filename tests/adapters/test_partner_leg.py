@@ -362,7 +362,7 @@ class Penalized(SynchronousTestCase):
         rig = ServerRig()
         begun: list[object] = []
         self.patch(rig.sessions, "begin", begun.append)
-        self.patch(rig.factory, "_create", lambda *arguments: begun.append(arguments))
+        self.patch(sessions, "TlsTransport", lambda *arguments: begun.append(arguments))
         caller = Caller()
         rig.dial(caller)
         assert caller.transport is not None
@@ -380,7 +380,7 @@ class Penalized(SynchronousTestCase):
         rig.call(CallerTls(None))
         rig.call()
         told = len(rig.journal.names())
-        self.patch(rig.factory, "_create", lambda *arguments: self.fail("TLS"))
+        self.patch(sessions, "TlsTransport", lambda *arguments: self.fail("TLS"))
         for _ in range(100):
             self.assertIsNone(rig.factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 40000)))
         self.assertEqual(len(rig.journal.names()), told)

@@ -223,6 +223,14 @@ class Streams(TestCase):
         self.assertEqual(READ_LEAST, read(9)[-1])
         cost[0] = TURN_SECONDS / 2
         self.assertEqual([READ_LEAST, READ_LEAST * 2, READ_LEAST * 4], read(3))
+        read(10)
+        # A read that is cut short shrinks to half of what came, and the next ones grow to the bound and not beyond.
+        self.patch(Endless, "recv_into", lambda endless, room, most: most - 1)
+        cost[0] = TURN_SECONDS * 2
+        read(1)
+        self.patch(Endless, "recv_into", lambda endless, room, most: most)
+        cost[0] = 0.0
+        self.assertEqual([READ_MOST // 2 - 1, READ_MOST - 2, READ_MOST, READ_MOST], read(4))
 
     async def test_views(self) -> None:
         """A protocol that takes views is given the shared buffer itself."""

@@ -81,7 +81,7 @@ class _Stream(tcp.Connection):
         if time.perf_counter() - begun > TURN_SECONDS:
             self._appetite = max(min(appetite, count) // 2, READ_LEAST)
         elif count == appetite < READ_MOST:
-            self._appetite = appetite * 2
+            self._appetite = min(appetite * 2, READ_MOST)
         return None
 
     def write(self, data: bytes) -> None:
