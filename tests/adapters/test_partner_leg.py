@@ -15,6 +15,7 @@ from smartproxy.policy.faults import Draining, StationUnreachable
 from smartproxy.policy.partners import RevocationMode
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.relay.openings import SessionFacts
+from smartproxy.server import sessions
 from smartproxy.testing import pki
 from tests.adapters.acme import DAY, LEAF, MIDDLE, NOW, ROOT, acme, configuration, revoked
 from tests.adapters.rig import Caller, CallerTls, ServerRig, pin, tls12, tls13
