@@ -34,6 +34,7 @@ SIDEWAYS = {
     ("tunnel", "net"): (
         "smartproxy.net.leg",
         "smartproxy.net.deadline",
+        "smartproxy.net.files",
         "smartproxy.net.tls",
         "smartproxy.net.listeners",
         "smartproxy.net.transport",

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import importlib
 import os
+import stat
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ from zope.interface import implementer
 
 from smartproxy.tap.daemon import NOT_STARTED, WRONG_USE, DaemonOptions
 from smartproxy.tap.output import to_standard_output
+
+_NUMBER_OCTETS_MOST = 32
 
 
 def server_main() -> None:
@@ -115,13 +118,18 @@ class PidFile(Service):
         """
         while True:
             found = self._path.exists()
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            descriptor = os.open(
+                self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644
+            )
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 number = _number_in(descriptor)
                 os.close(descriptor)
                 raise Occupied(self._path, number) from None
+            if not _is_ours(descriptor):
+                os.close(descriptor)
+                raise FileExistsError(0, "it is something else than a PID file", str(self._path))
             if self._is_there(descriptor):
                 break
             # Its holder ended, and removed it, between our opening and our locking it.
@@ -158,9 +166,15 @@ class PidFile(Service):
         return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
 
 
+def _is_ours(descriptor: int) -> bool:
+    """Whether it can be a PID file: a plain file that holds no more than a number; nothing else is emptied."""
+    status = os.fstat(descriptor)
+    return stat.S_ISREG(status.st_mode) and status.st_size <= _NUMBER_OCTETS_MOST
+
+
 def _number_in(descriptor: int) -> int:
     """The number that a PID file holds; 0 if it holds none."""
-    text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+    text = os.pread(descriptor, _NUMBER_OCTETS_MOST, 0).decode("ascii", "replace").strip()
     return int(text) if text.isdecimal() and len(text) < 10 else 0
 
 

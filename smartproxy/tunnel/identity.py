@@ -7,7 +7,6 @@ system's owner and modes, and refuses a key that others could have read. Two fir
 """
 
 import os
-import secrets
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,9 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from smartproxy.net.files import PRIVATE, drafted, settle
 from smartproxy.policy import licence
 
-_PRIVATE = 0o600
 _OTHERS = 0o077
 _FILE_OCTETS_MOST = 16 * 1024
 _COMMON_NAME_MOST = 64
@@ -128,23 +127,12 @@ def _make(path: Path) -> bool:
     """Write a new key beside *path* and give it its name; ``False`` if another process was faster."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     octets = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _PRIVATE)
     try:
-        with open(descriptor, "wb") as file:
-            file.write(octets)
-            file.flush()
-            os.fsync(descriptor)
-        os.link(draft, path)
+        with drafted(path, octets, PRIVATE) as draft:
+            os.link(draft, path)
     except FileExistsError:
         return False
-    finally:
-        os.unlink(draft)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    settle(path.parent)
     return True
 
 

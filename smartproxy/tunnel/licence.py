@@ -6,10 +6,7 @@ that the licence in force ends, 30, 14, 7 and 1 days before the end and at the e
 Ends no session: callers of :meth:`LicenceInForce.fault` refuse new ones.
 """
 
-import os
-import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from smartproxy import __version__
 from smartproxy.logs.emit import Events
+from smartproxy.net import files
 from smartproxy.net.deadline import Deadline
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import OwnFault, Unlicensed
@@ -38,27 +36,6 @@ def load(path: Path, proxy_id: str, now: datetime) -> Licence:
     except OSError as error:
         raise LicenceRefused(Cause.LICENCE_UNREADABLE, f"the file cannot be read: {error.strerror}") from error
     return read(octets.decode("utf-8", "replace"), proxy_id, now)
-
-
-def replace(path: Path, text: str) -> None:
-    """Put a licence in the place of the old one; a reader sees the one or the other, never half of one.
-
-    The draft has a random name, and is opened only if no file or link has that name: a user who may write to the folder
-    cannot make the daemon write elsewhere.
-
-    :raises OSError: when the file cannot be written; the old one is then untouched.
-    """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        draft.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            draft.unlink()
 
 
 class LicenceInForce:
@@ -124,7 +101,7 @@ class LicenceInForce:
         self.present = licence
         self.announce()
         try:
-            replace(self._path, text)
+            files.replace(self._path, text.encode("utf-8"))
         except OSError as error:
             self._events.emit(
                 "licence.write_failed",

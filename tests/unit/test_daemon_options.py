@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy._version import RELEASED
 from smartproxy.client.service import ClientService
 from smartproxy.logs.severity import Severity
+from smartproxy.net.files import replace
 from smartproxy.server.service import ServerService
 from smartproxy.tap import client, console, daemon, server
 from smartproxy.tap.daemon import DaemonOptions
@@ -23,7 +24,6 @@ from smartproxy.tap.life import Life
 from smartproxy.tap.signals import Signals
 from smartproxy.testing.pki import TestCa
 from smartproxy.tunnel.identity import load_or_make
-from smartproxy.tunnel.licence import replace
 from tests.unit.test_licence import NOW, SITE
 
 
@@ -239,7 +239,7 @@ class ServerSwitches(OptionsTestCase):
         """A licence for the identity in the state folder."""
         identity = load_or_make(self.folder / "identity.key")
         path = self.folder / "licence"
-        replace(path, SITE.text(proxy_id=identity.proxy_id))
+        replace(path, SITE.text(proxy_id=identity.proxy_id).encode())
         return str(path)
 
     def test_proxy_id(self) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.net.files import replace
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.licence import LicenceRefused
 from smartproxy.policy.limits import LICENCE_OCTETS_MOST
-from smartproxy.tunnel.licence import load, replace
+from smartproxy.tunnel.licence import load
 from tests.unit.test_licence import NOW, PROXY_ID, SITE
 
 
@@ -27,7 +28,7 @@ class LicenceFiles(SynchronousTestCase):
 
     def test_good_file(self) -> None:
         """A licence that was written is the licence that is read."""
-        replace(self.path, SITE.text())
+        replace(self.path, SITE.text().encode())
         self.assertEqual(load(self.path, PROXY_ID, NOW), SITE.licence())
 
     def test_each_fault_has_its_cause(self) -> None:
@@ -43,8 +44,8 @@ class LicenceFiles(SynchronousTestCase):
 
     def test_failed_write_leaves_the_old_one(self) -> None:
         """When the folder takes no new file the old licence stays as it is, and no draft is left."""
-        replace(self.path, "old")
-        self.assertRaises(OSError, replace, self.path / "inside", "new")
+        replace(self.path, b"old")
+        self.assertRaises(OSError, replace, self.path / "inside", b"new")
         self.assertEqual(self.path.read_text(), "old")
         self.assertEqual(list(self.path.parent.glob(f".{self.path.name}*")), [])
 
@@ -53,11 +54,11 @@ class LicenceFiles(SynchronousTestCase):
         victim = self.path.with_name("victim")
         victim.write_text("precious")
         self.path.with_name(f".{self.path.name}.{os.getpid()}").symlink_to("victim")
-        replace(self.path, "new")
+        replace(self.path, b"new")
         self.assertEqual((self.path.read_text(), victim.read_text()), ("new", "precious"))
         self.patch(secrets, "token_hex", lambda octets: "guessed")
         self.path.with_name(f".{self.path.name}.guessed").symlink_to("victim")
-        self.assertRaises(FileExistsError, replace, self.path, "newer")
+        self.assertRaises(FileExistsError, replace, self.path, b"newer")
         self.assertEqual((self.path.read_text(), victim.read_text()), ("new", "precious"))
 
     def test_link_in_the_place_of_the_licence(self) -> None:
@@ -65,6 +66,6 @@ class LicenceFiles(SynchronousTestCase):
         victim = self.path.with_name("victim")
         victim.write_text("precious")
         self.path.symlink_to("victim")
-        replace(self.path, "new")
+        replace(self.path, b"new")
         self.assertFalse(self.path.is_symlink())
         self.assertEqual((self.path.read_text(), victim.read_text()), ("new", "precious"))

@@ -6,12 +6,12 @@ from typing import Any
 
 from smartproxy.logs.levels import EVERYTHING
 from smartproxy.logs.severity import Severity
+from smartproxy.net.files import replace
 from smartproxy.plain.client import Outgoing
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.credential import dump
 from smartproxy.tap import plain_client, plain_server
 from smartproxy.tunnel.identity import load_or_make
-from smartproxy.tunnel.licence import replace
 from tests.unit.test_credential import GOOD
 from tests.unit.test_daemon_options import OptionsTestCase
 from tests.unit.test_licence import NOW, SITE
@@ -24,7 +24,7 @@ class PlainServerSwitches(OptionsTestCase):
         """Read a command line with a good licence."""
         identity = load_or_make(self.folder / "identity.key")
         path = self.folder / "licence"
-        replace(path, SITE.text(proxy_id=identity.proxy_id))
+        replace(path, SITE.text(proxy_id=identity.proxy_id).encode())
         return self.parse(plain_server.Options(), "-l", str(path), *words)
 
     def test_defaults(self) -> None:
@@ -81,7 +81,7 @@ class PlainServerSwitches(OptionsTestCase):
         ):
             identity = load_or_make(self.folder / "identity.key")
             path = self.folder / "licence"
-            replace(path, SITE.text(proxy_id=identity.proxy_id))
+            replace(path, SITE.text(proxy_id=identity.proxy_id).encode())
             status, text = self.ends(plain_server.Options(), "-l", str(path), *words)
             self.assertEqual(status, 2)
             self.assertIn(part, text)

@@ -172,6 +172,16 @@ class PidFiles(SynchronousTestCase):
         file.release()
         self.assertEqual(self.path.read_text(), "5")
 
+    def test_what_is_no_pid_file(self) -> None:
+        """A file that holds more than a number, or a pipe, is not emptied and not removed."""
+        self.path.write_text("Dear reader, this is a letter of mine.\n")
+        self.assertRaises(FileExistsError, self.made().claim)
+        self.assertTrue(self.path.read_text().startswith("Dear"))
+        self.path.unlink()
+        os.mkfifo(self.path)
+        self.assertRaises(FileExistsError, self.made().claim)
+        self.assertTrue(self.path.is_fifo())
+
     def test_what_is_no_file(self) -> None:
         """A folder or a link in its place is an error, not a stale file."""
         self.path.mkdir()

@@ -6,6 +6,7 @@ is escaped before it reaches a terminal.
 
 import codecs
 import contextlib
+import errno
 import getpass
 import io
 import json
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import attrs
 
 from smartproxy.logs.render import escape
+from smartproxy.net import files
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -139,21 +141,15 @@ class Console:
     def write(self, path: str, text: str, *, private: bool = False) -> None:
         """Write a file as a whole or not at all; a private one is readable by its owner only.
 
+        A device or a pipe is written to, and a link leads to what is written.
+
         :raises CommandFailed: when it cannot be written.
         """
-        target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
-            descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if private else 0o644)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
+            files.write(Path(path), text.encode("utf-8"), private=private)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise CommandFailed(f"cannot write {path}: {error.strerror}") from error
+            nobody = error.errno == errno.ENXIO
+            raise CommandFailed(f"cannot write {path}: {'nobody reads it' if nobody else error.strerror}") from error
 
     def password(self, path: str | None, about: str) -> bytes | None:
         """A password: the first line of a file, or asked for when there is somebody to ask; ``None`` for an empty one.

@@ -54,7 +54,7 @@ def export(console: Console) -> None:
     wanted = console.arguments
     with console.reading() as session:
         text = archive.export(session, console.now(), with_secrets=wanted.with_secrets)
-    if wanted.file == "-":
+    if wanted.file in ("-", "/dev/stdout"):
         console.out.write(text)
         return
     console.write(wanted.file, text, private=True)

@@ -1,0 +1,151 @@
+"""Files that a program writes as a whole: an export, a licence, a token, a key.
+
+Duty: a reader finds the old file or the new one and never half of one; what is secret is its owner's alone from the
+first octet; what is no plain file (a device, a pipe) is written to and never replaced. Trusts the path that an operator
+gives and no link that somebody else has put there. Never makes a file that others may read wider than it was.
+
+Files that grow are not written here: the log's (:mod:`smartproxy.logs.files`), the store's.
+"""
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+PRIVATE = 0o600
+PUBLIC = 0o644
+_NAME_OCTETS_MOST = 200
+"""Of the name of the file that the name of its draft repeats: a file's name has 255 octets at most."""
+_LINKS_MOST = 40
+"""As many links as the kernel follows."""
+
+
+@contextlib.contextmanager
+def drafted(path: Path, octets: bytes, mode: int) -> Iterator[Path]:
+    """A complete file beside *path*, on the disk, until the context is left; give it its name before.
+
+    It has a name that nobody foresees and is opened only if no file or link has that name: a user who may write to the
+    folder cannot make the program write elsewhere.
+
+    :param mode: what it has in the end; while it is written nobody else reads it.
+    :raises OSError: when it cannot be written; nothing is left then.
+    """
+    begin = os.fsdecode(os.fsencode(path.name)[:_NAME_OCTETS_MOST])
+    draft = path.with_name(f".{begin}.{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(draft, flags, PRIVATE)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(octets)
+            file.flush()
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        yield draft
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            draft.unlink()
+
+
+def replace(path: Path, octets: bytes, *, private: bool = False) -> None:
+    """Put a file in the place of the old one, or of a link that stands there.
+
+    A plain file that was there leaves its mode and its owner to the new one, unless this one is private: then it has
+    mode 0600 and belongs to who writes it.
+
+    :raises OSError: when it cannot be written, or something is there that is neither a file nor a link; what is there
+        is then untouched.
+    """
+    before = None
+    with contextlib.suppress(FileNotFoundError):
+        before = path.lstat()
+    if before is not None and not (stat.S_ISREG(before.st_mode) or stat.S_ISLNK(before.st_mode)):
+        raise FileExistsError(0, "what is there is no plain file", str(path))
+    mode = PRIVATE if private else PUBLIC & ~_umask()
+    kept = before if before is not None and stat.S_ISREG(before.st_mode) and not private else None
+    if kept is not None:
+        mode = stat.S_IMODE(kept.st_mode) & 0o777
+    with drafted(path, octets, mode) as draft:
+        if kept is not None and os.geteuid() == 0:
+            os.chown(draft, kept.st_uid, kept.st_gid)
+        draft.replace(path)
+    settle(path.parent)
+
+
+def write(path: Path, octets: bytes, *, private: bool = False) -> None:
+    """Write where an operator says: a plain file is replaced; a link leads to what is written.
+
+    A device or a pipe is written to, and so is what the program holds open: ``/dev/null``, ``/dev/stdout``, a named
+    pipe that somebody reads.
+
+    :param private: whether nobody else may read it; an operator who names a pipe has chosen who reads it.
+    :raises OSError: when it cannot be written; a plain file is then as it was.
+    """
+    target = _resolved(path)
+    if target is None:
+        _write_into(path, octets)
+    else:
+        replace(target, octets, private=private)
+
+
+def _resolved(path: Path) -> Path | None:
+    """The plain file that is meant, which need not exist; ``None`` for what has to be written into.
+
+    :raises OSError: for a folder, a link without an end, or a link or pipe that somebody else left in a folder where
+        everybody may leave one.
+    """
+    for _ in range(_LINKS_MOST):
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
+            return path
+        if stat.S_ISREG(found.st_mode):
+            return path
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(0, "it is a folder; name a file", str(path))
+        _see_owner(path, found)
+        if not stat.S_ISLNK(found.st_mode):
+            return None
+        folder = path.parent.resolve(strict=True)
+        if folder.is_relative_to("/proc"):
+            # What the kernel shows as a link here is an open file, whatever text the link has.
+            return None
+        path = folder / os.readlink(path)
+    raise OSError(0, "it is a link that leads to itself", str(path))
+
+
+def _see_owner(path: Path, found: os.stat_result) -> None:
+    """Refuse what another user put into a folder where everybody may, as Linux does for O_CREAT.
+
+    :raises PermissionError: for such a link, pipe or device.
+    """
+    folder = path.parent.stat()
+    open_to_all = folder.st_mode & stat.S_ISVTX and folder.st_mode & stat.S_IWOTH
+    if open_to_all and found.st_uid not in (os.geteuid(), folder.st_uid):
+        raise PermissionError(0, "another user put it into a folder that is open to all", str(path))
+
+
+def _write_into(path: Path, octets: bytes) -> None:
+    # Not waiting: a pipe that nobody reads would hold the program for ever.
+    descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    with open(descriptor, "wb") as file:
+        os.set_blocking(descriptor, True)
+        file.write(octets)
+
+
+def settle(folder: Path) -> None:
+    """Have the new name outlive a loss of power, where the folder can be opened."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
