@@ -37,6 +37,8 @@ _CLASSES: Final[Mapping[str, type[SessionFault]]] = {
     "unlicensed": faults.Unlicensed,
     "leg_lost": faults.LegLost,
     "draining": faults.Draining,
+    "killed": faults.Killed,
+    "closed_by_client": faults.ClosedByClient,
     "withdrawn": faults.Withdrawn,
     "internal_error": faults.InternalError,
 }

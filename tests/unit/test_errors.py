@@ -35,6 +35,8 @@ REASONS = {
     "Withdrawn": 99,
     "LegLost": 99,
     "Draining": 5,
+    "Killed": 5,
+    "ClosedByClient": 5,
     "InternalError": 99,
     "ProtocolError": 2,
     "SessionFault": 99,

@@ -133,10 +133,11 @@ class Unreadable(SynchronousTestCase):
         self.assertEqual((facts.extended_key_usage, facts.sans, facts.is_authority), (frozenset(), (), False))
 
     def test_names(self) -> None:
-        """A certificate whose names cannot be read is refused for that, with its place in the path."""
+        """A name that is no UTF-8 is shown escaped, and keeps nothing else from being judged."""
         broken = forged(self.certificate, b"\x0c\x04ACME", b"\x0c\x04\xff\xff\xff\xff")
-        refusal: CertificateRefusal = self.assertRaises(CertificateRefusal, path_facts, [broken])
-        self.assertEqual((refusal.cause, refusal.depth), (Cause.CERTIFICATE_UNREADABLE, 0))
+        (facts,) = path_facts([broken])
+        self.assertEqual(facts.subject.split(",")[0], r"CN=\xff\xff\xff\xff")
+        self.assertEqual(facts.sans, ("DNS:a.example",))
 
     def test_shown(self) -> None:
         """One that cannot even be taken over from OpenSSL is refused for that, too."""
