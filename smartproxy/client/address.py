@@ -8,7 +8,7 @@ only; user information in a URL is removed from it before anything is logged.
 import hmac
 from hashlib import sha256
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from cryptography import x509
@@ -19,11 +19,16 @@ from treq.client import HTTPClient
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.protocols.tls import TLSMemoryBIOProtocol
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from smartproxy.net.tls.context import judge_peers, new_context
+
+KEPT_MOST: Final = 4
+"""Connections to the backend that are kept while no call uses them."""
+KEPT_SECONDS: Final = 20
+"""How long; the backend closes one that is idle for 30 s."""
 
 
 class BadBackendAddress(ValueError):
@@ -121,9 +126,16 @@ class _BackendPolicy:
     """Which TLS the HTTP agent uses for the backend."""
 
     address: BackendAddress
+    _made: dict[tuple[bytes, int], IOpenSSLClientConnectionCreator] = attrs.field(factory=dict, init=False, eq=False)
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
-        """The creator for the one host that is called."""
+        """The creator for the one host that is called; its context serves all connections."""
+        made = self._made.get((hostname, port))
+        if made is None:
+            made = self._made[hostname, port] = self._make(hostname, port)
+        return made
+
+    def _make(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         if self.address.pin is not None:
             return _PinnedCreator(self.address.pin)
         trust = None
@@ -148,5 +160,8 @@ def _certificates(pem: str) -> list[Certificate]:
 
 
 def backend_http(reactor: Any, address: BackendAddress) -> HTTPClient:
-    """An HTTP client that checks the backend as ``address`` says; each call has a connection of its own."""
-    return HTTPClient(Agent(reactor, contextFactory=_BackendPolicy(address), connectTimeout=10))
+    """An HTTP client that checks the backend as ``address`` says, and keeps its connections for the next calls."""
+    pool = HTTPConnectionPool(reactor)
+    pool.maxPersistentPerHost = KEPT_MOST
+    pool.cachedConnectionTimeout = KEPT_SECONDS
+    return HTTPClient(Agent(reactor, contextFactory=_BackendPolicy(address), connectTimeout=10, pool=pool))

@@ -25,7 +25,7 @@ from smartproxy.client.station import StationSessions
 from smartproxy.client.trials import Trials
 from smartproxy.client.upkeep import RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST, BackendWatch
 from smartproxy.ctl.daemon import Held
-from smartproxy.logs.carrier import BatchFailed, BatchRefused, Carrier, Document
+from smartproxy.logs.carrier import BatchFailed, BatchRefused, Carrier, Document, is_urgent
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
@@ -90,7 +90,13 @@ class ClientService(Service):
         self.events = Events(Logger(namespace="smartproxy.client"), None, reactor, source="client")
         self._backend = backend
         self._endpoint = endpoint
-        self._carrier = Carrier(self._store_events, reactor, self._events_dropped, set_aside=self._event_set_aside)
+        self._carrier = Carrier(
+            self._store_events,
+            reactor,
+            self._events_dropped,
+            set_aside=self._event_set_aside,
+            urgent=is_urgent,
+        )
         self.events.forward = self._carrier.add
         self._upkeep = BackendWatch(
             backend,

@@ -14,22 +14,29 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from smartproxy.logs.fields import Value
+from smartproxy.logs.severity import Severity
 
 WAITING_MOST = 10_000
 """Events kept while the far end is away."""
 BATCH_MOST = 100
 """Events in one call."""
-GATHER_SECONDS = 0.2
-"""How long the first event of a batch waits for company."""
+GATHER_SECONDS = 0.5
+"""How long the first event of a batch waits for company; an urgent one and a full batch do not wait."""
 RETRY_SECONDS_FIRST = 1.0
 RETRY_SECONDS_MOST = 30.0
 
 Document = dict[str, Value]
+_URGENT = frozenset(each.label for each in Severity if each >= Severity.ERROR)
 _T = TypeVar("_T")
 
 
 TRIES_MOST = 3
 """Tries of a batch with which the far end fails, before it is halved."""
+
+
+def is_urgent(event: Document) -> bool:
+    """Whether an event is of level ERROR or above."""
+    return event.get("level") in _URGENT
 
 
 class BatchRefused(Exception):
@@ -95,6 +102,7 @@ class Carrier(Generic[_T]):
     :param most: events kept while the far end is away.
     :param batch: events in one call.
     :param gather_seconds: how long the first event of a batch waits for company.
+    :param urgent: whether an event is to be sent at once, with those that wait.
     """
 
     def __init__(
@@ -107,6 +115,7 @@ class Carrier(Generic[_T]):
         most: int = WAITING_MOST,
         batch: int = BATCH_MOST,
         gather_seconds: float = GATHER_SECONDS,
+        urgent: Callable[[_T], bool] = lambda event: False,
     ) -> None:
         self._hand_over = send
         self._clock = clock
@@ -116,6 +125,8 @@ class Carrier(Generic[_T]):
         self._batch = self._size = batch
         self._suspects = self._tries = 0
         self._gather_seconds = gather_seconds
+        self._urgent = urgent
+        self._hurry = self._away = False
         self._timer: IDelayedCall | None = None
         self._sending = False
         self._retry_seconds = RETRY_SECONDS_FIRST
@@ -124,12 +135,16 @@ class Carrier(Generic[_T]):
     def add(self, event: _T) -> None:
         """Queue one event; it is sent soon, or when the far end is back."""
         self._waiting.put(event)
-        if self._timer is None and not self._sending:
-            self._timer = self._clock.callLater(self._gather_seconds, self._send)
+        if self._away:
+            return
+        self._hurry = self._hurry or self._urgent(event)
+        if not self._sending:
+            self._schedule()
 
     def resume(self) -> None:
         """The far end is back: send what waits without delay."""
         self._retry_seconds = RETRY_SECONDS_FIRST
+        self._away = False
         if self._waiting and not self._sending:
             self._cancel()
             self._send()
@@ -154,9 +169,18 @@ class Carrier(Generic[_T]):
             self._timer.cancel()
             self._timer = None
 
+    def _schedule(self) -> None:
+        """Send what waits: at once if a batch is full, an event is urgent or a flush was asked for; else soon."""
+        at_once = self._hurry or len(self._waiting) >= self._size or bool(self._flushed)
+        if self._timer is None:
+            self._timer = self._clock.callLater(0.0 if at_once else self._gather_seconds, self._send)
+        elif at_once and self._timer.getTime() > self._clock.seconds():
+            self._timer.reset(0.0)
+
     def _send(self) -> None:
         self._timer = None
         self._sending = True
+        self._hurry = False
         Deferred.fromCoroutine(self._send_batch())
 
     async def _send_batch(self) -> None:
@@ -183,11 +207,13 @@ class Carrier(Generic[_T]):
                 self._size = self._batch
             if lost := self._waiting.lost():
                 self._report_dropped(lost)
-            again = 0.0 if self._waiting else None
         self._sending = False
+        self._away = again is not None
         if again is not None and self._timer is None:
             self._timer = self._clock.callLater(again, self._send)
-        if again != 0.0:
+        elif self._waiting and self._timer is None:
+            self._schedule()
+        if self._away or not self._waiting:
             flushed, self._flushed = self._flushed, []
             for done in flushed:
                 done.callback(None)

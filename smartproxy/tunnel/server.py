@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTim
 from twisted.python.failure import Failure
 
 from smartproxy import __version__
-from smartproxy.logs.carrier import BatchFailed, Carrier, Document
+from smartproxy.logs.carrier import BatchFailed, Carrier, Document, is_urgent
 from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
 from smartproxy.policy.admission import Sparing
@@ -81,7 +81,7 @@ class ServerTunnel:
         self._controls: set[ServerControl] = set()
         self._named: dict[str, ServerControl] = {}
         self._up: set[ServerControl] = set()
-        self._reports = Carrier(self._send_reports, clock, self._dropped)
+        self._reports = Carrier(self._send_reports, clock, self._dropped, urgent=is_urgent)
         self._stopping = False
         self._registry = Registry(
             held=lambda: self.held,

@@ -7,17 +7,20 @@ from typing import Any, cast
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL
+from treq import content
 from treq.testing import StubTreq
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from smartproxy.client.address import BackendAddress, BadBackendAddress, backend_http, checked_url
+from smartproxy.client.address import KEPT_SECONDS, BackendAddress, BadBackendAddress, backend_http, checked_url
 from smartproxy.client.backend import (
     ANSWER_OCTETS_MOST,
     CALL_SECONDS,
@@ -269,3 +272,25 @@ def handshake(client: SSL.Connection, server: SSL.Connection) -> bool:
                 except SSL.WantReadError:
                     break
     return not waiting
+
+
+class KeptConnections(SynchronousTestCase):
+    """Calls do not each dial and shake hands."""
+
+    def test_one_connection(self) -> None:
+        """A second call goes over the connection of the first one; after its time it is closed."""
+        reactor = MemoryReactorClock()
+        http = backend_http(reactor, BackendAddress(url="http://127.0.0.1:8080"))
+        line = StringTransportWithDisconnection()
+        for count in (1, 2):
+            call = http.request("GET", "http://127.0.0.1:8080/")
+            self.assertEqual(1, len(reactor.tcpClients))
+            if count == 1:
+                protocol: Any = reactor.tcpClients[0][2].buildProtocol(IPv4Address("TCP", "127.0.0.1", 8080))
+                line.protocol = protocol
+                protocol.makeConnection(line)
+            self.assertEqual(count, line.value().count(b"GET / HTTP/1.1"))
+            protocol.dataReceived(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            self.assertEqual(b"ok", self.successResultOf(content(self.successResultOf(call))))
+        reactor.advance(KEPT_SECONDS + 1)
+        self.assertFalse(line.connected)

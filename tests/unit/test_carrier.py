@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.logs.carrier import TRIES_MOST, BatchFailed, BatchRefused, Carrier, Document, Waiting
+from smartproxy.logs.carrier import TRIES_MOST, BatchFailed, BatchRefused, Carrier, Document, Waiting, is_urgent
 
 
 class Storing:
@@ -65,7 +65,7 @@ class CarriedEvents(SynchronousTestCase):
         """Events that come close together travel in few calls, in their order."""
         for number in range(250):
             self.carrier.add({"n": number})
-        self.clock.pump([0.3, 0.1, 0.1])
+        self.clock.pump([0.6, 0.6, 0.6])
         self.assertEqual(self.far.numbers, list(range(250)))
         self.assertEqual(self.far.calls, 3)
 
@@ -73,7 +73,7 @@ class CarriedEvents(SynchronousTestCase):
         """A failed call loses nothing: the events go out, once, when the far end is back."""
         self.far.failure = ConnectionError("away")
         self.carrier.add({"n": 1})
-        self.clock.pump([0.3, 1, 2])
+        self.clock.pump([0.6, 1, 2])
         self.carrier.add({"n": 2})
         self.far.failure = None
         self.clock.pump([4, 8])
@@ -84,7 +84,7 @@ class CarriedEvents(SynchronousTestCase):
         """A far end that says that it is back gets what waits at once."""
         self.far.failure = ConnectionError("away")
         self.carrier.add({"n": 1})
-        self.clock.pump([0.3, 1, 2, 4])
+        self.clock.pump([0.6, 1, 2, 4])
         self.far.failure = None
         self.carrier.resume()
         self.assertEqual(self.far.numbers, [1])
@@ -94,7 +94,7 @@ class CarriedEvents(SynchronousTestCase):
         self.carrier = Carrier(self.far.send, self.clock, self.lost.append, most=10)
         for number in range(15):
             self.carrier.add({"n": number})
-        self.clock.pump([0.3, 0.1])
+        self.clock.pump([0.6, 0.1])
         self.assertEqual(self.far.numbers, list(range(5, 15)))
         self.assertEqual(self.lost, [5])
 
@@ -105,7 +105,7 @@ class CarriedEvents(SynchronousTestCase):
         self.far.failure = ConnectionError("away")
         for number in range(3):
             self.carrier.add({"n": number})
-        self.clock.advance(0.3)
+        self.clock.advance(0.6)
         for number in range(3, 5):
             self.carrier.add({"n": number})
         answer, self.far.answer = self.far.answer, None
@@ -119,10 +119,10 @@ class CarriedEvents(SynchronousTestCase):
         """A batch that the far end will not take is dropped and counted; the next one goes out."""
         self.far.failure = BatchRefused()
         self.carrier.add({"n": 1})
-        self.clock.advance(0.3)
+        self.clock.advance(0.6)
         self.far.failure = None
         self.carrier.add({"n": 2})
-        self.clock.pump([0.3, 1])
+        self.clock.pump([0.6, 1])
         self.assertEqual(self.far.numbers, [2])
         self.assertEqual(self.lost, [1])
 
@@ -166,6 +166,40 @@ class CarriedEvents(SynchronousTestCase):
         self.clock.pump([31])
         self.assertEqual(self.far.numbers, list(range(100)))
 
+    def test_events_gather(self) -> None:
+        """Events wait for company, behind a call under way, too; a full batch does not wait."""
+        calls: list[int] = []
+
+        async def send(events: Sequence[Document]) -> None:
+            calls.append(len(events))
+
+        self.carrier = Carrier(send, self.clock, batch=10)
+        for _ in range(3):
+            self.carrier.add({"n": 1})
+            self.clock.advance(0.1)
+        self.assertEqual(calls, [])
+        self.clock.advance(0.3)
+        self.assertEqual(calls, [3])
+        self.carrier.add({"n": 1})
+        self.clock.advance(0.4)
+        self.assertEqual(calls, [3])
+        for _ in range(11):
+            self.carrier.add({"n": 1})
+        self.clock.advance(0)
+        self.assertEqual(calls, [3, 10])
+        self.clock.advance(0.5)
+        self.assertEqual(calls, [3, 10, 2])
+
+    def test_urgent_events_do_not_wait(self) -> None:
+        """An event of level ERROR is sent at once, and what waits goes with it."""
+        self.carrier = Carrier(self.far.send, self.clock, urgent=is_urgent)
+        self.carrier.add({"n": 1, "level": "warning"})
+        self.clock.advance(0)
+        self.assertEqual(self.far.numbers, [])
+        self.carrier.add({"n": 2, "level": "error"})
+        self.clock.advance(0)
+        self.assertEqual(self.far.numbers, [1, 2])
+
     def test_flush_sends_at_once(self) -> None:
         """At the end of the process what waits is sent without delay, and an empty queue is flushed at once."""
         self.carrier.add({"n": 1})
@@ -177,7 +211,7 @@ class CarriedEvents(SynchronousTestCase):
         """A batch that is being handed over is waited for, but no longer than asked."""
         self.far.answer = Deferred()
         self.carrier.add({"n": 1})
-        self.clock.advance(0.3)
+        self.clock.advance(0.6)
         flushed = self.carrier.flush(5)
         self.assertNoResult(flushed)
         self.clock.advance(5)
