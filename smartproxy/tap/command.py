@@ -40,6 +40,7 @@ SUBJECTS = (
     "identity",
     "settings",
     "events",
+    "transfers",
     "explain",
     "history",
     "trial",
