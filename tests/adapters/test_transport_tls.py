@@ -1,5 +1,6 @@
 """TLS in memory: the same scripts through our transport and through Twisted's, which is the oracle."""
 
+import contextlib
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -30,10 +31,12 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from smartproxy.net.tls.context import new_context, show_identity
-from smartproxy.net.transport import tls
+from smartproxy.net.tls.openssl import DirectRecords
+from smartproxy.net.transport import records, tls
+from smartproxy.net.transport.records import PIECE, PLAIN, PLAIN_FULL, SEALED, PublicRecords
 from smartproxy.net.transport.secured import TlsFactory
 from smartproxy.net.transport.sockets import READ_MOST, IViewReceiver
-from smartproxy.net.transport.tls import CHATTER_MOST, PIECE
+from smartproxy.net.transport.tls import CHATTER_MOST
 
 SCRIPTS = 1000
 HIGH_WATER = 64 * 1024
@@ -355,6 +358,12 @@ class Differential(SynchronousTestCase):
         """Ours at both ends."""
         self.judge(TlsFactory, TlsFactory, range(SCRIPTS * 3 // 4, SCRIPTS))
 
+    def test_public_calls(self) -> None:
+        """The same through pyOpenSSL's public calls."""
+        self.patch(tls, "records", PublicRecords)
+        self.judge(TlsFactory, twisteds, range(SCRIPTS, SCRIPTS * 5 // 4))
+        self.judge(TlsFactory, TlsFactory, range(SCRIPTS * 5 // 4, SCRIPTS * 3 // 2))
+
 
 class Transport(SynchronousTestCase):
     """What our transport promises beyond Twisted's."""
@@ -450,8 +459,15 @@ class Transport(SynchronousTestCase):
         pair.pump()
         transport = pair.carriers[1].protocol
         transport.send_side_full(True)
-        answers = iter([bytes(1000)] * 100)
-        self.patch(tls.TlsTransport, "_encrypted", lambda self, expected: next(answers))
+
+        class Chatty(PublicRecords):
+            """OpenSSL has something to say at each call."""
+
+            def encrypt(self, connection: SSL.Connection, data: Any, start: int) -> tuple[int, int, SSL.Error | None]:
+                """A thousand octets of it."""
+                return start, 1000, None
+
+        transport._records = Chatty()
         for _ in range(CHATTER_MOST // 1000):
             transport._answer()
         self.assertIsNone(pair.carriers[1].end)
@@ -498,3 +514,103 @@ class Transport(SynchronousTestCase):
         pair.pump()
         self.assertIn(bytes(server.octets), (b"a", b"ab"))
         self.assertEqual("ConnectionAborted", server.end)
+
+
+class Records(SynchronousTestCase):
+    """Both ways to read and write records."""
+
+    def ends(self) -> tuple[SSL.Connection, SSL.Connection]:
+        """Two connections after their handshake."""
+        contexts = CONTEXTS[SSL.TLS1_3_VERSION]
+        near, far = SSL.Connection(contexts.client, None), SSL.Connection(contexts.server, None)
+        near.set_connect_state()
+        far.set_accept_state()
+        for _ in range(4):
+            for each, other in ((near, far), (far, near)):
+                with contextlib.suppress(SSL.WantReadError):
+                    each.do_handshake()
+                with contextlib.suppress(SSL.WantReadError):
+                    other.bio_write(each.bio_read(100_000))
+        return near, far
+
+    def test_this_process_reads_directly(self) -> None:
+        """The pyOpenSSL that the tests run with has what the direct way needs, and passes its check."""
+        self.assertIsInstance(records.records(), DirectRecords)
+        self.assertTrue(records._works(PublicRecords()))
+
+    def test_random_sizes(self) -> None:
+        """Whatever the sizes and the cuts, what arrives is what was sent, and no buffer is left."""
+        source = random.Random(7)
+        for way in (records.records(), PublicRecords()):
+            near, far = self.ends()
+            sent, arrived, on_the_way = bytearray(), bytearray(), bytearray()
+            for _ in range(60):
+                data = source.randbytes(source.choice((0, 1, 5, 16_384, 16_385, 70_000, 300_000)))
+                start = 0
+                while True:
+                    start, filled, error = way.encrypt(near, data, start)
+                    self.assertIsNone(error)
+                    self.assertLessEqual(filled, len(SEALED))
+                    on_the_way += SEALED[:filled]
+                    if start == len(data):
+                        break
+                sent += data
+                while on_the_way:
+                    size = source.randrange(1, 400_000)
+                    far.bio_write(bytes(on_the_way[:size]))
+                    del on_the_way[:size]
+                    end = source.choice((0, 0, 17, PLAIN_FULL))
+                    while True:
+                        begun = end
+                        end, error = way.decrypt(far, end)
+                        self.assertIsNone(error)
+                        self.assertLessEqual(end, len(PLAIN))
+                        arrived += PLAIN[begun:end]
+                        if end <= PLAIN_FULL:
+                            break
+                        end = 0
+            self.assertEqual(bytes(sent), bytes(arrived))
+
+    def test_errors(self) -> None:
+        """A record that is none, the end of the octets and close_notify are told as what they are, behind what came."""
+        for way in (records.records(), PublicRecords()):
+            for spoil, kind in (
+                (lambda near, far: far.bio_write(b"\x17\x03\x03\x00\x20" + bytes(32)), SSL.Error),
+                (lambda near, far: far.bio_shutdown(), SSL.Error),
+                (lambda near, far: (near.shutdown(), far.bio_write(near.bio_read(1000))), SSL.ZeroReturnError),
+            ):
+                near, far = self.ends()
+                _, filled, _ = way.encrypt(near, b"good", 0)
+                far.bio_write(bytes(SEALED[:filled]))
+                spoil(near, far)
+                end, error = way.decrypt(far, 0)
+                self.assertEqual(b"good", bytes(PLAIN[:end]))
+                self.assertIsInstance(error, kind)
+            _, filled, error = way.encrypt(far, b"x", 0)
+            self.assertEqual((None, True), (error, filled > 0), "a peer that closed may still be sent to")
+
+    def test_positions_are_bounded(self) -> None:
+        """A position outside of a buffer is refused before OpenSSL sees it."""
+        way, (near, _) = records.records(), self.ends()
+        self.assertEqual((PLAIN_FULL + 1, None), way.decrypt(near, PLAIN_FULL + 1))
+        self.assertRaises(ValueError, way.decrypt, near, -1)
+        for start in (-1, 5):
+            self.assertRaises(ValueError, way.encrypt, near, b"four", start)
+
+    def test_odd_pyopenssl(self) -> None:
+        """Where the direct way is missing, raises or mangles octets, the public calls are used, with one warning."""
+
+        def missing() -> bool:
+            return False
+
+        def broken(*arguments: Any, **options: Any) -> Any:
+            raise AttributeError
+
+        for name, odd in (("has_records", missing), ("DirectRecords", broken), ("_works", lambda way: False)):
+            records.records.cache_clear()
+            self.addCleanup(records.records.cache_clear)
+            patch = self.patch(records, name, odd)
+            self.assertIsInstance(records.records(), PublicRecords)
+            self.assertIsInstance(records.records(), PublicRecords)
+            patch.restore()
+            self.assertEqual(1, len(self.flushWarnings()))

@@ -1,10 +1,12 @@
 """What pyOpenSSL has no public call for.
 
-Duty: let the verify callback choose OpenSSL's error number, because the TLS alert that a refused peer sees is worded
-after it; let it see the path that OpenSSL found before a signature of it is checked; and put OpenSSL's error numbers
-into its own words. This is the one module that uses private names of pyOpenSSL. It looks them up at each call and does
-without where they are missing: peers then see ``internal_error``, and a worthless path is refused at its end only.
-:func:`is_complete` says at start which of the two it is. Standards: RFC 5246 section 7.2.2, RFC 8446 section 6.2.
+Duty: read and write records in buffers of ours, without an object and an exception for each; let the verify callback
+choose OpenSSL's error number, because the TLS alert that a refused peer sees is worded after it; let it see the path
+that OpenSSL found before a signature of it is checked; and put OpenSSL's error numbers into its own words. This is the
+one module that uses private names of pyOpenSSL. It looks them up when they are used and does without where they are
+missing: records then take the public calls, peers see ``internal_error``, and a worthless path is refused at its end
+only. :func:`is_complete` and :func:`has_records` say which of the two it is. Standards: RFC 5246 section 7.2.2, RFC
+8446 section 6.2.
 """
 
 from collections.abc import Callable
@@ -23,6 +25,8 @@ _NEEDED = (
     "sk_X509_num",
     "sk_X509_value",
 )
+
+_NEEDED_FOR_RECORDS = ("SSL_read", "SSL_write", "SSL_get_error", "BIO_read", "SSL_ERROR_WANT_READ")
 
 GetPath: TypeAlias = Callable[[], list[crypto.X509]]
 """Gives the path as OpenSSL has built it so far, the peer's own certificate first; empty if there is none."""
@@ -86,3 +90,98 @@ def error_text(code: int) -> str:
 def _private(name: str) -> Any:
     """What pyOpenSSL's private module has by this name; ``None`` if there is no such module or name."""
     return getattr(getattr(OpenSSL, "_util", None), name, None)
+
+
+def has_records() -> bool:
+    """Whether this pyOpenSSL has the private names that :class:`DirectRecords` uses."""
+    lib = _private("lib")
+    attributes = ("_ssl", "_from_ssl", "_raise_ssl_error")
+    try:
+        connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+    except Exception:
+        return False
+    return (
+        _private("ffi") is not None
+        and all(hasattr(lib, name) for name in _NEEDED_FOR_RECORDS)
+        and all(name in vars(connection) or hasattr(type(connection), name) for name in attributes)
+    )
+
+
+class DirectRecords:
+    """Decrypts into one buffer and encrypts into another one, which all connections share.
+
+    OpenSSL writes into these buffers itself. How much it may write is bounded here, and nowhere else: by what is left
+    of the buffer behind the position that it is given.
+
+    :param plain: where records are decrypted to.
+    :param sealed: where they are encrypted to.
+    :param record: octets of the largest record.
+    :param piece: octets that OpenSSL is given to encrypt at a time.
+    :raises AttributeError: unless :func:`has_records`.
+    """
+
+    def __init__(self, plain: bytearray, sealed: bytearray, *, record: int, piece: int) -> None:
+        ffi, lib = _private("ffi"), _private("lib")
+        self._from_buffer = ffi.from_buffer
+        # The views hold the buffers, so that these keep their size and place.
+        self._plain, self._plain_octets = ffi.from_buffer("char[]", plain), len(plain)
+        self._sealed, self._sealed_octets = ffi.from_buffer("char[]", sealed), len(sealed)
+        self._record, self._piece = record, piece
+        self._ssl_read, self._ssl_write, self._bio_read = lib.SSL_read, lib.SSL_write, lib.BIO_read
+        self._get_error, self._want_read = lib.SSL_get_error, lib.SSL_ERROR_WANT_READ
+
+    def decrypt(self, connection: Any, end: int) -> tuple[int, SSL.Error | None]:
+        """Decrypt what there is, behind the octets that are there already.
+
+        :param end: how many octets of the buffer are taken.
+        :return: how many are taken now, and why OpenSSL stopped: ``None`` if it waits for octets of the peer or the
+            buffer has no room for another record.
+        """
+        ssl, read, record = connection._ssl, self._ssl_read, self._record
+        most = self._plain_octets - record
+        if end < 0:
+            raise ValueError("a negative position")
+        while end <= most:
+            count = read(ssl, self._plain + end, record)
+            if count <= 0:
+                return end, self._error(connection, count)
+            end += count
+        return end, None
+
+    def encrypt(self, connection: Any, data: Any, start: int) -> tuple[int, int, SSL.Error | None]:
+        """Encrypt octets, as far as the buffer has room.
+
+        :param start: the first octet of *data* that is not encrypted yet.
+        :return: the first one that is not encrypted now, how many octets of the buffer are taken, and why OpenSSL
+            stopped, ``None`` if it did not.
+        """
+        ssl, write, read = connection._ssl, self._ssl_write, self._bio_read
+        sealed, room, filled = self._sealed, self._sealed_octets, 0
+        error: SSL.Error | None = None
+        with self._from_buffer(data) as octets:
+            length = len(octets)
+            if not 0 <= start <= length:
+                raise ValueError("a position outside of the octets")
+            # Twice the piece: what it grows by, and what OpenSSL has to say of itself.
+            while start < length and room - filled >= 2 * self._piece:
+                count = write(ssl, octets + start, min(self._piece, length - start))
+                if count <= 0:
+                    error = self._error(connection, count) or SSL.WantReadError()
+                    break
+                start += count
+                filled += max(0, read(connection._from_ssl, sealed + filled, room - filled))
+        while room > filled:
+            count = read(connection._from_ssl, sealed + filled, room - filled)
+            if count <= 0:
+                break
+            filled += count
+        return start, filled, error
+
+    def _error(self, connection: Any, count: int) -> SSL.Error | None:
+        if self._get_error(connection._ssl, count) == self._want_read:
+            return None
+        try:
+            connection._raise_ssl_error(connection._ssl, count)
+        except SSL.Error as error:
+            return error
+        return SSL.Error([])

@@ -48,7 +48,7 @@ class IViewReceiver(Interface):
         """Octets came. The view is valid during this call only."""
 
 
-class _Stream(tcp.Connection):
+class DataStream(tcp.Connection):
     """What both ends of a TCP connection have in common.
 
     :ivar waiting: octets that were written and that the socket has not taken yet.
@@ -84,21 +84,22 @@ class _Stream(tcp.Connection):
             self._appetite = min(appetite * 2, READ_MOST)
         return None
 
-    def write(self, data: bytes) -> None:
-        """Send octets now; what the socket does not take is sent as soon as it can."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Send octets now; what the socket does not take is copied, and sent as soon as it can."""
         if not data:
             return
         self.waiting += len(data)
         if not self._queueing and self.connected:
             sent = self.writeSomeData(data)
             if isinstance(sent, int) and sent:
-                data = bytes(memoryview(data)[sent:])
+                data = data[sent:]
             # An error is met again in the turn in which the rest is sent, and ends the connection there.
-        super().write(data)  # type: ignore[no-untyped-call]  # Twisted has no types here
+        if data:
+            super().write(bytes(data))  # type: ignore[no-untyped-call]  # Twisted has no types here
 
-    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
+    def writeSomeData(self, data: bytes | memoryview) -> int | ConnectionLost:
         """Give the socket what it takes; how much that is, or the error."""
-        sent = super().writeSomeData(data)
+        sent = super().writeSomeData(data)  # type: ignore[arg-type]  # any buffer will do
         if isinstance(sent, int):
             self.waiting -= sent
         return sent
@@ -123,11 +124,11 @@ class _Stream(tcp.Connection):
         self._queueing = True
 
 
-class AcceptedStream(_Stream, tcp.Server):
+class AcceptedStream(DataStream, tcp.Server):
     """A connection that was accepted."""
 
 
-class DialledStream(_Stream, tcp.Client):
+class DialledStream(DataStream, tcp.Client):
     """A connection that was dialled."""
 
 

@@ -44,22 +44,11 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.net.transport.sockets import READ_MOST, IViewReceiver
-
-RECORD_MOST: Final = 16 * 1024
-"""Octets of plain text in one record (RFC 8446 section 5.1)."""
-
-PIECE: Final = 32 * 1024
-"""Octets that OpenSSL is given at a time: its memory grows with the largest piece, and does not shrink."""
+from smartproxy.net.transport.records import PIECE, PLAIN, PLAIN_FULL, SEALED, records
+from smartproxy.net.transport.sockets import DataStream, IViewReceiver
 
 CHATTER_MOST: Final = 64 * 1024
 """Octets of OpenSSL's own answers, such as to key updates, that wait for a peer which does not read."""
-
-_OVERHEAD: Final = 1024
-"""Octets by which an encrypted piece may be longer."""
-
-_PLAIN: Final = memoryview(bytearray(READ_MOST + 4 * RECORD_MOST))
-"""Where the records of one read are gathered, in the whole process; a delivery is a copy of its own."""
 
 
 class TlsStage(enum.Enum):
@@ -90,9 +79,11 @@ class TlsTransport:
         "_pending",
         "_producer",
         "_reason",
+        "_records",
         "_registered",
         "_stage",
         "_tls",
+        "_views",
         "connected",
         "wrappedProtocol",
     )
@@ -111,12 +102,15 @@ class TlsTransport:
         self._disconnecting = False
         self._chatter = 0
         self._reason: Failure | None = None
+        self._records = records()
+        self._views = False
 
     # A protocol, for the carrier.
 
     def makeConnection(self, transport: Any) -> None:
         """The carrier is connected: begin the handshake."""
         self._carrier = transport
+        self._views = isinstance(transport, DataStream)
         self._tls = self._create(self)
         self.connected = True
         self.wrappedProtocol.makeConnection(self)
@@ -142,6 +136,8 @@ class TlsTransport:
                 if self._stage is TlsStage.SHAKING:
                     continue
             gathered = self._decrypt(gathered)
+        if self._stage is not TlsStage.OVER:
+            self._answer()
         if gathered:
             self._deliver(gathered)
 
@@ -202,54 +198,42 @@ class TlsTransport:
         :param gathered: octets that are gathered already.
         :return: octets that are gathered and not delivered.
         """
-        receive = self._tls.recv_into
-        try:
-            while True:
-                gathered += receive(_PLAIN[gathered : gathered + RECORD_MOST])
-                if gathered > len(_PLAIN) - RECORD_MOST:
-                    self._deliver(gathered)
-                    gathered = 0
-                    if self._stage is TlsStage.OVER:
-                        return 0
-        except SSL.WantReadError:
-            self._answer()
-            return gathered
-        except SSL.ZeroReturnError:
-            ending: Failure | None = None
-        except SSL.Error:
-            ending = Failure()
+        while True:
+            gathered, ending = self._records.decrypt(self._tls, gathered)
+            if ending is not None:
+                break
+            if gathered <= PLAIN_FULL:
+                return gathered
+            self._deliver(gathered)
+            gathered = 0
+            if self._stage is TlsStage.OVER:
+                return 0
         if gathered:
             self._deliver(gathered)
         if self._stage is not TlsStage.OVER:
-            self._end(ending)
+            self._end(None if isinstance(ending, SSL.ZeroReturnError) else Failure(ending))
         return 0
 
     def _deliver(self, gathered: int) -> None:
         if self._stage is not TlsStage.OVER:
-            self.wrappedProtocol.dataReceived(bytes(_PLAIN[:gathered]))
+            octets = bytes(PLAIN[:gathered])
+            self.wrappedProtocol.dataReceived(octets)
 
     def _answer(self) -> None:
         """Send what OpenSSL has to say of itself."""
-        octets = self._encrypted(PIECE)
-        if octets:
-            self._carrier.write(octets)
+        _, sealed, _ = self._records.encrypt(self._tls, b"", 0)
+        if sealed:
+            self._send(sealed)
             if self._full:
-                self._chatter += len(octets)
+                self._chatter += sealed
                 if self._chatter > CHATTER_MOST:
                     self._reason = Failure(SSL.Error([("SSL routines", "", "too many unread answers")]))
                     self.abortConnection()
 
-    def _encrypted(self, expected: int) -> bytes:
-        """What OpenSSL has encrypted."""
-        read, most = self._tls.bio_read, expected + _OVERHEAD
-        octets = b""
-        try:
-            octets = read(most)
-            while len(octets) % most == 0:
-                octets += read(most)
-        except SSL.WantReadError:
-            pass
-        return octets
+    def _send(self, sealed: int) -> None:
+        """Give the carrier what was encrypted last."""
+        octets = SEALED[:sealed]
+        self._carrier.write(octets if self._views else bytes(octets))
 
     # Ends.
 
@@ -310,23 +294,17 @@ class TlsTransport:
 
     def _encrypt(self, data: bytes) -> None:
         """Send as one piece what OpenSSL takes."""
-        length = len(data)
-        send = self._tls.send
-        pieces: list[bytes] = []
-        view = memoryview(data)
-        start = 0
-        try:
-            while start < length:
-                piece = view[start : start + PIECE]
-                start += send(piece)
-                pieces.append(self._encrypted(len(piece)))
-        except SSL.WantReadError:
-            self._keep(bytes(view[start:]))
-        except SSL.Error:
-            self._end(Failure())
-            return
-        if pieces:
-            self._carrier.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        start, length = 0, len(data)
+        while start < length:
+            start, sealed, error = self._records.encrypt(self._tls, data, start)
+            if sealed:
+                self._send(sealed)
+            if isinstance(error, SSL.WantReadError):
+                self._keep(data[start:])
+                return
+            if error is not None:
+                self._end(Failure(error))
+                return
 
     def _keep(self, data: bytes) -> None:
         """Keep octets that OpenSSL does not take yet."""
