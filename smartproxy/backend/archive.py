@@ -32,6 +32,7 @@ from smartproxy.backend.schema import (
     SiteRow,
 )
 from smartproxy.policy import limits
+from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.configuration import Configuration, parse
 from smartproxy.policy.licence import PROXY_ID
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind, read_object, write_object
@@ -46,10 +47,11 @@ _CERTIFICATE, _KEY = Pem(label="CERTIFICATE", most=1), Pem(label="PRIVATE KEY", 
 
 @attrs.frozen(kw_only=True)
 class IssuerNote:
-    """Whose a revocation list is, and its number."""
+    """Whose a revocation list is, what it covers, and its number."""
 
     key_sha256: str = attrs.field(metadata=kind(SHA256))
-    issuer: str = attrs.field(metadata=kind(Line(most=2048)))
+    issuer: str = attrs.field(metadata=kind(Line(most=limits.ISSUER_NAME_CHARACTERS_MOST)))
+    scope: ListScope = attrs.field(default=ListScope(), metadata=kind(ObjectOf(ListScope)))
     number: str | None = attrs.field(default=None, metadata=kind(Optional(Line())))
 
 
@@ -119,8 +121,12 @@ def export(session: Session, now: datetime, *, with_secrets: bool) -> str:
         exported=now,
         pins=_pin_notes(session),
         issuers=tuple(
-            IssuerNote(key_sha256=row.issuer_key_sha256, issuer=row.issuer, number=row.number)
-            for row in session.scalars(select(RevocationRow).order_by(RevocationRow.issuer_key_sha256))
+            IssuerNote(key_sha256=row.issuer_key_sha256, issuer=row.issuer, scope=row.scope, number=row.number)
+            for row in session.scalars(
+                select(RevocationRow).order_by(
+                    RevocationRow.issuer_key_sha256, RevocationRow.issuer, RevocationRow.scope
+                )
+            )
         ),
         secrets=_secrets(session) if with_secrets else None,
     )
@@ -237,13 +243,19 @@ def _take_secrets(change: Change, secrets: Secrets, configuration: Configuration
 
 
 def _take_revocation(change: Change, archive: Archive, configuration: Configuration) -> None:
-    notes = {each.key_sha256: each for each in archive.issuers}
+    notes = {(each.key_sha256, each.issuer, each.scope): each for each in archive.issuers}
+    issuers = {each.key_sha256: each.issuer for each in archive.issuers}
     for each in configuration.server.revocation:
-        note = notes.get(each.issuer_key_sha256)
+        # Exports of earlier versions say an issuer's name in its note only.
+        issuer = each.issuer_name or issuers.get(each.issuer_key_sha256)
+        if issuer is None:
+            raise Unusable(f"the file says nowhere whose the revocation list of the key {each.issuer_key_sha256} is")
+        note = notes.get((each.issuer_key_sha256, issuer, each.scope))
         change.session.add(
             RevocationRow(
                 issuer_key_sha256=each.issuer_key_sha256,
-                issuer=each.issuer_key_sha256 if note is None else note.issuer,
+                issuer=issuer,
+                scope=each.scope,
                 this_update=each.this_update,
                 next_update=each.next_update,
                 number=None if note is None else note.number,

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import cas, partners, sightings
 from smartproxy.backend import revocation as lists
-from smartproxy.backend.certificates import issuer_text, key_pin, subject_text
 from smartproxy.backend.schema import PartnerRow, SeenCertificateRow
-from smartproxy.policy.certificates.revocation import Issuer, Outlook, RevocationSet
+from smartproxy.net.tls.facts import certificate_facts
+from smartproxy.policy.certificates.revocation import Issuer, Outlook, RevocationLists, RevocationSet
 from smartproxy.policy.partners import CertificatePin, KeyPin, RevocationMode, TrustedCa
 
 
@@ -68,6 +68,7 @@ class _Certificate:
     issuer: str
     not_after: datetime
     authority: str | None
+    crl_points: tuple[str, ...] = ()
 
 
 def revocation(session: Session, now: datetime) -> list[Forecast]:
@@ -84,7 +85,8 @@ def revocation(session: Session, now: datetime) -> list[Forecast]:
             shown = [each for each in seen if (each.partner, each.authority) == (row.name, ca.name)]
             current = [each for each in shown if each.not_after > now]
             for each in current:
-                cause = outlook.refusal(each.issuer, int(each.serial, 16), ca.name, now, grace)
+                serial, points = int(each.serial, 16), tuple(each.crl_points)
+                cause = outlook.refusal(each.issuer, serial, ca.name, now, grace, points)
                 found.append(
                     Forecast(
                         partner=row.name,
@@ -114,7 +116,8 @@ def failing(session: Session, until: datetime) -> list[Failing]:
         ends = []
         for each in _certificates(row, seen):
             grace = _grace(modes.get(each.authority or ""))
-            ends.append((each, *min(outlook.ends(each.issuer, each.not_after, each.authority, grace))))
+            known_ends = outlook.ends(each.issuer, each.not_after, each.authority, grace, each.crl_points)
+            ends.append((each, *min(known_ends)))
         for number, (each, moment, reason) in enumerate(ends):
             if moment < until:
                 others = [other for place, (_, other, _) in enumerate(ends) if place != number and other > moment]
@@ -139,12 +142,15 @@ def _grace(ca: TrustedCa | None) -> timedelta | None:
 
 def _unseen(row: PartnerRow, ca: TrustedCa, outlook: Outlook, now: datetime, grace: timedelta) -> Forecast:
     """A partner whose certificate is not known yet: the verdict depends on which of the CA's certificates issued it."""
-    current, others = outlook.unlisted(ca.name, now, grace)
-    if not others:
-        verdict, cause = Verdict.ADMITTED, "no certificate of the partner is known yet; all lists of the CA are current"
+    found = outlook.listed(ca.name, now, grace)
+    if found.without:
+        verdict = Verdict.UNKNOWN if found.current or found.in_parts else Verdict.REFUSED
+        cause = f"no certificate of the partner is known yet; no current list of {'; '.join(found.without)}"
+    elif found.in_parts:
+        verdict = Verdict.UNKNOWN
+        cause = f"no certificate of the partner is known yet; only parts of the list of {'; '.join(found.in_parts)}"
     else:
-        verdict = Verdict.UNKNOWN if current else Verdict.REFUSED
-        cause = f"no certificate of the partner is known yet; no current list of {'; '.join(others)}"
+        verdict, cause = Verdict.ADMITTED, "no certificate of the partner is known yet; all lists of the CA are current"
     return Forecast(partner=row.name, authority=ca.name, mode=ca.revocation.value, verdict=verdict, cause=cause)
 
 
@@ -164,29 +170,33 @@ def _certificates(row: PartnerRow, seen: Sequence[SeenCertificateRow]) -> Iterat
     names = cas.authorities_of(row.entry)
     for each in seen:
         if each.partner == row.name and each.authority in names and each.sha256 not in pinned:
-            yield _Certificate(each.sha256, each.subject, each.issuer, each.not_after, each.authority)
+            points = tuple(each.crl_points)
+            yield _Certificate(each.sha256, each.subject, each.issuer, each.not_after, each.authority, points)
 
 
 def _outlook(session: Session) -> Outlook:
     issuers = tuple(
         Issuer(
             ca=row.name,
-            subject=subject_text(each),
-            issuer=issuer_text(each),
-            serial=each.serial_number,
-            key_sha256=key_pin(each),
-            not_after=each.not_valid_after_utc,
+            subject=each.subject,
+            issuer=each.issuer,
+            serial=each.serial,
+            key_sha256=each.key_sha256,
+            not_after=each.not_after,
+            crl_points=each.crl_points,
         )
         for row in cas.listed(session)
-        for each in cas.certificates_of(row)
+        for each in map(certificate_facts, cas.certificates_of(row))
     )
-    loaded = {
-        row.issuer_key_sha256: RevocationSet(
+    loaded = RevocationLists.of(
+        RevocationSet(
             issuer_key_sha256=row.issuer_key_sha256,
+            issuer_name=row.issuer,
+            scope=row.scope,
             this_update=row.this_update,
             next_update=row.next_update,
             serials=frozenset(int(serial, 16) for serial in row.serials),
         )
         for row in lists.listed(session)
-    }
+    )
     return Outlook(issuers, loaded)

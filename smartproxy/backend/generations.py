@@ -149,7 +149,10 @@ def _entry_at(session: Session, place: str) -> str:
         case "authorities":
             names = [f"ca {row.name}" for row in _named(session, CaRow)]
         case _:
-            names = [f"revocation list of {row.issuer}" for row in _revocations(session)]
+            names = [
+                f"revocation list of {row.issuer}{f' for {row.scope.part}' if row.scope.part else ''}"
+                for row in _revocations(session)
+            ]
     number = int(match[2])
     if number >= len(names):
         return place
@@ -168,13 +171,16 @@ def _identities(session: Session) -> Sequence[IdentityRow]:
 
 
 def _revocations(session: Session) -> Sequence[RevocationRow]:
-    return session.scalars(select(RevocationRow).order_by(RevocationRow.issuer_key_sha256)).all()
+    columns = (RevocationRow.issuer_key_sha256, RevocationRow.issuer, RevocationRow.scope)
+    return session.scalars(select(RevocationRow).order_by(*columns)).all()
 
 
 def _revocation(row: RevocationRow) -> dict[str, Any]:
     """An entry of ``server.revocation``, without making numbers of the serials first: there may be a million."""
     return {
         "issuer": row.issuer_key_sha256,
+        "issuer_name": row.issuer,
+        "scope": write_object(row.scope),
         "this_update": Instant().write(row.this_update),
         "next_update": None if row.next_update is None else Instant().write(row.next_update),
         "serials": row.serials,

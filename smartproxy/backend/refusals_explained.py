@@ -52,7 +52,13 @@ _CERTIFICATE: Final = {
     "key_sha256": "SHA-256 of its key",
     "depth": "place in the path",
 }
-_LIST: Final = {"list": "issuer", "this_update": "made", "next_update": "next update due", "age": "age in seconds"}
+_LIST: Final = {
+    "list": "issuer",
+    "list_part": "part",
+    "this_update": "made",
+    "next_update": "next update due",
+    "age": "age in seconds",
+}
 
 
 @attrs.frozen(kw_only=True)

@@ -1,7 +1,9 @@
 """Revocation lists, turned once into serial numbers: looking one up in a parsed list takes time in its length.
 
 A list is accepted only when a certificate of a configured CA signed it and it is not older than the one
-that is in force.
+that is in force. A CA may publish its list in parts, each for a distribution point, or for CA certificates and others:
+parts are kept side by side, and each takes the place of an older one of the same issuer and scope only (RFC 5280
+sections 5.2.3 and 5.2.5). What is no list of its issuer's own certificates for all reasons is refused.
 """
 
 from collections.abc import Sequence
@@ -19,8 +21,10 @@ from smartproxy.backend.certificates import issuer_text, key_pin, read_revocatio
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import RevocationRow
+from smartproxy.net.tls.names import point_names
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.revocation import Covered, ListScope
 
 
 @attrs.frozen(kw_only=True)
@@ -28,12 +32,14 @@ class LoadedList:
     """What a revocation list brought.
 
     :ivar authority: the name of the configured CA whose certificate signed it.
+    :ivar scope: which of its issuer's certificates it covers.
     :ivar previous: when the list that it replaces was made, if there was one.
     """
 
     authority: str
     issuer: str
     issuer_key_sha256: str
+    scope: ListScope
     this_update: datetime
     next_update: datetime | None
     number: int | None
@@ -56,24 +62,31 @@ def load(change: Change, octets: bytes, source: str) -> list[LoadedList]:
 
 
 def listed(session: Session) -> Sequence[RevocationRow]:
-    """All lists in force, by their issuers' names."""
-    return session.scalars(select(RevocationRow).order_by(RevocationRow.issuer)).all()
+    """All lists in force, by their issuers' names and their scopes."""
+    rows = session.scalars(select(RevocationRow)).all()
+    return sorted(rows, key=lambda row: (row.issuer, row.issuer_key_sha256, row.scope.points, row.scope.covered))
 
 
-def remove(change: Change, issuer: str) -> RevocationRow:
-    """Forget a list, named by its issuer or by the SHA-256 of the issuer's key.
+def remove(change: Change, which: str) -> RevocationRow:
+    """Forget a list.
 
-    :raises NotFound: when there is none, or several issuers have this name; the message lists their keys then.
+    :param which: its number, its issuer's name, the SHA-256 of the issuer's key, or a name of its distribution point.
+    :raises NotFound: when there is none, or several fit; the message lists their numbers and keys then.
     """
-    wanted = RevocationRow.issuer if "=" in issuer else RevocationRow.issuer_key_sha256
-    rows = change.session.scalars(select(RevocationRow).where(wanted == issuer)).all()
+    rows = [row for row in listed(change.session) if which in _names(row)]
     if not rows:
-        raise NotFound(f"there is no revocation list of {issuer!r}; 'smartproxy crl list' shows all")
+        raise NotFound(f"there is no revocation list of {which!r}; 'smartproxy crl list' shows all")
     if len(rows) > 1:
-        keys = ", ".join(sorted(row.issuer_key_sha256 for row in rows))
-        raise NotFound(f"{len(rows)} issuers are named {issuer!r}; say which one by the SHA-256 of its key: {keys}")
+        found = "; ".join(f"{row.id} ({row.scope.part or 'whole'}, of the key {row.issuer_key_sha256})" for row in rows)
+        raise NotFound(f"{len(rows)} lists fit {which!r}; say which one by its number: {found}")
     change.session.delete(rows[0])
     return rows[0]
+
+
+def _names(row: RevocationRow) -> set[str]:
+    """All that a list can be called by."""
+    bare = (point.partition(":")[2] for point in row.scope.points)
+    return {str(row.id), row.issuer, row.issuer_key_sha256, *row.scope.points, *bare}
 
 
 def is_future(this_update: datetime, now: datetime) -> bool:
@@ -91,14 +104,22 @@ def _take(
     change: Change, crl: x509.CertificateRevocationList, issuers: list[tuple[str, x509.Certificate]], source: str
 ) -> LoadedList:
     issuer = issuer_text(crl)
-    authority, certificate = _signer(crl, issuers, f"the revocation list of {issuer} in {source}")
+    what = f"the revocation list of {issuer} in {source}"
+    authority, certificate = _signer(crl, issuers, what)
+    scope = _scope(crl, issuer, what)
+    if scope.part is not None:
+        what = f"the revocation list of {issuer} for {scope.part} in {source}"
     this_update, next_update = crl.last_update_utc, crl.next_update_utc
     number = _number(crl)
     key = key_pin(certificate)
-    row = change.session.scalars(select(RevocationRow).where(RevocationRow.issuer_key_sha256 == key)).one_or_none()
+    row = change.session.scalars(
+        select(RevocationRow).where(
+            RevocationRow.issuer_key_sha256 == key, RevocationRow.issuer == issuer, RevocationRow.scope == scope
+        )
+    ).one_or_none()
     if is_future(this_update, change.now):
         raise Unusable(
-            f"the revocation list of {issuer} in {source} is of {this_update:%Y-%m-%d %H:%M} UTC, which is in the "
+            f"{what} is of {this_update:%Y-%m-%d %H:%M} UTC, which is in the "
             "future; check this machine's clock, and load the list when its time has come"
         )
     previous = None if row is None else row.this_update
@@ -109,25 +130,26 @@ def _take(
         row = previous = None
     if row is not None and row.this_update > this_update:
         raise Unusable(
-            f"the revocation list of {issuer} in {source} is of {this_update:%Y-%m-%d %H:%M} UTC and older than the "
-            f"one in force, of {row.this_update:%Y-%m-%d %H:%M} UTC; load the newest one from the CA"
+            f"{what} is of {this_update:%Y-%m-%d %H:%M} UTC and older than the one in force, of "
+            f"{row.this_update:%Y-%m-%d %H:%M} UTC; load the newest one from the CA"
         )
     if row is not None and row.number is not None and number is not None and number < int(row.number, 16):
         # Dates have seconds; of two lists made in the same one, the number tells which came first (RFC 5280 5.2.3).
         raise Unusable(
-            f"the revocation list of {issuer} in {source} has number {number:x} and is older than the one in force, "
+            f"{what} has number {number:x} and is older than the one in force, "
             f"number {row.number}; load the newest one from the CA"
         )
     serials = sorted(f"{each.serial_number:x}" for each in crl if not _taken_back(each))
     if row is None:
-        row = RevocationRow(issuer_key_sha256=key)
+        row = RevocationRow(issuer_key_sha256=key, issuer=issuer, scope=scope)
         change.session.add(row)
-    row.issuer, row.this_update, row.next_update = issuer, this_update, next_update
+    row.this_update, row.next_update = this_update, next_update
     row.number = None if number is None else f"{number:x}"
     row.serials, row.loaded = serials, change.now
     change.note(
         "crl.loaded",
         issuer=issuer,
+        list_part=scope.part,
         count=len(serials),
         authority=authority,
         this_update=this_update,
@@ -137,6 +159,7 @@ def _take(
         authority=authority,
         issuer=issuer,
         issuer_key_sha256=key,
+        scope=scope,
         this_update=this_update,
         next_update=next_update,
         number=number,
@@ -150,14 +173,13 @@ def _signer(
 ) -> tuple[str, x509.Certificate]:
     """The configured certificate that signed a list.
 
-    :raises Unusable: when there is none, or the list is of a kind that does not say which certificates are valid.
+    :raises Unusable: when there is none.
     """
     named = [(name, each) for name, each in issuers if subject_text(each) == issuer_text(crl)]
     if not named:
         raise Unusable(f"{what} is not from a configured CA; add its certificate first: 'smartproxy ca add NAME FILE'")
     for name, each in named:
         if _signed(crl, each):
-            _check_extensions(crl, each, what)
             return name, each
     raise Unusable(f"{what} is not signed by the key of its issuer's certificate in ca {named[0][0]!r}")
 
@@ -177,46 +199,48 @@ def _signed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) 
         return False
 
 
-def _check_extensions(crl: x509.CertificateRevocationList, issuer: x509.Certificate, what: str) -> None:
-    """Refuse lists that hold only a part of what is revoked: they would make revoked certificates look valid.
+def _scope(crl: x509.CertificateRevocationList, issuer: str, what: str) -> ListScope:
+    """Which of its issuer's certificates a list covers.
 
-    :raises Unusable: for a delta list, one that is limited to some certificates, or one with unknown demands.
+    :raises Unusable: for a list that would make revoked certificates look valid: a delta list, one that is limited to
+        some reasons, one with certificates of other CAs, or one with unknown demands.
     """
     try:
         extensions = list(crl.extensions)
     except (ValueError, x509.DuplicateExtension) as error:
         raise Unusable(f"the extensions of {what} cannot be read: {error}") from error
+    scope = ListScope()
     for each in extensions:
         if isinstance(each.value, x509.DeltaCRLIndicator):
             raise Unusable(f"{what} is a delta list; load the complete one")
         if isinstance(each.value, x509.IssuingDistributionPoint):
-            _check_scope(each.value, issuer, what)
+            scope = _scope_of(each.value, issuer, what)
         elif each.critical and isinstance(each.value, x509.UnrecognizedExtension):
             raise Unusable(f"{what} has an unknown critical extension ({each.oid.dotted_string})")
+    return scope
 
 
-def _check_scope(scope: x509.IssuingDistributionPoint, issuer: x509.Certificate, what: str) -> None:
-    if scope.full_name is not None or scope.relative_name is not None:
-        names = [str(each.value)[:100] for each in scope.full_name or () if isinstance(each.value, str)]
-        raise Unusable(
-            f"{what} is a part: it covers only certificates that name its distribution point"
-            f"{''.join(f' {name!a}' for name in names[:1])}; load the authority's whole list"
-        )
-    if scope.indirect_crl:
+def _scope_of(point: x509.IssuingDistributionPoint, issuer: str, what: str) -> ListScope:
+    if point.indirect_crl:
         raise Unusable(f"{what} is an indirect list, with certificates of other CAs in it; such lists are not accepted")
-    if scope.only_contains_ca_certs or scope.only_contains_attribute_certs or scope.only_some_reasons:
-        raise Unusable(f"{what} is limited to some certificates or reasons; load the CA's complete list")
-    if scope.only_contains_user_certs and not _issues_no_cas(issuer):
+    if point.only_some_reasons:
+        raise Unusable(f"{what} is limited to some reasons for revocation; load the CA's list for all reasons")
+    if point.only_contains_attribute_certs:
+        raise Unusable(f"{what} covers attribute certificates only; load the list of the CA's other certificates")
+    covered = Covered.ALL
+    if point.only_contains_user_certs:
+        covered = Covered.USERS
+    elif point.only_contains_ca_certs:
+        covered = Covered.CAS
+    names = point_names(point.full_name, point.relative_name, issuer)
+    if len(names) > limits.CRL_POINT_NAMES_MOST or any(len(each) > limits.CRL_POINT_CHARACTERS for each in names):
         raise Unusable(
-            f"{what} leaves out CA certificates, and its issuer may have issued some; load its complete list"
+            f"{what} names its distribution point with more than {limits.CRL_POINT_NAMES_MOST} names, or with one of "
+            f"more than {limits.CRL_POINT_CHARACTERS} characters"
         )
-
-
-def _issues_no_cas(issuer: x509.Certificate) -> bool:
-    try:
-        return issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return False
+    if not names and (point.full_name is not None or point.relative_name is not None):
+        raise Unusable(f"{what} is for a distribution point without a name")
+    return ListScope(points=tuple(sorted(names)), covered=covered)
 
 
 def _taken_back(entry: x509.RevokedCertificate) -> bool:

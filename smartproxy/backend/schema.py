@@ -7,6 +7,7 @@ times are aware UTC. Nothing here opens a database: :mod:`smartproxy.backend.sto
 ``migrations/versions`` make these tables; a test compares the two.
 """
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,11 +21,13 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     String,
+    Text,
     TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.partners import Partner, ServerIdentity, TrustedCa
 from smartproxy.policy.schema import ListOf, ObjectOf, kind
 from smartproxy.policy.settings import ClientEntry
@@ -72,6 +75,25 @@ class Declared(TypeDecorator[Any]):
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """Read what was stored."""
         return None if value is None else self.within.read(value, "entry")
+
+
+class DeclaredKey(TypeDecorator[Any]):
+    """The same as text that is equal for equal instances: part of a key."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, within: ValueKind) -> None:
+        super().__init__()
+        self.within = within
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        """Write what is stored."""
+        return json.dumps(self.within.write(value), sort_keys=True, separators=(",", ":"))
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """Read what was stored."""
+        return self.within.read(json.loads(value), "entry")
 
 
 @attrs.frozen(kw_only=True)
@@ -174,13 +196,15 @@ class CaRow(Base):
 
 
 class RevocationRow(Base):
-    """What a CA's newest revocation list says: its serial numbers, in hex, one JSON list."""
+    """What a CA's newest revocation list of a scope says: its serial numbers, in hex, one JSON list."""
 
     __tablename__ = "revocation_lists"
+    __table_args__ = (UniqueConstraint("issuer_key_sha256", "issuer", "scope"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    issuer_key_sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    issuer_key_sha256: Mapped[str] = mapped_column(String(64))
     issuer: Mapped[str]
+    scope: Mapped[ListScope] = mapped_column(DeclaredKey(ObjectOf(ListScope)))
     this_update: Mapped[datetime]
     next_update: Mapped[datetime | None]
     number: Mapped[str | None]
@@ -223,6 +247,7 @@ class SeenCertificateRow(Base):
     subject: Mapped[str]
     issuer: Mapped[str]
     serial: Mapped[str]
+    crl_points: Mapped[list[str]] = mapped_column(JSON)
     not_after: Mapped[datetime]
     first_seen: Mapped[datetime]
     last_seen: Mapped[datetime]

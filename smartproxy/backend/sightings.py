@@ -55,6 +55,8 @@ def _certificate(session: Session, record: Record) -> None:
         return
     if not _SHA256.fullmatch(told["certificate_sha256"]) or not _SERIAL.fullmatch(told["serial"]):
         return
+    named = record.fields.get("crl_points")
+    points = named if isinstance(named, list) else []
     known = session.scalars(
         select(SeenCertificateRow).where(
             SeenCertificateRow.partner == told["partner"], SeenCertificateRow.sha256 == told["certificate_sha256"]
@@ -69,6 +71,7 @@ def _certificate(session: Session, record: Record) -> None:
                 subject=told.get("subject", ""),
                 issuer=told["issuer"],
                 serial=told["serial"],
+                crl_points=points,
                 not_after=not_after,
                 first_seen=record.time,
                 last_seen=record.time,
@@ -77,6 +80,7 @@ def _certificate(session: Session, record: Record) -> None:
         session.flush()
     elif record.time - known.last_seen >= SEEN_AGAIN or known.authority != told.get("authority"):
         known.last_seen, known.authority = record.time, told.get("authority")
+        known.crl_points = points or known.crl_points
 
 
 def _time(text: str) -> datetime | None:

@@ -16,7 +16,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from smartproxy.backend import cas, journal, licences, revocation, settings
-from smartproxy.backend.certificates import key_pin
+from smartproxy.backend.certificates import key_pin, subject_text
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
@@ -98,7 +98,7 @@ class HourlyLook:
         present = self._now()
         with self._store.reading() as session:
             names = {
-                key_pin(certificate): row.name
+                (key_pin(certificate), subject_text(certificate)): row.name
                 for row in cas.listed(session)
                 if row.entry.revocation is not RevocationMode.OFF
                 for certificate in cas.certificates_of(row)
@@ -106,13 +106,16 @@ class HourlyLook:
             return [
                 {
                     "issuer": row.issuer,
+                    "list_part": row.scope.part,
                     "next_update": row.next_update,
-                    "authority": names[row.issuer_key_sha256],
+                    "authority": names[row.issuer_key_sha256, row.issuer],
                     "age": (present - row.this_update).total_seconds(),
                     "advice": "load the newest list: smartproxy crl load FILE",
                 }
                 for row in revocation.listed(session)
-                if row.next_update is not None and row.next_update <= present and row.issuer_key_sha256 in names
+                if row.next_update is not None
+                and row.next_update <= present
+                and (row.issuer_key_sha256, row.issuer) in names
             ]
 
     def _ending(self) -> list[_Ending]:

@@ -200,10 +200,16 @@ EVENTS: Mapping[str, EventType] = {
             _INFO,
             "A revocation list is in force.",
             "issuer count",
-            "authority this_update next_update path list",
+            "authority this_update next_update path list list_part",
         ),
         ("crl.refused", _ERROR, "A revocation list is refused.", "cause", "issuer authority path advice list"),
-        ("crl.stale", _WARNING, "A revocation list is out of date.", "issuer next_update", "authority age advice list"),
+        (
+            "crl.stale",
+            _WARNING,
+            "A revocation list is out of date.",
+            "issuer next_update",
+            "authority age advice list list_part",
+        ),
         ("crl.url_seen", _INFO, "A verified certificate names a revocation list.", "url", "issuer authority subject"),
         (
             "identity.changed",
@@ -223,7 +229,7 @@ EVENTS: Mapping[str, EventType] = {
             _INFO,
             "The certificate belongs to a partner.",
             "partner by",
-            "authority subject issuer serial certificate_sha256 key_sha256 not_after tls cipher",
+            "authority subject issuer serial certificate_sha256 key_sha256 not_after crl_points tls cipher",
         ),
         (
             "certificate.refused",
@@ -231,7 +237,7 @@ EVENTS: Mapping[str, EventType] = {
             "The certificate was refused.",
             "cause",
             "depth subject issuer serial certificate_sha256 key_sha256 not_before not_after authority list "
-            "age this_update next_update alert tls advice sans key_bits",
+            "list_part age this_update next_update alert tls advice sans key_bits",
         ),
         ("connection.accepted", _DEBUG, "A connection was accepted.", "peer", "address port transport"),
         ("connection.closed", _DEBUG, "A connection without a session ended.", "", "cause duration ended_by tls"),
@@ -276,7 +282,8 @@ EVENTS: Mapping[str, EventType] = {
             _INFO,
             "A partner that was called proved its identity, and greeted.",
             "partner host port",
-            "address by authority subject issuer serial certificate_sha256 key_sha256 not_after tls cipher duration",
+            "address by authority subject issuer serial certificate_sha256 key_sha256 not_after crl_points tls cipher "
+            "duration",
         ),
         (
             "outbound.failed",
@@ -284,7 +291,7 @@ EVENTS: Mapping[str, EventType] = {
             "A call to a partner failed, at this step.",
             "partner cause step",
             "host port address depth subject issuer serial certificate_sha256 key_sha256 not_before "
-            "not_after authority list age this_update next_update alert tls advice sans key_bits duration",
+            "not_after authority list list_part age this_update next_update alert tls advice sans key_bits duration",
         ),
         (
             "outbound.refused",

@@ -155,6 +155,7 @@ FIELDS: Mapping[str, EventField] = {
         limit="the name of the limit",
         link="the file transfer's direction: in (towards the station) or out (towards the partner)",
         list="the name of the revocation list or its issuer",
+        list_part="what a revocation list covers that is only a part of its issuer's",
         message="what happened and why, in one sentence of our own",
         method="the method of the http call",
         mode="the mode or switch that is in force",
@@ -270,6 +271,7 @@ FIELDS: Mapping[str, EventField] = {
     **_declare(
         FieldKind.TEXTS,
         codes="SSIDCODEs",
+        crl_points="the distribution points of its issuer's revocation lists that the certificate names",
         names="names of what it is about",
         sans="the certificate's names (subjectAltName)",
     ),

@@ -15,7 +15,7 @@ from typing import TypeVar
 import attrs
 
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.revocation import RevocationSet
+from smartproxy.policy.certificates.revocation import RevocationLists, RevocationSet
 from smartproxy.policy.limits import GENERATION, LICENCE_OCTETS_MOST, PARTNERS_MOST
 from smartproxy.policy.outbound import check_listeners, check_outbound
 from smartproxy.policy.partners import (
@@ -88,9 +88,9 @@ class ServerConfiguration:
     source_address: str | None = attrs.field(default=None, metadata=kind(Optional(Address())))
 
     @functools.cached_property
-    def revocation_of(self) -> dict[str, RevocationSet]:
-        """The revocation sets by the SHA-256 of their issuer's key."""
-        return {revocation.issuer_key_sha256: revocation for revocation in self.revocation}
+    def lists(self) -> RevocationLists:
+        """The revocation sets by their issuers."""
+        return RevocationLists.of(self.revocation)
 
     @functools.cached_property
     def partners_of(self) -> dict[Rule, tuple[Partner, ...]]:
@@ -203,8 +203,11 @@ def _check_server(server: ServerConfiguration) -> None:
     unique(((f"{at}.identities[{i}].name", entry.name) for i, entry in enumerate(server.identities)), "this name")
     unique(((f"{at}.authorities[{i}].name", entry.name) for i, entry in enumerate(server.cas)), "this name")
     unique(
-        ((f"{at}.revocation[{i}].issuer", entry.issuer_key_sha256) for i, entry in enumerate(server.revocation)),
-        "this issuer",
+        (
+            (f"{at}.revocation[{i}].issuer", (entry.issuer_key_sha256, entry.issuer_name, entry.scope))
+            for i, entry in enumerate(server.revocation)
+        ),
+        "this issuer, with this scope,",
     )
     penalties = server.penalties
     if penalties.ban_seconds > penalties.ban_seconds_most:

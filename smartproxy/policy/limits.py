@@ -255,6 +255,11 @@ DOCUMENT_DEPTH_MOST: Final = 16
 DOCUMENT_DIGITS_MOST: Final = 19
 #: Objects and lists in one document: a list of empty lists takes thirty times its size in memory.
 DOCUMENT_CONTAINERS_MOST: Final = 1_000_000
+#: The longest name of a revocation list's distribution point, and how many names one list has.
+CRL_POINT_CHARACTERS: Final = 1024
+CRL_POINT_NAMES_MOST: Final = 16
+#: The longest name of a revocation list's issuer.
+ISSUER_NAME_CHARACTERS_MOST: Final = 2048
 #: Listeners, identities, authorities and revocation sets, of each.
 DOCUMENT_ENTRIES_MOST: Final = 10_000
 PARTNERS_MOST: Final = 50_000

@@ -40,6 +40,7 @@ def proof_fields(partner: VerifiedPartner, tls: VerifiedConnection) -> dict[str,
         "certificate_sha256": certificate.sha256,
         "key_sha256": certificate.key_sha256,
         "not_after": certificate.not_after,
+        "crl_points": certificate.crl_points or None,
         "tls": tls.get_protocol_version_name(),
         "cipher": tls.get_cipher_name(),
     }

@@ -329,6 +329,7 @@ class ServerService(DmzService):
                 self.events.emit(
                     "crl.stale",
                     issuer=revocation.issuer_key_sha256,
+                    list_part=revocation.scope.part,
                     next_update=revocation.next_update,
                     age=(now - revocation.next_update).total_seconds(),
                     advice="load a newer list: smartproxy crl load FILE",

@@ -274,8 +274,14 @@ class TestCa:
         this_update: datetime.datetime | None = None,
         next_update: datetime.datetime | None = None,
         number: int | None = None,
+        point: str | None = None,
+        users_only: bool = False,
     ) -> bytes:
-        """A revocation list in PEM: made a minute ago, good for a week, numbered by its time unless told otherwise."""
+        """A revocation list in PEM: made a minute ago, good for a week, numbered by its time unless told otherwise.
+
+        :param point: the address of the distribution point that it is limited to.
+        :param users_only: whether it leaves out CA certificates.
+        """
         made = this_update or _now() - datetime.timedelta(minutes=1)
         builder = (
             x509.CertificateRevocationListBuilder()
@@ -287,6 +293,10 @@ class TestCa:
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self.credential.key.public_key()), critical=False
             )
         )
+        if point is not None or users_only:
+            names = None if point is None else [x509.UniformResourceIdentifier(point)]
+            scope = x509.IssuingDistributionPoint(names, None, users_only, False, None, False, False)
+            builder = builder.add_extension(scope, critical=True)
         for credential in revoked:
             builder = builder.add_revoked_certificate(
                 x509.RevokedCertificateBuilder()

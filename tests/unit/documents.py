@@ -62,11 +62,20 @@ FULL: dict[str, Any] = {
         "revocation": [
             {
                 "issuer": "ab" * 32,
+                "issuer_name": "CN=ACME CA",
+                "scope": {"points": ["URI:http://crl.example/1.crl"], "covered": "users"},
                 "this_update": "2026-11-20T10:00:00Z",
                 "next_update": "2026-11-27T10:00:00Z",
                 "serials": ["a1b", "ffffffffffffffffffffffffffffffffffffffff"],
             },
-            {"issuer": "cd" * 32, "this_update": "2026-11-20T10:00:00Z", "next_update": None, "serials": []},
+            {
+                "issuer": "cd" * 32,
+                "issuer_name": None,
+                "scope": {"points": [], "covered": "all"},
+                "this_update": "2026-11-20T10:00:00Z",
+                "next_update": None,
+                "serials": [],
+            },
         ],
         "partners": [
             {

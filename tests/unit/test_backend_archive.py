@@ -29,6 +29,8 @@ from smartproxy.policy.partners import KeyPin, Partner, RevocationMode, SanRule,
 from smartproxy.testing.pki import TestCa, self_signed
 from tests.unit.sites import NOW, PROXY_ID, SiteCase
 
+POINT = "http://crl.example/1.crl"
+
 
 class ArchiveCase(SiteCase):
     """A site with one of everything."""
@@ -42,6 +44,7 @@ class ArchiveCase(SiteCase):
             cas.add(change, "odette", [ca.credential.certificate], revocation=RevocationMode.PREFER)
             change.session.flush()
             revocation.load(change, ca.crl([ca.issue("bad")], this_update=NOW), "ca.crl")
+            revocation.load(change, ca.crl(this_update=NOW, point=POINT, number=7), "1.crl")
             pin, note = partners.pinned(self_signed("acme").certificate)
             rules = (
                 pin,
@@ -171,9 +174,25 @@ class WithoutSecrets(ArchiveCase):
         self.take(self.export(with_secrets=False))
         with self.store.reading() as session:
             (first,) = partners.find(session, "ACME").notes
-            (crl,) = revocation.listed(session)
+            lists = revocation.listed(session)
         self.assertIn("CN=acme", first.subject)
-        self.assertIn("CN=Odette", crl.issuer)
+        self.assertIn("CN=Odette", lists[0].issuer)
+        self.assertEqual([(each.scope.points, each.number) for each in lists][1], ((f"URI:{POINT}",), "7"))
+
+    def test_earlier_version(self) -> None:
+        """A file of before lists had a scope: they cover all certificates, and the notes say whose they are."""
+        document = json.loads(self.export(with_secrets=False))
+        notes, lists = document["issuers"], document["configuration"]["server"]["revocation"]
+        del notes[1:], lists[1:]
+        for each in (notes[0], lists[0]):
+            del each["scope"]
+        del lists[0]["issuer_name"]
+        self.take(json.dumps(document))
+        with self.store.reading() as session:
+            (row,) = revocation.listed(session)
+        self.assertIn("CN=Odette", row.issuer)
+        document["issuers"] = []
+        self.assertIn("says nowhere whose", str(self.assertRaises(Unusable, self.take, json.dumps(document))))
 
     def test_notes_are_not_needed(self) -> None:
         """Without the notes the same rules are imported."""

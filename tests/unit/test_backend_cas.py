@@ -12,6 +12,7 @@ from smartproxy.backend import cas, generations, revocation
 from smartproxy.backend.certificates import key_pin
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.revocation import LoadedList
+from smartproxy.policy.certificates.revocation import Covered, ListScope
 from smartproxy.policy.configuration import ServerConfiguration, parse
 from smartproxy.policy.partners import RevocationMode
 from smartproxy.testing.pki import TestCa, TestCredential, self_signed
@@ -114,6 +115,20 @@ class Cas(CaCase):
         self.assertEqual(
             (event.fields["authority"], event.fields["mode"], event.fields["count"]), ("odette", "require", 2)
         )
+
+
+def scope_of(**given: object) -> x509.IssuingDistributionPoint:
+    """The extension that says what a list covers."""
+    nothing: dict[str, object] = {
+        "full_name": None,
+        "relative_name": None,
+        "only_contains_user_certs": False,
+        "only_contains_ca_certs": False,
+        "only_some_reasons": None,
+        "indirect_crl": False,
+        "only_contains_attribute_certs": False,
+    }
+    return x509.IssuingDistributionPoint(**{**nothing, **given})  # type: ignore[arg-type]  # one at a time
 
 
 class RevocationLists(CaCase):
@@ -228,66 +243,70 @@ class RevocationLists(CaCase):
         self.assertIn("no readable", self.refused(b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"))
 
     def test_parts(self) -> None:
-        """Lists that hold only a part of what is revoked are refused: the rest would look good."""
-
-        def scope(**given: object) -> x509.IssuingDistributionPoint:
-            nothing: dict[str, object] = {
-                "full_name": None,
-                "relative_name": None,
-                "only_contains_user_certs": False,
-                "only_contains_ca_certs": False,
-                "only_some_reasons": None,
-                "indirect_crl": False,
-                "only_contains_attribute_certs": False,
-            }
-            return x509.IssuingDistributionPoint(**{**nothing, **given})  # type: ignore[arg-type]  # one at a time
-
-        name = [x509.UniformResourceIdentifier("http://crl.example/ca.crl")]
+        """Lists that hold only a part of what is revoked in their scope are refused: the rest would look good."""
         self.assertIn("delta", self.refused(self.sign(x509.DeltaCRLIndicator(1))))
-        self.assertIn("indirect", self.refused(self.sign(scope(indirect_crl=True))))
-        self.assertIn("limited", self.refused(self.sign(scope(only_contains_ca_certs=True))))
+        self.assertIn("indirect", self.refused(self.sign(scope_of(indirect_crl=True))))
+        self.assertIn("attribute", self.refused(self.sign(scope_of(only_contains_attribute_certs=True))))
         reasons = frozenset({x509.ReasonFlags.key_compromise})
-        self.assertIn("limited", self.refused(self.sign(scope(only_some_reasons=reasons))))
-        self.assertIn("leaves out", self.refused(self.sign(scope(only_contains_user_certs=True))))
+        self.assertIn("limited to some reasons", self.refused(self.sign(scope_of(only_some_reasons=reasons))))
         unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
         self.assertIn("1.2.3.4", self.refused(self.sign(unknown)))
-        self.assertIn("distribution point 'http://crl.example/ca.crl'", self.refused(self.sign(scope(full_name=name))))
-        relative = x509.RelativeDistinguishedName([x509.NameAttribute(x509.NameOID.COMMON_NAME, "1")])
-        self.assertIn("distribution point;", self.refused(self.sign(scope(relative_name=relative))))
+        names = [x509.UniformResourceIdentifier(f"http://crl.example/{number}.crl") for number in range(17)]
+        self.assertIn("more than 16 names", self.refused(self.sign(scope_of(full_name=names))))
+        names = [x509.UniformResourceIdentifier(f"http://crl.example/{'x' * 1024}")]
+        self.assertIn("1024 characters", self.refused(self.sign(scope_of(full_name=names))))
         self.load(self.sign(unknown, critical=False))
 
-    def test_one_part_for_another(self) -> None:
-        """Two lists of one CA for two distribution points: neither is taken, and the whole list stays in force."""
-        bad = self.issuing.issue("revoked")
-        self.load(self.issuing.crl([bad], this_update=NOW - DAY))
-        for number in (1, 2):
-            name = [x509.UniformResourceIdentifier(f"http://crl.example/{number}.crl")]
-            point = x509.IssuingDistributionPoint(name, None, True, False, None, False, False)
-            self.assertIn(f"http://crl.example/{number}.crl", self.refused(self.sign(point, by=self.issuing)))
-        (found,) = self.configured().revocation
-        self.assertEqual(found.serials, {bad.certificate.serial_number})
+    def test_scopes(self) -> None:
+        """What a list covers comes from its issuingDistributionPoint; each scope has one list."""
+        uri = x509.UniformResourceIdentifier("http://crl.example/1.crl")
+        directory = x509.DirectoryName(x509.Name.from_rfc4514_string("CN=CRL1,O=Odette"))
+        relative = x509.RelativeDistinguishedName([x509.NameAttribute(x509.NameOID.COMMON_NAME, "CRL2")])
+        issuer = self.issuing.credential.certificate.subject.rfc4514_string()
+        for point, scope in (
+            (x509.CRLNumber(1), ListScope()),
+            (scope_of(only_contains_user_certs=True), ListScope(covered=Covered.USERS)),
+            (scope_of(only_contains_ca_certs=True), ListScope(covered=Covered.CAS)),
+            (
+                scope_of(full_name=[uri, directory]),
+                ListScope(points=("DIR:CN=CRL1,O=Odette", "URI:http://crl.example/1.crl")),
+            ),
+            (scope_of(relative_name=relative), ListScope(points=(f"DIR:CN=CRL2,{issuer}",))),
+        ):
+            (loaded,) = self.load(self.sign(point))
+            self.assertEqual(loaded.scope, scope)
+            self.assertIn(scope, [each.scope for each in self.configured().revocation])
+            self.assertIn(scope.part, [each.fields.get("list_part") for each in self.stored("crl.loaded")])
+        self.assertEqual(len(self.configured().revocation), 5)
 
-    def test_users_only(self) -> None:
-        """A list of users' certificates only is whole when its issuer cannot have certified authorities."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name.from_rfc4514_string("CN=Leaf Issuer")
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject)
-            .public_key(key.public_key())
-            .serial_number(1)
-            .not_valid_before(NOW - DAY)
-            .not_valid_after(NOW + DAY)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        issuer = TestCa(TestCredential(key, certificate))
+    def test_parts_side_by_side(self) -> None:
+        """A part takes the place of the same part only, by date and number; the whole list stays as well."""
+        bad = self.issuing.issue("revoked")
+        for number, listed in ((None, ()), (1, (bad,)), (2, ())):
+            point = None if number is None else f"http://crl.example/{number}.crl"
+            (loaded,) = self.load(self.issuing.crl(listed, this_update=NOW - DAY, point=point, number=5))
+            self.assertIsNone(loaded.previous)
+        first = "http://crl.example/1.crl"
+        found = {each.scope.part: each.serials for each in self.configured().revocation}
+        self.assertEqual(found[f"URI:{first}"], {bad.certificate.serial_number})
+        self.assertEqual(len(found), 3)
+        told = self.refused(self.issuing.crl(this_update=NOW - 2 * DAY, point=first))
+        self.assertIn(f"for URI:{first} in ca.crl is of 2026-11-18 12:00 UTC and older", told)
+        self.assertIn("has number 4", self.refused(self.issuing.crl(this_update=NOW - DAY, point=first, number=4)))
+        self.load(self.issuing.crl(this_update=NOW - 2 * DAY, point="http://crl.example/3.crl", number=1))
+        (loaded,) = self.load(self.issuing.crl(this_update=NOW, point=first, number=6))
+        self.assertEqual((loaded.previous, loaded.serials), (NOW - DAY, 0))
+        self.assertEqual(len(self.configured().revocation), 4)
+
+    def test_two_names_of_one_key(self) -> None:
+        """A CA that was renewed under another name has lists of its own."""
+        renamed = TestCa.root("Odette New", key=self.root.credential.key)
         with self.change() as change:
-            cas.add(change, "leaf-issuer", [certificate])
-        point = x509.IssuingDistributionPoint(None, None, True, False, None, False, False)
-        (loaded,) = self.load(self.sign(point, by=issuer))
-        self.assertEqual(loaded.serials, 1)
+            cas.add(change, "odette-new", [renamed.credential.certificate])
+        self.load(self.root.crl([self.issuing.credential], this_update=NOW) + renamed.crl(this_update=NOW))
+        found = {each.issuer_name: len(each.serials) for each in self.configured().revocation}
+        subjects = [each.credential.certificate.subject.rfc4514_string() for each in (self.root, renamed)]
+        self.assertEqual(found, dict(zip(subjects, (1, 0), strict=True)))
 
     def test_good_again(self) -> None:
         """An entry that takes a certificate back from the list is no revoked certificate."""
@@ -326,6 +345,24 @@ class RevocationLists(CaCase):
         remove(first.issuer_key_sha256)
         (left,) = self.configured().revocation
         self.assertEqual(left.issuer_key_sha256, second.issuer_key_sha256)
+
+    def test_remove_a_part(self) -> None:
+        """A part is removed by its distribution point, with its kind or without, or by its number."""
+        for number in (1, 2, 3):
+            self.load(self.issuing.crl(this_update=NOW, point=f"http://crl.example/{number}.crl"))
+        with self.store.reading() as session:
+            (third,) = [row.id for row in revocation.listed(session) if str(row.scope.part).endswith("3.crl")]
+
+        def remove(which: str) -> None:
+            with self.change() as change:
+                revocation.remove(change, which)
+
+        issuer = self.issuing.credential.certificate.subject.rfc4514_string()
+        told = str(self.assertRaises(NotFound, remove, issuer))
+        self.assertIn(f"{third} (URI:http://crl.example/3.crl, of the key", told)
+        for which, left in (("http://crl.example/1.crl", 2), ("URI:http://crl.example/2.crl", 1), (str(third), 0)):
+            remove(which)
+            self.assertEqual(len(self.configured().revocation), left)
 
     def test_future(self) -> None:
         """A list of tomorrow is refused, and one that was loaded by a wrong clock gives way to the one of today."""

@@ -47,10 +47,10 @@ class SightingsCase(SiteCase):
         }
         self.tell("certificate.accepted", hours, **{**usual, **fields})
 
-    def load(self, *revoked: TestCredential, days: int = 7) -> None:
+    def load(self, *revoked: TestCredential, days: int = 7, point: str | None = None) -> None:
         """Load the authority's list."""
         with self.change() as change:
-            octets = self.ca.crl(revoked, this_update=NOW - DAY, next_update=NOW + days * DAY)
+            octets = self.ca.crl(revoked, this_update=NOW - DAY, next_update=NOW + days * DAY, point=point)
             revocation.load(change, octets, "x")
 
 
@@ -128,6 +128,34 @@ class Forecasts(SightingsCase):
         self.assertEqual(self.verdict()[0], "admitted")
         self.load(self.leaf, days=8)
         self.assertIn("revoked", self.verdict()[1])
+
+    def test_parts(self) -> None:
+        """Where a CA's list comes in parts, the part counts that the certificate's distribution point names."""
+        self.load(days=7, point="http://crl.example/1.crl")
+        verdict, cause = self.verdict()
+        self.assertEqual(verdict, "unknown")
+        self.assertIn("only parts of the list of CN=Odette", cause)
+        self.accept(self.leaf, crl_points=["URI:http://crl.example/2.crl"])
+        verdict, cause = self.verdict()
+        self.assertEqual(verdict, "refused")
+        self.assertTrue(cause.endswith("for URI:http://crl.example/2.crl"), cause)
+        self.load(days=9, point="http://crl.example/2.crl")
+        self.assertEqual(self.verdict()[0], "admitted")
+        with self.store.reading() as session:
+            (found,) = forecasts.failing(session, NOW + 30 * DAY)
+        self.assertEqual(found.moment, NOW + 9 * DAY)
+        self.assertIn("for URI:http://crl.example/2.crl has to be renewed", found.reason)
+        self.load(self.leaf, days=10, point="http://crl.example/2.crl")
+        self.assertIn("revoked", self.verdict()[1])
+
+    def test_points_come_later(self) -> None:
+        """A server of an earlier version does not tell the points; they are kept when one tells them."""
+        self.accept(self.leaf)
+        self.accept(self.leaf, 2, crl_points=["URI:http://crl.example/2.crl"])
+        self.accept(self.leaf, 4)
+        with self.store.reading() as session:
+            (seen,) = sightings.certificates(session)
+        self.assertEqual(seen.crl_points, ["URI:http://crl.example/2.crl"])
 
     def test_ended(self) -> None:
         """A certificate that has ended tells nothing about today."""

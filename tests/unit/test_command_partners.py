@@ -224,6 +224,30 @@ class Cas(CommandCase):
         self.do("crl", "remove", listed["issuer_key_sha256"])
         self.assertEqual(self.do("crl", "list", "--json").json, [])
 
+    def test_parts(self) -> None:
+        """The parts of a CA's list are shown with what they cover, and removed one by one."""
+        self.do("ca", "add", "odette", *self.files)
+        for number, users_only in ((1, True), (2, False)):
+            point = f"http://crl.example/{number}.crl"
+            path = self.file(f"{number}.crl", self.issuing.crl(point=point, users_only=users_only))
+            self.assertIn(point, self.do("crl", "load", path).out)
+        whole = self.file("whole.crl", self.issuing.crl())
+        (loaded,) = self.do("crl", "load", whole, "--json").json
+        self.assertEqual((loaded["points"], loaded["covered"], loaded["previous"]), ([], "all", None))
+        listed = self.do("crl", "list", "--json").json
+        scopes = {(*each["points"], each["covered"]) for each in listed}
+        parts = {("URI:http://crl.example/1.crl", "users"), ("URI:http://crl.example/2.crl", "all")}
+        self.assertEqual(scopes, {("all",), *parts})
+        text = self.do("crl", "list").out
+        self.assertIn("URI:http://crl.example/1.crl, no CA certificates", text)
+        self.assertIn("all certificates", text)
+        self.assertIn("3 lists fit", self.refused("crl", "remove", listed[0]["issuer_key_sha256"]))
+        self.assertIn("for URI:http://crl.example/2.crl", self.do("crl", "remove", "http://crl.example/2.crl").out)
+        (number,) = [each["id"] for each in listed if not each["points"]]
+        self.do("crl", "remove", str(number))
+        (left,) = self.do("crl", "list", "--json").json
+        self.assertEqual(left["points"], ["URI:http://crl.example/1.crl"])
+
     def test_lists_of_one_second(self) -> None:
         """Of two lists that bear the same date, the one with the lower number cannot take a revocation back."""
         self.do("ca", "add", "odette", *self.files)

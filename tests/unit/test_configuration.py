@@ -254,9 +254,27 @@ class LookupTests(SynchronousTestCase):
         self.assertEqual(server.partners_of, {SanRule(ca="ca", san="DNS:oftp.acme.example"): tuple(server.partners)})
 
     def test_revocation_of_issuers(self) -> None:
-        """Revocation sets are found by their issuer's key."""
-        server = parse(octets(full())).server
-        self.assertEqual(server.revocation_of["cd" * 32], server.revocation[1])
+        """Revocation sets are found by their issuer's key and name; one without a name is of any CA with the key."""
+        document = full()
+        parts = [
+            {
+                "issuer": "cd" * 32,
+                "issuer_name": "CN=Two",
+                "this_update": "2026-11-20T10:00:00Z",
+                "scope": {"points": [f"URI:http://crl.example/{number}.crl"], "covered": "users"},
+            }
+            for number in (1, 2)
+        ]
+        document["server"]["revocation"] += parts
+        server = parse(octets(document)).server
+        self.assertEqual(server.lists.of_issuer("cd" * 32, "CN=One"), server.revocation[1:2])
+        self.assertEqual(server.lists.of_issuer("cd" * 32, "cn=two"), server.revocation[1:])
+        self.assertEqual(server.lists.of_issuer("ef" * 32, "CN=Two"), ())
+        scopes = [each.scope for each in server.revocation[2:]]
+        self.assertEqual(scopes[1].part, "URI:http://crl.example/2.crl, no CA certificates")
+        self.assertEqual(parse(dump(parse(octets(document)))).server.revocation, server.revocation)
+        document["server"]["revocation"].append(parts[1])
+        self.assertRaises(ConfigurationRefused, parse, octets(document))
 
     def test_anchors(self) -> None:
         """An authority's anchors are the SHA-256 of its certificates' DER octets."""

@@ -4,7 +4,7 @@ import datetime
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates.revocation import Issuer, Outlook, RevocationSet
+from smartproxy.policy.certificates.revocation import Issuer, Listed, ListScope, Outlook, RevocationLists, RevocationSet
 from tests.unit.chains import DAY, NOW, key_sha256, revocation
 
 NONE = datetime.timedelta()
@@ -28,7 +28,7 @@ MIDDLE = issuer("middle", "root", "others", serial=7)
 
 def outlook(*lists: RevocationSet, issuers: tuple[Issuer, ...] = (ROOT, MIDDLE)) -> Outlook:
     """What is configured and loaded."""
-    return Outlook(issuers, {each.issuer_key_sha256: each for each in lists})
+    return Outlook(issuers, RevocationLists.of(lists))
 
 
 class RefusalTests(SynchronousTestCase):
@@ -65,12 +65,26 @@ class RefusalTests(SynchronousTestCase):
         found = outlook(revocation("a"), revocation("b"), issuers=circle)
         self.assertIn("does not reach the CA", str(self.refusal(found, "a")))
 
-    def test_unlisted(self) -> None:
-        """Of an authority's certificates, which have a current list."""
-        two = (ROOT, issuer("issuing", "root", "ca"), MIDDLE)
+    def test_listed(self) -> None:
+        """Of an authority's certificates, which have a current list, a current part of one, or none."""
+        three = (ROOT, issuer("issuing", "root", "ca"), issuer("new", "root", "ca"), MIDDLE)
+        lists = (revocation("root"), revocation("issuing", scope=ListScope(points=("URI:1",))))
         self.assertEqual(
-            outlook(revocation("root"), issuers=two).unlisted("ca", NOW, NONE), (["CN=root"], ["CN=issuing"])
+            outlook(*lists, issuers=three).listed("ca", NOW, NONE),
+            Listed(current=("CN=root",), in_parts=("CN=issuing",), without=("CN=new",)),
         )
+
+    def test_parts(self) -> None:
+        """A certificate is judged by the part of the list that its own distribution point names."""
+        one, two = (revocation("root", serial, scope=ListScope(points=(f"URI:{serial}",))) for serial in (5, 6))
+
+        def refusal(*points: str) -> str | None:
+            return outlook(one, two).refusal("CN=root", 5, "ca", NOW, NONE, points)
+
+        self.assertIn("revoked by the list of CN=root for URI:5", str(refusal("URI:5")))
+        self.assertIsNone(refusal("URI:6"))
+        self.assertEqual(refusal("URI:7"), "there is no revocation list of CN=root for URI:7")
+        self.assertIn("for certificates without a distribution point", str(refusal()))
 
 
 class EndTests(SynchronousTestCase):
@@ -91,6 +105,17 @@ class EndTests(SynchronousTestCase):
         self.assertEqual(self.ends(found, "ca", None), [(50, "expires"), (100, "expires")])
         self.assertEqual(self.ends(found, "ca", DAY)[2], (2, "renewed"))
         self.assertEqual(self.ends(outlook(), "ca", DAY), [(50, "expires"), (100, "expires")])
+
+    def test_part(self) -> None:
+        """Of several parts the one counts that covers the certificate."""
+        near, far = (
+            revocation("root", next_update=NOW + days * DAY, scope=ListScope(points=(name,)))
+            for name, days in (("URI:near", 3), ("URI:far", 9))
+        )
+        for name, days in (("URI:near", 3), ("URI:far", 9)):
+            ends = dict(outlook(near, far).ends("CN=root", NOW + 50 * DAY, "ca", NONE, (name,)))
+            self.assertEqual(ends[NOW + days * DAY], f"the revocation list of CN=root for {name} has to be renewed")
+        self.assertEqual(len(list(outlook(near, far).ends("CN=root", NOW + 50 * DAY, "ca", NONE))), 2)
 
     def test_end_of_time(self) -> None:
         """A list that is promised for the end of time has to be renewed then, grace or not."""

@@ -2,9 +2,18 @@
 
 import datetime
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.certificates.revocation import RevocationSet, RevocationStatus, status
+from smartproxy.policy.certificates.revocation import (
+    Covered,
+    ListScope,
+    RevocationLists,
+    RevocationSet,
+    RevocationStatus,
+    judge_revocation,
+    status,
+)
 
 MADE = datetime.datetime(2026, 11, 20, 10, tzinfo=datetime.UTC)
 SECOND = datetime.timedelta(seconds=1)
@@ -70,3 +79,85 @@ class StatusTests(SynchronousTestCase):
                 for next_update in (None, this_update):
                     dated = RevocationSet(issuer_key_sha256="ab" * 32, this_update=this_update, next_update=next_update)
                     self.assertIs(status(dated, 8, now, grace), found)
+
+
+ONE, TWO = "URI:http://crl.example/1.crl", "URI:http://crl.example/2.crl"
+
+
+class PartTests(SynchronousTestCase):
+    """A CA publishes its list in parts: each counts for the certificates that it covers, and for no other."""
+
+    def part(self, *serials: int, covered: Covered = Covered.ALL, stale: bool = False, **scope: str) -> RevocationSet:
+        """A part of a list, or a whole one if no point is named."""
+        return RevocationSet(
+            issuer_key_sha256="ab" * 32,
+            this_update=MADE - 9 * DAY if stale else MADE,
+            next_update=MADE - DAY if stale else MADE + DAY,
+            serials=frozenset(serials),
+            scope=ListScope(points=tuple(sorted(scope.values())), covered=covered),
+        )
+
+    def test_table(self) -> None:
+        """The certificate's point, and the lists at hand: the verdict on the serial number 7."""
+        revoking, other = self.part(7, point=ONE), self.part(8, point=TWO)
+        good, missing = RevocationStatus.GOOD, RevocationStatus.MISSING
+        revoked, stale = RevocationStatus.REVOKED, RevocationStatus.STALE
+        table = (
+            ((ONE,), (), missing),
+            ((ONE,), (revoking,), revoked),
+            ((ONE,), (revoking, other), revoked),
+            ((ONE,), (other, revoking), revoked),
+            ((ONE,), (other,), missing),
+            ((TWO,), (revoking,), missing),
+            ((TWO,), (revoking, other), good),
+            ((ONE, TWO), (revoking, other), revoked),
+            ((ONE, TWO), (other,), good),
+            ((), (revoking, other), missing),
+            ((), (self.part(),), good),
+            ((ONE,), (self.part(),), good),
+            ((ONE,), (self.part(7), self.part(point=ONE)), revoked),
+            ((ONE,), (self.part(), revoking), revoked),
+            ((ONE,), (self.part(), other), good),
+            ((ONE,), (self.part(7), other), revoked),
+            ((ONE,), (self.part(stale=True), self.part(point=ONE)), good),
+            ((ONE,), (self.part(), self.part(point=ONE, stale=True)), good),
+            ((ONE,), (self.part(point=ONE, stale=True), other), stale),
+            ((ONE,), (self.part(7, point=ONE, stale=True), self.part()), revoked),
+            ((TWO,), (self.part(point=ONE, also=TWO),), good),
+            (("URI:http://crl.example/1.crl?",), (revoking,), missing),
+        )
+        for points, lists, verdict in table:
+            found, by = judge_revocation(lists, 7, points, MADE, NO_GRACE)
+            self.assertIs(found, verdict, (points, lists))
+            self.assertIs(by is None, verdict is missing)
+
+    def test_kinds(self) -> None:
+        """A list without CA certificates, or with nothing else, says nothing of the others."""
+        for covered, of_authorities, of_users in (
+            (Covered.ALL, RevocationStatus.REVOKED, RevocationStatus.REVOKED),
+            (Covered.USERS, RevocationStatus.MISSING, RevocationStatus.REVOKED),
+            (Covered.CAS, RevocationStatus.REVOKED, RevocationStatus.MISSING),
+        ):
+            for is_authority, verdict in ((True, of_authorities), (False, of_users)):
+                for lists, points in (
+                    ((self.part(7, covered=covered),), ()),
+                    ((self.part(7, covered=covered, x=ONE),), (ONE,)),
+                ):
+                    found, _ = judge_revocation(lists, 7, points, MADE, NO_GRACE, is_authority=is_authority)
+                    self.assertIs(found, verdict, (covered, is_authority))
+
+    def test_nearest(self) -> None:
+        """Of several lists that are out of date the one is told that was current last."""
+        old, older = self.part(stale=True, point=ONE), self.part(stale=True)
+        older = attrs.evolve(older, next_update=MADE - 2 * DAY)
+        for lists in ((old, older), (older, old)):
+            self.assertEqual(judge_revocation(lists, 7, (ONE,), MADE, NO_GRACE), (RevocationStatus.STALE, old))
+
+    def test_issuers(self) -> None:
+        """Two CAs that share a key have lists of their own; names are compared without case."""
+        first, second = (attrs.evolve(self.part(), issuer_name=f"CN={name}") for name in ("First", "Second"))
+        lists = RevocationLists.of((first, second))
+        self.assertEqual(lists.of_issuer("ab" * 32, "CN=first"), (first,))
+        self.assertEqual(lists.of_issuer("ab" * 32, "CN=Second"), (second,))
+        self.assertEqual(lists.of_issuer("ab" * 32, "CN=Third"), ())
+        self.assertEqual(lists.of_issuer("cd" * 32, "CN=First"), ())

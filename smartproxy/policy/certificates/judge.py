@@ -28,7 +28,7 @@ from smartproxy.policy.certificates.causes import (
     refusal,
 )
 from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts, PathError
-from smartproxy.policy.certificates.revocation import RevocationStatus, status
+from smartproxy.policy.certificates.revocation import RevocationStatus, judge_revocation
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.outbound import rules_of
 from smartproxy.policy.partners import (
@@ -299,8 +299,14 @@ def _judge_revocation(
 ) -> None:
     if ca.revocation is RevocationMode.OFF:
         return
-    revocation = configuration.revocation_of.get(issuer.key_sha256)
-    found = status(revocation, facts.serial, now, datetime.timedelta(hours=ca.grace_hours))
+    found, revocation = judge_revocation(
+        configuration.lists.of_issuer(issuer.key_sha256, issuer.subject),
+        facts.serial,
+        facts.crl_points,
+        now,
+        datetime.timedelta(hours=ca.grace_hours),
+        is_authority=facts.is_authority,
+    )
     if found is RevocationStatus.GOOD:
         return
     if found is not RevocationStatus.REVOKED and ca.revocation is RevocationMode.PREFER:
@@ -310,6 +316,9 @@ def _judge_revocation(
         "list": issuer.subject,
         "list_key_sha256": issuer.key_sha256,
     }
+    part = ", ".join(facts.crl_points) if revocation is None else revocation.scope.part
+    if part:
+        detail["list_part"] = part
     if revocation is not None:
         detail["this_update"] = Instant().write(revocation.this_update)
         detail["age"] = round((now - revocation.this_update).total_seconds())

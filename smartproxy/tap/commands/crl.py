@@ -9,6 +9,9 @@ from smartproxy.tap.commands.console import Console, listing, table, when
 if TYPE_CHECKING:
     from smartproxy.backend.schema import RevocationRow
 
+WHOLE = "all certificates"
+"""What a list covers that is no part."""
+
 
 def register(subparsers: Subparsers) -> None:
     """Declare the actions."""
@@ -16,8 +19,9 @@ def register(subparsers: Subparsers) -> None:
     take = action(
         actions,
         "load",
-        "Load revocation lists. Each must be signed by a configured CA and must not be older than the list in force. "
-        "Of several files all are loaded, or none.",
+        "Load revocation lists. Each must be signed by a configured CA and must not be older than the list in force of "
+        "the same issuer and scope. The parts of a list that a CA publishes in parts stay side by side. Of several "
+        "files all are loaded, or none.",
         load,
         "  curl -sS http://crl.example/ca.crl | smartproxy crl load -\n  smartproxy crl load root.crl issuing.crl",
     )
@@ -41,8 +45,18 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy crl check                 (before 'smartproxy ca change odette --revocation require')",
     )
     check.add_argument("--all", action="store_true", help="also partners that would be admitted")
-    forget = action(actions, "remove", "Remove a revocation list.", remove)
-    forget.add_argument("issuer", metavar="ISSUER", help="the issuer's name, or the SHA-256 of its key, as listed")
+    forget = action(
+        actions,
+        "remove",
+        "Remove a revocation list.",
+        remove,
+        "  smartproxy crl remove 3\n  smartproxy crl remove http://crl.example/1.crl",
+    )
+    forget.add_argument(
+        "list",
+        metavar="LIST",
+        help="its number, its issuer's name, the SHA-256 of the issuer's key, or its distribution point, as listed",
+    )
 
 
 def load(console: Console) -> None:
@@ -64,6 +78,8 @@ def load(console: Console) -> None:
             "ca": each.authority,
             "issuer": each.issuer,
             "issuer_key_sha256": each.issuer_key_sha256,
+            "points": each.scope.points,
+            "covered": each.scope.covered,
             "serials": each.serials,
             "this_update": each.this_update,
             "next_update": each.next_update,
@@ -76,6 +92,7 @@ def load(console: Console) -> None:
         listing(
             {
                 "issuer": f"{each.issuer} (ca {each.authority})",
+                "covers": each.scope.part or WHOLE,
                 "serial numbers": each.serials,
                 "made": when(each.this_update),
                 "next update": when(each.next_update, "not promised"),
@@ -87,9 +104,10 @@ def load(console: Console) -> None:
     console.answer(documents, text)
     for each in taken:
         if each.next_update is not None and each.next_update <= console.now():
+            of = each.issuer if each.scope.part is None else f"{each.issuer} for {each.scope.part}"
             console.warn(
-                f"the list of {each.issuer} is out of date since {when(each.next_update)}; where the ca's revocation "
-                "is 'require', its certificates are refused until a newer one is loaded"
+                f"the list of {of} is out of date since {when(each.next_update)}; where the ca's revocation is "
+                "'require', its certificates are refused until a newer one is loaded"
             )
 
 
@@ -102,7 +120,9 @@ def show_all(console: Console) -> None:
     now = console.now()
     cells = [
         (
+            str(row.id),
             row.issuer,
+            row.scope.part or WHOLE,
             len(row.serials),
             when(row.this_update),
             when(row.next_update),
@@ -111,11 +131,14 @@ def show_all(console: Console) -> None:
         )
         for row in rows
     ]
-    heads = ("ISSUER", "SERIALS", "MADE", "NEXT UPDATE", "STATE", "KEY (SHA-256)")
+    heads = ("NUMBER", "ISSUER", "COVERS", "SERIALS", "MADE", "NEXT UPDATE", "STATE", "KEY (SHA-256)")
     documents = [
         {
+            "id": row.id,
             "issuer": row.issuer,
             "issuer_key_sha256": row.issuer_key_sha256,
+            "points": row.scope.points,
+            "covered": row.scope.covered,
             "serials": len(row.serials),
             "this_update": row.this_update,
             "next_update": row.next_update,
@@ -180,6 +203,8 @@ def remove(console: Console) -> None:
     """Remove a revocation list."""
     from smartproxy.backend import revocation
 
-    with console.changing(f"crl remove {console.arguments.issuer}") as change:
-        row = revocation.remove(change, console.arguments.issuer)
-    console.answer({"issuer": row.issuer, "removed": True}, f"the revocation list of {row.issuer} is forgotten")
+    with console.changing(f"crl remove {console.arguments.list}") as change:
+        row = revocation.remove(change, console.arguments.list)
+    of = row.issuer if row.scope.part is None else f"{row.issuer} for {row.scope.part}"
+    document = {"issuer": row.issuer, "points": row.scope.points, "covered": row.scope.covered, "removed": True}
+    console.answer(document, f"the revocation list of {of} is forgotten")

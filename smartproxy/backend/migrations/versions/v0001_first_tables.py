@@ -92,13 +92,16 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("issuer_key_sha256", sa.String(length=64), nullable=False),
         sa.Column("issuer", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
         sa.Column("this_update", sa.DateTime(timezone=True), nullable=False),
         sa.Column("next_update", sa.DateTime(timezone=True), nullable=True),
         sa.Column("number", sa.Text(), nullable=True),
         sa.Column("serials", sa.JSON(), nullable=False),
         sa.Column("loaded", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_revocation_lists")),
-        sa.UniqueConstraint("issuer_key_sha256", name=op.f("uq_revocation_lists_issuer_key_sha256")),
+        sa.UniqueConstraint(
+            "issuer_key_sha256", "issuer", "scope", name=op.f("uq_revocation_lists_issuer_key_sha256_issuer_scope")
+        ),
     )
     op.create_table(
         "settings",
@@ -136,6 +139,7 @@ def upgrade() -> None:
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("issuer", sa.Text(), nullable=False),
         sa.Column("serial", sa.Text(), nullable=False),
+        sa.Column("crl_points", sa.JSON(), nullable=False),
         sa.Column("not_after", sa.DateTime(timezone=True), nullable=False),
         sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_seen", sa.DateTime(timezone=True), nullable=False),
