@@ -324,7 +324,8 @@ EVENTS: Mapping[str, EventType] = {
             "The session ended.",
             "outcome",
             "reason side sender cause duration code release_level octets_in octets_out buffers_in buffers_out files_in "
-            "files_out anomalies discarded told_partner told_station phase station agreed ended_by",
+            "files_out unconfirmed anomalies tolerated discarded told_partner told_station phase station agreed "
+            "ended_by",
         ),
         (
             "session.expired",

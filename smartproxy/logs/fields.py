@@ -243,6 +243,7 @@ FIELDS: Mapping[str, EventField] = {
         sessions="how many sessions are live",
         size="how large",
         status="the http status of the answer",
+        unconfirmed="Virtual Files that were sent whole, and that their receiver did not confirm",
         value="the value that was measured",
     ),
     **_declare(
@@ -278,6 +279,7 @@ FIELDS: Mapping[str, EventField] = {
         agreed="what both SSIDs agreed on",
         facts="further facts about the cause",
         fields="the command's fields; secrets are ***",
+        tolerated="how many anomalies of each number were tolerated",
     ),
 }
 

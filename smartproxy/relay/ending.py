@@ -109,7 +109,9 @@ class Summary:
         return self.ending.stage.joined
 
 
-def summarize(session: str, opening: Opening, monitor: Monitor, ending: Ending, counts: Mapping[str, int]) -> Summary:
+def summarize(
+    session: str, opening: Opening, monitor: Monitor, ending: Ending, counts: Mapping[str, object]
+) -> Summary:
     """Sum up a session that is over.
 
     :param counts: what the session itself counted.

@@ -201,9 +201,13 @@ def plain(value: object) -> str | int | bool | None:
 
 
 class FileLedger:
-    """Follows the one Virtual File that can be under way, and the end responses."""
+    """Follows the one Virtual File that can be under way, and the end responses.
+
+    :ivar unconfirmed: the files that were sent whole, and whose receiver said neither EFPA nor EFNA.
+    """
 
     def __init__(self, partner: Role) -> None:
+        self.unconfirmed = 0
         self._partner = partner
         self._offer: SFID | None = None
         self._sender = Role.INITIATOR
@@ -237,7 +241,9 @@ class FileLedger:
         """
         if transfer is not None:
             self._octets = transfer.octets
-        yield from self._ended("lost" if self._records is None else "unconfirmed")
+        whole = self._offer is not None and self._records is not None
+        self.unconfirmed += whole
+        yield from self._ended("unconfirmed" if whole else "lost")
 
     def _ended(self, outcome: str, **answer: object) -> Iterator[Tell]:
         if self._offer is None:

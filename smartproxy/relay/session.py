@@ -48,6 +48,7 @@ and writes the ESID for its own side. Where both end it at once, the server's en
 Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.2 (start of a session), 4.6 and 9.9 (ESID), 5.3.11.
 """
 
+from collections import Counter
 from collections.abc import Callable
 
 from smartproxy.oftp2.commands import ESID, SSID, SSRM
@@ -97,7 +98,8 @@ class Session:
         self._armed: set[Timer] = set()
         self._held = b""
         self._ssid: SSID | None = None
-        self._counts = {"anomalies": 0, "discarded": 0}
+        self._tolerated: Counter[int] = Counter()
+        self._discarded = 0
         self._wish: OwnFault | None = None
         self._ending: Ending | None = None
         self._intents: list[Intent] = []
@@ -168,7 +170,7 @@ class Session:
         if judgement.error is not None:
             self._violated(judgement.error, leg)
         elif self._monitor.ended:
-            self._counts["discarded"] += judgement.discarded
+            self._discarded += judgement.discarded
             self._released(judgement.observations[-1])
         else:
             self._watch(leg, progress=bool(judgement.octets))
@@ -192,11 +194,11 @@ class Session:
             self._arm(Timer.INACTIVITY, self._deadlines.inactivity)
 
     def _discard(self, event: events.Arrived) -> None:
-        self._counts["discarded"] += len(event.octets)
+        self._discarded += len(event.octets)
 
     def _observe(self, observation: Observation) -> None:
         """Tell of a command, and go on to the stage that it leads to."""
-        self._counts["anomalies"] += len(observation.anomalies)
+        self._tolerated.update(anomaly.number for anomaly in observation.anomalies)
         self._intents.extend(self.reporter.anomalies(observation))
         if self._monitor.observe_data:
             self._do(self.reporter.command(observation))
@@ -474,7 +476,13 @@ class Session:
             return
         assert self._ending is not None
         self._disarm(Timer.CLOSING)
-        summary = summarize(self.session, self._opening, self._monitor, self._ending, self._counts)
+        counts = {
+            "unconfirmed": self._files.unconfirmed,
+            "anomalies": self._tolerated.total(),
+            "tolerated": {str(number): count for number, count in sorted(self._tolerated.items())} or None,
+            "discarded": self._discarded,
+        }
+        summary = summarize(self.session, self._opening, self._monitor, self._ending, counts)
         if summary.started:
             self._do(self.reporter.ended(summary.fields))
         self._do(Done(summary))
