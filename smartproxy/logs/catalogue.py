@@ -256,7 +256,7 @@ EVENTS: Mapping[str, EventType] = {
             "The SSIDCODE is not assigned to the partner, or may not be used in this way.",
             "cause",
             "code codes release_level most reason told_partner told_station certificate_sha256 advice authentication "
-            "ended_by",
+            "ended_by level_by",
         ),
         (
             "strangers.counted",

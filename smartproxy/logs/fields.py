@@ -152,6 +152,7 @@ FIELDS: Mapping[str, EventField] = {
         field="the RFC's name of the field, such as SSIDLEV",
         frames="the innermost calls that led to the exception, as file:line function",
         host="the name or address of the other end",
+        level_by="which side lowered the release level: partner or station",
         limit="the name of the limit",
         link="the file transfer's direction: in (towards the station) or out (towards the partner)",
         list="the name of the revocation list or its issuer",

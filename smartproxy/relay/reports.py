@@ -13,7 +13,7 @@ from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.monitor import Observation, Transfer
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import HEADER_LENGTH
-from smartproxy.policy.faults import PolicyRefusal, QuotaExceeded
+from smartproxy.policy.faults import LevelTooLow, PolicyRefusal, QuotaExceeded
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Ending, side_of, stamp
 from smartproxy.relay.intents import Tell
@@ -70,6 +70,8 @@ class Reporter:
             **told,
             **given,
         }
+        if isinstance(ending.fault, LevelTooLow) and ending.by is not None:
+            fields["level_by"] = self._opening.side(ending.by)
         if isinstance(ending.fault, PolicyRefusal) and not isinstance(ending.fault, QuotaExceeded):
             return self._report("identity.refused", **fields, certificate_sha256=self._facts.certificate_sha256)
         return self._report("session.refused", **fields)

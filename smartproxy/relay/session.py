@@ -54,12 +54,13 @@ from collections.abc import Callable
 from smartproxy.oftp2.commands import ESID, SSID, SSRM
 from smartproxy.oftp2.errors import EsidReason, ProtocolError, SessionFault
 from smartproxy.oftp2.monitor import Monitor, Observation
-from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.roles import Level, Role
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.oftp2.witness import State
 from smartproxy.policy import faults
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import EndedBy, Outcome, OwnFault
+from smartproxy.policy.identity import judge_station
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay import events
 from smartproxy.relay.deadlines import BUFFER_TIMERS, Timer, late_role, not_there
@@ -228,6 +229,8 @@ class Session:
                 judge(ssid)
                 facts = facts.identified(ssid)
                 self._do(self.reporter.identified(facts))
+            elif self._opening.entry is not None and role is not self._opening.partner:
+                judge_station(self._opening.entry, ssid)
         except (faults.PolicyRefusal, OwnFault) as refusal:
             self._refuse(refusal, ssid, role)
             return
@@ -312,6 +315,8 @@ class Session:
         """Do not accept an SSID; one that is only excused is told the fault's own words."""
         if isinstance(refusal, OwnFault):
             self._legs.excuse = refusal.message
+        known = Level.OFTP_2_0 if role is Role.INITIATOR or self._ssid is None else Level(self._ssid.lev)
+        self._legs.withhold(role.other, known)
         tell = {role: refusal.reason, role.other: EsidReason.UNSPECIFIED_ABORT}
         ending = Ending.of(refusal, Outcome.REFUSED, self.stage, self._blamed(refusal), role)
         self._do(self.reporter.refused(ending, self._told(tell), ssid))
@@ -386,14 +391,13 @@ class Session:
     def _adopted(self, end: SharedEnd, stage: Stage) -> Ending:
         """The ending that the other daemon tells."""
         sides = {self._whose(role): role for role in Role}
-        partner = EndedBy.PARTNER if end.outcome is Outcome.REFUSED else end.ended_by
         return Ending(
             outcome=end.outcome,
             cause=end.cause,
             message=end.message,
             stage=stage,
             ended_by=end.ended_by,
-            by=sides.get(partner),
+            by=None if end.side is None else sides.get(end.side),
             reason=next((reason for reason in EsidReason if reason == end.reason), None),
         )
 
