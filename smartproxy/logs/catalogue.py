@@ -262,7 +262,7 @@ EVENTS: Mapping[str, EventType] = {
             "The SSIDCODE is not assigned to the partner, or may not be used in this way.",
             "cause",
             "code codes release_level most reason told_partner told_station certificate_sha256 advice authentication "
-            "ended_by",
+            "ended_by level_by",
         ),
         (
             "strangers.counted",
@@ -331,7 +331,8 @@ EVENTS: Mapping[str, EventType] = {
             "The session ended.",
             "outcome",
             "reason side sender cause duration code release_level octets_in octets_out buffers_in buffers_out files_in "
-            "files_out anomalies discarded told_partner told_station phase station agreed ended_by",
+            "files_out unconfirmed anomalies tolerated discarded told_partner told_station phase station agreed "
+            "ended_by",
         ),
         (
             "session.expired",

@@ -152,6 +152,7 @@ FIELDS: Mapping[str, EventField] = {
         field="the RFC's name of the field, such as SSIDLEV",
         frames="the innermost calls that led to the exception, as file:line function",
         host="the name or address of the other end",
+        level_by="which side lowered the release level: partner or station",
         limit="the name of the limit",
         link="the file transfer's direction: in (towards the station) or out (towards the partner)",
         list="the name of the revocation list or its issuer",
@@ -244,6 +245,7 @@ FIELDS: Mapping[str, EventField] = {
         sessions="how many sessions are live",
         size="how large",
         status="the http status of the answer",
+        unconfirmed="Virtual Files that were sent whole, and that their receiver did not confirm",
         value="the value that was measured",
     ),
     **_declare(
@@ -280,6 +282,7 @@ FIELDS: Mapping[str, EventField] = {
         agreed="what both SSIDs agreed on",
         facts="further facts about the cause",
         fields="the command's fields; secrets are ***",
+        tolerated="how many anomalies of each number were tolerated",
     ),
 }
 

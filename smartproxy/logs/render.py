@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 
 from smartproxy.logs.fields import FIELDS, SECRET_MASK, FieldKind, Scalar, Value
+from smartproxy.oftp2.roles import Level
 
 PEER_MOST = 128
 """Characters of a text from outside that are shown."""
@@ -24,6 +25,9 @@ _SECRET_NAMES = frozenset({"pswd", "password", "token", "ticket", "key", "rsp", 
 
 _FIRST = ("outcome", "cause", "command", "link", "dataset", "peer", "session")
 _APART = frozenset({"partner", "message", "sequence", "client", "advice"})
+
+_RELEASE_LEVELS = ("release_level", "level")
+_LEVELS: Mapping[object, str] = {level.value: level.label for level in Level}
 
 _PLAIN = re.compile(r"[^\s\"\\=]+")
 
@@ -52,7 +56,7 @@ def line(name: str, fields: Mapping[str, Value]) -> str:
     if "message" in fields:
         words.append(_quoted(str(fields["message"])))
     ordered = {key: fields[key] for key in ("cause", *fields) if key in fields and key != "message"}
-    return " ".join([*words, *(f"{key}={_word(value)}" for key, value in ordered.items())])
+    return " ".join([*words, *(f"{key}={_named(key, value)}" for key, value in ordered.items())])
 
 
 def shorten(name: str, fields: Mapping[str, Value], most: int) -> str:
@@ -66,7 +70,7 @@ def shorten(name: str, fields: Mapping[str, Value], most: int) -> str:
     if len(found) > most:
         return found[: most - 1] + "…"
     ordered = dict.fromkeys(each for each in (*_FIRST, *fields) if each in fields and each not in _APART)
-    words = [f" {each}={_word(fields[each])}" for each in ordered]
+    words = [f" {each}={_named(each, fields[each])}" for each in ordered]
     for number, word in enumerate(words):
         rest = 0 if number == len(words) - 1 else 2
         if len(found) + len(word) + rest > most:
@@ -92,6 +96,13 @@ def _fact(name: str, value: Scalar) -> Scalar:
     return escape(value) if isinstance(value, str) else value
 
 
+def _named(name: str, value: Value | Scalar) -> str:
+    """A value as people know it: a release level as ``2.0``."""
+    if name in _RELEASE_LEVELS and type(value) is int and value in _LEVELS:
+        return _LEVELS[value]
+    return _word(value)
+
+
 def _word(value: Value | Scalar) -> str:
     match value:
         case bool():
@@ -101,7 +112,7 @@ def _word(value: Value | Scalar) -> str:
         case list():
             text = ",".join(value)
         case dict():
-            text = " ".join(f"{key}={_word(fact)}" for key, fact in value.items())
+            text = " ".join(f"{key}={_named(key, fact)}" for key, fact in value.items())
         case _:
             text = str(value)
     return text if _PLAIN.fullmatch(text) else _quoted(text)

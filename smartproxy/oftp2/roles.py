@@ -26,6 +26,11 @@ class Level(enum.IntEnum):
     OFTP_1_4 = 4
     OFTP_2_0 = 5
 
+    @property
+    def label(self) -> str:
+        """The release as people write it, such as ``2.0``."""
+        return self.name.removeprefix("OFTP_").replace("_", ".")
+
 
 class Profile(enum.Enum):
     """How departures from RFC 5024 that living programs are known for are treated.

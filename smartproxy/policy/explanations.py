@@ -24,6 +24,10 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "The OFTP release level that your system offered is lower than agreed.",
         "Please configure OFTP 2.0 (SSIDLEV 5) for the connection to us, or agree on a lower level with us.",
     ),
+    "identity.station_level": Explanation(
+        "Our own system proposed an OFTP release level that is lower than agreed.",
+        "You need not change anything: we have to correct the settings of our system.",
+    ),
     "identity.authentication": Explanation(
         "The secure authentication setting (SSIDAUTH) of your system does not match ours.",
         "Please configure secure authentication as agreed with us.",

@@ -112,7 +112,7 @@ class IdentityMismatch(PolicyRefusal):
 
 
 class LevelTooLow(PolicyRefusal):
-    """The offered release level is below the lowest that the partner's entry allows."""
+    """A release level is below the lowest that the partner's entry allows, whichever side lowered it."""
 
     reason = EsidReason.MODE_OR_CAPABILITIES_INCOMPATIBLE
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import attrs
 
 from smartproxy.oftp2.commands import SSID
+from smartproxy.oftp2.roles import Level
 from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts
 from smartproxy.policy.faults import AuthenticationRefused, IdentityMismatch, LevelTooLow, UnknownIdentity
 from smartproxy.policy.partners import Authentication, NotACode, Partner, normalize_code
@@ -49,12 +50,7 @@ def judge_ssid(verified: VerifiedPartner, ssid: SSID, partners: Iterable[Partner
     """
     partner = verified.partner
     judge_code(partner, ssid.code, partners)
-    if ssid.lev < partner.lowest_level:
-        raise LevelTooLow(
-            rule="identity.level",
-            message=f"release level {ssid.lev} offered; the lowest allowed for partner {partner.name!a} is"
-            f" {partner.lowest_level.value}",
-        )
+    _judge_level(partner, ssid, "identity.level", "partner")
     secure = ssid.auth == "Y"
     if secure and partner.authentication is Authentication.REFUSED:
         raise AuthenticationRefused(
@@ -65,6 +61,25 @@ def judge_ssid(verified: VerifiedPartner, ssid: SSID, partners: Iterable[Partner
         raise AuthenticationRefused(
             rule="identity.authentication",
             message=f"no secure authentication offered, but the entry of partner {partner.name!a} requires it",
+        )
+
+
+def judge_station(partner: Partner, ssid: SSID) -> None:
+    """Check that the station may send *ssid* in a session with *partner*.
+
+    The lower of the two release levels counts (RFC 5024 section 5.3.2), so that the station, too, can lower it.
+
+    :raises LevelTooLow: if the release level is below the partner's lowest.
+    """
+    _judge_level(partner, ssid, "identity.station_level", "station")
+
+
+def _judge_level(partner: Partner, ssid: SSID, rule: str, side: str) -> None:
+    if ssid.lev < partner.lowest_level:
+        raise LevelTooLow(
+            rule=rule,
+            message=f"release level {Level(ssid.lev).label} offered by the {side}; the lowest allowed for partner"
+            f" {partner.name!a} is {partner.lowest_level.label}",
         )
 
 

@@ -322,7 +322,7 @@ class Partner:
     lowest_level: Level = attrs.field(
         default=Level.OFTP_2_0,
         metadata=kind(
-            Member(Level, words=("1.2", "1.3", "1.4", "2.0")),
+            Member(Level, words=tuple(level.label for level in Level)),
             people=ForPeople(help="lowest OFTP release level that the partner may offer", listed=True),
         ),
     )

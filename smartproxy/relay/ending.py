@@ -51,8 +51,7 @@ class Ending:
             return "Connection between parties lost"
         return _TEXTS.get(self.outcome, EsidReason.UNSPECIFIED_ABORT.phrase)
 
-    @property
-    def shared(self) -> SharedEnd:
+    def shared(self, opening: Opening) -> SharedEnd:
         """What the other daemon is told of it."""
         return SharedEnd(
             outcome=self.outcome,
@@ -60,6 +59,7 @@ class Ending:
             ended_by=self.ended_by,
             reason=self.reason,
             message=self.message,
+            side=None if self.by is None else EndedBy(opening.side(self.by)),
         )
 
     @classmethod
@@ -109,7 +109,9 @@ class Summary:
         return self.ending.stage.joined
 
 
-def summarize(session: str, opening: Opening, monitor: Monitor, ending: Ending, counts: Mapping[str, int]) -> Summary:
+def summarize(
+    session: str, opening: Opening, monitor: Monitor, ending: Ending, counts: Mapping[str, object]
+) -> Summary:
     """Sum up a session that is over.
 
     :param counts: what the session itself counted.

@@ -23,6 +23,7 @@ class SharedEnd:
     :ivar ended_by: who began the end.
     :ivar reason: the ESID reason code that the offender was told, or that a side sent (RFC 5024 section 5.3.11).
     :ivar message: why, in one sentence of the daemon's own.
+    :ivar side: the side that it is about, partner or station; ``None`` if it is neither.
     """
 
     outcome: Outcome
@@ -30,6 +31,7 @@ class SharedEnd:
     ended_by: EndedBy
     reason: int | None = None
     message: str = ""
+    side: EndedBy | None = None
 
 
 @attrs.frozen

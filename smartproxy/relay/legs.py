@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.monitor import Monitor
-from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.roles import Level, Role
 from smartproxy.relay.ending import Ending
 from smartproxy.relay.intents import Abort, Finish, Intent, Send
 from smartproxy.relay.openings import Mode, Opening
@@ -43,6 +43,7 @@ class Legs:
         self.excuse = ""
         self._opening = opening
         self._monitor = monitor
+        self._levels: dict[Role, Level] = {}
         self._states = {Role.INITIATOR: LegState.OPEN, Role.RESPONDER: LegState.ABSENT}
 
     def become(self, role: Role, state: LegState) -> None:
@@ -73,10 +74,10 @@ class Legs:
         for role, state in self._states.items():
             if state is LegState.OPEN:
                 if role is self._opening.tunnel:
-                    yield Finish(role, ending.shared)
+                    yield Finish(role, ending.shared(self._opening))
                     continue
                 if role in reasons and self._listens(role, stage):
-                    yield Send(role, self._esid(reasons[role], ending))
+                    yield Send(role, self._esid(role, reasons[role], ending))
                 yield Finish(role)
             elif state is LegState.ASKED_FOR:
                 self._states[role] = LegState.GONE
@@ -86,9 +87,13 @@ class Legs:
         """Close what is open, without another word."""
         return (Abort(role) for role in self.open)
 
-    def _esid(self, reason: EsidReason, ending: Ending) -> bytes:
+    def _esid(self, role: Role, reason: EsidReason, ending: Ending) -> bytes:
         words = ending.text if reason is EsidReason.UNSPECIFIED_ABORT else reason.phrase
-        return codec.esid(reason, self.excuse or words, self._monitor.level_for_esid)
+        return codec.esid(reason, self.excuse or words, self._levels.get(role, self._monitor.level_for_esid))
+
+    def withhold(self, role: Role, level: Level) -> None:
+        """An SSID is not handed on to a role, which knows of no other release level than this one."""
+        self._levels[role] = level
 
     def _listens(self, role: Role, stage: Stage) -> bool:
         """Whether SSRM was exchanged with a role: before it, there is nobody to whom ESID could mean something."""

@@ -15,6 +15,7 @@ import attrs
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.roles import Level, Profile, Role
 from smartproxy.policy.faults import EndedBy, OwnFault
+from smartproxy.policy.partners import Partner
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +94,7 @@ class Opening:
     :ivar facts: what is known of the session.
     :ivar judge: called with the partner's SSID; raises a :class:`~smartproxy.policy.faults.PolicyRefusal`. ``None``
         where the other daemon judges it.
+    :ivar entry: the partner's entry, by which the rest is judged: the station's SSID; ``None`` as for ``judge``.
     :ivar excuse: what the Initiator is told as soon as its SSID is in, where there is no Responder for it.
     """
 
@@ -101,6 +103,7 @@ class Opening:
     tunnel: Role
     facts: SessionFacts
     judge: Callable[[SSID], None] | None = None
+    entry: Partner | None = None
     excuse: OwnFault | None = None
 
     @property
@@ -122,9 +125,11 @@ class Opening:
         return "tunnel" if role is self.tunnel else self.side(role)
 
 
-def server_inbound(judge: Callable[[SSID], None], facts: SessionFacts) -> Opening:
+def server_inbound(judge: Callable[[SSID], None], facts: SessionFacts, entry: Partner | None = None) -> Opening:
     """A partner called the server: greet it, judge its SSID, then open the leg through the tunnel."""
-    return Opening(mode=Mode.GREET, partner=Role.INITIATOR, tunnel=Role.RESPONDER, facts=facts, judge=judge)
+    return Opening(
+        mode=Mode.GREET, partner=Role.INITIATOR, tunnel=Role.RESPONDER, facts=facts, judge=judge, entry=entry
+    )
 
 
 def client_inbound(facts: SessionFacts) -> Opening:
@@ -132,9 +137,11 @@ def client_inbound(facts: SessionFacts) -> Opening:
     return Opening(mode=Mode.AWAIT, partner=Role.INITIATOR, tunnel=Role.INITIATOR, facts=facts)
 
 
-def server_outbound(judge: Callable[[SSID], None], facts: SessionFacts) -> Opening:
+def server_outbound(judge: Callable[[SSID], None], facts: SessionFacts, entry: Partner | None = None) -> Opening:
     """The station called a partner, who is there: relay its SSRM, and judge the SSID that it answers with."""
-    return Opening(mode=Mode.RELAY, partner=Role.RESPONDER, tunnel=Role.INITIATOR, facts=facts, judge=judge)
+    return Opening(
+        mode=Mode.RELAY, partner=Role.RESPONDER, tunnel=Role.INITIATOR, facts=facts, judge=judge, entry=entry
+    )
 
 
 def client_outbound(facts: SessionFacts) -> Opening:

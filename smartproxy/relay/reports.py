@@ -13,7 +13,7 @@ from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.monitor import Observation, Transfer
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import HEADER_LENGTH
-from smartproxy.policy.faults import PolicyRefusal, QuotaExceeded
+from smartproxy.policy.faults import LevelTooLow, PolicyRefusal, QuotaExceeded
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Ending, side_of, stamp
 from smartproxy.relay.intents import Tell
@@ -70,6 +70,8 @@ class Reporter:
             **told,
             **given,
         }
+        if isinstance(ending.fault, LevelTooLow) and ending.by is not None:
+            fields["level_by"] = self._opening.side(ending.by)
         if isinstance(ending.fault, PolicyRefusal) and not isinstance(ending.fault, QuotaExceeded):
             return self._report("identity.refused", **fields, certificate_sha256=self._facts.certificate_sha256)
         return self._report("session.refused", **fields)
@@ -201,9 +203,13 @@ def plain(value: object) -> str | int | bool | None:
 
 
 class FileLedger:
-    """Follows the one Virtual File that can be under way, and the end responses."""
+    """Follows the one Virtual File that can be under way, and the end responses.
+
+    :ivar unconfirmed: the files that were sent whole, and whose receiver said neither EFPA nor EFNA.
+    """
 
     def __init__(self, partner: Role) -> None:
+        self.unconfirmed = 0
         self._partner = partner
         self._offer: SFID | None = None
         self._sender = Role.INITIATOR
@@ -237,7 +243,9 @@ class FileLedger:
         """
         if transfer is not None:
             self._octets = transfer.octets
-        yield from self._ended("lost" if self._records is None else "unconfirmed")
+        whole = self._offer is not None and self._records is not None
+        self.unconfirmed += whole
+        yield from self._ended("unconfirmed" if whole else "lost")
 
     def _ended(self, outcome: str, **answer: object) -> Iterator[Tell]:
         if self._offer is None:

@@ -48,17 +48,19 @@ and writes the ESID for its own side. Where both end it at once, the server's en
 Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.2 (start of a session), 4.6 and 9.9 (ESID), 5.3.11.
 """
 
+from collections import Counter
 from collections.abc import Callable
 
 from smartproxy.oftp2.commands import ESID, SSID, SSRM
 from smartproxy.oftp2.errors import EsidReason, ProtocolError, SessionFault
 from smartproxy.oftp2.monitor import Monitor, Observation
-from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.roles import Level, Role
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.oftp2.witness import State
 from smartproxy.policy import faults
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import EndedBy, Outcome, OwnFault
+from smartproxy.policy.identity import judge_station
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay import events
 from smartproxy.relay.deadlines import BUFFER_TIMERS, Timer, late_role, not_there
@@ -97,7 +99,8 @@ class Session:
         self._armed: set[Timer] = set()
         self._held = b""
         self._ssid: SSID | None = None
-        self._counts = {"anomalies": 0, "discarded": 0}
+        self._tolerated: Counter[int] = Counter()
+        self._discarded = 0
         self._wish: OwnFault | None = None
         self._ending: Ending | None = None
         self._intents: list[Intent] = []
@@ -168,7 +171,7 @@ class Session:
         if judgement.error is not None:
             self._violated(judgement.error, leg)
         elif self._monitor.ended:
-            self._counts["discarded"] += judgement.discarded
+            self._discarded += judgement.discarded
             self._released(judgement.observations[-1])
         else:
             self._watch(leg, progress=bool(judgement.octets))
@@ -192,11 +195,11 @@ class Session:
             self._arm(Timer.INACTIVITY, self._deadlines.inactivity)
 
     def _discard(self, event: events.Arrived) -> None:
-        self._counts["discarded"] += len(event.octets)
+        self._discarded += len(event.octets)
 
     def _observe(self, observation: Observation) -> None:
         """Tell of a command, and go on to the stage that it leads to."""
-        self._counts["anomalies"] += len(observation.anomalies)
+        self._tolerated.update(anomaly.number for anomaly in observation.anomalies)
         self._intents.extend(self.reporter.anomalies(observation))
         if self._monitor.observe_data:
             self._do(self.reporter.command(observation))
@@ -226,6 +229,8 @@ class Session:
                 judge(ssid)
                 facts = facts.identified(ssid)
                 self._do(self.reporter.identified(facts))
+            elif self._opening.entry is not None and role is not self._opening.partner:
+                judge_station(self._opening.entry, ssid)
         except (faults.PolicyRefusal, OwnFault) as refusal:
             self._refuse(refusal, ssid, role)
             return
@@ -310,6 +315,8 @@ class Session:
         """Do not accept an SSID; one that is only excused is told the fault's own words."""
         if isinstance(refusal, OwnFault):
             self._legs.excuse = refusal.message
+        known = Level.OFTP_2_0 if role is Role.INITIATOR or self._ssid is None else Level(self._ssid.lev)
+        self._legs.withhold(role.other, known)
         tell = {role: refusal.reason, role.other: EsidReason.UNSPECIFIED_ABORT}
         ending = Ending.of(refusal, Outcome.REFUSED, self.stage, self._blamed(refusal), role)
         self._do(self.reporter.refused(ending, self._told(tell), ssid))
@@ -384,14 +391,13 @@ class Session:
     def _adopted(self, end: SharedEnd, stage: Stage) -> Ending:
         """The ending that the other daemon tells."""
         sides = {self._whose(role): role for role in Role}
-        partner = EndedBy.PARTNER if end.outcome is Outcome.REFUSED else end.ended_by
         return Ending(
             outcome=end.outcome,
             cause=end.cause,
             message=end.message,
             stage=stage,
             ended_by=end.ended_by,
-            by=sides.get(partner),
+            by=None if end.side is None else sides.get(end.side),
             reason=next((reason for reason in EsidReason if reason == end.reason), None),
         )
 
@@ -474,7 +480,13 @@ class Session:
             return
         assert self._ending is not None
         self._disarm(Timer.CLOSING)
-        summary = summarize(self.session, self._opening, self._monitor, self._ending, self._counts)
+        counts = {
+            "unconfirmed": self._files.unconfirmed,
+            "anomalies": self._tolerated.total(),
+            "tolerated": {str(number): count for number, count in sorted(self._tolerated.items())} or None,
+            "discarded": self._discarded,
+        }
+        summary = summarize(self.session, self._opening, self._monitor, self._ending, counts)
         if summary.started:
             self._do(self.reporter.ended(summary.fields))
         self._do(Done(summary))

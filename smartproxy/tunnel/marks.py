@@ -5,8 +5,9 @@ pass unchanged; a header of version 0, which OFTP2 can never carry (RFC 5024 sec
 LL LL``, one octet of kind, the body; the length counts all of it. All else about the units is judged by the session
 monitors. Lengths are judged before anything is waited for. Pure: octets in, units out.
 
-The body of END is empty, or it says how the session ended in five lines: outcome, who began the end, cause, ESID reason
-(may be empty), message. A code that is not known here comes from a newer version and has a fallback.
+The body of END is empty, or it says how the session ended in six lines: outcome, who began the end, cause, ESID reason
+(may be empty), side (may be empty), message. A code that is not known here comes from a newer version and has a
+fallback.
 """
 
 import struct
@@ -76,6 +77,7 @@ class End:
             _ENDED_BY.toString(self.end.ended_by),
             _CAUSE.toString(self.end.cause),
             b"" if self.end.reason is None else _REASON.toString(self.end.reason),
+            b"" if self.end.side is None else _ENDED_BY.toString(self.end.side),
             _MESSAGE.toString(message),
         )
         return _mark(_END, b"\n".join(lines))
@@ -89,7 +91,7 @@ class End:
         if not body:
             return cls()
         try:
-            outcome, ended_by, cause, reason, message = body.split(b"\n")
+            outcome, ended_by, cause, reason, side, message = body.split(b"\n")
             return cls(
                 SharedEnd(
                     outcome=_OUTCOME.fromString(outcome),
@@ -97,6 +99,7 @@ class End:
                     cause=_CAUSE.fromString(cause),
                     reason=_REASON.fromString(reason) if reason else None,
                     message=_MESSAGE.fromString(message),
+                    side=_ENDED_BY.fromString(side) if side else None,
                 )
             )
         except ValueError:

@@ -160,7 +160,16 @@ class SessionTables(SynchronousTestCase):
     def test_wide(self) -> None:
         """Everything that is known."""
         row = display.SessionsTable(wide=True).show({"sessions": [SESSION]}).splitlines()[1]
-        for word in ("O0013000001ACME", "192.0.2.7:33952", "4096", "64", "compression,restart", "1.23M", "TLSv1.3"):
+        for word in (
+            "O0013000001ACME",
+            "192.0.2.7:33952",
+            " 2.0 ",
+            "4096",
+            "64",
+            "compression,restart",
+            "1.23M",
+            "TLSv1.3",
+        ):
             self.assertIn(word, row)
 
     def test_session_at_its_beginning(self) -> None:

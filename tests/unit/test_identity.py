@@ -131,8 +131,8 @@ class SsidTests(SynchronousTestCase):
                     self.assertEqual(refusal.reason, EsidReason.MODE_OR_CAPABILITIES_INCOMPATIBLE)
                     self.assertEqual(
                         refusal.message,
-                        f"release level {offered.value} offered; the lowest allowed for partner 'ACME' is"
-                        f" {lowest.value}",
+                        f"release level {offered.label} offered by the partner; the lowest allowed for partner 'ACME'"
+                        f" is {lowest.label}",
                     )
 
     def test_authentication(self) -> None:

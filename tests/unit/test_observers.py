@@ -21,7 +21,7 @@ from smartproxy.logs.emit import RECORD_KEY, Events
 from smartproxy.logs.fields import SECRET_MASK, FieldKind, Value
 from smartproxy.logs.observers import JsonObserver, TextObserver, Threshold
 from smartproxy.logs.record import Record
-from smartproxy.logs.render import ITEMS_MOST, OWN_MOST, PEER_MOST, clean, escape, line
+from smartproxy.logs.render import ITEMS_MOST, OWN_MOST, PEER_MOST, clean, escape, line, shorten
 from smartproxy.logs.severity import Severity
 
 NASTY = "a\r\nb\x00\x1b[2J\x7f\x85\x9b\u2028\u2029\u202e\u2066\u200f\ufeff\ud800\u00ad{x} %s"
@@ -111,6 +111,15 @@ class Lines(SynchronousTestCase):
             r' compression=no codes=A,B facts="a=1 b=- c=\"x y\""',
             line("e", fields),
         )
+
+    def test_release_levels_as_people_type_them(self) -> None:
+        """A release level is written as 1.4 or 2.0, the record keeps the number; another number stays as it is."""
+        agreed: dict[str, str | int | float | bool | None] = {"level": 4, "credit": 5}
+        fields: dict[str, Value] = {"release_level": 5, "answer": 5, "agreed": agreed}
+        self.assertEqual(line("x", fields), 'x release_level=2.0 answer=5 agreed="level=1.4 credit=5"')
+        self.assertEqual(shorten("x", fields, 160), 'x release_level=2.0 answer=5 agreed="level=1.4 credit=5"')
+        self.assertEqual(line("x", {"release_level": 3}), "x release_level=3")
+        self.assertEqual(clean(fields), fields)
 
     def test_message_and_cause_come_first(self) -> None:
         """People read the sentence first, always in quotes, then the code, wherever they stand among the fields."""

@@ -4,14 +4,16 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import ClosedByClient, Draining, IdentityMismatch, Killed, OwnFault, Withdrawn
+from smartproxy.policy.identity import judge_ssid
 from smartproxy.relay import events
 from smartproxy.relay.deadlines import Timer
-from smartproxy.relay.openings import server_outbound
+from smartproxy.relay.openings import server_inbound, server_outbound
 from tests.unit.playbook import (
     CUT_OFF,
     FACTS,
@@ -23,10 +25,13 @@ from tests.unit.playbook import (
     STOPPED,
     VIOLATED,
     esid,
+    ssid,
 )
 from tests.unit.session_pair import Daemon, Pair, session
+from tests.unit.test_identity import ACME, verified
 
 GONE = b""
+VERIFIED = verified(ACME)
 UNSPECIFIED = esid(EsidReason.UNSPECIFIED_ABORT)
 EMERGENCY = esid(EsidReason.LOCAL_SITE_EMERGENCY_CLOSE_DOWN)
 NORMAL = esid(EsidReason.NORMAL)
@@ -166,6 +171,57 @@ class OneEnding(SynchronousTestCase):
         pair.says(pair.server, PARTNER_SSID)
         refused = esid(EsidReason.USER_CODE_NOT_KNOWN)
         self.check(pair, ("refused", "certificate.no_partner", "server"), refused, REFUSED)
+
+    def refused_level(self, *, outbound: bool, partner: bytes, station: bytes) -> Pair:
+        """A session that takes the partner's entry for its lowest level, 2.0, until both SSIDs are in."""
+
+        def judge(ssid: SSID) -> None:
+            judge_ssid(VERIFIED, ssid, (ACME,))
+
+        pair = Pair(outbound=outbound)
+        opening = server_outbound if outbound else server_inbound
+        pair.server.session = session(opening(judge, FACTS, ACME))
+        pair.server.received = b""
+        pair.happens_first(pair.server)
+        if outbound:
+            pair.says(pair.server, SSRM_BUFFER)
+            pair.says(pair.client, station)
+            pair.says(pair.server, partner)
+        else:
+            pair.says(pair.server, partner)
+            pair.says(pair.client, SSRM_BUFFER)
+            pair.says(pair.client, station)
+        return pair
+
+    def test_level_lowered_by_the_station(self) -> None:
+        """The station answers, or offers, a level below the partner's lowest: nobody relays it, both daemons say so.
+
+        The partner, which does not see that SSID, is told in the layout of the level that it knows.
+        """
+        low = ssid("O0013000002ME", pswd="", lev=4, auth=None)
+        told = b"\x10\x00\x00\x08F10\r"
+        for outbound in (False, True):
+            pair = self.refused_level(outbound=outbound, partner=PARTNER_SSID, station=low)
+            self.check(pair, ("refused", "identity.station_level", "server"), REFUSED, told)
+            (refused,) = [each.fields for each in pair.server.reports if each.name == "identity.refused"]
+            self.assertEqual((refused["level_by"], refused["told_station"]), ("station", "ESID 10"))
+            self.assertEqual(
+                refused["message"],
+                "release level 1.4 offered by the station; the lowest allowed for partner 'ACME' is 2.0",
+            )
+            for daemon in pair.daemons:
+                self.assertEqual(daemon.done[0].fields["side"], "station")
+
+    def test_level_lowered_by_the_partner(self) -> None:
+        """The partner answers with too low a level: the station is told in the layout of the level that it offered."""
+        low = ssid(lev=4, auth=None)
+        pair = self.refused_level(outbound=True, partner=low, station=STATION_SSID)
+        self.check(pair, ("refused", "identity.level", "server"), b"\x10\x00\x00\x08F10\r", REFUSED)
+        (refused,) = [each.fields for each in pair.server.reports if each.name == "identity.refused"]
+        self.assertEqual((refused["level_by"], refused["told_partner"]), ("partner", "ESID 10"))
+        pair = self.refused_level(outbound=False, partner=low, station=STATION_SSID)
+        (refused,) = [each.fields for each in pair.server.reports if each.name == "identity.refused"]
+        self.assertEqual(refused["level_by"], "partner")
 
     def test_both_at_once(self) -> None:
         """Both daemons end the session before they hear of each other: the server's ending counts on both."""

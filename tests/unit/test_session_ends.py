@@ -128,6 +128,34 @@ class EsidIsRelayed(SynchronousTestCase):
             Finish(RESPONDER),
             *CLOSE,
         )
+        done = gone(book, Finished(outcome="completed", by=INITIATOR, reason=0))
+        assert done.summary is not None
+        fields = done.summary.fields
+        self.assertEqual((fields["unconfirmed"], fields["tolerated"]), (1, {"4": 1}))
+
+    def test_what_was_tolerated_is_listed(self) -> None:
+        """``session.ended`` has how often each anomaly was tolerated, by its number, and no file that nobody lacks."""
+        book = relaying_server()
+        for _ in range(2):
+            book.after(
+                Arrived(INITIATOR, sfid("invoices")),
+                Arrived(
+                    RESPONDER, framed(SFNA(reas=3, rrtr="N", reast="Gr\u00fc\u00dfe")).replace(b"\xc3\xbc", b"\xfcn")
+                ),
+            )
+        book.after(Arrived(INITIATOR, esid(EsidReason.NORMAL)))
+        done = gone(book, Finished(outcome="completed", by=INITIATOR, reason=0))
+        assert done.summary is not None
+        fields = done.summary.fields
+        self.assertEqual((fields["tolerated"], fields["anomalies"]), ({"4": 1, "8": 2, "27": 2}, 5))
+        self.assertEqual(fields["unconfirmed"], 0)
+
+    def test_nothing_was_tolerated(self) -> None:
+        """A session without anomalies has no list of them."""
+        book = relaying_server().after(Arrived(INITIATOR, esid(EsidReason.TIME_OUT)))
+        done = gone(book, Finished(outcome="aborted", by=INITIATOR, reason=9))
+        assert done.summary is not None
+        self.assertIsNone(done.summary.fields["tolerated"])
 
     def test_on_the_client(self) -> None:
         """The same on the client: the data leg is finished, which gives it back to its pool."""

@@ -26,6 +26,7 @@ VIOLATED = SharedEnd(
     cause="state.command",
     reason=2,
     message="CD from the Speaker",
+    side=EndedBy.PARTNER,
 )
 
 
@@ -51,34 +52,41 @@ class WireTests(SynchronousTestCase):
         self.assertEqual(Attach(TICKET).encode(), b"\x00\x00\x00\x25\x01" + TICKET)
 
     def test_end(self) -> None:
-        """Five octets, or how the session ended in five lines."""
+        """Five octets, or how the session ended in six lines."""
         self.assertEqual(End().encode(), b"\x00\x00\x00\x05\x02")
-        body = b"violated\npartner\nstate.command\n2\nCD from the Speaker"
-        self.assertEqual(End(VIOLATED).encode(), b"\x00\x00\x00\x39\x02" + body)
+        body = b"violated\npartner\nstate.command\n2\npartner\nCD from the Speaker"
+        self.assertEqual(End(VIOLATED).encode(), b"\x00\x00\x00\x41\x02" + body)
         self.assertEqual(split(End(VIOLATED).encode()), [End(VIOLATED)])
-        for end in (attrs.evolve(VIOLATED, reason=None), attrs.evolve(VIOLATED, message="")):
+        for end in (
+            attrs.evolve(VIOLATED, reason=None),
+            attrs.evolve(VIOLATED, side=None),
+            attrs.evolve(VIOLATED, message=""),
+        ):
             self.assertEqual(split(End(end).encode()), [End(end)])
 
     def test_end_of_a_newer_version(self) -> None:
         """Words that are not known here have a fallback."""
-        read = End.read(b"vanished\nmoon\nsome.new_cause\n7\n").end
-        known = SharedEnd(outcome=Outcome.ABORTED, ended_by=EndedBy.NOBODY, cause="some.new_cause", reason=7)
+        read = End.read(b"vanished\nmoon\nsome.new_cause\n7\nmoon\n").end
+        known = SharedEnd(
+            outcome=Outcome.ABORTED, ended_by=EndedBy.NOBODY, cause="some.new_cause", reason=7, side=EndedBy.NOBODY
+        )
         self.assertEqual(read, known)
 
     def test_end_is_judged(self) -> None:
-        """Anything but five lines in their form is a violation."""
+        """Anything but six lines in their form is a violation."""
         for body in (
             b"x",
-            b"violated\npartner\nstate.command\n2",
-            b"violated\npartner\nstate.command\n2\nm\n",
-            b"VIOLATED\npartner\nstate.command\n2\nm",
-            b"violated\n\nstate.command\n2\nm",
-            b"violated\npartner\nno code\n2\nm",
-            b"violated\npartner\nstate.command\n100\nm",
-            b"violated\npartner\nstate.command\n02\nm",
-            b"violated\npartner\nstate.command\n2\n\x1b[2J",
-            b"violated\npartner\nstate.command\n2\n\xff",
-            b"violated\npartner\nstate.command\n2\n" + b"m" * 201,
+            b"violated\npartner\nstate.command\n2\nm",
+            b"violated\npartner\nstate.command\n2\nPartner\nm",
+            b"violated\npartner\nstate.command\n2\npartner\nm\n",
+            b"VIOLATED\npartner\nstate.command\n2\npartner\nm",
+            b"violated\n\nstate.command\n2\npartner\nm",
+            b"violated\npartner\nno code\n2\npartner\nm",
+            b"violated\npartner\nstate.command\n100\npartner\nm",
+            b"violated\npartner\nstate.command\n02\npartner\nm",
+            b"violated\npartner\nstate.command\n2\npartner\n\x1b[2J",
+            b"violated\npartner\nstate.command\n2\npartner\n\xff",
+            b"violated\npartner\nstate.command\n2\npartner\n" + b"m" * 201,
         ):
             self.assertEqual(str(self.assertRaises(Violation, End.read, body).cause), "mark.end")
 

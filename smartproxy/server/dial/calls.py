@@ -186,7 +186,7 @@ class PartnerCalls:
 
         driver = self._sessions.prepare(
             session,
-            server_outbound(judge, verified_facts(verified, called.peer, called.tls)),
+            server_outbound(judge, verified_facts(verified, called.peer, called.tls), verified.partner),
             leg,
             deadlines=server.deadlines,
             command_octets=server.limits.command_octets,

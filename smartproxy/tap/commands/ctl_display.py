@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from smartproxy.oftp2.roles import Level
 from smartproxy.tap.commands.console import listing, table
 
 Answer = Mapping[str, Any]
@@ -146,7 +147,7 @@ class SessionsTable:
         options = [name for name in ("compression", "restart", "authentication") if agreed.get(name)]
         row: dict[str, object] = {
             "dir": "in" if session["direction"] == "inbound" else "out",
-            "level": agreed.get("level"),
+            "level": Level(agreed["level"]).label if agreed else None,
             "buffer": agreed.get("buffer_size"),
             "credit": agreed.get("credit"),
             "options": ",".join(options),
