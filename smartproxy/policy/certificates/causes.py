@@ -195,7 +195,7 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_REVOCATION_MISSING,
-        message="no revocation list from the certificate's issuer covers it",
+        message="there is no revocation list from its issuer that covers the certificate",
         advice="Load the issuer's current revocation list in the backend (each part, if it comes in parts), or set the"
         " CA's revocation to `prefer`.",
         explanation=Explanation(
