@@ -145,7 +145,7 @@ class Cause(enum.StrEnum):
     CERTIFICATE_REVOKED = "certificate.revoked", "The certificate is revoked."
     CERTIFICATE_REVOCATION_MISSING = (
         "certificate.revocation_missing",
-        "There is no revocation list from the certificate's issuer.",
+        "There is no revocation list from its issuer that covers the certificate.",
     )
     CERTIFICATE_REVOCATION_STALE = (
         "certificate.revocation_stale",

@@ -328,7 +328,7 @@ class ServerService(DmzService):
             if revocation.next_update is not None and revocation.next_update < now:
                 self.events.emit(
                     "crl.stale",
-                    issuer=revocation.issuer_key_sha256,
+                    issuer=revocation.issuer_name or revocation.issuer_key_sha256,
                     list_part=revocation.scope.part,
                     next_update=revocation.next_update,
                     age=(now - revocation.next_update).total_seconds(),

@@ -1,8 +1,11 @@
 """Good certificates over real TLS: which partner they name, by which rule, with TLS 1.2 and 1.3."""
 
+from typing import Any
+
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.net.tls import verdict
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.partners import CertificatePin, KeyPin, Purpose, RevocationMode, SanRule
@@ -63,6 +66,27 @@ class AcceptedTests(SynchronousTestCase):
         self.check(attrs.evolve(LEAF, intermediates=()), server, "certificate", None)
         broken = tampered(LEAF)
         self.check(broken, configuration(acme(CertificatePin(sha256=broken.sha256))), "certificate", None)
+
+    def test_pinned_once(self) -> None:
+        """A pinned certificate without an anchor is read and judged once in a handshake."""
+        calls: list[str] = []
+
+        def count(name: str) -> None:
+            real = getattr(verdict, name)
+
+            def counted(*given: Any) -> Any:
+                calls.append(name)
+                return real(*given)
+
+            self.patch(verdict, name, counted)
+
+        count("path_facts")
+        count("judge_chain")
+        server = configuration(acme(CertificatePin(sha256=ALONE.sha256)))
+        for version in TlsVersion:
+            calls.clear()
+            call(server, ALONE, version).rig.journal.the("certificate.accepted")
+            self.assertEqual(sorted(calls), ["judge_chain", "path_facts"], version)
 
     def test_pinned_and_listed(self) -> None:
         """By a pin, though its authority has revoked it: removing the pin is the revocation."""

@@ -288,14 +288,21 @@ class Generations(ServerTestCase):
     def test_lists_that_are_out_of_date(self) -> None:
         """A generation with a stale revocation list is taken, and says which list it is, again every hour."""
         fresh = {"issuer": "aa" * 32, "this_update": "2026-11-01T00:00:00Z", "next_update": "2026-12-01T00:00:00Z"}
+        scope = {"points": ["URI:http://crl.example/2.crl"]}
+        part = {"issuer": "cc" * 32, "issuer_name": "CN=Shard CA", "scope": scope}
         stale = {"issuer": "bb" * 32, "this_update": "2026-10-01T00:00:00Z", "next_update": "2026-11-19T10:00:00Z"}
-        self.bring(self.client(), document(revocation=[{**each, "serials": ["0a"]} for each in (fresh, stale)]))
-        (told,) = self.named("crl.stale")
+        self.bring(
+            self.client(),
+            document(revocation=[{**each, "serials": ["0a"]} for each in (fresh, stale, {**stale, **part})]),
+        )
+        told, of_part = self.named("crl.stale")
         self.assertEqual((told["issuer"], told["age"]), ("bb" * 32, 86400.0))
+        self.assertNotIn("list_part", told)
+        self.assertEqual((of_part["issuer"], of_part["list_part"]), ("CN=Shard CA", *scope["points"]))
         for hours in (1, 2):
             self.service._lists_watched.start(0)
             self.reactor.advance(0)
-            self.assertEqual(len(self.named("crl.stale")), 1 + hours)
+            self.assertEqual(len(self.named("crl.stale")), 2 * (1 + hours))
         self.assertTrue(self.service._lists_watched.running)
         self.assertGreater(self.service._lists_watched.left, STALE_LIST_SECONDS - 1)
 

@@ -7,6 +7,7 @@ from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.tls.facts import certificate_facts, certificate_of, path_facts
+from smartproxy.net.tls.names import point_names
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.testing import pki
@@ -50,7 +51,26 @@ class Read(SynchronousTestCase):
         self.assertEqual(facts.subject_serial_number, "O0013000001ACME")
         self.assertEqual(facts.sans, ("DNS:a.example", "URI:oftp://a.example", "EMAIL:a@a.example"))
         self.assertEqual(facts.crl_urls, ("http://ca.example/list.crl",))
+        self.assertEqual(facts.crl_points, ("URI:http://ca.example/list.crl",))
         self.assertFalse(facts.is_authority)
+
+    def test_names_of_points(self) -> None:
+        """A distribution point is called the same in certificates and lists, whatever the case of scheme and host."""
+        for written, name in (
+            ("http://crl.example/1.crl", "http://crl.example/1.crl"),
+            ("HTTP://CRL.Example:80/Part-A.crl?B", "http://crl.example:80/Part-A.crl?B"),
+            ("http://CRL.Example", "http://crl.example"),
+            ("ldap:///CN=CRL1,O=X?certificateRevocationList", "ldap:///CN=CRL1,O=X?certificateRevocationList"),
+            ("http://User@Crl.Example/1", "http://User@Crl.Example/1"),
+            ("urn:X", "urn:X"),
+        ):
+            self.assertEqual(
+                point_names([x509.UniformResourceIdentifier(written)], None, "CN=CA"), (f"URI:{name}",), written
+            )
+        relative = x509.RelativeDistinguishedName([x509.NameAttribute(x509.NameOID.COMMON_NAME, "1")])
+        self.assertEqual(point_names(None, relative, "CN=CA"), ("DIR:CN=1,CN=CA",))
+        directory = x509.DirectoryName(x509.Name.from_rfc4514_string("CN=1,CN=CA"))
+        self.assertEqual(point_names([directory, x509.DNSName("a")], None, ""), ("DIR:CN=1,CN=CA", "DNSName:a"))
 
     def test_nothing_optional(self) -> None:
         """What is absent is absent, not empty."""

@@ -8,12 +8,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.judge import judge_chain
-from smartproxy.policy.certificates.revocation import RevocationSet
+from smartproxy.policy.certificates.revocation import ListScope, RevocationSet
 from smartproxy.policy.certificates.withdrawal import Standing
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.partners import CertificatePin, Outbound, RevocationMode, Verify
-from tests.unit.chains import CLIENT_AUTH, DAY, LEAF, MIDDLE, NOW, authority, chain, partner, revocation, server
+from tests.unit.chains import CLIENT_AUTH, DAY, LEAF, MIDDLE, NOW, ROOT, authority, chain, partner, revocation, server
 
 
 def listed(mode: RevocationMode, *lists: RevocationSet) -> ServerConfiguration:
@@ -49,6 +49,13 @@ class StandingTests(SynchronousTestCase):
             for mode in (RevocationMode.REQUIRE, RevocationMode.PREFER):
                 self.assertIs(cause(listed(mode, old)), Cause.CERTIFICATE_REVOKED, issuer)
             self.assertIsNone(cause(listed(RevocationMode.OFF, old)))
+
+    def test_revoked_by_a_part(self) -> None:
+        """A part ends the sessions of its own distribution point's certificates, and the other part no session."""
+        who = verified(chain(attrs.evolve(LEAF, crl_points=("URI:1",)), MIDDLE, ROOT))
+        for point, ended in (("URI:1", Cause.CERTIFICATE_REVOKED), ("URI:2", None)):
+            part = revocation("middle", LEAF.serial, scope=ListScope(points=(point,)))
+            self.assertIs(cause(listed(RevocationMode.REQUIRE, revocation("root"), part), who), ended)
 
     def test_no_list(self) -> None:
         """A list that is missing or out of date keeps new sessions out and lets the running one finish."""

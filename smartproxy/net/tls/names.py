@@ -8,6 +8,7 @@ revocation list are told apart. Trusts nothing in them; judges nothing.
 RFC 4514; RFC 5280 sections 4.1.2.4 (names), 4.2.1.13 and 5.2.5 (distribution points); X.690 (DER).
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -20,6 +21,8 @@ _INTEGER: Final = 0x02
 _VERSION: Final = 0xA0
 _WIDE: Final = {0x1E: "utf-16-be", 0x1C: "utf-32-be"}
 """BMPString and UniversalString."""
+_HOST: Final = re.compile(r"[^/?#@]*(?=[/?#]|$)")
+"""The host of an address, with its port; not one that comes after a user's name."""
 _OTHERS: Final = {
     "2.5.4.3": "CN",
     "2.5.4.5": "serialNumber",
@@ -68,12 +71,21 @@ def point_names(
     for each in full or ():
         match each:
             case x509.UniformResourceIdentifier():
-                names.append(f"URI:{printable(each.value)}")
+                names.append(f"URI:{printable(_compared(each.value))}")
             case x509.DirectoryName():
                 names.append(f"DIR:{_text(each.value)}")
             case _:
                 names.append(f"{type(each).__name__}:{printable(str(each.value))}")
     return tuple(dict.fromkeys(names))
+
+
+def _compared(uri: str) -> str:
+    """An address with scheme and host in lower case: they are equal in any case (RFC 5280 section 7.4)."""
+    head, slashes, rest = uri.partition("//")
+    host = _HOST.match(rest)
+    if not slashes or host is None:
+        return uri
+    return f"{head.lower()}//{host[0].lower()}{rest[host.end() :]}"
 
 
 def printable(text: str) -> str:

@@ -32,7 +32,7 @@ from smartproxy.policy.certificates.causes import (
     CertificateRefusal,
     VerifyError,
 )
-from smartproxy.policy.certificates.facts import ChainFacts, PathError
+from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts, PathError
 from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.identity import VerifiedPartner
@@ -85,7 +85,7 @@ class Verification:
     :ivar alert_sent: the alert that we sent last.
     :ivar alert_received: the alert that the peer sent last.
     :ivar bounded: whether the keys of its path are known to be of ordinary size.
-    :ivar pinned: whether its own certificate is good whatever stands above it.
+    :ivar pinned: the partner, if its own certificate is good whatever stands above it.
     """
 
     match: Match | None = None
@@ -95,16 +95,17 @@ class Verification:
     alert_sent: str | None = None
     alert_received: str | None = None
     bounded: bool = False
-    pinned: bool = False
+    pinned: Match | None = None
     _path: dict[int, x509.Certificate] = attrs.field(factory=dict, init=False)
     _errors: list[PathError] = attrs.field(factory=list, init=False)
+    _read: tuple[list[x509.Certificate], tuple[CertificateFacts, ...]] = attrs.field(default=([], ()), init=False)
 
     def chain(self) -> ChainFacts:
         """The facts so far.
 
         :raises CertificateRefusal: if one of the certificates cannot be read.
         """
-        facts = path_facts([self._path[depth] for depth in sorted(self._path)])
+        facts = self._facts([self._path[depth] for depth in sorted(self._path)])
         anchored = not any(error.code in WITHOUT_ANCHOR for error in self._errors)
         return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._errors))
 
@@ -131,11 +132,24 @@ class Verification:
         :raises CertificateRefusal: if one of the certificates cannot be read.
         """
         anchored = not any(error.code in WITHOUT_ANCHOR for error in self._errors)
-        facts = path_facts(certificates if anchored else certificates[:1])
+        facts = self._facts(certificates if anchored else certificates[:1])
         return ChainFacts(presented=facts, path=facts if anchored else (), path_errors=tuple(self._errors))
+
+    def _facts(self, path: list[x509.Certificate]) -> tuple[CertificateFacts, ...]:
+        """The facts of a path, which is read once: OpenSSL calls back several times about the same one."""
+        if self._read[0] != path:
+            self._read = (path, path_facts(path))
+        return self._read[1]
+
+    def judged_before(self, chain: ChainFacts) -> Match | None:
+        """The partner, if its certificate is pinned and was judged before the path was complete."""
+        if self.pinned is None or self.pinned.certificate.sha256 != chain.presented[0].sha256:
+            return None
+        return self.pinned
 
     def forget(self) -> None:
         """Release the certificates: the connection may live for hours."""
+        self._read = ([], ())
         self._path.clear()
         self._errors.clear()
 
@@ -219,7 +233,9 @@ class Verifier:
             if verification.is_judged or (ok and depth == 0):
                 verification.match = None
                 verification.facts = verification.chain()
-                verification.match = self.judge(verification.facts, verification.leaf)
+                verification.match = verification.judged_before(verification.facts) or self.judge(
+                    verification.facts, verification.leaf
+                )
         except CertificateRefusal as refusal:
             verification.refusal = refusal
             self._error = CERTIFICATE_CAUSES[refusal.cause].tells
@@ -247,8 +263,7 @@ class Verifier:
             return
         path = [certificate_of(each, depth) for depth, each in enumerate(self._get_path())]
         if hopeless and path:
-            self.judge(verification.chain_of(path), path[0])
-            verification.pinned = True
+            verification.pinned = self.judge(verification.chain_of(path), path[0])
             check_costs(path)
         if not verification.bounded:
             for depth, each in enumerate(path):

@@ -195,8 +195,9 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_REVOCATION_MISSING,
-        message="there is no revocation list from the certificate's issuer",
-        advice="Load the issuer's current revocation list in the backend, or set the CA's revocation to `prefer`.",
+        message="there is no revocation list from its issuer that covers the certificate",
+        advice="Load the issuer's current revocation list in the backend (each part, if it comes in parts), or set the"
+        " CA's revocation to `prefer`.",
         explanation=Explanation(
             "We have no revocation list from the authority that issued your certificate and could not check it.",
             "The list has to be loaded on our side. Please tell us where your authority publishes it.",
