@@ -122,7 +122,7 @@ FULL: dict[str, Any] = {
         "source_address": "2001:db8::2",
     },
     "client": {
-        "station": {"host": "station.example", "port": 3306, "timeout": 11},
+        "station": {"host": "station.example", "port": 3306, "timeout": 11, "profile": "strict"},
         "pool": {"ready": 3, "most": 65},
         "deadlines": {
             "handshake": 12,
