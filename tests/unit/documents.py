@@ -85,6 +85,8 @@ FULL: dict[str, Any] = {
                 "lowest_level": 2,
                 "authentication": "required",
                 "profile": "strict",
+                "originators": ["O0013000001ACME"],
+                "destinations": ["*"],
                 "purpose": "server_auth",
                 "certificates": [
                     {"by": "certificate", "sha256": "01" * 32},
@@ -113,6 +115,8 @@ FULL: dict[str, Any] = {
                 "lowest_level": 5,
                 "authentication": "refused",
                 "profile": "default",
+                "originators": ["*"],
+                "destinations": ["O0013000002ME"],
                 "purpose": "any",
                 "certificates": [{"by": "certificate", "sha256": "03" * 32}],
                 "outbound": None,

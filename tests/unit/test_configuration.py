@@ -70,7 +70,9 @@ class RoundTripTests(SynchronousTestCase):
         """The server's part is what it says, holds nothing of the client's, and is refused as a whole document is."""
         whole = parse(octets(full()))
         part = parse_server_part(dump(whole.server_part))
-        self.assertEqual(part, ServerPart(generation=17, site="Muster GmbH", server=whole.server, station_profile=Profile.STRICT))
+        self.assertEqual(
+            part, ServerPart(generation=17, site="Muster GmbH", server=whole.server, station_profile=Profile.STRICT)
+        )
         self.assertNotIn(b"station.example", dump(whole.server_part))
         refusal = self.assertRaises(ConfigurationRefused, parse_server_part, octets(full()))
         self.assertEqual(refusal.where, "client")
