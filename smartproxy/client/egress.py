@@ -229,7 +229,7 @@ class StationCalls:
             raise
         self._waiting.pop(leg, None)
         leg.accept()
-        self._run(session, leg, client_outbound(_facts(leg, partner)), data)
+        self._run(session, leg, client_outbound(_facts(leg, partner), configuration.client.station.profile), data)
 
     def _in_force(self) -> Configuration:
         """The configuration.
@@ -294,7 +294,8 @@ class StationCalls:
             return
         leg.accept()
         # The second leg is never asked for: the excuse ends with the station's SSID.
-        self._run(session, leg, client_excuse(fault, _facts(leg, partner)), leg)
+        station = self._in_force().client.station.profile
+        self._run(session, leg, client_excuse(fault, _facts(leg, partner), station), leg)
 
     def _crashed(self, failure: Failure, leg: RequesterLeg) -> None:
         if failure.check(CancelledError) is None:

@@ -122,7 +122,7 @@ class StationSessions(LiveSessions):
         self._partners[partner] += 1
         self.prepare(
             session,
-            client_inbound(facts),
+            client_inbound(facts, station.profile),
             data,
             deadlines=attrs.evolve(deadlines, opening=min(deadlines.opening, station.timeout)),
             command_octets=configuration.limits.command_octets,

@@ -259,10 +259,10 @@ EVENTS: Mapping[str, EventType] = {
         (
             "identity.refused",
             _ERROR,
-            "The SSIDCODE is not assigned to the partner, or may not be used in this way.",
+            "An SSID, or a file's originator or destination, is not what the partner's entry allows.",
             "cause",
             "code codes release_level most reason told_partner told_station certificate_sha256 advice authentication "
-            "ended_by level_by",
+            "ended_by level_by originator destination dataset",
         ),
         (
             "strangers.counted",

@@ -77,7 +77,7 @@ class LiveSessions:
             self._wait.finished()
 
         self.coming.discard(session)
-        monitor = Monitor(opening.facts.profile, ceilings=Ceilings(command=command_octets))
+        monitor = Monitor(opening.profiles, ceilings=Ceilings(command=command_octets))
         driver = self.live[session] = SessionDriver(
             Session(session, opening, monitor, deadlines),
             initiator,

@@ -7,7 +7,7 @@ again. Trusts no octet; raises nothing but :class:`~smartproxy.oftp2.errors.Prot
 Standards: RFC 5024 sections 5.2, 5.3, 7.2; RFC 2204 section 5.3.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from smartproxy.oftp2 import grammars, stream, subrecords
@@ -27,6 +27,9 @@ def _layouts(kind: type[Command], level: Level | None, profile: Profile) -> tupl
     level = level or Level.OFTP_2_0
     return (kind.LAYOUTS[level],) if profile is Profile.STRICT else (kind.LAYOUTS[level], *kind.TOLERATED[level])
 
+
+#: The rule that a command with a length in it ends where its buffer ends.
+_FITTING: Final = "length.field"
 
 #: The layouts that a command may have, the RFC's first, by name, release level and profile. The level is the agreed
 #: one, ``None`` before there is one: then ESID may come in either layout.
@@ -89,7 +92,8 @@ class Reader:
         if not self._layouts:
             raise BadLength(
                 rule="length.command",
-                message=f"{kind.NAME} cannot be {length} octets long",
+                message=_too_short(kind, level or Level.OFTP_2_0, length)
+                or f"{kind.NAME} cannot be {length} octets long",
                 section=kind.SECTION,
                 command=kind.NAME,
                 offset=HEADER,
@@ -171,7 +175,7 @@ class Reader:
         remaining = self._length - self._position - (field.width or 0)
         ranges = tuple(found.counts(self._next, remaining) for found in self._layouts if self._next < len(found.fields))
         grammar = grammars.Binary(ranges) if field.number else grammars.Decimal(ranges)
-        return Rule(grammar=grammar, error=BadLength, name="length.field")
+        return Rule(grammar=grammar, error=BadLength, name=_FITTING)
 
     def _check(self, field: Field, rules: tuple[Rule, ...], octets: bytes, width: int) -> None:
         if len(rules) == 1 and rules[0].applied(self._profile).fault(octets, width) is None:
@@ -188,7 +192,10 @@ class Reader:
             if fault is not None and (first is None or fault < first[0]):
                 first = fault, rule, grammar.rule
         if first is not None:
-            raise refusal(self._kind, field, first[1], first[2], HEADER + self._position + first[0])
+            refused = refusal(self._kind, field, first[1], first[2], HEADER + self._position + first[0])
+            if first[1].name == _FITTING and (behind := self._layouts[0].fields[self._next + 2 :]):
+                refused.message = f"{field.name} leaves no room for {_named(behind)}"
+            raise refused
 
     def _take(self, field: Field, rules: tuple[Rule, ...], octets: bytes) -> None:
         value = self.values[field.attribute] = field.decode(octets)
@@ -203,6 +210,21 @@ class Reader:
             self._layouts = [
                 found for found in self._layouts if (span := found.counts(self._next, remaining))[0] <= value <= span[1]
             ]
+
+
+def _too_short(kind: type[Command], level: Level, length: int) -> str | None:
+    """What is said of a command that is as long as one in a known short form: which fields it has no room for."""
+    whole = kind.LAYOUTS[level].fields
+    for short in kind.TOLERATED[level]:
+        width = len(short.fields)
+        if short.shortest <= length <= short.longest and whole[:width] == short.fields:
+            return f"{kind.NAME} of {length} octets has no room for {_named(whole[width:])}"
+    return None
+
+
+def _named(fields: Sequence[Field]) -> str:
+    *others, last = [field.name for field in fields]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def decode(octets: bytes, level: Level, profile: Profile = Profile.DEFAULT) -> Command:

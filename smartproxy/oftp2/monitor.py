@@ -144,13 +144,17 @@ class Monitor:
 
     def __init__(
         self,
-        profile: Profile = Profile.DEFAULT,
+        profile: Profile | Mapping[Role, Profile] = Profile.DEFAULT,
         *,
         ceilings: Ceilings | None = None,
         observe_data: bool = False,
     ) -> None:
-        """Start before SSRM."""
-        self._witness = Witness(profile=profile)
+        """Start before SSRM.
+
+        :param profile: how literally the RFC is read, for both sides or for what each of them sends.
+        """
+        profiles = dict.fromkeys(Role, profile) if isinstance(profile, Profile) else profile
+        self._witness = Witness(profiles=profiles)
         self._ceilings = ceilings or Ceilings()
         self.observe_data = observe_data
         self._directions = {role: _Direction(role) for role in Role}
@@ -271,7 +275,7 @@ class Monitor:
         if witness.state is not State.SENDING or direction.sender is not witness.speaker or self.observe_data:
             return position
         transfer = witness.file
-        longest = stream.HEADER_LENGTH + self._data_limit
+        longest = stream.HEADER_LENGTH + self._data_limit(direction.sender)
         end, buffers, units, last, greatest = stream.run(
             octets, position, transfer.credit, longest, witness.terms.compression
         )
@@ -279,14 +283,13 @@ class Monitor:
             direction.counters.octets += end - position
             direction.counters.buffers += buffers
             self._sent(direction, buffers, units, last)
-            if greatest and self._data_limit > witness.terms.buffer_size:
+            if greatest and self._data_limit(direction.sender) > witness.terms.buffer_size:
                 self._oversize(direction, greatest)
         return end
 
-    @property
-    def _data_limit(self) -> int:
-        """The most octets that a Data Exchange Buffer may have."""
-        slack = 0 if self._witness.profile is Profile.STRICT else 1
+    def _data_limit(self, sender: Role) -> int:
+        """The most octets that a Data Exchange Buffer of this sender may have."""
+        slack = 0 if self._witness.profiles[sender] is Profile.STRICT else 1
         return self._witness.terms.buffer_size + slack
 
     def _sent(self, direction: _Direction, buffers: int, units: int, last: int) -> None:
@@ -310,7 +313,7 @@ class Monitor:
         """
         if direction.length == 0:
             header = octets[start : min(start + stream.HEADER_LENGTH, have)]
-            stream.judge_header(header, self._longest)
+            stream.judge_header(header, self._longest(direction.sender))
             if have - start < stream.SHORTEST:
                 return None
             direction.length = int.from_bytes(header[1:], "big")
@@ -328,13 +331,13 @@ class Monitor:
             self._data(direction)
         return end
 
-    @property
-    def _longest(self) -> int:
-        """The longest Stream Transmission Buffer that is waited for in this state."""
+    def _longest(self, sender: Role) -> int:
+        """The longest Stream Transmission Buffer of this sender that is waited for in this state."""
         if self._witness.agreed is None:
             return self._ceilings.before_ssid
-        most = max(self._ceilings.command, self._data_limit)
-        return stream.HEADER_LENGTH + min(most, max(stream.LONGEST - stream.HEADER_LENGTH, self._data_limit))
+        data = self._data_limit(sender)
+        most = max(self._ceilings.command, data)
+        return stream.HEADER_LENGTH + min(most, max(stream.LONGEST - stream.HEADER_LENGTH, data))
 
     def _step(self, sender: Role, kind: type[Command]) -> Transition:
         """Look up what becomes of a command now."""
@@ -373,7 +376,7 @@ class Monitor:
         length = direction.length - stream.HEADER_LENGTH
         direction.kind = kind
         if kind is DATA:
-            most, rule = self._data_limit, "length.data"
+            most, rule = self._data_limit(direction.sender), "length.data"
             direction.chain = stream.HEADER_LENGTH + 1
         else:
             most, rule = self._ceilings.command, "length.ceiling"
@@ -387,7 +390,7 @@ class Monitor:
             )
         if kind is not DATA:
             level = None if agreed is None else agreed.level
-            direction.reader = Reader(kind, length, level, self._witness.profile, limits)
+            direction.reader = Reader(kind, length, level, self._witness.profiles[direction.sender], limits)
 
     def _follow(self, direction: _Direction, octets: bytes | bytearray, start: int, arrived: int) -> None:
         """Judge the subrecords of a DATA as far as they have arrived."""

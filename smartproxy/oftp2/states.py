@@ -164,7 +164,7 @@ def agree(witness: Witness, command: SSID) -> Iterable[Anomaly]:
     """Take the Responder's SSID; the Initiator becomes the Speaker (9.8.3 action 5)."""
     assert witness.offer is not None
     witness.answer = command
-    witness.agreed = agree_on(witness.offer, command, witness.profile)
+    witness.agreed = agree_on(witness.offer, command, witness.profiles)
     witness.speaker = Role.INITIATOR
     return ()
 

@@ -100,6 +100,10 @@ PHASES: Final[Mapping[State, SessionPhase]] = {
 }
 
 
+#: Both sides' known departures are tolerated.
+DEFAULT_PROFILES: Final[Mapping[Role, Profile]] = dict.fromkeys(Role, Profile.DEFAULT)
+
+
 @attrs.frozen(kw_only=True)
 class Agreed:
     """The outcome of a negotiation.
@@ -164,12 +168,13 @@ class Transfer:
 class Witness:
     """The facts of a session.
 
+    :ivar profiles: how literally the RFC is read for what each side sends.
     :ivar speaker: who has the turn; ``None`` before the SSIDs are exchanged.
     :ivar offer: the Initiator's SSID.
     :ivar answer: the Responder's SSID.
     """
 
-    profile: Profile
+    profiles: Mapping[Role, Profile]
     state: State = State.AWAIT_SSRM
     speaker: Role | None = None
     offer: SSID | None = None
@@ -215,17 +220,18 @@ def _rule(error: type[Incompatible] | type[AuthenticationMismatch], name: str, *
     return Rule(grammar=grammars.Values(value.encode() for value in allowed), error=error, name=f"negotiation.{name}")
 
 
-def agree(offer: SSID, answer: SSID, profile: Profile = Profile.DEFAULT) -> Agreed:
+def agree(offer: SSID, answer: SSID, profiles: Mapping[Role, Profile] = DEFAULT_PROFILES) -> Agreed:
     """Bring the two SSIDs together.
 
     :param offer: the Initiator's.
     :param answer: the Responder's.
+    :param profiles: how literally each is read.
     :raise Incompatible: if directions or special logic exclude each other.
     :raise AuthenticationMismatch: if only one wants secure authentication.
     :raise CreditExceeded: if the answer gives more credit than was offered.
     """
-    _check(offer, {}, profile)
-    _check(answer, answer_limits(offer), profile)
+    _check(offer, {}, profiles[Role.INITIATOR])
+    _check(answer, answer_limits(offer), profiles[Role.RESPONDER])
     both = {name: getattr(offer, name) == getattr(answer, name) == "Y" for name in ("cmpr", "rest", "auth")}
     sending = {Role.INITIATOR: offer.sr + answer.sr, Role.RESPONDER: answer.sr + offer.sr}
     return Agreed(

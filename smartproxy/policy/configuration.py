@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import attrs
 
+from smartproxy.oftp2.roles import Profile
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.revocation import RevocationLists, RevocationSet
 from smartproxy.policy.limits import GENERATION, LICENCE_OCTETS_MOST, PARTNERS_MOST
@@ -43,7 +44,7 @@ from smartproxy.policy.settings import (
     Station,
 )
 from smartproxy.policy.strict_json import DocumentRefused, read
-from smartproxy.policy.values import NAME, Address, Fixed, Lines, Whole
+from smartproxy.policy.values import NAME, Address, Fixed, Lines, Member, Whole
 
 #: The version of the document's form. A daemon that is told another one is older or newer than its configuration.
 FORMAT = 1
@@ -120,8 +121,8 @@ class ClientConfiguration:
 
 
 @attrs.frozen(kw_only=True)
-class ServerPart:
-    """The part of a generation that the server is given.
+class Generation:
+    """What both daemons are told of a generation.
 
     :ivar format: the version of the document's form, :data:`FORMAT`.
     :ivar generation: the number of this version of the configuration; a later one has a higher number.
@@ -137,7 +138,17 @@ class ServerPart:
 
 
 @attrs.frozen(kw_only=True)
-class Configuration(ServerPart):
+class ServerPart(Generation):
+    """The part of a generation that the server is given.
+
+    :ivar station_profile: ``client.station.profile``: both daemons judge what the station sends.
+    """
+
+    station_profile: Profile = attrs.field(default=Profile.DEFAULT, metadata=kind(Member(Profile)))
+
+
+@attrs.frozen(kw_only=True)
+class Configuration(Generation):
     """A whole generation, as the backend hands it to the client."""
 
     client: ClientConfiguration = attrs.field(
@@ -148,7 +159,13 @@ class Configuration(ServerPart):
     @property
     def server_part(self) -> ServerPart:
         """What of it is for the server."""
-        return ServerPart(format=self.format, generation=self.generation, site=self.site, server=self.server)
+        return ServerPart(
+            format=self.format,
+            generation=self.generation,
+            site=self.site,
+            server=self.server,
+            station_profile=self.client.station.profile,
+        )
 
 
 def parse(octets: bytes) -> Configuration:
@@ -181,10 +198,10 @@ def parse_server_part(octets: bytes) -> ServerPart:
     return _parse(ServerPart, octets)
 
 
-def dump(configuration: ServerPart) -> bytes:
+def dump(configuration: Generation) -> bytes:
     """The document from which :func:`parse` makes an equal :class:`Configuration`.
 
-    Of a :class:`ServerPart` that is not more, the document for :func:`parse_server_part`.
+    Of a :class:`ServerPart`, the document for :func:`parse_server_part`.
     """
     return json.dumps(write_object(configuration), ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -263,7 +280,7 @@ def _check_partners(partners: tuple[Partner, ...], cas: set[str]) -> None:
     )
 
 
-_Part = TypeVar("_Part", bound=ServerPart)
+_Part = TypeVar("_Part", bound=Generation)
 
 
 def _parse(cls: type[_Part], octets: bytes) -> _Part:

@@ -28,6 +28,14 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "Our own system proposed an OFTP release level that is lower than agreed.",
         "You need not change anything: we have to correct the settings of our system.",
     ),
+    "identity.originator": Explanation(
+        "Your system sent a file whose originator (SFIDORIG) is not agreed with us.",
+        "Please check the originator of the file; tell us if you send files for others.",
+    ),
+    "identity.destination": Explanation(
+        "Your system sent a file whose destination (SFIDDEST) is not agreed with us.",
+        "Please check the destination of the file, and which of our codes you may send files to.",
+    ),
     "identity.authentication": Explanation(
         "The secure authentication setting (SSIDAUTH) of your system does not match ours.",
         "Please configure secure authentication as agreed with us.",

@@ -123,6 +123,12 @@ class AuthenticationRefused(PolicyRefusal):
     reason = EsidReason.SECURE_AUTHENTICATION_INCOMPATIBLE
 
 
+class FileCodeRefused(PolicyRefusal):
+    """A file's originator or destination is none that the partner's entry allows."""
+
+    reason = EsidReason.COMMAND_CONTAINED_INVALID_DATA
+
+
 class QuotaExceeded(PolicyRefusal):
     """A limit on the number of sessions is reached."""
 

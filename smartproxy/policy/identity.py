@@ -11,11 +11,17 @@ from collections.abc import Iterable
 
 import attrs
 
-from smartproxy.oftp2.commands import SSID
+from smartproxy.oftp2.commands import SFID, SSID
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts
-from smartproxy.policy.faults import AuthenticationRefused, IdentityMismatch, LevelTooLow, UnknownIdentity
-from smartproxy.policy.partners import Authentication, NotACode, Partner, normalize_code
+from smartproxy.policy.faults import (
+    AuthenticationRefused,
+    FileCodeRefused,
+    IdentityMismatch,
+    LevelTooLow,
+    UnknownIdentity,
+)
+from smartproxy.policy.partners import ANY_CODE, Authentication, NotACode, Partner, normalize_code
 
 
 @attrs.frozen(kw_only=True)
@@ -81,6 +87,21 @@ def _judge_level(partner: Partner, ssid: SSID, rule: str, side: str) -> None:
             message=f"release level {Level(ssid.lev).label} offered by the {side}; the lowest allowed for partner"
             f" {partner.name!a} is {partner.lowest_level.label}",
         )
+
+
+def judge_file(partner: Partner, file: SFID) -> None:
+    """Check that *partner* may send a file from this originator to this destination.
+
+    :raises FileCodeRefused: if SFIDORIG or SFIDDEST is none that its entry allows.
+    """
+    for code, allowed, rule, field in (
+        (file.orig, partner.originators, "identity.originator", "SFIDORIG"),
+        (file.dest, partner.destinations, "identity.destination", "SFIDDEST"),
+    ):
+        if ANY_CODE not in allowed and code not in (each.rstrip(" ") for each in allowed):
+            raise FileCodeRefused(
+                rule=rule, message=f"{field} is none that the entry of partner {partner.name!a} allows"
+            )
 
 
 def judge_code(partner: Partner, code: str, partners: Iterable[Partner] = ()) -> None:

@@ -22,6 +22,12 @@ from smartproxy.policy.values import NAME, SHA256, Address, Flag, Line, Member, 
 
 #: Octets of SSIDCODE.
 CODE_OCTETS = 25
+#: In a list of codes that are allowed: every code is.
+ANY_CODE = "*"
+_CODES = ListOf(
+    item=Line(most=CODE_OCTETS, pattern="[ -~]+", form="printable ASCII"), least=1, most=limits.CODES_PER_PARTNER_MOST
+)
+_REPEATED = "may be repeated; * = any"
 _HOST = Line(most=253, pattern="[0-9A-Za-z._:-]+", form="a host name or an address")
 _CERTIFICATE = "CERTIFICATE"
 
@@ -300,6 +306,8 @@ class Partner:
     :ivar lowest_level: the lowest release level that it may offer.
     :ivar authentication: whether secure authentication is required, allowed or refused.
     :ivar profile: whether known departures from RFC 5024 are tolerated.
+    :ivar originators: the SFIDORIGs that files from it may have; :data:`ANY_CODE` stands for all.
+    :ivar destinations: the same for SFIDDEST. A clearing centre sends files of others (RFC 5024 section 4.3.6).
     :ivar purpose: which extended key usage its certificate must have.
     :ivar certificates: the rules that identify it; several may be valid at once, so that it can change certificates.
     :ivar outbound: how it is called; ``None`` if it is never called.
@@ -309,11 +317,7 @@ class Partner:
     enabled: bool = attrs.field(default=True, metadata=kind(Flag(), people=ForPeople(listed=True)))
     codes: tuple[str, ...] = attrs.field(
         metadata=kind(
-            ListOf(
-                item=Line(most=CODE_OCTETS, pattern="[ -~]+", form="printable ASCII"),
-                least=1,
-                most=limits.CODES_PER_PARTNER_MOST,
-            ),
+            _CODES,
             people=ForPeople(
                 help="an SSIDCODE that the partner may use; may be repeated", option="--code", listed=True
             ),
@@ -339,6 +343,24 @@ class Partner:
             Member(Profile),
             people=ForPeople(
                 help="default = tolerate known departures from RFC 5024; strict = tolerate none", listed=True
+            ),
+        ),
+    )
+    originators: tuple[str, ...] = attrs.field(
+        default=(ANY_CODE,),
+        metadata=kind(
+            _CODES,
+            people=ForPeople(
+                help=f"an SFIDORIG that files from the partner may have; {_REPEATED}", option="--originator"
+            ),
+        ),
+    )
+    destinations: tuple[str, ...] = attrs.field(
+        default=(ANY_CODE,),
+        metadata=kind(
+            _CODES,
+            people=ForPeople(
+                help=f"an SFIDDEST that files from the partner may have; {_REPEATED}", option="--destination"
             ),
         ),
     )

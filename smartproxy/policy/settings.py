@@ -8,9 +8,10 @@ import datetime
 
 import attrs
 
+from smartproxy.oftp2.roles import Profile
 from smartproxy.policy import limits
 from smartproxy.policy.schema import ForPeople, ListOf, Optional, kind
-from smartproxy.policy.values import NAME, SHA256, Address, Flag, Instant, Line, Network, Whole
+from smartproxy.policy.values import NAME, SHA256, Address, Flag, Instant, Line, Member, Network, Whole
 
 
 @attrs.frozen(kw_only=True)
@@ -112,6 +113,8 @@ class Station:
 
     :ivar host: its host name or address.
     :ivar timeout: seconds from the start of the connection attempt to the connection.
+    :ivar profile: whether known departures of the station from RFC 5024 are tolerated; the partner's own are a matter
+        of its entry. The server is told it, too.
     """
 
     host: str = attrs.field(
@@ -120,6 +123,7 @@ class Station:
     )
     port: int = attrs.field(default=limits.STATION_PORT.default, metadata=kind(Whole(limits.STATION_PORT)))
     timeout: int = attrs.field(default=limits.STATION_TIMEOUT.default, metadata=kind(Whole(limits.STATION_TIMEOUT)))
+    profile: Profile = attrs.field(default=Profile.DEFAULT, metadata=kind(Member(Profile)))
 
 
 @attrs.frozen(kw_only=True)

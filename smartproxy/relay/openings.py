@@ -24,7 +24,7 @@ class SessionFacts:
 
     :ivar peer: address and port of who called this site, or of whom it calls.
     :ivar partner: the partner's name; ``None`` where nobody knows it, as in a plain tunnel.
-    :ivar profile: how literally the RFC is read for this partner.
+    :ivar profile: how literally the RFC is read for what this partner sends.
     :ivar tls: the version of TLS with the partner, on the daemon that speaks TLS with it and where it says so.
     :ivar certificate_sha256: the SHA-256 of the partner's certificate, in hex.
     :ivar code: the SSIDCODE, once it is judged.
@@ -95,6 +95,7 @@ class Opening:
     :ivar judge: called with the partner's SSID; raises a :class:`~smartproxy.policy.faults.PolicyRefusal`. ``None``
         where the other daemon judges it.
     :ivar entry: the partner's entry, by which the rest is judged: the station's SSID; ``None`` as for ``judge``.
+    :ivar station: how literally the RFC is read for the station; for the partner, the facts say it.
     :ivar excuse: what the Initiator is told as soon as its SSID is in, where there is no Responder for it.
     """
 
@@ -104,7 +105,13 @@ class Opening:
     facts: SessionFacts
     judge: Callable[[SSID], None] | None = None
     entry: Partner | None = None
+    station: Profile = Profile.DEFAULT
     excuse: OwnFault | None = None
+
+    @property
+    def profiles(self) -> dict[Role, Profile]:
+        """How literally the RFC is read for what each of the two sends."""
+        return {self.partner: self.facts.profile, self.partner.other: self.station}
 
     @property
     def direction(self) -> str:
@@ -125,30 +132,48 @@ class Opening:
         return "tunnel" if role is self.tunnel else self.side(role)
 
 
-def server_inbound(judge: Callable[[SSID], None], facts: SessionFacts, entry: Partner | None = None) -> Opening:
+def server_inbound(
+    judge: Callable[[SSID], None], facts: SessionFacts, entry: Partner | None = None, station: Profile = Profile.DEFAULT
+) -> Opening:
     """A partner called the server: greet it, judge its SSID, then open the leg through the tunnel."""
     return Opening(
-        mode=Mode.GREET, partner=Role.INITIATOR, tunnel=Role.RESPONDER, facts=facts, judge=judge, entry=entry
+        mode=Mode.GREET,
+        partner=Role.INITIATOR,
+        tunnel=Role.RESPONDER,
+        facts=facts,
+        judge=judge,
+        entry=entry,
+        station=station,
     )
 
 
-def client_inbound(facts: SessionFacts) -> Opening:
+def client_inbound(facts: SessionFacts, station: Profile = Profile.DEFAULT) -> Opening:
     """The server asks the client for the station: open its leg, take its SSRM, report it ready, then relay."""
-    return Opening(mode=Mode.AWAIT, partner=Role.INITIATOR, tunnel=Role.INITIATOR, facts=facts)
+    return Opening(mode=Mode.AWAIT, partner=Role.INITIATOR, tunnel=Role.INITIATOR, facts=facts, station=station)
 
 
-def server_outbound(judge: Callable[[SSID], None], facts: SessionFacts, entry: Partner | None = None) -> Opening:
+def server_outbound(
+    judge: Callable[[SSID], None], facts: SessionFacts, entry: Partner | None = None, station: Profile = Profile.DEFAULT
+) -> Opening:
     """The station called a partner, who is there: relay its SSRM, and judge the SSID that it answers with."""
     return Opening(
-        mode=Mode.RELAY, partner=Role.RESPONDER, tunnel=Role.INITIATOR, facts=facts, judge=judge, entry=entry
+        mode=Mode.RELAY,
+        partner=Role.RESPONDER,
+        tunnel=Role.INITIATOR,
+        facts=facts,
+        judge=judge,
+        entry=entry,
+        station=station,
     )
 
 
-def client_outbound(facts: SessionFacts) -> Opening:
+def client_outbound(facts: SessionFacts, station: Profile = Profile.DEFAULT) -> Opening:
     """The station called a partner, whom the server has reached: relay its SSRM, then everything else."""
-    return Opening(mode=Mode.RELAY, partner=Role.RESPONDER, tunnel=Role.RESPONDER, facts=facts)
+    return Opening(mode=Mode.RELAY, partner=Role.RESPONDER, tunnel=Role.RESPONDER, facts=facts, station=station)
 
 
-def client_excuse(fault: OwnFault, facts: SessionFacts) -> Opening:
+def client_excuse(fault: OwnFault, facts: SessionFacts, station: Profile = Profile.DEFAULT) -> Opening:
     """The station called a partner who cannot be had: greet it, take its SSID, and tell it why with ESID."""
-    return Opening(mode=Mode.GREET, partner=Role.RESPONDER, tunnel=Role.RESPONDER, facts=facts, excuse=fault)
+    return Opening(
+        mode=Mode.GREET, partner=Role.RESPONDER, tunnel=Role.RESPONDER, facts=facts, station=station, excuse=fault
+    )

@@ -59,9 +59,14 @@ class Reporter:
             certificate_sha256=facts.certificate_sha256,
         )
 
-    def refused(self, ending: Ending, told: Mapping[str, str], ssid: SSID | None = None) -> Tell:
+    def refused(self, ending: Ending, told: Mapping[str, str], of: SSID | SFID | None = None) -> Tell:
         """The session may not begin: policy says no, or the other side is not there."""
-        given = {} if ssid is None else {"code": ssid.code, "release_level": ssid.lev}
+        given: dict[str, object] = {}
+        match of:
+            case SSID():
+                given = {"code": of.code, "release_level": of.lev}
+            case SFID():
+                given = {"originator": of.orig, "destination": of.dest, "dataset": of.dsn}
         fields = {
             "cause": ending.cause,
             "message": ending.message,

@@ -51,7 +51,7 @@ Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.2 (start of a session),
 from collections import Counter
 from collections.abc import Callable
 
-from smartproxy.oftp2.commands import ESID, SSID, SSRM
+from smartproxy.oftp2.commands import ESID, SFID, SSID, SSRM
 from smartproxy.oftp2.errors import EsidReason, ProtocolError, SessionFault
 from smartproxy.oftp2.monitor import Monitor, Observation
 from smartproxy.oftp2.roles import Level, Role
@@ -60,7 +60,7 @@ from smartproxy.oftp2.witness import State
 from smartproxy.policy import faults
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import EndedBy, Outcome, OwnFault
-from smartproxy.policy.identity import judge_station
+from smartproxy.policy.identity import judge_file, judge_station
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay import events
 from smartproxy.relay.deadlines import BUFFER_TIMERS, Timer, late_role, not_there
@@ -203,6 +203,8 @@ class Session:
         self._intents.extend(self.reporter.anomalies(observation))
         if self._monitor.observe_data:
             self._do(self.reporter.command(observation))
+        if isinstance(observation.value, SFID) and not self._may_send(observation.value, observation.sender):
+            return
         self._intents.extend(map(self.reporter.file, self._files.observe(observation)))
         match observation.value:
             case SSRM():
@@ -232,10 +234,23 @@ class Session:
             elif self._opening.entry is not None and role is not self._opening.partner:
                 judge_station(self._opening.entry, ssid)
         except (faults.PolicyRefusal, OwnFault) as refusal:
+            known = Level.OFTP_2_0 if role is Role.INITIATOR or self._ssid is None else Level(self._ssid.lev)
+            self._legs.withhold(role.other, known)
             self._refuse(refusal, ssid, role)
             return
         if self._opening.mode is Mode.GREET and role is Role.INITIATOR:
             self._open(facts)
+
+    def _may_send(self, offer: SFID, role: Role) -> bool:
+        """Whether the partner's entry allows this file; if not, the session ends."""
+        entry = self._opening.entry
+        if entry is not None and role is self._opening.partner:
+            try:
+                judge_file(entry, offer)
+            except faults.PolicyRefusal as refusal:
+                self._refuse(refusal, offer, role)
+                return False
+        return True
 
     # The Responder's leg.
 
@@ -311,15 +326,13 @@ class Session:
         self._do(self.reporter.violated(error, ending, self._told(tell)))
         self._end(ending, tell)
 
-    def _refuse(self, refusal: faults.PolicyRefusal | OwnFault, ssid: SSID, role: Role) -> None:
-        """Do not accept an SSID; one that is only excused is told the fault's own words."""
+    def _refuse(self, refusal: faults.PolicyRefusal | OwnFault, refused: SSID | SFID, role: Role) -> None:
+        """Do not accept an SSID or a file; an SSID that is only excused is told the fault's own words."""
         if isinstance(refusal, OwnFault):
             self._legs.excuse = refusal.message
-        known = Level.OFTP_2_0 if role is Role.INITIATOR or self._ssid is None else Level(self._ssid.lev)
-        self._legs.withhold(role.other, known)
         tell = {role: refusal.reason, role.other: EsidReason.UNSPECIFIED_ABORT}
         ending = Ending.of(refusal, Outcome.REFUSED, self.stage, self._blamed(refusal), role)
-        self._do(self.reporter.refused(ending, self._told(tell), ssid))
+        self._do(self.reporter.refused(ending, self._told(tell), refused))
         self._end(ending, tell)
 
     def _excuse(self, event: events.OpenFailed) -> None:

@@ -174,7 +174,7 @@ class PartnerSessions(LiveSessions):
         facts = verified_facts(partner, leg.peer, leg.tls)
         driver = self.prepare(
             session,
-            server_inbound(judge, facts, partner.partner),
+            server_inbound(judge, facts, partner.partner, leg.generation.part.station_profile),
             leg,
             deadlines=server.deadlines,
             command_octets=server.limits.command_octets,

@@ -167,10 +167,10 @@ class Entity:
             if command.pswd != self.settings.peers[command.code]:
                 raise _Violation(EsidReason.INVALID_PASSWORD, "Invalid password")
         if self.role is Role.INITIATOR:
-            self.agreed = agree(offer(self.settings), command, Profile.DEFAULT)
+            self.agreed = agree(offer(self.settings), command)
         else:
             ours = answer(self.settings, command)
-            self.agreed = agree(command, ours, Profile.DEFAULT)
+            self.agreed = agree(command, ours)
             self._send(ours)
         if not self.agreed.authentication:
             self._started()

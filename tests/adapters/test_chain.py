@@ -1,9 +1,14 @@
 """A partner, both daemons and a station: files cross, and what breaks at one end is told at the other."""
 
+from datetime import UTC, datetime
+
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.errors import EsidReason
+from smartproxy.oftp2.roles import Profile
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.server.generation import ServerGeneration
 from tests.adapters.chain import Chain
 from tests.adapters.rig import Caller
 from tests.unit.playbook import (
@@ -19,6 +24,7 @@ from tests.unit.playbook import (
     data,
     esid,
     sfid,
+    ssid,
 )
 
 
@@ -69,6 +75,35 @@ class Connected(SynchronousTestCase):
         self.over(chain, "completed", "completed")
         for journal in (chain.journal, chain.client.journal):
             self.assertEqual(journal.the("file.ended")["outcome"], "completed")
+
+    def test_each_side_has_its_profile(self) -> None:
+        """Strict for the partner lets the station's known departures pass, and strict for the station the partner's.
+
+        Both daemons judge by both profiles: with either one alone, the other daemon is the one that refuses.
+        """
+        odd = {"pswd": "secret"}
+        partner_odd, station_odd = ssid(**odd), ssid("O0013000002ME", **odd)
+        strict, default = Profile.STRICT, Profile.DEFAULT
+        for partner, server, client, said, passes in (
+            (strict, default, default, (PARTNER_SSID, station_odd), True),
+            (strict, default, default, (partner_odd, STATION_SSID), False),
+            (default, strict, strict, (partner_odd, STATION_SSID), True),
+            (default, strict, strict, (PARTNER_SSID, station_odd), False),
+            (default, default, strict, (PARTNER_SSID, station_odd), False),
+            (default, strict, default, (PARTNER_SSID, station_odd), False),
+        ):
+            chain = Chain()
+            configuration = attrs.evolve(chain.configuration, partners=(chain.entry(profile=partner),))
+            part = attrs.evolve(chain.part(configuration), station_profile=server)
+            chain.sessions.adopt(ServerGeneration.build(part, lambda: datetime.now(UTC)))
+            station = attrs.evolve(chain.client.configuration.station, profile=client)
+            chain.client.configuration = attrs.evolve(chain.client.configuration, station=station)
+            caller, _ = chain.call()
+            chain.say(caller, said[0])
+            if chain.stations:
+                chain.say(chain.station, SSRM_BUFFER)
+                chain.say(chain.station, said[1])
+            self.assertEqual(caller.received == SSRM_BUFFER + said[1], passes)
 
     def test_partner_violates(self) -> None:
         """The server stops it; the station is told 99 and nothing else."""

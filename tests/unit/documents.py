@@ -85,6 +85,8 @@ FULL: dict[str, Any] = {
                 "lowest_level": 2,
                 "authentication": "required",
                 "profile": "strict",
+                "originators": ["O0013000001ACME"],
+                "destinations": ["*"],
                 "purpose": "server_auth",
                 "certificates": [
                     {"by": "certificate", "sha256": "01" * 32},
@@ -113,6 +115,8 @@ FULL: dict[str, Any] = {
                 "lowest_level": 5,
                 "authentication": "refused",
                 "profile": "default",
+                "originators": ["*"],
+                "destinations": ["O0013000002ME"],
                 "purpose": "any",
                 "certificates": [{"by": "certificate", "sha256": "03" * 32}],
                 "outbound": None,
@@ -122,7 +126,7 @@ FULL: dict[str, Any] = {
         "source_address": "2001:db8::2",
     },
     "client": {
-        "station": {"host": "station.example", "port": 3306, "timeout": 11},
+        "station": {"host": "station.example", "port": 3306, "timeout": 11, "profile": "strict"},
         "pool": {"ready": 3, "most": 65},
         "deadlines": {
             "handshake": 12,

@@ -25,7 +25,7 @@ from smartproxy.relay.intents import (
     Send,
     Tell,
 )
-from smartproxy.relay.openings import Opening, client_outbound, server_outbound
+from smartproxy.relay.openings import Opening, client_outbound, server_inbound, server_outbound
 from smartproxy.relay.session import Session
 from tests.unit.playbook import (
     DEADLINES,
@@ -36,7 +36,6 @@ from tests.unit.playbook import (
     STATION_SSID,
     accept,
     client,
-    server,
 )
 
 
@@ -73,26 +72,27 @@ def session(opening: Opening) -> Session:
 class Pair:
     """A partner and a station that say what a test lets them say, and the two sessions between them.
 
+    :param server: how the server's session begins, if its policy has objections.
     :ivar outbound: whether the station calls; otherwise the partner does.
     """
 
-    def __init__(self, *, outbound: bool = False) -> None:
+    def __init__(self, *, outbound: bool = False, server: Opening | None = None) -> None:
         self.outbound = outbound
         self.client: Daemon | None = None
         self._waiting: deque[tuple[Daemon, events.Event]] = deque()
         if outbound:
-            self.server = Daemon(session(server_outbound(accept, FACTS)), RESPONDER)
+            self.server = Daemon(session(server or server_outbound(accept, FACTS)), RESPONDER)
             self.client = Daemon(session(client_outbound(FACTS)), INITIATOR)
         else:
-            self.server = Daemon(server(), INITIATOR)
+            self.server = Daemon(session(server or server_inbound(accept, FACTS)), INITIATOR)
         for daemon in self.daemons:
             self._perform(daemon, daemon.session.start())
         self.settle()
 
     @classmethod
-    def relaying(cls, *, outbound: bool) -> "Pair":
+    def relaying(cls, *, outbound: bool, server: Opening | None = None) -> "Pair":
         """A pair in which both SSIDs are exchanged, and the Initiator is the Speaker."""
-        pair = cls(outbound=outbound)
+        pair = cls(outbound=outbound, server=server)
         if outbound:
             pair.says(pair.server, SSRM_BUFFER)
             pair.says(pair.client, STATION_SSID)

@@ -30,11 +30,12 @@ class Settings(SiteCase):
             "server.limits.sessions",
             "server.penalties.exempt",
             "client.station.host",
+            "client.station.profile",
             "client.pool.most",
             "client.deadlines.opening",
         ):
             self.assertIn(name, names)
-        for name in ("generation", "server.partners", "server.identities", "server.licence"):
+        for name in ("generation", "server.partners", "server.identities", "server.licence", "station_profile"):
             self.assertNotIn(name, names)
 
     def test_set_and_reset(self) -> None:

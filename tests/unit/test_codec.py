@@ -248,6 +248,21 @@ class DepartureTests(CodecCase):
             command = nerp(reast=reast, hsh=None, sig=None)
             self.assertEqual(self.tolerated(codec.encode(command), 15), command)
 
+    def test_a_strict_refusal_names_what_is_missing(self) -> None:
+        """An end response in the short form: the message names every field that it lacks, however long its text is."""
+        for command, names in (
+            (eerp(hsh=None, sig=None), "EERPHSHL, EERPHSH, EERPSIGL and EERPSIG"),
+            *(
+                (nerp(reast=reast, hsh=None, sig=None), "NERPHSHL, NERPHSH, NERPSIGL and NERPSIG")
+                for reast in ("", "x", "why", "because", "x" * 999)
+            ),
+        ):
+            octets = codec.encode(command)
+            refused = self.assertRaises(BadLength, codec.decode, octets, Level.OFTP_2_0, Profile.STRICT)
+            self.assertIn(f"no room for {names}", refused.message)
+        refused = self.assertRaises(BadLength, codec.decode, b"C", Level.OFTP_2_0, Profile.STRICT)
+        self.assertEqual(refused.message, "CDT of 1 octets has no room for CDTRSV1")
+
     def test_half_an_end(self) -> None:
         """An end response that ends anywhere else is refused with the length that cannot be."""
         for missing in (1, 2, 3):

@@ -97,7 +97,7 @@ class Partners(CommandCase):
         """Everything that an entry has, added and changed."""
         added = self.add(
             "--certificate", self.pem, "--code", "SECOND", "--lowest-level", "1.4", "--authentication", "required",
-            "--profile", "strict", "--purpose", "any", "--disabled",
+            "--profile", "strict", "--purpose", "any", "--disabled", "--originator", "A",
         )  # fmt: skip
         self.assertEqual(
             {key: added[key] for key in added if key not in ("certificates", "name")},
@@ -107,6 +107,8 @@ class Partners(CommandCase):
                 "lowest_level": 4,
                 "authentication": "required",
                 "profile": "strict",
+                "originators": ["A"],
+                "destinations": ["*"],
                 "purpose": "any",
                 "outbound": None,
             },

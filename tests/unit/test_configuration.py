@@ -70,7 +70,9 @@ class RoundTripTests(SynchronousTestCase):
         """The server's part is what it says, holds nothing of the client's, and is refused as a whole document is."""
         whole = parse(octets(full()))
         part = parse_server_part(dump(whole.server_part))
-        self.assertEqual(part, ServerPart(generation=17, site="Muster GmbH", server=whole.server))
+        self.assertEqual(
+            part, ServerPart(generation=17, site="Muster GmbH", server=whole.server, station_profile=Profile.STRICT)
+        )
         self.assertNotIn(b"station.example", dump(whole.server_part))
         refusal = self.assertRaises(ConfigurationRefused, parse_server_part, octets(full()))
         self.assertEqual(refusal.where, "client")
@@ -84,7 +86,7 @@ class RoundTripTests(SynchronousTestCase):
         self.assertEqual(attrs.astuple(silent.server.deadlines), (10, 30, 60, 60, 180, 5, 300, 20, 60))
         self.assertEqual(attrs.astuple(silent.server.limits), (2000, 200, 4000, 200, 100, 10, 16384))
         self.assertEqual(attrs.astuple(silent.server.penalties), (True, 20, 60, 600, ("127.0.0.0/8", "::1/128")))
-        self.assertEqual(attrs.astuple(silent.client.station), ("127.0.0.1", 3305, 10))
+        self.assertEqual(attrs.astuple(silent.client.station), ("127.0.0.1", 3305, 10, Profile.DEFAULT))
         self.assertEqual(attrs.astuple(silent.client.pool), (2, 2_000))
         self.assertEqual(attrs.astuple(silent.client.limits), (2000, 50, 200, 16384))
         self.assertEqual(attrs.astuple(silent.backend), (400,))

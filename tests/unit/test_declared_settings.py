@@ -32,6 +32,8 @@ ACME = Partner(
     lowest_level=Level.OFTP_1_4,
     authentication=Authentication.REQUIRED,
     profile=Profile.STRICT,
+    originators=("O0013000001ACME", "O0013000001SUB"),
+    destinations=("O0013000002ME",),
     purpose=Purpose.ANY,
     certificates=(CertificatePin(sha256=PIN),),
     outbound=Outbound(host="oftp.acme.example", port=6620, verify=Verify.PIN, listener=3307),

@@ -13,15 +13,17 @@ from smartproxy.oftp2.roles import Level
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.faults import (
     AuthenticationRefused,
+    FileCodeRefused,
     IdentityMismatch,
     LevelTooLow,
     PolicyRefusal,
     UnknownIdentity,
 )
-from smartproxy.policy.identity import VerifiedPartner, judge_code, judge_ssid
+from smartproxy.policy.identity import VerifiedPartner, judge_code, judge_file, judge_ssid
 from smartproxy.policy.licence import is_proxy_id, proxy_id
 from smartproxy.policy.partners import Authentication, CertificatePin, NotACode, Partner, normalize_code
 from tests.unit.chains import LEAF
+from tests.unit.samples import sfid
 
 ACME = Partner(
     name="ACME", codes=("O0013000001ACME", "O0013000001ACME     EU1"), certificates=(CertificatePin(sha256="01" * 32),)
@@ -114,6 +116,32 @@ class CodeTests(SynchronousTestCase):
             return
         self.assertEqual(forms[0] == forms[1], one.rstrip(" ") == other.rstrip(" "))
         self.assertEqual([len(form) for form in forms], [25, 25])
+
+
+class FileTests(SynchronousTestCase):
+    """From whom and to whom a partner may send files."""
+
+    def test_everything_is_allowed_unless_the_entry_says_otherwise(self) -> None:
+        """A clearing centre sends files of others, to others (RFC 5024 section 4.3.6)."""
+        judge_file(ACME, sfid(orig="O0099SOMEBODY", dest="O0099ELSE"))
+
+    def test_allow_lists(self) -> None:
+        """With a list, SFIDORIG or SFIDDEST has to stand in it, octet for octet; ``*`` allows all."""
+        codes = ("O0013000001ACME", "O0013OTHER   ")
+        for allowed in (codes, (*codes, "*")):
+            originators = attrs.evolve(ACME, originators=allowed)
+            destinations = attrs.evolve(ACME, destinations=allowed)
+            for code in ("O0013000001ACME", "O0013OTHER", "O0013000001ACM", "O0013000001ACME1", "O0099"):
+                for entry, file, rule in (
+                    (originators, sfid(orig=code), "identity.originator"),
+                    (destinations, sfid(dest=code), "identity.destination"),
+                ):
+                    if code in ("O0013000001ACME", "O0013OTHER") or "*" in allowed:
+                        judge_file(entry, file)
+                        continue
+                    refusal = self.assertRaises(FileCodeRefused, judge_file, entry, file)
+                    self.assertEqual((refusal.rule, refusal.reason), (rule, 6))
+                    self.assertNotIn(code, refusal.message.replace("'ACME'", ""))
 
 
 class SsidTests(SynchronousTestCase):

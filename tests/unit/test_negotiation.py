@@ -77,7 +77,7 @@ class AgreeTests(SynchronousTestCase):
         error: ProtocolError = self.assertRaises(Incompatible, agree, ssid(spec="Y"), ssid(spec="Y"))
         self.assertEqual((error.rule, error.field), ("negotiation.special_logic", "SSIDSPEC"))
         for first, second in ((ssid(spec="Y"), ssid()), (ssid(), ssid(spec="Y"))):
-            error = self.assertRaises(Incompatible, agree, first, second, Profile.STRICT)
+            error = self.assertRaises(Incompatible, agree, first, second, dict.fromkeys(Role, Profile.STRICT))
             self.assertEqual(error.rule, "negotiation.special_logic")
 
     def test_limits_name_only_what_the_offer_decides(self) -> None:

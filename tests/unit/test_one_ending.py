@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.commands import SSID
@@ -15,6 +16,7 @@ from smartproxy.relay import events
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.openings import server_inbound, server_outbound
 from tests.unit.playbook import (
+    CD_,
     CUT_OFF,
     FACTS,
     LATE,
@@ -24,7 +26,9 @@ from tests.unit.playbook import (
     STATION_SSID,
     STOPPED,
     VIOLATED,
+    accept,
     esid,
+    sfid,
     ssid,
 )
 from tests.unit.session_pair import Daemon, Pair, session
@@ -178,11 +182,8 @@ class OneEnding(SynchronousTestCase):
         def judge(ssid: SSID) -> None:
             judge_ssid(VERIFIED, ssid, (ACME,))
 
-        pair = Pair(outbound=outbound)
         opening = server_outbound if outbound else server_inbound
-        pair.server.session = session(opening(judge, FACTS, ACME))
-        pair.server.received = b""
-        pair.happens_first(pair.server)
+        pair = Pair(outbound=outbound, server=opening(judge, FACTS, ACME))
         if outbound:
             pair.says(pair.server, SSRM_BUFFER)
             pair.says(pair.client, station)
@@ -222,6 +223,32 @@ class OneEnding(SynchronousTestCase):
         pair = self.refused_level(outbound=False, partner=low, station=STATION_SSID)
         (refused,) = [each.fields for each in pair.server.reports if each.name == "identity.refused"]
         self.assertEqual(refused["level_by"], "partner")
+
+    def test_file_of_an_originator_that_is_not_allowed(self) -> None:
+        """The partner's file ends the session before the station sees it; the station's own files are its matter."""
+        entry = attrs.evolve(ACME, originators=("O0013000001ACME",), destinations=("O0013000002ME",))
+        for outbound in (False, True):
+            opening = (server_outbound if outbound else server_inbound)(accept, FACTS, entry)
+            for changes, rule in (
+                ({"orig": "O0099"}, "identity.originator"),
+                ({"dest": "O0099"}, "identity.destination"),
+                ({}, None),
+            ):
+                pair = Pair.relaying(outbound=outbound, server=opening)
+                if outbound:
+                    pair.says(pair.client, CD_)
+                pair.says(pair.server, sfid(**changes))
+                self.assertEqual(sfid(**changes) in at(pair, STATION).received, rule is None)
+                if rule is None:
+                    continue
+                invalid = esid(EsidReason.COMMAND_CONTAINED_INVALID_DATA)
+                self.check(pair, ("refused", rule, "server"), invalid, REFUSED)
+                (refused,) = [each.fields for each in pair.server.reports if each.name == "identity.refused"]
+                self.assertIn("O0099", (refused["originator"], refused["destination"]))
+                self.assertEqual([each for each in pair.server.reports if each.name == "file.ended"], [])
+        pair = Pair.relaying(outbound=True, server=server_outbound(accept, FACTS, entry))
+        pair.says(pair.client, sfid(orig="O0099", dest="O0099"))
+        self.assertIn(sfid(orig="O0099", dest="O0099"), pair.server.received)
 
     def test_both_at_once(self) -> None:
         """Both daemons end the session before they hear of each other: the server's ending counts on both."""

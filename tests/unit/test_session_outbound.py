@@ -1,19 +1,27 @@
 """How a session begins that the station asks for."""
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.monitor import Monitor
-from smartproxy.oftp2.roles import Level
+from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import IdentityMismatch, PartnerUnreachable, StationUnreachable, Step
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.events import Arrived, LegOpened, Lost, TimedOut
 from smartproxy.relay.intents import Arm, Disarm, Finish, NotReady, Open, Ready, Send
-from smartproxy.relay.openings import Opening, client_excuse, client_outbound, server_outbound
+from smartproxy.relay.openings import (
+    Opening,
+    client_excuse,
+    client_inbound,
+    client_outbound,
+    server_inbound,
+    server_outbound,
+)
 from smartproxy.relay.session import Session
 from tests.unit.playbook import (
     CODE,
@@ -84,6 +92,21 @@ class StationCalls(SynchronousTestCase):
             self.assertEqual((opening.direction, opening.side(RESPONDER)), ("outbound", "partner"))
         self.assertEqual((server.leg(INITIATOR), server.leg(RESPONDER)), ("tunnel", "partner"))
         self.assertEqual((client.leg(INITIATOR), client.leg(RESPONDER)), ("station", "tunnel"))
+
+    def test_each_side_has_its_profile(self) -> None:
+        """However a session begins, the facts say how literally the partner is read, and the opening the station."""
+        fault, facts = StationUnreachable(rule="a.rule", message=""), attrs.evolve(FACTS, profile=Profile.STRICT)
+        for opening in (
+            server_inbound(accept, FACTS, None, Profile.STRICT),
+            client_inbound(FACTS, Profile.STRICT),
+            server_outbound(accept, FACTS, None, Profile.STRICT),
+            client_outbound(FACTS, Profile.STRICT),
+            client_excuse(fault, FACTS, Profile.STRICT),
+        ):
+            profiles = {opening.partner: Profile.DEFAULT, opening.partner.other: Profile.STRICT}
+            self.assertEqual(opening.profiles, profiles)
+            strict = attrs.evolve(opening, facts=facts, station=Profile.DEFAULT)
+            self.assertEqual(strict.profiles, {role: profiles[role.other] for role in profiles})
 
     def test_the_answer_is_judged(self) -> None:
         """The server judges the SSID of the partner; the station never sees a wrong one."""

@@ -186,7 +186,12 @@ class PartnerCalls:
 
         driver = self._sessions.prepare(
             session,
-            server_outbound(judge, verified_facts(verified, called.peer, called.tls), verified.partner),
+            server_outbound(
+                judge,
+                verified_facts(verified, called.peer, called.tls),
+                verified.partner,
+                generation.part.station_profile,
+            ),
             leg,
             deadlines=server.deadlines,
             command_octets=server.limits.command_octets,

@@ -53,7 +53,8 @@ def given(arguments: Namespace, cls: type[Any]) -> dict[str, Any]:
 
 def default_word(each: SettingDeclaration) -> str:
     """A field's default, for people."""
-    return each.people.unset if each.default is None else str(_text(each.kind, each.default))
+    text = _shown(each, each.default)
+    return ", ".join(text) if isinstance(text, list) else text
 
 
 def heads(cls: type[Any]) -> list[str]:
