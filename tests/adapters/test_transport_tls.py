@@ -297,7 +297,8 @@ def play(pair: Pair, steps: list[Step]) -> list[tuple[bytes, int, str | None]]:
             case "pump":
                 pair.pump(READ_MOST)
             case "small":
-                pair.pump(max(1, size // 50), rounds=3)
+                # To its end: how far a part of it gets depends on when a transport hands on what it collected.
+                pair.pump(max(500, size // 50))
             case "pause":
                 line.pauseProducing()
             case "resume":
@@ -315,7 +316,8 @@ def play(pair: Pair, steps: list[Step]) -> list[tuple[bytes, int, str | None]]:
                     each.end = each.end or ConnectionLost()
             case "garble":
                 pair.pump()
-                if not carrier.gone and carrier.end is None and not carrier.far.losing:
+                shaken = all(witness.handshakes for witness in pair.witnesses)
+                if shaken and not carrier.gone and carrier.end is None and not carrier.far.losing:
                     carrier.queue += b"\x17\x03\x03\x00\x20" + bytes(32)
         pair.flush()
     for witness in pair.witnesses:

@@ -3,9 +3,11 @@
 from contextlib import suppress
 from random import Random
 
+from smartproxy.net.transport.secured import TlsFactory
 from smartproxy.oftp2.codec import decode, encode
 from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.roles import Level, Profile, Role
+from tests.adapters.test_transport_tls import CONTEXTS, Pair, play, script, twisteds
 from tests.conformance.cuts import Chunks, at_random, octet_by_octet
 from tests.conformance.verdicts import verdicts
 
@@ -39,4 +41,14 @@ def codec(chunks: Chunks, rng: Random) -> None:
                     raise Discrepancy(f"{command.NAME} does not encode to what it was decoded from")
 
 
-TARGETS = {"monitor": two_sided_monitor, "codec": codec}
+def transport(chunks: Chunks, rng: Random) -> None:
+    """What protocols see of a random script does not depend on whose TLS transport carries them."""
+    contexts = CONTEXTS[rng.choice(sorted(CONTEXTS))]
+    steps = script(rng)
+    expected = play(Pair(contexts, twisteds, twisteds), steps)
+    makers = rng.choice(((TlsFactory, twisteds), (twisteds, TlsFactory), (TlsFactory, TlsFactory)))
+    if play(Pair(contexts, *makers), steps) != expected:
+        raise Discrepancy(f"the transports differ: {steps}")
+
+
+TARGETS = {"monitor": two_sided_monitor, "codec": codec, "transport": transport}
