@@ -36,6 +36,7 @@ REFUSALS: Final = (
 )
 """The events that say why a partner could not do what it wanted, the more telling ones of a session first."""
 
+_SELF_SIGNED_ADVICE: Final = "To accept this certificate, pin it in the partner's entry."
 _OTHER_SIDES: Final = ("station", "tunnel")
 _SESSION: Final = re.compile("[0-9a-f]{16}")
 _NUMBER: Final = re.compile("[0-9]{1,15}")
@@ -72,6 +73,7 @@ class ExplainedRefusal:
     :ivar revocation: facts of the revocation list that was used.
     :ivar protocol: the rule that was broken, where one was.
     :ivar saw: what the partner saw: the TLS alert or the ESID.
+    :ivar sent: the TLS alert with which the partner ended the handshake itself.
     :ivar advice: what this site's operator can do.
     :ivar others: what else is known of the same session, for this site only.
     """
@@ -83,6 +85,7 @@ class ExplainedRefusal:
     revocation: Mapping[str, Value]
     protocol: Mapping[str, Value]
     saw: str | None
+    sent: str | None
     advice: str | None
     others: tuple[StoredEvent, ...]
 
@@ -146,7 +149,10 @@ def _last(session: Session, what: str) -> ExplainedRefusal:
             if (of := event.fields.get("session")) is not None:
                 return _of_session(session, str(of))
             return _refusal(session, event, ())
-    raise NotFound(f"no refusal of {what!r} is stored; give an event's number, a session, a partner or an address")
+    raise NotFound(
+        f"no refusal of {what!r} is stored; a caller whose certificate names no partner is found by its address: "
+        "'smartproxy explain ADDRESS'; 'smartproxy events --name certificate.refused' lists such calls"
+    )
 
 
 def _tells(event: StoredEvent) -> bool:
@@ -164,17 +170,20 @@ def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ..
     if key == "ours" and fields.get("direction") == "outbound":
         key = "ours.outgoing"
     shown = {**_accepted(session, event), **fields}
+    alone = key == Cause.CERTIFICATE_UNKNOWN_CA and event.name == "certificate.refused" and _is_self_signed(fields)
+    sent = fields.get("cause") in (Cause.HANDSHAKE_ALERT, Cause.CALL_ALERT) and "alert" in fields
     return ExplainedRefusal(
         event=event,
         key=key,
-        explanation=explanation(key),
+        explanation=explanation("certificate.self_signed" if alone else key),
         certificate={word: shown[name] for name, word in _CERTIFICATE.items() if name in shown},
         revocation={word: fields[name] for name, word in _LIST.items() if name in fields},
         protocol={name: fields[name] for name in ("rule", "section", "command", "field") if name in fields}
         if key == "violation"
         else {},
-        saw=_saw(fields),
-        advice=None if "advice" not in fields else str(fields["advice"]),
+        saw=None if sent else _saw(fields),
+        sent=f"the TLS alert {fields['alert']}" if sent else None,
+        advice=_SELF_SIGNED_ADVICE if alone else None if "advice" not in fields else str(fields["advice"]),
         others=others,
     )
 
@@ -197,13 +206,18 @@ def _key(event: StoredEvent) -> str:
         case "connection.refused":
             return f"connection.{fields.get('limit', '')}"
         case "handshake.failed":
-            return "handshake"
+            return cause if cause == Cause.HANDSHAKE_ALERT else "handshake"
         case "session.violation":
             return "violation"
         case "session.expired":
             return "deadline"
         case _:
             return cause if cause.partition(".")[0] in ("identity", "quota", "certificate") else "ours"
+
+
+def _is_self_signed(fields: Mapping[str, Value]) -> bool:
+    """Whether the refused certificate is the partner's own, and issued by nobody else."""
+    return "subject" in fields and fields["subject"] == fields.get("issuer") and not fields.get("depth")
 
 
 def _saw(fields: Mapping[str, Value]) -> str | None:

@@ -1,14 +1,18 @@
-"""The state of the client, for ``smartproxy ctl``: tunnels, configuration, sessions, and a verdict in one word.
+"""The state of the client, for ``smartproxy ctl``: tunnels, configuration, sessions, and whether all is well.
 
 Reads only; the one change that it makes is to end a session on request. Shows no token, no key and no certificate.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from smartproxy import __version__
+from smartproxy.client.backend import BackendRefused
 from smartproxy.client.service import ClientService
-from smartproxy.ctl.daemon import Facts, host_port, instant, killed, licence_facts, written
+from smartproxy.ctl.daemon import Facts, host_port, instant, killed, licence_facts, verdict_facts, written
+from smartproxy.net.tls.expiries import expiries
+from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
 from smartproxy.policy.licence import LicenceRefused, read
 from smartproxy.tunnel.client import ClientTunnel
 
@@ -30,13 +34,11 @@ class ClientCondition:
     def status(self) -> Facts:
         """Everything about the daemon, with the verdict and what to do about it."""
         service, configuration = self._service, self._service.configuration
-        verdict, advice = self._verdict()
         most = None if configuration is None else configuration.limits.sessions
         station = None if configuration is None else configuration.station
         live = len(service.sessions.live)
         return {
-            "verdict": verdict,
-            "advice": advice,
+            **verdict_facts(self._verdict()),
             "program": "smartproxy-client",
             "version": __version__,
             "backend": service.backend_url,
@@ -52,21 +54,61 @@ class ClientCondition:
             "load": None if most is None else round(100 * live / most, 1),
         }
 
-    def _verdict(self) -> tuple[str, str]:
-        """The verdict in one word, and what to do about it; empty if all is well."""
-        service = self._service
-        up = sum(tunnel.control is not None for tunnel in service.tunnels)
+    def _verdict(self) -> Diagnosis:
+        """How it is: what is wrong, the worst first, and what runs out."""
+        whole = self._service.whole
+        ends = [Expiry(f"the licence of {_short(each)}", until) for each, until in self._licences().items()]
+        return judge(self._findings(), [*ends, *(() if whole is None else expiries(whole.server))], self._now())
+
+    def _findings(self) -> Iterator[Finding]:
+        service, configuration = self._service, self._service.configuration
         if service.draining:
-            return "draining", "the client stops when its sessions are over"
-        if not service.tunnels or service.configuration is None:
-            return "unconfigured", "the backend has not answered yet: check backend.unreachable in the log"
-        if not up:
-            return "no-server", "no server is connected: check tunnel.failed and tunnel.refused in the log"
-        if up < len(service.tunnels):
-            return "partial", f"{len(service.tunnels) - up} of {len(service.tunnels)} servers are not connected"
+            yield Finding("draining", Health.DEGRADED, "the client stops when its sessions are over")
+            return
+        unable = configuration is None or not service.tunnels
+        if (away := service.backend_fault) is not None:
+            yield _away(away, Health.DOWN if unable else Health.DEGRADED)
+        if service.configuration_refused is not None:
+            words = f"a generation is refused, the one before stays in force: {service.configuration_refused}"
+            yield Finding("generation-refused", Health.DEGRADED, words)
+        if configuration is None or not service.tunnels:
+            if away is None:
+                words = "the backend has not answered yet: check backend.unreachable in the log"
+                yield Finding("unconfigured", Health.DOWN, words)
+            return
+        if not any(until > self._now() for until in self._licences().values()):
+            words = "no server has a licence that is in force: smartproxy licence extend, or licence issue PROXY-ID"
+            yield Finding("unlicensed", Health.DOWN, words)
+        yield from self._tunnel_findings()
         if down := [name or ANY for name, port in service.calls.ports.items() if port is None]:
-            return "listener-down", f"nobody can call {', '.join(down)}: see listener.failed in the log"
-        return "ok", ""
+            words = f"nobody can call {', '.join(down)}: see listener.failed in the log"
+            yield Finding("listener-down", Health.DEGRADED, words)
+        if (failed := service.sessions.station_failure) is not None:
+            words = f"the station failed when it was last called, at {instant(failed.time)}: {failed.message}"
+            yield Finding("station-down", Health.DOWN, f"{words}; check it with: smartproxy test-station")
+
+    def _tunnel_findings(self) -> Iterator[Finding]:
+        service = self._service
+        down = [tunnel.server for tunnel in service.tunnels if tunnel.control is None]
+        if len(down) == len(service.tunnels):
+            words = "no server is connected: check tunnel.failed and tunnel.refused in the log"
+            yield Finding("no-server", Health.DOWN, words)
+        elif down:
+            words = f"{len(down)} of {len(service.tunnels)} servers are not connected: {', '.join(down)}"
+            yield Finding("partial", Health.DEGRADED, words)
+        for tunnel in service.tunnels:
+            if tunnel.control is not None and tunnel.control in service.declined:
+                number = service.declined[tunnel.control]
+                words = f"the server {tunnel.server} could not put generation {number} in force: "
+                yield Finding("generation-refused", Health.DEGRADED, f"{words}see configuration.refused in its log")
+
+    def _licences(self) -> dict[str, datetime]:
+        """The ends of the licences that are in force."""
+        found = {}
+        for proxy_id, text in self._service.licences.items():
+            with contextlib.suppress(LicenceRefused):
+                found[proxy_id] = read(text, proxy_id, self._now()).valid_until
+        return found
 
     def sessions(self) -> list[dict[str, object]]:
         """The live sessions."""
@@ -106,3 +148,19 @@ def _tunnel(tunnel: ClientTunnel) -> Facts:
         "generation": control.held,
         "data_connections": 0 if control.pool is None else len(control.pool),
     }
+
+
+def _away(error: Exception, health: Health) -> Finding:
+    """That the backend does not help."""
+    after = "no session can begin" if health is Health.DOWN else "sessions go on with the configuration in force"
+    match error:
+        case BackendRefused(status=401):
+            words = f"the backend refuses the client's token ({error.message}): smartproxy client token NAME"
+            return Finding("token-refused", health, f"{words}; {after}")
+        case BackendRefused(code="version"):
+            return Finding("version-refused", health, f"the backend refuses this version: {error.message}; {after}")
+    return Finding("backend-down", health, f"the backend does not answer as it should: {error}; {after}")
+
+
+def _short(proxy_id: str) -> str:
+    return f"{proxy_id[:12]}..."

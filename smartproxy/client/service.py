@@ -62,6 +62,7 @@ class ClientService(Service):
     :ivar stop_reason: why it stops; may be changed until then.
     :ivar held: the generation in force.
     :ivar licences: the servers' licences that came with it, by Proxy ID.
+    :ivar declined: the generation that a connected server could not put in force.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class ClientService(Service):
         self._proxy_ids: frozenset[str] = frozenset()
         self._configuration: Configuration | None = None
         self.licences: Mapping[str, str] = {}
+        self.declined: dict[ClientControl, int] = {}
         self.events = Events(Logger(namespace="smartproxy.client"), None, reactor, source="client")
         self._backend = backend
         self._endpoint = endpoint
@@ -115,7 +117,12 @@ class ClientService(Service):
             sessions=self.sessions,
         )
         self._trials = Trials(
-            reactor=reactor, events=self.events, backend=backend, calls=self.calls, configuration=self._client_part
+            reactor=reactor,
+            events=self.events,
+            backend=backend,
+            calls=self.calls,
+            configuration=self._client_part,
+            tried=self.sessions.station_tried,
         )
 
     # The life of the daemon.
@@ -180,6 +187,21 @@ class ClientService(Service):
     def configuration(self) -> ClientConfiguration | None:
         """The configuration in force, if there is one."""
         return None if self._configuration is None else self._configuration.client
+
+    @property
+    def whole(self) -> Configuration | None:
+        """The generation in force, the server's part included, if there is one."""
+        return self._configuration
+
+    @property
+    def backend_fault(self) -> Exception | None:
+        """What the last call of the backend failed with; ``None`` if it succeeded."""
+        return self._upkeep.fault
+
+    @property
+    def configuration_refused(self) -> str | None:
+        """Why the newest generation of the backend is refused; ``None`` if it is in force."""
+        return self._upkeep.refused
 
     @property
     def tunnels(self) -> Sequence[ClientTunnel]:
@@ -265,10 +287,12 @@ class ClientService(Service):
             try:
                 await control.configure(configuration.generation, dump(part))
                 if control.held >= configuration.generation:
+                    self.declined.pop(control, None)
                     continue
                 cause, message = Cause.TUNNEL_QUESTION, "the server does not hold the configuration that it accepted"
             except ConfigurationDeclined:
                 if configuration is self._configuration:
+                    self.declined[control] = configuration.generation
                     return
                 continue
             except TunnelLost:
@@ -302,6 +326,7 @@ class ClientService(Service):
 
     def tunnel_down(self, why: Closing) -> None:
         """A server is gone; its sessions end with their legs, and the tunnel is dialled again."""
+        self.declined = {each: number for each, number in self.declined.items() if each.lost is None}
         if not self.draining:
             self._server_lost(why)
 

@@ -6,6 +6,7 @@ the station; the address never comes from outside. Standards: RFC 5024 section 2
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -23,6 +24,7 @@ from twisted.internet.error import (
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
+from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.net.connection import LegFactory
 from smartproxy.net.leg import ILeg
@@ -31,7 +33,7 @@ from smartproxy.net.transport.sockets import dialling
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
-from smartproxy.policy.faults import StationUnreachable
+from smartproxy.policy.faults import Outcome, StationUnreachable
 from smartproxy.policy.settings import Station
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import SessionFacts, client_inbound
@@ -74,6 +76,19 @@ def _endpoint(reactor: Any, station: Station) -> IStreamClientEndpoint:
     return HostnameEndpoint(reactor, host.encode("ascii"), station.port, station.timeout)
 
 
+@attrs.frozen
+class StationFailure:
+    """The station failed when it was called.
+
+    :ivar time: when, aware, in UTC.
+    :ivar message: how.
+    """
+
+    station: Station
+    time: datetime
+    message: str
+
+
 class StationSessions(LiveSessions):
     """All sessions of the client: those that partners began, and those that the station began.
 
@@ -95,6 +110,20 @@ class StationSessions(LiveSessions):
         self._reactor = reactor
         self._configuration = configuration
         self._partners: Counter[str] = Counter()
+        self._failure: StationFailure | None = None
+
+    @property
+    def station_failure(self) -> StationFailure | None:
+        """How the station that is configured failed when it was last called; ``None`` if it answered, or never was."""
+        failure = self._failure
+        return failure if failure is not None and failure.station == self._configuration().station else None
+
+    def station_tried(self, station: Station, message: str | None) -> None:
+        """Note whether the station answered.
+
+        :param message: how it failed; ``None`` if it did not.
+        """
+        self._failure = None if message is None else StationFailure(station, now(self._reactor), message)
 
     def sessions_of(self, partner: str) -> int:
         """How many sessions there are that this partner began."""
@@ -128,11 +157,17 @@ class StationSessions(LiveSessions):
             command_octets=configuration.limits.command_octets,
             open_leg=lambda facts: dial_station(self._reactor, station, deadlines.closing),
             ready=ready,
-            over=lambda summary: self._ended(partner),
+            over=lambda summary: self._ended(partner, station, summary),
         ).begin()
-        return ready
 
-    def _ended(self, partner: str) -> None:
+        def answered(result: None) -> None:
+            self.station_tried(station, None)
+
+        return ready.addCallback(answered)
+
+    def _ended(self, partner: str, station: Station, summary: Summary) -> None:
+        if summary.ending.outcome is Outcome.UNREACHABLE and not summary.started:
+            self.station_tried(station, summary.ending.message)
         self._partners[partner] -= 1
         if not self._partners[partner]:
             del self._partners[partner]

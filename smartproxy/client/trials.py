@@ -26,6 +26,7 @@ from smartproxy.oftp2.roles import Role
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration
 from smartproxy.policy.faults import StationUnreachable
+from smartproxy.policy.settings import Station
 from smartproxy.relay.events import SharedEnd
 
 RETRY_SECONDS = 30.0
@@ -37,6 +38,7 @@ class Trials:
 
     :param reactor: connects and runs every deadline.
     :param configuration: tells the configuration in force.
+    :param tried: told how the station failed when it was tried, or ``None`` if it answered.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class Trials:
         backend: Backend,
         calls: StationCalls,
         configuration: Callable[[], ClientConfiguration],
+        tried: Callable[[Station, str | None], None] = lambda station, message: None,
     ) -> None:
         self._reactor = reactor
         self._events = events
         self._backend = backend
         self._calls = calls
         self._configuration = configuration
+        self._tried = tried
         self._running: set[Deferred[None]] = set()
 
     def start(self) -> None:
@@ -108,8 +112,10 @@ class Trials:
             finally:
                 leg.finish()
         except StationUnreachable as fault:
+            self._tried(station, fault.message)
             self._events.emit("station.unreachable", cause=fault.rule, message=fault.message, **where)
         else:
+            self._tried(station, None)
             self._events.emit("station.answered", duration=self._reactor.seconds() - begun, **where)
 
 

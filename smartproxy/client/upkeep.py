@@ -73,7 +73,10 @@ def renewal_seconds(certificate: str, present: datetime) -> float:
 
 
 class Availability:
-    """Reports once that the backend is unreachable, and once that it is back."""
+    """Reports once that the backend is unreachable, and once that it is back.
+
+    :ivar fault: what the last call failed with; ``None`` if it succeeded.
+    """
 
     def __init__(self, events: Events, url: str, clock: IReactorTime) -> None:
         self._events = events
@@ -81,10 +84,11 @@ class Availability:
         self._clock = clock
         self._away_since: float | None = None
         self._told: str | None = None
+        self.fault: Exception | None = None
 
     def away(self, error: Exception) -> None:
         """A call failed; report it unless that was the last report."""
-        message = str(error)
+        message, self.fault = str(error), error
         if self._away_since is None:
             self._away_since = self._clock.seconds()
         if message == self._told:
@@ -108,7 +112,7 @@ class Availability:
         if self._away_since is not None:
             duration = self._clock.seconds() - self._away_since
             self._events.emit("backend.reached", url=self._url, duration=duration)
-        self._away_since = self._told = None
+        self._away_since = self._told = self.fault = None
 
 
 class BackendWatch:
@@ -118,6 +122,7 @@ class BackendWatch:
         the start and after each renewal.
     :param configured: called with each new valid generation, and with the licences that are in force with it, by Proxy
         ID.
+    :ivar refused: why the newest document is refused; ``None`` if it is in force.
     """
 
     def __init__(
@@ -137,6 +142,12 @@ class BackendWatch:
         self._availability = Availability(events, backend.url, clock)
         self._running: list[Deferred[None]] = []
         self._generation = 0
+        self.refused: str | None = None
+
+    @property
+    def fault(self) -> Exception | None:
+        """What the last call of the backend failed with; ``None`` if it succeeded."""
+        return self._availability.fault
 
     def start(self) -> None:
         """Run both loops until :meth:`stop`."""
@@ -208,6 +219,7 @@ class BackendWatch:
         try:
             configuration = parse(octets)
         except ConfigurationRefused as refused:
+            self.refused = str(refused)
             self._events.emit(
                 "configuration.refused",
                 cause=refused.cause,
@@ -217,7 +229,7 @@ class BackendWatch:
                 advice="correct it in the backend; the previous generation stays in force",
             )
             return
-        self._generation = configuration.generation
+        self._generation, self.refused = configuration.generation, None
         self._configured(configuration, licences)
 
     def _pause(self, seconds: float) -> Deferred[None]:

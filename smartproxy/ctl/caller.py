@@ -17,6 +17,10 @@ class Unreachable(Exception):
     """No daemon answers there; the text is one line that says what to do."""
 
 
+class NotAllowedToAsk(Unreachable):
+    """A daemon is there, and this user may not ask it."""
+
+
 class Connection:
     """A connection to a daemon.
 
@@ -33,7 +37,8 @@ class Connection:
                 self._socket.connect(name)
         except OSError as error:
             self._socket.close()
-            raise Unreachable(f"{path}: {_advice(error)}") from error
+            kind = NotAllowedToAsk if isinstance(error, PermissionError) else Unreachable
+            raise kind(f"{path}: {_advice(error)}") from error
         self._file = self._socket.makefile("rb")
 
     def ask(self, request: Request) -> dict[str, Any]:
@@ -48,7 +53,7 @@ class Connection:
         except OSError as error:
             raise Unreachable(f"{self._path}: {_advice(error)}") from error
         if not line.endswith(b"\n"):
-            raise Unreachable(f"{self._path}: the daemon ended the connection; is this its own user, or root?")
+            raise NotAllowedToAsk(f"{self._path}: the daemon ended the connection; is this its own user, or root?")
         document = json.loads(line)
         if not document["ok"]:
             raise Refused(document["error"])

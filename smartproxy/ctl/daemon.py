@@ -29,6 +29,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Killed, OwnFault
+from smartproxy.policy.health import Diagnosis
 from smartproxy.policy.licence import Licence
 
 Facts = Mapping[str, object]
@@ -54,7 +55,7 @@ class Condition(Protocol):
     events: Events
 
     def status(self) -> Facts:
-        """How it is; ``verdict`` is one word, ``ok`` if nothing is to be done, and ``advice`` says what is."""
+        """How it is, with what :func:`verdict_facts` says of it."""
 
     def sessions(self) -> list[dict[str, object]]:
         """The live sessions; ``since`` is in seconds since 1970."""
@@ -135,6 +136,20 @@ def written(held: Held | None) -> Facts:
     if held is None:
         return {"generation": None, "generation_since": None, "generation_from": None}
     return {"generation": held.generation, "generation_since": instant(held.since), "generation_from": held.by}
+
+
+def verdict_facts(diagnosis: Diagnosis) -> Facts:
+    """How the daemon is: ``verdict`` and ``advice`` are those of the worst finding."""
+    after = diagnosis.next_expiry
+    return {
+        "health": diagnosis.health.value,
+        "verdict": diagnosis.code,
+        "advice": diagnosis.findings[0].sentence if diagnosis.findings else "",
+        "findings": [
+            {"verdict": each.code, "health": each.health.value, "advice": each.sentence} for each in diagnosis.findings
+        ],
+        "runs_out_next": None if after is None else {"what": after.what, "until": instant(after.until)},
+    }
 
 
 def licence_facts(licence: Licence, now: datetime) -> Facts:

@@ -129,6 +129,7 @@ class Cause(enum.StrEnum):
     HANDSHAKE_PLAIN_HTTP = "handshake.plain_http", "The peer speaks HTTP."
     HANDSHAKE_PLAIN_SSH = "handshake.plain_ssh", "The peer speaks SSH."
     HANDSHAKE_NOT_TLS = "handshake.not_tls", "The peer sent something other than TLS."
+    HANDSHAKE_ALERT = "handshake.alert", "The peer ended the TLS handshake with an alert."
     HANDSHAKE_FAILED = "handshake.failed", "The TLS handshake failed."
     HANDSHAKE_ENDED = "handshake.ended", "The connection was closed before TLS was established."
     HANDSHAKE_RENEGOTIATED = "handshake.renegotiated", "The peer requested TLS renegotiation."

@@ -16,6 +16,10 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     "certificate": Explanation(
         "Your certificate was refused.", "Please compare it with the certificate that is registered with us."
     ),
+    "certificate.self_signed": Explanation(
+        "Your certificate is self-signed, and it is not registered with us.",
+        "Please send us the public part of your certificate, so that we can register it.",
+    ),
     "identity.code": Explanation(
         "The identification code (SSIDCODE) that your system sent is not assigned to your certificate.",
         "Please check the SSIDCODE that is configured for the connection to us.",
@@ -52,6 +56,11 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "The TLS connection could not be established.",
         "Please check that your system speaks TLS 1.2 or 1.3, with ephemeral keys (ECDHE) and AES-GCM or ChaCha20, and"
         " that it trusts our certificate.",
+    ),
+    "handshake.alert": Explanation(
+        "Your system ended the TLS connection with the alert that is named here.",
+        "Please check that your system trusts our certificate, and tell us if you need it. The log of your OFTP2"
+        " software says why it sent the alert.",
     ),
     "handshake.silent": Explanation(
         "Your system connected and sent nothing.",

@@ -1,15 +1,17 @@
-"""The state of the server, for ``smartproxy ctl``: ports, tunnels, configuration, sessions, and a verdict in one word.
+"""The state of the server, for ``smartproxy ctl``: ports, tunnels, configuration, sessions, and whether all is well.
 
 Reads only; the one change that it makes is to end a session on request. Shows no key, no certificate and no password.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from twisted.internet.interfaces import IReactorTime
 
 from smartproxy import __version__
-from smartproxy.ctl.daemon import Facts, host_port, instant, killed, licence_facts, written
+from smartproxy.ctl.daemon import Facts, host_port, instant, killed, licence_facts, verdict_facts, written
+from smartproxy.net.tls.expiries import expiries
+from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
 from smartproxy.server.service import ServerService
 
 BANS_SHOWN_MOST = 100
@@ -32,14 +34,12 @@ class ServerCondition:
     def status(self) -> Facts:
         """Everything about the daemon, with the verdict and what to do about it."""
         service = self._service
-        verdict, advice = self._verdict()
         internal = service.awaits_clients
         configuration, admission = service.configuration, service.gate.admission
         bans = service.gate.penalties.bans(self._clock.seconds())
         limits = admission.limits
         return {
-            "verdict": verdict,
-            "advice": advice,
+            **verdict_facts(self._verdict()),
             "program": "smartproxy-server",
             "version": __version__,
             "site": service.licence.present.site,
@@ -73,26 +73,41 @@ class ServerCondition:
             "banned": {network: round(seconds) for network, seconds in list(bans.items())[:BANS_SHOWN_MOST]},
         }
 
-    def _verdict(self) -> tuple[str, str]:
-        """The verdict in one word, and what to do about it; empty if all is well."""
+    def _verdict(self) -> Diagnosis:
+        """How it is: what is wrong, the worst first, and what runs out."""
+        licence, configuration = self._service.licence.present, self._service.configuration
+        ends = [Expiry("the licence", licence.valid_until)] if licence.in_force(self._now()) else []
+        return judge(
+            self._findings(), [*ends, *(() if configuration is None else expiries(configuration))], self._now()
+        )
+
+    def _findings(self) -> Iterator[Finding]:
         service, configuration = self._service, self._service.configuration
         if service.draining:
-            return "draining", "the server stops when its sessions are over"
+            yield Finding("draining", Health.DEGRADED, "the server stops when its sessions are over")
+            return
         if (fault := service.licence.fault()) is not None:
-            return "unlicensed", f"{fault.message}: extend it in the backend: smartproxy licence extend"
+            words = f"no session can begin: {fault.message}: extend it in the backend: smartproxy licence extend"
+            yield Finding("unlicensed", Health.DOWN, words)
         if not service.tunnel.controls:
-            return "no-client", "no client is connected: start smartproxy-client, or check its log"
+            words = "no client is connected: start smartproxy-client, or check its log"
+            yield Finding("no-client", Health.DOWN, words)
+            return
         if service.refused is not None:
-            return "generation-refused", (
-                f"generation {service.refused} could not be put in force, the one before still is: "
-                "see configuration.refused in the log"
-            )
+            words = f"generation {service.refused} could not be put in force, the one before still is: "
+            yield Finding("generation-refused", Health.DEGRADED, f"{words}see configuration.refused in the log")
         if configuration is None or service.sessions.generation is None:
-            return "unconfigured", "finish the configuration in the backend: smartproxy identity, smartproxy settings"
+            words = "finish the configuration in the backend: smartproxy identity, smartproxy settings"
+            yield Finding("unconfigured", Health.DOWN, words)
+            return
         if missing := [each for each in configuration.listeners if each not in service.listeners.open]:
             ports = ", ".join(str(each.port) for each in missing)
-            return "listener-down", f"nobody can connect to port {ports}: see listener.failed in the log"
-        return "ok", ""
+            health = Health.DEGRADED if service.listeners.open else Health.DOWN
+            words = f"nobody can connect to port {ports}: see listener.failed in the log"
+            yield Finding("listener-down", health, words)
+        for address, partners in service.calls.missing_sources().items():
+            words = f"this host does not have the address {address}: {', '.join(partners)} cannot be called from it"
+            yield Finding("source-missing", Health.DEGRADED, words)
 
     def sessions(self) -> list[dict[str, object]]:
         """The live sessions, with the client that carries each."""

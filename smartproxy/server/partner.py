@@ -27,7 +27,7 @@ from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.penalties import Fault
 from smartproxy.server.accept import Gate
 from smartproxy.server.generation import ServerGeneration
-from smartproxy.server.proof import proof_fields, refusal_fields
+from smartproxy.server.proof import ABOUT_OUR_CERTIFICATE, OUR_CERTIFICATE_ADVICE, proof_fields, refusal_fields
 
 _NO_CERTIFICATE = "peer did not return a certificate"
 """OpenSSL's words for a peer that showed none; its verify callback is not called for it."""
@@ -143,6 +143,13 @@ class PartnerLeg(ConnectionLeg):
         elif self._expired:
             seconds = self.generation.server.deadlines.handshake
             self._fail(Cause.HANDSHAKE_TIMEOUT, f"no TLS handshake within {seconds} s", Fault.SILENCE)
+        elif (alert := verification.alert_received) not in (None, "close_notify"):
+            self._fail(
+                Cause.HANDSHAKE_ALERT,
+                f"the peer ended the TLS handshake with the alert {alert}",
+                Fault.HANDSHAKE,
+                OUR_CERTIFICATE_ADVICE if alert in ABOUT_OUR_CERTIFICATE else None,
+            )
         elif isinstance(reason.value, SSL.Error):
             self._explain_error(reason.value)
         else:

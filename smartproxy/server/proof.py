@@ -5,12 +5,29 @@ Judges nothing: :mod:`smartproxy.policy.certificates` did.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.net.tls.verdict import VerifiedConnection
 from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.relay.openings import SessionFacts
+
+ABOUT_OUR_CERTIFICATE: Final = frozenset(
+    {
+        "bad_certificate",
+        "certificate_expired",
+        "certificate_revoked",
+        "certificate_unknown",
+        "unknown_ca",
+        "unsupported_certificate",
+    }
+)
+"""The alerts with which a peer refuses our certificate."""
+OUR_CERTIFICATE_ADVICE: Final = (
+    "The partner's system does not accept our certificate. Send it to the partner: "
+    "smartproxy identity show NAME -o FILE"
+)
 
 
 def verified_facts(partner: VerifiedPartner, peer: str, tls: VerifiedConnection) -> SessionFacts:

@@ -1,16 +1,44 @@
 """How the daemons say they are, with a real tunnel in memory."""
 
 import json
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from smartproxy.client.backend import BackendRefused, BackendUnavailable
 from smartproxy.client.condition import ClientCondition
 from smartproxy.ctl.daemon import instant
 from smartproxy.logs.clock import now
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import ConfigurationRefused
+from smartproxy.policy.health import Health
+from smartproxy.policy.licence import sign
 from smartproxy.policy.penalties import Fault
+from smartproxy.policy.settings import Station
 from smartproxy.server.condition import ServerCondition
+from smartproxy.tap.commands.ctl import STATUSES
+from smartproxy.testing.pki import TestCa
 from tests.adapters.test_client_service import ClientTestCase, generation
-from tests.adapters.test_server_service import NOW, OTHERS, PARTNERS, TUNNEL, ServerTestCase, document
+from tests.adapters.test_server_service import (
+    NOW,
+    OTHERS,
+    PARTNERS,
+    TUNNEL,
+    ServerTestCase,
+    document,
+    licence,
+    shown,
+    signing_key,
+)
 from tests.adapters.tunnel_kit import WHY, identity
+
+NOWHERE = "192.0.2.77"
+"""An address that no test's host has."""
+
+
+def told(status: Any) -> tuple[str, str, int, str]:
+    """A status as monitoring sees it: word, code, exit status; and the sentence."""
+    return status["health"], status["verdict"], STATUSES[Health(status["health"])], status["advice"]
 
 
 class ServerConditions(ServerTestCase):
@@ -49,6 +77,114 @@ class ServerConditions(ServerTestCase):
         self.service.stopService()
         self.assertEqual(self.verdict(), "draining")
         self.assertIsNone(self.condition.status()["internal_listener"])
+
+    def test_table(self) -> None:
+        """Each condition has its word, its code, its exit status and its sentence."""
+        client = self.client()
+        ended = TestCa.root("odette").issue(
+            "proxy",
+            valid_from=datetime(2026, 10, 1, tzinfo=UTC),
+            valid_until=datetime(2026, 11, 1, tzinfo=UTC),
+        )
+        old = {
+            "name": "old",
+            "certificate": ended.certificate_pem.decode("ascii"),
+            "key": ended.key_pem.decode("ascii"),
+        }
+        called = {
+            "name": "ACME",
+            "codes": ["ACME"],
+            "certificates": [{"by": "key", "sha256": "ab" * 32}],
+            "outbound": {"host": "acme.example"},
+        }
+        number = 0
+
+        def bring(octets: Callable[[int], bytes]) -> None:
+            nonlocal number
+            number += 1
+            self.bring(client, octets(number), number)
+
+        def refused() -> None:
+            nonlocal number
+            number += 1
+            result = self.bring(client, b"{}", number)
+            self.failureResultOf(result)
+
+        def half_open() -> None:
+            self.reactor.taken.add(OTHERS)
+            bring(lambda number: document(number, (PARTNERS, OTHERS)))
+
+        rows: list[tuple[Callable[[], object], tuple[str, str, int], str]] = [
+            (lambda: None, ("down", "unconfigured", 2), "finish the configuration"),
+            (lambda: bring(document), ("ok", "ok", 0), ""),
+            (refused, ("degraded", "generation-refused", 1), "generation 2 could not be put in force, the one before"),
+            (lambda: bring(document), ("ok", "ok", 0), ""),
+            (
+                lambda: bring(lambda number: document(number, partners=[called], source_address=NOWHERE)),
+                ("degraded", "source-missing", 1),
+                f"does not have the address {NOWHERE}: ACME cannot be called",
+            ),
+            (
+                lambda: bring(lambda number: document(number, identities=[shown(), old])),
+                ("degraded", "ran-out", 1),
+                "the certificate of our identity old ended on 2026-11-01 00:00 UTC",
+            ),
+            (
+                half_open,
+                ("degraded", "listener-down", 1),
+                f"nobody can connect to port {OTHERS}",
+            ),
+            (
+                lambda: bring(lambda number: document(number, (OTHERS,))),
+                ("down", "listener-down", 2),
+                f"nobody can connect to port {OTHERS}",
+            ),
+            (
+                lambda: setattr(self, "now", NOW + timedelta(days=366)),
+                ("down", "unlicensed", 2),
+                "smartproxy licence extend",
+            ),
+            (lambda: setattr(self, "now", NOW), ("down", "listener-down", 2), ""),
+            (lambda: client.control.abort(WHY), ("down", "no-client", 2), "no client is connected"),
+            (self.service.stopService, ("degraded", "draining", 1), "stops when its sessions are over"),
+        ]
+        for place, (arrange, wanted, sentence) in enumerate(rows):
+            arrange()
+            self.network.settle()
+            *found, advice = told(json.loads(json.dumps(self.condition.status())))
+            self.assertEqual(tuple(found), wanted, (place, advice))
+            self.assertIn(sentence, advice)
+
+    def test_all_that_is_wrong(self) -> None:
+        """The worst is the verdict; the rest is told, too."""
+        client = self.client()
+        self.reactor.taken.add(OTHERS)
+        self.bring(client, document(1, (PARTNERS, OTHERS)))
+        self.failureResultOf(self.bring(client, b"{}", 2))
+        self.now = NOW + timedelta(days=366)
+        findings: Any = self.condition.status()["findings"]
+        self.assertEqual(
+            [(each["verdict"], each["health"]) for each in findings][:3],
+            [("unlicensed", "down"), ("generation-refused", "degraded"), ("listener-down", "degraded")],
+        )
+
+    def test_what_runs_out_next(self) -> None:
+        """The certificate, list or licence with the nearest end."""
+        self.assertEqual(
+            self.condition.status()["runs_out_next"], {"what": "the licence", "until": "2027-11-20T10:00:00Z"}
+        )
+        soon = NOW + timedelta(days=3)
+        listed = {
+            "issuer": "ab" * 32,
+            "this_update": instant(NOW),
+            "next_update": instant(soon),
+            "serials": [],
+        }
+        self.bring(self.client(), document(1, revocation=[listed]))
+        self.assertEqual(
+            self.condition.status()["runs_out_next"],
+            {"what": f"the revocation list of the CA key {'ab' * 8}", "until": instant(soon)},
+        )
 
     def test_facts(self) -> None:
         """Ports, tunnels, generation, licence, counts and bans are those that are."""
@@ -96,9 +232,12 @@ class ClientConditions(ClientTestCase):
     """The client."""
 
     def setUp(self) -> None:
-        """Look at it."""
+        """Look at it; the server has a licence."""
         super().setUp()
-        self.condition = ClientCondition(self.service)
+        self.now = NOW
+        self.ports: dict[str, tuple[str, int] | None] = {}
+        self.backend.proxy_ids = {identity().proxy_id: sign(licence(), signing_key())}
+        self.condition = ClientCondition(self.service, lambda: self.now)
 
     def verdict(self) -> str:
         """The one word; where all is not well, there is advice."""
@@ -116,6 +255,108 @@ class ClientConditions(ClientTestCase):
         self.assertEqual(self.verdict(), "no-server")
         self.service.stopService()
         self.assertEqual(self.verdict(), "draining")
+
+    def test_backend_before_the_first_generation(self) -> None:
+        """Without a configuration, a backend that does not help means that no session can begin."""
+        for failure, code, words in (
+            (
+                BackendUnavailable("connection refused"),
+                "backend-down",
+                "does not answer as it should: connection refused",
+            ),
+            (BackendRefused(401, "api.token", "the token is not known"), "token-refused", "smartproxy client token"),
+            (BackendRefused(426, "version", "0.1 and 0.2"), "version-refused", "0.1 and 0.2"),
+        ):
+            self.backend.failure = failure
+            if not self.service.running:
+                self.start()
+            self.network.advance(60)
+            *found, advice = told(self.condition.status())
+            self.assertEqual(found, ["down", code, 2])
+            self.assertIn(words, advice)
+            self.assertIn("no session can begin", advice)
+
+    def test_table(self) -> None:
+        """Each condition has its word, its code, its exit status and its sentence."""
+        self.start()
+
+        def backend(failure: Exception | None) -> None:
+            self.backend.failure = failure
+            self.backend.change(generation(1))
+            self.network.advance(60)
+
+        def decline() -> None:
+            raise ConfigurationRefused(where="server", cause=Cause.DOCUMENT_VALUE, message="no")
+
+        def declined() -> None:
+            self.server.user.refuse = decline
+            self.backend.change(generation(2))
+
+        def accepted() -> None:
+            self.server.user.refuse = lambda: None
+            self.backend.change(generation(3))
+
+        self.patch(type(self.service.calls), "ports", property(lambda calls: self.ports))
+        station = Station()
+        rows: list[tuple[Callable[[], object], tuple[str, str, int], str]] = [
+            (lambda: None, ("ok", "ok", 0), ""),
+            (
+                lambda: backend(BackendUnavailable("connection refused")),
+                ("degraded", "backend-down", 1),
+                "sessions go on with the configuration in force",
+            ),
+            (
+                lambda: backend(BackendRefused(401, "api.token", "the token is not known")),
+                ("degraded", "token-refused", 1),
+                "the token is not known",
+            ),
+            (lambda: backend(None), ("ok", "ok", 0), ""),
+            (
+                lambda: self.backend.change(generation(2, station={"port": 0})),
+                ("degraded", "generation-refused", 1),
+                "client.station.port",
+            ),
+            (declined, ("degraded", "generation-refused", 1), "dmz.example:2878 could not put generation 2 in force"),
+            (accepted, ("ok", "ok", 0), ""),
+            (
+                lambda: self.service.sessions.station_tried(station, "it does not answer"),
+                ("down", "station-down", 2),
+                "it does not answer; check it with: smartproxy test-station",
+            ),
+            (
+                lambda: self.backend.change(generation(4, station={"host": "station.example"})),
+                ("ok", "ok", 0),
+                "",
+            ),
+            (
+                lambda: self.ports.update(ACME=None),
+                ("degraded", "listener-down", 1),
+                "nobody can call ACME",
+            ),
+            (self.ports.clear, ("ok", "ok", 0), ""),
+            (
+                lambda: setattr(self, "now", NOW + timedelta(days=366)),
+                ("down", "unlicensed", 2),
+                "smartproxy licence extend",
+            ),
+            (lambda: setattr(self, "now", NOW), ("ok", "ok", 0), ""),
+            (lambda: self.server.control.abort(WHY), ("down", "no-server", 2), "no server is connected"),
+            (self.service.stopService, ("degraded", "draining", 1), "stops when its sessions are over"),
+        ]
+        for place, (arrange, wanted, sentence) in enumerate(rows):
+            arrange()
+            self.network.settle()
+            *found, advice = told(json.loads(json.dumps(self.condition.status())))
+            self.assertEqual(tuple(found), wanted, (place, advice))
+            self.assertIn(sentence, advice)
+
+    def test_what_runs_out_next(self) -> None:
+        """The licence of a server."""
+        self.start()
+        self.assertEqual(
+            self.condition.status()["runs_out_next"],
+            {"what": f"the licence of {identity().proxy_id[:12]}...", "until": "2027-11-20T10:00:00Z"},
+        )
 
     def test_facts(self) -> None:
         """Backend, station, tunnels, generation and who brought it."""
@@ -147,6 +388,7 @@ class ClientConditions(ClientTestCase):
 
     def test_licences(self) -> None:
         """One that is not good is told with its cause."""
+        self.backend.proxy_ids = {identity().proxy_id: "licence text"}
         self.start()
         (held,) = json.loads(json.dumps(self.condition.licence()))["licences"]
         self.assertEqual((held["proxy_id"], held["in_force"]), (identity().proxy_id, False))

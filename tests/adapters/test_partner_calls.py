@@ -289,6 +289,7 @@ class Steps(CallingTestCase):
         self.assertFailed(
             calling, "TLS: the partner refused the connection with the TLS alert unknown_ca", "tls", alert="unknown_ca"
         )
+        self.assertIn("smartproxy identity show NAME -o FILE", self.journal.the("outbound.failed")["advice"])
 
     def test_another_certificate(self) -> None:
         """A host with another certificate gets an alert, and the event says what it showed."""
@@ -344,6 +345,14 @@ class Names(CallingTestCase):
         self.setUp()
         self.failureResultOf(self.named(HOST, LEAF), PartnerUnreachable)
         self.assertIsNone(self.tls.connections[0].get_servername())
+
+    def test_unknown_issuer(self) -> None:
+        """A stranger's certificate in a check by name: the cure may be to verify by the pin, and the advice says so."""
+        shown = pki.self_signed("oftp.acme.example")
+        self.failureResultOf(self.named("oftp.acme.example", shown), PartnerUnreachable)
+        told = self.journal.the("outbound.failed")
+        self.assertEqual(told["cause"], "certificate.unknown_ca")
+        self.assertIn("smartproxy partner outbound NAME --verify pin", told["advice"])
 
     def test_wrong_name(self) -> None:
         """Another name, no name at all, and a name in the subject only."""

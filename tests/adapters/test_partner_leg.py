@@ -16,6 +16,7 @@ from smartproxy.policy.partners import RevocationMode
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.server import sessions
+from smartproxy.server.proof import ABOUT_OUR_CERTIFICATE
 from smartproxy.testing import pki
 from tests.adapters.acme import DAY, LEAF, MIDDLE, NOW, ROOT, acme, configuration, revoked
 from tests.adapters.rig import Caller, CallerTls, ServerRig, pin, tls12, tls13
@@ -206,7 +207,10 @@ class NoSession(SynchronousTestCase):
 
         rig.call(CallerTls(rig.partner, distrust))
         self.quiet(rig, "handshake.failed")
-        self.assertIsNotNone(rig.journal.the("handshake.failed").get("alert"))
+        told = rig.journal.the("handshake.failed")
+        self.assertEqual(told["cause"], "handshake.alert")
+        self.assertIn(told["alert"], ABOUT_OUR_CERTIFICATE)
+        self.assertIn("smartproxy identity show NAME -o FILE", told["advice"])
 
     def test_no_configuration(self) -> None:
         """A server that forgot its configuration turns everybody away before TLS."""

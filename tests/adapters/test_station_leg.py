@@ -13,7 +13,7 @@ from smartproxy.client.station import dial_station
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import Draining, StationUnreachable
+from smartproxy.policy.faults import Draining, LegLost, StationUnreachable
 from smartproxy.policy.settings import ClientLimits, Deadlines, Station
 from tests.adapters.chain import ClientRig
 from tests.adapters.rig import Caller, FakeLeg
@@ -163,6 +163,32 @@ class Greeted(SynchronousTestCase):
         self.data.lose()
         self.assertEqual(self.rig.journal.names(), ["station.unreachable"])
         self.assertEqual(self.rig.reactor.getDelayedCalls(), [])
+
+    def test_last_attempt(self) -> None:
+        """How the last attempt failed is kept until the station answers, or another station is configured."""
+        self.rig.refuse()
+        self.failureResultOf(self.ready, StationUnreachable)
+        self.data.lose()
+        failure = self.rig.sessions.station_failure
+        assert failure is not None
+        self.assertEqual(failure.message, "no connection to the station 192.0.2.99:3305: it refuses the connection")
+        before = self.rig.configuration
+        self.rig.configuration = attrs.evolve(before, station=Station(host="192.0.2.98"))
+        self.assertIsNone(self.rig.sessions.station_failure)
+        self.rig.configuration = before
+        self.assertIs(self.rig.sessions.station_failure, failure)
+        self.ready = self.rig.sessions.open(SESSION, INBOUND, FakeLeg())
+        self.say(self.accept(), SSRM_BUFFER)
+        self.successResultOf(self.ready)
+        self.assertIsNone(self.rig.sessions.station_failure)
+
+    def test_partner_that_leaves(self) -> None:
+        """A partner that leaves before the station has greeted says nothing of the station."""
+        self.accept()
+        self.data.lose()
+        self.network.settle()
+        self.failureResultOf(self.ready, LegLost)
+        self.assertIsNone(self.rig.sessions.station_failure)
 
     def test_silent(self) -> None:
         """A station that accepts and does not greet within its time is unreachable."""

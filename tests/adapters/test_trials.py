@@ -145,12 +145,14 @@ class CarriedOut(SynchronousTestCase):
         self.network = Network(self.reactor)
         self.journal = Journal(self.reactor)
         self.backend, self.calls = Asking(), Calls()
+        self.tried: list[tuple[str, str | None]] = []
         self.trials = Trials(
             reactor=self.reactor,
             events=self.journal.events,
             backend=cast(Backend, self.backend),
             calls=cast(StationCalls, self.calls),
             configuration=lambda: ClientConfiguration(station=Station(host="192.0.2.99", port=3305, timeout=10)),
+            tried=lambda station, message: self.tried.append((station.host, message)),
         )
         self.trials.start()
 
@@ -171,6 +173,7 @@ class CarriedOut(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         found = self.journal.the(name)
         self.assertEqual((found["session"], found["host"], found["port"]), (SESSION, "192.0.2.99", 3305))
+        self.assertEqual(self.tried, [("192.0.2.99", found.get("message"))])
         return found
 
     def test_partners(self) -> None:

@@ -101,9 +101,9 @@ class Ctl(TestCase):
 
         await site.client.stop()
         await site.server.wait_for_event("listener.closed")
-        alone = await self.ctl("server", "status", status=1)
+        alone = await self.ctl("server", "status", status=2)
         self.assertEqual((alone["verdict"], alone["external_listeners"]), ("no-client", []))
-        gone = await self.ctl("client", "status", status=1)
+        gone = await self.ctl("client", "status", status=2)
         self.assertIn("no daemon has a control socket", gone)
 
     async def test_sessions_level_and_kill(self) -> None:
@@ -190,4 +190,4 @@ class Ctl(TestCase):
         os.kill(site.server.pid, 9)
         await site.server.end()
         self.assertTrue(self.path("server").exists())
-        self.assertIn("no daemon listens there", await self.ctl("server", "status", status=1))
+        self.assertIn("no daemon listens there", await self.ctl("server", "status", status=2))

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.ctl.caller import Unreachable
+from smartproxy.ctl.caller import NotAllowedToAsk, Unreachable
 from smartproxy.ctl.protocol import AskGeneration, AskLevel, AskLicence, Refused, Request, TellDrain, TellKill
 from smartproxy.tap.command import parser
 from smartproxy.tap.commands import ctl
@@ -73,12 +73,27 @@ class CtlCommands(SynchronousTestCase):
         return int(str(ended.code))
 
     def test_status_tells_monitoring(self) -> None:
-        """The exit status is 0 if all is well and 1 if not, as text and as JSON."""
-        for answer, status in ((SERVER, 0), ({**SERVER, "verdict": "no-client"}, 1), (CLIENT, 0)):
+        """The exit status is that of plugins of Nagios, as text and as JSON."""
+        for answer, status in (
+            (SERVER, 0),
+            ({**SERVER, "health": "degraded"}, 1),
+            ({**SERVER, "health": "down"}, 2),
+            (CLIENT, 0),
+        ):
             self.daemon.answers = [answer, answer]
             self.assertEqual(self.run_ctl("status")[0], status)
             found, text = self.run_ctl("status", "--json")
             self.assertEqual((found, json.loads(text)), (status, answer))
+
+    def test_status_of_a_daemon_that_does_not_answer(self) -> None:
+        """It is down; where this user may not ask, nothing is known of it."""
+        for error, status in ((Unreachable("no daemon listens there"), 2), (NotAllowedToAsk("ask as root"), 3)):
+            self.daemon.answers = [error]
+            failed: CommandFailed = self.assertRaises(CommandFailed, self.run_ctl, "status")
+            self.assertEqual((failed.status, str(failed)), (status, str(error)))
+        (self.folder / "smartproxy-server.sock").unlink()
+        failed = self.assertRaises(CommandFailed, self.run_ctl, "status")
+        self.assertEqual(failed.status, 2)
 
     def test_which_daemon(self) -> None:
         """The one that is there; the one that is named; where both are, one has to be."""

@@ -116,6 +116,37 @@ class Explained(CommandCase):
         found = self.explained(SESSION)["for_us"]
         self.assertEqual((found["cause"], len(found["others"])), ("the client is gone", 1))
 
+    def test_alert_that_the_partner_sent(self) -> None:
+        """What the partner's system sent is not told as something that it saw."""
+        for name, fields in (
+            ("handshake.failed", {"cause": "handshake.alert", "message": "the peer ended TLS"}),
+            ("outbound.failed", {"cause": "call.alert", "message": "the partner refused", "step": "tls"}),
+        ):
+            self.tell(name, peer=PEER, partner="ACME", alert="unknown_ca", advice="send it", **fields)
+            found = self.explained("ACME")["to_partner"]
+            self.assertEqual((found["sent"], found["saw"]), ("the TLS alert unknown_ca", None))
+            self.assertIn("trusts our certificate", found["remedy"])
+            text = self.do("explain", "ACME").out
+            self.assertIn("your system sent", text)
+            self.assertNotIn("your system saw", text)
+
+    def test_self_signed_stranger(self) -> None:
+        """A stranger whose certificate nobody issued is not asked for intermediates; one with an issuer is."""
+        for issuer, asked in (("CN=acme", False), ("CN=Some CA", True)):
+            self.tell(
+                "certificate.refused",
+                peer=PEER,
+                cause="certificate.unknown_ca",
+                message="neither issued by a configured CA nor pinned",
+                subject="CN=acme",
+                issuer=issuer,
+                advice="add the CA; it has to send its intermediate certificates",
+            )
+            found = self.explained(PEER)
+            for words in (found["to_partner"]["remedy"], found["for_us"]["advice"]):
+                self.assertEqual("intermediate" in words, asked, words)
+            self.assertEqual(found["for_us"]["key"], "certificate.unknown_ca")
+
     def test_keys(self) -> None:
         """Each kind of event leads to its entry of the table; what another side did is not the partner's affair."""
         for name, fields, key in (
@@ -202,4 +233,6 @@ class Explained(CommandCase):
         self.assertIn("not a refusal", self.refused("explain", str(self.before + 3)))
         self.assertIn("no event 99", self.refused("explain", "99"))
         self.assertIn("no event of a session", self.refused("explain", "f" * 16))
-        self.assertIn("no refusal of 'NOBODY'", self.refused("explain", "NOBODY"))
+        nobody = self.refused("explain", "NOBODY")
+        self.assertIn("no refusal of 'NOBODY'", nobody)
+        self.assertIn("smartproxy explain ADDRESS", nobody)

@@ -7,8 +7,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.tap.commands import ctl_display as display
 
 SERVER: dict[str, Any] = {
+    "health": "ok",
     "verdict": "ok",
     "advice": "",
+    "findings": [],
+    "runs_out_next": {"what": "the licence", "until": "2027-12-31T23:59:59Z"},
     "program": "smartproxy-server",
     "version": "0.1.0",
     "pid": 4711,
@@ -43,7 +46,9 @@ SERVER: dict[str, Any] = {
     "banned": {},
 }
 CLIENT: dict[str, Any] = {
-    **{name: SERVER[name] for name in ("verdict", "advice", "version", "pid", "uptime", "pid_file", "pid_file_right")},
+    **{name: SERVER[name] for name in ("health", "verdict", "advice", "findings", "version")},
+    **{name: SERVER[name] for name in ("pid", "uptime", "pid_file", "pid_file_right")},
+    "runs_out_next": None,
     "program": "smartproxy-client",
     "backend": "https://backend.example:8443",
     "station": "192.0.2.20:3305",
@@ -101,6 +106,7 @@ class Status(SynchronousTestCase):
         text = display.status(SERVER)
         self.assertEqual(text.splitlines()[0].split(), ["verdict", "ok"])
         shown = lines(text)
+        self.assertEqual(shown["runs out next"], "the licence, on 2027-12-31T23:59:59Z")
         self.assertEqual(shown["program"], "smartproxy-server 0.1.0, process 4711, up 1d02h")
         self.assertEqual(shown["PID file"], "/var/lib/smartproxy/smartproxy-server.pid")
         self.assertEqual((shown["clients at"], shown["partners at"]), ("[::]:2878", "0.0.0.0:6619"))
@@ -114,8 +120,13 @@ class Status(SynchronousTestCase):
         text = display.status(
             {
                 **SERVER,
+                "health": "down",
                 "verdict": "listener-down",
                 "advice": "see the log",
+                "findings": [
+                    {"verdict": "listener-down", "health": "down", "advice": "see the log"},
+                    {"verdict": "ran-out", "health": "degraded", "advice": "renew it"},
+                ],
                 "pid_file_right": False,
                 "internal_listener": None,
                 "external_listeners": [],
@@ -126,7 +137,8 @@ class Status(SynchronousTestCase):
             }
         )
         shown = lines(text)
-        self.assertEqual(shown["verdict"], "listener-down - see the log")
+        self.assertEqual(shown["verdict"], "down: see the log (listener-down)")
+        self.assertEqual(text.splitlines()[1].strip(), "degraded: renew it (ran-out)")
         self.assertTrue(shown["PID file"].endswith("(WRONG)"))
         self.assertEqual((shown["clients at"], shown["partners at"]), ("closed", "0.0.0.0:6619 (NOT OPEN)"))
         self.assertEqual((shown["tunnels"], shown["generation"]), ("none", "none"))

@@ -50,7 +50,7 @@ from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.partners import Outbound
 from smartproxy.policy.settings import Deadlines
-from smartproxy.server.proof import refusal_fields
+from smartproxy.server.proof import ABOUT_OUR_CERTIFICATE, OUR_CERTIFICATE_ADVICE, refusal_fields
 
 _NO_ANSWER: Final = "the partner does not answer"
 _CAUSES: Final[dict[type[BaseException], tuple[Cause, str]]] = {
@@ -83,6 +83,12 @@ def failed(step: Step, message: str, cause: Cause | None = None, **fields: objec
     :param cause: the code, where more is known than the step.
     """
     return CallFailed(PartnerUnreachable.at(step, message, cause), fields)
+
+
+_UNKNOWN_CALLED_ADVICE: Final = (
+    "If the partner's certificate is pinned for its own calls, have it verified by that: smartproxy partner outbound "
+    "NAME --verify pin. Otherwise add the CA that issued it."
+)
 
 
 def has_address(address: str) -> bool:
@@ -186,7 +192,7 @@ class CalledLeg(ConnectionLeg):
                 f"the partner refused the connection with the TLS alert {alert}",
                 Cause.CALL_ALERT,
                 alert=alert,
-                advice="The partner's log says why; most often it does not know our certificate.",
+                advice=OUR_CERTIFICATE_ADVICE if alert in ABOUT_OUR_CERTIFICATE else "The partner's log says why.",
             )
         if isinstance(reason.value, SSL.Error):
             return failed(Step.TLS, f"TLS error: {'; '.join(tls_error_words(reason.value))}")
@@ -197,6 +203,8 @@ class CalledLeg(ConnectionLeg):
 def _refused(refusal: CertificateRefusal, tls: VerifiedConnection) -> CallFailed:
     # The event names the partner that was to be called, not the one to which the certificate belongs.
     fields = {k: v for k, v in refusal_fields(refusal, tls, "outbound.failed").items() if k != "partner"}
+    if refusal.cause is Cause.CERTIFICATE_UNKNOWN_CA:
+        fields["advice"] = _UNKNOWN_CALLED_ADVICE
     return CallFailed(PartnerUnreachable.at(Step.TLS, refusal.message, refusal.cause), fields)
 
 

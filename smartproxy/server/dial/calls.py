@@ -7,7 +7,7 @@ address comes from the partner's entry, never with the request. Has nothing to d
 Standards: RFC 5024 sections 4.2 (start of a session) and 5.3.2 (the Responder's SSIDCODE).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -80,6 +80,10 @@ class PartnerCalls:
     def forget(self) -> None:
         """Drop configuration and keys; running sessions keep theirs."""
         self._generation = None
+
+    def missing_sources(self) -> Mapping[str, list[str]]:
+        """The configured source addresses that this host does not have now, with the partners called from them."""
+        return {} if self._generation is None else _missing_sources(self._generation.server)
 
     def open(self, session: str, name: str, *, trial: bool = False) -> Deferred[Take]:
         """Call a partner.
@@ -220,15 +224,8 @@ class PartnerCalls:
 
     def _look_for_sources(self, server: ServerConfiguration) -> None:
         """Report configured source addresses that this host does not have."""
-        users: dict[str, list[str]] = {}
-        for partner in reachable(server.partners):
-            assert partner.outbound is not None
-            source = partner.outbound.source or server.source_address
-            if source is not None:
-                users.setdefault(source, []).append(partner.name)
-        for address, names in users.items():
-            if not has_address(address):
-                self._tell_source(address, names)
+        for address, names in _missing_sources(server).items():
+            self._tell_source(address, names)
 
     def _tell_source(self, address: str, names: list[str]) -> None:
         self._events.emit(
@@ -271,3 +268,13 @@ class PartnerCalls:
             duration=duration,
             **proof_fields(answered.partner, answered.leg.tls),
         )
+
+
+def _missing_sources(server: ServerConfiguration) -> dict[str, list[str]]:
+    users: dict[str, list[str]] = {}
+    for partner in reachable(server.partners):
+        assert partner.outbound is not None
+        source = partner.outbound.source or server.source_address
+        if source is not None:
+            users.setdefault(source, []).append(partner.name)
+    return {address: names for address, names in users.items() if not has_address(address)}

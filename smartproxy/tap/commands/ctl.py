@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from smartproxy.ctl.caller import Connection, Unreachable
+from smartproxy.ctl.caller import Connection, NotAllowedToAsk, Unreachable
 from smartproxy.ctl.protocol import (
     AskGeneration,
     AskLevel,
@@ -18,14 +18,18 @@ from smartproxy.ctl.protocol import (
     TellDrain,
     TellKill,
 )
+from smartproxy.policy.health import Health
 from smartproxy.policy.places import SOCKET_SUFFIX, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 from smartproxy.tap.commands import ctl_display as display
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
-from smartproxy.tap.commands.console import CommandFailed, Console
+from smartproxy.tap.commands.console import FAILED, CommandFailed, Console
 
 DAEMONS = ("smartproxy-server", "smartproxy-client")
 WATCH_SECONDS = 2.0
-OK = "ok"
+STATUSES = {Health.OK: 0, Health.DEGRADED: 1, Health.DOWN: 2}
+"""Exit statuses of ``status``, as plugins of Nagios have them; that of a daemon that does not run is that of down."""
+UNKNOWN = 3
+"""Exit status where it is not known how the daemon is: this user may not ask."""
 _CLEAR = "\x1b[H\x1b[2J"
 
 _Show = Callable[[Mapping[str, Any]], str]
@@ -43,7 +47,12 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy ctl drain --seconds 60\n"
         "Run it as root or as the daemon's user. Where both daemons run, say which: --server or --client.",
     )
-    _look(actions, "status", "Whether all is well, and what there is to see; exit status 1 if not.", _status)
+    _look(
+        actions,
+        "status",
+        "Whether all is well, and what there is to see; exit status: 0 ok, 1 degraded, 2 down, 3 not known.",
+        _status,
+    )
     sessions = _look(actions, "sessions", "The live sessions.", _sessions)
     sessions.add_argument("-w", "--wide", action="store_true", help="all columns")
     _look(actions, "generation", "Which configuration is in force, since when, and who brought it.", _generation)
@@ -122,8 +131,13 @@ def _seconds(text: str) -> float:
 
 
 def _status(console: Console) -> int:
-    answer = _watched(console, AskStatus(), display.status)
-    return 0 if answer["verdict"] == OK else 1
+    """Ask, with the exit status that monitoring programs expect."""
+    try:
+        answer = _watched(console, AskStatus(), display.status)
+    except CommandFailed as failed:
+        unknown = failed.status == UNKNOWN
+        raise CommandFailed(str(failed), UNKNOWN if unknown else STATUSES[Health.DOWN]) from failed
+    return STATUSES[Health(answer["health"])]
 
 
 def _sessions(console: Console) -> None:
@@ -179,14 +193,18 @@ def _ask(connection: Connection, request: Request) -> Mapping[str, Any]:
     try:
         return connection.ask(request)
     except (Refused, Unreachable) as error:
-        raise CommandFailed(str(error)) from error
+        raise _failed(error) from error
 
 
 def _connection(console: Console) -> Connection:
     try:
         return Connection(_socket(console))
     except Unreachable as error:
-        raise CommandFailed(str(error)) from error
+        raise _failed(error) from error
+
+
+def _failed(error: Refused | Unreachable) -> CommandFailed:
+    return CommandFailed(str(error), UNKNOWN if isinstance(error, NotAllowedToAsk) else FAILED)
 
 
 def _socket(console: Console) -> Path:

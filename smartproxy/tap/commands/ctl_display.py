@@ -18,10 +18,10 @@ _WIDE = (
 
 def status(answer: Answer) -> str:
     """How a daemon is: the verdict first."""
-    verdict, advice = answer["verdict"], answer["advice"]
     pid_file = answer["pid_file"]
     pairs: dict[str, object] = {
-        "verdict": f"{verdict} - {advice}" if advice else verdict,
+        "verdict": [_finding(each) for each in answer["findings"]] or answer["health"],
+        "runs out next": _expiry(answer["runs_out_next"]),
         "program": f"{answer['program']} {answer['version']}, process {answer['pid']}, up {span(answer['uptime'])}",
         "PID file": "none" if pid_file is None else f"{pid_file}{'' if answer['pid_file_right'] else ' (WRONG)'}",
     }
@@ -36,6 +36,14 @@ def status(answer: Answer) -> str:
         banned = [f"{network} for {span(seconds)}" for network, seconds in answer["banned"].items()]
         pairs["banned"] = banned or "none"
     return listing(pairs)
+
+
+def _finding(finding: Answer) -> str:
+    return f"{finding['health']}: {finding['advice']} ({finding['verdict']})"
+
+
+def _expiry(expiry: Answer | None) -> str:
+    return "nothing" if expiry is None else f"{expiry['what']}, on {expiry['until']}"
 
 
 def _server(answer: Answer) -> dict[str, object]:

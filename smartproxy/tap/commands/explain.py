@@ -61,7 +61,8 @@ def _text(found: "ExplainedRefusal") -> str:
         **{f"certificate: {name}": value for name, value in found.certificate.items()},
         **{f"revocation list: {name}": value for name, value in found.revocation.items()},
         **{f"protocol: {name}": value for name, value in found.protocol.items()},
-        "your system saw": found.saw or "the end of the connection",
+        "your system sent": found.sent or "-",
+        "your system saw": found.saw or ("-" if found.sent else "the end of the connection"),
         "ESID reason code": event.fields.get("reason", "-") if found.key.startswith("aborted.") else "-",
     }
     blocks.append(listing({name: value for name, value in facts.items() if value != "-"}))
@@ -91,6 +92,7 @@ def _document(found: "ExplainedRefusal") -> dict[str, object]:
             "revocation_list": dict(found.revocation),
             "protocol": dict(found.protocol),
             "saw": found.saw,
+            "sent": found.sent,
         },
         "for_us": {
             "event": event.number,

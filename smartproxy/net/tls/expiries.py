@@ -1,0 +1,48 @@
+"""What of a configuration runs out: our certificates, those of the CAs, and the revocation lists in use.
+
+Reads certificates, and no key. What cannot be read is left out: it is refused where it is used.
+"""
+
+import hashlib
+from collections.abc import Iterator
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from smartproxy.net.tls.context import CertificateUnusable, load_certificates
+from smartproxy.policy.configuration import ServerConfiguration
+from smartproxy.policy.health import Expiry
+from smartproxy.policy.partners import RevocationMode, TrustedCa
+
+_DIGITS = 16
+"""So many digits of a key's SHA-256 name a list whose CA has no entry of its own."""
+
+
+def expiries(server: ServerConfiguration) -> Iterator[Expiry]:
+    """Everything with an end; a list ends with its nextUpdate, before its hours of grace."""
+    for identity in server.identities:
+        for leaf in _certificates(identity.certificate)[:1]:
+            yield Expiry(f"the certificate of our identity {identity.name}", leaf.not_valid_after_utc)
+    issuers: dict[str, TrustedCa] = {}
+    for ca in server.cas:
+        for certificate in _certificates(ca.certificates):
+            issuers[_key_sha256(certificate)] = ca
+            yield Expiry(f"a certificate of the CA {ca.name}", certificate.not_valid_after_utc)
+    for listed in server.revocation:
+        issuer = issuers.get(listed.issuer_key_sha256)
+        if issuer is None:
+            yield Expiry(f"the revocation list of the CA key {listed.issuer_key_sha256[:_DIGITS]}", listed.fresh_until)
+        elif issuer.revocation is not RevocationMode.OFF:
+            yield Expiry(f"the revocation list of the CA {issuer.name}", listed.fresh_until)
+
+
+def _certificates(pem: str) -> list[x509.Certificate]:
+    try:
+        return load_certificates(pem, "")
+    except CertificateUnusable:
+        return []
+
+
+def _key_sha256(certificate: x509.Certificate) -> str:
+    octets = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(octets).hexdigest()
