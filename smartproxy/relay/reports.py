@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from smartproxy.oftp2.commands import EERP, EFID, EFNA, EFPA, NERP, SFID, SFNA, SFPA, SSID
 from smartproxy.oftp2.errors import ProtocolError
-from smartproxy.oftp2.monitor import Observation, Transfer
+from smartproxy.oftp2.judgement import Observation
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import HEADER_LENGTH
+from smartproxy.oftp2.witness import Transfer
 from smartproxy.policy.faults import LevelTooLow, PolicyRefusal, QuotaExceeded
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Ending, side_of, stamp

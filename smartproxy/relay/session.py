@@ -53,7 +53,8 @@ from collections.abc import Callable
 
 from smartproxy.oftp2.commands import ESID, SFID, SSID, SSRM
 from smartproxy.oftp2.errors import EsidReason, ProtocolError, SessionFault
-from smartproxy.oftp2.monitor import Monitor, Observation
+from smartproxy.oftp2.judgement import Observation
+from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Level, Role
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.oftp2.witness import State

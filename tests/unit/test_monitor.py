@@ -20,9 +20,11 @@ from smartproxy.oftp2.errors import (
     UnexpectedCommand,
     UnknownCommand,
 )
-from smartproxy.oftp2.monitor import Ceilings, Judgement, Monitor, Observation, SessionPhase, State
+from smartproxy.oftp2.judgement import Judgement, Observation
+from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.oftp2.roles import Level, Profile, Role
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
+from smartproxy.oftp2.witness import SessionPhase, State
 from tests.unit.samples import PARTNER, STATION, eerp, nerp, samples, sfid, ssid
 
 I, R = Role.INITIATOR, Role.RESPONDER  # noqa: E741 - the RFC's letters
