@@ -17,7 +17,7 @@ from smartproxy.oftp2.codec import Reader
 from smartproxy.oftp2.commands import BY_OCTET, DATA, Command
 from smartproxy.oftp2.errors import Anomaly, BadLength, ProtocolError, UnexpectedCommand, UnknownCommand, note
 from smartproxy.oftp2.fields import Rule
-from smartproxy.oftp2.judgement import Counters, Judgement, Observation
+from smartproxy.oftp2.judgement import Counters, Judgement, Observation, excerpt
 from smartproxy.oftp2.roles import Level, Profile, Role
 from smartproxy.oftp2.states import TABLE, Guard, Transition
 from smartproxy.oftp2.subrecords import END_OF_RECORD, walk
@@ -153,6 +153,7 @@ class Monitor:
         head = bytearray()
         self._observations = []
         begin = position = 0
+        wrong = ""
         try:
             if direction.partial and not self.ended:
                 begin, complete = self._resume(direction, octets)
@@ -171,11 +172,15 @@ class Monitor:
         except ProtocolError as error:
             error.sender, error.state, error.position = sender, self.state.name, direction.counters.octets
             self.error = error
+            fault = direction.partial or octets[position : position + (error.offset or 0) + 1]
+            wrong = excerpt(fault, error)
             for unfinished in self._directions.values():
                 unfinished.partial.clear()
-        return self._judgement(direction, octets, head, begin, position)
+        return self._judgement(direction, octets, head, begin, position, wrong)
 
-    def _judgement(self, direction: _Direction, octets: bytes, head: bytearray, begin: int, position: int) -> Judgement:
+    def _judgement(
+        self, direction: _Direction, octets: bytes, head: bytearray, begin: int, position: int, wrong: str
+    ) -> Judgement:
         """Put together what one call has found."""
         if begin == 0 and position == len(octets):
             forwarded = bytes(octets)
@@ -188,6 +193,7 @@ class Monitor:
             observations=tuple(self._observations),
             error=self.error,
             discarded=discarded,
+            excerpt=wrong,
         )
 
     def _resume(self, direction: _Direction, octets: bytes) -> tuple[int, bool]:

@@ -129,8 +129,8 @@ class Reporter:
         """A file's event, with who the session is."""
         return self._report(report.name, **report.fields)
 
-    def violated(self, error: ProtocolError, ending: Ending, told: Mapping[str, str]) -> Tell:
-        """One side broke the protocol."""
+    def violated(self, error: ProtocolError, excerpt: str, ending: Ending, told: Mapping[str, str]) -> Tell:
+        """One side broke the protocol; the excerpt is what the monitor shows of the octets at fault."""
         return self._report(
             "session.violation",
             rule=error.rule,
@@ -141,6 +141,7 @@ class Reporter:
             state=error.state,
             offset=error.offset,
             position=error.position,
+            excerpt=excerpt,
             reason=error.reason,
             ended_by=ending.ended_by,
             phase=ending.stage.phase,
