@@ -375,8 +375,8 @@ EVENTS: Mapping[str, EventType] = {
             _ERROR,
             "One side violated the protocol.",
             "rule",
-            "message section side sender command field state offset position length reason told_partner told_station "
-            "phase ended_by",
+            "message section side sender command field state offset position excerpt length reason told_partner "
+            "told_station phase ended_by",
         ),
         ("station.answered", _INFO, "The test of the station succeeded: it greeted.", "host port", "duration"),
         ("station.unreachable", _ERROR, "The station does not answer.", "cause", "station host port seconds advice"),

@@ -201,6 +201,7 @@ FIELDS: Mapping[str, EventField] = {
         dataset="the Virtual File Dataset Name",
         destination="the Virtual File's destination code",
         detail="more about the cause, where there is more",
+        excerpt="the octets at fault in hex, at most 64, the last one being the wrong one; secrets and content are **",
         format="the Virtual File's format: U, T, F or V",
         issuer="the certificate's issuer, RFC 4514",
         originator="the Virtual File's originator code",

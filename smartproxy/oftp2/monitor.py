@@ -17,22 +17,11 @@ from smartproxy.oftp2.codec import Reader
 from smartproxy.oftp2.commands import BY_OCTET, DATA, Command
 from smartproxy.oftp2.errors import Anomaly, BadLength, ProtocolError, UnexpectedCommand, UnknownCommand, note
 from smartproxy.oftp2.fields import Rule
+from smartproxy.oftp2.judgement import Counters, Judgement, Observation, excerpt
 from smartproxy.oftp2.roles import Level, Profile, Role
 from smartproxy.oftp2.states import TABLE, Guard, Transition
 from smartproxy.oftp2.subrecords import END_OF_RECORD, walk
 from smartproxy.oftp2.witness import PHASES, Agreed, SessionPhase, State, Transfer, Witness
-
-__all__ = [
-    "Anomaly",
-    "Ceilings",
-    "Counters",
-    "Judgement",
-    "Monitor",
-    "Observation",
-    "SessionPhase",
-    "State",
-    "Transfer",
-]
 
 
 @attrs.frozen(kw_only=True)
@@ -45,64 +34,6 @@ class Ceilings:
 
     before_ssid: int = 1010
     command: int = 16384
-
-
-@attrs.define
-class Counters:
-    """What one direction has carried.
-
-    :ivar octets: forwarded, headers included.
-    :ivar buffers: Exchange Buffers forwarded.
-    :ivar files: Virtual Files of this sender that the other end has confirmed with EFPA.
-    :ivar discarded: octets after the end of the session.
-    """
-
-    octets: int = 0
-    buffers: int = 0
-    files: int = 0
-    discarded: int = 0
-
-
-@attrs.frozen(kw_only=True)
-class Observation:
-    """One command that was let pass.
-
-    :ivar sender: who sent it.
-    :ivar command: its name.
-    :ivar fields: its values by the RFC's field names, secrets masked.
-    :ivar value: the command; ``None`` for DATA.
-    :ivar state: the state it led to.
-    :ivar before: the state it found.
-    :ivar length: octets of its Exchange Buffer.
-    :ivar anomalies: tolerated departures, those of the DATA since the last observation of this sender included.
-    :ivar transfer: the Virtual File that it is about.
-    """
-
-    sender: Role
-    command: str
-    fields: Mapping[str, object]
-    value: Command | None
-    state: State
-    before: State
-    length: int
-    anomalies: tuple[Anomaly, ...] = ()
-    transfer: Transfer | None = None
-
-
-@attrs.frozen(kw_only=True)
-class Judgement:
-    """The verdict on some octets.
-
-    :ivar octets: all complete, valid Stream Transmission Buffers, as they came: to be forwarded in one write.
-    :ivar observations: the commands in them; DATA only if asked for.
-    :ivar error: what is wrong with what follows them.
-    :ivar discarded: octets after the end of the session.
-    """
-
-    octets: bytes = b""
-    observations: tuple[Observation, ...] = ()
-    error: ProtocolError | None = None
-    discarded: int = 0
 
 
 @attrs.define
@@ -222,6 +153,7 @@ class Monitor:
         head = bytearray()
         self._observations = []
         begin = position = 0
+        wrong = ""
         try:
             if direction.partial and not self.ended:
                 begin, complete = self._resume(direction, octets)
@@ -240,11 +172,15 @@ class Monitor:
         except ProtocolError as error:
             error.sender, error.state, error.position = sender, self.state.name, direction.counters.octets
             self.error = error
+            fault = direction.partial or octets[position : position + (error.offset or 0) + 1]
+            wrong = excerpt(fault, error)
             for unfinished in self._directions.values():
                 unfinished.partial.clear()
-        return self._judgement(direction, octets, head, begin, position)
+        return self._judgement(direction, octets, head, begin, position, wrong)
 
-    def _judgement(self, direction: _Direction, octets: bytes, head: bytearray, begin: int, position: int) -> Judgement:
+    def _judgement(
+        self, direction: _Direction, octets: bytes, head: bytearray, begin: int, position: int, wrong: str
+    ) -> Judgement:
         """Put together what one call has found."""
         if begin == 0 and position == len(octets):
             forwarded = bytes(octets)
@@ -257,6 +193,7 @@ class Monitor:
             observations=tuple(self._observations),
             error=self.error,
             discarded=discarded,
+            excerpt=wrong,
         )
 
     def _resume(self, direction: _Direction, octets: bytes) -> tuple[int, bool]:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from smartproxy.oftp2.commands import EERP, EFID, EFNA, EFPA, NERP, SFID, SFNA, SFPA, SSID
 from smartproxy.oftp2.errors import ProtocolError
-from smartproxy.oftp2.monitor import Observation, Transfer
+from smartproxy.oftp2.judgement import Observation
 from smartproxy.oftp2.roles import Role
 from smartproxy.oftp2.stream import HEADER_LENGTH
+from smartproxy.oftp2.witness import Transfer
 from smartproxy.policy.faults import LevelTooLow, PolicyRefusal, QuotaExceeded
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.ending import Ending, side_of, stamp
@@ -128,8 +129,8 @@ class Reporter:
         """A file's event, with who the session is."""
         return self._report(report.name, **report.fields)
 
-    def violated(self, error: ProtocolError, ending: Ending, told: Mapping[str, str]) -> Tell:
-        """One side broke the protocol."""
+    def violated(self, error: ProtocolError, excerpt: str, ending: Ending, told: Mapping[str, str]) -> Tell:
+        """One side broke the protocol; the excerpt is what the monitor shows of the octets at fault."""
         return self._report(
             "session.violation",
             rule=error.rule,
@@ -140,6 +141,7 @@ class Reporter:
             state=error.state,
             offset=error.offset,
             position=error.position,
+            excerpt=excerpt,
             reason=error.reason,
             ended_by=ending.ended_by,
             phase=ending.stage.phase,

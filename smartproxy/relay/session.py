@@ -53,7 +53,8 @@ from collections.abc import Callable
 
 from smartproxy.oftp2.commands import ESID, SFID, SSID, SSRM
 from smartproxy.oftp2.errors import EsidReason, ProtocolError, SessionFault
-from smartproxy.oftp2.monitor import Monitor, Observation
+from smartproxy.oftp2.judgement import Observation
+from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Level, Role
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.oftp2.witness import State
@@ -169,7 +170,7 @@ class Session:
         if relayed:
             self._relay(leg.other, relayed)
         if judgement.error is not None:
-            self._violated(judgement.error, leg)
+            self._violated(judgement.error, judgement.excerpt, leg)
         elif self._monitor.ended:
             self._discarded += judgement.discarded
             self._released(judgement.observations[-1])
@@ -320,10 +321,10 @@ class Session:
             self._do(self.reporter.closed(ending))
         self._end(ending, {})
 
-    def _violated(self, error: ProtocolError, leg: Role) -> None:
+    def _violated(self, error: ProtocolError, excerpt: str, leg: Role) -> None:
         tell = {leg: error.reason, leg.other: EsidReason.UNSPECIFIED_ABORT}
         ending = Ending.of(error, Outcome.VIOLATED, self.stage, self._whose(leg), leg)
-        self._do(self.reporter.violated(error, ending, self._told(tell)))
+        self._do(self.reporter.violated(error, excerpt, ending, self._told(tell)))
         self._end(ending, tell)
 
     def _refuse(self, refusal: faults.PolicyRefusal | OwnFault, refused: SSID | SFID, role: Role) -> None:

@@ -14,7 +14,8 @@ import attrs
 
 from smartproxy.logs.render import escape
 from smartproxy.oftp2.errors import ProtocolError
-from smartproxy.oftp2.monitor import Judgement, Monitor, Observation
+from smartproxy.oftp2.judgement import Judgement, Observation
+from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Profile, Role
 from smartproxy.tap.commands.console import UNREADABLE, CommandFailed
 

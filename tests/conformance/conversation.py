@@ -1,7 +1,8 @@
 """A session in words: who says what, what the monitor lets pass and what it refuses."""
 
 from smartproxy.oftp2.errors import ProtocolError
-from smartproxy.oftp2.monitor import Judgement, Monitor
+from smartproxy.oftp2.judgement import Judgement
+from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Profile, Role
 from tests.conformance.openings import INITIATOR, TERMS, Terms, opening
 from tests.conformance.wire import Wire, framed

@@ -3,9 +3,10 @@
 import attrs
 
 from smartproxy.oftp2.errors import ProtocolError
-from smartproxy.oftp2.monitor import Monitor, Observation, State
+from smartproxy.oftp2.judgement import Observation
+from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Profile, Role
-from smartproxy.oftp2.witness import Agreed
+from smartproxy.oftp2.witness import Agreed, State
 from tests.conformance.cuts import Chunks
 
 TOLD = ("rule", "section", "command", "field", "offset", "sender", "state", "position")

@@ -5,7 +5,8 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.oftp2.monitor import Judgement, Monitor
+from smartproxy.oftp2.judgement import Judgement
+from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Profile, Role
 from tests.conformance.verdicts import verdicts
 from tests.fuzz.__main__ import run

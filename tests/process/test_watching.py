@@ -81,6 +81,12 @@ class Forgeries(SynchronousTestCase):
             line = self.line("certificate.refused", peer="192.0.2.7:1", cause=cause, message="refused")
             self.assertEqual(len(caught([line])), count, line)
 
+    def test_levels_that_the_own_station_lowered(self) -> None:
+        """A release level that is too low counts only if the partner lowered it."""
+        for cause, count in (("identity.level", 1), ("identity.station_level", 0)):
+            line = self.line("identity.refused", peer="192.0.2.7:1", cause=cause, message="refused", partner="ACME")
+            self.assertEqual(len(caught([line])), count, line)
+
     def test_addresses(self) -> None:
         """Both families are found, with a partner's name in front, whatever it is."""
         for peer, address in (("192.0.2.7:1", "192.0.2.7"), ("[2001:db8::7]:65535", "2001:db8::7")):

@@ -1,5 +1,6 @@
 """The session monitor: what passes, what does not, and when that is known."""
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -20,9 +21,11 @@ from smartproxy.oftp2.errors import (
     UnexpectedCommand,
     UnknownCommand,
 )
-from smartproxy.oftp2.monitor import Ceilings, Judgement, Monitor, Observation, SessionPhase, State
+from smartproxy.oftp2.judgement import EXCERPT_OCTETS, Judgement, Observation, excerpt
+from smartproxy.oftp2.monitor import Ceilings, Monitor
 from smartproxy.oftp2.roles import Level, Profile, Role
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
+from smartproxy.oftp2.witness import SessionPhase, State
 from tests.unit.samples import PARTNER, STATION, eerp, nerp, samples, sfid, ssid
 
 I, R = Role.INITIATOR, Role.RESPONDER  # noqa: E741 - the RFC's letters
@@ -105,6 +108,40 @@ class MonitorCase(SynchronousTestCase):
         for role in Role:
             self.assertEqual(monitor.judge(role, b"\x10\x00"), Judgement(error=error))
         return error
+
+
+class Excerpts(MonitorCase):
+    """What is shown of a wrong buffer."""
+
+    def excerpts(self, talk: Callable[[], Conversation], wire: bytes) -> str:
+        """The excerpt of a wrong buffer, which is the same however it is cut."""
+        found = set()
+        for size in (1, 2, 7, len(wire)):
+            monitor = talk().monitor
+            shown = [monitor.judge(I, wire[at : at + size]).excerpt for at in range(0, len(wire), size)]
+            found.add("".join(shown))
+        (one,) = found
+        return one
+
+    def test_it_ends_with_the_wrong_octet(self) -> None:
+        """From the header to the wrong octet, at most 64."""
+        greeted = lambda: Conversation().pass_(R, SSRM_BUFFER[4:])  # noqa: E731 - an expression
+        self.assertEqual(self.excerpts(greeted, b"\x11\x00\x00\x41X5"), "11")
+        self.assertEqual(self.excerpts(greeted, b"\x10\x00\x00\x41D5"), "1000004144")
+        late = framed(ssid()).replace(b"\r", b"x")
+        shown = self.excerpts(greeted, late)
+        self.assertEqual(shown, late[1:31].hex() + "**" * 8 + late[39:].hex())
+        self.assertEqual(len(shown), 2 * EXCERPT_OCTETS)
+
+    def test_content_of_files_is_hidden(self) -> None:
+        """Of DATA, the header, the command octet and the wrong octet are shown."""
+        shown = self.excerpts(lambda: Conversation().sending(), framed(b"D\x03abc\x05x"))
+        self.assertEqual(shown, "1000000b44" + "**" * 4 + "05")
+
+    def test_the_answer_to_a_challenge_is_hidden(self) -> None:
+        """No octet of AURPRSP is shown, whatever is wrong with the command."""
+        error = BadLength(rule="x", message="", section="", command="AURP", offset=24)
+        self.assertEqual(excerpt(b"\x10\x00\x00\x19S" + b"h" * 20, error), "1000001953" + "**" * 20)
 
 
 class SessionTests(MonitorCase):

@@ -9,7 +9,7 @@ from smartproxy.policy.faults import Draining, TunnelLost
 from smartproxy.relay import events
 from smartproxy.relay.deadlines import Timer
 from smartproxy.relay.events import Arrived, Bug, Ended, LegDrained, LegFull, LegOpened, Lost, Stop, TimedOut
-from smartproxy.relay.intents import Abort, Arm, Disarm, Done, Finish, Intent, NotReady, Send
+from smartproxy.relay.intents import Abort, Arm, Disarm, Done, Finish, Intent, NotReady, Send, Tell
 from smartproxy.relay.stages import TABLE, Stage
 from tests.unit.playbook import (
     CD_,
@@ -35,6 +35,7 @@ from tests.unit.playbook import (
     relaying_server,
     server,
     sfid,
+    ssid,
 )
 
 CLOSE = (Disarm(Timer.INACTIVITY), Arm(Timer.CLOSING, 5))
@@ -203,10 +204,25 @@ class Violations(SynchronousTestCase):
             *CLOSE,
         )
 
-    def test_no_octet_of_the_peer_in_the_log(self) -> None:
-        """The report of a violation does not quote what was sent."""
-        intents = relaying_server().session.receive(Arrived(INITIATOR, b"\x10\x00\x00\x41Z" + b"CANARY-CANARY"))
+    def test_octets_at_fault(self) -> None:
+        """The report shows the octets up to the wrong one in hex, and nothing of what came behind it."""
+        book = relaying_server()
+        intents = book.session.receive(Arrived(INITIATOR, b"\x10\x00\x00\x41Z" + b"CANARY-CANARY"))
+        self.assertIn(Told("session.violation", excerpt="100000415a", offset=4), intents)
         self.assertNotIn("CANARY", repr(intents))
+        self.assertNotIn(b"CANARY".hex(), repr(intents))
+
+    def test_secrets_are_masked_among_octets_at_fault(self) -> None:
+        """The password of a wrong SSID is in no report."""
+        book = Playbook(server()).start(*STARTED)
+        wrong = ssid(pswd="HIDDEN").replace(b"BYYN", b"BYXN")
+        intents = book.session.receive(Arrived(INITIATOR, wrong))
+        (told,) = [each for each in intents if isinstance(each, Tell) and each.name == "session.violation"]
+        self.assertEqual(
+            (told.fields["field"], told.fields["excerpt"]),
+            ("SSIDREST", wrong[:31].hex() + "**" * 8 + wrong[39:47].hex()),
+        )
+        self.assertNotIn(b"HIDDEN".hex(), repr(intents))
 
 
 class Deadlines(SynchronousTestCase):
