@@ -206,7 +206,7 @@ def _key(event: StoredEvent) -> str:
         case "connection.refused":
             return f"connection.{fields.get('limit', '')}"
         case "handshake.failed":
-            return cause if cause == Cause.HANDSHAKE_ALERT else "handshake"
+            return cause if cause.startswith("handshake.") else "handshake"
         case "session.violation":
             return "violation"
         case "session.expired":

@@ -130,6 +130,18 @@ class Explained(CommandCase):
             self.assertIn("your system sent", text)
             self.assertNotIn("your system saw", text)
 
+    def test_caller_without_tls(self) -> None:
+        """A caller that spoke something else than TLS is told what it spoke; any other failure has the general text."""
+        for cause, words in (
+            ("handshake.plain_oftp", "sent OFTP without TLS"),
+            ("handshake.plain_http", "sent HTTP"),
+            ("handshake.plain_ssh", "sent SSH"),
+            ("handshake.silent", "sent nothing"),
+            ("handshake.failed", "could not be established"),
+        ):
+            self.tell("handshake.failed", peer=PEER, cause=cause, message="no TLS")
+            self.assertIn(words, self.do("explain", "192.0.2.7").out)
+
     def test_self_signed_stranger(self) -> None:
         """A stranger whose certificate nobody issued is not asked for intermediates; one with an issuer is."""
         for issuer, asked in (("CN=acme", False), ("CN=Some CA", True)):
@@ -150,7 +162,7 @@ class Explained(CommandCase):
     def test_keys(self) -> None:
         """Each kind of event leads to its entry of the table; what another side did is not the partner's affair."""
         for name, fields, key in (
-            ("handshake.failed", {"cause": "handshake.not_tls", "message": "no TLS"}, "handshake"),
+            ("handshake.failed", {"cause": "handshake.not_tls", "message": "no TLS"}, "handshake.not_tls"),
             ("connection.refused", {"cause": "penalty.banned", "message": "banned", "limit": "ban"}, "connection.ban"),
             ("identity.refused", {"cause": "identity.code", "code": "O0013"}, "identity.code"),
             ("session.refused", {"cause": "quota.sessions"}, "quota.sessions"),
