@@ -71,6 +71,7 @@ class Life(MultiService):
         """Harden the process before any secret is there; then start, and report it to the service manager."""
         refused = harden()
         descriptors = take_descriptors()
+        keep_memory()
         self._log.start(self._reactor, self.daemon.events)
         super().startService()
         self._signals.attach(self._reactor, self.daemon)
@@ -154,6 +155,8 @@ def watchdog(environment: Mapping[str, str], clock: IReactorTime, tell: SystemdT
     return timer
 
 
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
 PR_SET_DUMPABLE = 4
 PR_SET_NO_NEW_PRIVS = 38
 ENDLESS = 2**31
@@ -172,6 +175,18 @@ def take_descriptors() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return ENDLESS if soft == resource.RLIM_INFINITY else soft
+
+
+def keep_memory() -> None:
+    """Have the C library keep freed memory of a read's size for the next read.
+
+    It would give such memory back to the kernel at once, and have it come again page by page with each read: several
+    copies of up to 256 KiB are made for each. Does nothing where there is no ``mallopt(3)``.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
+        library.mallopt(_M_TRIM_THRESHOLD, 16 * 1024 * 1024)
 
 
 def _failures() -> Iterator[tuple[str, str]]:

@@ -326,6 +326,27 @@ class GivenUp(SynchronousTestCase):
         self.patch(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         self.assertEqual(take_descriptors(), ENDLESS)
 
+    def test_memory_is_kept(self) -> None:
+        """Buffers of a read's size do not come anew from the kernel, page by page, each time that one is made."""
+        program = (
+            "import resource, sys; from smartproxy.tap.life import keep_memory\n"
+            "if sys.argv[1:]: keep_memory()\n"
+            "room = bytes(262144)\n"
+            "def work():\n    for _ in range(100): (room[:230000] + b'x')[:200000]\n"
+            "work(); before = resource.getrusage(0).ru_minflt; work()\n"
+            "print(resource.getrusage(0).ru_minflt - before)"
+        )
+        faults = [
+            int(
+                subprocess.run(
+                    [sys.executable, "-c", program, *words], check=True, capture_output=True, cwd=ROOT
+                ).stdout
+            )
+            for words in ([], ["keep"])
+        ]
+        self.assertLess(faults[1], 100, faults)
+        self.assertGreater(faults[0], faults[1] * 5, faults)
+
     def test_what_the_system_does_not_allow(self) -> None:
         """One refusal keeps nothing else from being given up, and is told."""
 
