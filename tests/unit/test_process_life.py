@@ -332,7 +332,8 @@ class GivenUp(SynchronousTestCase):
             "import resource, sys; from smartproxy.tap.life import keep_memory\n"
             "if sys.argv[1:]: keep_memory()\n"
             "room = bytes(262144)\n"
-            "def work():\n    for _ in range(100): (room[:230000] + b'x')[:200000]\n"
+            "def work():\n"
+            "    for _ in range(100):\n        read = room[:230000]; joined = read + b'x'; relayed = joined[:200000]\n"
             "work(); before = resource.getrusage(0).ru_minflt; work()\n"
             "print(resource.getrusage(0).ru_minflt - before)"
         )
