@@ -425,6 +425,16 @@ class Transport(SynchronousTestCase):
             pair.pump()
             self.assertEqual(end, pair.witnesses[1].end)
 
+    def test_peer_that_is_gone_after_its_close(self) -> None:
+        """A peer that closed in order and is gone before our answer reaches it has closed in order."""
+        pair = self.pair()
+        pair.pump()
+        pair.witnesses[0].line.loseConnection()
+        pair.carriers[0].pump(READ_MOST)
+        pair.carriers[1].end = ConnectionLost()
+        pair.carriers[1].pump(READ_MOST)
+        self.assertEqual("ConnectionDone", pair.witnesses[1].end)
+
     def test_producer(self) -> None:
         """A producer is paused while the carrier is full, and a close waits for its end."""
         pair = self.pair()

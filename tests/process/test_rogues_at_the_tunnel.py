@@ -101,6 +101,9 @@ class Bare:
 class Rogues(SiteCase):
     """Whoever is not a client of the site, a client that lost its mind, and somebody in the server's place."""
 
+    # Each refusal is looked for by itself; there are more than the ten a second that a log takes by default.
+    settings = ("server.limits.strangers_events", "1000")
+
     async def begin(self) -> None:
         """Have a session that nothing may disturb."""
         await super().begin()

@@ -99,6 +99,9 @@ class DataStream(tcp.Connection):
 
     def writeSomeData(self, data: bytes | memoryview) -> int | ConnectionLost:
         """Give the socket what it takes; how much that is, or the error."""
+        if not data:
+            # Nothing is left before a close: an error of the socket is none of ours any more.
+            return 0
         sent = super().writeSomeData(data)  # type: ignore[arg-type]  # any buffer will do
         if isinstance(sent, int):
             self.waiting -= sent

@@ -39,7 +39,7 @@ from twisted.internet.interfaces import (
     ISSLTransport,
     ISystemHandle,
 )
-from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -244,6 +244,9 @@ class TlsTransport:
         """
         if reason is None:
             self._notify()
+            if self._reason is None and not self._full:
+                # What was sent to us is delivered: how the carrier ends after that does not matter any more.
+                self._reason = Failure(CONNECTION_DONE)
         elif self._reason is None:
             self._reason = Failure(CONNECTION_LOST) if is_end_of_file(reason.value) else reason
         self._stage = TlsStage.OVER
