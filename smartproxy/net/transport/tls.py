@@ -30,6 +30,7 @@ from typing import Any, Final
 
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IConsumer,
     IHandshakeListener,
@@ -344,6 +345,8 @@ class TlsTransport:
     def abortConnection(self) -> None:
         """Close now; a peer that still reads sees why in an alert."""
         self._disconnecting = True
+        if self._reason is not None and self._reason.check(ConnectionDone):
+            self._reason = None
         if self._stage is not TlsStage.OVER:
             shaking = self._stage is TlsStage.SHAKING
             self._stage = TlsStage.OVER
