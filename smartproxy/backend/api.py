@@ -277,7 +277,7 @@ class Api:
     async def events(self, request: IRequest) -> bytes:
         """Store events of the client and of its servers."""
         caller = await self._caller(request)
-        events = body_of(request, CarriedEvents).events
+        events = body_of(request, CarriedEvents, item_by_item=True).events
         if len(events) > EVENTS_MOST:
             raise CallRefused(
                 413, Cause.API_TOO_MANY, f"{len(events)} events in one call", f"send {EVENTS_MOST} at most"

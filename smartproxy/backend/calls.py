@@ -18,6 +18,7 @@ from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.fields import isotime
 from smartproxy.logs.record import Record, read
 from smartproxy.policy.addresses import same_host
+from smartproxy.policy.strict_json import DocumentRefused
 
 CARRIED = ("client", "server")
 """Whose events a client carries: never the backend's own, nor those of the operator's command."""
@@ -137,10 +138,16 @@ class Calls:
             return {proxy_id: row.text for proxy_id, row in licences.newest(session).items()}
 
     def keep_events(self, client: str, events: Sequence[Any], now: datetime) -> TakenEvents:
-        """Store the events that stand in the catalogue; what is wrong with the others is returned."""
+        """Store the events that stand in the catalogue; what is wrong with the others is returned.
+
+        :param events: as they came; a refusal in place of one that could not be read.
+        """
         records: list[Record] = []
         refused: list[str] = []
         for each in events:
+            if isinstance(each, DocumentRefused):
+                refused.append(str(each))
+                continue
             try:
                 records.append(read(each, CARRIED))
             except CatalogueError as error:

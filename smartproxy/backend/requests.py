@@ -154,7 +154,10 @@ class CertificateWanted:
 
 @attrs.frozen(kw_only=True)
 class CarriedEvents:
-    """The body of a call that carries events."""
+    """The body of a call that carries events.
+
+    :ivar events: in place of one that is JSON, but refused by the strict reader, stands the refusal.
+    """
 
     events: tuple[object, ...] = attrs.field(metadata=kind(ListOf(item=_Anything(), most=BODY_OCTETS_MOST)))
 
@@ -162,9 +165,10 @@ class CarriedEvents:
 _Body = TypeVar("_Body", bound=attrs.AttrsInstance)
 
 
-def body_of(request: IRequest, cls: type[_Body]) -> _Body:
+def body_of(request: IRequest, cls: type[_Body], *, item_by_item: bool = False) -> _Body:
     """What a request carries, read as strictly as the configuration.
 
+    :param item_by_item: whether the items of its lists stand or fall alone.
     :raises CallRefused: when it is larger than allowed, is no JSON, is not what the class declares, or was not kept
         because its caller could not be found out in time.
     """
@@ -174,7 +178,8 @@ def body_of(request: IRequest, cls: type[_Body]) -> _Body:
     if len(octets) > BODY_OCTETS_MOST:
         raise too_large()
     try:
-        return read_object(cls, read(octets, octets_most=BODY_OCTETS_MOST, fractions=True))
+        document = read(octets, octets_most=BODY_OCTETS_MOST, fractions=True, item_by_item=item_by_item)
+        return read_object(cls, document)
     except DocumentRefused as refused:
         keys = ", ".join(each.key for each in declarations(cls))
         raise CallRefused(

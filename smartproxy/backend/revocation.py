@@ -47,18 +47,44 @@ class LoadedList:
     previous: datetime | None
 
 
-def load(change: Change, octets: bytes, source: str) -> list[LoadedList]:
-    """Take all revocation lists of a file, PEM or DER; none of them when one is refused.
+@attrs.frozen(kw_only=True, eq=False)
+class ParsedList:
+    """A revocation list as it was read from a file; who signed it is not known yet.
+
+    :ivar what: what to call it in an error.
+    :ivar serials: the certificates that it revokes, in hexadecimal digits.
+    """
+
+    crl: x509.CertificateRevocationList
+    what: str
+    issuer: str
+    scope: ListScope
+    this_update: datetime
+    next_update: datetime | None
+    number: int | None
+    serials: Sequence[str]
+
+
+def parse(octets: bytes, source: str) -> list[ParsedList]:
+    """All revocation lists of a file, PEM or DER. A long one takes seconds: nobody should wait for a lock meanwhile.
 
     :param source: what to call the file in an error.
-    :raises Unusable: when a list cannot be read, its issuer is not configured, or it is older than the one in force.
+    :raises Unusable: when a list cannot be read, or is not one for all reasons of its issuer's own certificates.
     """
-    issuers = [(row.name, each) for row in cas.listed(change.session) for each in cas.certificates_of(row)]
     try:
-        return [_take(change, each, issuers, source) for each in read_revocation_lists(octets, source)]
+        return [_parsed(each, source) for each in read_revocation_lists(octets, source)]
     except (ArithmeticError, TypeError, ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         # Dates, names and extensions are decoded only when they are asked for.
         raise Unusable(f"{source} holds a date, a name or an extension that cannot be read: {error}") from error
+
+
+def load(change: Change, lists: Sequence[ParsedList]) -> list[LoadedList]:
+    """Take all of these lists; none of them when one is refused.
+
+    :raises Unusable: when the issuer of a list is not configured, or the list is older than the one in force.
+    """
+    issuers = [(row.name, each) for row in cas.listed(change.session) for each in cas.certificates_of(row)]
+    return [_take(change, each, issuers) for each in lists]
 
 
 def listed(session: Session) -> Sequence[RevocationRow]:
@@ -100,17 +126,28 @@ def refused(session: Session, path: str, message: str, now: datetime) -> None:
     journal.keep(session, [record], now)
 
 
-def _take(
-    change: Change, crl: x509.CertificateRevocationList, issuers: list[tuple[str, x509.Certificate]], source: str
-) -> LoadedList:
+def _parsed(crl: x509.CertificateRevocationList, source: str) -> ParsedList:
     issuer = issuer_text(crl)
     what = f"the revocation list of {issuer} in {source}"
-    authority, certificate = _signer(crl, issuers, what)
     scope = _scope(crl, issuer, what)
     if scope.part is not None:
         what = f"the revocation list of {issuer} for {scope.part} in {source}"
-    this_update, next_update = crl.last_update_utc, crl.next_update_utc
-    number = _number(crl)
+    return ParsedList(
+        crl=crl,
+        what=what,
+        issuer=issuer,
+        scope=scope,
+        this_update=crl.last_update_utc,
+        next_update=crl.next_update_utc,
+        number=_number(crl),
+        serials=sorted(f"{each.serial_number:x}" for each in crl if not _taken_back(each)),
+    )
+
+
+def _take(change: Change, parsed: ParsedList, issuers: list[tuple[str, x509.Certificate]]) -> LoadedList:
+    what, issuer, scope = parsed.what, parsed.issuer, parsed.scope
+    this_update, next_update, number = parsed.this_update, parsed.next_update, parsed.number
+    authority, certificate = _signer(parsed, issuers)
     key = key_pin(certificate)
     row = change.session.scalars(
         select(RevocationRow).where(
@@ -139,18 +176,17 @@ def _take(
             f"{what} has number {number:x} and is older than the one in force, "
             f"number {row.number}; load the newest one from the CA"
         )
-    serials = sorted(f"{each.serial_number:x}" for each in crl if not _taken_back(each))
     if row is None:
         row = RevocationRow(issuer_key_sha256=key, issuer=issuer, scope=scope)
         change.session.add(row)
     row.this_update, row.next_update = this_update, next_update
     row.number = None if number is None else f"{number:x}"
-    row.serials, row.loaded = serials, change.now
+    row.serials, row.loaded = list(parsed.serials), change.now
     change.note(
         "crl.loaded",
         issuer=issuer,
         list_part=scope.part,
-        count=len(serials),
+        count=len(parsed.serials),
         authority=authority,
         this_update=this_update,
         next_update=next_update,
@@ -163,25 +199,25 @@ def _take(
         this_update=this_update,
         next_update=next_update,
         number=number,
-        serials=len(serials),
+        serials=len(parsed.serials),
         previous=previous,
     )
 
 
-def _signer(
-    crl: x509.CertificateRevocationList, issuers: list[tuple[str, x509.Certificate]], what: str
-) -> tuple[str, x509.Certificate]:
+def _signer(parsed: ParsedList, issuers: list[tuple[str, x509.Certificate]]) -> tuple[str, x509.Certificate]:
     """The configured certificate that signed a list.
 
     :raises Unusable: when there is none.
     """
-    named = [(name, each) for name, each in issuers if subject_text(each) == issuer_text(crl)]
+    named = [(name, each) for name, each in issuers if subject_text(each) == parsed.issuer]
     if not named:
-        raise Unusable(f"{what} is not from a configured CA; add its certificate first: 'smartproxy ca add NAME FILE'")
+        raise Unusable(
+            f"{parsed.what} is not from a configured CA; add its certificate first: 'smartproxy ca add NAME FILE'"
+        )
     for name, each in named:
-        if _signed(crl, each):
+        if _signed(parsed.crl, each):
             return name, each
-    raise Unusable(f"{what} is not signed by the key of its issuer's certificate in ca {named[0][0]!r}")
+    raise Unusable(f"{parsed.what} is not signed by the key of its issuer's certificate in ca {named[0][0]!r}")
 
 
 def _signed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> bool:

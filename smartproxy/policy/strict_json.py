@@ -65,10 +65,18 @@ def place(where: str, key: str) -> str:
     return word if where == WHOLE else f"{where}.{word}"
 
 
-def read(octets: bytes, *, octets_most: int = limits.DOCUMENT_OCTETS_MOST, fractions: bool = False) -> object:
+def read(
+    octets: bytes,
+    *,
+    octets_most: int = limits.DOCUMENT_OCTETS_MOST,
+    fractions: bool = False,
+    item_by_item: bool = False,
+) -> object:
     """The value that *octets* hold.
 
     :param fractions: whether numbers may have a fraction or an exponent, as in events.
+    :param item_by_item: whether the items of the lists in the outermost object stand or fall alone, as events do: in
+        place of an item that is JSON and is refused stands its :class:`DocumentRefused`.
 
     :raises DocumentRefused: if they are not JSON, or JSON that :mod:`this module <smartproxy.policy.strict_json>`
         refuses.
@@ -103,7 +111,10 @@ def read(octets: bytes, *, octets_most: int = limits.DOCUMENT_OCTETS_MOST, fract
         ) from None
     except RecursionError:
         raise _too_deep(WHOLE) from None
-    _search(value)
+    if item_by_item:
+        value = _judged_alone(value)
+    if (fault := _fault(value, WHOLE, 0)) is not None:
+        raise fault
     return value
 
 
@@ -143,18 +154,33 @@ def _too_deep(where: str) -> DocumentRefused:
     )
 
 
-def _search(value: object) -> None:
-    """Refuse the first flaw, and whatever lies deeper than allowed."""
-    level: list[tuple[str, object]] = [(WHOLE, value)]
-    depth = 0
+def _judged_alone(value: object) -> object:
+    """The outermost object with the refusal of each wrong item in its lists in that item's place."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: [_fault(item, f"{place(WHOLE, key)}[{index}]", 2) or item for index, item in enumerate(member)]
+        if isinstance(member, list)
+        else member
+        for key, member in value.items()
+    }
+
+
+def _fault(value: object, where: str, depth: int) -> DocumentRefused | None:
+    """The refusal of the first flaw in a value, or of whatever lies deeper than allowed.
+
+    :param depth: how many lists and objects of the document hold the value.
+    """
+    level: list[tuple[str, object]] = [(where, value)]
     while level:
-        for where, item in level:
+        for at, item in level:
             if isinstance(item, _Flaw):
-                raise DocumentRefused(where=where, cause=Cause.DOCUMENT_JSON, message=item.message)
+                return DocumentRefused(where=at, cause=Cause.DOCUMENT_JSON, message=item.message)
             if depth == limits.DOCUMENT_DEPTH_MOST and isinstance(item, dict | list):
-                raise _too_deep(where)
-        level = [inner for where, item in level for inner in _children(where, item)]
+                return _too_deep(at)
+        level = [inner for at, item in level for inner in _children(at, item)]
         depth += 1
+    return None
 
 
 def _children(where: str, item: object) -> Iterator[tuple[str, object]]:

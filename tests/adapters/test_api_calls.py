@@ -385,6 +385,39 @@ class Events(ApiCase):
         self.assertEqual((answer.status, answer.json), (200, {"stored": 1, "refused": len(bad)}))
         self.assertEqual(len(self.stored("tunnel.down")), 1)
 
+    def test_unreadable_among_good(self) -> None:
+        """An event that is JSON and that the strict reader refuses is refused alone; one of them is told, by place."""
+        good = json.dumps(self.event())[1:-1]
+        bad = [
+            f'{{{good}, "duration": 1e999}}',
+            f'{{{good}, "facts": {{"x": NaN}}}}',
+            f'{{{good}, "sessions": {"9" * 30}}}',
+            f'{{{good}, "cause": "y"}}',
+            f'{{{good}, "facts": {{"x": 1, "x": 2}}}}',
+            f'{{{good}, "facts": {"[" * 20}{"]" * 20}}}',
+            "-Infinity",
+        ]
+        answer = self.call("POST", "/events", f'{{"events": [{{{good}}}, {", ".join(bad)}, {{{good}}}]}}'.encode())
+        self.assertEqual((answer.status, answer.json), (200, {"stored": 2, "refused": len(bad)}))
+        self.assertEqual(len(self.stored("tunnel.down")), 2)
+        (told,) = [each for each in self.told if each["name"] == "events.refused"]
+        self.assertEqual(told["message"], "events[1].duration: a number that is too large")
+
+    def test_unreadable_body(self) -> None:
+        """What is no JSON, or wrong outside of the events, is refused whole."""
+        good = json.dumps(self.event())
+        for body in (
+            f'{{"events": [{good}, {{]}}',
+            f'{{"events": [{good}], "events": [{good}]}}',
+            f'{{"events": [{good}], "more": 1e999}}',
+            '{"events": 1e999}',
+            "[1e999]",
+            "1e999",
+        ):
+            answer = self.call("POST", "/events", body.encode())
+            self.assertEqual((answer.status, answer.json["error"]), (400, "body"), body)
+        self.assertEqual(self.stored("tunnel.down"), [])
+
     def test_what_the_store_refuses(self) -> None:
         """An event that the store does not take, for whatever reason, is refused alone."""
         keep = journal.keep

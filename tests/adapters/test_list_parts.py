@@ -36,7 +36,9 @@ class ListParts(SiteCase):
     def load(self, *revoked: TestCredential, point: str | None) -> None:
         """Load a list."""
         with self.change(now=NOW) as change:
-            revocation.load(change, self.ca.crl(revoked, point=point, users_only=point is not None), "a file")
+            revocation.load(
+                change, revocation.parse(self.ca.crl(revoked, point=point, users_only=point is not None), "a file")
+            )
 
     def call(self, name: str, version: TlsVersion, mode: RevocationMode) -> Call:
         """A partner calls a server that has the configuration in force."""

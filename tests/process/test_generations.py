@@ -111,12 +111,12 @@ class Generations(TestCase):
         with self.change("ca add") as making:
             cas.add(making, "odette", [ca.credential.certificate])
             making.session.flush()
-            revocation.load(making, ca.crl(), "odette.crl")
+            revocation.load(making, revocation.parse(ca.crl(), "odette.crl"))
         self.add("BOLT", "O0013000002BOLT", SubjectRule(ca="odette", serial_number="BOLT"))
         added = await self.until(caller, normal=True)
         running = await HeldSession(caller).open()
         with self.change("crl load") as making:
-            revocation.load(making, ca.crl([bolt], this_update=datetime.now(UTC)), "odette.crl")
+            revocation.load(making, revocation.parse(ca.crl([bolt], this_update=datetime.now(UTC)), "odette.crl"))
         withdrawn = await running.seen
         refused = await self.until(caller, normal=False)
 

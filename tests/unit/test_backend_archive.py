@@ -43,8 +43,8 @@ class ArchiveCase(SiteCase):
         with self.change("everything") as change:
             cas.add(change, "odette", [ca.credential.certificate], revocation=RevocationMode.PREFER)
             change.session.flush()
-            revocation.load(change, ca.crl([ca.issue("bad")], this_update=NOW), "ca.crl")
-            revocation.load(change, ca.crl(this_update=NOW, point=POINT, number=7), "1.crl")
+            revocation.load(change, revocation.parse(ca.crl([ca.issue("bad")], this_update=NOW), "ca.crl"))
+            revocation.load(change, revocation.parse(ca.crl(this_update=NOW, point=POINT, number=7), "1.crl"))
             pin, note = partners.pinned(self_signed("acme").certificate)
             rules = (
                 pin,

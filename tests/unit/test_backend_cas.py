@@ -136,8 +136,9 @@ class RevocationLists(CaCase):
 
     def load(self, octets: bytes) -> list[LoadedList]:
         """Load a file."""
+        lists = revocation.parse(octets, "ca.crl")
         with self.change() as change:
-            return revocation.load(change, octets, "ca.crl")
+            return revocation.load(change, lists)
 
     def refused(self, octets: bytes) -> str:
         """Why a file is refused; nothing is loaded."""
@@ -191,7 +192,7 @@ class RevocationLists(CaCase):
         """A newer list takes the place of the older one, serial numbers and all."""
         self.load(self.issuing.crl([self.issuing.issue("a")], this_update=NOW))
         with self.change(now=NOW + DAY) as change:
-            (loaded,) = revocation.load(change, self.issuing.crl([], this_update=NOW + DAY), "ca.crl")
+            (loaded,) = revocation.load(change, revocation.parse(self.issuing.crl([], this_update=NOW + DAY), "ca.crl"))
         self.assertEqual((loaded.previous, loaded.serials), (NOW, 0))
         (found,) = self.configured().revocation
         self.assertEqual((found.this_update, found.serials), (NOW + DAY, frozenset()))
@@ -368,7 +369,7 @@ class RevocationLists(CaCase):
         """A list of tomorrow is refused, and one that was loaded by a wrong clock gives way to the one of today."""
         self.assertIn("in the future", self.refused(self.issuing.crl(this_update=NOW + DAY)))
         with self.change(now=NOW + 9 * DAY) as change:
-            revocation.load(change, self.issuing.crl(this_update=NOW + 9 * DAY), "ca.crl")
+            revocation.load(change, revocation.parse(self.issuing.crl(this_update=NOW + 9 * DAY), "ca.crl"))
         (loaded,) = self.load(self.issuing.crl(this_update=NOW))
         self.assertIsNone(loaded.previous)
         (found,) = self.configured().revocation

@@ -51,7 +51,7 @@ class SightingsCase(SiteCase):
         """Load the authority's list."""
         with self.change() as change:
             octets = self.ca.crl(revoked, this_update=NOW - DAY, next_update=NOW + days * DAY, point=point)
-            revocation.load(change, octets, "x")
+            revocation.load(change, revocation.parse(octets, "x"))
 
 
 class Sightings(SightingsCase):

@@ -34,7 +34,7 @@ class StaleLists(SiteCase):
         with self.change() as change:
             cas.add(change, "odette", [self.ca.credential.certificate])
             change.session.flush()
-            revocation.load(change, self.ca.crl(this_update=NOW - DAY, next_update=NOW + DAY), "x")
+            revocation.load(change, revocation.parse(self.ca.crl(this_update=NOW - DAY, next_update=NOW + DAY), "x"))
         self.clock = Clock()
         self.clock.advance(NOW.timestamp())
         self.told: list[dict[str, Value]] = []
@@ -56,7 +56,7 @@ class StaleLists(SiteCase):
     def test_newer_list(self) -> None:
         """A newer list ends it."""
         with self.change() as change:
-            revocation.load(change, self.ca.crl(this_update=NOW, next_update=NOW + 9 * DAY), "x")
+            revocation.load(change, revocation.parse(self.ca.crl(this_update=NOW, next_update=NOW + 9 * DAY), "x"))
         self.clock.advance(2 * DAY.total_seconds())
         self.assertEqual(self.told, [])
 

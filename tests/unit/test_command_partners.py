@@ -2,12 +2,16 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from smartproxy.backend import revocation
+from smartproxy.backend.certificates import read_revocation_lists
+from smartproxy.backend.store import Store
 from smartproxy.tap.commands import console
 from smartproxy.testing.pki import TestCa, self_signed
 from tests.unit.commands import CommandCase
@@ -261,6 +265,31 @@ class Cas(CommandCase):
         self.assertIn("has number 1f and is older", self.refused("crl", "load", before))
         (listed,) = self.do("crl", "list", "--json").json
         self.assertEqual(listed["serials"], 1)
+
+    def test_lists_are_parsed_before_the_store_is_locked(self) -> None:
+        """Long lists are parsed, all of them with all their entries, before the writing transaction begins."""
+        self.do("ca", "add", "odette", *self.files)
+        now = datetime.now(UTC).replace(microsecond=0)
+        paths = [
+            self.file(f"{number}.crl", self.issuing.crl([self.issuing.issue("bad")], this_update=now, number=number))
+            for number in (1, 2)
+        ]
+        steps: list[str] = []
+
+        def told(step: str, real: Any) -> Any:
+            def call(*given: Any) -> Any:
+                steps.append(step)
+                return real(*given)
+
+            return call
+
+        with (
+            patch.object(revocation, "read_revocation_lists", told("file", read_revocation_lists)),
+            patch.object(revocation, "_taken_back", told("entry", revocation._taken_back)),
+            patch.object(Store, "writing", told("locked", Store.writing)),
+        ):
+            self.do("crl", "load", *paths)
+        self.assertEqual(steps, ["file", "entry", "file", "entry", "locked"])
 
     def test_refused_list_is_told(self) -> None:
         """A refused list is an event, although nothing was changed."""

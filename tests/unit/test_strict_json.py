@@ -1,6 +1,7 @@
 """Tests of :mod:`smartproxy.policy.strict_json`: what :mod:`json` lets through and a configuration must not contain."""
 
 import json
+from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -65,6 +66,23 @@ class StrictJsonTests(SynchronousTestCase):
         self.assertEqual(read(b'{"a": 1.5, "b": -2e3}', fractions=True), {"a": 1.5, "b": -2000.0})
         refusal: DocumentRefused = self.assertRaises(DocumentRefused, read, b'{"a": [1e999]}', fractions=True)
         self.assertEqual((refusal.where, "too large" in refusal.message), ("a[0]", True))
+
+    def test_item_by_item(self) -> None:
+        """Item by item, a refusal stands in place of a wrong item of an outermost list; what else is wrong refuses."""
+        deep = b"[" * (limits.DOCUMENT_DEPTH_MOST - 2)
+        octets = b'{"a": [1, NaN, {"b": 1, "b": 2}, {"c": [1.5]}, %b%b, %b[]%b]}' % (
+            deep,
+            deep.replace(b"[", b"]"),
+            deep,
+            deep.replace(b"[", b"]"),
+        )
+        value: Any = read(octets, item_by_item=True)
+        self.assertEqual(value["a"][0], 1)
+        places = [each.where for each in value["a"] if isinstance(each, DocumentRefused)]
+        self.assertEqual(places, ["a[1]", "a[2]", "a[3].c[0]", "a[5]" + "[0]" * (limits.DOCUMENT_DEPTH_MOST - 2)])
+        for whole in (b'{"a": NaN}', b'{"a": {"b": [NaN]}}', b'{"a": [1], "a": [2]}', b"[NaN]", b"NaN"):
+            self.assertRaises(DocumentRefused, read, whole, item_by_item=True)
+        self.assertRaises(DocumentRefused, read, b'{"a": [{]}', item_by_item=True)
 
     def test_digits(self) -> None:
         """A number has so many digits at most, its sign aside; :class:`int` of very many would take seconds."""

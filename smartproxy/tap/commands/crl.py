@@ -67,8 +67,10 @@ def load(console: Console) -> None:
     files = console.arguments.files
     contents = [(path, console.read(path)) for path in files]
     try:
+        # Parsed before the store is locked: calls of the API wait for the lock.
+        lists = [each for path, octets in contents for each in revocation.parse(octets, path)]
         with console.changing(f"crl load {' '.join(files)}") as change:
-            taken = [each for path, octets in contents for each in revocation.load(change, octets, path)]
+            taken = revocation.load(change, lists)
     except Unusable as error:
         with console.store() as store, store.writing() as session:
             revocation.refused(session, " ".join(files), str(error), console.now())
