@@ -114,6 +114,11 @@ class ClientCondition:
         """The live sessions."""
         return self._service.sessions.portraits()
 
+    def partners(self) -> frozenset[str]:
+        """The names of the partners in the configuration in force."""
+        whole = self._service.whole
+        return frozenset() if whole is None else frozenset(each.name for each in whole.server.partners)
+
     def generation(self) -> Facts:
         """The configuration in force."""
         return written(self._service.held)

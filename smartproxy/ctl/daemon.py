@@ -60,6 +60,9 @@ class Condition(Protocol):
     def sessions(self) -> list[dict[str, object]]:
         """The live sessions; ``since`` is in seconds since 1970."""
 
+    def partners(self) -> frozenset[str]:
+        """The names of the partners in the configuration in force."""
+
     def generation(self) -> Facts:
         """The configuration in force."""
 
@@ -215,7 +218,7 @@ class Actions:
                 return {"draining": True, "sessions": len(self._condition.sessions())}
             case TellKill():
                 if not self._condition.kill(request.session):
-                    raise Refused(f"no live session has the id {request.session}; `smartproxy ctl sessions` lists them")
+                    raise _no_session(request.session)
                 self._tell(request, user, session=request.session)
                 return {"killed": request.session}
         raise AssertionError(f"there is no such request as {request!r}")
@@ -223,6 +226,7 @@ class Actions:
     def _level(self, request: AskLevel, user: int) -> Facts:
         about = {"session": request.session, "partner": request.partner, "category": request.category}
         if request.level is not None:
+            self._check_there(request)
             try:
                 severity = None if request.level == CONFIGURED else Severity.named(request.level)
                 self.events.set_level(severity, cause=Cause.OPERATOR_COMMAND, message=_asked(request, user), **about)
@@ -232,9 +236,25 @@ class Actions:
             raise Refused("level: say which level")
         return {"levels": self.events.levels.described()}
 
+    def _check_there(self, request: AskLevel) -> None:
+        """Refuse a name that no event will have; a level of its own can be taken back from whatever has one."""
+        levels, session, partner = self.events.levels.described(), request.session, request.partner
+        if (
+            session is not None
+            and f"session {session}" not in levels
+            and all(each["session"] != session for each in self._condition.sessions())
+        ):
+            raise _no_session(session)
+        if partner is not None and f"partner {partner}" not in levels and partner not in self._condition.partners():
+            raise Refused(f"no partner has the name {partner}; `smartproxy partner list`, on the backend, lists them")
+
     def _tell(self, request: Request, user: int, **fields: object) -> None:
         message = _asked(request, user)
         self.events.emit("ctl.used", command=request.do, cause=Cause.OPERATOR_COMMAND, message=message, **fields)
+
+
+def _no_session(session: str) -> Refused:
+    return Refused(f"no live session has the id {session}; `smartproxy ctl sessions` lists them")
 
 
 def _asked(request: Request, user: int) -> str:

@@ -79,6 +79,10 @@ class Levels:
         self._known = {}
         return severity or self._categories.get(category or EVERYTHING, self._categories[EVERYTHING])
 
+    def forget(self, session: str) -> None:
+        """Keep no level for a session that is over."""
+        self._sessions.pop(session, None)
+
     def _set_category(self, category: str, severity: Severity | None) -> None:
         if category not in CATEGORIES:
             raise ValueError(f"unknown category {category!r}; categories are {', '.join(sorted(CATEGORIES))}")

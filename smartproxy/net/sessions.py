@@ -1,8 +1,8 @@
 """The live sessions of one daemon, by their ids, and the one place where sessions are made.
 
-Duty: give each session its monitor and its driver, know it until it is over, count sessions for the limits, and end
-them when the daemon, an operator or the other daemon asks for it. Decides nothing about a session: its opening and its
-legs are given.
+Duty: give each session its monitor and its driver, know it until it is over (and its log level with it), count sessions
+for the limits, and end them when the daemon, an operator or the other daemon asks for it. Decides nothing about a
+session: its opening and its legs are given.
 """
 
 from collections.abc import Callable
@@ -72,6 +72,7 @@ class LiveSessions:
 
         def end(summary: Summary) -> None:
             self.live.pop(session, None)
+            self._events.levels.forget(session)
             over(summary)
             self._finished(summary)
             self._wait.finished()

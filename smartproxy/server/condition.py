@@ -116,6 +116,11 @@ class ServerCondition:
             for portrait in self._service.sessions.portraits()
         ]
 
+    def partners(self) -> frozenset[str]:
+        """The names of the partners in the configuration in force."""
+        configuration = self._service.configuration
+        return frozenset() if configuration is None else frozenset(each.name for each in configuration.partners)
+
     def generation(self) -> Facts:
         """The configuration in force."""
         return written(self._service.held)

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.ctl.daemon import killed
+from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Profile
 from smartproxy.oftp2.stream import SSRM_BUFFER
@@ -75,6 +77,24 @@ class Connected(SynchronousTestCase):
         self.over(chain, "completed", "completed")
         for journal in (chain.journal, chain.client.journal):
             self.assertEqual(journal.the("file.ended")["outcome"], "completed")
+
+    def test_its_level_ends_with_it(self) -> None:
+        """A level of a session's own is forgotten when the session ends and when it is killed; others are kept."""
+        for by_operator in (False, True):
+            chain, caller = self.begin()
+            (session,) = chain.sessions.live
+            both = [each.events.levels for each in (chain.journal, chain.client.journal)]
+            for levels in both:
+                levels.set(Severity.TRACE, session=session)
+                levels.set(Severity.DEBUG, session="another")
+            if by_operator:
+                self.assertTrue(chain.sessions.close(session, killed()))
+            else:
+                chain.say(caller, esid(EsidReason.NORMAL))
+            outcomes = ("stopped", "stopped") if by_operator else ("completed", "completed")
+            self.over(chain, *outcomes)
+            for levels in both:
+                self.assertEqual(levels.described(), {"*": "trace", "session another": "debug"})
 
     def test_each_side_has_its_profile(self) -> None:
         """Strict for the partner lets the station's known departures pass, and strict for the station the partner's.

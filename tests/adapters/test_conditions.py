@@ -222,6 +222,13 @@ class ServerConditions(ServerTestCase):
         self.assertTrue(held["in_force"])
         self.assertNotIn("CERTIFICATE", json.dumps(held))
 
+    def test_partners(self) -> None:
+        """Those of the configuration in force."""
+        self.assertEqual(self.condition.partners(), frozenset())
+        acme = {"name": "ACME", "codes": ["ACME"], "certificates": [{"by": "key", "sha256": "ab" * 32}]}
+        self.bring(self.client(), document(partners=[acme]))
+        self.assertEqual(self.condition.partners(), frozenset({"ACME"}))
+
     def test_no_session(self) -> None:
         """None is live, and none can be ended."""
         self.assertEqual(self.condition.sessions(), [])
@@ -393,6 +400,14 @@ class ClientConditions(ClientTestCase):
         (held,) = json.loads(json.dumps(self.condition.licence()))["licences"]
         self.assertEqual((held["proxy_id"], held["in_force"]), (identity().proxy_id, False))
         self.assertTrue(held["refused"])
+
+    def test_partners(self) -> None:
+        """Those of the configuration in force."""
+        self.assertEqual(self.condition.partners(), frozenset())
+        acme = {"name": "ACME", "codes": ["ACME"], "certificates": [{"by": "key", "sha256": "ab" * 32}]}
+        self.backend.document = json.dumps({**json.loads(generation(7)), "server": {"partners": [acme]}}).encode()
+        self.start()
+        self.assertEqual(self.condition.partners(), frozenset({"ACME"}))
 
     def test_no_session(self) -> None:
         """None is live, and none can be ended."""

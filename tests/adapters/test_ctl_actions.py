@@ -36,6 +36,10 @@ class Idle:
         """Part of ``Condition``."""
         return [{**SESSION, "since": 90.0}]
 
+    def partners(self) -> frozenset[str]:
+        """Part of ``Condition``."""
+        return frozenset({"ACME"})
+
     def generation(self) -> dict[str, object]:
         """Part of ``Condition``."""
         return {"generation": 5}
@@ -133,9 +137,28 @@ class Levels(CtlTestCase):
         """Words that make no sense are named, and nothing changes."""
         self.assertIn("unknown level 'loud'", self.refusal("level", level="loud"))
         self.assertIn("unknown category", self.refusal("level", level="info", category="weather"))
-        self.assertIn("not for several", self.refusal("level", level="info", session="x", partner="y"))
+        self.assertIn("not for several", self.refusal("level", level="info", category="tunnel", partner="ACME"))
         self.assertIn("which level", self.refusal("level", partner="ACME"))
         self.assertEqual(self.daemon.told, [])
+
+    def test_nobody_of_that_name(self) -> None:
+        """A session that is not live and a partner that is not configured are refused in one line; nothing changes."""
+        self.assertEqual(
+            self.refusal("level", level="trace", session="feedfacefeedface"),
+            "no live session has the id feedfacefeedface; `smartproxy ctl sessions` lists them",
+        )
+        self.assertEqual(
+            self.refusal("level", level="trace", partner="ACNE"),
+            "no partner has the name ACNE; `smartproxy partner list`, on the backend, lists them",
+        )
+        self.assertIn("no partner", self.refusal("level", level="configured", partner="ACNE"))
+        self.assertEqual(self.daemon.told, [])
+        self.assertEqual(self.perform("level")["levels"], {"*": "trace"})
+
+    def test_taken_back_from_a_partner_that_was_removed(self) -> None:
+        """What has a level of its own is known by it."""
+        self.daemon.events.levels.set(Severity.TRACE, partner="GONE")
+        self.assertEqual(self.perform("level", level="configured", partner="GONE")["levels"], {"*": "trace"})
 
 
 class Deeds(CtlTestCase):

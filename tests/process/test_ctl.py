@@ -133,6 +133,9 @@ class Ctl(TestCase):
         left = await self.ctl("server", "sessions")
         self.assertEqual([each["session"] for each in left["sessions"]], [*(shown.keys() - {busy["session"]})])
         self.assertIn("no live session", await self.ctl("server", "kill", busy["session"], status=1))
+        self.assertNotIn(f"session {busy['session']}", (await self.ctl("server", "level"))["levels"])
+        self.assertIn("no live session", await self.ctl("server", "level", "trace", "--session", "x", status=1))
+        self.assertIn("no partner", await self.ctl("server", "level", "trace", "--partner", "ACNE", status=1))
         await second.end()
 
     async def test_generation_and_licence(self) -> None:
