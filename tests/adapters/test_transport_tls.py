@@ -340,12 +340,12 @@ Seen = list[tuple[bytes, int, str | None]]
 def alike(expected: Seen, found: Seen, steps: list[Step]) -> bool:
     """Whether the protocols saw the same.
 
-    One thing may differ: a peer closed in order, and its connection broke before our answer reached it. Everything that
+    One thing may differ: a peer closed in order, and then it aborted or its connection broke before our answer was there. Everything that
     it sent was delivered, so that ours is done; Twisted's is lost.
     """
     for side, (mine, other) in enumerate(zip(expected, found, strict=True)):
         closed = ("lose", 1 - side) in {(what, who) for what, who, _ in steps}
-        broke = any(what == "cut" for what, _, _ in steps)
+        broke = any(what in ("cut", "abort") for what, _, _ in steps)
         if mine != other and not (
             closed and broke and mine[:2] == other[:2] and (mine[2], other[2]) == ("ConnectionLost", "ConnectionDone")
         ):
