@@ -340,8 +340,8 @@ Seen = list[tuple[bytes, int, str | None]]
 def alike(expected: Seen, found: Seen, steps: list[Step]) -> bool:
     """Whether the protocols saw the same.
 
-    One thing may differ: a peer closed in order, and then it aborted or its connection broke before our answer was there. Everything that
-    it sent was delivered, so that ours is done; Twisted's is lost.
+    One thing may differ: a peer closed in order, and then it aborted or its connection broke before our answer was
+    there. Everything that it sent was delivered, so that ours is done; Twisted's is lost.
     """
     for side, (mine, other) in enumerate(zip(expected, found, strict=True)):
         closed = ("lose", 1 - side) in {(what, who) for what, who, _ in steps}
