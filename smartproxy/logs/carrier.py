@@ -95,7 +95,8 @@ class Carrier(Generic[_T]):
     """A bounded queue of events with one sender.
 
     :param send: hands a batch over; any exception but :class:`BatchRefused` and :class:`BatchFailed` means that
-        the far end is away.
+        the far end is away. It may take the first events only, one at least, and say how many: the others are sent
+        next, and those that arrived are not sent again when that fails.
     :param clock: ``callLater``'s owner.
     :param dropped: told how many events were lost, as soon as the far end takes events again.
     :param set_aside: told of an event that the far end does not take, alone; without it, such an event counts as lost.
@@ -107,7 +108,7 @@ class Carrier(Generic[_T]):
 
     def __init__(
         self,
-        send: Callable[[Sequence[_T]], Awaitable[None]],
+        send: Callable[[Sequence[_T]], Awaitable[int | None]],
         clock: IReactorTime,
         dropped: Callable[[int], None] = lambda count: None,
         *,
@@ -187,7 +188,7 @@ class Carrier(Generic[_T]):
         batch = self._waiting.take(self._size)
         again: float | None = None
         try:
-            await self._hand_over(batch)
+            taken = await self._hand_over(batch)
         except BatchRefused:
             again = self._narrow(batch)
         except BatchFailed:
@@ -202,9 +203,12 @@ class Carrier(Generic[_T]):
         else:
             self._retry_seconds = RETRY_SECONDS_FIRST
             self._tries = 0
-            self._suspects -= len(batch)
+            self._suspects -= len(batch) if taken is None else taken
             if self._suspects <= 0:
                 self._size = self._batch
+            if taken is not None and taken < len(batch):
+                self._waiting.put_back(batch[taken:])
+                self._hurry = True
             if lost := self._waiting.lost():
                 self._report_dropped(lost)
         self._sending = False

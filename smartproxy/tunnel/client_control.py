@@ -12,6 +12,7 @@ from typing import Protocol as Shape
 import attrs
 from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg
@@ -283,8 +284,15 @@ class ClientControl(BoundedAMP):
         self._user.session_ended(session, FarEnding(**ending))
 
     def _answer_report(self, events: list[dict[str, Plain]]) -> None:
+        """Hand over each event; a fault with one is ours: the server would send those again that were handed over."""
+        fault: Failure | None = None
         for event in events:
-            self._user.event(self, event)
+            try:
+                self._user.event(self, event)
+            except Exception:
+                fault = fault or Failure()
+        if fault is not None:
+            self._bug(fault, Report)
 
     # The connection.
 

@@ -6,8 +6,8 @@ protocol, and clients that are refused end here, counted and timed. Dials nothin
 certificate.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -284,29 +284,35 @@ class ServerTunnel:
             theirs=control.version,
         )
 
-    async def _send_reports(self, batch: Sequence[Document]) -> None:
-        """Send events through any connected client; after an error they are sent again."""
-        waiting = deque(self._lines(batch))
-        while waiting:
-            piece = [waiting.popleft()]
-            size = len(piece[0])
-            while waiting and size + len(waiting[0]) < limits.REPORTS_OCTETS:
-                piece.append(waiting.popleft())
-                size += len(piece[-1]) + 1
-            control = next((each for each in self._up if each.lost is None), None)
-            if control is None:
-                raise TunnelLost(rule=Cause.TUNNEL_NONE, message="no client is connected")
-            try:
-                await control.report(piece)
-            except QuestionFailed as failed:
-                raise BatchFailed(str(failed)) from failed
-
-    def _lines(self, batch: Sequence[Document]) -> Iterator[bytes]:
+    async def _send_reports(self, batch: Sequence[Document]) -> int:
+        """Send as many events as fit in one question through any connected client; how many are done with."""
+        piece: list[bytes] = []
+        size = taken = too_large = 0
         for event in batch:
             try:
-                yield line(event)
+                octets = line(event)
             except (TypeError, ValueError):
-                self._drop(1, Cause.TUNNEL_EVENT_SIZE)
+                too_large += 1
+            else:
+                if piece and size + len(octets) >= limits.REPORTS_OCTETS:
+                    break
+                piece.append(octets)
+                size += len(octets) + 1
+            taken += 1
+        if piece:
+            await self._send_piece(piece)
+        if too_large:
+            self._drop(too_large, Cause.TUNNEL_EVENT_SIZE)
+        return taken
+
+    async def _send_piece(self, piece: list[bytes]) -> None:
+        control = next((each for each in self._up if each.lost is None), None)
+        if control is None:
+            raise TunnelLost(rule=Cause.TUNNEL_NONE, message="no client is connected")
+        try:
+            await control.report(piece)
+        except QuestionFailed as failed:
+            raise BatchFailed(str(failed)) from failed
 
     def _dropped(self, count: int) -> None:
         self._drop(count, Cause.TUNNEL_EVENTS_MANY)

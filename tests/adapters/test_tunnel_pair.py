@@ -1,7 +1,8 @@
 """Both ends of the tunnel against each other, over real TLS in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -21,8 +22,9 @@ from smartproxy.policy.faults import (
 )
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.testing.pki import CLIENT_AUTH
-from smartproxy.tunnel.client_control import Configured
-from smartproxy.tunnel.faults import ConfigurationDeclined, NotNow
+from smartproxy.tunnel.client_control import ClientControl, Configured
+from smartproxy.tunnel.faults import ConfigurationDeclined, NotNow, QuestionFailed
+from smartproxy.tunnel.server_control import ServerControl
 from smartproxy.tunnel.vocabulary import FarEnding, Greeting, Ping
 from tests.adapters.tunnel_kit import (
     FACTS,
@@ -518,6 +520,44 @@ class NewsTests(SynchronousTestCase):
         self.network.advance(1)
         self.assertEqual(len([note for note in self.client.user.notes if note[0] == "event"]), 60)
         self.assertIsNone(self.client.control.lost)
+
+    def numbers(self) -> list[object]:
+        """The numbers of the events that the client's daemon was handed."""
+        return [note[1]["number"] for note in self.client.user.notes if note[0] == "event"]  # type: ignore[index]  # a mapping
+
+    def test_what_arrived_is_not_sent_again(self) -> None:
+        """When one piece of a batch fails, the pieces before it are not sent again: each event arrives once."""
+        real, calls = ServerControl.report, []
+
+        def report(control: ServerControl, events: list[bytes]) -> Deferred[Any]:
+            calls.append(len(events))
+            return fail(QuestionFailed("not this one")) if len(calls) in (3, 4) else real(control, events)
+
+        self.patch(ServerControl, "report", report)
+        self.server.tunnel.report({"name": "x" * 70_000})
+        for number in range(60):
+            self.server.tunnel.report({"name": "x" * 10_000, "number": number})
+        self.network.advance(0.7)
+        self.assertEqual((self.numbers(), calls), (list(range(8)), [4, 4, 4]))
+        self.network.advance(10)
+        self.assertEqual((self.numbers(), calls), (list(range(60)), [4] * 17))
+        self.assertEqual(len(self.server.events.named("events.dropped")), 1)
+
+    def test_event_that_the_daemon_fails_with(self) -> None:
+        """A daemon that fails with one event is handed the others, each once; the fault is reported once."""
+        real = self.client.user.event
+
+        def event(control: ClientControl, fields: Mapping[str, Any]) -> None:
+            if fields["number"] in (1, 3):
+                raise ZeroDivisionError("a fault")
+            real(control, fields)
+
+        self.patch(self.client.user, "event", event)
+        for number in range(5):
+            self.server.tunnel.report({"name": "session.started", "number": number})
+        self.network.advance(10)
+        self.assertEqual(self.numbers(), [0, 2, 4])
+        self.assertEqual(len(self.client.events.named("internal.error")), 1)
 
     def test_event_that_does_not_fit(self) -> None:
         """An event larger than a box is dropped, which is an event itself; the others arrive."""

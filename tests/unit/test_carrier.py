@@ -6,7 +6,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.logs.carrier import TRIES_MOST, BatchFailed, BatchRefused, Carrier, Document, Waiting, is_urgent
+from smartproxy.logs.carrier import (
+    GATHER_SECONDS,
+    RETRY_SECONDS_FIRST,
+    TRIES_MOST,
+    BatchFailed,
+    BatchRefused,
+    Carrier,
+    Document,
+    Waiting,
+    is_urgent,
+)
 
 
 class Storing:
@@ -165,6 +175,27 @@ class CarriedEvents(SynchronousTestCase):
         self.far.failure = None
         self.clock.pump([31])
         self.assertEqual(self.far.numbers, list(range(100)))
+
+    def test_a_part_arrives(self) -> None:
+        """Of a batch of which a part arrives, the rest is sent at once, in order, and alone after a failure."""
+        batches: list[list[object]] = []
+
+        async def send(events: Sequence[Document]) -> int:
+            batches.append([event["n"] for event in events])
+            if len(batches) == 2:
+                raise ConnectionError("away")
+            return min(2, len(events))
+
+        self.carrier = Carrier(send, self.clock, self.lost.append)
+        for number in range(5):
+            self.carrier.add({"n": number})
+        self.clock.advance(GATHER_SECONDS)
+        self.clock.advance(0)
+        self.assertEqual(batches, [[0, 1, 2, 3, 4], [2, 3, 4]])
+        self.clock.advance(RETRY_SECONDS_FIRST)
+        self.clock.advance(0)
+        self.assertEqual(batches[2:], [[2, 3, 4], [4]])
+        self.assertEqual((self.clock.getDelayedCalls(), self.lost), ([], []))
 
     def test_events_gather(self) -> None:
         """Events wait for company, behind a call under way, too; a full batch does not wait."""
