@@ -8,7 +8,7 @@ SYNOPSIS
 
 EXIT STATUS
     partner: 0 if every session ended normally and every file was accepted, else 1; demo: 0 if every line is as it
-    should be, else 1; 2 for a wrong command line.
+    should be, 74 if nobody reads what it shows, else 1; 2 for a wrong command line.
 """
 
 import argparse

@@ -2,19 +2,21 @@
 
 import argparse
 import contextlib
+import errno
 import io
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Level
 from smartproxy.testing import arguments
 from smartproxy.testing.__main__ import main, parser
-from smartproxy.testing.demo.course import MARK, FolderInUse, prepare
+from smartproxy.testing.demo.course import INTERRUPTED, MARK, NOT_SHOWN, Course, FolderInUse, prepare
 from smartproxy.testing.demo.display import Display, table
 from smartproxy.testing.events import (
     By,
@@ -34,6 +36,60 @@ from smartproxy.testing.journal import Journal, Listening
 from smartproxy.testing.session import Closed, Opened
 from smartproxy.testing.store import FolderStore, MemoryStore
 from smartproxy.testing.virtual_file import FileIdentity, Format, VirtualFile
+
+
+class GoneReader(io.StringIO):
+    """A standard output whose reader has gone."""
+
+    def write(self, text: str) -> int:
+        """Take nothing."""
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+class StoppedReactor:
+    """A reactor that counts how often it is stopped."""
+
+    def __init__(self) -> None:
+        self.stopped = 0
+
+    def stop(self) -> None:
+        """Part of ``IReactorCore``."""
+        self.stopped += 1
+
+
+class OverTests(SynchronousTestCase):
+    """The end of the demonstration."""
+
+    def over(self, result: Failure | None, out: TextIO, *, interrupted: bool = False) -> tuple[int, int, str]:
+        """The exit status, how often the reactor was stopped, and what standard error has."""
+        reactor = StoppedReactor()
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        course = Course(reactor, folder, Display(out))
+        course.interrupted = interrupted
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors):
+            course.over(result)
+        return course.status, reactor.stopped, errors.getvalue()
+
+    def test_nobody_reads_it(self) -> None:
+        """Where nothing can be written any more, the reactor stops all the same; one line, and a status of its own."""
+        told = "demo: cannot write to standard output: [Errno 32] Broken pipe\n"
+        for result in (Failure(BrokenPipeError(errno.EPIPE, "Broken pipe")), Failure(ZeroDivisionError())):
+            self.assertEqual(self.over(result, GoneReader()), (NOT_SHOWN, 1, told))
+        self.assertEqual(self.over(None, GoneReader(), interrupted=True), (NOT_SHOWN, 0, told))
+        closed = io.StringIO()
+        closed.close()
+        status, stopped, _ = self.over(Failure(ZeroDivisionError()), closed)
+        self.assertEqual((status, stopped), (NOT_SHOWN, 1))
+
+    def test_somebody_reads_it(self) -> None:
+        """A failure is told; what is stopped from outside does not stop the reactor again."""
+        shown = io.StringIO()
+        self.assertEqual(self.over(Failure(ZeroDivisionError("zero")), shown)[:2], (1, 1))
+        self.assertIn("the demonstration failed: zero", shown.getvalue())
+        self.assertEqual(self.over(None, shown, interrupted=True), (INTERRUPTED, 0, ""))
+        self.assertTrue(shown.getvalue().endswith("interrupted\n"))
 
 
 class FileSpecificationTests(SynchronousTestCase):

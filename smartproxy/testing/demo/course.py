@@ -1,7 +1,10 @@
 """The course of the demonstration: set up, happy half, hostile half, tables, and nothing left behind."""
 
+import contextlib
+import os
 import shlex
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,8 @@ MARK = ".smartproxy-demo"
 SESSIONS = 8
 WRONG = 1
 INTERRUPTED = 130
+NOT_SHOWN = 74
+"""Exit status when standard output takes no more (EX_IOERR of sysexits.h)."""
 
 
 YOURSELF = """
@@ -62,27 +67,25 @@ def run(folder: Path, keep: bool) -> int:
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
+    if sys.stdout is None:
+        # The next file that is opened would take its place.
+        return _not_shown("standard output is closed; nothing was done")
     prepare(folder)
     course = Course(reactor, folder, Display())
 
-    def over(result: Failure | None) -> None:
-        if course.interrupted:
-            course.display.print("ended" if course.status == 0 else "interrupted")
-            return
-        if isinstance(result, Failure):
-            course.status = WRONG
-            course.display.print(f"the demonstration failed: {result.getErrorMessage()}")
-            if not result.check(ProgramFailed):
-                course.display.print(result.getTraceback())
-        reactor.stop()
-
     def begin() -> None:
-        course.begin(keep).addBoth(over)
+        course.begin(keep).addBoth(course.over)
 
     reactor.addSystemEventTrigger("before", "shutdown", course.stop)
     reactor.callWhenRunning(begin)
     reactor.run()
     return course.status
+
+
+def _not_shown(message: str) -> int:
+    with contextlib.suppress(OSError, AttributeError):
+        sys.stderr.write(f"demo: {message}\n")
+    return NOT_SHOWN
 
 
 class Course:
@@ -127,6 +130,30 @@ class Course:
         await self._site.stop()
         for name in ("files", "station", "partners"):
             shutil.rmtree(self._site.folder / name)
+
+    def over(self, result: Failure | None) -> None:
+        """Say how it ended, and have the reactor stop, whether or not anybody can be told."""
+        try:
+            self._tell_end(result)
+        except (OSError, ValueError) as error:
+            self.status = _not_shown(f"cannot write to standard output: {error}")
+            # The interpreter must not complain when it flushes at the end, nor must what follows.
+            with contextlib.suppress(OSError, ValueError):
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, self.display.out.fileno())
+                os.close(null)
+        finally:
+            if not self.interrupted:
+                self._reactor.stop()
+
+    def _tell_end(self, result: Failure | None) -> None:
+        if self.interrupted:
+            self.display.print("ended" if self.status == 0 else "interrupted")
+        elif isinstance(result, Failure):
+            self.status = WRONG
+            self.display.print(f"the demonstration failed: {result.getErrorMessage()}")
+            if not result.check(ProgramFailed):
+                self.display.print(result.getTraceback())
 
     def stop(self) -> Deferred[None]:
         """End all processes, and what is being shown."""
