@@ -28,6 +28,7 @@ _CLASSES: Final[Mapping[str, type[SessionFault]]] = {
     "identity_mismatch": faults.IdentityMismatch,
     "level_too_low": faults.LevelTooLow,
     "authentication_refused": faults.AuthenticationRefused,
+    "file_code_refused": faults.FileCodeRefused,
     "quota_exceeded": faults.QuotaExceeded,
     "expired": faults.Expired,
     "own_fault": OwnFault,

@@ -25,6 +25,7 @@ REASONS = {
     "IdentityMismatch": 3,
     "LevelTooLow": 10,
     "AuthenticationRefused": 12,
+    "FileCodeRefused": 6,
     "QuotaExceeded": 8,
     "Expired": 9,
     "OwnFault": 8,
