@@ -120,7 +120,7 @@ class ServerService(DmzService):
             withdrawals=self.sessions.withdrawals,
             unused=self._unused,
         )
-        self.listeners = Listeners(reactor, lambda: PartnerFactory(reactor, self.sessions), self.events)
+        self.listeners = Listeners(reactor, lambda: PartnerFactory(self.sessions), self.events)
 
     # DmzService
 

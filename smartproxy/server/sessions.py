@@ -233,13 +233,12 @@ class _OwnGeneration:
 class PartnerFactory(ServerFactory):
     """Accepts partners' connections.
 
-    :param clock: the reactor; TLS transports collect small writes with it.
     :param sessions: admits connections and makes their legs.
     """
 
     noisy = False
 
-    def __init__(self, clock: IReactorTime, sessions: PartnerSessions) -> None:
+    def __init__(self, sessions: PartnerSessions) -> None:
         self._sessions = sessions
         self._create = accepted(_OwnGeneration())
 

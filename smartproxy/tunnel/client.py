@@ -205,7 +205,7 @@ class ClientTunnel(Service):
     async def _dial(self, context: ClientContext, build: Callable[[Entrance, VerifiedServer], _P]) -> _P:
         dial = _Dial(context, build)
         entrance = Entrance(dial, self._clock)
-        factory = secured_client(context, lambda: entrance, self._clock)
+        factory = secured_client(context, lambda: entrance)
         connecting = self._endpoint.connect(factory)
         await connecting
         try:

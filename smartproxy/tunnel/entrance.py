@@ -190,15 +190,11 @@ class TunnelPort:
         return self._behind.buildProtocol(addr) if self._opens() else None
 
 
-def secured_server(
-    context: IOpenSSLServerConnectionCreator, build: Callable[[], Entrance], clock: IReactorTime
-) -> IProtocolFactory:
+def secured_server(context: IOpenSSLServerConnectionCreator, build: Callable[[], Entrance]) -> IProtocolFactory:
     """A factory of entrances at the server's end."""
     return TlsFactory(context, False, EntranceFactory(build))
 
 
-def secured_client(
-    context: IOpenSSLClientConnectionCreator, build: Callable[[], Entrance], clock: IReactorTime
-) -> IProtocolFactory:
+def secured_client(context: IOpenSSLClientConnectionCreator, build: Callable[[], Entrance]) -> IProtocolFactory:
     """The same at the client's end."""
     return TlsFactory(context, True, EntranceFactory(build))

@@ -90,7 +90,7 @@ class ServerTunnel:
             down=self._control_down,
             configure=self._configure,
         )
-        self.factory = TunnelPort(self._opens, secured_server(self._context, self._entrance, clock))
+        self.factory = TunnelPort(self._opens, secured_server(self._context, self._entrance))
 
     # For the daemon.
 

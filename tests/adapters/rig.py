@@ -221,7 +221,7 @@ class ServerRig:
             finished=self.finished.append,
         )
         self.sessions.adopt(self.generation(self.configuration))
-        self.factory = PartnerFactory(self.clock, self.sessions)
+        self.factory = PartnerFactory(self.sessions)
 
     def entry(self, **changes: Any) -> Partner:
         """The partner's entry."""
