@@ -47,7 +47,7 @@ def certify(request_pem: str, now: datetime) -> str:
         .issuer_name(issuer.certificate.subject)
         .public_key(request.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
+        .not_valid_before(now - timedelta(seconds=1))
         .not_valid_after(now + timedelta(days=DAYS))
         .add_extension(x509.ExtendedKeyUsage([CLIENT_AUTH]), critical=False)
         .sign(cast(Any, issuer.key), hashes.SHA256())
