@@ -50,7 +50,8 @@ CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 class EventField:
     """One field: its name in records, what it holds, and what it means.
 
-    :ivar plain: the type whose values stand in records as they are; ``None`` if each has to be looked at.
+    :ivar plain: the type whose values stand in records as they are, if they are numbers within what records hold;
+        ``None`` if each has to be looked at.
     """
 
     name: str
@@ -63,6 +64,8 @@ class EventField:
         match self.kind:
             case FieldKind.TEXT | FieldKind.PEER:
                 return str
+            case FieldKind.NUMBER:
+                return int
             case FieldKind.FLAG:
                 return bool
         return None
@@ -354,7 +357,8 @@ class EventType:
                 if name in given:
                     value = given[name]
                     # Most values are what they have to be as they are, and cost no call.
-                    if value.__class__ is not field.plain:
+                    fits = value.__class__ is not int or -NUMBER_MOST <= value <= NUMBER_MOST
+                    if value.__class__ is not field.plain or not fits:
                         value = field.check(value)
                     checked[name] = value
         except FieldRefused as refused:

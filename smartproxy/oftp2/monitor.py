@@ -254,14 +254,14 @@ class Monitor:
         :raise ProtocolError: at the first octet that makes it wrong.
         """
         if direction.length == 0:
-            header = octets[start : min(start + stream.HEADER_LENGTH, have)]
+            header = octets[start : start + stream.HEADER_LENGTH if start + stream.HEADER_LENGTH < have else have]
             stream.judge_header(header, direction.longest)
             if have - start < stream.SHORTEST:
                 return None
             direction.length = int.from_bytes(header[1:], "big")
             self._begin(direction, octets[start + stream.HEADER_LENGTH])
         end = start + direction.length
-        arrived = min(have, end)
+        arrived = have if have < end else end
         if direction.kind is not DATA:
             if not self._read(direction, octets, start + stream.HEADER_LENGTH, arrived, whole=arrived == end):
                 return None
@@ -390,7 +390,7 @@ class Monitor:
             self._directions[transfer.sender].counters.files += 1
         self._observe(direction, command, before, transfer, found)
         direction.finish()
-        if self.ended:
+        if witness.state is State.ENDING:
             for other in self._directions.values():
                 if other is not direction:
                     other.counters.discarded += len(other.partial)

@@ -22,6 +22,11 @@ class Role(Symbol):
     RESPONDER = "R"
 
     @property
+    def word(self) -> str:
+        """The role in lower case, as events have it."""
+        return "initiator" if self is Role.INITIATOR else "responder"
+
+    @property
     def other(self) -> "Role":
         """The opposite end."""
         return Role.RESPONDER if self is Role.INITIATOR else Role.INITIATOR
