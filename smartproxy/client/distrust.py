@@ -22,7 +22,7 @@ from smartproxy.policy.partners import Partner
 from smartproxy.relay.openings import SessionFacts
 
 _FACT_OCTETS = 1024
-"""An event costs one, and one more for each so many characters of its values."""
+"""An event costs one, and one more for each so many characters of it."""
 
 
 class ServerDistrust:
@@ -64,7 +64,7 @@ class ServerDistrust:
         """Whether a server may report this, too; if not, it is dropped and told."""
         budget = self._reports.setdefault(server, Budget(rate, limits.REPORTS_SECONDS))
         budget.rate = rate
-        cost = 1 + sum(len(str(value)) for value in fields.values()) // _FACT_OCTETS
+        cost = 1 + len(str(fields)) // _FACT_OCTETS
         if budget.take(self._clock.seconds(), cost):
             return True
         self._tell("tunnel.distrusted", server, peer, Cause.TUNNEL_REPORTS, f"more than {rate} events a second")

@@ -63,12 +63,12 @@ class Waiting(Generic[_T]):
 
     def put(self, entry: _T) -> bool:
         """Add the newest entry; whether there was room without dropping the oldest."""
-        room = len(self._entries) < self._most
-        if not room:
-            self._entries.popleft()
-            self.dropped += 1
         self._entries.append(entry)
-        return room
+        if len(self._entries) <= self._most:
+            return True
+        self._entries.popleft()
+        self.dropped += 1
+        return False
 
     def take(self, most: int) -> list[_T]:
         """Take the oldest entries, at most *most*."""
@@ -139,7 +139,9 @@ class Carrier(Generic[_T]):
         if self._away:
             return
         self._hurry = self._hurry or self._urgent(event)
-        if not self._sending:
+        if not self._sending and (
+            self._timer is None or self._hurry or self._flushed or len(self._waiting) >= self._size
+        ):
             self._schedule()
 
     def resume(self) -> None:

@@ -252,6 +252,8 @@ class Events:
             self._write(self._failure_record(place, failure, fields), failure)
 
     def _write(self, record: Record, failure: Failure | None = None) -> None:
+        if not self.levels.wants(record.name, record.level, record.fields.get("session"), record.fields.get("partner")):
+            return
         entry: dict[str, object] = {RECORD_KEY: record}
         if failure is not None:
             entry["log_failure"] = failure

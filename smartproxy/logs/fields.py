@@ -10,7 +10,7 @@ import enum
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -48,11 +48,27 @@ CODE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*")
 
 @attrs.frozen
 class EventField:
-    """One field: its name in records, what it holds, and what it means."""
+    """One field: its name in records, what it holds, and what it means.
+
+    :ivar plain: the type whose values stand in records as they are, if they are numbers within what records hold;
+        ``None`` if each has to be looked at.
+    """
 
     name: str
     kind: FieldKind
     doc: str
+    plain: type | None = attrs.field(init=False, repr=False)
+
+    @plain.default
+    def _plain(self) -> type | None:
+        match self.kind:
+            case FieldKind.TEXT | FieldKind.PEER:
+                return str
+            case FieldKind.NUMBER:
+                return int
+            case FieldKind.FLAG:
+                return bool
+        return None
 
     def check(self, value: object) -> Value:
         """Bring a value into the form in which records hold it.
@@ -330,15 +346,24 @@ class EventType:
 
         :raises CatalogueError: for an unknown field, a missing one, or a value of another type.
         """
-        given = {name: value for name, value in fields.items() if value is not None}
-        if unknown := sorted(given.keys() - self.fields.keys()):
-            raise CatalogueError(f"{self.name} has no field {', '.join(unknown)}")
-        if missing := sorted(self.required - given.keys()):
-            raise CatalogueError(f"{self.name} lacks {', '.join(missing)}")
+        given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+        if unknown := given.keys() - self.fields.keys():
+            raise CatalogueError(f"{self.name} has no field {', '.join(sorted(unknown))}")
+        if missing := self.required - given.keys():
+            raise CatalogueError(f"{self.name} lacks {', '.join(sorted(missing))}")
+        checked: dict[str, Value] = {}
         try:
-            return {name: field.check(given[name]) for name, field in self.fields.items() if name in given}
+            for name, field in self.fields.items():
+                if name in given:
+                    value = given[name]
+                    # Most values are what they have to be as they are, and cost no call.
+                    fits = value.__class__ is not int or -NUMBER_MOST <= value <= NUMBER_MOST
+                    if value.__class__ is not field.plain or not fits:
+                        value = field.check(value)
+                    checked[name] = value
         except FieldRefused as refused:
             raise CatalogueError(f"{self.name}: {refused}") from None
+        return checked
 
     def salvage(self, fields: Mapping[str, object]) -> dict[str, Value]:
         """Keep what can be kept of the fields of a wrong call, so that a bug does not hide the event itself."""

@@ -99,8 +99,10 @@ class Levels:
         :param session: its session, if it has one.
         :param partner: its partner, if it has one.
         """
-        level = self._sessions.get(session) if isinstance(session, str) else None
-        if level is None and isinstance(partner, str):
+        level = None
+        if self._sessions and isinstance(session, str):
+            level = self._sessions.get(session)
+        if level is None and self._partners and isinstance(partner, str):
             level = self._partners.get(partner)
         if level is None:
             level = self._known.get(name)

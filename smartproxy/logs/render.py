@@ -23,6 +23,8 @@ LINE_MOST = 160
 
 _SECRET_NAMES = frozenset({"pswd", "password", "token", "ticket", "key", "rsp", "response", "SSIDPSWD", "AURPRSP"})
 
+_SHOWN_AS_IT_IS = frozenset({str, int, float, bool})
+
 _FIRST = ("outcome", "cause", "command", "link", "dataset", "peer", "session")
 _APART = frozenset({"partner", "message", "sequence", "client", "advice"})
 
@@ -44,6 +46,10 @@ def escape(text: str, most: int = PEER_MOST) -> str:
 
 def clean(fields: Mapping[str, Value]) -> dict[str, Value]:
     """Escape and cut every value of an event's fields, by the kind of each field."""
+    texts = [value for value in fields.values() if value.__class__ is str]
+    plain = _SHOWN_AS_IT_IS.issuperset(map(type, fields.values()))
+    if plain and "".join(texts).isprintable() and max(map(len, texts), default=0) <= PEER_MOST:
+        return dict(fields)
     return {name: _clean(FIELDS[name].kind, value) for name, value in fields.items()}
 
 

@@ -24,7 +24,7 @@ class Severity(enum.IntEnum):
     @property
     def label(self) -> str:
         """The word that stands in records, such as ``warning``."""
-        return self.name.lower()
+        return _LABELS[self]
 
     @property
     def twisted(self) -> NamedConstant:
@@ -49,6 +49,7 @@ class Severity(enum.IntEnum):
         return _OPERATORS.get(level, cls.INFO)
 
 
+_LABELS = {each: each.name.lower() for each in Severity}
 _TWISTED = {
     Severity.TRACE: LogLevel.debug,
     Severity.DEBUG: LogLevel.debug,

@@ -137,13 +137,6 @@ class Reader:
         """Return the command that was read."""
         return self._kind(**{name: self.values.get(name) for name in self._kind.GIVEN})
 
-    def shown(self) -> dict[str, object]:
-        """Return what was read by the RFC's field names, secrets masked."""
-        return {
-            field.name: "***" if field.secret else self.values[field.attribute]
-            for field in self._layouts[0].fields[1 : self._next]
-        }
-
     @property
     def level(self) -> Level | None:
         """The release level that an SSID has named so far."""

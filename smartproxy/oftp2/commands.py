@@ -64,6 +64,14 @@ class Command:
                 octets = value.encode("utf-8") if isinstance(value, str) else value
                 object.__setattr__(self, name, len(octets))
 
+    def shown(self) -> dict[str, object]:
+        """Return what it holds by the RFC's field names, secrets masked."""
+        return {
+            self.NAME + name.upper(): "***" if line.secret else getattr(self, name)
+            for name, line in declared(type(self))
+            if getattr(self, name) is not None
+        }
+
 
 def declared(command: type[Command]) -> Iterable[tuple[str, Declaration]]:
     """Yield the attribute and the declaration of each field, in order."""
@@ -141,25 +149,25 @@ NERP_REASONS: Final = _one_of("03", "04", "09", *(str(code) for code in (*range(
 RELEASES: Final = _one_of(*(str(level.value) for level in Level))
 
 
+_RECORD_SIZE: Final = Rule(grammar=grammars.Decimal(((0, 0),)), name="field.record_size")
+_SIGNATURE: Final = Rule(
+    grammar=grammars.Binary(((1, 65535),)), tolerated=grammars.Opaque(), anomaly=14, name="field.unsigned_hash"
+)
+
+
 def _no_record_size(before: Mapping[str, Any]) -> Rule | None:
     """SFIDLRECL is zero where there are no records."""
-    return Rule(grammar=grammars.Decimal(((0, 0),)), name="field.record_size") if before["fmt"] in "UT" else None
+    return _RECORD_SIZE if before["fmt"] in "UT" else None
 
 
 def _no_service(before: Mapping[str, Any]) -> Rule | None:
     """A variable format file with records over 65536 octets is neither secured nor compressed."""
-    if before["fmt"] == "V" and before["lrecl"] > 65536:
-        return Rule(grammar=grammars.Decimal(((0, 0),)), name="field.record_size")
-    return None
+    return _RECORD_SIZE if before["fmt"] == "V" and before["lrecl"] > 65536 else None
 
 
 def _signed(before: Mapping[str, Any]) -> Rule | None:
     """An end response that carries a hash is signed."""
-    if before["hshl"] == 0:
-        return None
-    return Rule(
-        grammar=grammars.Binary(((1, 65535),)), tolerated=grammars.Opaque(), anomaly=14, name="field.unsigned_hash"
-    )
+    return None if before["hshl"] == 0 else _SIGNATURE
 
 
 def _no_special_logic(before: Mapping[str, Any]) -> Rule:

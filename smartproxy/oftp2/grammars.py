@@ -7,6 +7,7 @@ how a stream was cut. Trusts nothing; copies nothing; knows nothing of commands 
 Standards: RFC 5024 sections 1.5.2, 5.1.2, 5.3 (formats X, 9, U, T) and 5.4.
 """
 
+import re
 import string
 from collections.abc import Iterable
 from typing import ClassVar, Final, Protocol
@@ -18,6 +19,8 @@ Ranges = tuple[tuple[int, int], ...]
 DIGITS = string.digits.encode()
 #: The set that section 5.3 defines for X(n), without the space.
 ALPHANUMERIC = DIGITS + string.ascii_uppercase.encode() + b"/-.&()"
+#: Organisations in identification codes (section 5.4).
+ORGANISATION = DIGITS + string.ascii_uppercase.encode() + b" -"
 #: ISO 646 from space to tilde, without the octet that some systems take for a path separator.
 PRINTABLE = bytes(octet for octet in range(0x20, 0x7F) if octet != 0x5C)
 
@@ -35,6 +38,12 @@ class Grammar(Protocol):
         :param octets: the field's first octets, or all of them.
         :param width: the number of octets that the field will have.
         :return: the index of the first octet after which no continuation is valid; ``None`` if there is none.
+        """
+
+    def regular(self, width: int) -> str | None:
+        """Give a regular expression of whole fields without a fault, as ISO 8859-1 text; it may miss some of them.
+
+        :return: one that takes ``width`` characters, looks at no others, and has no group; ``None`` if it has none.
         """
 
 
@@ -64,6 +73,24 @@ def first_impossible(digits: Iterable[int], base: int, width: int, ranges: Range
     return None
 
 
+def _either(values: Iterable[str]) -> str:
+    return f"(?:{'|'.join(sorted(map(re.escape, values)))})"
+
+
+def _padded(alphabet: bytes, width: int) -> str:
+    """Characters of an alphabet, and behind them only spaces."""
+    inner = rf"(?!.{{0,{width - 2}}}\x20[^\x20])" if width > 1 else ""
+    return inner + _of(alphabet + b" ", width)
+
+
+def _of(alphabet: bytes, width: int) -> str:
+    return f"[{re.escape(alphabet.decode('latin-1'))}]{{{width}}}"
+
+
+_VALUES_MOST = 100
+"""So many numbers are written out in a regular expression."""
+
+
 @attrs.frozen
 class Decimal:
     """9(n): digits whose value lies in one of the ranges."""
@@ -80,6 +107,14 @@ class Decimal:
                     return None
         return first_impossible((octet - 0x30 for octet in octets), 10, width, self.ranges)
 
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`."""
+        if self.ranges in (((0, 10**width - 1),), ((1, 10**width - 1),)):
+            return ("" if self.ranges[0][0] == 0 else rf"(?!0{{{width}}})") + _of(DIGITS, width)
+        if sum(most - least for least, most in self.ranges) >= _VALUES_MOST:
+            return None
+        return _either(f"{value:0{width}d}" for least, most in self.ranges for value in range(least, most + 1))
+
 
 @attrs.frozen
 class Digits:
@@ -90,6 +125,10 @@ class Digits:
     def fault(self, octets: bytes, width: int) -> int | None:
         """See :meth:`Grammar.fault`."""
         return first_outside(octets, DIGITS)
+
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`."""
+        return _of(DIGITS, width)
 
 
 @attrs.frozen
@@ -103,6 +142,10 @@ class Binary:
         """See :meth:`Grammar.fault`."""
         return first_impossible(octets, 256, width, self.ranges)
 
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`."""
+        return f".{{{width}}}" if self.ranges == ((0, 256**width - 1),) else None
+
 
 @attrs.frozen
 class Opaque:
@@ -113,6 +156,10 @@ class Opaque:
     def fault(self, octets: bytes, width: int) -> int | None:
         """See :meth:`Grammar.fault`: there is none."""
         return None
+
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`."""
+        return f".{{{width}}}"
 
 
 def _set(values: Iterable[bytes]) -> frozenset[bytes]:
@@ -135,6 +182,10 @@ class Values:
                 return index
         return None
 
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`."""
+        return _either(value.decode("latin-1") for value in self.allowed if len(value) == width)
+
 
 @attrs.frozen
 class Alphanumeric:
@@ -151,6 +202,10 @@ class Alphanumeric:
         after = first_outside(octets[padding:], b" ")
         return None if after is None else padding + after
 
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`."""
+        return (r"(?!\x20)" if self.required else "") + _padded(ALPHANUMERIC, width)
+
 
 @attrs.frozen
 class Printable:
@@ -161,6 +216,10 @@ class Printable:
     def fault(self, octets: bytes, width: int) -> int | None:
         """See :meth:`Grammar.fault`."""
         return first_outside(octets, PRINTABLE + b"\\")
+
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`."""
+        return _of(PRINTABLE + b"\\", width)
 
 
 @attrs.frozen
@@ -175,6 +234,10 @@ class IdentificationSet:
             return 0
         return first_outside(octets, ALPHANUMERIC + b" ")
 
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`."""
+        return r"(?!\x20)" + _of(ALPHANUMERIC + b" ", width)
+
 
 @attrs.frozen
 class IdentificationCode:
@@ -184,18 +247,21 @@ class IdentificationCode:
 
     def fault(self, octets: bytes, width: int) -> int | None:
         """See :meth:`Grammar.fault`."""
-        organisation = DIGITS + string.ascii_uppercase.encode() + b" -"
         position = 0
         for part, size in (
             (first_outside(octets[:1], ALPHANUMERIC), 1),
             (first_outside(octets[1:5], DIGITS), 4),
-            (first_outside(octets[5:19], organisation), 14),
+            (first_outside(octets[5:19], ORGANISATION), 14),
             (Alphanumeric().fault(octets[19:25], 6), 6),
         ):
             if part is not None:
                 return position + part
             position += size
         return None
+
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`."""
+        return _of(ALPHANUMERIC, 1) + _of(DIGITS, 4) + _of(ORGANISATION, 14) + _padded(ALPHANUMERIC, 6)
 
 
 @attrs.frozen
@@ -226,6 +292,11 @@ class DatasetName:
         dots = octets.find(b"..")
         return earliest(outside, path, None if dots < 0 else dots + 1)
 
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`."""
+        no_path = rf"(?!/)(?!\x20)(?!.{{0,{width - 2}}}\.\.)"
+        return no_path + (_padded(ALPHANUMERIC, width) if self.literal else _of(PRINTABLE, width))
+
 
 @attrs.frozen
 class Parts:
@@ -243,6 +314,18 @@ class Parts:
                 return position + found
             position += size
         return None
+
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`."""
+        found, position = "", 0
+        for size, least, most in self.groups:
+            if position < width:
+                part = Decimal(((least, most),)).regular(size) if position + size <= width else None
+                if part is None:
+                    return None
+                found += part
+            position += size
+        return found
 
 
 _YEAR_AND_MONTH = {year: Parts(((year, 0, 10**year - 1), (2, 1, 12))) for year in (2, 4)}
@@ -263,6 +346,13 @@ class Date:
         days = _days(int(octets[:year]), int(octets[year:month]), centuries=year == 4)
         found = Decimal(((1, days),)).fault(octets[month:], 2)
         return None if found is None else month + found
+
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`: all but the 29th of February."""
+        return _of(DIGITS, width - 4) + _DAYS
+
+
+_DAYS = "(?:(?:0[1-9]|1[0-2])(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])(?:29|30)|(?:0[13578]|1[02])31)"
 
 
 def _days(year: int, month: int, centuries: bool) -> int:
@@ -291,6 +381,10 @@ class Time:
         """See :meth:`Grammar.fault`."""
         return self._parts.fault(octets, width)
 
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`."""
+        return self._parts.regular(width)
+
 
 @attrs.frozen
 class Utf8:
@@ -312,6 +406,10 @@ class Utf8:
             return None if error.end == len(octets) else error.end
         return None
 
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`."""
+        return f"[\\x00-\\x7f]{{{width}}}"
+
 
 _TEXT: Final = bytes(octet for octet in range(0x20, 0x100) if octet != 0x7F)
 
@@ -329,3 +427,7 @@ class ForeignText:
             return None
         foreign = Utf8().fault(octets, width)
         return None if foreign is None else max(control, foreign)
+
+    def regular(self, width: int) -> str | None:
+        """See :meth:`Grammar.regular`."""
+        return _of(_TEXT, width)

@@ -38,7 +38,6 @@ class Observation:
 
     :ivar sender: who sent it.
     :ivar command: its name.
-    :ivar fields: its values by the RFC's field names, secrets masked.
     :ivar value: the command; ``None`` for DATA.
     :ivar state: the state it led to.
     :ivar before: the state it found.
@@ -49,13 +48,17 @@ class Observation:
 
     sender: Role
     command: str
-    fields: Mapping[str, object]
     value: Command | None
     state: State
     before: State
     length: int
     anomalies: tuple[Anomaly, ...] = ()
     transfer: Transfer | None = None
+
+    @property
+    def fields(self) -> Mapping[str, object]:
+        """Its values by the RFC's field names, secrets masked."""
+        return {} if self.value is None else self.value.shown()
 
 
 @attrs.frozen(kw_only=True)

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 
 import attrs
 
-from smartproxy.oftp2 import stream
+from smartproxy.oftp2 import regular, stream
 from smartproxy.oftp2.codec import Reader
-from smartproxy.oftp2.commands import BY_OCTET, DATA, Command
+from smartproxy.oftp2.commands import BY_OCTET, DATA, SSID, Command
 from smartproxy.oftp2.errors import Anomaly, BadLength, ProtocolError, UnexpectedCommand, UnknownCommand, note
 from smartproxy.oftp2.fields import Rule
 from smartproxy.oftp2.judgement import Counters, Judgement, Observation, excerpt
@@ -40,17 +40,25 @@ class Ceilings:
 class _Direction:
     """One direction's unfinished buffer and how far it has been judged.
 
+    :ivar longest: the longest Stream Transmission Buffer that is waited for.
+    :ivar data_most: the most octets of a Data Exchange Buffer, once the two SSIDs are there.
     :ivar partial: its octets; empty while a buffer is judged where it arrived.
     :ivar length: of the Stream Transmission Buffer; 0 before its command octet has been judged.
-    :ivar reader: judges a command.
+    :ivar step: what the state table says of the command when its octet came.
+    :ivar limits: what the state of the session leaves of the values of a command's fields.
+    :ivar reader: judges a command that has not come whole, or that is not regular.
     :ivar chain: index of the next subrecord header, from the start of the header; 0 for commands.
     """
 
     sender: Role
+    longest: int
+    data_most: int = 0
     counters: Counters = attrs.Factory(Counters)
     partial: bytearray = attrs.Factory(bytearray)
     length: int = 0
     kind: type[Command] = DATA
+    step: Transition | None = None
+    limits: dict[str, Rule] = attrs.Factory(dict)
     reader: Reader | None = None
     chain: int = 0
     units: int = 0
@@ -88,7 +96,7 @@ class Monitor:
         self._witness = Witness(profiles=profiles)
         self._ceilings = ceilings or Ceilings()
         self.observe_data = observe_data
-        self._directions = {role: _Direction(role) for role in Role}
+        self._directions = {role: _Direction(role, self._ceilings.before_ssid) for role in Role}
         self._observations: list[Observation] = []
         self.error: ProtocolError | None = None
 
@@ -160,11 +168,13 @@ class Monitor:
                 position = begin
                 if complete:
                     head, direction.partial = direction.partial, head
-            while position < len(octets) and not self.ended:
-                position = self._run(direction, octets, position)
-                if position == len(octets):
-                    break
-                end = self._advance(direction, octets, position, len(octets))
+            witness, size = self._witness, len(octets)
+            while position < size and witness.state is not State.ENDING:
+                if witness.state is State.SENDING:
+                    position = self._run(direction, octets, position)
+                    if position == size:
+                        break
+                end = self._advance(direction, octets, position, size)
                 if end is None:
                     direction.partial += memoryview(octets)[position:]
                     break
@@ -183,13 +193,13 @@ class Monitor:
     ) -> Judgement:
         """Put together what one call has found."""
         if begin == 0 and position == len(octets):
-            forwarded = bytes(octets)
-        else:
-            forwarded = b"".join((head, memoryview(octets)[begin:position]))
+            return Judgement(
+                octets=bytes(octets), observations=tuple(self._observations), error=self.error, excerpt=wrong
+            )
         discarded = len(octets) - position if self.ended and self.error is None else 0
         direction.counters.discarded += discarded
         return Judgement(
-            octets=forwarded,
+            octets=b"".join((head, memoryview(octets)[begin:position])),
             observations=tuple(self._observations),
             error=self.error,
             discarded=discarded,
@@ -209,10 +219,10 @@ class Monitor:
     def _run(self, direction: _Direction, octets: bytes, position: int) -> int:
         """Pass as many complete DATA as are beyond doubt; return the index behind them."""
         witness = self._witness
-        if witness.state is not State.SENDING or direction.sender is not witness.speaker or self.observe_data:
+        if direction.sender is not witness.speaker or self.observe_data:
             return position
         transfer = witness.file
-        longest = stream.HEADER_LENGTH + self._data_limit(direction.sender)
+        longest = stream.HEADER_LENGTH + direction.data_most
         end, buffers, units, last, greatest = stream.run(
             octets, position, transfer.credit, longest, witness.terms.compression
         )
@@ -220,14 +230,9 @@ class Monitor:
             direction.counters.octets += end - position
             direction.counters.buffers += buffers
             self._sent(direction, buffers, units, last)
-            if greatest and self._data_limit(direction.sender) > witness.terms.buffer_size:
+            if greatest and direction.data_most > witness.terms.buffer_size:
                 self._oversize(direction, greatest)
         return end
-
-    def _data_limit(self, sender: Role) -> int:
-        """The most octets that a Data Exchange Buffer of this sender may have."""
-        slack = 0 if self._witness.profiles[sender] is Profile.STRICT else 1
-        return self._witness.terms.buffer_size + slack
 
     def _sent(self, direction: _Direction, buffers: int, units: int, last: int) -> None:
         transfer = self._witness.file
@@ -249,18 +254,17 @@ class Monitor:
         :raise ProtocolError: at the first octet that makes it wrong.
         """
         if direction.length == 0:
-            header = octets[start : min(start + stream.HEADER_LENGTH, have)]
-            stream.judge_header(header, self._longest(direction.sender))
+            header = octets[start : start + stream.HEADER_LENGTH if start + stream.HEADER_LENGTH < have else have]
+            stream.judge_header(header, direction.longest)
             if have - start < stream.SHORTEST:
                 return None
             direction.length = int.from_bytes(header[1:], "big")
             self._begin(direction, octets[start + stream.HEADER_LENGTH])
         end = start + direction.length
-        arrived = min(have, end)
-        if direction.reader is not None:
-            if not direction.reader.judge(octets, start + stream.HEADER_LENGTH, arrived):
+        arrived = have if have < end else end
+        if direction.kind is not DATA:
+            if not self._read(direction, octets, start + stream.HEADER_LENGTH, arrived, whole=arrived == end):
                 return None
-            self._command(direction, direction.reader)
         else:
             self._follow(direction, octets, start, arrived)
             if have < end:
@@ -268,13 +272,13 @@ class Monitor:
             self._data(direction)
         return end
 
-    def _longest(self, sender: Role) -> int:
-        """The longest Stream Transmission Buffer of this sender that is waited for in this state."""
-        if self._witness.agreed is None:
-            return self._ceilings.before_ssid
-        data = self._data_limit(sender)
-        most = max(self._ceilings.command, data)
-        return stream.HEADER_LENGTH + min(most, max(stream.LONGEST - stream.HEADER_LENGTH, data))
+    def _agreed(self) -> None:
+        """The two SSIDs are there: know the longest buffers of each sender from now on."""
+        for sender, direction in self._directions.items():
+            slack = 0 if self._witness.profiles[sender] is Profile.STRICT else 1
+            data = direction.data_most = self._witness.terms.buffer_size + slack
+            most = max(self._ceilings.command, data)
+            direction.longest = stream.HEADER_LENGTH + min(most, max(stream.LONGEST - stream.HEADER_LENGTH, data))
 
     def _step(self, sender: Role, kind: type[Command]) -> Transition:
         """Look up what becomes of a command now."""
@@ -302,7 +306,8 @@ class Monitor:
                 offset=stream.HEADER_LENGTH,
             )
         limits: dict[str, Rule] = {}
-        for check in self._step(direction.sender, kind).guards:
+        direction.step = self._step(direction.sender, kind)
+        for check in direction.step.guards:
             if isinstance(check, Guard):
                 refused = check.refuses(self._witness)
                 if refused is not None:
@@ -313,7 +318,7 @@ class Monitor:
         length = direction.length - stream.HEADER_LENGTH
         direction.kind = kind
         if kind is DATA:
-            most, rule = self._data_limit(direction.sender), "length.data"
+            most, rule = direction.data_most, "length.data"
             direction.chain = stream.HEADER_LENGTH + 1
         else:
             most, rule = self._ceilings.command, "length.ceiling"
@@ -325,9 +330,26 @@ class Monitor:
                 command=kind.NAME,
                 offset=stream.HEADER_LENGTH,
             )
-        if kind is not DATA:
+        direction.limits = limits
+
+    def _read(self, direction: _Direction, octets: bytes | bytearray, start: int, have: int, *, whole: bool) -> bool:
+        """Judge a command from its octet on as far as it has arrived; whether it was complete and has taken effect."""
+        reader = direction.reader
+        if reader is None:
+            agreed = self._witness.agreed
             level = None if agreed is None else agreed.level
-            direction.reader = Reader(kind, length, level, self._witness.profiles[direction.sender], limits)
+            if whole:
+                command = regular.read(direction.kind, level, bytes(octets[start:have]), direction.limits)
+                if command is not None and direction.step is not None:
+                    self._command(direction, direction.step, command, [])
+                    return True
+            length, profile = direction.length - stream.HEADER_LENGTH, self._witness.profiles[direction.sender]
+            reader = direction.reader = Reader(direction.kind, length, level, profile, direction.limits)
+        if not reader.judge(octets, start, have):
+            return False
+        # The other side may have sent something while this command was arriving.
+        self._command(direction, self._step(direction.sender, direction.kind), reader.command(), reader.anomalies)
+        return True
 
     def _follow(self, direction: _Direction, octets: bytes | bytearray, start: int, arrived: int) -> None:
         """Judge the subrecords of a DATA as far as they have arrived."""
@@ -353,21 +375,22 @@ class Monitor:
         if length > witness.terms.buffer_size:
             self._oversize(direction, 1)
         if self.observe_data:
-            self._observe(direction, {}, None, before, witness.transfer, [])
+            self._observe(direction, None, before, witness.transfer, [])
         direction.finish()
 
-    def _command(self, direction: _Direction, reader: Reader) -> None:
+    def _command(self, direction: _Direction, step: Transition, command: Command, anomalies: list[Anomaly]) -> None:
         """Let a complete command take effect."""
         witness = self._witness
         before, transfer = witness.state, witness.transfer
-        command = reader.command()
-        found = [*reader.anomalies, *self._step(direction.sender, direction.kind).follow(witness, command)]
+        found = [*anomalies, *step.follow(witness, command)]
+        if command.__class__ is SSID and witness.agreed is not None:
+            self._agreed()
         transfer = witness.transfer or transfer
         if transfer is not None and transfer.accepted:
             self._directions[transfer.sender].counters.files += 1
-        self._observe(direction, reader.shown(), command, before, transfer, found)
+        self._observe(direction, command, before, transfer, found)
         direction.finish()
-        if self.ended:
+        if witness.state is State.ENDING:
             for other in self._directions.values():
                 if other is not direction:
                     other.counters.discarded += len(other.partial)
@@ -376,7 +399,6 @@ class Monitor:
     def _observe(
         self,
         direction: _Direction,
-        fields: Mapping[str, object],
         value: Command | None,
         before: State,
         transfer: Transfer | None,
@@ -387,7 +409,6 @@ class Monitor:
             Observation(
                 sender=direction.sender,
                 command=direction.kind.NAME,
-                fields=fields,
                 value=value,
                 state=self.state,
                 before=before,

@@ -6,11 +6,25 @@ The vocabulary shared by every module of the protocol core. Standards: RFC 5024 
 import enum
 
 
-class Role(enum.Enum):
+class Symbol(enum.Enum):
+    """An enumeration for keys of tables: its members are found by identity, as there is one of each.
+
+    ``enum.Enum`` would call a function of Python for each look into a table, which is many for each command.
+    """
+
+    __hash__ = object.__hash__
+
+
+class Role(Symbol):
     """The two ends of a session (RFC 5024 section 4.2): who took up the connection and who answered it."""
 
     INITIATOR = "I"
     RESPONDER = "R"
+
+    @property
+    def word(self) -> str:
+        """The role in lower case, as events have it."""
+        return "initiator" if self is Role.INITIATOR else "responder"
 
     @property
     def other(self) -> "Role":
@@ -32,7 +46,7 @@ class Level(enum.IntEnum):
         return self.name.removeprefix("OFTP_").replace("_", ".")
 
 
-class Profile(enum.Enum):
+class Profile(Symbol):
     """How departures from RFC 5024 that living programs are known for are treated.
 
     ``DEFAULT`` accepts a fixed list of them and records an anomaly; ``STRICT`` refuses each with its reason code.

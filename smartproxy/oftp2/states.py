@@ -9,6 +9,7 @@ of section 9 it is. An effect says what a complete, valid command changes in the
 Standards: RFC 5024 sections 4.2 to 4.6, 1.5.3, 5.3.8, and 9.8 to 9.12 with their predicates and actions.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -142,6 +143,7 @@ def not_normal(witness: Witness) -> Mapping[str, Rule]:
     }
 
 
+@functools.lru_cache(maxsize=64)
 def _at_most(most: int, error: type[ProtocolError], name: str) -> Rule:
     return Rule(grammar=grammars.Decimal(((0, most),)), error=error, name=name)
 
@@ -270,7 +272,7 @@ class Transition:
 
     def follow(self, witness: Witness, command: Any) -> list[Anomaly]:
         """Apply a complete, valid command to the facts."""
-        found = list(self.effect(witness, command))
+        found = [] if self.effect is nothing else list(self.effect(witness, command))
         if self.instead is not None and self.instead[0](witness, command):
             witness.state = self.instead[1]
         else:

@@ -98,7 +98,7 @@ def run(octets: bytes, position: int, credit: int, longest: int, compression: bo
         end = position + length
         if not _PAYLOAD < length <= longest or end > size:
             break
-        if position >= tried and length >= _WORTH:
+        if position >= tried and length >= _WORTH and size - position >= _RUN * length and credit - buffers >= _RUN:
             alike, tried = _alike(octets, position, length, min(credit - buffers, (size - position) // length))
             if alike:
                 buffers += alike

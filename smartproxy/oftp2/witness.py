@@ -8,7 +8,6 @@ Standards: RFC 5024 section 9.6 (local variables), seen from outside; sections 3
 P8, P10 of section 9.8.3 (negotiation).
 """
 
-import enum
 from collections.abc import Mapping
 from typing import Final
 
@@ -18,10 +17,10 @@ from smartproxy.oftp2 import codec, grammars
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import AuthenticationMismatch, CreditExceeded, Incompatible
 from smartproxy.oftp2.fields import Rule
-from smartproxy.oftp2.roles import Level, Profile, Role
+from smartproxy.oftp2.roles import Level, Profile, Role, Symbol
 
 
-class State(enum.Enum):
+class State(Symbol):
     """Where the session is (RFC 5024 section 9.3, both entities projected on one)."""
 
     AWAIT_SSRM = "the Responder has not greeted yet"
@@ -43,7 +42,7 @@ class State(enum.Enum):
     ENDING = "ESID was sent"
 
 
-class Party(enum.Enum):
+class Party(Symbol):
     """Who sends: by place before the session is set up, by turn afterwards."""
 
     INITIATOR = "I"
@@ -68,7 +67,7 @@ BY_PLACE = frozenset(
 )
 
 
-class SessionPhase(enum.Enum):
+class SessionPhase(Symbol):
     """The coarse course of a session, for deadlines and displays."""
 
     AWAIT_SSRM = "awaiting SSRM"

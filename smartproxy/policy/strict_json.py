@@ -7,6 +7,7 @@ octets that are not UTF-8. Trusts nothing about the octets. Never repeats a valu
 
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 import attrs
@@ -59,6 +60,10 @@ class _Flaw:
     message: str
 
 
+_WORTH_A_LOOK = frozenset({dict, list, _Flaw})
+_LONG = re.compile(rb"[0-9]{%d}" % (limits.DOCUMENT_DIGITS_MOST + 1))
+
+
 def place(where: str, key: str) -> str:
     """The place of *key* in the object at *where*; a key that is no plain word is quoted, escaped and cut."""
     word = key if key.isascii() and key.isidentifier() and len(key) <= 64 else ascii(key[:64])
@@ -91,10 +96,12 @@ def read(
             cause=Cause.DOCUMENT_SIZE,
             message=f"more than {limits.DOCUMENT_CONTAINERS_MOST} lists and objects in one document",
         )
+    # The digits of each number are counted only where so many stand in a row at all.
+    long = _LONG.search(octets) is not None
     try:
         value = json.loads(
             octets.decode("utf-8"),
-            parse_int=_whole,
+            parse_int=_whole if long else int,
             parse_float=_measured if fractions else _fraction,
             parse_constant=_constant,
             object_pairs_hook=_object,
@@ -187,9 +194,9 @@ def _children(where: str, item: object) -> Iterator[tuple[str, object]]:
     """What lies directly in *item* and is worth a look: containers and flaws, with their places."""
     if isinstance(item, dict):
         for key, inner in item.items():
-            if isinstance(inner, dict | list | _Flaw):
+            if inner.__class__ in _WORTH_A_LOOK:
                 yield place(where, key), inner
     elif isinstance(item, list):
         for index, inner in enumerate(item):
-            if isinstance(inner, dict | list | _Flaw):
+            if inner.__class__ in _WORTH_A_LOOK:
                 yield f"{where}[{index}]", inner

@@ -8,19 +8,18 @@ from the witness table alone: whoever may send something else than ESID in the p
 at a clock. Standards: RFC 5024 sections 5.3.11 (reason 09), 9.10 and 9.12; the RFC has no deadlines of its own.
 """
 
-import enum
 from collections.abc import Set
 from typing import Final
 
 from smartproxy.oftp2.monitor import Monitor
-from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.roles import Role, Symbol
 from smartproxy.oftp2.states import TABLE
 from smartproxy.oftp2.witness import Party, State
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Deadlines
 
 
-class Timer(enum.Enum):
+class Timer(Symbol):
     """A deadline; the value is its name in events."""
 
     SSID = "ssid"

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from smartproxy.oftp2 import codec
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.monitor import Monitor
-from smartproxy.oftp2.roles import Level, Role
+from smartproxy.oftp2.roles import Level, Role, Symbol
 from smartproxy.relay.ending import Ending
 from smartproxy.relay.intents import Abort, Finish, Intent, Send
 from smartproxy.relay.openings import Mode, Opening
@@ -22,7 +22,7 @@ Reasons = Mapping[Role, EsidReason]
 """Who is to be told of an end, and with which reason code."""
 
 
-class LegState(enum.Enum):
+class LegState(Symbol):
     """How far a leg is."""
 
     ABSENT = enum.auto()

@@ -6,7 +6,7 @@ judges nothing and invents nothing.
 Standards: RFC 5024 sections 5.3.3 to 5.3.10 and 5.3.13, 5.3.14.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from smartproxy.oftp2.commands import EERP, EFID, EFNA, EFPA, NERP, SFID, SFNA, SFPA, SSID
 from smartproxy.oftp2.errors import ProtocolError
@@ -103,7 +103,7 @@ class Reporter:
         return self._report(
             _COMMAND,
             command=observation.command,
-            sender=observation.sender.name.lower(),
+            sender=observation.sender.word,
             side=self._opening.side(observation.sender),
             fields={name: plain(value) for name, value in observation.fields.items()},
             state=observation.state.name,
@@ -196,7 +196,7 @@ class Reporter:
         return {f"told_{self._opening.side(role)}": words for role, words in told.items()}
 
     def _whose(self, sender: Role | None) -> dict[str, str]:
-        return {} if sender is None else {"sender": sender.name.lower(), "side": self._opening.side(sender)}
+        return {} if sender is None else {"sender": sender.word, "side": self._opening.side(sender)}
 
     def _report(self, name: str, **fields: object) -> Tell:
         return Tell(name, {**self._always, **{key: value for key, value in fields.items() if value is not None}})
@@ -223,8 +223,8 @@ class FileLedger:
         self._octets = 0
         self._records: int | None = None
 
-    def observe(self, observation: Observation) -> Iterator[Tell]:
-        """Take note of a command; yield what is to be told of it."""
+    def observe(self, observation: Observation) -> Sequence[Tell]:
+        """Take note of a command; return what is to be told of it."""
         if observation.transfer is not None:
             self._octets = observation.transfer.octets
         match observation.value:
@@ -233,17 +233,18 @@ class FileLedger:
             case SFPA() as accepted if self._offer is not None:
                 offer = self._offer
                 facts = {"size": offer.fsiz, "position": accepted.acnt, "restart": offer.rest > 0}
-                yield Tell("file.started", {**self._named(offer), **facts})
+                return (Tell("file.started", {**self._named(offer), **facts}),)
             case EFID() as end:
                 self._records = end.rcnt
             case EFPA():
-                yield from self._ended("completed")
+                return self._ended("completed")
             case (SFNA() | EFNA()) as refused:
-                yield from self._ended("refused", answer=refused.reas, reason_text=refused.reast)
+                return self._ended("refused", answer=refused.reas, reason_text=refused.reast)
             case (EERP() | NERP()) as response:
-                yield Tell("file.response", self._response(response, observation.sender))
+                return (Tell("file.response", self._response(response, observation.sender)),)
+        return ()
 
-    def break_off(self, transfer: Transfer | None) -> Iterator[Tell]:
+    def break_off(self, transfer: Transfer | None) -> Sequence[Tell]:
         """The session ended: tell of the file that was under way, if one was, with what was sent of it.
 
         A file whose EFID passed was sent whole, and its receiver may have it: it is not confirmed, and not lost.
@@ -252,19 +253,21 @@ class FileLedger:
             self._octets = transfer.octets
         whole = self._offer is not None and self._records is not None
         self.unconfirmed += whole
-        yield from self._ended("unconfirmed" if whole else "lost")
+        return self._ended("unconfirmed" if whole else "lost")
 
-    def _ended(self, outcome: str, **answer: object) -> Iterator[Tell]:
-        if self._offer is None:
-            return
-        sent = {"size": self._offer.fsiz, "octets": self._octets, "records": self._records}
-        yield Tell("file.ended", {"outcome": outcome, **self._named(self._offer), **sent, **answer})
+    def _ended(self, outcome: str, **answer: object) -> Sequence[Tell]:
+        offer = self._offer
+        if offer is None:
+            return ()
+        sent = {"size": offer.fsiz, "octets": self._octets, "records": self._records}
+        told = Tell("file.ended", {"outcome": outcome, **self._named(offer), **sent, **answer})
         self._offer, self._octets = None, 0
+        return (told,)
 
     def _named(self, offer: SFID) -> dict[str, object]:
         return {
             "link": self._link(self._sender),
-            "sender": self._sender.name.lower(),
+            "sender": self._sender.word,
             "dataset": offer.dsn,
             "stamp": stamp(offer.date, offer.time),
             "originator": offer.orig,
@@ -276,7 +279,7 @@ class FileLedger:
         fields: dict[str, object] = {
             "command": response.NAME,
             "link": self._link(sender),
-            "sender": sender.name.lower(),
+            "sender": sender.word,
             "dataset": response.dsn,
             "stamp": stamp(response.date, response.time),
             "originator": response.orig,

@@ -189,7 +189,8 @@ class Session:
         """Keep the deadlines of a started Exchange Buffer and of inactivity."""
         timer = BUFFER_TIMERS[leg]
         if not self._monitor.held(leg) or leg.other in self._full:
-            self._disarm(timer)
+            if timer in self._armed:
+                self._disarm(timer)
         elif progress or timer not in self._armed:
             self._arm(timer, self._deadlines.buffer)
         if self.stage is Stage.RELAYING or Timer.INACTIVITY in self._armed:
@@ -200,13 +201,15 @@ class Session:
 
     def _observe(self, observation: Observation) -> None:
         """Tell of a command, and go on to the stage that it leads to."""
-        self._tolerated.update(anomaly.number for anomaly in observation.anomalies)
-        self._intents.extend(self.reporter.anomalies(observation))
+        if observation.anomalies:
+            self._tolerated.update(anomaly.number for anomaly in observation.anomalies)
+            self._intents.extend(self.reporter.anomalies(observation))
         if self._monitor.observe_data:
             self._do(self.reporter.command(observation))
         if isinstance(observation.value, SFID) and not self._may_send(observation.value, observation.sender):
             return
-        self._intents.extend(map(self.reporter.file, self._files.observe(observation)))
+        for report in self._files.observe(observation):
+            self._do(self.reporter.file(report))
         match observation.value:
             case SSRM():
                 self._disarm(Timer.OPENING)

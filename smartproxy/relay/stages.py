@@ -9,10 +9,11 @@ import enum
 from collections.abc import Mapping
 from typing import Final
 
+from smartproxy.oftp2.roles import Symbol
 from smartproxy.relay import events
 
 
-class Stage(enum.Enum):
+class Stage(Symbol):
     """How far a session is."""
 
     IDENTIFYING = "identifying"
@@ -41,7 +42,7 @@ class Stage(enum.Enum):
         return Stage.RELAYING.value if self.joined else self.value
 
 
-class Reaction(enum.Enum):
+class Reaction(Symbol):
     """What a session does about an event."""
 
     IGNORE = enum.auto()

@@ -359,10 +359,7 @@ class ReaderTests(CodecCase):
 
     def test_shown(self) -> None:
         """Fields are shown by the RFC's names, without secrets."""
-        octets = codec.encode(ssid(pswd="CANARY"))
-        reader = Reader(SSID, len(octets), None)
-        reader.judge(octets)
-        shown = reader.shown()
+        shown = codec.decode(codec.encode(ssid(pswd="CANARY")), Level.OFTP_2_0).shown()
         self.assertEqual((shown["SSIDPSWD"], shown["SSIDCODE"], shown["SSIDLEV"]), ("***", "O0099PARTNER", 5))
         self.assertEqual(len(shown), 13)
 
