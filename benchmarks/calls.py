@@ -4,9 +4,9 @@
 
 It counts in the SmartProxy that Python imports: the installed one, or with ``PYTHONPATH=.`` that of the checkout.
 
-Real daemons on loopback, events on, fixed input. What one session with more files needs beyond one with fewer, divided
-by the files that it has more: what a session costs by itself is left out. The same with buffers. Calls of functions of
-C stand beside the calls of Python functions; the bounds are for Python functions.
+Real daemons on loopback, as installed: events go to the backend, the log is written as text. The input is fixed. What
+one session with more files calls beyond one with fewer is divided by the files that it has more, so that what a session
+costs by itself is left out; the same with buffers. Calls of functions of C stand beside those of Python functions.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,56 +26,35 @@ from twisted.internet.threads import deferToThread
 sys.path.insert(0, str(Path(__file__).parent))
 
 import counted
+from daemons import PARTNER, STATION_CODE, BenchSite
 from exchange import FixedPartner, FixedStation
 
-from smartproxy.testing.pki import CredentialFiles, self_signed
-from smartproxy.testing.programs import Program
-from smartproxy.testing.site import STATION_CODE, Site
-
-PARTNER: Final = "O0013000001ACME"
 CREDIT: Final = 64
 DAEMONS: Final = ("smartproxy-server", "smartproxy-client", "smartproxy-backend")
 SETTLED_SECONDS: Final = 1.0
 """Until what is collected for a moment, such as events, has gone its way."""
 
 
-class CountedSite(Site):
+class CountedSite(BenchSite):
     """A site whose daemons count their calls when they are told to."""
 
-    def __init__(self, reactor: Any, folder: Path, buffer_size: int) -> None:
-        super().__init__(reactor, folder)
+    def __init__(self, reactor: Any, folder: Path, buffer_size: int, level: str) -> None:
         self.fixed = FixedStation(STATION_CODE, buffer_size, CREDIT)
-        self.station_port = self.fixed.port
+        super().__init__(reactor, folder, self.fixed.port, level)
         self.counts = folder / "counts"
         self.counts.mkdir()
         self._buffer_size = buffer_size
-        self._files: CredentialFiles | None = None
-
-    async def open(self) -> None:
-        """Make and start all of it."""
-        await self.create()
-        self._files = self_signed("oftp.acme.example").write(self.certificates, "acme")
-        await self.smartproxy(
-            "partner", "add", "ACME", "--code", PARTNER, "--certificate", str(self._files.certificate)
-        )
-        await self.smartproxy(
-            *("settings", "set", "client.station.host", "127.0.0.1"),
-            *("client.station.port", str(self.station_port), "server.listeners", "127.0.0.1:0"),
-        )
-        await self.start()
 
     async def count(self, work: Callable[[FixedPartner], None]) -> dict[str, dict[str, Counter[str]]]:
         """What each daemon calls during one session."""
-        files = self._files
-        assert files is not None
 
         def session() -> None:
             partner = FixedPartner(
                 self.port,
                 code=PARTNER,
                 station=STATION_CODE,
-                certificate=files.certificate,
-                key=files.key,
+                certificate=self.files.certificate,
+                key=self.files.key,
                 buffer_size=self._buffer_size,
                 credit=CREDIT,
             )
@@ -97,10 +76,9 @@ class CountedSite(Site):
             found[program.name] = {name: Counter(counts) for name, counts in json.loads(path.read_text()).items()}
         return found
 
-    def _daemon(self, name: str, *arguments: str, state: str) -> Program:
-        argv = [sys.executable, str(Path(counted.__file__)), str(self.counts), "-n", "--pidfile=", name, *arguments]
-        argv += ["--state-dir", str(self.folder / state), "--log-json", str(self._journal(name))]
-        return self._program(name, argv, prints=False)
+    def runner(self, name: str) -> Sequence[str]:
+        """What runs a daemon: :mod:`counted`."""
+        return [sys.executable, str(Path(counted.__file__)), str(self.counts)]
 
 
 async def difference(site: CountedSite, octets: int, less: int, more: int) -> dict[str, dict[str, Counter[str]]]:
@@ -138,7 +116,7 @@ async def measure(reactor: Any, arguments: argparse.Namespace) -> None:
     """Start a site and count."""
     kept: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="calls-") as folder:
-        site = CountedSite(reactor, Path(folder), arguments.buffer)
+        site = CountedSite(reactor, Path(folder), arguments.buffer, arguments.log_level)
         try:
             await site.open()
             if arguments.only != "buffers":
@@ -166,6 +144,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=40, help="octets of DATA that are counted, in 10**6 [40]")
     parser.add_argument("--buffer", type=int, default=2048, help="size of Exchange Buffers [2048]")
     parser.add_argument("--only", choices=("files", "buffers"), help="only one of the two")
+    parser.add_argument("--log-level", default="info", help="of the daemons; each writes one log, as text [info]")
     parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
     arguments = parser.parse_args()
     react(lambda reactor: Deferred.fromCoroutine(measure(reactor, arguments)), ())
