@@ -23,7 +23,7 @@ FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls te
 SLOW_TESTS := tests.process.test_several tests.process.test_licence_renewal tests.process.test_ctl tests.process tests.packaging
 
 .PHONY: help environment python wheels demo test fast-tests slow-tests types lint format coverage docs news fragments transcript \
-	fuzz mutants soak bench clean FORCE
+	fuzz mutants soak bench bench-parts bench-calls clean FORCE
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -142,10 +142,24 @@ mutants: environment  ## break protections one by one in a copy; a test has to f
 soak: environment  ## minutes of sessions, and a flood of strangers, against whole daemons (SOAK_SECONDS=60)
 	$(TRIAL) tests.soak
 
-bench: environment  ## how fast octets are judged
+bench: environment  ## compare with HAProxy, nginx and stunnel (QUICK=1: about 3 minutes; ONLY=files: one test)
+	@$(PYTHON) tests/programs.py install bench
+	@$(PYTHON) tests/programs.py missing bench
+	@$(MAKE) --no-print-directory build/bench/sessions
+	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/compare.py --program $(CURDIR)/build/bench/sessions \
+		--json $(CURDIR)/build/bench/result.json $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+build/bench/sessions: $(wildcard benchmarks/sessions/*)
+	@mkdir -p build/bench
+	$(CC) -O2 -Wall -Wextra -o $@ $(filter %.c,$^) -lssl -lcrypto
+
+bench-parts: environment  ## how fast octets are judged, and what a stranger's handshake costs
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/short_sessions.py
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/subrecord_layouts.py
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/handshake_chains.py
+
+bench-calls: environment  ## count the daemons' Python calls for a small file and a DATA buffer, by function (TOP=40)
+	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/calls.py --top $(or $(TOP),40)
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) build dist .demo trial .mypy_cache .ruff_cache .hypothesis .coverage docs/_build $(LEFTOVERS)

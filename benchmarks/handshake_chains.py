@@ -1,6 +1,6 @@
 """How much CPU time of the server one handshake costs, for twenty kinds of chain that a stranger may show.
 
-Run by ``make bench``. Server and client talk in memory; only what the server computes is
+Run by ``make bench-parts``. Server and client talk in memory; only what the server computes is
 counted. Goal: no stranger costs more than 3 ms. Each figure is the median of several handshakes.
 """
 

@@ -1,6 +1,6 @@
 """How many whole sessions with one small file one core judges in a second, in each profile.
 
-Run by ``make bench``. The session monitor alone, command by command; the best of three.
+Run by ``make bench-parts``. The session monitor alone, command by command; the best of three.
 """
 
 import time
