@@ -82,7 +82,7 @@ class DemoTests(SynchronousTestCase):
         self.assertEqual([path.name for path in self.folder.iterdir()], [".demo"])
 
     def test_interrupted(self) -> None:
-        """Ctrl-C in the middle of a file ends everything at once, with status 130."""
+        """Ctrl-C in the middle of a file ends everything at once, with status 130; a second signal changes nothing."""
         # Tests that run in a shell's background ignore SIGINT, and their children would inherit that.
         self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         with self.demo() as running:
@@ -91,6 +91,7 @@ class DemoTests(SynchronousTestCase):
                 if "in one session" in line:
                     self.assertGreater(len(self.left()), 3)
                     running.send_signal(signal.SIGINT)
+                    running.send_signal(signal.SIGTERM)
                     break
             shown = self.rest(running)
         self.assertEqual((running.returncode, shown), (130, "interrupted\n"))

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,6 +76,8 @@ def run(folder: Path, keep: bool) -> int:
     course = Course(reactor, folder, Display())
 
     def begin() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: reactor.callFromThread(course.finish))
         course.begin(keep).addBoth(course.over)
 
     reactor.addSystemEventTrigger("before", "shutdown", course.stop)
@@ -109,6 +112,7 @@ class Course:
         self._bugs: list[Event] = []
         self._calls = 0
         self._showing: Deferred[None] | None = None
+        self._finished = False
 
     def begin(self, keep: bool) -> Deferred[None]:
         """Show it all; fires when it is over."""
@@ -147,8 +151,13 @@ class Course:
                 os.dup2(null, self.display.out.fileno())
                 os.close(null)
         finally:
-            if not self.interrupted:
-                self._reactor.stop()
+            self.finish()
+
+    def finish(self) -> None:
+        """Have the reactor stop; whoever asks again, by Ctrl-C for one, waits for the same end."""
+        if not self._finished:
+            self._finished = True
+            self._reactor.stop()
 
     def _tell_end(self, result: Failure | None) -> None:
         if self.interrupted:
