@@ -183,10 +183,10 @@ class Attacker:
             auth=("Y" if self.authentication else "N") if second else None,
         )
 
-    def sfid(self) -> commands.SFID:
+    def sfid(self, dataset: str = "HOSTILE") -> commands.SFID:
         """A sound SFID."""
         return commands.SFID(
-            dsn="HOSTILE",
+            dsn=dataset,
             date=20261120,
             time=1437040001,
             dest=self.station_code,

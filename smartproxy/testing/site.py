@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from smartproxy.testing.pki import CredentialFiles, TestCa
 from smartproxy.testing.programs import Program, ProgramFailed, environment, finish, module, script
 
@@ -32,6 +34,7 @@ class Site:
 
     :param folder: exists and is empty.
     :param say: told what is being done, in a few words.
+    :ivar reactor: runs it.
     :ivar port: where partners connect, once :meth:`start` is done.
     :ivar station_port: where the station listens.
     :ivar backend_port: where the backend listens.
@@ -53,7 +56,7 @@ class Site:
         self.backend: Program | None = None
         self.server: Program | None = None
         self.client: Program | None = None
-        self._reactor = reactor
+        self.reactor = reactor
         self._say = say
         self._environment = environment()
         for name in ("backend", "server", "client", "station", "partners", "certificates", "logs"):
@@ -86,6 +89,11 @@ class Site:
         """The certificate that partners check the site by."""
         return self.certificates / "site-ca.crt"
 
+    @property
+    def licence(self) -> Path:
+        """The server's licence."""
+        return self.folder / "server" / "smartproxy.lic"
+
     # The operator's way.
 
     async def smartproxy(self, *arguments: str) -> Any:
@@ -104,7 +112,7 @@ class Site:
 
     async def _command(self, shown: str, argv: list[str]) -> str:
         self.commands.append(shown)
-        done = await finish(self._reactor, argv, self.folder, self._environment)
+        done = await finish(self.reactor, argv, self.folder, self._environment)
         if done.status:
             raise ProgramFailed(f"{shown}: exit status {done.status}: {done.err.strip()}")
         return done.out
@@ -118,7 +126,7 @@ class Site:
         )
         self._say("reading the Proxy ID, issuing the licence")
         self.proxy_id = await self._read_proxy_id()
-        await self.smartproxy("licence", "issue", self.proxy_id, "--until", "7d", "-o", str(self._licence))
+        await self.smartproxy("licence", "issue", self.proxy_id, "--until", "7d", "-o", str(self.licence))
         self._say("adding a client")
         token = (await self.smartproxy("client", "add", CLIENT_NAME))["token"]
         self._token.touch(mode=0o600)
@@ -157,23 +165,36 @@ class Site:
     async def start(self) -> None:
         """Start the three daemons; partners can connect when it is done."""
         self._say("starting smartproxy-backend and smartproxy-server")
-        self.backend = self._daemon("smartproxy-backend", "--listen", "127.0.0.1:0", state="backend")
-        self.server = self._daemon(
-            "smartproxy-server", "--listen", "127.0.0.1:0", "--licence", str(self._licence), state="server"
-        )
-        self.backend_port = (await self.backend.wait_for_event("backend.started"))["port"]
-        self.tunnel_port = (await self.server.wait_for_event("server.started"))["port"]
+        starting = Deferred.fromCoroutine(self.start_backend())
+        server = await self.start_server()
+        await starting
         self._say("starting smartproxy-client")
-        self.client = self._daemon(
-            "smartproxy-client",
-            *("--backend", f"https://127.0.0.1:{self.backend_port}"),
-            *("--backend-ca", str(self.certificates / "backend.crt")),
-            *("--server", f"127.0.0.1:{self.tunnel_port}"),
-            *("--token-file", str(self._token)),
-            state="client",
-        )
+        await self.start_client()
+        self.port = (await server.wait_for_event("listener.opened"))["port"]
+
+    async def start_backend(self, *more: str) -> Program:
+        """Start the backend, on the port that it had before."""
+        self._put_log_away("smartproxy-backend")
+        address = f"127.0.0.1:{self.backend_port}"
+        self.backend = self._daemon("smartproxy-backend", "--listen", address, *more, state="backend")
+        self.backend_port = (await self.backend.wait_for_event("backend.started"))["port"]
+        return self.backend
+
+    async def start_server(self, *more: str) -> Program:
+        """Start the server, on the port for clients that it had before; partners' ports wait for its client."""
+        self._put_log_away("smartproxy-server")
+        listen = ("--listen", f"127.0.0.1:{self.tunnel_port}", "--licence", str(self.licence))
+        self.server = self._daemon("smartproxy-server", *listen, *more, state="server")
+        self.tunnel_port = (await self.server.wait_for_event("server.started"))["port"]
+        return self.server
+
+    async def start_client(self, *more: str) -> Program:
+        """Start the client."""
+        self._put_log_away("smartproxy-client")
+        switches = self._client_switches(f"127.0.0.1:{self.tunnel_port}")
+        self.client = self._daemon("smartproxy-client", *switches, *more, state="client")
         await self.client.wait_for_event("tunnel.up")
-        self.port = (await self.server.wait_for_event("listener.opened"))["port"]
+        return self.client
 
     async def stop(self) -> None:
         """End all processes: partners first, then from the outside in."""
@@ -188,6 +209,25 @@ class Site:
         :param arguments: of ``python -m smartproxy.testing partner``, without address, certificate and codes.
         """
         return self._program(name, self.partner_command(arguments, code=code, files=files), prints=True)
+
+    def answering(self, name: str, arguments: Sequence[str], *, code: str, files: CredentialFiles) -> Program:
+        """Start a partner's process that awaits calls of this site, on a free port.
+
+        :param arguments: of ``python -m smartproxy.testing station``, without address, certificate and code.
+        """
+        argv = [*module("smartproxy.testing"), "station", "--listen", "127.0.0.1:0", "--ca", str(self.anchor)]
+        argv += ["--certificate", str(files.certificate), "--key", str(files.key), "--code", code, *arguments]
+        return self._program(name, argv, prints=True)
+
+    def station_call(self, name: str, arguments: Sequence[str], *, port: int, code: str) -> Program:
+        """Start a process of the station that calls a partner, at the client's port for that partner.
+
+        :param arguments: of ``python -m smartproxy.testing partner``, without address and codes.
+        :param code: the partner's.
+        """
+        argv = [*module("smartproxy.testing"), "partner", "--connect", f"127.0.0.1:{port}", "--no-tls"]
+        argv += ["--code", STATION_CODE, "--station-code", code, *arguments]
+        return self._program(name, argv, prints=True)
 
     def partner_command(self, arguments: Sequence[str], *, code: str, files: CredentialFiles) -> list[str]:
         """The command line of a partner that calls this site."""
@@ -204,12 +244,22 @@ class Site:
         ]
 
     @property
-    def _licence(self) -> Path:
-        return self.folder / "server" / "smartproxy.lic"
-
-    @property
     def _token(self) -> Path:
         return self.folder / "client" / "token"
+
+    def _client_switches(self, server: str) -> tuple[str, ...]:
+        return (
+            *("--backend", f"https://127.0.0.1:{self.backend_port}"),
+            *("--backend-ca", str(self.certificates / "backend.crt")),
+            *("--server", server),
+            *("--token-file", str(self._token)),
+        )
+
+    def _put_log_away(self, name: str) -> None:
+        journal = self._journal(name)
+        if journal.exists():
+            count = len(list(self.logs.glob(f"{name}.*.jsonl")))
+            journal.rename(journal.with_name(f"{name}.{count}.jsonl"))
 
     def _daemon(self, name: str, *arguments: str, state: str) -> Program:
         argv = [*TWISTD, "-n", "--pidfile=", name, *arguments, "--state-dir", str(self.folder / state)]
@@ -220,7 +270,7 @@ class Site:
 
     def _program(self, name: str, argv: Sequence[str], *, prints: bool) -> Program:
         program = Program(
-            self._reactor,
+            self.reactor,
             name,
             argv,
             folder=self.folder,

@@ -67,35 +67,6 @@ class TestedSite(Site):
         self.authority = made.authority
         self.program = ""
 
-    @property
-    def licence(self) -> Path:
-        """The server's licence."""
-        return self._licence
-
-    async def start_backend(self, *more: str) -> Program:
-        """Start the backend, on the port that it had before."""
-        self._put_log_away("smartproxy-backend")
-        address = f"127.0.0.1:{self.backend_port}"
-        self.backend = self._daemon("smartproxy-backend", "--listen", address, *more, state="backend")
-        self.backend_port = (await self.backend.wait_for_event("backend.started"))["port"]
-        return self.backend
-
-    async def start_server(self, *more: str) -> Program:
-        """Start the server, on the port that it had before."""
-        self._put_log_away("smartproxy-server")
-        listen = ("--listen", f"127.0.0.1:{self.tunnel_port}", "--licence", str(self._licence))
-        self.server = self._daemon("smartproxy-server", *listen, *more, state="server")
-        self.tunnel_port = (await self.server.wait_for_event("server.started"))["port"]
-        return self.server
-
-    async def start_client(self, *more: str) -> Program:
-        """Start the client."""
-        self._put_log_away("smartproxy-client")
-        switches = self._client_switches(f"127.0.0.1:{self.tunnel_port}")
-        self.client = self._daemon("smartproxy-client", *switches, *more, state="client")
-        await self.client.wait_for_event("tunnel.up")
-        return self.client
-
     def start_second_client(self, server: str) -> Program:
         """Start a client of this server, wherever that is, beside the one that runs."""
         folder = self.folder / "second-client"
@@ -103,14 +74,6 @@ class TestedSite(Site):
         argv = [*TWISTD, "-n", "--pidfile=", "smartproxy-client", *self._client_switches(server)]
         argv += ["--state-dir", str(folder), "--log-json", str(self._journal(folder.name))]
         return self._program(folder.name, argv, prints=False)
-
-    def _client_switches(self, server: str) -> tuple[str, ...]:
-        return (
-            *("--backend", f"https://127.0.0.1:{self.backend_port}"),
-            *("--backend-ca", str(self.certificates / "backend.crt")),
-            *("--server", server),
-            *("--token-file", str(self._token)),
-        )
 
     async def listening(self, log: "Log") -> None:
         """Wait until partners can connect."""
@@ -122,12 +85,6 @@ class TestedSite(Site):
         argv = [sys.executable, "-c", self.program, "-n", "--pidfile=", name, *arguments]
         argv += ["--state-dir", str(self.folder / state), "--log-json", str(self._journal(name))]
         return self._program(name, argv, prints=False)
-
-    def _put_log_away(self, name: str) -> None:
-        journal = self._journal(name)
-        if journal.exists():
-            count = len(list(self.logs.glob(f"{name}.*.jsonl")))
-            journal.rename(journal.with_name(f"{name}.{count}.jsonl"))
 
 
 class Log:

@@ -16,12 +16,12 @@ from smartproxy.oftp2.codec import encode
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import frame
 from smartproxy.testing import hostile
+from smartproxy.testing.held import HeldSession
 from smartproxy.testing.hostile import Attacker
 from smartproxy.testing.pki import self_signed
 from smartproxy.testing.programs import Finished, environment, finish
 from smartproxy.testing.site import CLIENT_NAME, SITE_NAME, SMARTPROXY, STATION_CODE, Site
 from tests.process.clock import LIMIT_SECONDS
-from tests.process.held_session import HeldSession
 
 reactor: Any = installed_reactor
 

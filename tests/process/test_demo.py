@@ -13,7 +13,13 @@ from tests.packaging.wheel import ROOT
 from tests.process.clock import PATIENCE_SECONDS
 
 ATTACKS = 14
-FILES = 25
+FILES = 29
+OPERATIONS = (
+    r"outgoing call +the station called ACME, TLSv1.3: 2 files there, 2 back; server and client counted 1 and 1 ",
+    r"licence renewal +6 days left, then 36\d, .* 4 of 4 sessions went on, 0 of 3 daemons restarted",
+    r"drain +4 sessions ran; 3 of 3 new calls refused; 4 sessions ended in order, with 4 files; .* status 0 after",
+)
+"""A line for each operation, with its counts."""
 
 
 class DemoTests(SynchronousTestCase):
@@ -63,6 +69,8 @@ class DemoTests(SynchronousTestCase):
         self.assertNotIn("WRONG", shown)
         self.assertEqual(shown.count("  equal, "), FILES, shown)
         self.assertEqual(shown.count("\n    "), ATTACKS, shown)
+        for operation in OPERATIONS:
+            self.assertRegex(shown, f"\n{operation}")
         self.assertIn("\n  smartproxy partner add ACME --code O0013000001ACME --certificate .demo/", shown)
         self.assertIn("Every line is as it should be", shown)
         self.assertIn("Now do it yourself", shown)
@@ -74,7 +82,7 @@ class DemoTests(SynchronousTestCase):
         self.assertEqual([path.name for path in self.folder.iterdir()], [".demo"])
 
     def test_interrupted(self) -> None:
-        """Ctrl-C in the middle of a file ends everything at once, with status 130."""
+        """Ctrl-C in the middle of a file ends everything at once, with status 130; a second signal changes nothing."""
         # Tests that run in a shell's background ignore SIGINT, and their children would inherit that.
         self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         with self.demo() as running:
@@ -83,6 +91,7 @@ class DemoTests(SynchronousTestCase):
                 if "in one session" in line:
                     self.assertGreater(len(self.left()), 3)
                     running.send_signal(signal.SIGINT)
+                    running.send_signal(signal.SIGTERM)
                     break
             shown = self.rest(running)
         self.assertEqual((running.returncode, shown), (130, "interrupted\n"))

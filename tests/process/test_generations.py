@@ -16,11 +16,11 @@ from smartproxy.backend.store import Store
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.policy.partners import CertificatePin, Partner, SubjectRule
 from smartproxy.testing import hostile
+from smartproxy.testing.held import HeldSession
 from smartproxy.testing.hostile import Attacker, greet
 from smartproxy.testing.pki import CredentialFiles, TestCa, TestCredential, self_signed
 from smartproxy.testing.site import STATION_CODE, Site
 from tests.process.clock import LIMIT_SECONDS, Stopwatch
-from tests.process.held_session import HeldSession
 
 reactor: Any = installed_reactor
 

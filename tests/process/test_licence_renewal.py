@@ -14,12 +14,12 @@ from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import frame
 from smartproxy.policy.licence import read
 from smartproxy.testing import hostile
+from smartproxy.testing.held import HeldSession
 from smartproxy.testing.hostile import Attacker, greet
 from smartproxy.testing.pki import self_signed
 from smartproxy.testing.programs import ProgramFailed
 from smartproxy.testing.site import STATION_CODE, Site
 from tests.process.clock import LIMIT_SECONDS
-from tests.process.held_session import HeldSession
 
 reactor: Any = installed_reactor
 

@@ -13,12 +13,12 @@ from smartproxy.ctl.caller import Connection
 from smartproxy.ctl.protocol import AskSessions, AskStatus, Request
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.testing import hostile
+from smartproxy.testing.held import HeldSession
 from smartproxy.testing.hostile import Attacker
 from smartproxy.testing.pki import self_signed
 from smartproxy.testing.programs import Program
 from smartproxy.testing.site import STATION_CODE
 from tests.process.clock import LIMIT_SECONDS, Stopwatch
-from tests.process.held_session import HeldSession
 from tests.process.several import SeveralSite, next_event, told
 from tests.process.sites import until
 

@@ -12,6 +12,7 @@ from smartproxy.oftp2.errors import EsidReason
 from smartproxy.testing.demo import attacks
 from smartproxy.testing.demo.attacks import Attack, Attempt, station_saw
 from smartproxy.testing.demo.files import one_of_each, real_text, write
+from smartproxy.testing.demo.operations import judged
 from smartproxy.testing.demo.partners import DemoPartner
 from smartproxy.testing.demo.transfers import DemoEnds, DemoTransfer, compare
 from smartproxy.testing.hostile import Attacker, Seen
@@ -156,6 +157,21 @@ class AttackTests(SynchronousTestCase):
         }
         self.assertEqual(attacks.cause_of(revoked), "it is revoked: list of CN=CA of 2026-11-20")
         self.assertEqual(attacks.cause_of({"cause": "none"}), "none")
+
+
+class OperationTests(SynchronousTestCase):
+    """Lines of the table of operations."""
+
+    def test_right(self) -> None:
+        """A line whose counts are as they have to be shows them and has no fault."""
+        line = judged("drain", "4 of 4", {"sessions": (4, 4), "status": (0, 0)})
+        self.assertEqual((line.cells(), line.faults), (["drain", "4 of 4"], ()))
+
+    def test_wrong(self) -> None:
+        """Each count that is another is said in the line, with what it should be."""
+        line = judged("drain", "3 of 4", {"sessions": (3, 4), "status": (0, 0), "refused": (0, 3)})
+        self.assertEqual(line.faults, ("sessions: 3, not 4", "refused: 0, not 3"))
+        self.assertEqual(line.cells()[1], "WRONG: sessions: 3, not 4; refused: 0, not 3; 3 of 4")
 
 
 class FileTests(SynchronousTestCase):

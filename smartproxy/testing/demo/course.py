@@ -1,9 +1,10 @@
-"""The course of the demonstration: set up, happy half, hostile half, tables, and nothing left behind."""
+"""The course of the demonstration: set up, files, attacks, operations, tables, and nothing left behind."""
 
 import contextlib
 import os
 import shlex
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +15,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
-from smartproxy.testing.demo import attacks, transfers
+from smartproxy.testing.demo import attacks, operations, transfers
 from smartproxy.testing.demo.attacks import Attempt, Event, attempt, read_events
 from smartproxy.testing.demo.display import Display, table
-from smartproxy.testing.demo.files import REJECTED, SourceFile, medium, one_of_each, rejected
+from smartproxy.testing.demo.files import REJECTED, SourceFile, medium, one_of_each, rejected, some
+from smartproxy.testing.demo.operations import Operation, outgoing_call, renewal_and_drain
 from smartproxy.testing.demo.partners import DemoPartner, Partners, introduce
 from smartproxy.testing.demo.transfers import DemoEnds, DemoTransfer, compare, follow, settle
 from smartproxy.testing.programs import ProgramFailed
@@ -74,6 +76,8 @@ def run(folder: Path, keep: bool) -> int:
     course = Course(reactor, folder, Display())
 
     def begin() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda _number, _frame: reactor.callFromThread(course.finish))
         course.begin(keep).addBoth(course.over)
 
     reactor.addSystemEventTrigger("before", "shutdown", course.stop)
@@ -104,9 +108,11 @@ class Course:
         self._site = Site(reactor, folder, say=display.step)
         self._transfers: list[DemoTransfer] = []
         self._attempts: list[Attempt] = []
+        self._operations: list[Operation] = []
         self._bugs: list[Event] = []
         self._calls = 0
         self._showing: Deferred[None] | None = None
+        self._finished = False
 
     def begin(self, keep: bool) -> Deferred[None]:
         """Show it all; fires when it is over."""
@@ -117,7 +123,9 @@ class Course:
         begun = self._reactor.seconds()
         partners, there, back = await self._set_up()
         await self._happy_half(partners, there, back)
+        await self._call_out(partners.acme)
         await self._hostile_half(partners)
+        await self._operate(partners.acme)
         right = self._tables()
         self.display.print(
             f"\n{'Every line is as it should be' if right else 'Something is WRONG'} "
@@ -143,8 +151,13 @@ class Course:
                 os.dup2(null, self.display.out.fileno())
                 os.close(null)
         finally:
-            if not self.interrupted:
-                self._reactor.stop()
+            self.finish()
+
+    def finish(self) -> None:
+        """Have the reactor stop; whoever asks again, by Ctrl-C for one, waits for the same end."""
+        if not self._finished:
+            self._finished = True
+            self._reactor.stop()
 
     def _tell_end(self, result: Failure | None) -> None:
         if self.interrupted:
@@ -260,6 +273,18 @@ class Course:
         for file in many:
             self._transfers.append(compare(ends, file, partner=acme.name, outgoing=False))
 
+    async def _call_out(self, partner: DemoPartner) -> None:
+        """The station calls a partner, with files both ways."""
+        self.display.step(f"the station calls {partner.name}")
+        there, back = some(self._files, "MUSTER-CALLS"), some(self._files, f"{partner.name}-CALLED")
+        ends, line = await outgoing_call(self._site, partner, there, back)
+        self._operations.append(line)
+        for files, outgoing in ((there, True), (back, False)):
+            for file in files:
+                self._transfers.append(
+                    compare(ends, file, partner=partner.name, outgoing=outgoing, result="in a call of the station, ")
+                )
+
     async def _hostile_half(self, partners: Partners) -> None:
         """Every attack; then the station stops."""
         site = self._site
@@ -270,12 +295,20 @@ class Course:
         self.display.step("the station stops")
         await site.station.stop()
         self._attempts.append(await attempt(self._reactor, site, attacks.station_down(partners)))
+
+    async def _operate(self, partner: DemoPartner) -> None:
+        """Renew the licence and have the server drain while sessions run; then ask for the events of all of it."""
+        site = self._site
+        self.display.step("starting the station again")
+        await site.start_station()
+        self.display.step("the licence is renewed, and the server drains, in the middle of sessions")
+        self._operations += await renewal_and_drain(site, partner)
         self.display.step("asking smartproxy events for the causes")
         events = await read_events(self._reactor, site, self._attempts)
         self._bugs = [event for event in events if event["name"] == "internal.error"]
 
     def _tables(self) -> bool:
-        """Show the two tables; whether every line is as it should be."""
+        """Show the tables; whether every line is as it should be."""
         self.display.print("\nFiles through SmartProxy\n")
         rows = [line.cells() for line in self._transfers]
         self.display.print(table(transfers.HEADS, rows, right=transfers.NUMBERS))
@@ -283,16 +316,16 @@ class Course:
         causes = [made.cause() for made in self._attempts]
         self.display.print(table(attacks.HEADS, [made.cells() for made in self._attempts], below=causes))
         self.display.print(f"\n{attacks.NOTE}")
+        self.display.print("\nOperating SmartProxy\n")
+        self.display.print(table(operations.HEADS, [line.cells() for line in self._operations]))
         for bug in self._bugs:
             self.display.print(f"WRONG: a daemon reported a bug of its own: {bug.get('place')}: {bug.get('exception')}")
-        faults = [line.faults for line in self._transfers] + [made.wrong for made in self._attempts] + [self._bugs]
-        return not any(faults)
+        right = not any(line.faults for line in self._transfers) and not any(line.faults for line in self._operations)
+        return right and not any(made.wrong for made in self._attempts) and not self._bugs
 
     async def _keep(self, partner: DemoPartner) -> None:
         """Leave it running until Ctrl-C, and say how to call it."""
         site = self._site
-        self.display.step("starting the station again")
-        await site.start_station()
         (site.folder / "hello.txt").write_text("Hello, station!\r\n")
         command = site.partner_command(
             ["--send", f"{site.folder / 'hello.txt'},format=T"], code=partner.code, files=partner.files

@@ -85,3 +85,8 @@ def medium(folder: Path, prefix: str, count: int) -> Iterator[SourceFile]:
     """So many files of 4 MB."""
     for number in range(1, count + 1):
         yield write(folder, f"{prefix}-{number}", random.Random(number).randbytes(MEDIUM_OCTETS), Format.UNSTRUCTURED)
+
+
+def some(folder: Path, prefix: str) -> list[SourceFile]:
+    """A text and a file of 4 MB."""
+    return [write(folder, f"{prefix}-TEXT", real_text(), Format.TEXT), *medium(folder, prefix, 1)]

@@ -1,4 +1,8 @@
-"""A partner's session through real daemons that stays open until the test lets it go on."""
+"""A partner's session through real daemons that stays open until it is told to go on.
+
+What a partner says is a script: it opens a session and, if wanted, a file, and says no more until it is told so. So
+that which happens meanwhile happens in the middle of a session, however slow the machine is.
+"""
 
 from typing import Any
 
@@ -47,6 +51,23 @@ class HeldSession:
     def live(self) -> bool:
         """Whether the connection is there still."""
         return not self.seen.called
+
+    async def begin_file(self, dataset: str) -> None:
+        """Open a file; it lacks all its octets still."""
+        self.say(frame(encode(self._caller.sfid(dataset))))
+        await self.hear("SFPA")
+
+    async def end_file(self, octets: bytes) -> None:
+        """Send the octets of the file, at most 63, await its end response, and answer that.
+
+        :raises AssertionError: if the session ends before.
+        """
+        self.say(frame(b"D" + bytes([len(octets)]) + octets) + frame(encode(commands.EFID(rcnt=0, ucnt=len(octets)))))
+        await self.hear("EFPA")
+        self.say(frame(encode(commands.CD())))
+        await self.hear("EERP")
+        self.say(frame(encode(commands.RTR())))
+        await self.hear("CD")
 
     async def hear(self, name: str) -> None:
         """Wait until a command came.
