@@ -34,6 +34,7 @@ SIDEWAYS = {
     ("tunnel", "net"): (
         "smartproxy.net.leg",
         "smartproxy.net.deadline",
+        "smartproxy.net.hello",
         "smartproxy.net.files",
         "smartproxy.net.tls",
         "smartproxy.net.listeners",

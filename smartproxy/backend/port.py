@@ -12,7 +12,7 @@ answer to the end of the next headers. A body is read when its token has been lo
 nothing is kept.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -39,8 +39,10 @@ from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text, peer_of
 from smartproxy.net.tls.context import choose_protocol, new_context, show_identity
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import address_of, prefix_of
 from smartproxy.policy.admission import Sparing
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.crowd import Crowd
 
 _HTTP = b"http/1.1"
 _NOT_TLS = frozenset({"wrong version number", "http request", "https proxy request", "packet length too long"})
@@ -53,18 +55,23 @@ Admits = Callable[[IRequest], Deferred[bool]]
 """Whether the token of a request is known; asked when its headers are there and its body is not."""
 
 
+def _prefix(address: IAddress | None) -> str:
+    """The network that a caller counts for; empty if it has no address."""
+    peer = peer_of(address)
+    return "" if peer is None else prefix_of(address_of(peer.host))
+
+
 class Guest(ProtocolWrapper):
     """One connection.
 
-    :ivar host: the caller's address.
+    :ivar prefix: the network that the caller counts for.
     :ivar peer: its address and port, for logs.
     :ivar known: whether a call on it showed a good token.
     """
 
     def __init__(self, places: "Places", protocol: IProtocol, address: IAddress | None, clock: IReactorTime) -> None:
         ProtocolWrapper.__init__(self, places, protocol)
-        peer = peer_of(address)
-        self.host = "" if peer is None else peer.host
+        self.prefix = _prefix(address)
         self.peer = address_text(address)
         self.known = False
         self._places = places
@@ -147,8 +154,7 @@ class Places(WrappingFactory[Guest]):
         self._clock = clock
         self._events = events
         self._guests: set[Guest] = set()
-        self._strangers: dict[Guest, None] = {}
-        self._crowds: Counter[str] = Counter()
+        self._strangers: Crowd[Guest] = Crowd(limits.BACKEND_CONNECTIONS_MOST)
         self._lately: OrderedDict[str, None] = OrderedDict()
         self._sparing = Sparing()
 
@@ -160,68 +166,61 @@ class Places(WrappingFactory[Guest]):
 
     def opens(self, address: IAddress | None) -> bool:
         """Whether there is a place for one more from this address; a stranger may have to make room."""
-        peer = peer_of(address)
-        host = "" if peer is None else peer.host
-        if self._crowds[host] >= limits.BACKEND_STRANGERS_PER_ADDRESS_MOST:
-            self._displace(host)
+        prefix = _prefix(address)
+        oldest = None
+        if self._strangers.of(prefix) >= limits.BACKEND_STRANGERS_PER_ADDRESS_MOST:
+            oldest = self._strangers.oldest_of(prefix)
         elif len(self._guests) >= limits.BACKEND_CONNECTIONS_MOST:
-            crowds = {each: count for each, count in self._crowds.items() if each not in self._lately}
-            crowded = max(crowds, key=crowds.__getitem__, default=None)
-            if crowded is None:
+            oldest = self._strangers.oldest_of_most(self._lately.keys())
+            if oldest is None:
                 self._tell("", "connection.refused", address_text(address), Cause.API_CROWDED)
                 return False
-            self._displace(crowded)
+        if oldest is not None:
+            self._displace(oldest)
         return True
 
     def entered(self, guest: Guest) -> None:
         """A connection took a place."""
         self._guests.add(guest)
-        self._strangers[guest] = None
-        self._crowds[guest.host] += 1
+        self._strangers.enter(guest, guest.prefix)
 
     def proved(self, guest: Guest) -> None:
         """A connection's caller is known: it is not displaced, and its address is spared for a while."""
-        self._forget(guest)
-        self._lately[guest.host] = None
-        self._lately.move_to_end(guest.host)
+        self._strangers.leave(guest)
+        self._lately[guest.prefix] = None
+        self._lately.move_to_end(guest.prefix)
         if len(self._lately) > limits.BACKEND_ADDRESSES_SPARED_MOST:
             self._lately.popitem(last=False)
 
     def left(self, guest: Guest) -> None:
         """A connection gave its place back."""
-        self._forget(guest)
+        self._strangers.leave(guest)
         self._guests.discard(guest)
 
     def late(self, guest: Guest, awaited: str) -> None:
         """A stranger did not complete something in time."""
-        self._tell(guest.host, "connection.refused", guest.peer, Cause.API_DEADLINE, f"{awaited} did not come in time")
+        self._tell(
+            guest.prefix, "connection.refused", guest.peer, Cause.API_DEADLINE, f"{awaited} did not come in time"
+        )
 
     def tls_failed(self, guest: Guest, words: list[str]) -> None:
         """A connection ended in its TLS handshake."""
         if _NOT_TLS.intersection(words):
             message, advice = f"what the caller sent is not TLS: {words[0]}", "call it with https"
-            self._tell(guest.host, "handshake.failed", guest.peer, Cause.HANDSHAKE_NOT_TLS, message, advice=advice)
+            self._tell(guest.prefix, "handshake.failed", guest.peer, Cause.HANDSHAKE_NOT_TLS, message, advice=advice)
         else:
-            self._tell(guest.host, "handshake.failed", guest.peer, Cause.HANDSHAKE_FAILED, f"TLS: {'; '.join(words)}")
+            self._tell(guest.prefix, "handshake.failed", guest.peer, Cause.HANDSHAKE_FAILED, f"TLS: {'; '.join(words)}")
 
-    def _displace(self, host: str) -> None:
-        """End the oldest stranger of an address, and take its place away at once."""
-        oldest = next(guest for guest in self._strangers if guest.host == host)
+    def _displace(self, oldest: Guest) -> None:
+        """End the connection of a stranger, and take its place away at once."""
         self._tell("", "connection.refused", oldest.peer, Cause.API_CROWDED)
         self.left(oldest)
         oldest.displace()
 
-    def _forget(self, guest: Guest) -> None:
-        if guest in self._strangers:
-            del self._strangers[guest]
-            self._crowds[guest.host] -= 1
-            if not self._crowds[guest.host]:
-                del self._crowds[guest.host]
-
     def _tell(
-        self, host: str, event: str, peer: str, cause: Cause, message: str | None = None, advice: str | None = None
+        self, prefix: str, event: str, peer: str, cause: Cause, message: str | None = None, advice: str | None = None
     ) -> None:
-        left_out = self._sparing.tell(host, cause, self._clock.seconds())
+        left_out = self._sparing.tell(prefix, cause, self._clock.seconds())
         if left_out is not None:
             facts = {"not_written_before": left_out} if left_out else None
             words = message or cause.meaning

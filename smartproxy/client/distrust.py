@@ -13,7 +13,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.admission import Sparing
-from smartproxy.policy.budget import Budget
+from smartproxy.policy.budget import Budgets
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import Configuration
 from smartproxy.policy.faults import StationUnreachable
@@ -35,8 +35,8 @@ class ServerDistrust:
         self._events = events
         self._clock = clock
         self._count = count
-        self._openings: dict[str, Budget] = {}
-        self._reports: dict[str, Budget] = {}
+        self._openings: Budgets[str] = Budgets(limits.OPENINGS_SECONDS, limits.SERVERS_MOST)
+        self._reports: Budgets[str] = Budgets(limits.REPORTS_SECONDS, limits.SERVERS_MOST)
         self._sparing = Sparing()
         self._partners: dict[str, Partner] = {}
         self._known: Configuration | None = None
@@ -48,11 +48,9 @@ class ServerDistrust:
         :param peer: its address and port.
         :raises StationUnreachable: if it may not begin, which is told.
         """
-        client = configuration.client.limits
-        budget = self._openings.setdefault(server, Budget(client.openings_rate, limits.OPENINGS_SECONDS))
-        budget.rate = client.openings_rate
-        cause, message = Cause.TUNNEL_RATE, f"the server opens more than {client.openings_rate} sessions a second"
-        if budget.take(self._clock.seconds()):
+        rate = configuration.client.limits.openings_rate
+        cause, message = Cause.TUNNEL_RATE, f"the server opens more than {rate} sessions a second"
+        if self._openings.take(server, rate, self._clock.seconds()):
             wrong = self._wrong(facts, configuration)
             if wrong is None:
                 return
@@ -62,10 +60,8 @@ class ServerDistrust:
 
     def takes_report(self, server: str, peer: str, fields: Mapping[str, object], rate: int) -> bool:
         """Whether a server may report this, too; if not, it is dropped and told."""
-        budget = self._reports.setdefault(server, Budget(rate, limits.REPORTS_SECONDS))
-        budget.rate = rate
         cost = 1 + len(str(fields)) // _FACT_OCTETS
-        if budget.take(self._clock.seconds(), cost):
+        if self._reports.take(server, rate, self._clock.seconds(), cost):
             return True
         self._tell("tunnel.distrusted", server, peer, Cause.TUNNEL_REPORTS, f"more than {rate} events a second")
         return False

@@ -6,8 +6,9 @@ what was right of it; it never raises into the caller, because no session may en
 
 Strangers decide how often some events happen, so that there is a budget for them: what is more than so many in a
 second is neither written nor carried, but counted by prefix and cause, and told once a minute. What the daemon does
-about strangers (bans, refused connections) has a budget of its own, so that what they do does not hide it; so have
-details for the log alone, and bugs, in case that a stranger can provoke one.
+about strangers (bans, refused connections) has a share of its own, so that what they do does not hide it; so have bugs,
+in case that a stranger can provoke one. All that is carried is within the one budget. Details for the log alone have as
+much again.
 
 An exception's message can hold octets of a peer or a secret (``int(b"...")`` quotes its argument), and a traceback's
 source lines and variables still more. :func:`describe` therefore tells the class, the calls by file, line and function,
@@ -35,7 +36,7 @@ from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import BadHostPort, HostPort, address_of, prefix_of
-from smartproxy.policy.budget import Budget, Tally, Uncounted
+from smartproxy.policy.budget import Budgets, Tally, Uncounted
 from smartproxy.policy.causes import Cause
 
 RECORD_KEY = "smartproxy_record"
@@ -61,8 +62,8 @@ _DECIDED = frozenset({"connection.refused", "penalty.banned", "penalty.lifted"})
 """What this daemon did about strangers: told also while the budget for what they did is used up."""
 
 
-def _budget() -> Budget:
-    return Budget(limits.STRANGERS_EVENTS.default, limits.STRANGERS_EVENTS_SECONDS)
+_SHARES = {_Kind.CARRIED: 0.5, _Kind.DECIDED: 0.2, _Kind.BUG: 0.3, _Kind.LOGGED: 1.0}
+"""The part of the budget that each kind has; those that are carried have the whole of it together."""
 
 
 def _prefix(fields: Mapping[str, object]) -> str:
@@ -118,14 +119,14 @@ class Events:
         self._source = source
         self._carried = carried
         self._numbers = count(1)
-        self._budgets = {each: _budget() for each in _Kind}
+        self._rate: float = limits.STRANGERS_EVENTS.default
+        self._budgets: Budgets[_Kind] = Budgets(limits.STRANGERS_EVENTS_SECONDS, len(_Kind))
         self._tally = Tally()
         self._telling: IDelayedCall | None = None
 
     def allow_strangers(self, rate: float) -> None:
         """Write so many events of strangers in a second from now on."""
-        for kind in (_Kind.CARRIED, _Kind.DECIDED, _Kind.LOGGED):
-            self._budgets[kind].rate = rate
+        self._rate = rate
 
     def tell_counted(self) -> None:
         """Tell what was counted and not written so far; for the end of a daemon, and once a minute."""
@@ -139,7 +140,7 @@ class Events:
                 count=number,
                 seconds=limits.STRANGERS_TOLD_SECONDS,
                 cause=Cause.STRANGERS_MANY,
-                message=f"more than {self._budgets[_Kind.CARRIED].rate:g} a second; the cause of these: {what.cause}",
+                message=f"strangers cause more than {self._rate:g} a second; the cause of these: {what.cause}",
                 network=what.prefix or None,
                 facts={"cause": what.cause},
             )
@@ -156,7 +157,7 @@ class Events:
             kind = _Kind.DECIDED
         else:
             kind = _Kind.CARRIED if look_up(name).level >= self._carried else _Kind.LOGGED
-        if self._budgets[kind].take(self._clock.seconds()):
+        if self._budgets.take(kind, self._rate * _SHARES[kind], self._clock.seconds()):
             return True
         cause = fields.get("cause") or fields.get("place") or name
         self._tally.add(Uncounted(name, str(cause), _prefix(fields)))

@@ -1,12 +1,15 @@
 """Budgets: how much strangers, or another daemon, can make this one do in a second, and what is counted instead.
 
 Duty: say whether there is room for one more, and count what there was no room for by prefix and cause. Memory is
-bounded: the smallest counts of a full table become one count without a prefix. Reads no clock: every call brings the
-time in seconds; a clock that is set back gives nothing and takes nothing.
+bounded: the smallest counts of a full table become one count without a prefix, and the budget that was asked for
+longest ago is forgotten. Reads no clock: every call brings the time in seconds; a clock that is set back gives nothing
+and takes nothing.
 """
 
 import heapq
-from collections import Counter
+from collections import Counter, OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
 
 import attrs
 
@@ -35,6 +38,34 @@ class Budget:
         room = left >= min(cost, most)
         self._left = left - cost if room else left
         return room
+
+
+_Whose = TypeVar("_Whose", bound=Hashable)
+
+
+class Budgets(Generic[_Whose]):
+    """A budget for each of many.
+
+    :param seconds: as in :class:`Budget`.
+    :param most: so many are kept; who is forgotten has a whole budget again.
+    """
+
+    def __init__(self, seconds: float, most: int) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._budgets: OrderedDict[_Whose, Budget] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._budgets)
+
+    def take(self, whose: _Whose, rate: float, now: float, cost: float = 1.0) -> bool:
+        """Whether there is room for this cost in somebody's budget of so many in a second; if so, it is taken."""
+        budget = self._budgets.setdefault(whose, Budget(rate, self._seconds))
+        self._budgets.move_to_end(whose)
+        if len(self._budgets) > self._most:
+            self._budgets.popitem(last=False)
+        budget.rate = rate
+        return budget.take(now, cost)
 
 
 @attrs.frozen(order=True)

@@ -61,6 +61,7 @@ class Cause(enum.StrEnum):
     TUNNEL_UNKNOWN_CAUSE = "tunnel.unknown_cause", "The other daemon sent a cause that this version does not know."
     TUNNEL_POOL = "tunnel.pool", "The client has no data connection left for the session."
     TUNNEL_CROWDED = "tunnel.crowded", "Too many unauthenticated connections to the tunnel port."
+    TUNNEL_HASTE = "tunnel.haste", "An address begins more TLS handshakes at the tunnel port than a client needs."
     TUNNEL_VERSIONS = "tunnel.versions", "The versions of server and client are not compatible."
     TUNNEL_NAME_TAKEN = "tunnel.name_taken", "A client with the same name is already connected."
     TUNNEL_REFUSED = "tunnel.refused", "The other daemon ended the connection before it was ready."

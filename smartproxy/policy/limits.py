@@ -112,7 +112,7 @@ KEEP_EVENTS_DAYS: Final = Limit(default=400, least=0, most=36_500, unit="days")
 
 #: Connections to the backend; one more replaces the oldest of an unknown caller, from the most crowded address.
 BACKEND_CONNECTIONS_MOST: Final = 512
-#: Connections of unknown callers from one address; one more replaces the oldest of them.
+#: Connections of unknown callers from one address (IPv4 /32, IPv6 /64); one more replaces the oldest of them.
 BACKEND_STRANGERS_PER_ADDRESS_MOST: Final = 64
 #: Addresses whose connections are not replaced, because a call from there showed a good token lately.
 BACKEND_ADDRESSES_SPARED_MOST: Final = 256
@@ -156,10 +156,18 @@ REPORTS_OCTETS: Final = 48 * 1024
 CERTIFICATE_LOOK_SECONDS: Final = 3_600.0
 #: From a ticket's issue to its use.
 TICKET_SECONDS: Final = 10.0
-#: Connections to the tunnel port that are not authenticated; one more replaces one of the most crowded address.
-TUNNEL_STRANGERS_MOST: Final = 100
-#: Addresses from which a client was admitted that are remembered; others do not displace their connections.
+#: Connections to the tunnel port that have sent no whole TLS record; one more replaces one of the most crowded address.
+TUNNEL_SILENT_MOST: Final = 256
+#: Connections to the tunnel port in the TLS handshake; one more replaces one of the most crowded address.
+TUNNEL_STRANGERS_MOST: Final = 128
+#: Addresses from which a client was admitted that are remembered: they have as many places of their own.
 TUNNEL_KNOWN_MOST: Final = 1_000
+#: TLS handshakes a second that any other address (IPv4 /32, IPv6 /64) may begin at the tunnel port.
+TUNNEL_HANDSHAKES_RATE: Final = 20.0
+#: For so many seconds' worth there is room at once.
+TUNNEL_HANDSHAKES_SECONDS: Final = 2.0
+#: Addresses whose handshakes are counted apart.
+TUNNEL_HANDSHAKES_PREFIXES_MOST: Final = 10_000
 #: Data connections of one client that carry no session.
 DATA_IDLE_MOST: Final = 1_000
 #: A ready data connection that was not used for so long is replaced, before a firewall forgets it silently.
@@ -184,6 +192,8 @@ OPENINGS_SECONDS: Final = 4.0
 REPORTS_RATE: Final = Limit(default=200, least=10, most=100_000, unit="events a second")
 #: For so many seconds' worth there is room at once: all that a server keeps while no client is connected.
 REPORTS_SECONDS: Final = 60.0
+#: Servers whose sessions and events are counted.
+SERVERS_MOST: Final = 1_000
 
 # Penalties (fail2ban-like, per address).
 

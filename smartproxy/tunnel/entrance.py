@@ -13,7 +13,6 @@ from twisted.internet.interfaces import (
     IAddress,
     IHandshakeListener,
     IOpenSSLClientConnectionCreator,
-    IOpenSSLServerConnectionCreator,
     IProtocol,
     IProtocolFactory,
     IReactorTime,
@@ -26,7 +25,6 @@ from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text, peer_of
 from smartproxy.net.transport.secured import TlsFactory
 from smartproxy.policy import limits
-from smartproxy.policy.addresses import address_of, prefix_of
 from smartproxy.policy.causes import Cause
 from smartproxy.tunnel.boxes import IStream
 from smartproxy.tunnel.contexts import PeerRefused, tls_trouble
@@ -63,19 +61,19 @@ class ITunnelTransport(IStream):
 
 @implementer(IHandshakeListener)
 class Entrance(Protocol):
-    """One connection, from its beginning on.
+    """One connection, from the beginning of its handshake on.
 
-    :ivar prefix: the network that the far end counts for; empty if it has no address.
+    :param seconds: what is left of the handshake's deadline.
     """
 
     transport: ITunnelTransport | None
 
-    def __init__(self, keeper: Doorkeeper, clock: IReactorTime) -> None:
+    def __init__(self, keeper: Doorkeeper, clock: IReactorTime, seconds: float = limits.HANDSHAKE.default) -> None:
         self._keeper = keeper
+        self._seconds = seconds
         self._handshake = Deadline(clock, self._late)
         self._inner: IProtocol | None = None
         self._judged = False
-        self.prefix = ""
 
     @property
     def peer(self) -> str:
@@ -97,10 +95,9 @@ class Entrance(Protocol):
     def connectionMade(self) -> None:
         """The TCP connection is there; the handshake has yet to begin."""
         assert self.transport is not None
-        self.prefix = prefix_of(address_of(self.host)) if self.host else ""
         self.transport.setTcpNoDelay(True)
         self.transport.setTcpKeepAlive(True)
-        self._handshake.start(limits.HANDSHAKE.default)
+        self._handshake.start(self._seconds)
 
     def handshakeCompleted(self) -> None:
         """Both ends proved that they have the keys of their certificates."""
@@ -155,8 +152,13 @@ class Entrance(Protocol):
         self._keeper.refused(self, PeerRefused(cause=Cause.TUNNEL_TLS, message=tls_trouble(reason)))
 
     def _late(self) -> None:
-        message = f"no TLS handshake within {limits.HANDSHAKE.default} s"
-        self.drop(PeerRefused(cause=Cause.TUNNEL_HANDSHAKE_TIMEOUT, message=message))
+        self.drop(handshake_late())
+
+
+def handshake_late() -> PeerRefused:
+    """The refusal of a peer that did not complete its handshake in time."""
+    message = f"no TLS handshake within {limits.HANDSHAKE.default} s"
+    return PeerRefused(cause=Cause.TUNNEL_HANDSHAKE_TIMEOUT, message=message)
 
 
 class EntranceFactory(Factory):
@@ -172,29 +174,6 @@ class EntranceFactory(Factory):
         return self._build()
 
 
-@implementer(IProtocolFactory)
-class TunnelPort:
-    """Stands before TLS: takes a connection, or closes it before any work is done for it.
-
-    :param opens: whether there is room for one more.
-    """
-
-    def __init__(self, opens: Callable[[], bool], behind: IProtocolFactory) -> None:
-        self._opens = opens
-        self._behind = behind
-        self.doStart = behind.doStart
-        self.doStop = behind.doStop
-
-    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
-        """Part of Twisted's interface."""
-        return self._behind.buildProtocol(addr) if self._opens() else None
-
-
-def secured_server(context: IOpenSSLServerConnectionCreator, build: Callable[[], Entrance]) -> IProtocolFactory:
-    """A factory of entrances at the server's end."""
-    return TlsFactory(context, False, EntranceFactory(build))
-
-
 def secured_client(context: IOpenSSLClientConnectionCreator, build: Callable[[], Entrance]) -> IProtocolFactory:
-    """The same at the client's end."""
+    """A factory of entrances at the client's end."""
     return TlsFactory(context, True, EntranceFactory(build))

@@ -6,26 +6,24 @@ protocol, and clients that are refused end here, counted and timed. Dials nothin
 certificate.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.python.failure import Failure
 
 from smartproxy import __version__
 from smartproxy.logs.carrier import BatchFailed, Carrier, Document, is_urgent
 from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
-from smartproxy.policy.admission import Sparing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.tunnel.boxes import line
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.data import DataConnection
-from smartproxy.tunnel.entrance import Entrance, TunnelPort, secured_server
+from smartproxy.tunnel.entrance import Entrance
 from smartproxy.tunnel.faults import (
     Closing,
     ConfigurationDeclined,
@@ -36,6 +34,7 @@ from smartproxy.tunnel.faults import (
 )
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import SMART, TunnelKind
+from smartproxy.tunnel.port import TunnelPort
 from smartproxy.tunnel.server_control import Registry, ServerControl, ServerUser
 from smartproxy.tunnel.vocabulary import Greeting, Side, agree
 
@@ -53,8 +52,6 @@ class ServerTunnel:
     :ivar factory: what the tunnel's port listens with.
     :ivar held: the generation that is in force; 0 for none.
     """
-
-    factory: IProtocolFactory
 
     def __init__(
         self,
@@ -74,15 +71,10 @@ class ServerTunnel:
         self._events = events
         self._greeting = Greeting(program="smartproxy-server", version=version)
         self._context = ServerContext(identity, authority, kind.protocols)
-        self._strangers: dict[Entrance, None] = {}
-        self._known: dict[str, None] = {}
-        self._sparing = Sparing()
-        self._crowding = Sparing()
         self._controls: set[ServerControl] = set()
         self._named: dict[str, ServerControl] = {}
         self._up: set[ServerControl] = set()
         self._reports = Carrier(self._send_reports, clock, self._dropped, urgent=is_urgent)
-        self._stopping = False
         self._registry = Registry(
             held=lambda: self.held,
             welcome=self._welcome,
@@ -90,7 +82,7 @@ class ServerTunnel:
             down=self._control_down,
             configure=self._configure,
         )
-        self.factory = TunnelPort(self._opens, secured_server(self._context, self._entrance))
+        self.factory = TunnelPort(clock, events, self._context, self._admit)
 
     # For the daemon.
 
@@ -117,52 +109,14 @@ class ServerTunnel:
 
     def stop(self, message: str) -> None:
         """Admit no more connections, and end all that there are."""
-        self._stopping = True
         self._reports.stop()
-        for entrance in list(self._strangers):
-            entrance.drop(PeerRefused(cause=Cause.TUNNEL_STOPPED, message=message))
+        self.factory.stop(PeerRefused(cause=Cause.TUNNEL_STOPPED, message=message))
         for control in list(self._controls):
             control.close(Closing(Cause.TUNNEL_STOPPED, message))
 
     # The entrance.
 
-    def _opens(self) -> bool:
-        return not self._stopping
-
-    def _entrance(self) -> Entrance:
-        if len(self._strangers) >= limits.TUNNEL_STRANGERS_MOST:
-            self._displace(self._most_crowded())
-        entrance = Entrance(self, self._clock)
-        self._strangers[entrance] = None
-        return entrance
-
-    def _most_crowded(self) -> Entrance:
-        """The oldest connection of the address that has most of them; of a client's address only if no other is there.
-
-        A client proves its identity in a moment, but in a flood a moment is long: who comes from an address from which
-        a client was admitted is not displaced by others.
-        """
-        crowd = [each for each in self._strangers if each.prefix not in self._known] or list(self._strangers)
-        counts = Counter(each.prefix for each in crowd)
-        most = max(counts.values())
-        return next(each for each in crowd if counts[each.prefix] == most)
-
-    def _displace(self, oldest: Entrance) -> None:
-        """Make room: a crowd must not keep a client out. It proves its identity in a moment and is never the oldest."""
-        self._strangers.pop(oldest)
-        left_out = self._crowding.tell("", "crowded", self._clock.seconds())
-        if left_out is not None:
-            self._events.emit(
-                "tunnel.refused",
-                cause=Cause.TUNNEL_CROWDED,
-                message=Cause.TUNNEL_CROWDED.meaning,
-                peer=oldest.peer,
-                advice="restrict the tunnel's port in the firewall to the clients' addresses",
-                facts={"displaced": left_out + 1, "most": limits.TUNNEL_STRANGERS_MOST},
-            )
-        oldest.displace()
-
-    def admit(self, entrance: Entrance) -> IProtocol:
+    def _admit(self, entrance: Entrance) -> IProtocol:
         """The protocol that the client asks for."""
         client = self._context.verified(entrance.connection)
         protocol = entrance.connection.get_alpn_proto_negotiated()
@@ -196,28 +150,6 @@ class ServerTunnel:
         connection = self._kind.connection(control, Side.SERVER, self._clock, self._events, entrance.peer)
         control.adopt(connection, client)
         return connection
-
-    def admitted(self, entrance: Entrance, protocol: IProtocol) -> None:
-        """A connection proved its identity."""
-        self._strangers.pop(entrance, None)
-        self._known.pop(entrance.prefix, None)
-        self._known[entrance.prefix] = None
-        if len(self._known) > limits.TUNNEL_KNOWN_MOST:
-            self._known.pop(next(iter(self._known)))
-
-    def refused(self, entrance: Entrance, refusal: PeerRefused) -> None:
-        """A connection is refused. Told sparingly: a stranger can cause thousands of refusals a second."""
-        self._strangers.pop(entrance, None)
-        exact = self._context.refusal(entrance.connection) or refusal
-        left_out = self._sparing.tell(entrance.host, exact.cause, self._clock.seconds())
-        if left_out is not None:
-            facts = {"not_written_before": left_out} if left_out else None
-            self._events.emit("tunnel.refused", peer=entrance.peer, facts=facts, **exact.fields())
-
-    def vanished(self, entrance: Entrance, why: str) -> None:
-        """A connection ended before it sent anything: a port scan, or a check whether the port is open."""
-        self._strangers.pop(entrance, None)
-        self._events.emit("connection.closed", peer=entrance.peer, cause=Cause.TUNNEL_CLOSED, message=why)
 
     # For control connections.
 

@@ -5,7 +5,7 @@ import contextlib
 from cryptography import x509
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ITCPTransport
@@ -342,6 +342,20 @@ class BeforeTls(SiteCase):
         self.assertEqual([each["cause"] for each in told], ["handshake.not_tls"])
         self.assertIn("https", str(told[0]["advice"]))
         self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_an_ipv6_network_is_one_caller(self) -> None:
+        """Whoever has a /64 has no more places than one IPv4 address."""
+        clock = Clock()
+        with self.store.reading() as session:
+            site = authority.load(session)
+        port = HttpsPort(site, Reading(), admits, clock, Events(Logger(), None, clock))
+        transports = []
+        for number in range(limits.BACKEND_STRANGERS_PER_ADDRESS_MOST + 3):
+            server, transport = port.buildProtocol(IPv6Address("TCP", f"2001:db8::{number:x}", 40000)), Tcp()
+            assert server is not None
+            server.makeConnection(transport)
+            transports.append(transport)
+        self.assertEqual([each.disconnected for each in transports].count(True), 3)
 
     def test_no_place(self) -> None:
         """Where there is no place nothing is made of a connection, and nothing fails."""

@@ -334,7 +334,9 @@ class Penalized(SynchronousTestCase):
     def test_flood_of_strangers(self) -> None:
         """What is no TLS, and a handshake that is left, are faults: a flood of them ends in a ban, told once."""
         for octets, faults in ((b"GET / HTTP/1.0\r\n\r\n", 20), (b"\x16\x03\x01\x02\x00\x01", 10)):
-            rig = ServerRig(penalties=PenaltySettings(threshold=20, exempt=()))
+            rig = ServerRig(
+                penalties=PenaltySettings(threshold=20, exempt=()), limits=ServerLimits(strangers_events=100)
+            )
             for _ in range(100):
                 caller = Caller()
                 if rig.dial(caller) is not None and caller.transport is not None:

@@ -1,6 +1,7 @@
 """Rogues at either end of the tunnel: each is refused before it gets anywhere, with its cause in one event."""
 
 import ast
+import contextlib
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -75,6 +76,16 @@ class Bare:
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Part of the interface."""
         return SSL.Connection(self.context, None)
+
+
+def hello() -> bytes:
+    """The first record of a handshake."""
+    connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+    connection.set_connect_state()
+    with contextlib.suppress(SSL.WantReadError):
+        connection.do_handshake()
+    octets: bytes = connection.bio_read(65_536)
+    return octets
 
 
 class RogueClientTests(SynchronousTestCase):
@@ -236,55 +247,104 @@ class RogueClientTests(SynchronousTestCase):
         self.network.settle()
         self.assertTrue(browser.lost)
 
-    def stranger(self) -> Recorder:
-        """Somebody who connects and says nothing."""
+    def stranger(self, host: str = "10.0.0.8", *octets: bytes) -> Recorder:
+        """Somebody who connects, says this, and nothing more."""
         silent = Recorder()
-        self.network.connect(self.server.tunnel.factory, Factory.forProtocol(lambda: silent))
+        self.network.connect(self.server.tunnel.factory, Factory.forProtocol(lambda: silent), host)
+        for piece in octets:
+            silent.write(piece)
         return silent
 
-    def test_crowd_of_strangers(self) -> None:
-        """Connections that prove nothing are bounded: a new one takes the oldest one's place, and one event says so."""
-        crowd = [self.stranger() for _ in range(limits.TUNNEL_STRANGERS_MOST + 5)]
+    def begins(self, host: str = "10.0.0.8") -> Recorder:
+        """Somebody who begins a handshake, and says nothing more."""
+        rogue = self.stranger(host, hello())
         self.network.settle()
-        self.assertEqual([each.lost for each in crowd], [True] * 5 + [False] * limits.TUNNEL_STRANGERS_MOST)
+        return rogue
+
+    def test_crowd_of_strangers(self) -> None:
+        """Connections that say nothing are bounded: a new one takes the oldest one's place, and one event says so."""
+        crowd = [self.stranger() for _ in range(limits.TUNNEL_SILENT_MOST + 5)]
+        self.network.settle()
+        self.assertEqual([each.lost for each in crowd], [True] * 5 + [False] * limits.TUNNEL_SILENT_MOST)
         self.assertEqual(self.server.events.causes("tunnel.refused"), ["tunnel.crowded"])
         self.network.advance(limits.HANDSHAKE.default + 1)
-        self.assertEqual(len(self.server.tunnel._strangers), 0)
+        self.assertEqual(self.server.tunnel.factory.waiting, 0)
+
+    def test_nothing_is_made_for_a_connection_that_is_silent(self) -> None:
+        """There is no TLS before the first whole record; the handshake's deadline runs from the connection."""
+        made: list[int] = []
+        create = ServerContext.serverConnectionForTLS
+
+        def count(context: ServerContext, transport: Any) -> SSL.Connection:
+            made.append(1)
+            return create(context, transport)
+
+        self.patch(ServerContext, "serverConnectionForTLS", count)
+        record = hello()
+        rogue = self.stranger("10.0.0.8", record[:-1])
+        self.network.advance(limits.HANDSHAKE.default - 1)
+        self.assertEqual((made, rogue.lost), ([], False))
+        rogue.write(record[-1:])
+        self.network.settle()
+        self.assertEqual((made, rogue.lost), ([1], False))
+        self.network.advance(1)
+        self.assertTrue(rogue.lost)
+        self.assertEqual(self.server.events.causes("tunnel.refused"), ["tunnel.handshake_timeout"])
 
     def test_client_in_a_crowd(self) -> None:
-        """A crowd of silent connections does not keep a client out."""
-        for _ in range(limits.TUNNEL_STRANGERS_MOST):
-            self.stranger()
+        """A crowd of silent connections, even from the client's own address, does not keep a client out."""
+        for _ in range(limits.TUNNEL_SILENT_MOST):
+            self.stranger("10.0.0.7")
         rogue = self.shows(inner("inner-2"))
         self.assertFalse(rogue.lost)
-        self.assertEqual(len(self.server.tunnel._strangers), limits.TUNNEL_STRANGERS_MOST - 1)
+        self.assertEqual(self.server.tunnel.factory.waiting, limits.TUNNEL_SILENT_MOST - 1)
 
-    def test_most_crowded_address_makes_room(self) -> None:
-        """A connection of the most crowded address is displaced, and none of an address where a client was admitted."""
-        tunnel = self.server.tunnel
-        entrances = []
-        for prefix in ["known"] * 60 + ["one"] * 3 + ["two"] * 4 + ["one"] * 2:
-            entrance = tunnel._entrance()
-            entrance.prefix = prefix
-            entrances.append(entrance)
-        tunnel._known["known"] = None
-        self.assertIs(tunnel._most_crowded(), entrances[60])
-        for entrance in entrances[60:62]:
-            tunnel._strangers.pop(entrance)
-        self.assertIs(tunnel._most_crowded(), entrances[63])
-        for entrance in entrances[60:]:
-            tunnel._strangers.pop(entrance, None)
-        self.assertIs(tunnel._most_crowded(), entrances[0])
+    def test_silent_connections_displace_nobody_who_spoke(self) -> None:
+        """Who is in the handshake keeps its place, however many connections come that say nothing."""
+        rogue = self.begins()
+        for number in range(limits.TUNNEL_SILENT_MOST + 5):
+            self.stranger(f"10.0.1.{number % 200}")
+        self.network.settle()
+        self.assertFalse(rogue.lost)
+
+    def test_strangers_displace_no_client(self) -> None:
+        """A client's address has places of its own, for connections that are silent and for handshakes."""
+        clients = [self.stranger("10.0.0.7"), self.begins("10.0.0.7")]
+        for number in range(limits.TUNNEL_SILENT_MOST + 5):
+            self.stranger(f"10.0.1.{number % 200}")
+        for number in range(limits.TUNNEL_STRANGERS_MOST + 5):
+            self.begins(f"10.0.2.{number}")
+        self.assertEqual([each.lost for each in clients], [False, False])
+        self.assertEqual(self.server.events.causes("tunnel.refused"), ["tunnel.crowded"])
+
+    def test_rate_of_handshakes(self) -> None:
+        """An unknown address may begin so many handshakes a second, a client's address any number."""
+        most = round(limits.TUNNEL_HANDSHAKES_RATE * limits.TUNNEL_HANDSHAKES_SECONDS)
+        self.assertEqual([self.begins().lost for _ in range(most + 3)], [False] * most + [True] * 3)
+        self.assertEqual(self.server.events.causes("tunnel.refused"), ["tunnel.haste"])
+        self.assertFalse(self.begins("10.0.0.9").lost, "another address")
+        self.assertEqual([self.begins("10.0.0.7").lost for _ in range(most + 3)], [False] * (most + 3))
+        self.network.advance(1)
+        self.assertFalse(self.begins().lost, "a second later")
 
     def test_addresses_of_clients_are_remembered(self) -> None:
         """So many addresses from which a client was admitted are known; the oldest is forgotten."""
         self.patch(limits, "TUNNEL_KNOWN_MOST", 1)
+        port = self.server.tunnel.factory
+        self.assertEqual(list(port._known), ["10.0.0.7/32"])
+        self.server.tunnel.factory._known["10.0.0.6/32"] = None
         self.shows(inner("inner-2"))
-        self.assertEqual(len(self.server.tunnel._known), 1)
-        self.server.tunnel._known = {"older": None}
-        self.shows(inner("inner-3"))
-        self.assertEqual(len(self.server.tunnel._known), 1)
-        self.assertNotIn("older", self.server.tunnel._known)
+        self.assertEqual(list(port._known), ["10.0.0.7/32"])
+
+    def test_port_that_stops(self) -> None:
+        """At its end the port closes what has not proved its identity, silent or not, and takes nothing more."""
+        rogues = [self.stranger(), self.begins()]
+        self.server.tunnel.stop("test")
+        self.network.settle()
+        self.assertEqual([each.lost for each in rogues], [True, True])
+        self.assertEqual(self.server.tunnel.factory.waiting, 0)
+        late = Recorder()
+        self.assertIsNone(self.network.connect(self.server.tunnel.factory, Factory.forProtocol(lambda: late)))
 
     def test_silence_after_the_handshake(self) -> None:
         """A control connection without Hello ends at its deadline, and nobody is told of a client."""

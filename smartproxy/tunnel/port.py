@@ -1,0 +1,188 @@
+"""The tunnel's port: which connections get as far as the judgement of their certificates.
+
+Duty: let a flood of connections neither keep a client out nor take the time for others. Trusts nothing that comes, and
+no address: one from which a client was admitted has places of its own, and no other privilege. Never ends a connection
+that has proved its identity.
+
+Theory of operation. A connection first waits until it has spoken, which costs a socket and little else; then it is in
+the handshake; then it is admitted, and none of ours any more. Waiting and handshake have each a bounded number of
+places, once for addresses from which a client was admitted and once for all others. Where all places of one kind are
+taken, the newcomer gets the one of the oldest from the most crowded address. So what is silent displaces nobody who
+spoke, and strangers displace no client. How often an unknown address may begin a handshake, which is what costs time,
+is bounded by a rate.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import attrs
+from twisted.internet.interfaces import IAddress, IProtocol, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from smartproxy.logs.emit import Events
+from smartproxy.net.hello import HelloFirst, Spoken
+from smartproxy.net.leg import peer_of
+from smartproxy.net.transport.secured import accepted
+from smartproxy.net.transport.tls import TlsTransport
+from smartproxy.policy import limits
+from smartproxy.policy.addresses import address_of, prefix_of
+from smartproxy.policy.admission import Sparing
+from smartproxy.policy.budget import Budgets
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.crowd import Crowd
+from smartproxy.tunnel.contexts import PeerRefused, ServerContext
+from smartproxy.tunnel.entrance import Entrance, handshake_late
+
+
+@attrs.define
+class _Places:
+    """The places of one kind of addresses.
+
+    :ivar silent: connections that have not sent a whole TLS record.
+    :ivar shaking: connections in the handshake.
+    """
+
+    silent: Crowd[HelloFirst] = attrs.field(factory=lambda: Crowd(limits.TUNNEL_SILENT_MOST))
+    shaking: Crowd[Entrance] = attrs.field(factory=lambda: Crowd(limits.TUNNEL_STRANGERS_MOST))
+
+
+class TunnelPort(Factory):
+    """Takes connections, and hands on those whose handshake is over.
+
+    :param events: where it is told, in rate, who was refused.
+    :param context: makes OpenSSL's side of each connection.
+    :param admit: the protocol for a connection whose handshake is over; raises :class:`PeerRefused`.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        events: Events,
+        context: ServerContext,
+        admit: Callable[[Entrance], IProtocol],
+    ) -> None:
+        self.admit = admit
+        self._clock = clock
+        self._events = events
+        self._context = context
+        self._create = accepted(context)
+        self._places = {known: _Places() for known in (False, True)}
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._rates: Budgets[str] = Budgets(limits.TUNNEL_HANDSHAKES_SECONDS, limits.TUNNEL_HANDSHAKES_PREFIXES_MOST)
+        self._sparing = Sparing()
+        self._stopping = False
+
+    @property
+    def waiting(self) -> int:
+        """How many connections have not proved their identity."""
+        return sum(len(places.silent) + len(places.shaking) for places in self._places.values())
+
+    def stop(self, refusal: PeerRefused) -> None:
+        """Take no more connections, and end those that have not proved their identity."""
+        self._stopping = True
+        for places in self._places.values():
+            for door in places.silent.all():
+                places.silent.leave(door)
+                door.close()
+            for entrance in places.shaking.all():
+                entrance.drop(refusal)
+
+    def buildProtocol(self, addr: IAddress | None) -> HelloFirst | None:
+        """Part of Twisted's interface; ``None`` closes the connection at once."""
+        if self._stopping:
+            return None
+        peer = peer_of(addr)
+        host = "" if peer is None else peer.host
+        prefix = prefix_of(address_of(host)) if host else ""
+        places = self._places[prefix in self._known]
+
+        def speaks(door: HelloFirst) -> IProtocol | None:
+            places.silent.leave(door)
+            return self._begin(door, prefix)
+
+        def ended(door: HelloFirst, spoken: Spoken, reason: Failure | None) -> None:
+            places.silent.leave(door)
+            self._unspoken(door, host, spoken, reason)
+
+        door = HelloFirst(self._clock, limits.HANDSHAKE.default, speaks, ended)
+        displaced = places.silent.enter(door, prefix)
+        if displaced is not None:
+            self._crowded(displaced.peer, limits.TUNNEL_SILENT_MOST)
+            displaced.close()
+        return door
+
+    def _begin(self, door: HelloFirst, prefix: str) -> IProtocol | None:
+        """The TLS of a connection that has spoken; nothing if its address does so too often."""
+        known = prefix in self._known
+        now = self._clock.seconds()
+        if not known and not self._rates.take(prefix, limits.TUNNEL_HANDSHAKES_RATE, now):
+            self._tell(prefix, door.peer, PeerRefused(cause=Cause.TUNNEL_HASTE, message=Cause.TUNNEL_HASTE.meaning))
+            return None
+        entrance = Entrance(self, self._clock, max(0.0, door.accepted + limits.HANDSHAKE.default - now))
+        displaced = self._places[known].shaking.enter(entrance, prefix)
+        if displaced is not None:
+            self._crowded(displaced.peer, limits.TUNNEL_STRANGERS_MOST)
+            displaced.displace()
+        return TlsTransport(self._create, entrance)
+
+    def _unspoken(self, door: HelloFirst, host: str, spoken: Spoken, reason: Failure | None) -> None:
+        """A connection ended before it sent a whole TLS record."""
+        if reason is None:
+            self._tell(host, door.peer, handshake_late())
+        elif spoken in (Spoken.NOTHING, Spoken.PART):
+            self._closed(door.peer, reason.getErrorMessage())
+        else:
+            message = f"TLS is expected, and the caller sent {spoken.value}"
+            self._tell(host, door.peer, PeerRefused(cause=Cause.TUNNEL_TLS, message=message))
+
+    def _crowded(self, peer: str, most: int) -> None:
+        left_out = self._sparing.tell("", "crowded", self._clock.seconds())
+        if left_out is not None:
+            self._events.emit(
+                "tunnel.refused",
+                cause=Cause.TUNNEL_CROWDED,
+                message=Cause.TUNNEL_CROWDED.meaning,
+                peer=peer,
+                advice="restrict the tunnel's port in the firewall to the clients' addresses",
+                facts={"displaced": left_out + 1, "most": most},
+            )
+
+    def _tell(self, host: str, peer: str, refusal: PeerRefused) -> None:
+        """Tell of a refusal, sparingly: a stranger can cause thousands of them a second."""
+        left_out = self._sparing.tell(host, refusal.cause, self._clock.seconds())
+        if left_out is not None:
+            facts = {"not_written_before": left_out} if left_out else None
+            self._events.emit("tunnel.refused", peer=peer, facts=facts, **refusal.fields())
+
+    def _closed(self, peer: str, message: str) -> None:
+        """A connection ended before it sent anything: a port scan, or a check whether the port is open."""
+        self._events.emit("connection.closed", peer=peer, cause=Cause.TUNNEL_CLOSED, message=message)
+
+    # For entrances.
+
+    def admitted(self, entrance: Entrance, protocol: IProtocol) -> None:
+        """A connection proved its identity: its address is known from now on."""
+        self._leave(entrance)
+        if entrance.host:
+            prefix = prefix_of(address_of(entrance.host))
+            self._known[prefix] = None
+            self._known.move_to_end(prefix)
+            if len(self._known) > limits.TUNNEL_KNOWN_MOST:
+                self._known.popitem(last=False)
+
+    def refused(self, entrance: Entrance, refusal: PeerRefused) -> None:
+        """A connection is refused."""
+        self._leave(entrance)
+        self._tell(entrance.host, entrance.peer, self._context.refusal(entrance.connection) or refusal)
+
+    def vanished(self, entrance: Entrance, why: str) -> None:
+        """A connection ended in its handshake."""
+        self._leave(entrance)
+        self._closed(entrance.peer, why)
+
+    def _leave(self, entrance: Entrance) -> None:
+        for places in self._places.values():
+            places.shaking.leave(entrance)
