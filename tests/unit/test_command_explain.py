@@ -163,13 +163,13 @@ class Explained(CommandCase):
         """Each kind of event leads to its entry of the table; what another side did is not the partner's affair."""
         for name, fields, key in (
             ("handshake.failed", {"cause": "handshake.not_tls", "message": "no TLS"}, "handshake.not_tls"),
-            ("connection.refused", {"cause": "penalty.banned", "message": "banned", "limit": "ban"}, "connection.ban"),
+            ("connection.refused", {"cause": "penalty.banned", "message": "banned", "limit": "ban"}, "penalty.banned"),
             ("identity.refused", {"cause": "identity.code", "code": "O0013"}, "identity.code"),
             ("session.refused", {"cause": "quota.sessions"}, "quota.sessions"),
             ("session.refused", {"cause": "licence.expired"}, "ours"),
-            ("session.expired", {"timer": "ssid", "side": "partner"}, "deadline"),
-            ("session.expired", {"timer": "ssid", "side": "station"}, "ours"),
-            ("session.violation", {"rule": "field.range", "message": "x", "side": "partner"}, "violation"),
+            ("session.expired", {"timer": "ssid", "side": "partner"}, "deadline.partner"),
+            ("session.expired", {"timer": "ssid", "side": "station"}, "deadline.station"),
+            ("session.violation", {"rule": "field.range", "message": "x", "side": "partner"}, "violation.partner"),
             (
                 "session.withdrawn",
                 {"session": "1" * 16, "cause": "certificate.revoked", "message": "x"},
@@ -192,9 +192,24 @@ class Explained(CommandCase):
                 "Your system ended",
             ),
             ("session.ended", {"outcome": "aborted", "side": "station", "reason": 4}, "your c", "Our system ended"),
-            ("session.failed", {"cause": "leg.lost", "side": "partner"}, "your c", "The connection to your system"),
-            ("session.failed", {"cause": "leg.lost", "side": "station"}, "your c", "We could not accept"),
-            ("session.failed", {"cause": "leg.lost", "side": "partner", "direction": "outbound"}, "our c", "The c"),
+            (
+                "session.failed",
+                {"cause": "leg.lost", "outcome": "lost", "side": "partner"},
+                "your c",
+                "The connection to your system",
+            ),
+            (
+                "session.failed",
+                {"cause": "leg.lost", "outcome": "lost", "side": "station"},
+                "your c",
+                "A connection on our side",
+            ),
+            (
+                "session.failed",
+                {"cause": "leg.lost", "outcome": "lost", "side": "partner", "direction": "outbound"},
+                "our c",
+                "The c",
+            ),
             (
                 "outbound.failed",
                 {"cause": "call.refused", "step": "connect"},
