@@ -39,6 +39,8 @@ REFUSALS: Final = (
 )
 """The events that say why a partner could not do what it wanted, the more telling ones of a session first."""
 
+_ALERTS: Final = frozenset({Cause.HANDSHAKE_ALERT, Cause.HANDSHAKE_DISTRUSTED, Cause.CALL_ALERT, Cause.CALL_DISTRUSTED})
+"""The causes whose alert the partner sent."""
 _SELF_SIGNED_ADVICE: Final = "To accept this certificate, pin it in the partner's entry."
 _CALLS: Final = ("outbound.failed", "outbound.refused")
 _DMZ: Final = ("server", "client")
@@ -193,8 +195,8 @@ def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ..
     end = _end(event)
     key = end.key
     shown = {**_accepted(session, event), **fields}
-    alone = key == Cause.CERTIFICATE_UNKNOWN_CA and event.name == "certificate.refused" and _is_self_signed(fields)
-    sent = fields.get("cause") in (Cause.HANDSHAKE_ALERT, Cause.CALL_ALERT) and "alert" in fields
+    alone = key == Cause.CERTIFICATE_UNKNOWN_CA and _is_self_signed(fields)
+    sent = fields.get("cause") in _ALERTS and "alert" in fields
     return ExplainedRefusal(
         event=event,
         key=key,
@@ -207,7 +209,11 @@ def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ..
         saw=None if sent else _saw(fields),
         sent=f"the TLS alert {fields['alert']}" if sent else None,
         reason=fields.get("reason") if end.outcome is Outcome.ABORTED else None,
-        advice=_SELF_SIGNED_ADVICE if alone else None if "advice" not in fields else str(fields["advice"]),
+        advice=_SELF_SIGNED_ADVICE
+        if alone and not end.outgoing
+        else None
+        if "advice" not in fields
+        else str(fields["advice"]),
         others=others,
     )
 

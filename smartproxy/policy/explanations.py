@@ -78,8 +78,11 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     ),
     "handshake.alert": Explanation(
         "Your system ended the TLS connection with the alert that is named here.",
-        "Please check that your system trusts our certificate, and tell us if you need it. The log of your OFTP2"
-        " software says why it sent the alert.",
+        "The log of your OFTP2 software says why it sent the alert.",
+    ),
+    "handshake.distrusted": Explanation(
+        "Your system did not accept our certificate, and ended the TLS connection with the alert that is named here.",
+        "Please have your system trust our certificate, or the authority that issued it; tell us if you need it.",
     ),
     "handshake.silent": Explanation(
         "Your system connected and sent nothing.",
@@ -162,6 +165,14 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     "call.tls": Explanation(
         "We called your system, and the TLS connection could not be established.",
         "Please check that your system trusts our certificate, and tell us if you need it.",
+    ),
+    "call.alert": Explanation(
+        "We called your system, and it ended the TLS connection with the alert that is named here.",
+        "The log of your OFTP2 software says why it sent the alert.",
+    ),
+    "call.distrusted": Explanation(
+        "We called your system, and it did not accept our certificate: it sent the alert that is named here.",
+        "Please have your system trust our certificate, or the authority that issued it; tell us if you need it.",
     ),
     "call.greeting": Explanation(
         "We called your system, and its answer was not that of an OFTP2 program.",

@@ -119,13 +119,14 @@ class Explained(CommandCase):
     def test_alert_that_the_partner_sent(self) -> None:
         """What the partner's system sent is not told as something that it saw."""
         for name, fields in (
-            ("handshake.failed", {"cause": "handshake.alert", "message": "the peer ended TLS"}),
-            ("outbound.failed", {"cause": "call.alert", "message": "the partner refused", "step": "tls"}),
+            ("handshake.failed", {"cause": "handshake.distrusted", "message": "the peer ended TLS"}),
+            ("outbound.failed", {"cause": "call.distrusted", "message": "the partner refused", "step": "tls"}),
         ):
             self.tell(name, peer=PEER, partner="ACME", alert="unknown_ca", advice="send it", **fields)
             found = self.explained("ACME")["to_partner"]
             self.assertEqual((found["sent"], found["saw"]), ("the TLS alert unknown_ca", None))
-            self.assertIn("trusts our certificate", found["remedy"])
+            self.assertIn("did not accept our certificate", found["happened"])
+            self.assertIn("trust our certificate", found["remedy"])
             text = self.do("explain", "ACME").out
             self.assertIn("your system sent", text)
             self.assertNotIn("your system saw", text)
@@ -158,6 +159,18 @@ class Explained(CommandCase):
             for words in (found["to_partner"]["remedy"], found["for_us"]["advice"]):
                 self.assertEqual("intermediate" in words, asked, words)
             self.assertEqual(found["for_us"]["key"], "certificate.unknown_ca")
+        self.tell(
+            "outbound.failed",
+            partner="ACME",
+            cause="certificate.unknown_ca",
+            step="tls",
+            subject="CN=acme",
+            issuer="CN=acme",
+            advice="smartproxy partner outbound NAME --verify pin",
+        )
+        found = self.explained("ACME")
+        self.assertNotIn("intermediate", found["to_partner"]["remedy"])
+        self.assertIn("--verify pin", found["for_us"]["advice"])
 
     def test_keys(self) -> None:
         """Each kind of event leads to its entry of the table; what another side did is not the partner's affair."""
@@ -220,7 +233,7 @@ class Explained(CommandCase):
                 "outbound.failed",
                 {"cause": "call.alert", "step": "tls"},
                 "our c",
-                "We called your system, and the T",
+                "We called your system, and it ended",
             ),
             ("outbound.failed", {"cause": "source.missing", "step": "source"}, "our c", "We could not call"),
             ("outbound.failed", {"cause": "certificate.expired", "step": "tls"}, "our c", "A certificate that"),

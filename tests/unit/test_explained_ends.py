@@ -134,7 +134,8 @@ class Table(SynchronousTestCase):
         for step, sentence in STEPS.items():
             self.assertEqual(HowEnded(cause=step.cause, step=step, outgoing=True).explanation.happened, sentence)
         for cause, step, words in (
-            (Cause.CALL_ALERT, Step.TLS, "the TLS connection could not be established"),
+            (Cause.CALL_ALERT, Step.TLS, "it ended the TLS connection with the alert"),
+            (Cause.CALL_DISTRUSTED, Step.TLS, "it did not accept our certificate"),
             (Cause.CALL_NO_ANSWER, Step.CONNECT, "no OFTP2 session could be established"),
             (Cause.CALL_GREETING, Step.SSRM, "its answer was not that of an OFTP2 program"),
             (Cause.CALL_RENEGOTIATED, Step.TLS, "it asked for a second TLS handshake"),
