@@ -1,13 +1,14 @@
-"""Refusals, each as one record that can be read alone, put together from the events that tell of it.
+"""Refusals and early ends, each as one record that can be read alone, put together from the events that tell of it.
 
-Knows which events are refusals, and joins what was told of the same connection before: whose certificate it was. What
+Knows which events tell of one, and joins what was told of the same connection before: whose certificate it was. What
 is said to the partner comes from :mod:`smartproxy.policy.explanations`; what is meant for this site only is kept apart.
 """
 
+import enum
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 from sqlalchemy.orm import Session
@@ -18,8 +19,8 @@ from smartproxy.backend.journal import Filter, StoredEvent
 from smartproxy.logs.fields import Value
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import Explanation
-from smartproxy.policy.explanations import explanation
-from smartproxy.policy.faults import Outcome
+from smartproxy.policy.explanations import HowEnded, explanation
+from smartproxy.policy.faults import EndedBy, Outcome, Step
 
 REFUSALS: Final = (
     "certificate.refused",
@@ -32,12 +33,28 @@ REFUSALS: Final = (
     "session.expired",
     "session.failed",
     "outbound.failed",
+    "outbound.refused",
     "session.ended",
+    "connection.closed",
 )
 """The events that say why a partner could not do what it wanted, the more telling ones of a session first."""
 
+_ALERTS: Final = frozenset({Cause.HANDSHAKE_ALERT, Cause.HANDSHAKE_DISTRUSTED, Cause.CALL_ALERT, Cause.CALL_DISTRUSTED})
+"""The causes whose alert the partner sent."""
 _SELF_SIGNED_ADVICE: Final = "To accept this certificate, pin it in the partner's entry."
-_OTHER_SIDES: Final = ("station", "tunnel")
+_CALLS: Final = ("outbound.failed", "outbound.refused")
+_DMZ: Final = ("server", "client")
+"""The daemons whose events can be about a partner: the backend has callers of its own."""
+_OUTCOMES: Final[Mapping[str, Outcome]] = {
+    "connection.closed": Outcome.LOST,
+    "identity.refused": Outcome.REFUSED,
+    "session.failed": Outcome.UNREACHABLE,
+    "session.refused": Outcome.REFUSED,
+    "session.withdrawn": Outcome.STOPPED,
+    "session.violation": Outcome.VIOLATED,
+    "session.expired": Outcome.EXPIRED,
+}
+"""The outcome that an event means by its name, where it does not say it."""
 _SESSION: Final = re.compile("[0-9a-f]{16}")
 _NUMBER: Final = re.compile("[0-9]{1,15}")
 _LOOKED_BACK: Final = timedelta(days=3)
@@ -74,6 +91,7 @@ class ExplainedRefusal:
     :ivar protocol: the rule that was broken, where one was.
     :ivar saw: what the partner saw: the TLS alert or the ESID.
     :ivar sent: the TLS alert with which the partner ended the handshake itself.
+    :ivar reason: the ESID reason code with which a side ended the session.
     :ivar advice: what this site's operator can do.
     :ivar others: what else is known of the same session, for this site only.
     """
@@ -86,13 +104,14 @@ class ExplainedRefusal:
     protocol: Mapping[str, Value]
     saw: str | None
     sent: str | None
+    reason: Value | None
     advice: str | None
     others: tuple[StoredEvent, ...]
 
     @property
     def outgoing(self) -> bool:
         """Whether this site called the partner."""
-        return self.event.name == "outbound.failed" or self.event.fields.get("direction") == "outbound"
+        return _is_outgoing(self.event)
 
     @property
     def cause(self) -> str:
@@ -120,8 +139,8 @@ def _of_session(session: Session, wanted: str) -> ExplainedRefusal:
         raise NotFound(f"no event of a session {wanted} is stored; 'smartproxy events --name session.' lists sessions")
     telling = [each for each in events if _tells(each)]
     if not telling:
-        ended = next((each for each in events if each.name == "session.ended"), None)
-        how = "has not ended yet" if ended is None else f"ended as {ended.fields.get('outcome', 'told')}"
+        ended = next((each for each in events if each.name in ("session.ended", "connection.closed")), None)
+        how = "has not ended yet" if ended is None else f"ended as {ended.fields.get('outcome', 'completed')}"
         raise NotFound(f"session {wanted} was not refused: it {how}")
     # The server stands between us and the partner: what it says is what the partner saw.
     telling.sort(key=lambda each: (each.source != "server", REFUSALS.index(each.name), each.number))
@@ -156,8 +175,15 @@ def _last(session: Session, what: str) -> ExplainedRefusal:
 
 
 def _tells(event: StoredEvent) -> bool:
-    """Whether an event says why somebody could not do what it wanted: a session that completed does not."""
-    return event.name in REFUSALS and event.fields.get("outcome") != Outcome.COMPLETED
+    """Whether an event says why somebody could not do what it wanted: a session that completed does not.
+
+    Nor does a connection without a session that proved nothing: checks of the port are such.
+    """
+    if event.name not in REFUSALS or event.source not in _DMZ:
+        return False
+    if event.name == "connection.closed" and "session" not in event.fields:
+        return False
+    return _end(event).outcome is not Outcome.COMPLETED
 
 
 def _host(peer: str) -> str:
@@ -166,53 +192,56 @@ def _host(peer: str) -> str:
 
 def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ...]) -> ExplainedRefusal:
     fields = event.fields
-    key = _key(event)
-    if key == "ours" and fields.get("direction") == "outbound":
-        key = "ours.outgoing"
+    end = _end(event)
+    key = end.key
     shown = {**_accepted(session, event), **fields}
-    alone = key == Cause.CERTIFICATE_UNKNOWN_CA and event.name == "certificate.refused" and _is_self_signed(fields)
-    sent = fields.get("cause") in (Cause.HANDSHAKE_ALERT, Cause.CALL_ALERT) and "alert" in fields
+    alone = key == Cause.CERTIFICATE_UNKNOWN_CA and _is_self_signed(fields)
+    sent = fields.get("cause") in _ALERTS and "alert" in fields
     return ExplainedRefusal(
         event=event,
         key=key,
-        explanation=explanation("certificate.self_signed" if alone else key),
+        explanation=explanation("certificate.self_signed") if alone else end.explanation,
         certificate={word: shown[name] for name, word in _CERTIFICATE.items() if name in shown},
         revocation={word: fields[name] for name, word in _LIST.items() if name in fields},
         protocol={name: fields[name] for name in ("rule", "section", "command", "field") if name in fields}
-        if key == "violation"
+        if key == "violation.partner"
         else {},
         saw=None if sent else _saw(fields),
         sent=f"the TLS alert {fields['alert']}" if sent else None,
-        advice=_SELF_SIGNED_ADVICE if alone else None if "advice" not in fields else str(fields["advice"]),
+        reason=fields.get("reason") if end.outcome is Outcome.ABORTED else None,
+        advice=_SELF_SIGNED_ADVICE
+        if alone and not end.outgoing
+        else None
+        if "advice" not in fields
+        else str(fields["advice"]),
         others=others,
     )
 
 
-def _key(event: StoredEvent) -> str:
-    """The cause of an event as the table of explanations names it."""
+def _end(event: StoredEvent) -> HowEnded:
+    """What an event says of how a session or call ended, as its table of explanations takes it."""
     fields = event.fields
     cause = str(fields.get("cause", ""))
-    if event.name == "session.ended" and fields.get("outcome") == Outcome.ABORTED and "side" in fields:
-        return f"aborted.{fields['side']}"
-    if fields.get("side") in _OTHER_SIDES:
-        return "ours"
-    if cause == Cause.LEG_LOST and fields.get("side") == "partner":
-        return cause
-    if event.name == "outbound.failed":
-        return cause if cause.startswith("certificate.") else f"call.{fields.get('step', '')}"
-    match event.name:
-        case "certificate.refused" | "session.withdrawn":
-            return str(fields.get("cause", ""))
-        case "connection.refused":
-            return f"connection.{fields.get('limit', '')}"
-        case "handshake.failed":
-            return cause if cause.startswith("handshake.") else "handshake"
-        case "session.violation":
-            return "violation"
-        case "session.expired":
-            return "deadline"
-        case _:
-            return cause if cause.partition(".")[0] in ("identity", "quota", "certificate") else "ours"
+    return HowEnded(
+        cause=cause,
+        outcome=_member(Outcome, fields.get("outcome")) or _OUTCOMES.get(event.name),
+        ended_by=_member(EndedBy, fields.get("ended_by")) or _member(EndedBy, fields.get("side")),
+        step=_member(Step, fields.get("step")),
+        outgoing=_is_outgoing(event),
+    )
+
+
+def _is_outgoing(event: StoredEvent) -> bool:
+    """Whether this site called the partner."""
+    return event.name in _CALLS or event.fields.get("direction") == "outbound"
+
+
+_Member = TypeVar("_Member", bound=enum.StrEnum)
+
+
+def _member(kind: type[_Member], value: object) -> _Member | None:
+    """The member with this value, if there is one: a daemon of another version may know others."""
+    return next((each for each in kind if each == value), None)
 
 
 def _is_self_signed(fields: Mapping[str, Value]) -> bool:

@@ -240,7 +240,13 @@ EVENTS: Mapping[str, EventType] = {
             "list_part age this_update next_update alert tls advice sans key_bits",
         ),
         ("connection.accepted", _DEBUG, "A connection was accepted.", "peer", "address port transport"),
-        ("connection.closed", _DEBUG, "A connection without a session ended.", "", "cause duration ended_by tls"),
+        (
+            "connection.closed",
+            _DEBUG,
+            "A connection without a session ended.",
+            "",
+            "cause duration ended_by outcome tls",
+        ),
         (
             "connection.refused",
             _WARNING,
@@ -262,7 +268,7 @@ EVENTS: Mapping[str, EventType] = {
             "An SSID, or a file's originator or destination, is not what the partner's entry allows.",
             "cause",
             "code codes release_level most reason told_partner told_station certificate_sha256 advice authentication "
-            "ended_by level_by originator destination dataset",
+            "ended_by outcome level_by originator destination dataset",
         ),
         (
             "strangers.counted",
@@ -346,14 +352,14 @@ EVENTS: Mapping[str, EventType] = {
             _ERROR,
             "A part of this site that the session needs is not available.",
             "cause",
-            "reason ended_by side phase state told_partner told_station station advice",
+            "reason ended_by outcome side phase state told_partner told_station station advice",
         ),
         (
             "session.refused",
             _WARNING,
             "The site's policy does not allow the session.",
             "cause",
-            "reason ended_by side code release_level limit value most told_partner told_station advice phase",
+            "reason ended_by outcome side code release_level limit value most told_partner told_station advice phase",
         ),
         (
             "session.started",

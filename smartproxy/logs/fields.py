@@ -180,7 +180,6 @@ FIELDS: Mapping[str, EventField] = {
         option="the name of the command line option",
         partner="the name of the partner's entry in the configuration",
         ours="the version of this end",
-        outcome="how it ended, as a stable word such as completed, refused, violated or lost",
         path="the path of the file, or of the http call",
         peer="address and port of the other end",
         phase="the phase of the session in which it happened",
@@ -192,8 +191,6 @@ FIELDS: Mapping[str, EventField] = {
         section="the section of RFC 5024 that holds the rule",
         sender="whose octets they were: initiator or responder",
         session="the session's id, the same on both daemons: 16 hex digits",
-        ended_by="who began the end: partner, station, server, client, operator or nobody (the tunnel was lost)",
-        side="which side it was about: partner, station or tunnel",
         site="the name of the site",
         state="the state of the session monitor",
         store="the id of the backend's store that the generation is of",
@@ -210,6 +207,9 @@ FIELDS: Mapping[str, EventField] = {
     **_declare(
         FieldKind.CODE,
         cause="why, as a stable code such as leg.lost; all are listed below",
+        side="which side it was about: partner, station or tunnel",
+        ended_by="who began the end: partner, station, server, client, operator or nobody (the tunnel was lost)",
+        outcome="how it ended, as a stable word such as completed, refused, violated or lost",
     ),
     **_declare(
         FieldKind.PEER,

@@ -1,15 +1,22 @@
-"""Why a partner was refused, in words that can be sent to the partner.
+"""Why a partner was refused, or its session ended, in words that can be sent to the partner.
 
-Duty: for every cause of a refusal, say what happened and what the partner has to do. The texts for certificate
-causes are those of :data:`~smartproxy.policy.certificates.causes.CERTIFICATE_CAUSES`. The texts
+Duty: for every way in which a call or a session can end, say what happened and what the partner has to do. The texts
+for certificate causes are those of :data:`~smartproxy.policy.certificates.causes.CERTIFICATE_CAUSES`. The texts
 are true for every reader, contain no details of the internal network, and never blame the wrong side. The backend
-finds the record of a refusal and the facts around it.
+finds the event of an end and the facts around it.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
+import attrs
+
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OURS, Explanation
+from smartproxy.policy.faults import EndedBy, Outcome, Step
+
+OUR_CALL: Final = "The cause is on our side. You need not change anything; our system has to call again."
+"""What a partner is told to do where the cause is on our side, and we called."""
 
 EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     **{cause: row.explanation for cause, row in CERTIFICATE_CAUSES.items()},
@@ -22,11 +29,11 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     ),
     "identity.code": Explanation(
         "The identification code (SSIDCODE) that your system sent is not assigned to your certificate.",
-        "Please check the SSIDCODE that is configured for the connection to us.",
+        "Please check the SSIDCODE that is configured for connections with us.",
     ),
     "identity.level": Explanation(
         "The OFTP release level that your system offered is lower than agreed.",
-        "Please configure OFTP 2.0 (SSIDLEV 5) for the connection to us, or agree on a lower level with us.",
+        "Please configure OFTP 2.0 (SSIDLEV 5) for connections with us, or agree on a lower level with us.",
     ),
     "identity.station_level": Explanation(
         "Our own system proposed an OFTP release level that is lower than agreed.",
@@ -46,11 +53,23 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     ),
     "identity": Explanation(
         "The SSID that your system sent does not match our agreement.",
-        "Please check the settings of the connection to us.",
+        "Please check the settings of connections with us.",
     ),
     "quota": Explanation(
+        "All the sessions or connections that we can hold at the same time were in use.",
+        "You need not change anything; please try again later.",
+    ),
+    "quota.sessions_per_partner": Explanation(
         "Your system had reached the limit of parallel sessions with us.",
         "Please use fewer parallel sessions, or try again later; ask us if you need more.",
+    ),
+    "quota.connections_per_address": Explanation(
+        "Too many connections from your address were open at the same time.",
+        "Please use fewer parallel connections, and close those that your system does not use.",
+    ),
+    "quota.unauthenticated_per_address": Explanation(
+        "Too many connections from your address had begun TLS, and had not finished it.",
+        "Please check what connects to us from your address; your system should open fewer connections at a time.",
     ),
     "handshake": Explanation(
         "The TLS connection could not be established.",
@@ -59,8 +78,11 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     ),
     "handshake.alert": Explanation(
         "Your system ended the TLS connection with the alert that is named here.",
-        "Please check that your system trusts our certificate, and tell us if you need it. The log of your OFTP2"
-        " software says why it sent the alert.",
+        "The log of your OFTP2 software says why it sent the alert.",
+    ),
+    "handshake.distrusted": Explanation(
+        "Your system did not accept our certificate, and ended the TLS connection with the alert that is named here.",
+        "Please have your system trust our certificate, or the authority that issued it; tell us if you need it.",
     ),
     "handshake.silent": Explanation(
         "Your system connected and sent nothing.",
@@ -79,47 +101,160 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "Your system sent SSH to our port for OFTP2 over TLS.",
         "Please check which program of yours connects to this port; it has to speak OFTP2 over TLS.",
     ),
-    "connection.ban": Explanation(
+    "handshake.renegotiated": Explanation(
+        "Your system asked for a second TLS handshake within the connection, which we do not accept.",
+        "Please switch TLS renegotiation off for the connection to us.",
+    ),
+    "penalty": Explanation(
         "Your address was blocked for a while after too many failed attempts.",
         "Please correct the cause of the failed attempts. The block ends automatically.",
     ),
-    "connection": Explanation("We could not accept another connection.", OURS),
-    "violation": Explanation(
+    "violation.partner": Explanation(
         "Your system sent something that the OFTP2 protocol (RFC 5024) does not allow at that point.",
         "Please report the rule and section named here to the vendor of your OFTP2 software.",
     ),
-    "deadline": Explanation(
+    "violation.station": Explanation(
+        "Our own system sent something that the OFTP2 protocol (RFC 5024) does not allow, and the session was ended.",
+        OURS,
+    ),
+    "deadline.partner": Explanation(
         "Your system did not respond in time.",
         "Please check whether your system, or a firewall in front of it, delayed the connection.",
     ),
-    "leg.lost": Explanation(
-        "The connection to your system was lost during the session.",
+    "deadline.station": Explanation("Our own system did not respond in time, and the session was ended.", OURS),
+    "lost.partner": Explanation(
+        "The connection to your system was lost before the session was over.",
         "Please check whether your system, or a firewall or network in front of it, ended the connection.",
     ),
+    "lost": Explanation("A connection on our side was lost, and the session was ended.", OURS),
     "aborted.partner": Explanation(
         "Your system ended the session with the ESID reason code that is named here.",
         "Please look for the reason in the log of your OFTP2 software.",
     ),
     "aborted.station": Explanation(
         "Our system ended the session with the ESID reason code that is named here.",
-        "Please check the password and the other settings of the connection to us, or ask us for the reason.",
+        "Please check the password and the other settings of connections with us, or ask us for the reason.",
     ),
+    "stopped": Explanation(
+        "Our system was stopped or restarted, for example for maintenance, and the session was ended.",
+        "You need not change anything; please connect again later.",
+    ),
+    "stopped.outgoing": Explanation(
+        "Our system was stopped or restarted, for example for maintenance, and the session was ended.",
+        OUR_CALL,
+    ),
+    "stopped.operator": Explanation(
+        "One of our operators ended the session.",
+        "Please ask your contact at our company for the reason.",
+    ),
+    "stopped.closed": Explanation("We ended the session.", OURS),
+    "completed": Explanation("The session ended as it should.", "You need not do anything."),
+    "failed": Explanation("A fault in our software ended the session.", OURS),
     "call": Explanation(
         "We called your system, and no OFTP2 session could be established.",
         "Please check that your system can be reached at the address that we called, and that it answers there.",
     ),
     "call.policy": Explanation("We could not call your system.", OURS),
+    "call.not_allowed": Explanation("Our settings do not allow calls to your system.", OURS),
     "call.source": Explanation("We could not call your system.", OURS),
+    "call.unused": Explanation("We called your system, and ended the call before the session had begun.", OURS),
+    "call.renegotiated": Explanation(
+        "We called your system, and it asked for a second TLS handshake, which we do not accept.",
+        "Please switch TLS renegotiation off for connections with us.",
+    ),
     "call.tls": Explanation(
         "We called your system, and the TLS connection could not be established.",
         "Please check that your system trusts our certificate, and tell us if you need it.",
     ),
-    "ours.outgoing": Explanation("Our session with your system could not be completed.", OURS),
+    "call.alert": Explanation(
+        "We called your system, and it ended the TLS connection with the alert that is named here.",
+        "The log of your OFTP2 software says why it sent the alert.",
+    ),
+    "call.distrusted": Explanation(
+        "We called your system, and it did not accept our certificate: it sent the alert that is named here.",
+        "Please have your system trust our certificate, or the authority that issued it; tell us if you need it.",
+    ),
+    "call.greeting": Explanation(
+        "We called your system, and its answer was not that of an OFTP2 program.",
+        "Please check which of your programs answers at the address and port that we called.",
+    ),
+    "certificate.wrong_purpose.outgoing": Explanation(
+        "Your certificate may not be used for a TLS server.",
+        "Please obtain one with the extended key usage serverAuth (1.3.6.1.5.5.7.3.1).",
+    ),
     "ours": Explanation("We could not accept your session.", OURS),
+    "ours.outgoing": Explanation("We could not call your system.", OURS),
 }
-"""The explanations by ``subject.cause``; a cause without an entry of its own uses the subject's."""
+"""The explanations by ``subject.what``; a key without an entry of its own uses the subject's.
+
+An entry that ends with ``.outgoing`` replaces the one without, where we called.
+"""
 
 
-def explanation(key: str) -> Explanation:
-    """The explanation for a cause: its own entry, else its subject's, else the one that says the cause is ours."""
-    return EXPLANATIONS.get(key) or EXPLANATIONS.get(key.partition(".")[0]) or EXPLANATIONS["ours"]
+@attrs.frozen(kw_only=True)
+class HowEnded:
+    """How a session or call ended, or why it did not begin.
+
+    :ivar cause: a code, or the rule of the protocol that was broken; empty where none is told.
+    :ivar outcome: ``None`` where there was no session: a connection or a call was refused or failed.
+    :ivar ended_by: who began the end; ``None`` where nobody is named.
+    :ivar step: the step at which a call to the partner failed.
+    :ivar outgoing: whether this site called.
+    """
+
+    cause: str
+    outcome: Outcome | None = None
+    ended_by: EndedBy | None = None
+    step: Step | None = None
+    outgoing: bool = False
+
+    @property
+    def key(self) -> str:
+        """The key of the explanation, in :data:`EXPLANATIONS` or below one of its keys.
+
+        Where a certificate or an SSID was refused, that is what the partner has to know, whatever it ended.
+        """
+        subject = self.cause.partition(".")[0]
+        if subject in ("certificate", "identity"):
+            return self.cause
+        by = "" if self.ended_by is None else self.ended_by.value
+        match self.outcome:
+            case None:
+                return self._refused(subject)
+            case Outcome.VIOLATED:
+                return f"violation.{by}"
+            case Outcome.EXPIRED:
+                return f"deadline.{by}"
+            case Outcome.STOPPED if self.cause == Cause.SESSION_CLOSED:
+                return "stopped.closed"
+            case Outcome.REFUSED | Outcome.UNREACHABLE:
+                return self._refused(subject)
+            case Outcome.LOST | Outcome.ABORTED | Outcome.STOPPED | Outcome.FAILED | Outcome.COMPLETED:
+                return f"{self.outcome.value}.{by}"
+
+    @property
+    def explanation(self) -> Explanation:
+        """What the partner is told."""
+        return explanation(self.key, outgoing=self.outgoing)
+
+    def _refused(self, subject: str) -> str:
+        """The key for what did not begin."""
+        if subject == "call":
+            return self.cause if self.step is None or self.cause in EXPLANATIONS else self.step.cause
+        if subject in ("handshake", "penalty") or (subject == "quota" and not self.outgoing):
+            return self.cause
+        return "ours"
+
+
+def explanation(key: str, *, outgoing: bool = False) -> Explanation:
+    """The explanation for a key: its own entry, else its subject's, else the one that says the cause is ours.
+
+    :param outgoing: whether this site called the partner.
+    """
+    for each in (key, key.partition(".")[0], "ours"):
+        if outgoing and (found := EXPLANATIONS.get(f"{each}.outgoing")) is not None:
+            break
+        if (found := EXPLANATIONS.get(each)) is not None:
+            break
+    assert found is not None
+    return attrs.evolve(found, remedy=OUR_CALL) if outgoing and found.remedy == OURS else found

@@ -206,6 +206,8 @@ BAN_MOST: Final = Limit(default=600, least=1, most=604_800, unit="seconds")
 
 #: One point is forgotten at the end of each such step of time.
 POINT_DECAY_SECONDS: Final = 10.0
+#: A peer that does not accept our certificate may say so this often; that is no fault of its address.
+DISTRUST_SECONDS: Final = 1.0
 #: The doubling of bans ends when an address commits no fault for this time after its last ban.
 BAN_MEMORY_SECONDS: Final = 3600.0
 #: Addresses with points or a ban; further offenders are not counted.

@@ -22,6 +22,8 @@ class Fault(enum.Enum):
     """A fault of an address, with the cause of a ban for it and its points."""
 
     TLS_GARBAGE = (Cause.PENALTY_NO_TLS, 1)
+    DISTRUST = (Cause.PENALTY_HANDSHAKES, 1)
+    """It does not accept our certificate: no fault, unless it says so again and again within a moment."""
     HANDSHAKE = (Cause.PENALTY_HANDSHAKES, 2)
     SILENCE = (Cause.PENALTY_SILENCE, 2)
     CERTIFICATE = (Cause.PENALTY_CERTIFICATES, 2)
@@ -64,7 +66,7 @@ class _Record:
 
     points: int = 0
     since: float = 0.0
-    at: float = 0.0
+    at: float = float("-inf")
     bans: int = 0
     until: float = 0.0
     fault: Fault | None = None
@@ -142,7 +144,8 @@ class Penalties:
         if record is None:
             self.overlooked += 1
             return None
-        record.add(fault.points, now)
+        patient = fault is Fault.DISTRUST and now - record.at >= limits.DISTRUST_SECONDS
+        record.add(0 if patient else fault.points, now)
         if record.points < self._settings.threshold or now < record.until:
             return None
         seconds = min(self._settings.ban_seconds << min(record.bans, 32), self._settings.ban_seconds_most)
@@ -192,7 +195,7 @@ class Penalties:
             return record
         if len(self._records) >= limits.PENALTY_PREFIXES_MOST and not self._sweep(now):
             return None
-        return self._records.setdefault(prefix, _Record(since=now, at=now))
+        return self._records.setdefault(prefix, _Record(since=now))
 
     def _sweep(self, now: float) -> bool:
         """Delete the records that may be forgotten; return whether there is room.

@@ -69,6 +69,7 @@ class Reporter:
             case SFID():
                 given = {"originator": of.orig, "destination": of.dest, "dataset": of.dsn}
         fields = {
+            "outcome": ending.outcome,
             "cause": ending.cause,
             "message": ending.message,
             "reason": ending.reason,
@@ -168,6 +169,7 @@ class Reporter:
         """A connection was lost, or the daemon stops, or has a bug."""
         return self._report(
             "session.failed",
+            outcome=ending.outcome,
             cause=ending.cause,
             message=ending.message,
             reason=ending.reason,
@@ -181,6 +183,7 @@ class Reporter:
         """The peer went away before there was a session."""
         return self._report(
             "connection.closed",
+            outcome=ending.outcome,
             cause=ending.cause,
             message=ending.message,
             ended_by=ending.ended_by,

@@ -144,12 +144,11 @@ class PartnerLeg(ConnectionLeg):
             seconds = self.generation.server.deadlines.handshake
             self._fail(Cause.HANDSHAKE_TIMEOUT, f"no TLS handshake within {seconds} s", Fault.SILENCE)
         elif (alert := verification.alert_received) not in (None, "close_notify"):
-            self._fail(
-                Cause.HANDSHAKE_ALERT,
-                f"the peer ended the TLS handshake with the alert {alert}",
-                Fault.HANDSHAKE,
-                OUR_CERTIFICATE_ADVICE if alert in ABOUT_OUR_CERTIFICATE else None,
-            )
+            message = f"the peer ended the TLS handshake with the alert {alert}"
+            if alert in ABOUT_OUR_CERTIFICATE:
+                self._fail(Cause.HANDSHAKE_DISTRUSTED, message, Fault.DISTRUST, OUR_CERTIFICATE_ADVICE)
+            else:
+                self._fail(Cause.HANDSHAKE_ALERT, message, Fault.HANDSHAKE)
         elif isinstance(reason.value, SSL.Error):
             self._explain_error(reason.value)
         else:

@@ -125,6 +125,7 @@ class ServerService(DmzService):
             admission=self.gate.admission,
             withdrawals=self.sessions.withdrawals,
             unused=self._unused,
+            crl_urls=self.sessions.tell_crl_urls,
         )
         self.listeners = Listeners(reactor, lambda: PartnerFactory(self.sessions), self.events)
 

@@ -184,24 +184,24 @@ class PartnerSessions(LiveSessions):
         self.withdrawals.began(
             session, driver, partner, leg.peer, lambda standing, now: standing.withdrawn(partner, now)
         )
-        self._tell_crl_urls(partner, server)
+        if partner.ca is not None:
+            self.tell_crl_urls(partner.chain, partner.ca, server)
         driver.begin()
         newest = self.generation
         if newest is not None and newest is not leg.generation:
             self.withdrawals.judge_latecomer(session, newest.server)
 
-    def _tell_crl_urls(self, partner: VerifiedPartner, server: ServerConfiguration) -> None:
-        """Report where the partner's certificates say that revocation lists are. Nothing fetches them here."""
-        if partner.ca is not None:
-            self._tell_crl_urls_of(partner.chain, partner.ca, server)
-
     def _unlisted(self, leg: PartnerLeg, refusal: CertificateRefusal) -> None:
         """Report where the list is that a certificate was refused for: its path is good up to the CA otherwise."""
         chain = leg.tls.verification.facts
         if chain is not None:
-            self._tell_crl_urls_of(chain, str(refusal.detail.get("authority")), leg.generation.server)
+            self.tell_crl_urls(chain, str(refusal.detail.get("authority")), leg.generation.server)
 
-    def _tell_crl_urls_of(self, chain: ChainFacts, authority: str, server: ServerConfiguration) -> None:
+    def tell_crl_urls(self, chain: ChainFacts, authority: str, server: ServerConfiguration) -> None:
+        """Report where a path that is good up to a CA says that revocation lists are. Nothing fetches them here.
+
+        :param authority: the CA's name.
+        """
         for ca in server.cas:
             if ca.name == authority:
                 for url in self._crl_urls.new(chain, ca, self._now()):

@@ -74,3 +74,4 @@ class Reported(ServerTestCase):
         self.service._crl_url_seen(GOOD, "ca")
         self.network.settle()
         self.assertEqual(client.user.notes[-1], ("crl", GOOD, "ca"))
+        self.assertEqual(self.service.calls._crl_urls, self.service.sessions.tell_crl_urls)

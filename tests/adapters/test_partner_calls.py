@@ -27,9 +27,10 @@ from zope.interface import implementer
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.admission import Admission, Denied
+from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
 from smartproxy.policy.faults import PartnerUnreachable
-from smartproxy.policy.partners import Outbound, Partner, Verify
+from smartproxy.policy.partners import Outbound, Partner, RevocationMode, Verify
 from smartproxy.policy.settings import ServerLimits
 from smartproxy.relay.ending import Summary
 from smartproxy.server.dial import called
@@ -38,7 +39,7 @@ from smartproxy.server.dial.calls import PartnerCalls
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.withdrawal import Withdrawals
 from smartproxy.testing import pki
-from tests.adapters.acme import LEAF, MIDDLE, NOW, acme, configuration
+from tests.adapters.acme import DAY, LEAF, MIDDLE, NOW, acme, configuration
 from tests.adapters.rig import Caller, FakeLeg, Journal, identity_entry, pin
 from tests.adapters.wires import End, Network
 from tests.unit.playbook import PARTNER_SSID, STATION_SSID, ssid
@@ -289,6 +290,7 @@ class Steps(CallingTestCase):
         self.assertFailed(
             calling, "TLS: the partner refused the connection with the TLS alert unknown_ca", "tls", alert="unknown_ca"
         )
+        self.assertEqual(self.journal.the("outbound.failed")["cause"], "call.distrusted")
         self.assertIn("smartproxy identity show NAME -o FILE", self.journal.the("outbound.failed")["advice"])
 
     def test_another_certificate(self) -> None:
@@ -320,10 +322,12 @@ class Steps(CallingTestCase):
 class Names(CallingTestCase):
     """Certificates that have to bear the host's name."""
 
-    def named(self, name: str, credential: pki.TestCredential) -> Deferred[Any]:
+    def named(
+        self, name: str, credential: pki.TestCredential, mode: RevocationMode = RevocationMode.OFF
+    ) -> Deferred[Any]:
         """Call a host by this name, where somebody shows this."""
         known = acme(outbound=Outbound(host=HOST, server_name=name))
-        part = attrs.evolve(configuration(known), identities=(identity_entry(OWN),))
+        part = attrs.evolve(configuration(known, mode=mode), identities=(identity_entry(OWN),))
         self.adopt(part)
         calling = self.call()
         self.connect(credential)
@@ -353,6 +357,29 @@ class Names(CallingTestCase):
         told = self.journal.the("outbound.failed")
         self.assertEqual(told["cause"], "certificate.unknown_ca")
         self.assertIn("smartproxy partner outbound NAME --verify pin", told["advice"])
+
+    def test_where_its_list_is(self) -> None:
+        """The partner's path is told, with its CA, for the lists that it names: accepted, and refused for want of one.
+
+        A certificate that is refused for another reason tells nothing.
+        """
+        name = "oftp.acme.example"
+        young = MIDDLE.issue(name, valid_from=NOW + DAY, valid_until=NOW + 9 * DAY)
+        for shown, mode, told in (
+            (LEAF, RevocationMode.OFF, ["ca"]),
+            (LEAF, RevocationMode.REQUIRE, ["ca"]),
+            (young, RevocationMode.REQUIRE, []),
+        ):
+            self.setUp()
+            seen: list[str] = []
+
+            def note(chain: ChainFacts, ca: str, server: ServerConfiguration, seen: list[str] = seen) -> None:
+                self.assertEqual(len(chain.path), 3)
+                seen.append(ca)
+
+            self.patch(self.calls, "_crl_urls", note)
+            self.named(name, shown, mode).addErrback(lambda failure: None)
+            self.assertEqual(seen, told)
 
     def test_wrong_name(self) -> None:
         """Another name, no name at all, and a name in the subject only."""

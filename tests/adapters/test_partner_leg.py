@@ -199,8 +199,11 @@ class NoSession(SynchronousTestCase):
             self.assertIn("EVIL", str(refused["subject"]))
 
     def test_peer_refuses_us(self) -> None:
-        """A partner that does not trust our certificate: the alert that it sent is told."""
-        rig = ServerRig()
+        """A partner that does not trust our certificate: the alert that it sent is told, and it is not banned for it.
+
+        Who says so many times a second is.
+        """
+        rig = ServerRig(penalties=PenaltySettings(threshold=4, exempt=()))
 
         def distrust(context: SSL.Context) -> None:
             context.set_verify(SSL.VERIFY_PEER, lambda *facts: False)
@@ -208,9 +211,16 @@ class NoSession(SynchronousTestCase):
         rig.call(CallerTls(rig.partner, distrust))
         self.quiet(rig, "handshake.failed")
         told = rig.journal.the("handshake.failed")
-        self.assertEqual(told["cause"], "handshake.alert")
+        self.assertEqual(told["cause"], "handshake.distrusted")
         self.assertIn(told["alert"], ABOUT_OUR_CERTIFICATE)
         self.assertIn("smartproxy identity show NAME -o FILE", told["advice"])
+        for _ in range(20):
+            rig.network.wait(1)
+            rig.call(CallerTls(rig.partner, distrust))
+        self.assertEqual(rig.journal.of("penalty.banned"), [])
+        for _ in range(4):
+            rig.call(CallerTls(rig.partner, distrust))
+        self.assertEqual(rig.journal.the("penalty.banned")["cause"], "penalty.handshakes")
 
     def test_no_configuration(self) -> None:
         """A server that forgot its configuration turns everybody away before TLS."""

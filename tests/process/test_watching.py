@@ -81,6 +81,12 @@ class Forgeries(SynchronousTestCase):
             line = self.line("certificate.refused", peer="192.0.2.7:1", cause=cause, message="refused")
             self.assertEqual(len(caught([line])), count, line)
 
+    def test_partners_that_distrust_us(self) -> None:
+        """A partner that does not accept our certificate is no attacker; another alert counts."""
+        for cause, count in ((Cause.HANDSHAKE_ALERT, 1), (Cause.HANDSHAKE_DISTRUSTED, 0)):
+            line = self.line("handshake.failed", peer="192.0.2.7:1", cause=cause, message="alert", alert="unknown_ca")
+            self.assertEqual(len(caught([line])), count, line)
+
     def test_levels_that_the_own_station_lowered(self) -> None:
         """A release level that is too low counts only if the partner lowered it."""
         for cause, count in (("identity.level", 1), ("identity.station_level", 0)):

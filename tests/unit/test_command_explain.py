@@ -119,13 +119,14 @@ class Explained(CommandCase):
     def test_alert_that_the_partner_sent(self) -> None:
         """What the partner's system sent is not told as something that it saw."""
         for name, fields in (
-            ("handshake.failed", {"cause": "handshake.alert", "message": "the peer ended TLS"}),
-            ("outbound.failed", {"cause": "call.alert", "message": "the partner refused", "step": "tls"}),
+            ("handshake.failed", {"cause": "handshake.distrusted", "message": "the peer ended TLS"}),
+            ("outbound.failed", {"cause": "call.distrusted", "message": "the partner refused", "step": "tls"}),
         ):
             self.tell(name, peer=PEER, partner="ACME", alert="unknown_ca", advice="send it", **fields)
             found = self.explained("ACME")["to_partner"]
             self.assertEqual((found["sent"], found["saw"]), ("the TLS alert unknown_ca", None))
-            self.assertIn("trusts our certificate", found["remedy"])
+            self.assertIn("did not accept our certificate", found["happened"])
+            self.assertIn("trust our certificate", found["remedy"])
             text = self.do("explain", "ACME").out
             self.assertIn("your system sent", text)
             self.assertNotIn("your system saw", text)
@@ -158,18 +159,30 @@ class Explained(CommandCase):
             for words in (found["to_partner"]["remedy"], found["for_us"]["advice"]):
                 self.assertEqual("intermediate" in words, asked, words)
             self.assertEqual(found["for_us"]["key"], "certificate.unknown_ca")
+        self.tell(
+            "outbound.failed",
+            partner="ACME",
+            cause="certificate.unknown_ca",
+            step="tls",
+            subject="CN=acme",
+            issuer="CN=acme",
+            advice="smartproxy partner outbound NAME --verify pin",
+        )
+        found = self.explained("ACME")
+        self.assertNotIn("intermediate", found["to_partner"]["remedy"])
+        self.assertIn("--verify pin", found["for_us"]["advice"])
 
     def test_keys(self) -> None:
         """Each kind of event leads to its entry of the table; what another side did is not the partner's affair."""
         for name, fields, key in (
             ("handshake.failed", {"cause": "handshake.not_tls", "message": "no TLS"}, "handshake.not_tls"),
-            ("connection.refused", {"cause": "penalty.banned", "message": "banned", "limit": "ban"}, "connection.ban"),
+            ("connection.refused", {"cause": "penalty.banned", "message": "banned", "limit": "ban"}, "penalty.banned"),
             ("identity.refused", {"cause": "identity.code", "code": "O0013"}, "identity.code"),
             ("session.refused", {"cause": "quota.sessions"}, "quota.sessions"),
             ("session.refused", {"cause": "licence.expired"}, "ours"),
-            ("session.expired", {"timer": "ssid", "side": "partner"}, "deadline"),
-            ("session.expired", {"timer": "ssid", "side": "station"}, "ours"),
-            ("session.violation", {"rule": "field.range", "message": "x", "side": "partner"}, "violation"),
+            ("session.expired", {"timer": "ssid", "side": "partner"}, "deadline.partner"),
+            ("session.expired", {"timer": "ssid", "side": "station"}, "deadline.station"),
+            ("session.violation", {"rule": "field.range", "message": "x", "side": "partner"}, "violation.partner"),
             (
                 "session.withdrawn",
                 {"session": "1" * 16, "cause": "certificate.revoked", "message": "x"},
@@ -192,9 +205,24 @@ class Explained(CommandCase):
                 "Your system ended",
             ),
             ("session.ended", {"outcome": "aborted", "side": "station", "reason": 4}, "your c", "Our system ended"),
-            ("session.failed", {"cause": "leg.lost", "side": "partner"}, "your c", "The connection to your system"),
-            ("session.failed", {"cause": "leg.lost", "side": "station"}, "your c", "We could not accept"),
-            ("session.failed", {"cause": "leg.lost", "side": "partner", "direction": "outbound"}, "our c", "The c"),
+            (
+                "session.failed",
+                {"cause": "leg.lost", "outcome": "lost", "side": "partner"},
+                "your c",
+                "The connection to your system",
+            ),
+            (
+                "session.failed",
+                {"cause": "leg.lost", "outcome": "lost", "side": "station"},
+                "your c",
+                "A connection on our side",
+            ),
+            (
+                "session.failed",
+                {"cause": "leg.lost", "outcome": "lost", "side": "partner", "direction": "outbound"},
+                "our c",
+                "The c",
+            ),
             (
                 "outbound.failed",
                 {"cause": "call.refused", "step": "connect"},
@@ -205,7 +233,7 @@ class Explained(CommandCase):
                 "outbound.failed",
                 {"cause": "call.alert", "step": "tls"},
                 "our c",
-                "We called your system, and the T",
+                "We called your system, and it ended",
             ),
             ("outbound.failed", {"cause": "source.missing", "step": "source"}, "our c", "We could not call"),
             ("outbound.failed", {"cause": "certificate.expired", "step": "tls"}, "our c", "A certificate that"),

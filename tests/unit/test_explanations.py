@@ -24,7 +24,8 @@ class Words(SynchronousTestCase):
     def test_fallbacks(self) -> None:
         """A cause without words of its own has those of its subject; one of no known subject is our affair."""
         self.assertIs(explanation("certificate.new"), EXPLANATIONS["certificate"])
-        self.assertIs(explanation("quota.sessions_per_partner"), EXPLANATIONS["quota"])
+        self.assertIs(explanation("quota.connections"), EXPLANATIONS["quota"])
+        self.assertIs(explanation("lost.server", outgoing=False), EXPLANATIONS["lost"])
         self.assertIs(explanation("identity.level"), EXPLANATIONS["identity.level"])
         for ours in ("licence.expired", "tunnel.none", "", "station"):
             self.assertIs(explanation(ours), EXPLANATIONS["ours"])

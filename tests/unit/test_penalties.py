@@ -39,7 +39,7 @@ class PointTests(SynchronousTestCase):
         """The fault that reaches the threshold begins the ban, and none before it."""
         for fault in Fault:
             counted = penalties(threshold=20)
-            needed = -(-20 // fault.points)
+            needed = -(-20 // fault.points) + (fault is Fault.DISTRUST)
             for _ in range(needed - 1):
                 self.assertIsNone(counted.fault(PEER, fault, 100.0))
                 self.assertEqual(counted.banned(PEER, 100.0), 0.0)

@@ -45,7 +45,8 @@ from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.certificates.causes import CertificateRefusal
+from smartproxy.policy.certificates.causes import OF_THIS_SITE, CertificateRefusal
+from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.partners import Outbound
@@ -67,10 +68,12 @@ class CallFailed(Exception):
 
     :ivar fault: the step and the cause; the station is told.
     :ivar fields: further fields of the event, by the catalogue's names.
+    :ivar unlisted: the partner's path, where it is good but for want of a current revocation list.
     """
 
     fault: PartnerUnreachable
     fields: Mapping[str, object] = attrs.field(factory=dict)
+    unlisted: ChainFacts | None = None
 
     def __str__(self) -> str:
         return str(self.fault)
@@ -187,13 +190,11 @@ class CalledLeg(ConnectionLeg):
             return _refused(verification.refusal, self.tls)
         alert = verification.alert_received
         if alert not in (None, "close_notify"):
-            return failed(
-                Step.TLS,
-                f"the partner refused the connection with the TLS alert {alert}",
-                Cause.CALL_ALERT,
-                alert=alert,
-                advice=OUR_CERTIFICATE_ADVICE if alert in ABOUT_OUR_CERTIFICATE else "The partner's log says why.",
-            )
+            cause, advice = Cause.CALL_ALERT, "The partner's log says why."
+            if alert in ABOUT_OUR_CERTIFICATE:
+                cause, advice = Cause.CALL_DISTRUSTED, OUR_CERTIFICATE_ADVICE
+            message = f"the partner refused the connection with the TLS alert {alert}"
+            return failed(Step.TLS, message, cause, alert=alert, advice=advice)
         if isinstance(reason.value, SSL.Error):
             return failed(Step.TLS, f"TLS error: {'; '.join(tls_error_words(reason.value))}")
         message = f"the partner ended the connection before {self.step.label} was done: {end_of(reason).message}"
@@ -205,7 +206,8 @@ def _refused(refusal: CertificateRefusal, tls: VerifiedConnection) -> CallFailed
     fields = {k: v for k, v in refusal_fields(refusal, tls, "outbound.failed").items() if k != "partner"}
     if refusal.cause is Cause.CERTIFICATE_UNKNOWN_CA:
         fields["advice"] = _UNKNOWN_CALLED_ADVICE
-    return CallFailed(PartnerUnreachable.at(Step.TLS, refusal.message, refusal.cause), fields)
+    unlisted = tls.verification.facts if refusal.cause in OF_THIS_SITE else None
+    return CallFailed(PartnerUnreachable.at(Step.TLS, refusal.message, refusal.cause), fields, unlisted)
 
 
 class _CalledFactory(Factory):

@@ -22,6 +22,7 @@ from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.policy.admission import Admission, Denied
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.configuration import ServerConfiguration
 from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.identity import judge_ssid
@@ -63,6 +64,7 @@ class PartnerCalls:
         admission: Admission,
         withdrawals: Withdrawals,
         unused: Callable[[str], None] = lambda session: None,
+        crl_urls: Callable[[ChainFacts, str, ServerConfiguration], None] = lambda chain, ca, server: None,
     ) -> None:
         self._reactor = reactor
         self._events = events
@@ -70,6 +72,7 @@ class PartnerCalls:
         self._admission = admission
         self._withdrawals = withdrawals
         self._unused = unused
+        self._crl_urls = crl_urls
         self._generation: ServerGeneration | None = None
 
     def adopt(self, generation: ServerGeneration) -> None:
@@ -158,10 +161,15 @@ class PartnerCalls:
                 cause = Cause.QUOTA_PARTNER
             raise failed(Step.CONNECT, message, cause) from None
         try:
-            return await self._call(generation, partner, outbound)
-        except BaseException:
+            answered = await self._call(generation, partner, outbound)
+        except BaseException as error:
             self._admission.end_call(partner.name)
+            if isinstance(error, CallFailed) and error.unlisted is not None:
+                self._crl_urls(error.unlisted, str(error.fields.get("authority")), generation.server)
             raise
+        if answered.partner.ca is not None:
+            self._crl_urls(answered.partner.chain, answered.partner.ca, generation.server)
+        return answered
 
     async def _call(self, generation: ServerGeneration, partner: Partner, outbound: Outbound) -> Answered:
         server = generation.server

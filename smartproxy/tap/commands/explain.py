@@ -1,4 +1,4 @@
-"""``smartproxy explain``: why a partner was refused, in words that can be sent to it."""
+"""``smartproxy explain``: why a partner was refused, or how its session ended, in words that can be sent to it."""
 
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,10 @@ def register(subparsers: Subparsers) -> None:
     parser = action(
         subparsers,
         "explain",
-        "Say why a partner was refused: first in words that can be sent to it, then what only this site should know.",
+        "Say why a partner was refused, why a call to it failed, or how a session with it ended: first in words that"
+        " can be sent to the partner, then what only this site should know.",
         run,
-        "  smartproxy explain ACME                  (the last refusal of a partner)\n"
+        "  smartproxy explain ACME                  (the last one of a partner)\n"
         "  smartproxy explain 192.0.2.7             (the last one of an address)\n"
         "  smartproxy explain 0123456789abcdef      (a session)\n"
         "  smartproxy explain 4711 --json           (an event, by its number)",
@@ -27,7 +28,7 @@ def register(subparsers: Subparsers) -> None:
 
 
 def run(console: Console) -> None:
-    """Explain a refusal."""
+    """Explain a refusal or an end."""
     from smartproxy.backend import refusals_explained
 
     with console.reading() as session:
@@ -46,6 +47,8 @@ def _seen_by_partner(found: "ExplainedRefusal") -> dict[str, object]:
     fields = found.event.fields
     if not found.outgoing:
         return {"from": fields.get("peer"), "SSIDCODE given": fields.get("code")}
+    if found.event.name != "outbound.failed":
+        return {}
     host, port = fields.get("host"), fields.get("port")
     return {"called": f"{host} port {port}" if host is not None and port is not None else None}
 
@@ -63,7 +66,7 @@ def _text(found: "ExplainedRefusal") -> str:
         **{f"protocol: {name}": value for name, value in found.protocol.items()},
         "your system sent": found.sent or "-",
         "your system saw": found.saw or ("-" if found.sent else "the end of the connection"),
-        "ESID reason code": event.fields.get("reason", "-") if found.key.startswith("aborted.") else "-",
+        "ESID reason code": "-" if found.reason is None else found.reason,
     }
     blocks.append(listing({name: value for name, value in facts.items() if value != "-"}))
     ours = {
@@ -86,6 +89,7 @@ def _document(found: "ExplainedRefusal") -> dict[str, object]:
             "happened": found.explanation.happened,
             "remedy": found.explanation.remedy,
             "outgoing": found.outgoing,
+            "called": _seen_by_partner(found).get("called"),
             "peer": _seen_by_partner(found).get("from"),
             "code": _seen_by_partner(found).get("SSIDCODE given"),
             "certificate": dict(found.certificate),
@@ -93,6 +97,7 @@ def _document(found: "ExplainedRefusal") -> dict[str, object]:
             "protocol": dict(found.protocol),
             "saw": found.saw,
             "sent": found.sent,
+            "reason": found.reason,
         },
         "for_us": {
             "event": event.number,

@@ -1,0 +1,252 @@
+"""Every way in which a session or call can end has its sentence for the partner: the whole table."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.backend import refusals_explained
+from smartproxy.backend.calls import Calls
+from smartproxy.backend.refusals_explained import ExplainedRefusal
+from smartproxy.oftp2.commands import SSID
+from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OURS
+from smartproxy.policy.explanations import EXPLANATIONS, OUR_CALL, HowEnded
+from smartproxy.policy.faults import EndedBy, IdentityMismatch, Outcome, QuotaExceeded, Step
+from smartproxy.relay import events
+from smartproxy.relay.openings import server_inbound, server_outbound
+from tests.unit.playbook import FACTS, PARTNER_SSID, STATION_SSID
+from tests.unit.session_pair import Daemon, Pair
+from tests.unit.sites import NOW, SiteCase
+from tests.unit.test_one_ending import ENDS, PASSWORD, says
+
+PARTNER, STATION, SERVER, CLIENT, OPERATOR, NOBODY = EndedBy
+INCOMING, OUTGOING = False, True
+
+ENDED: Final[Mapping[tuple[Outcome, EndedBy], str]] = {
+    (Outcome.COMPLETED, PARTNER): "The session ended as it should.",
+    (Outcome.COMPLETED, STATION): "The session ended as it should.",
+    (Outcome.ABORTED, PARTNER): "Your system ended the session with the ESID reason code that is named here.",
+    (Outcome.ABORTED, STATION): "Our system ended the session with the ESID reason code that is named here.",
+    (Outcome.VIOLATED, PARTNER): "Your system sent something that the OFTP2 protocol (RFC 5024) does not allow at that"
+    " point.",
+    (Outcome.VIOLATED, STATION): "Our own system sent something that the OFTP2 protocol (RFC 5024) does not allow, and"
+    " the session was ended.",
+    (Outcome.EXPIRED, PARTNER): "Your system did not respond in time.",
+    (Outcome.EXPIRED, STATION): "Our own system did not respond in time, and the session was ended.",
+    (Outcome.LOST, PARTNER): "The connection to your system was lost before the session was over.",
+    (Outcome.LOST, STATION): "A connection on our side was lost, and the session was ended.",
+    (Outcome.LOST, SERVER): "A connection on our side was lost, and the session was ended.",
+    (Outcome.LOST, CLIENT): "A connection on our side was lost, and the session was ended.",
+    (Outcome.LOST, NOBODY): "A connection on our side was lost, and the session was ended.",
+    (Outcome.STOPPED, SERVER): "Our system was stopped or restarted, for example for maintenance, and the session was"
+    " ended.",
+    (Outcome.STOPPED, CLIENT): "Our system was stopped or restarted, for example for maintenance, and the session was"
+    " ended.",
+    (Outcome.STOPPED, OPERATOR): "One of our operators ended the session.",
+    (Outcome.FAILED, SERVER): "A fault in our software ended the session.",
+    (Outcome.FAILED, CLIENT): "A fault in our software ended the session.",
+}
+"""What the partner is told of a session that ended, whoever called."""
+
+NOT_BEGUN: Final = {INCOMING: "We could not accept your session.", OUTGOING: "We could not call your system."}
+"""What the partner is told where a session did not begin, and the cause is this site's."""
+
+STEPS: Final[Mapping[Step, str]] = {
+    Step.POLICY: "We could not call your system.",
+    Step.SOURCE: "We could not call your system.",
+    Step.NAME: "We called your system, and no OFTP2 session could be established.",
+    Step.CONNECT: "We called your system, and no OFTP2 session could be established.",
+    Step.TLS: "We called your system, and the TLS connection could not be established.",
+    Step.SSRM: "We called your system, and no OFTP2 session could be established.",
+    Step.SSID: "We called your system, and no OFTP2 session could be established.",
+    Step.ESID: "We called your system, and no OFTP2 session could be established.",
+}
+"""What the partner is told of a call that failed, by the step, where no more is known."""
+
+OF_THE_PARTNER: Final = frozenset({"call", "certificate", "handshake", "identity", "penalty", "quota"})
+"""The subjects of causes for which something does not begin, and of which the partner has to know more."""
+OF_AN_END: Final = frozenset({"deadline", "internal", "leg", "session", "tunnel"})
+"""The subjects of causes for which a session ends: its outcome, and who ended it, choose the sentence."""
+# fmt: off
+OURS_ALONE: Final = frozenset(
+    {
+        "answer", "api", "backend", "box", "chunk", "command", "configuration", "crl",
+        "ctl", "daemon", "data", "destination", "document", "events", "hello", "licence",
+        "licence_file", "log", "mark", "opening", "operator", "port", "question", "request",
+        "source", "station", "store", "strangers", "stream", "target", "ticket", "value",
+    }
+)
+# fmt: on
+"""The subjects of causes that are this site's alone: the partner is told no more than that."""
+NOBODYS: Final = frozenset({"connection"})
+"""The subjects of causes that are told of nobody: a check of the port."""
+
+
+class Table(SynchronousTestCase):
+    """Causes, outcomes, directions, and who began the end."""
+
+    def test_every_outcome_both_directions(self) -> None:
+        """Each outcome has its sentence for each who can have begun it, and the remedy fits who called."""
+        begun = set(Outcome) - {Outcome.REFUSED, Outcome.UNREACHABLE}
+        self.assertEqual({outcome for outcome, _ in ENDED}, begun)
+        self.assertEqual({by for _, by in ENDED}, set(EndedBy))
+        for (outcome, by), sentence in ENDED.items():
+            for outgoing, other in ((INCOMING, OUR_CALL), (OUTGOING, OURS)):
+                end = HowEnded(cause="leg.lost", outcome=outcome, ended_by=by, outgoing=outgoing)
+                self.assertEqual(end.explanation.happened, sentence)
+                self.assertNotEqual(end.explanation.remedy, other)
+                self.assertEqual(
+                    "connect again" in end.explanation.remedy, not outgoing and sentence == ENDED[_STOPPED]
+                )
+
+    def test_every_cause(self) -> None:
+        """Each cause is of a subject that is explained, or of one of which the partner is told no more."""
+        parts = (OF_THE_PARTNER, OF_AN_END, OURS_ALONE, NOBODYS)
+        self.assertEqual(sum(map(len, parts)), len(frozenset().union(*parts)))
+        self.assertEqual({cause.partition(".")[0] for cause in Cause}, frozenset().union(*parts) - {"identity"})
+        for cause in Cause:
+            subject = cause.partition(".")[0]
+            if subject == "call":
+                continue
+            for outcome in (None, Outcome.REFUSED, Outcome.UNREACHABLE):
+                for outgoing in (INCOMING, OUTGOING):
+                    said = HowEnded(cause=cause, outcome=outcome, outgoing=outgoing).explanation.happened
+                    ours = subject not in OF_THE_PARTNER or (subject == "quota" and outgoing)
+                    self.assertEqual(said == NOT_BEGUN[outgoing], ours, cause)
+
+    def test_certificates_in_both_directions(self) -> None:
+        """What is wrong with a certificate is told, whatever it ended; of a server it is said that it is one."""
+        for cause, row in CERTIFICATE_CAUSES.items():
+            for outcome in (None, Outcome.STOPPED, Outcome.REFUSED):
+                said = HowEnded(cause=cause, outcome=outcome, ended_by=SERVER).explanation
+                self.assertEqual(said, row.explanation)
+                called = HowEnded(cause=cause, outcome=outcome, ended_by=SERVER, outgoing=True).explanation
+                self.assertNotEqual(called.remedy, OURS)
+                self.assertNotIn("TLS client", called.happened if cause != Cause.CERTIFICATE_MISSING else "")
+
+    def test_every_step_of_a_call(self) -> None:
+        """A call that failed is told by its step; a cause that says more has a sentence of its own."""
+        self.assertEqual(set(STEPS), set(Step))
+        for step, sentence in STEPS.items():
+            self.assertEqual(HowEnded(cause=step.cause, step=step, outgoing=True).explanation.happened, sentence)
+        for cause, step, words in (
+            (Cause.CALL_ALERT, Step.TLS, "it ended the TLS connection with the alert"),
+            (Cause.CALL_DISTRUSTED, Step.TLS, "it did not accept our certificate"),
+            (Cause.CALL_NO_ANSWER, Step.CONNECT, "no OFTP2 session could be established"),
+            (Cause.CALL_GREETING, Step.SSRM, "its answer was not that of an OFTP2 program"),
+            (Cause.CALL_RENEGOTIATED, Step.TLS, "it asked for a second TLS handshake"),
+            (Cause.CALL_UNUSED, Step.SSRM, "ended the call before the session had begun"),
+            (Cause.CALL_NOT_ALLOWED, Step.POLICY, "Our settings do not allow calls"),
+            (Cause.QUOTA_SESSIONS, Step.CONNECT, "We could not call your system."),
+            (Cause.INTERNAL_ERROR, Step.CONNECT, "We could not call your system."),
+        ):
+            self.assertIn(words, HowEnded(cause=cause, step=step, outgoing=True).explanation.happened)
+
+    def test_every_sentence_can_be_said(self) -> None:
+        """No entry of the table is left that no end leads to."""
+        keys = {"certificate", "certificate.self_signed", "identity", "ours", "ours.outgoing"}
+        for cause in [*Cause, *(key for key in EXPLANATIONS if key.startswith(("identity.", "quota.")))]:
+            for outcome in (None, *Outcome):
+                for by in EndedBy:
+                    keys.add(HowEnded(cause=cause, outcome=outcome, ended_by=by).key)
+        said = {each for key in keys for each in (key, key.partition(".")[0])}
+        said |= {f"{each}.outgoing" for each in said}
+        self.assertEqual(set(EXPLANATIONS) - said, set())
+
+
+_STOPPED: Final = (Outcome.STOPPED, SERVER)
+
+
+class Relayed(SiteCase):
+    """What both daemons really tell of a session goes into the store, and ``explain`` finds its sentence."""
+
+    def setUp(self) -> None:
+        """No event yet."""
+        super().setUp()
+        self.seconds = 0
+
+    def keep(self, pair: Pair, number: int) -> str:
+        """Store what the daemons of a pair told, under a session's id of its own."""
+        session = f"{number:016x}"
+        sources: list[tuple[str, Daemon]] = [("server", pair.server)]
+        if pair.client is not None:
+            sources.append(("client", pair.client))
+        told: list[dict[str, Any]] = []
+        for source, daemon in sources:
+            for report in daemon.reports:
+                self.seconds += 1
+                time = (NOW + timedelta(seconds=self.seconds)).isoformat()
+                fields = {**report.fields, "session": session}
+                told.append({"name": report.name, "source": source, "sequence": self.seconds, "time": time, **fields})
+        self.assertEqual(Calls(self.store).keep_events("inner", told, NOW).refused, [])
+        return session
+
+    def explained(self, what: str) -> ExplainedRefusal:
+        """The record of a session."""
+        with self.store.reading() as session:
+            return refusals_explained.find(session, what)
+
+    def test_every_end_in_both_directions(self) -> None:
+        """The table of ends: each leads to the sentence of its outcome and of who began it, of either daemon's word."""
+        ends = [*((happen, told) for happen, told, _, _ in ENDS)]
+        ends += [(says(side, PASSWORD), ("aborted", "session.aborted", side)) for side in ("partner", "station")]
+        number = 0
+        for outbound in (INCOMING, OUTGOING):
+            for happen, (outcome, cause, by) in ends:
+                number += 1
+                pair = Pair.relaying(outbound=outbound)
+                happen(pair)
+                for daemon in pair.daemons:
+                    pair.lose(daemon, daemon.outside)
+                found = self.explained(self.keep(pair, number))
+                expected = ENDED[Outcome(outcome), EndedBy(by)]
+                if cause == Cause.SESSION_CLOSED:
+                    expected = "We ended the session."
+                elif cause in CERTIFICATE_CAUSES:
+                    expected = CERTIFICATE_CAUSES[Cause(cause)].explanation.happened
+                self.assertEqual((found.explanation.happened, found.outgoing), (expected, outbound), (outcome, cause))
+                self.assertEqual(bool(found.protocol), (outcome, by) == ("violated", "partner"))
+                self.assertEqual(self.explained("ACME").event.fields["session"], f"{number:016x}")
+
+    def test_sessions_that_do_not_begin(self) -> None:
+        """A refused SSID, a limit, a partner that leaves or is late, a bug, a stop: before anything was relayed."""
+
+        def refuse(ssid: SSID) -> None:
+            raise IdentityMismatch(rule="identity.code", message="another partner's code")
+
+        def crowded(ssid: SSID) -> None:
+            raise QuotaExceeded(rule=Cause.QUOTA_PARTNER, message="too many")
+
+        for number, (judge, words) in enumerate(
+            ((refuse, "(SSIDCODE)"), (crowded, "limit of parallel sessions with us"))
+        ):
+            pair = Pair(server=server_inbound(judge, FACTS))
+            pair.says(pair.server, PARTNER_SSID)
+            self.assertIn(words, self.explained(self.keep(pair, number)).explanation.happened)
+        pair = Pair(outbound=True, server=server_outbound(refuse, FACTS))
+        pair.says(pair.server, SSRM_BUFFER)
+        pair.says(pair.client, STATION_SSID)
+        pair.says(pair.server, PARTNER_SSID)
+        found = self.explained(self.keep(pair, 10))
+        self.assertIn("(SSIDCODE)", found.explanation.happened)
+        self.assertTrue(found.outgoing)
+        pair = Pair()
+        pair.says(pair.server, PARTNER_SSID)
+        assert pair.client is not None
+        pair.lose(pair.client, Role.RESPONDER)
+        found = self.explained(self.keep(pair, 11))
+        self.assertEqual(found.explanation.happened, NOT_BEGUN[INCOMING])
+        for step, (happen, by, outcome) in enumerate(
+            (
+                (lambda pair: pair.lose(pair.server, Role.INITIATOR), PARTNER, Outcome.LOST),
+                (lambda pair: pair.happens(pair.server, events.Bug()), SERVER, Outcome.FAILED),
+            )
+        ):
+            pair = Pair()
+            happen(pair)
+            found = self.explained(self.keep(pair, 20 + step))
+            self.assertEqual(found.explanation.happened, ENDED[outcome, by])
