@@ -28,7 +28,6 @@ server, P for the partner, with what else moves in brackets::
        [S calls the partner]
     S:   ticket=..., or OPENING_FAILED
        [C takes a data connection, sends ATTACH with the ticket]
-    S: SessionEnded session=a1 outcome=completed
     C: Drain
     S:   (an empty answer)
 

@@ -2,8 +2,8 @@
 
 One AMP command a class, one table of directions. What the table does not list is forbidden; there is no command with
 which the server could ask for keys, tokens or files, and none that changes the transport (AMP's StartTLS is not here).
-The answer to Hello is the server's HelloAnswer. Every field is bounded. A code that only explains (an outcome, a state
-of a generation, the codes of :class:`OpeningFailed`) may come from a newer version and has a fallback; one by which a
+The answer to Hello is the server's HelloAnswer. Every field is bounded. A code that only explains (a state of a
+generation, the codes of :class:`OpeningFailed`) may come from a newer version and has a fallback; one by which a
 session is treated (profile, release level, way) may not, since both daemons agreed on the tunnel protocol in Hello.
 
 Hello: each side says its program version and the range of tunnel protocols that it speaks. The newest that both speak
@@ -20,9 +20,8 @@ from twisted.protocols.amp import Command
 
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
-from smartproxy.policy.faults import Outcome
 from smartproxy.relay.openings import Way
-from smartproxy.tunnel.boxes import Choice, Code, Number, Octets, PrintableText, Records
+from smartproxy.tunnel.boxes import Choice, Number, Octets, PrintableText, Records
 from smartproxy.tunnel.chunks import DIGEST_OCTETS
 from smartproxy.tunnel.faults import (
     ConfigurationDeclined,
@@ -96,20 +95,6 @@ class GenerationState(enum.StrEnum):
     """The server holds this generation or a newer one."""
 
 
-@attrs.frozen
-class FarEnding:
-    """How a session ended, as the server saw it.
-
-    :ivar outcome: how; :attr:`Outcome.ABORTED` where a newer server has another word for it.
-    :ivar reason: the ESID reason code that was told or came (RFC 5024 section 5.3.11).
-    :ivar rule: the cause, or the rule that was broken, as a code.
-    """
-
-    outcome: Outcome
-    reason: int | None = None
-    rule: str | None = None
-
-
 class TunnelCommand(Command):
     """Base of all commands: a responder's bug is answered with :class:`QuestionFailed` and ends nothing.
 
@@ -179,17 +164,6 @@ class Ping(TunnelCommand):
     """Ask for a sign of life; the answer is empty."""
 
 
-class SessionEnded(TunnelCommand):
-    """A session ended on the server, and how."""
-
-    arguments = [
-        (b"session", _SESSION),
-        (b"outcome", Choice(Outcome, Outcome.ABORTED)),
-        (b"reason", Number(99, optional=True)),
-        (b"rule", Code(optional=True)),
-    ]
-
-
 class Report(TunnelCommand):
     """Events of the server, for the backend."""
 
@@ -210,8 +184,8 @@ ALLOWED: Final[Mapping[tuple[Side, TunnelPhase], frozenset[type[TunnelCommand]]]
     (_CLIENT, TunnelPhase.READY): frozenset({Configure, OpenOutbound, CloseSession, SetLevel, Drain, Ping}),
     (_CLIENT, TunnelPhase.DRAINING): frozenset({CloseSession, Ping}),
     (_SERVER, TunnelPhase.BEFORE_HELLO): frozenset(),
-    (_SERVER, TunnelPhase.READY): frozenset({OpenInbound, SessionEnded, Report, SeenCrlUrl, Ping}),
-    (_SERVER, TunnelPhase.DRAINING): frozenset({SessionEnded, Report, Ping}),
+    (_SERVER, TunnelPhase.READY): frozenset({OpenInbound, Report, SeenCrlUrl, Ping}),
+    (_SERVER, TunnelPhase.DRAINING): frozenset({Report, Ping}),
 }
 
 #: Every command by its name on the wire.

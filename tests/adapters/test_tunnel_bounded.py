@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import Outcome, TunnelLost
+from smartproxy.policy.faults import TunnelLost
 from smartproxy.tunnel.control import BoundedAMP, Responder
 from smartproxy.tunnel.faults import Closing, ConfigurationDeclined, NotNow, QuestionExpired, QuestionFailed, Violation
 from smartproxy.tunnel.vocabulary import (
@@ -26,7 +26,7 @@ from smartproxy.tunnel.vocabulary import (
     Hello,
     OpenInbound,
     Ping,
-    SessionEnded,
+    SeenCrlUrl,
     SetLevel,
     Side,
     TunnelCommand,
@@ -328,7 +328,7 @@ class AskingTests(BoundedCase):
 
     def ask(self, seconds: float = 10) -> Deferred[dict[str, object]]:
         """A question of ours."""
-        return self.end.ask(SessionEnded, seconds=seconds, session=SESSION, outcome=Outcome.COMPLETED)
+        return self.end.ask(SeenCrlUrl, seconds=seconds, url="http://ca.example/x.crl", authority="acme-ca")
 
     def test_answered(self) -> None:
         """The answer reaches who asked."""
@@ -350,10 +350,8 @@ class AskingTests(BoundedCase):
 
     def test_value_that_does_not_fit(self) -> None:
         """A value of ours that is out of bounds fails the question, and nothing else."""
-        self.failureResultOf(self.end.ask(SessionEnded, session="x" * 17, outcome=Outcome.COMPLETED), ValueError)
-        self.failureResultOf(
-            self.end.ask(SessionEnded, session="x", outcome=Outcome.VIOLATED, rule="b" * 70_000), ValueError
-        )
+        self.failureResultOf(self.end.ask(SeenCrlUrl, url="x" * 513, authority="acme-ca"), ValueError)
+        self.failureResultOf(self.end.ask(SeenCrlUrl, url="x", authority="b" * 70_000), ValueError)
         self.assertEqual(self.wire.value(), b"")
         self.assertUp()
 
