@@ -13,10 +13,10 @@ command itself never changes.
 
 import enum
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 import attrs
-from twisted.protocols.amp import Command
+from twisted.protocols.amp import AmpBox, Argument, Command
 
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
@@ -32,6 +32,8 @@ from smartproxy.tunnel.faults import (
     VersionsIncompatible,
 )
 from smartproxy.tunnel.marks import TICKET_OCTETS
+
+Fields: TypeAlias = list[tuple[bytes, Argument]]
 
 CONTROL_PROTOCOL: Final = b"smartproxy-control/1"
 DATA_PROTOCOL: Final = b"smartproxy-data/1"
@@ -105,6 +107,56 @@ class TunnelCommand(Command):
     allErrors: ClassVar[dict[type[TunnelFault], bytes]]
     reverseErrors: ClassVar[dict[bytes, type[TunnelFault]]]
     errors = {QuestionFailed: b"FAILED"}
+
+    @classmethod
+    def makeArguments(cls, objects: Mapping[str, Any], proto: object) -> AmpBox:
+        """The box of a question.
+
+        :raises ValueError: if a value is not what its field holds.
+        """
+        return _box(cls.arguments, objects)
+
+    @classmethod
+    def makeResponse(cls, objects: Mapping[str, Any], proto: object) -> AmpBox:
+        """The box of an answer.
+
+        :raises ValueError: if a value is not what its field holds.
+        """
+        return _box(cls.response, objects)
+
+    @classmethod
+    def parseArguments(cls, box: Mapping[bytes, bytes], protocol: object) -> dict[str, Any]:
+        """The values of a question.
+
+        :raises ValueError: if one is not what its field holds.
+        :raises KeyError: if one is missing.
+        """
+        return _values(cls.arguments, box)
+
+    @classmethod
+    def parseResponse(cls, box: Mapping[bytes, bytes], protocol: object) -> dict[str, Any]:
+        """The values of an answer; raises as :meth:`parseArguments` does."""
+        return _values(cls.response, box)
+
+
+def _box(fields: Fields, objects: Mapping[str, Any]) -> AmpBox:
+    """AMP's own way asks three functions, for each field, what it is called in Python."""
+    box = AmpBox()
+    for name, field in fields:
+        value = objects.get(name.decode("ascii"))
+        if value is not None or not field.optional:
+            box[name] = field.toString(value)
+    if len(objects) > len(fields):
+        raise TypeError("a value that no field holds")
+    return box
+
+
+def _values(fields: Fields, box: Mapping[bytes, bytes]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, field in fields:
+        octets = box.get(name) if field.optional else box[name]
+        values[name.decode("ascii")] = None if octets is None else field.fromString(octets)
+    return values
 
 
 class Hello(TunnelCommand):
