@@ -177,10 +177,12 @@ class TlsTransport(TlsFacts):
             self._end(Failure())
             return
         self._stage = TlsStage.OPEN
-        self._answer()
         inner = self.wrappedProtocol
         if IHandshakeListener.providedBy(inner):
             inner.handshakeCompleted()
+        # What the protocol wrote in it has taken the end of the handshake along.
+        if self._stage is not TlsStage.OVER:
+            self._answer()
         if self._pending and self._stage is TlsStage.OPEN:
             self._send_pending()
 
@@ -215,7 +217,7 @@ class TlsTransport(TlsFacts):
 
     def _answer(self) -> None:
         """Send what OpenSSL has to say of itself."""
-        _, sealed, _ = self._records.encrypt(self._tls, b"", 0)
+        sealed = self._records.take(self._tls)
         if sealed:
             self._send(sealed)
             if self._full:
