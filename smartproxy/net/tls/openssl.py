@@ -181,9 +181,8 @@ class DirectRecords:
         if not 0 <= filled <= self._sealed_octets:
             raise ValueError("a position outside of the buffer")
         # One call takes all, or all that there is room for.
-        return filled + max(
-            0, self._bio_read(connection._from_ssl, self._sealed + filled, self._sealed_octets - filled)
-        )
+        count: int = self._bio_read(connection._from_ssl, self._sealed + filled, self._sealed_octets - filled)
+        return filled + max(0, count)
 
     def _error(self, connection: Any, count: int) -> SSL.Error | None:
         if self._get_error(connection._ssl, count) == self._want_read:
