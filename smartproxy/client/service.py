@@ -41,7 +41,6 @@ from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import Closing, ConfigurationDeclined, QuestionExpired, TunnelFault
-from smartproxy.tunnel.vocabulary import FarEnding
 
 _SET_ASIDE = "events.set_aside"
 FLUSH_SECONDS = 2.0
@@ -354,9 +353,6 @@ class ClientService(Service):
             self._distrust.refused_report(control.proxy_id, str(error))
             return
         self._carrier.add(record.document())
-
-    def session_ended(self, session: str, ending: FarEnding) -> None:
-        """The server says that a session is over; nothing to do, the client's own event reports its end."""
 
     def crl_url_seen(self, url: str, authority: str) -> None:
         """Report that a verified certificate names a revocation list that is not configured."""

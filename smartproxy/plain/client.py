@@ -42,7 +42,6 @@ from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import Closing, TunnelFault
 from smartproxy.tunnel.kinds import plain
-from smartproxy.tunnel.vocabulary import FarEnding
 
 TARGET_SECONDS = 10
 """Seconds that the target has to accept a connection."""
@@ -182,9 +181,6 @@ class PlainClientService(Service):
 
     def event(self, control: ClientControl, fields: Mapping[str, Plain]) -> None:
         """Do nothing: there is no backend to carry the server's events to."""
-
-    def session_ended(self, session: str, ending: FarEnding) -> None:
-        """Do nothing: the session's legs tell its end."""
 
     def crl_url_seen(self, url: str, authority: str) -> None:
         """Never called: a plain server verifies no certificates."""

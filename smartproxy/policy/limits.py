@@ -246,6 +246,8 @@ RSA_EXPONENT_BITS_MOST: Final = 32
 UNVOUCHED_PATH_MICROSECONDS: Final = 1800
 #: Shortest elliptic curve that is accepted.
 EC_BITS_LEAST: Final = 256
+#: Certificates whose facts are kept, by their octets: those that were shown last.
+CERTIFICATES_READ_MOST: Final = 256
 #: Largest depth of a path's anchor (the leaf has depth 0).
 PATH_DEPTH_MOST: Final = 5
 #: How long a revocation list stays valid after its nextUpdate.

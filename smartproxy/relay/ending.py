@@ -1,8 +1,8 @@
 """What can be told of a session as a whole: how it is while it lives, how it ended, and what it carried.
 
-A summary goes into the log as ``session.ended`` and through the tunnel as the fields of ``SessionEnded``; a portrait is
-for an operator who looks. Both are made from what the session knows anyway: no octet costs anything for them. Hold no
-octet of a peer but names: the SSIDCODE, and those of the Virtual File under way.
+A summary goes into the log as ``session.ended``; a portrait is for an operator who looks. Both are made from what the
+session knows anyway: no octet costs anything for them. Hold no octet of a peer but names: the SSIDCODE, and those of
+the Virtual File under way.
 """
 
 from collections.abc import Mapping

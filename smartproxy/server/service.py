@@ -44,7 +44,6 @@ from smartproxy.tunnel.dmz import NO_CLIENT, DmzService
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.server_control import ServerControl
-from smartproxy.tunnel.vocabulary import FarEnding
 
 STALE_LIST_SECONDS = 3600.0
 """After that long it warns again of a revocation list that is out of date."""
@@ -385,7 +384,4 @@ class ServerService(DmzService):
             control.seen_crl_url(url, authority)
 
     def _finished(self, summary: Summary) -> None:
-        control = self._carrying.pop(summary.session, None)
-        if control is not None and control.lost is None:
-            ending = summary.ending
-            control.session_ended(summary.session, FarEnding(ending.outcome, reason=ending.reason, rule=ending.cause))
+        self._carrying.pop(summary.session, None)

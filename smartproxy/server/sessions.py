@@ -28,7 +28,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.hello import HelloFirst, Spoken
 from smartproxy.net.leg import ILeg, peer_of
 from smartproxy.net.sessions import LiveSessions
-from smartproxy.net.transport.secured import accepted
+from smartproxy.net.transport.secured import connections
 from smartproxy.net.transport.tls import TlsTransport
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import ProtocolError
@@ -240,7 +240,7 @@ class PartnerFactory(ServerFactory):
 
     def __init__(self, sessions: PartnerSessions) -> None:
         self._sessions = sessions
-        self._create = accepted(_OwnGeneration())
+        self._create = connections(_OwnGeneration(), client=False)
 
     def buildProtocol(self, address: IAddress | None) -> Protocol | None:
         """Make the protocol of a connection; ``None`` closes it at once."""

@@ -32,7 +32,6 @@ from smartproxy.tunnel.vocabulary import (
     CloseSession,
     Configure,
     Drain,
-    FarEnding,
     GenerationState,
     Greeting,
     Hello,
@@ -41,7 +40,6 @@ from smartproxy.tunnel.vocabulary import (
     Ping,
     Report,
     SeenCrlUrl,
-    SessionEnded,
     SetLevel,
     Side,
     TunnelCommand,
@@ -90,9 +88,6 @@ class ClientUser(Shape):
 
     def event(self, control: "ClientControl", fields: Mapping[str, Plain]) -> None:
         """An event of the server, for the backend."""
-
-    def session_ended(self, session: str, ending: FarEnding) -> None:
-        """A session ended on the server, and how."""
 
     def crl_url_seen(self, url: str, authority: str) -> None:
         """A verified certificate names the address of a revocation list that is not configured."""
@@ -254,7 +249,6 @@ class ClientControl(BoundedAMP):
         """What answers the server's questions."""
         return {
             OpenInbound: self._answer_open_inbound,
-            SessionEnded: self._answer_session_ended,
             Report: self._answer_report,
             SeenCrlUrl: self._user.crl_url_seen,
             Ping: lambda: None,
@@ -282,9 +276,6 @@ class ClientControl(BoundedAMP):
             leg.finish()
             raise
         return {}
-
-    def _answer_session_ended(self, session: str, **ending: Any) -> None:
-        self._user.session_ended(session, FarEnding(**ending))
 
     def _answer_report(self, events: list[dict[str, Plain]]) -> None:
         """Hand over each event; a fault with one is ours: the server would send those again that were handed over."""

@@ -28,7 +28,6 @@ server, P for the partner, with what else moves in brackets::
        [S calls the partner]
     S:   ticket=..., or OPENING_FAILED
        [C takes a data connection, sends ATTACH with the ticket]
-    S: SessionEnded session=a1 outcome=completed
     C: Drain
     S:   (an empty answer)
 
@@ -156,7 +155,7 @@ class BoundedAMP(BoundedBoxes):
         if len(self._waiting) >= limits.QUESTIONS_WAITING_MOST:
             return fail(QuestionFailed(f"{len(self._waiting)} questions are waiting already"))
         try:
-            box = command.makeArguments(arguments, self)  # type: ignore[no-untyped-call]  # AMP has no types
+            box = command.makeArguments(arguments, self)
         except ValueError:
             return fail()
         question = _Question(command, box, Deferred(self._nobody_waits))
@@ -180,7 +179,7 @@ class BoundedAMP(BoundedBoxes):
         self._asked[question.tag] = question
         question.box[amp.COMMAND] = question.command.commandName
         question.box[amp.ASK] = question.tag
-        self.sendBox(question.box)
+        self.send_box(question.box)
 
     def _expire(self, question: _Question, seconds: float) -> None:
         question.expiry = None
@@ -215,7 +214,7 @@ class BoundedAMP(BoundedBoxes):
         if amp.ANSWER in box:
             question = self._question(box[amp.ANSWER])
             try:
-                answer: Answer = question.command.parseResponse(box, self)  # type: ignore[no-untyped-call]  # as above
+                answer: Answer = question.command.parseResponse(box, self)
             except Exception as error:
                 raise self._malformed(question.command, error) from error
             self._settle(question, lambda deferred: deferred.callback(answer))
@@ -266,7 +265,7 @@ class BoundedAMP(BoundedBoxes):
         if len(self._responding) >= limits.QUESTIONS_MOST:
             raise Violation(Cause.QUESTION_MANY, f"more than {limits.QUESTIONS_MOST} unanswered questions")
         try:
-            arguments: Answer = command.parseArguments(box, self)  # type: ignore[no-untyped-call]  # as above
+            arguments: Answer = command.parseArguments(box, self)
         except Exception as error:
             raise self._malformed(command, error) from error
         answer = Deferred.fromCoroutine(self._respond(command, arguments))
@@ -281,7 +280,7 @@ class BoundedAMP(BoundedBoxes):
         """The box with the answer of a responder of whatever kind."""
         result = self.responders()[command](**arguments)
         answer = await result if isinstance(result, Deferred) else result
-        return command.makeResponse(answer or {}, self)  # type: ignore[no-untyped-call,no-any-return]  # as above
+        return command.makeResponse(answer or {}, self)
 
     def _malformed(self, command: type[TunnelCommand], error: Exception) -> Violation:
         return Violation(
@@ -315,7 +314,7 @@ class BoundedAMP(BoundedBoxes):
                 self._stop(Violation(Cause.ANSWER_UNREAD, "the peer asks questions and does not read the answers"))
                 return
         box[kind] = tag
-        self.sendBox(box)
+        self.send_box(box)
         if kind is amp.ANSWER:
             self.answered(command)
 
@@ -326,7 +325,7 @@ class BoundedAMP(BoundedBoxes):
 
     def makeConnection(self, transport: IStream) -> None:
         """The transport is connected, and the peer has proved its identity."""
-        amp.BinaryBoxProtocol.makeConnection(self, transport)
+        super().makeConnection(transport)  # type: ignore[no-untyped-call]  # Twisted has no types here
         transport.registerProducer(self, True)
 
     def pauseProducing(self) -> None:

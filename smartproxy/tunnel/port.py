@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from smartproxy.logs.emit import Events
 from smartproxy.net.hello import HelloFirst, Spoken
 from smartproxy.net.leg import peer_of
-from smartproxy.net.transport.secured import accepted
+from smartproxy.net.transport.secured import connections
 from smartproxy.net.transport.tls import TlsTransport
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import address_of, prefix_of
@@ -68,7 +68,7 @@ class TunnelPort(Factory):
         self._clock = clock
         self._events = events
         self._context = context
-        self._create = accepted(context)
+        self._create = connections(context, client=False)
         self._places = {known: _Places() for known in (False, True)}
         self._known: OrderedDict[str, None] = OrderedDict()
         self._rates: Budgets[str] = Budgets(limits.TUNNEL_HANDSHAKES_SECONDS, limits.TUNNEL_HANDSHAKES_PREFIXES_MOST)

@@ -46,7 +46,6 @@ from smartproxy.tunnel.vocabulary import (
     CloseSession,
     Configure,
     Drain,
-    FarEnding,
     GenerationState,
     Greeting,
     Hello,
@@ -55,7 +54,6 @@ from smartproxy.tunnel.vocabulary import (
     Ping,
     Report,
     SeenCrlUrl,
-    SessionEnded,
     SetLevel,
     Side,
     TunnelCommand,
@@ -180,11 +178,6 @@ class ServerControl(BoundedAMP):
         where the client says nothing of use in time. Cancelling it ends what was begun.
         """
         return Deferred.fromCoroutine(self._open_inbound(session, facts, seconds))
-
-    def session_ended(self, session: str, ending: FarEnding) -> None:
-        """Tell the client that a session is over; its answer is ignored."""
-        told = attrs.asdict(ending, recurse=False)
-        self.ask(SessionEnded, session=session, **told).addErrback(self._unheard)
 
     def seen_crl_url(self, url: str, authority: str) -> None:
         """Tell the client of a revocation list that a verified certificate names; its answer is ignored."""

@@ -2,8 +2,8 @@
 
 One AMP command a class, one table of directions. What the table does not list is forbidden; there is no command with
 which the server could ask for keys, tokens or files, and none that changes the transport (AMP's StartTLS is not here).
-The answer to Hello is the server's HelloAnswer. Every field is bounded. A code that only explains (an outcome, a state
-of a generation, the codes of :class:`OpeningFailed`) may come from a newer version and has a fallback; one by which a
+The answer to Hello is the server's HelloAnswer. Every field is bounded. A code that only explains (a state of a
+generation, the codes of :class:`OpeningFailed`) may come from a newer version and has a fallback; one by which a
 session is treated (profile, release level, way) may not, since both daemons agreed on the tunnel protocol in Hello.
 
 Hello: each side says its program version and the range of tunnel protocols that it speaks. The newest that both speak
@@ -13,16 +13,15 @@ command itself never changes.
 
 import enum
 from collections.abc import Mapping
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 import attrs
-from twisted.protocols.amp import Command
+from twisted.protocols.amp import AmpBox, Argument, Command
 
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
-from smartproxy.policy.faults import Outcome
 from smartproxy.relay.openings import Way
-from smartproxy.tunnel.boxes import Choice, Code, Number, Octets, PrintableText, Records
+from smartproxy.tunnel.boxes import Choice, Number, Octets, PrintableText, Records
 from smartproxy.tunnel.chunks import DIGEST_OCTETS
 from smartproxy.tunnel.faults import (
     ConfigurationDeclined,
@@ -33,6 +32,8 @@ from smartproxy.tunnel.faults import (
     VersionsIncompatible,
 )
 from smartproxy.tunnel.marks import TICKET_OCTETS
+
+Fields: TypeAlias = list[tuple[bytes, Argument]]
 
 CONTROL_PROTOCOL: Final = b"smartproxy-control/1"
 DATA_PROTOCOL: Final = b"smartproxy-data/1"
@@ -97,20 +98,6 @@ class GenerationState(enum.StrEnum):
     """The server holds this generation, or a newer one of the same store."""
 
 
-@attrs.frozen
-class FarEnding:
-    """How a session ended, as the server saw it.
-
-    :ivar outcome: how; :attr:`Outcome.ABORTED` where a newer server has another word for it.
-    :ivar reason: the ESID reason code that was told or came (RFC 5024 section 5.3.11).
-    :ivar rule: the cause, or the rule that was broken, as a code.
-    """
-
-    outcome: Outcome
-    reason: int | None = None
-    rule: str | None = None
-
-
 class TunnelCommand(Command):
     """Base of all commands: a responder's bug is answered with :class:`QuestionFailed` and ends nothing.
 
@@ -121,6 +108,56 @@ class TunnelCommand(Command):
     allErrors: ClassVar[dict[type[TunnelFault], bytes]]
     reverseErrors: ClassVar[dict[bytes, type[TunnelFault]]]
     errors = {QuestionFailed: b"FAILED"}
+
+    @classmethod
+    def makeArguments(cls, objects: Mapping[str, Any], proto: object) -> AmpBox:
+        """The box of a question.
+
+        :raises ValueError: if a value is not what its field holds.
+        """
+        return _box(cls.arguments, objects)
+
+    @classmethod
+    def makeResponse(cls, objects: Mapping[str, Any], proto: object) -> AmpBox:
+        """The box of an answer.
+
+        :raises ValueError: if a value is not what its field holds.
+        """
+        return _box(cls.response, objects)
+
+    @classmethod
+    def parseArguments(cls, box: Mapping[bytes, bytes], protocol: object) -> dict[str, Any]:
+        """The values of a question.
+
+        :raises ValueError: if one is not what its field holds.
+        :raises KeyError: if one is missing.
+        """
+        return _values(cls.arguments, box)
+
+    @classmethod
+    def parseResponse(cls, box: Mapping[bytes, bytes], protocol: object) -> dict[str, Any]:
+        """The values of an answer; raises as :meth:`parseArguments` does."""
+        return _values(cls.response, box)
+
+
+def _box(fields: Fields, objects: Mapping[str, Any]) -> AmpBox:
+    """AMP's own way asks three functions, for each field, what it is called in Python."""
+    box = AmpBox()
+    for name, field in fields:
+        value = objects.get(name.decode("ascii"))
+        if value is not None or not field.optional:
+            box[name] = field.toString(value)
+    if len(objects) > len(fields):
+        raise TypeError("a value that no field holds")
+    return box
+
+
+def _values(fields: Fields, box: Mapping[bytes, bytes]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, field in fields:
+        octets = box.get(name) if field.optional else box[name]
+        values[name.decode("ascii")] = None if octets is None else field.fromString(octets)
+    return values
 
 
 class Hello(TunnelCommand):
@@ -185,17 +222,6 @@ class Ping(TunnelCommand):
     """Ask for a sign of life; the answer is empty."""
 
 
-class SessionEnded(TunnelCommand):
-    """A session ended on the server, and how."""
-
-    arguments = [
-        (b"session", _SESSION),
-        (b"outcome", Choice(Outcome, Outcome.ABORTED)),
-        (b"reason", Number(99, optional=True)),
-        (b"rule", Code(optional=True)),
-    ]
-
-
 class Report(TunnelCommand):
     """Events of the server, for the backend."""
 
@@ -216,8 +242,8 @@ ALLOWED: Final[Mapping[tuple[Side, TunnelPhase], frozenset[type[TunnelCommand]]]
     (_CLIENT, TunnelPhase.READY): frozenset({Configure, OpenOutbound, CloseSession, SetLevel, Drain, Ping}),
     (_CLIENT, TunnelPhase.DRAINING): frozenset({CloseSession, Ping}),
     (_SERVER, TunnelPhase.BEFORE_HELLO): frozenset(),
-    (_SERVER, TunnelPhase.READY): frozenset({OpenInbound, SessionEnded, Report, SeenCrlUrl, Ping}),
-    (_SERVER, TunnelPhase.DRAINING): frozenset({SessionEnded, Report, Ping}),
+    (_SERVER, TunnelPhase.READY): frozenset({OpenInbound, Report, SeenCrlUrl, Ping}),
+    (_SERVER, TunnelPhase.DRAINING): frozenset({Report, Ping}),
 }
 
 #: Every command by its name on the wire.

@@ -43,6 +43,17 @@ class AcceptedTests(SynchronousTestCase):
         lists = [revoked(ROOT, LEAF), revoked(MIDDLE, MIDDLE.credential)]
         self.check(LEAF, configuration(mode=RevocationMode.REQUIRE, lists=lists), "subject", "ca")
 
+    def test_judged_anew(self) -> None:
+        """A certificate that was accepted a moment ago is refused once it is revoked, or no partner's."""
+        good = configuration(mode=RevocationMode.REQUIRE, lists=[revoked(ROOT), revoked(MIDDLE)])
+        bad = configuration(mode=RevocationMode.REQUIRE, lists=[revoked(ROOT), revoked(MIDDLE, LEAF)])
+        foreign = configuration(acme(SanRule(ca="ca", san="DNS:oftp.other.example")))
+        for _ in range(2):
+            self.check(LEAF, good, "subject", "ca")
+            for server, cause in ((bad, "certificate.revoked"), (foreign, "certificate.no_partner")):
+                journal = call(server, LEAF, TlsVersion.TLS_1_3).rig.journal
+                self.assertEqual(journal.the("certificate.refused")["cause"], cause)
+
     def test_preferred_lists(self) -> None:
         """Without lists where they are only preferred."""
         self.check(LEAF, configuration(mode=RevocationMode.PREFER), "subject", "ca")

@@ -18,7 +18,17 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.judge import Match
-from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, Digest, KeyKind, TestCredential, make_key, self_signed
+from smartproxy.policy.limits import CERTIFICATES_READ_MOST
+from smartproxy.testing.pki import (
+    CLIENT_AUTH,
+    SERVER_AUTH,
+    Digest,
+    KeyKind,
+    TestCa,
+    TestCredential,
+    make_key,
+    self_signed,
+)
 from tests.adapters.acme import ALONE, LEAF, MIDDLE, NOW, ROOT, acme
 
 EC_KEY = bytes.fromhex("06072a8648ce3d0201")
@@ -72,6 +82,22 @@ class FactsTests(SynchronousTestCase):
         self.assertEqual(facts.sans, ("DNS:oftp.acme.example", "URI:https://acme.example/", "EMAIL:oftp@acme.example"))
         self.assertFalse(facts.is_authority)
         self.assertEqual(facts.crl_urls, ("http://ca.example/1.crl", "ldap://ca.example/2"))
+
+    def test_read_once(self) -> None:
+        """A certificate that is shown again is not read again; the one above it counts, and each octet."""
+        old, new = MIDDLE.credential.certificate, TestCa.root("partners' intermediate").credential.certificate
+        again = x509.load_der_x509_certificate(LEAF.certificate.public_bytes(serialization.Encoding.DER))
+        facts = certificate_facts(LEAF.certificate, old)
+        self.assertIs(certificate_facts(again, old), facts)
+        self.assertNotEqual(certificate_facts(again, new).issuer_key_sha256, facts.issuer_key_sha256)
+        other = changed(LEAF, b"oftp.acme.example", b"oftp.evil.example")
+        self.assertNotEqual(certificate_facts(other, old).subject, facts.subject)
+
+    def test_kept_within_bounds(self) -> None:
+        """Strangers cannot fill the memory with certificates."""
+        for number in range(CERTIFICATES_READ_MOST + 20):
+            certificate_facts(changed(LEAF, b"oftp.acme.example", b"oftp.%04d.example" % number))
+        self.assertEqual(certificate_facts.cache_info().currsize, CERTIFICATES_READ_MOST)
 
     def test_little(self) -> None:
         """What is not there is empty, or ``None`` where that means something else than empty."""

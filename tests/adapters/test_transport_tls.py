@@ -418,6 +418,23 @@ class Transport(SynchronousTestCase):
         pair.pump()
         self.assertEqual((200_000, 1), (len(server.octets), server.deliveries))
 
+    def test_greeting_goes_with_the_handshake(self) -> None:
+        """What a protocol writes when the handshake is over leaves with the end of the handshake, in one piece."""
+        pair = self.pair()
+        client, server = pair.witnesses
+        writes: list[int] = []
+        write = pair.carriers[1].write
+
+        def counted(octets: bytes) -> None:
+            writes.append(len(octets))
+            write(octets)
+
+        self.patch(pair.carriers[1], "write", counted)
+        self.patch(server, "handshakeCompleted", lambda: server.line.write(b"greeting"))
+        pair.pump()
+        self.assertEqual(b"greeting", bytes(client.octets))
+        self.assertEqual(2, len(writes), "the server's flight, and the end of the handshake")
+
     def test_before_the_handshake(self) -> None:
         """What is written before the handshake is over arrives after it, once."""
         pair = self.pair(greeting=b"early")
@@ -496,9 +513,9 @@ class Transport(SynchronousTestCase):
         class Chatty(PublicRecords):
             """OpenSSL has something to say at each call."""
 
-            def encrypt(self, connection: SSL.Connection, data: Any, start: int) -> tuple[int, int, SSL.Error | None]:
+            def take(self, connection: SSL.Connection, filled: int = 0) -> int:
                 """A thousand octets of it."""
-                return start, 1000, None
+                return 1000
 
         transport._records = Chatty()
         for _ in range(CHATTER_MOST // 1000):

@@ -1,6 +1,7 @@
 """BoundedAMP against a peer that keeps no rule."""
 
 import random
+import sys
 from collections.abc import Mapping
 from struct import pack
 
@@ -15,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.faults import Outcome, TunnelLost
+from smartproxy.policy.faults import TunnelLost
 from smartproxy.tunnel.control import BoundedAMP, Responder
 from smartproxy.tunnel.faults import Closing, ConfigurationDeclined, NotNow, QuestionExpired, QuestionFailed, Violation
 from smartproxy.tunnel.vocabulary import (
@@ -26,7 +27,7 @@ from smartproxy.tunnel.vocabulary import (
     Hello,
     OpenInbound,
     Ping,
-    SessionEnded,
+    SeenCrlUrl,
     SetLevel,
     Side,
     TunnelCommand,
@@ -157,6 +158,48 @@ class BoxTests(BoundedCase):
             self.end.dataReceived(bytes((octet,)))
         self.assertEqual(self.boxes(), [{b"_answer": b"1"}])
 
+    def test_boxes_cut_anywhere(self) -> None:
+        """Boxes of all sizes arrive as Twisted's own receiver reads them, in whatever pieces they come."""
+        chance = random.Random(4)
+        arrived: list[dict[bytes, bytes]] = []
+        self.end.box_arrived = arrived.append  # type: ignore[assignment,method-assign]  # the boxes themselves
+        octets = b"".join(
+            AmpBox(
+                {
+                    chance.randbytes(chance.choice((1, 7, 255))): chance.randbytes(chance.choice((0, 1, 300, 65_535)))
+                    for _ in range(chance.randrange(4))
+                }
+            ).serialize()
+            for _ in range(100)
+        )
+        position = 0
+        while position < len(octets):
+            size = chance.choice((1, 2, 3, 500, 100_000))
+            self.end.dataReceived(octets[position : position + size])
+            position += size
+        self.assertEqual(arrived, parseString(octets))
+
+    def test_python_calls_of_an_opening(self) -> None:
+        """A question with all of a session's facts is read and answered in fewer than 90 calls of Python."""
+        facts = attrs.asdict(FACTS, recurse=False)
+        box = OpenInbound.makeArguments({"session": SESSION, "ticket": bytes(32), "deadline": 5, **facts}, None)
+        octets = AmpBox({**box, b"_command": b"OpenInbound", b"_ask": b"1"}).serialize()
+        end, self.wire = End(self.clock, self.events, Side.CLIENT), Wire()
+        end.makeConnection(self.wire)  # type: ignore[arg-type]  # as much of a stream as is needed
+        calls = 0
+
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        sys.setprofile(count)
+        try:
+            end.dataReceived(octets)
+        finally:
+            sys.setprofile(None)
+        self.assertEqual(self.boxes(), [{b"_answer": b"1"}])
+        self.assertLess(calls, 90)
+
     def test_rest_of_the_chunk_is_not_read(self) -> None:
         """What follows a violation in the same piece of the stream is thrown away."""
         good = AmpBox({b"_command": b"Ping", b"_ask": b"1"}).serialize()
@@ -168,7 +211,7 @@ class BoxTests(BoundedCase):
         self.end.dataReceived(b"\x01\x00")
         for _ in range(160):
             self.end.dataReceived(bytes(65_536))
-        self.assertLess(len(self.end._unprocessed), 1_000)
+        self.assertLess(len(self.end._unfinished), 1_000)
 
 
 class QuestionTests(BoundedCase):
@@ -328,7 +371,7 @@ class AskingTests(BoundedCase):
 
     def ask(self, seconds: float = 10) -> Deferred[dict[str, object]]:
         """A question of ours."""
-        return self.end.ask(SessionEnded, seconds=seconds, session=SESSION, outcome=Outcome.COMPLETED)
+        return self.end.ask(SeenCrlUrl, seconds=seconds, url="http://ca.example/x.crl", authority="acme-ca")
 
     def test_answered(self) -> None:
         """The answer reaches who asked."""
@@ -350,10 +393,8 @@ class AskingTests(BoundedCase):
 
     def test_value_that_does_not_fit(self) -> None:
         """A value of ours that is out of bounds fails the question, and nothing else."""
-        self.failureResultOf(self.end.ask(SessionEnded, session="x" * 17, outcome=Outcome.COMPLETED), ValueError)
-        self.failureResultOf(
-            self.end.ask(SessionEnded, session="x", outcome=Outcome.VIOLATED, rule="b" * 70_000), ValueError
-        )
+        self.failureResultOf(self.end.ask(SeenCrlUrl, url="x" * 513, authority="acme-ca"), ValueError)
+        self.failureResultOf(self.end.ask(SeenCrlUrl, url="x", authority="b" * 70_000), ValueError)
         self.assertEqual(self.wire.value(), b"")
         self.assertUp()
 

@@ -13,7 +13,6 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import (
-    Outcome,
     OwnFault,
     PartnerUnreachable,
     QuotaExceeded,
@@ -27,7 +26,7 @@ from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.client_control import ClientControl, Configured
 from smartproxy.tunnel.faults import ConfigurationDeclined, NotNow, QuestionFailed
 from smartproxy.tunnel.server_control import ServerControl
-from smartproxy.tunnel.vocabulary import NEWEST, FarEnding, Greeting, Ping
+from smartproxy.tunnel.vocabulary import NEWEST, Greeting, Ping
 from tests.adapters.tunnel_kit import (
     FACTS,
     SESSION,
@@ -606,13 +605,10 @@ class NewsTests(SynchronousTestCase):
         self.network.advance(3)
         self.assertIn(("event", {"name": "connection.refused"}), self.client.user.notes)
 
-    def test_summary_and_url(self) -> None:
-        """The end of a session and the address of a revocation list arrive as they were told."""
-        ending = FarEnding(Outcome.VIOLATED, reason=2, rule="state.command")
-        self.server.control.session_ended(SESSION, ending)
+    def test_url(self) -> None:
+        """The address of a revocation list arrives as it was told."""
         self.server.control.seen_crl_url("http://ca.example/x.crl", "acme-ca")
         self.network.settle()
-        self.assertIn(("ended", SESSION, ending), self.client.user.notes)
         self.assertIn(("crl", "http://ca.example/x.crl", "acme-ca"), self.client.user.notes)
 
     def test_wishes_of_the_client(self) -> None:
@@ -637,10 +633,8 @@ class NewsTests(SynchronousTestCase):
         self.assertEqual(self.server.user.notes[-1], ("drain",))
         self.assertEqual(self.server.tunnel.controls, ())
         self.failureResultOf(control.open_inbound("2" * 16, FACTS), StationUnreachable)
-        control.session_ended(SESSION, FarEnding(Outcome.COMPLETED))
         self.network.advance(60)
         self.assertEqual((running.said, control.lost), ([], None))
-        self.assertIn(("ended", SESSION, FarEnding(Outcome.COMPLETED)), self.client.user.notes)
         ping = self.client.control.ask(Ping)
         self.network.settle()
         self.successResultOf(ping)

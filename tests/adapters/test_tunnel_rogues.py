@@ -689,7 +689,7 @@ class RogueServerTests(SynchronousTestCase):
     def test_server_that_asks_what_only_clients_ask(self) -> None:
         """The server can ask for nothing outside of its column: the tunnel ends, and nothing was answered."""
         server, client = pair(self.network)
-        server.control.sendBox(AmpBox({b"_command": b"Configure", b"_ask": b"1"}))
+        server.control.send_box(AmpBox({b"_command": b"Configure", b"_ask": b"1"}))
         self.network.settle()
         (event,) = client.events.named("tunnel.violation")
         self.assertEqual((event["cause"], event["command"]), ("command.forbidden", "Configure"))

@@ -32,7 +32,6 @@ from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
-from smartproxy.tunnel.vocabulary import FarEnding
 
 SESSION = "0123456789abcdef"
 UNIT = b"\x10\x00\x00\x08abcd"
@@ -279,10 +278,6 @@ class ClientUser:
     def event(self, control: ClientControl, fields: Mapping[str, Any]) -> None:
         """Part of the interface."""
         self.notes.append(("event", dict(fields)))
-
-    def session_ended(self, session: str, ending: FarEnding) -> None:
-        """Part of the interface."""
-        self.notes.append(("ended", session, ending))
 
     def crl_url_seen(self, url: str, authority: str) -> None:
         """Part of the interface."""

@@ -59,6 +59,11 @@ class Line(Protocol):
         self.lost.callback(type(reason.value))
 
 
+def waiting(line: Line) -> int:
+    """Octets that were written and that the socket has not taken yet."""
+    return len(line.line.dataBuffer) - line.line.offset + line.line._tempDataLen  # type: ignore[no-any-return]  # Twisted's own count
+
+
 class Recorder:
     """A push producer that remembers what it was told."""
 
@@ -110,13 +115,13 @@ class Streams(TestCase):
                 each.line.write(bytes(MUCH))
             await near.complete
             await far.complete
-            self.assertEqual((0, 0), (near.line.waiting, far.line.waiting))
+            self.assertEqual((0, 0), (waiting(near), waiting(far)))
 
     async def test_sent_at_once(self) -> None:
         """A write is at the far end when it returns: no turn of the reactor lies between."""
         near, far = await self.pair()
         near.line.write(b"at once")
-        self.assertEqual(0, near.line.waiting)
+        self.assertEqual(0, waiting(near))
         self.assertEqual(b"at once", far.line.socket.recv(100, socket.MSG_PEEK))
         near.line.writeSequence([b" and ", b"more"])
         self.assertEqual(b"at once and more", far.line.socket.recv(100, socket.MSG_PEEK))
@@ -128,7 +133,7 @@ class Streams(TestCase):
         received = bytearray()
         self.patch(far, "dataReceived", received.extend)
         near.line.write(b"a" * 10_000_000)
-        self.assertGreater(near.line.waiting, 0)
+        self.assertGreater(waiting(near), 0)
         near.line.write(b"b")
         near.line.loseConnection()
         far.line.resumeProducing()
@@ -148,7 +153,7 @@ class Streams(TestCase):
         self.assertEqual(["pause"], producer.told)
         far.line.resumeProducing()
         await producer.resumed
-        self.assertEqual((["pause", "resume"], 0), (producer.told, near.line.waiting))
+        self.assertEqual((["pause", "resume"], 0), (producer.told, waiting(near)))
         near.line.unregisterProducer()
 
     async def test_half_close(self) -> None:

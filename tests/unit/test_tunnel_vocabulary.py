@@ -14,11 +14,9 @@ from smartproxy.tunnel.vocabulary import (
     ALLOWED,
     COMMANDS,
     Configure,
-    FarEnding,
     GenerationState,
     OpenInbound,
     OpenOutbound,
-    SessionEnded,
     Side,
     TunnelPhase,
 )
@@ -29,8 +27,8 @@ client/before Hello: Hello
 client/ready: Configure OpenOutbound CloseSession SetLevel Drain Ping
 client/draining: CloseSession Ping
 server/before Hello:
-server/ready: OpenInbound SessionEnded Report SeenCrlUrl Ping
-server/draining: SessionEnded Report Ping
+server/ready: OpenInbound Report SeenCrlUrl Ping
+server/draining: Report Ping
 """
 
 
@@ -174,15 +172,9 @@ class StructureTests(SynchronousTestCase):
         for wish in (whole, CallWish(way=Way.TRIAL)):
             self.crosses(OpenOutbound, wish, **others)
 
-    def test_end_of_a_session(self) -> None:
-        """Every outcome, with and without what may be missing."""
-        for outcome in Outcome:
-            for ending in (FarEnding(outcome), FarEnding(outcome, reason=2, rule="state.command")):
-                self.crosses(SessionEnded, ending, session="0" * 16)
-
     def test_every_field_has_a_name_on_the_wire(self) -> None:
         """A fact that is added to a class cannot be forgotten on its way."""
-        for command, kind in ((OpenInbound, SessionFacts), (OpenOutbound, CallWish), (SessionEnded, FarEnding)):
+        for command, kind in ((OpenInbound, SessionFacts), (OpenOutbound, CallWish)):
             names = {name.decode("ascii") for name, _ in command.arguments}
             self.assertEqual(set(attrs.fields_dict(kind)) - names, set())
 

@@ -3,11 +3,13 @@
 Duty: read a certificate that TLS delivered into :class:`~smartproxy.policy.certificates.facts.CertificateFacts`. Trusts
 nothing in it: OpenSSL lets pass what cryptography cannot read. A certificate whose names and dates cannot be read is
 refused for that, an extension that cannot be read allows nothing and names nobody, and a name of another kind than
-policy knows is skipped. Judges nothing else. Standards: RFC 5280 sections 4.1 and 4.2; X.520 serialNumber, where
-Odette's authorities put the Odette ID.
+policy knows is skipped. Judges nothing else: what its octets say is kept for the next connection that shows it, and not
+what that is worth. Standards: RFC 5280 sections 4.1 and 4.2; X.520 serialNumber, where Odette's authorities put the
+Odette ID.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import attrs
@@ -75,6 +77,7 @@ _SAN_KINDS: dict[type[x509.GeneralName], str] = {
 }
 
 
+@lru_cache(limits.CERTIFICATES_READ_MOST)
 def certificate_facts(certificate: x509.Certificate, issuer: x509.Certificate | None = None) -> CertificateFacts:
     """Read a certificate.
 
@@ -131,31 +134,35 @@ def check_cost(certificate: x509.Certificate, depth: int) -> int:
     :raises CertificateRefusal: if the key is larger than any that is in use, of a kind or on a curve that is not
         accepted, or cannot be read at all.
     """
+    cost = _cost(certificate)
+    if isinstance(cost, str):
+        raise _expensive(certificate, depth, cost)
+    return cost
+
+
+@lru_cache(limits.CERTIFICATES_READ_MOST)
+def _cost(certificate: x509.Certificate) -> int | str:
+    """About how many microseconds a check with this certificate's key takes; else what is needed instead of the key."""
     try:
         key = certificate.public_key()
     except _UNREADABLE:
-        raise _expensive(certificate, depth, "a key that can be read") from None
+        return "a key that can be read"
     match key:
         case rsa.RSAPublicKey():
             exponent = key.public_numbers().e.bit_length()
             if key.key_size <= limits.RSA_BITS_MOST and exponent <= limits.RSA_EXPONENT_BITS_MOST:
                 share = (key.key_size / limits.RSA_BITS_MOST) ** 2 * exponent / limits.RSA_EXPONENT_BITS_MOST
                 return round(_RSA_MICROSECONDS * share)
-            raise _expensive(
-                certificate,
-                depth,
-                f"RSA to {limits.RSA_BITS_MOST} bits, its exponent to {limits.RSA_EXPONENT_BITS_MOST} bits",
-            )
+            return f"RSA to {limits.RSA_BITS_MOST} bits, its exponent to {limits.RSA_EXPONENT_BITS_MOST} bits"
         case ec.EllipticCurvePublicKey():
             if key.key_size < limits.EC_BITS_LEAST:
                 return _CURVES[ec.SECP521R1]
             if type(key.curve) in _CURVES:
                 return _CURVES[type(key.curve)]
-            names = ", ".join(curve.__name__.lower() for curve in _CURVES)
-            raise _expensive(certificate, depth, f"one of the curves {names}")
+            return f"one of the curves {', '.join(curve.__name__.lower() for curve in _CURVES)}"
         case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
             return _EDWARDS_MICROSECONDS
-    raise _expensive(certificate, depth, "RSA, EC or Ed25519")
+    return "RSA, EC or Ed25519"
 
 
 def check_costs(path: list[x509.Certificate]) -> None:

@@ -155,8 +155,8 @@ class DirectRecords:
         :return: the first one that is not encrypted now, how many octets of the buffer are taken, and why OpenSSL
             stopped, ``None`` if it did not.
         """
-        ssl, write, read = connection._ssl, self._ssl_write, self._bio_read
-        sealed, room, filled = self._sealed, self._sealed_octets, 0
+        ssl, write = connection._ssl, self._ssl_write
+        room, filled = self._sealed_octets, 0
         error: SSL.Error | None = None
         with self._from_buffer(data) as octets:
             length = len(octets)
@@ -169,13 +169,20 @@ class DirectRecords:
                     error = self._error(connection, count) or SSL.WantReadError()
                     break
                 start += count
-                filled += max(0, read(connection._from_ssl, sealed + filled, room - filled))
-        while room > filled:
-            count = read(connection._from_ssl, sealed + filled, room - filled)
-            if count <= 0:
-                break
-            filled += count
-        return start, filled, error
+                filled = self.take(connection, filled)
+        return start, self.take(connection, filled) if error or not filled else filled, error
+
+    def take(self, connection: Any, filled: int = 0) -> int:
+        """Take what OpenSSL wants to be sent, as far as the buffer has room.
+
+        :param filled: how many octets of the buffer are taken already.
+        :return: how many are taken now.
+        """
+        if not 0 <= filled <= self._sealed_octets:
+            raise ValueError("a position outside of the buffer")
+        # One call takes all, or all that there is room for.
+        count: int = self._bio_read(connection._from_ssl, self._sealed + filled, self._sealed_octets - filled)
+        return filled + max(0, count)
 
     def _error(self, connection: Any, count: int) -> SSL.Error | None:
         if self._get_error(connection._ssl, count) == self._want_read:

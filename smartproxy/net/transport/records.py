@@ -59,6 +59,12 @@ class RecordCalls(Protocol):
         :return: the first octet that is not encrypted now, how many octets are taken, and why OpenSSL stopped.
         """
 
+    def take(self, connection: Any) -> int:
+        """Take what OpenSSL has to say of itself into :data:`SEALED`, as far as there is room.
+
+        :return: how many octets are taken.
+        """
+
 
 class PublicRecords:
     """Through pyOpenSSL's public calls."""
@@ -82,13 +88,13 @@ class PublicRecords:
         try:
             while start < len(view) and len(SEALED) - filled >= 2 * PIECE:
                 start += connection.send(view[start : start + PIECE])
-                filled = self._take(connection, filled)
+                filled = self.take(connection, filled)
         except SSL.Error as error:
-            return start, self._take(connection, filled), error
-        return start, self._take(connection, filled), None
+            return start, self.take(connection, filled), error
+        return start, self.take(connection, filled), None
 
-    @staticmethod
-    def _take(connection: SSL.Connection, filled: int) -> int:
+    def take(self, connection: SSL.Connection, filled: int = 0) -> int:
+        """As :class:`RecordCalls` says, behind the octets that are taken already."""
         try:
             while filled < len(SEALED):
                 octets = connection.bio_read(min(PIECE + _OVERHEAD, len(SEALED) - filled))
@@ -132,7 +138,7 @@ def _works(way: RecordCalls) -> bool:
         for each, other in ((near, far), (far, near)):
             with suppress(SSL.WantReadError):
                 each.do_handshake()
-            _, filled, _ = way.encrypt(each, b"", 0)
+            filled = way.take(each)
             if filled:
                 other.bio_write(bytes(SEALED[:filled]))
     octets = bytes(range(256)) * 200
@@ -141,7 +147,17 @@ def _works(way: RecordCalls) -> bool:
     end, waits = way.decrypt(far, 3)
     arrived = bytes(PLAIN[3:end])
     near.shutdown()
-    _, filled, _ = way.encrypt(near, b"", 0)
+    filled = way.take(near)
     far.bio_write(bytes(SEALED[:filled]))
     _, over = way.decrypt(far, 0)
     return (start, error, waits, arrived) == (len(octets), None, None, octets) and isinstance(over, SSL.ZeroReturnError)
+
+
+def is_end_of_file(error: BaseException | None) -> bool:
+    """Whether OpenSSL met the end of the carrier's octets instead of a record."""
+    if not isinstance(error, SSL.Error):
+        return False
+    if isinstance(error, SSL.SysCallError):
+        return bool(error.args) and error.args[0] == -1
+    entries = error.args[0] if error.args and isinstance(error.args[0], list) else None
+    return entries is not None and (not entries or str(entries[-1][-1]).casefold().startswith("unexpected eof"))

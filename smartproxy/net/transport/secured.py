@@ -38,7 +38,7 @@ class TlsFactory:
         client: bool,
         behind: Any,
     ) -> None:
-        self._create = dialled(context) if client else accepted(context)
+        self._create = connections(context, client=client)
         self._behind = behind
 
     def doStart(self) -> None:
@@ -76,23 +76,17 @@ def _inner(transport: TlsTransport) -> Any:
     return transport.wrappedProtocol
 
 
-def accepted(context: Any) -> Callable[[TlsTransport], SSL.Connection]:
-    """How the connections of accepted sockets are made with a context."""
+def connections(context: Any, *, client: bool) -> Callable[[TlsTransport], SSL.Connection]:
+    """How OpenSSL's side of connections is made with a context.
+
+    :param client: whether they are dialled; otherwise they are accepted.
+    """
+    make = context.clientConnectionForTLS if client else context.serverConnectionForTLS
+    begin = SSL.Connection.set_connect_state if client else SSL.Connection.set_accept_state
 
     def create(transport: TlsTransport) -> SSL.Connection:
-        connection: SSL.Connection = context.serverConnectionForTLS(transport)
-        connection.set_accept_state()
-        return connection
-
-    return create
-
-
-def dialled(context: Any) -> Callable[[TlsTransport], SSL.Connection]:
-    """How the connections of dialled sockets are made with a context."""
-
-    def create(transport: TlsTransport) -> SSL.Connection:
-        connection: SSL.Connection = context.clientConnectionForTLS(transport)
-        connection.set_connect_state()
+        connection: SSL.Connection = make(transport)
+        begin(connection)
         return connection
 
     return create

@@ -49,14 +49,10 @@ class IViewReceiver(Interface):
 
 
 class DataStream(tcp.Connection):
-    """What both ends of a TCP connection have in common.
-
-    :ivar waiting: octets that were written and that the socket has not taken yet.
-    """
+    """What both ends of a TCP connection have in common."""
 
     SEND_LIMIT = 1024 * 1024
 
-    waiting = 0
     _appetite = READ_FIRST
     _queueing = False
 
@@ -88,7 +84,6 @@ class DataStream(tcp.Connection):
         """Send octets now; what the socket does not take is copied, and sent as soon as it can."""
         if not data:
             return
-        self.waiting += len(data)
         if not self._queueing and self.connected:
             sent = self.writeSomeData(data)
             if isinstance(sent, int) and sent:
@@ -102,10 +97,7 @@ class DataStream(tcp.Connection):
         if not data:
             # Nothing is left before a close: an error of the socket is none of ours any more.
             return 0
-        sent = super().writeSomeData(data)  # type: ignore[arg-type]  # any buffer will do
-        if isinstance(sent, int):
-            self.waiting -= sent
-        return sent
+        return super().writeSomeData(data)  # type: ignore[arg-type]  # any buffer will do
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Send pieces as one."""

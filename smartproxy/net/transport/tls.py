@@ -29,7 +29,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from OpenSSL import SSL
-from OpenSSL.crypto import X509
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IConsumer,
@@ -38,14 +37,14 @@ from twisted.internet.interfaces import (
     IProtocol,
     IPushProducer,
     ISSLTransport,
-    ISystemHandle,
 )
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from smartproxy.net.transport.records import PIECE, PLAIN, PLAIN_FULL, SEALED, records
+from smartproxy.net.transport.facts import TlsFacts
+from smartproxy.net.transport.records import PIECE, PLAIN, PLAIN_FULL, SEALED, is_end_of_file, records
 from smartproxy.net.transport.sockets import DataStream, IViewReceiver
 
 CHATTER_MOST: Final = 64 * 1024
@@ -61,8 +60,8 @@ class TlsStage(enum.Enum):
     OVER = enum.auto()
 
 
-@implementer(ISSLTransport, ISystemHandle, INegotiated, IConsumer, IPushProducer, IProtocol, IViewReceiver)
-class TlsTransport:
+@implementer(ISSLTransport, INegotiated, IConsumer, IPushProducer, IProtocol, IViewReceiver)
+class TlsTransport(TlsFacts):
     """The TLS side of one connection: a protocol for its carrier, the transport of the protocol that it wraps.
 
     :param create: makes OpenSSL's connection, given this transport; sets which side it is.
@@ -71,11 +70,8 @@ class TlsTransport:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_carrier",
         "_chatter",
         "_create",
-        "_disconnecting",
         "_full",
         "_pending",
         "_producer",
@@ -83,24 +79,21 @@ class TlsTransport:
         "_records",
         "_registered",
         "_stage",
-        "_tls",
         "_views",
         "connected",
         "wrappedProtocol",
     )
 
     def __init__(self, create: Callable[["TlsTransport"], SSL.Connection], inner: Any) -> None:
+        super().__init__()
         self.wrappedProtocol = inner
         self.connected = False
         self._create = create
-        self._carrier: Any = None
-        self._tls: Any = None
         self._stage = TlsStage.SHAKING
         self._pending: list[bytes] = []
         self._producer: Any = None
         self._registered = False
         self._full = False
-        self._disconnecting = False
         self._chatter = 0
         self._reason: Failure | None = None
         self._records = records()
@@ -184,10 +177,12 @@ class TlsTransport:
             self._end(Failure())
             return
         self._stage = TlsStage.OPEN
-        self._answer()
         inner = self.wrappedProtocol
         if IHandshakeListener.providedBy(inner):
             inner.handshakeCompleted()
+        # What the protocol wrote in it has taken the end of the handshake along.
+        if self._stage is not TlsStage.OVER:
+            self._answer()
         if self._pending and self._stage is TlsStage.OPEN:
             self._send_pending()
 
@@ -222,7 +217,7 @@ class TlsTransport:
 
     def _answer(self) -> None:
         """Send what OpenSSL has to say of itself."""
-        _, sealed, _ = self._records.encrypt(self._tls, b"", 0)
+        sealed = self._records.take(self._tls)
         if sealed:
             self._send(sealed)
             if self._full:
@@ -410,53 +405,6 @@ class TlsTransport:
         else:
             producer.resumeProducing()
 
-    # Facts.
-
-    def getHandle(self) -> SSL.Connection:
-        """OpenSSL's connection."""
-        handle: SSL.Connection = self._tls
-        return handle
-
-    def getPeerCertificate(self) -> X509 | None:
-        """The peer's certificate, if it showed one."""
-        certificate: X509 | None = self._tls.get_peer_certificate()
-        return certificate
-
-    @property
-    def negotiatedProtocol(self) -> bytes | None:
-        """What was agreed on by ALPN (RFC 7301)."""
-        agreed: bytes = b"" if self._tls is None else self._tls.get_alpn_proto_negotiated()
-        return agreed or None
-
-    @property
-    def disconnecting(self) -> bool:
-        """Whether this end wished to close."""
-        return self._disconnecting
-
-    def getPeer(self) -> Any:
-        """The address of the far end."""
-        return self._carrier.getPeer()
-
-    def getHost(self) -> Any:
-        """The address of this end."""
-        return self._carrier.getHost()
-
-    def getTcpNoDelay(self) -> bool:
-        """Part of ``ITCPTransport``."""
-        return bool(self._carrier.getTcpNoDelay())
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """Part of ``ITCPTransport``."""
-        self._carrier.setTcpNoDelay(enabled)
-
-    def getTcpKeepAlive(self) -> bool:
-        """Part of ``ITCPTransport``."""
-        return bool(self._carrier.getTcpKeepAlive())
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """Part of ``ITCPTransport``."""
-        self._carrier.setTcpKeepAlive(enabled)
-
 
 @implementer(IPushProducer)
 class _SendSide:
@@ -477,13 +425,3 @@ class _SendSide:
 
     def stopProducing(self) -> None:
         """The carrier is gone; ``connectionLost`` says so, too."""
-
-
-def is_end_of_file(error: BaseException | None) -> bool:
-    """Whether OpenSSL met the end of the carrier's octets instead of a record."""
-    if not isinstance(error, SSL.Error):
-        return False
-    if isinstance(error, SSL.SysCallError):
-        return bool(error.args) and error.args[0] == -1
-    entries = error.args[0] if error.args and isinstance(error.args[0], list) else None
-    return entries is not None and (not entries or str(entries[-1][-1]).casefold().startswith("unexpected eof"))
