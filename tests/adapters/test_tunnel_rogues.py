@@ -16,6 +16,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from smartproxy.net.transport.tls import TlsTransport
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
@@ -274,13 +275,13 @@ class RogueClientTests(SynchronousTestCase):
     def test_nothing_is_made_for_a_connection_that_is_silent(self) -> None:
         """There is no TLS before the first whole record; the handshake's deadline runs from the connection."""
         made: list[int] = []
-        create = ServerContext.serverConnectionForTLS
+        create = self.server.tunnel.factory._create
 
-        def count(context: ServerContext, transport: Any) -> SSL.Connection:
+        def count(transport: TlsTransport) -> SSL.Connection:
             made.append(1)
-            return create(context, transport)
+            return create(transport)
 
-        self.patch(ServerContext, "serverConnectionForTLS", count)
+        self.patch(self.server.tunnel.factory, "_create", count)
         record = hello()
         rogue = self.stranger("10.0.0.8", record[:-1])
         self.network.advance(limits.HANDSHAKE.default - 1)

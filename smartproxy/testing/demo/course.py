@@ -151,7 +151,8 @@ class Course:
                 os.dup2(null, self.display.out.fileno())
                 os.close(null)
         finally:
-            self.finish()
+            if not self.interrupted:
+                self.finish()
 
     def finish(self) -> None:
         """Have the reactor stop; whoever asks again, by Ctrl-C for one, waits for the same end."""
