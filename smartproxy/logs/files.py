@@ -1,6 +1,8 @@
 """Log files: one line is one write at the end of the file, whoever else writes there.
 
-Several processes may write to one file, since the system appends each write as a whole. A file is opened again when it
+Several processes may write to one file, since the system appends each write as a whole: a line is never mixed with
+another one. Linux ends the write of a process that is killed (SIGKILL) between two pages of the file, so that the
+beginning of its last line may stand in front of the next line of another process. A file is opened again when it
 was moved away, so that ``logrotate`` needs no signal; a daily file is another file on another day (UTC), found out when
 a line is written. A line that a full disk cut short is ended before the next one begins. Trusts the clock and the
 folder's owner; follows no symbolic link in the place of the file.

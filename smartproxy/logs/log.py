@@ -62,6 +62,7 @@ class Log:
     :param levels: what is logged.
     :param now: tells the time, aware.
     :ivar events: where trouble is told, once the daemon has one.
+    :ivar places: what it logs to, for people.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Log:
     ) -> None:
         self.levels = levels
         self.events: Events | None = None
+        self.places: list[str] = []
         self._program = program
         self._folder = folder
         self._now = now
@@ -143,6 +145,8 @@ class Log:
         return SyslogObserver(sender, words, appender.facility, self._program, socket.gethostname())
 
     def _trouble(self, appender: str, advice: str) -> AppenderTrouble:
+        """Tells what goes wrong at an appender, which is named among the places."""
+        self.places.append(appender)
         return AppenderTrouble(appender, advice, self._tell)
 
     def _tell(self, name: str, fields: Mapping[str, object]) -> None:

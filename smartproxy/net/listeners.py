@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.transport.sockets import listen_tcp
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Listener
 
@@ -71,6 +72,12 @@ def _listen_at(reactor: Any, factory: Any, host: str, port: int) -> IListeningPo
 def _cause(error: CannotListenError) -> tuple[Cause, str]:
     number = error.socketError.errno if isinstance(error.socketError, OSError) else None
     return _CAUSES.get(number, (Cause.PORT_UNUSABLE, "choose another address or port"))
+
+
+def what_to_do(error: CannotListenError) -> str:
+    """In one line, which port cannot be opened, why not, and what to do about it."""
+    why = error.socketError.strerror if isinstance(error.socketError, OSError) else None
+    return f"cannot listen at {HostPort(error.interface, error.port)}: {why or error.socketError}; {_cause(error)[1]}"
 
 
 def tell_failed(events: Events, host: str, port: int, error: CannotListenError, *, option: str | None = None) -> None:

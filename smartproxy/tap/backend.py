@@ -20,7 +20,8 @@ from smartproxy.backend.service import BackendService
 from smartproxy.backend.store import Store
 from smartproxy.policy.places import BACKEND_PORT, DATABASE_VARIABLE
 from smartproxy.tap.addresses import listening_address
-from smartproxy.tap.daemon import NOT_STARTED, DaemonOptions
+from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.launch import NOT_STARTED
 from smartproxy.tap.life import Life, daemon_reactor
 
 
@@ -63,4 +64,4 @@ def makeService(options: BackendSwitches) -> IService:
     """The daemon, constructed but not started."""
     reactor = daemon_reactor()
     service = BackendService(reactor, options.location, options.address.host, options.address.port)
-    return Life(reactor, service, options.signals, options.log, tuple(options.notices))
+    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices))

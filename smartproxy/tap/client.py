@@ -28,7 +28,8 @@ from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
-from smartproxy.tap.daemon import NOT_STARTED, DaemonOptions
+from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.launch import NOT_STARTED
 from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 from smartproxy.tap.signals import Signals
 from smartproxy.tunnel.faults import Closing
@@ -180,4 +181,4 @@ def makeService(options: ClientSwitches) -> IService:
         endpoint=partial(HostnameEndpoint, bindAddress=options.source),
     )
     control = control_socket(reactor, ClientCondition(service), service, options)
-    return Life(reactor, service, options.signals, options.log, tuple(options.notices), control=control)
+    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)

@@ -22,14 +22,15 @@ from smartproxy.logs.logrc import Appender, LogLayout, Logrc, LogrcRefused, OneF
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.limits import DRAIN
 from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
+from smartproxy.tap.launch import NOT_STARTED, Launch
 from smartproxy.tap.signals import Signals
 
 _T = TypeVar("_T")
 
 WRONG_USE = 2
 """Exit status for a command line that cannot be understood."""
-NOT_STARTED = 1
-"""Exit status for a daemon that may not or cannot start, or cannot go on."""
+_TWISTD_PID_FILE = "twistd.pid"
+"""What twistd calls its PID file unless it is told."""
 
 
 class DaemonOptions(usage.Options):
@@ -58,10 +59,10 @@ class DaemonOptions(usage.Options):
         ],
         ["logrc", None, None, "what is logged and where to, in TOML [PROGRAM.logrc in the state folder, if there]"],
         ["drain", None, None, "seconds that sessions may go on when the daemon is to end [as configured: 300]"],
-        ["pid-file", None, None, "file for the process ID [PROGRAM.pid in the state folder]; with twistd: --pidfile"],
+        ["pid-file", None, None, "file for the process ID [PROGRAM.pid in the state folder]"],
     ]
     optFlags = [
-        ["foreground", "d", "stay in the foreground; with twistd: --nodaemon"],
+        ["foreground", "d", "stay in the foreground"],
     ]
 
     def opt_v(self) -> NoReturn:
@@ -87,12 +88,28 @@ class DaemonOptions(usage.Options):
             self["state-dir"] or os.environ.get(STATE_DIRECTORY_VARIABLE) or STATE_DIRECTORY
         ).absolute()
         self._judge_log()
-        self.pid_file = Path(self["pid-file"] or self.state_directory / f"{self.program}.pid").absolute()
+        self.pid_file = self._place_of_pid_file()
+        twistd: Mapping[str, Any] = {} if self.parent is None else self.parent
+        foreground = self["foreground"] or twistd.get("nodaemon") or twistd.get("debug")
+        self.launch = Launch(self.program, self.pid_file, background=not foreground)
+        if self.parent is not None:
+            self.launch.take_over(self.parent)
         self.drain = None if self["drain"] is None else self.judged("--drain", _seconds, self["drain"])
         if self.parent is not None and not self.parent.get("syslog"):
             # twistd takes the name of a factory and nothing else, and calls it when logging begins.
             _chosen.append(self)
             self.parent["logger"] = f"{__name__}.chosen_observer"
+
+    def _place_of_pid_file(self) -> Path | None:
+        """Where the number of the process is kept; twistd's own switch counts, too, which may be empty for nowhere."""
+        given = self["pid-file"]
+        if not given and self.parent is not None:
+            given = self.parent.get("pidfile")
+            if not given:
+                return None
+            if given == _TWISTD_PID_FILE:
+                given = None
+        return Path(given or self.state_directory / f"{self.program}.pid").absolute()
 
     def judged(self, option: str, judge: Callable[[str], _T], value: str) -> _T:
         """What ``judge`` makes of an option's value; a ``ValueError`` becomes one line and exit status 2."""
@@ -152,11 +169,11 @@ class DaemonOptions(usage.Options):
 
     def _usual_appenders(self) -> tuple[Appender, ...]:
         """Standard output in the foreground, a daily file in the background; a file that twistd was told, if it was."""
-        twistd: Mapping[str, Any] = {"nodaemon": self["foreground"]} if self.parent is None else self.parent
+        twistd: Mapping[str, Any] = {} if self.parent is None else self.parent
         file = twistd.get("logfile")
         if file and file != "-":
             return (OneFile(path=Path(file).absolute(), layout=LogLayout.TEXT),)
-        return usual(foreground=bool(twistd.get("nodaemon")) and not self["log-dir"])
+        return usual(foreground=not self.launch.background and not self["log-dir"])
 
     def set_level(self, severity: Severity) -> None:
         """Log from this level upwards, from now on."""

@@ -8,7 +8,8 @@ from typing import NoReturn
 from smartproxy._version import RELEASED
 from smartproxy.policy.licence import Licence, LicenceRefused
 from smartproxy.policy.places import IDENTITY_KEY_NAME, LICENCE_FILE
-from smartproxy.tap.daemon import NOT_STARTED, DaemonOptions
+from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.launch import NOT_STARTED
 from smartproxy.tunnel import licence as licence_file
 from smartproxy.tunnel.identity import Identity, IdentityUnusable, load_or_make
 

@@ -19,17 +19,20 @@ from typing import Any, Protocol
 from twisted.application.internet import TimerService
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IReactorTime
 
 from smartproxy.ctl.daemon import Actions, Condition, DaemonProcess, Drainable
 from smartproxy.ctl.listener import ControlSocket
 from smartproxy.logs.clock import make_steady
 from smartproxy.logs.log import Log
+from smartproxy.net.listeners import what_to_do
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.limits import DESCRIPTORS_LEAST
 from smartproxy.policy.places import SOCKET_SUFFIX
 from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.launch import Launch
 from smartproxy.tap.signals import Daemon, Signals
 
 
@@ -40,6 +43,7 @@ class Life(MultiService):
     :param daemon: the service; also an ``IService``.
     :param signals: told of the reactor and the daemon.
     :param log: the daemon's log; runs before the daemon starts and until it has ended.
+    :param launch: keeps the PID file, and takes the process to the background.
     :param notices: events that are reported at the start: findings from reading the command line.
     :param environment: names the service manager.
     :param control: the daemon's control socket, if it has one; it is there until the daemon has ended.
@@ -51,6 +55,7 @@ class Life(MultiService):
         daemon: Any,
         signals: Signals,
         log: Log,
+        launch: Launch,
         notices: tuple[tuple[str, Mapping[str, object]], ...] = (),
         environment: Mapping[str, str] = os.environ,
         control: ControlSocket | None = None,
@@ -60,6 +65,8 @@ class Life(MultiService):
         self._reactor = reactor
         self._signals = signals
         self._log = log
+        self._launch = launch
+        self._stale: int | None = None
         self._notices = notices
         self._control = control
         self._tell = manager(environment)
@@ -67,14 +74,33 @@ class Life(MultiService):
         self._watchdog: TimerService | None = None
         IService(daemon).setServiceParent(self)
 
+    def privilegedStartService(self) -> None:
+        """Take the PID file, and go to the background."""
+        self._signals.hold_endings()
+        self._stale = self._launch.claim()
+        self._launch.detach(self._reactor)
+        super().privilegedStartService()
+
     def startService(self) -> None:
-        """Harden the process before any secret is there; then start, and report it to the service manager."""
+        """Harden the process before any secret is there; then start, and report it to the service manager.
+
+        :raises SystemExit: if a port cannot be opened, after a line on standard error.
+        """
+        try:
+            self._start()
+        except CannotListenError as error:
+            self._launch.fail(what_to_do(error))
+        except BaseException:
+            self._launch.over()
+            raise
+
+    def _start(self) -> None:
         refused = harden()
         descriptors = take_descriptors()
         keep_memory()
         self._log.start(self._reactor, self.daemon.events)
         super().startService()
-        self._signals.attach(self._reactor, self.daemon)
+        self._signals.attach(self._reactor, self.daemon, self._launch.over)
         if refused:
             self.daemon.events.emit(
                 "daemon.not_hardened",
@@ -90,18 +116,25 @@ class Life(MultiService):
                 most=DESCRIPTORS_LEAST,
                 advice="raise the hard limit of open files (ulimit -Hn, or LimitNOFILE= in the unit)",
             )
+        if self._stale is not None:
+            self.daemon.events.emit("pid_file.removed", path=str(self._launch.pid_file), pid=self._stale)
         for name, fields in self._notices:
             self.daemon.events.emit(name, **fields)
         if self._control is not None:
             self._control.open()
-        self._tell("READY=1")
+        # After the handlers of signals, which are installed then.
+        self._reactor.callWhenRunning(self._serving)
         # No child of this service: it runs until all children have ended, which takes as long as a drain does.
         self._watchdog = watchdog(self._environment, self._reactor, self._tell)
         if self._watchdog is not None:
             self._watchdog.startService()
 
+    def _serving(self) -> None:
+        self._launch.serving(self._reactor, self._log.places)
+        self._tell("READY=1")
+
     def stopService(self) -> Deferred[None]:
-        """Report the stop to the service manager, and stop."""
+        """Report the stop to the service manager, and stop; the PID file goes last."""
         self._tell("STOPPING=1")
         stopped: Deferred[None] = super().stopService()
         return stopped.addCallback(lambda result: Deferred.fromCoroutine(self._stopped(result)))
@@ -112,6 +145,7 @@ class Life(MultiService):
         if self._control is not None:
             await self._control.close()
         await self._log.stop(self._reactor)
+        self._launch.over()
 
 
 def daemon_reactor() -> Any:
@@ -221,12 +255,7 @@ SWITCH = ["ctl-socket", None, None, "UNIX socket for `smartproxy ctl` [PROGRAM.s
 
 def control_socket(reactor: Any, condition: Condition, service: Drainable, options: DaemonOptions) -> ControlSocket:
     """The control socket that the switches name; not open yet."""
-    if options.parent is None:
-        pid_file: Path | None = options.pid_file
-    else:
-        given = options.parent.get("pidfile")
-        pid_file = Path(given).absolute() if given else None
     path = Path(options["ctl-socket"] or options.state_directory / f"{options.program}{SOCKET_SUFFIX}").absolute()
     drain = partial(options.signals.drain, StopReason(Cause.OPERATOR_COMMAND, "smartproxy ctl drain"))
-    process = DaemonProcess(reactor, service, drain, pid_file)
+    process = DaemonProcess(reactor, service, drain, options.pid_file)
     return ControlSocket(reactor, path, Actions(reactor, condition, process))

@@ -145,4 +145,4 @@ def makeService(options: PlainClientSwitches) -> IService:
         seconds=options.seconds,
         drain=DRAIN.default if options.drain is None else options.drain,
     )
-    return Life(reactor, service, options.signals, options.log, tuple(options.notices))
+    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices))

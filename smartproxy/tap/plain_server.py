@@ -89,18 +89,16 @@ def makeService(options: PlainServerSwitches) -> IService:
         seconds=options.seconds,
         drain=DRAIN.default if options.drain is None else options.drain,
     )
-    return Life(reactor, service, options.signals, options.log, tuple(options.notices))
+    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices))
 
 
 def plain_level(options: DaemonOptions) -> None:
-    """``-d`` logs at DEBUG and ``-t`` at TRACE; both stay in the foreground, as they always did, with twistd too."""
+    """``-d`` logs at DEBUG and ``-t`` at TRACE; both stay in the foreground."""
     if options["trace"]:
         options["foreground"] = 1
         options["log-level"] = "trace"
     elif options["foreground"] and options["log-level"] is None:
         options["log-level"] = "debug"
-    if options["foreground"] and options.parent is not None:
-        options.parent["nodaemon"] = 1
 
 
 def idle_seconds(text: str) -> int:

@@ -59,4 +59,4 @@ def makeService(options: ServerSwitches) -> IService:
         set_level=options.set_level,
     )
     control = control_socket(reactor, ServerCondition(reactor, service), service, options)
-    return Life(reactor, service, options.signals, options.log, tuple(options.notices), control=control)
+    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)

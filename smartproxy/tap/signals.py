@@ -1,7 +1,8 @@
 """What signals do to a daemon.
 
-HUP, TERM and INT stop it by draining; a second one stops it at once. On Linux the signals 20 to 24 set the level of the
-log, from the first moment of the process: most of them stop or kill a process that has no handler for them.
+HUP, TERM and INT stop it by draining; a second one stops it at once. One that comes while the daemon starts waits until
+it runs. On Linux the signals 20 to 24 set the level of the log, from the first moment of the process: most of them stop
+or kill a process that has no handler for them.
 """
 
 import atexit
@@ -84,6 +85,8 @@ class Signals:
         self._reactor: Any = None
         self._service: Daemon | None = None
         self._asked = False
+        self._held: list[int] = []
+        self._last: Callable[[], None] = lambda: None
 
     def listen_for_levels(self) -> None:
         """Handle the level signals from now on."""
@@ -91,15 +94,31 @@ class Signals:
             for number in LEVELS:
                 signal.signal(number, self._level)
 
-    def attach(self, reactor: Any, service: Daemon) -> None:
-        """Handle the ending signals, too, once the reactor runs: it installs handlers of its own when it starts."""
+    def hold_endings(self) -> None:
+        """Keep an ending signal until the daemon runs, which it then ends; a second one ends the process at once."""
+        for number in ENDING:
+            signal.signal(number, self._hold)
+
+    def _hold(self, number: int, frame: FrameType | None) -> None:
+        self._held.append(number)
+        for each in ENDING:
+            signal.signal(each, signal.SIG_DFL)
+
+    def attach(self, reactor: Any, service: Daemon, last: Callable[[], None] = lambda: None) -> None:
+        """Handle the ending signals, too, once the reactor runs: it installs handlers of its own when it starts.
+
+        :param last: what remains to be done when the main loop is left early.
+        """
         self._reactor = reactor
         self._service = service
+        self._last = last
         reactor.callWhenRunning(self._listen_for_endings)
 
     def _listen_for_endings(self) -> None:
         for number in ENDING:
             signal.signal(number, lambda number, frame: self._reactor.callFromThread(self.ending, number))
+        for held in self._held:
+            self.ending(held)
 
     def _level(self, number: int, frame: FrameType | None) -> None:
         severity = LEVELS[number]
@@ -142,4 +161,5 @@ class Signals:
 
     def _end_now(self) -> None:
         self._reactor.crash()
+        self._last()
         self._end_process()

@@ -20,6 +20,7 @@ from smartproxy.policy.faults import StopReason
 from smartproxy.tap import life
 from smartproxy.tap import life as control
 from smartproxy.tap.daemon import DaemonOptions
+from smartproxy.tap.launch import Launch
 from smartproxy.tap.life import SWITCH, Life, control_socket
 from smartproxy.tap.signals import LEVELS, Signals
 from tests.unit.test_process_life import Draining, Turning
@@ -137,12 +138,20 @@ class Places(ProcessTestCase):
         self.assertEqual(self.socket("--ctl-socket", "/run/x.sock")[0].path, Path("/run/x.sock"))
 
     def test_pid_file(self) -> None:
-        """Ours where the daemon is its own program; twistd's, or none, where it is twistd's plugin."""
-        self.assertEqual(self.socket()[1].facts()["pid_file"], str(self.path.absolute() / "smartproxy-server.pid"))
-        for given, expected in (("/run/twistd.pid", "/run/twistd.pid"), ("", None)):
+        """In the state folder, unless a switch says where, or says to twistd that there is none; twistd writes none."""
+        usual = str(self.path.absolute() / "smartproxy-server.pid")
+        self.assertEqual(self.socket()[1].facts()["pid_file"], usual)
+        self.assertEqual(self.socket("--pid-file", "/run/x.pid")[1].facts()["pid_file"], "/run/x.pid")
+        for given, words, expected in (
+            ("twistd.pid", (), usual),
+            ("/run/twistd.pid", (), "/run/twistd.pid"),
+            ("/run/twistd.pid", ("--pid-file", "/run/x.pid"), "/run/x.pid"),
+            ("", (), None),
+        ):
             parent = usage.Options()
             parent["pidfile"], parent["logfile"], parent["syslog"] = given, None, None
-            self.assertEqual(self.socket(parent=parent)[1].facts()["pid_file"], expected)
+            self.assertEqual(self.socket(*words, parent=parent)[1].facts()["pid_file"], expected)
+            self.assertEqual(parent["pidfile"], "")
 
 
 class NotedSocket:
@@ -171,7 +180,8 @@ class Lives(ProcessTestCase):
         self.patch(self.service, "stopService", lambda: ending)
         noted = NotedSocket(self.service)
         log = Log("smartproxy-test", self.path, Levels())
-        living = Life(self.reactor, self.service, self.signals, log, control=cast(ControlSocket, noted))
+        launch = Launch("smartproxy-test", None, background=False)
+        living = Life(self.reactor, self.service, self.signals, log, launch, control=cast(ControlSocket, noted))
         self.assertEqual(noted.notes, [])
         living.startService()
         self.assertEqual(noted.notes, [("open", True)])

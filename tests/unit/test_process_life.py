@@ -25,7 +25,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.limits import DESCRIPTORS_LEAST
 from smartproxy.tap import life
-from smartproxy.tap.console import Occupied, PidFile
+from smartproxy.tap.launch import Launch, Occupied, PidFile
 from smartproxy.tap.life import ENDLESS, Life, harden, manager, take_descriptors, watchdog
 from smartproxy.tap.signals import NOW_SECONDS, THREADS_SECONDS, Signals
 
@@ -108,11 +108,11 @@ class PidFiles(SynchronousTestCase):
         return file
 
     def test_life(self) -> None:
-        """The number is written when the service starts; the file goes when it is given up."""
+        """The number is written when the daemon serves; the file goes when it is given up."""
         file = self.made()
         self.assertIsNone(file.claim())
         self.assertEqual(self.path.read_text(), "")
-        file.startService()
+        file.write()
         self.assertEqual(self.path.read_text(), f"{os.getpid()}\n")
         file.release()
         self.assertFalse(self.path.exists())
@@ -122,7 +122,7 @@ class PidFiles(SynchronousTestCase):
         """The refusal says the process, the file and what to do, and nothing of the process's command line."""
         file = self.made()
         file.claim()
-        file.startService()
+        file.write()
         refused = self.assertRaises(Occupied, self.made().claim)
         for part in (f"process {os.getpid()} ", str(self.path), f"kill -HUP {os.getpid()}"):
             self.assertIn(part, str(refused))
@@ -136,7 +136,7 @@ class PidFiles(SynchronousTestCase):
             self.path.write_text(text)
             file = self.made()
             self.assertEqual(file.claim(), expected)
-            file.startService()
+            file.write()
             self.assertEqual(self.path.read_text(), f"{os.getpid()}\n")
             file.release()
             self.assertFalse(self.path.exists())
@@ -205,7 +205,7 @@ class SignalsTests(SynchronousTestCase):
 
     def attach(self) -> None:
         """Let the reactor run."""
-        self.signals.attach(self.reactor, self.service)
+        self.signals.attach(self.reactor, self.service, lambda: self.reactor.ends.append("last"))
         for call in self.reactor.started:
             call()
 
@@ -220,6 +220,18 @@ class SignalsTests(SynchronousTestCase):
         words = ["trace", "debug", "info", "error", "critical"]
         self.assertEqual([level.label for level in self.levels], ["critical", *words])
         self.assertEqual([event["mode"] for event in self.service.told], words)
+
+    def test_signal_while_it_starts(self) -> None:
+        """HUP, TERM and INT wait until the daemon runs, and then end it in order; the process goes on until then."""
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            self.setUp()
+            self.signals.hold_endings()
+            os.kill(os.getpid(), number)
+            self.assertEqual(signal.getsignal(number), signal.SIG_DFL, "a second one ends it at once")
+            self.attach()
+            self.reactor.advance(0)
+            self.assertEqual(self.reactor.ends, ["stop"])
+            self.assertEqual(self.service.told[0]["message"], f"{number.name}: drain")
 
     def test_first_signal_drains(self) -> None:
         """HUP, TERM and INT end the reactor in order, which drains, and leave a DEBUG record."""
@@ -242,7 +254,7 @@ class SignalsTests(SynchronousTestCase):
         self.reactor.advance(0)
         self.assertEqual(self.service.hurried, 1)
         self.reactor.advance(NOW_SECONDS)
-        self.assertEqual(self.reactor.ends, ["stop", "crash", "process"])
+        self.assertEqual(self.reactor.ends, ["stop", "crash", "last", "process"])
         self.assertLess(NOW_SECONDS + THREADS_SECONDS, 2)
 
     def test_threads_do_not_keep_the_process(self) -> None:
@@ -400,7 +412,8 @@ class Lives(SynchronousTestCase):
         notices = (("pid_file.removed", {"path": "x", "pid": 5}),)
         self.log = Log("smartproxy-test", Path(self.mktemp()), Levels())
         signals = Signals(lambda severity: None)
-        return Life(reactor, service, signals, self.log, notices, environment), service, reactor
+        launch = Launch("smartproxy-test", None, background=False)
+        return Life(reactor, service, signals, self.log, launch, notices, environment), service, reactor
 
     def test_start(self) -> None:
         """It is hardened, the service runs, and what was noticed before is told."""
