@@ -104,7 +104,7 @@ class Imported:
     """What an import brought."""
 
     partners: int
-    authorities: int
+    cas: int
     revocation_lists: int
     identities: int | None
     clients: int | None
@@ -159,7 +159,7 @@ def take(change: Change, octets: bytes) -> Imported:
     _take_partners(change, archive, configuration, shown)
     return Imported(
         partners=len(configuration.server.partners),
-        authorities=len(configuration.server.cas),
+        cas=len(configuration.server.cas),
         revocation_lists=len(configuration.server.revocation),
         identities=None if secrets is None else len(configuration.server.identities),
         clients=None if secrets is None else len(secrets.clients),

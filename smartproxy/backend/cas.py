@@ -61,7 +61,7 @@ def remove(change: Change, name: str) -> CaRow:
     """
     row = find(change.session, name)
     partners = change.session.scalars(select(PartnerRow).order_by(PartnerRow.name))
-    users = [each.name for each in partners if name in authorities_of(each.entry)]
+    users = [each.name for each in partners if name in cas_of(each.entry)]
     if users:
         raise ChangeRefused(
             f"the ca {name!r} is needed by {', '.join(users)}; give these partners other certificates first "
@@ -72,7 +72,7 @@ def remove(change: Change, name: str) -> CaRow:
     return row
 
 
-def authorities_of(partner: Partner) -> list[str]:
+def cas_of(partner: Partner) -> list[str]:
     """The names of the CAs that a partner is recognized by when it calls."""
     return sorted({rule.ca for rule in partner.certificates if isinstance(rule, SubjectRule | SanRule)})
 
@@ -125,7 +125,7 @@ def _is_ca_certificate(certificate: x509.Certificate) -> bool:
 
 def _note(change: Change, row: CaRow) -> None:
     count = len(certificates_of(row))
-    change.note("ca.changed", authority=row.name, command=change.what, mode=row.entry.revocation.value, count=count)
+    change.note("ca.changed", ca=row.name, command=change.what, mode=row.entry.revocation.value, count=count)
 
 
 def _found(session: Session, name: str) -> CaRow | None:

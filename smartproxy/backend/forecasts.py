@@ -35,7 +35,7 @@ class Forecast:
     """
 
     partner: str
-    authority: str
+    ca: str
     mode: str
     verdict: Verdict
     cause: str
@@ -67,7 +67,7 @@ class _Certificate:
     subject: str | None
     issuer: str
     not_after: datetime
-    authority: str | None
+    ca: str | None
     crl_points: tuple[str, ...] = ()
 
 
@@ -82,7 +82,7 @@ def revocation(session: Session, now: datetime) -> list[Forecast]:
             continue
         for ca in _cas(row, known):
             grace = timedelta(hours=ca.grace_hours)
-            shown = [each for each in seen if (each.partner, each.authority) == (row.name, ca.name)]
+            shown = [each for each in seen if (each.partner, each.ca) == (row.name, ca.name)]
             current = [each for each in shown if each.not_after > now]
             for each in current:
                 serial, points = int(each.serial, 16), tuple(each.crl_points)
@@ -90,7 +90,7 @@ def revocation(session: Session, now: datetime) -> list[Forecast]:
                 found.append(
                     Forecast(
                         partner=row.name,
-                        authority=ca.name,
+                        ca=ca.name,
                         mode=ca.revocation.value,
                         verdict=Verdict.ADMITTED if cause is None else Verdict.REFUSED,
                         cause=cause or "the list of its issuer is current",
@@ -115,8 +115,8 @@ def failing(session: Session, until: datetime) -> list[Failing]:
         modes = {ca.name: ca for ca in _cas(row, known)}
         ends = []
         for each in _certificates(row, seen):
-            grace = _grace(modes.get(each.authority or ""))
-            known_ends = outlook.ends(each.issuer, each.not_after, each.authority, grace, each.crl_points)
+            grace = _grace(modes.get(each.ca or ""))
+            known_ends = outlook.ends(each.issuer, each.not_after, each.ca, grace, each.crl_points)
             ends.append((each, *min(known_ends)))
         for number, (each, moment, reason) in enumerate(ends):
             if moment < until:
@@ -151,12 +151,12 @@ def _unseen(row: PartnerRow, ca: TrustedCa, outlook: Outlook, now: datetime, gra
         cause = f"no certificate of the partner is known yet; only parts of the list of {'; '.join(found.in_parts)}"
     else:
         verdict, cause = Verdict.ADMITTED, "no certificate of the partner is known yet; all lists of the CA are current"
-    return Forecast(partner=row.name, authority=ca.name, mode=ca.revocation.value, verdict=verdict, cause=cause)
+    return Forecast(partner=row.name, ca=ca.name, mode=ca.revocation.value, verdict=verdict, cause=cause)
 
 
 def _cas(row: PartnerRow, known: Mapping[str, TrustedCa]) -> list[TrustedCa]:
     """The CAs that a partner is known by."""
-    return [known[name] for name in cas.authorities_of(row.entry)]
+    return [known[name] for name in cas.cas_of(row.entry)]
 
 
 def _certificates(row: PartnerRow, seen: Sequence[SeenCertificateRow]) -> Iterator[_Certificate]:
@@ -167,11 +167,11 @@ def _certificates(row: PartnerRow, seen: Sequence[SeenCertificateRow]) -> Iterat
         if isinstance(rule, CertificatePin | KeyPin) and (note := notes.get(rule.sha256)) is not None:
             sha256 = rule.sha256 if isinstance(rule, CertificatePin) else None
             yield _Certificate(sha256, note.subject, "", note.not_after, None)
-    names = cas.authorities_of(row.entry)
+    names = cas.cas_of(row.entry)
     for each in seen:
-        if each.partner == row.name and each.authority in names and each.sha256 not in pinned:
+        if each.partner == row.name and each.ca in names and each.sha256 not in pinned:
             points = tuple(each.crl_points)
-            yield _Certificate(each.sha256, each.subject, each.issuer, each.not_after, each.authority, points)
+            yield _Certificate(each.sha256, each.subject, each.issuer, each.not_after, each.ca, points)
 
 
 def _outlook(session: Session) -> Outlook:

@@ -159,7 +159,7 @@ def history(session: Session, most: int) -> Sequence[HistoryEntry]:
     ]
 
 
-_ENTRY = re.compile(r"server\.(partners|identities|authorities|revocation)\[(\d+)\](?:\.(.+))?")
+_ENTRY = re.compile(r"server\.(partners|identities|cas|revocation)\[(\d+)\](?:\.(.+))?")
 """The place of an entry of a table, or in one."""
 
 
@@ -173,7 +173,7 @@ def build(session: Session, generation: int) -> bytes:
         "site": "" if site is None else site.name,
         "server": {
             "identities": [write_object(row.entry) for row in _identities(session)],
-            "authorities": [write_object(row.entry) for row in _named(session, CaRow)],
+            "cas": [write_object(row.entry) for row in _named(session, CaRow)],
             "revocation": [_revocation(row) for row in _revocations(session)],
             "partners": [write_object(row.entry) for row in _named(session, PartnerRow)],
             "licence": licences.carried(session),
@@ -208,7 +208,7 @@ def _entry_at(session: Session, place: str) -> str:
             names = [f"partner {row.name}" for row in _named(session, PartnerRow)]
         case "identities":
             names = [f"identity {row.name}" for row in _identities(session)]
-        case "authorities":
+        case "cas":
             names = [f"ca {row.name}" for row in _named(session, CaRow)]
         case _:
             names = [

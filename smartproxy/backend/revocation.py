@@ -31,12 +31,12 @@ from smartproxy.policy.certificates.revocation import Covered, ListScope
 class LoadedList:
     """What a revocation list brought.
 
-    :ivar authority: the name of the configured CA whose certificate signed it.
+    :ivar ca: the name of the configured CA whose certificate signed it.
     :ivar scope: which of its issuer's certificates it covers.
     :ivar previous: when the list that it replaces was made, if there was one.
     """
 
-    authority: str
+    ca: str
     issuer: str
     issuer_key_sha256: str
     scope: ListScope
@@ -147,7 +147,7 @@ def _parsed(crl: x509.CertificateRevocationList, source: str) -> ParsedList:
 def _take(change: Change, parsed: ParsedList, issuers: list[tuple[str, x509.Certificate]]) -> LoadedList:
     what, issuer, scope = parsed.what, parsed.issuer, parsed.scope
     this_update, next_update, number = parsed.this_update, parsed.next_update, parsed.number
-    authority, certificate = _signer(parsed, issuers)
+    ca, certificate = _signer(parsed, issuers)
     key = key_pin(certificate)
     row = change.session.scalars(
         select(RevocationRow).where(
@@ -187,12 +187,12 @@ def _take(change: Change, parsed: ParsedList, issuers: list[tuple[str, x509.Cert
         issuer=issuer,
         list_part=scope.part,
         count=len(parsed.serials),
-        authority=authority,
+        ca=ca,
         this_update=this_update,
         next_update=next_update,
     )
     return LoadedList(
-        authority=authority,
+        ca=ca,
         issuer=issuer,
         issuer_key_sha256=key,
         scope=scope,

@@ -255,7 +255,7 @@ class SeenCertificateRow(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     partner: Mapped[str]
     sha256: Mapped[str] = mapped_column(String(64))
-    authority: Mapped[str | None]
+    ca: Mapped[str | None]
     subject: Mapped[str]
     issuer: Mapped[str]
     serial: Mapped[str]
@@ -269,10 +269,10 @@ class CrlUrlRow(Base):
     """An address of a revocation list that verified certificates of a CA name. Nothing fetches it."""
 
     __tablename__ = "crl_urls"
-    __table_args__ = (UniqueConstraint("authority", "url"),)
+    __table_args__ = (UniqueConstraint("ca", "url"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    authority: Mapped[str]
+    ca: Mapped[str]
     url: Mapped[str]
     first_seen: Mapped[datetime]
     last_seen: Mapped[datetime]

@@ -27,7 +27,7 @@ _TABLES = frozenset(
         "generation",
         "site",
         "server.identities",
-        "server.authorities",
+        "server.cas",
         "server.revocation",
         "server.partners",
         "server.licence",

@@ -42,9 +42,9 @@ def certificates(session: Session) -> Sequence[SeenCertificateRow]:
 
 def urls(session: Session, ca: str | None = None) -> Sequence[CrlUrlRow]:
     """The addresses of revocation lists, of one CA or of all."""
-    query = select(CrlUrlRow).order_by(CrlUrlRow.authority, CrlUrlRow.url)
+    query = select(CrlUrlRow).order_by(CrlUrlRow.ca, CrlUrlRow.url)
     if ca is not None:
-        query = query.where(CrlUrlRow.authority == ca)
+        query = query.where(CrlUrlRow.ca == ca)
     return session.scalars(query).all()
 
 
@@ -67,7 +67,7 @@ def _certificate(session: Session, record: Record) -> None:
             SeenCertificateRow(
                 partner=told["partner"],
                 sha256=told["certificate_sha256"],
-                authority=told.get("authority"),
+                ca=told.get("ca"),
                 subject=told.get("subject", ""),
                 issuer=told["issuer"],
                 serial=told["serial"],
@@ -78,8 +78,8 @@ def _certificate(session: Session, record: Record) -> None:
             )
         )
         session.flush()
-    elif record.time - known.last_seen >= SEEN_AGAIN or known.authority != told.get("authority"):
-        known.last_seen, known.authority = record.time, told.get("authority")
+    elif record.time - known.last_seen >= SEEN_AGAIN or known.ca != told.get("ca"):
+        known.last_seen, known.ca = record.time, told.get("ca")
         known.crl_points = points or known.crl_points
 
 
@@ -91,15 +91,15 @@ def _time(text: str) -> datetime | None:
 
 
 def _url(session: Session, record: Record) -> None:
-    url, authority = record.fields.get("url"), record.fields.get("authority")
-    if not isinstance(url, str) or not isinstance(authority, str) or not is_plain(url):
+    url, ca = record.fields.get("url"), record.fields.get("ca")
+    if not isinstance(url, str) or not isinstance(ca, str) or not is_plain(url):
         return
-    query = select(CrlUrlRow).where(CrlUrlRow.authority == authority, CrlUrlRow.url == url)
+    query = select(CrlUrlRow).where(CrlUrlRow.ca == ca, CrlUrlRow.url == url)
     known = session.scalars(query).one_or_none()
     if known is not None:
         known.last_seen = record.time
         return
-    count = session.scalar(select(func.count()).select_from(CrlUrlRow).where(CrlUrlRow.authority == authority)) or 0
+    count = session.scalar(select(func.count()).select_from(CrlUrlRow).where(CrlUrlRow.ca == ca)) or 0
     if count < URLS_MOST:
-        session.add(CrlUrlRow(authority=authority, url=url, first_seen=record.time, last_seen=record.time))
+        session.add(CrlUrlRow(ca=ca, url=url, first_seen=record.time, last_seen=record.time))
         session.flush()

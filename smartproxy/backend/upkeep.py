@@ -108,7 +108,7 @@ class HourlyLook:
                     "issuer": row.issuer,
                     "list_part": row.scope.part,
                     "next_update": row.next_update,
-                    "authority": names[row.issuer_key_sha256, row.issuer],
+                    "ca": names[row.issuer_key_sha256, row.issuer],
                     "age": (present - row.this_update).total_seconds(),
                     "advice": "load the newest list: smartproxy crl load FILE",
                 }

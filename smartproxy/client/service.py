@@ -354,9 +354,9 @@ class ClientService(Service):
             return
         self._carrier.add(record.document())
 
-    def crl_url_seen(self, url: str, authority: str) -> None:
+    def crl_url_seen(self, url: str, ca: str) -> None:
         """Report that a verified certificate names a revocation list that is not configured."""
-        self.events.emit("crl.url_seen", url=url, authority=authority)
+        self.events.emit("crl.url_seen", url=url, ca=ca)
 
     # Events.
 

@@ -164,14 +164,14 @@ EVENTS: Mapping[str, EventType] = {
         "Configuration",
         Audience.OPERATIONS,
         ("authority.created", _INFO, "The site's authority was created.", "site", "path key_sha256"),
-        ("ca.changed", _INFO, "A CA was added, changed or removed.", "authority", "command mode count"),
+        ("ca.changed", _INFO, "A CA was added, changed or removed.", "ca", "command mode count"),
         ("client.changed", _INFO, "A client was added, changed or removed.", "command", "names"),
         (
             "configuration.accepted",
             _INFO,
             "A generation of the configuration is in force.",
             "generation",
-            "partners authorities listeners previous store",
+            "partners cas listeners previous store",
         ),
         ("configuration.changed", _INFO, "An operator made a new generation.", "generation", "command previous"),
         (
@@ -200,17 +200,17 @@ EVENTS: Mapping[str, EventType] = {
             _INFO,
             "A revocation list is in force.",
             "issuer count",
-            "authority this_update next_update path list list_part",
+            "ca this_update next_update path list list_part",
         ),
-        ("crl.refused", _ERROR, "A revocation list is refused.", "cause", "issuer authority path advice list"),
+        ("crl.refused", _ERROR, "A revocation list is refused.", "cause", "issuer ca path advice list"),
         (
             "crl.stale",
             _WARNING,
             "A revocation list is out of date.",
             "issuer next_update",
-            "authority age advice list list_part",
+            "ca age advice list list_part",
         ),
-        ("crl.url_seen", _INFO, "A verified certificate names a revocation list.", "url", "issuer authority subject"),
+        ("crl.url_seen", _INFO, "A verified certificate names a revocation list.", "url", "issuer ca subject"),
         (
             "identity.changed",
             _INFO,
@@ -229,14 +229,14 @@ EVENTS: Mapping[str, EventType] = {
             _INFO,
             "The certificate belongs to a partner.",
             "partner by",
-            "authority subject issuer serial certificate_sha256 key_sha256 not_after crl_points tls cipher",
+            "ca subject issuer serial certificate_sha256 key_sha256 not_after crl_points tls cipher",
         ),
         (
             "certificate.refused",
             _WARNING,
             "The certificate was refused.",
             "cause",
-            "depth subject issuer serial certificate_sha256 key_sha256 not_before not_after authority list "
+            "depth subject issuer serial certificate_sha256 key_sha256 not_before not_after ca list "
             "list_part age this_update next_update alert tls advice sans key_bits",
         ),
         ("connection.accepted", _DEBUG, "A connection was accepted.", "peer", "address port transport"),
@@ -288,7 +288,7 @@ EVENTS: Mapping[str, EventType] = {
             _INFO,
             "A partner that was called proved its identity, and greeted.",
             "partner host port",
-            "address by authority subject issuer serial certificate_sha256 key_sha256 not_after crl_points tls cipher "
+            "address by ca subject issuer serial certificate_sha256 key_sha256 not_after crl_points tls cipher "
             "duration",
         ),
         (
@@ -297,7 +297,7 @@ EVENTS: Mapping[str, EventType] = {
             "A call to a partner failed, at this step.",
             "partner cause step",
             "host port address depth subject issuer serial certificate_sha256 key_sha256 not_before "
-            "not_after authority list list_part age this_update next_update alert tls advice sans key_bits duration",
+            "not_after ca list list_part age this_update next_update alert tls advice sans key_bits duration",
         ),
         (
             "outbound.refused",
@@ -367,7 +367,7 @@ EVENTS: Mapping[str, EventType] = {
             "Partner and station are connected; the session has started.",
             "",
             "code release_level profile tls cipher certificate_sha256 station agreed compression restart "
-            "authentication by authority role",
+            "authentication by ca role",
         ),
         (
             "session.withdrawn",

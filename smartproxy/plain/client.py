@@ -182,7 +182,7 @@ class PlainClientService(Service):
     def event(self, control: ClientControl, fields: Mapping[str, Plain]) -> None:
         """Do nothing: there is no backend to carry the server's events to."""
 
-    def crl_url_seen(self, url: str, authority: str) -> None:
+    def crl_url_seen(self, url: str, ca: str) -> None:
         """Never called: a plain server verifies no certificates."""
 
     # Local programs.

@@ -100,9 +100,7 @@ class ServerConfiguration:
     identities: tuple[ServerIdentity, ...] = attrs.field(
         default=(), metadata=kind(ListOf(item=ObjectOf(ServerIdentity)))
     )
-    cas: tuple[TrustedCa, ...] = attrs.field(
-        default=(), metadata=kind(ListOf(item=ObjectOf(TrustedCa)), key="authorities")
-    )
+    cas: tuple[TrustedCa, ...] = attrs.field(default=(), metadata=kind(ListOf(item=ObjectOf(TrustedCa))))
     revocation: tuple[RevocationSet, ...] = attrs.field(
         default=(), repr=False, metadata=kind(ListOf(item=ObjectOf(RevocationSet)))
     )
@@ -252,7 +250,7 @@ def _check_server(server: ServerConfiguration) -> None:
         "this address and port",
     )
     unique(((f"{at}.identities[{i}].name", entry.name) for i, entry in enumerate(server.identities)), "this name")
-    unique(((f"{at}.authorities[{i}].name", entry.name) for i, entry in enumerate(server.cas)), "this name")
+    unique(((f"{at}.cas[{i}].name", entry.name) for i, entry in enumerate(server.cas)), "this name")
     unique(
         (
             (f"{at}.revocation[{i}].issuer", (entry.issuer_key_sha256, entry.issuer_name, entry.scope))
@@ -285,9 +283,9 @@ def _check_partners(partners: tuple[Partner, ...], cas: set[str]) -> None:
                 continue
             if rule.ca not in cas:
                 raise DocumentRefused(
-                    where=f"{where}.authority",
+                    where=f"{where}.ca",
                     cause=Cause.DOCUMENT_NAME_UNKNOWN,
-                    message="no entry of server.authorities has this name",
+                    message="no entry of server.cas has this name",
                 )
             if partner.purpose is Purpose.ANY:
                 raise DocumentRefused(

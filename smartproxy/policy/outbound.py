@@ -53,13 +53,13 @@ def check_outbound(partners: tuple[Partner, ...], cas: Set[str], identities: Set
         if outbound.ca is not None:
             if outbound.ca not in cas:
                 raise DocumentRefused(
-                    where=f"{where}.authority",
+                    where=f"{where}.ca",
                     cause=Cause.DOCUMENT_NAME_UNKNOWN,
-                    message="no entry of server.authorities has this name",
+                    message="no entry of server.cas has this name",
                 )
             if outbound.verify is not Verify.NAME:
                 raise DocumentRefused(
-                    where=f"{where}.authority",
+                    where=f"{where}.ca",
                     cause=Cause.DOCUMENT_CONTRADICTION,
                     message="is allowed only if `verify` is name",
                 )
@@ -73,9 +73,9 @@ def check_outbound(partners: tuple[Partner, ...], cas: Set[str], identities: Set
                 )
             if isinstance(rule, SubjectRule) and rule.ca not in cas:
                 raise DocumentRefused(
-                    where=f"{at}.authority",
+                    where=f"{at}.ca",
                     cause=Cause.DOCUMENT_NAME_UNKNOWN,
-                    message="no entry of server.authorities has this name",
+                    message="no entry of server.cas has this name",
                 )
         if outbound.verify is not Verify.NAME and not rules_of(partner, outbound):
             raise DocumentRefused(

@@ -1,6 +1,6 @@
 """Partners in the configuration: their entries, their certificate rules, and the CAs that issue their certificates.
 
-Duty: the classes of ``server.partners``, ``server.authorities`` and ``server.identities``, and the normal form of an
+Duty: the classes of ``server.partners``, ``server.cas`` and ``server.identities``, and the normal form of an
 SSIDCODE. Decides nothing: :mod:`~smartproxy.policy.certificates.judge` decides about certificates,
 :mod:`~smartproxy.policy.identity` about SSIDs, and :mod:`~smartproxy.policy.outbound` about calls to partners. A
 private key is here only in memory and never in a ``repr``.
@@ -84,13 +84,13 @@ class KeyPin:
 class SubjectRule:
     """A rule that matches certificates below a CA with this serialNumber in the subject (Odette CAs: the Odette ID).
 
-    :ivar ca: the name of an entry of ``server.authorities``.
+    :ivar ca: the name of an entry of ``server.cas``.
     :ivar serial_number: the attribute's text, compared letter by letter.
     """
 
     by: ClassVar[str] = "subject"
 
-    ca: str = attrs.field(metadata=kind(NAME, key="authority"))
+    ca: str = attrs.field(metadata=kind(NAME))
     serial_number: str = attrs.field(metadata=kind(Line()))
 
 
@@ -98,13 +98,13 @@ class SubjectRule:
 class SanRule:
     """A rule that matches certificates below a CA with this subject alternative name.
 
-    :ivar ca: the name of an entry of ``server.authorities``.
+    :ivar ca: the name of an entry of ``server.cas``.
     :ivar san: the name with its type: ``DNS:``, ``URI:`` or ``EMAIL:``; compared letter by letter.
     """
 
     by: ClassVar[str] = "san"
 
-    ca: str = attrs.field(metadata=kind(NAME, key="authority"))
+    ca: str = attrs.field(metadata=kind(NAME))
     san: str = attrs.field(
         metadata=kind(
             Line(
@@ -233,7 +233,6 @@ class Outbound:
         default=None,
         metadata=kind(
             Optional(NAME),
-            key="authority",
             people=ForPeople(help="the only CA that may have issued the certificate", option="--ca", unset="any"),
         ),
     )

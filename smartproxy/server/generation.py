@@ -47,7 +47,7 @@ class PartnerContexts:
         self._anchors = tuple(
             certificate
             for number, ca in enumerate(configuration.cas)
-            for certificate in load_certificates(ca.certificates, f"server.authorities[{number}].certificates")
+            for certificate in load_certificates(ca.certificates, f"server.cas[{number}].certificates")
         )
         self._by_name: dict[str, SSL.Context] = {}
         contexts = [

@@ -50,7 +50,7 @@ def proof_fields(partner: VerifiedPartner, tls: VerifiedConnection) -> dict[str,
     return {
         "partner": partner.partner.name,
         "by": partner.by,
-        "authority": partner.ca,
+        "ca": partner.ca,
         "subject": certificate.subject,
         "issuer": certificate.issuer,
         "serial": f"{certificate.serial:x}",

@@ -218,7 +218,7 @@ class ServerService(DmzService):
             previous=previous,
             store=generation.store,
             partners=len(part.server.partners),
-            authorities=len(part.server.cas),
+            cas=len(part.server.cas),
             listeners=len(part.server.listeners),
             client=control.client_name,
         )
@@ -377,11 +377,11 @@ class ServerService(DmzService):
             return Draining(rule=Cause.DAEMON_STOPPING, message="the server is about to stop")
         return self.licence.fault()
 
-    def _crl_url_seen(self, url: str, authority: str) -> None:
+    def _crl_url_seen(self, url: str, ca: str) -> None:
         """Report the address of a revocation list to a client; this server never fetches one."""
         control = self.tunnel.least_loaded()
         if control is not None:
-            control.seen_crl_url(url, authority)
+            control.seen_crl_url(url, ca)
 
     def _finished(self, summary: Summary) -> None:
         self._carrying.pop(summary.session, None)

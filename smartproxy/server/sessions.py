@@ -78,7 +78,7 @@ class PartnerSessions(LiveSessions):
         gate: Gate,
         open_inside: OpenInside,
         finished: Callable[[Summary], None] = lambda summary: None,
-        crl_url_seen: Callable[[str, str], None] = lambda url, authority: None,
+        crl_url_seen: Callable[[str, str], None] = lambda url, ca: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
@@ -195,15 +195,15 @@ class PartnerSessions(LiveSessions):
         """Report where the list is that a certificate was refused for: its path is good up to the CA otherwise."""
         chain = leg.tls.verification.facts
         if chain is not None:
-            self.tell_crl_urls(chain, str(refusal.detail.get("authority")), leg.generation.server)
+            self.tell_crl_urls(chain, str(refusal.detail.get("ca")), leg.generation.server)
 
-    def tell_crl_urls(self, chain: ChainFacts, authority: str, server: ServerConfiguration) -> None:
+    def tell_crl_urls(self, chain: ChainFacts, name: str, server: ServerConfiguration) -> None:
         """Report where a path that is good up to a CA says that revocation lists are. Nothing fetches them here.
 
-        :param authority: the CA's name.
+        :param name: the CA's name.
         """
         for ca in server.cas:
-            if ca.name == authority:
+            if ca.name == name:
                 for url in self._crl_urls.new(chain, ca, self._now()):
                     self._crl_url_seen(url, ca.name)
 

@@ -89,7 +89,7 @@ class ClientUser(Shape):
     def event(self, control: "ClientControl", fields: Mapping[str, Plain]) -> None:
         """An event of the server, for the backend."""
 
-    def crl_url_seen(self, url: str, authority: str) -> None:
+    def crl_url_seen(self, url: str, ca: str) -> None:
         """A verified certificate names the address of a revocation list that is not configured."""
 
 

@@ -179,9 +179,9 @@ class ServerControl(BoundedAMP):
         """
         return Deferred.fromCoroutine(self._open_inbound(session, facts, seconds))
 
-    def seen_crl_url(self, url: str, authority: str) -> None:
+    def seen_crl_url(self, url: str, ca: str) -> None:
         """Tell the client of a revocation list that a verified certificate names; its answer is ignored."""
-        self.ask(SeenCrlUrl, url=url, authority=authority).addErrback(self._unheard)
+        self.ask(SeenCrlUrl, url=url, ca=ca).addErrback(self._unheard)
 
     def report(self, events: list[bytes]) -> Deferred[Answer]:
         """Send events, each made by :func:`smartproxy.tunnel.boxes.line`; fires when they arrived."""

@@ -231,7 +231,7 @@ class Report(TunnelCommand):
 class SeenCrlUrl(TunnelCommand):
     """A verified certificate names the address of a revocation list that is not configured."""
 
-    arguments = [(b"url", _URL), (b"authority", _NAME)]
+    arguments = [(b"url", _URL), (b"ca", _NAME)]
 
 
 _CLIENT, _SERVER = Side.CLIENT, Side.SERVER

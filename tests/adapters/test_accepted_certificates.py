@@ -24,7 +24,7 @@ class AcceptedTests(SynchronousTestCase):
         for version in TlsVersion:
             made = call(server, credential, version)
             event = made.rig.journal.the("certificate.accepted")
-            self.assertEqual((event["partner"], event["by"], event.get("authority")), ("ACME", by, authority))
+            self.assertEqual((event["partner"], event["by"], event.get("ca")), ("ACME", by, authority))
             self.assertEqual(event["tls"], f"TLSv{version.value}")
             self.assertEqual(event["certificate_sha256"], credential.sha256)
             self.assertNotIn("certificate.refused", made.rig.journal.names())

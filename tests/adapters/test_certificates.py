@@ -149,7 +149,7 @@ class RefusedTests(SynchronousTestCase):
             Cause.CERTIFICATE_REVOKED,
             "certificate_revoked",
             points=5,
-            facts=["list", "this_update", "next_update", "age", "authority"],
+            facts=["list", "this_update", "next_update", "age", "ca"],
         )
 
     def test_revoked_intermediate(self) -> None:
@@ -253,7 +253,7 @@ class RefusedTests(SynchronousTestCase):
             configuration(),
             Cause.CERTIFICATE_NO_PARTNER,
             "certificate_unknown",
-            facts=["key_sha256", "subject_serial_number", "sans", "authorities"],
+            facts=["key_sha256", "subject_serial_number", "sans", "cas"],
         )
 
     def test_ambiguous(self) -> None:

@@ -371,7 +371,7 @@ class AskingTests(BoundedCase):
 
     def ask(self, seconds: float = 10) -> Deferred[dict[str, object]]:
         """A question of ours."""
-        return self.end.ask(SeenCrlUrl, seconds=seconds, url="http://ca.example/x.crl", authority="acme-ca")
+        return self.end.ask(SeenCrlUrl, seconds=seconds, url="http://ca.example/x.crl", ca="acme-ca")
 
     def test_answered(self) -> None:
         """The answer reaches who asked."""
@@ -393,8 +393,8 @@ class AskingTests(BoundedCase):
 
     def test_value_that_does_not_fit(self) -> None:
         """A value of ours that is out of bounds fails the question, and nothing else."""
-        self.failureResultOf(self.end.ask(SeenCrlUrl, url="x" * 513, authority="acme-ca"), ValueError)
-        self.failureResultOf(self.end.ask(SeenCrlUrl, url="x", authority="b" * 70_000), ValueError)
+        self.failureResultOf(self.end.ask(SeenCrlUrl, url="x" * 513, ca="acme-ca"), ValueError)
+        self.failureResultOf(self.end.ask(SeenCrlUrl, url="x", ca="b" * 70_000), ValueError)
         self.assertEqual(self.wire.value(), b"")
         self.assertUp()
 

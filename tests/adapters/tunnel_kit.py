@@ -279,9 +279,9 @@ class ClientUser:
         """Part of the interface."""
         self.notes.append(("event", dict(fields)))
 
-    def crl_url_seen(self, url: str, authority: str) -> None:
+    def crl_url_seen(self, url: str, ca: str) -> None:
         """Part of the interface."""
-        self.notes.append(("crl", url, authority))
+        self.notes.append(("crl", url, ca))
 
 
 class ServerSide:

@@ -52,7 +52,7 @@ FULL: dict[str, Any] = {
         "identities": [
             {"name": "main", "certificate": pem("CERTIFICATE", b"own" * 40), "key": pem("PRIVATE KEY", b"secret" * 9)}
         ],
-        "authorities": [
+        "cas": [
             {
                 "name": "acme-ca",
                 "certificates": pem("CERTIFICATE", b"one") + pem("CERTIFICATE", b"two"),
@@ -92,17 +92,17 @@ FULL: dict[str, Any] = {
                 "certificates": [
                     {"by": "certificate", "sha256": "01" * 32},
                     {"by": "key", "sha256": "02" * 32},
-                    {"by": "subject", "authority": "acme-ca", "serial_number": "O0013000001ACME"},
-                    {"by": "san", "authority": "acme-ca", "san": "DNS:oftp.acme.example"},
+                    {"by": "subject", "ca": "acme-ca", "serial_number": "O0013000001ACME"},
+                    {"by": "san", "ca": "acme-ca", "san": "DNS:oftp.acme.example"},
                 ],
                 "outbound": {
                     "host": "oftp.acme.example",
                     "port": 6620,
                     "server_name": "acme.example",
                     "verify": "odette",
-                    "authority": None,
+                    "ca": None,
                     "certificates": [
-                        {"by": "subject", "authority": "acme-ca", "serial_number": "O0013000001ACME"},
+                        {"by": "subject", "ca": "acme-ca", "serial_number": "O0013000001ACME"},
                     ],
                     "source": "192.0.2.2",
                     "identity": "main",

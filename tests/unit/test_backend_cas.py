@@ -112,9 +112,7 @@ class Cas(CaCase):
     def test_told(self) -> None:
         """Each change is an event that names the authority and its revocation mode."""
         (event,) = self.stored("ca.changed")
-        self.assertEqual(
-            (event.fields["authority"], event.fields["mode"], event.fields["count"]), ("odette", "require", 2)
-        )
+        self.assertEqual((event.fields["ca"], event.fields["mode"], event.fields["count"]), ("odette", "require", 2))
 
 
 def scope_of(**given: object) -> x509.IssuingDistributionPoint:
@@ -174,7 +172,7 @@ class RevocationLists(CaCase):
         """A list becomes the serial numbers of its issuer, by the hash of the issuer's key, with both dates."""
         bad = [self.issuing.issue("a"), self.issuing.issue("b")]
         (loaded,) = self.load(self.issuing.crl(bad, this_update=NOW, next_update=NOW + DAY))
-        self.assertEqual((loaded.serials, loaded.authority, loaded.next_update), (2, "odette", NOW + DAY))
+        self.assertEqual((loaded.serials, loaded.ca, loaded.next_update), (2, "odette", NOW + DAY))
         (found,) = self.configured().revocation
         self.assertEqual(found.issuer_key_sha256, key_pin(self.issuing.credential.certificate))
         self.assertEqual(found.serials, {each.certificate.serial_number for each in bad})
@@ -235,7 +233,7 @@ class RevocationLists(CaCase):
         with self.change() as change:
             cas.add(change, "odette-2", [renewed.credential.certificate])
         (loaded,) = self.load(renewed.crl(this_update=NOW))
-        self.assertEqual(loaded.authority, "odette-2")
+        self.assertEqual(loaded.ca, "odette-2")
 
     def test_not_lists(self) -> None:
         """What holds no list is refused."""

@@ -220,7 +220,5 @@ class Explaining(SiteCase):
         """What is in no table does not stand in the document, so that defaults stand in one place only."""
         with self.store.reading() as session:
             built = json.loads(generations.build(session, 1))
-        self.assertEqual(
-            set(built["server"]), {"identities", "authorities", "revocation", "partners", "licence", "listeners"}
-        )
+        self.assertEqual(set(built["server"]), {"identities", "cas", "revocation", "partners", "licence", "listeners"})
         self.assertEqual(built["client"], {})

@@ -38,7 +38,7 @@ class SightingsCase(SiteCase):
         usual = {
             "partner": "ACME",
             "by": "subject",
-            "authority": "odette",
+            "ca": "odette",
             "subject": certificate.subject.rfc4514_string(),
             "issuer": certificate.issuer.rfc4514_string(),
             "serial": f"{certificate.serial_number:x}",
@@ -63,7 +63,7 @@ class Sightings(SightingsCase):
             self.accept(self.leaf, hours)
         with self.store.reading() as session:
             (seen,) = sightings.certificates(session)
-        self.assertEqual((seen.partner, seen.sha256, seen.authority), ("ACME", self.leaf.sha256, "odette"))
+        self.assertEqual((seen.partner, seen.sha256, seen.ca), ("ACME", self.leaf.sha256, "odette"))
         self.assertEqual(seen.last_seen - seen.first_seen, timedelta(hours=5))
 
     def test_unreadable(self) -> None:
@@ -81,12 +81,12 @@ class Sightings(SightingsCase):
         """Addresses are kept by authority, once; those of a form that no server reports, and too many, are not."""
         url = "http://crl.example.com/ca.crl"
         for hours in (0, 3):
-            self.tell("crl.url_seen", hours, url=url, authority="odette")
-        self.tell("crl.url_seen", url="http://169.254.169.254/", authority="odette")
+            self.tell("crl.url_seen", hours, url=url, ca="odette")
+        self.tell("crl.url_seen", url="http://169.254.169.254/", ca="odette")
         self.tell("crl.url_seen", url=url)
         self.patch(sightings, "URLS_MOST", 2)
         for number in range(3):
-            self.tell("crl.url_seen", url=f"{url}?{number}", authority="odette")
+            self.tell("crl.url_seen", url=f"{url}?{number}", ca="odette")
         with self.store.reading() as session:
             kept = sightings.urls(session, "odette")
             self.assertEqual([each.url for each in kept], [url, f"{url}?0"])
@@ -102,7 +102,7 @@ class Forecasts(SightingsCase):
         """What would happen to the one partner."""
         with self.store.reading() as session:
             (found,) = forecasts.revocation(session, NOW)
-        self.assertEqual((found.partner, found.authority, found.mode), ("ACME", "odette", "require"))
+        self.assertEqual((found.partner, found.ca, found.mode), ("ACME", "odette", "require"))
         return found.verdict, found.cause
 
     def test_never_connected(self) -> None:

@@ -50,7 +50,7 @@ class StaleLists(SiteCase):
         self.clock.advance(HOUR)
         self.assertEqual([each["name"] for each in self.told], ["crl.stale", "crl.stale"])
         first = self.told[0]
-        self.assertEqual((first["authority"], first["age"]), ("odette", 2 * DAY.total_seconds()))
+        self.assertEqual((first["ca"], first["age"]), ("odette", 2 * DAY.total_seconds()))
         self.assertIn("crl load", str(first["advice"]))
 
     def test_newer_list(self) -> None:

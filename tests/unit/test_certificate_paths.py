@@ -60,7 +60,7 @@ class AuthorityTests(JudgingTestCase):
             chain(),
             server(partner(other)),
             Cause.CERTIFICATE_NO_PARTNER,
-            authorities="ca",
+            cas="ca",
             key_sha256=key_sha256("leaf"),
             subject_serial_number="O0013000001ACME",
             sans=("DNS:oftp.acme.example", "URI:https://acme.example/", "EMAIL:oftp@acme.example"),
@@ -76,7 +76,7 @@ class AuthorityTests(JudgingTestCase):
             partner(SubjectRule(ca="other", serial_number="O0013000001ACME")),
             cas=(authority("ca", "root"), authority("other", "elsewhere")),
         )
-        self.assertRefused(chain(), configuration, Cause.CERTIFICATE_NO_PARTNER, authorities="ca")
+        self.assertRefused(chain(), configuration, Cause.CERTIFICATE_NO_PARTNER, cas="ca")
 
     def test_unknown_authority(self) -> None:
         """Without an anchor in the path the authority is unknown, in OpenSSL's words too."""
@@ -228,10 +228,10 @@ class AuthorityTests(JudgingTestCase):
             if good:
                 self.assertMatch(chain(), configuration, "subject", name)
             else:
-                self.assertRefused(chain(), configuration, Cause.CERTIFICATE_REVOCATION_MISSING, authority=name)
+                self.assertRefused(chain(), configuration, Cause.CERTIFICATE_REVOCATION_MISSING, ca=name)
         nobody = server(partner(PIN), cas=(strict, lax))
         unpinned = attrs.evolve(LEAF, sha256=sha256("another"))
-        self.assertRefused(chain(unpinned, MIDDLE, ROOT), nobody, Cause.CERTIFICATE_NO_PARTNER, authorities="lax")
+        self.assertRefused(chain(unpinned, MIDDLE, ROOT), nobody, Cause.CERTIFICATE_NO_PARTNER, cas="lax")
 
 
 class RevocationTests(JudgingTestCase):
@@ -255,7 +255,7 @@ class RevocationTests(JudgingTestCase):
                 chain(),
                 self.configured(mode, *sets),
                 Cause.CERTIFICATE_REVOKED,
-                authority="ca",
+                ca="ca",
                 list="CN=middle",
                 list_key_sha256=key_sha256("middle"),
                 this_update="2026-11-19T10:00:00Z",

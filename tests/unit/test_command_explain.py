@@ -14,7 +14,7 @@ PEER, OTHER = "192.0.2.7:40001", "[2001:db8::7]:40002"
 SESSION, CLEAN = "0123456789abcdef", "00000000000000ff"
 ACCEPTED = {
     "by": "subject",
-    "authority": "odette",
+    "ca": "odette",
     "subject": "CN=acme",
     "issuer": "CN=Odette",
     "serial": "5a",
@@ -59,7 +59,7 @@ class Explained(CommandCase):
             issuer="CN=Odette",
             serial="5a",
             certificate_sha256="ab" * 32,
-            authority="odette",
+            ca="odette",
             list="CN=Odette",
             this_update="2026-11-20T10:00:00Z",
             age=7200,

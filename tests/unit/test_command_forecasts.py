@@ -39,7 +39,7 @@ class Forecasts(CommandCase):
             "certificate.accepted",
             partner="ACME",
             by="subject",
-            authority="odette",
+            ca="odette",
             subject=certificate.subject.rfc4514_string(),
             issuer=certificate.issuer.rfc4514_string(),
             serial=f"{certificate.serial_number:x}",
@@ -62,7 +62,7 @@ class Forecasts(CommandCase):
     def test_addresses(self) -> None:
         """The addresses that certificates name are shown by ca, there and in the list."""
         self.assertIn("no verified certificate", self.do("crl", "urls").out)
-        self.tell("crl.url_seen", url=URL, authority="odette")
+        self.tell("crl.url_seen", url=URL, ca="odette")
         self.assertIn(URL, self.do("ca", "show", "odette").out)
         self.assertEqual(self.do("ca", "show", "odette", "--json").json["crl_urls"], [URL])
         (row,) = self.do("crl", "urls", "odette", "--json").json

@@ -75,7 +75,7 @@ class Partners(CommandCase):
         self.do("ca", "add", "odette", self.file("ca.pem", ca.certificate_pem))
         self.add("--ca", "odette", "--subject-serial", "O0013", "--san", "DNS:acme.example", "--san", "URI:oftp://x")
         self.assertEqual(
-            [{key: each[key] for key in each if key != "authority"} for each in self.certificates()],
+            [{key: each[key] for key in each if key != "ca"} for each in self.certificates()],
             [
                 {"by": "subject", "serial_number": "O0013"},
                 {"by": "san", "san": "DNS:acme.example"},

@@ -127,7 +127,7 @@ class RoundTripTests(SynchronousTestCase):
 
     def test_an_authoritys_defaults(self) -> None:
         """An authority's revocation lists are required, without grace, unless it says otherwise."""
-        document = minimal(authorities=[{"name": "ca", "certificates": pem("CERTIFICATE", b"x")}])
+        document = minimal(cas=[{"name": "ca", "certificates": pem("CERTIFICATE", b"x")}])
         (authority,) = parse(octets(document)).server.cas
         self.assertEqual((authority.revocation, authority.grace_hours), (RevocationMode.REQUIRE, 0))
 
@@ -193,7 +193,7 @@ class CrossCheckTests(RefusingTestCase):
         """Names of identities, authorities and partners, and issuers of revocation sets, are there once."""
         for table, key in (
             ("identities", "name"),
-            ("authorities", "name"),
+            ("cas", "name"),
             ("partners", "name"),
             ("revocation", "issuer"),
         ):
@@ -230,11 +230,11 @@ class CrossCheckTests(RefusingTestCase):
     def test_unknown_authority(self) -> None:
         """A rule names an authority that there is."""
         document = full()
-        document["server"]["authorities"] = []
+        document["server"]["cas"] = []
         self.assertRefused(
             document,
-            "server.partners[0].certificates[2].authority",
-            "no entry of server.authorities has this name",
+            "server.partners[0].certificates[2].ca",
+            "no entry of server.cas has this name",
         )
 
     def test_any_purpose_needs_pins(self) -> None:
@@ -265,12 +265,12 @@ class LookupTests(SynchronousTestCase):
 
     def test_partners_of_rules(self) -> None:
         """All partners of a rule are found, disabled ones too, and DNS names in any case."""
-        rule = {"by": "san", "authority": "ca", "san": "DNS:OFTP.Acme.Example"}
+        rule = {"by": "san", "ca": "ca", "san": "DNS:OFTP.Acme.Example"}
         entry = {"codes": ["O1"], "certificates": [rule]}
         server = parse(
             octets(
                 minimal(
-                    authorities=[{"name": "ca", "certificates": pem("CERTIFICATE", b"x")}],
+                    cas=[{"name": "ca", "certificates": pem("CERTIFICATE", b"x")}],
                     partners=[{"name": "A", **entry}, {"name": "B", "enabled": False, **entry}],
                 )
             )

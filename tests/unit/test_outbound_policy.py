@@ -85,13 +85,13 @@ class Documents(RefusingTestCase):
 
     def test_a_san_rule_does_not_go(self) -> None:
         """A called partner's name is compared with his host's, not by a rule."""
-        rule = {"by": "san", "authority": "acme-ca", "san": "DNS:x"}
+        rule = {"by": "san", "ca": "acme-ca", "san": "DNS:x"}
         self.assertRefused(changed(f"{PLACE}.certificates", [rule]), f"{AT}.certificates[0].by", "has to be one of")
 
     def test_rules_go_with_verify(self) -> None:
         """Pins go with pin, Odette IDs with odette, and nothing with name."""
         pin = {"by": "key", "sha256": "02" * 32}
-        subject = {"by": "subject", "authority": "acme-ca", "serial_number": "x"}
+        subject = {"by": "subject", "ca": "acme-ca", "serial_number": "x"}
         for verify, rule, fits in (
             ("name", pin, False),
             ("name", subject, False),
@@ -105,9 +105,9 @@ class Documents(RefusingTestCase):
                 parse(octets(document))
             else:
                 self.assertRefused(document, f"{AT}.certificates[0].by", f"is not allowed if `verify` is {verify}")
-        missing = {**subject, "authority": "other"}
+        missing = {**subject, "ca": "other"}
         document = changed(PLACE, {"host": "h", "verify": "odette", "certificates": [missing]})
-        self.assertRefused(document, f"{AT}.certificates[0].authority", "no entry of server.authorities")
+        self.assertRefused(document, f"{AT}.certificates[0].ca", "no entry of server.cas")
 
     def test_the_rules_of_the_entry(self) -> None:
         """Without rules here, those of the entry count; there have to be some."""
@@ -118,10 +118,10 @@ class Documents(RefusingTestCase):
 
     def test_authority(self) -> None:
         """The only authority for a name has to be there, and goes with nothing else."""
-        parse(octets(changed(PLACE, {"host": "h", "authority": "acme-ca"})))
-        self.assertRefused(changed(PLACE, {"host": "h", "authority": "x"}), f"{AT}.authority", "no entry")
-        document = changed(PLACE, {"host": "h", "authority": "acme-ca", "verify": "pin"})
-        self.assertRefused(document, f"{AT}.authority", "is allowed only if `verify` is name")
+        parse(octets(changed(PLACE, {"host": "h", "ca": "acme-ca"})))
+        self.assertRefused(changed(PLACE, {"host": "h", "ca": "x"}), f"{AT}.ca", "no entry")
+        document = changed(PLACE, {"host": "h", "ca": "acme-ca", "verify": "pin"})
+        self.assertRefused(document, f"{AT}.ca", "is allowed only if `verify` is name")
 
     def test_ports_of_the_client(self) -> None:
         """A port stands for one partner, and not for the outbound listener too; a disabled partner has none."""

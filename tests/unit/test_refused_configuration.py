@@ -44,7 +44,7 @@ class RefusalTests(RefusingTestCase):
         self.assertRefused(
             changed("server.partners.0.certificates.2.sha256", "00" * 32),
             "server.partners[0].certificates[2].sha256",
-            "no such key; known here: authority, serial_number",
+            "no such key; known here: ca, serial_number",
         )
 
     def test_missing_keys(self) -> None:
@@ -55,7 +55,7 @@ class RefusalTests(RefusingTestCase):
             ("site", "site"),
             ("server.listeners.0.address", "server.listeners[0].address"),
             ("server.identities.0.key", "server.identities[0].key"),
-            ("server.authorities.0.certificates", "server.authorities[0].certificates"),
+            ("server.cas.0.certificates", "server.cas[0].certificates"),
             ("server.revocation.0.this_update", "server.revocation[0].this_update"),
             ("server.partners.0.codes", "server.partners[0].codes"),
             ("server.partners.0.certificates", "server.partners[0].certificates"),
@@ -93,7 +93,7 @@ class RefusalTests(RefusingTestCase):
             ("server.deadlines.inactivity", limits.INACTIVITY),
             ("client.deadlines.drain", limits.DRAIN),
             ("server.limits.command_octets", limits.COMMAND_OCTETS),
-            ("server.authorities.0.grace_hours", limits.REVOCATION_GRACE),
+            ("server.cas.0.grace_hours", limits.REVOCATION_GRACE),
             ("client.station.port", limits.STATION_PORT),
             ("client.limits.sessions", limits.SESSIONS),
         ):
@@ -203,9 +203,7 @@ class RefusalTests(RefusingTestCase):
             (good * 1001, "holds 1001 blocks; at most 1000 are allowed"),
             (" " * (limits.PEM_CHARACTERS_MOST + 1), "has 1048577 characters; at most 1048576 are allowed"),
         ):
-            self.assertRefused(
-                changed("server.authorities.0.certificates", value), "server.authorities[0].certificates", cause
-            )
+            self.assertRefused(changed("server.cas.0.certificates", value), "server.cas[0].certificates", cause)
         self.assertRefused(
             changed("server.identities.0.key", pem("PRIVATE KEY", b"x") * 2),
             "server.identities[0].key",
@@ -214,9 +212,7 @@ class RefusalTests(RefusingTestCase):
 
     def test_text_around_pem(self) -> None:
         """Text around PEM blocks, as other programs write it, does no harm."""
-        parse(
-            octets(changed("server.authorities.0.certificates", "subject=x\n" + pem("CERTIFICATE", b"x") + "\n# end"))
-        )
+        parse(octets(changed("server.cas.0.certificates", "subject=x\n" + pem("CERTIFICATE", b"x") + "\n# end")))
 
 
 class Causes(RefusingTestCase):
@@ -231,7 +227,7 @@ class Causes(RefusingTestCase):
             (changed("format", 2), Cause.DOCUMENT_VERSION),
             (changed("unknown", 1), Cause.DOCUMENT_KEY_UNKNOWN),
             (without("site"), Cause.DOCUMENT_KEY_MISSING),
-            (changed("server.partners.0.certificates.2.authority", "none"), Cause.DOCUMENT_NAME_UNKNOWN),
+            (changed("server.partners.0.certificates.2.ca", "none"), Cause.DOCUMENT_NAME_UNKNOWN),
             (changed("client.pool.ready", 1000), Cause.DOCUMENT_CONTRADICTION),
         ):
             refused: ConfigurationRefused = self.assertRaises(ConfigurationRefused, parse, octets(document))

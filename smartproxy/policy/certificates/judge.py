@@ -176,7 +176,7 @@ def _judge_path(
     raise refusal(
         Cause.CERTIFICATE_NO_PARTNER,
         leaf,
-        authorities=", ".join(reached),
+        cas=", ".join(reached),
         key_sha256=leaf.key_sha256,
         subject_serial_number=leaf.subject_serial_number or "",
         sans=leaf.sans,
@@ -312,7 +312,7 @@ def _judge_revocation(
     if found is not RevocationStatus.REVOKED and ca.revocation is RevocationMode.PREFER:
         return
     detail: dict[str, Detail] = {
-        "authority": ca.name,
+        "ca": ca.name,
         "list": issuer.subject,
         "list_key_sha256": issuer.key_sha256,
     }

@@ -89,7 +89,7 @@ class CalledContext:
         anchors = (
             anchor
             for number, ca in enumerate(configuration.cas)
-            for anchor in load_certificates(ca.certificates, f"server.authorities[{number}].certificates")
+            for anchor in load_certificates(ca.certificates, f"server.cas[{number}].certificates")
         )
         trust(context, anchors, depth=PATH_DEPTH_MOST)
         verifier.attach(context, server=False)

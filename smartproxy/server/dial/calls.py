@@ -165,7 +165,7 @@ class PartnerCalls:
         except BaseException as error:
             self._admission.end_call(partner.name)
             if isinstance(error, CallFailed) and error.unlisted is not None:
-                self._crl_urls(error.unlisted, str(error.fields.get("authority")), generation.server)
+                self._crl_urls(error.unlisted, str(error.fields.get("ca")), generation.server)
             raise
         if answered.partner.ca is not None:
             self._crl_urls(answered.partner.chain, answered.partner.ca, generation.server)

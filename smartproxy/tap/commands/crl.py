@@ -77,7 +77,7 @@ def load(console: Console) -> None:
         raise
     documents = [
         {
-            "ca": each.authority,
+            "ca": each.ca,
             "issuer": each.issuer,
             "issuer_key_sha256": each.issuer_key_sha256,
             "points": each.scope.points,
@@ -93,7 +93,7 @@ def load(console: Console) -> None:
     text = "\n\n".join(
         listing(
             {
-                "issuer": f"{each.issuer} (ca {each.authority})",
+                "issuer": f"{each.issuer} (ca {each.ca})",
                 "covers": each.scope.part or WHOLE,
                 "serial numbers": each.serials,
                 "made": when(each.this_update),
@@ -170,9 +170,9 @@ def urls(console: Console) -> None:
             cas.find(session, name)
         rows = sightings.urls(session, name)
     documents = [
-        {"ca": row.authority, "url": row.url, "first_seen": row.first_seen, "last_seen": row.last_seen} for row in rows
+        {"ca": row.ca, "url": row.url, "first_seen": row.first_seen, "last_seen": row.last_seen} for row in rows
     ]
-    cells = [(row.authority, row.url, when(row.first_seen), when(row.last_seen)) for row in rows]
+    cells = [(row.ca, row.url, when(row.first_seen), when(row.last_seen)) for row in rows]
     empty = "no verified certificate has named a revocation list yet"
     console.answer(documents, table(("CA", "ADDRESS", "FIRST SEEN", "LAST SEEN"), cells, empty))
 
@@ -187,7 +187,7 @@ def forecast(console: Console) -> None:
     documents = [
         {
             "partner": each.partner,
-            "ca": each.authority,
+            "ca": each.ca,
             "revocation": each.mode,
             "verdict": each.verdict,
             "cause": each.cause,
@@ -196,7 +196,7 @@ def forecast(console: Console) -> None:
         }
         for each in shown
     ]
-    cells = [(each.partner, each.authority, each.mode, each.verdict, each.cause, each.subject or "-") for each in shown]
+    cells = [(each.partner, each.ca, each.mode, each.verdict, each.cause, each.subject or "-") for each in shown]
     heads = ("PARTNER", "CA", "REVOCATION NOW", "WITH REQUIRE", "WHY", "CERTIFICATE")
     console.answer(documents, table(heads, cells, "'require' would refuse nobody today"))
 

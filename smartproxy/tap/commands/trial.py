@@ -14,7 +14,7 @@ _LOOK_SECONDS = 0.25
 _STEPS = (Step.POLICY, Step.SOURCE, Step.NAME, Step.CONNECT, Step.TLS, Step.SSRM)
 """The steps that a trial shows: after the partner's greeting it ends."""
 _TOLD = (
-    "host", "port", "peer", "tls", "cipher", "by", "authority", "subject", "issuer", "not_after", "certificate_sha256",
+    "host", "port", "peer", "tls", "cipher", "by", "ca", "subject", "issuer", "not_after", "certificate_sha256",
     "alert", "duration",
 )  # fmt: skip
 

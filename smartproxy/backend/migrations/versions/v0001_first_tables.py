@@ -123,19 +123,19 @@ def upgrade() -> None:
     op.create_table(
         "crl_urls",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("authority", sa.Text(), nullable=False),
+        sa.Column("ca", sa.Text(), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
         sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_seen", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_crl_urls")),
-        sa.UniqueConstraint("authority", "url", name=op.f("uq_crl_urls_authority_url")),
+        sa.UniqueConstraint("ca", "url", name=op.f("uq_crl_urls_ca_url")),
     )
     op.create_table(
         "seen_certificates",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("partner", sa.Text(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("authority", sa.Text(), nullable=True),
+        sa.Column("ca", sa.Text(), nullable=True),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("issuer", sa.Text(), nullable=False),
         sa.Column("serial", sa.Text(), nullable=False),
