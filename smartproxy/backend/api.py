@@ -24,6 +24,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from smartproxy._version import __version__
 from smartproxy.backend.calls import CallingClient, Calls
 from smartproxy.backend.errors import BackendError, StoreBusy, Unusable
+from smartproxy.backend.generations import Tag
 from smartproxy.backend.port import guest_of
 from smartproxy.backend.requests import (
     API,
@@ -37,7 +38,7 @@ from smartproxy.backend.requests import (
     check_client,
     header_of,
     json_answer,
-    known_generation,
+    known_tag,
     token_of,
     token_refused,
     wait_seconds,
@@ -59,20 +60,20 @@ LOOK_SECONDS = 0.5
 
 @attrs.define(eq=False)
 class _Waiter:
-    known: int
+    known: Tag
     done: Deferred[bool]
     timeout: IDelayedCall | None = None
 
 
 class GenerationWatch:
-    """Tells those who wait that there is another generation than the one they know.
+    """Tells those who wait that there is another generation, or trial, than the one they know.
 
-    :param newest: asks the store for the newest generation's number.
+    :param newest: asks the store for the newest one's tag.
     :param failed: told when that begins not to work; those who wait go on waiting.
     """
 
     def __init__(
-        self, clock: IReactorTime, newest: Callable[[], Deferred[int]], failed: Callable[[Failure], object]
+        self, clock: IReactorTime, newest: Callable[[], Deferred[Tag]], failed: Callable[[Failure], object]
     ) -> None:
         self._clock = clock
         self._newest = newest
@@ -82,7 +83,7 @@ class GenerationWatch:
         self._asking = False
         self._next_look: IDelayedCall | None = None
 
-    def changed(self, known: int, seconds: float) -> Deferred[bool]:
+    def changed(self, known: Tag, seconds: float) -> Deferred[bool]:
         """Fires with true as soon as the newest generation is not the known one, with false after so many seconds.
 
         May be cancelled, as when the one who waits has gone away.
@@ -124,7 +125,7 @@ class GenerationWatch:
             self._failing = False
             self._tell(newest)
 
-    def _tell(self, newest: int) -> None:
+    def _tell(self, newest: Tag) -> None:
         for waiter in list(self._waiters):
             if waiter.known != newest:
                 self._answer(waiter, True)
@@ -234,12 +235,13 @@ class Api:
     async def configuration(self, request: IRequest) -> bytes:
         """The configuration, or 304 when it is the one that the caller has, for as long as it wants to wait."""
         caller = await self._caller(request)
-        known, wait = known_generation(request), wait_seconds(request)
-        newest = await self._runner.run(self._calls.generation)
-        if known is not None and known == newest:
-            await self._wait_for_change(self.watch, caller, known, wait)
-            # While it waited, the change may have been that this client may not call any more.
-            await self._caller(request)
+        known, wait = known_tag(request), wait_seconds(request)
+        if known is not None:
+            newest = await self._runner.run(self._calls.compare, known, caller.name, self._now())
+            if known == newest:
+                await self._wait_for_change(self.watch, caller, known, wait)
+                # While it waited, the change may have been that this client may not call any more.
+                await self._caller(request)
         found = await self._runner.run(self._calls.document)
         if found is None:
             raise CallRefused(
@@ -258,14 +260,14 @@ class Api:
     async def trials(self, request: IRequest) -> bytes:
         """The trials that were asked for since the one that the caller knows, for as long as it wants to wait."""
         caller = await self._caller(request)
-        known, wait = known_generation(request), wait_seconds(request)
+        known, wait = known_tag(request), wait_seconds(request)
         newest = await self._runner.run(self._calls.newest_trial)
         if known is not None and known == newest:
             await self._wait_for_change(self.trial_watch, caller, known, wait)
             await self._caller(request)
             newest = await self._runner.run(self._calls.newest_trial)
-        found = [] if known is None else await self._runner.run(self._calls.trials, known, self._now())
-        return json_answer(request, {"newest": newest, "trials": list(found)})
+        found = [] if known is None else await self._runner.run(self._calls.trials, known.number, self._now())
+        return json_answer(request, {"newest": newest.number, "trials": list(found)})
 
     @app.route("/api/v1/licences", methods=["GET"])
     async def licences(self, request: IRequest) -> bytes:
@@ -363,7 +365,7 @@ class Api:
                 raise CallRefused(426, Cause.API_VERSION, error.message, error.advice) from error
         return caller
 
-    async def _wait_for_change(self, watch: GenerationWatch, caller: CallingClient, known: int, wait: int) -> None:
+    async def _wait_for_change(self, watch: GenerationWatch, caller: CallingClient, known: Tag, wait: int) -> None:
         if self._waiting[caller.name] >= WAITING_PER_CLIENT_MOST:
             raise CallRefused(
                 429,

@@ -113,6 +113,8 @@ class Imported:
 def export(session: Session, now: datetime, *, with_secrets: bool) -> str:
     """The site as text."""
     configuration = json.loads(generations.build(session, generations.newest_number(session)))
+    # The file is of the site, not of this store: what takes it has an id of its own.
+    configuration.pop("store")
     if not with_secrets:
         configuration["server"].pop("identities")
         configuration["server"].pop("licence")

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import authority, clients, generations, journal, licences, sightings, trials
 from smartproxy.backend.certificates import certificates_to_pem
+from smartproxy.backend.generations import Tag
 from smartproxy.backend.store import Store
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.fields import isotime
@@ -112,20 +113,25 @@ class Calls:
                 authority=site.certificate_pem,
             )
 
-    def generation(self) -> int:
-        """The number of the newest generation."""
+    def generation(self) -> Tag:
+        """What the newest generation is known by."""
         with self.store.reading() as session:
-            return generations.newest_number(session)
+            return generations.newest_tag(session)
 
-    def document(self) -> tuple[int, bytes] | None:
+    def compare(self, known: Tag, client: str, now: datetime) -> Tag:
+        """The same, for a client that knows one: the store takes another id if it finds that it was set back."""
+        generations.set_back(self.store, known, client, now)
+        return self.generation()
+
+    def document(self) -> tuple[Tag, bytes] | None:
         """The newest generation and its document."""
         with self.store.reading() as session:
             return generations.newest_document(session)
 
-    def newest_trial(self) -> int:
-        """The number of the newest trial."""
+    def newest_trial(self) -> Tag:
+        """What the newest trial is known by: its number alone."""
         with self.store.reading() as session:
-            return trials.newest_number(session)
+            return Tag(trials.newest_number(session))
 
     def trials(self, number: int, now: datetime) -> Sequence[Mapping[str, object]]:
         """The trials after the one of a number."""

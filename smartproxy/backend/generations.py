@@ -4,8 +4,13 @@ A change is made in one transaction: the tables are changed, the document for cl
 :mod:`smartproxy.policy.configuration`, and only if it is valid the new number is written together with it. What is
 refused leaves nothing behind. The document says what the tables say; what is in no table is left out, so that the
 defaults stand in one place.
+
+A generation is known by its number, the id of its store and the digest of its document: two stores count by themselves,
+and so does a store that is set back to a copy. The copy finds that out from the first client that knows more than it
+does, and takes another id (:func:`set_back`).
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -28,6 +33,7 @@ from smartproxy.backend.schema import (
     RevocationRow,
     SettingRow,
     SiteRow,
+    new_store_id,
 )
 from smartproxy.backend.store import Store
 from smartproxy.policy.configuration import FORMAT, ConfigurationRefused, parse
@@ -70,7 +76,9 @@ def changing(store: Store, *, by: str, what: str, now: datetime) -> Iterator[Cha
             raise ChangeRefused("a date or a number is out of range; nothing is changed") from error
         # One document is kept: a site's history would otherwise be a pile of copies of its keys.
         session.execute(update(GenerationRow).values(document=None))
-        session.add(GenerationRow(number=change.generation, made=now, made_by=by, change=what, document=octets))
+        row = GenerationRow(number=change.generation, made=now, made_by=by, change=what, document=octets)
+        row.digest = hashlib.sha256(octets).hexdigest()[:DIGEST_CHARACTERS]
+        session.add(row)
         change.note("configuration.changed", command=what, previous=previous)
         change.record()
 
@@ -80,12 +88,65 @@ def newest_number(session: Session) -> int:
     return session.scalar(select(func.max(GenerationRow.number))) or 0
 
 
-def newest_document(session: Session) -> tuple[int, bytes] | None:
+DIGEST_CHARACTERS = 16
+
+
+@attrs.frozen
+class Tag:
+    """What a generation is known by outside of the store.
+
+    :ivar number: its number; 0 for none.
+    :ivar store: the id of the store that made it.
+    :ivar digest: the beginning of its document's SHA-256; empty where the store does not know it.
+    """
+
+    number: int
+    store: str | None = None
+    digest: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.number}" if self.store is None else f"{self.number}.{self.store}.{self.digest}"
+
+
+def newest_tag(session: Session) -> Tag:
+    """What the generation in force is known by."""
+    columns = (GenerationRow.number, GenerationRow.digest)
+    row = session.execute(select(*columns).order_by(GenerationRow.number.desc()).limit(1)).one_or_none()
+    number, digest = (0, None) if row is None else row
+    return Tag(number, session.scalar(select(SiteRow.store)), digest or "")
+
+
+def newest_document(session: Session) -> tuple[Tag, bytes] | None:
     """The generation in force and its document for clients, or nothing before the first."""
-    row = session.scalars(select(GenerationRow).order_by(GenerationRow.number.desc()).limit(1)).one_or_none()
-    if row is None or row.document is None:
-        return None
-    return row.number, row.document
+    tag = newest_tag(session)
+    document = session.scalar(select(GenerationRow.document).where(GenerationRow.number == tag.number))
+    return None if document is None else (tag, document)
+
+
+def set_back(store: Store, known: Tag, client: str, now: datetime) -> None:
+    """Give the store another id, in a new generation, if a client knows a generation of it that it never made.
+
+    Then the store is a copy from before that generation. Servers take no generation that is older than theirs from one
+    store; from the other id they take any.
+
+    :raises ChangeRefused: when the configuration in the copy is not valid.
+    """
+    with store.reading() as session:
+        if _made(session, known):
+            return
+    with changing(store, by="smartproxy-backend", what="the store was set back to a copy", now=now) as change:
+        site = authority.site_row(change.session)
+        if site.store == known.store:
+            site.store = new_store_id()
+            change.note("store.set_back", previous=known.number, client=client, store=site.store)
+
+
+def _made(session: Session, known: Tag) -> bool:
+    """Whether this store made a generation, or another store did; only the first is known by its digest, too."""
+    if known.store is None or known.store != session.scalar(select(SiteRow.store)):
+        return True
+    row = session.execute(select(GenerationRow.digest).where(GenerationRow.number == known.number)).one_or_none()
+    return row is not None and row[0] in (None, known.digest)
 
 
 def history(session: Session, most: int) -> Sequence[HistoryEntry]:
@@ -108,6 +169,7 @@ def build(session: Session, generation: int) -> bytes:
     document: dict[str, Any] = {
         "format": FORMAT,
         "generation": generation,
+        "store": None if site is None else site.store,
         "site": "" if site is None else site.name,
         "server": {
             "identities": [write_object(row.entry) for row in _identities(session)],

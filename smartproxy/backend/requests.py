@@ -15,8 +15,10 @@ import attrs
 from twisted.web.iweb import IRequest
 
 from smartproxy._version import __version__
+from smartproxy.backend.generations import DIGEST_CHARACTERS, Tag
 from smartproxy.net.leg import peer_of
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import STORE_ID
 from smartproxy.policy.schema import ListOf, declarations, kind, read_object
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.values import Lines
@@ -84,7 +86,7 @@ TOKEN_CHARACTERS_MOST = 200
 WAIT_SECONDS_MOST = 60
 
 _BEARER = re.compile(r"bearer +([!-~]{1,200})", re.IGNORECASE)
-_ETAG = re.compile(r'"([0-9]+)"')
+_ETAG = re.compile(rf'"([0-9]+)(?:\.({STORE_ID})\.([0-9a-f]{{0,{DIGEST_CHARACTERS}}}))?"')
 _ETAG_MOST = 64
 _GENERATION_MOST = 2**63 - 1
 
@@ -192,15 +194,15 @@ def too_large() -> CallRefused:
     return CallRefused(413, Cause.API_TOO_LARGE, "the body is too large", f"send {BODY_OCTETS_MOST} octets at most")
 
 
-def known_generation(request: IRequest) -> int | None:
-    """The generation that the caller has, by ``If-None-Match``; ``None`` when it has none, or one not of ours.
+def known_tag(request: IRequest) -> Tag | None:
+    """What the caller has, by ``If-None-Match``; ``None`` when it has nothing, or nothing of ours.
 
     :raises CallRefused: when the header is longer, or its number larger, than any that this backend gives.
     """
     tag = header_of(request, b"if-none-match")
     match = _ETAG.fullmatch(tag) if len(tag) <= _ETAG_MOST else None
-    known = int(match[1]) if match else None
-    if len(tag) > _ETAG_MOST or (known is not None and known > _GENERATION_MOST):
+    known = Tag(int(match[1]), match[2], match[3] or "") if match else None
+    if len(tag) > _ETAG_MOST or (known is not None and known.number > _GENERATION_MOST):
         raise CallRefused(
             400, Cause.API_ETAG, "If-None-Match is out of range", "send the ETag of the last answer, or none"
         )

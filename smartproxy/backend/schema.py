@@ -8,6 +8,7 @@ times are aware UTC. Nothing here opens a database: :mod:`smartproxy.backend.sto
 """
 
 import json
+import secrets
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,7 +34,7 @@ from smartproxy.policy.schema import ListOf, ObjectOf, kind
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.values import NAME, SHA256, Instant, Line, Pem, ValueKind
 
-REVISION = "0001"
+REVISION = "0002"
 """The migration that makes exactly these tables; a test holds it equal to the newest migration."""
 
 
@@ -132,8 +133,17 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: UtcTime(), str: sqlalchemy.Text(), bytes: LargeBinary()}
 
 
+def new_store_id() -> str:
+    """An id that no other store has."""
+    return secrets.token_hex(8)
+
+
 class SiteRow(Base):
-    """The site: its name, its authority and the https identity of its backend. Exactly one row, number 1."""
+    """The site: its name, its authority and the https identity of its backend. Exactly one row, number 1.
+
+    ``store`` is the id of this store: part of what a generation is called, and not of the site. Another store of the
+    same site has another one, and so has a store that was set back to a copy.
+    """
 
     __tablename__ = "site"
 
@@ -144,10 +154,11 @@ class SiteRow(Base):
     https_certificate: Mapped[str]
     https_key: Mapped[str]
     created: Mapped[datetime]
+    store: Mapped[str] = mapped_column(String(16), default=new_store_id)
 
 
 class GenerationRow(Base):
-    """One change of the configuration: when, by whom, what. Only the newest keeps its document."""
+    """One change of the configuration: when, by whom, what. Only the newest keeps its document, all keep its digest."""
 
     __tablename__ = "generations"
 
@@ -156,6 +167,7 @@ class GenerationRow(Base):
     made_by: Mapped[str]
     change: Mapped[str]
     document: Mapped[bytes | None]
+    digest: Mapped[str | None] = mapped_column(String(16))
 
 
 class ClientRow(Base):

@@ -150,7 +150,7 @@ def _tunnel(tunnel: ClientTunnel) -> Facts:
         "version": control.version,
         "since": instant(control.since),
         "proxy_id": control.proxy_id,
-        "generation": control.held,
+        "generation": control.held.number,
         "data_connections": 0 if control.pool is None else len(control.pool),
     }
 

@@ -253,7 +253,7 @@ class ClientService(Service):
         self.held = Held(generation=configuration.generation, since=now(self._reactor), by=self._backend.url)
         self._proxy_ids = frozenset(licences)
         self._renew()
-        self.events.emit("configuration.accepted", generation=configuration.generation)
+        self.events.emit("configuration.accepted", generation=configuration.generation, store=configuration.store)
         for tunnel in self._tunnels:
             tunnel.ready, tunnel.most = configuration.client.pool.ready, configuration.client.pool.most
             if tunnel.control is not None:
@@ -281,12 +281,12 @@ class ClientService(Service):
         again when the tunnel is up again.
         """
         seconds = RETRY_SECONDS_FIRST
-        while (configuration := self._configuration) is not None and control.held < configuration.generation:
+        while (configuration := self._configuration) is not None and configuration.id.replaces(control.held):
             part = configuration.server_part
             part = attrs.evolve(part, server=attrs.evolve(part.server, licence=self.licences.get(control.proxy_id)))
             try:
-                await control.configure(configuration.generation, dump(part))
-                if control.held >= configuration.generation:
+                await control.configure(configuration.id, dump(part))
+                if not configuration.id.replaces(control.held):
                     self.declined.pop(control, None)
                     continue
                 cause, message = Cause.TUNNEL_QUESTION, "the server does not hold the configuration that it accepted"

@@ -26,7 +26,7 @@ from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailabl
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.configuration import Configuration, ConfigurationRefused, parse
+from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId, parse
 from smartproxy.tunnel.contexts import ClientCredential
 
 RETRY_SECONDS_FIRST = 1.0
@@ -141,7 +141,7 @@ class BackendWatch:
         self._configured = configured
         self._availability = Availability(events, backend.url, clock)
         self._running: list[Deferred[None]] = []
-        self._generation = 0
+        self._held = GenerationId()
         self.refused: str | None = None
 
     @property
@@ -218,6 +218,12 @@ class BackendWatch:
     def _judge(self, octets: bytes, licences: Mapping[str, str]) -> None:
         try:
             configuration = parse(octets)
+            if configuration.id != self._held and not configuration.id.replaces(self._held):
+                raise ConfigurationRefused(
+                    where="generation",
+                    cause=Cause.DOCUMENT_OLDER,
+                    message=f"the number is {configuration.generation}; {self._held} of the same store is in force",
+                )
         except ConfigurationRefused as refused:
             self.refused = str(refused)
             self._events.emit(
@@ -225,11 +231,11 @@ class BackendWatch:
                 cause=refused.cause,
                 message=refused.message,
                 place=refused.where,
-                previous=self._generation,
+                previous=self._held.number,
                 advice="correct it in the backend; the previous generation stays in force",
             )
             return
-        self._generation, self.refused = configuration.generation, None
+        self._held, self.refused = configuration.id, None
         self._configured(configuration, licences)
 
     def _pause(self, seconds: float) -> Deferred[None]:

@@ -171,7 +171,7 @@ EVENTS: Mapping[str, EventType] = {
             _INFO,
             "A generation of the configuration is in force.",
             "generation",
-            "partners authorities listeners",
+            "partners authorities listeners previous store",
         ),
         ("configuration.changed", _INFO, "An operator made a new generation.", "generation", "command previous"),
         (
@@ -445,6 +445,13 @@ EVENTS: Mapping[str, EventType] = {
             "An event that the backend does not take was set aside, so that it holds back no other.",
             "event cause",
             "daemon",
+        ),
+        (
+            "store.set_back",
+            _WARNING,
+            "The store is a copy from before a generation that a client has; it has got another id.",
+            "generation previous",
+            "client store",
         ),
         ("store.busy", _WARNING, "The store is locked by another program; the backend tries again.", "cause", "place"),
         ("secret.on_command_line", _WARNING, "A secret can be read in the process list.", "option", "advice"),

@@ -196,6 +196,7 @@ FIELDS: Mapping[str, EventField] = {
         side="which side it was about: partner, station or tunnel",
         site="the name of the site",
         state="the state of the session monitor",
+        store="the id of the backend's store that the generation is of",
         step="the step of a call to a partner: policy, source, name, connect, tls, ssrm, ssid or esid",
         station="address and port of the station",
         theirs="the version of the other end",

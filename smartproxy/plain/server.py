@@ -30,7 +30,7 @@ from smartproxy.plain.sessions import Outline, PlainSessions
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.configuration import ConfigurationRefused
+from smartproxy.policy.configuration import ConfigurationRefused, GenerationId
 from smartproxy.policy.faults import ClosedByClient, OwnFault, StationUnreachable
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.settings import Listener
@@ -190,7 +190,7 @@ class PlainServerService(DmzService):
         able = self.running and bool(self.tunnel.controls)
         self.listeners.have((self._external,) if able else (), NO_CLIENT, Cause.TUNNEL_NONE)
 
-    def configuration_arrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
+    def configuration_arrived(self, control: ServerControl, generation: GenerationId, octets: bytes) -> None:
         """Refuse: a plain server is configured by its command line.
 
         :raises ConfigurationRefused: always.

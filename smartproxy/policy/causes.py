@@ -216,6 +216,7 @@ class Cause(enum.StrEnum):
     DOCUMENT_NOT_UNIQUE = "document.not_unique", "A value that has to be unique is used twice."
     DOCUMENT_NAME_UNKNOWN = "document.name_unknown", "A name refers to an entry that does not exist."
     DOCUMENT_CONTRADICTION = "document.contradiction", "Two values contradict each other."
+    DOCUMENT_OLDER = "document.older", "The document is older than the one in force, and of the same store."
     LICENCE_MISSING = "licence.missing", "There is no licence file."
     LICENCE_UNREADABLE = "licence.unreadable", "The licence file cannot be read."
     LICENCE_DAMAGED = "licence.damaged", "The file is not a licence, or its signature is wrong."

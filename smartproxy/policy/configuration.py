@@ -44,10 +44,36 @@ from smartproxy.policy.settings import (
     Station,
 )
 from smartproxy.policy.strict_json import DocumentRefused, read
-from smartproxy.policy.values import NAME, Address, Fixed, Lines, Member, Whole
+from smartproxy.policy.values import NAME, Address, Fixed, Line, Lines, Member, Whole
 
 #: The version of the document's form. A daemon that is told another one is older or newer than its configuration.
 FORMAT = 1
+
+
+#: The form of a store's id.
+STORE_ID = "[0-9a-f]{16}"
+
+
+@attrs.frozen
+class GenerationId:
+    """Which generation it is: a number, in the store that made it.
+
+    :ivar number: 0 for none.
+    :ivar store: the store's id; ``None`` where it is not known.
+    """
+
+    number: int = 0
+    store: str | None = None
+
+    def replaces(self, held: "GenerationId") -> bool:
+        """Whether it is put in force where another one is held: a later number, or any number of another store.
+
+        A store that was set up anew or set back to a copy counts from a lower number, and is right all the same.
+        """
+        return self.number > 0 and (self.number > held.number or self.store != held.store)
+
+    def __str__(self) -> str:
+        return str(self.number)
 
 
 class ConfigurationRefused(DocumentRefused):
@@ -126,15 +152,22 @@ class Generation:
 
     :ivar format: the version of the document's form, :data:`FORMAT`.
     :ivar generation: the number of this version of the configuration; a later one has a higher number.
+    :ivar store: the id of the store that made it.
     :ivar site: the name of the company.
     """
 
     format: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT), required=True))
     generation: int = attrs.field(metadata=kind(Whole(GENERATION)))
+    store: str | None = attrs.field(default=None, metadata=kind(Optional(Line(pattern=STORE_ID, form="a store's id"))))
     site: str = attrs.field(metadata=kind(NAME))
     server: ServerConfiguration = attrs.field(
         default=ServerConfiguration(), metadata=kind(ObjectOf(ServerConfiguration))
     )
+
+    @property
+    def id(self) -> GenerationId:
+        """Which generation it is."""
+        return GenerationId(self.generation, self.store)
 
 
 @attrs.frozen(kw_only=True)
@@ -162,6 +195,7 @@ class Configuration(Generation):
         return ServerPart(
             format=self.format,
             generation=self.generation,
+            store=self.store,
             site=self.site,
             server=self.server,
             station_profile=self.client.station.profile,

@@ -24,7 +24,13 @@ from smartproxy.net.tls.context import CertificateUnusable
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.admission import Admission
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, ServerPart, parse_server_part
+from smartproxy.policy.configuration import (
+    ConfigurationRefused,
+    GenerationId,
+    ServerConfiguration,
+    ServerPart,
+    parse_server_part,
+)
 from smartproxy.policy.faults import ClosedByClient, Draining, OwnFault, PartnerUnreachable, Step, TunnelLost
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.penalties import Penalties
@@ -172,7 +178,7 @@ class ServerService(DmzService):
         """A client stops, and takes no new sessions."""
         self._listen_for_partners("the only client is about to stop")
 
-    def configuration_arrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
+    def configuration_arrived(self, control: ServerControl, generation: GenerationId, octets: bytes) -> None:
         """Put a generation in force for new sessions.
 
         :raises ConfigurationRefused: with its place; the previous generation stays in force.
@@ -180,20 +186,22 @@ class ServerService(DmzService):
         previous = None if self._part is None else self._part.generation
         try:
             part = parse_server_part(octets)
-            if part.generation != generation:
+            if part.id != generation:
                 raise ConfigurationRefused(
                     where="generation",
                     cause=Cause.DOCUMENT_CONTRADICTION,
-                    message=f"the document has the number {part.generation}, but {generation} was announced",
+                    message=f"the document has the number {part.generation}, but {generation} was announced"
+                    if part.generation != generation.number
+                    else "the document is of another store than was announced",
                 )
             self._put_in_force(part)
         except Exception as error:
             # Whatever is raised, a generation is in force as a whole or not at all, and the client is told which.
             refused = error if isinstance(error, ConfigurationRefused) else self._fault_of(generation)
-            self.refused = generation
+            self.refused = generation.number
             self.events.emit(
                 "configuration.refused",
-                generation=generation,
+                generation=generation.number,
                 previous=previous,
                 place=refused.where,
                 cause=refused.cause,
@@ -203,10 +211,12 @@ class ServerService(DmzService):
             )
             raise refused from error
         self.refused = None
-        self.held = Held(generation=generation, since=self._now(), by=control.client_name)
+        self.held = Held(generation=generation.number, since=self._now(), by=control.client_name)
         self.events.emit(
             "configuration.accepted",
-            generation=generation,
+            generation=generation.number,
+            previous=previous,
+            store=generation.store,
             partners=len(part.server.partners),
             authorities=len(part.server.cas),
             listeners=len(part.server.listeners),
@@ -262,7 +272,7 @@ class ServerService(DmzService):
         limits = attrs.evolve(part.server.limits, sessions=most)
         return attrs.evolve(part, server=attrs.evolve(part.server, limits=limits))
 
-    def _fault_of(self, generation: int) -> ConfigurationRefused:
+    def _fault_of(self, generation: GenerationId) -> ConfigurationRefused:
         """The refusal of a generation that met a fault of ours, which is reported."""
         self.events.failure("smartproxy.server.service", Failure())
         return ConfigurationRefused(

@@ -1,8 +1,7 @@
 """A configuration on its way through the control connection: numbered chunks under one hash.
 
 Every chunk carries its generation, its number, and the size and SHA-256 of the whole, so that nothing can be mixed up
-or grow: size and number are judged with the first chunk, before anything is kept. Generations only rise: an older or
-equal one is answered with the one that is held. Pure.
+or grow: size and number are judged with the first chunk, before anything is kept. Pure.
 """
 
 import hashlib
@@ -14,6 +13,7 @@ import attrs
 
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import GenerationId
 from smartproxy.tunnel.faults import ConfigurationDeclined, Violation
 
 DIGEST_OCTETS: Final = 32
@@ -28,7 +28,7 @@ class Chunk:
     :ivar digest: SHA-256 of the whole.
     """
 
-    generation: int
+    generation: GenerationId
     number: int
     size: int
     digest: bytes
@@ -45,7 +45,7 @@ class Chunk:
         return self.number == self.count - 1
 
 
-def cut(generation: int, octets: bytes) -> Iterator[Chunk]:
+def cut(generation: GenerationId, octets: bytes) -> Iterator[Chunk]:
     """The chunks of a generation, in order."""
     digest = hashlib.sha256(octets).digest()
     for number, start in enumerate(range(0, max(1, len(octets)), limits.CHUNK_OCTETS)):

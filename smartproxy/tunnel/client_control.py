@@ -19,6 +19,7 @@ from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import OwnFault, PartnerUnreachable, StationUnreachable, Step
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.boxes import Plain
@@ -58,7 +59,7 @@ class Configured:
     """
 
     accepted: bool
-    held: int
+    held: GenerationId
 
 
 class ClientUser(Shape):
@@ -102,7 +103,8 @@ class ClientControl(BoundedAMP):
 
     :param down: told that the connection is over.
     :ivar proxy_id: the Proxy ID that it proved.
-    :ivar held: the generation that it holds, as far as this client knows; 0 for none.
+    :ivar held: the generation that it holds, as far as this client knows; of which store, its first answer to
+        Configure says.
     """
 
     def __init__(
@@ -116,7 +118,7 @@ class ClientControl(BoundedAMP):
     ) -> None:
         super().__init__(Side.CLIENT, peer, clock, events)
         self.proxy_id = proxy_id
-        self.held = 0
+        self.held = GenerationId()
         self.pool: DataPool | None = None
         self._down_told = down
         self._user = user
@@ -140,14 +142,14 @@ class ClientControl(BoundedAMP):
             program="smartproxy-server", version=self.version, oldest=answer["oldest"], newest=answer["newest"]
         )
         agree(greeting, theirs)
-        self.held = answer["generation"]
+        self.held = GenerationId(answer["generation"])
         self.pool = pool
         self.made_ready()
         pool.start()
 
     # For the daemon.
 
-    def configure(self, generation: int, octets: bytes) -> Deferred[Configured]:
+    def configure(self, generation: GenerationId, octets: bytes) -> Deferred[Configured]:
         """Bring the server a generation; one at a time.
 
         Fails with :class:`ConfigurationDeclined` when the server does not take it, or as :meth:`ask` does.
@@ -181,7 +183,7 @@ class ClientControl(BoundedAMP):
         """
         return Deferred.fromCoroutine(self._open_outbound(session, partner, wish, seconds))
 
-    async def _configure(self, generation: int, octets: bytes) -> Configured:
+    async def _configure(self, generation: GenerationId, octets: bytes) -> Configured:
         chunks = cut(generation, octets)
         # Alone, since it may be all that the server wants to see.
         state = await self._send_chunk(next(chunks))
@@ -203,7 +205,8 @@ class ClientControl(BoundedAMP):
     def _send_chunk(self, chunk: Chunk) -> Deferred[GenerationState]:
         return self.ask(
             Configure,
-            generation=chunk.generation,
+            generation=chunk.generation.number,
+            store=chunk.generation.store,
             number=chunk.number,
             size=chunk.size,
             digest=chunk.digest,
@@ -211,7 +214,7 @@ class ClientControl(BoundedAMP):
         ).addCallback(self._chunk_taken)
 
     def _chunk_taken(self, answer: Answer) -> GenerationState:
-        self.held = answer["held"]
+        self.held = GenerationId(answer["held"], answer["store"])
         state: GenerationState = answer["state"]
         return state
 

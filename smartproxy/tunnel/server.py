@@ -1,9 +1,9 @@
 """The server's end of the tunnel: one port, several clients, two kinds of connections.
 
 Duty: admit clients with a certificate of the licence's authority, and no others; give every name one control
-connection; hold the generation, which only rises; carry events. A port scan, a peer that is slow or of the wrong
-protocol, and clients that are refused end here, counted and timed. Dials nothing. Trusts the licence's authority
-certificate.
+connection; hold the generation, which no older one of its store replaces; carry events. A port scan, a peer that is
+slow or of the wrong protocol, and clients that are refused end here, counted and timed. Dials nothing. Trusts the
+licence's authority certificate.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ from smartproxy.logs.carrier import BatchFailed, Carrier, Document, is_urgent
 from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.tunnel.boxes import line
@@ -50,7 +51,7 @@ class ServerTunnel:
     :param version: this program's version.
     :param kind: which kind of tunnel it is.
     :ivar factory: what the tunnel's port listens with.
-    :ivar held: the generation that is in force; 0 for none.
+    :ivar held: the generation that is in force.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class ServerTunnel:
         version: str = __version__,
         kind: TunnelKind = SMART,
     ) -> None:
-        self.held = 0
+        self.held = GenerationId()
         self._kind = kind
         self._clock = clock
         self._user = user
@@ -105,7 +106,7 @@ class ServerTunnel:
 
     def forget(self) -> None:
         """The daemon has dropped its configuration: the next one may have any generation number."""
-        self.held = 0
+        self.held = GenerationId()
 
     def stop(self, message: str) -> None:
         """Admit no more connections, and end all that there are."""
@@ -197,7 +198,7 @@ class ServerTunnel:
             )
             self._call(self._user.tunnel_down, control, why)
 
-    def _configure(self, control: ServerControl, generation: int, octets: bytes) -> None:
+    def _configure(self, control: ServerControl, generation: GenerationId, octets: bytes) -> None:
         """Hand a whole generation to the daemon."""
         try:
             self._user.configuration_arrived(control, generation, octets)

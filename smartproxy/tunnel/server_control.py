@@ -25,6 +25,7 @@ from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import PartnerUnreachable, StationUnreachable, Step, TunnelLost
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.chunks import Assembly, Chunk
@@ -75,7 +76,7 @@ class ServerUser(Shape):
     def tunnel_down(self, control: "ServerControl", why: Closing) -> None:
         """The client is disconnected; its sessions' legs are lost."""
 
-    def configuration_arrived(self, control: "ServerControl", generation: int, octets: bytes) -> None:
+    def configuration_arrived(self, control: "ServerControl", generation: GenerationId, octets: bytes) -> None:
         """A newer generation arrived complete: put it in force.
 
         :raises DocumentRefused: if it cannot be put in force.
@@ -105,7 +106,7 @@ class ServerUser(Shape):
 class Registry:
     """What a control connection asks of the server's tunnel, which knows all clients.
 
-    :ivar held: the generation that the server holds; 0 for none.
+    :ivar held: the generation that the server holds.
     :ivar welcome: gives a client its name; returns what the server says about itself. Raises
         :class:`VersionsIncompatible` when the two cannot work together, and :class:`NameTaken` when a client of this
         name is here and answers.
@@ -114,11 +115,11 @@ class Registry:
     :ivar configure: takes a generation, or raises :class:`ConfigurationDeclined`.
     """
 
-    held: Callable[[], int]
+    held: Callable[[], GenerationId]
     welcome: Callable[["ServerControl", Greeting], Coroutine[Any, Any, Greeting]]
     up: Callable[["ServerControl"], None]
     down: Callable[["ServerControl", Closing], None]
-    configure: Callable[["ServerControl", int, bytes], None]
+    configure: Callable[["ServerControl", GenerationId, bytes], None]
 
 
 class ServerControl(BoundedAMP):
@@ -265,7 +266,7 @@ class ServerControl(BoundedAMP):
             "version": ours.version,
             "oldest": ours.oldest,
             "newest": ours.newest,
-            "generation": self._registry.held(),
+            "generation": self._registry.held().number,
         }
 
     def answered(self, command: type[TunnelCommand]) -> None:
@@ -275,17 +276,23 @@ class ServerControl(BoundedAMP):
             self.made_ready()
             self._registry.up(self)
 
-    def _answer_configure(self, generation: int, number: int, size: int, digest: bytes, chunk: bytes) -> Answer:
-        held = self._registry.held()
-        if generation <= held:
+    def _answer_configure(
+        self, generation: int, store: str | None, number: int, size: int, digest: bytes, chunk: bytes
+    ) -> Answer:
+        offered = GenerationId(generation, store)
+        if not offered.replaces(self._registry.held()):
             self._assembly.clear()
-            return {"state": GenerationState.OLD, "held": held}
-        piece = Chunk(generation=generation, number=number, size=size, digest=digest, octets=chunk)
+            return self._holding(GenerationState.OLD)
+        piece = Chunk(generation=offered, number=number, size=size, digest=digest, octets=chunk)
         whole = self._assembly.add(piece)
         if whole is None:
-            return {"state": GenerationState.MORE, "held": held}
-        self._registry.configure(self, generation, whole)
-        return {"state": GenerationState.ACCEPTED, "held": generation}
+            return self._holding(GenerationState.MORE)
+        self._registry.configure(self, offered, whole)
+        return self._holding(GenerationState.ACCEPTED)
+
+    def _holding(self, state: GenerationState) -> Answer:
+        held = self._registry.held()
+        return {"state": state, "held": held.number, "store": held.store}
 
     def _answer_open_outbound(self, session: str, partner: str, deadline: int, **wish: Any) -> Deferred[Answer]:
         return Deferred.fromCoroutine(self._open_outbound(session, partner, deadline, CallWish(**wish)))

@@ -45,6 +45,7 @@ _ADDRESS_CHARACTERS_MOST = 300
 """A host name has at most 253 characters (RFC 1035 section 2.3.4); a port and brackets stand beside it."""
 _SSIDCODE_CHARACTERS_MOST = 25
 _SHA256_CHARACTERS = 64
+_STORE_CHARACTERS = 16
 
 _FACTS = [
     (b"peer", PrintableText(_ADDRESS_CHARACTERS_MOST)),
@@ -93,7 +94,7 @@ class GenerationState(enum.StrEnum):
     ACCEPTED = "accepted"
     """It was the last one, and the generation is in force."""
     OLD = "old"
-    """The server holds this generation or a newer one."""
+    """The server holds this generation, or a newer one of the same store."""
 
 
 @attrs.frozen
@@ -135,12 +136,17 @@ class Configure(TunnelCommand):
 
     arguments = [
         (b"generation", Number()),
+        (b"store", PrintableText(_STORE_CHARACTERS, optional=True)),
         (b"number", Number()),
         (b"size", Number()),
         (b"digest", Octets(DIGEST_OCTETS)),
         (b"chunk", Octets(limits.CHUNK_OCTETS, 0)),
     ]
-    response = [(b"state", Choice(GenerationState, GenerationState.OLD)), (b"held", Number())]
+    response = [
+        (b"state", Choice(GenerationState, GenerationState.OLD)),
+        (b"held", Number()),
+        (b"store", PrintableText(_STORE_CHARACTERS, optional=True)),
+    ]
     errors = {ConfigurationDeclined: b"DECLINED"}
 
 
@@ -220,8 +226,8 @@ COMMANDS: Final[Mapping[bytes, type[TunnelCommand]]] = {
 }
 
 
-OLDEST: Final = 2
-NEWEST: Final = 2
+OLDEST: Final = 3
+NEWEST: Final = 3
 
 
 @attrs.frozen(kw_only=True)

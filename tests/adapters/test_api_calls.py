@@ -3,9 +3,11 @@
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 from unittest.mock import patch
 
+import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from sqlalchemy.orm import Session
@@ -19,6 +21,7 @@ from smartproxy.backend import authority, clients, journal, licences, partners
 from smartproxy.backend.api import EVENTS_MOST
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.errors import StoreBusy
+from smartproxy.backend.generations import Tag
 from smartproxy.backend.port import ApiSite
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.client.upkeep import TunnelKey
@@ -218,7 +221,7 @@ class WhatIsThere(ApiCase):
         (told,) = self.refusals()
         self.assertEqual((told["cause"], told["level"]), ("store.busy", "warning"))
         with patch.object(Calls, "generation", side_effect=StoreBusy):
-            self.api.watch.changed(2, 50)
+            self.api.watch.changed(Tag(2), 50)
         self.assertEqual([each["level"] for each in self.told if each["name"] == "store.busy"], ["warning"])
         self.assertNotIn("internal.error", [each["name"] for each in self.told])
         self.api.watch.stop()
@@ -244,7 +247,8 @@ class Configuration(ApiCase):
             partners.add(change, Partner(name="ACME", codes=("ACME",), certificates=(KeyPin(sha256=PIN),)))
         answer = self.call("GET", "/configuration")
         configuration = parse(answer.body)
-        self.assertEqual((answer.status, answer.headers["etag"]), (200, f'"{configuration.generation}"'))
+        tag = Tag(configuration.generation, configuration.store, sha256(answer.body).hexdigest()[:16])
+        self.assertEqual((answer.status, answer.headers["etag"]), (200, f'"{tag}"'))
         self.assertEqual([each.name for each in configuration.server.partners], ["ACME"])
         self.assertEqual(answer.headers["cache-control"], "no-store")
 
@@ -255,11 +259,13 @@ class Configuration(ApiCase):
         self.assertEqual((answer.status, answer.body, answer.headers["etag"]), (304, b"", etag))
 
     def test_other_generation(self) -> None:
-        """With any other tag, older, newer or of another form, it gets the newest at once and does not wait."""
-        tags: tuple[Any, ...] = ('"1"', '"999"', f'"{2**63 - 1}"', "x", '""', "*", b'"\xff"')
+        """With any other tag, of another store or of another form, it gets the newest at once and does not wait."""
+        newest = Calls(self.store).generation()
+        other = attrs.evolve(newest, store="0" * 16)
+        tags: tuple[Any, ...] = (f'"{other}"', '"2"', '"1"', '"999"', f'"{2**63 - 1}"', "x", '""', "*", b'"\xff"')
         for tag in tags:
             answer = self.call("GET", "/configuration?wait=50", If_None_Match=tag)
-            self.assertEqual((answer.status, answer.headers["etag"]), (200, '"2"'), tag)
+            self.assertEqual((answer.status, answer.headers["etag"]), (200, f'"{newest}"'), tag)
 
     def test_overlong_tag(self) -> None:
         """A tag that is longer, or whose number is larger, than any of this backend is refused, wherever it is sent."""

@@ -2,15 +2,17 @@
 
 from unittest.mock import patch
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend import clients, settings
+from smartproxy.backend import clients, generations, settings
 from smartproxy.backend.api import LOOK_SECONDS, WAITING_PER_CLIENT_MOST, GenerationWatch
 from smartproxy.backend.calls import Calls
+from smartproxy.backend.generations import Tag
 from smartproxy.backend.port import ApiSite
 from smartproxy.policy.configuration import parse
 from tests.adapters.api_site import Answer, ApiCase
@@ -44,6 +46,18 @@ class LongPoll(ApiCase):
         self.assertEqual(answer.status, 200)
         self.assertEqual(parse(answer.body).server.deadlines.ssid, 45)
 
+    def test_store_set_back(self) -> None:
+        """A store that is a copy from before the client's generation has another one for it at once."""
+        with self.store.reading() as session:
+            newest = generations.newest_tag(session)
+        known = attrs.evolve(newest, number=newest.number + 5)
+        waiting = self.start("GET", "/configuration?wait=50", If_None_Match=f'"{known}"')
+        self.agent.flush()
+        answer = self.successResultOf(waiting)
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(parse(answer.body).generation, newest.number + 1)
+        self.assertNotEqual(parse(answer.body).store, newest.store)
+
     def test_no_change(self) -> None:
         """Without a change the wait ends with 304 when its time is over, and not before."""
         waiting = self.wait(20)
@@ -51,7 +65,7 @@ class LongPoll(ApiCase):
         self.assertNoResult(waiting)
         self.pass_time(0.5)
         answer = self.successResultOf(waiting)
-        self.assertEqual((answer.status, answer.headers["etag"]), (304, '"2"'))
+        self.assertEqual((answer.status, answer.headers["etag"]), (304, f'"{Calls(self.store).generation()}"'))
 
     def test_nobody_asks_the_store_for_nothing(self) -> None:
         """When nobody waits, no timer runs."""
@@ -114,36 +128,36 @@ class Watch(SynchronousTestCase):
     def setUp(self) -> None:
         """A watch over a number."""
         self.clock = Clock()
-        self.answer: Deferred[int] | None = None
+        self.answer: Deferred[Tag] | None = None
         self.asked = 0
         self.failures: list[Failure] = []
         self.watch = GenerationWatch(self.clock, self.newest, self.failures.append)
 
-    def newest(self) -> Deferred[int]:
+    def newest(self) -> Deferred[Tag]:
         """The number, or what a test put in its place."""
         self.asked += 1
-        return succeed(7) if self.answer is None else self.answer
+        return succeed(Tag(7)) if self.answer is None else self.answer
 
     def test_no_wait(self) -> None:
         """Who does not want to wait is answered without a question."""
-        self.assertFalse(self.successResultOf(self.watch.changed(7, 0)))
+        self.assertFalse(self.successResultOf(self.watch.changed(Tag(7), 0)))
         self.assertEqual(self.asked, 0)
 
     def test_changed_already(self) -> None:
         """A change just before the wait is noticed at once."""
-        self.assertTrue(self.successResultOf(self.watch.changed(6, 9)))
+        self.assertTrue(self.successResultOf(self.watch.changed(Tag(6), 9)))
 
     def test_one_question_for_all(self) -> None:
         """However many wait, the store is asked twice a second."""
         for _ in range(100):
-            self.watch.changed(7, 60)
+            self.watch.changed(Tag(7), 60)
         self.clock.pump([LOOK_SECONDS] * 20)
         self.assertEqual(self.asked, 21)
 
     def test_slow_store(self) -> None:
         """A store that does not answer is not asked again meanwhile, and waits still end in their time."""
         self.answer = Deferred()
-        waiting = self.watch.changed(7, 3)
+        waiting = self.watch.changed(Tag(7), 3)
         self.clock.pump([LOOK_SECONDS] * 6)
         self.assertFalse(self.successResultOf(waiting))
         self.assertEqual(self.asked, 1)
@@ -152,11 +166,11 @@ class Watch(SynchronousTestCase):
         """Whoever comes and goes while a look is slow, there is one question at a time, and one every half second."""
         self.answer = Deferred()
         for _ in range(3):
-            self.watch.changed(7, 30).addErrback(lambda failure: None).cancel()
-        self.watch.changed(7, 30)
+            self.watch.changed(Tag(7), 30).addErrback(lambda failure: None).cancel()
+        self.watch.changed(Tag(7), 30)
         self.assertEqual(self.asked, 1)
         slow, self.answer = self.answer, None
-        slow.callback(7)
+        slow.callback(Tag(7))
         self.clock.pump([LOOK_SECONDS] * 10)
         self.assertEqual(self.asked, 11)
         self.watch.stop()
@@ -165,28 +179,28 @@ class Watch(SynchronousTestCase):
     def test_failing_store(self) -> None:
         """A failure is told, and the next question finds the change."""
         self.answer = fail(OSError("disk"))
-        waiting = self.watch.changed(7, 30)
+        waiting = self.watch.changed(Tag(7), 30)
         self.answer = fail(OSError("disk"))
         self.clock.advance(LOOK_SECONDS)
         self.assertEqual([each.type for each in self.failures], [OSError])
         self.assertNoResult(waiting)
-        self.answer = succeed(8)
+        self.answer = succeed(Tag(8))
         self.clock.advance(LOOK_SECONDS)
         self.assertTrue(self.successResultOf(waiting))
 
     def test_cancelled(self) -> None:
         """Who does not want to wait any more is forgotten; the others go on."""
-        first, second = self.watch.changed(7, 30), self.watch.changed(7, 30)
+        first, second = self.watch.changed(Tag(7), 30), self.watch.changed(Tag(7), 30)
         first.cancel()
         self.failureResultOf(first, CancelledError)
-        self.answer = succeed(8)
+        self.answer = succeed(Tag(8))
         self.clock.advance(LOOK_SECONDS)
         self.assertTrue(self.successResultOf(second))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stop(self) -> None:
         """When the daemon ends, everybody is answered."""
-        waiting = [self.watch.changed(7, 30), self.watch.changed(7, 30)]
+        waiting = [self.watch.changed(Tag(7), 30), self.watch.changed(Tag(7), 30)]
         self.watch.stop()
         self.assertEqual([self.successResultOf(each) for each in waiting], [False, False])
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -19,7 +19,7 @@ from smartproxy.client.service import ClientService
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.configuration import ConfigurationRefused
+from smartproxy.policy.configuration import ConfigurationRefused, GenerationId
 from smartproxy.policy.faults import StationUnreachable, StopReason
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.testing.pki import CLIENT_AUTH
@@ -30,9 +30,9 @@ from tests.adapters.tunnel_kit import FACTS, WHY, Endpoint, Network, ServerSide,
 DAYS = 9
 
 
-def generation(number: int, **client: Any) -> bytes:
+def generation(number: int, store: str | None = None, **client: Any) -> bytes:
     """A whole configuration document."""
-    whole = {"format": 1, "generation": number, "site": "Muster GmbH", "client": client}
+    whole = {"format": 1, "generation": number, "store": store, "site": "Muster GmbH", "client": client}
     return json.dumps(whole).encode()
 
 
@@ -200,6 +200,17 @@ class Configuring(ClientTestCase):
         self.backend.change(generation(3))
         self.assertEqual([each["generation"] for each in self.brought()], [1, 3])
 
+    def test_lower_number(self) -> None:
+        """A lower number of another store is in force here and at the server; one of the same store at neither."""
+        self.start()
+        self.backend.change(generation(9))
+        for number, store in ((4, "1" * 16), (2, "2" * 16), (1, "2" * 16)):
+            self.backend.change(generation(number, store))
+        self.assertEqual([each["generation"] for each in self.brought()], [1, 9, 4, 2])
+        (refused,) = self.stored("configuration.refused")
+        self.assertEqual((refused["place"], refused["cause"]), ("generation", "document.older"))
+        self.assertEqual(self.service.configuration_refused, str(refused["place"]) + ": " + str(refused["message"]))
+
     def test_server_that_holds_it_already(self) -> None:
         """A tunnel that comes back finds the generation there, and nothing is sent again."""
         self.start()
@@ -266,10 +277,10 @@ class Undelivered(ClientTestCase):
         """A question that is not answered in time is told of, and asked again with the newest generation."""
         self.start()
         (control,) = self.service._controls()
-        asked: list[int] = []
+        asked: list[GenerationId] = []
         configure = control.configure
 
-        def silent(generation: int, octets: bytes) -> Deferred[Any]:
+        def silent(generation: GenerationId, octets: bytes) -> Deferred[Any]:
             asked.append(generation)
             return configure(generation, octets) if len(asked) > 2 else defer_fail(QuestionExpired("no answer"))
 
@@ -277,7 +288,7 @@ class Undelivered(ClientTestCase):
         self.backend.change(generation(2))
         self.backend.change(generation(3))
         self.network.advance(5)
-        self.assertEqual((asked, self.generations()), ([2, 3, 3], [1, 3]))
+        self.assertEqual(([each.number for each in asked], self.generations()), ([2, 3, 3], [1, 3]))
         told = self.stored("configuration.undelivered")
         self.assertEqual([each["cause"] for each in told], ["tunnel.silent", "tunnel.silent"])
 
@@ -285,9 +296,9 @@ class Undelivered(ClientTestCase):
         """A server that answers and holds nothing is not asked without end."""
         self.start()
         (control,) = self.service._controls()
-        asked: list[int] = []
+        asked: list[GenerationId] = []
 
-        def forgetful(generation: int, octets: bytes) -> Deferred[Any]:
+        def forgetful(generation: GenerationId, octets: bytes) -> Deferred[Any]:
             asked.append(generation)
             return succeed(None)
 

@@ -20,7 +20,7 @@ from smartproxy.plain.destinations import Permit
 from smartproxy.plain.server import PlainServerService
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.configuration import ConfigurationRefused
+from smartproxy.policy.configuration import ConfigurationRefused, GenerationId
 from smartproxy.policy.credential import PlainCredential
 from smartproxy.policy.faults import StationUnreachable
 from smartproxy.policy.licence import Licence
@@ -384,7 +384,7 @@ class PairTests(SynchronousTestCase):
         self.server()
         self.client()
         (control,) = self.service.tunnel.controls
-        self.assertRaises(ConfigurationRefused, self.service.configuration_arrived, control, 1, b"{}")
+        self.assertRaises(ConfigurationRefused, self.service.configuration_arrived, control, GenerationId(1), b"{}")
 
     def test_session_closed_by_the_client(self) -> None:
         """The client may end a session; one that is not there is nothing."""

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import Draining, OwnFault, TunnelLost, Unlicensed
 from smartproxy.policy.licence import Licence, sign
 from smartproxy.server.condition import ServerCondition
@@ -134,7 +135,7 @@ class ServerTestCase(SynchronousTestCase):
 
     def bring(self, client: ClientSide, octets: bytes, generation: int = 1) -> Deferred[Any]:
         """Bring the server a generation."""
-        result = client.control.configure(generation, octets)
+        result = client.control.configure(GenerationId(generation), octets)
         self.network.settle()
         return result
 
@@ -201,7 +202,7 @@ class Ports(ServerTestCase):
         self.assertIsNone(self.service.sessions.generation)
         self.assertEqual(len(self.named("configuration.forgotten")), 1)
         again = self.client()
-        self.assertEqual(again.control.held, 0)
+        self.assertEqual(again.control.held, GenerationId())
         self.assertTrue(self.successResultOf(self.bring(again, document())).accepted)
         self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
 
@@ -251,7 +252,7 @@ class Generations(ServerTestCase):
             self.assertIn(place, self.named("configuration.refused")[-1]["place"])
             self.assertIs(self.service.sessions.generation, held)
             self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
-        self.assertEqual(client.control.held, 1)
+        self.assertEqual(client.control.held, GenerationId(1))
 
     def test_generation_whose_adoption_raises(self) -> None:
         """Whatever is raised in a step: the generation before serves on, and event, client and status say so."""

@@ -11,6 +11,7 @@ from smartproxy import __version__
 from smartproxy.net.leg import ILeg
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import (
     Outcome,
     OwnFault,
@@ -22,10 +23,11 @@ from smartproxy.policy.faults import (
 )
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.testing.pki import CLIENT_AUTH
+from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.client_control import ClientControl, Configured
 from smartproxy.tunnel.faults import ConfigurationDeclined, NotNow, QuestionFailed
 from smartproxy.tunnel.server_control import ServerControl
-from smartproxy.tunnel.vocabulary import FarEnding, Greeting, Ping
+from smartproxy.tunnel.vocabulary import NEWEST, FarEnding, Greeting, Ping
 from tests.adapters.tunnel_kit import (
     FACTS,
     SESSION,
@@ -42,6 +44,8 @@ from tests.adapters.tunnel_kit import (
     inner,
     pair,
 )
+
+STORE, ANOTHER = "0123456789abcdef", "fedcba9876543210"
 
 
 class UpAndDownTests(SynchronousTestCase):
@@ -112,24 +116,47 @@ class UpAndDownTests(SynchronousTestCase):
 
 
 class ConfigurationTests(SynchronousTestCase):
-    """Generations travel whole, and only rise."""
+    """Generations travel whole; those of one store only rise."""
 
     def setUp(self) -> None:
         """A tunnel that is up."""
         self.network = Network()
         self.server, self.client = pair(self.network)
 
-    def configure(self, generation: int, octets: bytes) -> Deferred[Configured]:
+    def configure(self, generation: int, octets: bytes, store: str | None = STORE) -> Deferred[Configured]:
         """Send a generation and let it arrive."""
-        done = self.client.control.configure(generation, octets)
+        done = self.client.control.configure(GenerationId(generation, store), octets)
         self.network.settle()
         return done
 
     def test_large_one_arrives_whole(self) -> None:
         """A document of many chunks arrives as it was sent."""
         document = bytes(range(256)) * 4_001
-        self.assertEqual(self.successResultOf(self.configure(3, document)), Configured(True, 3))
+        self.assertEqual(self.successResultOf(self.configure(3, document)), Configured(True, GenerationId(3, STORE)))
         self.assertEqual(self.server.user.notes[1:], [("configuration", 3, document)])
+
+    def test_another_store(self) -> None:
+        """Any generation of another store is newer, and after it an older one of that store is old."""
+        self.successResultOf(self.configure(7, b"seven"))
+        for store, number in ((ANOTHER, 3), (STORE, 5), (None, 1), (ANOTHER, 3)):
+            here = GenerationId(number, store)
+            self.assertEqual(self.successResultOf(self.configure(number, b"x", store)), Configured(True, here))
+            self.assertEqual(self.successResultOf(self.configure(number, b"y", store)), Configured(False, here))
+        self.assertEqual(self.server.tunnel.held, GenerationId(3, ANOTHER))
+        self.assertEqual(
+            self.successResultOf(self.configure(2, b"old", ANOTHER)), Configured(False, GenerationId(3, ANOTHER))
+        )
+
+    def test_chunks_of_two_stores(self) -> None:
+        """Chunks under one number but of two stores do not become one whole."""
+        first, _ = cut(GenerationId(2, STORE), b"a" * 40_000)
+        _, second = cut(GenerationId(2, ANOTHER), b"a" * 40_000)
+        for chunk in (first, second):
+            self.client.control._send_chunk(chunk).addErrback(lambda failure: None)
+        self.network.settle()
+        (told,) = self.server.events.named("tunnel.violation")
+        self.assertEqual(told["cause"], "chunk.mixed")
+        self.assertEqual(self.server.tunnel.held, GenerationId())
 
     def test_every_size_around_a_chunk(self) -> None:
         """Empty, one octet, and one octet around one and two chunks: each arrives as it is."""
@@ -141,10 +168,12 @@ class ConfigurationTests(SynchronousTestCase):
     def test_old_one_is_ignored(self) -> None:
         """An older or equal generation is answered with the one that is held, and never reaches the daemon."""
         self.successResultOf(self.configure(7, b"new"))
-        self.assertEqual(self.successResultOf(self.configure(6, b"old" * 99_999)), Configured(False, 7))
-        self.assertEqual(self.successResultOf(self.configure(7, b"same")), Configured(False, 7))
+        self.assertEqual(
+            self.successResultOf(self.configure(6, b"old" * 99_999)), Configured(False, GenerationId(7, STORE))
+        )
+        self.assertEqual(self.successResultOf(self.configure(7, b"same")), Configured(False, GenerationId(7, STORE)))
         self.assertEqual(len(self.server.user.notes), 2)
-        self.assertEqual(self.client.control.held, 7)
+        self.assertEqual(self.client.control.held, GenerationId(7, STORE))
 
     def test_refused_one_leaves_the_one_before(self) -> None:
         """What the daemon refuses is told to the client in its words; the generation held stays."""
@@ -156,34 +185,34 @@ class ConfigurationTests(SynchronousTestCase):
         self.server.user.refuse = refuse
         failure = self.failureResultOf(self.configure(2, b"two"), ConfigurationDeclined)
         self.assertIn("server.partners[3].codes: empty", str(failure.value))
-        self.assertEqual(self.server.tunnel.held, 1)
+        self.assertEqual(self.server.tunnel.held, GenerationId(1, STORE))
         self.assertIsNone(self.client.control.lost)
 
     def test_too_large_is_refused_before_it_is_sent(self) -> None:
         """A document over the cap is declined with its first chunk, and the tunnel stays up."""
         self.failureResultOf(self.configure(1, bytes(limits.DOCUMENT_OCTETS_MOST + 1)), ConfigurationDeclined)
         self.assertIsNone(self.client.control.lost)
-        self.assertEqual(self.server.tunnel.held, 0)
+        self.assertEqual(self.server.tunnel.held, GenerationId())
 
     def test_two_at_once_go_one_after_the_other(self) -> None:
         """A generation that is asked for while another is on its way follows it."""
-        first = self.client.control.configure(1, b"a" * 100_000)
-        second = self.client.control.configure(2, b"b" * 100_000)
+        first = self.client.control.configure(GenerationId(1, STORE), b"a" * 100_000)
+        second = self.client.control.configure(GenerationId(2, STORE), b"b" * 100_000)
         self.network.settle()
-        self.assertEqual(self.successResultOf(first), Configured(True, 1))
-        self.assertEqual(self.successResultOf(second), Configured(True, 2))
+        self.assertEqual(self.successResultOf(first), Configured(True, GenerationId(1, STORE)))
+        self.assertEqual(self.successResultOf(second), Configured(True, GenerationId(2, STORE)))
 
     def test_hello_tells_what_is_held(self) -> None:
         """A client that comes back learns which generation the server holds; after forgetting, none."""
         self.successResultOf(self.configure(9, b"nine"))
         self.client.control.abort(WHY)
         self.network.advance(3)
-        self.assertEqual(self.client.control.held, 9)
+        self.assertEqual(self.client.control.held.number, 9)
         self.server.tunnel.forget()
         self.client.control.abort(WHY)
         self.network.advance(3)
-        self.assertEqual(self.client.control.held, 0)
-        self.assertEqual(self.successResultOf(self.configure(1, b"again")), Configured(True, 1))
+        self.assertEqual(self.client.control.held.number, 0)
+        self.assertEqual(self.successResultOf(self.configure(1, b"again")), Configured(True, GenerationId(1, STORE)))
 
 
 class SessionTests(SynchronousTestCase):
@@ -683,9 +712,9 @@ class SeveralClientsTests(SynchronousTestCase):
 
     def test_generation_is_the_servers(self) -> None:
         """What one client brought, the second need not bring again."""
-        self.client.control.configure(4, b"four")
+        self.client.control.configure(GenerationId(4, STORE), b"four")
         self.network.settle()
-        self.assertEqual(self.another("inner-2").control.held, 4)
+        self.assertEqual(self.another("inner-2").control.held.number, 4)
 
 
 class CertificateLifeTests(SynchronousTestCase):
@@ -729,7 +758,9 @@ class VersionTests(SynchronousTestCase):
         """A client that is too old is refused; both ends say both versions and which program to update."""
         network = Network()
         server = ServerSide(network, version="9.4.0")
-        server.tunnel._greeting = Greeting(program="smartproxy-server", version="9.4.0", oldest=3, newest=4)
+        server.tunnel._greeting = Greeting(
+            program="smartproxy-server", version="9.4.0", oldest=NEWEST + 1, newest=NEWEST + 2
+        )
         client = ClientSide(network, server.tunnel.factory)
         client.tunnel.startService()
         network.settle()

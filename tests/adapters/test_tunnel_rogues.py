@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import GenerationId
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, TestCa
 from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, ServerContext, _client_name
@@ -392,7 +393,7 @@ class RogueClientTests(SynchronousTestCase):
 
     def test_chunks_out_of_order(self) -> None:
         """Chunks that no client of ours would send end the tunnel; nothing reaches the daemon."""
-        first, second, third = cut(5, bytes(3 * limits.CHUNK_OCTETS))
+        first, second, third = cut(GenerationId(5), bytes(3 * limits.CHUNK_OCTETS))
         for chunks in ((first, third), (first, second, second)):
             self.setUp()
             boxes = [
@@ -411,7 +412,7 @@ class RogueClientTests(SynchronousTestCase):
             ]
             self.shows(inner("inner-2"), CONTROL_PROTOCOL, self.hello(), *boxes)
             self.assertEqual(self.server.events.causes("tunnel.violation"), ["chunk.order"])
-            self.assertEqual(self.server.tunnel.held, 0)
+            self.assertEqual(self.server.tunnel.held, GenerationId())
 
     def test_data_without_control(self) -> None:
         """A data connection of a client that is not here is refused, whatever its certificate."""

@@ -238,7 +238,7 @@ class Daemon(SessionsTestCase):
         self.server = attrs.evolve(self.server, **changes)
         control: Any = attrs.make_class("Control", {"client_name": attrs.field(default="inner")})()
         part = ServerPart(generation=2, site="Muster GmbH", server=self.server)
-        self.service.configuration_arrived(control, 2, dump(part))
+        self.service.configuration_arrived(control, part.id, dump(part))
         self.network.settle()
 
     def test_revoked(self) -> None:

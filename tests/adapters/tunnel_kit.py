@@ -21,6 +21,7 @@ from smartproxy.logs.catalogue import EVENTS
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import GenerationId
 from smartproxy.relay.events import SharedEnd
 from smartproxy.relay.openings import CallWish, SessionFacts, Way
 from smartproxy.testing.pki import CLIENT_AUTH, TestCa, TestCredential
@@ -224,10 +225,10 @@ class ServerUser:
         """Part of the interface."""
         self.notes.append(("down", control.client_name, why))
 
-    def configuration_arrived(self, control: ServerControl, generation: int, octets: bytes) -> None:
+    def configuration_arrived(self, control: ServerControl, generation: GenerationId, octets: bytes) -> None:
         """Part of the interface."""
         self.refuse()
-        self.notes.append(("configuration", generation, octets))
+        self.notes.append(("configuration", generation.number, octets))
 
     def close_session(self, control: ServerControl, session: str) -> None:
         """Part of the interface."""

@@ -8,6 +8,7 @@ tests of one class share a site; it ends when the next class asks for one, and e
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -74,6 +75,17 @@ class TestedSite(Site):
         argv = [*TWISTD, "-n", "--pidfile=", "smartproxy-client", *self._client_switches(server)]
         argv += ["--state-dir", str(folder), "--log-json", str(self._journal(folder.name))]
         return self._program(folder.name, argv, prints=False)
+
+    def copy_store(self, name: str) -> None:
+        """Copy the backend's store as day-two.rst says: with SQLite's own backup, while the backend runs."""
+        with sqlite3.connect(self.state / "smartproxy.db") as store, sqlite3.connect(self.folder / name) as copy:
+            store.backup(copy)
+
+    def put_store_back(self, name: str) -> None:
+        """Put a copy in the place of the store, of which no program has a part open."""
+        for left in self.state.glob("smartproxy.db-*"):
+            left.unlink()
+        shutil.copyfile(self.folder / name, self.state / "smartproxy.db")
 
     async def listening(self, log: "Log") -> None:
         """Wait until partners can connect."""

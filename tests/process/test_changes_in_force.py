@@ -9,7 +9,7 @@ from smartproxy.oftp2 import commands
 from smartproxy.testing.pki import TestCredential, self_signed
 from tests.process.clock import Stopwatch
 from tests.process.lines import Caller, Session
-from tests.process.sites import ACME, Log, SiteCase, reactor, until
+from tests.process.sites import ACME, Log, SiteCase, reactor, stop, until
 
 IN_FORCE_SECONDS = 2.0
 """From the end of the operator's command to the server's word; the long poll is open."""
@@ -86,6 +86,29 @@ class ChangesInForce(SiteCase):
         await self.load_list([stolen])
         self.assertEqual(await self.knock(caller), ("refused", "certificate.revoked"))
         self.assertEqual((await self.knock(self.bolt))[0], "accepted")
+        await bystander.file()
+
+    async def test_restored(self) -> None:
+        """After the store was set back to a copy, what is changed in it is in force within one poll.
+
+        The numbers of its generations begin below that of the server; a partner that is removed is refused all the
+        same, although the server never lost its clients.
+        """
+        self.site.copy_store("copy.db")
+        bystander = await self.session(self.bolt)
+        for seconds in ("41", "42", "43"):
+            await self.command("settings", "set", "server.deadlines.ssid", seconds)
+        assert self.site.backend is not None
+        log = Log(self.site.server)
+        await stop([self.site.backend])
+        self.site.put_store_back("copy.db")
+        await self.site.start_backend()
+        restored = await log.event("configuration.accepted")
+        self.assertLess(restored["generation"], restored["previous"])
+        self.assertEqual((await self.knock(self.acme))[0], "accepted")
+        await self.command("partner", "disable", "ACME")
+        self.assertEqual(await self.knock(self.acme), ("refused", "certificate.partner_disabled"))
+        await self.command("partner", "enable", "ACME")
         await bystander.file()
 
     async def load_list(self, revoked: list[TestCredential]) -> None:

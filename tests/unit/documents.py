@@ -18,6 +18,7 @@ def pem(label: str, der: bytes) -> str:
 FULL: dict[str, Any] = {
     "format": 1,
     "generation": 17,
+    "store": "0123456789abcdef",
     "site": "Muster GmbH",
     "server": {
         "listeners": [{"address": "192.0.2.1", "port": 6619}, {"address": "::", "port": 0}],

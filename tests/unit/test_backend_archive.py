@@ -38,6 +38,7 @@ class ArchiveCase(SiteCase):
     def setUp(self) -> None:
         """Make it."""
         super().setUp()
+        self.stores: list[str] = []
         ca, own = TestCa.root("Odette"), self_signed("oftp.muster.example")
         self.own_key = own.key_pem.decode()
         with self.change("everything") as change:
@@ -78,12 +79,13 @@ class ArchiveCase(SiteCase):
         self.addCleanup(self.store.close)
 
     def document(self) -> dict[str, Any]:
-        """The configuration in force, without its number."""
+        """The configuration in force, without its number and its store."""
         with self.store.reading() as session:
             found = generations.newest_document(session)
         assert found is not None
         document: dict[str, Any] = json.loads(found[1])
         document.pop("generation")
+        self.stores.append(document.pop("store"))
         return document
 
 
@@ -99,6 +101,8 @@ class WithSecrets(ArchiveCase):
         found = self.take(text)
         self.assertEqual((found.partners, found.identities, found.clients), (2, 1, 1))
         self.assertEqual(self.document(), before)
+        self.assertEqual(len(set(self.stores)), 2, "another store has another id")
+        self.assertNotIn(self.stores[0], text)
         with self.store.reading() as session:
             self.assertEqual(authority.load(session).https_pin, pin)
             client = clients.authenticate(session, self.token)

@@ -1,15 +1,18 @@
 """Generations: every change is whole, valid, numbered and told, or it is none."""
 
 import json
+from hashlib import sha256
 from unittest.mock import patch
 
 import attrs
+from sqlalchemy import update
 
-from smartproxy.backend import generations, partners
+from smartproxy.backend import generations, partners, settings
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
+from smartproxy.backend.generations import Tag
 from smartproxy.backend.schema import GenerationRow
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.configuration import parse
+from smartproxy.policy.configuration import GenerationId, parse
 from smartproxy.policy.partners import CertificatePin, KeyPin, Partner
 from smartproxy.policy.strict_json import DocumentRefused
 from tests.unit.sites import NOW, PIN, SiteCase
@@ -43,9 +46,10 @@ class Changes(SiteCase):
             found = generations.newest_document(session)
             kept = [row.number for row in session.query(GenerationRow) if row.document is not None]
         assert found is not None
-        number, octets = found
+        tag, octets = found
         configuration = parse(octets)
-        self.assertEqual((number, configuration.generation, kept), (2, 2, [2]))
+        self.assertEqual((tag.number, configuration.generation, kept), (2, 2, [2]))
+        self.assertEqual((tag.store, tag.digest), (configuration.store, sha256(octets).hexdigest()[:16]))
         self.assertEqual([each.name for each in configuration.server.partners], ["ACME"])
         self.assertEqual(configuration.site, "Muster GmbH")
         self.assertEqual([each.port for each in configuration.server.listeners], [6619])
@@ -142,6 +146,64 @@ class BeforeTheFirst(SiteCase):
                 partners.add(change, ACME)
 
         self.assertIn("smartproxy authority create", str(self.assertRaises(NotFound, early)))
+
+
+class SetBack(SiteCase):
+    """A store that was set back to a copy of itself."""
+
+    def tag(self) -> Tag:
+        """What the newest generation is known by."""
+        with self.store.reading() as session:
+            return generations.newest_tag(session)
+
+    def known(self, tag: Tag) -> Tag:
+        """A client calls that knows this; what the newest generation is known by then."""
+        generations.set_back(self.store, tag, "inner", NOW)
+        return self.tag()
+
+    def test_what_it_made_and_what_others_made(self) -> None:
+        """A client that knows its newest or an older generation, another store's or none changes nothing."""
+        first = self.tag()
+        with self.change() as change:
+            partners.add(change, ACME)
+        newest = self.tag()
+        self.assertNotEqual(newest.digest, first.digest)
+        for tag in (newest, first, attrs.evolve(newest, store="0" * 16, number=99), Tag(0), Tag(99)):
+            self.assertEqual(self.known(tag), newest)
+        self.assertEqual(self.stored("store.set_back"), [])
+
+    def test_later_than_its_newest(self) -> None:
+        """A client that knows a later one makes it take another id, once, in a generation of its own, which is told."""
+        before = self.tag()
+        after = self.known(attrs.evolve(before, number=99))
+        self.assertEqual(after.number, before.number + 1)
+        self.assertNotEqual(after.store, before.store)
+        with self.store.reading() as session:
+            found = generations.newest_document(session)
+            (newest,) = generations.history(session, 1)
+        assert found is not None
+        self.assertEqual(parse(found[1]).id, GenerationId(after.number, after.store))
+        self.assertEqual(newest.made_by, "smartproxy-backend")
+        (told,) = self.stored("store.set_back")
+        self.assertEqual((told.fields["previous"], told.fields["client"]), (99, "inner"))
+        self.assertEqual(self.known(attrs.evolve(before, number=99)), after)
+
+    def test_grown_past_it_again(self) -> None:
+        """That the copy has a generation of this number by now hides nothing: its document is another."""
+        before = self.tag()
+        lost = attrs.evolve(before, number=before.number + 1, digest="0" * 16)
+        for _ in range(3):
+            with self.change() as change:
+                settings.put(change, "server.deadlines.ssid", 40 + change.generation)
+        self.assertNotEqual(self.known(lost).store, before.store)
+
+    def test_without_digests(self) -> None:
+        """Generations from before there were digests are known by their numbers."""
+        newest = self.tag()
+        with self.store.writing() as session:
+            session.execute(update(GenerationRow).values(digest=None))
+        self.assertEqual(self.known(newest).store, newest.store)
+        self.assertEqual(self.known(attrs.evolve(newest, digest="")).store, newest.store)
 
 
 class Explaining(SiteCase):

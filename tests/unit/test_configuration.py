@@ -14,6 +14,7 @@ from smartproxy.policy import limits, schema
 from smartproxy.policy.configuration import (
     Configuration,
     ConfigurationRefused,
+    GenerationId,
     ServerConfiguration,
     ServerPart,
     dump,
@@ -30,6 +31,28 @@ from smartproxy.policy.partners import (
     SubjectRule,
 )
 from tests.unit.documents import RefusingTestCase, changed, full, minimal, octets, pem
+
+
+class WhichGeneration(SynchronousTestCase):
+    """What replaces what."""
+
+    def test_table(self) -> None:
+        """A later number of the same store, and any number of another one; never none, nor the same."""
+        one, other = "1" * 16, "2" * 16
+        for number, store, replaces in (
+            (6, one, True),
+            (5, one, False),
+            (4, one, False),
+            (1, other, True),
+            (5, other, True),
+            (5, None, True),
+            (0, other, False),
+            (0, None, False),
+        ):
+            found = GenerationId(number, store).replaces(GenerationId(5, one))
+            self.assertEqual(found, replaces, (number, store))
+        self.assertTrue(GenerationId(1, one).replaces(GenerationId()))
+        self.assertTrue(GenerationId(1).replaces(GenerationId()))
 
 
 class RoundTripTests(SynchronousTestCase):
@@ -70,9 +93,8 @@ class RoundTripTests(SynchronousTestCase):
         """The server's part is what it says, holds nothing of the client's, and is refused as a whole document is."""
         whole = parse(octets(full()))
         part = parse_server_part(dump(whole.server_part))
-        self.assertEqual(
-            part, ServerPart(generation=17, site="Muster GmbH", server=whole.server, station_profile=Profile.STRICT)
-        )
+        shared: dict[str, Any] = {"generation": 17, "store": "0123456789abcdef", "site": "Muster GmbH"}
+        self.assertEqual(part, ServerPart(**shared, server=whole.server, station_profile=Profile.STRICT))
         self.assertNotIn(b"station.example", dump(whole.server_part))
         refusal = self.assertRaises(ConfigurationRefused, parse_server_part, octets(full()))
         self.assertEqual(refusal.where, "client")

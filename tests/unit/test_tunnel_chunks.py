@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
+from smartproxy.policy.configuration import GenerationId
 from smartproxy.tunnel.chunks import Assembly, Chunk, cut
 from smartproxy.tunnel.faults import ConfigurationDeclined, Violation
 
@@ -27,22 +28,22 @@ class AssemblyTests(SynchronousTestCase):
     def test_whole_comes_with_the_last_chunk(self, size: int) -> None:
         """Every size arrives as it was, in chunks that are full but the last."""
         octets = bytes(index % 251 for index in range(size))
-        chunks = list(cut(1, octets))
+        chunks = list(cut(GenerationId(1), octets))
         self.assertEqual({len(chunk.octets) for chunk in chunks[:-1]} - {SIZE}, set())
         assembly = Assembly()
         self.assertEqual([assembly.add(chunk) for chunk in chunks], [None] * (len(chunks) - 1) + [octets])
 
     def test_one_after_the_other(self) -> None:
         """A second whole can follow the first, and a new beginning forgets what was begun."""
-        first, second = cut(1, bytes(SIZE + 1))
+        first, second = cut(GenerationId(1), bytes(SIZE + 1))
         self.assembly.add(first)
         self.assembly.add(first)
         self.assertEqual(self.assembly.add(second), bytes(SIZE + 1))
-        self.assertEqual(self.assembly.add(next(cut(2, b"x"))), b"x")
+        self.assertEqual(self.assembly.add(next(cut(GenerationId(2), b"x"))), b"x")
 
     def test_out_of_order(self) -> None:
         """A chunk that is not the next, or comes twice, is a violation."""
-        chunks = list(cut(1, bytes(4 * SIZE)))
+        chunks = list(cut(GenerationId(1), bytes(4 * SIZE)))
         self.assembly.add(chunks[0])
         self.assertEqual(self.refused(chunks[2]), "chunk.order")
         self.assembly.add(chunks[1])
@@ -51,19 +52,19 @@ class AssemblyTests(SynchronousTestCase):
 
     def test_without_a_beginning(self) -> None:
         """A chunk of what was never begun, or was declined, is declined: chunks may be on their way by then."""
-        _, second = cut(1, bytes(SIZE + 1))
+        _, second = cut(GenerationId(1), bytes(SIZE + 1))
         self.assertRaises(ConfigurationDeclined, self.assembly.add, second)
 
     def test_of_another_whole(self) -> None:
         """Chunks of two wholes do not mix."""
-        first, second = cut(1, bytes(SIZE + 1))
+        first, second = cut(GenerationId(1), bytes(SIZE + 1))
         for change in ({"generation": 2}, {"size": SIZE + 2}, {"digest": bytes(32)}):
             self.assembly.add(first)
             self.assertEqual(self.refused(attrs.evolve(second, **change)), "chunk.mixed")
 
     def test_other_size(self) -> None:
         """A chunk is as long as its place says, so that nothing grows beyond what was announced."""
-        first, second = cut(1, bytes(SIZE + 1))
+        first, second = cut(GenerationId(1), bytes(SIZE + 1))
         self.assertEqual(self.refused(attrs.evolve(first, octets=bytes(SIZE - 1))), "chunk.size")
         self.assertEqual(self.refused(attrs.evolve(first, octets=bytes(SIZE + 1))), "chunk.size")
         self.assembly.add(first)
@@ -71,13 +72,13 @@ class AssemblyTests(SynchronousTestCase):
 
     def test_damaged(self) -> None:
         """A whole that is not what its hash says is declined, and the next can come."""
-        (chunk,) = cut(1, b"abc")
+        (chunk,) = cut(GenerationId(1), b"abc")
         self.assertRaises(ConfigurationDeclined, self.assembly.add, attrs.evolve(chunk, octets=b"abd"))
         self.assertEqual(self.assembly.add(chunk), b"abc")
 
     def test_too_large(self) -> None:
         """A whole over the cap is declined with its first chunk, before anything is kept."""
-        chunk = attrs.evolve(next(cut(1, bytes(SIZE))), size=limits.DOCUMENT_OCTETS_MOST + 1)
+        chunk = attrs.evolve(next(cut(GenerationId(1), bytes(SIZE))), size=limits.DOCUMENT_OCTETS_MOST + 1)
         self.assertRaises(ConfigurationDeclined, self.assembly.add, chunk)
         self.assertEqual(len(self.assembly._octets), 0)
         exact = attrs.evolve(chunk, size=limits.DOCUMENT_OCTETS_MOST)

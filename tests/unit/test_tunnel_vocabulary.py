@@ -191,4 +191,4 @@ class StructureTests(SynchronousTestCase):
         self.assertIs(Choice(SomeWord, SomeWord.OTHER).fromString(b"brand_new"), SomeWord.OTHER)
         self.assertRaises(ValueError, Choice(SomeWord).fromString, b"brand_new")
         told = {b"state": b"postponed", b"held": b"3"}
-        self.assertEqual(Configure.parseResponse(told, None), {"state": GenerationState.OLD, "held": 3})
+        self.assertEqual(Configure.parseResponse(told, None), {"state": GenerationState.OLD, "held": 3, "store": None})
