@@ -39,6 +39,7 @@ from smartproxy.backend.requests import (
     header_of,
     json_answer,
     known_tag,
+    removed_refused,
     token_of,
     token_refused,
     wait_seconds,
@@ -349,11 +350,12 @@ class Api:
         token = token_of(request)
         caller = await self._runner.run(self._calls.caller, token, self._now(), version, address_of(request))
         if caller is None or not caller.may_call:
-            # The caller is not told which of the three it is; the operator is.
-            if caller is not None:
-                why = "disabled" if not caller.enabled else f"bound to the address {caller.bound}"
-                facts.update(client=caller.name, detail=f"the client is {why}")
-            raise token_refused()
+            if caller is None:
+                raise token_refused()
+            why = "removed or disabled" if not caller.enabled else f"bound to the address {caller.bound}"
+            facts.update(client=caller.name, detail=f"the client is {why}")
+            # A caller from another address is not told why, but the operator is.
+            raise token_refused() if caller.enabled else removed_refused()
         facts["client"] = caller.name
         if (guest := guest_of(request)) is not None:
             guest.proved()

@@ -30,6 +30,7 @@ from smartproxy.backend.schema import (
     RevocationRow,
     SettingRow,
     SiteRow,
+    WithdrawnRow,
 )
 from smartproxy.policy import limits
 from smartproxy.policy.certificates.revocation import ListScope
@@ -38,7 +39,7 @@ from smartproxy.policy.licence import PROXY_ID
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind, read_object, write_object
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.strict_json import DocumentRefused, read
-from smartproxy.policy.values import SHA256, Fixed, Instant, Line, Lines, Pem
+from smartproxy.policy.values import NAME, SHA256, Fixed, Instant, Line, Lines, Pem
 
 FORMAT: Final = 1
 _CONFIGURATION = "configuration"
@@ -78,6 +79,16 @@ class ArchivedLicence:
 
 
 @attrs.frozen(kw_only=True)
+class ArchivedWithdrawal:
+    """A client whose certificates count no more."""
+
+    name: str = attrs.field(metadata=kind(NAME))
+    begins_until: datetime = attrs.field(metadata=kind(Instant()))
+    forget: datetime = attrs.field(metadata=kind(Instant()))
+    token_sha256: str | None = attrs.field(default=None, metadata=kind(Optional(SHA256)))
+
+
+@attrs.frozen(kw_only=True)
 class Secrets:
     """What makes another store the same site."""
 
@@ -85,6 +96,9 @@ class Secrets:
     clients: tuple[ClientEntry, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ClientEntry))))
     licences: tuple[ArchivedLicence, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ArchivedLicence))))
     requests: tuple[CertificateRequest, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(CertificateRequest))))
+    withdrawn: tuple[ArchivedWithdrawal, ...] = attrs.field(
+        default=(), metadata=kind(ListOf(item=ObjectOf(ArchivedWithdrawal)))
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -204,6 +218,9 @@ def _secrets(session: Session) -> Secrets:
         clients=tuple(row.entry for row in session.scalars(select(ClientRow).order_by(ClientRow.name))),
         licences=tuple(_copy(ArchivedLicence, row) for row in licences.listed(session)),
         requests=tuple(row.request for row in identities if row.request is not None),
+        withdrawn=tuple(
+            _copy(ArchivedWithdrawal, row) for row in session.scalars(select(WithdrawnRow).order_by(WithdrawnRow.name))
+        ),
     )
 
 
@@ -228,9 +245,10 @@ def _take_secrets(change: Change, secrets: Secrets, configuration: Configuration
     site.name = configuration.site
     for name, value in attrs.asdict(secrets.site).items():
         setattr(site, name, value)
-    for table in (ClientRow, LicenceRow, IdentityRow):
+    for table in (ClientRow, LicenceRow, IdentityRow, WithdrawnRow):
         _clear(change, table)
     change.session.add_all(ClientRow(name=each.name, entry=each) for each in secrets.clients)
+    change.session.add_all(WithdrawnRow(**attrs.asdict(each)) for each in secrets.withdrawn)
     for licence in secrets.licences:
         change.session.add(LicenceRow(**attrs.asdict(licence)))
         change.session.flush()

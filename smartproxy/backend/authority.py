@@ -181,10 +181,13 @@ def tunnel_certificate(
     client: str,
     now: datetime,
     life: timedelta = TUNNEL_LIFE,
+    *,
+    after: datetime | None = None,
 ) -> x509.Certificate:
     """A client's certificate for the tunnel, for the key of its request (CSR, PEM).
 
     :param life: how long it is valid; a client that has no backend cannot renew it by itself.
+    :param after: it begins to be valid later than this: those that begin earlier are withdrawn.
     :raises Unusable: when the request cannot be read, is not signed by its own key, or its key is not ECDSA P-256.
     """
     try:
@@ -201,7 +204,7 @@ def tunnel_certificate(
     return _issue(
         authority,
         authority_key,
-        _builder(subject, authority.subject, public_key, now, now + life),
+        _builder(subject, authority.subject, public_key, now, now + life, after),
         ExtendedKeyUsageOID.CLIENT_AUTH,
     )
 
@@ -212,14 +215,18 @@ def _builder(
     public_key: ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey,
     now: datetime,
     until: datetime,
+    after: datetime | None = None,
 ) -> x509.CertificateBuilder:
+    begins = now - BACKDATED
+    if after is not None:
+        begins = max(begins, after + timedelta(seconds=1))
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATED)
+        .not_valid_before(begins)
         .not_valid_after(until)
     )
 
@@ -277,13 +284,14 @@ def general_name(name: str) -> x509.GeneralName:
 
 
 def issue_credential(
-    session: Session, name: str, proxy_ids: Sequence[str], *, now: datetime, days: int
+    session: Session, name: str, proxy_ids: Sequence[str], *, now: datetime, days: int, after: datetime | None = None
 ) -> tuple[PlainCredential, datetime]:
     """Make a key and have the site's authority certify it for a client that has no backend.
 
     The key stands in the credential alone; the store keeps neither it nor the certificate.
 
     :param proxy_ids: the servers that the client may speak to.
+    :param after: see :func:`tunnel_certificate`.
     :return: the credential, and the end of its certificate.
     :raises Unusable: when no server is licensed yet, so that there is nobody to speak to.
     """
@@ -300,6 +308,7 @@ def issue_credential(
         name,
         now,
         timedelta(days=days),
+        after=after,
     )
     credential = PlainCredential(
         name=name,

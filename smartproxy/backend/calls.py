@@ -27,7 +27,7 @@ CARRIED = ("client", "server")
 
 @attrs.frozen(kw_only=True)
 class CallingClient:
-    """A client whose token is known.
+    """A client whose token is known; one that was removed is not enabled.
 
     :ivar bound: the address that it is bound to, where the call came from another one.
     """
@@ -81,7 +81,8 @@ class Calls:
         with self.store.reading() as session:
             row = clients.authenticate(session, token)
             if row is None:
-                return None
+                removed = clients.was_removed(session, token)
+                return None if removed is None else CallingClient(name=removed, enabled=False)
             bound = row.entry.address
             strayed = bound is not None and not same_host(bound, address)
             caller = CallingClient(name=row.name, enabled=row.entry.enabled, bound=bound if strayed else None)
@@ -103,7 +104,8 @@ class Calls:
         """
         with self.store.writing() as session:
             site = authority.load(session)
-            certificate = authority.tunnel_certificate(site.certificate, site.key, request, client, now)
+            after = licences.withdrawn(session, client)
+            certificate = authority.tunnel_certificate(site.certificate, site.key, request, client, now, after=after)
             clients.note_certificate(session, client, certificate.not_valid_after_utc)
             return IssuedCertificate(
                 certificate=certificates_to_pem([certificate, site.certificate]),

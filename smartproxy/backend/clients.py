@@ -12,9 +12,10 @@ import attrs
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from smartproxy.backend import authority, licences
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
-from smartproxy.backend.schema import ClientRow
+from smartproxy.backend.schema import ClientRow, WithdrawnRow
 from smartproxy.policy.addresses import address_of
 from smartproxy.policy.settings import ClientEntry
 
@@ -60,14 +61,18 @@ def bind(change: Change, name: str, address: str | None) -> ClientRow:
 
 
 def enable(change: Change, name: str, enabled: bool) -> ClientRow:
-    """Let a client call, or do not."""
-    return _alter(change, name, enabled=enabled)
+    """Let a client call, or do not; then servers shut it out, too, until it gets another certificate."""
+    row = _alter(change, name, enabled=enabled)
+    if not enabled:
+        licences.shut_out(change, name, authority.TUNNEL_LIFE)
+    return row
 
 
 def remove(change: Change, name: str) -> ClientRow:
-    """Remove a client."""
+    """Remove a client; servers shut it out."""
     row = find(change.session, name)
     change.session.delete(row)
+    licences.shut_out(change, name, authority.TUNNEL_LIFE, row.entry.token_sha256)
     change.note("client.changed", command=change.what, names=[name])
     return row
 
@@ -99,6 +104,16 @@ def authenticate(session: Session, token: str) -> ClientRow | None:
     for row in listed(session):
         if same_digest(row.entry.token_sha256, digest):
             found = row
+    return found
+
+
+def was_removed(session: Session, token: str) -> str | None:
+    """The name of a removed client that a token belonged to, as long as certificates of it could be valid."""
+    digest = token_digest(token)
+    found = None
+    for row in session.scalars(select(WithdrawnRow).where(WithdrawnRow.token_sha256.is_not(None))):
+        if same_digest(row.token_sha256 or "", digest):
+            found = row.name
     return found
 
 

@@ -1,12 +1,13 @@
 """Licences: the one file that an operator carries to a server, signed by the site's authority.
 
 The newest licence of each Proxy ID counts. A client may speak to the servers whose licence has not ended, and to no
-other.
+other. A licence also says which clients' certificates count no more: when a client is shut out, all licences are signed
+anew, and travel with the generation that this makes.
 """
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -14,8 +15,8 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import authority
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
-from smartproxy.backend.schema import LicenceRow
-from smartproxy.policy.licence import Licence, is_proxy_id, sign
+from smartproxy.backend.schema import LicenceRow, WithdrawnRow
+from smartproxy.policy.licence import Licence, WithdrawnClient, is_proxy_id, sign
 
 
 def issue(
@@ -40,6 +41,10 @@ def issue(
         valid_until=valid_until,
         limits=limits,
         authority_certificate=site.certificate_pem,
+        withdrawn=tuple(
+            WithdrawnClient(name=row.name, begins_until=row.begins_until)
+            for row in change.session.scalars(select(WithdrawnRow).order_by(WithdrawnRow.name))
+        ),
     )
     try:
         text = sign(licence, site.key)
@@ -70,10 +75,38 @@ def extend(change: Change, proxy_id: str | None, *, valid_until: datetime) -> Li
             f"the licence ends on {row.valid_until:%Y-%m-%d %H:%M} UTC already; give a later --until, or issue another "
             "with 'smartproxy licence issue' (the server takes no licence that ends earlier than its own)"
         )
-    held = json.loads(row.text)["licence"]
-    return issue(
-        change, proxy_id, valid_from=row.valid_from, valid_until=valid_until, limits=dict(held.get("limits", {}))
+    return _again(change, row, valid_until)
+
+
+def _again(change: Change, row: LicenceRow, valid_until: datetime) -> LicenceRow:
+    """Sign a licence anew, with its limits."""
+    limits = json.loads(row.text)["licence"].get("limits", {})
+    return issue(change, row.proxy_id, valid_from=row.valid_from, valid_until=valid_until, limits=dict(limits))
+
+
+def shut_out(change: Change, name: str, life: timedelta, token_sha256: str | None = None) -> int:
+    """Have servers refuse the certificates that a client has by now; return how many licences say so.
+
+    :param life: how long a certificate of this client can be valid.
+    :param token_sha256: of the client's token, if it is removed: who shows it again is told so.
+    :raises Unusable: when more clients are shut out than a licence takes.
+    """
+    change.session.execute(delete(WithdrawnRow).where(WithdrawnRow.forget < change.now))
+    begins = (change.now - authority.BACKDATED).replace(microsecond=0)
+    change.session.merge(
+        WithdrawnRow(name=name, begins_until=begins, forget=change.now + life, token_sha256=token_sha256)
     )
+    change.session.flush()
+    running = [row for row in newest(change.session).values() if row.valid_until > change.now]
+    for row in running:
+        _again(change, row, row.valid_until)
+    return len(running)
+
+
+def withdrawn(session: Session, name: str) -> datetime | None:
+    """Up to which begin of their validity a client's certificates count no more, if any do."""
+    row = session.get(WithdrawnRow, name)
+    return None if row is None else row.begins_until
 
 
 def withdraw(change: Change, proxy_id: str) -> int:

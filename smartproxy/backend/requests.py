@@ -131,6 +131,16 @@ def token_refused() -> CallRefused:
     )
 
 
+def removed_refused() -> CallRefused:
+    """The refusal of a client that shows its token, but was removed or disabled: it is to end its tunnels."""
+    return CallRefused(
+        401,
+        Cause.API_REMOVED,
+        "the client was removed or disabled",
+        "enable it with 'smartproxy client enable', or add it again and give it the new token",
+    )
+
+
 @attrs.frozen
 class _Anything:
     """Any value: an event is judged by itself, so that a wrong one does not keep the others back."""

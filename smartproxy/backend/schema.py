@@ -34,7 +34,7 @@ from smartproxy.policy.schema import ListOf, ObjectOf, kind
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.values import NAME, SHA256, Instant, Line, Pem, ValueKind
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that makes exactly these tables; a test holds it equal to the newest migration."""
 
 
@@ -195,6 +195,20 @@ class LicenceRow(Base):
     valid_from: Mapped[datetime]
     valid_until: Mapped[datetime]
     issued: Mapped[datetime]
+
+
+class WithdrawnRow(Base):
+    """A client's name whose certificates count no more if they begin to be valid until then; licences say so.
+
+    ``token_sha256`` is of a client that was removed; ``forget`` is when the last of those certificates has expired.
+    """
+
+    __tablename__ = "withdrawn"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    begins_until: Mapped[datetime]
+    forget: Mapped[datetime]
+    token_sha256: Mapped[str | None] = mapped_column(String(64))
 
 
 class CaRow(Base):

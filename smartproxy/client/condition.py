@@ -159,6 +159,9 @@ def _away(error: Exception, health: Health) -> Finding:
     """That the backend does not help."""
     after = "no session can begin" if health is Health.DOWN else "sessions go on with the configuration in force"
     match error:
+        case BackendRefused(code="removed"):
+            words = f"{error.message}; no session can begin"
+            return Finding("client-removed", Health.DOWN, words)
         case BackendRefused(status=401):
             words = f"the backend refuses the client's token ({error.message}): smartproxy client token NAME"
             return Finding("token-refused", health, f"{words}; {after}")

@@ -105,6 +105,7 @@ class ClientService(Service):
             self.events,
             certified=self._certified,
             configured=self._configured,
+            removed=self._removed,
         )
         self.sessions = StationSessions(reactor=reactor, events=self.events, configuration=self._client_part)
         self._distrust = ServerDistrust(self.events, reactor, self.sessions.sessions_of)
@@ -240,6 +241,13 @@ class ClientService(Service):
             )
             self._tunnels.append(tunnel)
             tunnel.startService()
+
+    def _removed(self) -> None:
+        """This client was removed or disabled: end its tunnels; should it be enabled again, it gets a certificate."""
+        why = Closing(Cause.TUNNEL_WITHDRAWN, "this client was removed or disabled in the backend")
+        tunnels, self._tunnels = self._tunnels, []
+        for tunnel in tunnels:
+            tunnel.stopService(why)
 
     def _renew(self) -> None:
         if self._credential is not None:

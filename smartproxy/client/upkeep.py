@@ -6,9 +6,9 @@ previous generation stays in force. The key for the tunnel is made in memory, ce
 written anywhere. Trusts the backend for the certificate, and for the Proxy IDs that the client may speak to.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import attrs
 from cryptography import x509
@@ -39,6 +39,8 @@ RENEW_AT = 2 / 3
 """The part of a certificate's life after which it is renewed."""
 VERSION_REFUSED = "version"
 """The API's code for a client whose version it cannot work with."""
+REMOVED = "removed"
+"""The API's code for a client that was removed or disabled."""
 
 
 @attrs.frozen(kw_only=True)
@@ -120,6 +122,8 @@ class BackendWatch:
 
     :param certified: called with the new credential and the Proxy IDs of the servers that the client may speak to, at
         the start and after each renewal.
+    :param removed: called when the backend says that this client was removed or disabled. Should it be enabled again,
+        it gets another certificate, since the one before counts no more.
     :param configured: called with each new valid generation, and with the licences that are in force with it, by Proxy
         ID.
     :ivar refused: why the newest document is refused; ``None`` if it is in force.
@@ -133,6 +137,7 @@ class BackendWatch:
         *,
         certified: Callable[[ClientCredential, frozenset[str]], None],
         configured: Callable[[Configuration, Mapping[str, str]], None],
+        removed: Callable[[], None] = lambda: None,
     ) -> None:
         self._backend = backend
         self._clock = clock
@@ -140,7 +145,9 @@ class BackendWatch:
         self._certified = certified
         self._configured = configured
         self._availability = Availability(events, backend.url, clock)
-        self._running: list[Deferred[None]] = []
+        self._tell_removed = removed
+        self._removed = False
+        self._running: dict[str, Deferred[None]] = {}
         self._held = GenerationId()
         self.refused: str | None = None
 
@@ -151,16 +158,34 @@ class BackendWatch:
 
     def start(self) -> None:
         """Run both loops until :meth:`stop`."""
-        for name, loop in (("certificate", self._certificates()), ("configuration", self._configurations())):
-            running = Deferred.fromCoroutine(loop)
-            running.addErrback(self._ended, f"client.upkeep.{name}")
-            self._running.append(running)
+        self._run("certificate", self._certificates())
+        self._run("configuration", self._configurations())
+
+    def _run(self, name: str, loop: Coroutine[Any, Any, None]) -> None:
+        running = Deferred.fromCoroutine(loop)
+        running.addErrback(self._ended, f"client.upkeep.{name}")
+        self._running[name] = running
 
     def stop(self) -> None:
         """End both loops; a call under way is given up."""
-        for running in self._running:
+        for running in self._running.values():
             running.cancel()
         self._running.clear()
+
+    def _away(self, error: Exception) -> None:
+        """A call failed."""
+        self._availability.away(error)
+        if isinstance(error, BackendRefused) and error.code == REMOVED and not self._removed:
+            self._removed = True
+            self._tell_removed()
+
+    def _back(self) -> None:
+        """The configuration is there again."""
+        self._availability.back()
+        if self._removed:
+            self._removed = False
+            self._running["certificate"].cancel()
+            self._run("certificate", self._certificates())
 
     def _ended(self, failure: Failure, place: str) -> None:
         """A loop ends when it is canceled; anything else is a bug."""
@@ -176,7 +201,7 @@ class BackendWatch:
                 issued = await self._backend.tunnel_certificate(key.request)
                 renewal_seconds(issued.certificate, now(self._clock))
             except (BackendRefused, BackendUnavailable, ValueError) as error:
-                self._availability.away(error)
+                self._away(error)
                 await self._pause(retry)
                 retry = min(retry * 2, RETRY_SECONDS_MOST)
                 continue
@@ -198,16 +223,16 @@ class BackendWatch:
                 if retry > RETRY_SECONDS_FIRST:
                     # A backend without news holds the next request for a minute: find out sooner that it is back.
                     await self._backend.hello()
-                    self._availability.back()
+                    self._back()
                 document = await self._backend.configuration(etag)
                 licences = await self._backend.licences() if document is not None else {}
             except (BackendRefused, BackendUnavailable) as error:
-                self._availability.away(error)
+                self._away(error)
                 await self._pause(retry)
                 retry = min(retry * 2, RETRY_SECONDS_MOST)
                 continue
             retry = RETRY_SECONDS_FIRST
-            self._availability.back()
+            self._back()
             if document is not None:
                 etag = document.etag
                 self._judge(document.octets, licences)

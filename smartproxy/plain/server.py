@@ -41,7 +41,9 @@ from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import plain
 from smartproxy.tunnel.server_control import ServerControl
 
-_LICENCE_ADVICE = "issue it again: smartproxy licence issue {} --until DATE; put it in place and restart this server"
+_LICENCE_ADVICE = (
+    "issue it again: smartproxy licence issue {} --until DATE; put it in place, which this server sees within seconds"
+)
 
 
 class _Outer(ConnectionLeg):

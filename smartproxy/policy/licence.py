@@ -3,7 +3,8 @@
 Duty: sign a licence with the site's authority key, and judge one: it must be complete, signed, for this Proxy ID, valid
 now, and from the authority that the server already accepts. Compute a server's Proxy ID. The licence contains the
 authority's certificate, because it is the first document that a server trusts; after that, the server accepts another
-licence only from the same key. Opens no file and reads no clock.
+licence only from the same key. Because a server always has it, the licence says as well whose certificates count no
+more, although they are valid. Opens no file and reads no clock.
 
 RFC 8032 (Ed25519) over the JSON of the licence with its keys sorted, without blanks, in ASCII.
 """
@@ -23,7 +24,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.schema import Counts, ObjectOf, kind, read_object, write_object
+from smartproxy.policy.schema import Counts, ListOf, ObjectOf, kind, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.strict_json import read as read_json
 from smartproxy.policy.values import NAME, Fixed, Instant, Line, Pem, shifted
@@ -82,6 +83,18 @@ class LicenceRefused(Exception):
 
 
 @attrs.frozen(kw_only=True)
+class WithdrawnClient:
+    """A client whose certificates count no more, unless they were issued later.
+
+    :ivar name: the name in them.
+    :ivar begins_until: the latest begin of validity that is refused.
+    """
+
+    name: str = attrs.field(metadata=kind(NAME))
+    begins_until: datetime.datetime = attrs.field(metadata=kind(Instant()))
+
+
+@attrs.frozen(kw_only=True)
 class Licence:
     """What an authority allows a server to do.
 
@@ -91,6 +104,8 @@ class Licence:
     :ivar valid_until: the end of its validity.
     :ivar limits: upper limits for the server; the only key is ``sessions``.
     :ivar authority_certificate: the authority that signed it, as PEM; the server accepts clients of this authority.
+    :ivar withdrawn: clients that it does not accept any more. A document without any does not have the key, as in
+        versions before 0.3.0.
     """
 
     format: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT), required=True))
@@ -98,8 +113,19 @@ class Licence:
     site: str = attrs.field(metadata=kind(NAME))
     valid_from: datetime.datetime = attrs.field(metadata=kind(Instant()))
     valid_until: datetime.datetime = attrs.field(metadata=kind(Instant()))
+    withdrawn: tuple[WithdrawnClient, ...] = attrs.field(
+        default=(), metadata=kind(ListOf(item=ObjectOf(WithdrawnClient), most=limits.WITHDRAWN_MOST))
+    )
     limits: Mapping[str, int] = attrs.field(factory=dict, metadata=kind(Counts({"sessions": limits.SESSIONS})))
     authority_certificate: str = attrs.field(repr=False, metadata=kind(Pem(label="CERTIFICATE", most=1)))
+
+    def withdraws(self, name: str, begins: datetime.datetime) -> bool:
+        """Whether a client's certificate, valid from *begins* on, counts no more."""
+        return any(each.name == name and begins <= each.begins_until for each in self.withdrawn)
+
+    def withdraws_more_than(self, other: "Licence") -> bool:
+        """Whether it withdraws a certificate that the other one does not."""
+        return any(not other.withdraws(each.name, each.begins_until) for each in self.withdrawn)
 
     def in_force(self, now: datetime.datetime) -> bool:
         """Whether the server may start sessions at *now*."""
@@ -153,7 +179,7 @@ def sign(licence: Licence, private_key: Ed25519PrivateKey) -> str:
     if private_key.public_key() != _authority_key(licence.authority_certificate):
         raise ValueError("the private key is not that of the authority's certificate in the licence")
     signature = base64.b64encode(private_key.sign(_signed_octets(licence))).decode("ascii")
-    return json.dumps(write_object(_Signed(licence=licence, signature=signature)), indent=1) + "\n"
+    return json.dumps({"licence": _written(licence), "signature": signature}, indent=1) + "\n"
 
 
 def read(text: str, proxy_id: str, now: datetime.datetime, authority: str | None = None) -> Licence:
@@ -196,12 +222,15 @@ def read(text: str, proxy_id: str, now: datetime.datetime, authority: str | None
 
 
 def renew(present: Licence, text: str, now: datetime.datetime) -> Licence:
-    """The licence in *text*, if it may replace *present*: same authority, same Proxy ID, later end.
+    """The licence in *text*, if it may replace *present*: same authority, same Proxy ID, and a later end.
+
+    With the same end, it has to withdraw more.
 
     :raises LicenceRefused: if it may not; *present* then stays.
     """
     licence = read(text, present.proxy_id, now, present.authority_certificate)
-    if licence.valid_until <= present.valid_until:
+    more = licence.valid_until == present.valid_until and licence.withdraws_more_than(present)
+    if licence.valid_until <= present.valid_until and not more:
         raise LicenceRefused(
             Cause.LICENCE_NOT_NEWER,
             f"it ends on {licence.valid_until:%Y-%m-%d %H:%M} UTC, no later than the one in force",
@@ -209,8 +238,16 @@ def renew(present: Licence, text: str, now: datetime.datetime) -> Licence:
     return licence
 
 
+def _written(licence: Licence) -> dict[str, object]:
+    """Its document; the key that versions before 0.3.0 do not know is there only where it says something."""
+    document = write_object(licence)
+    if not licence.withdrawn:
+        del document["withdrawn"]
+    return document
+
+
 def _signed_octets(licence: Licence) -> bytes:
-    return json.dumps(write_object(licence), sort_keys=True, separators=(",", ":")).encode("ascii")
+    return json.dumps(_written(licence), sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 def _authority_key(certificate: str) -> Ed25519PublicKey:

@@ -288,5 +288,7 @@ GENERATION: Final = Limit(default=1, least=0, most=2**63 - 1, unit="(a generatio
 # The licence.
 
 LICENCE_OCTETS_MOST: Final = 64 * 1024
+#: Clients whose certificates a licence withdraws.
+WITHDRAWN_MOST: Final = 300
 #: A licence's end is announced so many days before.
 LICENCE_WARNING_DAYS: Final = (30, 14, 7, 1)

@@ -97,6 +97,7 @@ class ServerService(DmzService):
         self._lists_watched = Deadline(reactor, self._tell_stale_lists)
         self._now = now
         self.drain_seconds = drain
+        self._delivered: ServerPart | None = None
         self._part: ServerPart | None = None
         self.held: Held | None = None
         self.refused: int | None = None
@@ -137,6 +138,12 @@ class ServerService(DmzService):
     def closing_time(self) -> float:
         """Seconds that an ended session may take to tell its peers."""
         return self._configuration.deadlines.closing
+
+    def licence_renewed(self) -> None:
+        """Another licence is in force: its limits hold for the generation in force, too."""
+        if self._delivered is not None:
+            self._adopt(self.sessions.generation, self._delivered)
+        super().licence_renewed()
 
     def end_is_near(self) -> None:
         """Drop bans, configuration and keys."""
@@ -295,19 +302,18 @@ class ServerService(DmzService):
                 raise ConfigurationRefused(
                     where=unusable.where, cause=Cause.DOCUMENT_VALUE, message=unusable.cause
                 ) from None
-        before, previous = self.sessions.generation, self._part
+        before, previous = self.sessions.generation, self._delivered
         try:
             self._adopt(built, part)
         except Exception:
             self._put_back(before, previous)
             raise
         if part.server.licence is not None and self.licence.renew(part.server.licence):
-            self.licence_watch.look()
-            self._adopt(built, part)
+            self.licence_renewed()
 
     def _adopt(self, generation: ServerGeneration | None, part: ServerPart) -> None:
         """Use a generation for what begins from now on, limited by the licence."""
-        part = self._licensed(part)
+        self._delivered, part = part, self._licensed(part)
         if generation is None:
             self.sessions.forget()
             self.sessions.withdrawals.judge(part.server)
@@ -348,7 +354,7 @@ class ServerService(DmzService):
     def _forget(self, cause: Cause, message: str) -> None:
         if self._part is None:
             return
-        previous, self._part, self.held = self._part.generation, None, None
+        previous, self._part, self._delivered, self.held = self._part.generation, None, None, None
         self._lists_watched.stop()
         self.sessions.forget()
         self.calls.forget()

@@ -125,11 +125,11 @@ class ClientTunnel(Service):
         self._task = Deferred.fromCoroutine(self._keep_up())
         self._task.addErrback(self._stopped)
 
-    def stopService(self) -> Deferred[None]:
+    def stopService(self, why: Closing = _STOPPED) -> Deferred[None]:
         """Close the tunnel and dial no more."""
         Service.stopService(self)
         if self.control is not None:
-            self.control.close(_STOPPED)
+            self.control.close(why)
         if self._task is not None:
             self._task.cancel()
             self._task = None

@@ -72,6 +72,7 @@ class VerifiedClient:
     """A client that proved its name; made by :class:`ServerContext` only."""
 
     name: str
+    not_before: datetime
     not_after: datetime
     subject: str
 
@@ -157,7 +158,12 @@ class ServerContext:
         name = _client_name(leaf)
         if name is None:
             raise _refusal(Cause.CERTIFICATE_WRONG_PURPOSE, leaf)
-        return VerifiedClient(name=name, not_after=leaf.not_valid_after_utc, subject=leaf.subject.rfc4514_string())
+        return VerifiedClient(
+            name=name,
+            not_before=leaf.not_valid_before_utc,
+            not_after=leaf.not_valid_after_utc,
+            subject=leaf.subject.rfc4514_string(),
+        )
 
     def _select_protocol(self, offered: Sequence[bytes]) -> bytes | None:
         """The first kind of connection that is ours; a connection without one is refused after the handshake."""

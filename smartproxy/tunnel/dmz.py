@@ -24,7 +24,7 @@ from smartproxy.policy.faults import StopReason
 from smartproxy.policy.licence import Licence
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import SMART, TunnelKind
-from smartproxy.tunnel.licence import RENEWED_BY_ITSELF, LicenceInForce, LicenceWatch
+from smartproxy.tunnel.licence import RENEWED_BY_ITSELF, LicenceFileWatch, LicenceInForce, LicenceWatch
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerUser
 
@@ -86,6 +86,8 @@ class DmzService(Service):
         self.draining = False
         self.stop_reason = StopReason()
         self.events = Events(Logger(namespace=f"smartproxy.{name}"), None, reactor, source=name)
+        self.licence = LicenceInForce(licence, licence_path, self.events, now)
+        self.licence_watch = LicenceWatch(reactor, self.licence, self.events, now, advice=advice)
         self.tunnel = ServerTunnel(
             reactor,
             identity=identity,
@@ -93,9 +95,9 @@ class DmzService(Service):
             user=user,
             events=self.events,
             kind=kind,
+            withdrawn=lambda client: self.licence.present.withdraws(client.name, client.not_before),
         )
-        self.licence = LicenceInForce(licence, licence_path, self.events, now)
-        self.licence_watch = LicenceWatch(reactor, self.licence, self.events, now, advice=advice)
+        self._file_watch = LicenceFileWatch(reactor, self.licence, self.licence_renewed)
         self._identity = identity
         self._listen = listen
         self._tunnel_port: IListeningPort | None = None
@@ -109,6 +111,11 @@ class DmzService(Service):
     def closing_time(self) -> float:
         """Seconds that the connections of a session that is ended may take to close."""
         raise NotImplementedError
+
+    def licence_renewed(self) -> None:
+        """Another licence is in force: tell its end, and shut out whom it withdraws."""
+        self.licence_watch.look()
+        self.tunnel.shut_out()
 
     def end_is_near(self) -> None:
         """Forget what is held: sessions and tunnel are over."""
@@ -130,6 +137,7 @@ class DmzService(Service):
         self._tunnel_port = listen_for_clients(self.clock, self.tunnel.factory, host, port, self.events)
         self.licence.tell_started(self._identity, *bound(self._tunnel_port))
         self.licence_watch.look()
+        self._file_watch.start()
 
     def stopService(self) -> Deferred[None]:
         """Close the ports at once, let sessions end within the drain time, end the rest.
@@ -142,6 +150,7 @@ class DmzService(Service):
     async def _stop(self) -> None:
         self.draining = True
         self.licence_watch.stop()
+        self._file_watch.stop()
         seconds, closing = self.drain_time(), self.closing_time()
         self.events.emit(
             "server.stopping",

@@ -1,8 +1,9 @@
 """The licence file: the one file that an operator carries to the DMZ, and the end of the licence.
 
-Duty: read the file, say exactly what is wrong with it, and replace it atomically when a renewed licence arrives; tell
-that the licence in force ends, 30, 14, 7 and 1 days before the end and at the end. Trusts only what
-:mod:`smartproxy.policy.licence` verified. A renewed licence that cannot be written is in force in memory all the same.
+Duty: read the file, say exactly what is wrong with it, take a renewed licence that an operator puts there while the
+daemon runs, and replace it atomically when one arrives through the tunnel; tell that the licence in force ends, 30, 14,
+7 and 1 days before the end and at the end. Trusts only what :mod:`smartproxy.policy.licence` verified. A renewed
+licence that cannot be written is in force in memory all the same.
 Ends no session: callers of :meth:`LicenceInForce.fault` refuse new ones.
 """
 
@@ -49,6 +50,7 @@ class LicenceInForce:
         self._path = path
         self._events = events
         self._now = now
+        self._seen = self._stamp()
 
     def tell_started(self, identity: Identity, address: str, port: int) -> None:
         """Tell that the server started: its identity, its licence, and where it listens for clients."""
@@ -84,22 +86,15 @@ class LicenceInForce:
         )
 
     def renew(self, text: str) -> bool:
-        """Put a licence that came with the configuration in force, if it may replace the present one.
+        """Put a licence that came with the configuration in force, if it may replace the present one; keep it.
 
         The licence that is held already comes with every generation, and is no event.
 
         :return: whether another one is in force now.
         """
-        try:
-            licence = renew(self.present, text, self._now())
-        except LicenceRefused as refused:
-            if refused.cause is not Cause.LICENCE_NOT_NEWER:
-                self._events.emit(
-                    "licence.refused", cause=refused.cause, message=refused.message, advice=refused.advice
-                )
+        if not self._take(text):
             return False
-        self.present = licence
-        self.announce()
+        licence = self.present
         try:
             files.replace(self._path, text.encode("utf-8"))
         except OSError as error:
@@ -111,8 +106,76 @@ class LicenceInForce:
                 advice="it is in force until the server stops; let the server write the file, or copy the file there",
             )
         else:
+            self._seen = self._stamp()
             self._events.emit("licence.written", path=str(self._path), valid_until=licence.valid_until)
         return True
+
+    def look_at_file(self) -> bool:
+        """Put the licence in the file in force, if the file is another than before and the licence may be.
+
+        :return: whether another one is in force now.
+        """
+        stamp = self._stamp()
+        if stamp is None or stamp == self._seen:
+            return False
+        self._seen = stamp
+        try:
+            with self._path.open("rb") as file:
+                octets = file.read(LICENCE_OCTETS_MOST + 1)
+        except OSError:
+            # It is in force already; what is wrong with its file is told when it is needed, at a start.
+            return False
+        return self._take(octets.decode("utf-8", "replace"))
+
+    def _take(self, text: str) -> bool:
+        try:
+            licence = renew(self.present, text, self._now())
+        except LicenceRefused as refused:
+            if refused.cause is not Cause.LICENCE_NOT_NEWER:
+                self._events.emit(
+                    "licence.refused", cause=refused.cause, message=refused.message, advice=refused.advice
+                )
+            return False
+        self.present = licence
+        self.announce()
+        return True
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        """What changes when somebody writes or replaces the file."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+FILE_SECONDS = 5.0
+"""How soon a licence that an operator puts in place is seen."""
+
+
+class LicenceFileWatch:
+    """Has a licence that an operator puts in place be in force without a restart.
+
+    :param renewed: called when another one is in force.
+    """
+
+    def __init__(self, clock: IReactorTime, licence: LicenceInForce, renewed: Callable[[], object]) -> None:
+        self._licence = licence
+        self._renewed = renewed
+        self._next = Deadline(clock, self._look)
+
+    def start(self) -> None:
+        """Look at the file from now on."""
+        self._next.start(FILE_SECONDS)
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._next.stop()
+
+    def _look(self) -> None:
+        self.start()
+        if self._licence.look_at_file():
+            self._renewed()
 
 
 LOOK_SECONDS = 3600.0

@@ -50,6 +50,7 @@ class ServerTunnel:
     :param events: where everything is told.
     :param version: this program's version.
     :param kind: which kind of tunnel it is.
+    :param withdrawn: whether a client's certificate counts no more; :meth:`shut_out` when that has changed.
     :ivar factory: what the tunnel's port listens with.
     :ivar held: the generation that is in force.
     """
@@ -64,7 +65,9 @@ class ServerTunnel:
         events: Events,
         version: str = __version__,
         kind: TunnelKind = SMART,
+        withdrawn: Callable[[VerifiedClient], bool] = lambda client: False,
     ) -> None:
+        self._withdrawn = withdrawn
         self.held = GenerationId()
         self._kind = kind
         self._clock = clock
@@ -108,6 +111,12 @@ class ServerTunnel:
         """The daemon has dropped its configuration: the next one may have any generation number."""
         self.held = GenerationId()
 
+    def shut_out(self) -> None:
+        """End the tunnels of clients whose certificates count no more."""
+        for control in list(self._controls):
+            if self._withdrawn(control.client):
+                control.close(Closing(Cause.TUNNEL_WITHDRAWN, Cause.TUNNEL_WITHDRAWN.meaning))
+
     def stop(self, message: str) -> None:
         """Admit no more connections, and end all that there are."""
         self._reports.stop()
@@ -120,6 +129,12 @@ class ServerTunnel:
     def _admit(self, entrance: Entrance) -> IProtocol:
         """The protocol that the client asks for."""
         client = self._context.verified(entrance.connection)
+        if self._withdrawn(client):
+            raise PeerRefused(
+                cause=Cause.TUNNEL_WITHDRAWN,
+                advice="nothing to do if this client should be shut out; else give it a new certificate or credential",
+                subject=client.subject,
+            )
         protocol = entrance.connection.get_alpn_proto_negotiated()
         if protocol == self._kind.control:
             control = ServerControl(self._registry, self._user, client, entrance.peer, self._clock, self._events)

@@ -83,15 +83,36 @@ class WhoMayCall(ApiCase):
         self.assertNotIn("internal.error", [each["name"] for each in self.told])
 
     def test_disabled(self) -> None:
-        """A disabled client gets the same answer as a stranger; the operator is told which client it is."""
-        stranger = self.call("GET", "/hello", token="spc_" + "A" * 43)
-        self.told.clear()
+        """A disabled client is told so, since it shows its token; the operator is told which client it is."""
         with self.change() as change:
             clients.enable(change, "inner", False)
-        answer = self.call("GET", "/hello")
-        self.refused(answer, 401, "token")
-        self.assertEqual(answer.json, stranger.json)
+        self.refused(self.call("GET", "/hello"), 401, "removed")
         self.assertEqual(self.refusals()[0]["client"], "inner")
+
+    def test_removed(self) -> None:
+        """A removed client is told so as long as a certificate of it could be valid, then it is a stranger."""
+        with self.change() as change:
+            clients.remove(change, "inner")
+        self.refused(self.call("GET", "/hello"), 401, "removed")
+        self.assertEqual(self.refusals()[0]["client"], "inner")
+        with self.change(now=NOW + timedelta(days=8)) as change:
+            clients.add(change, "another")
+            clients.remove(change, "another")
+        self.assertEqual(self.call("GET", "/hello").json["error"], "token")
+
+    def test_added_again(self) -> None:
+        """A client of the same name has another token, and its first certificate is later than what is withdrawn."""
+        with self.change() as change:
+            clients.remove(change, "inner")
+        with self.change() as change:
+            token = clients.add(change, "inner")
+        self.assertEqual(self.call("GET", "/hello").json["error"], "removed")
+        answer = self.call("POST", "/tunnel-certificate", {"csr": TunnelKey.make().request}, token=token)
+        leaf = x509.load_pem_x509_certificate(answer.json["certificate"].encode())
+        with self.store.reading() as session:
+            until = licences.withdrawn(session, "inner")
+        assert until is not None
+        self.assertEqual((leaf.not_valid_before_utc - until).total_seconds(), 1)
 
     def test_bound(self) -> None:
         """A client that is bound to another address gets the answer of a stranger; the operator is told which it is."""

@@ -82,7 +82,7 @@ class LongPoll(ApiCase):
             clients.enable(change, "inner", False)
         self.pass_time(2)
         answer = self.successResultOf(waiting)
-        self.assertEqual((answer.status, answer.json["error"]), (401, "token"))
+        self.assertEqual((answer.status, answer.json["error"]), (401, "removed"))
 
     def test_many_of_one_client(self) -> None:
         """One client cannot hold more than a few calls open; another client is not kept out by them."""

@@ -383,6 +383,20 @@ class WithoutBackend(ClientTestCase):
         self.network.advance(10)
         self.assertLessEqual(self.backend.calls - before, 14)
 
+    def test_removed_and_enabled_again(self) -> None:
+        """A client that was removed or disabled ends its tunnels; enabled again, it has another certificate at once."""
+        self.start()
+        self.backend.failure = BackendRefused(401, "removed", "the client was removed or disabled")
+        self.backend.change(generation(2))
+        self.assertEqual(self.server.user.notes[-1][:2], ("down", "inner-1"))
+        self.network.advance(RETRY_SECONDS_MOST * 3)
+        self.assertEqual((self.service._controls(), len(self.backend.requests)), ([], 1))
+        self.backend.failure = None
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.assertEqual(len(self.backend.requests), 2)
+        self.assertEqual([each["generation"] for each in self.brought()], [1, 2])
+        self.control()
+
     def test_versions_that_do_not_fit(self) -> None:
         """The backend's words name both versions, and are told once."""
         self.backend.failure = BackendRefused(426, "version", "backend 2.0 takes clients from 1.5; update the client")

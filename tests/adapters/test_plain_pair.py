@@ -4,6 +4,7 @@ import datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -23,9 +24,10 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused, GenerationId
 from smartproxy.policy.credential import PlainCredential
 from smartproxy.policy.faults import StationUnreachable
-from smartproxy.policy.licence import Licence
+from smartproxy.policy.licence import Licence, WithdrawnClient, sign
 from smartproxy.relay.openings import CallWish, Way
 from smartproxy.testing.pki import CLIENT_AUTH, KeyKind, TestCa, make_key
+from smartproxy.tunnel.licence import FILE_SECONDS
 from tests.adapters.tunnel_kit import Network, identity
 
 PEER = IPv4Address("TCP", "203.0.113.9", 4711)
@@ -114,6 +116,7 @@ class PairTests(SynchronousTestCase):
 
     def server(self, *permitted: str, most: int = 100) -> PlainServerService:
         """A server that runs."""
+        self.path = Path(self.mktemp())
         licence = Licence(
             proxy_id=identity().proxy_id,
             site="Muster GmbH",
@@ -126,7 +129,7 @@ class PairTests(SynchronousTestCase):
             self.reactor,
             identity=identity(),
             licence=licence,
-            licence_path=Path("smartproxy.lic"),
+            licence_path=self.path,
             internal=HostPort("127.0.0.1", 65432),
             external=HostPort("", 6619),
             permit=Permit.of(permitted),
@@ -140,9 +143,9 @@ class PairTests(SynchronousTestCase):
         self.service.startService()
         return self.service
 
-    def client(self, *outgoing: Outgoing) -> PlainClientService:
+    def client(self, *outgoing: Outgoing, valid_from: datetime.datetime | None = None) -> PlainClientService:
         """A client whose tunnel is up."""
-        issued = self.authority.issue("inside-1", purposes=[CLIENT_AUTH])
+        self.issued = issued = self.authority.issue("inside-1", purposes=[CLIENT_AUTH], valid_from=valid_from)
 
         def endpoint(reactor: Any, host: str, port: int) -> Any:
             if host != "dmz.example":
@@ -218,6 +221,25 @@ class PairTests(SynchronousTestCase):
         self.say(inner, b"answer")
         self.assertEqual((inner.value(), outer.value()), (b"question", b"answer"))
         self.assertEqual((len(self.service.sessions.live), len(self.inner.sessions.live)), (1, 1))
+
+    def test_credential_that_is_withdrawn(self) -> None:
+        """A licence that is put in place shuts the client out within seconds; its next credential lets it in."""
+        licence = self.server().licence.present
+        first = self.client()
+        begins = self.issued.certificate.not_valid_before_utc
+        gone = WithdrawnClient(name="inside-1", begins_until=begins)
+        key: Any = self.authority.credential.key
+        self.path.write_text(sign(attrs.evolve(licence, withdrawn=(gone,)), key))
+        self.network.advance(FILE_SECONDS)
+        told = dict(self.events)
+        self.assertEqual(told["tunnel.down"]["cause"], "tunnel.withdrawn")
+        self.assertIsNone(first.tunnel.control)
+        self.network.advance(60)
+        self.assertIsNone(first.tunnel.control)
+        self.assertEqual(dict(self.events)["tunnel.refused"]["cause"], "tunnel.withdrawn")
+        self.assertEqual(self.service.listeners.ports, ())
+        first.tunnel.stopService()
+        self.assertIsNotNone(self.client(valid_from=begins + datetime.timedelta(seconds=1)).tunnel.control)
 
     def test_external_port(self) -> None:
         """It is open exactly while a client is there."""

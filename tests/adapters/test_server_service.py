@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import attrs
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -14,12 +16,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import Draining, OwnFault, TunnelLost, Unlicensed
-from smartproxy.policy.licence import Licence, sign
+from smartproxy.policy.licence import Licence, WithdrawnClient, sign
 from smartproxy.server.condition import ServerCondition
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.service import STALE_LIST_SECONDS, ServerService
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, KeyKind, TestCa, make_key
 from smartproxy.tunnel.faults import ConfigurationDeclined
+from smartproxy.tunnel.licence import FILE_SECONDS, load
 from tests.adapters.ports import PortsReactor
 from tests.adapters.tunnel_kit import FACTS, ClientSide, Network, credential, identity
 
@@ -326,6 +329,61 @@ class Generations(ServerTestCase):
         before = len(self.events)
         self.bring(client, document(2, licence=text), 2)
         self.assertEqual([event["name"] for event in self.events[before:]], ["configuration.accepted"])
+
+    def withdrawing(self, name: str, begins_until: datetime) -> str:
+        """The licence in force, with a client withdrawn."""
+        gone = WithdrawnClient(name=name, begins_until=begins_until)
+        return sign(attrs.evolve(licence(), withdrawn=(gone,)), signing_key())
+
+    def test_client_that_is_shut_out(self) -> None:
+        """A generation ends the tunnel of a removed client at once, and its certificate is refused from then on.
+
+        A certificate that it was given later is good, and the other clients go on. The licence outlives a restart.
+        """
+        removed, other = self.client("removed"), self.client("other")
+        begins = x509.load_pem_x509_certificate(removed.shows.certificate.encode()).not_valid_before_utc
+        self.bring(other, document(licence=self.withdrawing("removed", begins)))
+        self.assertIsNone(removed.tunnel.control)
+        (down,) = self.named("tunnel.down")
+        self.assertEqual((down["client"], down["cause"]), ("removed", "tunnel.withdrawn"))
+        self.network.advance(5)
+        self.assertIsNone(removed.tunnel.control)
+        self.assertEqual(self.named("tunnel.refused")[-1]["cause"], "tunnel.withdrawn")
+        self.assertEqual([each.client_name for each in self.service.tunnel.controls], ["other"])
+        removed.tunnel.stopService()
+        fresh = site().issue("removed", purposes=[CLIENT_AUTH], valid_from=begins + timedelta(seconds=1))
+        again = ClientSide(self.network, self.service.tunnel.factory, credential(fresh))
+        again.tunnel.startService()
+        self.network.settle()
+        self.assertIsNotNone(again.tunnel.control)
+        self.assertEqual(load(self.path, identity().proxy_id, NOW).withdrawn, self.service.licence.present.withdrawn)
+
+    def test_licence_that_is_put_in_place(self) -> None:
+        """A licence that an operator puts in place is in force within seconds, with its limits and its withdrawals."""
+        client = self.client("removed")
+        self.bring(client, document())
+        begins = x509.load_pem_x509_certificate(client.shows.certificate.encode()).not_valid_before_utc
+        gone = WithdrawnClient(name="removed", begins_until=begins)
+        self.path.write_text(sign(attrs.evolve(licence(400, sessions=3), withdrawn=(gone,)), signing_key()))
+        self.network.advance(FILE_SECONDS)
+        self.assertEqual(self.service.configuration, None, "the only client is shut out")
+        self.assertEqual(self.service.licence.present.limits, {"sessions": 3})
+        self.path.write_text(sign(attrs.evolve(licence(401, sessions=9)), signing_key()))
+        self.network.advance(FILE_SECONDS)
+        self.bring(self.client("other"), document(2), 2)
+        in_force = self.service.configuration
+        assert in_force is not None
+        self.assertEqual(in_force.limits.sessions, 9)
+        for days, sessions in ((402, 5), (403, 8), (402, 7)):
+            self.path.write_text(sign(licence(days, sessions=sessions), signing_key()))
+            self.network.advance(FILE_SECONDS)
+        self.assertEqual(self.service.gate.admission.limits.sessions, 8)
+        self.path.write_text("no licence")
+        self.network.advance(60)
+        self.assertEqual([each["cause"] for each in self.named("licence.refused")], ["licence.damaged"])
+        self.path.unlink()
+        self.network.advance(60)
+        self.assertEqual(self.service.licence.present.limits, {"sessions": 8})
 
     def test_renewed_licence_that_is_not_ours(self) -> None:
         """A licence of another authority is refused, said to be, and written nowhere."""

@@ -319,11 +319,12 @@ class ClientSide:
         self.user = ClientUser()
         self.events = Events()
         self.endpoint = Endpoint(network, factory)
+        self.shows = shows or inner()
         self.tunnel = ClientTunnel(
             network.clock,
             self.endpoint,
             "dmz.example:2878",
-            credential=shows or inner(),
+            credential=self.shows,
             proxy_ids=[identity().proxy_id],
             user=self.user,
             events=self.events,

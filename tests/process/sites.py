@@ -68,11 +68,17 @@ class TestedSite(Site):
         self.authority = made.authority
         self.program = ""
 
-    def start_second_client(self, server: str) -> Program:
-        """Start a client of this server, wherever that is, beside the one that runs."""
+    def start_second_client(self, server: str, token: Path | None = None) -> Program:
+        """Start a client of this server, wherever that is, beside the one that runs.
+
+        :param token: its token's file; that of the first client if not given.
+        """
         folder = self.folder / "second-client"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
+        self._put_log_away(folder.name)
         argv = [*TWISTD, "-n", "--pidfile=", "smartproxy-client", *self._client_switches(server)]
+        if token is not None:
+            argv += ["--token-file", str(token)]
         argv += ["--state-dir", str(folder), "--log-json", str(self._journal(folder.name))]
         return self._program(folder.name, argv, prints=False)
 

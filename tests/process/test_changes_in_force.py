@@ -1,12 +1,17 @@
 """An operator's change is in force in the DMZ within two seconds; what is wrong leaves things as they were."""
 
 import json
+import os
+import signal
 import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from smartproxy.oftp2 import commands
 from smartproxy.testing.pki import TestCredential, self_signed
+from smartproxy.testing.programs import Program
 from tests.process.clock import Stopwatch
 from tests.process.lines import Caller, Session
 from tests.process.sites import ACME, Log, SiteCase, reactor, stop, until
@@ -110,6 +115,38 @@ class ChangesInForce(SiteCase):
         self.assertEqual(await self.knock(self.acme), ("refused", "certificate.partner_disabled"))
         await self.command("partner", "enable", "ACME")
         await bystander.file()
+
+    async def test_client_that_is_removed(self) -> None:
+        """The server ends the tunnel of a removed client within seconds, whatever that client does.
+
+        It gives up its tunnel by itself, too, as soon as it hears of it. Added again, it is let in.
+        """
+        bystander = await self.session(self.acme)
+        token = self.site.folder / "second.token"
+        address = f"127.0.0.1:{self.site.tunnel_port}"
+        for stopped in (True, False):
+            await self.site.smartproxy("client", "add", "second", "--token-file", str(token))
+            log = Log(self.site.server)
+            second = self.site.start_second_client(address, token)
+            self.addCleanup(self.stopped, second)
+            await log.event("tunnel.up", client="second")
+            if stopped:
+                os.kill(second.pid, signal.SIGSTOP)
+            await self.site.smartproxy("client", "remove", "second")
+            given = Stopwatch(self.site.backend, self.site.client, self.site.server)
+            down = await log.event("tunnel.down", client="second")
+            self.assertLess(given.seconds(), IN_FORCE_SECONDS)
+            if stopped:
+                self.assertEqual(down["cause"], "tunnel.withdrawn")
+                os.kill(second.pid, signal.SIGCONT)
+            told = await Log(second, whole=True).event("backend.unreachable")
+            self.assertIn("removed", told["message"])
+            await stop([second])
+        await bystander.file()
+
+    def stopped(self, program: Program) -> Deferred[None]:
+        """End a process that the site does not know."""
+        return Deferred.fromCoroutine(stop([program]))
 
     async def load_list(self, revoked: list[TestCredential]) -> None:
         """Load a new revocation list."""

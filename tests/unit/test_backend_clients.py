@@ -7,10 +7,12 @@ from unittest.mock import patch
 
 from sqlalchemy import select
 
-from smartproxy.backend import clients
+from smartproxy.backend import clients, licences
 from smartproxy.backend.errors import AlreadyThere, NotFound, Unusable
 from smartproxy.backend.schema import ClientRow
-from tests.unit.sites import NOW, SiteCase
+from smartproxy.policy.licence import WithdrawnClient
+from smartproxy.policy.licence import read as read_licence
+from tests.unit.sites import NOW, PROXY_ID, SiteCase
 
 
 class Clients(SiteCase):
@@ -25,6 +27,35 @@ class Clients(SiteCase):
         """Whose token it is."""
         with self.store.reading() as session:
             return clients.authenticate(session, token)
+
+    def test_shut_out(self) -> None:
+        """Whoever is disabled or removed is in every licence that is in force, with the begin of its last certificate.
+
+        The end of the licences stays; those that have ended stay as they are.
+        """
+        ended, other = "e" * 64 + "px", "f" * 64 + "px"
+        with self.change() as change:
+            for each, days in ((ended, 1), (PROXY_ID, 30), (other, 60)):
+                until = NOW + timedelta(days=days)
+                licences.issue(change, each, valid_from=NOW, valid_until=until, limits={"sessions": 7})
+        for name in ("first", "second"):
+            self.add(name)
+        later = NOW + timedelta(days=2, microseconds=400)
+        with self.change(now=later) as change:
+            clients.enable(change, "first", False)
+        with self.change(now=later + timedelta(days=1)) as change:
+            clients.remove(change, "second")
+        until = later.replace(microsecond=0) - timedelta(hours=1)
+        withdrawn = (
+            WithdrawnClient(name="first", begins_until=until),
+            WithdrawnClient(name="second", begins_until=until + timedelta(days=1)),
+        )
+        with self.store.reading() as session:
+            newest = licences.newest(session)
+        for each, expected in ((ended, ()), (PROXY_ID, withdrawn), (other, withdrawn)):
+            licence = read_licence(newest[each].text, each, NOW)
+            self.assertEqual((licence.withdrawn, licence.limits), (expected, {"sessions": 7}))
+            self.assertEqual(licence.valid_until, newest[each].valid_until)
 
     def test_token(self) -> None:
         """A token is 256 random bits with a prefix; the store holds its SHA-256 and nothing else of it."""

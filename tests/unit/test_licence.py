@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.licence import Licence, LicenceRefused, read, renew, sign
+from smartproxy.policy.licence import Licence, LicenceRefused, WithdrawnClient, read, renew, sign
 from smartproxy.policy.values import blocks
 from smartproxy.testing.pki import KeyKind, TestCa, make_key
 from tests.unit.documents import pem
@@ -56,6 +56,68 @@ class Site:
 
 SITE = Site()
 OTHER = Site()
+
+
+def gone(name: str, begins_until: datetime.datetime = NOW) -> WithdrawnClient:
+    """A client that is shut out."""
+    return WithdrawnClient(name=name, begins_until=begins_until)
+
+
+class Withdrawing(SynchronousTestCase):
+    """Licences that say whose certificates count no more."""
+
+    def test_whose(self) -> None:
+        """Certificates of this name that begin until then; no later ones, and no other name's."""
+        licence = read(SITE.text(withdrawn=(gone("inner"),)), PROXY_ID, NOW)
+        for name, begins, withdrawn in (
+            ("inner", NOW, True),
+            ("inner", NOW - DAY, True),
+            ("inner", NOW + SECOND, False),
+            ("Inner", NOW, False),
+            ("inner-2", NOW, False),
+        ):
+            self.assertEqual(licence.withdraws(name, begins), withdrawn, (name, begins))
+
+    def test_no_key_without_any(self) -> None:
+        """A licence that withdraws nobody is one that versions before know."""
+        self.assertNotIn("withdrawn", SITE.text())
+        self.assertEqual(read(SITE.text(), PROXY_ID, NOW).withdrawn, ())
+
+    def test_signed(self) -> None:
+        """The list is signed: without it, with another one or an empty one, the licence is damaged."""
+        whole = json.loads(SITE.text(withdrawn=(gone("inner"),)))
+        for change in ([], None, [{"name": "other", "begins_until": "2026-11-20T10:00:00Z"}]):
+            whole["licence"]["withdrawn"] = change
+            if change is None:
+                del whole["licence"]["withdrawn"]
+            refused: LicenceRefused = self.assertRaises(LicenceRefused, read, json.dumps(whole), PROXY_ID, NOW)
+            self.assertIs(refused.cause, Cause.LICENCE_DAMAGED)
+
+    def test_same_end(self) -> None:
+        """With the same end it replaces one that withdraws less, and none that withdraws as much or more."""
+        one, later, two = (gone("a"),), (gone("a", NOW + SECOND),), (gone("a"), gone("b"))
+        for present, text, taken in (
+            ((), one, True),
+            (one, later, True),
+            (one, two, True),
+            (one, (gone("b"),), True),
+            ((), (), False),
+            (one, one, False),
+            (one, (), False),
+            (later, one, False),
+            (two, one, False),
+        ):
+            arguments = (SITE.licence(withdrawn=present), SITE.text(withdrawn=text), NOW)
+            if taken:
+                self.assertEqual(renew(*arguments).withdrawn, text)
+            else:
+                refused: LicenceRefused = self.assertRaises(LicenceRefused, renew, *arguments)
+                self.assertIs(refused.cause, Cause.LICENCE_NOT_NEWER)
+
+    def test_earlier_end(self) -> None:
+        """An earlier end is older, whomever it withdraws."""
+        text = SITE.text(withdrawn=(gone("a"),), valid_until=NOW + DAY)
+        self.assertRaises(LicenceRefused, renew, SITE.licence(), text, NOW)
 
 
 class LicenceTestCase(SynchronousTestCase):

@@ -1,6 +1,7 @@
 """``smartproxy authority``: the site's authority and the backend's https certificate."""
 
 from argparse import ArgumentParser
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from smartproxy.tap.commands.arguments import Subparsers, action, days, subject
@@ -54,6 +55,15 @@ def register(subparsers: Subparsers) -> None:
     client.add_argument("name", metavar="NAME", help="the client's name, as servers will log it")
     client.add_argument("--days", type=days, default=365, help="how long it is valid [365]; issue a new one in time")
     client.add_argument("-o", "--output", metavar="FILE", required=True, help="the file; its owner alone may read it")
+    out = action(
+        actions,
+        "withdraw-client",
+        "Have servers shut out a plain client: all credentials of this name that were issued so far.",
+        withdraw_client,
+        "  smartproxy authority withdraw-client inside-1\n"
+        "  smartproxy licence show PROXY-ID -o smartproxy.lic   (then put it in place in the DMZ)",
+    )
+    out.add_argument("name", metavar="NAME", help="the name in its credential")
 
 
 def _names(parser: ArgumentParser) -> None:
@@ -109,12 +119,30 @@ def issue_client(console: Console) -> None:
     now = console.now()
     with console.reading() as session:
         proxy_ids = licences.licensed(session, now)
-        made, until = authority.issue_credential(session, wanted.name, proxy_ids, now=now, days=wanted.days)
+        after = licences.withdrawn(session, wanted.name)
+        made, until = authority.issue_credential(
+            session, wanted.name, proxy_ids, now=now, days=wanted.days, after=after
+        )
     console.write(wanted.output, dump(made), private=True)
     console.answer(
         {"name": made.name, "file": wanted.output, "not_after": until, "proxy_ids": made.proxy_ids},
         f"the credential of {made.name} is in {wanted.output}, valid until {when(until)} for "
         f"{len(made.proxy_ids)} server(s); carry it to the client's machine and keep it secret",
+    )
+
+
+def withdraw_client(console: Console) -> None:
+    """Have servers shut out a plain client."""
+    from smartproxy.backend import licences
+
+    name = console.arguments.name
+    with console.changing(f"authority withdraw-client {name}") as change:
+        count = licences.shut_out(change, name, timedelta(days=CREDENTIAL_DAYS_MOST))
+        change.note("client.changed", command=change.what, names=[name])
+    console.answer(
+        {"name": name, "licences": count},
+        f"the credentials of {name} that were issued so far are withdrawn; {count} licence(s) signed anew say so: put "
+        "that of each plain server in place (smartproxy licence show PROXY-ID -o FILE), which it sees within seconds",
     )
 
 

@@ -37,7 +37,7 @@ def register(subparsers: Subparsers) -> None:
     action(actions, "list", "List clients.", show_all)
     for name, summary, run in (
         ("enable", "Let a client call the backend again.", enable),
-        ("disable", "Stop a client from calling the backend.", disable),
+        ("disable", "Stop a client from calling the backend and from having a tunnel.", disable),
         ("remove", "Remove a client.", remove),
     ):
         action(actions, name, summary, run).add_argument("name", metavar="NAME")
@@ -113,7 +113,7 @@ def disable(console: Console) -> None:
     name = console.arguments.name
     with console.changing(f"client disable {name}") as change:
         row = clients.enable(change, name, False)
-    console.answer(_document(row), f"client {name} may not call the backend any more{_still(row)}")
+    console.answer(_document(row), f"client {name} may not call the backend any more, and servers shut it out")
 
 
 def remove(console: Console) -> None:
@@ -122,8 +122,8 @@ def remove(console: Console) -> None:
 
     name = console.arguments.name
     with console.changing(f"client remove {name}") as change:
-        row = clients.remove(change, name)
-    console.answer({"name": name, "removed": True}, f"client {name} is removed{_still(row)}")
+        clients.remove(change, name)
+    console.answer({"name": name, "removed": True}, f"client {name} is removed, and servers shut it out")
 
 
 def _put_away(console: Console, token: str) -> None:
@@ -140,12 +140,6 @@ def _tell(console: Console, name: str, token: str) -> None:
     if not console.arguments.json:
         console.warn("the token is shown only now; put it into a file that only smartproxy-client can read")
     console.answer({"name": name, "token": token}, token)
-
-
-def _still(row: "ClientRow") -> str:
-    if row.certificate_until is None:
-        return ""
-    return f"; its tunnel certificate stays valid until {when(row.certificate_until)}"
 
 
 def _document(row: "ClientRow") -> dict[str, object]:
