@@ -98,20 +98,6 @@ class GenerationState(enum.StrEnum):
     """The server holds this generation, or a newer one of the same store."""
 
 
-@attrs.frozen
-class FarEnding:
-    """How a session ended, as the server saw it.
-
-    :ivar outcome: how; :attr:`Outcome.ABORTED` where a newer server has another word for it.
-    :ivar reason: the ESID reason code that was told or came (RFC 5024 section 5.3.11).
-    :ivar rule: the cause, or the rule that was broken, as a code.
-    """
-
-    outcome: Outcome
-    reason: int | None = None
-    rule: str | None = None
-
-
 class TunnelCommand(Command):
     """Base of all commands: a responder's bug is answered with :class:`QuestionFailed` and ends nothing.
 

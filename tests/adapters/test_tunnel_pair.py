@@ -26,7 +26,7 @@ from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.client_control import ClientControl, Configured
 from smartproxy.tunnel.faults import ConfigurationDeclined, NotNow, QuestionFailed
 from smartproxy.tunnel.server_control import ServerControl
-from smartproxy.tunnel.vocabulary import NEWEST, FarEnding, Greeting, Ping
+from smartproxy.tunnel.vocabulary import NEWEST, Greeting, Ping
 from tests.adapters.tunnel_kit import (
     FACTS,
     SESSION,
