@@ -171,7 +171,7 @@ EVENTS: Mapping[str, EventType] = {
             _INFO,
             "A generation of the configuration is in force.",
             "generation",
-            "partners authorities listeners previous store",
+            "partners cas listeners previous store",
         ),
         ("configuration.changed", _INFO, "An operator made a new generation.", "generation", "command previous"),
         (
