@@ -66,13 +66,13 @@ class CountedSite(BenchSite):
             (self.counts / f"{program.name}.json").unlink(missing_ok=True)
             os.kill(program.pid, counted.BEGIN)
         await deferToThread(session)
-        await deferLater(self._reactor, SETTLED_SECONDS)
+        await deferLater(self.reactor, SETTLED_SECONDS)
         found = {}
         for program in programs:
             os.kill(program.pid, counted.END)
             path = self.counts / f"{program.name}.json"
             while not path.exists():
-                await deferLater(self._reactor, 0.02)
+                await deferLater(self.reactor, 0.02)
             found[program.name] = {name: Counter(counts) for name, counts in json.loads(path.read_text()).items()}
         return found
 

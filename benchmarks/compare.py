@@ -181,7 +181,8 @@ class Bench:
             self._keep(test, cell, proxy, number, result)
 
     def _keep(self, test: str, cell: str, proxy: Proxy, number: int, result: dict[str, Any]) -> None:
-        print(f"bench: {test}: {cell}: {proxy.name}", file=sys.stderr)
+        if not number and proxy in (self._direct, self._proxies[0]):
+            print(f"bench: {test}: {cell}", file=sys.stderr)
         self.rows.append({"test": test, "cell": cell, "pair": proxy.name, "round": number, **result})
 
 

@@ -70,7 +70,7 @@ class BenchSite(Site):
         """Start the daemons."""
         self.backend = self._daemon("smartproxy-backend", *_listen(self.backend_port), state="backend")
         await self._accepts(self.backend, self.backend_port)
-        licence = ("--licence", str(self._licence), "--drain", "0")
+        licence = ("--licence", str(self.licence), "--drain", "0")
         self.server = self._daemon("smartproxy-server", *_listen(self.tunnel_port), *licence, state="server")
         await self._accepts(self.server, self.tunnel_port)
         self.client = self._daemon(
@@ -92,14 +92,14 @@ class BenchSite(Site):
         return self._program(name, argv, prints=False)
 
     async def _accepts(self, program: Program, port: int) -> None:
-        deadline = self._reactor.seconds() + PATIENCE_SECONDS
+        deadline = self.reactor.seconds() + PATIENCE_SECONDS
         while True:
             with contextlib.suppress(ConnectionError), socket.create_connection(("127.0.0.1", port), timeout=5):
                 return
-            if program.status is not None or self._reactor.seconds() > deadline:
+            if program.status is not None or self.reactor.seconds() > deadline:
                 output = (self.logs / f"{program.name}.log").read_text()[-2000:]
                 raise ProgramFailed(f"{program.name} does not listen on port {port}:\n{output}")
-            await deferLater(self._reactor, 0.05)
+            await deferLater(self.reactor, 0.05)
 
 
 def _listen(port: int) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.carrier import (
@@ -220,6 +220,24 @@ class CarriedEvents(SynchronousTestCase):
         self.assertEqual(calls, [3, 10])
         self.clock.advance(0.5)
         self.assertEqual(calls, [3, 10, 2])
+
+    def test_few_calls_under_load(self) -> None:
+        """A call carries at least 50 events on average, at any rate from 150 a second on, however long it takes."""
+        for rate in (150, 1000, 10_000):
+            for seconds in (0.001, 0.005):
+                calls: list[int] = []
+
+                async def send(events: Sequence[Document], calls: list[int] = calls, seconds: float = seconds) -> None:
+                    calls.append(len(events))
+                    await deferLater(self.clock, seconds)
+
+                carrier: Carrier[Document] = Carrier(send, self.clock)
+                for number in range(3 * rate):
+                    carrier.add({"n": number})
+                    self.clock.advance(1 / rate)
+                self.clock.pump([0.5] * 200)
+                self.assertEqual(sum(calls), 3 * rate)
+                self.assertGreaterEqual(sum(calls) / len(calls), 50, f"{rate} a second, {seconds} s: {calls}")
 
     def test_urgent_events_do_not_wait(self) -> None:
         """An event of level ERROR is sent at once, and what waits goes with it."""
