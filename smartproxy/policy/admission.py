@@ -251,6 +251,6 @@ class Sparing:
 
 def _counted(address: str) -> str:
     try:
-        return prefix_of(address)
+        return prefix_of(address) if address else ""
     except ValueError:
         return address
