@@ -23,7 +23,7 @@ FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls te
 SLOW_TESTS := tests.process.test_several tests.process.test_licence_renewal tests.process.test_ctl tests.process tests.packaging
 
 .PHONY: help environment python wheels demo test fast-tests slow-tests types lint format coverage docs news fragments transcript \
-	fuzz mutants soak bench bench-parts bench-calls clean FORCE
+	fuzz mutants soak bench bench-parts bench-calls bench-floods clean FORCE
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -160,6 +160,9 @@ bench-parts: environment  ## how fast octets are judged, and what a stranger's h
 
 bench-calls: environment  ## count the daemons' Python calls for a small file and a DATA buffer, by function (TOP=40)
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/calls.py --top $(or $(TOP),40)
+
+bench-floods: environment  ## who gets in while strangers flood the ports, and what it costs (FLOODS=tunnel chooses)
+	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/floods.py $(FLOODS)
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) build dist .demo trial .mypy_cache .ruff_cache .hypothesis .coverage docs/_build $(LEFTOVERS)

@@ -35,7 +35,7 @@ from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
-from smartproxy.policy.addresses import BadHostPort, HostPort, address_of, prefix_of
+from smartproxy.policy.addresses import BadHostPort, HostPort, prefix_of
 from smartproxy.policy.budget import Budgets, Tally, Uncounted
 from smartproxy.policy.causes import Cause
 
@@ -77,7 +77,7 @@ def _prefix(fields: Mapping[str, object]) -> str:
     except BadHostPort:
         host = peer
     try:
-        return prefix_of(address_of(host))
+        return prefix_of(host)
     except ValueError:
         return ""
 

@@ -95,6 +95,8 @@ class RogueClientTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A server, and a client of its own."""
+        self.patch(limits, "TUNNEL_SILENT_MOST", 80)
+        self.patch(limits, "TUNNEL_STRANGERS_MOST", 60)
         self.network = Network()
         self.server, self.client = pair(self.network)
 
@@ -315,7 +317,7 @@ class RogueClientTests(SynchronousTestCase):
         for number in range(limits.TUNNEL_SILENT_MOST + 5):
             self.stranger(f"10.0.1.{number % 200}")
         for number in range(limits.TUNNEL_STRANGERS_MOST + 5):
-            self.begins(f"10.0.2.{number}")
+            self.begins(f"10.0.2.{number % 250}")
         self.assertEqual([each.lost for each in clients], [False, False])
         self.assertEqual(self.server.events.causes("tunnel.refused"), ["tunnel.crowded"])
 
