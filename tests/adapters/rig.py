@@ -1,7 +1,7 @@
 """What the adapters' tests share: a recording log, TLS partners, a server's partner side, configurations."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from OpenSSL import SSL
@@ -182,6 +182,7 @@ class ServerRig:
 
     :ivar partner: the credential that the one configured partner presents.
     :ivar partner_end: the last caller; its socket is ``partner_socket``, the server's ``server_socket``.
+    :ivar later: how far the rig's time of day is ahead.
     :ivar opened: session id, facts and deferred of each leg that was asked for.
     """
 
@@ -195,6 +196,7 @@ class ServerRig:
         self.partner = pki.self_signed("ACME")
         self.identity = pki.self_signed("proxy")
         self.opened: list[tuple[str, SessionFacts, Deferred[ILeg]]] = []
+        self.later = timedelta()
         self.partner_end: Caller
         self.partner_socket: End
         self.server_socket: End
@@ -234,7 +236,7 @@ class ServerRig:
 
     def generation(self, configuration: ServerConfiguration, number: int = 1) -> ServerGeneration:
         """A generation, with its contexts."""
-        return ServerGeneration.build(self.part(configuration, number), lambda: datetime.now(UTC))
+        return ServerGeneration.build(self.part(configuration, number), lambda: datetime.now(UTC) + self.later)
 
     def _open(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
         opening: Deferred[ILeg] = Deferred(lambda opening: self.canceled.append(session))
