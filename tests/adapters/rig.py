@@ -56,8 +56,10 @@ class Journal:
 
     def the(self, name: str) -> Mapping[str, Value]:
         """The fields of the one event of a name."""
-        (fields,) = self.of(name)
-        return fields
+        found = self.of(name)
+        if len(found) != 1:
+            raise AssertionError(f"{len(found)} events {name}, not one, in {self.names()}")
+        return found[0]
 
 
 @implementer(ILeg)
