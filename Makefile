@@ -136,8 +136,8 @@ transcript: environment  ## run an operator's session with real daemons and writ
 fuzz: environment  ## mutated sessions against the protocol core (EXECUTIONS=10000 of each target, SEED=1)
 	cd $(CHECKS) && $(BIN)/python -m tests.fuzz --executions $(or $(EXECUTIONS),10000) --seed $(or $(SEED),1)
 
-mutants: environment  ## break protections one by one in a copy; a test has to fail for each
-	$(BIN)/python -m tests.mutants $(CURDIR)
+mutants: environment  ## break protections one by one in a copy; a test has to fail for each (THREATS="T8 T13")
+	$(BIN)/python -m tests.mutants $(CURDIR) $(THREATS)
 
 soak: environment  ## minutes of sessions, and a flood of strangers, against whole daemons (SOAK_SECONDS=60)
 	$(TRIAL) tests.soak

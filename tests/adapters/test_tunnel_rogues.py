@@ -623,6 +623,7 @@ class RogueServerTests(SynchronousTestCase):
         self.assertEqual(server.tunnel._controls, set())
         self.assertEqual(client.user.notes, [])
         # The client refused it within the handshake already.
+        self.assertEqual(len(server.events.named("tunnel.refused")), 1)
         self.assertIn("alert", str(server.events.named("tunnel.refused")[0]["message"]))
 
     def test_other_key_that_takes_anything(self) -> None:
