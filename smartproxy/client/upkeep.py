@@ -22,7 +22,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy import __version__
-from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable
+from smartproxy.client.backend import VERSION, Backend, BackendRefused, BackendUnavailable
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
@@ -37,8 +37,6 @@ LOOK_SECONDS = 3600.0
 """The least time between two requests without news, in case a backend answers without waiting."""
 RENEW_AT = 2 / 3
 """The part of a certificate's life after which it is renewed."""
-VERSION_REFUSED = "version"
-"""The API's code for a client whose version it cannot work with."""
 REMOVED = "removed"
 """The API's code for a client that was removed or disabled."""
 
@@ -96,7 +94,7 @@ class Availability:
         if message == self._told:
             return
         self._told = message
-        if isinstance(error, BackendRefused) and error.code == VERSION_REFUSED:
+        if isinstance(error, BackendRefused) and error.code == VERSION:
             self._events.emit(
                 "backend.version_refused",
                 ours=__version__,
@@ -226,8 +224,8 @@ class BackendWatch:
         while True:
             asked = self._clock.seconds()
             try:
-                if retry > RETRY_SECONDS_FIRST:
-                    # A backend without news holds the next request for a minute: find out sooner that it is back.
+                if etag is None or retry > RETRY_SECONDS_FIRST:
+                    # Another backend may be there, and one without news holds the next request for a minute.
                     await self._backend.hello()
                     self._back()
                 document = await self._backend.configuration(etag)
