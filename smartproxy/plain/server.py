@@ -121,8 +121,8 @@ class PlainServerService(DmzService):
         self._external = Listener(address=external.host, port=external.port)
         self._permit = permit
         self._endpoint = endpoint
-        most = min(most, licence.limits.get("sessions", most))
-        self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
+        self._most = most
+        self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=self._licensed())
         self.listeners = Listeners(reactor, lambda: _OuterFactory(self), self.events)
 
     @property
@@ -132,6 +132,14 @@ class PlainServerService(DmzService):
         return (self._external,) if wanted else ()
 
     # DmzService
+
+    def licence_renewed(self) -> None:
+        """Another licence is in force: its limit holds from the next session on."""
+        self.sessions.most = self._licensed()
+        super().licence_renewed()
+
+    def _licensed(self) -> int:
+        return min(self._most, self.licence.present.limits.get("sessions", self._most))
 
     def drain_time(self) -> float:
         """Seconds that sessions may go on when the end begins."""

@@ -295,6 +295,16 @@ class PairTests(SynchronousTestCase):
         first.tunnel.stopService()
         self.assertIsNotNone(self.client(valid_from=begins + datetime.timedelta(seconds=1)).tunnel.control)
 
+    def test_licence_with_another_limit(self) -> None:
+        """A licence that is put in place is in force as a whole: its limit of sessions, too."""
+        licence = self.server(most=50).licence.present
+        key: Any = self.authority.credential.key
+        for days, limits, most in ((1, {"sessions": 7}, 7), (2, {}, 50), (3, {"sessions": 90}, 50)):
+            later = licence.valid_until + datetime.timedelta(days=days)
+            self.path.write_text(sign(attrs.evolve(licence, valid_until=later, limits=limits), key))
+            self.network.advance(FILE_SECONDS)
+            self.assertEqual(self.service.sessions.most, most)
+
     def test_external_port(self) -> None:
         """It is open exactly while a client is there."""
         self.server()

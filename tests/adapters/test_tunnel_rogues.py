@@ -20,12 +20,13 @@ from smartproxy.net.transport.tls import TlsTransport
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
+from smartproxy.policy.versions import NEWEST, OLDEST
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, TestCa
 from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, ServerContext, _client_name
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.marks import Attach, End
-from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, NEWEST, OLDEST, TunnelPhase
+from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, TunnelPhase
 from tests.adapters.tunnel_kit import (
     FACTS,
     SESSION,
