@@ -23,7 +23,7 @@ FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls te
 SLOW_TESTS := tests.process.test_several tests.process.test_licence_renewal tests.process.test_ctl tests.process tests.packaging
 
 .PHONY: help environment python wheels demo test fast-tests slow-tests types lint format coverage docs news fragments transcript \
-	fuzz mutants soak bench bench-parts bench-calls clean FORCE
+	fuzz mutants soak bench bench-parts bench-calls bench-floods clean FORCE
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -136,8 +136,8 @@ transcript: environment  ## run an operator's session with real daemons and writ
 fuzz: environment  ## mutated sessions against the protocol core (EXECUTIONS=10000 of each target, SEED=1)
 	cd $(CHECKS) && $(BIN)/python -m tests.fuzz --executions $(or $(EXECUTIONS),10000) --seed $(or $(SEED),1)
 
-mutants: environment  ## break protections one by one in a copy; a test has to fail for each
-	$(BIN)/python -m tests.mutants $(CURDIR)
+mutants: environment  ## break protections one by one in a copy; a test has to fail for each (THREATS="T8 T13")
+	$(BIN)/python -m tests.mutants $(CURDIR) $(THREATS)
 
 soak: environment  ## minutes of sessions, and a flood of strangers, against whole daemons (SOAK_SECONDS=60)
 	$(TRIAL) tests.soak
@@ -160,6 +160,9 @@ bench-parts: environment  ## how fast octets are judged, and what a stranger's h
 
 bench-calls: environment  ## count the daemons' Python calls for a small file and a DATA buffer, by function (TOP=40)
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/calls.py --top $(or $(TOP),40)
+
+bench-floods: environment  ## who gets in while strangers flood the ports, and what it costs (FLOODS=tunnel chooses)
+	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/floods.py $(FLOODS)
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) build dist .demo trial .mypy_cache .ruff_cache .hypothesis .coverage docs/_build $(LEFTOVERS)

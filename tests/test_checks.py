@@ -9,6 +9,7 @@ from unittest import SkipTest
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import fragments, programs
+from tests.mutants.__main__ import Mutation, failed_by_assertion, table
 from tests.side_by_side import by_class
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -103,3 +104,62 @@ class SideBySide(SynchronousTestCase):
         other = Fragments("test_types")
         dealt = list(by_class([other, first, Fragments("test_types"), second, Programs("test_there")]))
         self.assertEqual([[other], [first, second]], dealt)
+
+
+REPORT = """
+===============================================================================
+[FAIL]
+Traceback (most recent call last):
+twisted.trial.unittest.FailTest: 1 != 2
+
+tests.unit.test_x.Some.test_one
+tests.unit.test_x.Some.test_two
+===============================================================================
+[ERROR]
+Traceback (most recent call last):
+builtins.AssertionError: no
+
+tests.unit.test_y.Other.test_three
+===============================================================================
+[ERROR]
+Traceback (most recent call last):
+builtins.ModuleNotFoundError: No module named 'smartproxy.x'
+
+tests.unit.test_z
+-------------------------------------------------------------------------------
+"""
+
+
+class Mutants(SynchronousTestCase):
+    """``make mutants``."""
+
+    def caught(self, *catchers: str) -> bool:
+        """Whether a mutation with these catchers is caught in the run that was reported."""
+        mutation = Mutation("T0", "x.py", "a", "b", catchers)
+        return mutation.caught(failed_by_assertion(REPORT))
+
+    def test_what_is_caught(self) -> None:
+        """Each named test, or a test of each named module, fails by an assertion; one that cannot be run does not."""
+        self.assertTrue(self.caught("tests.unit.test_x.Some.test_one", "tests.unit.test_y"))
+        self.assertFalse(self.caught("tests.unit.test_x", "tests.unit.test_z"))
+        self.assertFalse(self.caught("tests.unit.test_x.Some.test_one_more"))
+        self.assertFalse(self.caught("tests.unit.test_x.Some.test_on"))
+
+    def test_several_places(self) -> None:
+        """A mutation breaks all of its places, or is none if one of them is not there exactly once."""
+        mutation = Mutation("T0", "x.py", "a = 1 && b = 2", "a = 3 && ", ())
+        self.assertEqual(mutation.applied("a = 1; b = 2"), "a = 3; ")
+        self.assertIsNone(mutation.applied("a = 1"))
+        self.assertIsNone(mutation.applied("a = 1; b = 2; a = 1"))
+
+    def test_table(self) -> None:
+        """Each row's text stands in its file exactly once, and the tests that it names are there."""
+        sources = {each: (CHECKOUT / each.file).read_text(encoding="utf-8") for each in table()}
+        self.assertEqual([str(each) for each, source in sources.items() if each.applied(source) is None], [])
+        for mutation in sources:
+            for catcher in mutation.catchers:
+                module, _, name = catcher.partition(".test_")[2].partition(".")
+                path = CHECKOUT / f"{catcher.partition('.test_')[0].replace('.', '/')}/test_{module}.py"
+                text = path.read_text(encoding="utf-8")
+                for word in name.split("."):
+                    self.assertRegex(text, rf"\b{word}\b", catcher)

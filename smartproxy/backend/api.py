@@ -32,7 +32,6 @@ from smartproxy.backend.requests import (
     CarriedEvents,
     CertificateWanted,
     RefusalRate,
-    VersionRefused,
     address_of,
     body_of,
     check_client,
@@ -48,6 +47,7 @@ from smartproxy.backend.store import Runner
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.versions import NEWEST, OLDEST, PartsApart
 
 EVENTS_MOST = 1000
 """Events in one call."""
@@ -209,7 +209,8 @@ class Api:
         """Exchange versions."""
         await self._caller(request)
         site = await self._runner.run(self._calls.site)
-        return json_answer(request, {"version": __version__, "api": API, "site": site})
+        protocol = {"oldest": OLDEST, "newest": NEWEST}
+        return json_answer(request, {"version": __version__, "protocol": protocol, "api": API, "site": site})
 
     @app.route("/api/v1/tunnel-certificate", methods=["POST"])
     async def tunnel_certificate(self, request: IRequest) -> bytes:
@@ -361,8 +362,8 @@ class Api:
             guest.proved()
         if version is not None:
             try:
-                check_client(version)
-            except VersionRefused as error:
+                check_client(version, header_of(request, b"smartproxy-protocol")[:VERSION_CHARACTERS_MOST] or None)
+            except PartsApart as error:
                 facts.update(theirs=version, ours=__version__)
                 raise CallRefused(426, Cause.API_VERSION, error.message, error.advice) from error
         return caller

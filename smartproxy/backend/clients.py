@@ -170,6 +170,6 @@ def token_digest(token: str) -> str:
     return sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def same_digest(one: str, other: str) -> bool:
+def same_digest(digest: str, other_digest: str) -> bool:
     """Compare two digests in a time that does not tell where they differ."""
-    return hmac.compare_digest(one.encode("ascii"), other.encode("ascii"))
+    return hmac.compare_digest(digest.encode("ascii"), other_digest.encode("ascii"))

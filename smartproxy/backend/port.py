@@ -39,7 +39,7 @@ from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text, peer_of
 from smartproxy.net.tls.context import choose_protocol, new_context, show_identity
 from smartproxy.policy import limits
-from smartproxy.policy.addresses import address_of, prefix_of
+from smartproxy.policy.addresses import prefix_of
 from smartproxy.policy.admission import Sparing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.crowd import Crowd
@@ -58,7 +58,7 @@ Admits = Callable[[IRequest], Deferred[bool]]
 def _prefix(address: IAddress | None) -> str:
     """The network that a caller counts for; empty if it has no address."""
     peer = peer_of(address)
-    return "" if peer is None else prefix_of(address_of(peer.host))
+    return "" if peer is None else prefix_of(peer.host)
 
 
 class Guest(ProtocolWrapper):

@@ -22,6 +22,7 @@ from smartproxy.policy.configuration import STORE_ID
 from smartproxy.policy.schema import ListOf, declarations, kind, read_object
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.values import Lines
+from smartproxy.policy.versions import Part, PartsApart, agree
 
 EVENTS_AT_ONCE = 10
 EVENT_EVERY_SECONDS = 6.0
@@ -239,45 +240,25 @@ def json_answer(request: IRequest, document: Mapping[str, object], status: int =
 
 
 API = 1
-"""The version of the API's form: what stands in its paths."""
+"""What stands in the paths."""
 
 _VERSION = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})(?:\.[0-9]{1,5})?(?:[-.+]?[0-9A-Za-z]{1,20}){0,4}")
 
 
-class VersionRefused(Exception):
-    """A client's version does not fit.
+def check_client(version: str, spoken: str | None, ours: str = __version__) -> None:
+    """See whether a client works with this backend.
 
-    :ivar message: what is wrong, with both versions.
-    :ivar advice: which side to update.
+    :param version: its version.
+    :param spoken: the protocols that it says to speak.
+    :raises PartsApart: naming both versions and what to update, or saying that what the client says is malformed.
     """
-
-    def __init__(self, message: str, advice: str) -> None:
-        super().__init__(f"{message}; {advice}")
-        self.message = message
-        self.advice = advice
-
-
-def check_client(theirs: str, ours: str = __version__) -> None:
-    """See whether a client of a version can work with this backend.
-
-    :raises VersionRefused: naming both versions and what to update.
-    """
-    client, backend = _line(theirs), _line(ours)
-    if client is None:
-        raise VersionRefused("the header SmartProxy-Version holds no version", f"send one such as {ours}")
-    if client == backend:
-        return
-    older, newest = ("smartproxy-client", ours) if client < (backend or client) else ("smartproxy-backend", theirs)
-    raise VersionRefused(
-        f"smartproxy-client {theirs} and smartproxy-backend {ours} cannot work together",
-        f"update {older} to {newest}",
-    )
-
-
-def _line(version: str) -> tuple[int, int] | None:
-    """What versions that work together have in common."""
-    match = _VERSION.fullmatch(version)
-    if match is None:
-        return None
-    major, minor = int(match[1]), int(match[2])
-    return (major, minor) if major == 0 else (major, 0)
+    if _VERSION.fullmatch(version) is None:
+        raise PartsApart("the header SmartProxy-Version holds no version", f"send one such as {ours}")
+    backend = Part(program="smartproxy-backend", version=ours)
+    try:
+        client = Part.told("smartproxy-client", version, spoken)
+    except ValueError:
+        raise PartsApart(
+            "the header SmartProxy-Protocol holds no protocol's number", f"send one such as {backend.spoken}"
+        ) from None
+    agree(client, backend)

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from smartproxy._version import __version__
 from smartproxy.backend import authority
 from smartproxy.backend.api import Api
+from smartproxy.backend.authority import SiteAuthority
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.ledger import Ledger
 from smartproxy.backend.location import Location
@@ -35,17 +36,24 @@ class BackendService(Service):
     :param host: the address to listen on; empty for all.
     :param port: the port; 0 for any free one.
     :ivar stop_reason: why the end begins; may be changed until then.
+    :ivar drain_seconds: means nothing here: no session is waited for.
+    :ivar location: where the store is.
+    :ivar store: the store, while the daemon runs.
+    :ivar site: the site's authority, once the daemon has started.
     """
+
+    drain_seconds: int | None = None
 
     def __init__(self, reactor: Any, location: Location, host: str, port: int) -> None:
         self.stop_reason = StopReason()
         self._reactor = reactor
-        self._location = location
+        self.location = location
         self._host = host
         self._port = port
         self._threads = StoreThreads(reactor)
         self._started_at = 0.0
-        self._store: Store | None = None
+        self.store: Store | None = None
+        self.site: SiteAuthority | None = None
         self._ledger: Ledger | None = None
         self._api: Api | None = None
         self._upkeep: HourlyLook | None = None
@@ -60,9 +68,9 @@ class BackendService(Service):
         """
         Service.startService(self)
         self._started_at = self._reactor.seconds()
-        self._store = store = Store.open(self._location)
+        self.store = store = Store.open(self.location)
         with store.reading() as session:
-            site = authority.load(session)
+            self.site = site = authority.load(session)
         self._api = Api(Calls(store), self._threads, self.events, self._reactor)
         try:
             factory = HttpsPort(site, self._api.resource(), self._api.admits, self._reactor, self.events)
@@ -80,11 +88,19 @@ class BackendService(Service):
             site=site.site,
             address=port.getHost().host,
             port=port.getHost().port,
-            path=str(self._location.directory),
+            path=str(self.location.directory),
             pid=os.getpid(),
         )
         self._upkeep = HourlyLook(store, self._threads, self.events, self._reactor)
         self._upkeep.start()
+
+    @property
+    def listens_at(self) -> tuple[str, int] | None:
+        """The address and port for clients, while they are open."""
+        if self._listening is None:
+            return None
+        host: Any = self._listening.getHost()
+        return host.host, host.port
 
     def hurry(self) -> None:
         """Answer the calls that wait for a change now; nothing else here takes longer than a moment."""
@@ -93,8 +109,9 @@ class BackendService(Service):
             self._api.trial_watch.stop()
 
     async def _stop(self) -> None:
-        if self._listening is not None:
-            await maybeDeferred(self._listening.stopListening)
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            await maybeDeferred(listening.stopListening)
         self.hurry()
         if self._upkeep is not None:
             self._upkeep.stop()
@@ -108,8 +125,8 @@ class BackendService(Service):
         if self._ledger is not None:
             await self._ledger.finish()
             self._threads.stop()
-        if self._store is not None:
-            self._store.close()
+        if self.store is not None:
+            self.store.close()
 
     def stopService(self) -> Deferred[None]:
         """Answer the calls that wait, store the last events, and end."""

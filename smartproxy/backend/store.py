@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from smartproxy._version import __version__
 from smartproxy.backend.errors import StoreBusy, StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.schema import REVISION
@@ -64,8 +65,10 @@ class Store:
         """A transaction that sees one state of the store and changes nothing.
 
         :raises StoreBusy: when another program keeps the store locked.
+        :raises StoreUnavailable: when a program of another version brought it up to date meanwhile.
         """
         with _busy(), Session(self.engine, expire_on_commit=False, autoflush=False) as session:
+            _check_revision(session.connection())
             yield session
 
     @contextmanager
@@ -73,6 +76,7 @@ class Store:
         """A transaction that is kept as a whole when the block ends, and not at all when it raises.
 
         :raises StoreBusy: when another program keeps the store locked for longer than :data:`BUSY_MILLISECONDS`.
+        :raises StoreUnavailable: as :meth:`reading` does.
         """
         with (
             _busy(),
@@ -80,6 +84,7 @@ class Store:
             connection.begin(),
             Session(connection, expire_on_commit=False) as session,
         ):
+            _check_revision(connection)
             yield session
             session.commit()
 
@@ -115,6 +120,19 @@ def _busy() -> Iterator[None]:
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise StoreBusy from error
         raise
+
+
+def _check_revision(connection: Connection) -> None:
+    """See that the tables are still those of this version.
+
+    :raises StoreUnavailable: when they are not, saying which part to restart.
+    """
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found != REVISION:
+        raise StoreUnavailable(
+            f"the store was brought up to date by another version of SmartProxy (its tables are at {found}, this "
+            f"{__version__} knows {REVISION}); restart smartproxy-backend with that version"
+        )
 
 
 def _revision(connection: Connection) -> str | None:

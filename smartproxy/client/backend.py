@@ -21,6 +21,7 @@ from twisted.web.iweb import IResponse
 
 from smartproxy import __version__
 from smartproxy.policy.strict_json import DocumentRefused, read
+from smartproxy.policy.versions import Part, PartsApart, agree
 
 API_PREFIX = "/api/v1"
 ANSWER_OCTETS_MOST = 32 * 1024 * 1024
@@ -28,6 +29,9 @@ ANSWER_OCTETS_MOST = 32 * 1024 * 1024
 CALL_SECONDS = 20.0
 """How long one call may take, its long-poll wait not counted."""
 _OURS = "is this URL the backend's?"
+_PART = Part(program="smartproxy-client", version=__version__)
+VERSION = "version"
+"""The API's code for parts that do not work together."""
 LONG_POLL_SECONDS = 50
 """How long the backend may hold an unchanged configuration request."""
 
@@ -126,9 +130,20 @@ class Backend:
     async def hello(self) -> Mapping[str, Any]:
         """Exchange versions.
 
-        :raises BackendRefused: when the versions cannot work together; the message has both.
+        :raises BackendRefused: when the two cannot work together; the message has both versions.
         """
-        return await self._json("GET", "/hello")
+        answer = await self._json("GET", "/hello")
+        spoken: str | None = None
+        match answer.get("protocol"):
+            case {"oldest": int(oldest), "newest": int(newest)}:
+                spoken = f"{oldest}-{newest}"
+        try:
+            agree(_PART, Part.told("smartproxy-backend", str(answer.get("version")), spoken))
+        except ValueError:
+            raise BackendUnavailable(f"the answer to hello is not right; {_OURS}") from None
+        except PartsApart as apart:
+            raise BackendRefused(426, VERSION, str(apart)) from apart
+        return answer
 
     async def tunnel_certificate(self, csr: str) -> TunnelCredentials:
         """Have a certificate issued for a certificate signing request (PEM)."""
@@ -222,7 +237,8 @@ class Backend:
         seconds: float = CALL_SECONDS,
     ) -> tuple[int, dict[str, list[str]], bytes]:
         sent = {
-            "SmartProxy-Version": __version__,
+            "SmartProxy-Version": _PART.version,
+            "SmartProxy-Protocol": _PART.spoken,
             "User-Agent": f"smartproxy-client/{__version__}",
             **headers,
         }

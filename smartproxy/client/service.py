@@ -255,17 +255,37 @@ class ClientService(Service):
                 tunnel.renew(self._credential, self._proxy_ids)
 
     def _configured(self, configuration: Configuration, licences: Mapping[str, str]) -> None:
-        self._configuration = configuration
-        self.licences = licences
+        """Put a generation in force as a whole; where that raises, the one before is put back."""
+        before, licences_before = self._configuration, self.licences
+        try:
+            self._adopt(configuration, licences)
+        except Exception:
+            self._put_back(before, licences_before)
+            raise
         self.held = Held(generation=configuration.generation, since=now(self._reactor), by=self._backend.url)
+        self.events.emit("configuration.accepted", generation=configuration.generation, store=configuration.store)
+        for control in self._controls():
+            self._bring(control)
+
+    def _adopt(self, configuration: Configuration, licences: Mapping[str, str]) -> None:
+        """Use a generation for what begins from now on."""
+        self._configuration, self.licences = configuration, licences
         self._proxy_ids = frozenset(licences)
         self._renew()
-        self.events.emit("configuration.accepted", generation=configuration.generation, store=configuration.store)
         for tunnel in self._tunnels:
             tunnel.ready, tunnel.most = configuration.client.pool.ready, configuration.client.pool.most
-            if tunnel.control is not None:
-                self._bring(tunnel.control)
         self.calls.adopt(configuration)
+
+    def _put_back(self, before: Configuration | None, licences: Mapping[str, str]) -> None:
+        """Use the generation before again; serve nobody where there is none, or where even that raises."""
+        try:
+            if before is not None:
+                self._adopt(before, licences)
+                return
+        except Exception:
+            self.events.failure("smartproxy.client.service", Failure())
+        self._configuration, self.held = None, None
+        self.calls.close("no configuration is in force")
 
     def _controls(self) -> list[ClientControl]:
         """The servers that are connected."""
@@ -279,7 +299,7 @@ class ClientService(Service):
         if control in self._bringing:
             return
         bringing = self._bringing[control] = Deferred.fromCoroutine(self._deliver(control))
-        bringing.addErrback(self._not_brought).addBoth(lambda _: self._bringing.pop(control, None))
+        bringing.addErrback(self._not_brought, control).addBoth(lambda _: self._bringing.pop(control, None))
 
     async def _deliver(self, control: ClientControl) -> None:
         """Deliver to a server its part of the generation in force, with its own licence, until the server holds it.
@@ -320,10 +340,12 @@ class ClientService(Service):
                 return
             seconds = min(seconds * 2, RETRY_SECONDS_MOST)
 
-    def _not_brought(self, failure: Failure) -> None:
-        """Only a bug ends a delivery with an exception."""
+    def _not_brought(self, failure: Failure, control: ClientControl) -> None:
+        """Only a bug ends a delivery with an exception; the server does not have the generation then."""
         if failure.check(CancelledError) is None:
             self.events.failure("smartproxy.client.service", failure)
+            if self.held is not None:
+                self.declined[control] = self.held.generation
 
     # ClientUser
 

@@ -22,7 +22,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy import __version__
-from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable
+from smartproxy.client.backend import VERSION, Backend, BackendRefused, BackendUnavailable
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
@@ -37,8 +37,6 @@ LOOK_SECONDS = 3600.0
 """The least time between two requests without news, in case a backend answers without waiting."""
 RENEW_AT = 2 / 3
 """The part of a certificate's life after which it is renewed."""
-VERSION_REFUSED = "version"
-"""The API's code for a client whose version it cannot work with."""
 REMOVED = "removed"
 """The API's code for a client that was removed or disabled."""
 
@@ -96,7 +94,7 @@ class Availability:
         if message == self._told:
             return
         self._told = message
-        if isinstance(error, BackendRefused) and error.code == VERSION_REFUSED:
+        if isinstance(error, BackendRefused) and error.code == VERSION:
             self._events.emit(
                 "backend.version_refused",
                 ours=__version__,
@@ -125,7 +123,7 @@ class BackendWatch:
     :param removed: called when the backend says that this client was removed or disabled. Should it be enabled again,
         it gets another certificate, since the one before counts no more.
     :param configured: called with each new valid generation, and with the licences that are in force with it, by Proxy
-        ID.
+        ID. Whatever it raises, the generation is refused: then it has left the one before in force.
     :ivar refused: why the newest document is refused; ``None`` if it is in force.
     """
 
@@ -158,13 +156,24 @@ class BackendWatch:
 
     def start(self) -> None:
         """Run both loops until :meth:`stop`."""
-        self._run("certificate", self._certificates())
-        self._run("configuration", self._configurations())
+        self._run("certificate", self._certificates)
+        self._run("configuration", self._configurations)
 
-    def _run(self, name: str, loop: Coroutine[Any, Any, None]) -> None:
-        running = Deferred.fromCoroutine(loop)
-        running.addErrback(self._ended, f"client.upkeep.{name}")
+    def _run(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        running = Deferred.fromCoroutine(self._always(f"client.upkeep.{name}", loop))
+        running.addErrback(lambda failure: failure.trap(CancelledError))
         self._running[name] = running
+
+    async def _always(self, place: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a loop, which only a bug ends; it is told of, and the loop begins anew."""
+        while True:
+            try:
+                await loop()
+            except CancelledError:
+                raise
+            except Exception:
+                self._events.failure(place, Failure())
+            await self._pause(RETRY_SECONDS_MOST)
 
     def stop(self) -> None:
         """End both loops; a call under way is given up."""
@@ -185,12 +194,7 @@ class BackendWatch:
         if self._removed:
             self._removed = False
             self._running["certificate"].cancel()
-            self._run("certificate", self._certificates())
-
-    def _ended(self, failure: Failure, place: str) -> None:
-        """A loop ends when it is canceled; anything else is a bug."""
-        if failure.check(CancelledError) is None:
-            self._events.failure(place, failure)
+            self._run("certificate", self._certificates)
 
     async def _certificates(self) -> None:
         retry = RETRY_SECONDS_FIRST
@@ -220,8 +224,8 @@ class BackendWatch:
         while True:
             asked = self._clock.seconds()
             try:
-                if retry > RETRY_SECONDS_FIRST:
-                    # A backend without news holds the next request for a minute: find out sooner that it is back.
+                if etag is None or retry > RETRY_SECONDS_FIRST:
+                    # Another backend may be there, and one without news holds the next request for a minute.
                     await self._backend.hello()
                     self._back()
                 document = await self._backend.configuration(etag)
@@ -249,7 +253,10 @@ class BackendWatch:
                     cause=Cause.DOCUMENT_OLDER,
                     message=f"the number is {configuration.generation}; {self._held} of the same store is in force",
                 )
-        except ConfigurationRefused as refused:
+            self._configured(configuration, licences)
+        except Exception as error:
+            # Whatever is raised, a generation is in force as a whole or not at all, and the next one is asked for.
+            refused = error if isinstance(error, ConfigurationRefused) else self._fault_of()
             self.refused = str(refused)
             self._events.emit(
                 "configuration.refused",
@@ -261,7 +268,15 @@ class BackendWatch:
             )
             return
         self._held, self.refused = configuration.id, None
-        self._configured(configuration, licences)
+
+    def _fault_of(self) -> ConfigurationRefused:
+        """The refusal of a generation that met a fault of ours, which is told of."""
+        self._events.failure("smartproxy.client.upkeep", Failure())
+        return ConfigurationRefused(
+            where="document",
+            cause=Cause.CONFIGURATION_FAULT,
+            message="the client has a fault that keeps it from being put in force",
+        )
 
     def _pause(self, seconds: float) -> Deferred[None]:
         return cast("Deferred[None]", deferLater(self._clock, seconds))

@@ -69,7 +69,7 @@ EVENTS: Mapping[str, EventType] = {
         (
             "ctl.failed",
             _WARNING,
-            "The control socket cannot be opened: smartproxy ctl cannot reach the daemon.",
+            "The control socket cannot be opened: no operator can ask or tell the daemon anything.",
             "cause path",
             "advice",
         ),

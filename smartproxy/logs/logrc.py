@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import attrs
+from cryptography import x509
 
 from smartproxy.logs.levels import CATEGORIES, EVERYTHING
 from smartproxy.logs.severity import Severity
@@ -106,8 +107,10 @@ def _certificates(text: str) -> str:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         found = ""
-    if "-----BEGIN CERTIFICATE-----" not in found:
-        raise ValueError(f"{path}: holds no certificate in PEM")
+    try:
+        x509.load_pem_x509_certificates(found.encode("ascii"))
+    except ValueError:
+        raise ValueError(f"{path}: holds no certificate in PEM that can be read") from None
     return found
 
 
@@ -308,7 +311,8 @@ def parse(text: str, folder: Path) -> Logrc:
     """
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits is a plain ValueError.
         raise LogrcRefused(f"not TOML: {error}") from None
     appenders = document.get("appenders")
     for table in appenders if isinstance(appenders, list) else ():

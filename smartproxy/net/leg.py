@@ -30,7 +30,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import Attribute, Interface
 
-from smartproxy.policy.addresses import HostPort, address_of
+from smartproxy.policy.addresses import HostPort, plain_host
 from smartproxy.relay.events import SharedEnd
 
 
@@ -190,8 +190,7 @@ def peer_of(address: object) -> HostPort | None:
     """
     if not isinstance(address, IPv4Address | IPv6Address):
         return None
-    plain = address_of(address.host)
-    return HostPort(str(plain) if plain.version == 4 else address.host, address.port)
+    return HostPort(plain_host(address.host), address.port)
 
 
 def address_text(address: object) -> str:

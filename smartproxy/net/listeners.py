@@ -21,8 +21,11 @@ from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import Listener
 
-BACKLOG = 512
-"""Connections that the kernel holds until they are accepted."""
+BACKLOG = 4096
+"""Connections that the kernel holds until they are accepted; it may hold less (``net.core.somaxconn``).
+
+One that it cannot hold tries again after a second, then after two and four: half a second of a flood has room.
+"""
 
 RETRY_SECONDS: Final = 3.0
 """Seconds until a port that could not be opened is tried again."""

@@ -62,6 +62,7 @@ class PlainClientService(Service):
     :param drain: how many seconds sessions may go on when the daemon is to end.
     :param endpoint: how to dial a host and a port.
     :ivar sessions: the sessions that are not over.
+    :ivar target_failure: why the target could not be reached when it was last dialled; ``None`` if it was reached.
     """
 
     def __init__(
@@ -78,13 +79,14 @@ class PlainClientService(Service):
         endpoint: Callable[[Any, str, int], IStreamClientEndpoint] = HostnameEndpoint,
     ) -> None:
         self.clock = reactor
-        self.drain_seconds = drain
+        self.drain_seconds: int | None = drain
         self.stop_reason = StopReason()
-        self._target = target
+        self.target = target
+        self.target_failure: str | None = None
+        self.credential = credential
         self._outgoing = outgoing
         self._endpoint = endpoint
         self._ports: list[IListeningPort] = []
-        self._name = credential.name
         self.events = Events(Logger(namespace="smartproxy.plain-client"), None, reactor, source="plain-client")
         self.events.callers_unknown = True
         self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
@@ -109,7 +111,7 @@ class PlainClientService(Service):
         """
         Service.startService(self)
         self._ports = [each.listen(self) for each in self._outgoing]
-        self.events.emit("client.started", version=__version__, names=[self._name, self.tunnel.server])
+        self.events.emit("client.started", version=__version__, names=[self.credential.name, self.tunnel.server])
         self.tunnel.startService()
 
     def stopService(self) -> Deferred[None]:
@@ -118,7 +120,7 @@ class PlainClientService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        seconds = self.drain_seconds if self.sessions.live else 0
+        seconds = (self.drain_seconds or 0) if self.sessions.live else 0
         self.events.emit(
             "client.stopping",
             cause=self.stop_reason.cause,
@@ -137,6 +139,12 @@ class PlainClientService(Service):
         self.events.emit("client.stopped")
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self.clock, 0)
+
+    @property
+    def ports(self) -> list[tuple[HostPort | None, tuple[str, int]]]:
+        """The open ports for local programs, each with the destination that it leads to."""
+        hosts: list[Any] = [port.getHost() for port in self._ports]
+        return [(each.destination, (at.host, at.port)) for each, at in zip(self._outgoing, hosts, strict=False)]
 
     def hurry(self) -> None:
         """Stop waiting for sessions, and end them."""
@@ -157,14 +165,14 @@ class PlainClientService(Service):
 
     async def _open_inbound(self, outline: Outline, leg: ILeg) -> None:
         self.sessions.expect(outline.session)
-        host, port = self._target.host, self._target.port
+        host, port = self.target.host, self.target.port
         try:
             factory = LegFactory(self.clock, self.sessions.seconds)
             connecting: Any = self._endpoint(dialling(self.clock), host, port).connect(factory)
             target = await connecting.addTimeout(TARGET_SECONDS, self.clock)
         except Exception as error:
             self.sessions.forget(outline.session)
-            message = str(error) or type(error).__name__
+            message = self.target_failure = str(error) or type(error).__name__
             self.events.emit(
                 "station.unreachable",
                 cause=Cause.TARGET_CONNECT,
@@ -174,6 +182,7 @@ class PlainClientService(Service):
                 session=outline.session,
             )
             raise StationUnreachable(rule=Cause.TARGET_CONNECT, message="the target is not reachable") from error
+        self.target_failure = None
         self.sessions.couple(outline, near=target, tunnel=leg, inward=False)
 
     def judge_opening(self, control: ClientControl, session: str, facts: SessionFacts) -> None:

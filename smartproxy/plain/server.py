@@ -117,19 +117,33 @@ class PlainServerService(DmzService):
             now=now,
         )
         self.events.callers_unknown = True
-        self.drain_seconds = drain
+        self.drain_seconds: int | None = drain
         self._external = Listener(address=external.host, port=external.port)
         self._permit = permit
         self._endpoint = endpoint
-        most = min(most, licence.limits.get("sessions", most))
-        self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
+        self._most = most
+        self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=self._licensed())
         self.listeners = Listeners(reactor, lambda: _OuterFactory(self), self.events)
+
+    @property
+    def missing(self) -> tuple[Listener, ...]:
+        """The external port, where it has to be open and could not be opened."""
+        wanted = self.running and bool(self.tunnel.controls) and self._external not in self.listeners.open
+        return (self._external,) if wanted else ()
 
     # DmzService
 
+    def licence_renewed(self) -> None:
+        """Another licence is in force: its limit holds from the next session on."""
+        self.sessions.most = self._licensed()
+        super().licence_renewed()
+
+    def _licensed(self) -> int:
+        return min(self._most, self.licence.present.limits.get("sessions", self._most))
+
     def drain_time(self) -> float:
         """Seconds that sessions may go on when the end begins."""
-        return self.drain_seconds if self.sessions.live else 0
+        return (self.drain_seconds or 0) if self.sessions.live else 0
 
     def closing_time(self) -> float:
         """Seconds that closing may take: sessions are aborted."""

@@ -110,6 +110,20 @@ class Pipe:
         for leg in self._ends.both():
             leg.resume()
 
+    def portrait(self) -> dict[str, object]:
+        """The facts of the session, as those of OFTP2's sessions are told; it has no partner and no protocol."""
+        protocol = ("partner", "code", "profile", "tls", "speaker", "agreed", "file", "client")
+        return {
+            **dict.fromkeys(protocol),
+            **self._facts(),
+            "phase": "open" if self._ending is None else "ending",
+            "octets_in": self._octets_in,
+            "octets_out": self._octets_out,
+            "files_in": 0,
+            "files_out": 0,
+            "since": self._begun,
+        }
+
     def stop(self, fault: OwnFault) -> None:
         """End the session now."""
         self._abort(_Ending(Outcome.STOPPED, fault.rule, fault.message))
@@ -238,6 +252,10 @@ class PlainSessions:
 
     def __attrs_post_init__(self) -> None:
         self._draining = DrainWait(self.clock, self)
+
+    def portraits(self) -> list[dict[str, object]]:
+        """The facts of all of them; ``since`` is in the clock's seconds."""
+        return [pipe.portrait() for pipe in self.live.values()]
 
     def room(self) -> OwnFault | None:
         """The reason to refuse a further session; ``None`` if there is none."""

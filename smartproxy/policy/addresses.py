@@ -6,6 +6,7 @@ section 2.5.5.2 (IPv4 addresses in IPv6 form). Trusts no text. Resolves no name.
 """
 
 import ipaddress
+import re
 from typing import Final, Self
 
 import attrs
@@ -14,6 +15,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LOOPBACK: Final = {ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1")}
 _PREFIX_BITS: Final = {4: 32, 6: 64}
+_OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4: Final = re.compile(rf"(?:::ffff:)?({_OCTET}(?:\.{_OCTET}){{3}})")
+"""An IPv4 address as an operating system writes it, also in IPv6 form: it needs no parsing, which a flood would pay."""
 
 
 class BadHostPort(ValueError):
@@ -112,6 +116,23 @@ def same_host(bound: str, caller: str) -> bool:
     return address == expected or {address, expected} == _LOOPBACK
 
 
-def prefix_of(address: Address) -> str:
-    """The network, /32 or /64, that *address* is counted with."""
+def plain_host(text: str) -> str:
+    """An address as it is shown: an IPv4 address in IPv6 form is the IPv4 address, any other text is as it was.
+
+    :raises ValueError: if it is no address.
+    """
+    if (found := _IPV4.fullmatch(text)) is not None:
+        return found[1]
+    address = address_of(text)
+    return str(address) if address.version == 4 else text
+
+
+def prefix_of(text: str) -> str:
+    """The network, /32 or /64, that the address that *text* writes is counted with.
+
+    :raises ValueError: if it is no address.
+    """
+    if (found := _IPV4.fullmatch(text)) is not None:
+        return f"{found[1]}/32"
+    address = address_of(text)
     return str(ipaddress.ip_network((address, _PREFIX_BITS[address.version]), strict=False))

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import attrs
 
 from smartproxy.policy import limits as numbers
-from smartproxy.policy.addresses import address_of, prefix_of
+from smartproxy.policy.addresses import prefix_of
 from smartproxy.policy.faults import QuotaExceeded
 from smartproxy.policy.settings import ServerLimits
 
@@ -70,7 +70,7 @@ class Admission:
         :param now: the time in seconds of a monotonic clock.
         :raises Denied: if there are too many in all that have spoken, or from this address.
         """
-        prefix = prefix_of(address_of(address))
+        prefix = prefix_of(address)
         self._room("connections_per_address", self._connections[prefix])
         self._room("unauthenticated_per_address", self._unauthenticated[prefix])
         known = self._is_known(prefix, now)
@@ -251,6 +251,6 @@ class Sparing:
 
 def _counted(address: str) -> str:
     try:
-        return prefix_of(address_of(address))
+        return prefix_of(address) if address else ""
     except ValueError:
         return address

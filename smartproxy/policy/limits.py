@@ -157,9 +157,9 @@ CERTIFICATE_LOOK_SECONDS: Final = 3_600.0
 #: From a ticket's issue to its use.
 TICKET_SECONDS: Final = 10.0
 #: Connections to the tunnel port that have sent no whole TLS record; one more replaces one of the most crowded address.
-TUNNEL_SILENT_MOST: Final = 256
+TUNNEL_SILENT_MOST: Final = 512
 #: Connections to the tunnel port in the TLS handshake; one more replaces one of the most crowded address.
-TUNNEL_STRANGERS_MOST: Final = 128
+TUNNEL_STRANGERS_MOST: Final = 256
 #: Addresses from which a client was admitted that are remembered: they have as many places of their own.
 TUNNEL_KNOWN_MOST: Final = 1_000
 #: TLS handshakes a second that any other address (IPv4 /32, IPv6 /64) may begin at the tunnel port.

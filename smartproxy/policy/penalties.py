@@ -128,18 +128,16 @@ class Penalties:
         """The seconds until the ban of *address* ends; 0.0 if it is not banned."""
         if not self._records or not self._settings.enabled:
             return 0.0
-        counted = address_of(address)
-        record = self._records.get(prefix_of(counted))
-        if record is None or now >= record.until or self._is_exempt(counted):
+        record = self._records.get(prefix_of(address))
+        if record is None or now >= record.until or self._is_exempt(address_of(address)):
             return 0.0
         return record.until - now
 
     def fault(self, address: str, fault: Fault, now: float) -> Ban | None:
         """Count a fault of *address*; return the ban that begins with it, if any."""
-        counted = address_of(address)
-        if not self._settings.enabled or self._is_exempt(counted):
+        if not self._settings.enabled or self._is_exempt(address_of(address)):
             return None
-        prefix = prefix_of(counted)
+        prefix = prefix_of(address)
         record = self._record(prefix, now)
         if record is None:
             self.overlooked += 1

@@ -5,6 +5,7 @@ NAME
 
 SYNOPSIS
     twistd [twistd's options] smartproxy-backend [--listen [ip:]port] [--state-dir DIR] [--database URL]
+        [--ctl-socket PATH]
 
 SECURITY
     Holds the keys of the site's authority and of the servers' certificates: run it inside, as a user of its own.
@@ -14,6 +15,7 @@ SECURITY
 from twisted.application.service import IService
 
 from smartproxy.backend import authority
+from smartproxy.backend.condition import BackendCondition
 from smartproxy.backend.errors import BackendError
 from smartproxy.backend.location import Location
 from smartproxy.backend.service import BackendService
@@ -22,7 +24,7 @@ from smartproxy.policy.places import BACKEND_PORT, DATABASE_VARIABLE
 from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.launch import NOT_STARTED
-from smartproxy.tap.life import Life, daemon_reactor
+from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 
 
 class BackendSwitches(DaemonOptions):
@@ -38,6 +40,7 @@ class BackendSwitches(DaemonOptions):
     optParameters = [
         ["listen", "i", f"127.0.0.1:{BACKEND_PORT}", "listen for clients at [ip:]port"],
         ["database", None, None, f"database URL [${DATABASE_VARIABLE}, or an SQLite file in the state folder]"],
+        SWITCH,
     ]
 
     def postOptions(self) -> None:
@@ -64,4 +67,5 @@ def makeService(options: BackendSwitches) -> IService:
     """The daemon, constructed but not started."""
     reactor = daemon_reactor()
     service = BackendService(reactor, options.location, options.address.host, options.address.port)
-    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices))
+    control = control_socket(reactor, BackendCondition(service), service, options)
+    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)

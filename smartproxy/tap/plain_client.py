@@ -17,12 +17,13 @@ from pathlib import Path
 from twisted.application.service import IService
 
 from smartproxy.plain.client import Outgoing, PlainClientService
+from smartproxy.plain.condition import PlainClientCondition
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.credential import FILE_OCTETS_MOST, PlainCredential, read
 from smartproxy.policy.limits import DRAIN
 from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.daemon import DaemonOptions
-from smartproxy.tap.life import Life, daemon_reactor
+from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 from smartproxy.tap.plain_server import (
     EXTERNAL_PORT,
     IDLE_SECONDS,
@@ -63,6 +64,7 @@ class PlainClientSwitches(DaemonOptions):
             str(IDLE_SECONDS),
             "close a pair of connections on which nothing moved for so many seconds",
         ],
+        SWITCH,
     ]
     optFlags = PLAIN_FLAGS
 
@@ -145,4 +147,5 @@ def makeService(options: PlainClientSwitches) -> IService:
         seconds=options.seconds,
         drain=DRAIN.default if options.drain is None else options.drain,
     )
-    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices))
+    control = control_socket(reactor, PlainClientCondition(service), service, options)
+    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)

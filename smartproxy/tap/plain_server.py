@@ -13,13 +13,14 @@ SECURITY
 
 from twisted.application.service import IService
 
+from smartproxy.plain.condition import PlainServerCondition
 from smartproxy.plain.destinations import Permit
 from smartproxy.plain.server import PlainServerService
 from smartproxy.policy.limits import DRAIN
 from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.licensed import LicensedOptions
-from smartproxy.tap.life import Life, daemon_reactor
+from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 
 INTERNAL_PORT = 65432
 EXTERNAL_PORT = 6619
@@ -50,6 +51,7 @@ class PlainServerSwitches(LicensedOptions):
             str(IDLE_SECONDS),
             "close a pair of connections on which nothing moved for so many seconds",
         ],
+        SWITCH,
     ]
     optFlags = PLAIN_FLAGS
 
@@ -89,7 +91,8 @@ def makeService(options: PlainServerSwitches) -> IService:
         seconds=options.seconds,
         drain=DRAIN.default if options.drain is None else options.drain,
     )
-    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices))
+    control = control_socket(reactor, PlainServerCondition(service), service, options)
+    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)
 
 
 def plain_level(options: DaemonOptions) -> None:

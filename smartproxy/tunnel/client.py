@@ -21,6 +21,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import TunnelLost
+from smartproxy.policy.versions import Part
 from smartproxy.tunnel.client_control import ClientControl, ClientUser
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, VerifiedServer
 from smartproxy.tunnel.data import DataConnection
@@ -28,7 +29,7 @@ from smartproxy.tunnel.entrance import Entrance, secured_client
 from smartproxy.tunnel.faults import Closing, NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible
 from smartproxy.tunnel.kinds import SMART, TunnelKind
 from smartproxy.tunnel.pool import DataPool
-from smartproxy.tunnel.vocabulary import Greeting, Side
+from smartproxy.tunnel.vocabulary import Side
 
 _STOPPED = Closing(Cause.TUNNEL_STOPPED, "the client is stopping")
 _P = TypeVar("_P", bound=IProtocol)
@@ -108,7 +109,7 @@ class ClientTunnel(Service):
         self._user = user
         self._events = events
         self._jitter = jitter
-        self._greeting = Greeting(program="smartproxy-client", version=version)
+        self._part = Part(program=kind.client, version=version)
         self._task: Deferred[None] | None = None
         self._down: Deferred[Closing] | None = None
         self._trouble: tuple[str, float] | None = None
@@ -159,7 +160,7 @@ class ClientTunnel(Service):
         control = await self._dial(self._control_context, self._build_control)
         pool = DataPool(self._dial_data, self._clock, self._events, ready=self.ready, most=self.most)
         try:
-            await control.greet(self._greeting, pool)
+            await control.greet(self._part, self._kind.server, pool)
         except Exception:
             control.close(Closing(Cause.TUNNEL_HELLO, "the tunnel did not come up"))
             raise
@@ -170,7 +171,7 @@ class ClientTunnel(Service):
             "tunnel.up",
             host=self.server,
             peer=control.peer,
-            version=self._greeting.version,
+            version=self._part.version,
             theirs=control.version,
             proxy_id=control.proxy_id,
         )
@@ -235,7 +236,7 @@ class ClientTunnel(Service):
             case PeerRefused():
                 facts = fault.fields()
             case VersionsIncompatible():
-                facts = {"cause": Cause.TUNNEL_VERSIONS, "message": str(fault), "ours": self._greeting.version}
+                facts = {"cause": Cause.TUNNEL_VERSIONS, "message": str(fault), "ours": self._part.version}
             case NameTaken():
                 facts = {"cause": Cause.TUNNEL_NAME_TAKEN, "message": str(fault)}
             case QuestionExpired():

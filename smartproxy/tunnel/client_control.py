@@ -21,19 +21,19 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import OwnFault, PartnerUnreachable, StationUnreachable, Step
+from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.chunks import Chunk, cut
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.data import DataConnection
-from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionExpired, TunnelFault
+from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionExpired, TunnelFault, VersionsIncompatible
 from smartproxy.tunnel.pool import DataPool
 from smartproxy.tunnel.vocabulary import (
     CloseSession,
     Configure,
     Drain,
     GenerationState,
-    Greeting,
     Hello,
     OpenInbound,
     OpenOutbound,
@@ -44,7 +44,6 @@ from smartproxy.tunnel.vocabulary import (
     Side,
     TunnelCommand,
     TunnelPhase,
-    agree,
 )
 
 
@@ -119,24 +118,26 @@ class ClientControl(BoundedAMP):
         self._user = user
         self._configuring = DeferredLock()
 
-    async def greet(self, greeting: Greeting, pool: DataPool) -> None:
+    async def greet(self, ours: Part, server: str, pool: DataPool) -> None:
         """Say Hello; afterwards the tunnel is ready.
 
+        :param server: the name of the program that serves such a tunnel.
         :raises VersionsIncompatible: when the two cannot work together.
         :raises NameTaken: when another client of this name is connected.
         """
         answer = await self.ask(
             Hello,
             seconds=limits.HELLO_SECONDS,
-            version=greeting.version,
-            oldest=greeting.oldest,
-            newest=greeting.newest,
+            version=ours.version,
+            oldest=ours.oldest,
+            newest=ours.newest,
         )
         self.version = answer["version"]
-        theirs = Greeting(
-            program="smartproxy-server", version=self.version, oldest=answer["oldest"], newest=answer["newest"]
-        )
-        agree(greeting, theirs)
+        theirs = Part(program=server, version=self.version, oldest=answer["oldest"], newest=answer["newest"])
+        try:
+            agree(ours, theirs)
+        except PartsApart as apart:
+            raise VersionsIncompatible(str(apart)) from apart
         self.held = GenerationId(answer["generation"])
         self.pool = pool
         self.made_ready()

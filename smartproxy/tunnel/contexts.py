@@ -192,6 +192,7 @@ class ClientContext:
 
     def __init__(self, credential: ClientCredential, proxy_ids: Collection[str], protocol: bytes) -> None:
         self._pins = tuple(each.encode("ascii") for each in proxy_ids)
+        self._protocol = protocol
         self._verdicts = _Verdicts()
         context = new_context(server=False, least=SSL.TLS1_3_VERSION)
         judge_peers(context, self._judge, server=False)
@@ -215,7 +216,7 @@ class ClientContext:
     def verified(self, connection: SSL.Connection) -> VerifiedServer:
         """The server's identity, after the handshake; checks the key once more, before an octet is sent.
 
-        :raises PeerRefused: if its key does not match any of the Proxy IDs.
+        :raises PeerRefused: if its key does not match any of the Proxy IDs, or if it serves another kind of tunnel.
         """
         certificate = connection.get_peer_certificate(as_cryptography=True)
         if certificate is None:
@@ -223,6 +224,13 @@ class ClientContext:
         seen = proxy_id(certificate.public_key())
         if self._verdicts.of(connection) is not None or not self._pinned(seen):
             raise self._verdicts.of(connection) or _wrong_key(seen)
+        if connection.get_alpn_proto_negotiated() != self._protocol:
+            raise PeerRefused(
+                cause=Cause.TUNNEL_PROTOCOL,
+                message=f"the server does not speak {self._protocol.decode('ascii')}: it is of the other pair",
+                advice="connect smartproxy-client to smartproxy-server, and smartproxy-plain-client to "
+                "smartproxy-plain-server",
+            )
         return VerifiedServer(proxy_id=seen)
 
     def _judge(self, connection: SSL.Connection, certificate: X509, error: int, depth: int, ok: int) -> bool:

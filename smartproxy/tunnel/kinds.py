@@ -72,10 +72,14 @@ class TunnelKind:
     :ivar control: the ALPN name of a control connection.
     :ivar data: the ALPN name of a data connection.
     :ivar connection: makes a data connection.
+    :ivar server: the program in the DMZ.
+    :ivar client: the program inside.
     """
 
     control: bytes
     data: bytes
+    server: str
+    client: str
     connection: Callable[[DataOwner, Side, IReactorTime, Events, str], DataConnection]
 
     @property
@@ -84,7 +88,9 @@ class TunnelKind:
         return self.control, self.data
 
 
-SMART: Final = TunnelKind(CONTROL_PROTOCOL, DATA_PROTOCOL, DataConnection)
+SMART: Final = TunnelKind(
+    CONTROL_PROTOCOL, DATA_PROTOCOL, "smartproxy-server", "smartproxy-client", connection=DataConnection
+)
 
 
 def plain(closing: float) -> TunnelKind:
@@ -93,4 +99,10 @@ def plain(closing: float) -> TunnelKind:
     :param closing: seconds that the end of a session may take to be delivered.
     """
     connection = partial(RawDataConnection, closing=closing)
-    return TunnelKind(b"smartproxy-plain-control/1", b"smartproxy-plain-data/1", connection)
+    return TunnelKind(
+        b"smartproxy-plain-control/1",
+        b"smartproxy-plain-data/1",
+        "smartproxy-plain-server",
+        "smartproxy-plain-client",
+        connection=connection,
+    )

@@ -26,7 +26,7 @@ from smartproxy.net.leg import peer_of
 from smartproxy.net.transport.secured import connections
 from smartproxy.net.transport.tls import TlsTransport
 from smartproxy.policy import limits
-from smartproxy.policy.addresses import address_of, prefix_of
+from smartproxy.policy.addresses import prefix_of
 from smartproxy.policy.admission import Sparing
 from smartproxy.policy.budget import Budgets
 from smartproxy.policy.causes import Cause
@@ -96,7 +96,7 @@ class TunnelPort(Factory):
             return None
         peer = peer_of(addr)
         host = "" if peer is None else peer.host
-        prefix = prefix_of(address_of(host)) if host else ""
+        prefix = prefix_of(host) if host else ""
         places = self._places[prefix in self._known]
 
         def speaks(door: HelloFirst) -> IProtocol | None:
@@ -167,7 +167,7 @@ class TunnelPort(Factory):
         """A connection proved its identity: its address is known from now on."""
         self._leave(entrance)
         if entrance.host:
-            prefix = prefix_of(address_of(entrance.host))
+            prefix = prefix_of(entrance.host)
             self._known[prefix] = None
             self._known.move_to_end(prefix)
             if len(self._known) > limits.TUNNEL_KNOWN_MOST:

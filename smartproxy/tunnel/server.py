@@ -21,6 +21,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import TunnelLost
 from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.tunnel.boxes import line
 from smartproxy.tunnel.contexts import PeerRefused, ServerContext, VerifiedClient
 from smartproxy.tunnel.data import DataConnection
@@ -37,7 +38,7 @@ from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.kinds import SMART, TunnelKind
 from smartproxy.tunnel.port import TunnelPort
 from smartproxy.tunnel.server_control import Registry, ServerControl, ServerUser
-from smartproxy.tunnel.vocabulary import Greeting, Side, agree
+from smartproxy.tunnel.vocabulary import Side
 
 
 class ServerTunnel:
@@ -73,7 +74,7 @@ class ServerTunnel:
         self._clock = clock
         self._user = user
         self._events = events
-        self._greeting = Greeting(program="smartproxy-server", version=version)
+        self._part = Part(program=kind.server, version=version)
         self._context = ServerContext(identity, authority, kind.protocols)
         self._controls: set[ServerControl] = set()
         self._named: dict[str, ServerControl] = {}
@@ -145,7 +146,8 @@ class ServerTunnel:
         raise PeerRefused(
             cause=Cause.TUNNEL_PROTOCOL,
             message="the client asks for neither a control nor a data connection",
-            advice="update the client",
+            advice=f"connect {self._kind.client} to this port; smartproxy-client and smartproxy-plain-client do not go "
+            "with each other's servers",
             subject=client.subject,
         )
 
@@ -169,13 +171,17 @@ class ServerTunnel:
 
     # For control connections.
 
-    async def _welcome(self, control: ServerControl, greeting: Greeting) -> Greeting:
+    async def _welcome(self, control: ServerControl, oldest: int, newest: int) -> Part:
         """Give a client its name, unless an older connection has it and answers."""
         try:
-            agree(self._greeting, greeting)
-        except VersionsIncompatible as fault:
+            agree(
+                self._part,
+                Part(program=self._kind.client, version=control.version, oldest=oldest, newest=newest),
+            )
+        except PartsApart as apart:
+            fault = VersionsIncompatible(str(apart))
             self._refuse(control, Cause.TUNNEL_VERSIONS, fault)
-            raise
+            raise fault from apart
         while (holder := self._named.get(control.client_name)) is not None and holder.lost is None:
             if await holder.ping():
                 taken = NameTaken(f"a client named {control.client_name} is connected already from {holder.peer}")
@@ -184,7 +190,7 @@ class ServerTunnel:
             holder.abort(Closing(Cause.TUNNEL_NEWER, "a newer connection of the same client replaced it"))
         if control.lost is None:
             self._named[control.client_name] = control
-        return self._greeting
+        return self._part
 
     def _control_up(self, control: ServerControl) -> None:
         """A client is ready."""
@@ -193,7 +199,7 @@ class ServerTunnel:
             "tunnel.up",
             client=control.client_name,
             peer=control.peer,
-            version=self._greeting.version,
+            version=self._part.version,
             theirs=control.version,
             subject=control.client.subject,
             not_after=control.client.not_after,
@@ -228,7 +234,7 @@ class ServerTunnel:
             client=control.client_name,
             peer=control.peer,
             message=str(fault),
-            ours=self._greeting.version,
+            ours=self._part.version,
             theirs=control.version,
         )
 

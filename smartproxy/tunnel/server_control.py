@@ -27,6 +27,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
 from smartproxy.policy.faults import PartnerUnreachable, StationUnreachable, Step, TunnelLost
+from smartproxy.policy.versions import Part
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.chunks import Assembly, Chunk
 from smartproxy.tunnel.contexts import VerifiedClient
@@ -47,7 +48,6 @@ from smartproxy.tunnel.vocabulary import (
     Configure,
     Drain,
     GenerationState,
-    Greeting,
     Hello,
     OpenInbound,
     OpenOutbound,
@@ -105,7 +105,8 @@ class Registry:
     """What a control connection asks of the server's tunnel, which knows all clients.
 
     :ivar held: the generation that the server holds.
-    :ivar welcome: gives a client its name; returns what the server says about itself. Raises
+    :ivar welcome: gives a client its name, by the oldest and newest protocol that it speaks; returns what the server
+        says about itself. Raises
         :class:`VersionsIncompatible` when the two cannot work together, and :class:`NameTaken` when a client of this
         name is here and answers.
     :ivar up: told of a client that is ready.
@@ -114,7 +115,7 @@ class Registry:
     """
 
     held: Callable[[], GenerationId]
-    welcome: Callable[["ServerControl", Greeting], Coroutine[Any, Any, Greeting]]
+    welcome: Callable[["ServerControl", int, int], Coroutine[Any, Any, Part]]
     up: Callable[["ServerControl"], None]
     down: Callable[["ServerControl", Closing], None]
     configure: Callable[["ServerControl", GenerationId, bytes], None]
@@ -250,11 +251,10 @@ class ServerControl(BoundedAMP):
             raise Violation(Cause.HELLO_TWICE, "the client said Hello twice")
         self._greeted = True
         self.version = version
-        greeting = Greeting(program="smartproxy-client", version=version, oldest=oldest, newest=newest)
-        return Deferred.fromCoroutine(self._welcome(greeting))
+        return Deferred.fromCoroutine(self._welcome(oldest, newest))
 
-    async def _welcome(self, greeting: Greeting) -> Answer:
-        ours = await self._registry.welcome(self, greeting)
+    async def _welcome(self, oldest: int, newest: int) -> Answer:
+        ours = await self._registry.welcome(self, oldest, newest)
         return {
             "version": ours.version,
             "oldest": ours.oldest,

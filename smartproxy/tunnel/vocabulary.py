@@ -4,18 +4,16 @@ One AMP command a class, one table of directions. What the table does not list i
 which the server could ask for keys, tokens or files, and none that changes the transport (AMP's StartTLS is not here).
 The answer to Hello is the server's HelloAnswer. Every field is bounded. A code that only explains (a state of a
 generation, the codes of :class:`OpeningFailed`) may come from a newer version and has a fallback; one by which a
-session is treated (profile, release level, way) may not, since both daemons agreed on the tunnel protocol in Hello.
+session is treated (profile, release level, way) may not, since both daemons agreed on the protocol in Hello.
 
-Hello: each side says its program version and the range of tunnel protocols that it speaks. The newest that both speak
-is used; when there is none, both refuse with the same sentence, which names both versions and what to update. The Hello
-command itself never changes.
+Hello: each side says its version and the protocols that it speaks (:mod:`smartproxy.policy.versions`); both refuse with
+the same sentence when they have none in common. The Hello command itself never changes.
 """
 
 import enum
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, TypeAlias
 
-import attrs
 from twisted.protocols.amp import AmpBox, Argument, Command
 
 from smartproxy.oftp2.roles import Level, Profile
@@ -250,42 +248,3 @@ ALLOWED: Final[Mapping[tuple[Side, TunnelPhase], frozenset[type[TunnelCommand]]]
 COMMANDS: Final[Mapping[bytes, type[TunnelCommand]]] = {
     command.commandName: command for commands in ALLOWED.values() for command in commands
 }
-
-
-OLDEST: Final = 3
-NEWEST: Final = 3
-
-
-@attrs.frozen(kw_only=True)
-class Greeting:
-    """What a daemon says about itself.
-
-    :ivar program: ``smartproxy-server`` or ``smartproxy-client``.
-    :ivar version: the program's version.
-    :ivar oldest: the oldest tunnel protocol that it speaks.
-    :ivar newest: the newest tunnel protocol that it speaks.
-    """
-
-    program: str
-    version: str
-    oldest: int = OLDEST
-    newest: int = NEWEST
-
-    def __str__(self) -> str:
-        spoken = f"{self.oldest}" if self.oldest == self.newest else f"{self.oldest} to {self.newest}"
-        return f"{self.program} {self.version} (tunnel protocol {spoken})"
-
-
-def agree(one: Greeting, other: Greeting) -> int:
-    """The tunnel protocol that both use.
-
-    :raises VersionsIncompatible: if they have none in common.
-    """
-    newest = min(one.newest, other.newest)
-    if newest >= max(one.oldest, other.oldest):
-        return newest
-    older, newer = sorted((one, other), key=lambda greeting: greeting.newest)
-    raise VersionsIncompatible(
-        f"{older} and {newer} cannot work together: "
-        f"update {older.program} to a version that speaks tunnel protocol {newer.oldest}, such as {newer.version}"
-    )

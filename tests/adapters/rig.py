@@ -1,7 +1,7 @@
 """What the adapters' tests share: a recording log, TLS partners, a server's partner side, configurations."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from OpenSSL import SSL
@@ -56,8 +56,10 @@ class Journal:
 
     def the(self, name: str) -> Mapping[str, Value]:
         """The fields of the one event of a name."""
-        (fields,) = self.of(name)
-        return fields
+        found = self.of(name)
+        if len(found) != 1:
+            raise AssertionError(f"{len(found)} events {name}, not one, in {self.names()}")
+        return found[0]
 
 
 @implementer(ILeg)
@@ -182,6 +184,7 @@ class ServerRig:
 
     :ivar partner: the credential that the one configured partner presents.
     :ivar partner_end: the last caller; its socket is ``partner_socket``, the server's ``server_socket``.
+    :ivar later: how far the rig's time of day is ahead.
     :ivar opened: session id, facts and deferred of each leg that was asked for.
     """
 
@@ -195,6 +198,7 @@ class ServerRig:
         self.partner = pki.self_signed("ACME")
         self.identity = pki.self_signed("proxy")
         self.opened: list[tuple[str, SessionFacts, Deferred[ILeg]]] = []
+        self.later = timedelta()
         self.partner_end: Caller
         self.partner_socket: End
         self.server_socket: End
@@ -234,7 +238,7 @@ class ServerRig:
 
     def generation(self, configuration: ServerConfiguration, number: int = 1) -> ServerGeneration:
         """A generation, with its contexts."""
-        return ServerGeneration.build(self.part(configuration, number), lambda: datetime.now(UTC))
+        return ServerGeneration.build(self.part(configuration, number), lambda: datetime.now(UTC) + self.later)
 
     def _open(self, session: str, facts: SessionFacts) -> Deferred[ILeg]:
         opening: Deferred[ILeg] = Deferred(lambda opening: self.canceled.append(session))

@@ -28,6 +28,7 @@ from smartproxy.client.upkeep import TunnelKey
 from smartproxy.logs.record import Record
 from smartproxy.policy.configuration import parse
 from smartproxy.policy.partners import KeyPin, Partner
+from smartproxy.policy.versions import NEWEST, OLDEST
 from tests.adapters.api_site import Answer, ApiCase
 from tests.unit.sites import NOW, PIN, PROXY_ID
 
@@ -48,9 +49,17 @@ class WhoMayCall(ApiCase):
 
     def test_known(self) -> None:
         """A client with its token is greeted with version, API and site."""
-        answer = self.call("GET", "/hello", SmartProxy_Version=__version__)
+        answer = self.call("GET", "/hello", SmartProxy_Version=__version__, SmartProxy_Protocol=str(NEWEST))
         self.assertEqual(answer.status, 200)
-        self.assertEqual(answer.json, {"version": __version__, "api": 1, "site": "Muster GmbH"})
+        self.assertEqual(
+            answer.json,
+            {
+                "version": __version__,
+                "protocol": {"oldest": OLDEST, "newest": NEWEST},
+                "api": 1,
+                "site": "Muster GmbH",
+            },
+        )
         self.assertEqual(self.refusals(), [])
 
     def test_other_header(self) -> None:
@@ -138,14 +147,23 @@ class WhoMayCall(ApiCase):
             self.assertTrue(caller.may_call, address)
 
     def test_versions(self) -> None:
-        """A client of another line is refused with both versions and what to update."""
-        answer = self.call("GET", "/hello", SmartProxy_Version="99.0.0")
-        self.refused(answer, 426, "version")
-        self.assertIn("99.0.0", answer.json["message"])
-        self.assertIn(__version__, answer.json["message"])
-        self.assertIn("update smartproxy-backend", answer.json["advice"])
-        (told,) = self.refusals()
-        self.assertEqual((told["theirs"], told["ours"], told["client"]), ("99.0.0", __version__, "inner"))
+        """A client of another protocol is refused, on every path, with both versions and what to update."""
+        for spoken, update in (
+            (str(NEWEST + 1), "update smartproxy-backend"),
+            (str(OLDEST - 1), "update smartproxy-client"),
+            (None, "update smartproxy-client"),
+        ):
+            self.told.clear()
+            headers = {} if spoken is None else {"SmartProxy_Protocol": spoken}
+            answer = self.call("GET", "/hello", SmartProxy_Version="99.0.0", **headers)
+            self.refused(answer, 426, "version")
+            self.assertIn("99.0.0", answer.json["message"])
+            self.assertIn(__version__, answer.json["message"])
+            self.assertIn(update, answer.json["advice"])
+            (told,) = self.refusals()
+            self.assertEqual((told["theirs"], told["ours"], told["client"]), ("99.0.0", __version__, "inner"))
+            for path in ("/configuration", "/licences", "/trials"):
+                self.assertEqual(self.call("GET", path, SmartProxy_Version="99.0.0", **headers).status, 426)
 
     def test_version_not_ascii(self) -> None:
         """A version in octets that are not ASCII is none."""
@@ -159,7 +177,7 @@ class WhoMayCall(ApiCase):
 
     def test_noted(self) -> None:
         """When a client called last, and with what, can be seen; a refused one leaves no trace there."""
-        self.call("GET", "/hello", SmartProxy_Version=__version__)
+        self.call("GET", "/hello", SmartProxy_Version=__version__, SmartProxy_Protocol=str(NEWEST))
         with self.store.reading() as session:
             row = clients.find(session, "inner")
         self.assertEqual((row.last_seen, row.last_version), (NOW, __version__))

@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from smartproxy import __version__
 from smartproxy.client.address import KEPT_SECONDS, BackendAddress, BadBackendAddress, backend_http, checked_url
 from smartproxy.client.backend import (
     ANSWER_OCTETS_MOST,
@@ -29,6 +30,7 @@ from smartproxy.client.backend import (
     BackendUnavailable,
     HttpCalls,
 )
+from smartproxy.policy.versions import NEWEST
 from smartproxy.testing.pki import SERVER_AUTH, TestCa, TestCredential
 
 
@@ -76,17 +78,39 @@ class BackendCalls(SynchronousTestCase):
 
     def test_token_and_version_travel_in_headers(self) -> None:
         """The token goes as a bearer token, the version beside it, and the path is the API's."""
-        backend, server, agent = self.call(lambda request: b'{"version": "1"}')
-        self.assertEqual(self.successResultOf(self.result(backend.hello(), agent)), {"version": "1"})
+        greeting = {"version": "1", "protocol": {"oldest": NEWEST, "newest": NEWEST}}
+        backend, server, agent = self.call(lambda request: json.dumps(greeting).encode())
+        self.assertEqual(self.successResultOf(self.result(backend.hello(), agent)), greeting)
         method, uri, headers, _ = server.seen[0]
         self.assertEqual((method, uri), ("GET", "/api/v1/hello"))
         self.assertEqual(headers["authorization"], "Bearer spc_secret")
         self.assertIn("smartproxy-version", headers)
+        self.assertEqual(headers["smartproxy-protocol"], str(NEWEST))
+
+    def test_backend_of_another_protocol(self) -> None:
+        """One that is older or newer is refused with both versions and what to update; also one that says nothing."""
+        newer = {"oldest": NEWEST + 1, "newest": NEWEST + 1}
+        for answer, update in (
+            ({"version": "0.0.9", "api": 1}, "update smartproxy-backend"),
+            ({"version": "9.9.9", "protocol": newer}, "update smartproxy-client to a version that speaks"),
+        ):
+
+            def say(request: Request, octets: bytes = json.dumps(answer).encode()) -> bytes:
+                return octets
+
+            backend, _, agent = self.call(say)
+            failure = self.failureResultOf(self.result(backend.hello(), agent), BackendRefused)
+            self.assertEqual(failure.value.code, "version")
+            for words in (update, f"smartproxy-client {__version__}", f"smartproxy-backend {answer['version']}"):
+                self.assertIn(words, str(failure.value))
+        strange = b'{"version": "1", "protocol": {"oldest": -1, "newest": 3}}'
+        backend, _, agent = self.call(lambda request: strange)
+        self.failureResultOf(self.result(backend.hello(), agent), BackendUnavailable)
 
     def test_basic_authentication_of_a_web_server_in_front(self) -> None:
         """With user and password in the URL the token moves to its own header."""
-        backend, server, agent = self.call(lambda request: b"{}", basic="u:p")
-        self.successResultOf(self.result(backend.hello(), agent))
+        backend, server, agent = self.call(lambda request: b'{"licences": {}}', basic="u:p")
+        self.successResultOf(self.result(backend.licences(), agent))
         headers = server.seen[0][2]
         self.assertEqual(headers["authorization"], "Basic dTpw")
         self.assertEqual(headers["smartproxy-token"], "spc_secret")

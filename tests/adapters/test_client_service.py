@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
+from unittest.mock import Mock, patch
 
 import attrs
 from cryptography import x509
@@ -19,7 +20,7 @@ from smartproxy.client.service import ClientService
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.configuration import ConfigurationRefused, GenerationId
+from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId
 from smartproxy.policy.faults import StationUnreachable, StopReason
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.testing.pki import CLIENT_AUTH
@@ -210,6 +211,88 @@ class Configuring(ClientTestCase):
         (refused,) = self.stored("configuration.refused")
         self.assertEqual((refused["place"], refused["cause"]), ("generation", "document.older"))
         self.assertEqual(self.service.configuration_refused, str(refused["place"]) + ": " + str(refused["message"]))
+
+    def faults(self, kind: type[Exception]) -> None:
+        """See that a fault of ours was told of, once."""
+        self.assertEqual(len(self.flushLoggedErrors(kind)), 1)
+        self.assertEqual(len(self.stored("internal.error")), 1)
+
+    def test_reading_that_raises(self) -> None:
+        """Whatever the reading of a generation raises, it is refused, and the next one is taken."""
+        self.start()
+        with patch("smartproxy.client.upkeep.parse", side_effect=OverflowError("date value out of range")):
+            self.backend.change(generation(2))
+        (refused,) = self.stored("configuration.refused")
+        self.assertEqual((refused["cause"], refused["previous"]), ("configuration.fault", 1))
+        self.faults(OverflowError)
+        self.assertIn("a fault", str(self.service.configuration_refused))
+        self.backend.change(generation(3))
+        self.assertEqual([each["generation"] for each in self.brought()], [1, 3])
+        self.assertIsNone(self.service.configuration_refused)
+
+    def test_adoption_that_raises(self) -> None:
+        """A generation of which a part cannot be put in force is in force in no part, here or at the server."""
+        self.backend.document = generation(1, pool={"ready": 1, "most": 10}, station={"host": "one"})
+        self.start()
+        adopt, adopted = self.service.calls.adopt, []
+
+        def broken(configuration: Configuration) -> None:
+            adopt(configuration)
+            adopted.append(configuration.generation)
+            if configuration.generation == 2:
+                raise KeyError("second")
+
+        self.patch(self.service.calls, "adopt", broken)
+        licences, held = self.service.licences, self.service.held
+        self.backend.proxy_ids = {"0" * 64 + "px": "other"}
+        self.backend.change(generation(2, pool={"ready": 2, "most": 20}, station={"host": "two"}))
+        self.faults(KeyError)
+        self.assertEqual([each["generation"] for each in self.stored("configuration.accepted")], [1])
+        self.assertEqual((self.service.held, self.service.licences, adopted), (held, licences, [2, 1]))
+        configuration = self.service.configuration
+        assert configuration is not None
+        self.assertEqual(configuration.station.host, "one")
+        (tunnel,) = self.service.tunnels
+        self.assertEqual((tunnel.ready, tunnel.most), (1, 10))
+        self.assertEqual(len(self.brought()), 1)
+        self.backend.proxy_ids = dict(licences)
+        self.backend.change(generation(3))
+        self.assertEqual([each["generation"] for each in self.brought()], [1, 3])
+
+    def test_nothing_before_it(self) -> None:
+        """Where the first generation cannot be put in force, or the one before not again, there is none."""
+        self.patch(self.service.calls, "adopt", Mock(side_effect=KeyError("x")))
+        self.start()
+        self.assertEqual((self.service.configuration, self.service.held), (None, None))
+        self.assertEqual(self.brought(), [])
+        self.flushLoggedErrors(KeyError)
+        self.patch(self.service.calls, "adopt", lambda configuration: None)
+        self.backend.change(generation(2))
+        self.patch(self.service.calls, "adopt", Mock(side_effect=KeyError("x")))
+        self.backend.change(generation(3))
+        self.assertEqual((self.service.configuration, self.service.held), (None, None))
+        self.assertEqual([each["generation"] for each in self.brought()], [2])
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
+
+    def test_delivery_that_raises(self) -> None:
+        """A server that does not get a generation for a fault of ours counts as one that does not have it."""
+        self.start()
+        with patch("smartproxy.client.service.dump", side_effect=TypeError("x")):
+            self.backend.change(generation(2))
+        self.faults(TypeError)
+        self.assertEqual(self.service.declined, {self.control(): 2})
+        self.backend.change(generation(3))
+        self.assertEqual((self.service.declined, len(self.brought())), ({}, 2))
+
+    def test_certificate_that_cannot_be_used(self) -> None:
+        """A credential that raises does not end the loop: the client asks for another one."""
+        with patch("smartproxy.client.service.ClientTunnel", side_effect=OverflowError("x")):
+            self.start()
+        self.assertEqual((self.service.tunnels, len(self.backend.requests)), ([], 1))
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.faults(OverflowError)
+        self.assertEqual(len(self.backend.requests), 2)
+        self.control()
 
     def test_server_that_holds_it_already(self) -> None:
         """A tunnel that comes back finds the generation there, and nothing is sent again."""

@@ -1,6 +1,6 @@
 """TLS towards partners, each promise proved by a real client."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.net.tls import verdict as verification
 from smartproxy.net.tls.context import CertificateUnusable
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.judge import Match, judge_chain
 from smartproxy.policy.configuration import ServerConfiguration
@@ -17,6 +18,7 @@ from smartproxy.policy.partners import RevocationMode, ServerIdentity, SubjectRu
 from smartproxy.policy.settings import PenaltySettings, ServerLimits
 from smartproxy.server.generation import PartnerContexts
 from smartproxy.testing import pki
+from tests.adapters.acme import LEAF, MIDDLE, ROOT, configuration, revoked
 from tests.adapters.rig import CallerTls, ServerRig, identity_entry, tls12, tls13
 from tests.unit.playbook import PARTNER_SSID
 
@@ -30,17 +32,26 @@ class NoResumption(SynchronousTestCase):
     """A second connection always shows its certificate again: there is nothing to resume."""
 
     def test_saved_session_is_no_way_around_revocation(self) -> None:
-        """A client that offers the session of its first connection is verified anew, in both versions of TLS."""
+        """A session that was saved while the certificate was good opens nothing after that, in both versions of TLS.
+
+        What makes the difference happens within one generation, with the same contexts: a list runs out. In a
+        generation's new contexts there would be nothing to resume anyway.
+        """
+        soon = attrs.evolve(revoked(ROOT), next_update=now() + timedelta(hours=1))
+        lists = (revoked(MIDDLE), soon)
+        server = configuration(mode=RevocationMode.REQUIRE, lists=lists)
+        told = attrs.asdict(server, recurse=False, filter=lambda field, _: field.name != "identities")
         for version in (tls12, tls13):
-            rig = ServerRig()
-            tls = CallerTls(rig.partner, version)
+            rig = ServerRig(**told)
+            tls = CallerTls(LEAF, version)
             caller, _ = rig.call(tls)
-            rig.send(caller, PARTNER_SSID)
+            self.assertEqual(caller.received, SSRM_BUFFER)
             tls.session = tls.connections[0].get_session()
-            rig.sessions.adopt(rig.generation(attrs.evolve(rig.configuration, partners=()), 2))
+            rig.later = timedelta(hours=2)
             again, _ = rig.call(tls)
             self.assertEqual(again.received, b"")
-            self.assertEqual(rig.journal.the("certificate.refused")["cause"], "certificate.unknown_ca")
+            refused = [each["cause"] for each in rig.journal.of("certificate.refused")]
+            self.assertEqual(refused, [Cause.CERTIFICATE_REVOCATION_STALE])
 
     def test_no_ticket_is_given(self) -> None:
         """The session of a connection holds nothing that could be resumed: the next handshake is a full one."""

@@ -163,6 +163,13 @@ class Failures(SynchronousTestCase):
 class Accepting(SynchronousTestCase):
     """A flood of connections does not take the reactor for itself."""
 
+    def test_queue(self) -> None:
+        """The kernel may hold thousands of connections until they are accepted: one too many waits for a second."""
+        reactor = MemoryReactorClock()
+        listen_for_clients(reactor, Factory(), "127.0.0.1", 2878, Journal(reactor).events)
+        (opened,) = reactor.tcpServers
+        self.assertEqual(opened[2:], (4096, "127.0.0.1"))
+
     def test_so_many_in_one_turn(self) -> None:
         """A port never accepts more in one turn than the bound, where Twisted would accept ever more."""
         port = StreamPort(0, Factory(), reactor=MemoryReactorClock())

@@ -126,6 +126,25 @@ class NoSession(SynchronousTestCase):
         self.assertIsNotNone(caller.ended)
         self.quiet(rig, "handshake.failed")
 
+    def test_silence_after_the_first_record(self) -> None:
+        """A whole ClientHello does not lengthen the deadline of the handshake either."""
+        rig = ServerRig()
+        client = CallerTls(rig.partner).context
+        connection = SSL.Connection(client, None)
+        connection.set_connect_state()
+        self.assertRaises(SSL.WantReadError, connection.do_handshake)
+        caller = self.raw(rig)
+        rig.network.wait(4)
+        assert caller.transport is not None
+        caller.transport.write(connection.bio_read(1 << 16))
+        rig.network.wait(5.9)
+        self.assertIsNone(caller.ended)
+        self.assertNotEqual(caller.received, b"")
+        rig.network.wait(0.1)
+        self.assertIsNotNone(caller.ended)
+        self.quiet(rig, "handshake.failed")
+        self.assertEqual(rig.journal.the("handshake.failed")["cause"], "handshake.timeout")
+
     def test_no_tls(self) -> None:
         """Octets that are no TLS: each kind has a cause of its own, and says what to do."""
         for octets, cause in (

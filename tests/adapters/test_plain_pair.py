@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from smartproxy.net.listeners import RETRY_SECONDS
 from smartproxy.plain.client import Outgoing, PlainClientService
+from smartproxy.plain.condition import PlainClientCondition, PlainServerCondition
 from smartproxy.plain.destinations import Permit
 from smartproxy.plain.server import PlainServerService
 from smartproxy.policy.addresses import HostPort
@@ -24,8 +25,11 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused, GenerationId
 from smartproxy.policy.credential import PlainCredential
 from smartproxy.policy.faults import StationUnreachable
+from smartproxy.policy.health import Health
 from smartproxy.policy.licence import Licence, WithdrawnClient, sign
 from smartproxy.relay.openings import CallWish, Way
+from smartproxy.tap.commands import ctl_display
+from smartproxy.tap.commands.ctl import STATUSES
 from smartproxy.testing.pki import CLIENT_AUTH, KeyKind, TestCa, make_key
 from smartproxy.tunnel.licence import FILE_SECONDS
 from tests.adapters.tunnel_kit import Network, identity
@@ -208,6 +212,56 @@ class PairTests(SynchronousTestCase):
         """The server's events of a name."""
         return [event for seen, event in self.events if seen == name]
 
+    def test_conditions(self) -> None:
+        """Both daemons say how they are: word, exit status, sentence, what runs out, and their sessions."""
+        outside = PlainServerCondition(self.server(), lambda: self.now)
+
+        def told(condition: PlainServerCondition | PlainClientCondition) -> tuple[str, int]:
+            status: Any = condition.status()
+            self.assertEqual(status["verdict"] == "ok", not status["advice"])
+            process = {"pid": 1, "uptime": 1, "pid_file": None, "pid_file_right": None}
+            self.assertIn(status["advice"], ctl_display.status({**status, **process}))
+            return status["verdict"], STATUSES[Health(status["health"])]
+
+        self.assertEqual(told(outside), ("no-client", 2))
+        self.reactor.busy = 6619
+        inner = PlainClientCondition(self.client(Outgoing(HostPort("127.0.0.1", 65433))), lambda: self.now)
+        self.assertEqual((told(outside), told(inner)), (("listener-down", 2), ("ok", 0)))
+        self.reactor.busy = 0
+        self.network.advance(RETRY_SECONDS)
+        self.assertEqual(told(outside), ("ok", 0))
+        runs_out: Any = outside.status()["runs_out_next"]
+        self.assertEqual(runs_out, {"what": "the licence", "until": "2026-11-21T00:00:00Z"})
+        runs_out = inner.status()["runs_out_next"]
+        self.assertEqual(runs_out["what"], "the credential of this client, inside-1")
+        self.called()
+        self.target.refuse()
+        self.network.advance(0.1)
+        self.assertEqual(told(inner), ("target-down", 2))
+        self.assertIn("127.0.0.1:22", str(inner.status()["advice"]))
+        wire = self.called()
+        self.target.answer()
+        self.network.advance(0.1)
+        self.assertEqual(told(inner), ("ok", 0))
+        self.say(wire, b"hello")
+        for condition, came in ((outside, 5), (inner, 5)):
+            (portrait,) = condition.sessions()
+            self.assertEqual((portrait["octets_in"], portrait["direction"]), (came, "inbound"))
+            table = ctl_display.SessionsTable(wide=True)
+            shown = {**portrait, "since": "-", "seconds": 1.0, "rate_in": 5, "rate_out": 0}
+            self.assertIn("203.0.113.9:4711", table.show({"sessions": [shown]}))
+        self.assertEqual((outside.kill("0" * 16), outside.kill(str(portrait["session"]))), (False, True))
+        self.network.advance(0.1)
+        self.assertEqual(outside.sessions(), [])
+        self.now += datetime.timedelta(days=2)
+        self.assertEqual(told(outside), ("unlicensed", 2))
+        self.assertEqual(outside.licence()["licences"][0]["in_force"], False)  # type: ignore[index]  # as JSON has it
+        self.now = NOW
+        self.service.stopService()
+        self.inner.stopService()
+        self.network.advance(0.1)
+        self.assertEqual((told(outside), told(inner)), (("draining", 1), ("draining", 1)))
+
     def test_inbound(self) -> None:
         """Nothing is read before the target is there; then octets go both ways."""
         self.server()
@@ -240,6 +294,16 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(self.service.listeners.ports, ())
         first.tunnel.stopService()
         self.assertIsNotNone(self.client(valid_from=begins + datetime.timedelta(seconds=1)).tunnel.control)
+
+    def test_licence_with_another_limit(self) -> None:
+        """A licence that is put in place is in force as a whole: its limit of sessions, too."""
+        licence = self.server(most=50).licence.present
+        key: Any = self.authority.credential.key
+        for days, limits, most in ((1, {"sessions": 7}, 7), (2, {}, 50), (3, {"sessions": 90}, 50)):
+            later = licence.valid_until + datetime.timedelta(days=days)
+            self.path.write_text(sign(attrs.evolve(licence, valid_until=later, limits=limits), key))
+            self.network.advance(FILE_SECONDS)
+            self.assertEqual(self.service.sessions.most, most)
 
     def test_external_port(self) -> None:
         """It is open exactly while a client is there."""

@@ -299,6 +299,7 @@ class Generations(ServerTestCase):
             self.client(),
             document(revocation=[{**each, "serials": ["0a"]} for each in (fresh, stale, {**stale, **part})]),
         )
+        self.assertEqual(len(self.named("crl.stale")), 2)
         told, of_part = self.named("crl.stale")
         self.assertEqual((told["issuer"], told["age"]), ("bb" * 32, 86400.0))
         self.assertNotIn("list_part", told)
@@ -309,6 +310,7 @@ class Generations(ServerTestCase):
             self.assertEqual(len(self.named("crl.stale")), 2 * (1 + hours))
         self.assertTrue(self.service._lists_watched.running)
         self.assertGreater(self.service._lists_watched.left, STALE_LIST_SECONDS - 1)
+        self.assertEqual(STALE_LIST_SECONDS, 3600)
 
     def test_licence_limits_sessions(self) -> None:
         """The licence's number of sessions is the most that a configuration can allow."""

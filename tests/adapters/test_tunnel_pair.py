@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,12 +22,14 @@ from smartproxy.policy.faults import (
     TunnelLost,
 )
 from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.policy.versions import NEWEST
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.client_control import ClientControl, Configured
 from smartproxy.tunnel.faults import ConfigurationDeclined, NotNow, QuestionFailed
+from smartproxy.tunnel.kinds import SMART, TunnelKind, plain
 from smartproxy.tunnel.server_control import ServerControl
-from smartproxy.tunnel.vocabulary import NEWEST, Greeting, Ping
+from smartproxy.tunnel.vocabulary import Ping, Side
 from tests.adapters.tunnel_kit import (
     FACTS,
     SESSION,
@@ -746,21 +749,38 @@ class CertificateLifeTests(SynchronousTestCase):
 
 
 class VersionTests(SynchronousTestCase):
-    """Versions that do not fit are told apart, by name."""
+    """Parts that do not go together are told apart, by name, in both pairs and both directions."""
 
-    def test_refused_with_both_versions_and_what_to_update(self) -> None:
-        """A client that is too old is refused; both ends say both versions and which program to update."""
+    def refused(self, served: TunnelKind, dialled: TunnelKind, newer: Side | None = None) -> list[Mapping[str, Any]]:
+        """Dial; what the server and the client say of it.
+
+        :param newer: which of them is of a later version and protocol.
+        """
         network = Network()
-        server = ServerSide(network, version="9.4.0")
-        server.tunnel._greeting = Greeting(
-            program="smartproxy-server", version="9.4.0", oldest=NEWEST + 1, newest=NEWEST + 2
-        )
-        client = ClientSide(network, server.tunnel.factory)
+        versions = {side: "9.4.0" if side is newer else __version__ for side in Side}
+        server = ServerSide(network, version=versions[Side.SERVER], kind=served)
+        client = ClientSide(network, server.tunnel.factory, version=versions[Side.CLIENT], kind=dialled)
+        if newer is Side.SERVER:
+            server.tunnel._part = attrs.evolve(server.tunnel._part, oldest=NEWEST + 1, newest=NEWEST + 2)
+        elif newer is Side.CLIENT:
+            client.tunnel._part = attrs.evolve(client.tunnel._part, oldest=NEWEST + 1, newest=NEWEST + 2)
         client.tunnel.startService()
         network.settle()
-        for side in (server, client):
-            (event,) = side.events.named("tunnel.refused")
-            self.assertEqual(event["cause"], Cause.TUNNEL_VERSIONS)
-            for words in ("9.4.0", __version__, "update smartproxy-client"):
-                self.assertIn(words, str(event["message"]))
         self.assertEqual((server.user.notes, client.user.notes), ([], []))
+        return [end.events.named("tunnel.refused")[0] for end in (server, client)]
+
+    def test_refused_with_both_versions_and_what_to_update(self) -> None:
+        """Whichever is too old, both ends say both versions and which program to update."""
+        for kind in (SMART, plain(1)):
+            for newer, older in ((Side.SERVER, kind.client), (Side.CLIENT, kind.server)):
+                for event in self.refused(kind, kind, newer):
+                    self.assertEqual(event["cause"], Cause.TUNNEL_VERSIONS)
+                    for words in (f"{older} {__version__}", " 9.4.0", f"update {older} to"):
+                        self.assertIn(words, str(event["message"]))
+
+    def test_of_the_other_pair(self) -> None:
+        """The two pairs do not go together; both ends say which program belongs there."""
+        for served, dialled in ((SMART, plain(1)), (plain(1), SMART)):
+            for event in self.refused(served, dialled):
+                self.assertEqual(event["cause"], Cause.TUNNEL_PROTOCOL)
+                self.assertIn(served.client, str(event["advice"]))

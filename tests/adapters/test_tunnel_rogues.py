@@ -20,12 +20,13 @@ from smartproxy.net.transport.tls import TlsTransport
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId
+from smartproxy.policy.versions import NEWEST, OLDEST
 from smartproxy.testing.pki import CLIENT_AUTH, SERVER_AUTH, TestCa
 from smartproxy.tunnel.chunks import cut
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential, PeerRefused, ServerContext, _client_name
 from smartproxy.tunnel.identity import Identity
 from smartproxy.tunnel.marks import Attach, End
-from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, NEWEST, OLDEST, TunnelPhase
+from smartproxy.tunnel.vocabulary import CONTROL_PROTOCOL, DATA_PROTOCOL, TunnelPhase
 from tests.adapters.tunnel_kit import (
     FACTS,
     SESSION,
@@ -95,6 +96,8 @@ class RogueClientTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """A server, and a client of its own."""
+        self.patch(limits, "TUNNEL_SILENT_MOST", 80)
+        self.patch(limits, "TUNNEL_STRANGERS_MOST", 60)
         self.network = Network()
         self.server, self.client = pair(self.network)
 
@@ -315,7 +318,7 @@ class RogueClientTests(SynchronousTestCase):
         for number in range(limits.TUNNEL_SILENT_MOST + 5):
             self.stranger(f"10.0.1.{number % 200}")
         for number in range(limits.TUNNEL_STRANGERS_MOST + 5):
-            self.begins(f"10.0.2.{number}")
+            self.begins(f"10.0.2.{number % 250}")
         self.assertEqual([each.lost for each in clients], [False, False])
         self.assertEqual(self.server.events.causes("tunnel.refused"), ["tunnel.crowded"])
 
@@ -621,6 +624,7 @@ class RogueServerTests(SynchronousTestCase):
         self.assertEqual(server.tunnel._controls, set())
         self.assertEqual(client.user.notes, [])
         # The client refused it within the handshake already.
+        self.assertEqual(len(server.events.named("tunnel.refused")), 1)
         self.assertIn("alert", str(server.events.named("tunnel.refused")[0]["message"]))
 
     def test_other_key_that_takes_anything(self) -> None:

@@ -1,5 +1,7 @@
 """The documents, which are partly made from the code."""
 
+import argparse
+import ast
 import io
 import pkgutil
 import re
@@ -40,6 +42,45 @@ def commands() -> Iterator[tuple[str, list[str]]]:
                 yield path.name, shlex.split(typed[1].strip("() &").rpartition("; ")[2].partition(" > ")[0])
 
 
+MENTION = re.compile(r"(?<![\w/.-])smartproxy( +[a-z](?:[^\s`'\",;()|]| +(?=[^\s`'\",;()|]))*)")
+"""A command within a sentence: its words up to a quote, a comma, a bracket or a blank line."""
+
+
+def mentions() -> Iterator[tuple[str, list[str]]]:
+    """The commands within the sentences of documents, and in what the programs print: help, messages and advice."""
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst")), *sorted((ROOT / "docs").glob("*.md"))):
+        for quoted in re.findall(r"`+(smartproxy [^`]+)`", path.read_text(encoding="utf-8")):
+            yield path.name, quoted.split()[1:]
+    for path in sorted(Path(smartproxy.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for found in MENTION.findall(_printed(node)):
+                yield path.name, [word.rstrip(".:") for word in found.split()]
+
+
+def _printed(node: ast.AST) -> str:
+    """The text of a literal, with ``X`` for what is put in; nothing for another node."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=parts):
+            return "".join(_printed(part) if isinstance(part, ast.Constant) else "X" for part in parts)
+    return ""
+
+
+def unknown(parser: argparse.ArgumentParser, words: list[str]) -> str | None:
+    """The first word of a command that its parser does not know: a subject, an action or a switch."""
+    while (below := parser._subparsers) is not None and words and not words[0].startswith("-"):
+        choices = below._group_actions[0].choices
+        assert choices is not None
+        if words[0].isupper():
+            return None
+        if words[0] not in choices:
+            return words[0]
+        parser, words = dict(choices)[words[0]], words[1:]
+    switches = (word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word))
+    return next((word for word in switches if word not in parser._option_string_actions), None)
+
+
 class Documents(TestCase):
     """``make docs``."""
 
@@ -74,6 +115,16 @@ class Documents(TestCase):
                     except SystemExit:
                         self.fail(f"{place}: {shlex.join(words)}")
         self.assertGreater(taken, 15)
+
+    def test_mentioned_commands_exist(self) -> None:
+        """So is every command within a sentence, of a document, a help text, a message or an advice."""
+        parser, wrong, count = operator.parser(), [], 0
+        for place, words in mentions():
+            count += 1
+            if (word := unknown(parser, words)) is not None:
+                wrong.append(f"{place}: {word} in smartproxy {' '.join(words)}")
+        self.assertEqual(wrong, [])
+        self.assertGreater(count, 200)
 
     def test_switches_exist(self) -> None:
         """Every switch of a daemon in the documents is one that it has."""

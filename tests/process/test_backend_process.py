@@ -80,6 +80,19 @@ class Daemon(SynchronousTestCase):
         )
         return json.loads(done.stdout) if "--json" in arguments else done.stdout
 
+    def status(self) -> str:
+        """What ``ctl status`` says, whose exit status is that of down."""
+        done = subprocess.run(
+            [sys.executable, "-m", "smartproxy.tap.command", "--state-dir", self.state, "ctl", "status", "--backend"],
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stderr), (2, ""))
+        return done.stdout
+
     def call(self, path: str, *, token: str | None = None, etag: str | None = None) -> tuple[int, str | None, bytes]:
         """Call the API; status, ETag and body."""
         headers = {"Authorization": f"Bearer {token or self.token}"}
@@ -117,6 +130,7 @@ class Daemon(SynchronousTestCase):
         # The history shows whole seconds: one second more than the two that are promised.
         self.assertLess(arrived - datetime.fromisoformat(made).timestamp(), 3)
 
+        self.assertIn("no licence is in force", self.status())
         self.daemon.send_signal(signal.SIGTERM)
         rest, _ = self.daemon.communicate(timeout=PATIENCE_SECONDS)
         self.assertEqual(self.daemon.returncode, 0, rest)

@@ -23,13 +23,13 @@ class PrefixTests(SynchronousTestCase):
     def test_ipv4(self) -> None:
         """An IPv4 address counts for itself, in its IPv6 form too."""
         for text in ("192.0.2.1", "::ffff:192.0.2.1", "::ffff:c000:201"):
-            self.assertEqual(prefix_of(address_of(text)), "192.0.2.1/32")
+            self.assertEqual(prefix_of(text), "192.0.2.1/32")
 
     def test_ipv6(self) -> None:
         """An IPv6 address counts with its /64, without its scope."""
         for text in ("2001:db8:0:1::1", "2001:db8:0:1:ffff:ffff:ffff:ffff", "2001:db8:0:1::2%eth0"):
-            self.assertEqual(prefix_of(address_of(text)), "2001:db8:0:1::/64")
-        self.assertEqual(prefix_of(address_of("2001:db8:0:2::1")), "2001:db8:0:2::/64")
+            self.assertEqual(prefix_of(text), "2001:db8:0:1::/64")
+        self.assertEqual(prefix_of("2001:db8:0:2::1"), "2001:db8:0:2::/64")
 
     def test_no_address(self) -> None:
         """A name is no address."""

@@ -17,8 +17,6 @@ from smartproxy.backend.requests import (
     EVENT_EVERY_SECONDS,
     EVENTS_AT_ONCE,
     RefusalRate,
-    VersionRefused,
-    check_client,
 )
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
@@ -173,35 +171,3 @@ class Rates(SynchronousTestCase):
         rate.admit("one more", 0.0)
         self.assertEqual(rate.admit("0", 0.0), 0)
         self.assertEqual(len(rate._allowances), ADDRESSES_MOST)
-
-
-class Versions(SynchronousTestCase):
-    """Who works together."""
-
-    def refused(self, theirs: str, ours: str) -> VersionRefused:
-        """The refusal of a client's version."""
-        with self.assertRaises(VersionRefused) as refused:
-            check_client(theirs, ours)
-        error: VersionRefused = refused.exception
-        return error
-
-    def test_same_line(self) -> None:
-        """The same minor number before 1.0, the same major number after it; pre-releases and builds count as theirs."""
-        for theirs, ours in (("0.1.0", "0.1.9"), ("1.0.0", "1.9.3"), ("0.1.0.dev3", "0.1.0"), ("1.2.0+local", "1.0")):
-            check_client(theirs, ours)
-
-    def test_older_client(self) -> None:
-        """Both versions are named, and the older side is the one to update."""
-        error = self.refused("0.1.0", "0.2.0")
-        self.assertIn("smartproxy-client 0.1.0 and smartproxy-backend 0.2.0", error.message)
-        self.assertEqual(error.advice, "update smartproxy-client to 0.2.0")
-
-    def test_older_backend(self) -> None:
-        """It may be the backend."""
-        self.assertEqual(self.refused("2.0.0", "1.9.9").advice, "update smartproxy-backend to 2.0.0")
-        self.assertEqual(self.refused("1.0.0", "0.9.0").advice, "update smartproxy-backend to 1.0.0")
-
-    def test_no_version(self) -> None:
-        """What is no version is refused without being repeated: it may hold anything."""
-        for text in ("", "1", "x.y", "1.2\r\nevil: 1", "9" * 99 + ".1", "1.2.3" + "-a" * 99):
-            self.assertIn("holds no version", self.refused(text, "1.0.0").message)

@@ -15,8 +15,9 @@ from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.exc import IntegrityError, OperationalError
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend import migrations
+from smartproxy.backend import authority, migrations
 from smartproxy.backend.errors import StoreBusy, StoreUnavailable
+from smartproxy.backend.generations import newest_tag
 from smartproxy.backend.location import Location
 from smartproxy.backend.schema import REVISION, Base, ClientRow, UtcTime
 from smartproxy.backend.store import BUSY_MILLISECONDS, Store
@@ -150,6 +151,38 @@ class Tables(SiteCase):
         error = self.assertRaises(StoreUnavailable, Store.open, self.location)
         self.assertIn("newer SmartProxy", str(error))
         self.assertIn("9999", str(error))
+
+    def test_brought_up_to_date_meanwhile(self) -> None:
+        """A backend whose store a newer command brought up to date does nothing more, and says what to restart."""
+        with self.store.writing() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        for transaction in (self.store.reading, self.store.writing):
+            refused = str(self.assertRaises(StoreUnavailable, transaction().__enter__))
+            self.assertIn("restart smartproxy-backend", refused)
+            self.assertIn("9999", refused)
+
+    def test_older_store(self) -> None:
+        """A store of before is brought up to date by whichever program opens it first, with what it holds."""
+        with self.change("authority create") as change:
+            authority.create(change, "Muster GmbH", ["backend.example"])
+        with self.store.engine.begin() as connection:
+            for statement in (
+                "DROP TABLE withdrawn",
+                "ALTER TABLE generations DROP COLUMN digest",
+                "ALTER TABLE site DROP COLUMN store",
+                "UPDATE alembic_version SET version_num = '0001'",
+            ):
+                connection.execute(text(statement))
+        again = Store.open(self.location)
+        self.addCleanup(again.close)
+        with again.engine.connect() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            self.assertEqual(compare_metadata(context, Base.metadata), [])
+        with again.reading() as session:
+            tag = newest_tag(session)
+            self.assertEqual(authority.load(session).site, "Muster GmbH")
+        self.assertEqual((tag.number, tag.digest), (1, ""))
+        self.assertRegex(tag.store or "", "[0-9a-f]{16}")
 
     def test_opened_again(self) -> None:
         """A store that is up to date is opened without a migration."""

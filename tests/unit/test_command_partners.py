@@ -48,6 +48,31 @@ class Partners(CommandCase):
         self.assertEqual((found["by"], found["sha256"]), ("key", self.credential.key_sha256))
         self.assertIn("CN=acme", self.do("partner", "show", "ACME").out)
 
+    def test_names_that_are_none(self) -> None:
+        """What commands take for a number, an address or an option, and what has to be quoted, needs --force."""
+        for name in ("42", "192.0.2.1", "2001:db8::1", "_ACME", "A/B", "A\tB", "A;B", "$(id)", "..", "'ACME'"):
+            add = ("partner", "add", name, "--code", CODE, "--certificate", self.pem)
+            self.assertIn("give --force", self.refused(*add), name)
+        self.do("partner", "add", "42", "--code", CODE, "--certificate", self.pem, "--force")
+        for number, name in enumerate(("ACME", "Müller & Söhne (Werk 2)", "3M", "acme-2.eu_x")):
+            done = self.do("partner", "add", name, "--code", f"O0013{number}", "--pin", f"{number:064x}")
+            self.assertEqual(done.err, "")
+
+    def test_codes_that_are_none(self) -> None:
+        """A code that no SSID can contain needs --force; one of an unusual form is warned of, and taken."""
+        add = ("partner", "add", "ACME", "--certificate", self.pem, "--code")
+        for code in ("o0013000001acme", "O0013_ACME", "O0013000001ACMÉ", "O0013000001ACME*"):
+            self.assertIn("Give --force", self.refused(*add, code), code)
+        self.assertIn("is it O0013000001ACME?", self.refused(*add, "o0013000001acme"))
+        self.assertEqual(self.do(*add, CODE).err, "")
+        alter = ("partner", "change", "ACME", "--code")
+        for code in ("ODEVLAB2", "X0013000001ACME", "O001X000001ACME", "O0013000001 A.B"):
+            self.assertIn("has not the usual form", self.do(*alter, code).err, code)
+        for code in ("O0013000001ACME", "O0177ABC-1", "O0013 ACME GMBH"):
+            self.assertEqual(self.do(*alter, code).err, "", code)
+        self.assertIn("Give --force", self.refused(*alter, "acme"))
+        self.do(*alter, "acme", "--force")
+
     def test_by_hash(self) -> None:
         """Hashes may be copied with colons and in capital letters."""
         colons = ":".join(self.credential.sha256[i : i + 2].upper() for i in range(0, 64, 2))

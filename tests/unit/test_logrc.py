@@ -165,6 +165,7 @@ class Wrong(SynchronousTestCase):
         self.assertEqual(self.faults("appenders = [3]"), ("appenders[1]: is not a table",))
         self.assertIn("line 2", self.faults("[levels]\nsession = info")[0])
         self.assertIn("not TOML", self.faults("a = " + "[" * 5000)[0])
+        self.assertIn("not TOML", self.faults("a = " + "9" * 5000)[0])
         self.assertIn("is missing", self.faults('[[appenders]]\ntype = "syslog"')[0])
         self.assertIn("udp needs", self.faults('[[appenders]]\ntype = "syslog"\nhost = "localhost"')[0])
 
@@ -187,9 +188,11 @@ class Wrong(SynchronousTestCase):
         )
 
     def test_certificates_that_are_none(self) -> None:
-        """A ca file without a certificate."""
+        """A ca file without a certificate, or with one that cannot be read: refused before any log is opened."""
         path = Path(self.mktemp()).absolute()
-        for octets in (b"x", b"\xff"):
+        broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+        good = TestCa.root("ca").certificate_pem
+        for octets in (b"x", b"\xff", b"-----BEGIN CERTIFICATE-----", broken, good + broken):
             path.write_bytes(octets)
             text = f'[[appenders]]\ntype = "syslog"\ntransport = "tls"\nhost = "h"\nca = "{path}"'
             self.assertIn("holds no certificate", self.faults(text)[0])

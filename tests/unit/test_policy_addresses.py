@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.addresses import BadHostPort, HostPort, same_host
+from smartproxy.policy.addresses import BadHostPort, HostPort, address_of, plain_host, prefix_of, same_host
 
 
 class SameHost(SynchronousTestCase):
@@ -31,6 +31,25 @@ class SameHost(SynchronousTestCase):
             ("10.0.0.5", "unknown"),
         ):
             self.assertFalse(same_host(bound, caller), (bound, caller))
+
+
+class Counted(SynchronousTestCase):
+    """How addresses are shown and counted."""
+
+    def test_the_same_as_parsed(self) -> None:
+        """Addresses that need no parsing are what parsing makes of them; what looks like one and is none is refused."""
+        for octets in ("0.0.0.0", "1.2.3.4", "9.99.199.249", "255.255.255.255", "10.0.100.250"):
+            for text in (octets, f"::ffff:{octets}", f"::FFFF:{octets}"):
+                self.assertEqual(plain_host(text), str(address_of(text)))
+                self.assertEqual(prefix_of(text), f"{address_of(text)}/32")
+        for wrong in ("256.1.1.1", "1.2.3", "1.2.3.4.5", "01.2.3.4", "1.2.3.4\n", "1.2.3.٤", "", "1.2.3.4/32"):
+            self.assertRaises(ValueError, plain_host, wrong)
+            self.assertRaises(ValueError, prefix_of, wrong)
+
+    def test_ipv6(self) -> None:
+        """An IPv6 address is shown as it came, and counted by its /64."""
+        self.assertEqual(plain_host("fe80::1%eth0"), "fe80::1%eth0")
+        self.assertEqual(prefix_of("fe80::1%eth0"), "fe80::/64")
 
 
 class HostsAndPorts(SynchronousTestCase):

@@ -25,6 +25,8 @@ from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.console import FAILED, CommandFailed, Console
 
 DAEMONS = ("smartproxy-server", "smartproxy-client")
+OTHERS = ("smartproxy-backend", "smartproxy-plain-server", "smartproxy-plain-client")
+"""Asked where none of the two above is there, or where they are named."""
 WATCH_SECONDS = 2.0
 STATUSES = {Health.OK: 0, Health.DEGRADED: 1, Health.DOWN: 2}
 """Exit statuses of ``status``, as plugins of Nagios have them; that of a daemon that does not run is that of down."""
@@ -45,7 +47,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy ctl sessions --watch\n"
         "  smartproxy ctl level trace --partner ACME\n"
         "  smartproxy ctl drain --seconds 60\n"
-        "Run it as root or as the daemon's user. Where both daemons run, say which: --server or --client.",
+        "Run it as root or as the daemon's user. Where several daemons run, say which, such as --server or --client.",
     )
     _look(
         actions,
@@ -90,8 +92,9 @@ def _declare(
 ) -> argparse.ArgumentParser:
     parser = action(actions, name, summary, run, examples)
     where = parser.add_argument_group("which daemon").add_mutually_exclusive_group()
-    where.add_argument("--server", dest="daemon", action="store_const", const=DAEMONS[0], help="smartproxy-server")
-    where.add_argument("--client", dest="daemon", action="store_const", const=DAEMONS[1], help="smartproxy-client")
+    for program in (*DAEMONS, *OTHERS):
+        switch = f"--{program.removeprefix('smartproxy-')}"
+        where.add_argument(switch, dest="daemon", action="store_const", const=program, help=program)
     where.add_argument("--socket", type=Path, metavar="PATH", help="its control socket [in the state folder]")
     return parser
 
@@ -216,8 +219,9 @@ def _socket(console: Console) -> Path:
     folder = Path(wanted.state_dir or os.environ.get(STATE_DIRECTORY_VARIABLE) or STATE_DIRECTORY)
     if wanted.daemon is not None:
         return folder / f"{wanted.daemon}{SOCKET_SUFFIX}"
-    there = [path for name in DAEMONS if (path := folder / f"{name}{SOCKET_SUFFIX}").exists()]
-    match there:
+    named = {name: folder / f"{name}{SOCKET_SUFFIX}" for name in (*DAEMONS, *OTHERS)}
+    there = [named[name] for name in DAEMONS if named[name].exists()]
+    match there or [named[name] for name in OTHERS if named[name].exists()]:
         case [path]:
             return path
         case []:
@@ -225,4 +229,8 @@ def _socket(console: Console) -> Path:
                 f"no daemon has a control socket in {folder}; is one running, and is this its --state-dir? "
                 "say --socket PATH if it was started with --ctl-socket"
             )
-    raise CommandFailed(f"both daemons have a control socket in {folder}: say which is meant with --server or --client")
+        case several:
+            switches = " or ".join(f"--{path.stem.removeprefix('smartproxy-')}" for path in several)
+            raise CommandFailed(
+                f"several daemons have a control socket in {folder}: say which is meant with {switches}"
+            )

@@ -1,7 +1,7 @@
 """The answers of a daemon as text for people."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from smartproxy.oftp2.roles import Level
 from smartproxy.tap.commands.console import listing, table
@@ -25,12 +25,14 @@ def status(answer: Answer) -> str:
         "program": f"{answer['program']} {answer['version']}, process {answer['pid']}, up {span(answer['uptime'])}",
         "PID file": "none" if pid_file is None else f"{pid_file}{'' if answer['pid_file_right'] else ' (WRONG)'}",
     }
-    pairs |= _server(answer) if answer["program"] == "smartproxy-server" else _client(answer)
-    pairs["generation"] = _generation(answer)
+    pairs |= _SHOWN[answer["program"]](answer)
+    if not answer["program"].startswith("smartproxy-plain"):
+        pairs["generation"] = _generation(answer)
     if "licence_until" in answer:
         pairs["licence until"] = answer["licence_until"]
-    most, load = answer["sessions_most"], answer["load"]
-    pairs["sessions"] = f"{answer['sessions']} live" + ("" if most is None else f" of {most} ({load} %)")
+    if "sessions" in answer:
+        most, load = answer["sessions_most"], answer["load"]
+        pairs["sessions"] = f"{answer['sessions']} live" + ("" if most is None else f" of {most} ({load} %)")
     if "bans" in answer:
         pairs["connections"] = f"{answer['connections']} of {answer['connections_most']}"
         banned = [f"{network} for {span(seconds)}" for network, seconds in answer["banned"].items()]
@@ -79,6 +81,41 @@ def _client(answer: Answer) -> dict[str, object]:
         "calls at": calls or "closed",
         "tunnels": tunnels or [f"{server} (not dialled yet)" for server in answer["servers"]],
     }
+
+
+def _plain_client(answer: Answer) -> dict[str, object]:
+    tunnels = [
+        f"{tunnel['server']} {tunnel['version']} at {tunnel['peer']} since {tunnel['since']}, "
+        f"{tunnel['data_connections']} data connections"
+        if tunnel["up"]
+        else f"{tunnel['server']} (DOWN)"
+        for tunnel in answer["tunnels"]
+    ]
+    calls = [f"{port} to {destination}" for destination, port in answer["outbound_listeners"].items()]
+    return {"target": answer["station"], "calls at": calls or "closed", "tunnels": tunnels}
+
+
+def _backend(answer: Answer) -> dict[str, object]:
+    clients = [
+        f"{each['client']} {each['version'] or '-'} at {each['address'] or '-'}, "
+        f"last call {each['last_call'] or 'never'}{'' if each['enabled'] else ' (DISABLED)'}"
+        for each in answer["clients"]
+    ]
+    return {
+        "site": answer["site"] or "not known",
+        "clients at": answer["listener"] or "closed",
+        "store": answer["store"],
+        "clients": clients or "none",
+    }
+
+
+_SHOWN: Final[Mapping[str, Callable[[Answer], dict[str, object]]]] = {
+    "smartproxy-server": _server,
+    "smartproxy-client": _client,
+    "smartproxy-backend": _backend,
+    "smartproxy-plain-server": _server,
+    "smartproxy-plain-client": _plain_client,
+}
 
 
 def generation(answer: Answer) -> str:

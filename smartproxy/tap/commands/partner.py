@@ -4,23 +4,35 @@ Which settings a partner has is declared by :class:`~smartproxy.policy.partners.
 :class:`~smartproxy.policy.partners.Outbound`; here is what an operator does with a partner.
 """
 
+import ipaddress
+import re
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import attrs
 
-from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner, Rule, SanRule, SubjectRule
+from smartproxy.oftp2.grammars import IdentificationCode, IdentificationSet
+from smartproxy.policy.partners import (
+    CODE_OCTETS,
+    CertificatePin,
+    KeyPin,
+    Outbound,
+    Partner,
+    Rule,
+    SanRule,
+    SubjectRule,
+)
 from smartproxy.policy.schema import declarations, write_object
 from smartproxy.tap.commands import declared
 from smartproxy.tap.commands.arguments import Subparsers, action, days, subject
 from smartproxy.tap.commands.certificates import GivenRules, given_rules, rule_arguments
-from smartproxy.tap.commands.console import Console, WrongUse, listing, table, when
+from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, listing, table, when
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from smartproxy.backend.schema import PartnerRow, PinNote
 
+_NAME = r"[^\W_][\w .&+()-]*"
 _EXAMPLES = """\
   smartproxy partner add ACME --code O0013000001ACME --certificate acme.pem
   smartproxy partner add ACME --code O0013000001ACME --ca odette --subject-serial O0013000001ACME
@@ -44,6 +56,7 @@ def register(subparsers: Subparsers) -> None:
     make.add_argument("name", metavar="NAME")
     _entry(make, defaults=True)
     make.add_argument("--disabled", action="store_true", help="it may not connect until 'partner enable'")
+    _forcing(make)
     alter = action(
         actions,
         "change",
@@ -54,6 +67,7 @@ def register(subparsers: Subparsers) -> None:
     )
     alter.add_argument("name", metavar="NAME")
     _entry(alter, defaults=False)
+    _forcing(alter)
     action(actions, "list", "List partners.", show_all)
     soon = action(
         actions,
@@ -103,6 +117,10 @@ def _entry(parser: ArgumentParser, *, defaults: bool) -> None:
     _rules(parser)
 
 
+def _forcing(parser: ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="take a name or a code that is refused as a mistake")
+
+
 def _rules(parser: ArgumentParser) -> None:
     group = parser.add_argument_group(
         "its certificates", "Each may be repeated; each certificate named here is valid, several at once."
@@ -135,11 +153,44 @@ def add(console: Console) -> None:
             "partner add: say how its certificate is recognized: --certificate FILE, --pin or --key SHA256, or "
             "--ca NAME with --subject-serial or --san"
         )
+    _doubt_name(console, wanted.name)
+    _doubt_codes(console, wanted.codes)
     values = declared.given(wanted, Partner)
     partner = Partner(name=wanted.name, enabled=not wanted.disabled, certificates=certificates.rules, **values)
     with console.changing(f"partner add {wanted.name}") as making:
         row = partners.add(making, partner, certificates.notes)
     _tell(console, row)
+
+
+def _doubt_name(console: Console, name: str) -> None:
+    """Refuse a name that commands would take for something else, or that has to be quoted, unless it is forced."""
+    try:
+        known = "a number" if name.isdecimal() else f"an address of IPv{ipaddress.ip_address(name).version}"
+    except ValueError:
+        known = "no name for commands and logs" if re.fullmatch(_NAME, name) is None else ""
+    if known and not console.arguments.force:
+        raise CommandFailed(
+            f"{name!r} is {known}: a partner's name has letters, digits, blanks and . _ - & + ( ), and begins with a "
+            "letter or a digit; give --force to take it all the same"
+        )
+
+
+def _doubt_codes(console: Console, codes: Iterable[str]) -> None:
+    """Refuse a code that no SSID can contain, unless it is forced; warn of one of an unusual form (RFC 5024 5.4)."""
+    for code in codes:
+        octets = code.encode("ascii", "replace")
+        if IdentificationSet().fault(octets, CODE_OCTETS) is not None:
+            if not console.arguments.force:
+                upper = f"; is it {code.upper()}?" if code != code.upper() else ""
+                raise CommandFailed(
+                    f"{code!r} is no SSIDCODE: it has capital letters, digits, blanks and / - . & ( ), and nobody can "
+                    f"call itself otherwise{upper} Give --force to take it all the same"
+                )
+        elif not code.startswith("O") or IdentificationCode().fault(octets, CODE_OCTETS) is not None:
+            console.warn(
+                f"the code {code} has not the usual form of an SSIDCODE: O, the four digits of its issuer, the "
+                "company's code, as in O0013000001ACME; it has to be letter by letter what the partner sends"
+            )
 
 
 def change(console: Console) -> None:
@@ -152,6 +203,7 @@ def change(console: Console) -> None:
         values["certificates"] = certificates.rules
     if not values:
         raise WrongUse("partner change: nothing to change was given")
+    _doubt_codes(console, values.get("codes", ()))
     with console.changing(f"partner change {console.arguments.name}") as making:
         row = partners.alter(making, console.arguments.name, certificates.notes, **values)
     _tell(console, row)
@@ -314,7 +366,7 @@ def _document(row: "PartnerRow") -> dict[str, object]:
     )
 
 
-def _rule(rule: Rule, notes: "Iterable[PinNote]") -> dict[str, object]:
+def _rule(rule: Rule, notes: Iterable["PinNote"]) -> dict[str, object]:
     """A rule for scripts; of a pinned certificate that is known, with what stands in it."""
     pin = getattr(rule, "sha256", None)
     note = next((each for each in notes if each.sha256 == pin), None)

@@ -1,0 +1,174 @@
+"""The state of the backend, for ``smartproxy ctl``: its port, its store, its clients, and whether all is well.
+
+Reads only. Looks into the store in the reactor's thread, which a store that answers slowly holds up: whoever asks wants
+to know just that. Shows no token, no key and no certificate.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import attrs
+from sqlalchemy.exc import SQLAlchemyError
+
+from smartproxy import __version__
+from smartproxy.backend import clients, generations, licences
+from smartproxy.backend.errors import BackendError
+from smartproxy.backend.generations import HistoryEntry
+from smartproxy.backend.schema import ClientRow
+from smartproxy.backend.service import BackendService
+from smartproxy.ctl.daemon import Facts, Held, host_port, instant, licence_facts, verdict_facts, written
+from smartproxy.ctl.protocol import Refused
+from smartproxy.net.tls.expiries import expiries
+from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, parse
+from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
+from smartproxy.policy.licence import LicenceRefused, read
+
+SILENT = timedelta(minutes=5)
+"""A client asks for changes at least once a minute; one that has not asked for so long is away."""
+
+
+@attrs.frozen(kw_only=True)
+class _Stored:
+    """What the store says."""
+
+    newest: HistoryEntry | None
+    clients: Sequence[ClientRow]
+    licences: dict[str, datetime]
+    server: ServerConfiguration
+
+
+class BackendCondition:
+    """The state of a backend.
+
+    :param now: tells the wall clock's time, aware, in UTC.
+    """
+
+    def __init__(self, service: BackendService, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.events = service.events
+        self._service = service
+        self._now = now
+
+    def status(self) -> Facts:
+        """Everything about the daemon, with the verdict and what to do about it."""
+        service = self._service
+        stored, fault = self._read()
+        at = service.listens_at
+        return {
+            **verdict_facts(self._verdict(stored, fault)),
+            "program": "smartproxy-backend",
+            "version": __version__,
+            "site": None if service.site is None else service.site.site,
+            "listener": None if at is None else host_port(*at),
+            "store": str(service.location.directory),
+            "clients": [] if stored is None else [_client(row) for row in stored.clients],
+            **_generation(stored),
+        }
+
+    def _read(self) -> tuple[_Stored | None, str]:
+        """What the store says, or why it says nothing."""
+        store = self._service.store
+        if store is None:
+            return None, "it is not open"
+        try:
+            with store.reading() as session:
+                newest = generations.history(session, 1)
+                document = generations.newest_document(session)
+                return _Stored(
+                    newest=newest[0] if newest else None,
+                    clients=clients.listed(session),
+                    licences={proxy_id: row.valid_until for proxy_id, row in licences.newest(session).items()},
+                    server=ServerConfiguration() if document is None else parse(document[1]).server,
+                ), ""
+        except (BackendError, SQLAlchemyError, ConfigurationRefused) as error:
+            return None, str(error).partition("\n")[0]
+
+    def _verdict(self, stored: _Stored | None, fault: str) -> Diagnosis:
+        """How it is: what is wrong, the worst first, and what runs out."""
+        site, ends = self._service.site, []
+        if site is not None:
+            ends.append(Expiry("the certificate of the site's authority", site.certificate.not_valid_after_utc))
+            ends.append(Expiry("the https certificate of the backend", site.https_certificate.not_valid_after_utc))
+        if stored is not None:
+            ends += [Expiry(f"the licence of {name[:12]}...", until) for name, until in stored.licences.items()]
+            ends += expiries(stored.server)
+        return judge(self._findings(stored, fault), ends, self._now())
+
+    def _findings(self, stored: _Stored | None, fault: str) -> Iterator[Finding]:
+        if self._service.listens_at is None:
+            yield Finding("draining", Health.DEGRADED, "the backend is stopping")
+            return
+        if stored is None:
+            yield Finding("store-unreadable", Health.DOWN, f"the store cannot be read: {fault}")
+            return
+        if not any(until > self._now() for until in stored.licences.values()):
+            words = "no licence is in force: smartproxy licence extend PROXY-ID, or licence issue PROXY-ID"
+            yield Finding("unlicensed", Health.DOWN, words)
+        if not stored.server.identities:
+            words = "there is no server certificate that partners can be shown: smartproxy identity import NAME FILE"
+            yield Finding("unconfigured", Health.DOWN, words)
+        able = [row for row in stored.clients if row.entry.enabled]
+        if not able:
+            yield Finding("no-client", Health.DOWN, "no client may call: smartproxy client add NAME")
+        for row in able:
+            if row.last_seen is None or self._now() - row.last_seen > SILENT:
+                since = "ever" if row.last_seen is None else f"since {instant(row.last_seen)}"
+                words = f"the client {row.name} has not called {since}: it learns of no change; see its log"
+                yield Finding("client-silent", Health.DEGRADED, words)
+
+    def sessions(self) -> list[dict[str, object]]:
+        """None: sessions are the server's and the client's."""
+        return []
+
+    def partners(self) -> frozenset[str]:
+        """The names of the partners in the configuration in force."""
+        stored, _ = self._read()
+        return frozenset() if stored is None else frozenset(each.name for each in stored.server.partners)
+
+    def generation(self) -> Facts:
+        """The generation in force.
+
+        :raises Refused: when the store cannot be read.
+        """
+        return _generation(self._stored())
+
+    def licence(self) -> Facts:
+        """The newest licence of each server.
+
+        :raises Refused: when the store cannot be read.
+        """
+        store, now = self._service.store, self._now()
+        self._stored()
+        assert store is not None
+        found: list[Facts] = []
+        with store.reading() as session:
+            for proxy_id, row in licences.newest(session).items():
+                try:
+                    found.append(licence_facts(read(row.text, proxy_id, now), now))
+                except LicenceRefused as refused:
+                    found.append({"proxy_id": proxy_id, "in_force": False, "refused": str(refused)})
+        return {"licences": found}
+
+    def kill(self, session: str) -> bool:
+        """No session is here."""
+        return False
+
+    def _stored(self) -> _Stored:
+        stored, fault = self._read()
+        if stored is None:
+            raise Refused(f"the store cannot be read: {fault}")
+        return stored
+
+
+def _client(row: ClientRow) -> Facts:
+    return {
+        "client": row.name,
+        "enabled": row.entry.enabled,
+        "last_call": None if row.last_seen is None else instant(row.last_seen),
+        "version": row.last_version,
+        "address": row.last_address,
+    }
+
+
+def _generation(stored: _Stored | None) -> Facts:
+    newest = None if stored is None else stored.newest
+    return written(None if newest is None else Held(generation=newest.number, since=newest.made, by=newest.made_by))

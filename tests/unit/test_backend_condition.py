@@ -1,0 +1,113 @@
+"""How the backend says that it is: each state of its store, its clients and its port has its word and its sentence."""
+
+from datetime import timedelta
+from typing import Any
+from unittest.mock import patch
+
+from sqlalchemy.exc import OperationalError
+from twisted.internet.testing import MemoryReactorClock
+
+from smartproxy.backend import clients, identities, licences
+from smartproxy.backend.certificates import fitting
+from smartproxy.backend.condition import SILENT, BackendCondition
+from smartproxy.backend.errors import StoreBusy
+from smartproxy.backend.service import BackendService
+from smartproxy.backend.store import Store, StoreThreads
+from smartproxy.ctl.protocol import Refused, done
+from smartproxy.policy.health import Health
+from smartproxy.tap.commands import ctl_display
+from smartproxy.tap.commands.ctl import STATUSES
+from smartproxy.testing.pki import TestCa
+from tests.adapters.api_site import AtOnce
+from tests.unit.sites import NOW, PROXY_ID, SiteCase
+
+PROCESS = {"pid": 4711, "uptime": 60, "pid_file": None, "pid_file_right": None}
+
+
+class Conditions(SiteCase):
+    """A backend that runs on a reactor in memory."""
+
+    def setUp(self) -> None:
+        """Start it."""
+        super().setUp()
+        self.patch(StoreThreads, "run", AtOnce.run)
+        self.patch(StoreThreads, "start", lambda threads: None)
+        self.patch(StoreThreads, "stop", lambda threads: None)
+        self.now = NOW
+        self.service = BackendService(MemoryReactorClock(), self.location, "127.0.0.1", 8443)
+        self.service.startService()
+        self.addCleanup(self.service.stopService)
+        self.condition = BackendCondition(self.service, lambda: self.now)
+
+    def told(self) -> tuple[str, int, list[str], str]:
+        """The worst finding's code, the exit status, all codes, and the worst one's sentence."""
+        status: Any = self.condition.status()
+        self.assertTrue(done(status).startswith(b'{"ok": true'))
+        self.assertIn("verdict", ctl_display.status({**status, **PROCESS}))
+        codes = [each["verdict"] for each in status["findings"]]
+        return status["verdict"], STATUSES[Health(status["health"])], codes, status["advice"]
+
+    def test_table(self) -> None:
+        """From an empty site to one that is well, and back."""
+        self.assertEqual(self.told()[:3], ("unlicensed", 2, ["unlicensed", "unconfigured", "no-client"]))
+        with self.change() as change:
+            licences.issue(
+                change, PROXY_ID, valid_from=NOW - timedelta(days=1), valid_until=NOW + timedelta(days=60), limits={}
+            )
+        self.assertEqual(self.told()[2], ["unconfigured", "no-client"])
+        shown = TestCa.root("odette").issue("proxy", valid_until=NOW + timedelta(days=30))
+        with self.change() as change:
+            identities.keep(change, "main", fitting(shown.key, [shown.certificate], "x"))
+        self.assertEqual(self.told()[2], ["no-client"])
+        with self.change() as change:
+            clients.add(change, "inner")
+        code, exit_status, _, sentence = self.told()
+        self.assertEqual((code, exit_status), ("client-silent", 1))
+        self.assertIn("the client inner has not called ever", sentence)
+        with self.store.writing() as session:
+            clients.note_call(session, "inner", NOW, "0.1.0", "192.0.2.9")
+        self.assertEqual(self.told(), ("ok", 0, [], ""))
+        status: Any = self.condition.status()
+        self.assertEqual(status["runs_out_next"]["what"], "the certificate of our identity main")
+        self.assertEqual((status["site"], status["generation"]), ("Muster GmbH", 4))
+        self.assertEqual(status["clients"][0]["last_call"], "2026-11-20T12:00:00Z")
+        self.now = NOW + SILENT + timedelta(seconds=1)
+        self.assertIn("has not called since 2026-11-20T12:00:00Z", self.told()[3])
+        with self.change() as change:
+            clients.enable(change, "inner", False)
+        self.assertEqual(self.told()[:2], ("no-client", 2))
+        self.now = NOW + timedelta(days=31)
+        self.assertEqual(self.told()[2], ["no-client", "ran-out"])
+        self.now = NOW + timedelta(days=61)
+        self.assertEqual(self.told()[2], ["unlicensed", "no-client", "ran-out"])
+
+    def test_store(self) -> None:
+        """A store that does not answer is down, in one line; questions about it are refused with the reason."""
+        for error, words in (
+            (StoreBusy(), "the store cannot be read"),
+            (OperationalError("SELECT 1", None, Exception("disk I/O error")), "disk I/O error"),
+        ):
+            with patch.object(Store, "reading", side_effect=error):
+                code, exit_status, codes, sentence = self.told()
+                self.assertEqual((code, exit_status, codes), ("store-unreadable", 2, ["store-unreadable"]))
+                self.assertIn(words, sentence)
+                self.assertNotIn("\n", sentence)
+                self.assertEqual(self.condition.partners(), frozenset())
+                for ask in (self.condition.generation, self.condition.licence):
+                    self.assertIn("cannot be read", str(self.assertRaises(Refused, ask)))
+
+    def test_other_questions(self) -> None:
+        """It has no sessions; it tells its generation and the licences."""
+        self.assertEqual((self.condition.sessions(), self.condition.kill("0" * 16)), ([], False))
+        self.assertEqual(self.condition.generation()["generation"], 1)
+        self.assertEqual(self.condition.licence(), {"licences": []})
+        with self.change() as change:
+            licences.issue(change, PROXY_ID, valid_from=NOW, valid_until=NOW + timedelta(days=60), limits={})
+        found: Any = self.condition.licence()["licences"]
+        (shown,) = found
+        self.assertEqual((shown["proxy_id"], shown["days_left"]), (PROXY_ID, 60))
+
+    def test_stopping(self) -> None:
+        """While it stops, and after that."""
+        self.successResultOf(self.service.stopService())
+        self.assertEqual(self.told()[:2], ("draining", 1))
