@@ -41,7 +41,9 @@ REFUSALS: Final = (
 
 _ALERTS: Final = frozenset({Cause.HANDSHAKE_ALERT, Cause.HANDSHAKE_DISTRUSTED, Cause.CALL_ALERT, Cause.CALL_DISTRUSTED})
 """The causes whose alert the partner sent."""
-_SELF_SIGNED_ADVICE: Final = "To accept this certificate, pin it in the partner's entry."
+_SELF_SIGNED_ADVICE: Final = (
+    "To accept this certificate, pin it: smartproxy partner certificate add NAME --certificate FILE."
+)
 _CALLS: Final = ("outbound.failed", "outbound.refused")
 _DMZ: Final = ("server", "client")
 """The daemons whose events can be about a partner: the backend has callers of its own."""

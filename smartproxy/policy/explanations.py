@@ -154,10 +154,10 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "We called your system, and no OFTP2 session could be established.",
         "Please check that your system can be reached at the address that we called, and that it answers there.",
     ),
-    "call.policy": Explanation("We could not call your system.", OURS),
-    "call.not_allowed": Explanation("Our settings do not allow calls to your system.", OURS),
-    "call.source": Explanation("We could not call your system.", OURS),
-    "call.unused": Explanation("We called your system, and ended the call before the session had begun.", OURS),
+    "call.policy": Explanation("We could not call your system.", OUR_CALL),
+    "call.not_allowed": Explanation("Our settings do not allow calls to your system.", OUR_CALL),
+    "call.source": Explanation("We could not call your system.", OUR_CALL),
+    "call.unused": Explanation("We called your system, and ended the call before the session had begun.", OUR_CALL),
     "call.renegotiated": Explanation(
         "We called your system, and it asked for a second TLS handshake, which we do not accept.",
         "Please switch TLS renegotiation off for connections with us.",
@@ -183,7 +183,7 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "Please obtain one with the extended key usage serverAuth (1.3.6.1.5.5.7.3.1).",
     ),
     "ours": Explanation("We could not accept your session.", OURS),
-    "ours.outgoing": Explanation("We could not call your system.", OURS),
+    "ours.outgoing": Explanation("We could not call your system.", OUR_CALL),
 }
 """The explanations by ``subject.what``; a key without an entry of its own uses the subject's.
 
