@@ -101,6 +101,18 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "Your system sent SSH to our port for OFTP2 over TLS.",
         "Please check which program of yours connects to this port; it has to speak OFTP2 over TLS.",
     ),
+    "handshake.not_tls": Explanation(
+        "Your system sent something other than TLS to our port for OFTP2 over TLS.",
+        "Please switch TLS on for the connection to us.",
+    ),
+    "handshake.timeout": Explanation(
+        "Your system began a TLS connection, and did not complete it in time.",
+        "Please check whether your system, or a firewall in front of it, delayed the connection.",
+    ),
+    "handshake.ended": Explanation(
+        "Your system, or a firewall in front of it, closed the connection before TLS was established.",
+        "Please look for the reason in the log of your OFTP2 software; it may not trust our certificate.",
+    ),
     "handshake.renegotiated": Explanation(
         "Your system asked for a second TLS handshake within the connection, which we do not accept.",
         "Please switch TLS renegotiation off for the connection to us.",
@@ -173,6 +185,10 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
     "call.distrusted": Explanation(
         "We called your system, and it did not accept our certificate: it sent the alert that is named here.",
         "Please have your system trust our certificate, or the authority that issued it; tell us if you need it.",
+    ),
+    "call.closed": Explanation(
+        "We called your system, and it closed the connection before the session had begun.",
+        "Please look for the reason in the log of your OFTP2 software; it may not trust our certificate.",
     ),
     "call.greeting": Explanation(
         "We called your system, and its answer was not that of an OFTP2 program.",
