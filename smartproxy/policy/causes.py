@@ -157,7 +157,10 @@ class Cause(enum.StrEnum):
     )
     CERTIFICATE_BAD_SIGNATURE = "certificate.bad_signature", "The certificate's signature was not made by its issuer."
     CERTIFICATE_WEAK_KEY = "certificate.weak_key", "The certificate's key is too weak."
-    CERTIFICATE_EXPENSIVE_KEY = "certificate.expensive_key", "A key of the path is larger than any that is in use."
+    CERTIFICATE_EXPENSIVE_KEY = (
+        "certificate.expensive_key",
+        "A key in the path is larger than accepted, or of another kind.",
+    )
     CERTIFICATE_WEAK_SIGNATURE = "certificate.weak_signature", "The certificate's signature uses a weak hash."
     CERTIFICATE_WRONG_PURPOSE = "certificate.wrong_purpose", "The certificate's key usage does not allow this use."
     CERTIFICATE_PATH_TOO_LONG = "certificate.path_too_long", "The path from the certificate to its CA is too long."
@@ -274,7 +277,10 @@ class Cause(enum.StrEnum):
     API_WAITING = "api.waiting", "Too many calls of the client are already waiting."
     CRL_UNUSABLE = "crl.unusable", "The revocation list is unreadable, partial, outdated, or from an unknown CA."
     EVENTS_CATALOGUE = "events.catalogue", "A forwarded event is not in the catalogue."
-    EVENTS_SET_ASIDE = "events.set_aside", "The backend does not take the event, also alone; it is not sent again."
+    EVENTS_SET_ASIDE = (
+        "events.set_aside",
+        "The backend refuses the event even if it is sent alone; it is not sent again.",
+    )
     EVENTS_STORE = "events.store", "The store accepted events too slowly."
     STORE_BUSY = "store.busy", "Another program keeps the backend's store locked."
 

@@ -44,7 +44,7 @@ class ClientSwitches(DaemonOptions):
     program = "smartproxy-client"
     synopsis = "[twistd options] smartproxy-client -U URL -S host[:port] [options]"
     longdesc = (
-        "Dials smartproxy-server in the DMZ, brings it its configuration, and carries sessions to the station. "
+        "Dials smartproxy-server in the DMZ, delivers its configuration, and carries sessions to the station. "
         f"The token comes from --token-file, the systemd credential {TOKEN_CREDENTIAL} or ${TOKEN_VARIABLE}."
     )
 
@@ -55,7 +55,7 @@ class ClientSwitches(DaemonOptions):
             "token",
             "T",
             None,
-            "the token itself; anyone on this machine can read it in the process list: better --token-file",
+            "the token itself; anyone on this machine can read it in the process list: use --token-file",
         ],
         ["backend-ca", None, None, "PEM file of the CA that signed the backend's certificate [the system's store]"],
         ["backend-pin", None, None, "SHA-256 in hex of the public key of the backend's certificate"],

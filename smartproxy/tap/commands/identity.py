@@ -55,7 +55,9 @@ def register(subparsers: Subparsers) -> None:
     look.add_argument("-o", "--output", metavar="FILE", help="write the certificates to this file, for partners")
     less = action(actions, "remove", "Remove an identity with its key.", remove)
     less.add_argument("name", metavar="NAME")
-    less.add_argument("--yes", action="store_true", help="also if it is the only one: no partner can connect then")
+    less.add_argument(
+        "--yes", action="store_true", help="remove it even if it is the only one, without which no partner can connect"
+    )
 
 
 def take_in(console: Console) -> None:
