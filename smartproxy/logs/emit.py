@@ -186,7 +186,7 @@ class Events:
             self._report(Failure(), place="smartproxy.logs.emit", event=name)
             checked = event.salvage(fields)
         record = self._record(name, checked)
-        self._write(record)
+        self._write_if_wanted(event.level, record)
         self._carry(record)
 
     def wants(self, name: str, session: object = None, partner: object = None) -> bool:
@@ -251,6 +251,12 @@ class Events:
         """Write a bug in the log itself; it is not carried, since carrying may be what failed."""
         if self._affords(_BUG, {**fields, "place": place}):
             self._write(self._failure_record(place, failure, fields), failure)
+
+    def _write_if_wanted(self, level: Severity, record: Record) -> None:
+        """Trouble Twisted's log with a record only where :attr:`levels` do not drop it anyway."""
+        fields = record.fields
+        if self.levels.wants(record.name, level, fields.get("session"), fields.get("partner")):
+            self._write(record)
 
     def _write(self, record: Record, failure: Failure | None = None) -> None:
         if not self.levels.wants(record.name, record.level, record.fields.get("session"), record.fields.get("partner")):

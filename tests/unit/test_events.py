@@ -10,11 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.emit import FRAMES_MOST, RECORD_KEY, Events, describe
 from smartproxy.logs.fields import Value
+from smartproxy.logs.levels import EVERYTHING, Levels
 from smartproxy.logs.record import Record
 from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
 from smartproxy.policy.budget import Tally, Uncounted
 from smartproxy.policy.causes import Cause
+from tests.conformance.test_linear_work import calls
 
 
 class OnALog(SynchronousTestCase):
@@ -56,6 +58,14 @@ class Emitting(OnALog):
             ],
             self.carried,
         )
+
+    def test_cost(self) -> None:
+        """An event that is carried and not logged takes fewer than 90 calls, and does not trouble Twisted's log."""
+        self.events.levels = Levels({EVERYTHING: Severity.WARNING})
+        fields: dict[str, object] = dict.fromkeys(("subject", "issuer", "certificate_sha256", "key_sha256"), "x" * 60)
+        fields |= {"peer": "192.0.2.7:40001", "partner": "ACME", "by": "certificate", "serial": "1f"}
+        self.assertLess(calls(lambda: self.events.emit("certificate.accepted", **fields)), 90)
+        self.assertEqual((1, []), (len(self.carried), self.written))
 
     def test_numbers(self) -> None:
         """Records that are carried are numbered from 1 without gaps; those that stay here have no number."""
