@@ -81,10 +81,10 @@ def connections(context: Any, *, client: bool) -> Callable[[TlsTransport], SSL.C
 
     :param client: whether they are dialled; otherwise they are accepted.
     """
-    make = context.clientConnectionForTLS if client else context.serverConnectionForTLS
     begin = SSL.Connection.set_connect_state if client else SSL.Connection.set_accept_state
 
     def create(transport: TlsTransport) -> SSL.Connection:
+        make = context.clientConnectionForTLS if client else context.serverConnectionForTLS
         connection: SSL.Connection = make(transport)
         begin(connection)
         return connection
