@@ -173,6 +173,15 @@ EVENTS: Mapping[str, EventType] = {
             "generation",
             "partners cas listeners previous store",
         ),
+        (
+            "copy.used",
+            _WARNING,
+            "The backend cannot be reached: the client goes on with its copy of a generation.",
+            "generation age",
+            "path seconds advice store",
+        ),
+        ("copy.refused", _WARNING, "The client's copy of a generation cannot be used.", "cause", "path advice"),
+        ("copy.write_failed", _WARNING, "The client cannot keep a copy of the generation.", "cause", "path advice"),
         ("configuration.changed", _INFO, "An operator made a new generation.", "generation", "command previous"),
         (
             "configuration.refused",

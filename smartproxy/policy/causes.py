@@ -233,6 +233,9 @@ class Cause(enum.StrEnum):
     LICENCE_FILE_UNWRITABLE = "licence_file.unwritable", "The licence file cannot be written."
     LICENCE_NOT_NEWER = "licence.not_newer", "The licence does not end later than the one in force."
     CONFIGURATION_FAULT = "configuration.fault", "A fault of SmartProxy keeps a configuration from being put in force."
+    COPY_UNREADABLE = "copy.unreadable", "The client's copy of the configuration cannot be read."
+    COPY_OLD = "copy.old", "The client's copy of the configuration is too old, or its certificate has expired."
+    COPY_UNWRITABLE = "copy.unwritable", "The client's copy of the configuration cannot be written."
     CONFIGURATION_NONE = "configuration.none", "The daemon has no configuration."
 
     # the daemons, their log and control socket

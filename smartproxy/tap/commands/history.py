@@ -72,9 +72,9 @@ def take(console: Console) -> None:
     from smartproxy.backend import archive
 
     path = console.arguments.file
-    octets = console.read(path)
+    parsed = archive.parse_file(console.read(path))
     with console.changing(f"import {path}", make=True) as change:
-        found = archive.take(change, octets)
+        found = archive.take(change, parsed)
     brought = attrs.asdict(found)
     shown = {name.replace("_", " "): "as they were" if count is None else count for name, count in brought.items()}
     console.answer(brought, listing(shown))
