@@ -23,7 +23,7 @@ FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls te
 SLOW_TESTS := tests.process.test_several tests.process.test_licence_renewal tests.process.test_ctl tests.process tests.packaging
 
 .PHONY: help environment python wheels demo test fast-tests slow-tests types lint format coverage docs news fragments transcript \
-	fuzz mutants soak bench bench-parts bench-calls bench-floods clean FORCE
+	fuzz mutants soak bench bench-growth bench-parts bench-calls bench-floods clean FORCE
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -148,6 +148,12 @@ bench: environment  ## compare with HAProxy, nginx and stunnel (QUICK=1: about 3
 	@$(MAKE) --no-print-directory build/bench/sessions
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/compare.py --program $(CURDIR)/build/bench/sessions \
 		--json $(CURDIR)/build/bench/result.json $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+bench-growth: environment  ## how cost grows with buffers, sessions and files, drawn into build/bench: about 10 minutes
+	@$(MAKE) --no-print-directory build/bench/sessions
+	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/compare.py --program $(CURDIR)/build/bench/sessions \
+		--json $(CURDIR)/build/bench/growth.json --growth --rounds 2
+	$(BIN)/python $(CURDIR)/benchmarks/plots.py build/bench/growth.json build/bench
 
 build/bench/sessions: $(wildcard benchmarks/sessions/*)
 	@mkdir -p build/bench

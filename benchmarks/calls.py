@@ -1,6 +1,6 @@
-"""How many Python calls the daemons need for a small file and for a DATA buffer, and which.
+"""How many Python calls the daemons need for a small file, for a session and for a DATA buffer, and which.
 
-    python benchmarks/calls.py [--top 40] [--files 400] [--megabytes 40] [--buffer 2048] [--only files|buffers]
+    python benchmarks/calls.py [--top 40] [--files 400] [--only files|sessions|buffers] [--json FILE] ...
 
 It counts in the SmartProxy that Python imports: the installed one, or with ``PYTHONPATH=.`` that of the checkout.
 
@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,9 +30,15 @@ from daemons import PARTNER, STATION_CODE, BenchSite
 from exchange import FixedPartner, FixedStation
 
 CREDIT: Final = 64
+SMALL: Final = 100
+"""Octets of a small file."""
 DAEMONS: Final = ("smartproxy-server", "smartproxy-client", "smartproxy-backend")
 SETTLED_SECONDS: Final = 1.0
 """Until what is collected for a moment, such as events, has gone its way."""
+
+
+Calls = dict[str, dict[str, Counter[str]]]
+"""For each daemon: Python functions, functions of C, and those of them that are system calls, by name."""
 
 
 class CountedSite(BenchSite):
@@ -45,8 +51,8 @@ class CountedSite(BenchSite):
         self.counts.mkdir()
         self._buffer_size = buffer_size
 
-    async def count(self, work: Callable[[FixedPartner], None]) -> dict[str, dict[str, Counter[str]]]:
-        """What each daemon calls during one session."""
+    async def count(self, octets: int, files: int, sessions: int = 1) -> Calls:
+        """What each daemon calls during sessions, one after the other, with so many files of this size each."""
 
         def session() -> None:
             partner = FixedPartner(
@@ -58,14 +64,18 @@ class CountedSite(BenchSite):
                 buffer_size=self._buffer_size,
                 credit=CREDIT,
             )
-            work(partner)
+            partner.send(octets, files)
             partner.close()
+
+        def all_sessions() -> None:
+            for _ in range(sessions):
+                session()
 
         programs = [program for program in (self.server, self.client, self.backend) if program is not None]
         for program in programs:
             (self.counts / f"{program.name}.json").unlink(missing_ok=True)
             os.kill(program.pid, counted.BEGIN)
-        await deferToThread(session)
+        await deferToThread(all_sessions)
         await deferLater(self.reactor, SETTLED_SECONDS)
         found = {}
         for program in programs:
@@ -81,12 +91,9 @@ class CountedSite(BenchSite):
         return [sys.executable, str(Path(counted.__file__)), str(self.counts)]
 
 
-async def difference(site: CountedSite, octets: int, less: int, more: int) -> dict[str, dict[str, Counter[str]]]:
-    """What a session with *more* files of this size calls beyond one with *less*; another one warms up."""
-    await site.count(lambda partner: partner.send(octets, less))
-    few = await site.count(lambda partner: partner.send(octets, less))
-    many = await site.count(lambda partner: partner.send(octets, more))
-    found: dict[str, dict[str, Counter[str]]] = {}
+def difference(few: Calls, many: Calls) -> Calls:
+    """What is called beyond what fewer units call."""
+    found: Calls = {}
     for name, kinds in many.items():
         found[name] = {kind: Counter(counts) for kind, counts in kinds.items()}
         for kind, counts in found[name].items():
@@ -94,7 +101,7 @@ async def difference(site: CountedSite, octets: int, less: int, more: int) -> di
     return found
 
 
-def show(title: str, found: dict[str, dict[str, Counter[str]]], units: float, top: int) -> dict[str, dict[str, float]]:
+def show(title: str, found: Calls, units: float, top: int) -> dict[str, dict[str, float]]:
     """Print what each daemon calls for each unit."""
     figures = {}
     for name in DAEMONS:
@@ -119,13 +126,16 @@ async def measure(reactor: Any, arguments: argparse.Namespace) -> None:
         site = CountedSite(reactor, Path(folder), arguments.buffer, arguments.log_level)
         try:
             await site.open()
-            if arguments.only != "buffers":
-                few = 40
-                found = await difference(site, 100, few, few + arguments.files)
+            await site.count(SMALL, 40)
+            if arguments.only in (None, "files"):
+                found = difference(await site.count(SMALL, 40), await site.count(SMALL, 40 + arguments.files))
                 kept["file"] = show("for each small file", found, arguments.files, arguments.top)
-            if arguments.only != "files":
+            if arguments.only in (None, "sessions"):
+                found = difference(await site.count(SMALL, 1, 5), await site.count(SMALL, 1, 5 + arguments.sessions))
+                kept["session"] = show("for each session with a file", found, arguments.sessions, arguments.top)
+            if arguments.only in (None, "buffers"):
                 octets = arguments.megabytes * 500_000
-                found = await difference(site, octets, 1, 3)
+                found = difference(await site.count(octets, 1), await site.count(octets, 3))
                 buffers = 2 * octets / (arguments.buffer - 1 - arguments.buffer // 64)
                 title = f"for each DATA buffer of {arguments.buffer}"
                 kept["buffer"] = show(title, found, buffers, arguments.top)
@@ -141,9 +151,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--top", type=int, default=40, help="functions to print for each daemon [40]")
     parser.add_argument("--files", type=int, default=400, help="small files that are counted [400]")
+    parser.add_argument("--sessions", type=int, default=40, help="sessions that are counted [40]")
     parser.add_argument("--megabytes", type=int, default=40, help="octets of DATA that are counted, in 10**6 [40]")
     parser.add_argument("--buffer", type=int, default=2048, help="size of Exchange Buffers [2048]")
-    parser.add_argument("--only", choices=("files", "buffers"), help="only one of the two")
+    parser.add_argument("--only", choices=("files", "sessions", "buffers"), help="one of these")
     parser.add_argument("--log-level", default="info", help="of the daemons; each writes one log, as text [info]")
     parser.add_argument("--json", metavar="FILE", help="also write the figures to this file")
     arguments = parser.parse_args()

@@ -24,8 +24,9 @@ ROOM: Final = (
     *("server.limits.sessions", "20000", "server.limits.sessions_per_partner", "20000"),
     *("server.limits.connections", "40000", "server.limits.connections_per_address", "40000"),
     *("server.limits.unauthenticated_per_address", "4000", "client.limits.sessions", "20000"),
+    *("client.limits.openings_rate", "10000", "client.limits.reports_rate", "100000"),
 )
-"""Places for all sessions of a benchmark, which come from one address and one partner."""
+"""Room for all sessions of a benchmark, which come from one address and one partner, and quickly."""
 
 
 def free_port() -> int:

@@ -16,7 +16,11 @@ import attrs
 
 from smartproxy.testing.pki import CredentialFiles
 
-READY_SECONDS: Final = 120.0
+LOAD_SECONDS: Final = 600.0
+"""More than any load takes."""
+
+WARM_SECONDS: Final = 0.5
+"""From the moment in which all sessions begin to send to the first look at what they need."""
 
 
 def tree(roots: Iterable[int]) -> list[int]:
@@ -130,28 +134,57 @@ class Load:
         :raises LoadFailed: if a session fails.
         """
         before = proxy.cpu()
-        done = subprocess.run(self.partners(proxy, **options), capture_output=True, text=True, timeout=600)
+        process = self._start(proxy, options)
+        out, err = process.communicate(timeout=LOAD_SECONDS)
         time.sleep(settle)
-        after = proxy.cpu()
-        result = self._result(done.stdout, done.stderr)
-        return {**result, "outer": after[0] - before[0], "inner": after[1] - before[1]}
+        return {**self._result(out, err), **_spent(before, proxy.cpu())}
 
-    def rest(self, proxy: Proxy, while_resting: Callable[[], None], **options: Any) -> int:
-        """Have partners open sessions and rest; do something meanwhile; how many sessions there were."""
-        process = subprocess.Popen(
-            self.partners(proxy, idle=True, **options),
+    def run_together(
+        self, proxy: Proxy, seconds: float, before: Callable[[int], None], **options: Any
+    ) -> dict[str, float]:
+        """Have partners open their sessions first, and then send all at once.
+
+        Octets and CPU seconds are those of *seconds* in the middle: no session begins or ends in them.
+
+        :param before: called when all sessions are open and before any of them sends.
+        :raises LoadFailed: if a session fails.
+        """
+        process = self._start(proxy, {**options, "together": True, "seconds": WARM_SECONDS + seconds + 1})
+        assert process.stdin is not None and process.stdout is not None
+        looks: list[tuple[int, tuple[float, float]]] = []
+        words = process.stdout.readline().split()
+        if len(words) == 2 and words[0] == "resting":
+            before(int(words[1]))
+            for wait in (0, WARM_SECONDS, seconds):
+                time.sleep(wait)
+                process.stdin.write("\n")
+                process.stdin.flush()
+                if wait:
+                    cpu = proxy.cpu()
+                    looks.append((int(process.stdout.readline().split()[1]), cpu))
+        out, err = process.communicate(timeout=LOAD_SECONDS)
+        result = self._result(out, err)
+        return {**result, "octets": looks[1][0] - looks[0][0], **_spent(looks[0][1], looks[1][1])}
+
+    def _start(self, proxy: Proxy, options: dict[str, Any]) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            self.partners(proxy, **options),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def rest(self, proxy: Proxy, while_resting: Callable[[], None], **options: Any) -> int:
+        """Have partners open sessions and rest; do something meanwhile; how many sessions there were."""
+        process = self._start(proxy, {**options, "idle": True})
         assert process.stdout is not None
         words = process.stdout.readline().split()
         try:
             if len(words) == 2 and words[0] == "resting":
                 while_resting()
         finally:
-            out, err = process.communicate(timeout=READY_SECONDS)
+            out, err = process.communicate(timeout=LOAD_SECONDS)
         return int(self._result(out, err)["resting"])
 
     @staticmethod
@@ -163,6 +196,10 @@ class Load:
         if result["failed"]:
             raise LoadFailed(f"{result['failed']} sessions failed: {err.strip()[-500:]}")
         return result
+
+
+def _spent(before: tuple[float, float], after: tuple[float, float]) -> dict[str, float]:
+    return {"outer": after[0] - before[0], "inner": after[1] - before[1]}
 
 
 def switches(options: dict[str, Any]) -> list[str]:

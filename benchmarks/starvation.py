@@ -53,7 +53,13 @@ class Attacker(FixedPartner):
     def flood(self, what: str) -> None:
         """Attack until the server ends it."""
         if what == "commands":
-            named: dict[str, Any] = {"dsn": "FIXED", "date": 20261120, "time": 1200000001, "dest": STATION_CODE, "orig": HOSTILE}
+            named: dict[str, Any] = {
+                "dsn": "FIXED",
+                "date": 20261120,
+                "time": 1200000001,
+                "dest": STATION_CODE,
+                "orig": HOSTILE,
+            }
             while True:
                 self._ask(EERP(**named, hsh=b"", sig=b""), b"P")
         stream = self.offer()

@@ -33,7 +33,9 @@ static void usage(void)
 	      "  --sessions N         sessions in all [as many as at the same time]\n"
 	      "  --burst OCTETS       write so much of DATA at once [each buffer by itself, as most programs do]\n"
 	      "  --idle               send the files (--files 0: none), say \"resting N\", stay until standard input ends\n"
-	      "  --shaking N          handshakes under way at a time while --idle is being set up [64]\n"
+	      "  --together           open all sessions, say \"resting N\", and send when a line comes on standard input;\n"
+	      "                       say \"octets N\" for each line after it: how many were sent until then\n"
+	      "  --shaking N          handshakes under way at a time while such sessions are set up [64]\n"
 	      "  --quiet              no words about sessions that fail\n", stderr);
 	exit(2);
 }
@@ -53,13 +55,14 @@ static long number(const char *text, long least, long most)
 void read_options(int count, char **arguments)
 {
 	enum { HOST = 1, PORT, BUFFER, CREDIT, LAYOUT, SIZE, FILES, DOWN, SECONDS, PLAIN, AUTHORITY, NAME, PARALLEL,
-		SESSIONS, BURST, IDLE, SHAKING, QUIET, CERTIFICATE, KEY };
+		SESSIONS, BURST, IDLE, TOGETHER, SHAKING, QUIET, CERTIFICATE, KEY };
 	static const struct option known[] = {
 		{ "host", 1, 0, HOST }, { "port", 1, 0, PORT }, { "buffer", 1, 0, BUFFER }, { "credit", 1, 0, CREDIT },
 		{ "layout", 1, 0, LAYOUT }, { "size", 1, 0, SIZE }, { "files", 1, 0, FILES }, { "down", 0, 0, DOWN },
 		{ "seconds", 1, 0, SECONDS }, { "plain", 0, 0, PLAIN }, { "authority", 1, 0, AUTHORITY },
 		{ "name", 1, 0, NAME }, { "parallel", 1, 0, PARALLEL }, { "sessions", 1, 0, SESSIONS },
-		{ "burst", 1, 0, BURST }, { "idle", 0, 0, IDLE }, { "shaking", 1, 0, SHAKING }, { "quiet", 0, 0, QUIET },
+		{ "burst", 1, 0, BURST }, { "idle", 0, 0, IDLE }, { "together", 0, 0, TOGETHER },
+	 { "shaking", 1, 0, SHAKING }, { "quiet", 0, 0, QUIET },
 		{ "certificate", 1, 0, CERTIFICATE }, { "key", 1, 0, KEY }, { 0, 0, 0, 0 } };
 	int found;
 
@@ -85,6 +88,7 @@ void read_options(int count, char **arguments)
 		case SESSIONS: option.sessions = (uint64_t)number(optarg, 1, INT64_MAX); break;
 		case BURST: option.burst = (size_t)number(optarg, 1, ROOM); break;
 		case IDLE: option.idle = true; break;
+		case TOGETHER: option.together = true; break;
 		case SHAKING: option.shaking = (int)number(optarg, 1, 100000); break;
 		case QUIET: option.quiet = true; break;
 		case CERTIFICATE: option.certificate = optarg; break;

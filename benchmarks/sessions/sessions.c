@@ -180,6 +180,8 @@ static void end(struct session *session, bool good)
 {
 	if (session->stage == CONNECTING)
 		counts.shaking--;
+	if (option.together && session->stage == RESTS)
+		give_up("a session ended while it waited for the others");
 	if (session->tls) {
 		if (good)
 			SSL_shutdown(session->tls);
@@ -195,7 +197,7 @@ static void end(struct session *session, bool good)
 		counts.ended++;
 	else
 		counts.failed++;
-	if (!no_more && !option.idle && counts.started < option.sessions)
+	if (!no_more && !option.idle && !option.together && counts.started < option.sessions)
 		call();
 }
 
@@ -375,7 +377,7 @@ static void prepare_listening(void)
 		give_up("epoll_ctl");
 }
 
-/* Call a few at a time until all rest, say so, and stay as long as standard input is open. */
+/* Call a few at a time until all rest, say so, and look at standard input from then on. */
 static void rest(void)
 {
 	static bool told;
@@ -392,9 +394,37 @@ static void rest(void)
 	}
 }
 
+/* Take what is on standard input; false at its end. */
+static bool heard_a_line(void)
+{
+	char line[16];
+
+	return read(STDIN_FILENO, line, sizeof line) > 0;
+}
+
+/* Have all sessions that wait begin. */
+static void release(void)
+{
+	uint64_t moment = now();
+
+	while (waiting) {
+		struct session *session = waiting;
+
+		waiting = session->next;
+		if (option.seconds > 0)
+			session->deadline = moment + (uint64_t)(option.seconds * 1e9);
+		go_on(session);
+		if (speak(session))
+			watch(session);
+		else
+			end(session, false);
+	}
+}
+
 int main(int count, char **arguments)
 {
 	struct epoll_event happened[256];
+	bool gathers;
 	uint64_t begun;
 
 	read_options(count, arguments);
@@ -407,24 +437,37 @@ int main(int count, char **arguments)
 		prepare_listening();
 	else if (!option.plain)
 		prepare_tls();
+	gathers = !option.station && (option.idle || option.together);
 	begun = now();
-	for (int index = 0; !option.station && !option.idle && index < option.parallel; index++)
+	for (int index = 0; !option.station && !gathers && index < option.parallel; index++)
 		call();
 	while (!stopped) {
 		int found;
 
-		if (!option.station && option.idle)
+		if (gathers)
 			rest();
 		else if (!option.station && !counts.open)
 			break;
 		found = epoll_wait(events, happened, 256, 200);
 		for (int index = 0; index < found; index++) {
-			if (!happened[index].data.ptr)
+			if (!happened[index].data.ptr) {
 				admit();
-			else if (happened[index].data.ptr == &option)
+			} else if (happened[index].data.ptr == &option && option.together && heard_a_line()) {
+				if (gathers) {
+					gathers = false;
+					begun = now();
+					release();
+				} else {
+					printf("octets %" PRIu64 "\n", counts.octets);
+					fflush(stdout);
+				}
+			} else if (happened[index].data.ptr == &option && option.together) {
+				epoll_ctl(events, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
+			} else if (happened[index].data.ptr == &option) {
 				stopped = 1;
-			else
+			} else {
 				serve(happened[index].data.ptr, happened[index].events);
+			}
 		}
 		if (option.seconds > 0 && now() - begun > (uint64_t)(option.seconds * 1e9))
 			no_more = true;

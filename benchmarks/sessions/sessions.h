@@ -54,7 +54,7 @@ struct samples {
 };
 
 struct options {
-	bool station, plain, down, idle, quiet;
+	bool station, plain, down, idle, together, quiet;
 	const char *host, *certificate, *key, *authority, *name, *layout;
 	int port, buffer, credit, files, parallel, shaking;
 	size_t burst;
@@ -80,10 +80,12 @@ extern uint64_t full_blocks;
 void make_content(void);
 void put_header(unsigned char *at, size_t length);
 
-/* speech.c: what a session says and hears. */
+/* speech.c: what a session says and hears; those that wait for the others. */
+extern struct session *waiting;
 void say(struct session *session, const char *command, size_t length);
 bool hear(struct session *session, const unsigned char *from, size_t length);
 bool speak(struct session *session);
+void go_on(struct session *session);
 
 /* options.c: what option is. */
 void read_options(int count, char **arguments);

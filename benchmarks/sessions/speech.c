@@ -7,6 +7,8 @@
 #include <poll.h>
 #include <string.h>
 
+struct session *waiting;
+
 void say(struct session *session, const char *command, size_t length)
 {
 	unsigned char *at = session->said + session->said_length;
@@ -70,7 +72,7 @@ static void keep(struct samples *samples, uint64_t since, uint64_t until)
 }
 
 /* A Speaker without a file under way: offer the next one, give the turn away, rest, or end. */
-static void go_on(struct session *session)
+void go_on(struct session *session)
 {
 	bool late = session->deadline && now() > session->deadline;
 	bool offers = session->station == option.down && session->files_done < option.files && !(late && session->files_done);
@@ -128,7 +130,14 @@ static bool take(struct session *session, const unsigned char *command, size_t l
 			return true;
 		}
 		keep(&counts.setup, session->called, moment);
-		go_on(session);
+		if (option.together) {
+			session->stage = RESTS;
+			session->next = waiting;
+			waiting = session;
+			counts.resting++;
+		} else {
+			go_on(session);
+		}
 		return true;
 	case 'H':
 		if (session->stage != LISTENS)

@@ -113,6 +113,20 @@ class Archive:
     secrets: Secrets | None = attrs.field(default=None, metadata=kind(Optional(ObjectOf(Secrets))))
 
 
+@attrs.frozen
+class ParsedFile:
+    """What a file holds.
+
+    :ivar settings: the settings in it that differ from their defaults, by name.
+    :ivar shown: the identities that partners who are called are shown, by the partners' names, if the file has none.
+    """
+
+    archive: Archive
+    configuration: Configuration
+    settings: Mapping[str, Any]
+    shown: Mapping[str, str]
+
+
 @attrs.frozen(kw_only=True)
 class Imported:
     """What an import brought."""
@@ -149,14 +163,13 @@ def export(session: Session, now: datetime, *, with_secrets: bool) -> str:
     return json.dumps({**write_object(archive), _CONFIGURATION: configuration}, indent=1) + "\n"
 
 
-def take(change: Change, octets: bytes) -> Imported:
-    """Put what the file holds in the place of what the store holds.
+def take(change: Change, parsed: ParsedFile) -> Imported:
+    """Put what a file holds in the place of what the store holds.
 
-    :raises Unusable: when the file is not an export, or damaged.
     :raises ChangeRefused: when it is of another site than the store's.
     """
-    archive, configuration, settings_set, shown = _parse(octets)
-    secrets = archive.secrets
+    archive, configuration, settings_set = parsed.archive, parsed.configuration, parsed.settings
+    shown, secrets = parsed.shown, archive.secrets
     if secrets is not None:
         _take_secrets(change, secrets, configuration)
         # Servers and clients take no generation that is older than the one they hold.
@@ -180,8 +193,11 @@ def take(change: Change, octets: bytes) -> Imported:
     )
 
 
-def _parse(octets: bytes) -> tuple[Archive, Configuration, dict[str, Any], dict[str, str]]:
-    """What a file holds; last, the identities that partners who are called are shown, by the partners' names."""
+def parse_file(octets: bytes) -> ParsedFile:
+    """Read and judge a file; the store is not needed, so that nobody waits for it meanwhile.
+
+    :raises Unusable: when the file is not an export, or damaged.
+    """
     try:
         found = read(octets)
         if not isinstance(found, dict) or not isinstance(found.get(_CONFIGURATION), dict):
@@ -192,7 +208,7 @@ def _parse(octets: bytes) -> tuple[Archive, Configuration, dict[str, Any], dict[
         configuration = parse(json.dumps(inner).encode("utf-8"))
     except DocumentRefused as refused:
         raise Unusable(f"the file cannot be imported: {refused}") from refused
-    return archive, configuration, settings.of_document(inner), shown
+    return ParsedFile(archive, configuration, settings.of_document(inner), shown)
 
 
 def _without_identities(configuration: dict[str, Any]) -> dict[str, str]:

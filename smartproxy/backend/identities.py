@@ -68,21 +68,26 @@ def keep(change: Change, name: str, pair: KeyAndChain) -> IdentityRow:
     return row
 
 
-def request(change: Change, name: str, subject: Subject, key_type: str) -> str:
-    """Make a key and a request for its certificate (CSR, PEM); a request that was out before is given up.
+def make_request(name: str, subject: Subject, key_type: str) -> CertificateRequest:
+    """Make a key, which may take seconds, and a request for its certificate.
 
     :raises Unusable: when something in the subject cannot stand in a certificate.
     """
     key = _new_key(key_type)
     text = _request(key, subject).public_bytes(Encoding.PEM).decode("ascii")
-    _row(change.session, name).request = CertificateRequest(name=name, key=key_to_pem(key), request=text)
-    change.note("identity.changed", command=change.what, names=[name])
-    return text
+    return CertificateRequest(name=name, key=key_to_pem(key), request=text)
 
 
-def complete(change: Change, name: str, octets: bytes, source: str) -> KeyAndChain:
+def request(change: Change, made: CertificateRequest) -> None:
+    """Keep a request, with its key; one that was out before is given up."""
+    _row(change.session, made.name).request = made
+    change.note("identity.changed", command=change.what, names=[made.name])
+
+
+def complete(change: Change, name: str, certificates: Sequence[x509.Certificate], source: str) -> KeyAndChain:
     """Take the certificate that an authority issued for the request that is out.
 
+    :param source: the file that it is from.
     :raises NotFound: when no request is out.
     :raises Unusable: when the certificate is not for the request's key.
     """
@@ -90,7 +95,7 @@ def complete(change: Change, name: str, octets: bytes, source: str) -> KeyAndCha
     if row.request is None:
         raise NotFound(f"no request of identity {name!r} is out; 'smartproxy identity request {name}' makes one")
     key = read_private_key(row.request.key.encode("ascii"), None, f"the request of {name}")
-    pair = fitting(key, read_certificates(octets, source), source)
+    pair = fitting(key, list(certificates), source)
     keep(change, name, pair)
     row.request = None
     return pair

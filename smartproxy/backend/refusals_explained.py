@@ -41,7 +41,9 @@ REFUSALS: Final = (
 
 _ALERTS: Final = frozenset({Cause.HANDSHAKE_ALERT, Cause.HANDSHAKE_DISTRUSTED, Cause.CALL_ALERT, Cause.CALL_DISTRUSTED})
 """The causes whose alert the partner sent."""
-_SELF_SIGNED_ADVICE: Final = "To accept this certificate, pin it in the partner's entry."
+_SELF_SIGNED_ADVICE: Final = (
+    "To accept this certificate, pin it: smartproxy partner certificate add NAME --certificate FILE."
+)
 _CALLS: Final = ("outbound.failed", "outbound.refused")
 _DMZ: Final = ("server", "client")
 """The daemons whose events can be about a partner: the backend has callers of its own."""
@@ -93,6 +95,7 @@ class ExplainedRefusal:
     :ivar sent: the TLS alert with which the partner ended the handshake itself.
     :ivar reason: the ESID reason code with which a side ended the session.
     :ivar advice: what this site's operator can do.
+    :ivar called: host and port of the partner, where this site called it.
     :ivar others: what else is known of the same session, for this site only.
     """
 
@@ -106,6 +109,7 @@ class ExplainedRefusal:
     sent: str | None
     reason: Value | None
     advice: str | None
+    called: str | None
     others: tuple[StoredEvent, ...]
 
     @property
@@ -194,7 +198,9 @@ def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ..
     fields = event.fields
     end = _end(event)
     key = end.key
-    shown = {**_accepted(session, event), **fields}
+    accepted = _accepted(session, event)
+    shown = {**accepted, **fields}
+    place = fields if event.name == "outbound.failed" else accepted
     alone = key == Cause.CERTIFICATE_UNKNOWN_CA and _is_self_signed(fields)
     sent = fields.get("cause") in _ALERTS and "alert" in fields
     return ExplainedRefusal(
@@ -214,6 +220,7 @@ def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ..
         else None
         if "advice" not in fields
         else str(fields["advice"]),
+        called=f"{place['host']} port {place['port']}" if "host" in place and "port" in place else None,
         others=others,
     )
 
@@ -256,7 +263,11 @@ def _saw(fields: Mapping[str, Value]) -> str | None:
 
 
 def _accepted(session: Session, event: StoredEvent) -> Mapping[str, Value]:
-    """What was told of the certificate when the same connection was let in."""
+    """What was told of the certificate when the same connection was let in, or when the called partner answered."""
+    if _is_outgoing(event):
+        of = event.fields.get("session")
+        told = journal.find(session, Filter(name="outbound.answered", session=str(of)), 1) if of is not None else ()
+        return told[0].fields if told else {}
     peer, partner = event.fields.get("peer"), event.fields.get("partner")
     if peer is None or partner is None:
         return {}

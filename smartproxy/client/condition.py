@@ -68,6 +68,10 @@ class ClientCondition:
         unable = configuration is None or not service.tunnels
         if (away := service.backend_fault) is not None:
             yield _away(away, Health.DOWN if unable else Health.DEGRADED)
+        if service.copied is not None:
+            minutes = round((self._now() - service.copied).total_seconds() / 60)
+            words = f"the configuration is a copy of {instant(service.copied)}, {minutes} minutes old"
+            yield Finding("copy", Health.DEGRADED, f"{words}: the backend was not reached since the client started")
         if service.configuration_refused is not None:
             words = f"a generation is refused, the one before stays in force: {service.configuration_refused}"
             yield Finding("generation-refused", Health.DEGRADED, words)

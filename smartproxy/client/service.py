@@ -6,6 +6,7 @@ Trusts a server only to hold its pinned key, and judges every octet that comes t
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -19,6 +20,7 @@ from twisted.python.failure import Failure
 
 from smartproxy import __version__
 from smartproxy.client.backend import Backend, BackendRefused
+from smartproxy.client.copy import CopyFile
 from smartproxy.client.distrust import ServerDistrust
 from smartproxy.client.egress import StationCalls
 from smartproxy.client.station import StationSessions
@@ -55,12 +57,14 @@ class ClientService(Service):
     :param servers: host and port of each server.
     :param drain: seconds that sessions may go on when the client stops, instead of the configured time.
     :param server_lost: told why, when a tunnel that was up is down and it was not the client that ended it.
+    :param copy: where a copy for the next start is kept, if there is to be one; made with the events.
     :param endpoint: makes the endpoint of a server from the reactor, its host and its port.
     :ivar drain_seconds: the given ``drain``; may be changed until the client stops.
     :ivar draining: whether the client stops.
     :ivar stop_reason: why it stops; may be changed until then.
     :ivar held: the generation in force.
     :ivar licences: the servers' licences that came with it, by Proxy ID.
+    :ivar copied: of when the copy is that is in force; ``None`` as soon as the backend answered.
     :ivar declined: the generation that a connected server could not put in force.
     """
 
@@ -72,6 +76,7 @@ class ClientService(Service):
         servers: Sequence[tuple[str, int]],
         drain: int | None = None,
         server_lost: Callable[[Closing], object] = lambda why: None,
+        copy: Callable[[Events], CopyFile] | None = None,
         endpoint: Callable[[Any, str, int], IStreamClientEndpoint] = HostnameEndpoint,
     ) -> None:
         self._reactor = reactor
@@ -87,8 +92,10 @@ class ClientService(Service):
         self._proxy_ids: frozenset[str] = frozenset()
         self._configuration: Configuration | None = None
         self.licences: Mapping[str, str] = {}
+        self.copied: datetime | None = None
         self.declined: dict[ClientControl, int] = {}
         self.events = Events(Logger(namespace="smartproxy.client"), None, reactor, source="client")
+        self._copy = None if copy is None else copy(self.events)
         self._backend = backend
         self._endpoint = endpoint
         self._carrier = Carrier(
@@ -105,6 +112,7 @@ class ClientService(Service):
             self.events,
             certified=self._certified,
             configured=self._configured,
+            alone=self._from_copy,
             removed=self._removed,
         )
         self.sessions = StationSessions(reactor=reactor, events=self.events, configuration=self._client_part)
@@ -167,6 +175,8 @@ class ClientService(Service):
             await maybeDeferred(tunnel.stopService)
         self.events.tell_counted()
         self.events.emit("client.stopped")
+        if self._copy is not None:
+            await self._copy.settled()
         await self._carrier.flush(FLUSH_SECONDS)
         self._carrier.stop()
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
@@ -220,9 +230,23 @@ class ClientService(Service):
 
     # From the backend.
 
+    def _from_copy(self) -> None:
+        """The backend cannot be reached: go on with what it said last, if there is a copy."""
+        kept = None if self._copy is None else self._copy.use(now(self._reactor))
+        if kept is not None:
+            self._configured(kept.configuration, kept.licences, kept.saved)
+            self._certified(kept.credential, frozenset(kept.licences))
+
+    def _keep(self) -> None:
+        """Keep a copy of what the backend said last."""
+        configuration, credential = self._configuration, self._credential
+        if self._copy is not None and self.copied is None and configuration is not None and credential is not None:
+            self._copy.keep(now(self._reactor), credential, configuration, self.licences)
+
     def _certified(self, credential: ClientCredential, proxy_ids: frozenset[str]) -> None:
         self._credential = credential
         self._proxy_ids = proxy_ids | frozenset(self.licences)
+        self._keep()
         if self._tunnels:
             self._renew()
             return
@@ -244,6 +268,8 @@ class ClientService(Service):
 
     def _removed(self) -> None:
         """This client was removed or disabled: end its tunnels; should it be enabled again, it gets a certificate."""
+        if self._copy is not None:
+            self._copy.forget()
         why = Closing(Cause.TUNNEL_WITHDRAWN, "this client was removed or disabled in the backend")
         tunnels, self._tunnels = self._tunnels, []
         for tunnel in tunnels:
@@ -254,15 +280,22 @@ class ClientService(Service):
             for tunnel in self._tunnels:
                 tunnel.renew(self._credential, self._proxy_ids)
 
-    def _configured(self, configuration: Configuration, licences: Mapping[str, str]) -> None:
-        """Put a generation in force as a whole; where that raises, the one before is put back."""
+    def _configured(
+        self, configuration: Configuration, licences: Mapping[str, str], copied: datetime | None = None
+    ) -> None:
+        """Put a generation in force as a whole; where that raises, the one before is put back.
+
+        :param copied: when the copy was made that it is from.
+        """
         before, licences_before = self._configuration, self.licences
         try:
             self._adopt(configuration, licences)
         except Exception:
             self._put_back(before, licences_before)
             raise
-        self.held = Held(generation=configuration.generation, since=now(self._reactor), by=self._backend.url)
+        by = self._backend.url if copied is None else "a copy"
+        self.held, self.copied = Held(generation=configuration.generation, since=now(self._reactor), by=by), copied
+        self._keep()
         self.events.emit("configuration.accepted", generation=configuration.generation, store=configuration.store)
         for control in self._controls():
             self._bring(control)
@@ -284,7 +317,7 @@ class ClientService(Service):
                 return
         except Exception:
             self.events.failure("smartproxy.client.service", Failure())
-        self._configuration, self.held = None, None
+        self._configuration, self.held, self.copied = None, None, None
         self.calls.close("no configuration is in force")
 
     def _controls(self) -> list[ClientControl]:
@@ -305,8 +338,10 @@ class ClientService(Service):
         """Deliver to a server its part of the generation in force, with its own licence, until the server holds it.
 
         Gives up when the server declines it, which the server reports, and when the tunnel is down: it is delivered
-        again when the tunnel is up again.
+        again when the tunnel is up again. A copy is not brought to a server that has a generation already.
         """
+        if self.copied is not None and control.held.number:
+            return
         seconds = RETRY_SECONDS_FIRST
         while (configuration := self._configuration) is not None and configuration.id.replaces(control.held):
             part = configuration.server_part

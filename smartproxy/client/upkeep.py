@@ -120,6 +120,7 @@ class BackendWatch:
 
     :param certified: called with the new credential and the Proxy IDs of the servers that the client may speak to, at
         the start and after each renewal.
+    :param alone: called when the backend cannot be reached before it gave a configuration, once.
     :param removed: called when the backend says that this client was removed or disabled. Should it be enabled again,
         it gets another certificate, since the one before counts no more.
     :param configured: called with each new valid generation, and with the licences that are in force with it, by Proxy
@@ -135,6 +136,7 @@ class BackendWatch:
         *,
         certified: Callable[[ClientCredential, frozenset[str]], None],
         configured: Callable[[Configuration, Mapping[str, str]], None],
+        alone: Callable[[], None] = lambda: None,
         removed: Callable[[], None] = lambda: None,
     ) -> None:
         self._backend = backend
@@ -143,6 +145,7 @@ class BackendWatch:
         self._certified = certified
         self._configured = configured
         self._availability = Availability(events, backend.url, clock)
+        self._tell_alone: Callable[[], None] | None = alone
         self._tell_removed = removed
         self._removed = False
         self._running: dict[str, Deferred[None]] = {}
@@ -184,6 +187,12 @@ class BackendWatch:
     def _away(self, error: Exception) -> None:
         """A call failed."""
         self._availability.away(error)
+        unreachable = isinstance(error, BackendUnavailable) or (
+            isinstance(error, BackendRefused) and error.status >= 500
+        )
+        if unreachable and self._tell_alone is not None:
+            tell, self._tell_alone = self._tell_alone, None
+            tell()
         if isinstance(error, BackendRefused) and error.code == REMOVED and not self._removed:
             self._removed = True
             self._tell_removed()
@@ -238,7 +247,7 @@ class BackendWatch:
             retry = RETRY_SECONDS_FIRST
             self._back()
             if document is not None:
-                etag = document.etag
+                etag, self._tell_alone = document.etag, None
                 self._judge(document.octets, licences)
             await self._pause(
                 max(0.0, POLL_SECONDS_LEAST - (self._clock.seconds() - asked)) if document is None else 0.0

@@ -173,6 +173,15 @@ EVENTS: Mapping[str, EventType] = {
             "generation",
             "partners cas listeners previous store",
         ),
+        (
+            "copy.used",
+            _WARNING,
+            "The backend cannot be reached: the client goes on with its copy of a generation.",
+            "generation age",
+            "path seconds advice store",
+        ),
+        ("copy.refused", _WARNING, "The client's copy of a generation cannot be used.", "cause", "path advice"),
+        ("copy.write_failed", _WARNING, "The client cannot keep a copy of the generation.", "cause", "path advice"),
         ("configuration.changed", _INFO, "An operator made a new generation.", "generation", "command previous"),
         (
             "configuration.refused",
@@ -214,7 +223,7 @@ EVENTS: Mapping[str, EventType] = {
         (
             "identity.changed",
             _INFO,
-            "A server certificate was imported, asked for or removed.",
+            "A server certificate was imported, requested or removed.",
             "command names",
             "subject not_after certificate_sha256",
         ),
@@ -294,7 +303,7 @@ EVENTS: Mapping[str, EventType] = {
         (
             "outbound.failed",
             _WARNING,
-            "A call to a partner failed, at this step.",
+            "A call to a partner failed; the step says where.",
             "partner cause step",
             "host port address depth subject issuer serial certificate_sha256 key_sha256 not_before "
             "not_after ca list list_part age this_update next_update alert tls advice sans key_bits duration",
@@ -350,14 +359,14 @@ EVENTS: Mapping[str, EventType] = {
         (
             "session.failed",
             _ERROR,
-            "A part of this site that the session needs is not available.",
+            "A connection was lost, a daemon or an operator ended the session, or a part of this site is missing.",
             "cause",
             "reason ended_by outcome side phase state told_partner told_station station advice",
         ),
         (
             "session.refused",
             _WARNING,
-            "The site's policy does not allow the session.",
+            "The session did not begin: policy or a limit does not allow it, or the other side is not there.",
             "cause",
             "reason ended_by outcome side code release_level limit value most told_partner told_station advice phase",
         ),
@@ -455,7 +464,7 @@ EVENTS: Mapping[str, EventType] = {
         (
             "store.set_back",
             _WARNING,
-            "The store is a copy from before a generation that a client has; it has got another id.",
+            "The store is a copy from before a generation that a client has; it was given another id.",
             "generation previous",
             "client store",
         ),

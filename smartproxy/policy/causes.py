@@ -159,7 +159,10 @@ class Cause(enum.StrEnum):
     )
     CERTIFICATE_BAD_SIGNATURE = "certificate.bad_signature", "The certificate's signature was not made by its issuer."
     CERTIFICATE_WEAK_KEY = "certificate.weak_key", "The certificate's key is too weak."
-    CERTIFICATE_EXPENSIVE_KEY = "certificate.expensive_key", "A key of the path is larger than any that is in use."
+    CERTIFICATE_EXPENSIVE_KEY = (
+        "certificate.expensive_key",
+        "A key in the path is larger than accepted, or of another kind.",
+    )
     CERTIFICATE_WEAK_SIGNATURE = "certificate.weak_signature", "The certificate's signature uses a weak hash."
     CERTIFICATE_WRONG_PURPOSE = "certificate.wrong_purpose", "The certificate's key usage does not allow this use."
     CERTIFICATE_PATH_TOO_LONG = "certificate.path_too_long", "The path from the certificate to its CA is too long."
@@ -232,6 +235,9 @@ class Cause(enum.StrEnum):
     LICENCE_FILE_UNWRITABLE = "licence_file.unwritable", "The licence file cannot be written."
     LICENCE_NOT_NEWER = "licence.not_newer", "The licence does not end later than the one in force."
     CONFIGURATION_FAULT = "configuration.fault", "A fault of SmartProxy keeps a configuration from being put in force."
+    COPY_UNREADABLE = "copy.unreadable", "The client's copy of the configuration cannot be read."
+    COPY_OLD = "copy.old", "The client's copy of the configuration is too old, or its certificate has expired."
+    COPY_UNWRITABLE = "copy.unwritable", "The client's copy of the configuration cannot be written."
     CONFIGURATION_NONE = "configuration.none", "The daemon has no configuration."
 
     # the daemons, their log and control socket
@@ -276,7 +282,10 @@ class Cause(enum.StrEnum):
     API_WAITING = "api.waiting", "Too many calls of the client are already waiting."
     CRL_UNUSABLE = "crl.unusable", "The revocation list is unreadable, partial, outdated, or from an unknown CA."
     EVENTS_CATALOGUE = "events.catalogue", "A forwarded event is not in the catalogue."
-    EVENTS_SET_ASIDE = "events.set_aside", "The backend does not take the event, also alone; it is not sent again."
+    EVENTS_SET_ASIDE = (
+        "events.set_aside",
+        "The backend refuses the event even if it is sent alone; it is not sent again.",
+    )
     EVENTS_STORE = "events.store", "The store accepted events too slowly."
     STORE_BUSY = "store.busy", "Another program keeps the backend's store locked."
 

@@ -17,7 +17,7 @@ import attrs
 from smartproxy.oftp2.roles import Profile
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.revocation import RevocationLists, RevocationSet
-from smartproxy.policy.limits import GENERATION, LICENCE_OCTETS_MOST, PARTNERS_MOST
+from smartproxy.policy.limits import COPY_HOURS, GENERATION, LICENCE_OCTETS_MOST, PARTNERS_MOST
 from smartproxy.policy.outbound import check_listeners, check_outbound
 from smartproxy.policy.partners import (
     CertificatePin,
@@ -135,6 +135,8 @@ class ClientConfiguration:
     :ivar station: where the station is.
     :ivar pool: the data connections in the tunnel.
     :ivar outbound: where callers are awaited that want to reach partners.
+    :ivar copy_hours: for how long a client that starts while the backend cannot be reached may use its copy of the
+        configuration; 0: it keeps none.
     """
 
     station: Station = attrs.field(default=Station(), metadata=kind(ObjectOf(Station)))
@@ -142,6 +144,7 @@ class ClientConfiguration:
     deadlines: Deadlines = attrs.field(default=Deadlines(), metadata=kind(ObjectOf(Deadlines)))
     limits: ClientLimits = attrs.field(default=ClientLimits(), metadata=kind(ObjectOf(ClientLimits)))
     outbound: OutboundListener = attrs.field(default=OutboundListener(), metadata=kind(ObjectOf(OutboundListener)))
+    copy_hours: int = attrs.field(default=COPY_HOURS.default, metadata=kind(Whole(COPY_HOURS)))
 
 
 @attrs.frozen(kw_only=True)

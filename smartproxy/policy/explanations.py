@@ -101,6 +101,18 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "Your system sent SSH to our port for OFTP2 over TLS.",
         "Please check which program of yours connects to this port; it has to speak OFTP2 over TLS.",
     ),
+    "handshake.not_tls": Explanation(
+        "Your system sent something other than TLS to our port for OFTP2 over TLS.",
+        "Please switch TLS on for the connection to us.",
+    ),
+    "handshake.timeout": Explanation(
+        "Your system began a TLS connection, and did not complete it in time.",
+        "Please check whether your system, or a firewall in front of it, delayed the connection.",
+    ),
+    "handshake.ended": Explanation(
+        "Your system, or a firewall in front of it, closed the connection before TLS was established.",
+        "Please look for the reason in the log of your OFTP2 software; it may not trust our certificate.",
+    ),
     "handshake.renegotiated": Explanation(
         "Your system asked for a second TLS handshake within the connection, which we do not accept.",
         "Please switch TLS renegotiation off for the connection to us.",
@@ -154,10 +166,10 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "We called your system, and no OFTP2 session could be established.",
         "Please check that your system can be reached at the address that we called, and that it answers there.",
     ),
-    "call.policy": Explanation("We could not call your system.", OURS),
-    "call.not_allowed": Explanation("Our settings do not allow calls to your system.", OURS),
-    "call.source": Explanation("We could not call your system.", OURS),
-    "call.unused": Explanation("We called your system, and ended the call before the session had begun.", OURS),
+    "call.policy": Explanation("We could not call your system.", OUR_CALL),
+    "call.not_allowed": Explanation("Our settings do not allow calls to your system.", OUR_CALL),
+    "call.source": Explanation("We could not call your system.", OUR_CALL),
+    "call.unused": Explanation("We called your system, and ended the call before the session had begun.", OUR_CALL),
     "call.renegotiated": Explanation(
         "We called your system, and it asked for a second TLS handshake, which we do not accept.",
         "Please switch TLS renegotiation off for connections with us.",
@@ -174,6 +186,10 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "We called your system, and it did not accept our certificate: it sent the alert that is named here.",
         "Please have your system trust our certificate, or the authority that issued it; tell us if you need it.",
     ),
+    "call.closed": Explanation(
+        "We called your system, and it closed the connection before the session had begun.",
+        "Please look for the reason in the log of your OFTP2 software; it may not trust our certificate.",
+    ),
     "call.greeting": Explanation(
         "We called your system, and its answer was not that of an OFTP2 program.",
         "Please check which of your programs answers at the address and port that we called.",
@@ -183,7 +199,7 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "Please obtain one with the extended key usage serverAuth (1.3.6.1.5.5.7.3.1).",
     ),
     "ours": Explanation("We could not accept your session.", OURS),
-    "ours.outgoing": Explanation("We could not call your system.", OURS),
+    "ours.outgoing": Explanation("We could not call your system.", OUR_CALL),
 }
 """The explanations by ``subject.what``; a key without an entry of its own uses the subject's.
 

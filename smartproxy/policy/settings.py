@@ -168,7 +168,7 @@ class ClientEntry:
         metadata=kind(
             Optional(Address()),
             people=ForPeople(
-                help="the only address that it may call from; 127.0.0.1 is ::1, too",
+                help="the only address that it may call from; 127.0.0.1 and ::1 are the same",
                 title="bound to",
                 unset="any",
                 listed=True,

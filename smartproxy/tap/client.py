@@ -18,11 +18,14 @@ from pathlib import Path
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.threads import deferToThread
 from twisted.python import usage
 
 from smartproxy.client.address import BackendAddress, backend_http, checked_pin, checked_url
 from smartproxy.client.backend import Backend
 from smartproxy.client.condition import ClientCondition
+from smartproxy.client.copy import NAME as COPY_NAME
+from smartproxy.client.copy import CopyFile
 from smartproxy.client.service import ClientService
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
@@ -44,7 +47,7 @@ class ClientSwitches(DaemonOptions):
     program = "smartproxy-client"
     synopsis = "[twistd options] smartproxy-client -U URL -S host[:port] [options]"
     longdesc = (
-        "Dials smartproxy-server in the DMZ, brings it its configuration, and carries sessions to the station. "
+        "Dials smartproxy-server in the DMZ, delivers its configuration, and carries sessions to the station. "
         f"The token comes from --token-file, the systemd credential {TOKEN_CREDENTIAL} or ${TOKEN_VARIABLE}."
     )
 
@@ -55,7 +58,7 @@ class ClientSwitches(DaemonOptions):
             "token",
             "T",
             None,
-            "the token itself; anyone on this machine can read it in the process list: better --token-file",
+            "the token itself; anyone on this machine can read it in the process list: use --token-file",
         ],
         ["backend-ca", None, None, "PEM file of the CA that signed the backend's certificate [the system's store]"],
         ["backend-pin", None, None, "SHA-256 in hex of the public key of the backend's certificate"],
@@ -178,6 +181,9 @@ def makeService(options: ClientSwitches) -> IService:
         servers=[(address.host, address.port) for address in options.servers],
         drain=options.drain,
         server_lost=partial(end_with_server, options.signals) if options["exit-with-server"] else lambda why: None,
+        copy=lambda events: CopyFile(
+            options.state_directory / COPY_NAME, options.secret, options.address.url, events, in_thread=deferToThread
+        ),
         endpoint=partial(HostnameEndpoint, bindAddress=options.source),
     )
     control = control_socket(reactor, ClientCondition(service), service, options)

@@ -55,10 +55,10 @@ class DaemonOptions(usage.Options):
             "log-dir",
             None,
             None,
-            "folder for daily log files, usual in the background [STATE-DIR/log]; given, in the foreground, too",
+            "folder for daily log files in the background; if given, in the foreground, too [STATE-DIR/log]",
         ],
         ["logrc", None, None, "what is logged and where to, in TOML [PROGRAM.logrc in the state folder, if there]"],
-        ["drain", None, None, "seconds that sessions may go on when the daemon is to end [as configured: 300]"],
+        ["drain", None, None, "seconds that sessions may go on when the daemon stops [as configured: 300]"],
         ["pid-file", None, None, "file for the process ID [PROGRAM.pid in the state folder]"],
     ]
     optFlags = [

@@ -44,7 +44,7 @@ class PlainClientSwitches(DaemonOptions):
     program = "smartproxy-plain-client"
     synopsis = "[twistd options] smartproxy-plain-client --credential FILE -e host[:port] [options]"
     longdesc = (
-        "Dials smartproxy-plain-server in the DMZ, connects everybody who comes there to one target inside, and lets "
+        "Dials smartproxy-plain-server in the DMZ, connects callers from outside to one target inside, and lets "
         "programs inside reach permitted destinations by HTTP CONNECT, SOCKS5 or a forwarding port."
     )
 
@@ -62,7 +62,7 @@ class PlainClientSwitches(DaemonOptions):
             "timeout",
             "T",
             str(IDLE_SECONDS),
-            "close a pair of connections on which nothing moved for so many seconds",
+            "close a connection after so many seconds without data",
         ],
         SWITCH,
     ]
@@ -73,7 +73,7 @@ class PlainClientSwitches(DaemonOptions):
         self.outgoing: list[Outgoing] = []
 
     def opt_forward(self, value: str) -> None:
-        """[ip:]port=host:port, a port inside and the destination outside that it leads to; repeat it"""
+        """[ip:]port=host:port, a port inside and the destination outside that it leads to; may be repeated"""
         self.outgoing.append(self.judged("--forward", _forwarding, value))
 
     def postOptions(self) -> None:

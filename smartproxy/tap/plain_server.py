@@ -44,12 +44,17 @@ class PlainServerSwitches(LicensedOptions):
 
     optParameters = [
         ["internal", "i", str(INTERNAL_PORT), "listen for the client at [ip:]port"],
-        ["external", "e", str(EXTERNAL_PORT), "listen for all others at [ip:]port, while a client is connected"],
+        [
+            "external",
+            "e",
+            str(EXTERNAL_PORT),
+            "listen for connections from outside at [ip:]port, while a client is connected",
+        ],
         [
             "timeout",
             "T",
             str(IDLE_SECONDS),
-            "close a pair of connections on which nothing moved for so many seconds",
+            "close a connection after so many seconds without data",
         ],
         SWITCH,
     ]

@@ -26,8 +26,8 @@ class ServerSwitches(LicensedOptions):
     program = "smartproxy-server"
     synopsis = "[twistd options] smartproxy-server [options]"
     longdesc = (
-        "Ends partners' TLS in the DMZ and lets judged OFTP2 pass to the smartproxy-client that dialled in. "
-        "Everything it has to know is brought by the client; the licence is the only file an operator carries here."
+        "Ends partners' TLS in the DMZ and relays the OFTP2 that it checked to smartproxy-client, which dialled in. "
+        "The client delivers the whole configuration; the licence is the only file that an operator brings here."
     )
 
     optParameters = [

@@ -86,6 +86,8 @@ class DataLeg:
     :cvar worked: nothing is measured: what comes was judged by the other daemon.
     """
 
+    __slots__ = ("_connection", "_finished", "_paused", "inbox", "peer")
+
     worked = 0.0
 
     def __init__(self, connection: "DataConnection", clock: IReactorTime, peer: str) -> None:

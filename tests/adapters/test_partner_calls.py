@@ -39,6 +39,7 @@ from smartproxy.server.dial.calls import PartnerCalls
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.withdrawal import Withdrawals
 from smartproxy.testing import pki
+from smartproxy.testing.pki import CLIENT_AUTH
 from tests.adapters.acme import DAY, LEAF, MIDDLE, NOW, acme, configuration
 from tests.adapters.rig import Caller, FakeLeg, Journal, identity_entry, pin
 from tests.adapters.wires import End, Network
@@ -380,6 +381,15 @@ class Names(CallingTestCase):
             self.patch(self.calls, "_crl_urls", note)
             self.named(name, shown, mode).addErrback(lambda failure: None)
             self.assertEqual(seen, told)
+
+    def test_wrong_purpose(self) -> None:
+        """A certificate for clients is refused as one for a server; the advice speaks of a server."""
+        shown = MIDDLE.issue("oftp.acme.example", purposes=[CLIENT_AUTH])
+        self.failureResultOf(self.named("oftp.acme.example", shown), PartnerUnreachable)
+        told = self.journal.the("outbound.failed")
+        self.assertEqual(told["cause"], "certificate.wrong_purpose")
+        self.assertIn("serverAuth", told["advice"])
+        self.assertNotIn("clientAuth", told["advice"])
 
     def test_wrong_name(self) -> None:
         """Another name, no name at all, and a name in the subject only."""

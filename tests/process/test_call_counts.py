@@ -1,4 +1,4 @@
-"""How many Python calls real daemons need for a small file, with all that their events cost."""
+"""How many Python calls real daemons need for a small file and for a session, with all that their events cost."""
 
 import json
 import sys
@@ -13,8 +13,11 @@ from smartproxy.testing.programs import environment, finish
 from tests.packaging.wheel import ROOT
 from tests.process.clock import LIMIT_SECONDS
 
-CALLS: Final = {"smartproxy-server": 720, "smartproxy-client": 800, "smartproxy-backend": 75}
+FILE: Final = {"smartproxy-server": 720, "smartproxy-client": 800, "smartproxy-backend": 75}
 """The most Python calls of each daemon for each small file: at the usual log level, with events that are stored."""
+
+SESSION: Final = {"smartproxy-server": 3550, "smartproxy-client": 3400}
+"""The most for each session, from the connection to its end, with one small file."""
 
 SYSTEM_CALLS: Final = 14
 """The most calls of a socket or of epoll for each small file: four messages, each waited for, read and sent, are 12."""
@@ -25,19 +28,21 @@ class Whole(TestCase):
 
     timeout = LIMIT_SECONDS
 
-    def test_small_files(self) -> Deferred[None]:
-        """A small file in a session of many."""
-        return Deferred.fromCoroutine(self.small_files())
+    def test_files_and_sessions(self) -> Deferred[None]:
+        """A small file in a session of many, and a session with one."""
+        return Deferred.fromCoroutine(self.files_and_sessions())
 
-    async def small_files(self) -> None:
+    async def files_and_sessions(self) -> None:
         """Count."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
-        program = [sys.executable, "-P", str(ROOT / "benchmarks" / "calls.py")]
-        arguments = ["--only", "files", "--files", "200", "--top", "40", "--json", str(folder / "calls.json")]
+        program = [sys.executable, "-P", str(ROOT / "benchmarks" / "calls.py"), "--json", str(folder / "calls.json")]
+        arguments = ["--files", "200", "--sessions", "20", "--megabytes", "1", "--top", "40"]
         done = await finish(installed_reactor, [*program, *arguments], folder, environment())
         self.assertEqual(done.status, 0, done.err)
-        figures = json.loads((folder / "calls.json").read_text())["file"]
-        for daemon, most in CALLS.items():
-            self.assertLessEqual(figures[daemon]["python"], most, f"{daemon}:\n{done.out}")
-            self.assertLessEqual(figures[daemon]["system"], SYSTEM_CALLS, f"{daemon}:\n{done.out}")
+        figures = json.loads((folder / "calls.json").read_text())
+        for unit, bounds in (("file", FILE), ("session", SESSION)):
+            for daemon, most in bounds.items():
+                self.assertLessEqual(figures[unit][daemon]["python"], most, f"{daemon}, {unit}:\n{done.out}")
+        for daemon in FILE:
+            self.assertLessEqual(figures["file"][daemon]["system"], SYSTEM_CALLS, f"{daemon}:\n{done.out}")

@@ -82,7 +82,7 @@ class KeysOnDisk(SiteCase):
         )
 
     async def test_client(self) -> None:
-        """The client writes no key at all: neither its tunnel key nor the server's, nor its token."""
+        """The client writes no key that can be read without its token: neither its tunnel key nor the server's."""
         key = (self.site.certificates / "muster.key").read_bytes()
         identity = self.site.folder / "server" / "identity.key"
         places = [path for path in self.places(self.site.client) if path != identity]
@@ -90,5 +90,7 @@ class KeysOnDisk(SiteCase):
         assert self.site.client is not None
         self.assertNotIn(self.token, told_to(self.site.client))
         self.assertEqual(
-            sorted(path.name for path in (self.site.folder / "client").iterdir()), ["smartproxy-client.sock", "token"]
+            sorted(path.name for path in (self.site.folder / "client").iterdir()),
+            ["configuration.copy", "smartproxy-client.sock", "token"],
         )
+        self.assertEqual((self.site.folder / "client" / "configuration.copy").stat().st_mode & 0o777, 0o600)

@@ -3,6 +3,8 @@
 import os
 import signal
 
+from smartproxy.ctl.caller import Connection
+from smartproxy.ctl.protocol import AskStatus
 from smartproxy.oftp2 import commands
 from smartproxy.oftp2.errors import EsidReason
 from tests.process.clock import Stopwatch
@@ -55,6 +57,33 @@ class Losses(SiteCase):
         await session.file()
         ids = {record["session"] for record in await site.smartproxy("events", "--name", "session.started")}
         self.assertIn(started["session"], ids)
+
+    async def test_client_restarted_without_the_backend(self) -> None:
+        """A client that is killed and started while the backend is down serves partners again, and says with what."""
+        site = self.site
+        assert site.backend is not None and site.client is not None
+        await (await self.session(self.acme)).file()
+        for program in (site.backend, site.client):
+            os.kill(program.pid, signal.SIGKILL)
+            await program.end()
+        server = Log(site.server)
+        client = Log(await site.start_client(*self.client_switches), whole=True)
+        await site.listening(server)
+        used = await client.event("copy.used")
+        self.assertGreater(used["age"], 0)
+        for caller in (self.acme, self.bolt):
+            await (await self.session(caller)).file()
+        status = site.folder / "client"
+        with Connection(status / "smartproxy-client.sock") as connection:
+            found = connection.ask(AskStatus())
+        self.assertEqual(found["health"], "degraded")
+        self.assertEqual({each["verdict"] for each in found["findings"]}, {"backend-down", "copy"})
+        await site.start_backend()
+        await client.event("backend.reached")
+        await site.smartproxy("settings", "set", "server.deadlines.ssid", "34")
+        await server.event("configuration.accepted", client="inner")
+        with Connection(status / "smartproxy-client.sock") as connection:
+            self.assertEqual(connection.ask(AskStatus())["health"], "ok")
 
     async def test_client_killed(self) -> None:
         """The public port closes within a second, partners are told within two; a new client opens it within five."""

@@ -142,6 +142,7 @@ FULL: dict[str, Any] = {
         },
         "limits": {"sessions": 2002, "openings_rate": 51, "reports_rate": 201, "command_octets": 16386},
         "outbound": {"enabled": False, "address": "192.0.2.9", "port": 65434},
+        "copy_hours": 48,
     },
     "backend": {"keep_events_days": 90},
 }

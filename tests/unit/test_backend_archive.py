@@ -57,7 +57,8 @@ class ArchiveCase(SiteCase):
             partners.add(change, acme, [note])
             partners.add(change, Partner(name="OFF", codes=("OFF",), certificates=(pin,), enabled=False), [note])
             identities.keep(change, "main", fitting(read_private_key(own.key_pem, None, "x"), [own.certificate], "x"))
-            identities.request(change, "next", identities.Subject(common_name="x.example"), "ec-p256")
+            subject = identities.Subject(common_name="x.example")
+            identities.request(change, identities.make_request("next", subject, "ec-p256"))
             self.token = clients.add(change, "inner")
             licences.issue(change, PROXY_ID, valid_from=NOW, valid_until=NOW + timedelta(days=365), limits={})
             settings.put(change, "server.deadlines.ssid", 45)
@@ -70,7 +71,7 @@ class ArchiveCase(SiteCase):
     def take(self, text: str) -> Imported:
         """Import a text."""
         with self.change("import") as change:
-            return archive.take(change, text.encode())
+            return archive.take(change, archive.parse_file(text.encode()))
 
     def elsewhere(self) -> None:
         """Go on with another, empty store."""

@@ -137,9 +137,10 @@ class Identities(SiteCase):
     def ask(self, name: str = "main", key_type: str = "ec-p256", **subject: object) -> x509.CertificateSigningRequest:
         """Make a request."""
         given: dict[str, object] = {"common_name": "oftp.muster.example", **subject}
+        made = identities.make_request(name, Subject(**given), key_type)  # type: ignore[arg-type]  # by name
         with self.change() as change:
-            text = identities.request(change, name, Subject(**given), key_type)  # type: ignore[arg-type]  # by name
-        return x509.load_pem_x509_csr(text.encode())
+            identities.request(change, made)
+        return x509.load_pem_x509_csr(made.request.encode())
 
     def answer(self, request: x509.CertificateSigningRequest) -> bytes:
         """What an authority makes of a request."""
@@ -200,7 +201,7 @@ class Identities(SiteCase):
         (found,) = self.configured()
         self.assertEqual(x509.load_pem_x509_certificate(found.certificate.encode()), before)
         with self.change() as change:
-            identities.complete(change, "main", self.answer(request), "main.pem")
+            identities.complete(change, "main", read_certificates(self.answer(request), "main.pem"), "main.pem")
         (found,) = self.configured()
         self.assertEqual(x509.load_pem_x509_certificate(found.certificate.encode()).public_key(), request.public_key())
         key = serialization.load_pem_private_key(found.key.encode(), None)
@@ -214,7 +215,7 @@ class Identities(SiteCase):
     def test_wrong_answers(self) -> None:
         """A certificate for another key, and one that nobody asked for, are refused."""
         self.ask()
-        other = self_signed("other").certificate_pem
+        other = [self_signed("other").certificate]
 
         def complete(name: str) -> None:
             with self.change() as change:

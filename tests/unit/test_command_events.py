@@ -5,11 +5,14 @@ import io
 import json
 import stat
 from datetime import UTC, datetime
+from typing import Any
+from unittest.mock import patch
 
-from smartproxy.backend import journal
+from smartproxy.backend import archive, certificates, identities, journal
 from smartproxy.backend.location import Location
 from smartproxy.backend.store import Store
 from smartproxy.logs.record import read
+from smartproxy.policy.configuration import parse
 from smartproxy.tap.command import parser
 from smartproxy.tap.commands.console import Console
 from smartproxy.testing.pki import self_signed
@@ -175,6 +178,39 @@ class Transfer(CommandCase):
         self.assertIn("as they were", self.do("import", "-", stdin=text.encode()).out)
         self.assertEqual(len(self.do("partner", "list", "--json").json), 1)
         self.assertEqual(len(self.do("identity", "list", "--json").json), 1)
+
+    def test_work_is_done_before_the_store_is_locked(self) -> None:
+        """Whatever takes long (reading a file, making a key) is over before other programs have to wait."""
+        self.do("export", str(self.path))
+        steps: list[str] = []
+
+        def told(step: str, real: Any) -> Any:
+            def call(*given: Any, **named: Any) -> Any:
+                steps.append(step)
+                return real(*given, **named)
+
+            return call
+
+        with (
+            patch.object(archive, "parse", told("parsed", parse)),
+            patch.object(identities, "_new_key", told("key", identities._new_key)),
+            patch.object(certificates, "read_certificates", told("certificates", certificates.read_certificates)),
+            patch.object(Store, "writing", told("locked", Store.writing)),
+        ):
+            self.do("import", str(self.path))
+            self.assertEqual(steps, ["parsed", "locked"])
+            steps.clear()
+            self.do("identity", "request", "next", "--common-name", "x.example")
+            self.assertEqual(steps, ["key", "locked"])
+            steps.clear()
+            self.refused("identity", "complete", "next", self.file("a.pem", self_signed("a").certificate_pem))
+            self.assertEqual(steps, ["certificates", "locked"])
+
+    def test_no_store_for_a_file_that_is_none(self) -> None:
+        """A file that cannot be imported makes no store."""
+        self.state = self.folder / "elsewhere"
+        self.refused("import", self.file("bad.json", b"{}"))
+        self.assertFalse(self.state.exists())
 
     def test_refused(self) -> None:
         """A damaged file changes nothing."""

@@ -138,6 +138,9 @@ class Explained(CommandCase):
             ("handshake.plain_http", "sent HTTP"),
             ("handshake.plain_ssh", "sent SSH"),
             ("handshake.silent", "sent nothing"),
+            ("handshake.not_tls", "sent something other than TLS"),
+            ("handshake.timeout", "did not complete it in time"),
+            ("handshake.ended", "closed the connection before TLS"),
             ("handshake.failed", "could not be established"),
         ):
             self.tell("handshake.failed", peer=PEER, cause=cause, message="no TLS")
@@ -253,6 +256,30 @@ class Explained(CommandCase):
                 self.assertNotIn("OINSIDE", outside)
             if "reason" in fields:
                 self.assertIn("ESID reason code  4", outside)
+
+    def test_session_that_we_began(self) -> None:
+        """Of a session that the station began, the partner is told where it was called and what it showed.
+
+        Neither the station's address nor what it asked for goes outside.
+        """
+        place: dict[str, Any] = {"host": "acme.example", "port": 6619, "address": "192.0.2.9"}
+        shown = {name: ACCEPTED[name] for name in ("by", "subject", "serial")}
+        self.tell("outbound.answered", session=SESSION, partner="ACME", peer=PEER, **place, **shown)
+        about = {"session": SESSION, "partner": "ACME", "direction": "outbound", "cause": "leg.lost", "outcome": "lost"}
+        self.tell("session.ended", "client", peer="10.0.0.9:5", code="OINSIDE", ended_by="station", **about)
+        self.tell("session.ended", peer=PEER, code="OINSIDE", ended_by="station", **about)
+        outside, _ = self.do("explain", SESSION).out.split("For this site only:")
+        for words in ("acme.example port 6619", "CN=acme", "A connection on our side was lost", "has to call again"):
+            self.assertIn(words, outside)
+        for words in ("10.0.0.9", "OINSIDE"):
+            self.assertNotIn(words, outside)
+        self.tell("outbound.refused", "client", partner="BOLT", peer="10.0.0.9:5", cause="tunnel.none", way="connect")
+        self.tell(
+            "outbound.refused", "client", partner="BOLT", host="bolt-inside", port=1, cause="call.policy", way="x"
+        )
+        outside, _ = self.do("explain", "BOLT").out.split("For this site only:")
+        self.assertIn("We could not call your system.", outside)
+        self.assertNotIn("inside", outside)
 
     def test_end_of_time(self) -> None:
         """An event of the last year that events may have is explained as any other."""

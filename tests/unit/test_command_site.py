@@ -26,6 +26,16 @@ class EveryCommand(CommandCase):
 
     founded = False
 
+    def test_help_speaks_of_what_is_there(self) -> None:
+        """Commands that use no store do not offer one: ``ctl`` works where no backend is, ``judge`` on a file."""
+        for words, store, folder in (
+            (["partner", "list"], True, True),
+            (["ctl", "status"], False, True),
+            (["judge"], False, False),
+        ):
+            said = self.run_command(*words, "--help").out
+            self.assertEqual(("--database" in said, "--state-dir" in said), (store, folder), words)
+
     def test_help(self) -> None:
         """Help lists all subjects and the first steps; each action has help of its own."""
         text = self.do("--help").out

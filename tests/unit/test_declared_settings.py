@@ -137,7 +137,7 @@ class EveryField(SiteCase):
         with self.change() as change:
             partners.remove(change, "ACME")
         with self.change() as change:
-            archive.take(change, text.encode())
+            archive.take(change, archive.parse_file(text.encode()))
         with self.store.reading() as session:
             self.assertEqual(partners.find(session, "ACME").entry, ACME)
 

@@ -137,6 +137,7 @@ class Table(SynchronousTestCase):
             (Cause.CALL_ALERT, Step.TLS, "it ended the TLS connection with the alert"),
             (Cause.CALL_DISTRUSTED, Step.TLS, "it did not accept our certificate"),
             (Cause.CALL_NO_ANSWER, Step.CONNECT, "no OFTP2 session could be established"),
+            (Cause.CALL_CLOSED, Step.TLS, "it closed the connection before the session had begun"),
             (Cause.CALL_GREETING, Step.SSRM, "its answer was not that of an OFTP2 program"),
             (Cause.CALL_RENEGOTIATED, Step.TLS, "it asked for a second TLS handshake"),
             (Cause.CALL_UNUSED, Step.SSRM, "ended the call before the session had begun"),

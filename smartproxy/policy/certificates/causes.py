@@ -242,7 +242,7 @@ _ROWS: Final = (
     ),
     CertificateCause(
         cause=Cause.CERTIFICATE_EXPENSIVE_KEY,
-        message="the certificate's key is larger than any that is in use, or of a kind that is not accepted",
+        message="the certificate's key is larger than accepted, or of a kind that is not accepted",
         advice="The certificate's owner has to make an ordinary key: RSA to 8192 bits with the exponent 65537, or EC.",
         explanation=Explanation(
             "The key of a certificate that your system presented is larger than we accept, or of another kind.",
@@ -354,7 +354,7 @@ _ROWS: Final = (
         cause=Cause.CERTIFICATE_WRONG_NAME,
         message="the certificate does not contain the name of the called host",
         advice="Check the host in the partner's outbound entry. If the certificate contains another name, enter that"
-        " name there, or pin the certificate.",
+        " name there, or pin it: smartproxy partner outbound NAME --certificate FILE --verify pin.",
         explanation=Explanation(
             "Your server's certificate does not contain the host name that we called.",
             "Please obtain one for this host name, or tell us the right name.",

@@ -88,10 +88,13 @@ def failed(step: Step, message: str, cause: Cause | None = None, **fields: objec
     return CallFailed(PartnerUnreachable.at(step, message, cause), fields)
 
 
-_UNKNOWN_CALLED_ADVICE: Final = (
-    "If the partner's certificate is pinned for its own calls, have it verified by that: smartproxy partner outbound "
-    "NAME --verify pin. Otherwise add the CA that issued it."
-)
+_CALLED_ADVICE: Final = {
+    Cause.CERTIFICATE_UNKNOWN_CA: "If the partner's certificate is pinned for its own calls, have it verified by that: "
+    "smartproxy partner outbound NAME --verify pin. Otherwise add the CA that issued it.",
+    Cause.CERTIFICATE_WRONG_PURPOSE: "The partner's server needs a certificate with extended key usage serverAuth. If "
+    "it cannot get one, set the purpose in its entry to `server_auth`, or pin the certificate and set it to `any`.",
+}
+"""What to do where a called partner's certificate is refused, if it is other than for a partner that calls."""
 
 
 def has_address(address: str) -> bool:
@@ -204,8 +207,7 @@ class CalledLeg(ConnectionLeg):
 def _refused(refusal: CertificateRefusal, tls: VerifiedConnection) -> CallFailed:
     # The event names the partner that was to be called, not the one to which the certificate belongs.
     fields = {k: v for k, v in refusal_fields(refusal, tls, "outbound.failed").items() if k != "partner"}
-    if refusal.cause is Cause.CERTIFICATE_UNKNOWN_CA:
-        fields["advice"] = _UNKNOWN_CALLED_ADVICE
+    fields["advice"] = _CALLED_ADVICE.get(refusal.cause, refusal.advice)
     unlisted = tls.verification.facts if refusal.cause in OF_THIS_SITE else None
     return CallFailed(PartnerUnreachable.at(Step.TLS, refusal.message, refusal.cause), fields, unlisted)
 

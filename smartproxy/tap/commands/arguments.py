@@ -26,20 +26,20 @@ NUMBER_MOST = 1_000_000
 """The largest number of things, days or seconds that an argument may be."""
 
 
-def shared() -> argparse.ArgumentParser:
-    """The options that every subcommand takes, also in front of it."""
+_STORE = "the backend's store"
+
+
+def shared(uses: str | None = _STORE) -> argparse.ArgumentParser:
+    """The options that every subcommand takes, also in front of it; the help shows those that mean something there.
+
+    :param uses: what of the state folder the subcommand uses, if anything.
+    """
     parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = parser.add_argument_group("where and how")
-    group.add_argument(
-        "--state-dir",
-        metavar="DIR",
-        help=f"folder of the backend's store [${STATE_DIRECTORY_VARIABLE} or {STATE_DIRECTORY}]",
-    )
-    group.add_argument(
-        "--database",
-        metavar="URL",
-        help=f"the store's database, if it is not the SQLite file in that folder [${DATABASE_VARIABLE}]",
-    )
+    where = f"folder of {uses} [${STATE_DIRECTORY_VARIABLE} or {STATE_DIRECTORY}]"
+    group.add_argument("--state-dir", metavar="DIR", help=argparse.SUPPRESS if uses is None else where)
+    database = f"the store's database, if it is not the SQLite file in that folder [${DATABASE_VARIABLE}]"
+    group.add_argument("--database", metavar="URL", help=database if uses == _STORE else argparse.SUPPRESS)
     group.add_argument("--json", action="store_true", help="answer with JSON, for scripts")
     return parser
 
@@ -87,14 +87,19 @@ _UNKNOWN_CHOICE = re.compile(
 )
 
 
-def action(subparsers: Subparsers, name: str, summary: str, run: Run, examples: str = "") -> argparse.ArgumentParser:
-    """Declare an action: its name, what it does in one sentence, and the function that does it."""
+def action(
+    subparsers: Subparsers, name: str, summary: str, run: Run, examples: str = "", *, uses: str | None = _STORE
+) -> argparse.ArgumentParser:
+    """Declare an action: its name, what it does in one sentence, and the function that does it.
+
+    :param uses: what of the state folder it uses, if anything.
+    """
     parser = subparsers.add_parser(
         name,
         help=summary,
         description=summary,
         epilog=_examples(examples),
-        parents=[shared()],
+        parents=[shared(uses)],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)

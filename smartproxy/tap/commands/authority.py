@@ -53,12 +53,14 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy-plain-client --credential inside-1.credential -e dmz.example",
     )
     client.add_argument("name", metavar="NAME", help="the client's name, as servers will log it")
-    client.add_argument("--days", type=days, default=365, help="how long it is valid [365]; issue a new one in time")
-    client.add_argument("-o", "--output", metavar="FILE", required=True, help="the file; its owner alone may read it")
+    client.add_argument(
+        "--days", type=days, default=365, help="days that it is valid [365]; issue a new one before it ends"
+    )
+    client.add_argument("-o", "--output", metavar="FILE", required=True, help="the file; only its owner can read it")
     out = action(
         actions,
         "withdraw-client",
-        "Have servers shut out a plain client: all credentials of this name that were issued so far.",
+        "Have servers refuse a plain client: all credentials that were issued for this name so far.",
         withdraw_client,
         "  smartproxy authority withdraw-client inside-1\n"
         "  smartproxy licence show PROXY-ID -o smartproxy.lic   (then put it in place in the DMZ)",
@@ -72,7 +74,7 @@ def _names(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HOST",
-        help="a name or address under which clients call the backend, beside loopback; may be repeated",
+        help="a host name or address by which clients reach the backend, beside loopback; may be repeated",
     )
 
 

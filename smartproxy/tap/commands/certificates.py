@@ -47,23 +47,29 @@ def rule_arguments(group: "ArgumentParser | _ArgumentGroup", classes: Collection
     """Declare the arguments by which a partner's certificate is said to be known, for some kinds of rules."""
     if CertificatePin in classes:
         group.add_argument(
-            "--certificate", action="append", default=[], metavar="FILE", help="PEM or DER: this very certificate"
+            "--certificate",
+            action="append",
+            default=[],
+            metavar="FILE",
+            help="accept exactly this certificate (a PEM or DER file)",
         )
         group.add_argument(
-            "--pin", action="append", default=[], metavar="SHA256", help="the certificate with this hash"
+            "--pin", action="append", default=[], metavar="SHA256", help="accept the certificate with this SHA-256"
         )
     if KeyPin in classes:
         group.add_argument(
-            "--pin-key", action="store_true", help="of each --certificate: any certificate with the same key"
+            "--pin-key", action="store_true", help="with --certificate: accept any certificate with the same key"
         )
-        group.add_argument("--key", action="append", default=[], metavar="SHA256", help="any certificate of this key")
+        group.add_argument(
+            "--key", action="append", default=[], metavar="SHA256", help="accept any certificate with this key"
+        )
     if SubjectRule in classes:
         group.add_argument(
             "--subject-serial",
             action="append",
             default=[],
             metavar="TEXT",
-            help="any certificate of --ca with this serialNumber in its subject (the Odette ID)",
+            help="accept any certificate of --ca with this serialNumber in its subject (the Odette ID)",
         )
     if SanRule in classes:
         group.add_argument(
@@ -71,7 +77,7 @@ def rule_arguments(group: "ArgumentParser | _ArgumentGroup", classes: Collection
             action="append",
             default=[],
             metavar="TYPE:NAME",
-            help="any certificate of --ca with this name: DNS:x, URI:x or EMAIL:x",
+            help="accept any certificate of --ca with this name: DNS:x, URI:x or EMAIL:x",
         )
 
 

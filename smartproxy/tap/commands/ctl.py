@@ -52,24 +52,27 @@ def register(subparsers: Subparsers) -> None:
     _look(
         actions,
         "status",
-        "Whether all is well, and what there is to see; exit status: 0 ok, 1 degraded, 2 down, 3 not known.",
+        "Show whether all is well, and the daemon's state; exit status: 0 ok, 1 degraded, 2 down, 3 not known.",
         _status,
     )
-    sessions = _look(actions, "sessions", "The live sessions.", _sessions)
+    sessions = _look(actions, "sessions", "List the live sessions.", _sessions)
     sessions.add_argument("-w", "--wide", action="store_true", help="all columns")
-    _look(actions, "generation", "Which configuration is in force, since when, and who brought it.", _generation)
-    _look(actions, "licence", "The licence in force; a client's: those of its servers.", _licence)
+    _look(actions, "generation", "Show which configuration is in force, since when, and who delivered it.", _generation)
+    _look(actions, "licence", "Show the licence in force; for a client, the licences of its servers.", _licence)
     level = _declare(
         actions,
         "level",
-        "Change what is logged, at once; without a level, tell what is logged.",
+        "Change the log level at once; without a level, show the levels in force.",
         _level,
         "  smartproxy ctl level debug\n"
         "  smartproxy ctl level trace --session 231696ddd5473c29\n"
         "  smartproxy ctl level configured",
     )
     level.add_argument(
-        "level", nargs="?", metavar="LEVEL", help="trace, debug, info, warning, error, fatal; configured: as it was"
+        "level",
+        nargs="?",
+        metavar="LEVEL",
+        help="trace, debug, info, warning, error, fatal; configured: the configured level again",
     )
     which = level.add_mutually_exclusive_group()
     which.add_argument("--session", metavar="ID", help="for this session only")
@@ -78,7 +81,7 @@ def register(subparsers: Subparsers) -> None:
     drain = _declare(
         actions,
         "drain",
-        "End the daemon: no new sessions; those that run may end, the rest get ESID 05.",
+        "Stop the daemon: it takes no new sessions; running sessions may finish, the rest get ESID 05.",
         _drain,
         "  smartproxy ctl drain --seconds 60\n  smartproxy ctl drain --seconds 0     now; also while it drains",
     )
@@ -90,7 +93,7 @@ def register(subparsers: Subparsers) -> None:
 def _declare(
     actions: Subparsers, name: str, summary: str, run: Callable[[Console], int | None], examples: str = ""
 ) -> argparse.ArgumentParser:
-    parser = action(actions, name, summary, run, examples)
+    parser = action(actions, name, summary, run, examples, uses="the daemon's control socket")
     where = parser.add_argument_group("which daemon").add_mutually_exclusive_group()
     for program in (*DAEMONS, *OTHERS):
         switch = f"--{program.removeprefix('smartproxy-')}"

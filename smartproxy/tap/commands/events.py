@@ -41,11 +41,16 @@ def register(subparsers: Subparsers) -> None:
     )
     which.add_argument("--until", type=past, metavar="TIME")
     parser.add_argument(
-        "-n", "--number", type=number, default=100, metavar="N", help="the newest so many; 0 for all [100]"
+        "-n", "--number", type=number, default=100, metavar="N", help="show only the newest N; 0: all [100]"
     )
     parser.add_argument("--long", action="store_true", help="all fields, on lines of any length")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with new events until Ctrl-C")
-    parser.add_argument("--older-than", type=past, metavar="TIME", help="for prune: arrived before; 400d, or a date")
+    parser.add_argument("-f", "--follow", action="store_true", help="keep printing new events until Ctrl-C")
+    parser.add_argument(
+        "--older-than",
+        type=past,
+        metavar="TIME",
+        help="for prune: delete the events that arrived before this: 400d ago, or a date",
+    )
 
 
 def run(console: Console) -> None:

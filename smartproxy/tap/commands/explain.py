@@ -44,13 +44,10 @@ _WHAT = {
 
 def _seen_by_partner(found: "ExplainedRefusal") -> dict[str, object]:
     """Who called with which code; of our own calls, whom we called, and nothing of who asked for it inside."""
-    fields = found.event.fields
     if not found.outgoing:
+        fields = found.event.fields
         return {"from": fields.get("peer"), "SSIDCODE given": fields.get("code")}
-    if found.event.name != "outbound.failed":
-        return {}
-    host, port = fields.get("host"), fields.get("port")
-    return {"called": f"{host} port {port}" if host is not None and port is not None else None}
+    return {"called": found.called}
 
 
 def _text(found: "ExplainedRefusal") -> str:

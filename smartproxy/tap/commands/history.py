@@ -8,7 +8,7 @@ def register(subparsers: Subparsers) -> None:
     """Declare the commands."""
     summary = "List the generations of the configuration: who changed what, and when."
     parser = action(subparsers, "history", summary, run)
-    parser.add_argument("-n", "--number", type=number, default=50, metavar="N", help="the newest so many [50]")
+    parser.add_argument("-n", "--number", type=number, default=50, metavar="N", help="show only the newest N [50]")
     out = action(
         subparsers,
         "export",
@@ -21,13 +21,13 @@ def register(subparsers: Subparsers) -> None:
     out.add_argument(
         "--with-secrets",
         action="store_true",
-        help="also the authority, identities, clients and licences: whoever has this file is the site",
+        help="also the authority, identities, clients and licences: whoever has this file can act as the site",
     )
     into = action(
         subparsers,
         "import",
-        "Take the configuration of such a file, as a whole or not at all, in the place of what is there. What a file "
-        "without secrets lacks (authority, identities, clients, licences) stays as it is.",
+        "Replace the configuration with that of an exported file, completely or not at all. What a file "
+        "without secrets does not have (authority, identities, clients, licences) stays as it is.",
         take,
         "  smartproxy import site.json\n  smartproxy --state-dir /srv/new import site-with-secrets.json",
     )
@@ -72,9 +72,9 @@ def take(console: Console) -> None:
     from smartproxy.backend import archive
 
     path = console.arguments.file
-    octets = console.read(path)
+    parsed = archive.parse_file(console.read(path))
     with console.changing(f"import {path}", make=True) as change:
-        found = archive.take(change, octets)
+        found = archive.take(change, parsed)
     brought = attrs.asdict(found)
     shown = {name.replace("_", " "): "as they were" if count is None else count for name, count in brought.items()}
     console.answer(brought, listing(shown))

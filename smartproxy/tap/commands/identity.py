@@ -55,7 +55,9 @@ def register(subparsers: Subparsers) -> None:
     look.add_argument("-o", "--output", metavar="FILE", help="write the certificates to this file, for partners")
     less = action(actions, "remove", "Remove an identity with its key.", remove)
     less.add_argument("name", metavar="NAME")
-    less.add_argument("--yes", action="store_true", help="also if it is the only one: no partner can connect then")
+    less.add_argument(
+        "--yes", action="store_true", help="remove it even if it is the only one, without which no partner can connect"
+    )
 
 
 def take_in(console: Console) -> None:
@@ -83,8 +85,10 @@ def request(console: Console) -> None:
         serial_number=wanted.serial_number,
         names=tuple(wanted.san),
     )
+    made = identities.make_request(wanted.name, about, wanted.key_type)
     with console.changing(f"identity request {wanted.name}") as change:
-        text = identities.request(change, wanted.name, about, wanted.key_type)
+        identities.request(change, made)
+    text = made.request
     if wanted.output:
         console.write(wanted.output, text)
     shown = f"the request is in {wanted.output}; send it to the CA" if wanted.output else text.rstrip("\n")
@@ -94,11 +98,12 @@ def request(console: Console) -> None:
 def complete(console: Console) -> None:
     """Take the certificate of a request."""
     from smartproxy.backend import identities
+    from smartproxy.backend.certificates import read_certificates
 
-    wanted = console.arguments
-    octets = b"\n".join(console.read(path) for path in wanted.files)
+    wanted, source = console.arguments, " and ".join(console.arguments.files)
+    certificates = read_certificates(b"\n".join(console.read(path) for path in wanted.files), source)
     with console.changing(f"identity complete {wanted.name}") as change:
-        identities.complete(change, wanted.name, octets, " and ".join(wanted.files))
+        identities.complete(change, wanted.name, certificates, source)
         row = identities.find(change.session, wanted.name)
     _tell(console, row)
 

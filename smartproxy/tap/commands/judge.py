@@ -12,9 +12,12 @@ def register(subparsers: Subparsers) -> None:
         "Judge a recorded session (JSON lines): one line per command, exit status 1 on a violation.",
         run,
         "  smartproxy judge trace.jsonl --profile strict",
+        uses=None,
     )
     parser.add_argument("file", metavar="FILE", help="the recording; - for standard input")
-    parser.add_argument("--profile", choices=("default", "strict"), default="default", help="[default]")
+    parser.add_argument(
+        "--profile", choices=("default", "strict"), default="default", help="which departures are tolerated [default]"
+    )
 
 
 def run(console: Console) -> int:

@@ -27,7 +27,7 @@ def register(subparsers: Subparsers) -> None:
         "--until", required=True, type=end_of, metavar="DATE", help="the last day (2027-12-31), or how long: 90d, 1y"
     )
     make.add_argument("--from", dest="since", type=moment, metavar="DATE", help="the first day [now]")
-    make.add_argument("--sessions", type=number, metavar="N", help="sessions that the server may have at once at most")
+    make.add_argument("--sessions", type=number, metavar="N", help="highest number of sessions at once")
     make.add_argument("-o", "--output", metavar="FILE", help="where to write it [-, standard output]")
     more = action(
         actions,
@@ -38,7 +38,13 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy licence extend PROXY-ID --until 2028-12-31",
     )
     more.add_argument("proxy_id", metavar="PROXY-ID", nargs="?", help="the server; not needed where there is one only")
-    more.add_argument("--until", required=True, type=end_of, metavar="DATE", help="the new last day, a time, or a span")
+    more.add_argument(
+        "--until",
+        required=True,
+        type=end_of,
+        metavar="DATE",
+        help="the new last day (2028-12-31), or how long: 90d, 1y",
+    )
     more.add_argument("-o", "--output", metavar="FILE", help="write the licence to this file, too")
     action(actions, "list", "List the newest licence of each server.", show_all)
     look = action(actions, "show", "Show a server's newest licence, or write it to a file again.", show)

@@ -45,8 +45,8 @@ _OUTBOUND_EXAMPLES = """\
   smartproxy partner outbound ACME --source 192.0.2.2 --identity second
   smartproxy partner outbound ACME --never
 
-The station reaches it at port --listener of the client, or at the client's outbound listener (setting
-client.outbound.port, 65433) with HTTP CONNECT or SOCKS5 to its host and port, or to its name."""
+The station calls the partner through the client: at the port --listener, or at the client's outbound listener (setting
+client.outbound.port, 65433) with HTTP CONNECT or SOCKS5 to the partner's host and port, or to its name."""
 
 
 def register(subparsers: Subparsers) -> None:
@@ -60,7 +60,7 @@ def register(subparsers: Subparsers) -> None:
     alter = action(
         actions,
         "change",
-        "Change a partner: what is given replaces what was there, everything else stays.",
+        "Change a partner: the given options replace the old values, everything else stays.",
         change,
         "  smartproxy partner change ACME --lowest-level 1.4\n"
         "  smartproxy partner change ACME --code O0013000001ACME --code O0013000001ACMEB   (exactly these two)",
@@ -77,7 +77,7 @@ def register(subparsers: Subparsers) -> None:
         expiring,
         "  smartproxy partner expiring --days 90",
     )
-    soon.add_argument("--days", type=days, default=30, metavar="N", help="within so many days [30]")
+    soon.add_argument("--days", type=days, default=30, metavar="N", help="look so many days ahead [30]")
     for name, summary, run in (
         ("show", "Show a partner.", show),
         ("enable", "Let a partner connect.", enable),
@@ -88,7 +88,7 @@ def register(subparsers: Subparsers) -> None:
     call = action(
         actions,
         "outbound",
-        "Say how a partner is called: what is given replaces what was there, everything else stays.",
+        "Set how a partner is called: the given options replace the old values, everything else stays.",
         outbound,
         _OUTBOUND_EXAMPLES,
     )
@@ -100,14 +100,24 @@ def register(subparsers: Subparsers) -> None:
         action="append",
         default=[],
         choices=tuple(_resettable()),
-        help="let this be as it is by default again",
+        help="set this option back to its default",
     )
-    call.add_argument("--never", action="store_true", help="do not call it any more")
+    call.add_argument("--never", action="store_true", help="allow no calls to this partner any more")
     certificate = subject(actions, "certificate", "Add or remove certificates of a partner; several are valid at once.")
-    more = action(certificate, "add", "Recognize further certificates, beside those that there are.", add_certificates)
+    more = action(
+        certificate,
+        "add",
+        "Add certificates by which the partner is recognized; those that it has stay valid.",
+        add_certificates,
+    )
     more.add_argument("name", metavar="NAME")
     _rules(more)
-    less = action(certificate, "remove", "Recognize certificates no more.", remove_certificates)
+    less = action(
+        certificate,
+        "remove",
+        "Remove certificates: the partner is not recognized by them any more.",
+        remove_certificates,
+    )
     less.add_argument("name", metavar="NAME")
     less.add_argument("which", metavar="WHICH", nargs="+", help="SHA-256 (8 digits or more of it), serial or SAN")
 
@@ -125,9 +135,7 @@ def _rules(parser: ArgumentParser) -> None:
     group = parser.add_argument_group(
         "its certificates", "Each may be repeated; each certificate named here is valid, several at once."
     )
-    group.add_argument(
-        "--ca", dest="ca", metavar="NAME", help="for --subject-serial and --san: the ca that certifies it"
-    )
+    group.add_argument("--ca", dest="ca", metavar="NAME", help="the CA for --subject-serial and --san")
     rule_arguments(group, (CertificatePin, KeyPin, SubjectRule, SanRule))
 
 
@@ -294,7 +302,7 @@ def add_certificates(console: Console) -> None:
 
 
 def remove_certificates(console: Console) -> None:
-    """Recognize certificates no more."""
+    """Remove certificates: the partner is not recognized by them any more."""
     from smartproxy.backend import partners
 
     name = console.arguments.name

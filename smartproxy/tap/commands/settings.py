@@ -19,7 +19,9 @@ def register(subparsers: Subparsers) -> None:
     """Declare the actions."""
     actions = subject(subparsers, "settings", "listeners, deadlines, limits, penalties, the station", _EXAMPLES)
     look = action(actions, "show", "Show settings with their values; those that were set are marked.", show, _EXAMPLES)
-    look.add_argument("prefix", metavar="NAME", nargs="?", default="", help="a name, or the beginning of names")
+    look.add_argument(
+        "prefix", metavar="NAME", nargs="?", default="", help="a setting's name, or the beginning of names"
+    )
     put = action(actions, "set", "Set a setting; several are set together or not at all.", put_values, _EXAMPLES)
     put.add_argument("pairs", metavar="NAME VALUE", nargs="+", help="name and value; lists are separated by commas")
     back = action(actions, "reset", "Reset settings to their defaults.", reset)

@@ -30,7 +30,7 @@ def register(subparsers: Subparsers) -> None:
     which.add_argument(
         "--outcome",
         choices=OUTCOMES,
-        help="unconfirmed: sent whole, and the session ended before EFPA; lost: the session ended before that",
+        help="unconfirmed: sent completely, but the session ended before EFPA; lost: it ended during the file",
     )
     which.add_argument(
         "--since",

@@ -1,0 +1,267 @@
+"""The client's copy: a start while the backend cannot be reached, and what the file is worth to others."""
+
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+from twisted.internet.interfaces import IStreamClientEndpoint
+
+from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable
+from smartproxy.client.condition import ClientCondition
+from smartproxy.client.copy import CopyFile, CopyRefused, Kept
+from smartproxy.client.service import ClientService
+from smartproxy.client.upkeep import RETRY_SECONDS_MOST
+from smartproxy.logs.emit import Events
+from smartproxy.policy.causes import Cause
+from smartproxy.testing.pki import CLIENT_AUTH
+from smartproxy.tunnel.contexts import ClientCredential
+from tests.adapters.test_client_service import ClientTestCase, generation
+from tests.adapters.tunnel_kit import Events as SeenEvents
+from tests.adapters.tunnel_kit import authority, credential
+
+TOKEN, URL = "spc_" + "A" * 43, "https://backend.example"
+DOWN = BackendUnavailable("connection refused")
+
+
+class CopyCase(ClientTestCase):
+    """A client that keeps a copy, and can be started again."""
+
+    def setUp(self) -> None:
+        """Construct it; nothing is started."""
+        super().setUp()
+        self.path = Path(self.mktemp())
+        self.service = self.client()
+
+    def client(self, token: str = TOKEN) -> ClientService:
+        """Another start of the client."""
+        return ClientService(
+            self.network.clock,
+            backend=cast(Backend, self.backend),
+            servers=[("dmz.example", 2878)],
+            copy=lambda events: CopyFile(self.path, token, URL, events),
+            endpoint=lambda reactor, host, port: cast(IStreamClientEndpoint, self.endpoint),
+        )
+
+    def restart(self, token: str = TOKEN, *, failure: Exception | None = DOWN, lost: bool = True) -> None:
+        """End the client as a crash does, and start it again; the server forgets its configuration meanwhile."""
+        self.service._upkeep.stop()
+        for tunnel in self.service.tunnels:
+            tunnel.stopService()
+        self.network.settle()
+        if lost:
+            self.server.tunnel.forget()
+        self.told: list[dict[str, Any]] = []
+        self.backend.failure = failure
+        self.service = self.client(token)
+        carry = self.service.events.forward
+        assert carry is not None
+
+        def tell(event: dict[str, Any]) -> None:
+            self.told.append(event)
+            carry(event)
+
+        self.service.events.forward = tell
+        self.start()
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """The events of a name since the restart."""
+        return [event for event in self.told if event["name"] == name]
+
+
+class Starting(CopyCase):
+    """A start without the backend."""
+
+    def test_goes_on(self) -> None:
+        """The tunnel comes up and the server has its generation; event and status tell of the copy and its age."""
+        self.backend.document = generation(7, "1" * 16, station={"host": "station.example"})
+        self.start()
+        self.network.clock.advance(3600)
+        self.restart()
+        self.assertEqual([each["generation"] for each in self.brought()], [7, 7])
+        (used,) = self.named("copy.used")
+        self.assertEqual((used["generation"], round(used["age"] / 60), used["level"]), (7, 60, "warning"))
+        self.assertEqual(len(self.named("backend.unreachable")), 1)
+        configuration = self.service.configuration
+        assert configuration is not None
+        self.assertEqual(configuration.station.host, "station.example")
+        status: Any = ClientCondition(self.service, lambda: datetime.now(UTC) + timedelta(hours=1)).status()
+        found = {each["verdict"]: each for each in status["findings"]}
+        self.assertEqual((found["copy"]["health"], found["backend-down"]["health"]), ("degraded", "degraded"))
+        self.assertIn("60 minutes old", found["copy"]["advice"])
+        self.assertEqual((status["generation"], status["generation_from"]), (7, "a copy"))
+
+    def test_backend_that_comes_back(self) -> None:
+        """What the backend says counts as soon as it says it; also a lower generation of another store."""
+        self.backend.document = generation(7, "1" * 16)
+        self.start()
+        self.restart()
+        requests = len(self.backend.requests)
+        self.backend.failure = None
+        self.backend.document = generation(3, "2" * 16)
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.assertEqual([each["generation"] for each in self.brought()], [7, 7, 3])
+        self.assertIsNone(self.service.copied)
+        self.assertEqual(len(self.backend.requests), requests + 1, "it gets a certificate of its own")
+        self.restart()
+        self.assertEqual(self.named("copy.used")[0]["generation"], 3)
+
+    def test_backend_that_is_there(self) -> None:
+        """The copy is not looked at while the backend answers, and not when it is lost later."""
+        self.start()
+        self.restart(failure=None)
+        self.backend.failure = DOWN
+        self.backend.change(generation(2))
+        self.network.advance(60)
+        self.assertEqual((self.named("copy.used"), self.service.copied), ([], None))
+
+    def test_backend_that_refuses(self) -> None:
+        """A backend that refuses the token or the version is there; one whose store is broken is as good as away."""
+        self.start()
+        for status, code, used in ((401, "token", 0), (426, "version", 0), (503, "store", 1)):
+            self.restart(failure=BackendRefused(status, code, "no"))
+            self.assertEqual((len(self.named("copy.used")), len(self.service.tunnels)), (used, used), code)
+
+    def test_removed(self) -> None:
+        """A client that hears that it was removed has no copy any more."""
+        self.start()
+        self.assertTrue(self.path.exists())
+        self.backend.failure = BackendRefused(401, "removed", "the client was removed or disabled")
+        self.backend.change(generation(2))
+        self.assertFalse(self.path.exists())
+
+    def test_removed_without_hearing(self) -> None:
+        """The copy of a client that a server shuts out brings nothing there: its certificate counts no more."""
+        self.start()
+        self.service._upkeep.stop()
+        control = self.control()
+        self.server.tunnel._withdrawn = lambda client: client.name == "inner-1"
+        self.server.tunnel.shut_out()
+        self.restart()
+        self.network.advance(30)
+        self.assertEqual(len(self.named("copy.used")), 1)
+        self.assertIsNotNone(control.lost)
+        self.assertEqual((self.service._controls(), len(self.brought())), ([], 1))
+        self.assertEqual(self.server.events.named("tunnel.refused")[0]["cause"], Cause.TUNNEL_WITHDRAWN)
+
+    def test_server_that_has_a_generation(self) -> None:
+        """A copy is not brought to a server that holds a generation, even of another store: another client did."""
+        self.backend.document = generation(7, "1" * 16)
+        self.start()
+        self.restart(lost=False)
+        self.assertEqual(len(self.named("copy.used")), 1)
+        self.assertEqual(len(self.brought()), 1)
+        self.control()
+
+    def test_renewed(self) -> None:
+        """A certificate that was renewed is in the copy, too."""
+        self.start()
+        before = self.path.read_bytes()
+        self.service._upkeep._back()
+        self.service._certified(self.other(), frozenset())
+        self.assertNotEqual(self.path.read_bytes(), before)
+        kept = CopyFile(self.path, TOKEN, URL, self.service.events).load(datetime.now(UTC))
+        assert kept is not None
+        self.assertEqual(kept.credential, self.other())
+
+    def other(self) -> ClientCredential:
+        """Another credential."""
+        if not hasattr(self, "_other"):
+            self._other = credential(authority().issue("inner-1", purposes=[CLIENT_AUTH]))
+        return self._other
+
+    def test_none_wanted(self) -> None:
+        """With ``client.copy_hours`` 0 there is no copy, and one of before is removed."""
+        self.start()
+        self.assertTrue(self.path.exists())
+        self.backend.change(generation(2, copy_hours=0))
+        self.assertFalse(self.path.exists())
+        self.restart()
+        self.assertEqual((self.named("copy.used"), self.named("copy.refused")), ([], []))
+        self.assertEqual(self.service.tunnels, [])
+
+
+class TheFile(CopyCase):
+    """What the file is worth."""
+
+    def setUp(self) -> None:
+        """A copy of a running client."""
+        super().setUp()
+        self.backend.document = generation(7, station={"host": "station.example"})
+        self.start()
+        self.present = datetime.now(UTC)
+
+    def load(self, token: str = TOKEN, url: str = URL, now: datetime | None = None) -> Kept | None:
+        """Read it."""
+        return CopyFile(self.path, token, url, cast(Events, SeenEvents())).load(now or self.present)
+
+    def refused(self, cause: Cause = Cause.COPY_UNREADABLE, **given: Any) -> str:
+        """See that it is refused; the words."""
+        refusal: CopyRefused = self.assertRaises(CopyRefused, self.load, **given)
+        self.assertIs(refusal.cause, cause)
+        return refusal.message
+
+    def test_says_nothing_without_the_token(self) -> None:
+        """It is the owner's alone, holds nothing to be read, and opens with this token only, whole and unchanged."""
+        octets = self.path.read_bytes()
+        self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
+        for word in (b"station.example", b"PRIVATE", b"CERTIFICATE", b"generation", TOKEN.encode()):
+            self.assertNotIn(word, octets)
+        self.assertIsNotNone(self.load())
+        self.refused(token="spc_" + "B" * 43)
+        self.assertIn("another backend", self.refused(url="https://other.example"))
+        for position in range(0, len(octets), 61):
+            self.path.write_bytes(octets[:position] + bytes([octets[position] ^ 1]) + octets[position + 1 :])
+            self.refused()
+            self.path.write_bytes(octets[:position])
+            self.refused()
+
+    def test_written_anew_each_time(self) -> None:
+        """Two copies of the same have nothing in common but their length: salt and nonce are fresh."""
+        before = self.path.read_bytes()
+        self.service._keep()
+        after = self.path.read_bytes()
+        self.assertEqual(len(before), len(after))
+        self.assertNotEqual(before[17:45], after[17:45])
+
+    def test_age(self) -> None:
+        """It is good for as long as the setting and the certificate allow, and not before it was made."""
+        kept = self.load()
+        assert kept is not None
+        hour = timedelta(hours=1)
+        self.refused(Cause.COPY_OLD, now=kept.saved - hour)
+        self.refused(Cause.COPY_OLD, now=kept.until + timedelta(seconds=1))
+        short = attrs.evolve(kept.configuration, client=attrs.evolve(kept.configuration.client, copy_hours=2))
+        self.assertEqual(attrs.evolve(kept, configuration=short).until, kept.saved + 2 * hour)
+        self.assertLessEqual(kept.until, kept.saved + 168 * hour)
+
+    def test_no_plain_file(self) -> None:
+        """A link, a folder and a pipe in its place are refused, and no file is none."""
+        target = self.path.with_name("target")
+        self.path.rename(target)
+        self.assertIsNone(self.load())
+        self.path.symlink_to(target)
+        self.refused()
+        self.path.unlink()
+        self.path.mkdir()
+        self.refused()
+
+    def test_cannot_be_written(self) -> None:
+        """A folder that takes no file is told of, and the client goes on."""
+        self.service._copy = CopyFile(self.path / "no" / "such", TOKEN, URL, self.service.events)
+        self.service._keep()
+        (told,) = self.stored("copy.write_failed")
+        self.assertEqual(told["cause"], "copy.unwritable")
+        self.control()
+
+    def test_damaged(self) -> None:
+        """A client that finds it damaged says so and waits for the backend."""
+        self.path.write_bytes(b"x")
+        self.restart()
+        (told,) = self.named("copy.refused")
+        self.assertEqual(told["cause"], "copy.unreadable")
+        self.assertEqual(self.service.tunnels, [])
+        self.backend.failure = None
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.control()
