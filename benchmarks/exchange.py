@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from smartproxy.oftp2.codec import decode, encode
-from smartproxy.oftp2.commands import CDT, DATA, EFID, EFPA, ESID, SFID, SFPA, SSID, Command
+from smartproxy.oftp2.commands import CDT, DATA, EFID, EFPA, ESID, RTR, SFID, SFPA, SSID, Command
 from smartproxy.oftp2.roles import Level
 from smartproxy.oftp2.stream import HEADER_LENGTH, SSRM_BUFFER, frame
 from smartproxy.oftp2.subrecords import pack
@@ -73,7 +73,7 @@ class FixedStation:
 
     def _serve(self, stream: socket.socket) -> None:
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        answers = {b"X": self._ssid, b"H": said(SFPA(acnt=0)), b"T": said(EFPA(cd="N"))}
+        answers = {b"X": self._ssid, b"H": said(SFPA(acnt=0)), b"T": said(EFPA(cd="N")), b"E": said(RTR())}
         units, left = Units(stream), self._credit
         with contextlib.suppress(OSError), stream:
             stream.sendall(SSRM_BUFFER)

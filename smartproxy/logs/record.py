@@ -28,6 +28,7 @@ class Record:
 
     :ivar sequence: counts the records of one process that are carried to the backend, from 1, so that a gap is seen;
         ``None`` for those that stay where they are.
+    :ivar level: what the catalogue gives the event; a change of the level is told at the level that it leads to.
     """
 
     name: str
@@ -35,10 +36,10 @@ class Record:
     source: str
     sequence: int | None
     fields: Mapping[str, Value]
+    level: Severity = attrs.field(init=False)
 
-    @property
-    def level(self) -> Severity:
-        """The level that the catalogue gives the event; a change of the level is told at the level that it leads to."""
+    @level.default
+    def _level(self) -> Severity:
         if self.name == LEVEL_CHANGED:
             with contextlib.suppress(ValueError):
                 return Severity.named(str(self.fields.get("mode")))

@@ -28,6 +28,8 @@ _SHOWN_AS_IT_IS = frozenset({str, int, float, bool})
 _FIRST = ("outcome", "cause", "command", "link", "dataset", "peer", "session")
 _APART = frozenset({"partner", "message", "sequence", "client", "advice"})
 
+_BEFORE = frozenset({"cause", "message"})
+
 _RELEASE_LEVELS = ("release_level", "level")
 _LEVELS: Mapping[object, str] = {level.value: level.label for level in Level}
 
@@ -61,8 +63,15 @@ def line(name: str, fields: Mapping[str, Value]) -> str:
     words = [name]
     if "message" in fields:
         words.append(_quoted(str(fields["message"])))
-    ordered = {key: fields[key] for key in ("cause", *fields) if key in fields and key != "message"}
-    return " ".join([*words, *(f"{key}={_named(key, value)}" for key, value in ordered.items())])
+    if "cause" in fields:
+        words.append(f"cause={_named('cause', fields['cause'])}")
+    for key, value in fields.items():
+        # Most values are plain words and numbers, and each line has many of them.
+        if value.__class__ is str and key not in _BEFORE:
+            words.append(f"{key}={value if _PLAIN.fullmatch(value) else _quoted(value)}")
+        elif key not in _BEFORE:
+            words.append(f"{key}={_named(key, value)}")
+    return " ".join(words)
 
 
 def shorten(name: str, fields: Mapping[str, Value], most: int) -> str:

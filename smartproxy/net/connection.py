@@ -92,6 +92,11 @@ class ConnectionLeg(Protocol):
         self._inbox.receiver = receiver
 
     @property
+    def worked(self) -> float:
+        """The seconds that working on what the far end sent has taken."""
+        return float(getattr(self.transport, "worked", 0.0))
+
+    @property
     def line(self) -> ILegTransport:
         """The transport."""
         return typing.cast(ILegTransport, self.transport)

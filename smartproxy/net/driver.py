@@ -20,6 +20,7 @@ from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.oftp2.roles import Role
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.effort import Spent
 from smartproxy.policy.faults import Outcome, OwnFault, StationUnreachable
 from smartproxy.relay import events as happened
 from smartproxy.relay import intents
@@ -98,6 +99,17 @@ class SessionDriver:
     def portrait(self) -> dict[str, object]:
         """The state of the session, and when it began, in the clock's seconds."""
         return {**self._session.portrait(), "since": self._begun}
+
+    def spent(self) -> Spent:
+        """What the partner's octets have cost, in seconds of time of day, and what they carried."""
+        leg = self._legs.get(self._session.partner)
+        carried = self._session.carried
+        return Spent(
+            seconds=0.0 if leg is None else leg.worked,
+            octets=carried.octets,
+            buffers=carried.buffers,
+            commands=carried.commands,
+        )
 
     def stop(self, fault: OwnFault, *, at_once: bool = True) -> None:
         """End the session for a reason of this site: the daemon stops, the tunnel is lost, an operator asks for it.

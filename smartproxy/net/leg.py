@@ -50,6 +50,7 @@ class ILeg(Interface):
     """What a session asks of a connection."""
 
     receiver = Attribute("The :class:`ILegReceiver` that is told what happens; what comes before it is set is kept.")
+    worked = Attribute("The seconds that working on what the far end sent has taken so far, where they are measured.")
     peer = Attribute("The far end, as text for logs, such as ``192.0.2.7:40112``.")
 
     def send(octets: bytes) -> None:

@@ -13,9 +13,11 @@ from twisted.internet.interfaces import IReactorTime
 from smartproxy.logs.emit import Events
 from smartproxy.net.drain import DrainWait
 from smartproxy.net.driver import SessionDriver
+from smartproxy.net.effort import EffortWatch
 from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.monitor import Ceilings, Monitor
-from smartproxy.policy.faults import OwnFault
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import OwnFault, TooCostly
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import Opening, SessionFacts
@@ -41,6 +43,7 @@ class LiveSessions:
         self._events = events
         self._finished = finished
         self._wait = DrainWait(clock, self)
+        self._efforts = EffortWatch(clock, events, self.live, self._end_costly)
 
     @property
     def count(self) -> int:
@@ -73,6 +76,7 @@ class LiveSessions:
         def end(summary: Summary) -> None:
             self.live.pop(session, None)
             self._events.levels.forget(session)
+            self._efforts.over()
             over(summary)
             self._finished(summary)
             self._wait.finished()
@@ -88,7 +92,11 @@ class LiveSessions:
             finished=end,
             ready=ready,
         )
+        self._efforts.begin()
         return driver
+
+    def _end_costly(self, session: str) -> None:
+        self.close(session, TooCostly(rule=Cause.SESSION_COSTLY, message=Cause.SESSION_COSTLY.meaning))
 
     def portraits(self) -> list[dict[str, object]]:
         """The state of each of them."""

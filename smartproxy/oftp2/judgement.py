@@ -22,12 +22,14 @@ class Counters:
 
     :ivar octets: forwarded, headers included.
     :ivar buffers: Exchange Buffers forwarded.
+    :ivar commands: those of them that are not DATA.
     :ivar files: Virtual Files of this sender that the other end has confirmed with EFPA.
     :ivar discarded: octets after the end of the session.
     """
 
     octets: int = 0
     buffers: int = 0
+    commands: int = 0
     files: int = 0
     discarded: int = 0
 

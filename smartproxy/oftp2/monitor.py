@@ -382,6 +382,7 @@ class Monitor:
         """Let a complete command take effect."""
         witness = self._witness
         before, transfer = witness.state, witness.transfer
+        direction.counters.commands += 1
         found = [*anomalies, *step.follow(witness, command)]
         if command.__class__ is SSID and witness.agreed is not None:
             self._agreed()

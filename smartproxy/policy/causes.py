@@ -33,6 +33,7 @@ class Cause(enum.StrEnum):
     SESSION_ABORTED = "session.aborted", "One side ended the session with an ESID other than 00."
     SESSION_CLOSED = "session.closed", "The other daemon asked to end the session."
     SESSION_KILLED = "session.killed", "An operator ended the session."
+    SESSION_COSTLY = "session.costly", "The partner's data took far more computing time than that of an honest session."
     SESSION_OPEN = "session.open", "A session with this id is open already."
     SESSION_FACTS = "session.facts", "The server sent incomplete facts about a new session."
     OPENING_FAILED = "opening.failed", "A bug prevented the connection to the session's other side."
@@ -123,6 +124,7 @@ class Cause(enum.StrEnum):
     )
     PENALTY_REVOKED = "penalty.revoked", "The address is banned: it presented revoked certificates."
     PENALTY_PROTOCOL = "penalty.protocol", "The address is banned: it repeatedly violated the protocol."
+    PENALTY_EFFORT = "penalty.effort", "The address is banned: its sessions took far too much computing time."
     PENALTY_IDENTITY = "penalty.identity", "The address is banned: it used SSIDCODEs of other partners."
     CONNECTION_SILENT = "connection.silent", "The connection was closed before any data arrived: a port scan or check."
     HANDSHAKE_TIMEOUT = "handshake.timeout", "The TLS handshake was not completed in time."

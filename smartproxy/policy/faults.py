@@ -194,6 +194,12 @@ class LegLost(OwnFault):
     reason = EsidReason.UNSPECIFIED_ABORT
 
 
+class TooCostly(OwnFault):
+    """The partner's octets took far more CPU time than those of an honest session."""
+
+    ended_by = EndedBy.SERVER
+
+
 class Draining(OwnFault):
     """The daemon is stopping."""
 

@@ -225,6 +225,15 @@ REFUSED_TOLD_MOST: Final = 1000
 
 # What strangers can make a daemon write.
 
+#: CPU time that an octet, a Data Exchange Buffer and any other may take: about ten times what honest ones do.
+EFFORT_OCTET_SECONDS: Final = 50e-9
+EFFORT_DATA_SECONDS: Final = 50e-6
+EFFORT_COMMAND_SECONDS: Final = 1e-3
+#: Whose octets take less of a processor than this share harms nobody, whatever they are.
+EFFORT_SHARE: Final = 0.2
+#: A session that takes more than it may for so long, without a break, is ended.
+EFFORT_SECONDS: Final = 10.0
+
 #: Events that unverified callers can cause, all together; what is more is counted by prefix and cause.
 STRANGERS_EVENTS: Final = Limit(default=10, least=1, most=10_000, unit="events a second")
 #: For so many seconds' worth of events there is room at once.

@@ -29,6 +29,7 @@ class Fault(enum.Enum):
     CERTIFICATE = (Cause.PENALTY_CERTIFICATES, 2)
     REVOKED = (Cause.PENALTY_REVOKED, 5)
     PROTOCOL = (Cause.PENALTY_PROTOCOL, 5)
+    EFFORT = (Cause.PENALTY_EFFORT, 15)
     IDENTITY = (Cause.PENALTY_IDENTITY, 10)
 
     def __init__(self, cause: Cause, points: int) -> None:

@@ -53,7 +53,7 @@ from collections.abc import Callable
 
 from smartproxy.oftp2.commands import ESID, SFID, SSID, SSRM
 from smartproxy.oftp2.errors import EsidReason, ProtocolError, SessionFault
-from smartproxy.oftp2.judgement import Observation
+from smartproxy.oftp2.judgement import Counters, Observation
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Level, Role
 from smartproxy.oftp2.stream import SSRM_BUFFER
@@ -149,6 +149,16 @@ class Session:
         self._intents = intents = list[Intent]()
         self._reactions[TABLE[self.stage, type(event)]](event)
         return intents
+
+    @property
+    def partner(self) -> Role:
+        """Which of the two the partner is."""
+        return self._opening.partner
+
+    @property
+    def carried(self) -> Counters:
+        """What the partner has sent and was let pass."""
+        return self._monitor.counters[self._opening.partner]
 
     def portrait(self) -> dict[str, object]:
         """How the session is now."""

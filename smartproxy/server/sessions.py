@@ -39,7 +39,7 @@ from smartproxy.policy.certificates.causes import CertificateRefusal
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.certificates.revocation import CrlUrls
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.faults import Expired, IdentityMismatch, UnknownIdentity
+from smartproxy.policy.faults import Expired, IdentityMismatch, TooCostly, UnknownIdentity
 from smartproxy.policy.identity import VerifiedPartner, judge_ssid
 from smartproxy.policy.penalties import Fault
 from smartproxy.relay.ending import Summary
@@ -209,6 +209,8 @@ class PartnerSessions(LiveSessions):
 
     def _over(self, leg: PartnerLeg, summary: Summary) -> None:
         self.withdrawals.over(summary.session)
+        if isinstance(summary.ending.fault, TooCostly):
+            leg.fault(Fault.EFFORT)
         if summary.ending.by is not Role.INITIATOR:
             return
         match summary.ending.fault:

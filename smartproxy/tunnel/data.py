@@ -82,9 +82,13 @@ class DataLeg:
     """A session's side towards the tunnel.
 
     Nothing is delivered before there is a receiver; the far end is held back until then.
+
+    :cvar worked: nothing is measured: what comes was judged by the other daemon.
     """
 
     __slots__ = ("_connection", "_finished", "_paused", "inbox", "peer")
+
+    worked = 0.0
 
     def __init__(self, connection: "DataConnection", clock: IReactorTime, peer: str) -> None:
         self.peer = peer

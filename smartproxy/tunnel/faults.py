@@ -39,6 +39,7 @@ _CLASSES: Final[Mapping[str, type[SessionFault]]] = {
     "leg_lost": faults.LegLost,
     "draining": faults.Draining,
     "killed": faults.Killed,
+    "too_costly": faults.TooCostly,
     "closed_by_client": faults.ClosedByClient,
     "withdrawn": faults.Withdrawn,
     "internal_error": faults.InternalError,

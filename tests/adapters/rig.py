@@ -66,6 +66,8 @@ class Journal:
 class FakeLeg:
     """A leg that remembers what it was asked for; tests play the far end."""
 
+    worked = 0.0
+
     def __init__(self) -> None:
         self.receiver: ILegReceiver | None = None
         self.peer = "tunnel"

@@ -20,6 +20,8 @@ from smartproxy.relay.events import SharedEnd
 class Leg:
     """Notes what is asked of it; is lost when it is told to be."""
 
+    worked = 0.0
+
     def __init__(self, peer: str) -> None:
         self.peer = peer
         self.receiver: ILegReceiver | None = None

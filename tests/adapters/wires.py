@@ -29,6 +29,7 @@ class End:
 
     :ivar waiting: octets written and not yet read by the far end.
     :ivar taken: how many octets the far end has read.
+    :ivar worked: the seconds that its turns have taken, as a test says.
     :ivar reading: whether this end reads.
     :ivar end_of_file: what this end will notice when it has read everything: that the far end is gone, and how.
     """
@@ -39,6 +40,7 @@ class End:
         self.far: End = self
         self.waiting = bytearray()
         self.taken = 0
+        self.worked = 0.0
         self.reading = True
         self.closed = False
         self.no_delay = False

@@ -36,6 +36,7 @@ REASONS = {
     "Withdrawn": 99,
     "LegLost": 99,
     "Draining": 5,
+    "TooCostly": 8,
     "Killed": 5,
     "ClosedByClient": 5,
     "InternalError": 99,

@@ -31,6 +31,7 @@ class PointTests(SynchronousTestCase):
                 "penalty.certificates": 2,
                 "penalty.revoked": 5,
                 "penalty.protocol": 5,
+                "penalty.effort": 15,
                 "penalty.identity": 10,
             },
         )

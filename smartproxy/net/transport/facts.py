@@ -19,6 +19,11 @@ class TlsFacts:
         self._disconnecting = False
         self._tls: Any = None
 
+    @property
+    def worked(self) -> float:
+        """The seconds that the carrier's turns have taken, where it measures them."""
+        return float(getattr(self._carrier, "worked", 0.0))
+
     def getHandle(self) -> SSL.Connection:
         """OpenSSL's connection."""
         handle: SSL.Connection = self._tls

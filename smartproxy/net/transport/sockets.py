@@ -41,6 +41,19 @@ _ROOM: Final = memoryview(bytearray(READ_MOST))
 """What was read last, in the whole process: valid until the protocol that it is given to returns."""
 
 
+class _Work:
+    """What all turns of all connections of this process have taken.
+
+    :ivar seconds: by the time of day.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+
+WORK: Final = _Work()
+
+
 class IViewReceiver(Interface):
     """A protocol that can do without a copy of what was read."""
 
@@ -49,7 +62,12 @@ class IViewReceiver(Interface):
 
 
 class DataStream(tcp.Connection):
-    """What both ends of a TCP connection have in common."""
+    """What both ends of a TCP connection have in common.
+
+    :ivar worked: the seconds that its turns have taken, by the time of day.
+    """
+
+    worked = 0.0
 
     SEND_LIMIT = 1024 * 1024
 
@@ -74,7 +92,10 @@ class DataStream(tcp.Connection):
             protocol.dataReceived(bytes(_ROOM[:count]))
         else:
             receive(_ROOM[:count])
-        if time.perf_counter() - begun > TURN_SECONDS:
+        took = time.perf_counter() - begun
+        self.worked += took
+        WORK.seconds += took
+        if took > TURN_SECONDS:
             self._appetite = max(min(appetite, count) // 2, READ_LEAST)
         elif count == appetite < READ_MOST:
             self._appetite = min(appetite * 2, READ_MOST)

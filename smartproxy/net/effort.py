@@ -1,0 +1,88 @@
+"""The watch over what sessions cost: one look at all of them in each second in which there are any.
+
+Duty: find the CPU time that a partner's octets take, and say which sessions have cost too much for too long
+(:mod:`smartproxy.policy.effort`). Connections measure the time of day that their turns take, which is more than their
+CPU time when other programs have the processor: it is scaled by what the process has really had. Ends no session.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
+
+from smartproxy.logs.emit import Events
+from smartproxy.net.transport.sockets import WORK
+from smartproxy.policy.effort import Effort, Spent
+
+LOOK_SECONDS = 1.0
+
+
+class Measured(Protocol):
+    """A session whose cost is watched."""
+
+    def spent(self) -> Spent:
+        """What the partner's octets have cost, in time of day, and what they carried."""
+
+
+class EffortWatch:
+    """Watches the sessions of one daemon.
+
+    :param live: the sessions, by id.
+    :param costly: told the id of each session that is too costly.
+    :param cpu: the CPU time of this process, in seconds.
+    :param worked: the time of day that all turns of connections have taken, in seconds.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        events: Events,
+        live: Mapping[str, Measured],
+        costly: Callable[[str], object],
+        *,
+        cpu: Callable[[], float] = time.process_time,
+        worked: Callable[[], float] = lambda: WORK.seconds,
+    ) -> None:
+        self._clock = clock
+        self._events = events
+        self._live = live
+        self._costly = costly
+        self._cpu = cpu
+        self._worked = worked
+        self._efforts: dict[str, tuple[Effort, Spent, float]] = {}
+        self._loop = LoopingCall(self._look)
+        self._loop.clock = clock
+        self._since = (0.0, 0.0, 0.0)
+
+    def begin(self) -> None:
+        """There is a session."""
+        if not self._loop.running:
+            self._since = (self._clock.seconds(), self._cpu(), self._worked())
+            self._loop.start(LOOK_SECONDS, now=False).addErrback(self._failed)
+
+    def over(self) -> None:
+        """A session is over."""
+        if self._loop.running and not self._live:
+            self._efforts.clear()
+            self._loop.stop()
+
+    def _failed(self, failure: Failure) -> None:
+        self._events.failure("smartproxy.net.effort", failure)
+
+    def _look(self) -> None:
+        now = (self._clock.seconds(), self._cpu(), self._worked())
+        seconds, cpu, worked = (new - old for new, old in zip(now, self._since, strict=True))
+        self._since = now
+        share = min(1.0, cpu / worked) if worked > 0 else 1.0
+        efforts, self._efforts = self._efforts, {}
+        for session, driver in list(self._live.items()):
+            effort, before, took = efforts.get(session) or (Effort(), Spent(), 0.0)
+            measured = driver.spent()
+            took += (measured.seconds - before.seconds) * share
+            self._efforts[session] = effort, measured, took
+            carried = Spent(seconds=took, octets=measured.octets, buffers=measured.buffers, commands=measured.commands)
+            if effort.too_costly(carried, seconds):
+                self._costly(session)
