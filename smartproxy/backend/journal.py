@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 import attrs
-from sqlalchemy import Select, delete, func, select
+from sqlalchemy import Select, delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend.schema import EventRow
@@ -90,24 +90,26 @@ def keep(session: Session, records: Iterable[Record], received: datetime, client
 
     :param client: the client that carried them: its name, which it cannot choose, goes into each.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for record in records:
         document = record.document()
         if client is not None:
             document["client"] = client
         rows.append(
-            EventRow(
-                time=record.time,
-                received=received,
-                source=record.source,
-                name=record.name,
-                level=record.level.label,
-                session=cast("str | None", document.get("session")),
-                partner=cast("str | None", document.get("partner")),
-                fields={key: value for key, value in document.items() if key not in _COLUMNS},
-            )
+            {
+                "time": record.time,
+                "received": received,
+                "source": record.source,
+                "name": record.name,
+                "level": record.level.label,
+                "session": document.get("session"),
+                "partner": document.get("partner"),
+                "fields": {key: value for key, value in document.items() if key not in _COLUMNS},
+            }
         )
-    session.add_all(rows)
+    if rows:
+        # One statement for all of them; objects that nobody looks at again would cost twice as much.
+        session.execute(insert(EventRow), rows)
     return len(rows)
 
 

@@ -27,7 +27,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from smartproxy.logs.catalogue import STRANGERS, CatalogueError, look_up
+from smartproxy.logs.catalogue import EVENTS, STRANGERS, CatalogueError, look_up
 from smartproxy.logs.clock import Clock, now
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import EVERYTHING, LEVEL_CHANGED, Levels
@@ -191,7 +191,7 @@ class Events:
 
     def wants(self, name: str, session: object = None, partner: object = None) -> bool:
         """Tell whether an event of the catalogue would be logged, for those whose words cost something."""
-        return self.levels.wants(name, look_up(name).level, session, partner)
+        return self.levels.wants(name, EVENTS[name].level, session, partner)
 
     def set_level(
         self,

@@ -8,7 +8,6 @@ session's intents, and its legs to keep the contract of :class:`~smartproxy.net.
 
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -61,6 +60,7 @@ class SessionDriver:
     ) -> None:
         self._session = session
         session.reporter.wants = events.wants
+        self._initiator = initiator
         self._legs: dict[Role, ILeg] = {Role.INITIATOR: initiator}
         self._clock = clock
         self._begun = float(clock.seconds())
@@ -94,7 +94,7 @@ class SessionDriver:
         """Start the session."""
         self._legs[Role.INITIATOR].receiver = self
         self._run(self._session.start)
-        self._work()
+        self._go_on()
 
     def portrait(self) -> dict[str, object]:
         """The state of the session, and when it began, in the clock's seconds."""
@@ -141,23 +141,26 @@ class SessionDriver:
         self._receive(happened.LegDrained(self._role(leg)))
 
     def _role(self, leg: ILeg) -> Role:
-        return Role.INITIATOR if leg is self._legs.get(Role.INITIATOR) else Role.RESPONDER
+        return Role.INITIATOR if leg is self._initiator else Role.RESPONDER
 
     # One event after the other; exceptions end this session only.
 
     def _receive(self, event: happened.Event) -> None:
-        self._waiting.append(event)
-        self._work()
+        if self._busy:
+            self._waiting.append(event)
+        elif not self._done:
+            self._run(self._session.receive, event)
+            self._go_on()
 
-    def _work(self) -> None:
-        while self._waiting and not self._busy and not self._done:
-            self._run(partial(self._session.receive, self._waiting.popleft()))
+    def _go_on(self) -> None:
+        while self._waiting and not self._done:
+            self._run(self._session.receive, self._waiting.popleft())
 
-    def _run(self, step: Callable[[], list[intents.Intent]]) -> None:
+    def _run(self, step: Callable[..., list[intents.Intent]], *event: happened.Event) -> None:
         self._busy = True
         try:
-            for intent in step():
-                self._performers[type(intent)](intent)
+            for intent in step(*event):
+                self._performers[intent.__class__](intent)
         except Exception:
             self._crash(Failure())
         finally:
@@ -170,7 +173,7 @@ class SessionDriver:
             return
         if not self._crashed:
             self._crashed = True
-            self._run(partial(self._session.receive, happened.Bug()))
+            self._run(self._session.receive, happened.Bug())
         else:
             self._collapse()
 

@@ -98,6 +98,7 @@ class Session:
         self._legs = Legs(opening, monitor)
         self._full: set[Role] = set()
         self._armed: set[Timer] = set()
+        self._quiet = Arm(Timer.INACTIVITY, deadlines.inactivity)
         self._held = b""
         self._ssid: SSID | None = None
         self._tolerated: Counter[int] = Counter()
@@ -147,7 +148,7 @@ class Session:
         :raises LookupError: for an event that cannot happen in this stage.
         """
         self._intents = intents = list[Intent]()
-        self._reactions[TABLE[self.stage, type(event)]](event)
+        self._reactions[TABLE[self.stage, event.__class__]](event)
         return intents
 
     @property
@@ -191,7 +192,7 @@ class Session:
 
     def _relay(self, leg: Role, octets: bytes) -> None:
         if self._legs.is_open(leg):
-            self._do(Send(leg, octets))
+            self._intents.append(Send(leg, octets))
         else:
             self._held += octets
 
@@ -204,7 +205,8 @@ class Session:
         elif progress or timer not in self._armed:
             self._arm(timer, self._deadlines.buffer)
         if self.stage is Stage.RELAYING or Timer.INACTIVITY in self._armed:
-            self._arm(Timer.INACTIVITY, self._deadlines.inactivity)
+            self._armed.add(Timer.INACTIVITY)
+            self._intents.append(self._quiet)
 
     def _discard(self, event: events.Arrived) -> None:
         self._discarded += len(event.octets)
