@@ -19,6 +19,7 @@ from smartproxy.backend.certificates import (
 from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound, Unusable
 from smartproxy.backend.schema import CaRow, PartnerRow
+from smartproxy.net.tls.context import CertificateUnusable, load_certificates
 from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.partners import Partner, SanRule, SubjectRule, TrustedCa
 
@@ -113,6 +114,11 @@ def _bundle(certificates: Sequence[x509.Certificate]) -> str:
                 f"{subject_text(each)} is not a CA certificate (basicConstraints does not say CA); a "
                 "partner's own certificate is pinned with 'smartproxy partner add --certificate'"
             )
+        try:
+            load_certificates(certificates_to_pem([each]), subject_text(each))
+        except CertificateUnusable as unusable:
+            # A server would refuse every further generation for it.
+            raise Unusable(str(unusable)) from unusable
     return certificates_to_pem({certificate_pin(each): each for each in certificates}.values())
 
 

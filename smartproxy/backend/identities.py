@@ -30,6 +30,7 @@ from smartproxy.backend.certificates import (
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import CertificateRequest, IdentityRow
+from smartproxy.net.tls.context import CertificateUnusable, new_context, show_identity
 from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.partners import ServerIdentity
 
@@ -53,9 +54,17 @@ class Subject:
 
 
 def keep(change: Change, name: str, pair: KeyAndChain) -> IdentityRow:
-    """Use a key and its certificates under a name, in the place of what the name had before."""
+    """Use a key and its certificates under a name, in the place of what the name had before.
+
+    :raises Unusable: when TLS cannot show them: a server would refuse every further generation for it.
+    """
+    entry = ServerIdentity(name=name, certificate=certificates_to_pem(pair.chain), key=key_to_pem(pair.key))
+    try:
+        show_identity(new_context(server=True), entry.certificate, entry.key, f"identity {name}")
+    except CertificateUnusable as unusable:
+        raise Unusable(str(unusable)) from unusable
     row = _row(change.session, name)
-    row.entry = ServerIdentity(name=name, certificate=certificates_to_pem(pair.chain), key=key_to_pem(pair.key))
+    row.entry = entry
     leaf = pair.chain[0]
     change.note(
         "identity.changed",

@@ -1,37 +1,34 @@
 """Certificates, lists and passwords in the files that operators have (:mod:`smartproxy.backend.certificates`)."""
 
-import base64
 import warnings
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend.certificates import read_certificates, read_revocation_lists
 from smartproxy.backend.errors import Unusable
+from smartproxy.backend.generations import newest_document
+from smartproxy.backend.location import Location
+from smartproxy.backend.store import Store
+from smartproxy.client.address import BackendAddress
+from smartproxy.net.tls.context import CertificateUnusable
+from smartproxy.policy.configuration import ServerConfiguration, ServerPart, parse
+from smartproxy.policy.licence import LicenceRefused
+from smartproxy.policy.partners import ServerIdentity, TrustedCa
+from smartproxy.server.generation import ServerGeneration
+from smartproxy.tap import client, command
 from smartproxy.testing.pki import TestCa
+from smartproxy.tunnel.licence import load
 from tests.unit.commands import CommandCase
+from tests.unit.odd_files import LEAF, MIDDLE, ROOT, THREE, block, corpus, der_of, p7
+from tests.unit.test_licence import NOW, PROXY_ID
 
-ROOT = TestCa.root("Root")
-MIDDLE = ROOT.intermediate("Middle")
-LEAF = MIDDLE.issue("leaf", serial_number="O0013000001ACME")
-THREE = [LEAF.certificate, MIDDLE.credential.certificate, ROOT.credential.certificate]
-
-
-def block(label: str, der: bytes) -> bytes:
-    """A PEM block."""
-    return b"-----BEGIN %b-----\n%b-----END %b-----\n" % (label.encode(), base64.encodebytes(der), label.encode())
-
-
-def der_of(certificate: x509.Certificate) -> bytes:
-    """A certificate in DER."""
-    return certificate.public_bytes(Encoding.DER)
-
-
-def p7(*certificates: x509.Certificate) -> bytes:
-    """Certificates as PKCS#7 in DER."""
-    return pkcs7.serialize_certificates(list(certificates), Encoding.DER)
+KEPT = 9
+"""Of so many files the entries of one are kept in the store: every change reads and writes all of it."""
 
 
 class CertificateFiles(SynchronousTestCase):
@@ -109,60 +106,109 @@ class OddFiles(CommandCase):
         good = self.file("good.pem", ROOT.issue("x").certificate_pem)
         self.assertEqual(self.do("partner", "add", "GOOD", "--code", "O0019", "--certificate", good).err, "")
 
-    def corpus(self) -> dict[str, bytes]:
-        """Odd files by name: each octet string of a certificate, list and key changed, cut, or in another label."""
-        found: dict[str, bytes] = {}
-        certificate = der_of(LEAF.certificate)
-        crl = x509.load_pem_x509_crl(MIDDLE.crl([LEAF])).public_bytes(Encoding.DER)
-        text = b"\x0c\x04leaf"
-        for tag in range(0x01, 0x1F):
-            found[f"name-{tag:02x}"] = certificate.replace(text, bytes((tag, 4)) + b"l\xe4\xff\x1b")
-        for what, der in (("certificate", certificate), ("list", crl), ("p7", p7(*THREE))):
-            for number in range(24):
-                at = number * len(der) // 24
-                found[f"{what}-changed-{at}"] = der[:at] + bytes((der[at] ^ 0x1F,)) + der[at + 1 :]
-            for label in ("CERTIFICATE", "PKCS7", "CMS", "X509 CRL", "TRUSTED CERTIFICATE", "PRIVATE KEY", "RSA KEY"):
-                found[f"{what}-as-{label.replace(' ', '-')}"] = block(label, der)
-            found[f"{what}-cut"] = der[:-9]
-            found[f"{what}-behind"] = der + b"more"
-        for label in ("PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "CERTIFICATE"):
-            found[f"key-{label.replace(' ', '-')}"] = LEAF.key_pem.replace(b"PRIVATE KEY", label.encode())
-        found["key-and-odd"] = LEAF.key_pem + block("CERTIFICATE", found["name-14"])
-        found["serial-negative"] = self._with_serial(bytes.fromhex("0201ff"))
-        found["serial-zero"] = self._with_serial(bytes.fromhex("020100"))
-        found["p12-cut"] = LEAF.pkcs12("x")[:-20]
-        found["utf-16"] = LEAF.certificate_pem.decode().encode("utf-16")
-        return found
-
-    def _with_serial(self, integer: bytes) -> bytes:
-        builder = x509.CertificateBuilder().subject_name(LEAF.certificate.subject).issuer_name(LEAF.certificate.issuer)
-        builder = builder.not_valid_before(LEAF.certificate.not_valid_before_utc).serial_number(0x55)
-        builder = builder.not_valid_after(LEAF.certificate.not_valid_after_utc).public_key(LEAF.key.public_key())
-        return der_of(builder.sign(LEAF.key, hashes.SHA256())).replace(b"\x02\x01\x55", integer, 1)
+    def commands(self, name: str, path: str) -> Iterator[tuple[str, ...]]:
+        """Every command that reads a file, given this one; a change-over last."""
+        password = self.file("password", b"x\n")
+        code = f"O0013{self.count:06}"
+        self.count += 1
+        yield "ca", "add", f"ca-{name}", path
+        yield "ca", "change", "changing", path
+        yield "crl", "load", path
+        yield "identity", "import", f"id-{name}", path, "--password-file", password
+        yield "identity", "import", f"two-{name}", path, self.key, "--password-file", password
+        yield "identity", "import", f"locked-{name}", self.locked, "--password-file", path
+        yield "identity", "complete", "asked", path
+        yield "partner", "add", f"p-{name}", "--code", code, "--certificate", path
+        yield "partner", "change", "CHANGING", "--certificate", path
+        yield "partner", "certificate", "add", "CHANGING", "--certificate", path
+        yield "partner", "outbound", "CHANGING", "--certificate", path
+        yield "import", path
+        yield "judge", path
 
     def test_every_command(self) -> None:
-        """Whatever is in a file, each command that reads one ends with 0, or with 1 and one line; no warning."""
+        """Whatever is in a file, each command that reads one ends with one line or well, and without a warning.
+
+        What was taken is shown by the commands that list it, and the server takes it.
+        """
+        parser = command.parser()
+        self.patch(command, "parser", lambda: parser)  # most of a command's time
         self.do("ca", "add", "root", self.file("root.pem", ROOT.certificate_pem + MIDDLE.certificate_pem))
-        corpus = self.corpus()
-        self.assertGreater(len(corpus), 130)
-        for name, octets in corpus.items():
+        self.do("ca", "add", "changing", self.file("changing.pem", TestCa.root("Changing").certificate_pem))
+        self.do("identity", "request", "asked", "--common-name", "x", "--key-type", "ec-p256")
+        self.do("partner", "add", "CHANGING", "--code", "O0013CHANGING", "--pin", "ab" * 32)
+        self.do("partner", "outbound", "CHANGING", "--host", "oftp.example", "--verify", "pin")
+        self.count = 0
+        self.key, self.locked = self.file("key.pem", LEAF.key_pem), self.file("locked.p12", LEAF.pkcs12("secret"))
+        files = corpus()
+        self.assertGreater(len(files), 150)
+        for name, octets in files.items():
             path = self.file(name, octets)
-            for number, words in enumerate(
-                (
-                    ("ca", "add", f"ca-{name}", path),
-                    ("crl", "load", path),
-                    ("identity", "import", f"id-{name}", path, "--password-file", self.file("empty", b"")),
-                    ("partner", "add", f"p-{name}", "--code", f"O{abs(hash(name))}"[:20], "--certificate", path),
-                )
+            taken = [words for words in self.commands(name, path) if self.check(name, words)]
+            for subject, action, added, *_ in taken if self.count % KEPT else ():
+                if action in ("add", "import"):
+                    self.check(name, (subject, "remove", added, *(["--yes"] if subject == "identity" else [])), worst=0)
+        for subject in ("ca", "identity", "partner"):
+            entries = self.do(subject, "list", "--json").json
+            self.assertGreater(len(entries), 4, subject)
+            for entry in entries:
+                self.check(entry["name"], (subject, "show", entry["name"]), worst=0)
+                self.check(entry["name"], (subject, "show", entry["name"], "--json"), worst=0)
+        for shown in ("partner list", "ca list", "identity list", "crl list", "crl check", "partner expiring"):
+            self.check(shown, (*shown.split(" "),), worst=0)
+        self.taken_by_the_server()
+
+    def check(self, name: str, words: Sequence[str], worst: int = 1) -> bool:
+        """Run a command line that may be refused, in one line; whether it was not."""
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            done = self.run_command(*words)
+        self.assertEqual([str(each.message) for each in told], [], (name, words))
+        self.assertIn(done.status, range(1 + max(worst, 2 * (words[0] == "judge"))), (name, words, done.err))
+        self.assertNotIn("Traceback", done.out + done.err)
+        if done.status:
+            self.assertEqual(done.out, "", (name, words, done.err))
+            # A word of warning about the certificate may stand in front of the reason.
+            self.assertIn(done.err.count("\n"), (1, 2), (name, words, done.err))
+        self.assertTrue(all(line.startswith("smartproxy: ") for line in done.err.splitlines()), (name, words, done.err))
+        self.assertTrue((done.out + done.err).replace("\n", "").isprintable(), (name, words, done.err))
+        return not done.status
+
+    def taken_by_the_server(self) -> None:
+        """Have a server make its contexts of the generation that came of it."""
+        with Store.open(Location.of(str(self.state), None)).reading() as session:
+            found = newest_document(session)
+        assert found is not None
+        configuration = parse(found[1])
+        part = ServerPart(generation=configuration.generation, site=configuration.site, server=configuration.server)
+        ServerGeneration.build(part, lambda: datetime.now(UTC))
+
+    def test_what_tls_cannot_use(self) -> None:
+        """A CA's name that OpenSSL does not read, and a key that it finds too short, are refused at once.
+
+        A server would refuse every further generation for them, and does so with their place.
+        """
+        odd = TestCa.root("Teletex").credential
+        der = der_of(odd.certificate).replace(b"\x0c\x07Teletex", b"\x02\x07Teletex")
+        path = self.file("odd.pem", block("CERTIFICATE", der))
+        self.assertIn("is not a certificate that can be read", self.refused("ca", "add", "odd", path))
+        short = self.file("short.pem", corpus()["of-p192-with-key"])
+        self.assertIn("does not accept it as strong enough", self.refused("identity", "import", "main", short))
+        entry = TrustedCa(name="odd", certificates=block("CERTIFICATE", der).decode())
+        identity = ServerIdentity(name="main", certificate=LEAF.chain_pem.decode(), key=LEAF.key_pem.decode())
+        part = ServerPart(generation=1, site="x", server=ServerConfiguration(identities=(identity,), cas=(entry,)))
+        refused = self.assertRaises(CertificateUnusable, ServerGeneration.build, part, lambda: datetime.now(UTC))
+        self.assertEqual(refused.where, "server.cas[0].certificates")
+
+    def test_daemons(self) -> None:
+        """The files that daemons read at their start are refused with a reason, or taken."""
+        for name, octets in corpus().items():
+            path = self.file(name, octets)
+            self.assertRaises(LicenceRefused, load, Path(path), PROXY_ID, NOW)
+            for read in (
+                lambda path=path: BackendAddress(url="https://x.example", authority=client._contents(path)),
+                lambda path=path: client.find_token(None, path, {}),
             ):
-                with warnings.catch_warnings(record=True) as told:
-                    warnings.simplefilter("always")
-                    done = self.run_command(*words)
-                self.assertEqual([str(each.message) for each in told], [], (name, words))
-                self.assertIn(done.status, (0, 1), (name, number, done.err))
-                self.assertNotIn("Traceback", done.out + done.err)
-                if done.status:
-                    self.assertEqual((done.out, done.err.count("\n")), ("", 1), (name, done.err))
-                self.assertTrue((done.out + done.err).replace("\n", "").isprintable(), (name, done.err))
-        for words in (("partner", "list"), ("ca", "list"), ("identity", "list"), ("crl", "list"), ("crl", "check")):
-            self.do(*words)
+                try:
+                    read()
+                except ValueError as error:
+                    self.assertTrue(str(error).isprintable(), name)

@@ -115,12 +115,15 @@ def load_certificates(pem: str, where: str) -> list[x509.Certificate]:
     """The certificates of a PEM text.
 
     :param where: its place in the configuration.
-    :raises CertificateUnusable: if they cannot be read.
+    :raises CertificateUnusable: if they cannot be read, by OpenSSL too, which is stricter about texts in names.
     """
     try:
-        return x509.load_pem_x509_certificates(pem.encode())
-    except ValueError:
+        found = x509.load_pem_x509_certificates(pem.encode())
+        for each in found:
+            crypto.X509.from_cryptography(each)
+    except (ValueError, crypto.Error):
         raise CertificateUnusable(where, "is not a certificate that can be read") from None
+    return found
 
 
 def show_identity(context: SSL.Context, certificate: str, key: str, where: str) -> x509.Certificate:

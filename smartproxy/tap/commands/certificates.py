@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from smartproxy.policy.certificates.judge import CLIENT_AUTH, SERVER_AUTH
+from smartproxy.policy.certificates.judge import CLIENT_AUTH, EXTENDED_KEY_USAGE, SERVER_AUTH
 from smartproxy.policy.partners import CertificatePin, KeyPin, SanRule, SubjectRule
 from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table, when
 
@@ -140,7 +140,9 @@ def _doubts(certificate: "Certificate", now: datetime) -> list[str]:
     if facts.not_before > now:
         found.append(f"the certificate is not valid before {when(facts.not_before)}; the partner is refused until then")
     usage = facts.extended_key_usage
-    if usage is not None and not usage & {CLIENT_AUTH, SERVER_AUTH}:
+    if EXTENDED_KEY_USAGE in facts.unreadable:
+        found.append("the extended key usage cannot be read; the partner is refused with it unless its purpose is any")
+    elif usage is not None and not usage & {CLIENT_AUTH, SERVER_AUTH}:
         found.append("the certificate is neither for TLS clients nor for servers; is it the right one?")
     return found
 
