@@ -26,19 +26,25 @@ NUMBER_MOST = 1_000_000
 """The largest number of things, days or seconds that an argument may be."""
 
 
-def shared() -> argparse.ArgumentParser:
-    """The options that every subcommand takes, also in front of it."""
+def shared(*, store: bool = True) -> argparse.ArgumentParser:
+    """The options that every subcommand takes, also in front of it.
+
+    :param store: whether it works on the backend's store.
+    """
     parser = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = parser.add_argument_group("where and how")
+    whose = "folder of the backend's store" if store else "state folder of the daemon"
     group.add_argument(
         "--state-dir",
         metavar="DIR",
-        help=f"folder of the backend's store [${STATE_DIRECTORY_VARIABLE} or {STATE_DIRECTORY}]",
+        help=f"{whose} [${STATE_DIRECTORY_VARIABLE} or {STATE_DIRECTORY}]",
     )
     group.add_argument(
         "--database",
         metavar="URL",
-        help=f"the store's database, if it is not the SQLite file in that folder [${DATABASE_VARIABLE}]",
+        help=f"the store's database, if it is not the SQLite file in that folder [${DATABASE_VARIABLE}]"
+        if store
+        else argparse.SUPPRESS,
     )
     group.add_argument("--json", action="store_true", help="answer with JSON, for scripts")
     return parser
@@ -72,13 +78,15 @@ class CommandLine(argparse.ArgumentParser):
         match = _UNKNOWN_CHOICE.fullmatch(message)
         if match is not None:
             choices = re.findall(r"[^\s,']+", match["choices"])
-            near = difflib.get_close_matches(match["given"], choices, n=1)
-            meant = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(choices)}"
+            given = match["given"]
+            near = difflib.get_close_matches(given, choices, n=1)
+            near = near or [each for each in choices if each.startswith(given)]
+            meant = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {', '.join(choices)}"
             if match["argument"] in ("SUBJECT", "ACTION"):
                 message = f"there is no {match['argument'].lower()} '{match['given']}'; {meant}"
             else:
                 message = f"argument {match['argument']}: invalid choice: '{match['given']}'; {meant}"
-        super().error(message)
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 _NOTHING_GIVEN = tuple(f"the following arguments are required: {each}" for each in ("SUBJECT", "ACTION"))
@@ -87,14 +95,19 @@ _UNKNOWN_CHOICE = re.compile(
 )
 
 
-def action(subparsers: Subparsers, name: str, summary: str, run: Run, examples: str = "") -> argparse.ArgumentParser:
-    """Declare an action: its name, what it does in one sentence, and the function that does it."""
+def action(
+    subparsers: Subparsers, name: str, summary: str, run: Run, examples: str = "", *, store: bool = True
+) -> argparse.ArgumentParser:
+    """Declare an action: its name, what it does in one sentence, and the function that does it.
+
+    :param store: whether it works on the backend's store.
+    """
     parser = subparsers.add_parser(
         name,
         help=summary,
         description=summary,
         epilog=_examples(examples),
-        parents=[shared()],
+        parents=[shared(store=store)],
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
