@@ -27,6 +27,7 @@ from smartproxy.ctl.listener import ControlSocket
 from smartproxy.logs.clock import make_steady
 from smartproxy.logs.log import Log
 from smartproxy.net.listeners import what_to_do
+from smartproxy.net.transport.thrift import QUIET_SECONDS, THRIFT
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.limits import DESCRIPTORS_LEAST
@@ -73,6 +74,9 @@ class Life(MultiService):
         self._environment = environment
         self._watchdog: TimerService | None = None
         IService(daemon).setServiceParent(self)
+        thrift = TimerService(QUIET_SECONDS, THRIFT.give_back)
+        thrift.clock = reactor
+        thrift.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         """Take the PID file, and go to the background."""

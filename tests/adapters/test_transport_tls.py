@@ -1,6 +1,7 @@
 """TLS in memory: the same scripts through our transport and through Twisted's, which is the oracle."""
 
 import contextlib
+import ctypes
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -26,16 +27,18 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from smartproxy.net.tls import openssl
 from smartproxy.net.tls.context import new_context, show_identity
-from smartproxy.net.tls.openssl import DirectRecords
+from smartproxy.net.tls.openssl import DirectRecords, renew_bios
 from smartproxy.net.transport import records, tls
 from smartproxy.net.transport.records import PIECE, PLAIN, PLAIN_FULL, SEALED, PublicRecords
 from smartproxy.net.transport.secured import TlsFactory
 from smartproxy.net.transport.sockets import READ_MOST, IViewReceiver
+from smartproxy.net.transport.thrift import SMALL, Thrift
 from smartproxy.net.transport.tls import CHATTER_MOST
 
 SCRIPTS = 1000
@@ -564,6 +567,99 @@ class Transport(SynchronousTestCase):
         pair.pump()
         self.assertIn(bytes(server.octets), (b"a", b"ab"))
         self.assertEqual("ConnectionAborted", server.end)
+
+
+class MallInfo(ctypes.Structure):
+    """What mallinfo2(3) tells."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
+    ]
+
+
+class Memory(SynchronousTestCase):
+    """What connections hold that have nothing to do."""
+
+    def setUp(self) -> None:
+        """Nothing is remembered of other tests."""
+        self.thrift = Thrift()
+        self.patch(tls, "THRIFT", self.thrift)
+
+    def used(self, pairs: int) -> list[Pair]:
+        """Pairs through which a large file went each way."""
+        made = [Pair(CONTEXTS[SSL.TLS1_3_VERSION], TlsFactory, TlsFactory) for _ in range(pairs)]
+        for pair in made:
+            pair.pump()
+            for witness in pair.witnesses:
+                witness.line.write(bytes(300_000))
+            pair.pump()
+        return made
+
+    def test_given_back_when_quiet(self) -> None:
+        """A connection that was quiet from one look to the next gives its buffers back, and works as before."""
+        (pair,) = self.used(1)
+        client = pair.witnesses[0]
+        bios = [vars(each.line.getHandle())["_into_ssl"] for each in pair.witnesses]
+        self.assertEqual(0, self.thrift.give_back())
+        client.line.write(bytes(SMALL + 1))
+        pair.pump()
+        self.assertEqual(0, self.thrift.give_back(), "it has moved since the last look")
+        client.line.write(bytes(SMALL // 2))
+        pair.pump()
+        self.assertEqual(2, self.thrift.give_back())
+        self.assertEqual(0, self.thrift.give_back())
+        for bio, each in zip(bios, pair.witnesses, strict=True):
+            self.assertNotEqual(bio, vars(each.line.getHandle())["_into_ssl"])
+        for each in pair.witnesses:
+            each.line.write(b"again" * 50_000)
+        pair.pump()
+        for each in pair.witnesses:
+            self.assertEqual(b"again" * 50_000, bytes(each.octets[-250_000:]))
+        client.line.loseConnection()
+        pair.pump()
+        self.assertEqual(["ConnectionDone"] * 2, [each.end for each in pair.witnesses])
+        self.assertEqual(set(), self.thrift.grown)
+
+    def test_octets_under_way_are_kept(self) -> None:
+        """A connection that OpenSSL has octets for, in either direction, keeps what it has."""
+        (pair,) = self.used(1)
+        near, far = (each.line.getHandle() for each in pair.witnesses)
+        near.send(b"kept")
+        self.assertFalse(renew_bios(near))
+        far.bio_write(near.bio_read(1000))
+        self.assertFalse(renew_bios(far))
+        self.assertEqual(b"kept", far.recv(10))
+        self.assertEqual([True, True], [renew_bios(near), renew_bios(far)])
+
+    def test_what_it_is_worth(self) -> None:
+        """A pair of quiet connections gives back 40 KiB at least, as the C library counts."""
+        library = ctypes.CDLL(None)
+        if not hasattr(library, "mallinfo2"):
+            raise SkipTest("the C library does not tell what it has given out")
+        library.mallinfo2.restype = MallInfo
+        pairs = self.used(10)
+        self.thrift.give_back()
+        before = library.mallinfo2().uordblks
+        self.assertEqual(20, self.thrift.give_back())
+        self.assertGreater((before - library.mallinfo2().uordblks) / len(pairs), 40 * 1024)
+
+    def test_without_private_names(self) -> None:
+        """Where pyOpenSSL lacks a name for it, a connection keeps what it has."""
+        (pair,) = self.used(1)
+        self.patch(openssl, "_NEEDED_FOR_BIOS", ("BIO_of_another_version",))
+        self.assertFalse(renew_bios(pair.witnesses[0].line.getHandle()))
 
 
 class Records(SynchronousTestCase):

@@ -21,6 +21,7 @@ from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import Log
 from smartproxy.logs.severity import Severity
+from smartproxy.net.transport.thrift import QUIET_SECONDS, Thrift
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
 from smartproxy.policy.limits import DESCRIPTORS_LEAST
@@ -456,10 +457,21 @@ class Lives(SynchronousTestCase):
         (told,) = [event for event in service.told if event["name"] == "daemon.few_descriptors"]
         self.assertEqual((told["value"], told["most"]), (1024, DESCRIPTORS_LEAST))
 
+    def test_memory_is_given_back(self) -> None:
+        """Connections are asked for what they do not need as long as the daemon runs."""
+        asked: list[int] = []
+        self.patch(Thrift, "give_back", lambda thrift: asked.append(1))
+        living, _, reactor = self.live({})
+        living.startService()
+        reactor.pump([QUIET_SECONDS] * 3)
+        self.assertEqual(len(asked), 4)
+        self.successResultOf(living.stopService())
+        self.assertEqual(reactor.getDelayedCalls(), [])
+
     def test_watchdog_is_fed_until_the_end(self) -> None:
         """The watchdog's loop begins with the service and ends with it."""
         living, _, reactor = self.live({}, WATCHDOG_USEC="1000000")
         living.startService()
-        self.assertEqual(len(reactor.getDelayedCalls()), 1)
+        self.assertEqual([call.getTime() for call in reactor.getDelayedCalls()], [0.5, QUIET_SECONDS])
         self.successResultOf(living.stopService())
         self.assertEqual(reactor.getDelayedCalls(), [])

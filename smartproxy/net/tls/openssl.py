@@ -27,6 +27,7 @@ _NEEDED = (
 )
 
 _NEEDED_FOR_RECORDS = ("SSL_read", "SSL_write", "SSL_get_error", "BIO_read", "SSL_ERROR_WANT_READ")
+_NEEDED_FOR_BIOS = ("BIO_new", "BIO_s_mem", "BIO_get_mem_data", "SSL_set_bio")
 
 GetPath: TypeAlias = Callable[[], list[crypto.X509]]
 """Gives the path as OpenSSL has built it so far, the peer's own certificate first; empty if there is none."""
@@ -90,6 +91,25 @@ def error_text(code: int) -> str:
 def _private(name: str) -> Any:
     """What pyOpenSSL's private module has by this name; ``None`` if there is no such module or name."""
     return getattr(getattr(OpenSSL, "_util", None), name, None)
+
+
+def renew_bios(connection: SSL.Connection) -> bool:
+    """Give a connection new memory BIOs: the old ones have kept the size of the largest piece that went through them.
+
+    :return: whether it has new ones: not if there are octets in the old ones, or pyOpenSSL lacks a name for it.
+    """
+    ffi, lib, ours = _private("ffi"), _private("lib"), vars(connection)
+    if ffi is None or not all(hasattr(lib, name) for name in _NEEDED_FOR_BIOS):
+        return False
+    if any(lib.BIO_get_mem_data(ours[name], ffi.NULL) for name in ("_into_ssl", "_from_ssl") if name in ours):
+        return False
+    if not {"_ssl", "_into_ssl", "_from_ssl"} <= ours.keys():
+        return False
+    fresh = [lib.BIO_new(lib.BIO_s_mem()) for _ in range(2)]
+    # OpenSSL frees the old ones here, and the new ones with the connection.
+    lib.SSL_set_bio(ours["_ssl"], *fresh)
+    ours["_into_ssl"], ours["_from_ssl"] = fresh
+    return True
 
 
 def has_records() -> bool:

@@ -46,6 +46,7 @@ from zope.interface import implementer
 from smartproxy.net.transport.facts import TlsFacts
 from smartproxy.net.transport.records import PIECE, PLAIN, PLAIN_FULL, SEALED, is_end_of_file, records
 from smartproxy.net.transport.sockets import DataStream, IViewReceiver
+from smartproxy.net.transport.thrift import SMALL, THRIFT
 
 CHATTER_MOST: Final = 64 * 1024
 """Octets of OpenSSL's own answers, such as to key updates, that wait for a peer which does not read."""
@@ -121,6 +122,8 @@ class TlsTransport(TlsFacts):
     def view_received(self, view: memoryview) -> None:
         """Octets came from the peer, in a buffer that is not ours."""
         gathered = 0
+        if len(view) > SMALL:
+            THRIFT.grown.add(self)
         for start in range(0, len(view), PIECE):
             if self._stage is TlsStage.OVER:
                 return
@@ -152,6 +155,7 @@ class TlsTransport(TlsFacts):
             producer.stopProducing()
         inner = self.wrappedProtocol
         inner.connectionLost(reason)
+        THRIFT.forget(self)
         # OpenSSL's callbacks hold this transport.
         self._tls = None
 
@@ -294,6 +298,8 @@ class TlsTransport(TlsFacts):
     def _encrypt(self, data: bytes) -> None:
         """Send as one piece what OpenSSL takes."""
         start, length = 0, len(data)
+        if length > SMALL:
+            THRIFT.grown.add(self)
         while start < length:
             start, sealed, error = self._records.encrypt(self._tls, data, start)
             if sealed:

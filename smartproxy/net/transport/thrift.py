@@ -1,0 +1,62 @@
+"""Memory that connections do not need while they have nothing to do.
+
+Duty: a session that has sent a large file may stay for hours, and OpenSSL's memory BIOs keep the size of the largest
+piece that went through them; connections that are quiet get new ones. And what many connections leave behind when they
+end goes back to the system. Whoever runs the process calls :meth:`Thrift.give_back` every :data:`QUIET_SECONDS`. Never
+touches a connection that has octets under way.
+"""
+
+import contextlib
+import ctypes
+from typing import Final
+
+from smartproxy.net.tls.openssl import renew_bios
+from smartproxy.net.transport.facts import TlsFacts
+
+QUIET_SECONDS: Final = 2.0
+"""How long a connection has to be quiet, at least; at most twice as long."""
+
+SMALL: Final = 4 * 1024
+"""A piece up to so many octets leaves no memory behind that is worth giving back."""
+
+ENDED_MANY: Final = 20
+"""Connections that leave something behind that is worth a look of the C library."""
+
+
+class Thrift:
+    """What connections of this process can give back.
+
+    :ivar grown: those through which a large piece has passed since the last :meth:`give_back`.
+    """
+
+    def __init__(self) -> None:
+        self.grown: set[TlsFacts] = set()
+        self._quiet: set[TlsFacts] = set()
+        self._ended = 0
+
+    def forget(self, connection: TlsFacts) -> None:
+        """A connection has ended."""
+        self.grown.discard(connection)
+        self._quiet.discard(connection)
+        self._ended += 1
+
+    def give_back(self) -> int:
+        """Have connections give back what they do not need.
+
+        :return: how many gave some back.
+        """
+        renewed = sum(renew_bios(each.getHandle()) for each in self._quiet - self.grown)
+        self._quiet, self.grown = self.grown, set()
+        if renewed or self._ended >= ENDED_MANY:
+            self._ended = 0
+            _trim()
+        return renewed
+
+
+THRIFT: Final = Thrift()
+
+
+def _trim() -> None:
+    """Have the C library give free pages back; does nothing where there is no ``malloc_trim(3)``."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
