@@ -47,6 +47,8 @@ class ILegTransport(ITCPTransport, IConsumer, IPushProducer):
 class _SendSide:
     """Told by the transport when more octets wait to be sent than its high-water mark."""
 
+    __slots__ = ("_inbox",)
+
     def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
 

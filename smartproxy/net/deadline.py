@@ -17,6 +17,8 @@ class Deadline:
     :param expired: called without arguments when they are over; it may start the deadline again.
     """
 
+    __slots__ = ("_call", "_clock", "_expired")
+
     def __init__(self, clock: IReactorTime, expired: Callable[[], object]) -> None:
         self._clock = clock
         self._expired = expired

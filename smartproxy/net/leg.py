@@ -104,6 +104,8 @@ class Inbox:
     :ivar octets: how many are kept.
     """
 
+    __slots__ = ("_clock", "_emptied", "_full", "_kept", "_leg", "_receiver", "_told_full", "octets")
+
     def __init__(self, leg: ILeg, clock: IReactorTime, emptied: Callable[[], object]) -> None:
         self.octets = 0
         self._leg = leg

@@ -84,6 +84,8 @@ class DataLeg:
     Nothing is delivered before there is a receiver; the far end is held back until then.
     """
 
+    __slots__ = ("_connection", "_finished", "_paused", "inbox", "peer")
+
     def __init__(self, connection: "DataConnection", clock: IReactorTime, peer: str) -> None:
         self.peer = peer
         self._connection: DataConnection | None = connection

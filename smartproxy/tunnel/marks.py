@@ -122,6 +122,8 @@ class MarkSplitter:
     three octets of a header, or a mark that is not complete.
     """
 
+    __slots__ = ("_held", "_left")
+
     def __init__(self) -> None:
         self._held = b""
         self._left = 0
@@ -176,6 +178,8 @@ class RawSplitter:
 
     :ivar attached: whether a session has begun; at the client's end, which sends ATTACH, it is set from outside.
     """
+
+    __slots__ = ("_held", "attached")
 
     def __init__(self) -> None:
         self.attached = False
