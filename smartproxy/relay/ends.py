@@ -1,0 +1,271 @@
+"""How a session ends: by a peer's ESID, by a fault, by the loss of a leg, or because this site wants it.
+
+Duty: find who began the end, say what each side is told, close both legs, and report the session once, when both are
+gone. Holds what a session knows; what happens before the end is in :mod:`smartproxy.relay.session`, whose theory of
+operation says how the two daemons share one ending. Never looks at a clock.
+
+Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.6 and 9.9 (ESID), 5.3.11.
+"""
+
+from collections import Counter
+
+from smartproxy.oftp2.commands import ESID, SFID, SSID
+from smartproxy.oftp2.errors import EsidReason, ProtocolError, SessionFault
+from smartproxy.oftp2.judgement import Observation
+from smartproxy.oftp2.monitor import Monitor
+from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.witness import State
+from smartproxy.policy import faults
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.faults import EndedBy, Outcome, OwnFault
+from smartproxy.policy.settings import Deadlines
+from smartproxy.relay import events
+from smartproxy.relay.deadlines import Timer, late_role, not_there
+from smartproxy.relay.ending import Ending, summarize
+from smartproxy.relay.events import SharedEnd
+from smartproxy.relay.intents import Arm, Disarm, Done, Intent, NotReady
+from smartproxy.relay.legs import Legs, LegState, Reasons
+from smartproxy.relay.openings import Mode, Opening
+from smartproxy.relay.reports import FileLedger, Reporter
+from smartproxy.relay.stages import Stage
+
+
+class SessionEnds:
+    """What a session knows, and how it ends."""
+
+    def __init__(self, session: str, opening: Opening, monitor: Monitor, deadlines: Deadlines) -> None:
+        self.session = session
+        self.daemon = opening.daemon
+        self.stage = Stage.IDENTIFYING if opening.mode is Mode.GREET else Stage.OPENING
+        self._opening = opening
+        self._monitor = monitor
+        self._deadlines = deadlines
+        self.reporter = Reporter(session, opening)
+        self._files = FileLedger(opening.partner)
+        self._legs = Legs(opening, monitor)
+        self._full: set[Role] = set()
+        self._armed: set[Timer] = set()
+        self._quiet = Arm(Timer.INACTIVITY, deadlines.inactivity)
+        self._held = b""
+        self._ssid: SSID | None = None
+        self._tolerated: Counter[int] = Counter()
+        self._discarded = 0
+        self._wish: OwnFault | None = None
+        self._ending: Ending | None = None
+        self._intents: list[Intent] = []
+
+    def _released(self, release: Observation) -> None:
+        """An ESID was relayed: what the other side still says is not wanted any more."""
+        assert isinstance(release.value, ESID)
+        reason, leg = EsidReason(release.value.reas), release.sender
+        normal = reason is EsidReason.NORMAL
+        ending = Ending(
+            outcome=Outcome.COMPLETED if normal else Outcome.ABORTED,
+            cause=Cause.SESSION_COMPLETED if normal else Cause.SESSION_ABORTED,
+            message=f"the {self._opening.side(leg)} ended the session with ESID {reason:02d}",
+            stage=self.stage,
+            ended_by=self._whose(leg),
+            by=leg,
+            reason=reason,
+        )
+        if not self.stage.joined:
+            self._do(self.reporter.closed(ending))
+        self._end(ending, {})
+
+    def _violated(self, error: ProtocolError, excerpt: str, leg: Role) -> None:
+        tell = {leg: error.reason, leg.other: EsidReason.UNSPECIFIED_ABORT}
+        ending = Ending.of(error, Outcome.VIOLATED, self.stage, self._whose(leg), leg)
+        self._do(self.reporter.violated(error, excerpt, ending, self._told(tell)))
+        self._end(ending, tell)
+
+    def _refuse(self, refusal: faults.PolicyRefusal | OwnFault, refused: SSID | SFID, role: Role) -> None:
+        """Do not accept an SSID or a file; an SSID that is only excused is told the fault's own words."""
+        if isinstance(refusal, OwnFault):
+            self._legs.excuse = refusal.message
+        tell = {role: refusal.reason, role.other: EsidReason.UNSPECIFIED_ABORT}
+        ending = Ending.of(refusal, Outcome.REFUSED, self.stage, self._blamed(refusal), role)
+        self._do(self.reporter.refused(ending, self._told(tell), refused))
+        self._end(ending, tell)
+
+    def _excuse(self, event: events.OpenFailed) -> None:
+        self._legs.become(event.leg, LegState.GONE)
+        self._unreachable(event.fault)
+
+    def _unreachable(self, fault: OwnFault) -> None:
+        tell = {Role.INITIATOR: fault.reason}
+        ending = Ending.of(fault, Outcome.UNREACHABLE, self.stage, self._blamed(fault))
+        if self._opening.mode is Mode.AWAIT:
+            self._do(self.reporter.unreachable(ending))
+        else:
+            self._do(self.reporter.refused(ending, self._told(tell), self._ssid))
+        self._end(ending, tell)
+
+    def _miss(self, event: events.TimedOut) -> None:
+        timer = event.timer
+        if timer is Timer.INITIATOR_BUFFER:
+            self._blame(event)
+            return
+        self._armed.discard(timer)
+        message = f"the {self._opening.side(Role.RESPONDER)} {not_there(timer, self._deadlines)}"
+        self._unreachable(faults.StationUnreachable(rule=timer.cause, message=message))
+
+    def _blame(self, event: events.TimedOut) -> None:
+        timer = event.timer
+        self._armed.discard(timer)
+        seconds = getattr(self._deadlines, timer.setting)
+        late = late_role(timer, self._monitor, self._full)
+        message = f"the {self._opening.side(late)} let {seconds} s pass"
+        fault = faults.Expired(rule=timer.cause, message=message)
+        tell = {late: fault.reason, late.other: EsidReason.UNSPECIFIED_ABORT}
+        ending = Ending.of(fault, Outcome.EXPIRED, self.stage, self._whose(late), late)
+        self._do(self.reporter.expired(timer, seconds, ending, self._told(tell)))
+        self._end(ending, tell)
+
+    def _lose(self, event: events.Lost) -> None:
+        leg = event.leg
+        self._legs.become(leg, LegState.GONE)
+        message = f"the connection to the {self._opening.leg(leg)} was lost: {event.cause}"
+        if leg is Role.RESPONDER and self.stage is Stage.GREETING:
+            self._unreachable(faults.StationUnreachable(rule=Cause.LEG_LOST, message=message))
+        elif leg is self._opening.tunnel:
+            fault = faults.LegLost(rule=Cause.TUNNEL_LOST, message=message)
+            self._break_off(fault, Outcome.LOST, EndedBy.NOBODY, leg)
+        else:
+            self._break_off(faults.LegLost(rule=Cause.LEG_LOST, message=message), Outcome.LOST, self._whose(leg), leg)
+
+    def _cut(self, event: events.Ended) -> None:
+        if event.end is None:
+            other = EndedBy.SERVER if self._opening.daemon is EndedBy.CLIENT else EndedBy.CLIENT
+            fault = faults.LegLost(rule=Cause.LEG_ENDED, message="the other daemon gave up the session")
+            self._break_off(fault, Outcome.LOST, other, event.leg)
+            return
+        ending = self._adopted(event.end, self.stage)
+        outside = self._opening.tunnel.other
+        # An offender hears its own reason, and so do both sides where no side is the offender.
+        spared = ending.by not in (None, outside) or ending.reason is None or ending.reason is EsidReason.NORMAL
+        tell = {outside: EsidReason.UNSPECIFIED_ABORT if spared or ending.reason is None else ending.reason}
+        if not self.stage.joined:
+            self._do(self.reporter.closed(ending))
+        self._end(ending, tell)
+
+    def _settle(self, event: events.Ended) -> None:
+        if event.end is not None and self._opening.daemon is EndedBy.CLIENT:
+            assert self._ending is not None
+            self._ending = self._adopted(event.end, self._ending.stage)
+
+    def _adopted(self, end: SharedEnd, stage: Stage) -> Ending:
+        """The ending that the other daemon tells."""
+        sides = {self._whose(role): role for role in Role}
+        return Ending(
+            outcome=end.outcome,
+            cause=end.cause,
+            message=end.message,
+            stage=stage,
+            ended_by=end.ended_by,
+            by=None if end.side is None else sides.get(end.side),
+            reason=next((reason for reason in EsidReason if reason == end.reason), None),
+        )
+
+    def _whose(self, role: Role) -> EndedBy:
+        return EndedBy(self._opening.side(role))
+
+    def _blamed(self, fault: SessionFault) -> EndedBy:
+        """Who begins the end that a fault brings: this daemon, unless the fault says otherwise."""
+        given = fault.ended_by if isinstance(fault, OwnFault) else None
+        return given or self._opening.daemon
+
+    def _stop(self, event: events.Stop) -> None:
+        self._stop_for(event.fault)
+
+    def _stop_for(self, fault: OwnFault) -> None:
+        outcome = Outcome.LOST if isinstance(fault, faults.TunnelLost) else Outcome.STOPPED
+        self._break_off(fault, outcome, self._blamed(fault), None)
+
+    def _stop_idle(self, event: events.Stop) -> None:
+        self._wish = event.fault
+        if event.at_once or self._monitor.state is State.IDLE:
+            self._leave()
+        else:
+            self.stage = Stage.LEAVING
+
+    def _leave(self) -> None:
+        assert self._wish is not None
+        self._stop_for(self._wish)
+
+    def _fail(self, event: events.Bug) -> None:
+        fault = faults.InternalError(rule=Cause.INTERNAL_ERROR, message="a bug ended the session")
+        self._break_off(fault, Outcome.FAILED, self._opening.daemon, None)
+
+    def _break_off(self, fault: SessionFault, outcome: Outcome, ended_by: EndedBy, leg: Role | None) -> None:
+        """End for a reason that is no peer's fault."""
+        reason = fault.reason
+        if isinstance(fault, faults.TunnelLost) and self._monitor.agreed is not None:
+            reason = EsidReason.UNSPECIFIED_ABORT
+        tell = {role: reason for role in Role if role is not leg}
+        ending = Ending.of(fault, outcome, self.stage, ended_by, leg)
+        if self.stage.joined or leg is None:
+            self._do(self.reporter.failed(ending, self._told(tell)))
+        else:
+            self._do(self.reporter.closed(ending))
+        self._end(ending, tell)
+
+    def _end(self, ending: Ending, tell: Reasons) -> None:
+        """Tell whoever can be told, and close what is open."""
+        if self._opening.mode is not Mode.GREET and not self.stage.joined:
+            unready = faults.StationUnreachable(rule=ending.cause, message=ending.message)
+            self._do(NotReady(ending.fault if isinstance(ending.fault, OwnFault) else unready))
+        self._intents.extend(map(self.reporter.file, self._files.break_off(self._monitor.transfer)))
+        self._intents.extend(self._legs.end(tell, self.stage, ending))
+        for timer in sorted(self._armed, key=lambda armed: armed.value):
+            self._disarm(timer)
+        self._ending = ending
+        self.stage = Stage.ENDING
+        self._arm(Timer.CLOSING, self._deadlines.closing)
+        self._finish_if_alone()
+
+    def _told(self, tell: Reasons) -> dict[str, str]:
+        return self.reporter.told(self._legs.told(tell, self.stage))
+
+    # The end of the end.
+
+    def _close(self, event: events.Lost) -> None:
+        self._legs.become(event.leg, LegState.GONE)
+        self._finish_if_alone()
+
+    def _abort(self, event: events.TimedOut) -> None:
+        self._armed.discard(event.timer)
+        self._intents.extend(self._legs.abort())
+
+    def _give_up(self, event: events.Bug) -> None:
+        self._intents.extend(self._legs.abort())
+        self._finish_if_alone()
+
+    def _finish_if_alone(self) -> None:
+        if self._legs.open:
+            return
+        assert self._ending is not None
+        self._disarm(Timer.CLOSING)
+        counts = {
+            "unconfirmed": self._files.unconfirmed,
+            "anomalies": self._tolerated.total(),
+            "tolerated": {str(number): count for number, count in sorted(self._tolerated.items())} or None,
+            "discarded": self._discarded,
+        }
+        summary = summarize(self.session, self._opening, self._monitor, self._ending, counts)
+        if summary.started:
+            self._do(self.reporter.ended(summary.fields))
+        self._do(Done(summary))
+
+    # Intents.
+
+    def _do(self, intent: Intent) -> None:
+        self._intents.append(intent)
+
+    def _arm(self, timer: Timer, seconds: float) -> None:
+        self._armed.add(timer)
+        self._do(Arm(timer, seconds))
+
+    def _disarm(self, timer: Timer) -> None:
+        if timer in self._armed:
+            self._armed.discard(timer)
+            self._do(Disarm(timer))
