@@ -23,7 +23,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from smartproxy._version import __version__
 from smartproxy.backend.calls import CallingClient, Calls
-from smartproxy.backend.errors import BackendError, StoreBusy, Unusable
+from smartproxy.backend.errors import BackendError, StoreBusy, StoreOutdated, Unusable
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.port import guest_of
 from smartproxy.backend.requests import (
@@ -407,6 +407,10 @@ class Api:
         if failure.check(StoreBusy):
             self._events.emit(
                 "store.busy", cause=Cause.STORE_BUSY, message=str(failure.value), place="smartproxy.backend.api"
+            )
+        elif failure.check(StoreOutdated):
+            self._events.emit(
+                "store.outdated", cause=Cause.STORE_OUTDATED, message=str(failure.value), place="smartproxy.backend.api"
             )
         else:
             self._events.failure("smartproxy.backend.api", failure)

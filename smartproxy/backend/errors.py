@@ -16,6 +16,10 @@ class StoreBusy(StoreUnavailable):
         super().__init__("the store is busy: another program keeps it locked; try again")
 
 
+class StoreOutdated(StoreUnavailable):
+    """A program of another version brought the store up to date, while this one had it open."""
+
+
 class ChangeRefused(BackendError):
     """A change that would make the configuration wrong; the configuration stays as it was."""
 

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smartproxy.backend import journal
-from smartproxy.backend.errors import StoreBusy
+from smartproxy.backend.errors import StoreBusy, StoreOutdated
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.carrier import Waiting
 from smartproxy.logs.clock import now
@@ -62,7 +62,10 @@ class Ledger:
                 self._log.warn("the store is busy; its events are stored later")
                 self._clock.callLater(BUSY_SECONDS, self._store_again)
                 return
-            self._log.failure("an event could not be stored", result)
+            if result.check(StoreOutdated):
+                self._log.error("events are not stored: {reason}", reason=str(result.value))
+            else:
+                self._log.failure("an event could not be stored", result)
         if not self._waiting:
             done, self._writing = self._writing, None
             if done is not None:

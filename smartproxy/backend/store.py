@@ -21,7 +21,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from smartproxy._version import __version__
-from smartproxy.backend.errors import StoreBusy, StoreUnavailable
+from smartproxy.backend.errors import StoreBusy, StoreOutdated, StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.schema import REVISION
 
@@ -76,7 +76,7 @@ class Store:
         """A transaction that sees one state of the store and changes nothing.
 
         :raises StoreBusy: when another program keeps the store locked.
-        :raises StoreUnavailable: when a program of another version brought it up to date meanwhile.
+        :raises StoreOutdated: when a program of another version brought it up to date meanwhile.
         """
         with _busy(), Session(self.engine, expire_on_commit=False, autoflush=False) as session:
             _check_revision(session.connection())
@@ -87,7 +87,7 @@ class Store:
         """A transaction that is kept as a whole when the block ends, and not at all when it raises.
 
         :raises StoreBusy: when another program keeps the store locked for longer than :data:`BUSY_MILLISECONDS`.
-        :raises StoreUnavailable: as :meth:`reading` does.
+        :raises StoreOutdated: as :meth:`reading` does.
         """
         with (
             _busy(),
@@ -136,11 +136,11 @@ def _busy() -> Iterator[None]:
 def _check_revision(connection: Connection) -> None:
     """See that the tables are still those of this version.
 
-    :raises StoreUnavailable: when they are not, saying which part to restart.
+    :raises StoreOutdated: when they are not, saying which part to restart.
     """
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     if found != REVISION:
-        raise StoreUnavailable(
+        raise StoreOutdated(
             f"the store was brought up to date by another version of SmartProxy (its tables are at {found}, this "
             f"{__version__} knows {REVISION}); restart smartproxy-backend with that version"
         )

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from smartproxy.backend import cas, journal, licences, revocation, settings
 from smartproxy.backend.certificates import key_pin, subject_text
-from smartproxy.backend.errors import StoreBusy
+from smartproxy.backend.errors import StoreBusy, StoreOutdated
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
@@ -77,6 +77,14 @@ class HourlyLook:
                 "store.busy", cause=Cause.STORE_BUSY, message=str(busy), place="smartproxy.backend.upkeep"
             )
             self._sooner = self._clock.callLater(BUSY_SECONDS, self._look)
+            return
+        except StoreOutdated as outdated:
+            self._events.emit(
+                "store.outdated",
+                cause=Cause.STORE_OUTDATED,
+                message=str(outdated),
+                place="smartproxy.backend.upkeep",
+            )
             return
         except Exception:
             self._events.failure("smartproxy.backend.upkeep", Failure())

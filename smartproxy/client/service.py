@@ -113,6 +113,7 @@ class ClientService(Service):
             certified=self._certified,
             configured=self._configured,
             alone=self._from_copy,
+            reached=self._bring_all,
             removed=self._removed,
         )
         self.sessions = StationSessions(reactor=reactor, events=self.events, configuration=self._client_part)
@@ -163,13 +164,7 @@ class ClientService(Service):
         for bringing in list(self._bringing.values()):
             bringing.cancel()
         await self.calls.close("the client stops")
-        await gatherResults(
-            [
-                tunnel.control.drain().addErrback(self._not_drained)
-                for tunnel in self._tunnels
-                if tunnel.control is not None
-            ]
-        )
+        await gatherResults([control.drain().addErrback(self._not_drained) for control in self._controls()])
         await self.sessions.drain(seconds, deadlines.closing)
         for tunnel in self._tunnels:
             await maybeDeferred(tunnel.stopService)
@@ -297,8 +292,7 @@ class ClientService(Service):
         self.held, self.copied = Held(generation=configuration.generation, since=now(self._reactor), by=by), copied
         self._keep()
         self.events.emit("configuration.accepted", generation=configuration.generation, store=configuration.store)
-        for control in self._controls():
-            self._bring(control)
+        self._bring_all()
 
     def _adopt(self, configuration: Configuration, licences: Mapping[str, str]) -> None:
         """Use a generation for what begins from now on."""
@@ -327,6 +321,11 @@ class ClientService(Service):
     def _client_part(self) -> ClientConfiguration:
         return ClientConfiguration() if self._configuration is None else self._configuration.client
 
+    def _bring_all(self) -> None:
+        """Deliver it to all servers."""
+        for control in self._controls():
+            self._bring(control)
+
     def _bring(self, control: ClientControl) -> None:
         """Deliver the generation in force to a server, unless that is under way."""
         if control in self._bringing:
@@ -338,9 +337,10 @@ class ClientService(Service):
         """Deliver to a server its part of the generation in force, with its own licence, until the server holds it.
 
         Gives up when the server declines it, which the server reports, and when the tunnel is down: it is delivered
-        again when the tunnel is up again. A copy is not brought to a server that has a generation already.
+        again when the tunnel is up again. While the backend cannot say whether it is still the one, it is not brought
+        to a server that has one: that may be a later one, of another store.
         """
-        if self.copied is not None and control.held.number:
+        if self.backend_fault is not None and control.held.number:
             return
         seconds = RETRY_SECONDS_FIRST
         while (configuration := self._configuration) is not None and configuration.id.replaces(control.held):

@@ -121,6 +121,7 @@ class BackendWatch:
     :param certified: called with the new credential and the Proxy IDs of the servers that the client may speak to, at
         the start and after each renewal.
     :param alone: called when the backend cannot be reached before it gave a configuration, once.
+    :param reached: called when the backend answers again, with or without news.
     :param removed: called when the backend says that this client was removed or disabled. Should it be enabled again,
         it gets another certificate, since the one before counts no more.
     :param configured: called with each new valid generation, and with the licences that are in force with it, by Proxy
@@ -137,6 +138,7 @@ class BackendWatch:
         certified: Callable[[ClientCredential, frozenset[str]], None],
         configured: Callable[[Configuration, Mapping[str, str]], None],
         alone: Callable[[], None] = lambda: None,
+        reached: Callable[[], None] = lambda: None,
         removed: Callable[[], None] = lambda: None,
     ) -> None:
         self._backend = backend
@@ -146,6 +148,7 @@ class BackendWatch:
         self._configured = configured
         self._availability = Availability(events, backend.url, clock)
         self._tell_alone: Callable[[], None] | None = alone
+        self._tell_reached = reached
         self._tell_removed = removed
         self._removed = False
         self._running: dict[str, Deferred[None]] = {}
@@ -198,8 +201,11 @@ class BackendWatch:
             self._tell_removed()
 
     def _back(self) -> None:
-        """The configuration is there again."""
+        """The configuration is there, again or still."""
+        was_away = self.fault is not None
         self._availability.back()
+        if was_away:
+            self._tell_reached()
         if self._removed:
             self._removed = False
             self._running["certificate"].cancel()

@@ -462,6 +462,13 @@ EVENTS: Mapping[str, EventType] = {
             "daemon",
         ),
         (
+            "store.outdated",
+            _ERROR,
+            "Another version of SmartProxy brought the store up to date: the backend has to be restarted.",
+            "cause",
+            "place",
+        ),
+        (
             "store.set_back",
             _WARNING,
             "The store is a copy from before a generation that a client has; it was given another id.",

@@ -288,6 +288,7 @@ class Cause(enum.StrEnum):
     )
     EVENTS_STORE = "events.store", "The store accepted events too slowly."
     STORE_BUSY = "store.busy", "Another program keeps the backend's store locked."
+    STORE_OUTDATED = "store.outdated", "Another version of SmartProxy brought the backend's store up to date."
 
     # the plain pair
 

@@ -10,6 +10,7 @@ from unittest.mock import patch
 import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 from twisted.internet.address import IPv6Address
 from twisted.internet.error import ConnectionDone
@@ -262,6 +263,18 @@ class WhatIsThere(ApiCase):
         with patch.object(Calls, "generation", side_effect=StoreBusy):
             self.api.watch.changed(Tag(2), 50)
         self.assertEqual([each["level"] for each in self.told if each["name"] == "store.busy"], ["warning"])
+        self.assertNotIn("internal.error", [each["name"] for each in self.told])
+        self.api.watch.stop()
+
+    def test_outdated(self) -> None:
+        """A store that another version brought up to date is 503 with what to restart, and no internal error."""
+        with self.store.writing() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        answer = self.call("GET", "/hello")
+        self.assertEqual((answer.status, answer.json["error"]), (503, "store"))
+        self.assertIn("restart smartproxy-backend", answer.json["message"])
+        self.api.watch.changed(Tag(2), 50)
+        self.assertEqual([each["level"] for each in self.told if each["name"] == "store.outdated"], ["error"])
         self.assertNotIn("internal.error", [each["name"] for each in self.told])
         self.api.watch.stop()
 

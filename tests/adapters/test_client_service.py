@@ -446,6 +446,21 @@ class WithoutBackend(ClientTestCase):
         self.assertEqual(len(self.stored("backend.reached")), 1)
         self.assertEqual(len(self.backend.waiting), 1, "and asked for news again")
 
+    def test_not_over_what_another_client_brought(self) -> None:
+        """While the backend is away, a server that holds a generation keeps it; then the backend's word counts."""
+        self.backend.document = generation(7, "1" * 16)
+        self.start()
+        self.backend.failure = BackendUnavailable("connection refused")
+        self.backend.change(generation(7, "1" * 16))
+        other = GenerationId(3, "2" * 16)
+        self.server.tunnel.held = other
+        self.server.control.abort(WHY)
+        self.network.advance(5)
+        self.assertEqual((self.server.tunnel.held, len(self.brought())), (other, 1))
+        self.backend.failure = None
+        self.network.advance(RETRY_SECONDS_MOST)
+        self.assertEqual([each["generation"] for each in self.brought()], [7, 7])
+
     def test_backend_is_not_hammered(self) -> None:
         """In ten minutes of absence each loop makes a few dozen calls, not thousands."""
         self.backend.failure = BackendUnavailable("connection refused")

@@ -319,6 +319,12 @@ class ClientConditions(ClientTestCase):
             ),
             (lambda: backend(None), ("ok", "ok", 0), ""),
             (
+                lambda: backend(BackendRefused(401, "removed", "the client was removed or disabled")),
+                ("down", "client-removed", 2),
+                "removed or disabled",
+            ),
+            (lambda: backend(None), ("ok", "ok", 0), ""),
+            (
                 lambda: self.backend.change(generation(2, station={"port": 0})),
                 ("degraded", "generation-refused", 1),
                 "client.station.port",

@@ -285,9 +285,8 @@ class PairTests(SynchronousTestCase):
         key: Any = self.authority.credential.key
         self.path.write_text(sign(attrs.evolve(licence, withdrawn=(gone,)), key))
         self.network.advance(FILE_SECONDS)
-        told = dict(self.events)
-        self.assertEqual(told["tunnel.down"]["cause"], "tunnel.withdrawn")
         self.assertIsNone(first.tunnel.control)
+        self.assertEqual(dict(self.events)["tunnel.down"]["cause"], "tunnel.withdrawn")
         self.network.advance(60)
         self.assertIsNone(first.tunnel.control)
         self.assertEqual(dict(self.events)["tunnel.refused"]["cause"], "tunnel.withdrawn")

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
+from sqlalchemy import text
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import Logger
+from twisted.logger import Logger, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import journal
@@ -117,6 +118,17 @@ class OwnEvents(SiteCase):
             self.later.work()
         self.successResultOf(done)
         self.assertEqual(len(self.flushLoggedErrors(StoreBusy)), 1)
+
+    def test_outdated_store(self) -> None:
+        """Events that a store of another version does not take are told of in one line, without a traceback."""
+        with self.store.writing() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        self.tell(1)
+        with capturedLogs() as seen:
+            self.later.work()
+        (reason,) = [each["reason"] for each in seen if "reason" in each]
+        self.assertIn("restart smartproxy-backend", reason)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_failing_store(self) -> None:
         """A store that fails once loses that batch, loudly, and takes the next one."""

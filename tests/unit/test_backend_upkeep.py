@@ -3,6 +3,7 @@
 from datetime import timedelta
 from unittest.mock import patch
 
+from sqlalchemy import text
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
@@ -85,6 +86,13 @@ class StaleLists(SiteCase):
         self.assertEqual([(each["name"], each["level"]) for each in self.told], [("store.busy", "warning")])
         self.clock.advance(BUSY_SECONDS)
         self.assertEqual(self.told[-1]["name"], "crl.stale")
+
+    def test_outdated_store(self) -> None:
+        """A store that another version brought up to date is told as what it is."""
+        with self.store.writing() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        self.clock.advance(HOUR)
+        self.assertEqual([(each["name"], each["level"]) for each in self.told], [("store.outdated", "error")])
 
     def test_stop(self) -> None:
         """After the stop nothing runs any more; a second stop is none."""
