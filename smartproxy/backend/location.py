@@ -65,7 +65,7 @@ class Location:
         if self.file is None:
             return
         try:
-            mode = stat.S_IMODE(self.file.stat().st_mode)
+            found = self.file.stat().st_mode
             allowed = os.access(self.file, os.R_OK | os.W_OK)
         except FileNotFoundError:
             raise StoreUnavailable(
@@ -73,15 +73,21 @@ class Location:
                 f"'smartproxy authority create --site NAME', or name its directory with --state-dir "
                 f"or {STATE_DIRECTORY_VARIABLE}"
             ) from None
+        except PermissionError:
+            found, allowed = stat.S_IFREG, False
         except OSError as error:
             raise StoreUnavailable(f"cannot open the store {self.file}: {error.strerror}") from error
         if not allowed:
             raise StoreUnavailable(
                 f"cannot open the store {self.file}: permission denied; run this as the user of smartproxy-backend"
             )
-        if mode & 0o077:
+        if not stat.S_ISREG(found):
             raise StoreUnavailable(
-                f"others may read the store {self.file} (mode {mode:04o}), and private keys are in it; "
+                f"cannot open the store {self.file}: it is no file; name its folder with --state-dir"
+            )
+        if found & 0o077:
+            raise StoreUnavailable(
+                f"others may read the store {self.file} (mode {stat.S_IMODE(found):04o}), and private keys are in it; "
                 f"run: chmod 600 {self.file}"
             )
 

@@ -45,8 +45,16 @@ class Store:
         location.check()
         try:
             engine = create_engine(location.url)
-        except (ArgumentError, ImportError, NoSuchModuleError) as error:
-            raise StoreUnavailable(f"cannot use the database {location.url.split(':')[0]}: {error}") from error
+        except NoSuchModuleError as error:
+            raise StoreUnavailable(f"cannot use the database: there is no kind {_kind(location.url)!r}") from error
+        except ArgumentError as error:
+            raise StoreUnavailable(
+                "cannot use the database: its URL cannot be read; it looks like sqlite:////var/lib/smartproxy/smartproxy.db"
+            ) from error
+        except ImportError as error:
+            raise StoreUnavailable(
+                f"cannot use the database: {_kind(location.url)!r} needs {error.name}, which is not installed here"
+            ) from error
         _prepare(engine)
         store = cls(location=location, engine=engine)
         try:
@@ -54,7 +62,10 @@ class Store:
                 store._bring_up_to_date()
         except DBAPIError as error:
             engine.dispose()
-            raise StoreUnavailable(f"cannot open the store: {error.orig}") from error
+            raise StoreUnavailable(
+                f"cannot open the store {location.file or _kind(location.url)}: {error.orig}; "
+                "name the right one, or restore it from a backup"
+            ) from error
         except BaseException:
             engine.dispose()
             raise
@@ -211,3 +222,8 @@ class StoreThreads:
     def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
         """Run the work in a thread."""
         return deferToThreadPool(self._reactor, self._pool, work, *args, **kwargs)
+
+
+def _kind(url: str) -> str:
+    """The kind of database that a URL names; never its password."""
+    return url.partition(":")[0]

@@ -13,8 +13,11 @@ from typing import Any, Protocol
 
 import attrs
 import treq
+from hyperlink import URL
 from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
@@ -259,7 +262,7 @@ class Backend:
                 raise BackendUnavailable(f"no answer within {seconds:.0f} s") from error
             if _canceled(error):
                 raise CancelledError from error
-            raise BackendUnavailable(_reason(error)) from error
+            raise BackendUnavailable(_reason(error, self.url)) from error
         finally:
             if deadline.active():
                 deadline.cancel()
@@ -311,12 +314,32 @@ def _canceled(error: BaseException) -> bool:
     return isinstance(error, CancelledError) or any(_canceled(failure.value) for failure in reasons)
 
 
-def _reason(error: Exception) -> str:
-    """A connection failure in one line: the innermost reasons that Twisted wraps."""
+def _reason(error: Exception, url: str) -> str:
+    """A connection failure in one line, with what to do: the innermost reasons that Twisted wraps."""
     reasons = getattr(error, "reasons", None)
     if reasons:
-        return "; ".join(_reason(failure.value) for failure in reasons)
+        return "; ".join(_reason(failure.value, url) for failure in reasons)
+    if isinstance(error, VerificationError):
+        host = URL.from_text(url).host
+        return (
+            f"the backend's certificate is not for {host}; call it by a name that is in it, "
+            f"or add this one there: smartproxy authority https --name {host}"
+        )
     if isinstance(error, SSL.Error):
         texts = [entry[-1] for entry in (error.args[0] if error.args else []) if entry[-1]]
-        return "TLS: " + ("; ".join(texts) or "connection ended")
+        words = "TLS: " + ("; ".join(texts) or "connection ended")
+        advice = next((_TLS_ADVICE[text] for text in texts if text in _TLS_ADVICE), "")
+        return f"{words}; {advice}" if advice else words
+    if url.startswith("http:") and isinstance(error, ConnectionDone | ConnectionLost):
+        return "the connection was closed without an answer; the backend speaks https: begin its URL with https://"
     return str(error) or type(error).__name__
+
+
+_NO_TLS = "what listens there does not speak TLS; is the URL the backend's?"
+_TLS_ADVICE = {
+    "certificate verify failed": "is --backend-ca the file of this site's authority (smartproxy authority show)?",
+    "wrong version number": _NO_TLS,
+    "packet length too long": _NO_TLS,
+    "http request": _NO_TLS,
+}
+"""What to do about an error of OpenSSL."""

@@ -283,18 +283,16 @@ class Logrc:
     )
 
 
-def load(path: Path) -> Logrc:
+def load(path: Path, read: Callable[[Path, int], bytes]) -> Logrc:
     """Read a file.
 
+    :param read: reads a file of at most so many octets.
     :raises LogrcRefused: if it cannot be read or is wrong.
     """
     try:
-        with path.open("rb") as file:
-            octets = file.read(SIZE_MOST + 1)
+        octets = read(path, SIZE_MOST)
     except OSError as error:
         raise LogrcRefused(f"{path}: {error.strerror}") from None
-    if len(octets) > SIZE_MOST:
-        raise LogrcRefused(f"{path}: larger than {SIZE_MOST} octets; is this the right file?")
     try:
         return parse(octets.decode(), path.parent)
     except UnicodeDecodeError:

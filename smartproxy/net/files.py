@@ -1,25 +1,60 @@
-"""Files that a program writes as a whole: an export, a licence, a token, a key.
+"""Files that a program reads or writes as a whole: an export, a licence, a token, a key.
 
-Duty: a reader finds the old file or the new one and never half of one; what is secret is its owner's alone from the
-first octet; what is no plain file (a device, a pipe) is written to and never replaced. Trusts the path that an operator
-gives and no link that somebody else has put there. Never makes a file that others may read wider than it was.
+Duty: reading ends, whatever stands there: an endless device, a pipe that nobody writes to. A reader finds the old file
+or the new one and never half of one; what is secret is its owner's alone from the first octet; what is no plain file (a
+device, a pipe) is written to and never replaced. Trusts the path that an operator gives and no link that somebody else
+has put there. Never makes a file that others may read wider than it was.
 
 Files that grow are not written here: the log's (:mod:`smartproxy.logs.files`), the store's.
 """
 
 import contextlib
+import errno
 import os
 import secrets
+import select
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 PRIVATE = 0o600
 PUBLIC = 0o644
+READ_SECONDS = 5.0
+"""How long a reader waits for the next octets of what is no plain file."""
 _NAME_OCTETS_MOST = 200
 """Of the name of the file that the name of its draft repeats: a file's name has 255 octets at most."""
 _LINKS_MOST = 40
 """As many links as the kernel follows."""
+
+
+def read(path: Path, most: int) -> bytes:
+    """The octets of a file; a pipe or a device is read to its end, too.
+
+    :raises OSError: when it cannot be read, has more than *most* octets, or nobody writes to it; ``strerror`` says it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    found = bytearray()
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    # A pipe without a writer looks ended: its writer may be still to come.
+    awaited = not stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+    try:
+        while len(found) <= most:
+            try:
+                octets = os.read(descriptor, most + 1 - len(found))
+            except BlockingIOError:
+                octets = None
+            if octets:
+                found += octets
+            elif octets == b"" and (found or awaited):
+                return bytes(found)
+            else:
+                awaited = True
+                if not waiting.poll(READ_SECONDS * 1000):
+                    raise OSError(errno.ETIMEDOUT, "nobody writes to it", str(path))
+    finally:
+        os.close(descriptor)
+    raise OSError(errno.EFBIG, f"larger than {most} octets; is this the right file?", str(path))
 
 
 @contextlib.contextmanager

@@ -77,10 +77,14 @@ def _cause(error: CannotListenError) -> tuple[Cause, str]:
     return _CAUSES.get(number, (Cause.PORT_UNUSABLE, "choose another address or port"))
 
 
+def _words(error: CannotListenError) -> str:
+    """The operating system's words, without its number."""
+    return (error.socketError.strerror if isinstance(error.socketError, OSError) else None) or str(error.socketError)
+
+
 def what_to_do(error: CannotListenError) -> str:
     """In one line, which port cannot be opened, why not, and what to do about it."""
-    why = error.socketError.strerror if isinstance(error.socketError, OSError) else None
-    return f"cannot listen at {HostPort(error.interface, error.port)}: {why or error.socketError}; {_cause(error)[1]}"
+    return f"cannot listen at {HostPort(error.interface, error.port)}: {_words(error)}; {_cause(error)[1]}"
 
 
 def tell_failed(events: Events, host: str, port: int, error: CannotListenError, *, option: str | None = None) -> None:
@@ -94,7 +98,7 @@ def tell_failed(events: Events, host: str, port: int, error: CannotListenError, 
         address=host or None,
         port=port,
         cause=cause,
-        message=str(error.socketError),
+        message=_words(error),
         advice=advice if option is None else f"{advice}: {option}",
     )
 

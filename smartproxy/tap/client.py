@@ -10,7 +10,9 @@ SECURITY
     Its token is read once from a file, a systemd credential or the environment, and never logged.
 """
 
+import errno
 import os
+import socket
 from collections.abc import Callable, MutableMapping
 from functools import partial
 from ipaddress import ip_address
@@ -27,6 +29,7 @@ from smartproxy.client.condition import ClientCondition
 from smartproxy.client.copy import NAME as COPY_NAME
 from smartproxy.client.copy import CopyFile
 from smartproxy.client.service import ClientService
+from smartproxy.net import files
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
@@ -37,6 +40,7 @@ from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 from smartproxy.tap.signals import Signals
 from smartproxy.tunnel.faults import Closing
 
+_FILE_OCTETS_MOST = 1024 * 1024
 _CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 _EXPOSED = "anyone on this machine can read it; use --token-file, a systemd credential or the environment"
 
@@ -101,6 +105,9 @@ class ClientSwitches(DaemonOptions):
             if given:
                 self.notices.append(("secret.on_command_line", {"option": option, "advice": _EXPOSED}))
         self.source = None if self["source"] is None else self.judged("--source", _ip_address, self["source"])
+        if self.source is not None and not _is_here(self.source):
+            # Not wrong use: the address may be here in a moment, and the service manager tries again.
+            self.end(NOT_STARTED, f"--source: this machine has no address {self.source}; give one of its own")
         self.secret = self.judged(
             "--token-file", lambda path: find_token(self["token"], path, os.environ), self["token-file"]
         )
@@ -112,7 +119,7 @@ def _contents(path: str) -> str:
     :raises ValueError: when it cannot be read.
     """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return files.read(Path(path), _FILE_OCTETS_MOST).decode("utf-8")
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeError:
@@ -128,6 +135,17 @@ def _ip_address(text: str) -> str:
         return str(ip_address(text.strip("[]")))
     except ValueError:
         raise ValueError(f"{text!r} is not an IP address; right is one of this machine's, such as 192.0.2.7") from None
+
+
+def _is_here(address: str) -> bool:
+    """Whether this machine has an address."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+    except OSError as error:
+        return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+    return True
 
 
 def find_token(

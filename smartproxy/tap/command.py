@@ -26,9 +26,9 @@ from collections.abc import Sequence
 
 from smartproxy import __version__
 from smartproxy.backend.errors import BackendError
+from smartproxy.logs.output import to_standard_output
 from smartproxy.tap.commands.arguments import CommandLine, shared
 from smartproxy.tap.commands.console import FAILED, CommandFailed, Console, WrongUse
-from smartproxy.tap.output import to_standard_output
 
 SUBJECTS = (
     "authority",

@@ -10,13 +10,11 @@ from typing import Any
 
 import attrs
 from twisted.application.service import IService, IServiceMaker
-from twisted.python import usage
 from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-defined]  # It is there, but not listed.
 from zope.interface import implementer
 
 from smartproxy.tap.daemon import WRONG_USE, DaemonOptions
-from smartproxy.tap.launch import NOT_STARTED
-from smartproxy.tap.output import to_standard_output
+from smartproxy.tap.extras import end_without
 
 
 def server_main() -> None:
@@ -55,13 +53,7 @@ def _daemon(name: str, switches: str, *, show_all: bool = False) -> None:
     try:
         module = importlib.import_module(f"smartproxy.tap.{name}")
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("smartproxy"):
-            raise
-        sys.stderr.write(
-            f"{program}: {error.name} is not installed; on the machine where this program is to run, install the "
-            f"extra {name!r}: pip install 'smartproxy[{name}]'\n"
-        )
-        raise SystemExit(NOT_STARTED) from None
+        end_without(error, program)
     options = getattr(module, switches)()
     if show_all and len(sys.argv) == 1:
         sys.stderr.write(f"{options}\n")
@@ -81,11 +73,7 @@ class _Maker:
 
 
 def _run(options: DaemonOptions, make: Callable[[Any], IService], words: Sequence[str]) -> None:
-    try:
-        if status := to_standard_output(options.program, lambda: options.parseOptions(list(words)) or 0, needed=False):
-            raise SystemExit(status)
-    except usage.UsageError as error:
-        options.wrong(str(error))
+    options.parseOptions(list(words))
     config = ServerOptions()
     config.parseOptions(["--no_save"])
     options.launch.take_over(config)

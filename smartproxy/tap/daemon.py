@@ -19,7 +19,9 @@ from smartproxy.logs.files import check
 from smartproxy.logs.levels import EVERYTHING, Levels
 from smartproxy.logs.log import Log, standard_error, usual
 from smartproxy.logs.logrc import Appender, LogLayout, Logrc, LogrcRefused, OneFile
+from smartproxy.logs.output import NOT_WRITTEN, to_standard_output
 from smartproxy.logs.severity import Severity
+from smartproxy.net import files
 from smartproxy.policy.limits import DRAIN
 from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 from smartproxy.tap.launch import NOT_STARTED, Launch
@@ -67,11 +69,38 @@ class DaemonOptions(usage.Options):
 
     def opt_v(self) -> NoReturn:
         """Print the version and exit."""
-        sys.stdout.write(f"{self.program} {__version__}\n")
-        raise SystemExit(0)
+        self.answer(f"{self.program} {__version__}")
 
     opt_version = opt_v
     opt_h = usage.Options.opt_help
+
+    def parseOptions(self, options: list[str] | None = None) -> None:
+        """Read the command line; one that is wrong ends the program with one line, by twistd, too.
+
+        So does an answer, such as help, that cannot be written.
+        """
+
+        def read() -> int:
+            super(DaemonOptions, self).parseOptions(options)
+            return 0
+
+        try:
+            if status := to_standard_output(self.program, read, needed=False):
+                raise SystemExit(status)
+        except usage.UsageError as error:
+            self.wrong(str(error))
+
+    def answer(self, text: str) -> NoReturn:
+        """End the program with a line on standard output."""
+        if sys.stdout is None:
+            self.end(NOT_WRITTEN, "standard output is closed")
+        sys.stdout.write(f"{text}\n")
+        raise SystemExit(0)
+
+    def parseArgs(self, *words: str) -> None:
+        """Take no words beside the options."""
+        if words:
+            self.wrong(f"{words[0]!r} is no option, and nothing beside options is taken")
 
     def getSynopsis(self) -> str:
         """How it is called: as a program of its own, or by twistd."""
@@ -137,9 +166,15 @@ class DaemonOptions(usage.Options):
         self.logrc = Logrc()
         try:
             if self["logrc"]:
-                self.logrc = logrc.load(Path(self["logrc"]).absolute())
+                self.logrc = logrc.load(Path(self["logrc"]).absolute(), files.read)
             elif path.exists():
-                self.logrc = logrc.load(path)
+                self.logrc = logrc.load(path, files.read)
+        except OSError as error:
+            self.end(
+                NOT_STARTED,
+                f"the state folder {self.state_directory} cannot be read: {error.strerror}; run this as the user whose "
+                "folder it is, or name another one with --state-dir",
+            )
         except LogrcRefused as refused:
             for fault in refused.faults:
                 self.warn(f"--logrc: {fault}")

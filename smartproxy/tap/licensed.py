@@ -41,8 +41,7 @@ class LicensedOptions(DaemonOptions):
         except IdentityUnusable as error:
             self.end(NOT_STARTED, str(error))
         if self["proxy-id"]:
-            sys.stdout.write(f"{self.identity.proxy_id}\n")
-            raise SystemExit(0)
+            self.answer(self.identity.proxy_id)
         if self._now() < datetime.fromisoformat(RELEASED).replace(tzinfo=UTC):
             self.end(
                 NOT_STARTED,
@@ -55,11 +54,10 @@ class LicensedOptions(DaemonOptions):
         except LicenceRefused as refused:
             self._unlicensed(refused)
         if self["validity"]:
-            sys.stdout.write(
+            self.answer(
                 f"licensed to {self.licence.site} from {self.licence.valid_from:%Y-%m-%d %H:%M} UTC "
-                f"until {self.licence.valid_until:%Y-%m-%d %H:%M} UTC\n"
+                f"until {self.licence.valid_until:%Y-%m-%d %H:%M} UTC"
             )
-            raise SystemExit(0)
 
     def _unlicensed(self, refused: LicenceRefused) -> NoReturn:
         sys.stderr.write(

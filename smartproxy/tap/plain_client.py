@@ -16,6 +16,7 @@ from pathlib import Path
 
 from twisted.application.service import IService
 
+from smartproxy.net import files
 from smartproxy.plain.client import Outgoing, PlainClientService
 from smartproxy.plain.condition import PlainClientCondition
 from smartproxy.policy.addresses import HostPort
@@ -101,14 +102,14 @@ def _credential(path: str) -> PlainCredential:
     :raises ValueError: when it cannot be used, and why.
     """
     try:
-        with Path(path).open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            text = file.read(FILE_OCTETS_MOST + 1).decode("utf-8", "replace")
+        status = os.stat(path)
+        text = files.read(Path(path), FILE_OCTETS_MOST).decode("utf-8", "replace")
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     # What systemd hands over is the daemon's alone, though the access list that says so shows as the group's rights.
     handed_over = os.environ.get(_CREDENTIALS_VARIABLE) == str(Path(path).parent)
-    if mode & 0o077 and not handed_over:
+    mode = stat.S_IMODE(status.st_mode)
+    if stat.S_ISREG(status.st_mode) and mode & 0o077 and not handed_over:
         raise ValueError(f"{path}: others may read it (mode {mode:04o}); run: chmod 600 {path}")
     return read(text)
 

@@ -17,12 +17,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.error import CannotListenError
 from twisted.internet.task import react
 
+from smartproxy.logs.output import to_standard_output
+from smartproxy.net.listeners import what_to_do
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.testing import arguments
 from smartproxy.testing.certificates import FolderNotEmpty, write_certificates
@@ -37,7 +41,7 @@ from smartproxy.testing.virtual_file import FileIdentity
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = argparse.ArgumentParser(
+    found = arguments.KitCommandLine(
         prog="python -m smartproxy.testing",
         description="OFTP2 stations and partners for trying and testing OFTP2 programs and SmartProxy.",
     )
@@ -88,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
     partner.add_argument("--send", action="append", default=[], metavar="FILE", help="a file to send; may be repeated")
     partner.add_argument(
         "--sessions",
-        type=int,
+        type=arguments.whole(1, 999),
         default=1,
         metavar="N",
         help="sessions at the same time; the files are distributed over them [1]",
@@ -135,7 +139,10 @@ def _station(given: argparse.Namespace) -> None:
     async def run(reactor: Any) -> None:
         station = TestStation(reactor, arguments.settings(given), monitor, observe=journal.note, context=context)
         endpoint = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
-        address: Any = await station.listen(endpoint(reactor, port, interface=host))
+        try:
+            address: Any = await station.listen(endpoint(reactor, port, interface=host))
+        except CannotListenError as error:
+            _end(what_to_do(error))
         journal.note(0, Listening(host=address.host, port=address.port, pid=os.getpid()))
         reactor.addSystemEventTrigger("before", "shutdown", station.stop)
         await Deferred()
@@ -166,8 +173,7 @@ def _partner(given: argparse.Namespace) -> None:
         try:
             outcomes: list[PartnerCall] = await gatherResults(calls, consumeErrors=True)
         except FirstError as error:
-            sys.stderr.write(f"cannot connect: {error.subFailure.getErrorMessage()}\n")
-            raise SystemExit(1) from None
+            _end(f"cannot connect: {error.subFailure.getErrorMessage()}")
         for number, outcome in enumerate(outcomes, 1):
             journal.note(number, outcome.closed)
         sent = sum(len(outcome.reported(FileSent)) for outcome in outcomes)
@@ -175,6 +181,11 @@ def _partner(given: argparse.Namespace) -> None:
         raise SystemExit(0 if normal and sent == len(files) else 1)
 
     react(run)
+
+
+def _end(message: str) -> NoReturn:
+    sys.stderr.write(f"python -m smartproxy.testing: {message}\n")
+    raise SystemExit(1)
 
 
 def _certificates(given: argparse.Namespace) -> None:
@@ -198,17 +209,31 @@ def _demo(given: argparse.Namespace) -> None:
 
 def _context(given: argparse.Namespace) -> TestContext:
     version = TlsVersion(given.tls) if getattr(given, "tls", None) else None
-    return TestContext(certificate=given.certificate, key=given.key, authorities=tuple(given.ca), version=version)
+    try:
+        return TestContext(certificate=given.certificate, key=given.key, authorities=tuple(given.ca), version=version)
+    except SSL.Error:
+        files = ", ".join(map(str, filter(None, [given.certificate, given.key, *given.ca])))
+        raise argparse.ArgumentTypeError(
+            f"--certificate, --key and --ca: {files}: missing, not in PEM, or a key that is not the certificate's"
+        ) from None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command."""
+    if status := to_standard_output("python -m smartproxy.testing", lambda: _run(argv), needed=False):
+        sys.exit(status)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     command_line = parser()
     given = command_line.parse_args(argv)
     try:
         given.run(given)
     except argparse.ArgumentTypeError as error:
         command_line.error(str(error))
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
 if __name__ == "__main__":

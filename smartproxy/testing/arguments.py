@@ -3,12 +3,25 @@
 import argparse
 import datetime
 import mmap
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from smartproxy.oftp2.roles import Level
 from smartproxy.testing.settings import Settings
 from smartproxy.testing.store import FileStore, FolderStore, MemoryStore
 from smartproxy.testing.virtual_file import Content, FileIdentity, Format, VirtualFile
+
+_CODE_MOST = 25
+
+
+class KitCommandLine(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with status 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
 
 _LEVELS = {"1.2": Level.OFTP_1_2, "1.3": Level.OFTP_1_3, "1.4": Level.OFTP_1_4, "2.0": Level.OFTP_2_0}
 
@@ -34,6 +47,30 @@ def address(text: str) -> tuple[str, int]:
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:3305 or [::1]:3305")
     return host.strip("[]"), int(port)
+
+
+def code(text: str) -> str:
+    """An SSIDCODE.
+
+    :raises argparse.ArgumentTypeError: if it is none.
+    """
+    if not 0 < len(text) <= _CODE_MOST or not text.isascii() or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is no code: 1 to {_CODE_MOST} characters of ASCII")
+    return text
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """The kind of a whole number in a range.
+
+    :return: reads one; raises ``argparse.ArgumentTypeError`` if the text is none.
+    """
+
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdecimal() or len(text) > len(str(most)) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return number
 
 
 def folder(text: str) -> Path:
@@ -72,7 +109,9 @@ def virtual_file(text: str, originator: str, destination: str) -> VirtualFile:
             break_at=int(given["break"]) if given["break"] else None,
             restart_at=int(given["restart"]),
         )
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from None
+    except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text}: {error}") from None
 
 
@@ -84,11 +123,13 @@ def _content(path: Path) -> Content:
 def add_entity(parser: argparse.ArgumentParser) -> None:
     """Declare what an entity is and what it offers in its SSID."""
     group = parser.add_argument_group("SSID")
-    group.add_argument("--code", required=True, metavar="CODE", help="SSIDCODE, such as O0013000001ACME")
+    group.add_argument("--code", type=code, required=True, metavar="CODE", help="SSIDCODE, such as O0013000001ACME")
     group.add_argument("--password", default="", metavar="TEXT", help="SSIDPSWD [none]")
     group.add_argument("--level", choices=_LEVELS, default="2.0", help="highest release level [2.0]")
-    group.add_argument("--buffer-size", type=int, default=65535, metavar="N", help="SSIDSDEB, 128 to 99999 [65535]")
-    group.add_argument("--credit", type=int, default=99, metavar="N", help="SSIDCRED, 1 to 999 [99]")
+    group.add_argument(
+        "--buffer-size", type=whole(128, 99_999), default=65535, metavar="N", help="SSIDSDEB, 128 to 99999 [65535]"
+    )
+    group.add_argument("--credit", type=whole(1, 999), default=99, metavar="N", help="SSIDCRED, 1 to 999 [99]")
     group.add_argument("--direction", choices="SRB", default="B", help="send only, receive only, both [B]")
     group.add_argument("--compression", action="store_true", help="offer compression of buffers")
     group.add_argument("--no-restart", action="store_true", help="do not offer to restart files")

@@ -7,6 +7,7 @@ licence that cannot be written is in force in memory all the same.
 Ends no session: callers of :meth:`LicenceInForce.fault` refuse new ones.
 """
 
+import errno
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -30,12 +31,12 @@ def load(path: Path, proxy_id: str, now: datetime) -> Licence:
     :raises LicenceRefused: with its exact cause; a file that is missing or cannot be read is a cause too.
     """
     try:
-        with path.open("rb") as file:
-            octets = file.read(LICENCE_OCTETS_MOST + 1)
+        octets = files.read(path, LICENCE_OCTETS_MOST)
     except FileNotFoundError as error:
         raise LicenceRefused(Cause.LICENCE_MISSING, "there is no such file") from error
     except OSError as error:
-        raise LicenceRefused(Cause.LICENCE_UNREADABLE, f"the file cannot be read: {error.strerror}") from error
+        cause = Cause.LICENCE_DAMAGED if error.errno == errno.EFBIG else Cause.LICENCE_UNREADABLE
+        raise LicenceRefused(cause, f"the file cannot be read: {error.strerror}") from error
     return read(octets.decode("utf-8", "replace"), proxy_id, now)
 
 

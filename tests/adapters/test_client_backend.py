@@ -4,19 +4,25 @@ import json
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, cast
+from unittest.mock import Mock
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL
+from service_identity import VerificationError
+from service_identity.exceptions import DNSMismatch
+from service_identity.hazmat import DNS_ID
 from treq import content
 from treq.testing import StubTreq
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.protocols.policies import WrappingFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import ResponseNeverReceived
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -172,6 +178,27 @@ class BackendCalls(SynchronousTestCase):
         self.clock.advance(CALL_SECONDS)
         failure = self.failureResultOf(deferred, BackendUnavailable)
         self.assertIn("within 20 s", str(failure.value))
+
+    def test_failed_connections(self) -> None:
+        """Certificate, port and scheme that are not the backend's are told in words, with what to do."""
+        wrong_name = VerificationError(errors=[DNSMismatch(mismatched_id=DNS_ID("dmz.example"))])
+        for url, error, told in (
+            ("https://dmz.example", wrong_name, "not for dmz.example; .*authority https --name dmz.example$"),
+            (
+                "https://x",
+                SSL.Error([("", "", "certificate verify failed")]),
+                "verify failed; is --backend-ca ",
+            ),
+            ("https://x", SSL.Error([("", "", "wrong version number")]), "does not speak TLS"),
+            ("https://x", SSL.Error([]), "^TLS: connection ended$"),
+            ("http://127.0.0.1:1", ConnectionDone(), "begin its URL with https://$"),
+        ):
+            for raised in (error, ResponseNeverReceived([Failure(error)])):
+                http = Mock(request=Mock(return_value=fail(raised)))
+                call = Deferred.fromCoroutine(Backend(url, "t", http, Clock()).hello())
+                reason = str(self.failureResultOf(call, BackendUnavailable).value)
+                self.assertRegex(reason, told)
+                self.assertNotIn("errors=", reason)
 
     def test_call_that_is_given_up(self) -> None:
         """Canceling a call is not the backend's fault, and is not told as one."""

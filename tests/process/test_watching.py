@@ -25,6 +25,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import heading
 from smartproxy.logs.observers import TextObserver
+from smartproxy.net import files
 from smartproxy.oftp2 import commands
 from smartproxy.policy.causes import Cause
 from smartproxy.testing.pki import self_signed
@@ -239,7 +240,7 @@ class Examples(SiteCase):
         """The jail reads the file that the example writes, with the filter beside it."""
         jail = fail2ban("jail.d/smartproxy.conf")
         self.assertTrue((PACKAGING / "fail2ban" / "filter.d" / f"{jail['filter']}.conf").exists())
-        appenders = logrc.load(EXAMPLE).appenders or ()
+        appenders = logrc.load(EXAMPLE, files.read).appenders or ()
         paths = [str(each.path) for each in appenders if isinstance(each, logrc.OneFile)]
         self.assertIn(jail["logpath"], paths)
         rotated = (PACKAGING / "logrotate" / "smartproxy.conf").read_text()

@@ -213,3 +213,47 @@ class CommandsThatWrite(CommandCase):
         self.do("export", str(path), "--with-secrets")
         self.assertTrue(path.is_symlink())
         self.assertEqual(stat.S_IMODE(target.stat().st_mode), 0o600)
+
+
+class Reads(SynchronousTestCase):
+    """What is read ends, whatever stands there."""
+
+    def setUp(self) -> None:
+        """A place for a file."""
+        self.path = Path(self.mktemp())
+
+    def refused(self, path: Path, most: int = 10) -> str:
+        """Why a file is not read."""
+        return str(self.assertRaises(OSError, files.read, path, most).strerror)
+
+    def test_file(self) -> None:
+        """A file is read as a whole, up to the most that it may have."""
+        self.path.write_bytes(b"x" * 10)
+        self.assertEqual(files.read(self.path, 10), b"x" * 10)
+        self.assertIn("larger than 9 octets", self.refused(self.path, 9))
+
+    def test_device(self) -> None:
+        """A device without end is too large; one without octets is an empty file."""
+        self.assertIn("larger than", self.refused(Path("/dev/zero")))
+        self.assertEqual(files.read(Path("/dev/null"), 10), b"")
+
+    def test_pipe(self) -> None:
+        """A pipe is read to its end; nobody waits for ever for one that nobody writes to."""
+        os.mkfifo(self.path)
+        self.patch(files, "READ_SECONDS", 0.01)
+        self.assertEqual(self.refused(self.path), "nobody writes to it")
+        writer = os.open(self.path, os.O_RDWR)
+        os.write(writer, b"abc")
+        self.assertEqual(self.refused(self.path), "nobody writes to it", "its writer goes on")
+        os.write(writer, b"abc")
+        self.patch(files, "READ_SECONDS", 60.0)
+        read = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        os.close(writer)
+        self.assertEqual(files.read(self.path, 10), b"abc")
+        os.close(read)
+
+    def test_what_is_none(self) -> None:
+        """A folder and nothing are told in the system's words."""
+        self.assertEqual(self.refused(self.path), "No such file or directory")
+        self.path.mkdir()
+        self.assertEqual(self.refused(self.path), "Is a directory")

@@ -20,6 +20,7 @@ from smartproxy.logs.logrc import (
     parse,
 )
 from smartproxy.logs.severity import Severity
+from smartproxy.net import files
 from smartproxy.testing.pki import TestCa
 
 FOLDER = Path("/etc/smartproxy")
@@ -172,19 +173,20 @@ class Wrong(SynchronousTestCase):
     def test_files_that_are_none(self) -> None:
         """A file that is missing, too large, or no text is refused by its name."""
         path = Path(self.mktemp())
-        self.assertIn(f"{path}: No such file", str(self.assertRaises(LogrcRefused, logrc.load, path)))
+        self.assertIn(f"{path}: No such file", str(self.assertRaises(LogrcRefused, logrc.load, path, files.read)))
         path.write_bytes(b"\xff")
-        self.assertIn(f"{path}: not UTF-8", str(self.assertRaises(LogrcRefused, logrc.load, path)))
+        self.assertIn(f"{path}: not UTF-8", str(self.assertRaises(LogrcRefused, logrc.load, path, files.read)))
         path.write_bytes(b"#" * (logrc.SIZE_MOST + 1))
-        self.assertIn("larger than", str(self.assertRaises(LogrcRefused, logrc.load, path)))
+        self.assertIn("larger than", str(self.assertRaises(LogrcRefused, logrc.load, path, files.read)))
         path.write_text("x = 1")
         self.assertEqual(
-            self.assertRaises(LogrcRefused, logrc.load, path).faults,
+            self.assertRaises(LogrcRefused, logrc.load, path, files.read).faults,
             (f"{path}: x: no such key; known here: appenders, levels",),
         )
         path.write_text('[[appenders]]\ntype = "file"\npath = "x"')
         self.assertEqual(
-            logrc.load(path.absolute()).appenders, (OneFile(path=path.absolute().parent / "x", layout=LogLayout.JSON),)
+            logrc.load(path.absolute(), files.read).appenders,
+            (OneFile(path=path.absolute().parent / "x", layout=LogLayout.JSON),),
         )
 
     def test_certificates_that_are_none(self) -> None:

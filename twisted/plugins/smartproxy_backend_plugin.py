@@ -1,7 +1,7 @@
 """``twistd smartproxy-backend``."""
 
-from twisted.application.service import ServiceMaker
+from smartproxy.tap.extras import DaemonMaker
 
-backend = ServiceMaker(
+backend = DaemonMaker(
     "SmartProxy backend", "smartproxy.tap.backend", "SmartProxy's API, store and authority.", "smartproxy-backend"
 )

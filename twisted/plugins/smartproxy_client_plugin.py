@@ -1,5 +1,5 @@
 """``twistd smartproxy-client``."""
 
-from twisted.application.service import ServiceMaker
+from smartproxy.tap.extras import DaemonMaker
 
-client = ServiceMaker("SmartProxy client", "smartproxy.tap.client", "SmartProxy's daemon inside.", "smartproxy-client")
+client = DaemonMaker("SmartProxy client", "smartproxy.tap.client", "SmartProxy's daemon inside.", "smartproxy-client")

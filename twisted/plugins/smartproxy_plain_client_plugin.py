@@ -1,8 +1,8 @@
 """``twistd smartproxy-plain-client``."""
 
-from twisted.application.service import ServiceMaker
+from smartproxy.tap.extras import DaemonMaker
 
-plain_client = ServiceMaker(
+plain_client = DaemonMaker(
     "SmartProxy plain client",
     "smartproxy.tap.plain_client",
     "The plain pair's daemon inside: any TCP protocol, no inspection.",

@@ -1,8 +1,8 @@
 """``twistd smartproxy-plain-server``."""
 
-from twisted.application.service import ServiceMaker
+from smartproxy.tap.extras import DaemonMaker
 
-plain_server = ServiceMaker(
+plain_server = DaemonMaker(
     "SmartProxy plain server",
     "smartproxy.tap.plain_server",
     "The plain pair's daemon in the DMZ: any TCP protocol, no inspection.",

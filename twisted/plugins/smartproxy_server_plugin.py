@@ -1,7 +1,7 @@
 """``twistd smartproxy-server``."""
 
-from twisted.application.service import ServiceMaker
+from smartproxy.tap.extras import DaemonMaker
 
-server = ServiceMaker(
+server = DaemonMaker(
     "SmartProxy server", "smartproxy.tap.server", "SmartProxy's daemon in the DMZ.", "smartproxy-server"
 )

@@ -72,13 +72,15 @@ class CommandLine(argparse.ArgumentParser):
         match = _UNKNOWN_CHOICE.fullmatch(message)
         if match is not None:
             choices = re.findall(r"[^\s,']+", match["choices"])
-            near = difflib.get_close_matches(match["given"], choices, n=1)
-            meant = f"did you mean '{near[0]}'?" if near else f"choose from {', '.join(choices)}"
+            given = match["given"]
+            near = difflib.get_close_matches(given, choices, n=1)
+            near = near or [each for each in choices if each.startswith(given)]
+            meant = f"did you mean {' or '.join(map(repr, near))}?" if near else f"choose from {', '.join(choices)}"
             if match["argument"] in ("SUBJECT", "ACTION"):
                 message = f"there is no {match['argument'].lower()} '{match['given']}'; {meant}"
             else:
                 message = f"argument {match['argument']}: invalid choice: '{match['given']}'; {meant}"
-        super().error(message)
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 _NOTHING_GIVEN = tuple(f"the following arguments are required: {each}" for each in ("SUBJECT", "ACTION"))

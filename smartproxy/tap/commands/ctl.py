@@ -223,8 +223,13 @@ def _socket(console: Console) -> Path:
     if wanted.daemon is not None:
         return folder / f"{wanted.daemon}{SOCKET_SUFFIX}"
     named = {name: folder / f"{name}{SOCKET_SUFFIX}" for name in (*DAEMONS, *OTHERS)}
-    there = [named[name] for name in DAEMONS if named[name].exists()]
-    match there or [named[name] for name in OTHERS if named[name].exists()]:
+    try:
+        there = [named[name] for name in DAEMONS if named[name].exists()]
+        there = there or [named[name] for name in OTHERS if named[name].exists()]
+    except PermissionError:
+        advice = "ask as root or as the daemon's own user, or name its folder with --state-dir"
+        raise CommandFailed(f"this user may not look into {folder}; {advice}", UNKNOWN) from None
+    match there:
         case [path]:
             return path
         case []:

@@ -47,9 +47,12 @@ class FolderInUse(Exception):
 def prepare(folder: Path) -> None:
     """Make the folder, or empty the one of an earlier demonstration.
 
-    :raises FolderInUse: if it holds files of anything else.
+    :raises FolderInUse: if it holds files of anything else, or cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderInUse(f"{folder}: {error.strerror}; choose another with --folder") from None
     mark = folder / MARK
     if not mark.exists() and any(folder.iterdir()):
         raise FolderInUse(f"{folder} is not empty and not of an earlier demonstration; choose another with --folder")
