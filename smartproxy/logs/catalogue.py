@@ -364,6 +364,13 @@ EVENTS: Mapping[str, EventType] = {
             "reason ended_by outcome side phase state told_partner told_station station advice",
         ),
         (
+            "session.octets",
+            _TRACE,
+            "The plain pair passed octets on; with the numbers of octets so far.",
+            "octets octets_in octets_out",
+            "",
+        ),
+        (
             "session.refused",
             _WARNING,
             "The session did not begin: policy or a limit does not allow it, or the other side is not there.",

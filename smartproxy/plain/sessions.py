@@ -25,6 +25,9 @@ from smartproxy.relay.events import SharedEnd
 _PLACE = "smartproxy.plain.sessions"
 
 
+_OCTETS = "session.octets"
+
+
 @attrs.frozen(kw_only=True)
 class Outline:
     """What is known of a session before its first octet.
@@ -139,6 +142,14 @@ class Pipe:
             else:
                 self._octets_out += len(octets)
             self._ends.other(leg).send(octets)
+            if self._events.wants(_OCTETS, self._outline.session):
+                self._events.emit(
+                    _OCTETS,
+                    **self._facts(),
+                    octets=len(octets),
+                    octets_in=self._octets_in,
+                    octets_out=self._octets_out,
+                )
         except Exception:
             self._crash(Failure())
 

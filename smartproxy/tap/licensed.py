@@ -41,6 +41,8 @@ class LicensedOptions(DaemonOptions):
         except IdentityUnusable as error:
             self.end(NOT_STARTED, str(error))
         if self["proxy-id"]:
+            if self.identity.made:
+                self.warn(f"a new key was made: {self.state_directory / IDENTITY_KEY_NAME}; the Proxy ID is that key's")
             self.answer(self.identity.proxy_id)
         if self._now() < datetime.fromisoformat(RELEASED).replace(tzinfo=UTC):
             self.end(

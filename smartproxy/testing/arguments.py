@@ -3,6 +3,7 @@
 import argparse
 import datetime
 import mmap
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -15,11 +16,17 @@ from smartproxy.testing.virtual_file import Content, FileIdentity, Format, Virtu
 _CODE_MOST = 25
 
 
+_NOTHING_GIVEN = "the following arguments are required: COMMAND"
+
+
 class KitCommandLine(argparse.ArgumentParser):
     """A parser that says in one line what is wrong."""
 
     def error(self, message: str) -> NoReturn:
-        """End the program with status 2."""
+        """End the program with status 2; where nothing was given, with the help."""
+        if message == _NOTHING_GIVEN:
+            self.print_help(sys.stderr)
+            self.exit(2)
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 

@@ -9,6 +9,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from smartproxy.logs.emit import Events
+from smartproxy.logs.levels import EVERYTHING, Levels
+from smartproxy.logs.severity import Severity
 from smartproxy.net.leg import ILeg, ILegReceiver, LegEnd
 from smartproxy.plain.sessions import Ends, Outline, Pipe
 from smartproxy.policy.causes import Cause
@@ -68,8 +70,9 @@ class PipeTests(SynchronousTestCase):
         self.clock = Clock()
         self.outer, self.tunnel = Leg("192.0.2.7:4711"), Leg("dmz")
         self.ended: list[dict[str, object]] = []
+        self.passed: list[tuple[int, int, int]] = []
         self.over: list[None] = []
-        events = Events(Logger(), self._forward, self.clock)
+        self.events = events = Events(Logger(), self._forward, self.clock, carried=Severity.TRACE)
         self.pipe = Pipe(
             Ends(outside=self.outer, inside=self.tunnel, tunnel=self.tunnel),
             Outline(session="0123456789abcdef", peer="192.0.2.7:4711", direction="inbound"),
@@ -86,6 +89,8 @@ class PipeTests(SynchronousTestCase):
     def _forward(self, event: Any) -> None:
         if event["name"] == "session.ended":
             self.ended.append(event)
+        if event["name"] == "session.octets":
+            self.passed.append((event["octets"], event["octets_in"], event["octets_out"]))
 
     def assertOver(self, outcome: str) -> None:
         """The session ended once, so, and left no timer."""
@@ -106,6 +111,16 @@ class PipeTests(SynchronousTestCase):
         self.tunnel.lose()
         self.assertOver("completed")
         self.assertEqual((self.ended[0]["octets_in"], self.ended[0]["octets_out"]), (3, 5))
+
+    def test_trace(self) -> None:
+        """At TRACE each piece of octets is told with the numbers so far, and at no other level."""
+        self.events.levels = Levels({EVERYTHING: Severity.DEBUG})
+        self.pipe.octets_received(self.outer, b"one")
+        self.assertEqual(self.passed, [])
+        self.events.levels = Levels({EVERYTHING: Severity.TRACE})
+        self.pipe.octets_received(self.outer, b"one")
+        self.pipe.octets_received(self.tunnel, b"three")
+        self.assertEqual(self.passed, [(3, 6, 0), (5, 6, 5)])
 
     def test_slow_receiver(self) -> None:
         """Who sends to a slow receiver is held back, and goes on with him."""

@@ -332,7 +332,6 @@ def kit() -> Iterator[Situation]:
     """The stations, partners and certificates of the test kit."""
     partner = "smartproxy.testing partner --connect 127.0.0.1:1 --code X --station-code Y"
     for words, *says in (
-        ("smartproxy.testing", "COMMAND"),
         ("smartproxy.testing partnr", "'partner'"),
         ("smartproxy.testing station", "--code"),
         ("smartproxy.testing station --code X --listen 1", "--listen", "HOST:PORT"),
@@ -357,7 +356,14 @@ def kit() -> Iterator[Situation]:
 
 def bare() -> Iterator[Situation]:
     """Programs without a word: those that need some show them all."""
-    for words in ("smartproxy", "smartproxy partner", "smartproxy ctl", "smartproxy-client", "smartproxy-plain-client"):
+    for words in (
+        "smartproxy",
+        "smartproxy partner",
+        "smartproxy ctl",
+        "smartproxy-client",
+        "smartproxy-plain-client",
+        "smartproxy.testing",
+    ):
         yield say(words, WRONG_USE, "", lines=60)
 
 

@@ -163,6 +163,15 @@ class Trials(OutboundCase):
         for words in ("policy   ok", "TLS      ok", "SSRM     ok", "TLSv1.3"):
             self.assertIn(words, done.out)
 
+    def test_waiting(self) -> None:
+        """Who waits is told every few seconds that nothing has come, and at the end what to look at."""
+        done = self.run_trial("test-partner", "ACME", "--wait", "11")
+        self.assertEqual((done.status, done.out), (1, ""))
+        lines = done.err.splitlines()
+        self.assertEqual([line.partition("; ")[2] for line in lines[:2]], ["5 of 11 s are over", "10 of 11 s are over"])
+        self.assertIn("no client reported a result within 11 s", lines[2])
+        self.assertEqual(len(lines), 3)
+
     def test_partner_fails(self) -> None:
         """The steps before the one that failed are good; the exit status says that it did."""
         done = self.run_trial(

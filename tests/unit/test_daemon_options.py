@@ -243,14 +243,17 @@ class ServerSwitches(OptionsTestCase):
         return str(path)
 
     def test_proxy_id(self) -> None:
-        """It is printed without a licence, is the same each time, and has 66 characters."""
+        """It is printed without a licence, is the same each time,has 66 characters; a new key is told beside it."""
         printed = []
-        for word in ("-L", "--proxy-id"):
-            self.output.truncate(0)
-            self.output.seek(0)
-            status, text = self.ends(server.Options(), word)
+        for word, beside in (("-L", f"a new key was made: {self.folder.absolute()}/identity.key"), ("--proxy-id", "")):
+            for stream in (self.output, self.errors):
+                stream.truncate(0)
+                stream.seek(0)
+            status, _ = self.ends(server.Options(), word)
             self.assertEqual(status, 0)
-            printed.append(text.strip())
+            printed.append(self.output.getvalue().strip())
+            self.assertIn(beside, self.errors.getvalue())
+            self.assertEqual(self.errors.getvalue().count("\n"), bool(beside))
         self.assertEqual(len(printed[0]), 66)
         self.assertEqual(*printed)
 

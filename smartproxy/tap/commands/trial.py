@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from smartproxy.backend.schema import EventRow
 
 _LOOK_SECONDS = 0.25
+_TELL_SECONDS = 5
+"""How often somebody who waits is told that nothing has come."""
 _STEPS = (Step.POLICY, Step.SOURCE, Step.NAME, Step.CONNECT, Step.TLS, Step.SSRM)
 """The steps that a trial shows: after the partner's greeting it ends."""
 _TOLD = (
@@ -80,7 +82,10 @@ def _tried(console: Console, partner: str | None, names: Sequence[str]) -> "Even
     with console.store() as store:
         with store.writing() as session:
             trial = trials.ask(session, partner, console.now()).session
-        for _ in range(round(console.arguments.wait / _LOOK_SECONDS)):
+        for look in range(round(console.arguments.wait / _LOOK_SECONDS)):
+            waited = look * _LOOK_SECONDS
+            if waited and waited % _TELL_SECONDS == 0:
+                console.warn(f"no client has reported a result yet; {waited:g} of {console.arguments.wait} s are over")
             with store.reading() as session:
                 found = trials.result(session, trial, names)
             if found is not None:
