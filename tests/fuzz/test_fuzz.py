@@ -5,6 +5,7 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.net.tls.openssl import DirectRecords
 from smartproxy.oftp2.judgement import Judgement
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Profile, Role
@@ -39,3 +40,14 @@ class FuzzTests(SynchronousTestCase):
 
         with patch.object(Monitor, "judge", careless), patch("traceback.print_exc"):
             self.assertIsNotNone(run(3000, 1, "monitor"))
+
+    def test_a_wrong_bound_is_found(self) -> None:
+        """A buffer that OpenSSL may write one octet beyond does not survive a short run."""
+        make = DirectRecords.__init__
+
+        def careless(way: DirectRecords, *buffers: memoryview, record: int, piece: int) -> None:
+            make(way, *buffers, record=record, piece=piece)
+            way._sealed_octets += 1
+
+        with patch.object(DirectRecords, "__init__", careless), patch("traceback.print_exc"):
+            self.assertIsNotNone(run(1000, 1, "records"))

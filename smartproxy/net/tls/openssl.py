@@ -140,7 +140,9 @@ class DirectRecords:
     :raises AttributeError: unless :func:`has_records`.
     """
 
-    def __init__(self, plain: bytearray, sealed: bytearray, *, record: int, piece: int) -> None:
+    def __init__(
+        self, plain: bytearray | memoryview, sealed: bytearray | memoryview, *, record: int, piece: int
+    ) -> None:
         ffi, lib = _private("ffi"), _private("lib")
         self._from_buffer = ffi.from_buffer
         # The views hold the buffers, so that these keep their size and place.
@@ -210,5 +212,6 @@ class DirectRecords:
         try:
             connection._raise_ssl_error(connection._ssl, count)
         except SSL.Error as error:
-            return error
+            # Its frames would keep buffers alive until the garbage is collected.
+            return error.with_traceback(None)
         return SSL.Error([])

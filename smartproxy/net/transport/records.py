@@ -78,7 +78,7 @@ class PublicRecords:
         except SSL.WantReadError:
             pass
         except SSL.Error as error:
-            return end, error
+            return end, error.with_traceback(None)
         return end, None
 
     def encrypt(self, connection: SSL.Connection, data: Any, start: int) -> tuple[int, int, SSL.Error | None]:
@@ -90,7 +90,7 @@ class PublicRecords:
                 start += connection.send(view[start : start + PIECE])
                 filled = self.take(connection, filled)
         except SSL.Error as error:
-            return start, self.take(connection, filled), error
+            return start, self.take(connection, filled), error.with_traceback(None)
         return start, self.take(connection, filled), None
 
     def take(self, connection: SSL.Connection, filled: int = 0) -> int:
