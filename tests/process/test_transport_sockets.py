@@ -1,5 +1,6 @@
 """TCP connections of the data path, on loopback."""
 
+import errno
 import socket
 import time
 from typing import Any
@@ -186,6 +187,62 @@ class Streams(TestCase):
         near.line.write(b"y")
         self.assertFalse(near.lost.called)
         self.assertIs(ConnectionLost, await near.lost)
+
+    async def test_peer_that_vanishes_while_paused(self) -> None:
+        """What a peer did while nothing was read is met when reading goes on, or with the next write."""
+        near, far = await self.pair()
+        near.line.pauseProducing()
+        far.line.write(b"never read")
+        far.line.abortConnection()
+        await far.lost
+        self.assertFalse(near.lost.called)
+        near.line.resumeProducing()
+        self.assertIs(ConnectionLost, await near.lost)
+
+    async def test_descriptor_closed_under_us(self) -> None:
+        """A connection whose descriptor is no more ends at its next read, or in the turn after its next write."""
+
+        class Closed:
+            """A socket that somebody closed."""
+
+            def __init__(self, real: socket.socket) -> None:
+                self.real = real
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.real, name)
+
+            def recv_into(self, *arguments: object) -> int:
+                """Nothing is read any more."""
+                raise OSError(errno.EBADF, "Bad file descriptor")
+
+            send = recv_into
+
+        near, far = await self.pair()
+        near.line.socket = Closed(near.line.socket)
+        far.line.write(b"never read")
+        self.assertIs(ConnectionLost, await near.lost)
+        near, far = await self.pair()
+        near.line.socket = Closed(near.line.socket)
+        near.line.write(b"never sent")
+        self.assertFalse(near.lost.called)
+        self.assertIs(ConnectionLost, await near.lost)
+
+    async def test_bug_of_a_protocol(self) -> None:
+        """An exception in a delivery ends its connection, is reported, and ends no other one."""
+        near, far = await self.pair()
+        other, there = await self.pair()
+
+        def broken(data: bytes) -> None:
+            raise RuntimeError("a bug")
+
+        self.patch(far, "dataReceived", broken)
+        near.line.write(b"x")
+        self.assertIs(RuntimeError, await far.lost)
+        await near.read_end
+        self.assertEqual(1, len(self.flushLoggedErrors(RuntimeError)))
+        there.wanted = 5
+        other.line.write(b"works")
+        await there.complete
 
     async def test_refused(self) -> None:
         """A dial to a closed port fails as Twisted's own does."""
