@@ -71,7 +71,9 @@ class End:
         """The octets on the wire."""
         if self.end is None:
             return _mark(_END, b"")
-        message = "".join(c if c.isprintable() else "?" for c in self.end.message[:_MESSAGE_CHARACTERS_MOST])
+        message = self.end.message[:_MESSAGE_CHARACTERS_MOST]
+        if not message.isprintable():
+            message = "".join(c if c.isprintable() else "?" for c in message)
         lines = (
             _OUTCOME.toString(self.end.outcome),
             _ENDED_BY.toString(self.end.ended_by),

@@ -295,13 +295,13 @@ class Streams(TestCase):
         self.assertEqual([READ_MOST // 2 - 1, READ_MOST - 2, READ_MOST, READ_MOST], read(4))
 
     async def test_views(self) -> None:
-        """A protocol that takes views is given the shared buffer itself."""
-        near, far = await self.pair()
-        seen: Deferred[tuple[bytes, Any]] = Deferred()
-        far.view_received = lambda view: seen.callback((bytes(view), view.obj))  # type: ignore[attr-defined]  # no slot of its own
-        near.line.write(b"view")
-        octets, shared = await seen
-        self.assertEqual((b"view", READ_MOST), (octets, len(shared)))
+        """A protocol that takes views is given the shared buffer itself, also one that an endpoint has connected."""
+        for writer, reader in (pair := await self.pair(), pair[::-1]):
+            seen: Deferred[tuple[bytes, Any]] = Deferred()
+            reader.view_received = lambda view, seen=seen: seen.callback((bytes(view), view.obj))  # type: ignore[attr-defined]  # no slot of its own
+            writer.line.write(b"view")
+            octets, shared = await seen
+            self.assertEqual((b"view", READ_MOST), (octets, len(shared)))
 
     def test_in_memory(self) -> None:
         """A reactor in memory is used as it is."""

@@ -176,6 +176,7 @@ class Lives(ProcessTestCase):
     def test_from_the_start_to_the_very_end(self) -> None:
         """Opened when the daemon runs, closed when it has ended, so that a drain can be watched; never before."""
         self.patch(life, "harden", dict)
+        self.patch(life, "collect_seldom", lambda: None)
         ending: Deferred[None] = Deferred()
         self.patch(self.service, "stopService", lambda: ending)
         noted = NotedSocket(self.service)

@@ -27,7 +27,7 @@ from smartproxy.policy.faults import StopReason
 from smartproxy.policy.limits import DESCRIPTORS_LEAST
 from smartproxy.tap import life
 from smartproxy.tap.launch import Launch, Occupied, PidFile
-from smartproxy.tap.life import ENDLESS, Life, harden, manager, take_descriptors, watchdog
+from smartproxy.tap.life import COLLECTED_FROM, ENDLESS, Life, harden, manager, take_descriptors, watchdog
 from smartproxy.tap.signals import NOW_SECONDS, THREADS_SECONDS, Signals
 
 ROOT = Path(__file__).parents[2]
@@ -361,6 +361,18 @@ class GivenUp(SynchronousTestCase):
         self.assertLess(faults[1], 100, faults)
         self.assertGreater(faults[0], faults[1] * 5, faults)
 
+    def test_garbage_is_looked_for_seldom(self) -> None:
+        """What is there at the start is never looked through again, and new objects not with every second session."""
+        program = (
+            "import gc; from smartproxy.tap.life import collect_seldom\n"
+            "collect_seldom(); print(gc.get_threshold()[0], gc.get_freeze_count(), len(gc.get_objects()))"
+        )
+        told = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, cwd=ROOT).stdout
+        threshold, frozen, watched = map(int, told.split())
+        self.assertEqual(threshold, COLLECTED_FROM)
+        self.assertGreater(frozen, 20_000)
+        self.assertLess(watched, 100)
+
     def test_what_the_system_does_not_allow(self) -> None:
         """One refusal keeps nothing else from being given up, and is told."""
 
@@ -405,11 +417,16 @@ class Lives(SynchronousTestCase):
 
     descriptors = 65_536
 
+    def setUp(self) -> None:
+        """Nothing has been settled."""
+        self.settled: list[int] = []
+
     def live(self, refused: dict[str, str], **environment: str) -> tuple[Life, Draining, Turning]:
         """A life whose hardening has this result."""
         service, reactor = Draining(), Turning()
         self.patch(life, "harden", lambda: refused)
         self.patch(life, "take_descriptors", lambda: self.descriptors)
+        self.patch(life, "collect_seldom", lambda: self.settled.append(1))
         notices = (("pid_file.removed", {"path": "x", "pid": 5}),)
         self.log = Log("smartproxy-test", Path(self.mktemp()), Levels())
         signals = Signals(lambda severity: None)
@@ -421,6 +438,7 @@ class Lives(SynchronousTestCase):
         living, service, _ = self.live({})
         living.startService()
         self.assertTrue(service.running)
+        self.assertEqual(self.settled, [1])
         self.assertEqual(service.names, ["daemon.hardened", "pid_file.removed"])
         self.assertIs(service.events.levels, self.log.levels)
 

@@ -89,6 +89,9 @@ class DataStream(tcp.Connection):
         begun = time.perf_counter()
         receive = getattr(protocol, "view_received", None)
         if receive is None:
+            # An endpoint puts a protocol of its own before the one that it connects; that one only passes octets on.
+            receive = getattr(getattr(protocol, "_wrappedProtocol", None), "view_received", None)
+        if receive is None:
             protocol.dataReceived(bytes(_ROOM[:count]))
         else:
             receive(_ROOM[:count])
