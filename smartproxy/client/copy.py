@@ -23,7 +23,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
@@ -116,9 +117,10 @@ class CopyFile:
         """Remove the copy soon."""
         self._do(lambda: self._path.unlink(missing_ok=True))
 
-    def settled(self) -> Deferred[None]:
-        """Fires when what was begun is done."""
-        return self._lock.run(lambda: None)
+    def settled(self, seconds: float, clock: IReactorTime) -> Deferred[None]:
+        """Fires when what was begun is done, or after so many seconds: a disk may hang."""
+        done: Deferred[None] = self._lock.run(lambda: None)
+        return done.addTimeout(seconds, clock).addErrback(_late)
 
     def _do(self, work: Callable[[], None]) -> None:
         self._lock.run(self._in_thread, work).addErrback(self._failed)
@@ -207,6 +209,10 @@ class CopyFile:
         }
         plain = json.dumps(head).encode("ascii") + b"\n" + dump(kept.configuration)
         return _MAGIC + salt + nonce + AESGCM(_key(self._token, salt)).encrypt(nonce, plain, _MAGIC)
+
+
+def _late(failure: Failure) -> None:
+    failure.trap(TimeoutError)
 
 
 def _key(token: bytes, salt: bytes) -> bytes:

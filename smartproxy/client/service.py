@@ -171,7 +171,7 @@ class ClientService(Service):
         self.events.tell_counted()
         self.events.emit("client.stopped")
         if self._copy is not None:
-            await self._copy.settled()
+            await self._copy.settled(FLUSH_SECONDS, self._reactor)
         await self._carrier.flush(FLUSH_SECONDS)
         self._carrier.stop()
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.

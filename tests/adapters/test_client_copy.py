@@ -1,17 +1,19 @@
 """The client's copy: a start while the backend cannot be reached, and what the file is worth to others."""
 
 import stat
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable
 from smartproxy.client.condition import ClientCondition
 from smartproxy.client.copy import CopyFile, CopyRefused, Kept
-from smartproxy.client.service import ClientService
+from smartproxy.client.service import FLUSH_SECONDS, ClientService
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
@@ -256,6 +258,27 @@ class TheFile(CopyCase):
         (told,) = self.stored("copy.write_failed")
         self.assertEqual(told["cause"], "copy.unwritable")
         self.control()
+
+    def test_disk_that_hangs(self) -> None:
+        """A disk that does not answer holds neither the client nor its end up; what waits is done in order."""
+        begun: list[Callable[[], None]] = []
+        hanging: list[Deferred[None]] = []
+
+        def in_thread(work: Callable[[], None]) -> Deferred[None]:
+            begun.append(work)
+            hanging.append(Deferred())
+            return hanging[-1]
+
+        self.service._copy = CopyFile(self.path, TOKEN, URL, self.service.events, in_thread=in_thread)
+        for _ in range(3):
+            self.service._keep()
+        self.assertEqual(len(begun), 1)
+        hanging[0].callback(None)
+        self.assertEqual(len(begun), 2)
+        stopped = self.service.stopService()
+        self.network.advance(FLUSH_SECONDS + 1)
+        self.network.advance(FLUSH_SECONDS + 1)
+        self.successResultOf(stopped)
 
     def test_damaged(self) -> None:
         """A client that finds it damaged says so and waits for the backend."""

@@ -93,6 +93,21 @@ class ArchiveCase(SiteCase):
 class WithSecrets(ArchiveCase):
     """The whole site."""
 
+    def test_shut_out_clients(self) -> None:
+        """Whoever is shut out stays so in the store that takes the file: its next licences say so, too."""
+        with self.change() as change:
+            clients.remove(change, "inner")
+        text = self.export(with_secrets=True)
+        with self.store.reading() as session:
+            until = licences.withdrawn(session, "inner")
+        self.elsewhere()
+        self.take(text)
+        with self.change() as change:
+            row = licences.extend(change, PROXY_ID, valid_until=NOW + timedelta(days=500))
+            self.assertEqual(licences.withdrawn(change.session, "inner"), until)
+            self.assertEqual(clients.was_removed(change.session, self.token), "inner")
+        self.assertIn('"inner"', row.text)
+
     def test_moved(self) -> None:
         """In an empty store the file makes the same site: configuration, authority, tokens, licences, requests."""
         text, before = self.export(with_secrets=True), self.document()
