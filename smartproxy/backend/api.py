@@ -309,7 +309,9 @@ class Api:
     def not_routed(self, request: IRequest, failure: Failure) -> bytes:
         """Answer a call of something that is not there."""
         if failure.check(MethodNotAllowed):
-            error = CallRefused(405, Cause.API_METHOD, "the path takes another method", "see the API's documentation")
+            error = CallRefused(
+                405, Cause.API_METHOD, "the path does not take this method", "see the API's documentation"
+            )
         else:
             error = CallRefused(404, Cause.API_PATH, "no such path", "call a path below /api/v1")
         return self._refuse(request, error)
@@ -374,7 +376,7 @@ class Api:
                 429,
                 Cause.API_WAITING,
                 "too many calls of this client wait already",
-                "run one smartproxy-client a token",
+                "give each smartproxy-client a token of its own",
             )
         self._waiting[caller.name] += 1
         try:

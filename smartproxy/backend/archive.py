@@ -285,7 +285,9 @@ def _take_revocation(change: Change, archive: Archive, configuration: Configurat
         # Exports of earlier versions say an issuer's name in its note only.
         issuer = each.issuer_name or issuers.get(each.issuer_key_sha256)
         if issuer is None:
-            raise Unusable(f"the file says nowhere whose the revocation list of the key {each.issuer_key_sha256} is")
+            raise Unusable(
+                f"the file does not name the issuer of the revocation list of the key {each.issuer_key_sha256}"
+            )
         note = notes.get((each.issuer_key_sha256, issuer, each.scope))
         change.session.add(
             RevocationRow(

@@ -32,7 +32,7 @@ def add(change: Change, name: str, certificates: Sequence[x509.Certificate], **v
     :raises Unusable: when one of the certificates is not a CA's.
     """
     if _found(change.session, name) is not None:
-        raise AlreadyThere(f"there is a ca {name!r} already; 'smartproxy ca change {name}' changes it")
+        raise AlreadyThere(f"there is a CA {name!r} already; 'smartproxy ca change {name}' changes it")
     return _put(change, TrustedCa(name=name, certificates=_bundle(certificates), **values))
 
 
@@ -65,7 +65,7 @@ def remove(change: Change, name: str) -> CaRow:
     users = [each.name for each in partners if name in cas_of(each.entry)]
     if users:
         raise ChangeRefused(
-            f"the ca {name!r} is needed by {', '.join(users)}; give these partners other certificates first "
+            f"the CA {name!r} is needed by {', '.join(users)}; give these partners other certificates first "
             "('smartproxy partner certificate')"
         )
     change.session.delete(row)

@@ -129,9 +129,9 @@ def rule_text(rule: Rule, notes: Iterable[PinNote] = ()) -> str:
     """A rule for people; of a pinned certificate that is known, with what stands in it."""
     match rule:
         case SubjectRule():
-            return f"{rule.by} {rule.serial_number} below ca {rule.ca}"
+            return f"{rule.by} {rule.serial_number} below the CA {rule.ca}"
         case SanRule():
-            return f"{rule.by} {rule.san} below ca {rule.ca}"
+            return f"{rule.by} {rule.san} below the CA {rule.ca}"
         case _:
             note = next((each for each in notes if each.sha256 == rule.sha256), None)
             about = "" if note is None else f" ({note.subject}, until {note.not_after:%Y-%m-%d})"

@@ -154,13 +154,13 @@ def _of_session(session: Session, wanted: str) -> ExplainedRefusal:
 def _of_number(session: Session, number: int) -> ExplainedRefusal:
     events = journal.find(session, Filter(after=number - 1), first=1)
     if not events or events[0].number != number:
-        raise NotFound(f"there is no event {number}; 'smartproxy events --json' shows the numbers")
+        raise NotFound(f"there is no event {number}; 'smartproxy events' shows the numbers")
     event = events[0]
     if _tells(event):
         return _refusal(session, event, ())
     if (of := event.fields.get("session")) is not None:
         return _of_session(session, str(of))
-    raise NotFound(f"event {number} is {event.name}, which is not a refusal")
+    raise NotFound(f"event {number} is {event.name}, which tells of no refusal and of no end")
 
 
 def _last(session: Session, what: str) -> ExplainedRefusal:
@@ -173,8 +173,9 @@ def _last(session: Session, what: str) -> ExplainedRefusal:
                 return _of_session(session, str(of))
             return _refusal(session, event, ())
     raise NotFound(
-        f"no refusal of {what!r} is stored; a caller whose certificate names no partner is found by its address: "
-        "'smartproxy explain ADDRESS'; 'smartproxy events --name certificate.refused' lists such calls"
+        f"no refusal, failed call or early end of {what!r} is stored; a caller whose certificate names no partner is "
+        "found by its address: 'smartproxy explain ADDRESS'; 'smartproxy events --name certificate.refused' lists such "
+        "calls"
     )
 
 

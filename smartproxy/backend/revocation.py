@@ -217,7 +217,7 @@ def _signer(parsed: ParsedList, issuers: list[tuple[str, x509.Certificate]]) -> 
     for name, each in named:
         if _signed(parsed.crl, each):
             return name, each
-    raise Unusable(f"{parsed.what} is not signed by the key of its issuer's certificate in ca {named[0][0]!r}")
+    raise Unusable(f"{parsed.what} is not signed by the key of its issuer's certificate in the CA {named[0][0]!r}")
 
 
 def _signed(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> bool:

@@ -96,7 +96,7 @@ def replace(path: Path, octets: bytes, *, private: bool = False) -> None:
     with contextlib.suppress(FileNotFoundError):
         before = path.lstat()
     if before is not None and not (stat.S_ISREG(before.st_mode) or stat.S_ISLNK(before.st_mode)):
-        raise FileExistsError(0, "what is there is no plain file", str(path))
+        raise FileExistsError(0, "it is not a regular file", str(path))
     mode = PRIVATE if private else PUBLIC & ~_umask()
     kept = before if before is not None and stat.S_ISREG(before.st_mode) and not private else None
     if kept is not None:

@@ -11,7 +11,6 @@ from typing import Final
 
 import attrs
 
-from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, OURS, Explanation
 from smartproxy.policy.faults import EndedBy, Outcome, Step
 
@@ -147,19 +146,24 @@ EXPLANATIONS: Final[Mapping[str, Explanation]] = {
         "Our system ended the session with the ESID reason code that is named here.",
         "Please check the password and the other settings of connections with us, or ask us for the reason.",
     ),
-    "stopped": Explanation(
+    "daemon": Explanation(
         "Our system was stopped or restarted, for example for maintenance, and the session was ended.",
         "You need not change anything; please connect again later.",
     ),
-    "stopped.outgoing": Explanation(
+    "daemon.outgoing": Explanation(
         "Our system was stopped or restarted, for example for maintenance, and the session was ended.",
         OUR_CALL,
     ),
-    "stopped.operator": Explanation(
+    "session": Explanation("We ended the session.", OURS),
+    "session.killed": Explanation(
         "One of our operators ended the session.",
         "Please ask your contact at our company for the reason.",
     ),
-    "stopped.closed": Explanation("We ended the session.", OURS),
+    "session.costly": Explanation(
+        "What your system sent took far more computing time than an ordinary session does, and we ended the session.",
+        "Please ask the vendor of your OFTP2 software whether it sends TLS key updates, or very small or empty TLS"
+        " or data records.",
+    ),
     "completed": Explanation("The session ended as it should.", "You need not do anything."),
     "failed": Explanation("A fault in our software ended the session.", OURS),
     "call": Explanation(
@@ -241,11 +245,11 @@ class HowEnded:
                 return f"violation.{by}"
             case Outcome.EXPIRED:
                 return f"deadline.{by}"
-            case Outcome.STOPPED if self.cause == Cause.SESSION_CLOSED:
-                return "stopped.closed"
+            case Outcome.STOPPED:
+                return self.cause
             case Outcome.REFUSED | Outcome.UNREACHABLE:
                 return self._refused(subject)
-            case Outcome.LOST | Outcome.ABORTED | Outcome.STOPPED | Outcome.FAILED | Outcome.COMPLETED:
+            case Outcome.LOST | Outcome.ABORTED | Outcome.FAILED | Outcome.COMPLETED:
                 return f"{self.outcome.value}.{by}"
 
     @property

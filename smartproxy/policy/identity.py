@@ -100,7 +100,7 @@ def judge_file(partner: Partner, file: SFID) -> None:
     ):
         if ANY_CODE not in allowed and code not in (each.rstrip(" ") for each in allowed):
             raise FileCodeRefused(
-                rule=rule, message=f"{field} is none that the entry of partner {partner.name!a} allows"
+                rule=rule, message=f"the entry of partner {partner.name!a} does not allow this {field}"
             )
 
 

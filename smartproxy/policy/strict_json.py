@@ -148,7 +148,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object] | _Flaw:
     members: dict[str, object] = {}
     for key, value in pairs:
         if key in members:
-            return _Flaw(f"the key {key[:64]!a} stands there twice")
+            return _Flaw(f"the key {key[:64]!a} appears twice")
         members[key] = value
     return members
 

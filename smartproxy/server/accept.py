@@ -37,8 +37,8 @@ _WITHOUT_TLS: Final = {
     ),
     Spoken.HTTP: _Plain(
         Cause.HANDSHAKE_PLAIN_HTTP,
-        "the caller speaks HTTP: a browser, a scanner, or a monitor with the wrong check",
-        "if it is your monitor, have it check that the port is open, and no more",
+        "the caller speaks HTTP: a browser, a scanner, or monitoring that is set up wrongly",
+        "if it is your monitoring, let it only check that the port is open",
     ),
     Spoken.SSH: _Plain(
         Cause.HANDSHAKE_PLAIN_SSH,

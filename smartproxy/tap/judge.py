@@ -57,7 +57,7 @@ def _replay(lines: TextIO, name: str, profile: Profile, report: "_Text | _Json")
         if monitor.error is None:
             report.judgement(connection, monitor.judge(sender, octets))
     if not monitors:
-        raise CommandFailed(f"{name} holds no recorded read", UNREADABLE)
+        raise CommandFailed(f"{name} holds no recorded data", UNREADABLE)
     for connection, monitor in monitors.items():
         report.summary(connection, monitor)
     return 1 if any(monitor.error is not None for monitor in monitors.values()) else 0

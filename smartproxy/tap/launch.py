@@ -82,7 +82,7 @@ class PidFile:
                 raise Occupied(self.path, number) from None
             if not _is_ours(descriptor):
                 os.close(descriptor)
-                raise FileExistsError(0, "it is something else than a PID file", str(self.path))
+                raise FileExistsError(0, "it is not a PID file", str(self.path))
             if self._is_there(descriptor):
                 break
             # Its holder ended, and removed it, between our opening and our locking it.

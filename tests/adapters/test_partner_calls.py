@@ -446,7 +446,7 @@ class Answered(CallingTestCase):
         self.answered()(None)
         self.passed(10)
         self.assertIsNotNone(self.partner.ended)
-        self.assertEqual(self.journal.the("outbound.failed")["message"], "SSRM: nobody inside took the call")
+        self.assertEqual(self.journal.the("outbound.failed")["message"], "SSRM: the local caller was gone")
         self.assertEqual(self.unused, [SESSION])
 
     def test_he_leaves_meanwhile(self) -> None:

@@ -47,7 +47,7 @@ class Events(CommandCase):
         self.assertEqual(found["client"], "inner")
         last = self.do("events", "-n", "1").out.rstrip("\n")
         self.assertEqual(last, f"{found['number']:>6} 2026-11-20 12:00:00 WARNING  client  tunnel.down ACME cause=lost")
-        self.assertIn("not a refusal", self.refused("explain", last.split()[0]))
+        self.assertIn("no refusal", self.refused("explain", last.split()[0]))
 
     def test_long(self) -> None:
         """With --long all fields are shown, behind the number."""

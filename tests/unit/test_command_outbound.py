@@ -107,7 +107,7 @@ class PartnerOutbound(OutboundCase):
         self.assertIn("--never", refused("partner", "outbound", "ACME", "--host", "h", "--never", status=2))
         self.assertIn("give --host", refused("partner", "outbound", "ACME", "--port", "1"))
         self.assertIn("no partner 'X'", refused("partner", "outbound", "X", "--host", "h"))
-        self.assertIn("which ca", refused("partner", "outbound", "ACME", "--subject-serial", "x", status=2))
+        self.assertIn("which CA", refused("partner", "outbound", "ACME", "--subject-serial", "x", status=2))
         self.assertIn("--key", refused("partner", "outbound", "ACME", "--pin-key", status=2))
         wrong = refused("partner", "outbound", "ACME", "--host", "h", "--identity", "none")
         self.assertIn("partner ACME, outbound.identity", wrong)

@@ -62,15 +62,15 @@ class Partners(CommandCase):
         """A code that no SSID can contain needs --force; one of an unusual form is warned of, and taken."""
         add = ("partner", "add", "ACME", "--certificate", self.pem, "--code")
         for code in ("o0013000001acme", "O0013_ACME", "O0013000001ACMÉ", "O0013000001ACME*"):
-            self.assertIn("Give --force", self.refused(*add, code), code)
+            self.assertIn("give --force", self.refused(*add, code), code)
         self.assertIn("is it O0013000001ACME?", self.refused(*add, "o0013000001acme"))
         self.assertEqual(self.do(*add, CODE).err, "")
         alter = ("partner", "change", "ACME", "--code")
         for code in ("ODEVLAB2", "X0013000001ACME", "O001X000001ACME", "O0013000001 A.B"):
-            self.assertIn("has not the usual form", self.do(*alter, code).err, code)
+            self.assertIn("does not have the usual form", self.do(*alter, code).err, code)
         for code in ("O0013000001ACME", "O0177ABC-1", "O0013 ACME GMBH"):
             self.assertEqual(self.do(*alter, code).err, "", code)
-        self.assertIn("Give --force", self.refused(*alter, "acme"))
+        self.assertIn("give --force", self.refused(*alter, "acme"))
         self.do(*alter, "acme", "--force")
 
     def test_by_hash(self) -> None:
@@ -115,8 +115,8 @@ class Partners(CommandCase):
         add = ("partner", "add", "ACME")
         self.assertIn("--code", self.refused(*add, "--certificate", self.pem, status=2))
         self.assertIn("--certificate FILE", self.refused(*add, "--code", CODE, status=2))
-        self.assertIn("which ca", self.refused(*add, "--code", CODE, "--subject-serial", "x", status=2))
-        self.assertIn("which ca", self.refused(*add, "--code", CODE, "--ca", "x", "--pin", "ab" * 32, status=2))
+        self.assertIn("which CA", self.refused(*add, "--code", CODE, "--subject-serial", "x", status=2))
+        self.assertIn("which CA", self.refused(*add, "--code", CODE, "--ca", "x", "--pin", "ab" * 32, status=2))
         self.assertIn("--key", self.refused(*add, "--code", CODE, "--pin-key", "--pin", "ab" * 32, status=2))
         self.add("--certificate", self.pem)
         self.assertIn("nothing to change", self.refused("partner", "change", "ACME", status=2))

@@ -200,7 +200,7 @@ class Licences(CommandCase):
         """A licence gets a later end and keeps its limits; the server need not be named where there is one only."""
         self.do("licence", "issue", PROXY_ID, "--until", "30d", "--sessions", "20")
         path = str(self.folder / "extended")
-        self.assertIn("travels to the server", self.do("licence", "extend", "--until", "2098-12-31", "-o", path).out)
+        self.assertIn("the server receives it", self.do("licence", "extend", "--until", "2098-12-31", "-o", path).out)
         licence = read(Path(path).read_text(), PROXY_ID, datetime.now(UTC))
         self.assertEqual((licence.valid_until.year, dict(licence.limits)), (2098, {"sessions": 20}))
         self.assertIn("later --until", self.refused("licence", "extend", PROXY_ID, "--until", "1y"))

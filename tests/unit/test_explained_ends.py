@@ -42,15 +42,25 @@ ENDED: Final[Mapping[tuple[Outcome, EndedBy], str]] = {
     (Outcome.LOST, SERVER): "A connection on our side was lost, and the session was ended.",
     (Outcome.LOST, CLIENT): "A connection on our side was lost, and the session was ended.",
     (Outcome.LOST, NOBODY): "A connection on our side was lost, and the session was ended.",
-    (Outcome.STOPPED, SERVER): "Our system was stopped or restarted, for example for maintenance, and the session was"
-    " ended.",
-    (Outcome.STOPPED, CLIENT): "Our system was stopped or restarted, for example for maintenance, and the session was"
-    " ended.",
-    (Outcome.STOPPED, OPERATOR): "One of our operators ended the session.",
     (Outcome.FAILED, SERVER): "A fault in our software ended the session.",
     (Outcome.FAILED, CLIENT): "A fault in our software ended the session.",
 }
-"""What the partner is told of a session that ended, whoever called."""
+"""What the partner is told of a session that ended, whoever called; of one that we stopped, the cause says it."""
+
+_MAINTENANCE: Final = "Our system was stopped or restarted, for example for maintenance, and the session was ended."
+STOPPED: Final[Mapping[Cause, str]] = {
+    Cause.DAEMON_DRAINING: _MAINTENANCE,
+    Cause.DAEMON_STOPPING: _MAINTENANCE,
+    Cause.SESSION_CLOSED: "We ended the session.",
+    Cause.SESSION_COSTLY: "What your system sent took far more computing time than an ordinary session does, and we"
+    " ended the session.",
+    Cause.SESSION_KILLED: "One of our operators ended the session.",
+}
+"""What the partner is told of a session that we stopped."""
+NOT_STOPPED: Final = frozenset(
+    {Cause.SESSION_COMPLETED, Cause.SESSION_ABORTED, Cause.SESSION_OPEN, Cause.SESSION_FACTS}
+)
+"""The other causes of these subjects: an ESID, or a session that cannot begin."""
 
 NOT_BEGUN: Final = {INCOMING: "We could not accept your session.", OUTGOING: "We could not call your system."}
 """What the partner is told where a session did not begin, and the cause is this site's."""
@@ -69,13 +79,13 @@ STEPS: Final[Mapping[Step, str]] = {
 
 OF_THE_PARTNER: Final = frozenset({"call", "certificate", "handshake", "identity", "penalty", "quota"})
 """The subjects of causes for which something does not begin, and of which the partner has to know more."""
-OF_AN_END: Final = frozenset({"deadline", "internal", "leg", "session", "tunnel"})
+OF_AN_END: Final = frozenset({"daemon", "deadline", "internal", "leg", "session", "tunnel"})
 """The subjects of causes for which a session ends: its outcome, and who ended it, choose the sentence."""
 # fmt: off
 OURS_ALONE: Final = frozenset(
     {
-        "answer", "api", "backend", "box", "chunk", "command", "configuration", "crl",
-        "ctl", "daemon", "data", "destination", "document", "events", "hello", "licence",
+        "answer", "api", "backend", "box", "chunk", "command", "configuration", "copy", "crl",
+        "ctl", "data", "destination", "document", "events", "hello", "licence",
         "licence_file", "log", "mark", "opening", "operator", "port", "question", "request",
         "source", "station", "store", "strangers", "stream", "target", "ticket", "value",
     }
@@ -91,17 +101,26 @@ class Table(SynchronousTestCase):
 
     def test_every_outcome_both_directions(self) -> None:
         """Each outcome has its sentence for each who can have begun it, and the remedy fits who called."""
-        begun = set(Outcome) - {Outcome.REFUSED, Outcome.UNREACHABLE}
+        begun = set(Outcome) - {Outcome.REFUSED, Outcome.UNREACHABLE, Outcome.STOPPED}
         self.assertEqual({outcome for outcome, _ in ENDED}, begun)
-        self.assertEqual({by for _, by in ENDED}, set(EndedBy))
+        self.assertEqual({by for _, by in ENDED}, set(EndedBy) - {OPERATOR})
         for (outcome, by), sentence in ENDED.items():
             for outgoing, other in ((INCOMING, OUR_CALL), (OUTGOING, OURS)):
                 end = HowEnded(cause="leg.lost", outcome=outcome, ended_by=by, outgoing=outgoing)
                 self.assertEqual(end.explanation.happened, sentence)
                 self.assertNotEqual(end.explanation.remedy, other)
-                self.assertEqual(
-                    "connect again" in end.explanation.remedy, not outgoing and sentence == ENDED[_STOPPED]
-                )
+
+    def test_every_session_that_we_stop(self) -> None:
+        """Each cause for which we stop sessions has its sentence; who is to connect again depends on who called."""
+        subjects = {cause for cause in Cause if cause.partition(".")[0] in ("daemon", "session")}
+        self.assertEqual(subjects, set(STOPPED) | NOT_STOPPED)
+        for cause, sentence in STOPPED.items():
+            for by in (SERVER, CLIENT, OPERATOR):
+                for outgoing in (INCOMING, OUTGOING):
+                    end = HowEnded(cause=cause, outcome=Outcome.STOPPED, ended_by=by, outgoing=outgoing)
+                    self.assertEqual(end.explanation.happened, sentence)
+                    self.assertFalse(outgoing and "again later" in end.explanation.remedy)
+                    self.assertFalse(not outgoing and end.explanation.remedy == OUR_CALL)
 
     def test_every_cause(self) -> None:
         """Each cause is of a subject that is explained, or of one of which the partner is told no more."""
@@ -159,9 +178,6 @@ class Table(SynchronousTestCase):
         self.assertEqual(set(EXPLANATIONS) - said, set())
 
 
-_STOPPED: Final = (Outcome.STOPPED, SERVER)
-
-
 class Relayed(SiteCase):
     """What both daemons really tell of a session goes into the store, and ``explain`` finds its sentence."""
 
@@ -204,11 +220,11 @@ class Relayed(SiteCase):
                 for daemon in pair.daemons:
                     pair.lose(daemon, daemon.outside)
                 found = self.explained(self.keep(pair, number))
-                expected = ENDED[Outcome(outcome), EndedBy(by)]
-                if cause == Cause.SESSION_CLOSED:
-                    expected = "We ended the session."
-                elif cause in CERTIFICATE_CAUSES:
+                if cause in CERTIFICATE_CAUSES:
                     expected = CERTIFICATE_CAUSES[Cause(cause)].explanation.happened
+                else:
+                    stopped = {code.value: sentence for code, sentence in STOPPED.items()}
+                    expected = stopped.get(cause) or ENDED[Outcome(outcome), EndedBy(by)]
                 self.assertEqual((found.explanation.happened, found.outgoing), (expected, outbound), (outcome, cause))
                 self.assertEqual(bool(found.protocol), (outcome, by) == ("violated", "partner"))
                 self.assertEqual(self.explained("ACME").event.fields["session"], f"{number:016x}")

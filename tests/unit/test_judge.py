@@ -197,7 +197,7 @@ class JudgeTests(SynchronousTestCase):
     def test_no_recording_at_all(self) -> None:
         """An empty file and a missing one are failures, not good sessions."""
         error = self.assertRaises(CommandFailed, self.judged, "")
-        self.assertIn("holds no recorded read", str(error))
+        self.assertIn("holds no recorded data", str(error))
         self.assertEqual(error.status, 2)
         missing = self.mktemp()
         error = self.assertRaises(CommandFailed, judge, missing, profile="default", as_json=False, out=io.StringIO())

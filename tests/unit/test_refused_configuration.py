@@ -23,7 +23,7 @@ class RefusalTests(RefusingTestCase):
     def test_surprises_of_json(self) -> None:
         """What is refused while reading JSON is a refused configuration."""
         refusal = self.assertRaises(ConfigurationRefused, parse, b'{"format": 1, "format": 1}')
-        self.assertEqual(str(refusal), "document: the key 'format' stands there twice")
+        self.assertEqual(str(refusal), "document: the key 'format' appears twice")
 
     def test_format(self) -> None:
         """A document of another version says so, and nothing else about its keys; no other type passes for it."""

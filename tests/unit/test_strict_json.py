@@ -45,7 +45,7 @@ class StrictJsonTests(SynchronousTestCase):
         """A key that stands twice is refused with the place of its object; :mod:`json` would take the last one."""
         refusal = self.refused(b'{"server": {"partners": [{}, {"name": "A", "name": "B"}]}}')
         self.assertEqual(refusal.where, "server.partners[1]")
-        self.assertEqual(refusal.message, "the key 'name' stands there twice")
+        self.assertEqual(refusal.message, "the key 'name' appears twice")
 
     def test_constants(self) -> None:
         """NaN and the infinities, which are not JSON, are refused with their place."""

@@ -123,7 +123,7 @@ class PartnerCalls:
                 self._end(session, answered, leg)
             elif leg is None or not answered.leg.connected:
                 self._end(session, answered, leg)
-                message, cause = "nobody inside took the call", Cause.CALL_UNUSED
+                message, cause = "the local caller was gone", Cause.CALL_UNUSED
                 if leg is not None:
                     message, cause = "the partner ended the connection", Cause.CALL_CLOSED
                 self._tell_failure(session, name, called, failed(Step.SSRM, message, cause), None)

@@ -97,7 +97,7 @@ def given_rules(console: Console) -> GivenRules:
     wanted = console.arguments
     subjects, names = wanted.subject_serial, getattr(wanted, "san", [])
     if (subjects or names) and wanted.ca is None:
-        raise WrongUse("--subject-serial and --san need --ca: which ca certifies the partner?")
+        raise WrongUse("--subject-serial and --san need --ca: which CA certifies the partner?")
     if wanted.pin_key and not wanted.certificate:
         raise WrongUse("--pin-key goes with --certificate; a hash of a key is given with --key")
     files = [_pinned(console, path) for path in wanted.certificate]

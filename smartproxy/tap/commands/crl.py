@@ -108,7 +108,7 @@ def load(console: Console) -> None:
         if each.next_update is not None and each.next_update <= console.now():
             of = each.issuer if each.scope.part is None else f"{each.issuer} for {each.scope.part}"
             console.warn(
-                f"the list of {of} is out of date since {when(each.next_update)}; where the ca's revocation is "
+                f"the list of {of} is out of date since {when(each.next_update)}; where the CA's revocation is "
                 "'require', its certificates are refused until a newer one is loaded"
             )
 
@@ -209,4 +209,4 @@ def remove(console: Console) -> None:
         row = revocation.remove(change, console.arguments.list)
     of = row.issuer if row.scope.part is None else f"{row.issuer} for {row.scope.part}"
     document = {"issuer": row.issuer, "points": row.scope.points, "covered": row.scope.covered, "removed": True}
-    console.answer(document, f"the revocation list of {of} is forgotten")
+    console.answer(document, f"the revocation list of {of} is removed")

@@ -58,7 +58,7 @@ def export(console: Console) -> None:
         console.out.write(text)
         return
     console.write(wanted.file, text, private=True)
-    held = "with all private keys: keep it like one" if wanted.with_secrets else "without private keys"
+    held = "with all private keys: keep it as secret as a key" if wanted.with_secrets else "without private keys"
     console.answer(
         {"file": wanted.file, "octets": len(text.encode()), "with_secrets": wanted.with_secrets},
         f"exported to {wanted.file}, {held}",

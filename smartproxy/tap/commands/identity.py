@@ -189,7 +189,7 @@ def _tell(console: Console, row: "IdentityRow") -> None:
     from smartproxy.backend import identities
 
     chain = identities.chain_of(row)
-    state = "; a request is out" if row.request else ""
+    state = "; a request is open" if row.request else ""
     console.answer(_document(row), f"identity {row.name}{state}\n{certificates_text(chain, 'no certificate yet')}")
     for each in chain[:1]:
         for warning in identities.warnings(each, console.now()):

@@ -92,8 +92,8 @@ def extend(console: Console) -> None:
         console.write(wanted.output, row.text)
     console.answer(
         {**_document(row), "licence": row.text},
-        f"licence of {row.proxy_id} until {when(row.valid_until)}; it travels to the server with the configuration, "
-        "which writes it to its file (licence.written)",
+        f"licence of {row.proxy_id} until {when(row.valid_until)}; the server receives it with the "
+        "configuration and writes it to its file (licence.written)",
     )
 
 

@@ -191,13 +191,13 @@ def _doubt_codes(console: Console, codes: Iterable[str]) -> None:
             if not console.arguments.force:
                 upper = f"; is it {code.upper()}?" if code != code.upper() else ""
                 raise CommandFailed(
-                    f"{code!r} is no SSIDCODE: it has capital letters, digits, blanks and / - . & ( ), and nobody can "
-                    f"call itself otherwise{upper} Give --force to take it all the same"
+                    f"{code!r} is no SSIDCODE, which has only capital letters, digits, blanks and / - . & ( ){upper}; "
+                    "give --force to take it all the same"
                 )
         elif not code.startswith("O") or IdentificationCode().fault(octets, CODE_OCTETS) is not None:
             console.warn(
-                f"the code {code} has not the usual form of an SSIDCODE: O, the four digits of its issuer, the "
-                "company's code, as in O0013000001ACME; it has to be letter by letter what the partner sends"
+                f"the code {code} does not have the usual form of an SSIDCODE: O, the four digits of its issuer, the "
+                "company's code, as in O0013000001ACME; it has to be exactly what the partner sends"
             )
 
 
@@ -353,7 +353,7 @@ def _given_rules(console: Console) -> GivenRules:
     found = given_rules(console)
     named = any(isinstance(each, SubjectRule | SanRule) for each in found.rules)
     if console.arguments.ca is not None and not named:
-        raise WrongUse("--ca goes with --subject-serial or --san, and these need it: which ca certifies the partner?")
+        raise WrongUse("--ca goes with --subject-serial or --san, and these need it: which CA certifies the partner?")
     return found
 
 
