@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.net.tls import openssl
+from smartproxy.net.tls import openssl, verdict
 from smartproxy.net.tls.verdict import Verification, VerifiedConnection, note_alert, verified_partner
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.causes import Cause
@@ -174,6 +174,26 @@ class Alerts(SynchronousTestCase):
         note_alert(connection, SSL.SSL_CB_HANDSHAKE_DONE, 1)
         verification = connection.verification
         self.assertEqual((verification.alert_received, verification.alert_sent), ("alert 200", "certificate_expired"))
+
+    def test_alerts_alone(self) -> None:
+        """Of a handshake's steps only its alerts are told, if pyOpenSSL has the names for it; they are in any case."""
+        told: list[int] = []
+
+        def noting(connection: SSL.Connection, where: int, value: int) -> None:
+            told.append(where)
+            note_alert(connection, where, value)
+
+        self.patch(verdict, "note_alert", noting)
+        private = openssl._private
+        for name in ("_nothing", "ffi"):
+            self.patch(openssl, "_private", lambda each, name=name: None if each == name else private(each))
+            del told[:]
+            rig = ServerRig()
+            rig.call()
+            self.assertEqual(told != [], name == "ffi")
+            rig.call(CallerTls(pki.self_signed("EVIL")))
+            self.assertIsNotNone(rig.journal.the("certificate.refused")["alert"])
+            self.assertTrue(any(where & SSL.SSL_CB_ALERT for where in told))
 
     def test_time_is_asked_for_each_handshake(self) -> None:
         """The clock of the judgement is the wall's at the time of the handshake."""

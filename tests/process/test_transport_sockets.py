@@ -227,6 +227,34 @@ class Streams(TestCase):
         self.assertFalse(near.lost.called)
         self.assertIs(ConnectionLost, await near.lost)
 
+    async def test_system_without_buffers(self) -> None:
+        """A system that has no buffer left for a moment is asked again; no connection ends for that."""
+
+        class Short:
+            """A socket whose first two sends find no buffer."""
+
+            left = 2
+
+            def __init__(self, real: socket.socket) -> None:
+                self.real = real
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.real, name)
+
+            def send(self, octets: Any) -> int:
+                """Send the third time."""
+                self.left -= 1
+                if self.left >= 0:
+                    raise OSError(errno.ENOBUFS, "No buffer space available")
+                return self.real.send(octets)
+
+        near, far = await self.pair()
+        far.wanted = 5
+        near.line.socket = Short(near.line.socket)
+        near.line.write(b"works")
+        await far.complete
+        self.assertEqual(0, waiting(near))
+
     async def test_bug_of_a_protocol(self) -> None:
         """An exception in a delivery ends its connection, is reported, and ends no other one."""
         near, far = await self.pair()

@@ -26,6 +26,8 @@ _NEEDED = (
     "sk_X509_value",
 )
 
+_ALERT = SSL.SSL_CB_ALERT
+
 _NEEDED_FOR_RECORDS = ("SSL_read", "SSL_write", "SSL_get_error", "BIO_read", "SSL_ERROR_WANT_READ")
 _NEEDED_FOR_BIOS = ("BIO_new", "BIO_s_mem", "BIO_get_mem_data", "SSL_set_bio")
 
@@ -67,6 +69,34 @@ def choose_errors(
     lib.SSL_CTX_set_verify(context._context, mode, choose)
     # Connections take a reference to this attribute, so that the callback lives as long as they do.
     context._verify_callback = choose
+
+
+def watch_alerts(context: SSL.Context, told: Callable[[SSL.Connection, int, int], None]) -> None:
+    """Have a function told of alerts as ``set_info_callback`` would, and of other steps of a handshake if need be only.
+
+    There are twenty of them, and pyOpenSSL looks the connection up for each before it asks anybody.
+
+    :param context: has no connection yet.
+    """
+    ffi, lib = _private("ffi"), _private("lib")
+    connections = getattr(SSL.Connection, "_reverse_mapping", None)
+    if (
+        ffi is None
+        or connections is None
+        or not hasattr(lib, "SSL_CTX_set_info_callback")
+        or not hasattr(context, "_context")
+    ):
+        context.set_info_callback(told)
+        return
+
+    @ffi.callback("void (*)(const SSL *, int, int)")  # type: ignore[untyped-decorator]  # cffi has no types
+    def look(ssl: Any, where: int, value: int) -> None:
+        if where & _ALERT:
+            told(connections[ssl], where, value)
+
+    lib.SSL_CTX_set_info_callback(context._context, look)
+    # The callback lives as long as the context.
+    context._info_callback = look
 
 
 def _path(store: Any) -> list[crypto.X509]:

@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 
 from smartproxy.net.tls.context import judge_peers
 from smartproxy.net.tls.facts import certificate_of, check_cost, check_costs, path_facts
-from smartproxy.net.tls.openssl import GetPath, error_text
+from smartproxy.net.tls.openssl import GetPath, error_text, watch_alerts
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import (
     BROKEN,
@@ -219,7 +219,7 @@ class Verifier:
         :param server: whether it is for accepted connections.
         """
         judge_peers(context, self.verify, server=server, error=self.error, look=self._look)
-        context.set_info_callback(note_alert)
+        watch_alerts(context, note_alert)
 
     def verify(self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
         """Take note of one call of OpenSSL, and judge when the path is complete."""
