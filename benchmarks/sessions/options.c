@@ -34,7 +34,7 @@ static void usage(void)
 	      "  --burst OCTETS       write so much of DATA at once [each buffer by itself, as most programs do]\n"
 	      "  --idle               send the files (--files 0: none), say \"resting N\", stay until standard input ends\n"
 	      "  --together           open all sessions, say \"resting N\", and send when a line comes on standard input;\n"
-	      "                       say \"octets N\" for each line after it: how many were sent until then\n"
+	      "                       say \"octets N\" for each line after it: how many have arrived, by the credit\n"
 	      "  --shaking N          sessions at a time that have not come so far yet [32]\n"
 	      "  --quiet              no words about sessions that fail\n", stderr);
 	exit(2);

@@ -455,7 +455,7 @@ int main(int count, char **arguments)
 					begun = now();
 					release();
 				} else {
-					printf("octets %" PRIu64 "\n", counts.octets);
+					printf("octets %" PRIu64 "\n", counts.confirmed);
 					fflush(stdout);
 				}
 			} else if (happened[index].data.ptr == &option && option.together) {

@@ -66,7 +66,7 @@ extern struct options option;
 
 /* What was done so far, and when the first file was offered and the last one answered. */
 struct counts {
-	uint64_t started, ended, failed, files, octets, first_offer, last_answer;
+	uint64_t started, ended, failed, files, octets, confirmed, first_offer, last_answer;
 	int open, resting;
 	struct samples setup, start_answer, end_answer;
 };
