@@ -56,7 +56,8 @@ def _sessions(bench: Bench) -> None:
                     during[0] = sum(proxy.resident())
 
                 options = {**shared, "parallel": sessions, "size": ENDLESS}
-                load = partial(bench.load.run_together, proxy, bench.seconds, look, **options)
+                seconds = bench.seconds * (3 if sessions >= MANY else 1)
+                load = partial(bench.load.run_together, proxy, seconds, look, **options)
                 row = _measure(bench, "sessions", sessions, proxy, number, load)
                 if row is not None:
                     row["resident"] = (during[0] - sum(before)) / sessions

@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct options option = { .host = "127.0.0.1", .layout = "u", .buffer = 65535, .credit = 99, .files = 1, .parallel = 1,
-	.shaking = 64, .size = 1000 };
+	.shaking = 32, .size = 1000 };
 
 static void usage(void)
 {
@@ -34,8 +34,8 @@ static void usage(void)
 	      "  --burst OCTETS       write so much of DATA at once [each buffer by itself, as most programs do]\n"
 	      "  --idle               send the files (--files 0: none), say \"resting N\", stay until standard input ends\n"
 	      "  --together           open all sessions, say \"resting N\", and send when a line comes on standard input;\n"
-	      "                       say \"octets N\" for each line after it: how many were sent until then\n"
-	      "  --shaking N          handshakes under way at a time while such sessions are set up [64]\n"
+	      "                       say \"octets N\" for each line after it: how many have arrived, by the credit\n"
+	      "  --shaking N          sessions at a time that have not come so far yet [32]\n"
 	      "  --quiet              no words about sessions that fail\n", stderr);
 	exit(2);
 }

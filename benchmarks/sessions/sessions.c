@@ -148,7 +148,6 @@ static struct session *make_session(int descriptor)
 	session->writes_wanted = true;
 	setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	counts.open++;
-	counts.shaking++;
 	return session;
 }
 
@@ -178,8 +177,6 @@ static void call(void)
 
 static void end(struct session *session, bool good)
 {
-	if (session->stage == CONNECTING)
-		counts.shaking--;
 	if (option.together && session->stage == RESTS)
 		give_up("a session ended while it waited for the others");
 	if (session->tls) {
@@ -243,7 +240,6 @@ static void serve(struct session *session, uint32_t happened)
 			watch(session);
 			return;
 		}
-		counts.shaking--;
 		session->stage = WAITS_SSRM;
 		if (session->station) {
 			say(session, "IODETTE FTP READY \r", 19);
@@ -383,7 +379,8 @@ static void rest(void)
 	static bool told;
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = &option };
 
-	while (!told && counts.started < option.sessions && counts.shaking < option.shaking)
+	while (!told && counts.started < option.sessions
+		&& counts.started - (uint64_t)counts.resting - counts.failed < (uint64_t)option.shaking)
 		call();
 	if (!told && (uint64_t)counts.resting + counts.failed >= option.sessions) {
 		told = true;
@@ -458,7 +455,7 @@ int main(int count, char **arguments)
 					begun = now();
 					release();
 				} else {
-					printf("octets %" PRIu64 "\n", counts.octets);
+					printf("octets %" PRIu64 "\n", counts.confirmed);
 					fflush(stdout);
 				}
 			} else if (happened[index].data.ptr == &option && option.together) {

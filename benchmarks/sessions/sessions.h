@@ -66,8 +66,8 @@ extern struct options option;
 
 /* What was done so far, and when the first file was offered and the last one answered. */
 struct counts {
-	uint64_t started, ended, failed, files, octets, first_offer, last_answer;
-	int open, shaking, resting;
+	uint64_t started, ended, failed, files, octets, confirmed, first_offer, last_answer;
+	int open, resting;
 	struct samples setup, start_answer, end_answer;
 };
 

@@ -154,6 +154,7 @@ static bool take(struct session *session, const unsigned char *command, size_t l
 		begin_data(session);
 		return true;
 	case 'C':
+		counts.confirmed += (uint64_t)option.credit * full[0].length;
 		if (session->stage == SENDS)
 			session->credit_left = option.credit;
 		return session->stage == SENDS || session->stage == WAITS_EFPA;

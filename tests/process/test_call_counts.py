@@ -13,10 +13,10 @@ from smartproxy.testing.programs import environment, finish
 from tests.packaging.wheel import ROOT
 from tests.process.clock import LIMIT_SECONDS
 
-FILE: Final = {"smartproxy-server": 720, "smartproxy-client": 800, "smartproxy-backend": 75}
+FILE: Final = {"smartproxy-server": 610, "smartproxy-client": 690, "smartproxy-backend": 75}
 """The most Python calls of each daemon for each small file: at the usual log level, with events that are stored."""
 
-SESSION: Final = {"smartproxy-server": 3550, "smartproxy-client": 3400}
+SESSION: Final = {"smartproxy-server": 3300, "smartproxy-client": 3250}
 """The most for each session, from the connection to its end, with one small file."""
 
 SYSTEM_CALLS: Final = 14
