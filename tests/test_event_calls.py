@@ -82,12 +82,15 @@ def sentence_causes(everything: Mapping[str, Module]) -> list[str]:
     return wrong
 
 
+DECLARING = {f"smartproxy.logs.{name}" for name in ("catalogue", "session_events", "site_events")}
+
+
 def named_events(everything: Mapping[str, Module]) -> set[str]:
     """Find every string in the source that is the name of an event."""
     return {
         node.value
         for module in everything.values()
-        if module.name != "smartproxy.logs.catalogue"
+        if module.name not in DECLARING
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in EVENTS
     }

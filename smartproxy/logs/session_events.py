@@ -1,0 +1,219 @@
+"""The part of the catalogue that is about partners: their connections, calls, sessions and files.
+
+Declarations alone; :mod:`smartproxy.logs.catalogue` is where they are found.
+"""
+
+from collections.abc import Mapping
+
+from smartproxy.logs.fields import Audience, EventType, entries_of
+from smartproxy.logs.severity import Severity
+
+_TRACE = Severity.TRACE
+_DEBUG = Severity.DEBUG
+_INFO = Severity.INFO
+_WARNING = Severity.WARNING
+_ERROR = Severity.ERROR
+_CRITICAL = Severity.CRITICAL
+
+# One entry: name, level, what happened, the fields that it always has, the fields that it may have.
+SESSION_EVENTS: Mapping[str, EventType] = {
+    **entries_of(
+        "Connections",
+        Audience.SECURITY,
+        (
+            "certificate.accepted",
+            _INFO,
+            "The certificate belongs to a partner.",
+            "partner by",
+            "ca subject issuer serial certificate_sha256 key_sha256 not_after crl_points tls cipher",
+        ),
+        (
+            "certificate.refused",
+            _WARNING,
+            "The certificate was refused.",
+            "cause",
+            "depth subject issuer serial certificate_sha256 key_sha256 not_before not_after ca list "
+            "list_part age this_update next_update alert tls advice sans key_bits",
+        ),
+        ("connection.accepted", _DEBUG, "A connection was accepted.", "peer", "address port transport"),
+        (
+            "connection.closed",
+            _DEBUG,
+            "A connection without a session ended.",
+            "",
+            "cause duration ended_by outcome tls",
+        ),
+        (
+            "connection.refused",
+            _WARNING,
+            "A connection was refused because of a limit or a ban.",
+            "peer cause",
+            "limit value most network advice",
+        ),
+        ("handshake.failed", _WARNING, "The TLS handshake failed.", "cause", "alert tls advice duration"),
+        (
+            "identity.accepted",
+            _INFO,
+            "The SSIDCODE is one of the partner's.",
+            "partner code",
+            "release_level certificate_sha256",
+        ),
+        (
+            "identity.refused",
+            _ERROR,
+            "An SSID, or a file's originator or destination, is not what the partner's entry allows.",
+            "cause",
+            "code codes release_level most reason told_partner told_station certificate_sha256 advice authentication "
+            "ended_by outcome level_by originator destination dataset",
+        ),
+        (
+            "strangers.counted",
+            _WARNING,
+            "Unverified callers caused more events than are written; these were only counted.",
+            "event count seconds cause",
+            "network advice",
+        ),
+        ("penalty.banned", _WARNING, "An address is banned for a while.", "network seconds", "points cause until"),
+        ("penalty.lifted", _INFO, "The ban of an address has ended.", "network", "cause"),
+    ),
+    **entries_of(
+        "Calls to partners",
+        Audience.OPERATIONS,
+        (
+            "outbound.answered",
+            _INFO,
+            "A partner that was called proved its identity, and greeted.",
+            "partner host port",
+            "address by ca subject issuer serial certificate_sha256 key_sha256 not_after crl_points tls cipher "
+            "duration",
+        ),
+        (
+            "outbound.failed",
+            _WARNING,
+            "A call to a partner failed; the step says where.",
+            "partner cause step",
+            "host port address depth subject issuer serial certificate_sha256 key_sha256 not_before "
+            "not_after ca list list_part age this_update next_update alert tls advice sans key_bits duration",
+        ),
+        (
+            "outbound.refused",
+            _WARNING,
+            "A call from inside to a partner is refused.",
+            "cause way",
+            "step host port",
+        ),
+        (
+            "outbound.source_missing",
+            _CRITICAL,
+            "The server does not have the address from which partners are to be called.",
+            "address cause",
+            "names advice",
+        ),
+    ),
+    **entries_of(
+        "Sessions",
+        Audience.SECURITY,
+        (
+            "session.anomaly",
+            _DEBUG,
+            "A departure from RFC 5024 that is tolerated.",
+            "anomaly rule",
+            "section command field sender side state",
+        ),
+        (
+            "session.command",
+            _TRACE,
+            "A command was relayed.",
+            "command sender",
+            "fields state length anomalies side",
+        ),
+        (
+            "session.ended",
+            _INFO,
+            "The session ended.",
+            "outcome",
+            "reason side sender cause duration code release_level octets_in octets_out buffers_in buffers_out files_in "
+            "files_out unconfirmed anomalies tolerated discarded told_partner told_station phase station agreed "
+            "ended_by",
+        ),
+        (
+            "session.expired",
+            _WARNING,
+            "A deadline passed.",
+            "timer",
+            "seconds ended_by side phase state sender told_partner told_station reason cause",
+        ),
+        (
+            "session.failed",
+            _ERROR,
+            "A connection was lost, a daemon or an operator ended the session, or a part of this site is missing.",
+            "cause",
+            "reason ended_by outcome side phase state told_partner told_station station advice",
+        ),
+        (
+            "session.octets",
+            _TRACE,
+            "The plain pair passed octets on; with the numbers of octets so far.",
+            "octets octets_in octets_out",
+            "",
+        ),
+        (
+            "session.refused",
+            _WARNING,
+            "The session did not begin: policy or a limit does not allow it, or the other side is not there.",
+            "cause",
+            "reason ended_by outcome side code release_level limit value most told_partner told_station advice phase",
+        ),
+        (
+            "session.started",
+            _INFO,
+            "Partner and station are connected; the session has started.",
+            "",
+            "code release_level profile tls cipher certificate_sha256 station agreed compression restart "
+            "authentication by ca role",
+        ),
+        (
+            "session.withdrawn",
+            _WARNING,
+            "The partner may no longer connect or be called: its session ends when it is idle, or after some time.",
+            "session partner cause",
+            "depth subject issuer certificate_sha256 seconds advice",
+        ),
+        (
+            "session.violation",
+            _ERROR,
+            "One side violated the protocol.",
+            "rule",
+            "message section side sender command field state offset position excerpt length reason told_partner "
+            "told_station phase ended_by",
+        ),
+        ("station.answered", _INFO, "The test of the station succeeded: it greeted.", "host port", "duration"),
+        ("station.unreachable", _ERROR, "The station does not answer.", "cause", "station host port seconds advice"),
+    ),
+    **entries_of(
+        "Files",
+        Audience.OPERATIONS,
+        (
+            "file.ended",
+            _INFO,
+            "A Virtual File was transferred, refused or aborted.",
+            "outcome",
+            "link dataset stamp originator destination format octets records duration answer reason_text size sender",
+        ),
+        (
+            "file.response",
+            _INFO,
+            "An end response (EERP or NERP) was relayed.",
+            "command",
+            "link dataset stamp originator destination answer reason_text sender",
+        ),
+        (
+            "file.started",
+            _INFO,
+            "A Virtual File was offered and accepted.",
+            "",
+            "link dataset stamp originator destination format size position sender restart",
+        ),
+    ),
+}
+"""By name, in the order of the documents."""

@@ -1,0 +1,256 @@
+"""The part of the catalogue that is about this site: daemons, licence, tunnel, configuration, backend, and faults.
+
+Declarations alone; :mod:`smartproxy.logs.catalogue` is where they are found.
+"""
+
+from collections.abc import Mapping
+
+from smartproxy.logs.fields import Audience, EventType, entries_of
+from smartproxy.logs.severity import Severity
+
+_DEBUG = Severity.DEBUG
+_INFO = Severity.INFO
+_WARNING = Severity.WARNING
+_ERROR = Severity.ERROR
+_CRITICAL = Severity.CRITICAL
+
+# One entry: name, level, what happened, the fields that it always has, the fields that it may have.
+SITE_EVENTS: Mapping[str, EventType] = {
+    **entries_of(
+        "Daemons",
+        Audience.OPERATIONS,
+        ("appender.failed", _ERROR, "The log cannot be written or sent.", "appender cause", "advice"),
+        ("appender.recovered", _WARNING, "The log is written or sent again.", "appender", "count"),
+        ("backend.started", _INFO, "The backend has started.", "version", "address port path site pid"),
+        ("backend.stopped", _INFO, "The backend has stopped.", "", "cause duration"),
+        ("client.started", _INFO, "The client has started.", "version", "host names pid"),
+        ("client.stopped", _INFO, "The client has stopped.", "", "cause duration"),
+        ("client.stopping", _INFO, "The client is stopping; running sessions may finish.", "cause", "sessions seconds"),
+        (
+            "ctl.failed",
+            _WARNING,
+            "The control socket cannot be opened: no operator can ask or tell the daemon anything.",
+            "cause path",
+            "advice",
+        ),
+        ("ctl.refused", _WARNING, "A user without permission connected to the control socket.", "cause", ""),
+        (
+            "ctl.used",
+            _INFO,
+            "An operator told the daemon to drain, or to end a session.",
+            "command cause",
+            "seconds",
+        ),
+        ("daemon.hardened", _DEBUG, "Core dumps, tracing and new privileges are switched off.", "", ""),
+        ("daemon.few_descriptors", _WARNING, "The limit of open files allows few connections.", "value", "most advice"),
+        ("daemon.not_hardened", _WARNING, "The system refused a hardening measure.", "facts", "advice"),
+        ("identity_key.created", _INFO, "The server made itself an identity key.", "proxy_id", "path"),
+        ("level.changed", _INFO, "The level of the log was changed.", "mode", "cause category"),
+        ("listener.closed", _INFO, "A port is closed for new connections.", "port", "address cause"),
+        ("listener.failed", _CRITICAL, "A port could not be opened.", "port cause", "address advice"),
+        ("listener.opened", _INFO, "A port is open for connections.", "port", "address mode"),
+        ("pid_file.removed", _WARNING, "The PID file of a process that no longer runs was taken over.", "path", "pid"),
+        ("server.started", _INFO, "The server has started.", "version", "proxy_id site address port path pid"),
+        ("server.stopped", _INFO, "The server has stopped.", "", "cause duration"),
+        ("server.stopping", _INFO, "The server is stopping; running sessions may finish.", "cause", "sessions seconds"),
+        ("signal.received", _DEBUG, "A signal asked the daemon to end.", "cause mode", ""),
+    ),
+    **entries_of(
+        "Licence",
+        Audience.OPERATIONS,
+        ("licence.accepted", _INFO, "The licence is in force.", "site valid_until", "proxy_id valid_from path"),
+        ("licence.ending", _WARNING, "The licence ends soon.", "valid_until", "count site advice"),
+        (
+            "licence.expired",
+            _CRITICAL,
+            "The licence has ended: no new sessions are accepted.",
+            "valid_until",
+            "site advice",
+        ),
+        (
+            "licence.issued",
+            _INFO,
+            "The site's authority signed a licence.",
+            "proxy_id valid_until",
+            "site valid_from path",
+        ),
+        ("licence.refused", _ERROR, "A licence is refused.", "cause", "path proxy_id site advice valid_until"),
+        ("licence.written", _INFO, "A renewed licence was written to its file.", "path", "valid_until site"),
+        (
+            "licence.write_failed",
+            _ERROR,
+            "A renewed licence could not be written; it is in force until the daemon stops.",
+            "path cause",
+            "advice",
+        ),
+    ),
+    **entries_of(
+        "Tunnel",
+        Audience.SECURITY,
+        (
+            "tunnel.distrusted",
+            _ERROR,
+            "A server asked for something that it may not: its host may have been taken over.",
+            "cause proxy_id",
+            "",
+        ),
+        ("tunnel.down", _WARNING, "The tunnel was lost.", "cause", "sessions host port duration"),
+        ("tunnel.failed", _WARNING, "The tunnel could not be set up.", "cause", "host port advice seconds"),
+        (
+            "tunnel.refused",
+            _ERROR,
+            "The other end of a tunnel connection was refused.",
+            "cause",
+            "host port advice proxy_id subject issuer not_after ours theirs check",
+        ),
+        (
+            "tunnel.up",
+            _INFO,
+            "The tunnel is up: server and client have authenticated each other.",
+            "",
+            "host port version theirs proxy_id subject not_after tls cipher",
+        ),
+        ("tunnel.violation", _CRITICAL, "The other end violated the tunnel protocol.", "cause", "command state mode"),
+        ("tunnel_certificate.issued", _INFO, "A client received a tunnel certificate.", "not_after", "serial subject"),
+        (
+            "tunnel_certificate.refused",
+            _ERROR,
+            "A client was refused a tunnel certificate.",
+            "cause",
+            "advice subject status",
+        ),
+    ),
+    **entries_of(
+        "Configuration",
+        Audience.OPERATIONS,
+        ("authority.created", _INFO, "The site's authority was created.", "site", "path key_sha256"),
+        ("ca.changed", _INFO, "A CA was added, changed or removed.", "ca", "command mode count"),
+        ("client.changed", _INFO, "A client was added, changed or removed.", "command", "names"),
+        (
+            "configuration.accepted",
+            _INFO,
+            "A generation of the configuration is in force.",
+            "generation",
+            "partners cas listeners previous store",
+        ),
+        (
+            "copy.used",
+            _WARNING,
+            "The backend cannot be reached: the client goes on with its copy of a generation.",
+            "generation age",
+            "path seconds advice store",
+        ),
+        ("copy.refused", _WARNING, "The client's copy of a generation cannot be used.", "cause", "path advice"),
+        ("copy.write_failed", _WARNING, "The client cannot keep a copy of the generation.", "cause", "path advice"),
+        ("configuration.changed", _INFO, "An operator made a new generation.", "generation", "command previous"),
+        (
+            "configuration.refused",
+            _ERROR,
+            "A generation of the configuration is not valid; the previous one stays in force.",
+            "cause",
+            "place previous advice size",
+        ),
+        (
+            "configuration.undelivered",
+            _WARNING,
+            "A generation could not be delivered to a server; it is tried again after so many seconds.",
+            "cause",
+            "seconds",
+        ),
+        (
+            "configuration.forgotten",
+            _INFO,
+            "The server has erased its keys and configuration.",
+            "cause",
+            "previous seconds",
+        ),
+        (
+            "crl.loaded",
+            _INFO,
+            "A revocation list is in force.",
+            "issuer count",
+            "ca this_update next_update path list list_part",
+        ),
+        ("crl.refused", _ERROR, "A revocation list is refused.", "cause", "issuer ca path advice list"),
+        (
+            "crl.stale",
+            _WARNING,
+            "A revocation list is out of date.",
+            "issuer next_update",
+            "ca age advice list list_part",
+        ),
+        ("crl.url_seen", _INFO, "A verified certificate names a revocation list.", "url", "issuer ca subject"),
+        (
+            "identity.changed",
+            _INFO,
+            "A server certificate was imported, requested or removed.",
+            "command names",
+            "subject not_after certificate_sha256",
+        ),
+        ("partner.changed", _INFO, "A partner's entry was changed.", "partner command", "codes"),
+        ("settings.changed", _INFO, "A setting was changed.", "names", "command"),
+    ),
+    **entries_of(
+        "Backend",
+        Audience.SECURITY,
+        (
+            "backend.call_refused",
+            _WARNING,
+            "A call of the backend's API was refused.",
+            "cause",
+            "method path status advice ours theirs",
+        ),
+        ("backend.reached", _INFO, "The backend answers again.", "", "url duration version"),
+        (
+            "backend.unreachable",
+            _ERROR,
+            "The backend does not answer, or not correctly.",
+            "cause",
+            "url advice seconds",
+        ),
+        (
+            "backend.version_refused",
+            _ERROR,
+            "Client and backend have versions that cannot work together.",
+            "ours theirs",
+            "url advice cause",
+        ),
+        ("events.dropped", _ERROR, "Events were lost before they reached the backend.", "count cause", "daemon"),
+        (
+            "events.refused",
+            _WARNING,
+            "An event from a daemon is not valid and was not stored.",
+            "cause",
+            "daemon event",
+        ),
+        (
+            "events.set_aside",
+            _ERROR,
+            "An event that the backend does not take was set aside, so that it holds back no other.",
+            "event cause",
+            "daemon",
+        ),
+        (
+            "store.outdated",
+            _ERROR,
+            "Another version of SmartProxy brought the store up to date: the backend has to be restarted.",
+            "cause",
+            "place",
+        ),
+        (
+            "store.set_back",
+            _WARNING,
+            "The store is a copy from before a generation that a client has; it was given another id.",
+            "generation previous",
+            "client store",
+        ),
+        ("store.busy", _WARNING, "The store is locked by another program; the backend tries again.", "cause", "place"),
+        ("secret.on_command_line", _WARNING, "A secret can be read in the process list.", "option", "advice"),
+    ),
+    **entries_of(
+        "Faults of the program",
+        Audience.DEVELOPMENT,
+        ("internal.error", _CRITICAL, "A bug in SmartProxy.", "place", "exception frames message event"),
+    ),
+}
+"""By name, in the order of the documents."""
