@@ -6,7 +6,6 @@ exception while an event is handled ends this session only, and is reported once
 session's intents, and its legs to keep the contract of :class:`~smartproxy.net.leg.ILeg`.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -72,7 +71,7 @@ class SessionDriver:
         self._opening: Deferred[None] | None = None
         self._unwanted = False
         self._timers: dict[Timer, IDelayedCall] = {}
-        self._waiting: deque[happened.Event] = deque()
+        self._waiting: list[happened.Event] = []
         self._busy = False
         self._crashed = False
         self._done = False
@@ -141,7 +140,7 @@ class SessionDriver:
 
     def _go_on(self) -> None:
         while self._waiting and not self._done:
-            self._run(self._session.receive, self._waiting.popleft())
+            self._run(self._session.receive, self._waiting.pop(0))
 
     def _run(self, step: Callable[..., list[intents.Intent]], *event: happened.Event) -> None:
         self._busy = True
