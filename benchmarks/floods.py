@@ -230,7 +230,7 @@ async def waiting(flooded: Flooded) -> None:
         await held.wait(lambda record: record["event"] == "Connected", "connections")
         _, during = cost(site.server)
         await flooded.done(held)
-        await flooded.wait(2)
+        await flooded.wait(6)
         _, after = cost(site.server)
         each, kept = (during - before) / count / 1024, (after - before) / count / 1024
         say(f"before the SSID, turn {turn}: {count} connections of {each:.1f} KiB; afterwards {kept:.1f} KiB each stay")

@@ -77,6 +77,15 @@ DMZ = (
 )
 INSIDE_LIBRARIES = {"treq", "klein", "sqlalchemy", "alembic", "jinja2", "werkzeug"}
 """What nothing that runs in the DMZ may load."""
+OPAQUE_LIBRARIES = {"zlib", "gzip", "bz2", "lzma", "zipfile", "tarfile", "asn1crypto", "pyasn1", "email"}
+"""What nothing that runs in the DMZ may use: content is opaque there (threat T30).
+
+Python's own library loads some of them, for archives that nobody opens."""
+OPAQUE_PARTS = (
+    "cryptography.hazmat.primitives.serialization.pkcs7",
+    "cryptography.hazmat.primitives.serialization.pkcs12",
+)
+"""Parts of libraries for which the same goes."""
 DYNAMIC = {"importlib", "pkgutil", "runpy"}
 """Ways of importing that this test cannot follow: nothing that runs in the DMZ uses one."""
 
@@ -172,6 +181,16 @@ def loaded_in_the_dmz(everything: Mapping[str, Module]) -> list[str]:
     return wrong
 
 
+def openers_in_the_dmz(everything: Mapping[str, Module]) -> list[str]:
+    """Find what unpacks or parses content, in modules of ours that the server could load."""
+    wrong = []
+    for name in sorted(reachable(DMZ, everything)):
+        for found in imports(everything[name]):
+            if found.library in OPAQUE_LIBRARIES or found.full.startswith(OPAQUE_PARTS):
+                wrong.append(f"{everything[name].at(found.node)} imports {found.full}, and the server reaches it")
+    return wrong
+
+
 def global_reactors(everything: Mapping[str, Module]) -> list[str]:
     """Find imports of the reactor: at module level nowhere, inside functions on the uppermost layer only."""
     wrong = []
@@ -213,6 +232,10 @@ class Layers(SynchronousTestCase):
     def test_the_server_loads_nothing_of_the_inside(self) -> None:
         """No import, wherever it stands, leads from the server to treq or to a web or database library."""
         self.assertEqual([], loaded_in_the_dmz(self.modules))
+
+    def test_the_server_opens_no_content(self) -> None:
+        """Nothing that the server could load unpacks archives or parses CMS: content stays opaque (threat T30)."""
+        self.assertEqual([], openers_in_the_dmz(self.modules))
 
     def test_the_reactor_is_a_parameter(self) -> None:
         """Nobody imports the reactor at module level; below the command line nobody imports it at all."""
@@ -314,6 +337,18 @@ class Planted(SynchronousTestCase):
         everything = self.judge("smartproxy.server.daemon", "import smartproxy.net.a", smartproxy__net__a="")
         everything["smartproxy.net"] = parse("smartproxy.net", "import treq", package=True)
         self.assertEqual(["smartproxy.net:1 imports treq, and the server reaches it"], loaded_in_the_dmz(everything))
+
+    def test_openers_in_the_dmz(self) -> None:
+        """What unpacks or parses content is found however far away, by its library or its part of one."""
+        for text in (
+            "def f():\n    import zlib",
+            "from gzip import decompress",
+            "from cryptography.hazmat.primitives.serialization import pkcs7",
+        ):
+            far = self.judge("smartproxy.server.daemon", "import smartproxy.net.a", smartproxy__net__a=text)
+            self.assertEqual(1, len(openers_in_the_dmz(far)), text)
+            inside = self.judge("smartproxy.backend.x", text)
+            self.assertEqual([], openers_in_the_dmz(inside), text)
 
     def test_dynamic_imports_in_the_dmz(self) -> None:
         """An import that nobody can follow is found."""

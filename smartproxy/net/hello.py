@@ -72,6 +72,10 @@ def _judge_record(octets: bytes) -> Spoken:
     return Spoken.TLS if len(octets) >= _HEADER + length else Spoken.PART
 
 
+def _nothing(*_arguments: object) -> None:
+    """Stands for what is not asked any more: the connection may live for hours, and holds nothing for that."""
+
+
 class HelloFirst(Protocol):
     """A connection that was accepted, and has yet to speak.
 
@@ -143,7 +147,8 @@ class HelloFirst(Protocol):
 
     def _open(self) -> None:
         self._deadline.stop()
-        inner = self._behind(self)
+        behind, self._behind, self._ended = self._behind, _nothing, _nothing
+        inner = behind(self)
         if inner is None:
             self.close()
             return

@@ -7,6 +7,7 @@ section 2.5.5.2 (IPv4 addresses in IPv6 form). Trusts no text. Resolves no name.
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Final, Self
 
 import attrs
@@ -14,7 +15,6 @@ import attrs
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _LOOPBACK: Final = {ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1")}
-_PREFIX_BITS: Final = {4: 32, 6: 64}
 _OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4: Final = re.compile(rf"(?:::ffff:)?({_OCTET}(?:\.{_OCTET}){{3}})")
 """An IPv4 address as an operating system writes it, also in IPv6 form: it needs no parsing, which a flood would pay."""
@@ -96,10 +96,18 @@ def address_of(text: str) -> Address:
 
     :raises ValueError: if it is none.
     """
-    address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
+    return _parse(text.partition("%")[0])[0]
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> tuple[Address, str]:
+    """An address, and the network that it is counted with; kept, because a caller's is asked for several times."""
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return address, f"{ipaddress.IPv6Address(int(address) >> 64 << 64)}/64"
+        address = address.ipv4_mapped
+    return address, f"{address}/32"
 
 
 def same_host(bound: str, caller: str) -> bool:
@@ -134,5 +142,4 @@ def prefix_of(text: str) -> str:
     """
     if (found := _IPV4.fullmatch(text)) is not None:
         return f"{found[1]}/32"
-    address = address_of(text)
-    return str(ipaddress.ip_network((address, _PREFIX_BITS[address.version]), strict=False))
+    return _parse(text.partition("%")[0])[1]

@@ -153,6 +153,10 @@ class Admission:
             _take(self._partners, visit.partner)
 
 
+def _nothing() -> None:
+    """What is done for a connection that is not displaced."""
+
+
 @attrs.define(eq=False, kw_only=True)
 class Visit:
     """One accepted connection.
@@ -168,13 +172,14 @@ class Visit:
     prefix: str
     since: float
     known: bool
-    displaced: Callable[[], object] = attrs.field(default=lambda: None, init=False)
+    displaced: Callable[[], object] = attrs.field(default=_nothing, init=False)
     partner: str | None = attrs.field(default=None, init=False)
     _left: bool = attrs.field(default=False, init=False)
 
     def speak(self) -> None:
         """Count the connection as one that has spoken: it is not displaced any more."""
         self._admission._spoke(self)
+        self.displaced = _nothing
 
     def prove(self, partner: str) -> None:
         """Count the connection as a session of *partner*, which the peer has authenticated as.

@@ -49,24 +49,23 @@ Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.2 (start of a session),
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from smartproxy.oftp2.commands import SFID, SSID, SSRM
 from smartproxy.oftp2.judgement import Counters, Observation
-from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Level, Role
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.oftp2.witness import State
 from smartproxy.policy import faults
 from smartproxy.policy.faults import OwnFault
 from smartproxy.policy.identity import judge_file, judge_station
-from smartproxy.policy.settings import Deadlines
 from smartproxy.relay import events
 from smartproxy.relay.deadlines import BUFFER_TIMERS, Timer
 from smartproxy.relay.ending import portray
 from smartproxy.relay.ends import SessionEnds
 from smartproxy.relay.intents import Abort, Intent, Open, Pause, Ready, Resume, Send
 from smartproxy.relay.legs import LegState
-from smartproxy.relay.openings import Mode, Opening, SessionFacts
+from smartproxy.relay.openings import Mode, SessionFacts
 from smartproxy.relay.stages import TABLE, Reaction, Stage
 
 
@@ -81,32 +80,6 @@ class Session(SessionEnds):
     :ivar stage: how far it is.
     :ivar reporter: words what is told of the session.
     """
-
-    def __init__(self, session: str, opening: Opening, monitor: Monitor, deadlines: Deadlines) -> None:
-        super().__init__(session, opening, monitor, deadlines)
-        self._reactions: dict[Reaction, Callable[..., None]] = {
-            Reaction.IGNORE: lambda event: None,
-            Reaction.JUDGE: self._judge,
-            Reaction.DISCARD: self._discard,
-            Reaction.JOIN: self._join,
-            Reaction.GIVE_BACK: self._give_back,
-            Reaction.EXCUSE: self._excuse,
-            Reaction.LOSE: self._lose,
-            Reaction.CLOSE: self._close,
-            Reaction.CUT: self._cut,
-            Reaction.SETTLE: self._settle,
-            Reaction.NOTE_FULL: self._note_full,
-            Reaction.NOTE_DRAINED: self._note_drained,
-            Reaction.HOLD_BACK: self._hold_back,
-            Reaction.LET_GO: self._let_go,
-            Reaction.BLAME: self._blame,
-            Reaction.MISS: self._miss,
-            Reaction.ABORT: self._abort,
-            Reaction.STOP: self._stop,
-            Reaction.STOP_IDLE: self._stop_idle,
-            Reaction.FAIL: self._fail,
-            Reaction.GIVE_UP: self._give_up,
-        }
 
     def start(self) -> list[Intent]:
         """Begin; the Initiator's leg is there and delivers octets."""
@@ -126,7 +99,7 @@ class Session(SessionEnds):
         :raises LookupError: for an event that cannot happen in this stage.
         """
         self._intents = intents = list[Intent]()
-        self._reactions[TABLE[self.stage, event.__class__]](event)
+        _REACTIONS[TABLE[self.stage, event.__class__]](self, event)
         return intents
 
     @property
@@ -293,3 +266,29 @@ class Session(SessionEnds):
         self._full.discard(event.leg)
         self._do(Resume(other))
         self._watch(other, progress=False)
+
+
+_REACTIONS: Final[dict[Reaction, Callable[..., None]]] = {
+    Reaction.IGNORE: lambda session, event: None,
+    Reaction.JUDGE: Session._judge,
+    Reaction.DISCARD: Session._discard,
+    Reaction.JOIN: Session._join,
+    Reaction.GIVE_BACK: Session._give_back,
+    Reaction.EXCUSE: Session._excuse,
+    Reaction.LOSE: Session._lose,
+    Reaction.CLOSE: Session._close,
+    Reaction.CUT: Session._cut,
+    Reaction.SETTLE: Session._settle,
+    Reaction.NOTE_FULL: Session._note_full,
+    Reaction.NOTE_DRAINED: Session._note_drained,
+    Reaction.HOLD_BACK: Session._hold_back,
+    Reaction.LET_GO: Session._let_go,
+    Reaction.BLAME: Session._blame,
+    Reaction.MISS: Session._miss,
+    Reaction.ABORT: Session._abort,
+    Reaction.STOP: Session._stop,
+    Reaction.STOP_IDLE: Session._stop_idle,
+    Reaction.FAIL: Session._fail,
+    Reaction.GIVE_UP: Session._give_up,
+}
+"""What a session does for each reaction: one table for all, so that a session that waits costs little."""

@@ -1,8 +1,10 @@
 """How many Python calls and system calls a daemon needs: bounds that no busy machine can break."""
 
+import sys
 import types
 from typing import Final
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.severity import Severity
@@ -10,7 +12,10 @@ from smartproxy.net.transport import sockets
 from smartproxy.oftp2.commands import CDT, EFID
 from smartproxy.oftp2.stream import SSRM_BUFFER, frame
 from smartproxy.oftp2.subrecords import pack
+from smartproxy.policy.penalties import Fault
+from smartproxy.policy.settings import PenaltySettings
 from tests.adapters.counted_chain import CountedChain, DaemonCalls
+from tests.adapters.rig import ServerRig
 from tests.unit.playbook import EFID_5, EFPA_N, SFPA_0, data, framed, sfid, ssid
 
 BUFFER: Final = 2048
@@ -33,6 +38,38 @@ CALLS_FOR_A_FILE: Final = 430
 
 SYSTEM_CALLS_FOR_A_FILE: Final = 8
 """A small file is four messages, and each is read once and sent once."""
+
+
+CALLS_FOR_A_BANNED_CALLER: Final = 26
+"""The most Python calls for a connection of an address that is banned; they take about 20 microseconds."""
+
+
+class Banned(SynchronousTestCase):
+    """What an address costs that is banned (threat T29)."""
+
+    def test_banned_caller(self) -> None:
+        """It is closed with a few calls, before anything is made for it, and told once in a minute."""
+        rig = ServerRig(penalties=PenaltySettings(threshold=5, exempt=("10.0.0.0/8", "192.168.0.0/16")))
+        for host in ("198.51.100.7", "2001:db8::7"):
+            rig.gate.fault(host, Fault.TLS_GARBAGE)
+            rig.gate.fault(host, Fault.IDENTITY)
+        self.assertEqual(len(rig.journal.of("penalty.banned")), 2)
+        for caller in (
+            IPv4Address("TCP", "198.51.100.7", 40000),
+            IPv6Address("TCP", "::ffff:198.51.100.7", 40001),
+            IPv6Address("TCP", "2001:db8::8", 40002),
+        ):
+            self.assertIsNone(rig.factory.buildProtocol(caller))
+            calls = DaemonCalls()
+            sys.setprofile(calls.profile)
+            try:
+                made = [rig.factory.buildProtocol(caller) for _ in range(100)]
+            finally:
+                sys.setprofile(None)
+            self.assertEqual(made, [None] * 100)
+            self.assertLessEqual(calls.python.total() / 100, CALLS_FOR_A_BANNED_CALLER, calls.python.most_common(30))
+        self.assertEqual(len(rig.journal.of("connection.refused")), 2)
+        self.assertEqual((len(rig.gate.penalties), rig.gate.admission.connections), (2, 0))
 
 
 class Bounds(SynchronousTestCase):

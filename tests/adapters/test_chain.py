@@ -1,12 +1,17 @@
 """A partner, both daemons and a station: files cross, and what breaks at one end is told at the other."""
 
+import bz2
+import lzma
+import zlib
 from datetime import UTC, datetime
 
 import attrs
+from cryptography.hazmat.primitives.serialization import pkcs7
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.ctl.daemon import killed
 from smartproxy.logs.severity import Severity
+from smartproxy.oftp2.commands import EERP, EFID
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Profile
 from smartproxy.oftp2.stream import SSRM_BUFFER
@@ -15,6 +20,7 @@ from tests.adapters.chain import Chain
 from tests.adapters.rig import Caller
 from tests.unit.playbook import (
     CD_,
+    CODE,
     CUT_OFF,
     EFID_5,
     EFPA_N,
@@ -25,6 +31,7 @@ from tests.unit.playbook import (
     VIOLATED,
     data,
     esid,
+    framed,
     sfid,
     ssid,
 )
@@ -59,6 +66,42 @@ class Connected(SynchronousTestCase):
             self.assertEqual(len(journal.of("session.ended")), 1)
             self.assertEqual(journal.of("internal.error"), [])
         self.assertEqual(chain.clock.getDelayedCalls(), [])
+
+    def test_content_stays_closed(self) -> None:
+        """Compressed content and signatures cross as they are: nothing unpacks them (threat T30)."""
+        bomb = zlib.compress(bytes(30_000), 9)
+
+        def unpack(*_arguments: object, **_more: object) -> None:
+            raise AssertionError("content is unpacked")
+
+        for library, name in (
+            (zlib, "decompress"),
+            (zlib, "decompressobj"),
+            (bz2, "decompress"),
+            (bz2, "BZ2Decompressor"),
+            (lzma, "decompress"),
+            (lzma, "LZMADecompressor"),
+            (pkcs7, "load_der_pkcs7_certificates"),
+        ):
+            self.patch(library, name, unpack)
+        receipt = framed(
+            EERP(dsn="ORDERS", date=20261120, time=1215300001, dest=CODE, orig="O0013000002ME", hsh=bytes(20), sig=bomb)
+        )
+        chain, caller = self.begin()
+        said = (
+            (caller, sfid(comp=1, env=1, sec=3, ciph=1, sign="Y")),
+            (chain.station, SFPA_0),
+            (caller, data(bomb)),
+            (caller, framed(EFID(rcnt=0, ucnt=len(bomb)))),
+            (chain.station, EFPA_N),
+            (caller, receipt),
+        )
+        for end, octets in said:
+            chain.say(end, octets)
+        crossed = b"".join(octets for end, octets in said if end is caller)
+        self.assertEqual(chain.station.received, PARTNER_SSID + crossed)
+        self.assertEqual(crossed.count(bomb), 2)
+        self.assertEqual(chain.journal.of("session.violation"), [])
 
     def test_a_file_crosses(self) -> None:
         """Every octet as it was sent, in both directions; a normal end."""

@@ -1,5 +1,7 @@
 """Tests of :mod:`smartproxy.policy.addresses`: hosts with ports, and which addresses are the same host."""
 
+import ipaddress
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy.addresses import BadHostPort, HostPort, address_of, plain_host, prefix_of, same_host
@@ -50,6 +52,8 @@ class Counted(SynchronousTestCase):
         """An IPv6 address is shown as it came, and counted by its /64."""
         self.assertEqual(plain_host("fe80::1%eth0"), "fe80::1%eth0")
         self.assertEqual(prefix_of("fe80::1%eth0"), "fe80::/64")
+        for text in ("2001:db8:0:1:ffff::1", "::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2001:DB8:0:0:1::"):
+            self.assertEqual(prefix_of(text), str(ipaddress.ip_network((text, 64), strict=False)))
 
 
 class HostsAndPorts(SynchronousTestCase):

@@ -43,6 +43,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smartproxy.net.tls.openssl import renew_bios
 from smartproxy.net.transport.facts import TlsFacts
 from smartproxy.net.transport.records import PIECE, PLAIN, PLAIN_FULL, SEALED, is_end_of_file, records
 from smartproxy.net.transport.sockets import DataStream, IViewReceiver
@@ -189,6 +190,9 @@ class TlsTransport(TlsFacts):
             self._answer()
         if self._pending and self._stage is TlsStage.OPEN:
             self._send_pending()
+        if self._stage is TlsStage.OPEN:
+            # A peer may say nothing for long, or nothing ever: what its certificates took is free for the next one.
+            renew_bios(self._tls)
 
     # Reading.
 

@@ -1,0 +1,57 @@
+"""What a verified connection costs the server that has not sent its SSID: measured in the whole daemon."""
+
+import os
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from smartproxy.oftp2 import commands
+from tests.process.lines import Line
+from tests.process.memory import resident
+from tests.process.sites import SiteCase, until
+
+FIRST = 20
+CONNECTIONS = 300
+AT_ONCE = 10
+MOST = 51 << 10
+"""Measured 47 KiB, of which 40 are in use; 57 with tables of each session and what its handshake took."""
+MOST_AGAIN = 24 << 10
+"""What each costs once more: the memory of the first round came back, if not to the system, then to be used again."""
+
+
+class BeforeSsid(SiteCase):
+    """Many of them at once."""
+
+    settings = ("server.limits.connections_per_address", "1000", "server.limits.sessions_per_partner", "1000")
+
+    async def greeted(self) -> Line:
+        """Connect, hear SSRM, and say nothing."""
+        line = await self.acme.dial(self.site.port)
+        await line.hear(commands.SSRM)
+        return line
+
+    async def greet(self, count: int) -> list[Line]:
+        """So many of these, some at once."""
+        lines: list[Line] = []
+        for _ in range(count // AT_ONCE):
+            lines += await gatherResults([Deferred.fromCoroutine(self.greeted()) for _ in range(AT_ONCE)])
+        return lines
+
+    def descriptors(self) -> int:
+        """How many files and connections the server has open."""
+        assert self.site.server is not None
+        return len(os.listdir(f"/proc/{self.site.server.pid}/fd"))
+
+    async def test_memory(self) -> None:
+        """Each costs the server at most 51 KiB, and the memory comes back when they are gone."""
+        await (await self.session(self.acme)).file()
+        alone = self.descriptors()
+        for most in (MOST, MOST_AGAIN):
+            lines = await self.greet(FIRST)
+            before = resident(self.site.server)
+            lines += await self.greet(CONNECTIONS)
+            cost = resident(self.site.server) - before
+            print(f"\n      {CONNECTIONS} before the SSID: {cost / CONNECTIONS / 1024:.0f} KiB each", end=" ")
+            for line in lines:
+                line.hang_up()
+            await until(lambda: self.descriptors() <= alone, "the server has closed all of them")
+            self.assertLessEqual(cost, CONNECTIONS * most)
