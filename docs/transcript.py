@@ -214,7 +214,7 @@ def install(session: Session) -> None:
         "The first call of `-L` creates the server's key and prints its Proxy ID.",
     )
     session.run("inside", 'smartproxy authority create --site "Muster GmbH" --name localhost -o backend-ca.pem')
-    proxy_id = session.run("dmz", "smartproxy-server -L")
+    proxy_id = session.run("dmz", "smartproxy-server -L").splitlines()[0]
     session.say("Without a licence the server does not start. It prints what is missing, and its Proxy ID:")
     session.run("dmz", "smartproxy-server -l /etc/smartproxy.lic", status=1)
     session.run("inside", f"smartproxy licence issue {proxy_id} --until 1y -o smartproxy.lic")

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from smartproxy.tap.daemon import WRONG_USE, DaemonOptions
 from smartproxy.tap.extras import end_without
+from smartproxy.tap.launch import fill_standard_files
 
 
 def server_main() -> None:
@@ -49,6 +50,7 @@ def _daemon(name: str, switches: str, *, show_all: bool = False) -> None:
     :param switches: the class of its switches.
     :param show_all: whether it cannot do without switches: given none, it shows them all.
     """
+    fill_standard_files()
     program = f"smartproxy-{name.replace('_', '-')}"
     try:
         module = importlib.import_module(f"smartproxy.tap.{name}")

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from twisted.application.service import ServiceMaker
 
-from smartproxy.tap.launch import NOT_STARTED
+from smartproxy.tap.launch import NOT_STARTED, fill_standard_files
 
 
 def end_without(error: ModuleNotFoundError, program: str) -> NoReturn:
@@ -33,6 +33,7 @@ class DaemonMaker(ServiceMaker):
     @property
     def options(self) -> Any:
         """The class of its switches."""
+        fill_standard_files()
         try:
             return super().options
         except ModuleNotFoundError as error:

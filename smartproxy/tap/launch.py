@@ -258,6 +258,17 @@ class Launch:
             os.close(caller)
 
 
+def fill_standard_files() -> None:
+    """Have standard files that are closed lead nowhere.
+
+    What is opened next would take their places, such as the reactor's epoll, and be lost when the process leaves its
+    terminal.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        pass
+    os.close(descriptor)
+
+
 def _wait(waiting: int) -> NoReturn:
     """End with the status that the daemon tells; with NOT_STARTED if it ends without a word."""
     for number in ENDING:

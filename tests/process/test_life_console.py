@@ -47,8 +47,12 @@ class ConsolePrograms(SiteCase):
         """Start a program and wait until it has gone to the background, or has ended."""
         switches = ("--state-dir", str(self.folder), "--log-json", str(self.json), *more)
         if program in SERVERS:
-            switches = ("-i", "127.0.0.1:0", "-l", str(self.site.licence), *switches)
+            switches = (*self.listening(), *switches)
         return await finish(reactor, [*program, *switches], self.folder, environment())
+
+    def listening(self) -> tuple[str, ...]:
+        """What a server listens at, and by what licence."""
+        return ("-i", "127.0.0.1:0", "-l", str(self.site.licence))
 
     def running(self, pid_file: Path) -> int:
         """The process in a PID file; it is gone when the test ends."""
@@ -220,6 +224,19 @@ class ConsolePrograms(SiteCase):
             self.assertEqual(os.getsid(pid), session)
             os.kill(pid, signal.SIGTERM)
             await until(self.gone(pid), "its end")
+
+    async def test_standard_files_that_are_none(self) -> None:
+        """It starts all the same where standard input, output or error is closed, or takes nothing."""
+        closed = [(SERVER, files) for files in (">&-", "2>&-", "<&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full")]
+        for program, files in [*closed, (PLUGIN, "<&- >&- 2>&-")]:
+            command = ["/bin/sh", "-c", f'exec "$@" {files}', "sh", *program]
+            done = await self.start(command, *self.listening())
+            self.assertEqual((done.status, done.err), (0, ""), files)
+            pid = self.running(self.pid_file)
+            self.assertEqual({os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)}, {"/dev/null"}, files)
+            os.kill(pid, signal.SIGTERM)
+            await until(self.gone(pid), "its end")
+            self.assertFalse(self.pid_file.exists())
 
     async def test_plugin(self) -> None:
         """By twistd it is the same: PID file and lock in the state folder, ``-d`` for the foreground."""
