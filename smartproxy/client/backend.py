@@ -337,7 +337,7 @@ def _reason(error: Exception, url: str) -> str:
 
 _NO_TLS = "what listens there does not speak TLS; is the URL the backend's?"
 _TLS_ADVICE = {
-    "certificate verify failed": "is --backend-ca the file of this site's authority (smartproxy authority show)?",
+    "certificate verify failed": "is --backend-ca or --backend-pin what 'smartproxy authority show' prints there?",
     "wrong version number": _NO_TLS,
     "packet length too long": _NO_TLS,
     "http request": _NO_TLS,
