@@ -27,7 +27,7 @@ import smartproxy
 POLL_SECONDS = 0.02
 """How often a log is looked into while somebody waits for an entry."""
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 720.0
 """How long an entry is waited for: many times what it takes on a quiet machine. An end is seen at once."""
 
 STOPPING_SECONDS = 10.0

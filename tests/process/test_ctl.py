@@ -21,7 +21,7 @@ from smartproxy.testing.hostile import Attacker
 from smartproxy.testing.pki import self_signed
 from smartproxy.testing.programs import Finished, environment, finish
 from smartproxy.testing.site import CLIENT_NAME, SITE_NAME, SMARTPROXY, STATION_CODE, Site
-from tests.process.clock import LIMIT_SECONDS
+from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
 
 reactor: Any = installed_reactor
 
@@ -39,7 +39,7 @@ class Ctl(TestCase):
 
     async def set_up(self) -> None:
         """The site, the operator's way."""
-        self.patch(hostile, "PATIENCE_SECONDS", 150.0)
+        self.patch(hostile, "PATIENCE_SECONDS", PATIENCE_SECONDS)
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         self.site = site = Site(reactor, folder)

@@ -20,7 +20,7 @@ from smartproxy.testing.held import HeldSession
 from smartproxy.testing.hostile import Attacker, greet
 from smartproxy.testing.pki import CredentialFiles, TestCa, TestCredential, self_signed
 from smartproxy.testing.site import STATION_CODE, Site
-from tests.process.clock import LIMIT_SECONDS, Stopwatch
+from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS, Stopwatch
 
 reactor: Any = installed_reactor
 
@@ -37,7 +37,7 @@ class Generations(TestCase):
 
     async def open_site(self) -> Attacker:
         """Start everything; what the partner ACME calls with."""
-        self.patch(hostile, "PATIENCE_SECONDS", 150.0)
+        self.patch(hostile, "PATIENCE_SECONDS", PATIENCE_SECONDS)
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         self.site = site = Site(reactor, folder)

@@ -19,7 +19,7 @@ from smartproxy.testing.hostile import Attacker, greet
 from smartproxy.testing.pki import self_signed
 from smartproxy.testing.programs import ProgramFailed
 from smartproxy.testing.site import STATION_CODE, Site
-from tests.process.clock import LIMIT_SECONDS
+from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
 
 reactor: Any = installed_reactor
 
@@ -35,7 +35,7 @@ class LicenceRenewal(TestCase):
 
     def setUp(self) -> None:
         """Make a folder for the site."""
-        self.patch(hostile, "PATIENCE_SECONDS", 150.0)
+        self.patch(hostile, "PATIENCE_SECONDS", PATIENCE_SECONDS)
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         self.site = Site(reactor, folder)
@@ -73,7 +73,7 @@ class LicenceRenewal(TestCase):
             reactor=reactor, host="127.0.0.1", port=site.port, credential=files, code=CODE, station_code=STATION_CODE
         )
         running = await HeldSession(caller).open()
-        expired = await site.server.wait_for_event("licence.expired", LIMIT_SECONDS)
+        expired = await site.server.wait_for_event("licence.expired")
         self.assertEqual(expired["level"], "critical")
 
         refused = await greet(caller)
