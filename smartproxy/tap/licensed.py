@@ -42,7 +42,7 @@ class LicensedOptions(DaemonOptions):
             self.end(NOT_STARTED, str(error))
         if self["proxy-id"]:
             if self.identity.made:
-                self.warn(f"a new key was made: {self.state_directory / IDENTITY_KEY_NAME}; the Proxy ID is that key's")
+                self.warn(f"a new key was made: {self.state_directory / IDENTITY_KEY_NAME}; this is its Proxy ID")
             self.answer(self.identity.proxy_id)
         if self._now() < datetime.fromisoformat(RELEASED).replace(tzinfo=UTC):
             self.end(
