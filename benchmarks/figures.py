@@ -40,7 +40,7 @@ def _both(row: Row) -> float:
 
 TABLES: Final = (
     Table(
-        title="CPU seconds of both hops for each GB (10**9 octets of OFTP2)",
+        title="CPU seconds of both hops for each GB",
         test="bulk",
         value=lambda row: _both(row) / row["octets"] * GB,
         goals={
@@ -76,7 +76,7 @@ TABLES: Final = (
         digits=1,
     ),
     Table(
-        title="the same, p99",
+        title="milliseconds from the call to the answer to SSID, p99",
         test="new sessions",
         value=lambda row: row["setup_p99"] / 1e3,
         digits=1,
@@ -88,7 +88,12 @@ TABLES: Final = (
         digits=0,
         goals={"": 1.5},
     ),
-    Table(title="the same, p99", test="small files", value=lambda row: row["sfpa_p99"], digits=0),
+    Table(
+        title="microseconds from SFID to SFPA in one session, p99",
+        test="small files",
+        value=lambda row: row["sfpa_p99"],
+        digits=0,
+    ),
     Table(
         title="CPU milliseconds of both hops for each small file, events on",
         test="small files",

@@ -12,7 +12,9 @@ from bench import ENDLESS, QUIET_SECONDS, Bench
 from measures import LoadFailed, Proxy
 
 BUFFERS: Final = (128, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65535, 99999)
-SESSIONS: Final = (1, 2, 4, 8, 16, 32, 64, 125, 250, 500, 1000, 2000)
+SESSIONS: Final = (1, 2, 4, 8, 16, 32, 64, 125, 250, 500, 1000, 1900)
+"""At the same time. A client has 2,000 data connections at most, and some of them serve sessions that are ending."""
+
 SIZES: Final = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8, 10**9, 10**10)
 
 MANY: Final = 250
