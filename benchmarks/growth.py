@@ -17,6 +17,9 @@ SESSIONS: Final = (1, 2, 4, 8, 16, 32, 64, 125, 250, 500, 1000, 1900)
 
 SIZES: Final = (10**3, 10**4, 10**5, 10**6, 10**7, 10**8, 10**9, 10**10)
 
+WARM: Final = 0.005
+"""Seconds for each session until all have begun their files."""
+
 MANY: Final = 250
 """From so many sessions on, one round has to do: opening them takes long."""
 
@@ -59,7 +62,7 @@ def _sessions(bench: Bench) -> None:
 
                 options = {**shared, "parallel": sessions, "size": ENDLESS}
                 seconds = bench.seconds * (3 if sessions >= MANY else 1)
-                load = partial(bench.load.run_together, proxy, seconds, look, **options)
+                load = partial(bench.load.run_together, proxy, 0.5 + WARM * sessions, seconds, look, **options)
                 row = _measure(bench, "sessions", sessions, proxy, number, load)
                 if row is not None:
                     row["resident"] = (during[0] - sum(before)) / sessions

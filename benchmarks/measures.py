@@ -19,9 +19,6 @@ from smartproxy.testing.pki import CredentialFiles
 LOAD_SECONDS: Final = 600.0
 """More than any load takes."""
 
-WARM_SECONDS: Final = 0.5
-"""From the moment in which all sessions begin to send to the first look at what they need."""
-
 
 def tree(roots: Iterable[int]) -> list[int]:
     """The processes and all their descendants."""
@@ -140,22 +137,23 @@ class Load:
         return {**self._result(out, err), **_spent(before, proxy.cpu())}
 
     def run_together(
-        self, proxy: Proxy, seconds: float, before: Callable[[int], None], **options: Any
+        self, proxy: Proxy, warm: float, seconds: float, before: Callable[[int], None], **options: Any
     ) -> dict[str, float]:
         """Have partners open their sessions first, and then send all at once.
 
         Octets and CPU seconds are those of *seconds* in the middle: no session begins or ends in them.
 
+        :param warm: seconds before these, in which all sessions begin their files.
         :param before: called when all sessions are open and before any of them sends.
         :raises LoadFailed: if a session fails.
         """
-        process = self._start(proxy, {**options, "together": True, "seconds": WARM_SECONDS + seconds + 1})
+        process = self._start(proxy, {**options, "together": True, "seconds": warm + seconds + 1})
         assert process.stdin is not None and process.stdout is not None
         looks: list[tuple[int, tuple[float, float]]] = []
         words = process.stdout.readline().split()
         if len(words) == 2 and words[0] == "resting":
             before(int(words[1]))
-            for wait in (0, WARM_SECONDS, seconds):
+            for wait in (0, warm, seconds):
                 time.sleep(wait)
                 process.stdin.write("\n")
                 process.stdin.flush()

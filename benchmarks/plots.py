@@ -72,7 +72,7 @@ def _for_a_gigabyte(row: Row) -> float | None:
 
 def _resident(row: Row) -> float | None:
     # A process grows in steps: with few sessions, these say more of the steps than of the sessions.
-    return row.get("resident") if row["x"] >= 32 else None
+    return row.get("resident") if row["x"] >= 64 else None
 
 
 def _octets(x: float) -> str:

@@ -6,13 +6,14 @@ from pathlib import Path
 from smartproxy import __version__
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
 
 project = "SmartProxy"
 author = "the SmartProxy authors"
 project_copyright = "the SmartProxy authors; Apache License 2.0"
 version = release = __version__
 
-extensions = ["command_lines", "consoles", "myst_parser", "pictures", "rooms", "tables"]
+extensions = ["command_lines", "consoles", "measured", "myst_parser", "pictures", "rooms", "tables"]
 exclude_patterns = ["_build"]
 nitpicky = True
 highlight_language = "console"
@@ -40,6 +41,11 @@ html_theme_options = {
         "picture-chip": "#ffffff",
         "picture-band": "#f4f6f9",
         "picture-edge": "#8ba0b5",
+        "picture-rule": "#d0d7de",
+        "picture-one": "#0b5394",
+        "picture-two": "#b45309",
+        "picture-three": "#1b7f4b",
+        "picture-four": "#8e44ad",
         "scroll-shadow": "#0000004d",
     },
     "dark_css_variables": {
@@ -59,6 +65,11 @@ html_theme_options = {
         "picture-chip": "#14202c",
         "picture-band": "#1a1e24",
         "picture-edge": "#5b7085",
+        "picture-rule": "#3a414a",
+        "picture-one": "#7db7f0",
+        "picture-two": "#f0a35e",
+        "picture-three": "#6fd29b",
+        "picture-four": "#d3a6f0",
         "scroll-shadow": "#ffffff4d",
     },
 }

@@ -100,6 +100,9 @@ class Documents(TestCase):
         for package in pkgutil.iter_modules(smartproxy.__path__):
             if package.ispkg:
                 self.assertIn(f">{package.name}</text>", architecture)
+        performance = (place / "performance.html").read_text(encoding="utf-8")
+        for shown in ("HAProxy", "on a core of its own", 'class="performance-buffers"'):
+            self.assertIn(shown, performance)
         self.assertIn("SSIDLEV", (place / "protocol" / "commands.html").read_text(encoding="utf-8"))
         self.assertIn("AWAIT_I_SSID", (place / "protocol" / "witness.html").read_text(encoding="utf-8"))
 
