@@ -99,7 +99,7 @@ class HelloFirst(Protocol):
         self._seconds = seconds
         self._behind = behind
         self._ended = ended
-        self._deadline = Deadline(clock, self._late)
+        self._deadline: Deadline | None = Deadline(clock, self._late)
         self._kept = b""
         self._inner: IProtocol | None = None
         self._over = False
@@ -111,7 +111,8 @@ class HelloFirst(Protocol):
 
     def connectionMade(self) -> None:
         """The connection is accepted."""
-        self._deadline.start(self._seconds)
+        if self._deadline is not None:
+            self._deadline.start(self._seconds)
 
     def dataReceived(self, data: bytes) -> None:
         """Octets arrived: for what stands behind, or one more part of the first record."""
@@ -129,25 +130,25 @@ class HelloFirst(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
-        self._deadline.stop()
         if self._inner is not None:
             self._inner.connectionLost(reason)
         elif not self._over:
             self._over = True
             self._ended(self, judge_hello(self._kept), reason)
+        self._release()
 
     def close(self) -> None:
         """Close the connection, if it has not spoken; nothing is told."""
         if self._inner is None:
             self._over = True
-            self._deadline.stop()
+            self._release()
             self._kept = b""
             if self.transport is not None:
                 typing.cast(ITCPTransport, self.transport).abortConnection()
 
     def _open(self) -> None:
-        self._deadline.stop()
-        behind, self._behind, self._ended = self._behind, _nothing, _nothing
+        behind = self._behind
+        self._release()
         inner = behind(self)
         if inner is None:
             self.close()
@@ -158,6 +159,13 @@ class HelloFirst(Protocol):
         assert self.transport is not None
         inner.makeConnection(self.transport)
         inner.dataReceived(kept)
+
+    def _release(self) -> None:
+        """Stop waiting, and hold nobody who holds this: a flood leaves no garbage that has to be looked for."""
+        if self._deadline is not None:
+            self._deadline.stop()
+            self._deadline = None
+        self._behind = self._ended = _nothing
 
     def _late(self) -> None:
         self._end(judge_hello(self._kept), None)

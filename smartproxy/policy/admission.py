@@ -99,8 +99,9 @@ class Admission:
         if oldest is None and known:
             oldest = next(iter(self._silent[True]), None)
         if oldest is not None:
+            displaced = oldest.displaced
             oldest.leave()
-            oldest.displaced()
+            displaced()
         elif self._count >= value:
             self._room("connections", self._count)
         else:
@@ -196,6 +197,7 @@ class Visit:
         """Count the connection no more; a second call has no effect."""
         if not self._left:
             self._left = True
+            self.displaced = _nothing
             self._admission._leave(self)
 
 

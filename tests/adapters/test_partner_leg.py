@@ -1,8 +1,12 @@
 """The partner's side of the server over real TLS: from accept to the end of the session."""
 
+import gc
+import weakref
+
 import attrs
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import look_up
@@ -375,6 +379,20 @@ class Penalized(SynchronousTestCase):
                     rig.network.settle()
             self.assertEqual(len(rig.journal.of("handshake.failed")), faults)
             self.assertEqual(rig.journal.names("handshake.failed"), ["penalty.banned", "connection.refused"])
+
+    def test_flood_leaves_no_garbage(self) -> None:
+        """A connection that is displaced is gone at once: the collector, which looks seldom, has nothing to find."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        rig = ServerRig(limits=ServerLimits(connections=10))
+        doors: list[weakref.ref[object]] = []
+        for _ in range(20):
+            door = rig.factory.buildProtocol(IPv4Address("TCP", "192.0.2.7", 40000))
+            assert door is not None
+            door.makeConnection(StringTransport())
+            doors.append(weakref.ref(door))
+            del door
+        self.assertEqual([each() is None for each in doors], [True] * 12 + [False] * 8)
 
     def test_crowd(self) -> None:
         """In a crowd of silent connections a partner gets in, known or not; one event a minute tells of the crowd."""
