@@ -1,5 +1,7 @@
 """A CA that publishes its revocation list in parts: from the files to the verdict over real TLS."""
 
+from datetime import timedelta
+
 import attrs
 
 from smartproxy.backend import cas, generations, partners, revocation
@@ -36,9 +38,9 @@ class ListParts(SiteCase):
     def load(self, *revoked: TestCredential, point: str | None) -> None:
         """Load a list."""
         with self.change(now=NOW) as change:
-            revocation.load(
-                change, revocation.parse(self.ca.crl(revoked, point=point, users_only=point is not None), "a file")
-            )
+            made = NOW - timedelta(minutes=1)
+            pem = self.ca.crl(revoked, point=point, users_only=point is not None, this_update=made)
+            revocation.load(change, revocation.parse(pem, "a file"))
 
     def call(self, name: str, version: TlsVersion, mode: RevocationMode) -> Call:
         """A partner calls a server that has the configuration in force."""
