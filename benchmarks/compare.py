@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -137,6 +138,7 @@ async def compare(reactor: Any, arguments: argparse.Namespace) -> None:
                 await deferToThread(bench.run, arguments.only)
         finally:
             await site.stop()
+    shutil.rmtree(folder, ignore_errors=True)
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps({"machine": facts, "rows": bench.rows}, indent=1) + "\n")
     print(f"{facts['cpu']}, {facts['cores']} cores, load {facts['load']:.2f} before, {facts['time']}")
