@@ -27,6 +27,9 @@ from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.versions import Part, PartsApart, agree
 
 API_PREFIX = "/api/v1"
+EVENTS_A_CALL = 400
+"""Events that are stored with one call; the backend takes 1,000, and 1 MiB."""
+
 ANSWER_OCTETS_MOST = 32 * 1024 * 1024
 """No answer may be larger: a whole configuration with its revocation sets stays below it."""
 CALL_SECONDS = 20.0

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smartproxy import __version__
-from smartproxy.client.backend import Backend, BackendRefused
+from smartproxy.client.backend import EVENTS_A_CALL, Backend, BackendRefused
 from smartproxy.client.copy import CopyFile
 from smartproxy.client.distrust import ServerDistrust
 from smartproxy.client.egress import StationCalls
@@ -104,6 +104,7 @@ class ClientService(Service):
             self._events_dropped,
             set_aside=self._event_set_aside,
             urgent=is_urgent,
+            batch=EVENTS_A_CALL,
         )
         self.events.forward = self._carrier.add
         self._upkeep = BackendWatch(

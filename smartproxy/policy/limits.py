@@ -187,7 +187,7 @@ TROUBLE_AGAIN_SECONDS: Final = 600.0
 #: How old a client's copy may be that it starts with while the backend cannot be reached.
 COPY_HOURS: Final = Limit(default=168, least=0, most=168, unit="hours")
 #: Sessions that a server opens.
-OPENINGS_RATE: Final = Limit(default=50, least=1, most=10_000, unit="sessions a second")
+OPENINGS_RATE: Final = Limit(default=100, least=1, most=10_000, unit="sessions a second")
 #: For so many seconds' worth there is room at once, as when all partners call again after a loss.
 OPENINGS_SECONDS: Final = 4.0
 #: Events that a server reports; a large one counts as several.

@@ -659,13 +659,13 @@ class HostileServer(ClientTestCase):
         self.assertEqual(self.ask(FACTS), Cause.TUNNEL_NOT_CONFIGURED)
 
     def test_forged_openings(self) -> None:
-        """Of 1,500 sessions that a server asks for at once the first 200 reach the station; two events tell of it."""
+        """Of 1,500 sessions that a server asks for at once the first 400 reach the station; two events tell of it."""
         causes = [self.ask(FACTS) for _ in range(1500)]
-        self.assertEqual((causes.count(None), causes.count(Cause.TUNNEL_RATE)), (200, 1300))
+        self.assertEqual((causes.count(None), causes.count(Cause.TUNNEL_RATE)), (400, 1100))
         forged = attrs.evolve(FACTS, partner="NOBODY")
         self.network.advance(10)
         self.assertEqual([self.ask(forged) for _ in range(200)], [Cause.TUNNEL_NOT_CONFIGURED] * 200)
-        self.assertEqual(len(self.opened), 200)
+        self.assertEqual(len(self.opened), 400)
         self.assertEqual(len(self.stored("tunnel.distrusted")), 2)
 
     def test_nothing_is_done_for_it(self) -> None:

@@ -6,7 +6,7 @@ everything. These read into one buffer that the whole process shares, send when 
 reactor only for what the socket did not take. Everything else is Twisted's: connecting, accepting, half-closing, ends.
 
 Connections take turns. How much one reads in its turn grows while its octets are cheap, up to :data:`READ_MOST`, and
-shrinks as soon as working on them takes longer than :data:`TURN_SECONDS`: whoever sends what is expensive to judge gets
+shrinks when two turns in a row take longer than :data:`TURN_SECONDS`: whoever sends what is expensive to judge gets
 small turns, and the others wait for it no longer than for an honest connection.
 
 Trusts a protocol that takes views to keep none of them. Never sends an octet after an abort.
@@ -73,6 +73,7 @@ class DataStream(tcp.Connection):
     SEND_LIMIT = 1024 * 1024
 
     _appetite = READ_FIRST
+    _dear = False
     _queueing = False
 
     def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]  # as tcp.Connection has it
@@ -99,8 +100,11 @@ class DataStream(tcp.Connection):
         took = time.perf_counter() - begun
         self.worked += took
         WORK.seconds += took
-        if took > TURN_SECONDS:
-            self._appetite = max(min(appetite, count) // 2, READ_LEAST)
+        dear, self._dear = self._dear, took > TURN_SECONDS
+        if self._dear:
+            # One dear turn alone can be another program's, which had the processor meanwhile.
+            if dear:
+                self._appetite = max(min(appetite, count) // 2, READ_LEAST)
         elif count == appetite < READ_MOST:
             self._appetite = min(appetite * 2, READ_MOST)
         return None
