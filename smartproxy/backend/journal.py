@@ -16,12 +16,11 @@ from smartproxy.backend.schema import EventRow
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.fields import Value, isotime
 from smartproxy.logs.record import Record
-from smartproxy.logs.render import LINE_MOST, line, shorten
+from smartproxy.logs.render import LINE_MOST, clean, line, shorten
 from smartproxy.logs.severity import Severity
 
 COMMAND_SOURCE = "command"
 """The source of events that the ``smartproxy`` command records."""
-_COLUMNS = ("time", "level", "name", "source", "session", "partner")
 
 
 @attrs.frozen(kw_only=True)
@@ -92,9 +91,11 @@ def keep(session: Session, records: Iterable[Record], received: datetime, client
     """
     rows: list[dict[str, object]] = []
     for record in records:
-        document = record.document()
+        fields = clean(record.fields)
+        if record.sequence is not None:
+            fields["sequence"] = record.sequence
         if client is not None:
-            document["client"] = client
+            fields["client"] = client
         rows.append(
             {
                 "time": record.time,
@@ -102,9 +103,9 @@ def keep(session: Session, records: Iterable[Record], received: datetime, client
                 "source": record.source,
                 "name": record.name,
                 "level": record.level.label,
-                "session": document.get("session"),
-                "partner": document.get("partner"),
-                "fields": {key: value for key, value in document.items() if key not in _COLUMNS},
+                "session": fields.pop("session", None),
+                "partner": fields.pop("partner", None),
+                "fields": fields,
             }
         )
     if rows:

@@ -6,8 +6,9 @@ everything. These read into one buffer that the whole process shares, send when 
 reactor only for what the socket did not take. Everything else is Twisted's: connecting, accepting, half-closing, ends.
 
 Connections take turns. How much one reads in its turn grows while its octets are cheap, up to :data:`READ_MOST`, and
-shrinks when two turns in a row take longer than :data:`TURN_SECONDS`: whoever sends what is expensive to judge gets
-small turns, and the others wait for it no longer than for an honest connection.
+shrinks when two turns in a row take longer than an honest connection's (:data:`TURN_SECONDS`,
+:data:`OCTET_SECONDS`): whoever sends what is expensive to judge gets small turns, and the others wait for it no longer
+than for an honest connection.
 
 Trusts a protocol that takes views to keep none of them. Never sends an octet after an abort.
 """
@@ -32,11 +33,14 @@ READ_MOST: Final = 256 * 1024
 READ_FIRST: Final = 64 * 1024
 """Octets that the first read of a connection takes at most."""
 
-READ_LEAST: Final = 4 * 1024
+READ_LEAST: Final = 256
 """Octets to which a connection's reads shrink whose octets are expensive."""
 
-TURN_SECONDS: Final = 0.002
-"""Work on one read that is more than an honest connection causes."""
+TURN_SECONDS: Final = 0.00025
+"""What a turn may take whatever it reads: about what an honest connection's turn takes."""
+
+OCTET_SECONDS: Final = 20e-9
+"""What a turn may take for each octet that it reads: several times what bulk data takes."""
 
 _ROOM: Final = memoryview(bytearray(READ_MOST))
 """What was read last, in the whole process: valid until the protocol that it is given to returns."""
@@ -100,7 +104,7 @@ class DataStream(tcp.Connection):
         took = time.perf_counter() - begun
         self.worked += took
         WORK.seconds += took
-        dear, self._dear = self._dear, took > TURN_SECONDS
+        dear, self._dear = self._dear, took > TURN_SECONDS and took > count * OCTET_SECONDS
         if self._dear:
             # One dear turn alone can be another program's, which had the processor meanwhile.
             if dear:
