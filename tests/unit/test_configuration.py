@@ -110,7 +110,7 @@ class RoundTripTests(SynchronousTestCase):
         self.assertEqual(attrs.astuple(silent.server.penalties), (True, 20, 60, 600, ("127.0.0.0/8", "::1/128")))
         self.assertEqual(attrs.astuple(silent.client.station), ("127.0.0.1", 3305, 10, Profile.DEFAULT))
         self.assertEqual(attrs.astuple(silent.client.pool), (2, 2_000))
-        self.assertEqual(attrs.astuple(silent.client.limits), (2000, 50, 200, 16384))
+        self.assertEqual(attrs.astuple(silent.client.limits), (2000, 100, 200, 16384))
         self.assertEqual(attrs.astuple(silent.backend), (400,))
 
     def test_a_partners_defaults(self) -> None:
