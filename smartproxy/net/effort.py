@@ -52,7 +52,7 @@ class EffortWatch:
         self._costly = costly
         self._cpu = cpu
         self._worked = worked
-        self._efforts: dict[str, tuple[Effort, Spent, float]] = {}
+        self._efforts: dict[str, Effort] = {}
         self._loop = LoopingCall(self._look)
         self._loop.clock = clock
         self._since = (0.0, 0.0, 0.0)
@@ -79,10 +79,6 @@ class EffortWatch:
         share = min(1.0, cpu / worked) if worked > 0 else 1.0
         efforts, self._efforts = self._efforts, {}
         for session, driver in list(self._live.items()):
-            effort, before, took = efforts.get(session) or (Effort(), Spent(), 0.0)
-            measured = driver.spent()
-            took += (measured.seconds - before.seconds) * share
-            self._efforts[session] = effort, measured, took
-            carried = Spent(seconds=took, octets=measured.octets, buffers=measured.buffers, commands=measured.commands)
-            if effort.too_costly(carried, seconds):
+            effort = self._efforts[session] = efforts.get(session) or Effort()
+            if effort.too_costly(driver.spent(), seconds, share):
                 self._costly(session)

@@ -15,7 +15,7 @@ from smartproxy.policy import limits
 class Spent:
     """What a session has cost and carried since it began.
 
-    :ivar seconds: CPU time that working on the partner's octets took.
+    :ivar seconds: time that working on the partner's octets took.
     :ivar octets: octets that were let pass.
     :ivar buffers: Exchange Buffers that were let pass.
     :ivar commands: those of them that are not DATA.
@@ -43,13 +43,14 @@ class Effort:
         self._before = Spent()
         self._costly = 0.0
 
-    def too_costly(self, spent: Spent, seconds: float) -> bool:
+    def too_costly(self, spent: Spent, seconds: float, share: float = 1.0) -> bool:
         """Whether the session has cost too much for :data:`~smartproxy.policy.limits.EFFORT_SECONDS` now.
 
         :param spent: what it has cost and carried.
         :param seconds: the time since this was asked last.
+        :param share: the part of what it cost since then that was CPU time.
         """
-        took = spent.seconds - self._before.seconds
+        took = (spent.seconds - self._before.seconds) * share
         costly = took > limits.EFFORT_SHARE * seconds and took > spent.allowed_since(self._before)
         self._before = spent
         self._costly = self._costly + seconds if costly else 0.0
