@@ -76,9 +76,10 @@ def changing(store: Store, *, by: str, what: str, now: datetime) -> Iterator[Cha
             raise ChangeRefused("a date or a number is out of range; nothing is changed") from error
         # One document is kept: a site's history would otherwise be a pile of copies of its keys.
         session.execute(update(GenerationRow).values(document=None))
-        row = GenerationRow(number=change.generation, made=now, made_by=by, change=what, document=octets)
-        row.digest = hashlib.sha256(octets).hexdigest()[:DIGEST_CHARACTERS]
-        session.add(row)
+        digest = hashlib.sha256(octets).hexdigest()[:DIGEST_CHARACTERS]
+        session.add(
+            GenerationRow(number=change.generation, made=now, made_by=by, change=what, document=octets, digest=digest)
+        )
         change.note("configuration.changed", command=what, previous=previous)
         change.record()
 
@@ -97,7 +98,7 @@ class Tag:
 
     :ivar number: its number; 0 for none.
     :ivar store: the id of the store that made it.
-    :ivar digest: the beginning of its document's SHA-256; empty where the store does not know it.
+    :ivar digest: the beginning of its document's SHA-256; empty for none.
     """
 
     number: int
@@ -112,8 +113,8 @@ def newest_tag(session: Session) -> Tag:
     """What the generation in force is known by."""
     columns = (GenerationRow.number, GenerationRow.digest)
     row = session.execute(select(*columns).order_by(GenerationRow.number.desc()).limit(1)).one_or_none()
-    number, digest = (0, None) if row is None else row
-    return Tag(number, session.scalar(select(SiteRow.store)), digest or "")
+    number, digest = (0, "") if row is None else row
+    return Tag(number, session.scalar(select(SiteRow.store)), digest)
 
 
 def newest_document(session: Session) -> tuple[Tag, bytes] | None:
@@ -145,8 +146,10 @@ def _made(session: Session, known: Tag) -> bool:
     """Whether this store made a generation, or another store did; only the first is known by its digest, too."""
     if known.store is None or known.store != session.scalar(select(SiteRow.store)):
         return True
-    row = session.execute(select(GenerationRow.digest).where(GenerationRow.number == known.number)).one_or_none()
-    return row is not None and row[0] in (None, known.digest)
+    made = session.execute(
+        select(GenerationRow.number, GenerationRow.digest).filter_by(number=known.number)
+    ).one_or_none()
+    return made == (known.number, known.digest)
 
 
 def history(session: Session, most: int) -> Sequence[HistoryEntry]:

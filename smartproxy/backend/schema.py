@@ -34,7 +34,7 @@ from smartproxy.policy.schema import ListOf, ObjectOf, kind
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.values import NAME, SHA256, Instant, Line, Pem, ValueKind
 
-REVISION = "0003"
+REVISION = "0001"
 """The migration that makes exactly these tables; a test holds it equal to the newest migration."""
 
 
@@ -167,7 +167,7 @@ class GenerationRow(Base):
     made_by: Mapped[str]
     change: Mapped[str]
     document: Mapped[bytes | None]
-    digest: Mapped[str | None] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(String(16))
 
 
 class ClientRow(Base):

@@ -5,7 +5,6 @@ from hashlib import sha256
 from unittest.mock import patch
 
 import attrs
-from sqlalchemy import update
 
 from smartproxy.backend import generations, partners, settings
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
@@ -196,14 +195,6 @@ class SetBack(SiteCase):
             with self.change() as change:
                 settings.put(change, "server.deadlines.ssid", 40 + change.generation)
         self.assertNotEqual(self.known(lost).store, before.store)
-
-    def test_without_digests(self) -> None:
-        """Generations from before there were digests are known by their numbers."""
-        newest = self.tag()
-        with self.store.writing() as session:
-            session.execute(update(GenerationRow).values(digest=None))
-        self.assertEqual(self.known(newest).store, newest.store)
-        self.assertEqual(self.known(attrs.evolve(newest, digest="")).store, newest.store)
 
 
 class Explaining(SiteCase):

@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("made_by", sa.Text(), nullable=False),
         sa.Column("change", sa.Text(), nullable=False),
         sa.Column("document", sa.LargeBinary(), nullable=True),
+        sa.Column("digest", sa.String(length=16), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_generations")),
     )
     op.create_table(
@@ -118,6 +119,7 @@ def upgrade() -> None:
         sa.Column("https_certificate", sa.Text(), nullable=False),
         sa.Column("https_key", sa.Text(), nullable=False),
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("store", sa.String(length=16), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_site")),
     )
     op.create_table(
@@ -153,4 +155,12 @@ def upgrade() -> None:
         sa.Column("partner", sa.Text(), nullable=True),
         sa.Column("asked", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_trials")),
+    )
+    op.create_table(
+        "withdrawn",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("begins_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("forget", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("token_sha256", sa.String(length=64), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_withdrawn")),
     )
