@@ -33,6 +33,7 @@ from smartproxy.backend.requests import (
     CertificateWanted,
     RefusalRate,
     address_of,
+    address_refused,
     body_of,
     check_client,
     header_of,
@@ -244,7 +245,7 @@ class Api:
                 await self._wait_for_change(self.watch, caller, known, wait)
                 # While it waited, the change may have been that this client may not call any more.
                 await self._caller(request)
-        found = await self._runner.run(self._calls.document)
+        found = await self._runner.run(self._calls.document, caller.name)
         if found is None:
             raise CallRefused(
                 503, Cause.API_NO_SITE, "there is no configuration yet", "run 'smartproxy authority create --site NAME'"
@@ -357,8 +358,7 @@ class Api:
                 raise token_refused()
             why = "removed or disabled" if not caller.enabled else f"bound to the address {caller.bound}"
             facts.update(client=caller.name, detail=f"the client is {why}")
-            # A caller from another address is not told why, but the operator is.
-            raise token_refused() if caller.enabled else removed_refused()
+            raise address_refused(caller.name, address_of(request)) if caller.enabled else removed_refused()
         facts["client"] = caller.name
         if (guest := guest_of(request)) is not None:
             guest.proved()

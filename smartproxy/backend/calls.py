@@ -125,10 +125,15 @@ class Calls:
         generations.set_back(self.store, known, client, now)
         return self.generation()
 
-    def document(self) -> tuple[Tag, bytes] | None:
-        """The newest generation and its document."""
+    def document(self, client: str) -> tuple[Tag, bytes] | None:
+        """The newest generation and its document, with the port of the client that asks."""
         with self.store.reading() as session:
-            return generations.newest_document(session)
+            found = generations.newest_document(session)
+            entry = clients.entry_of(session, client)
+        if found is None or entry is None:
+            return found
+        tag, document = found
+        return tag, generations.for_client(document, entry)
 
     def newest_trial(self) -> Tag:
         """What the newest trial is known by: its number alone."""

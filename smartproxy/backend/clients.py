@@ -26,20 +26,37 @@ PREFIX = "spc_"
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
 
-def add(change: Change, name: str, address: str | None = None) -> str:
+@attrs.frozen(kw_only=True)
+class Listens:
+    """Where a client listens for calls to partners; ``None``: as the site's settings say."""
+
+    address: str | None = None
+    port: int | None = None
+
+
+def add(change: Change, name: str, address: str | None = None, *, listens: Listens | None = None) -> str:
     """Add a client; return its token, which nobody can see again.
 
     :param address: the only address that it may call from; any without it.
+    :param listens: where it listens for calls to partners; where all clients do without it.
     :raises AlreadyThere: when there is one of this name.
     :raises Unusable: when it is not a name that a certificate and a log take, or not an address.
     """
     bound = _checked(address)
+    where = listens or Listens()
     if _NAME.fullmatch(name) is None:
         raise Unusable(f"{name!r} is not a valid client name; use letters, digits, '.', '_' and '-', at most 64")
     if _found(change.session, name) is not None:
         raise AlreadyThere(f"there is a client {name!r} already; 'smartproxy client token {name}' gives it a new token")
     token = new_token()
-    entry = ClientEntry(name=name, token_sha256=token_digest(token), address=bound, created=change.now)
+    entry = ClientEntry(
+        name=name,
+        token_sha256=token_digest(token),
+        address=bound,
+        listen_address=_checked(where.address),
+        listen_port=where.port,
+        created=change.now,
+    )
     change.session.add(ClientRow(name=name, entry=entry))
     change.note("client.changed", command=change.what, names=[name])
     return token
@@ -58,6 +75,14 @@ def bind(change: Change, name: str, address: str | None) -> ClientRow:
     :raises Unusable: when it is not an address.
     """
     return _alter(change, name, address=_checked(address))
+
+
+def listen(change: Change, name: str, listens: Listens) -> ClientRow:
+    """Let a client listen for calls to partners at a place of its own, or where all do.
+
+    :raises Unusable: when it is not an address.
+    """
+    return _alter(change, name, listen_address=_checked(listens.address), listen_port=listens.port)
 
 
 def enable(change: Change, name: str, enabled: bool) -> ClientRow:
@@ -87,6 +112,12 @@ def find(session: Session, name: str) -> ClientRow:
         names = ", ".join(each.name for each in listed(session)) or "none"
         raise NotFound(f"there is no client {name!r}; known: {names}")
     return row
+
+
+def entry_of(session: Session, name: str) -> ClientEntry | None:
+    """The entry of a client, if there is one of this name."""
+    row = _found(session, name)
+    return None if row is None else row.entry
 
 
 def listed(session: Session) -> Sequence[ClientRow]:

@@ -27,6 +27,7 @@ from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.schema import (
     CaRow,
+    ClientRow,
     GenerationRow,
     IdentityRow,
     PartnerRow,
@@ -36,8 +37,10 @@ from smartproxy.backend.schema import (
     new_store_id,
 )
 from smartproxy.backend.store import Store
-from smartproxy.policy.configuration import FORMAT, ConfigurationRefused, parse
+from smartproxy.policy.configuration import FORMAT, Configuration, ConfigurationRefused, parse
+from smartproxy.policy.outbound import check_listeners
 from smartproxy.policy.schema import write_object
+from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.values import Instant
 
@@ -69,7 +72,7 @@ def changing(store: Store, *, by: str, what: str, now: datetime) -> Iterator[Cha
         authority.site_row(session)
         octets = build(session, change.generation)
         try:
-            parse(octets)
+            _check_clients(session, parse(octets))
         except ConfigurationRefused as refused:
             raise ChangeRefused(f"{explain(session, refused)}; nothing is changed") from refused
         except ArithmeticError as error:
@@ -84,9 +87,43 @@ def changing(store: Store, *, by: str, what: str, now: datetime) -> Iterator[Cha
         change.record()
 
 
+def _check_clients(session: Session, configuration: Configuration) -> None:
+    """Refuse a port of a client's own that a partner has on it, too.
+
+    :raises ChangeRefused: with the client's name.
+    """
+    for row in session.scalars(select(ClientRow).order_by(ClientRow.name)):
+        outbound = row.entry.outbound(configuration.client.outbound)
+        try:
+            check_listeners(configuration.server.partners, outbound)
+        except DocumentRefused as refused:
+            raise ChangeRefused(
+                f"{_entry_at(session, refused.where)}: port {outbound.port} is already the one on which client "
+                f"{row.name} listens for calls to partners (smartproxy client listen); nothing is changed"
+            ) from refused
+
+
 def newest_number(session: Session) -> int:
     """The number of the generation in force; 0 before the first."""
     return session.scalar(select(func.max(GenerationRow.number))) or 0
+
+
+_CLIENT_PART = b',"client":'
+"""What stands before the last part of a document. No text holds it: its quotation marks would be escaped."""
+
+
+def for_client(document: bytes, entry: ClientEntry) -> bytes:
+    """A document as one client gets it: where that listens for calls to partners is its own.
+
+    Only the document's end is read, since the rest may hold a million serial numbers.
+    """
+    if entry.listen_address is None and entry.listen_port is None:
+        return document
+    head, _, tail = document.rpartition(_CLIENT_PART)
+    client: dict[str, Any] = json.loads(tail[:-1])
+    own = {"address": entry.listen_address, "port": entry.listen_port}
+    outbound = client.get("outbound", {}) | {key: value for key, value in own.items() if value is not None}
+    return head + _CLIENT_PART + _dumped(client | {"outbound": outbound}) + b"}"
 
 
 DIGEST_CHARACTERS = 16
@@ -181,14 +218,19 @@ def build(session: Session, generation: int) -> bytes:
             "partners": [write_object(row.entry) for row in _named(session, PartnerRow)],
             "licence": licences.carried(session),
         },
-        "client": {},
     }
+    client: dict[str, Any] = {"client": {}}
     for setting in session.scalars(select(SettingRow).order_by(SettingRow.name)):
-        place = document
         *parents, last = setting.name.split(".")
+        place = client if parents[:1] == ["client"] else document
         for parent in parents:
             place = place.setdefault(parent, {})
         place[last] = setting.value
+    # The client's part stands at the end: see for_client.
+    return _dumped(document | client)
+
+
+def _dumped(document: dict[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
 
 

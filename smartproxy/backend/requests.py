@@ -132,6 +132,22 @@ def token_refused() -> CallRefused:
     )
 
 
+def address_refused(name: str, address: str) -> CallRefused:
+    """The refusal of a client that shows its token, but calls from another address than it is bound to.
+
+    The address that it is bound to is left out: whoever stole a token does not learn where it would be accepted.
+
+    :param name: the client's.
+    :param address: where the call came from.
+    """
+    return CallRefused(
+        403,
+        Cause.API_ADDRESS,
+        f"the token is that of client {name}, which is bound to another address than {address}",
+        f"call from the right address, or run 'smartproxy client bind {name} --address {address}'",
+    )
+
+
 def removed_refused() -> CallRefused:
     """The refusal of a client that shows its token, but was removed or disabled: it is to end its tunnels."""
     return CallRefused(

@@ -166,6 +166,8 @@ def _away(error: Exception, health: Health) -> Finding:
         case BackendRefused(code="removed"):
             words = f"{error.message}; no session can begin"
             return Finding("client-removed", Health.DOWN, words)
+        case BackendRefused(code="address"):
+            return Finding("address-refused", health, f"{error.message}; {after}")
         case BackendRefused(status=401):
             words = f"the backend refuses the client's token ({error.message}): smartproxy client token NAME"
             return Finding("token-refused", health, f"{words}; {after}")

@@ -158,6 +158,8 @@ class ClientEntry:
     :ivar token_sha256: the SHA-256 of its token; the token itself is not stored.
     :ivar enabled: whether its calls are accepted.
     :ivar address: the only address that it may call from; ``None``: any.
+    :ivar listen_address: where it listens for calls to partners, instead of ``client.outbound.address``.
+    :ivar listen_port: the port for calls to partners, instead of ``client.outbound.port``.
     """
 
     name: str = attrs.field(metadata=kind(NAME, people=ForPeople(listed=True)))
@@ -175,4 +177,37 @@ class ClientEntry:
             ),
         ),
     )
+    listen_address: str | None = attrs.field(
+        default=None,
+        metadata=kind(
+            Optional(Address()),
+            people=ForPeople(
+                help="the client's own address that it listens on for calls to partners, "
+                "instead of client.outbound.address",
+                unset="the site's",
+            ),
+        ),
+    )
+    listen_port: int | None = attrs.field(
+        default=None,
+        metadata=kind(
+            Optional(Whole(limits.OUTBOUND_PORT)),
+            people=ForPeople(
+                help="the port that it listens on for calls to partners, instead of client.outbound.port",
+                unset="the site's",
+                listed=True,
+            ),
+        ),
+    )
     created: datetime.datetime = attrs.field(metadata=kind(Instant()))
+
+    def outbound(self, site: OutboundListener) -> OutboundListener:
+        """Where this client listens for calls to partners.
+
+        :param site: what all clients have that say nothing else.
+        """
+        return attrs.evolve(
+            site,
+            address=site.address if self.listen_address is None else self.listen_address,
+            port=site.port if self.listen_port is None else self.listen_port,
+        )

@@ -18,7 +18,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from smartproxy._version import __version__
-from smartproxy.backend import authority, clients, journal, licences, partners
+from smartproxy.backend import authority, clients, journal, licences, partners, settings
 from smartproxy.backend.api import EVENTS_MOST
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.errors import StoreBusy
@@ -29,6 +29,7 @@ from smartproxy.client.upkeep import TunnelKey
 from smartproxy.logs.record import Record
 from smartproxy.policy.configuration import parse
 from smartproxy.policy.partners import KeyPin, Partner
+from smartproxy.policy.settings import OutboundListener
 from smartproxy.policy.versions import NEWEST, OLDEST
 from tests.adapters.api_site import Answer, ApiCase
 from tests.unit.sites import NOW, PIN, PROXY_ID
@@ -125,14 +126,14 @@ class WhoMayCall(ApiCase):
         self.assertEqual((leaf.not_valid_before_utc - until).total_seconds(), 1)
 
     def test_bound(self) -> None:
-        """A client that is bound to another address gets the answer of a stranger; the operator is told which it is."""
-        stranger = self.call("GET", "/hello", token="spc_" + "A" * 43)
-        self.told.clear()
+        """A client that is bound to another address is told so and where it called from; the operator, to which."""
         with self.change() as change:
             clients.bind(change, "inner", "10.0.0.5")
         answer = self.call("GET", "/hello")
-        self.refused(answer, 401, "token")
-        self.assertEqual(answer.json, stranger.json)
+        self.refused(answer, 403, "address")
+        self.assertIn("client inner", answer.json["message"])
+        self.assertIn("bound to another address than 127.0.0.1", answer.json["message"])
+        self.assertNotIn("10.0.0.5", answer.body.decode())
         told = self.refusals()[0]
         self.assertEqual((told["client"], told["detail"]), ("inner", "the client is bound to the address 10.0.0.5"))
         with self.store.reading() as session:
@@ -303,6 +304,24 @@ class Configuration(ApiCase):
         self.assertEqual((answer.status, answer.headers["etag"]), (200, f'"{tag}"'))
         self.assertEqual([each.name for each in configuration.server.partners], ["ACME"])
         self.assertEqual(answer.headers["cache-control"], "no-store")
+
+    def test_own_port(self) -> None:
+        """A client gets the port and address that are its own; any other one those of the settings."""
+        with self.change() as change:
+            settings.put(change, "client.outbound.enabled", False)
+            other = clients.add(change, "other")
+            clients.listen(change, "inner", clients.Listens(port=65434))
+            partners.add(change, Partner(name="ACME", codes=("ACME",), certificates=(KeyPin(sha256=PIN),)))
+        answers = [self.call("GET", "/configuration", token=token) for token in (self.token, other)]
+        mine, theirs = [parse(answer.body) for answer in answers]
+        self.assertEqual(mine.client.outbound, OutboundListener(enabled=False, port=65434))
+        self.assertEqual(theirs.client.outbound, OutboundListener(enabled=False))
+        self.assertEqual(attrs.evolve(mine, client=theirs.client), theirs)
+        self.assertEqual(answers[0].headers["etag"], answers[1].headers["etag"])
+        with self.change() as change:
+            clients.listen(change, "inner", clients.Listens(address="10.0.0.5"))
+        mine = parse(self.call("GET", "/configuration").body)
+        self.assertEqual(mine.client.outbound, OutboundListener(enabled=False, address="10.0.0.5"))
 
     def test_unchanged(self) -> None:
         """With the newest generation it gets 304 and no body."""

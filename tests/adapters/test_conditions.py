@@ -273,6 +273,7 @@ class ClientConditions(ClientTestCase):
             ),
             (BackendRefused(401, "api.token", "the token is not known"), "token-refused", "smartproxy client token"),
             (BackendRefused(426, "version", "0.1 and 0.2"), "version-refused", "0.1 and 0.2"),
+            (BackendRefused(403, "address", "not from 10.0.0.9"), "address-refused", "not from 10.0.0.9"),
         ):
             self.backend.failure = failure
             if not self.service.running:

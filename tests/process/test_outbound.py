@@ -20,7 +20,7 @@ from smartproxy.testing.pki import CredentialFiles, self_signed
 from smartproxy.testing.programs import ProgramFailed
 from smartproxy.testing.proxied import Ask, ProxiedEndpoint, ProxyRefused, connect, socks
 from smartproxy.testing.settings import Settings
-from smartproxy.testing.site import STATION_CODE
+from smartproxy.testing.site import CLIENT_NAME, STATION_CODE
 from smartproxy.testing.station import TestStation
 from smartproxy.testing.store import MemoryStore
 from smartproxy.testing.tls import TestContext
@@ -177,6 +177,25 @@ class Ways(OutboundCase):
         await self.crosses(await self.through(connect(f"127.0.0.1:{acme.port}")), acme, ACME, 20)
         acme.inbox.contents.clear()
         await self.crosses(await self.through(connect("acme")), acme, ACME, 30)
+
+    async def test_own_port(self) -> None:
+        """A client that has a port of its own opens it; bound to another address, it says so and keeps the port."""
+        acme = await self.answering(self.made.acme, ACME)
+        await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(acme.port), "--verify", "pin")
+        port, log = free_port(), Log(self.site.client)
+        self.addCleanup(self.site.smartproxy, "client", "bind", CLIENT_NAME, "--any")
+        await self.site.smartproxy("client", "listen", CLIENT_NAME, "--port", str(port))
+        self.assertEqual((await log.event("listener.opened", mode="calls to partners"))["port"], port)
+        await self.crosses(ProxiedEndpoint(self.at(port), connect("ACME")), acme, ACME, 35)
+        log = Log(self.site.client)
+        await self.site.smartproxy("client", "bind", CLIENT_NAME, "--address", "192.0.2.9")
+        away = await log.event("backend.unreachable", cause="backend.refused")
+        self.assertIn(f"client {CLIENT_NAME}, which is bound to another address than 127.0.0.1", away["message"])
+        self.assertIn(f"smartproxy client bind {CLIENT_NAME} --address 127.0.0.1", away["message"])
+        await self.site.smartproxy("client", "bind", CLIENT_NAME, "--address", "::1")
+        await log.event("backend.reached")
+        await self.site.smartproxy("client", "listen", CLIENT_NAME, "--as-site")
+        await log.event("listener.closed", port=port)
 
     async def test_by_socks(self) -> None:
         """SOCKS5 to the partner's host name, which the server resolves, or to its address."""

@@ -6,13 +6,13 @@ from unittest.mock import patch
 
 import attrs
 
-from smartproxy.backend import generations, partners, settings
+from smartproxy.backend import authority, clients, generations, partners, settings
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.schema import GenerationRow
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import GenerationId, parse
-from smartproxy.policy.partners import CertificatePin, KeyPin, Partner
+from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner
 from smartproxy.policy.strict_json import DocumentRefused
 from tests.unit.sites import NOW, PIN, SiteCase
 
@@ -52,6 +52,29 @@ class Changes(SiteCase):
         self.assertEqual([each.name for each in configuration.server.partners], ["ACME"])
         self.assertEqual(configuration.site, "Muster GmbH")
         self.assertEqual([each.port for each in configuration.server.listeners], [6619])
+
+    def test_own_port_of_a_client(self) -> None:
+        """A port that would be a partner's and a client's is refused with both names, whichever came last."""
+        with self.change() as change:
+            clients.add(change, "inner", listens=clients.Listens(port=65434))
+            partners.add(change, attrs.evolve(ACME, outbound=Outbound(host="acme.example", listener=3306)))
+        with self.assertRaises(ChangeRefused) as refused, self.change() as change:
+            clients.listen(change, "inner", clients.Listens(port=3306))
+        self.assertRegex(str(refused.exception), "partner ACME, outbound.listener: port 3306 .* client inner listens")
+        with self.assertRaises(ChangeRefused), self.change() as change:
+            partners.alter(change, "ACME", outbound=Outbound(host="acme.example", listener=65434))
+
+    def test_text_in_a_document(self) -> None:
+        """No text in a document is taken for the client's part of it."""
+        name = 'a,"client":{"outbound":1}'
+        with self.change() as change:
+            authority.site_row(change.session).name = name
+            clients.add(change, "inner", listens=clients.Listens(port=1))
+        with self.store.reading() as session:
+            found, entry = generations.newest_document(session), clients.entry_of(session, "inner")
+        assert found is not None and entry is not None
+        configuration = parse(generations.for_client(found[1], entry))
+        self.assertEqual((configuration.site, configuration.client.outbound.port), (name, 1))
 
     def test_events(self) -> None:
         """A change is told: its subject's event and configuration.changed, with number and author."""

@@ -269,6 +269,20 @@ class Clients(CommandCase):
         self.assertIn("is not an address", self.refused("client", "bind", "inner", "--address", "inside"))
         self.refused("client", "bind", "inner", status=2)
 
+    def test_own_port(self) -> None:
+        """A client's own port is given when it is added or later, listed, and given up again."""
+        self.do("client", "add", "inner", "--listen-port", "65434", "--listen-address", "10.0.0.5")
+        (shown,) = self.do("client", "list", "--json").json
+        self.assertEqual((shown["listen_port"], shown["listen_address"]), (65434, "10.0.0.5"))
+        self.assertIn("65434", self.do("client", "list").out)
+        done = self.do("client", "listen", "inner", "--port", "65435")
+        self.assertIn("client inner: listen address the site's, listen port 65435", done.out)
+        self.assertIsNone(self.do("client", "listen", "inner", "--as-site", "--json").json["listen_port"])
+        for wrong in ((), ("--as-site", "--port", "1")):
+            self.assertIn("or --as-site alone", self.refused("client", "listen", "inner", *wrong, status=2))
+        self.assertIn("0 to 65535", self.refused("client", "listen", "inner", "--port", "65536"))
+        self.assertIn("not an address", self.refused("client", "listen", "inner", "--on", "inside"))
+
     def test_token_file(self) -> None:
         """Or it goes into a file that only its owner can read, and is not shown at all."""
         path = self.folder / "token"

@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from smartproxy.policy.addresses import BadHostPort, port_of
+from smartproxy.policy.schema import SettingDeclaration, declarations
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.tap.commands import declared
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
-from smartproxy.tap.commands.console import Console, table, when
+from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table, when
 
 if TYPE_CHECKING:
     from smartproxy.backend.schema import ClientRow
@@ -32,8 +34,22 @@ def register(subparsers: Subparsers) -> None:
     )
     tie.add_argument("name", metavar="NAME")
     which = tie.add_mutually_exclusive_group(required=True)
-    declared.add_arguments(which, ClientEntry, defaults=False)
-    which.add_argument("--any", action="store_true")
+    which.add_argument("--address", metavar="ADDRESS", help="the only address; 127.0.0.1 and ::1 are the same")
+    which.add_argument("--any", action="store_true", help="any address")
+    place = action(
+        actions,
+        "listen",
+        "Say on which port and address a client awaits calls to partners; what is not given is as the settings "
+        "client.outbound.port and client.outbound.address say for all clients.",
+        listen,
+        "  smartproxy client listen inner --port 65433\n"
+        "  smartproxy client listen inner --port 65434 --on 10.0.0.5\n"
+        "  smartproxy client listen inner --as-site",
+    )
+    place.add_argument("name", metavar="NAME")
+    place.add_argument("--port", metavar="PORT", help="the port; 0 for any free one")
+    place.add_argument("--on", metavar="ADDRESS", help="the address of the client's machine")
+    place.add_argument("--as-site", action="store_true", help="as the settings say")
     action(actions, "list", "List clients.", show_all)
     for name, summary, run in (
         ("enable", "Let a client call the backend again.", enable),
@@ -48,8 +64,10 @@ def add(console: Console) -> None:
     from smartproxy.backend import clients
 
     name = console.arguments.name
+    given = declared.given(console.arguments, ClientEntry)
+    listens = clients.Listens(address=given.get("listen_address"), port=given.get("listen_port"))
     with console.changing(f"client add {name}") as change:
-        token = clients.add(change, name, console.arguments.address)
+        token = clients.add(change, name, given.get("address"), listens=listens)
         _put_away(console, token)
     _tell(console, name, token)
 
@@ -73,6 +91,28 @@ def bind(console: Console) -> None:
     with console.changing(f"client bind {name}") as change:
         row = clients.bind(change, name, console.arguments.address)
     console.answer(_document(row), f"client {name} may call from {row.entry.address or 'any address'}")
+
+
+def listen(console: Console) -> None:
+    """Say where a client awaits calls to partners."""
+    from smartproxy.backend import clients
+
+    name, port, address = console.arguments.name, console.arguments.port, console.arguments.on
+    if console.arguments.as_site == (port is not None or address is not None):
+        raise WrongUse("client listen: give --port, --on or both, or --as-site alone")
+    try:
+        listens = clients.Listens(address=address, port=None if port is None else port_of(port, least=0))
+    except BadHostPort as error:
+        raise CommandFailed(str(error)) from None
+    with console.changing(f"client listen {name}") as change:
+        row = clients.listen(change, name, listens)
+    shown = [f"{each.title} {each.people.unset if value is None else value}" for each, value in _place(row)]
+    console.answer(_document(row), f"client {name}: {', '.join(shown)}")
+
+
+def _place(row: "ClientRow") -> list[tuple[SettingDeclaration, object]]:
+    found = [each for each in declarations(ClientEntry) if each.name.startswith("listen_")]
+    return [(each, getattr(row.entry, each.name)) for each in found]
 
 
 def show_all(console: Console) -> None:
