@@ -32,5 +32,9 @@ class AlreadyThere(BackendError):
     """A name that is taken."""
 
 
+class ScopeMissing(BackendError):
+    """The caller may not do it."""
+
+
 class Unusable(BackendError):
     """A file (certificate, key, list, archive) that cannot be what it was given for."""

@@ -16,6 +16,10 @@ from smartproxy.backend.schema import PartnerRow, SeenCertificateRow
 from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.certificates.revocation import Issuer, Outlook, RevocationLists, RevocationSet
 from smartproxy.policy.partners import CertificatePin, KeyPin, RevocationMode, TrustedCa
+from smartproxy.policy.schema import Optional, kind
+from smartproxy.policy.values import NAME, SHA256, Instant, Lines
+
+_TEXT = Lines(most=10_000)
 
 
 class Verdict(enum.StrEnum):
@@ -51,12 +55,12 @@ class Failing:
     :ivar others_until: until when another of the partner's certificates is valid; ``None`` if none is valid for longer.
     """
 
-    partner: str
-    moment: datetime
-    reason: str
-    subject: str | None
-    sha256: str | None
-    others_until: datetime | None
+    partner: str = attrs.field(metadata=kind(NAME))
+    moment: datetime = attrs.field(metadata=kind(Instant()))
+    reason: str = attrs.field(metadata=kind(_TEXT))
+    subject: str | None = attrs.field(metadata=kind(Optional(_TEXT)))
+    sha256: str | None = attrs.field(metadata=kind(Optional(SHA256)))
+    others_until: datetime | None = attrs.field(metadata=kind(Optional(Instant())))
 
 
 @attrs.frozen

@@ -296,6 +296,13 @@ PEM_CHARACTERS_MOST: Final = 1024 * 1024
 #: Numbered from 1 by the backend.
 GENERATION: Final = Limit(default=1, least=0, most=2**63 - 1, unit="(a generation)")
 
+# The backend's API for administrators.
+
+#: Entries in one part of a list.
+PAGE: Final = Limit(default=100, least=1, most=500, unit="entries")
+#: How far a look into the future reaches.
+DAYS_AHEAD: Final = Limit(default=30, least=0, most=36_500, unit="days")
+
 # The licence.
 
 LICENCE_OCTETS_MOST: Final = 64 * 1024

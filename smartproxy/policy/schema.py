@@ -6,7 +6,7 @@ place. Unknown keys are refused: a misspelled setting must not be silently witho
 (lists, objects) are here, kinds of single values in :mod:`~smartproxy.policy.values`. Trusts nothing about the values.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -118,24 +118,32 @@ def read_object(cls: type[_T], value: object, where: str = WHOLE) -> _T:
 
     :raises DocumentRefused: for the first fault, with all others.
     """
+    fields = _fields(cls)
+    required = {key for key, each in fields.items() if each.default is attrs.NOTHING or each.metadata[_REQUIRED]}
+    return cls(**_read_fields(fields, value, where, required))
+
+
+def _read_fields(
+    fields: Mapping[str, "attrs.Attribute[Any]"], value: object, where: str, required: Collection[str]
+) -> dict[str, Any]:
+    """The values of those fields that the JSON object *value* has, by the fields' names."""
     if not isinstance(value, dict):
         raise wrong(value, where, "an object")
-    kinds = _fields(cls)
-    arguments = {}
+    found = {}
     faults = []
-    for key, field in kinds.items():
+    for key, field in fields.items():
         try:
             if key in value:
-                arguments[field.name] = field.metadata[_KIND].read(value[key], place(where, key))
-            elif field.default is attrs.NOTHING or field.metadata[_REQUIRED]:
+                found[field.name] = field.metadata[_KIND].read(value[key], place(where, key))
+            elif key in required:
                 raise DocumentRefused(where=place(where, key), cause=Cause.DOCUMENT_KEY_MISSING, message="is missing")
         except DocumentRefused as refused:
             faults.append(refused)
     # Last, so that a document of another version is told apart by its version.
-    faults += [_unknown(place(where, key), kinds) for key in value if key not in kinds][:FAULTS_MOST]
+    faults += [_unknown(place(where, key), fields) for key in value if key not in fields][:FAULTS_MOST]
     if faults:
         raise together(faults)
-    return cls(**arguments)
+    return found
 
 
 def write_object(instance: Any) -> dict[str, object]:
@@ -253,6 +261,42 @@ class ObjectOf:
     def write(self, value: Any) -> object:
         """See :class:`ValueKind`."""
         return write_object(value)
+
+
+@attrs.frozen(kw_only=True)
+class PartOf:
+    """Some fields of an object that an attrs class describes: their values by the fields' names.
+
+    What a change says of an entry: the fields that it does not say stay as they are.
+
+    :ivar required: the keys that have to be there.
+    :ivar without: the keys that are not taken.
+    """
+
+    cls: type[Any]
+    required: frozenset[str] = frozenset()
+    without: frozenset[str] = frozenset()
+
+    @property
+    def kinds(self) -> dict[str, ValueKind]:
+        """The keys that are taken, with their kinds."""
+        return {key: each.metadata[_KIND] for key, each in self._fields.items()}
+
+    @property
+    def _fields(self) -> dict[str, "attrs.Attribute[Any]"]:
+        return {key: each for key, each in _fields(self.cls).items() if key not in self.without}
+
+    def read(self, value: object, where: str) -> dict[str, Any]:
+        """See :class:`ValueKind`."""
+        return _read_fields(self._fields, value, where, self.required)
+
+    def write(self, value: Mapping[str, Any]) -> object:
+        """See :class:`ValueKind`."""
+        return {
+            key: each.metadata[_KIND].write(value[each.name])
+            for key, each in self._fields.items()
+            if each.name in value
+        }
 
 
 @attrs.frozen

@@ -3,7 +3,7 @@
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.schema import ListOf, ObjectOf, kind, read_object
+from smartproxy.policy.schema import ListOf, ObjectOf, PartOf, kind, read_object
 from smartproxy.policy.strict_json import FAULTS_MOST, DocumentRefused
 from smartproxy.policy.values import NAME, Flag
 
@@ -51,3 +51,23 @@ class Faults(SynchronousTestCase):
         """A value of TOML is named by its type, and null is null."""
         self.assertEqual(self.refused({"leaves": 1.5}).message, "is a float; has to be a list")
         self.assertEqual(self.refused({"leaves": None}).message, "is null; has to be a list")
+
+
+class Parts(SynchronousTestCase):
+    """Some fields of an object."""
+
+    def test_read_and_written(self) -> None:
+        """What is there is read by its kind, what is not there stays out, and it is written as it was read."""
+        part = PartOf(cls=Leaf)
+        for value in ({}, {"good": False}, {"name": "x", "good": True}):
+            self.assertEqual(part.read(value, "leaf"), value)
+            self.assertEqual(part.write(value), value)
+
+    def test_refused(self) -> None:
+        """What has to be there and is not, what is not taken, and what is of another kind."""
+        part = PartOf(cls=Leaf, required=frozenset({"good"}), without=frozenset({"name"}))
+        refused = self.assertRaises(DocumentRefused, part.read, {"name": "x"}, "leaf")
+        self.assertEqual([each.where for each in (refused, *refused.others)], ["leaf.good", "leaf.name"])
+        self.assertEqual(list(part.kinds), ["good"])
+        refused = self.assertRaises(DocumentRefused, part.read, {"good": 1}, "leaf")
+        self.assertEqual(str(refused), "leaf.good: is a number; has to be true or false")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from cryptography.x509 import Certificate
 
-    from smartproxy.backend.schema import PinNote
+    from smartproxy.backend.operations.partner import GivenCertificate
 
 
 def certificates_text(certificates: Sequence["Certificate"], empty: str = "") -> str:
@@ -83,10 +83,15 @@ def rule_arguments(group: "ArgumentParser | _ArgumentGroup", classes: Collection
 
 @attrs.frozen(kw_only=True)
 class GivenRules:
-    """The rules that a command line gives, and what is known of the certificates that they pin."""
+    """The rules that a command line gives, and certificates in files that are pinned beside them."""
 
     rules: tuple[Any, ...]
-    notes: tuple["PinNote", ...]
+    certificates: tuple["GivenCertificate", ...]
+
+    @property
+    def anything(self) -> bool:
+        """Whether any were given."""
+        return bool(self.rules or self.certificates)
 
 
 def given_rules(console: Console) -> GivenRules:
@@ -100,23 +105,21 @@ def given_rules(console: Console) -> GivenRules:
         raise WrongUse("--subject-serial and --san need --ca: which CA certifies the partner?")
     if wanted.pin_key and not wanted.certificate:
         raise WrongUse("--pin-key goes with --certificate; a hash of a key is given with --key")
-    files = [_pinned(console, path) for path in wanted.certificate]
     return GivenRules(
         rules=(
-            *(rule for rule, _ in files),
             *(CertificatePin(sha256=_plain_sha256(each)) for each in wanted.pin),
             *(KeyPin(sha256=_plain_sha256(each)) for each in wanted.key),
             *(SubjectRule(ca=wanted.ca, serial_number=each) for each in subjects),
             *(SanRule(ca=wanted.ca, san=each) for each in names),
         ),
-        notes=tuple(note for _, note in files),
+        certificates=tuple(_pinned(console, path) for path in wanted.certificate),
     )
 
 
-def _pinned(console: Console, path: str) -> "tuple[CertificatePin | KeyPin, PinNote]":
+def _pinned(console: Console, path: str) -> "GivenCertificate":
     """The partner's own certificate of a file, which may hold its chain too."""
-    from smartproxy.backend.certificates import issuer_text, read_certificates, subject_text
-    from smartproxy.backend.partners import pinned
+    from smartproxy.backend.certificates import certificates_to_pem, issuer_text, read_certificates, subject_text
+    from smartproxy.backend.operations.partner import GivenCertificate
 
     found = read_certificates(console.read(path), path)
     issuers = {issuer_text(each) for each in found if issuer_text(each) != subject_text(each)}
@@ -126,7 +129,7 @@ def _pinned(console: Console, path: str) -> "tuple[CertificatePin | KeyPin, PinN
         raise CommandFailed(f"{path} holds several certificates ({names}); give each in a file of its own")
     for warning in _doubts(own[0], console.now()):
         console.warn(f"{path}: {warning}")
-    return pinned(own[0], key=console.arguments.pin_key)
+    return GivenCertificate(pem=certificates_to_pem([own[0]]), key=console.arguments.pin_key)
 
 
 def _doubts(certificate: "Certificate", now: datetime) -> list[str]:

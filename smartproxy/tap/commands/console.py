@@ -23,11 +23,14 @@ import attrs
 
 from smartproxy.logs.render import escape
 from smartproxy.net import files
+from smartproxy.policy import limits
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from smartproxy.backend.change import Change
+    from smartproxy.backend.operations.operation import Answer, Input, Operation
+    from smartproxy.backend.operations.shapes import Page
     from smartproxy.backend.store import Store
 
 CELL_MOST = 200
@@ -120,6 +123,27 @@ class Console:
 
         with self.store(make=make) as store, changing(store, by=operator(), what=what, now=self.now()) as change:
             yield change
+
+    def call(self, operation: "Operation[Input, Answer]", wanted: "Input") -> "Answer":
+        """Carry an operation out."""
+        from smartproxy.backend.operations.operation import EVERYTHING, Caller, perform
+
+        with self.store() as store:
+            caller = Caller(name=operator(), scopes=frozenset({EVERYTHING}))
+            return perform(store, operation, wanted, caller, self.now())
+
+    def every(self, operation: "Operation[Page, Any]") -> list[Any]:
+        """The entries of a list, from all its parts."""
+        from smartproxy.backend.operations.shapes import Page
+
+        found: list[Any] = []
+        after = None
+        while True:
+            part = self.call(operation, Page(after=after, limit=limits.PAGE.most))
+            found += part.items
+            if part.next is None:
+                return found
+            after = part.next
 
     def read(self, path: str) -> bytes:
         """The octets of a file, or of standard input for ``-``.

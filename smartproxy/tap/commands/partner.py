@@ -4,17 +4,13 @@ Which settings a partner has is declared by :class:`~smartproxy.policy.partners.
 :class:`~smartproxy.policy.partners.Outbound`; here is what an operator does with a partner.
 """
 
-import ipaddress
-import re
 from argparse import ArgumentParser
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import attrs
 
-from smartproxy.oftp2.grammars import IdentificationCode, IdentificationSet
 from smartproxy.policy.partners import (
-    CODE_OCTETS,
     CertificatePin,
     KeyPin,
     Outbound,
@@ -27,12 +23,13 @@ from smartproxy.policy.schema import declarations, write_object
 from smartproxy.tap.commands import declared
 from smartproxy.tap.commands.arguments import Subparsers, action, days, subject
 from smartproxy.tap.commands.certificates import GivenRules, given_rules, rule_arguments
-from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, listing, table, when
+from smartproxy.tap.commands.console import Console, WrongUse, listing, table, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.schema import PartnerRow, PinNote
+    from smartproxy.backend.operations.partner import KnownPartner
+    from smartproxy.backend.operations.shapes import Named
+    from smartproxy.backend.schema import PinNote
 
-_NAME = r"[^\W_][\w .&+()-]*"
 _EXAMPLES = """\
   smartproxy partner add ACME --code O0013000001ACME --certificate acme.pem
   smartproxy partner add ACME --code O0013000001ACME --ca odette --subject-serial O0013000001ACME
@@ -150,93 +147,55 @@ def _resettable() -> dict[str, str]:
 
 def add(console: Console) -> None:
     """Add a partner."""
-    from smartproxy.backend import partners
+    from smartproxy.backend.operations import partner as operations
 
     wanted = console.arguments
     if not wanted.codes:
         raise WrongUse("partner add: give at least one --code, the SSIDCODE that the partner uses")
-    certificates = _given_rules(console)
-    if not certificates.rules:
+    given = _given_rules(console)
+    if not given.anything:
         raise WrongUse(
             "partner add: say how its certificate is recognized: --certificate FILE, --pin or --key SHA256, or "
             "--ca NAME with --subject-serial or --san"
         )
-    _doubt_name(console, wanted.name)
-    _doubt_codes(console, wanted.codes)
-    values = declared.given(wanted, Partner)
-    partner = Partner(name=wanted.name, enabled=not wanted.disabled, certificates=certificates.rules, **values)
-    with console.changing(f"partner add {wanted.name}") as making:
-        row = partners.add(making, partner, certificates.notes)
-    _tell(console, row)
-
-
-def _doubt_name(console: Console, name: str) -> None:
-    """Refuse a name that commands would take for something else, or that has to be quoted, unless it is forced."""
-    try:
-        known = "a number" if name.isdecimal() else f"an address of IPv{ipaddress.ip_address(name).version}"
-    except ValueError:
-        known = "no name for commands and logs" if re.fullmatch(_NAME, name) is None else ""
-    if known and not console.arguments.force:
-        raise CommandFailed(
-            f"{name!r} is {known}: a partner's name has letters, digits, blanks and . _ - & + ( ), and begins with a "
-            "letter or a digit; give --force to take it all the same"
-        )
-
-
-def _doubt_codes(console: Console, codes: Iterable[str]) -> None:
-    """Refuse a code that no SSID can contain, unless it is forced; warn of one of an unusual form (RFC 5024 5.4)."""
-    for code in codes:
-        octets = code.encode("ascii", "replace")
-        if IdentificationSet().fault(octets, CODE_OCTETS) is not None:
-            if not console.arguments.force:
-                upper = f"; is it {code.upper()}?" if code != code.upper() else ""
-                raise CommandFailed(
-                    f"{code!r} is no SSIDCODE, which has only capital letters, digits, blanks and / - . & ( ){upper}; "
-                    "give --force to take it all the same"
-                )
-        elif not code.startswith("O") or IdentificationCode().fault(octets, CODE_OCTETS) is not None:
-            console.warn(
-                f"the code {code} does not have the usual form of an SSIDCODE: O, the four digits of its issuer, the "
-                "company's code, as in O0013000001ACME; it has to be exactly what the partner sends"
-            )
+    values = {"name": wanted.name, "enabled": not wanted.disabled, **declared.given(wanted, Partner)}
+    addition = operations.PartnerAddition(
+        partner=values | _rules_of(given), pinned=given.certificates, force=wanted.force
+    )
+    _tell(console, console.call(operations.add, addition))
 
 
 def change(console: Console) -> None:
     """Change a partner."""
-    from smartproxy.backend import partners
+    from smartproxy.backend.operations import partner as operations
 
-    certificates = _given_rules(console)
-    values = declared.given(console.arguments, Partner)
-    if certificates.rules:
-        values["certificates"] = certificates.rules
-    if not values:
+    wanted = console.arguments
+    given = _given_rules(console)
+    values = declared.given(wanted, Partner) | _rules_of(given)
+    if not values and not given.anything:
         raise WrongUse("partner change: nothing to change was given")
-    _doubt_codes(console, values.get("codes", ()))
-    with console.changing(f"partner change {console.arguments.name}") as making:
-        row = partners.alter(making, console.arguments.name, certificates.notes, **values)
-    _tell(console, row)
+    alteration = operations.PartnerAlteration(
+        name=wanted.name, partner=values, pinned=given.certificates, force=wanted.force
+    )
+    _tell(console, console.call(operations.alter, alteration))
 
 
 def show_all(console: Console) -> None:
     """List partners."""
-    from smartproxy.backend import partners
+    from smartproxy.backend.operations import partner as operations
 
-    with console.reading() as session:
-        rows = partners.listed(session)
-        documents = [_document(row) for row in rows]
-        cells = [declared.cells(row.entry) for row in rows]
+    found = console.every(operations.listed)
+    documents = [_document(each) for each in found]
+    cells = [declared.cells(each.partner) for each in found]
     heads = declared.heads(Partner)
     console.answer(documents, table(heads, cells, "there is no partner yet; add one: smartproxy partner add --help"))
 
 
 def expiring(console: Console) -> None:
     """List partners whose certificate fails next."""
-    from datetime import timedelta
+    from smartproxy.backend.operations import partner as operations
 
-    from smartproxy.backend import forecasts
-
-    with console.reading() as session:
-        found = forecasts.failing(session, console.now() + timedelta(days=console.arguments.days))
+    found = console.call(operations.expiring, operations.Ahead(days=console.arguments.days)).items
     documents = [
         {
             "partner": each.partner,
@@ -259,93 +218,88 @@ def expiring(console: Console) -> None:
 
 def show(console: Console) -> None:
     """Show a partner."""
-    from smartproxy.backend import partners
+    from smartproxy.backend.operations import partner as operations
 
-    with console.reading() as session:
-        _tell(console, partners.find(session, console.arguments.name))
+    _tell(console, console.call(operations.show, _named(console)))
 
 
 def enable(console: Console) -> None:
     """Let a partner connect."""
-    _switch(console, True)
+    from smartproxy.backend.operations import partner as operations
+
+    known = console.call(operations.enable, _named(console))
+    console.answer(_document(known), f"partner {known.partner.name} may connect")
 
 
 def disable(console: Console) -> None:
     """Let a partner connect no more."""
-    _switch(console, False)
+    from smartproxy.backend.operations import partner as operations
+
+    known = console.call(operations.disable, _named(console))
+    console.answer(_document(known), f"partner {known.partner.name} may not connect any more")
 
 
 def remove(console: Console) -> None:
     """Remove a partner."""
-    from smartproxy.backend import partners
+    from smartproxy.backend.operations import partner as operations
 
-    name = console.arguments.name
-    with console.changing(f"partner remove {name}") as making:
-        partners.remove(making, name)
+    name = console.call(operations.remove, _named(console)).name
     console.answer({"name": name, "removed": True}, f"partner {name} is removed")
 
 
 def add_certificates(console: Console) -> None:
     """Recognize further certificates."""
-    from smartproxy.backend import partners
+    from smartproxy.backend.operations import partner as operations
+    from smartproxy.backend.partners import rule_text
 
-    certificates = _given_rules(console)
-    if not certificates.rules:
+    given = _given_rules(console)
+    if not given.anything:
         raise WrongUse("partner certificate add: give --certificate, --pin, --key, --subject-serial or --san")
-    name = console.arguments.name
-    with console.changing(f"partner certificate add {name}") as making:
-        new = partners.add_rules(making, name, certificates.rules, certificates.notes)
-        row = partners.find(making.session, name)
-    text = "\n".join(f"added: {partners.rule_text(each, row.notes)}" for each in new)
-    answer = {"name": name, "added": [_rule(each, row.notes) for each in new]}
+    addition = operations.RuleAddition(name=console.arguments.name, rules=given.rules, pinned=given.certificates)
+    done = console.call(operations.add_rules, addition)
+    text = "\n".join(f"added: {rule_text(each, done.notes)}" for each in done.rules)
+    answer = {"name": done.name, "added": [_rule(each, done.notes) for each in done.rules]}
     console.answer(answer, text or "nothing new: these certificates are recognized already")
 
 
 def remove_certificates(console: Console) -> None:
     """Remove certificates: the partner is not recognized by them any more."""
-    from smartproxy.backend import partners
+    from smartproxy.backend.operations import partner as operations
+    from smartproxy.backend.partners import rule_text
 
-    name = console.arguments.name
-    with console.changing(f"partner certificate remove {name}") as making:
-        notes = partners.find(making.session, name).notes
-        gone = partners.remove_rules(making, name, console.arguments.which)
-    text = "\n".join(f"removed: {partners.rule_text(each, notes)}" for each in gone)
-    console.answer({"name": name, "removed": [_rule(each, notes) for each in gone]}, text)
+    removal = operations.RuleRemoval(name=console.arguments.name, which=tuple(console.arguments.which))
+    done = console.call(operations.remove_rules, removal)
+    text = "\n".join(f"removed: {rule_text(each, done.notes)}" for each in done.rules)
+    console.answer({"name": done.name, "removed": [_rule(each, done.notes) for each in done.rules]}, text)
 
 
 def outbound(console: Console) -> None:
     """Say how a partner is called."""
-    from smartproxy.backend import partners
+    from smartproxy.backend.operations import partner as operations
 
     wanted = console.arguments
-    certificates = given_rules(console)
-    values = declared.given(wanted, Outbound)
-    if certificates.rules:
-        values["certificates"] = certificates.rules
+    given = given_rules(console)
+    values = declared.given(wanted, Outbound) | _rules_of(given)
+    if given.anything:
         # It says which ca certifies the Odette IDs.
         values.pop("ca", None)
     defaults = {each.name: each.default for each in declarations(Outbound)}
     values |= {name: defaults[name] for name in (_resettable()[each] for each in wanted.default)}
-    if wanted.never == bool(values):
+    if wanted.never == (bool(values) or given.anything):
         raise WrongUse("partner outbound: say how it is called (--host ...), or that it is not (--never)")
-    with console.changing(f"partner outbound {wanted.name}") as making:
-        if values:
-            row = partners.alter_outbound(making, wanted.name, **values)
-        else:
-            row = partners.alter(making, wanted.name, outbound=None)
-    called = _outbound_document(row.entry.outbound)
-    text = listing({"partner": row.name, "called": _outbound_lines(row.entry.outbound)})
-    console.answer({"name": row.name, "outbound": called}, text)
+    alteration = operations.CallingAlteration(
+        name=wanted.name, outbound=None if wanted.never else values, pinned=given.certificates
+    )
+    entry = console.call(operations.outbound, alteration).partner
+    called = _outbound_document(entry.outbound)
+    text = listing({"partner": entry.name, "called": _outbound_lines(entry.outbound)})
+    console.answer({"name": entry.name, "outbound": called}, text)
 
 
-def _switch(console: Console, enabled: bool) -> None:
-    from smartproxy.backend import partners
+def _named(console: Console) -> "Named":
+    from smartproxy.backend.operations.shapes import Named
 
-    name, word = console.arguments.name, "enable" if enabled else "disable"
-    with console.changing(f"partner {word} {name}") as making:
-        row = partners.alter(making, name, enabled=enabled)
-        document = _document(row)
-    console.answer(document, f"partner {name} may {'connect' if enabled else 'not connect any more'}")
+    return Named(name=console.arguments.name)
 
 
 def _given_rules(console: Console) -> GivenRules:
@@ -357,20 +311,27 @@ def _given_rules(console: Console) -> GivenRules:
     return found
 
 
-def _tell(console: Console, row: "PartnerRow") -> None:
-    from smartproxy.backend import partners
+def _rules_of(given: GivenRules) -> dict[str, object]:
+    """The rules as a field of an entry, if there are any beside the certificates themselves."""
+    return {"certificates": given.rules} if given.rules else {}
 
-    entry = row.entry
-    certificates = [partners.rule_text(each, row.notes) for each in entry.certificates]
+
+def _tell(console: Console, known: "KnownPartner") -> None:
+    from smartproxy.backend.partners import rule_text
+
+    for warning in known.warnings:
+        console.warn(warning)
+    entry = known.partner
+    certificates = [rule_text(each, known.notes) for each in entry.certificates]
     shown = declared.pairs(entry, certificates=certificates, outbound=_outbound_lines(entry.outbound))
-    console.answer(_document(row), listing({"partner": shown.pop("name"), **shown}))
+    console.answer(_document(known), listing({"partner": shown.pop("name"), **shown}))
 
 
-def _document(row: "PartnerRow") -> dict[str, object]:
+def _document(known: "KnownPartner") -> dict[str, object]:
     return declared.document(
-        row.entry,
-        certificates=[_rule(each, row.notes) for each in row.entry.certificates],
-        outbound=_outbound_document(row.entry.outbound),
+        known.partner,
+        certificates=[_rule(each, known.notes) for each in known.partner.certificates],
+        outbound=_outbound_document(known.partner.outbound),
     )
 
 

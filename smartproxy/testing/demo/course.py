@@ -19,7 +19,7 @@ from smartproxy.testing.demo import attacks, operations, transfers
 from smartproxy.testing.demo.attacks import Attempt, Event, attempt, read_events
 from smartproxy.testing.demo.display import Display, table
 from smartproxy.testing.demo.files import REJECTED, SourceFile, medium, one_of_each, rejected, some
-from smartproxy.testing.demo.operations import Operation, outgoing_call, renewal_and_drain
+from smartproxy.testing.demo.operations import DemoOperation, outgoing_call, renewal_and_drain
 from smartproxy.testing.demo.partners import DemoPartner, Partners, introduce
 from smartproxy.testing.demo.transfers import DemoEnds, DemoTransfer, compare, follow, settle
 from smartproxy.testing.programs import ProgramFailed
@@ -111,7 +111,7 @@ class Course:
         self._site = Site(reactor, folder, say=display.step)
         self._transfers: list[DemoTransfer] = []
         self._attempts: list[Attempt] = []
-        self._operations: list[Operation] = []
+        self._operations: list[DemoOperation] = []
         self._bugs: list[Event] = []
         self._calls = 0
         self._showing: Deferred[None] | None = None

@@ -32,7 +32,7 @@ Event = Mapping[str, Any]
 
 
 @attrs.frozen(kw_only=True)
-class Operation:
+class DemoOperation:
     """One line of the table.
 
     :ivar counted: what happened, with the numbers.
@@ -48,13 +48,13 @@ class Operation:
         return [self.name, f"WRONG: {'; '.join(self.faults)}; {self.counted}" if self.faults else self.counted]
 
 
-def judged(name: str, counted: str, wanted: Mapping[str, tuple[object, object]]) -> Operation:
+def judged(name: str, counted: str, wanted: Mapping[str, tuple[object, object]]) -> DemoOperation:
     """A line about an operation.
 
     :param wanted: what was counted and what it has to be, by what it is.
     """
     faults = tuple(f"{what}: {found}, not {right}" for what, (found, right) in wanted.items() if found != right)
-    return Operation(name=name, counted=counted, faults=faults)
+    return DemoOperation(name=name, counted=counted, faults=faults)
 
 
 def ended(program: Program | None, direction: str, since: int = 0) -> list[Event]:
@@ -73,7 +73,7 @@ def ended(program: Program | None, direction: str, since: int = 0) -> list[Event
 
 async def outgoing_call(
     site: Site, partner: DemoPartner, there: Sequence[SourceFile], back: Sequence[SourceFile]
-) -> tuple[DemoEnds, Operation]:
+) -> tuple[DemoEnds, DemoOperation]:
     """The station calls a partner through client and server.
 
     :param there: what the station sends.
@@ -124,7 +124,7 @@ async def outgoing_call(
     )
 
 
-async def renewal_and_drain(site: Site, partner: DemoPartner) -> list[Operation]:
+async def renewal_and_drain(site: Site, partner: DemoPartner) -> list[DemoOperation]:
     """Renew the licence, then have the server drain, in the middle of sessions that go on; start it again."""
     caller = Attacker(
         reactor=site.reactor,
@@ -145,7 +145,7 @@ def _days_left(site: Site) -> int:
     return read(site.licence.read_text(), site.proxy_id, now).days_left(now)
 
 
-async def _renewal(site: Site, held: Sequence[HeldSession]) -> Operation:
+async def _renewal(site: Site, held: Sequence[HeldSession]) -> DemoOperation:
     daemons = [site.backend, site.server, site.client]
     assert site.server is not None
     before = _days_left(site)
@@ -164,7 +164,7 @@ async def _renewal(site: Site, held: Sequence[HeldSession]) -> Operation:
     )
 
 
-async def _drain(site: Site, caller: Attacker, held: Sequence[HeldSession]) -> Operation:
+async def _drain(site: Site, caller: Attacker, held: Sequence[HeldSession]) -> DemoOperation:
     server = site.server
     assert server is not None and site.station is not None
     server.read()
