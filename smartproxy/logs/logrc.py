@@ -307,6 +307,8 @@ def parse(text: str, folder: Path) -> Logrc:
     :param folder: where relative paths begin.
     :raises LogrcRefused: with every fault that was found.
     """
+    if text.lstrip("\ufeff \t\r\n").startswith("<"):
+        raise LogrcRefused("this is XML, as log4c has it; make a new one of it: smartproxy logrc convert FILE")
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:

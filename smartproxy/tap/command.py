@@ -45,6 +45,7 @@ SUBJECTS = (
     "history",
     "trial",
     "judge",
+    "logrc",
     "ctl",
 )
 """The modules of :mod:`smartproxy.tap.commands` that declare subcommands, in the order in which help lists them."""

@@ -59,7 +59,12 @@ class DaemonOptions(usage.Options):
             None,
             "folder for daily log files in the background; if given, in the foreground, too [STATE-DIR/log]",
         ],
-        ["logrc", None, None, "what is logged and where to, in TOML [PROGRAM.logrc in the state folder, if there]"],
+        [
+            "logrc",
+            None,
+            None,
+            "what is logged and where to, in TOML [PROGRAM.logrc in the state folder, or beside the program]",
+        ],
         ["drain", None, None, "seconds that sessions may go on when the daemon stops [as configured: 300]"],
         ["pid-file", None, None, "file for the process ID [PROGRAM.pid in the state folder]"],
     ]
@@ -162,13 +167,16 @@ class DaemonOptions(usage.Options):
 
     def _judge_log(self) -> None:
         """What is logged and where to: the file, and the switches, which go before it."""
-        path = self.state_directory / f"{self.program}.logrc"
+        name = f"{self.program}.logrc"
         self.logrc = Logrc()
         try:
             if self["logrc"]:
                 self.logrc = logrc.load(Path(self["logrc"]).absolute(), files.read)
-            elif path.exists():
-                self.logrc = logrc.load(path, files.read)
+            else:
+                folders = (self.state_directory, *_program_folders())
+                path = next((folder / name for folder in folders if (folder / name).exists()), None)
+                if path is not None:
+                    self.logrc = logrc.load(path, files.read)
         except OSError as error:
             self.end(
                 NOT_STARTED,
@@ -213,6 +221,14 @@ class DaemonOptions(usage.Options):
     def set_level(self, severity: Severity) -> None:
         """Log from this level upwards, from now on."""
         self.levels.set(severity)
+
+
+def _program_folders() -> list[Path]:
+    """The folder of the program, and where it is a link, of what the link leads to; none for ``python -c``."""
+    program = Path(sys.argv[0]).absolute()
+    if not program.is_file():
+        return []
+    return [program.parent, program.resolve().parent]
 
 
 def _seconds(text: str) -> int:

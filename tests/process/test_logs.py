@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.internet.defer import Deferred
@@ -17,7 +18,8 @@ from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 from twisted.trial.unittest import TestCase
 
 from smartproxy.testing.pki import TestCa
-from smartproxy.testing.programs import environment
+from smartproxy.testing.programs import environment, finish
+from smartproxy.testing.site import SMARTPROXY
 from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
 from tests.process.memory import PAGE
 from tests.process.sites import SiteCase, reactor, until
@@ -58,13 +60,13 @@ class Servers(TestCase):
         self.folder.mkdir()
         self.logs = self.folder / "log"
 
-    def start(self, name: str, *switches: str) -> int:
+    def start(self, name: str, *switches: str, program: Sequence[str] = SERVER) -> int:
         """Start a server in the background; its process ID."""
         state = self.folder / name
         shutil.copytree(self.made.folder / "server", state)
         words = ["--listen", "127.0.0.1:0", "--licence", str(state / "smartproxy.lic"), "--state-dir", str(state)]
         done = subprocess.run(
-            [*SERVER, *words, *switches],
+            [*program, *words, *switches],
             env=environment(),
             cwd=self.folder,
             capture_output=True,
@@ -105,6 +107,26 @@ class Servers(TestCase):
 
 class Background(Servers):
     """Daily files."""
+
+    async def test_old_logrc(self) -> None:
+        """An old logrc, converted and put beside the program, says where the daemon logs, and what."""
+        programs = self.folder / "programs"
+        programs.mkdir()
+        old, program = programs / "os4x_proxyserver.logrc", programs / "smartproxy-server"
+        program.write_text(SERVER[-1])
+        old.write_text(
+            '<?xml version="1.0"?><!DOCTYPE log4c SYSTEM ""><log4c>'
+            '<category name="os4x_proxyserver" priority="trace" appender="daily"/>'
+            f'<appender name="daily" type="os4x_appender" logdir="{self.logs}" layout="os4x_layout"/></log4c>'
+        )
+        command = [*SMARTPROXY, "logrc", "convert", str(old), "-o", str(programs / "smartproxy-server.logrc")]
+        done = await finish(reactor, command, self.folder, environment())
+        self.assertEqual(done.status, 0, done.err)
+        pid = self.start("one", program=[sys.executable, str(program)])
+        await self.told(self.logs, r"server\.started")
+        os.kill(pid, signal.SIGTERM)
+        await self.ended("one")
+        self.assertFalse((self.folder / "one" / "log").exists())
 
     async def test_daily_file_and_signals(self) -> None:
         """A daemon writes its daily file; signals 20 to 24 set levels, each told at the new level, FATAL too."""

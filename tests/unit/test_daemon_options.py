@@ -178,6 +178,27 @@ class SharedSwitches(OptionsTestCase):
         self.logged(None, "--logrc", str(self.folder / "other"))
         self.assertIn('"message":"gr\\\\x1bave"', path.read_text())
 
+    def test_logrc_beside_the_program(self) -> None:
+        """Without one in the state folder, that beside the program is read, also where the program is a link."""
+        programs, links = self.folder / "programs", self.folder / "links"
+        for folder in (programs, links):
+            folder.mkdir()
+        (programs / "start").write_text("")
+        (links / "start").symlink_to(programs.absolute() / "start")
+        (programs / "smartproxy.logrc").write_text('[levels]\n"*" = "error"\n')
+        for program, severity in (
+            (programs / "start", Severity.ERROR),
+            (links / "start", Severity.ERROR),
+            (programs / "none", None),
+            (Path("-c"), None),
+        ):
+            self.patch(sys, "argv", [str(program)])
+            options = self.parse(DaemonOptions())
+            self.assertEqual(options.logrc.levels, {} if severity is None else {"*": severity}, program)
+        self.patch(sys, "argv", [str(links / "start")])
+        self.file("smartproxy.logrc", '[levels]\n"*" = "debug"\n')
+        self.assertEqual(self.parse(DaemonOptions()).logrc.levels, {"*": Severity.DEBUG})
+
     def test_wrong_logrc(self) -> None:
         """Each fault is one line with the file and the place; a file that is named must be there."""
         path = self.file("x.logrc", "[levels]\nsession = 1\nnothing = 'info'\n")
