@@ -24,10 +24,10 @@ from typing import Protocol
 import attrs
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
+from twisted.logger import LogEvent, Logger
 from twisted.python.failure import Failure
 
-from smartproxy.logs.catalogue import EVENTS, STRANGERS, CatalogueError, look_up
+from smartproxy.logs.catalogue import EVENTS, STRANGERS, CatalogueError, EventType, look_up
 from smartproxy.logs.clock import Clock, now
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import EVERYTHING, LEVEL_CHANGED, Levels
@@ -178,15 +178,15 @@ class Events:
             return
         if event.level < self._carried and not self.wants(name, fields.get("session"), fields.get("partner")):
             return
-        if not self._affords(name, fields):
+        if (name in STRANGERS or self.callers_unknown or name == _BUG) and not self._affords(name, fields):
             return
         try:
             checked = event.check(fields)
         except CatalogueError:
             self._report(Failure(), place="smartproxy.logs.emit", event=name)
             checked = event.salvage(fields)
-        record = self._record(name, checked)
-        self._write_if_wanted(event.level, record)
+        record = self._record(event, checked)
+        self._write(record)
         self._carry(record)
 
     def wants(self, name: str, session: object = None, partner: object = None) -> bool:
@@ -238,33 +238,38 @@ class Events:
             self._write(record, failure)
             self._carry(record)
 
-    def _record(self, name: str, fields: Mapping[str, Value]) -> Record:
-        number = next(self._numbers) if look_up(name).level >= self._carried else None
-        return Record(name, now(self._clock), self._source, number, fields)
+    def _record(self, event: EventType, fields: Mapping[str, Value]) -> Record:
+        number = next(self._numbers) if event.level >= self._carried else None
+        return Record(event.name, now(self._clock), self._source, number, fields)
 
     def _failure_record(self, place: str, failure: Failure, fields: Mapping[str, object]) -> Record:
         told = describe(failure)
         facts = {"exception": told.exception, "frames": told.frames, "message": told.message}
-        return self._record(_BUG, look_up(_BUG).salvage({**facts, **fields, "place": place}))
+        bug = EVENTS[_BUG]
+        return self._record(bug, bug.salvage({**facts, **fields, "place": place}))
 
     def _report(self, failure: Failure, *, place: str, **fields: object) -> None:
         """Write a bug in the log itself; it is not carried, since carrying may be what failed."""
         if self._affords(_BUG, {**fields, "place": place}):
             self._write(self._failure_record(place, failure, fields), failure)
 
-    def _write_if_wanted(self, level: Severity, record: Record) -> None:
-        """Trouble Twisted's log with a record only where :attr:`levels` do not drop it anyway."""
-        fields = record.fields
-        if self.levels.wants(record.name, level, fields.get("session"), fields.get("partner")):
-            self._write(record)
-
     def _write(self, record: Record, failure: Failure | None = None) -> None:
+        """Trouble Twisted's log with a record only where :attr:`levels` do not drop it anyway."""
         if not self.levels.wants(record.name, record.level, record.fields.get("session"), record.fields.get("partner")):
             return
-        entry: dict[str, object] = {RECORD_KEY: record}
+        # What Logger.emit would make of it, without a search for the level among all that there are.
+        entry: LogEvent = {
+            RECORD_KEY: record,
+            "log_logger": self._log,
+            "log_level": record.level.twisted,
+            "log_namespace": self._log.namespace,
+            "log_source": self._log.source,
+            "log_format": _FORMAT,
+            "log_time": record.time.timestamp(),
+        }
         if failure is not None:
             entry["log_failure"] = failure
-        self._log.emit(record.level.twisted, _FORMAT, **entry)
+        self._log.observer(entry)
 
     def _carry(self, record: Record) -> None:
         if self.forward is None or record.sequence is None:

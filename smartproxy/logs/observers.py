@@ -129,7 +129,11 @@ def words_of(event: LogEvent) -> str:
 
 def text_of(event: LogEvent) -> str:
     """An entry as a line: ``time LEVEL name key=value ...``, ``time LEVEL [namespace] words`` if it is no record."""
-    return f"{isotime(moment_of(event))} {severity_of(event).label.upper().ljust(_LEVEL_WIDTH)} {words_of(event)}"
+    record = event.get(RECORD_KEY)
+    if isinstance(record, Record):
+        return f"{record.stamp} {record.level.label.upper():{_LEVEL_WIDTH}} {record}"
+    severity = severity_of(event).label.upper()
+    return f"{isotime(_moment(event))} {severity:{_LEVEL_WIDTH}} {_foreign_text(event)}"
 
 
 def json_of(event: LogEvent) -> str:
@@ -148,7 +152,8 @@ class TextObserver:
 
     def __call__(self, event: LogEvent) -> None:
         """Write one entry."""
-        _write(self.stream, text_of(event) + "\n")
+        self.stream.write(text_of(event) + "\n")
+        self.stream.flush()
 
 
 @implementer(ILogObserver)
@@ -160,12 +165,8 @@ class JsonObserver:
 
     def __call__(self, event: LogEvent) -> None:
         """Write one entry."""
-        _write(self.stream, json_of(event) + "\n")
-
-
-def _write(stream: Stream, text: str) -> None:
-    stream.write(text)
-    stream.flush()
+        self.stream.write(json_of(event) + "\n")
+        self.stream.flush()
 
 
 def _moment(event: LogEvent) -> datetime:

@@ -29,6 +29,8 @@ class Record:
     :ivar sequence: counts the records of one process that are carried to the backend, from 1, so that a gap is seen;
         ``None`` for those that stay where they are.
     :ivar level: what the catalogue gives the event; a change of the level is told at the level that it leads to.
+    :ivar stamp: the time as text, ISO 8601 in UTC.
+    :ivar shown: the fields with everything that came from outside escaped and cut short.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Record:
     sequence: int | None
     fields: Mapping[str, Value]
     level: Severity = attrs.field(init=False)
+    stamp: str = attrs.field(init=False, repr=False, eq=False)
+    shown: Mapping[str, Value] = attrs.field(init=False, repr=False, eq=False)
 
     @level.default
     def _level(self) -> Severity:
@@ -45,21 +49,29 @@ class Record:
                 return Severity.named(str(self.fields.get("mode")))
         return look_up(self.name).level
 
+    @stamp.default
+    def _stamp(self) -> str:
+        return isotime(self.time)
+
+    @shown.default
+    def _shown(self) -> Mapping[str, Value]:
+        return clean(self.fields)
+
     def document(self) -> dict[str, Value]:
         """The record as a flat JSON object, with everything that came from outside escaped and cut short."""
         number: dict[str, Value] = {} if self.sequence is None else {"sequence": self.sequence}
         return {
-            "time": isotime(self.time),
+            "time": self.stamp,
             "level": self.level.label,
             "name": self.name,
             "source": self.source,
             **number,
-            **clean(self.fields),
+            **self.shown,
         }
 
     def __str__(self) -> str:
         """The record without time and level, as text that is safe on any terminal."""
-        return line(self.name, clean(self.fields))
+        return line(self.name, self.shown)
 
 
 def read(document: Mapping[str, object], sources: Collection[str] | None = None) -> Record:

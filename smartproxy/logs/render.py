@@ -69,6 +69,8 @@ def line(name: str, fields: Mapping[str, Value]) -> str:
         # Most values are plain words and numbers, and each line has many of them.
         if value.__class__ is str and key not in _BEFORE:
             words.append(f"{key}={value if _PLAIN.fullmatch(value) else _quoted(value)}")
+        elif value.__class__ is int and key not in _RELEASE_LEVELS:
+            words.append(f"{key}={value}")
         elif key not in _BEFORE:
             words.append(f"{key}={_named(key, value)}")
     return " ".join(words)

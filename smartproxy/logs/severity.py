@@ -11,7 +11,14 @@ from twisted.logger import LogLevel
 
 
 class Severity(enum.IntEnum):
-    """The levels, in rising order. ``FATAL`` is the operators' word for ``CRITICAL``."""
+    """The levels, in rising order. ``FATAL`` is the operators' word for ``CRITICAL``.
+
+    :ivar label: the word that stands in records, such as ``warning``.
+    :ivar twisted: the level that Twisted's observers and filters see.
+    """
+
+    label: str
+    twisted: NamedConstant
 
     TRACE = 5
     DEBUG = 10
@@ -20,16 +27,6 @@ class Severity(enum.IntEnum):
     ERROR = 40
     CRITICAL = 50
     FATAL = 50
-
-    @property
-    def label(self) -> str:
-        """The word that stands in records, such as ``warning``."""
-        return _LABELS[self]
-
-    @property
-    def twisted(self) -> NamedConstant:
-        """The level that Twisted's observers and filters see."""
-        return _TWISTED[self]
 
     @classmethod
     def named(cls, label: str) -> "Severity":
@@ -49,7 +46,6 @@ class Severity(enum.IntEnum):
         return _OPERATORS.get(level, cls.INFO)
 
 
-_LABELS = {each: each.name.lower() for each in Severity}
 _TWISTED = {
     Severity.TRACE: LogLevel.debug,
     Severity.DEBUG: LogLevel.debug,
@@ -58,6 +54,9 @@ _TWISTED = {
     Severity.ERROR: LogLevel.error,
     Severity.CRITICAL: LogLevel.critical,
 }
+for _each, _level in _TWISTED.items():
+    _each.label = _each.name.lower()
+    _each.twisted = _level
 _OPERATORS: dict[NamedConstant | None, Severity] = {
     twisted: severity for severity, twisted in _TWISTED.items() if severity is not Severity.TRACE
 }

@@ -108,7 +108,8 @@ class SessionDriver:
 
     def octets_received(self, leg: ILeg, octets: bytes) -> None:
         """Octets arrived."""
-        self._receive(happened.Arrived(self._role(leg), octets))
+        role = Role.INITIATOR if leg is self._initiator else Role.RESPONDER
+        self._receive(happened.Arrived(role, octets))
 
     def leg_ended(self, leg: ILeg, end: SharedEnd | None) -> None:
         """The other daemon ended its direction."""
@@ -136,7 +137,8 @@ class SessionDriver:
             self._waiting.append(event)
         elif not self._done:
             self._run(self._session.receive, event)
-            self._go_on()
+            if self._waiting:
+                self._go_on()
 
     def _go_on(self) -> None:
         while self._waiting and not self._done:

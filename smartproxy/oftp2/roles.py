@@ -16,20 +16,21 @@ class Symbol(enum.Enum):
 
 
 class Role(Symbol):
-    """The two ends of a session (RFC 5024 section 4.2): who took up the connection and who answered it."""
+    """The two ends of a session (RFC 5024 section 4.2): who took up the connection and who answered it.
+
+    :ivar word: the role in lower case, as events have it.
+    :ivar other: the opposite end.
+    """
 
     INITIATOR = "I"
     RESPONDER = "R"
 
-    @property
-    def word(self) -> str:
-        """The role in lower case, as events have it."""
-        return "initiator" if self is Role.INITIATOR else "responder"
+    def __init__(self, letter: str) -> None:
+        self.word = "initiator" if letter == "I" else "responder"
+        self.other: Role
 
-    @property
-    def other(self) -> "Role":
-        """The opposite end."""
-        return Role.RESPONDER if self is Role.INITIATOR else Role.INITIATOR
+
+Role.INITIATOR.other, Role.RESPONDER.other = Role.RESPONDER, Role.INITIATOR
 
 
 class Level(enum.IntEnum):

@@ -13,7 +13,8 @@ beginning, and the Responder's, which the session asks for with the intent ``Ope
 event (:mod:`smartproxy.relay.events`); the session answers each with a list of intents
 (:mod:`smartproxy.relay.intents`), to be carried out in their order. What it does about an event depends on its stage
 alone: the table in :mod:`smartproxy.relay.stages` says it. Octets of both sides go through one monitor, which knows
-what each side may say when (RFC 5024 sections 9.7 to 9.12); what it accepts is relayed as it came.
+what each side may say when (RFC 5024 sections 9.7 to 9.12); what it accepts is relayed as it came, before anything is
+told of it.
 
 Who greets the Initiator is the opening's :class:`~smartproxy.relay.openings.Mode`. A partner calls, the server greets
 (``GREET``), and the client awaits the station (``AWAIT``)::
@@ -121,6 +122,7 @@ class Session(SessionEnds):
     def _judge(self, event: events.Arrived) -> None:
         leg = event.leg
         self._monitor.observe_data = self.reporter.traced
+        relaying = self.stage is Stage.RELAYING
         judgement = self._monitor.judge(leg, event.octets)
         relayed = judgement.octets
         for observation in judgement.observations:
@@ -129,7 +131,10 @@ class Session(SessionEnds):
             self._observe(observation)
             if self._ending is not None:
                 return
-        if relayed:
+        if relayed and relaying:
+            # Nobody waits for a file's event, and the far side waits for its octets.
+            self._intents.insert(0, Send(leg.other, relayed))
+        elif relayed:
             self._relay(leg.other, relayed)
         if judgement.error is not None:
             self._violated(judgement.error, judgement.excerpt, leg)

@@ -9,7 +9,7 @@ nothing that it reads. A broken bound is reported once, and nothing after it is 
 import enum
 import json
 from collections.abc import Mapping
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol
@@ -258,8 +258,11 @@ def line(record: Mapping[str, Plain]) -> bytes:
     return _compact(dict(record))
 
 
+_JSON: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
 def _compact(value: Plain) -> bytes:
-    octets = json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+    octets = _JSON.encode(value).encode("ascii")
     if len(octets) > MAX_VALUE_LENGTH:
         raise ValueError(f"{len(octets)} octets are more than one value holds")
     return octets

@@ -548,20 +548,26 @@ class Transport(SynchronousTestCase):
         pair = self.pair()
         pair.pump()
         given: list[int] = []
+
+        class Counting(PublicRecords):
+            def give(self, connection: SSL.Connection, octets: memoryview) -> None:
+                given.append(len(octets))
+                super().give(connection, octets)
+
+        def counted(view: memoryview) -> int:
+            given.append(len(view))
+            taken: int = send(view)
+            return taken
+
         handle = pair.carriers[1].protocol.getHandle()
-        for name in ("bio_write", "send"):
-            call = getattr(handle, name)
-
-            def counted(view: memoryview, call: Callable[[memoryview], int] = call) -> int:
-                given.append(len(view))
-                return call(view)
-
-            setattr(handle, name, counted)
+        send, handle.send = handle.send, counted
+        pair.carriers[1].protocol._records = Counting()
         pair.witnesses[0].line.write(bytes(200_000))
         pair.pump()
         pair.witnesses[1].line.write(bytes(200_000))
         pair.pump()
         self.assertEqual(PIECE, max(given))
+        self.assertGreater(sum(given), 400_000)
         self.assertEqual([200_000] * 2, [len(each.octets) for each in pair.witnesses])
 
     def test_interrupted_by_its_protocol(self) -> None:
@@ -701,7 +707,7 @@ class Records(SynchronousTestCase):
                 sent += data
                 while on_the_way:
                     size = source.randrange(1, 400_000)
-                    far.bio_write(bytes(on_the_way[:size]))
+                    way.give(far, memoryview(bytes(on_the_way[:size])))
                     del on_the_way[:size]
                     end = source.choice((0, 0, 17, PLAIN_FULL))
                     while True:
@@ -734,6 +740,16 @@ class Records(SynchronousTestCase):
                 self.assertIsNone(error.__traceback__, "a frame would hold the buffers")
             _, filled, error = way.encrypt(far, b"x", 0)
             self.assertEqual((None, True), (error, filled > 0), "a peer that closed may still be sent to")
+
+    def test_octets_that_openssl_does_not_keep(self) -> None:
+        """What OpenSSL takes in part only is told: without it, the rest of the session would be garbage."""
+        way, (_, far) = (
+            DirectRecords(bytearray(20_000), bytearray(70_000), record=16_384, piece=16_384),
+            connected(CONTEXTS[SSL.TLS1_3_VERSION]),
+        )
+        for count in (-1, 0, 3):
+            self.patch(way, "_bio_write", lambda bio, octets, length, count=count: count)
+            self.assertRaises(MemoryError, way.give, far, memoryview(b"four"))
 
     def test_positions_are_bounded(self) -> None:
         """A position outside of a buffer is refused before OpenSSL sees it."""

@@ -113,7 +113,7 @@ def direct_records(chunks: Chunks, rng: Random) -> None:
         under_way += sealed.view[:filled]
         cut = rng.randrange(1, 400_000)
         if under_way:
-            far.bio_write(bytes(under_way[:cut]))
+            way.give(far, memoryview(bytes(under_way[:cut])))
             del under_way[:cut]
         begun = rng.choice((0, 0, 17, len(plain.view) - record, len(plain.view) - record + 1))
         end, wrong = way.decrypt(far, begun)

@@ -13,7 +13,7 @@ from smartproxy.testing.programs import environment, finish
 from tests.packaging.wheel import ROOT
 from tests.process.clock import LIMIT_SECONDS
 
-FILE: Final = {"smartproxy-server": 610, "smartproxy-client": 690, "smartproxy-backend": 150}
+FILE: Final = {"smartproxy-server": 530, "smartproxy-client": 580, "smartproxy-backend": 150}
 """The most Python calls of each daemon for each small file: at the usual log level, with events that are stored.
 
 What a daemon does by itself from time to time is in it, too; in the backend, that is much of the little there is.

@@ -122,8 +122,8 @@ class EsidIsRelayed(SynchronousTestCase):
         both = EFID_5 + esid(EsidReason.NORMAL)
         book.when(
             Arrived(INITIATOR, both),
-            Told("session.anomaly", anomaly=4),
             Send(RESPONDER, both),
+            Told("session.anomaly", anomaly=4),
             Told("file.ended", outcome="unconfirmed", records=0),
             Finish(INITIATOR),
             Finish(RESPONDER),

@@ -46,16 +46,16 @@ class Relayed(SynchronousTestCase):
             book.when(Arrived(INITIATOR, sfid()), Send(RESPONDER, sfid()), QUIET)
             book.when(
                 Arrived(RESPONDER, SFPA_0),
-                Told("file.started", dataset="INVOICES", link="in", stamp="20261120 1215300001", size=1, position=0),
                 Send(INITIATOR, SFPA_0),
+                Told("file.started", dataset="INVOICES", link="in", stamp="20261120 1215300001", size=1, position=0),
                 QUIET,
             )
             sent = data() + EFID_5
             book.when(Arrived(INITIATOR, sent), Send(RESPONDER, sent), QUIET)
             book.when(
                 Arrived(RESPONDER, EFPA_N),
-                Told("file.ended", outcome="completed", octets=5, sender="initiator", originator=CODE),
                 Send(INITIATOR, EFPA_N),
+                Told("file.ended", outcome="completed", octets=5, sender="initiator", originator=CODE),
                 QUIET,
             )
 
@@ -79,7 +79,7 @@ class Relayed(SynchronousTestCase):
         book.session.reporter.wants = lambda name, session, partner: wanted
         length = len(data())
         told = Told("session.command", command="DATA", length=length, fields={})
-        book.when(Arrived(INITIATOR, data() * 2), told, told, Send(RESPONDER, data() * 2), QUIET)
+        book.when(Arrived(INITIATOR, data() * 2), Send(RESPONDER, data() * 2), told, told, QUIET)
         wanted = False
         book.when(Arrived(INITIATOR, data()), Send(RESPONDER, data()), QUIET)
 
@@ -157,8 +157,8 @@ class FilesAreTold(SynchronousTestCase):
         answer = framed(SFNA(reas=13, rrtr="N", reast="duplicate"))
         relaying_server().after(Arrived(INITIATOR, sfid())).when(
             Arrived(RESPONDER, answer),
-            Told("file.ended", outcome="refused", answer=13, reason_text="duplicate", octets=0),
             Send(INITIATOR, answer),
+            Told("file.ended", outcome="refused", answer=13, reason_text="duplicate", octets=0),
             QUIET,
         )
 
@@ -168,8 +168,8 @@ class FilesAreTold(SynchronousTestCase):
         book = relaying_server().after(Arrived(INITIATOR, sfid()), Arrived(RESPONDER, SFPA_0))
         book.after(Arrived(INITIATOR, data() + EFID_5)).when(
             Arrived(RESPONDER, answer),
-            Told("file.ended", outcome="refused", answer=11, octets=5, records=0),
             Send(INITIATOR, answer),
+            Told("file.ended", outcome="refused", answer=11, octets=5, records=0),
             QUIET,
         )
 
@@ -178,8 +178,8 @@ class FilesAreTold(SynchronousTestCase):
         book = relaying_server().after(Arrived(INITIATOR, CD_), Arrived(RESPONDER, sfid("ORDERS")))
         book.when(
             Arrived(INITIATOR, SFPA_0),
-            Told("file.started", link="out", dataset="ORDERS", sender="responder"),
             Send(RESPONDER, SFPA_0),
+            Told("file.started", link="out", dataset="ORDERS", sender="responder"),
             QUIET,
         )
 
@@ -188,8 +188,8 @@ class FilesAreTold(SynchronousTestCase):
         book = relaying_server().after(Arrived(INITIATOR, CD_))
         book.when(
             Arrived(RESPONDER, EERP_),
-            Told("file.response", command="EERP", link="out", dataset="INVOICES", destination=CODE),
             Send(INITIATOR, EERP_),
+            Told("file.response", command="EERP", link="out", dataset="INVOICES", destination=CODE),
             QUIET,
         )
         nerp = framed(
@@ -208,8 +208,8 @@ class FilesAreTold(SynchronousTestCase):
         )
         book.after(Arrived(INITIATOR, b"\x10\x00\x00\x05P")).when(
             Arrived(RESPONDER, nerp),
-            Told("file.response", command="NERP", answer=13, reason_text="duplicate"),
             Send(INITIATOR, nerp),
+            Told("file.response", command="NERP", answer=13, reason_text="duplicate"),
             QUIET,
         )
 
@@ -223,7 +223,7 @@ class FilesAreTold(SynchronousTestCase):
         answer = b"\x10\x00\x00\x0e2" + b"0" * 9
         book.when(Arrived(INITIATOR, offer), Send(RESPONDER, offer), QUIET)
         book.when(
-            Arrived(RESPONDER, answer), Told("file.started", stamp="260120 091500"), Send(INITIATOR, answer), QUIET
+            Arrived(RESPONDER, answer), Send(INITIATOR, answer), Told("file.started", stamp="260120 091500"), QUIET
         )
 
 
@@ -235,8 +235,8 @@ class AnomaliesAreTold(SynchronousTestCase):
         name = sfid("invoices_1")
         relaying_server().when(
             Arrived(INITIATOR, name),
-            Told("session.anomaly", anomaly=8, command="SFID", field="SFIDDSN", side="partner", state="IDLE"),
             Send(RESPONDER, name),
+            Told("session.anomaly", anomaly=8, command="SFID", field="SFIDDSN", side="partner", state="IDLE"),
             QUIET,
         )
 

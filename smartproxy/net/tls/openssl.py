@@ -28,7 +28,7 @@ _NEEDED = (
 
 _ALERT = SSL.SSL_CB_ALERT
 
-_NEEDED_FOR_RECORDS = ("SSL_read", "SSL_write", "SSL_get_error", "BIO_read", "SSL_ERROR_WANT_READ")
+_NEEDED_FOR_RECORDS = ("SSL_read", "SSL_write", "SSL_get_error", "BIO_read", "BIO_write", "SSL_ERROR_WANT_READ")
 _NEEDED_FOR_BIOS = ("BIO_new", "BIO_s_mem", "BIO_get_mem_data", "SSL_set_bio")
 
 GetPath: TypeAlias = Callable[[], list[crypto.X509]]
@@ -145,7 +145,7 @@ def renew_bios(connection: SSL.Connection) -> bool:
 def has_records() -> bool:
     """Whether this pyOpenSSL has the private names that :class:`DirectRecords` uses."""
     lib = _private("lib")
-    attributes = ("_ssl", "_from_ssl", "_raise_ssl_error")
+    attributes = ("_ssl", "_from_ssl", "_into_ssl", "_raise_ssl_error")
     try:
         connection = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
     except Exception:
@@ -179,8 +179,18 @@ class DirectRecords:
         self._plain, self._plain_octets = ffi.from_buffer("char[]", plain), len(plain)
         self._sealed, self._sealed_octets = ffi.from_buffer("char[]", sealed), len(sealed)
         self._record, self._piece = record, piece
-        self._ssl_read, self._ssl_write, self._bio_read = lib.SSL_read, lib.SSL_write, lib.BIO_read
+        self._ssl_read, self._ssl_write = lib.SSL_read, lib.SSL_write
+        self._bio_read, self._bio_write = lib.BIO_read, lib.BIO_write
         self._get_error, self._want_read = lib.SSL_get_error, lib.SSL_ERROR_WANT_READ
+
+    def give(self, connection: Any, octets: memoryview) -> None:
+        """Give OpenSSL what the peer sent after the handshake.
+
+        :raises MemoryError: if it cannot keep all of it.
+        """
+        with self._from_buffer(octets) as given:
+            if self._bio_write(connection._into_ssl, given, len(octets)) != len(octets):
+                raise MemoryError("OpenSSL cannot keep the octets of a peer")
 
     def decrypt(self, connection: Any, end: int) -> tuple[int, SSL.Error | None]:
         """Decrypt what there is, behind the octets that are there already.

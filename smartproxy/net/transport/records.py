@@ -46,6 +46,9 @@ PLAIN_FULL: Final = len(_PLAIN) - RECORD_MOST
 class RecordCalls(Protocol):
     """How records are read and written."""
 
+    def give(self, connection: Any, octets: memoryview) -> None:
+        """Give OpenSSL octets that the peer sent after the handshake."""
+
     def decrypt(self, connection: Any, end: int) -> tuple[int, SSL.Error | None]:
         """Decrypt what there is into :data:`PLAIN`, behind the first *end* octets.
 
@@ -68,6 +71,10 @@ class RecordCalls(Protocol):
 
 class PublicRecords:
     """Through pyOpenSSL's public calls."""
+
+    def give(self, connection: SSL.Connection, octets: memoryview) -> None:
+        """As :class:`RecordCalls` says."""
+        connection.bio_write(octets)
 
     def decrypt(self, connection: SSL.Connection, end: int) -> tuple[int, SSL.Error | None]:
         """As :class:`RecordCalls` says."""
@@ -143,12 +150,12 @@ def _works(way: RecordCalls) -> bool:
                 other.bio_write(bytes(SEALED[:filled]))
     octets = bytes(range(256)) * 200
     start, filled, error = way.encrypt(near, octets, 0)
-    far.bio_write(bytes(SEALED[:filled]))
+    way.give(far, SEALED[:filled])
     end, waits = way.decrypt(far, 3)
     arrived = bytes(PLAIN[3:end])
     near.shutdown()
     filled = way.take(near)
-    far.bio_write(bytes(SEALED[:filled]))
+    way.give(far, SEALED[:filled])
     _, over = way.decrypt(far, 0)
     return (start, error, waits, arrived) == (len(octets), None, None, octets) and isinstance(over, SSL.ZeroReturnError)
 

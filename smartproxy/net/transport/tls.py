@@ -128,8 +128,12 @@ class TlsTransport(TlsFacts):
         for start in range(0, len(view), PIECE):
             if self._stage is TlsStage.OVER:
                 return
-            self._tls.bio_write(view[start : start + PIECE])
-            if self._stage is TlsStage.SHAKING:
+            piece = view[start : start + PIECE]
+            if self._stage is not TlsStage.SHAKING:
+                self._records.give(self._tls, piece)
+            else:
+                # What a handshake may have is bounded there.
+                self._tls.bio_write(piece)
                 self._shake()
                 if self._stage is TlsStage.SHAKING:
                     continue
