@@ -526,7 +526,28 @@ class InsideNotThere(SynchronousTestCase):
         self.assertEqual(rig.canceled, [rig.opened[0][0]])
         self.assertEqual(rig.sessions.live, {})
         self.assertEqual(rig.clock.getDelayedCalls(), [])
-        self.assertEqual(rig.journal.names(), ["certificate.accepted", "identity.accepted", "connection.closed"])
+        self.assertEqual(rig.journal.names(), ["certificate.accepted", "identity.accepted", "session.abandoned"])
+
+
+    def test_partner_leaves_before_its_ssid(self) -> None:
+        """Each verified partner's end is carried, also while strangers have used up what they may make us write."""
+        rig = ServerRig(limits=ServerLimits(strangers_events=1))
+        for number in range(20):
+            stranger = Caller()
+            rig.dial(stranger, f"198.51.100.{number}")
+            assert stranger.transport is not None
+            stranger.transport.write(b"GET / HTTP/1.0\r\n\r\n")
+            rig.network.settle()
+        self.assertEqual(len(rig.journal.of("handshake.failed")), 1)
+        for _ in range(40):
+            caller, _ = rig.call()
+            assert caller.transport is not None
+            caller.transport.loseConnection()
+            rig.network.settle()
+        ends = rig.journal.of("session.abandoned")
+        self.assertEqual(len(ends), 40)
+        self.assertEqual({(end["partner"], end["cause"], end["outcome"]) for end in ends}, {("ACME", "leg.lost", "lost")})
+        self.assertGreaterEqual(look_up("session.abandoned").level, Severity.INFO)
 
 
 class EndedFromHere(SynchronousTestCase):
