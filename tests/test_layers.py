@@ -35,6 +35,7 @@ SIDEWAYS = {
         "smartproxy.net.leg",
         "smartproxy.net.deadline",
         "smartproxy.net.hello",
+        "smartproxy.net.handshakes",
         "smartproxy.net.files",
         "smartproxy.net.tls",
         "smartproxy.net.listeners",

@@ -35,7 +35,7 @@ REFUSALS: Final = (
     "outbound.failed",
     "outbound.refused",
     "session.ended",
-    "connection.closed",
+    "session.abandoned",
 )
 """The events that say why a partner could not do what it wanted, the more telling ones of a session first."""
 
@@ -48,8 +48,8 @@ _CALLS: Final = ("outbound.failed", "outbound.refused")
 _DMZ: Final = ("server", "client")
 """The daemons whose events can be about a partner: the backend has callers of its own."""
 _OUTCOMES: Final[Mapping[str, Outcome]] = {
-    "connection.closed": Outcome.LOST,
     "identity.refused": Outcome.REFUSED,
+    "session.abandoned": Outcome.LOST,
     "session.failed": Outcome.UNREACHABLE,
     "session.refused": Outcome.REFUSED,
     "session.withdrawn": Outcome.STOPPED,
@@ -143,7 +143,7 @@ def _of_session(session: Session, wanted: str) -> ExplainedRefusal:
         raise NotFound(f"no event of a session {wanted} is stored; 'smartproxy events --name session.' lists sessions")
     telling = [each for each in events if _tells(each)]
     if not telling:
-        ended = next((each for each in events if each.name in ("session.ended", "connection.closed")), None)
+        ended = next((each for each in events if each.name in ("session.ended", "session.abandoned")), None)
         how = "has not ended yet" if ended is None else f"ended as {ended.fields.get('outcome', 'completed')}"
         raise NotFound(f"session {wanted} was not refused: it {how}")
     # The server stands between us and the partner: what it says is what the partner saw.
@@ -180,13 +180,8 @@ def _last(session: Session, what: str) -> ExplainedRefusal:
 
 
 def _tells(event: StoredEvent) -> bool:
-    """Whether an event says why somebody could not do what it wanted: a session that completed does not.
-
-    Nor does a connection without a session that proved nothing: checks of the port are such.
-    """
+    """Whether an event says why somebody could not do what it wanted: a session that completed does not."""
     if event.name not in REFUSALS or event.source not in _DMZ:
-        return False
-    if event.name == "connection.closed" and "session" not in event.fields:
         return False
     return _end(event).outcome is not Outcome.COMPLETED
 

@@ -39,9 +39,9 @@ SESSION_EVENTS: Mapping[str, EventType] = {
         (
             "connection.closed",
             _DEBUG,
-            "A connection without a session ended.",
+            "A connection whose caller proved nothing ended.",
             "",
-            "cause duration ended_by outcome tls",
+            "cause duration tls",
         ),
         (
             "connection.refused",
@@ -113,6 +113,13 @@ SESSION_EVENTS: Mapping[str, EventType] = {
     **entries_of(
         "Sessions",
         Audience.SECURITY,
+        (
+            "session.abandoned",
+            _INFO,
+            "A side went away before the session had started.",
+            "outcome cause",
+            "ended_by tls",
+        ),
         (
             "session.anomaly",
             _DEBUG,

@@ -1,10 +1,10 @@
 """The first octets of a connection that was accepted: nothing is spent on one that has not spoken.
 
 Duty: wait for the first whole TLS record, for at most the handshake's deadline, and only then have what stands behind
-made: TLS, the leg, events. A connection that says nothing costs a socket and this object, so that a flood of them
-neither takes the time for others nor is expensive to displace. Octets that are no TLS end the connection, and are told
-apart as far as it helps whoever configured the caller. Trusts nothing that comes. Keeps one record at most, and hands
-on every octet as it came.
+made: TLS, the leg, events. Whoever made this says when that is: a hello may have to wait for its turn. A connection
+that says nothing costs a socket and this object, so that a flood of them neither takes the time for others nor is
+expensive to displace. Octets that are no TLS end the connection, and are told apart as far as it helps whoever
+configured the caller. Trusts nothing that comes. Keeps one record at most, and hands on every octet as it came.
 
 Standards: RFC 8446 section 5.1 (records); RFC 5024 section 8.2 (Stream Transmission Header).
 """
@@ -25,6 +25,8 @@ from smartproxy.net.transport.sockets import IViewReceiver
 _HANDSHAKE: Final = 22
 _HEADER: Final = 5
 _RECORD_OCTETS_MOST: Final = 2**14
+_KEPT_MOST: Final = _HEADER + _RECORD_OCTETS_MOST
+"""Octets that are kept of a connection that waits: nobody says more before it has an answer."""
 _STREAM_HEADER: Final = 0x10
 _READY: Final = b"IODETTE"
 _HTTP: Final = (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"CONN", b"PRI ", b"DELE", b"TRAC", b"PATC")
@@ -84,6 +86,7 @@ class HelloFirst(Protocol):
     :param behind: makes what stands behind, which takes over; ``None`` closes the connection.
     :param ended: told once that the connection ends without that: what came, and why it ended, ``None`` if the
         deadline passed; not told after :meth:`close`.
+    :param spoke: told that the first whole record is there, and calls :meth:`begin`, now or later.
     :ivar accepted: when the connection was made.
     """
 
@@ -93,12 +96,15 @@ class HelloFirst(Protocol):
         seconds: float,
         behind: Callable[["HelloFirst"], IProtocol | None],
         ended: Callable[["HelloFirst", Spoken, Failure | None], object],
+        spoke: Callable[["HelloFirst"], object],
     ) -> None:
         self.accepted = clock.seconds()
         self._clock = clock
         self._seconds = seconds
         self._behind = behind
         self._ended = ended
+        self._spoke = spoke
+        self._waits = False
         self._deadline: Deadline | None = Deadline(clock, self._late)
         self._kept = b""
         self._inner: IProtocol | None = None
@@ -122,11 +128,10 @@ class HelloFirst(Protocol):
         if self._over:
             return
         self._kept += data
-        spoken = judge_hello(self._kept)
-        if spoken is Spoken.TLS:
-            self._open()
-        elif spoken is not Spoken.PART:
-            self._end(spoken, Failure(connectionDone.value))
+        if not self._waits:
+            self._judge()
+        if self._waits and len(self._kept) > _KEPT_MOST:
+            self._end(Spoken.OTHER, Failure(connectionDone.value))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
@@ -146,8 +151,11 @@ class HelloFirst(Protocol):
             if self.transport is not None:
                 typing.cast(ITCPTransport, self.transport).abortConnection()
 
-    def _open(self) -> None:
-        behind = self._behind
+    def begin(self) -> None:
+        """Let what stands behind take over, once the first record is there and unless the connection has ended."""
+        if self._over or not self._waits:
+            return
+        behind, self._waits = self._behind, False
         self._release()
         inner = behind(self)
         if inner is None:
@@ -165,7 +173,15 @@ class HelloFirst(Protocol):
         if self._deadline is not None:
             self._deadline.stop()
             self._deadline = None
-        self._behind = self._ended = _nothing
+        self._behind = self._ended = self._spoke = _nothing
+
+    def _judge(self) -> None:
+        spoken = judge_hello(self._kept)
+        if spoken is Spoken.TLS:
+            self._waits = True
+            self._spoke(self)
+        elif spoken is not Spoken.PART:
+            self._end(spoken, Failure(connectionDone.value))
 
     def _late(self) -> None:
         self._end(judge_hello(self._kept), None)

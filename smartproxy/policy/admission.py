@@ -3,9 +3,11 @@
 Duty: count accepted connections by address (IPv4 /32, IPv6 /64), by partner and in total, and refuse what exceeds a
 limit, with the limit's name and value. Counting and deciding are one step, so that no two connections can take the same
 last place. When all places are taken, a newcomer takes the place of the oldest connection that has not spoken: a flood
-of silent connections from many addresses must not hold every place until its deadlines pass. A share of the places is
-kept for addresses from which a partner was verified lately, or that have a session. Knows no socket: the calling code
-reports that a connection spoke and that it ended, and closes one that is displaced.
+of silent connections from many addresses must not hold every place until its deadlines pass. Nor may one of callers
+that say hello and hang: where more than a share of the places is in the handshake, the newcomer takes the place of the
+oldest of these. A share of the places is kept for addresses from which a partner was verified lately, or that have a
+session. Knows no socket: the calling code reports that a connection spoke and that it ended, and closes one that is
+displaced.
 
 Equal refusals are reported once in a while, with the number of those left out: an address that is refused a thousand
 times a second must not drown other events or fill the store. The memory here is bounded, too: addresses beyond it share
@@ -48,6 +50,7 @@ class Admission:
     _partners: Counter[str] = attrs.field(factory=Counter, init=False)
     _count: int = attrs.field(default=0, init=False)
     _silent: "dict[bool, dict[Visit, None]]" = attrs.field(factory=lambda: {False: {}, True: {}}, init=False)
+    _shaking: "dict[Visit, None]" = attrs.field(factory=dict, init=False)
     _verified: OrderedDict[str, float] = attrs.field(factory=OrderedDict, init=False)
 
     @property
@@ -65,7 +68,7 @@ class Admission:
         return self._partners[partner]
 
     def enter(self, address: str, now: float = 0.0) -> "Visit":
-        """Accept a connection, if need be in the place of one that has not spoken, which is told.
+        """Accept a connection, if need be in the place of one that has proved nothing, which is told.
 
         :param now: the time in seconds of a monotonic clock.
         :raises Denied: if there are too many in all that have spoken, or from this address.
@@ -73,7 +76,7 @@ class Admission:
         prefix = prefix_of(address)
         self._room("connections_per_address", self._connections[prefix])
         self._room("unauthenticated_per_address", self._unauthenticated[prefix])
-        known = self._is_known(prefix, now)
+        known = self.knows(prefix, now)
         self._make_room(known)
         self._count += 1
         self._connections[prefix] += 1
@@ -82,20 +85,24 @@ class Admission:
         self._silent[known][visit] = None
         return visit
 
-    def _is_known(self, prefix: str, now: float) -> bool:
-        """Whether the kept places are for this address: it was verified lately, or has a session."""
+    def knows(self, prefix: str, now: float) -> bool:
+        """Whether the kept places are for this network: it was verified lately, or has a session."""
         if self._connections[prefix] > self._unauthenticated[prefix]:
             return True
         at = self._verified.get(prefix)
         return at is not None and now - at < numbers.VERIFIED_LATELY_SECONDS
 
     def _make_room(self, known: bool) -> None:
-        """See that there is a place; displace the oldest connection that has not spoken, first of unknown addresses."""
+        """See that there is a place; displace the oldest connection that has not spoken, first of unknown addresses.
+
+        Or, where these have too many in the handshake, the oldest of them.
+        """
         value = self.limits.connections
         kept = 0 if known else value * numbers.KEPT_PLACES_PERCENT // 100
         if self._count < value - kept:
             return
-        oldest = next(iter(self._silent[False]), None)
+        crowded = len(self._shaking) > value * numbers.SHAKING_PERCENT // 100
+        oldest = next(iter(self._shaking if crowded else self._silent[False]), None)
         if oldest is None and known:
             oldest = next(iter(self._silent[True]), None)
         if oldest is not None:
@@ -133,19 +140,26 @@ class Admission:
         _take(self._partners, partner)
 
     def _spoke(self, visit: "Visit") -> None:
+        self._settle(visit)
+        if not visit.known:
+            self._shaking[visit] = None
+
+    def _settle(self, visit: "Visit") -> None:
+        """No newcomer takes its place any more."""
         self._silent[visit.known].pop(visit, None)
+        self._shaking.pop(visit, None)
 
     def _prove(self, visit: "Visit", partner: str) -> None:
         self._verified[visit.prefix] = visit.since
         self._verified.move_to_end(visit.prefix)
         if len(self._verified) > numbers.VERIFIED_LATELY_MOST:
             self._verified.popitem(last=False)
-        self._spoke(visit)
+        self._settle(visit)
         self.begin_call(partner)
         _take(self._unauthenticated, visit.prefix)
 
     def _leave(self, visit: "Visit") -> None:
-        self._spoke(visit)
+        self._settle(visit)
         self._count -= 1
         _take(self._connections, visit.prefix)
         if visit.partner is None:
@@ -165,7 +179,7 @@ class Visit:
     :ivar prefix: the network that it counts for.
     :ivar since: when it was accepted.
     :ivar known: whether the kept places were open to it.
-    :ivar displaced: called when its place is given to another one, before it has spoken: close it.
+    :ivar displaced: called when its place is given to another one, before it is authenticated: close it.
     :ivar partner: the partner's name, once it is authenticated.
     """
 
@@ -177,10 +191,14 @@ class Visit:
     partner: str | None = attrs.field(default=None, init=False)
     _left: bool = attrs.field(default=False, init=False)
 
-    def speak(self) -> None:
-        """Count the connection as one that has spoken: it is not displaced any more."""
-        self._admission._spoke(self)
-        self.displaced = _nothing
+    def speak(self, displaced: Callable[[], object] = _nothing) -> None:
+        """Count the connection as one that has spoken, and is in the handshake.
+
+        :param displaced: called from now on when its place is given to another one.
+        """
+        if not self._left:
+            self.displaced = displaced
+            self._admission._spoke(self)
 
     def prove(self, partner: str) -> None:
         """Count the connection as a session of *partner*, which the peer has authenticated as.
@@ -190,6 +208,7 @@ class Visit:
         """
         if self.partner is not None or self._left:
             raise ValueError("a connection is authenticated once, and before it ends")
+        self.displaced = _nothing
         self._admission._prove(self, partner)
         self.partner = partner
 

@@ -109,7 +109,11 @@ class Cause(enum.StrEnum):
 
     # partners, the door and limits
 
-    QUOTA_DISPLACED = "quota.displaced", "All places were taken: a newcomer replaced a connection that had not spoken."
+    QUOTA_DISPLACED = (
+        "quota.displaced",
+        "Too many connect at once: newcomers replaced connections that had proved nothing.",
+    )
+    QUOTA_HASTE = "quota.haste", "Too many connect at once: addresses that connect often and prove nothing are refused."
     QUOTA_SESSIONS = "quota.sessions", "The session limit is reached."
     QUOTA_PARTNER = "quota.sessions_per_partner", "The limit of sessions with one partner is reached."
     PENALTY_BANNED = "penalty.banned", "The address is banned."

@@ -84,18 +84,31 @@ CALL_PATIENCE_SECONDS: Final = 5.0
 SESSIONS: Final = Limit(default=2000, least=1, most=100_000, unit="sessions")
 #: Sessions of one verified partner.
 SESSIONS_PER_PARTNER: Final = Limit(default=200, least=1, most=100_000, unit="sessions")
-#: Accepted connections, verified or not, all together; beyond, a newcomer takes the place of one that has not spoken.
+#: Accepted connections, verified or not, all together; beyond, a newcomer takes the place of one that proved nothing.
 CONNECTIONS: Final = Limit(default=4000, least=1, most=200_000, unit="connections")
 #: File descriptors that these limits need: every connection, one in the tunnel for every session, some to spare.
 DESCRIPTORS_LEAST: Final = CONNECTIONS.default + SESSIONS.default + 200
 #: Share of the connections that is kept for addresses from which a partner was verified lately.
 KEPT_PLACES_PERCENT: Final = 20
+#: Share of the connections that may be in the handshake, of other addresses, while newcomers need places.
+SHAKING_PERCENT: Final = 40
 #: How long an address counts as verified lately.
 VERIFIED_LATELY_SECONDS: Final = 7 * 86_400.0
 #: Addresses that are remembered as verified lately; beyond, the one whose verification is oldest is forgotten.
 VERIFIED_LATELY_MOST: Final = 10_000
 #: Connections that a port accepts in one turn of the reactor; the kernel holds the others until the next.
 ACCEPTS_MOST: Final = 64
+#: What a port spends on answering TLS hellos in one turn of the reactor; the others wait.
+HANDSHAKES_SECONDS: Final = 0.003
+#: Who waits for that goes behind those whose address came less often: in so long a time, and half of that before.
+TURNS_SECONDS: Final = 60.0
+#: Addresses that are counted for that.
+TURNS_PREFIXES_MOST: Final = 20_000
+#: Where so many wait, a port takes no connection of an address that came so often lately and proved nothing.
+TURNS_WAITING_MANY: Final = 64
+TURNS_HASTY: Final = 4
+#: An address that proved an identity lately is before all others as long as it comes less often than that.
+TURNS_KNOWN: Final = 64
 #: Accepted connections of one address (IPv4 /32, IPv6 /64).
 CONNECTIONS_PER_ADDRESS: Final = Limit(default=200, least=1, most=200_000, unit="connections")
 #: Connections of one address (IPv4 /32, IPv6 /64) that are not authenticated.

@@ -182,7 +182,7 @@ class Reporter:
     def closed(self, ending: Ending) -> Tell:
         """The peer went away before there was a session."""
         return self._report(
-            "connection.closed",
+            "session.abandoned",
             outcome=ending.outcome,
             cause=ending.cause,
             message=ending.message,

@@ -5,6 +5,7 @@ the begin and end of bans. Policy decides; this module adds the time and the log
 and then only: a flood must not hide other events, nor fill the backend's store.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -15,6 +16,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.net.connection import end_of
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.hello import HelloFirst, Spoken
+from smartproxy.policy.addresses import prefix_of
 from smartproxy.policy.admission import Admission, Denied, Sparing, Visit
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.penalties import Fault, Penalties
@@ -74,19 +76,25 @@ class Gate:
         self._lifting = Deadline(clock, self._lift)
         self._sparing = Sparing()
 
-    def enter(self, host: str, peer: str) -> Visit | None:
+    def enter(self, host: str, peer: str, hasty: Callable[[str], bool] = lambda prefix: False) -> Visit | None:
         """Admit a connection; if it is refused, report why and return ``None``.
 
         :param host: its address.
         :param peer: its address and port, for the log.
+        :param hasty: whether a network connects too often for what is going on; asked of those that proved nothing.
         """
-        seconds = self.penalties.banned(host, self._clock.seconds())
+        now = self._clock.seconds()
+        seconds = self.penalties.banned(host, now)
         if seconds:
             message = f"the address is banned for {seconds:.0f} more seconds"
             self.turn_away(host, peer, Cause.PENALTY_BANNED, message, "ban")
             return None
+        prefix = prefix_of(host)
+        if hasty(prefix) and not self.admission.knows(prefix, now):
+            self.turn_away("", peer, Cause.QUOTA_HASTE, Cause.QUOTA_HASTE.meaning)
+            return None
         try:
-            return self.admission.enter(host, self._clock.seconds())
+            return self.admission.enter(host, now)
         except Denied as denied:
             self.turn_away(host, peer, denied.rule, denied.message, denied.limit, denied.value)
             return None
@@ -103,7 +111,7 @@ class Gate:
             )
 
     def displaced(self, peer: str) -> None:
-        """Report now and then that connections that had not spoken made room for others."""
+        """Report now and then that connections that had proved nothing made room for others."""
         self.turn_away("", peer, Cause.QUOTA_DISPLACED, Cause.QUOTA_DISPLACED.meaning)
 
     def unspoken(self, host: str, door: HelloFirst, spoken: Spoken, reason: Failure | None) -> None:
@@ -111,6 +119,10 @@ class Gate:
 
         :param reason: why it ended; ``None`` if the deadline of the handshake passed.
         """
+        if spoken is Spoken.TLS and reason is None:
+            # No fault of the caller: it waited for our answer.
+            self.displaced(door.peer)
+            return
         event, fault, advice = "handshake.failed", Fault.HANDSHAKE, None
         seconds = self._clock.seconds() - door.accepted
         if (plain := _WITHOUT_TLS.get(spoken)) is not None:

@@ -126,6 +126,12 @@ class PartnerLeg(ConnectionLeg):
         """Count a fault against the peer's address."""
         self._gate.fault(self.address, fault)
 
+    def displace(self) -> None:
+        """End the connection in its handshake: its place is needed for another one."""
+        self._told = True
+        self._gate.displaced(self.peer)
+        self.abort()
+
     def _late(self) -> None:
         self._expired = True
         self.abort()

@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.logs.emit import Events
+from smartproxy.net.handshakes import Handshakes
 from smartproxy.net.hello import HelloFirst, Spoken
 from smartproxy.net.leg import ILeg, peer_of
 from smartproxy.net.sessions import LiveSessions
@@ -84,6 +85,7 @@ class PartnerSessions(LiveSessions):
     ) -> None:
         super().__init__(clock, events, finished)
         self._gate = gate
+        self._handshakes = Handshakes(clock)
         self._open_inside = open_inside
         self._crl_url_seen = crl_url_seen
         self._crl_urls = CrlUrls()
@@ -123,12 +125,11 @@ class PartnerSessions(LiveSessions):
         if generation is None:
             self._gate.turn_away(caller.host, peer, Cause.CONFIGURATION_NONE, "the server has no configuration")
             return None
-        visit = self._gate.enter(caller.host, peer)
+        visit = self._gate.enter(caller.host, peer, self._handshakes.is_hasty)
         if visit is None:
             return None
 
         def speaks(door: HelloFirst) -> IProtocol:
-            visit.speak()
             leg = PartnerLeg(
                 self._clock,
                 self._events,
@@ -140,17 +141,23 @@ class PartnerSessions(LiveSessions):
                 accepted=door.accepted,
                 unlisted=self._unlisted,
             )
+            visit.speak(leg.displace)
             return secure(leg)
+
+        def spoke(door: HelloFirst) -> None:
+            self._handshakes.arrived(door, visit.prefix, known=visit.known)
 
         def ended(door: HelloFirst, spoken: Spoken, reason: Failure | None) -> None:
             visit.leave()
+            self._handshakes.leave(door)
             self._gate.unspoken(caller.host, door, spoken, reason)
 
         def displaced() -> None:
             self._gate.displaced(peer)
+            self._handshakes.leave(door)
             door.close()
 
-        door = HelloFirst(self._clock, generation.server.deadlines.handshake, speaks, ended)
+        door = HelloFirst(self._clock, generation.server.deadlines.handshake, speaks, ended, spoke)
         visit.displaced = displaced
         return door
 

@@ -21,6 +21,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
+from smartproxy.net.handshakes import Handshakes
 from smartproxy.net.hello import HelloFirst, Spoken
 from smartproxy.net.leg import peer_of
 from smartproxy.net.transport.secured import connections
@@ -72,6 +73,7 @@ class TunnelPort(Factory):
         self._places = {known: _Places() for known in (False, True)}
         self._known: OrderedDict[str, None] = OrderedDict()
         self._rates: Budgets[str] = Budgets(limits.TUNNEL_HANDSHAKES_SECONDS, limits.TUNNEL_HANDSHAKES_PREFIXES_MOST)
+        self._handshakes = Handshakes(clock)
         self._sparing = Sparing()
         self._stopping = False
 
@@ -87,6 +89,7 @@ class TunnelPort(Factory):
             for door in places.silent.all():
                 places.silent.leave(door)
                 door.close()
+            self._handshakes.stop()
             for entrance in places.shaking.all():
                 entrance.drop(refusal)
 
@@ -97,20 +100,28 @@ class TunnelPort(Factory):
         peer = peer_of(addr)
         host = "" if peer is None else peer.host
         prefix = prefix_of(host) if host else ""
+        if prefix not in self._known and self._handshakes.is_hasty(prefix):
+            self._tell("", str(peer), PeerRefused(cause=Cause.TUNNEL_HASTE, message=Cause.TUNNEL_HASTE.meaning))
+            return None
         places = self._places[prefix in self._known]
 
         def speaks(door: HelloFirst) -> IProtocol | None:
             places.silent.leave(door)
             return self._begin(door, prefix)
 
+        def spoke(door: HelloFirst) -> None:
+            self._handshakes.arrived(door, prefix, known=prefix in self._known)
+
         def ended(door: HelloFirst, spoken: Spoken, reason: Failure | None) -> None:
             places.silent.leave(door)
+            self._handshakes.leave(door)
             self._unspoken(door, host, spoken, reason)
 
-        door = HelloFirst(self._clock, limits.HANDSHAKE.default, speaks, ended)
+        door = HelloFirst(self._clock, limits.HANDSHAKE.default, speaks, ended, spoke)
         displaced = places.silent.enter(door, prefix)
         if displaced is not None:
             self._crowded(displaced.peer, limits.TUNNEL_SILENT_MOST)
+            self._handshakes.leave(displaced)
             displaced.close()
         return door
 

@@ -14,6 +14,7 @@ from smartproxy.logs.severity import Severity
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Draining, StationUnreachable
 from smartproxy.policy.partners import RevocationMode
@@ -25,6 +26,17 @@ from smartproxy.testing import pki
 from tests.adapters.acme import DAY, LEAF, MIDDLE, NOW, ROOT, acme, configuration, revoked
 from tests.adapters.rig import Caller, CallerTls, ServerRig, pin, tls12, tls13
 from tests.unit.playbook import PARTNER_SSID, STATION_SSID, esid, sfid, ssid
+
+
+def client_hello() -> bytes:
+    """The first record of a TLS client."""
+    connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+    connection.set_connect_state()
+    try:
+        connection.do_handshake()
+    except SSL.WantReadError:
+        return connection.bio_read(2**16)
+    raise AssertionError("a handshake of one side")
 
 
 class AcceptedPartner(SynchronousTestCase):
@@ -411,6 +423,35 @@ class Penalized(SynchronousTestCase):
         self.assertEqual({known.received, again.received, other.received}, {SSRM_BUFFER})
         self.assertEqual(rig.journal.names("connection.refused"), ["certificate.accepted"] * 3)
 
+    def test_crowd_that_hangs(self) -> None:
+        """Callers from many addresses that say hello and hang displace one another: a partner gets in, and is not."""
+        rig = ServerRig(limits=ServerLimits(connections=10))
+        partner, _ = rig.call()
+        callers = [Caller() for _ in range(30)]
+        for number, caller in enumerate(callers):
+            rig.dial(caller, f"198.51.100.{number}")
+            assert caller.transport is not None
+            caller.transport.write(client_hello())
+            rig.network.settle()
+        self.assertEqual([caller.ended is None for caller in callers], [False] * 23 + [True] * 7)
+        self.assertEqual(rig.journal.the("connection.refused")["cause"], "quota.displaced")
+        other, _ = rig.call(host="192.0.2.8")
+        self.assertEqual((partner.received, other.received), (SSRM_BUFFER, SSRM_BUFFER))
+        self.assertEqual(rig.journal.names("certificate.accepted"), ["connection.refused"])
+
+    def test_hasty_strangers_in_a_crowd(self) -> None:
+        """Where many wait, who comes often and has proved nothing is closed at once; a partner's address is not."""
+        rig = ServerRig()
+        rig.call()
+        self.patch(limits, "TURNS_WAITING_MANY", 0)
+        for _ in range(limits.TURNS_HASTY):
+            rig.call(CallerTls(pki.self_signed("stranger"), tls13), "198.51.100.1")
+        self.assertIsNone(rig.dial(Caller(), "198.51.100.1"))
+        self.assertEqual(rig.journal.the("connection.refused")["cause"], "quota.haste")
+        for _ in range(2 * limits.TURNS_HASTY):
+            self.assertIsNotNone(rig.dial(Caller()))
+        self.assertIsNotNone(rig.dial(Caller(), "198.51.100.2"))
+
     def test_silent_connection_costs_no_tls(self) -> None:
         """TLS begins with the first whole record: a part of one, and silence, cost a socket and no more."""
         rig = ServerRig()
@@ -526,7 +567,29 @@ class InsideNotThere(SynchronousTestCase):
         self.assertEqual(rig.canceled, [rig.opened[0][0]])
         self.assertEqual(rig.sessions.live, {})
         self.assertEqual(rig.clock.getDelayedCalls(), [])
-        self.assertEqual(rig.journal.names(), ["certificate.accepted", "identity.accepted", "connection.closed"])
+        self.assertEqual(rig.journal.names(), ["certificate.accepted", "identity.accepted", "session.abandoned"])
+
+    def test_partner_leaves_before_its_ssid(self) -> None:
+        """Each verified partner's end is carried, also while strangers have used up what they may make us write."""
+        rig = ServerRig(limits=ServerLimits(strangers_events=1))
+        for number in range(20):
+            stranger = Caller()
+            rig.dial(stranger, f"198.51.100.{number}")
+            assert stranger.transport is not None
+            stranger.transport.write(b"GET / HTTP/1.0\r\n\r\n")
+            rig.network.settle()
+        self.assertEqual(len(rig.journal.of("handshake.failed")), 1)
+        for _ in range(40):
+            caller, _ = rig.call()
+            assert caller.transport is not None
+            caller.transport.loseConnection()
+            rig.network.settle()
+        ends = rig.journal.of("session.abandoned")
+        self.assertEqual(len(ends), 40)
+        self.assertEqual(
+            {(end["partner"], end["cause"], end["outcome"]) for end in ends}, {("ACME", "leg.lost", "lost")}
+        )
+        self.assertGreaterEqual(look_up("session.abandoned").level, Severity.INFO)
 
 
 class EndedFromHere(SynchronousTestCase):

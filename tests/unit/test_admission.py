@@ -50,7 +50,7 @@ class AdmissionTests(SynchronousTestCase):
         counted = admission(connections=2)
         visits = [counted.enter(f"192.0.2.{number}") for number in range(2)]
         for visit in visits:
-            visit.speak()
+            visit.prove("ACME")
         self.assertDenied(self.assertRaises(Denied, counted.enter, "192.0.2.9"), "connections", 2)
         visits[0].leave()
         counted.enter("192.0.2.9")
@@ -72,6 +72,36 @@ class AdmissionTests(SynchronousTestCase):
             visits[number].leave()
         self.assertEqual(counted.connections, 8)
 
+    def test_newcomers_displace_the_oldest_in_the_handshake(self) -> None:
+        """Where more than two fifths of the places are in the handshake, the oldest of these makes room."""
+        counted = admission(connections=10)
+        gone: list[int] = []
+        visits = [counted.enter(f"192.0.2.{number}") for number in range(8)]
+        for number in (1, 3, 5, 6, 7):
+            visits[number].speak(partial(gone.append, number))
+        visits[1].prove("ACME")
+        for number in (0, 2, 4):
+            visits[number].displaced = partial(gone.append, number)
+        counted.enter("198.51.100.1")
+        self.assertEqual(gone, [0])
+        visits[2].speak(partial(gone.append, 2))
+        for number in (2, 3):
+            counted.enter(f"198.51.100.{number}")
+        self.assertEqual((gone, counted.connections), ([0, 3, 4], 8))
+        visits[3].speak(partial(gone.append, 3))
+        visits[7].leave()
+        self.assertEqual(counted.connections, 7)
+
+    def test_handshakes_of_known_addresses_are_not_displaced(self) -> None:
+        """Callers from elsewhere that say hello and hang displace one another."""
+        counted = admission(connections=10)
+        counted.enter("192.0.2.1").prove("ACME")
+        gone: list[str] = []
+        counted.enter("192.0.2.1").speak(lambda: gone.append("known"))
+        for number in range(100):
+            counted.enter(f"198.51.100.{number}").speak(lambda: gone.append("other"))
+        self.assertEqual(gone, ["other"] * 94)
+
     def test_places_kept_for_addresses_that_were_verified_lately(self) -> None:
         """A fifth of the places is for addresses from which a partner was verified within a week."""
         counted = admission(connections=10)
@@ -79,7 +109,7 @@ class AdmissionTests(SynchronousTestCase):
         known.prove("ACME")
         known.leave()
         for number in range(8):
-            counted.enter(f"198.51.100.{number}").speak()
+            counted.enter(f"198.51.100.{number}").prove("ACME")
         denial = self.assertRaises(Denied, counted.enter, "192.0.2.2", 1.0)
         self.assertEqual((denial.limit, denial.value, denial.rule), ("connections", 10, "quota.early"))
         self.assertIn("8 of 10 connections", denial.message)
@@ -167,7 +197,7 @@ class AdmissionTests(SynchronousTestCase):
         """New limits count for whoever comes next, and put nobody out."""
         counted = admission(connections=3)
         for _ in range(3):
-            counted.enter("192.0.2.1").speak()
+            counted.enter("192.0.2.1").prove("ACME")
         counted.limits = ServerLimits(connections=1)
         self.assertEqual(counted.connections, 3)
         self.assertDenied(self.assertRaises(Denied, counted.enter, "192.0.2.2"), "connections", 1)

@@ -163,7 +163,7 @@ class NotLetIn(SynchronousTestCase):
         book.when(
             Lost(INITIATOR, "closed"),
             Told(
-                "connection.closed",
+                "session.abandoned",
                 cause="leg.lost",
                 message="the connection to the partner was lost: closed",
                 peer="192.0.2.7:40112",
@@ -181,7 +181,7 @@ class NotLetIn(SynchronousTestCase):
         book = Playbook(server()).start(*STARTED)
         book.when(
             Arrived(INITIATOR, esid(EsidReason.UNSPECIFIED_ABORT)),
-            Told("connection.closed", cause="session.aborted", message="the partner ended the session with ESID 99"),
+            Told("session.abandoned", cause="session.aborted", message="the partner ended the session with ESID 99"),
             Finish(INITIATOR),
             Disarm(Timer.AUTHENTICATION),
             Disarm(Timer.SSID),
@@ -196,7 +196,7 @@ class NotLetIn(SynchronousTestCase):
         book = Playbook(server()).start(*STARTED).when(Arrived(INITIATOR, PARTNER_SSID), *IDENTIFIED)
         book.when(
             Arrived(INITIATOR, esid(EsidReason.TIME_OUT)),
-            Told("connection.closed", cause="session.aborted", message="the partner ended the session with ESID 09"),
+            Told("session.abandoned", cause="session.aborted", message="the partner ended the session with ESID 09"),
             Finish(INITIATOR),
             Abort(RESPONDER),
             Disarm(Timer.AUTHENTICATION),
@@ -362,6 +362,6 @@ class StationGreets(SynchronousTestCase):
         book = Playbook(client())
         book.session.start()
         intents: list[object] = [*book.session.receive(Lost(INITIATOR, "connection lost"))]
-        self.assertEqual(intents[0], Told("connection.closed"))
+        self.assertEqual(intents[0], Told("session.abandoned"))
         self.assertIn(Abort(RESPONDER), intents)
         self.assertEqual(intents[-1], Finished(outcome="lost", by=INITIATOR))
