@@ -16,7 +16,7 @@ from smartproxy.backend.schema import EventRow
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.fields import Value, isotime
 from smartproxy.logs.record import Record
-from smartproxy.logs.render import LINE_MOST, clean, line, shorten
+from smartproxy.logs.render import LINE_MOST, line, shorten
 from smartproxy.logs.severity import Severity
 
 COMMAND_SOURCE = "command"
@@ -91,7 +91,7 @@ def keep(session: Session, records: Iterable[Record], received: datetime, client
     """
     rows: list[dict[str, object]] = []
     for record in records:
-        fields = clean(record.fields)
+        fields = dict(record.shown)
         if record.sequence is not None:
             fields["sequence"] = record.sequence
         if client is not None:

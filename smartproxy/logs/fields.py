@@ -97,7 +97,7 @@ class EventField:
                 isinstance(item, str) for item in value
             ):
                 return sorted(value) if isinstance(value, set | frozenset) else list(value)
-            case FieldKind.FACTS, Mapping() if all(map(_is_fact, value.items())):
+            case FieldKind.FACTS, Mapping() if _are_facts(value):
                 return dict(value)
         raise FieldRefused(f"{self.name} is {self.kind.value}, not {type(value).__name__}")
 
@@ -135,11 +135,13 @@ def _is_bounded(value: int | float) -> bool:
     return -NUMBER_MOST <= value <= NUMBER_MOST
 
 
-def _is_fact(item: tuple[object, object]) -> bool:
-    name, value = item
-    if isinstance(value, int | float) and not _is_bounded(value):
-        return False
-    return isinstance(name, str) and (value is None or isinstance(value, str | int | float | bool))
+def _are_facts(facts: Mapping[object, object]) -> bool:
+    for name, value in facts.items():
+        if not isinstance(name, str) or not (value is None or isinstance(value, str | int | float)):
+            return False
+        if isinstance(value, int | float) and not -NUMBER_MOST <= value <= NUMBER_MOST:
+            return False
+    return True
 
 
 def _declare(kind: FieldKind, **docs: str) -> dict[str, EventField]:

@@ -172,7 +172,8 @@ class Output:
         except (OSError, ValueError) as error:
             self.trouble.failed(Cause.LOG_FILE, str(error) or type(error).__name__)
         else:
-            self.trouble.over()
+            if self.trouble.cause is not None:
+                self.trouble.over()
 
     def flush(self) -> None:
         """Nothing is held back."""

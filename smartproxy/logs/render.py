@@ -7,6 +7,7 @@ nothing in this module, and nothing that logs, uses one as a format.
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 
 from smartproxy.logs.fields import FIELDS, SECRET_MASK, FieldKind, Scalar, Value
 from smartproxy.oftp2.roles import Level
@@ -22,8 +23,6 @@ LINE_MOST = 160
 """Characters of a short line."""
 
 _SECRET_NAMES = frozenset({"pswd", "password", "token", "ticket", "key", "rsp", "response", "SSIDPSWD", "AURPRSP"})
-
-_SHOWN_AS_IT_IS = frozenset({str, int, float, bool})
 
 _FIRST = ("outcome", "cause", "command", "link", "dataset", "peer", "session")
 _APART = frozenset({"partner", "message", "sequence", "client", "advice"})
@@ -48,11 +47,17 @@ def escape(text: str, most: int = PEER_MOST) -> str:
 
 def clean(fields: Mapping[str, Value]) -> dict[str, Value]:
     """Escape and cut every value of an event's fields, by the kind of each field."""
-    texts = [value for value in fields.values() if value.__class__ is str]
-    plain = _SHOWN_AS_IT_IS.issuperset(map(type, fields.values()))
-    if plain and "".join(texts).isprintable() and max(map(len, texts), default=0) <= PEER_MOST:
-        return dict(fields)
-    return {name: _clean(FIELDS[name].kind, value) for name, value in fields.items()}
+    cleaned = dict(fields)
+    for name, value in fields.items():
+        # Most values are short and harmless, and each record has many of them.
+        if value.__class__ is str:
+            if len(value) > PEER_MOST or not value.isprintable():
+                cleaned[name] = escape(value, OWN_MOST if FIELDS[name].kind is FieldKind.TEXT else PEER_MOST)
+        elif isinstance(value, dict):
+            cleaned[name] = _clean_facts(value)
+        elif isinstance(value, list):
+            cleaned[name] = [escape(item) for item in value[:ITEMS_MOST]]
+    return cleaned
 
 
 def line(name: str, fields: Mapping[str, Value]) -> str:
@@ -65,15 +70,24 @@ def line(name: str, fields: Mapping[str, Value]) -> str:
         words.append(_quoted(str(fields["message"])))
     if "cause" in fields:
         words.append(f"cause={_named('cause', fields['cause'])}")
+    words += _pairs(fields, _BEFORE)
+    return " ".join(words)
+
+
+def _pairs(fields: Mapping[str, Value] | Mapping[str, Scalar], without: frozenset[str]) -> list[str]:
+    """``key=value`` for each field that does not stand elsewhere."""
+    words = []
     for key, value in fields.items():
+        if key in without:
+            continue
         # Most values are plain words and numbers, and each line has many of them.
-        if value.__class__ is str and key not in _BEFORE:
+        if value.__class__ is str:
             words.append(f"{key}={value if _PLAIN.fullmatch(value) else _quoted(value)}")
         elif value.__class__ is int and key not in _RELEASE_LEVELS:
             words.append(f"{key}={value}")
-        elif key not in _BEFORE:
+        else:
             words.append(f"{key}={_named(key, value)}")
-    return " ".join(words)
+    return words
 
 
 def shorten(name: str, fields: Mapping[str, Value], most: int) -> str:
@@ -81,7 +95,7 @@ def shorten(name: str, fields: Mapping[str, Value], most: int) -> str:
 
     The name, the partner, the message or the outcome, the cause, the address, the session, and then whatever has room.
     """
-    found = name if "partner" not in fields else f"{name} {_word(fields['partner'])}"
+    found = name if "partner" not in fields else f"{name} {_named('partner', fields['partner'])}"
     if "message" in fields:
         found += f" {_quoted(str(fields['message']))}"
     if len(found) > most:
@@ -96,31 +110,21 @@ def shorten(name: str, fields: Mapping[str, Value], most: int) -> str:
     return found
 
 
-def _clean(kind: FieldKind, value: Value) -> Value:
-    match value:
-        case str():
-            return escape(value, OWN_MOST if kind is FieldKind.TEXT else PEER_MOST)
-        case list():
-            return [escape(item) for item in value[:ITEMS_MOST]]
-        case dict():
-            return {escape(key): _fact(key, fact) for key, fact in list(value.items())[:ITEMS_MOST]}
-    return value
-
-
-def _fact(name: str, value: Scalar) -> Scalar:
-    if name in _SECRET_NAMES and value is not None:
-        return SECRET_MASK
-    return escape(value) if isinstance(value, str) else value
+def _clean_facts(facts: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    cleaned: dict[str, Scalar] = {}
+    for name, value in islice(facts.items(), ITEMS_MOST):
+        if name in _SECRET_NAMES and value is not None:
+            value = SECRET_MASK
+        elif isinstance(value, str):
+            value = escape(value)
+        cleaned[name if name.isprintable() and len(name) <= PEER_MOST else escape(name)] = value
+    return cleaned
 
 
 def _named(name: str, value: Value | Scalar) -> str:
     """A value as people know it: a release level as ``2.0``."""
     if name in _RELEASE_LEVELS and type(value) is int and value in _LEVELS:
         return _LEVELS[value]
-    return _word(value)
-
-
-def _word(value: Value | Scalar) -> str:
     match value:
         case bool():
             return "yes" if value else "no"
@@ -129,7 +133,7 @@ def _word(value: Value | Scalar) -> str:
         case list():
             text = ",".join(value)
         case dict():
-            text = " ".join(f"{key}={_named(key, fact)}" for key, fact in value.items())
+            text = " ".join(_pairs(value, frozenset()))
         case _:
             text = str(value)
     return text if _PLAIN.fullmatch(text) else _quoted(text)

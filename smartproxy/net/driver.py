@@ -70,7 +70,9 @@ class SessionDriver:
         self._ready = ready
         self._opening: Deferred[None] | None = None
         self._unwanted = False
-        self._timers: dict[Timer, IDelayedCall] = {}
+        self._due: dict[Timer, float] = {}
+        self._alarm: IDelayedCall | None = None
+        self._alarm_due = 0.0
         self._waiting: list[happened.Event] = []
         self._busy = False
         self._crashed = False
@@ -216,31 +218,43 @@ class SessionDriver:
 
     def _end(self, intent: intents.Done) -> None:
         self._done = True
-        for timer in list(self._timers):
-            self._disarm(intents.Disarm(timer))
+        self._due.clear()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         self._waiting.clear()
         if self._ready is not None and not self._ready.called:
             # Only a bug ends a session without Ready or NotReady.
             self._ready.errback(StationUnreachable(rule=Cause.INTERNAL_ERROR, message="a bug ended the session"))
         self._finished(intent.summary)
 
-    # Deadlines.
+    # Deadlines: one call of the clock for all of them. It comes when the one that it was set for would have been due,
+    # also if that one was disarmed or moved meanwhile, as most of them are.
 
     def _arm(self, intent: intents.Arm) -> None:
-        running = self._timers.get(intent.timer)
-        if running is not None:
-            running.reset(intent.seconds)
-        else:
-            self._timers[intent.timer] = self._clock.callLater(intent.seconds, self._expire, intent.timer)
+        due = self._due[intent.timer] = self._clock.seconds() + intent.seconds
+        if self._alarm is None or due < self._alarm_due:
+            self._set_alarm(due, intent.seconds)
 
     def _disarm(self, intent: intents.Disarm) -> None:
-        running = self._timers.pop(intent.timer, None)
-        if running is not None:
-            running.cancel()
+        self._due.pop(intent.timer, None)
 
-    def _expire(self, timer: Timer) -> None:
-        del self._timers[timer]
-        self._receive(happened.TimedOut(timer))
+    def _set_alarm(self, due: float, seconds: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_due = self._clock.callLater(seconds, self._look), due
+
+    def _look(self) -> None:
+        """Tell the session of the deadlines that have passed, the first one first."""
+        self._alarm = None
+        now = max(self._clock.seconds(), self._alarm_due)
+        for timer, due in sorted(self._due.items(), key=lambda each: each[1]):
+            if due <= now and self._due.get(timer) == due:
+                del self._due[timer]
+                self._receive(happened.TimedOut(timer))
+        if self._due and self._alarm is None:
+            first = min(self._due.values())
+            self._set_alarm(first, max(0.0, first - now))
 
     # The Responder's leg.
 

@@ -149,6 +149,13 @@ NERP_REASONS: Final = _one_of("03", "04", "09", *(str(code) for code in (*range(
 RELEASES: Final = _one_of(*(str(level.value) for level in Level))
 
 
+_SPECIAL_LOGIC: Final = Rule(
+    grammar=grammars.Values([b"N"]),
+    tolerated=YES_OR_NO.grammar,
+    anomaly=24,
+    error=Incompatible,
+    name="negotiation.special_logic",
+)
 _RECORD_SIZE: Final = Rule(grammar=grammars.Decimal(((0, 0),)), name="field.record_size")
 _SIGNATURE: Final = Rule(
     grammar=grammars.Binary(((1, 65535),)), tolerated=grammars.Opaque(), anomaly=14, name="field.unsigned_hash"
@@ -172,13 +179,7 @@ def _signed(before: Mapping[str, Any]) -> Rule | None:
 
 def _no_special_logic(before: Mapping[str, Any]) -> Rule:
     """There is no special logic over TCP."""
-    return Rule(
-        grammar=grammars.Values([b"N"]),
-        tolerated=YES_OR_NO.grammar,
-        anomaly=24,
-        error=Incompatible,
-        name="negotiation.special_logic",
-    )
+    return _SPECIAL_LOGIC
 
 
 @command(b"I", "5.3.1")

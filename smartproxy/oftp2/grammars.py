@@ -87,8 +87,18 @@ def _of(alphabet: bytes, width: int) -> str:
     return f"[{re.escape(alphabet.decode('latin-1'))}]{{{width}}}"
 
 
-_VALUES_MOST = 100
-"""So many numbers are written out in a regular expression."""
+def _numbers(least: str, most: str) -> str:
+    """Numbers of one width, from one to another."""
+    first, last, width = least[:1], most[:1], len(least) - 1
+    if least.strip("0") == "" and most.strip("9") == "":
+        return f"[0-9]{{{width + 1}}}"
+    if first == last:
+        return first + _numbers(least[1:], most[1:])
+    parts = [first + _numbers(least[1:], "9" * width)]
+    if int(last) - int(first) > 1:
+        parts.append(f"[{int(first) + 1}-{int(last) - 1}][0-9]{{{width}}}")
+    parts.append(last + _numbers("0" * width, most[1:]))
+    return f"(?:{'|'.join(parts)})"
 
 
 @attrs.frozen
@@ -109,11 +119,12 @@ class Decimal:
 
     def regular(self, width: int) -> str | None:
         """See :meth:`Grammar.regular`."""
-        if self.ranges in (((0, 10**width - 1),), ((1, 10**width - 1),)):
-            return ("" if self.ranges[0][0] == 0 else rf"(?!0{{{width}}})") + _of(DIGITS, width)
-        if sum(most - least for least, most in self.ranges) >= _VALUES_MOST:
-            return None
-        return _either(f"{value:0{width}d}" for least, most in self.ranges for value in range(least, most + 1))
+        parts = [
+            _numbers(f"{least:0{width}d}", f"{most:0{width}d}")
+            for least, most in self.ranges
+            if least <= most < 10**width
+        ]
+        return f"(?:{'|'.join(parts)})" if parts else None
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ other buffer it says nothing, and the reader says what it is or what is wrong wi
 How it works. The fields of fixed width in front of a layout are one regular expression
 (:meth:`smartproxy.oftp2.grammars.Grammar.regular`); the fields behind it are read one by one, each by the RFC's
 grammar. What else a field may have to be (by the fields in front of it, by the state of the session) is looked at
-after that. SSID is not read here: its layout goes by its own first field.
+after that. The layout of an SSID goes by its own first field; before a level is agreed only SSRM and SSID are read.
 
 Standards: RFC 5024 section 5.3; RFC 2204 section 5.3.
 """
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import attrs
 
-from smartproxy.oftp2.commands import BY_OCTET, DATA, SSID, Command
+from smartproxy.oftp2.commands import BY_OCTET, DATA, SSID, SSRM, Command
 from smartproxy.oftp2.fields import Field, Rule
 from smartproxy.oftp2.grammars import Values
 from smartproxy.oftp2.roles import Level
@@ -90,7 +90,9 @@ _SHAPES: Final[Mapping[tuple[str, Level | None], _Shape | None]] = {
     for level, kinds in BY_OCTET.items()
     for kind in kinds.values()
     if kind not in (SSID, DATA)
-}
+} | {(SSRM.NAME, None): _shape(SSRM, Level.OFTP_2_0)}
+_SSIDS: Final[Mapping[bytes, _Shape | None]] = {str(level.value).encode(): _shape(SSID, level) for level in Level}
+"""The shapes of SSID, by its first field."""
 
 
 def read(
@@ -102,7 +104,7 @@ def read(
     :param limits: further rules by attribute, as for the reader.
     :return: the command, if it is regular; ``None`` says nothing about it.
     """
-    shape = _SHAPES.get((kind.NAME, level))
+    shape = _SSIDS.get(octets[1:2]) if kind is SSID else _SHAPES.get((kind.NAME, level))
     if shape is None:
         return None
     if not shape.front and not shape.behind:

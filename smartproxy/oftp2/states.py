@@ -166,7 +166,7 @@ def agree(witness: Witness, command: SSID) -> Iterable[Anomaly]:
     """Take the Responder's SSID; the Initiator becomes the Speaker (9.8.3 action 5)."""
     assert witness.offer is not None
     witness.answer = command
-    witness.agreed = agree_on(witness.offer, command, witness.profiles)
+    witness.agreed = agree_on(witness.offer, command)
     witness.speaker = Role.INITIATOR
     return ()
 

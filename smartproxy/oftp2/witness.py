@@ -2,18 +2,19 @@
 
 These are the facts that the guards of the state table ask for. Only complete, valid commands change them. The witness
 sees what both ends sent and never more than they told each other. The Responder's SSID is judged field by field against
-the Initiator's while it arrives (:func:`answer_limits`); :func:`agree` is the result.
+the Initiator's while it arrives (:func:`answer_limits`); :func:`agree` is the result, and judges nothing again.
 
 Standards: RFC 5024 section 9.6 (local variables), seen from outside; sections 3.2.1, 4.2.4, 5.3.2 and predicates P2,
 P8, P10 of section 9.8.3 (negotiation).
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Final
 
 import attrs
 
-from smartproxy.oftp2 import codec, grammars
+from smartproxy.oftp2 import grammars
 from smartproxy.oftp2.commands import SSID
 from smartproxy.oftp2.errors import AuthenticationMismatch, CreditExceeded, Incompatible
 from smartproxy.oftp2.fields import Rule
@@ -97,10 +98,6 @@ PHASES: Final[Mapping[State, SessionPhase]] = {
     State.AWAIT_CD: SessionPhase.IDLE,
     State.ENDING: SessionPhase.ENDED,
 }
-
-
-#: Both sides' known departures are tolerated.
-DEFAULT_PROFILES: Final[Mapping[Role, Profile]] = dict.fromkeys(Role, Profile.DEFAULT)
 
 
 @attrs.frozen(kw_only=True)
@@ -202,13 +199,17 @@ class Witness:
 
 def answer_limits(offer: SSID) -> Mapping[str, Rule]:
     """Return what the Responder's SSID must keep to, by attribute, beyond its own format."""
-    authentication = offer.auth or "N"
+    return _answer_limits(offer.sr, offer.cred, offer.spec, offer.auth or "N")
+
+
+@functools.lru_cache(maxsize=64)
+def _answer_limits(sr: str, cred: int, spec: str, authentication: str) -> Mapping[str, Rule]:
     limits = {
-        "sr": _rule(Incompatible, "direction", *{"S": "RB", "R": "SB", "B": "SRB"}[offer.sr]),
-        "cred": Rule(grammar=grammars.Decimal(((1, offer.cred),)), error=CreditExceeded, name="negotiation.credit"),
+        "sr": _rule(Incompatible, "direction", *{"S": "RB", "R": "SB", "B": "SRB"}[sr]),
+        "cred": Rule(grammar=grammars.Decimal(((1, cred),)), error=CreditExceeded, name="negotiation.credit"),
         "auth": _rule(AuthenticationMismatch, "authentication", authentication),
     }
-    if offer.spec == "Y":
+    if spec == "Y":
         limits["spec"] = _rule(Incompatible, "special_logic", "N")
     if authentication == "Y":
         limits["lev"] = _rule(AuthenticationMismatch, "authentication", str(Level.OFTP_2_0.value))
@@ -219,18 +220,12 @@ def _rule(error: type[Incompatible] | type[AuthenticationMismatch], name: str, *
     return Rule(grammar=grammars.Values(value.encode() for value in allowed), error=error, name=f"negotiation.{name}")
 
 
-def agree(offer: SSID, answer: SSID, profiles: Mapping[Role, Profile] = DEFAULT_PROFILES) -> Agreed:
+def agree(offer: SSID, answer: SSID) -> Agreed:
     """Bring the two SSIDs together.
 
     :param offer: the Initiator's.
-    :param answer: the Responder's.
-    :param profiles: how literally each is read.
-    :raise Incompatible: if directions or special logic exclude each other.
-    :raise AuthenticationMismatch: if only one wants secure authentication.
-    :raise CreditExceeded: if the answer gives more credit than was offered.
+    :param answer: the Responder's, which keeps to :func:`answer_limits`.
     """
-    _check(offer, {}, profiles[Role.INITIATOR])
-    _check(answer, answer_limits(offer), profiles[Role.RESPONDER])
     both = {name: getattr(offer, name) == getattr(answer, name) == "Y" for name in ("cmpr", "rest", "auth")}
     sending = {Role.INITIATOR: offer.sr + answer.sr, Role.RESPONDER: answer.sr + offer.sr}
     return Agreed(
@@ -242,16 +237,3 @@ def agree(offer: SSID, answer: SSID, profiles: Mapping[Role, Profile] = DEFAULT_
         authentication=both["auth"],
         senders=frozenset(role for role, sr in sending.items() if sr[0] in "SB" and sr[1] in "RB"),
     )
-
-
-def _check(command: SSID, limits: Mapping[str, Rule], profile: Profile) -> None:
-    """Judge a whole SSID by what is more than a field's format."""
-    for field in SSID.LAYOUTS[Level(command.lev)].fields[1:]:
-        rules = [limits[field.attribute]] if field.attribute in limits else []
-        if field.depends is not None and (further := field.depends({})) is not None:
-            rules.append(further)
-        octets = field.encode(getattr(command, field.attribute))
-        for rule in rules:
-            grammar = rule.applied(profile)
-            if grammar.fault(octets, len(octets)) is not None:
-                raise codec.refusal(SSID, field, rule, grammar.rule)

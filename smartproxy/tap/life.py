@@ -28,6 +28,7 @@ from smartproxy.ctl.listener import ControlSocket
 from smartproxy.logs.clock import make_steady
 from smartproxy.logs.log import Log
 from smartproxy.net.listeners import what_to_do
+from smartproxy.net.transport.sockets import call_directly
 from smartproxy.net.transport.thrift import QUIET_SECONDS, THRIFT
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
@@ -155,10 +156,11 @@ class Life(MultiService):
 
 
 def daemon_reactor() -> Any:
-    """The reactor of a daemon: its seconds only ever grow, whatever becomes of the time of day."""
+    """The reactor of a daemon: its seconds only ever grow, and it gives connections their turns directly."""
     from twisted.internet import reactor
 
     make_steady(reactor)
+    call_directly(reactor)
     return reactor
 
 

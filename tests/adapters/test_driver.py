@@ -120,6 +120,24 @@ class Carried(SynchronousTestCase):
         self.assertEqual(stand.journal.the("session.expired")["timer"], "initiator_buffer")
         self.assertTrue(stand.initiator.sent.endswith(esid(EsidReason.TIME_OUT)))
 
+    def test_all_deadlines_are_one_call_of_the_clock(self) -> None:
+        """Deadlines that come and go cost the clock one call at a time, and each passes at its own second."""
+        stand = Stand()
+        stand.driver.begin()
+        stand.initiator.receive(PARTNER_SSID)
+        stand.clock.advance(1.25)
+        stand.opening.callback(stand.responder)
+        stand.responder.receive(STATION_SSID)
+        for number, octet in enumerate(sfid()[:3]):
+            stand.initiator.receive(bytes([octet]))
+            stand.clock.advance(0.1)
+            self.assertEqual(len(stand.clock.getDelayedCalls()), 1, number)
+        stand.initiator.receive(sfid()[3:])
+        stand.clock.advance(179.95)
+        self.assertEqual(stand.journal.of("session.expired"), [])
+        stand.clock.advance(0.05)
+        self.assertEqual(stand.journal.the("session.expired")["timer"], "inactivity")
+
     def test_legs_that_do_not_close(self) -> None:
         """They are aborted, even if they ignored their own timers."""
         stand = Stand().relaying()

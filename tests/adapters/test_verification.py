@@ -153,6 +153,8 @@ class Alerts(SynchronousTestCase):
         """A pyOpenSSL without the private names refuses all the same; the alert is then ``internal_error``."""
         self.assertTrue(openssl.is_complete())
         self.patch(openssl, "is_complete", lambda: False)
+        openssl.error_text.cache_clear()
+        self.addCleanup(openssl.error_text.cache_clear)
         for version in (tls12, tls13):
             rig = ServerRig()
             caller, _ = rig.call(CallerTls(pki.self_signed("EVIL"), version))

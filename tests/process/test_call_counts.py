@@ -19,7 +19,7 @@ FILE: Final = {"smartproxy-server": 530, "smartproxy-client": 580, "smartproxy-b
 What a daemon does by itself from time to time is in it, too; in the backend, that is much of the little there is.
 """
 
-SESSION: Final = {"smartproxy-server": 3300, "smartproxy-client": 3250}
+SESSION: Final = {"smartproxy-server": 2200, "smartproxy-client": 2150}
 """The most for each session, from the connection to its end, with one small file."""
 
 SYSTEM_CALLS: Final = 16

@@ -1,6 +1,7 @@
 """What the octets of a field may be, octet by octet."""
 
 import itertools
+import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -65,6 +66,24 @@ class GrammarsTests(SynchronousTestCase):
         self.exhaust(grammars.Decimal(((0, 0),)), 3, b"0123456789A")
         self.exhaust(grammars.Decimal(((12, 17), (230, 231), (999, 999))), 3, b"0123456789A")
         self.exhaust(grammars.Decimal(((5, 2),)), 2, b"0123456789")
+
+    def test_decimal_as_a_regular_expression(self) -> None:
+        """It takes the numbers of the ranges and no others, however the ranges lie."""
+        for ranges in (
+            ((0, 0),),
+            ((0, 999),),
+            ((1, 999),),
+            ((128, 999),),
+            ((199, 200),),
+            ((7, 7), (95, 305), (990, 998)),
+        ):
+            grammar = grammars.Decimal(ranges)
+            pattern = re.compile(str(grammar.regular(3)))
+            for number in range(1000):
+                text = f"{number:03d}"
+                self.assertEqual(bool(pattern.fullmatch(text)), grammar.fault(text.encode(), 3) is None, (ranges, text))
+            self.assertIsNone(pattern.fullmatch("12"))
+        self.assertIsNone(grammars.Decimal(((5, 2),)).regular(3))
 
     def test_digits(self) -> None:
         """A number without a range is refused with the first octet that is no digit."""

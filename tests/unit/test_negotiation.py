@@ -4,10 +4,27 @@ import itertools
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.oftp2 import codec, stream
+from smartproxy.oftp2.commands import SSID, SSRM
 from smartproxy.oftp2.errors import AuthenticationMismatch, CreditExceeded, EsidReason, Incompatible, ProtocolError
+from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Level, Profile, Role
-from smartproxy.oftp2.witness import agree, answer_limits
+from smartproxy.oftp2.witness import Agreed, answer_limits
 from tests.unit.samples import ssid
+
+
+def agree(offer: SSID, answer: SSID, profile: Profile = Profile.DEFAULT) -> Agreed:
+    """What a monitor finds that two SSIDs agree on.
+
+    :raises ProtocolError: if it refuses one of them.
+    """
+    monitor = Monitor(profile)
+    for role, command in ((Role.RESPONDER, SSRM()), (Role.INITIATOR, offer), (Role.RESPONDER, answer)):
+        judgement = monitor.judge(role, stream.frame(codec.encode(command)))
+        if judgement.error is not None:
+            raise judgement.error
+    assert monitor.agreed is not None
+    return monitor.agreed
 
 
 class AgreeTests(SynchronousTestCase):
@@ -28,7 +45,7 @@ class AgreeTests(SynchronousTestCase):
     def test_more_credit_than_offered(self) -> None:
         """An answer with more credit than was offered breaks section 5.3.2."""
         error = self.assertRaises(CreditExceeded, agree, ssid(cred=3), ssid(cred=4))
-        self.assertEqual((error.rule, error.field, error.offset), ("negotiation.credit", "SSIDCRED", None))
+        self.assertEqual((error.rule, error.field, error.offset), ("negotiation.credit", "SSIDCRED", 50))
         self.assertIs(error.reason, EsidReason.PROTOCOL_VIOLATION)
 
     def test_options(self) -> None:
@@ -77,7 +94,7 @@ class AgreeTests(SynchronousTestCase):
         error: ProtocolError = self.assertRaises(Incompatible, agree, ssid(spec="Y"), ssid(spec="Y"))
         self.assertEqual((error.rule, error.field), ("negotiation.special_logic", "SSIDSPEC"))
         for first, second in ((ssid(spec="Y"), ssid()), (ssid(), ssid(spec="Y"))):
-            error = self.assertRaises(Incompatible, agree, first, second, dict.fromkeys(Role, Profile.STRICT))
+            error = self.assertRaises(Incompatible, agree, first, second, Profile.STRICT)
             self.assertEqual(error.rule, "negotiation.special_logic")
 
     def test_limits_name_only_what_the_offer_decides(self) -> None:

@@ -4,9 +4,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2 import states
 from smartproxy.oftp2.commands import BY_NAME, EFID, EFPA
-from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.roles import Profile, Role
 from smartproxy.oftp2.states import TABLE, FieldGuard, Guard, Transition
-from smartproxy.oftp2.witness import BY_PLACE, DEFAULT_PROFILES, PHASES, Party, State, Transfer, Witness, agree
+from smartproxy.oftp2.witness import BY_PLACE, PHASES, Party, State, Transfer, Witness, agree
 from tests.unit.samples import ssid
 
 PLACES = {Party.INITIATOR, Party.RESPONDER}
@@ -78,7 +78,7 @@ class WitnessTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Begin with an agreed session in which the Initiator has sent a file."""
         self.witness = Witness(
-            profiles=DEFAULT_PROFILES,
+            profiles=dict.fromkeys(Role, Profile.DEFAULT),
             state=State.SENDING,
             speaker=Role.INITIATOR,
             agreed=agree(ssid(sr="S"), ssid(sr="R")),

@@ -10,7 +10,7 @@ only. :func:`is_complete` and :func:`has_records` say which of the two it is. St
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import OpenSSL
@@ -110,6 +110,7 @@ def _path(store: Any) -> list[crypto.X509]:
     return [crypto.X509._from_raw_x509_ptr(each) for each in found]
 
 
+@lru_cache(maxsize=64)
 def error_text(code: int) -> str:
     """OpenSSL's words for an ``X509_V_ERR_...`` number."""
     if not is_complete():
@@ -231,7 +232,7 @@ class DirectRecords:
                     error = self._error(connection, count) or SSL.WantReadError()
                     break
                 start += count
-                filled = self.take(connection, filled)
+                filled += max(0, self._bio_read(connection._from_ssl, self._sealed + filled, room - filled))
         return start, self.take(connection, filled) if error or not filled else filled, error
 
     def take(self, connection: Any, filled: int = 0) -> int:

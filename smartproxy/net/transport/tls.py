@@ -139,7 +139,9 @@ class TlsTransport(TlsFacts):
                     continue
             gathered = self._decrypt(gathered)
         if self._stage is not TlsStage.OVER:
-            self._answer()
+            sealed = self._records.take(self._tls)
+            if sealed:
+                self._chat(sealed)
         if gathered:
             self._deliver(gathered)
 
@@ -231,17 +233,16 @@ class TlsTransport(TlsFacts):
         """Send what OpenSSL has to say of itself."""
         sealed = self._records.take(self._tls)
         if sealed:
-            self._send(sealed)
-            if self._full:
-                self._chatter += sealed
-                if self._chatter > CHATTER_MOST:
-                    self._reason = Failure(SSL.Error([("SSL routines", "", "too many unread answers")]))
-                    self.abortConnection()
+            self._chat(sealed)
 
-    def _send(self, sealed: int) -> None:
-        """Give the carrier what was encrypted last."""
-        octets = SEALED[:sealed]
-        self._carrier.write(octets if self._views else bytes(octets))
+    def _chat(self, sealed: int) -> None:
+        """Send octets that no protocol wrote, as far as the peer reads."""
+        self._carrier.write(SEALED[:sealed] if self._views else bytes(SEALED[:sealed]))
+        if self._full:
+            self._chatter += sealed
+            if self._chatter > CHATTER_MOST:
+                self._reason = Failure(SSL.Error([("SSL routines", "", "too many unread answers")]))
+                self.abortConnection()
 
     # Ends.
 
@@ -311,7 +312,7 @@ class TlsTransport(TlsFacts):
         while start < length:
             start, sealed, error = self._records.encrypt(self._tls, data, start)
             if sealed:
-                self._send(sealed)
+                self._carrier.write(SEALED[:sealed] if self._views else bytes(SEALED[:sealed]))
             if isinstance(error, SSL.WantReadError):
                 self._keep(data[start:])
                 return
