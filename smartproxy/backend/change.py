@@ -1,5 +1,6 @@
 """A change that an operator is making: its transaction, its author, the events that tell of it, and its entries."""
 
+import enum
 from datetime import datetime
 from typing import TypeVar
 
@@ -9,10 +10,24 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import journal
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.logs.record import Record
+from smartproxy.policy import limits
 from smartproxy.policy.schema import read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.policy.values import Line
+
+COMMENT = Line(most=limits.COMMENT_CHARACTERS_MOST)
+"""Why a change is made: one line."""
 
 _Entry = TypeVar("_Entry", bound=attrs.AttrsInstance)
+
+
+class Channel(enum.StrEnum):
+    """How a change comes in: by the command, the API, the page, or by the backend's own work."""
+
+    COMMAND = "command"
+    API = "api"
+    PAGE = "page"
+    BACKEND = "backend"
 
 
 @attrs.define(kw_only=True)
@@ -24,6 +39,8 @@ class Change:
     :ivar by: who makes it.
     :ivar what: what is changed, in the operator's words.
     :ivar generation: its number.
+    :ivar channel: how it comes in.
+    :ivar comment: why it is made, if its author said so.
     """
 
     session: Session
@@ -31,6 +48,8 @@ class Change:
     by: str
     what: str
     generation: int
+    channel: Channel = Channel.COMMAND
+    comment: str | None = None
     _records: list[Record] = attrs.field(factory=list)
 
     def note(self, name: str, /, **fields: object) -> None:

@@ -11,9 +11,9 @@ import attrs
 from sqlalchemy.exc import SQLAlchemyError
 
 from smartproxy import __version__
-from smartproxy.backend import clients, generations, licences
+from smartproxy.backend import clients, generations, history, licences
 from smartproxy.backend.errors import BackendError
-from smartproxy.backend.generations import HistoryEntry
+from smartproxy.backend.history import HistoryEntry
 from smartproxy.backend.schema import ClientRow
 from smartproxy.backend.service import BackendService
 from smartproxy.ctl.daemon import Facts, Held, host_port, instant, licence_facts, verdict_facts, written
@@ -71,7 +71,7 @@ class BackendCondition:
             return None, "it is not open"
         try:
             with store.reading() as session:
-                newest = generations.history(session, 1)
+                newest = history.listed(session, 1)
                 document = generations.newest_document(session)
                 return _Stored(
                     newest=newest[0] if newest else None,

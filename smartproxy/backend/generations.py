@@ -22,8 +22,8 @@ import attrs
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import authority, licences
-from smartproxy.backend.change import Change
+from smartproxy.backend import authority, history, licences, states
+from smartproxy.backend.change import COMMENT, Change, Channel
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.schema import (
     CaRow,
@@ -45,28 +45,33 @@ from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.values import Instant
 
 
-@attrs.frozen(kw_only=True)
-class HistoryEntry:
-    """One entry of the history."""
-
-    number: int
-    made: datetime
-    made_by: str
-    change: str
-
-
 @contextmanager
-def changing(store: Store, *, by: str, what: str, now: datetime) -> Iterator[Change]:
+def changing(
+    store: Store, *, by: str, what: str, now: datetime, channel: Channel = Channel.COMMAND, comment: str | None = None
+) -> Iterator[Change]:
     """Change tables inside; when the block ends, the change is one generation more.
 
-    :raises ChangeRefused: when the configuration would not be valid any more; nothing is changed then.
+    :param by: who makes it.
+    :param what: what is changed, in the operator's words.
+    :param channel: how it comes in.
+    :param comment: why it is made, if its author said so.
+    :raises ChangeRefused: when the configuration would not be valid any more, or the comment is none; nothing is
+        changed then.
     :raises NotFound: when the site has no authority, and the change does not make it.
     """
+    if comment is not None:
+        try:
+            COMMENT.read(comment, "comment")
+        except DocumentRefused as refused:
+            raise ChangeRefused(f"{refused}; nothing is changed") from refused
     with store.writing() as session:
         # Where a database lets two transactions write at once, the second waits here for the first one's number.
         session.scalars(select(SiteRow).with_for_update()).one_or_none()
         previous = newest_number(session)
-        change = Change(session=session, now=now, by=by, what=what, generation=previous + 1)
+        before = states.present(session)
+        change = Change(
+            session=session, now=now, by=by, what=what, generation=previous + 1, channel=channel, comment=comment
+        )
         yield change
         session.flush()
         authority.site_row(session)
@@ -81,9 +86,20 @@ def changing(store: Store, *, by: str, what: str, now: datetime) -> Iterator[Cha
         session.execute(update(GenerationRow).values(document=None))
         digest = hashlib.sha256(octets).hexdigest()[:DIGEST_CHARACTERS]
         session.add(
-            GenerationRow(number=change.generation, made=now, made_by=by, change=what, document=octets, digest=digest)
+            GenerationRow(
+                number=change.generation,
+                made=now,
+                made_by=by,
+                way=channel.value,
+                change=what,
+                comment=comment,
+                document=octets,
+                digest=digest,
+            )
         )
-        change.note("configuration.changed", command=what, previous=previous)
+        history.keep(session, change.generation, states.differences(before, states.present(session)))
+        told = {} if comment is None else {"comment": comment}
+        change.note("configuration.changed", command=what, previous=previous, way=channel.value, **told)
         change.record()
 
 
@@ -172,7 +188,8 @@ def set_back(store: Store, known: Tag, client: str, now: datetime) -> None:
     with store.reading() as session:
         if _made(session, known):
             return
-    with changing(store, by="smartproxy-backend", what="the store was set back to a copy", now=now) as change:
+    what = "the store was set back to a copy"
+    with changing(store, by="smartproxy-backend", what=what, now=now, channel=Channel.BACKEND) as change:
         site = authority.site_row(change.session)
         if site.store == known.store:
             site.store = new_store_id()
@@ -187,16 +204,6 @@ def _made(session: Session, known: Tag) -> bool:
         select(GenerationRow.number, GenerationRow.digest).filter_by(number=known.number)
     ).one_or_none()
     return made == (known.number, known.digest)
-
-
-def history(session: Session, most: int) -> Sequence[HistoryEntry]:
-    """The newest generations, oldest first."""
-    columns = (GenerationRow.number, GenerationRow.made, GenerationRow.made_by, GenerationRow.change)
-    rows = session.execute(select(*columns).order_by(GenerationRow.number.desc()).limit(most)).all()
-    return [
-        HistoryEntry(number=number, made=made, made_by=made_by, change=change)
-        for number, made, made_by, change in reversed(rows)
-    ]
 
 
 _ENTRY = re.compile(r"server\.(partners|identities|cas|revocation)\[(\d+)\](?:\.(.+))?")

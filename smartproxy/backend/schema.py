@@ -30,7 +30,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.partners import Partner, ServerIdentity, TrustedCa
-from smartproxy.policy.schema import ListOf, ObjectOf, kind
+from smartproxy.policy.schema import ListOf, ObjectOf, kind, masked
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.values import NAME, SHA256, Instant, Line, Pem, ValueKind
 
@@ -114,7 +114,7 @@ class CertificateRequest:
     """A request for an identity's certificate that is still out, with its key."""
 
     name: str = attrs.field(metadata=kind(NAME))
-    key: str = attrs.field(repr=False, metadata=kind(Pem(label="PRIVATE KEY", most=1)))
+    key: str = attrs.field(repr=masked, metadata=kind(Pem(label="PRIVATE KEY", most=1)))
     request: str = attrs.field(metadata=kind(Pem(label="CERTIFICATE REQUEST", most=1)))
 
 
@@ -165,7 +165,9 @@ class GenerationRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     made: Mapped[datetime]
     made_by: Mapped[str]
+    way: Mapped[str] = mapped_column(String(16))
     change: Mapped[str]
+    comment: Mapped[str | None]
     document: Mapped[bytes | None]
     digest: Mapped[str] = mapped_column(String(16))
 
@@ -331,3 +333,20 @@ class EventRow(Base):
     session: Mapped[str | None] = mapped_column(index=True)
     partner: Mapped[str | None] = mapped_column(index=True)
     fields: Mapped[dict[str, object]] = mapped_column(JSON)
+
+
+# History.
+
+
+class DifferenceRow(Base):
+    """What a generation changed in one entry, without secrets; ``secret`` says that one of these changed."""
+
+    __tablename__ = "differences"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    generation: Mapped[int] = mapped_column(index=True)
+    subject: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str]
+    before: Mapped[object] = mapped_column(JSON(none_as_null=True), nullable=True)
+    after: Mapped[object] = mapped_column(JSON(none_as_null=True), nullable=True)
+    secret: Mapped[bool]

@@ -142,7 +142,13 @@ SITE_EVENTS: Mapping[str, EventType] = {
         ),
         ("copy.refused", _WARNING, "The client's copy of a generation cannot be used.", "cause", "path advice"),
         ("copy.write_failed", _WARNING, "The client cannot keep a copy of the generation.", "cause", "path advice"),
-        ("configuration.changed", _INFO, "An operator made a new generation.", "generation", "command previous"),
+        (
+            "configuration.changed",
+            _INFO,
+            "An operator made a new generation.",
+            "generation",
+            "command previous way comment",
+        ),
         (
             "configuration.refused",
             _ERROR,

@@ -121,6 +121,9 @@ POOL_MOST: Final = Limit(default=2_000, least=1, most=100_000, unit="connections
 #: How long the backend keeps an event after its arrival; 0 keeps it for ever.
 KEEP_EVENTS_DAYS: Final = Limit(default=400, least=0, most=36_500, unit="days")
 
+#: Characters of the comment on a change.
+COMMENT_CHARACTERS_MOST: Final = 500
+
 # The backend's port, before a caller is known by its token.
 
 #: Connections to the backend; one more replaces the oldest of an unknown caller, from the most crowded address.

@@ -62,6 +62,7 @@ class SettingDeclaration:
     :ivar key: its key in documents.
     :ivar default: its default; :data:`attrs.NOTHING` if it has none.
     :ivar secret: whether it is never shown.
+    :ivar masked: whether it is a secret by its nature, which is kept nowhere but in its entry.
     """
 
     name: str
@@ -69,6 +70,7 @@ class SettingDeclaration:
     kind: ValueKind
     default: object
     secret: bool
+    masked: bool
     people: ForPeople
 
     @property
@@ -91,6 +93,7 @@ def declarations(cls: type[Any]) -> tuple[SettingDeclaration, ...]:
             kind=field.metadata[_KIND],
             default=field.default,
             secret=field.repr is not True,
+            masked=field.repr is masked,
             people=field.metadata[_PEOPLE],
         )
         for field in attrs.fields(cls)

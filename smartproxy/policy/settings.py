@@ -10,7 +10,7 @@ import attrs
 
 from smartproxy.oftp2.roles import Profile
 from smartproxy.policy import limits
-from smartproxy.policy.schema import ForPeople, ListOf, Optional, kind
+from smartproxy.policy.schema import ForPeople, ListOf, Optional, kind, masked
 from smartproxy.policy.values import NAME, SHA256, Address, Flag, Instant, Line, Member, Network, Whole
 
 
@@ -163,7 +163,7 @@ class ClientEntry:
     """
 
     name: str = attrs.field(metadata=kind(NAME, people=ForPeople(listed=True)))
-    token_sha256: str = attrs.field(repr=False, metadata=kind(SHA256))
+    token_sha256: str = attrs.field(repr=masked, metadata=kind(SHA256))
     enabled: bool = attrs.field(default=True, metadata=kind(Flag(), people=ForPeople(listed=True)))
     address: str | None = attrs.field(
         default=None,

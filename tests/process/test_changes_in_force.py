@@ -69,6 +69,14 @@ class ChangesInForce(SiteCase):
         self.assertEqual((await self.knock(self.acme))[0], "accepted")
         await bystander.file()
 
+    async def test_rolled_back(self) -> None:
+        """What was changed is taken back with the history, and the server follows that as any other change."""
+        (newest,) = await self.site.smartproxy("history", "-n", "1")
+        await self.command("partner", "disable", "ACME")
+        self.assertEqual(await self.knock(self.acme), ("refused", "certificate.partner_disabled"))
+        await self.command("history", "roll-back", str(newest["generation"]), "--yes")
+        self.assertEqual((await self.knock(self.acme))[0], "accepted")
+
     async def test_new_certificate(self) -> None:
         """A second certificate is good as soon as it is entered, and no longer when it is removed."""
         new = self_signed("oftp.acme.example")

@@ -41,10 +41,13 @@ class CommandCase(SynchronousTestCase):
         if self.founded:
             self.do("authority", "create", "--site", "Muster GmbH")
 
-    def run_command(self, *arguments: str, stdin: bytes = b"") -> Done:
-        """Run a command line."""
+    def run_command(self, *arguments: str, stdin: bytes = b"", terminal: io.BytesIO | None = None) -> Done:
+        """Run a command line.
+
+        :param terminal: what somebody enters at a terminal, instead of ``stdin``.
+        """
         out, err = io.StringIO(), io.StringIO()
-        entered = io.TextIOWrapper(io.BytesIO(stdin))
+        entered = io.TextIOWrapper(terminal or io.BytesIO(stdin))
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), patch("sys.stdin", entered):
             try:
                 status = main(["--state-dir", str(self.state), *arguments])

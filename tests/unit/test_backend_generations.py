@@ -6,7 +6,8 @@ from unittest.mock import patch
 
 import attrs
 
-from smartproxy.backend import authority, clients, generations, partners, settings
+from smartproxy.backend import authority, clients, generations, history, partners, settings
+from smartproxy.backend.change import Channel
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.schema import GenerationRow
@@ -25,16 +26,19 @@ class Changes(SiteCase):
     def numbers(self) -> list[int]:
         """The numbers of the history."""
         with self.store.reading() as session:
-            return [each.number for each in generations.history(session, 100)]
+            return [each.number for each in history.listed(session, 100)]
 
     def test_one_more(self) -> None:
         """A change is the next number, with its author, its words and its time."""
         with self.change("partner add ACME") as change:
             partners.add(change, ACME)
         with self.store.reading() as session:
-            newest = generations.history(session, 1)[0]
+            newest = history.listed(session, 1)[0]
         self.assertEqual(
-            newest, generations.HistoryEntry(number=2, made=NOW, made_by="alice", change="partner add ACME")
+            newest,
+            history.HistoryEntry(
+                number=2, made=NOW, made_by="alice", channel=Channel.COMMAND, change="partner add ACME"
+            ),
         )
 
     def test_document(self) -> None:
@@ -146,7 +150,7 @@ class Changes(SiteCase):
             with self.change():
                 pass
         with self.store.reading() as session:
-            self.assertEqual([each.number for each in generations.history(session, 2)], [3, 4])
+            self.assertEqual([each.number for each in history.listed(session, 2)], [3, 4])
 
 
 class BeforeTheFirst(SiteCase):
@@ -202,7 +206,7 @@ class SetBack(SiteCase):
         self.assertNotEqual(after.store, before.store)
         with self.store.reading() as session:
             found = generations.newest_document(session)
-            (newest,) = generations.history(session, 1)
+            (newest,) = history.listed(session, 1)
         assert found is not None
         self.assertEqual(parse(found[1]).id, GenerationId(after.number, after.store))
         self.assertEqual(newest.made_by, "smartproxy-backend")

@@ -36,7 +36,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import attrs
 from sqlalchemy.orm import Session
 
-from smartproxy.backend.change import Change
+from smartproxy.backend.change import Change, Channel
 from smartproxy.backend.errors import ScopeMissing
 from smartproxy.backend.generations import changing
 from smartproxy.backend.store import Store
@@ -77,10 +77,12 @@ class Caller:
 
     :ivar name: as the history of changes names the caller.
     :ivar scopes: what the caller may do: ``partner:change``, ``partner:*``, ``*:read`` or ``*``.
+    :ivar channel: how its calls come in.
     """
 
     name: str
     scopes: frozenset[str]
+    channel: Channel = Channel.COMMAND
 
     def may(self, scope: str) -> bool:
         """Whether one of the caller's scopes stands for this one."""
@@ -227,15 +229,26 @@ def check_permission(operation: Operation[Any, Any], caller: Caller) -> None:
         )
 
 
-def perform(store: Store, operation: Operation[Input, Answer], wanted: Input, caller: Caller, now: datetime) -> Answer:
+def perform(
+    store: Store,
+    operation: Operation[Input, Answer],
+    wanted: Input,
+    caller: Caller,
+    now: datetime,
+    *,
+    comment: str | None = None,
+) -> Answer:
     """Carry an operation out, in a transaction of its own.
 
+    :param comment: why, for the history; only what changes the configuration keeps it.
     :raises ScopeMissing: when the caller may not do it.
     :raises BackendError: when it cannot be done; nothing has happened then.
     """
     check_permission(operation, caller)
     if operation.effect is Effect.CHANGE:
-        with changing(store, by=caller.name, what=operation.said(wanted), now=now) as change:
+        with changing(
+            store, by=caller.name, what=operation.said(wanted), now=now, channel=caller.channel, comment=comment
+        ) as change:
             return operation.work(change, wanted)
     with store.reading() if operation.effect is Effect.READ else store.writing() as session:
         return operation.work(Transaction(session=session, now=now, by=caller.name), wanted)

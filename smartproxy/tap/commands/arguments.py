@@ -90,11 +90,19 @@ _UNKNOWN_CHOICE = re.compile(
 
 
 def action(
-    subparsers: Subparsers, name: str, summary: str, run: Run, examples: str = "", *, uses: str | None = _STORE
+    subparsers: Subparsers,
+    name: str,
+    summary: str,
+    run: Run,
+    examples: str = "",
+    *,
+    uses: str | None = _STORE,
+    changes: bool = False,
 ) -> argparse.ArgumentParser:
     """Declare an action: its name, what it does in one sentence, and the function that does it.
 
     :param uses: what of the state folder it uses, if anything.
+    :param changes: whether it changes the configuration: then it takes a comment for the history.
     """
     parser = subparsers.add_parser(
         name,
@@ -105,6 +113,8 @@ def action(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
+    if changes:
+        parser.add_argument("--comment", metavar="TEXT", help="why, for the history of changes")
     return parser
 
 

@@ -23,6 +23,7 @@ def register(subparsers: Subparsers) -> None:
         "Make a new site: the store, its authority, and the backend's https certificate.",
         create,
         '  smartproxy authority create --site "Muster GmbH" --name backend.example --name 192.0.2.10 -o ca.pem',
+        changes=True,
     )
     make.add_argument("--site", required=True, metavar="NAME", help="the company, as it stands in licences")
     _names(make)
@@ -42,6 +43,7 @@ def register(subparsers: Subparsers) -> None:
         "Issue the backend's https certificate anew, for other names; its key and pin stay.",
         rename,
         "  smartproxy authority https --name backend.example --name backend.local",
+        changes=True,
     )
     _names(https)
     client = action(
@@ -64,6 +66,7 @@ def register(subparsers: Subparsers) -> None:
         withdraw_client,
         "  smartproxy authority withdraw-client inside-1\n"
         "  smartproxy licence show PROXY-ID -o smartproxy.lic   (then put it in place in the DMZ)",
+        changes=True,
     )
     out.add_argument("name", metavar="NAME", help="the name in its credential")
 

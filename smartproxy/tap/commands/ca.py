@@ -25,11 +25,14 @@ def register(subparsers: Subparsers) -> None:
         "Add a CA: its root and intermediate certificates, in one file or several.",
         add,
         "  smartproxy ca add odette root.pem issuing.pem\n  smartproxy ca add old-ca old.pem --revocation prefer",
+        changes=True,
     )
     make.add_argument("name", metavar="NAME")
     make.add_argument("files", metavar="FILE", nargs="+", help="PEM, DER or PKCS#7; - for standard input")
     declared.add_arguments(make, TrustedCa)
-    alter = action(actions, "change", "Replace a CA's certificates, or change how revocation is checked.", change)
+    alter = action(
+        actions, "change", "Replace a CA's certificates, or change how revocation is checked.", change, changes=True
+    )
     alter.add_argument("name", metavar="NAME")
     alter.add_argument("files", metavar="FILE", nargs="*", help="the new certificates, in place of all old ones")
     declared.add_arguments(alter, TrustedCa, defaults=False)
@@ -37,7 +40,9 @@ def register(subparsers: Subparsers) -> None:
     look = action(actions, "show", "Show the certificates of a CA.", show)
     look.add_argument("name", metavar="NAME")
     look.add_argument("-o", "--output", metavar="FILE", help="write them to this file")
-    action(actions, "remove", "Remove a CA that no partner uses.", remove).add_argument("name", metavar="NAME")
+    action(actions, "remove", "Remove a CA that no partner uses.", remove, changes=True).add_argument(
+        "name", metavar="NAME"
+    )
 
 
 def add(console: Console) -> None:

@@ -17,8 +17,8 @@ def register(subparsers: Subparsers) -> None:
     """Declare the actions."""
     actions = subject(subparsers, "client", "smartproxy-clients and their tokens")
     examples = "  smartproxy client add inner --token-file /etc/smartproxy/token"
-    make = action(actions, "add", "Add a client; its token is shown once and never again.", add, examples)
-    token = action(actions, "token", "Give a client a new token; the old one is invalid at once.", renew)
+    make = action(actions, "add", "Add a client; its token is shown once and never again.", add, examples, changes=True)
+    token = action(actions, "token", "Give a client a new token; the old one is invalid at once.", renew, changes=True)
     for parser in (make, token):
         parser.add_argument("name", metavar="NAME")
         parser.add_argument(
@@ -31,6 +31,7 @@ def register(subparsers: Subparsers) -> None:
         "Allow a client to call from one address only, or from any; calls from other addresses are refused and logged.",
         bind,
         "  smartproxy client bind inner --address 10.0.0.5\n  smartproxy client bind inner --any",
+        changes=True,
     )
     tie.add_argument("name", metavar="NAME")
     which = tie.add_mutually_exclusive_group(required=True)
@@ -45,6 +46,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy client listen inner --port 65433\n"
         "  smartproxy client listen inner --port 65434 --on 10.0.0.5\n"
         "  smartproxy client listen inner --as-site",
+        changes=True,
     )
     place.add_argument("name", metavar="NAME")
     place.add_argument("--port", metavar="PORT", help="the port; 0 for any free one")
@@ -56,7 +58,7 @@ def register(subparsers: Subparsers) -> None:
         ("disable", "Stop a client from calling the backend and from having a tunnel.", disable),
         ("remove", "Remove a client.", remove),
     ):
-        action(actions, name, summary, run).add_argument("name", metavar="NAME")
+        action(actions, name, summary, run, changes=True).add_argument("name", metavar="NAME")
 
 
 def add(console: Console) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 CELL_MOST = 200
 FILE_OCTETS_MOST = 64 * 1024 * 1024
+_ANSWER_MOST = 100
 
 
 FAILED = 1
@@ -98,6 +99,15 @@ class Console:
         self.err.write(f"smartproxy: {escape(text, 2000)}\n")
         self.err.flush()
 
+    def agreed(self, question: str) -> bool:
+        """Whether somebody answers a question with yes; nobody does where standard input is no terminal."""
+        if not self.stdin.isatty():
+            return False
+        self.err.write(f"{question} [y/N] ")
+        self.err.flush()
+        answer: bytes = self.stdin.readline(_ANSWER_MOST)
+        return answer.strip().lower() in (b"y", b"yes")
+
     @contextlib.contextmanager
     def store(self, *, make: bool = False) -> Iterator["Store"]:
         """The site's store, open."""
@@ -121,7 +131,11 @@ class Console:
         """A change of the configuration: a generation more when the block ends, or nothing at all."""
         from smartproxy.backend.generations import changing
 
-        with self.store(make=make) as store, changing(store, by=operator(), what=what, now=self.now()) as change:
+        author, comment = operator(), getattr(self.arguments, "comment", None)
+        with (
+            self.store(make=make) as store,
+            changing(store, by=author, what=what, now=self.now(), comment=comment) as change,
+        ):
             yield change
 
     def call(self, operation: "Operation[Input, Answer]", wanted: "Input") -> "Answer":
@@ -130,7 +144,8 @@ class Console:
 
         with self.store() as store:
             caller = Caller(name=operator(), scopes=frozenset({EVERYTHING}))
-            return perform(store, operation, wanted, caller, self.now())
+            comment = getattr(self.arguments, "comment", None)
+            return perform(store, operation, wanted, caller, self.now(), comment=comment)
 
     def every(self, operation: "Operation[Page, Any]") -> list[Any]:
         """The entries of a list, from all its parts."""

@@ -24,6 +24,7 @@ def register(subparsers: Subparsers) -> None:
         "files all are loaded, or none.",
         load,
         "  curl -sS http://crl.example/ca.crl | smartproxy crl load -\n  smartproxy crl load root.crl issuing.crl",
+        changes=True,
     )
     take.add_argument("files", metavar="FILE", nargs="+", help="PEM or DER; - for standard input")
     action(actions, "list", "List the revocation lists in force.", show_all)
@@ -51,6 +52,7 @@ def register(subparsers: Subparsers) -> None:
         "Remove a revocation list.",
         remove,
         "  smartproxy crl remove 3\n  smartproxy crl remove http://crl.example/1.crl",
+        changes=True,
     )
     forget.add_argument(
         "list",

@@ -1,14 +1,44 @@
 """``smartproxy history``, ``export`` and ``import``: who changed what and when, and the configuration as one file."""
 
+from typing import TYPE_CHECKING
+
+from smartproxy.logs.render import escape
 from smartproxy.tap.commands.arguments import Subparsers, action, number
-from smartproxy.tap.commands.console import Console, listing, table, when
+from smartproxy.tap.commands.console import CommandFailed, Console, listing, table, when
+from smartproxy.tap.commands.differences import difference_documents, difference_lines, entry_title
+
+if TYPE_CHECKING:
+    from smartproxy.backend.rollback import RollBack
+
+_EXAMPLES = """\
+  smartproxy history -n 10
+  smartproxy history show 41
+  smartproxy history roll-back 40 --dry-run
+  smartproxy history roll-back 40 --comment 'the new partners come next week'"""
 
 
 def register(subparsers: Subparsers) -> None:
     """Declare the commands."""
-    summary = "List the generations of the configuration: who changed what, and when."
-    parser = action(subparsers, "history", summary, run)
+    summary = "List the generations of the configuration: who changed what, when and why."
+    parser = action(subparsers, "history", summary, run, _EXAMPLES)
     parser.add_argument("-n", "--number", type=number, default=50, metavar="N", help="show only the newest N [50]")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    look = action(
+        actions, "show", "Show what a generation changed, compared with the one before; never a secret.", show
+    )
+    look.add_argument("generation", type=number, metavar="N", help="the number of the generation")
+    back = action(
+        actions,
+        "roll-back",
+        "Have the settings, CAs and partners of an earlier generation again, as a new generation. First it says what "
+        "that changes, whom it would refuse, and what cannot be brought back, and asks.",
+        roll_back,
+        changes=True,
+    )
+    back.add_argument("generation", type=number, metavar="N", help="the number of the generation")
+    sure = back.add_mutually_exclusive_group()
+    sure.add_argument("--yes", action="store_true", help="do not ask")
+    sure.add_argument("--dry-run", action="store_true", help="only say what would change")
     out = action(
         subparsers,
         "export",
@@ -30,21 +60,110 @@ def register(subparsers: Subparsers) -> None:
         "without secrets does not have (authority, identities, clients, licences) stays as it is.",
         take,
         "  smartproxy import site.json\n  smartproxy --state-dir /srv/new import site-with-secrets.json",
+        changes=True,
     )
     into.add_argument("file", metavar="FILE", help="- for standard input")
 
 
 def run(console: Console) -> None:
     """List generations."""
-    from smartproxy.backend import generations
+    from smartproxy.backend import history
 
     with console.reading() as session:
-        found = generations.history(session, max(1, console.arguments.number))
+        found = history.listed(session, max(1, console.arguments.number))
     documents = [
-        {"generation": each.number, "time": each.made, "by": each.made_by, "change": each.change} for each in found
+        {
+            "generation": each.number,
+            "time": each.made,
+            "by": each.made_by,
+            "way": each.channel.value,
+            "change": each.change,
+            "comment": each.comment,
+        }
+        for each in found
     ]
-    cells = [(each.number, when(each.made), each.made_by, each.change) for each in found]
-    console.answer(documents, table(("GENERATION", "TIME", "BY", "CHANGE"), cells, "nothing was changed yet"))
+    cells = [
+        (each.number, when(each.made), each.made_by, each.channel.value, each.change, each.comment or "")
+        for each in found
+    ]
+    heads = ("GENERATION", "TIME", "BY", "WAY", "CHANGE", "COMMENT")
+    console.answer(documents, table(heads, cells, "nothing was changed yet"))
+
+
+def show(console: Console) -> None:
+    """Show what a generation changed."""
+    from smartproxy.backend import history
+
+    with console.reading() as session:
+        entry = history.find(session, console.arguments.generation)
+        changed = history.differences_of(session, entry.number)
+    document = {
+        "generation": entry.number,
+        "time": entry.made,
+        "by": entry.made_by,
+        "way": entry.channel.value,
+        "change": entry.change,
+        "comment": entry.comment,
+        "differences": difference_documents(changed),
+    }
+    head = listing(
+        {
+            "generation": entry.number,
+            "made": when(entry.made),
+            "by": entry.made_by,
+            "way": entry.channel.value,
+            "change": entry.change,
+            "comment": entry.comment or "none",
+        }
+    )
+    lines = difference_lines(changed) or ["nothing is other than in the generation before"]
+    console.answer(document, "\n".join([head, "", *lines]))
+
+
+def roll_back(console: Console) -> None:
+    """Have the content of an earlier generation again."""
+    from smartproxy.backend import rollback
+
+    wanted = console.arguments
+    with console.reading() as session:
+        plan = rollback.plan(session, wanted.generation, console.now())
+    document, text = _plan_document(plan), _plan_text(plan)
+    if wanted.dry_run or not plan.differences:
+        console.answer({**document, "generation": None}, text)
+        return
+    if not wanted.yes:
+        console.err.write(f"{text}\n")
+        if not console.agreed(f"Roll back to generation {plan.number}?"):
+            raise CommandFailed("nothing is changed; give --yes to roll back without being asked")
+    with console.changing(f"history roll-back {plan.number}") as change:
+        rollback.carry_out(change, plan)
+    done = f"generation {change.generation} has the settings, CAs and partners of generation {plan.number}"
+    console.answer({**document, "generation": change.generation}, done if not wanted.yes else f"{text}\n{done}")
+
+
+def _plan_document(plan: "RollBack") -> dict[str, object]:
+    return {
+        "to": plan.number,
+        "from": plan.newest,
+        "differences": difference_documents(plan.differences),
+        "refused": [{"partner": each.partner, "why": each.why} for each in plan.refusals],
+        "not_brought_back": [
+            {"subject": each.difference.place.subject.value, "name": each.difference.place.name, "why": each.why}
+            for each in plan.kept
+        ],
+    }
+
+
+def _plan_text(plan: "RollBack") -> str:
+    """What a roll-back would do, for people."""
+    refused = [f"{'everybody' if each.partner == '*' else each.partner}: {each.why}" for each in plan.refusals]
+    kept = [f"{entry_title(each.difference)}: {each.why}" for each in plan.kept]
+    parts = (
+        ("it changes:", difference_lines(plan.differences) or ["nothing"]),
+        ("it would refuse:", [escape(each, 500) for each in refused] or ["nobody"]),
+        ("it cannot bring back:", [escape(each, 500) for each in kept]),
+    )
+    return "\n".join(line for title, lines in parts if lines for line in (title, *(f"  {each}" for each in lines)))
 
 
 def export(console: Console) -> None:

@@ -23,6 +23,7 @@ def register(subparsers: Subparsers) -> None:
         take_in,
         "  smartproxy identity import main server.p12 --password-file p12.password\n"
         "  smartproxy identity import main server.key server.pem chain.pem",
+        changes=True,
     )
     take.add_argument("name", metavar="NAME")
     take.add_argument("files", metavar="FILE", nargs="+", help="PKCS#12, or PEM files with key and certificates")
@@ -35,6 +36,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy identity request main --common-name oftp.muster.example --organization 'Muster GmbH' \\\n"
         "      --country DE --serial-number O0013000001MUSTER --san oftp.muster.example -o main.csr\n"
         "  smartproxy identity complete main main.pem",
+        changes=True,
     )
     ask.add_argument("name", metavar="NAME")
     ask.add_argument("--common-name", required=True, metavar="TEXT")
@@ -46,14 +48,16 @@ def register(subparsers: Subparsers) -> None:
     ask.add_argument("--san", action="append", default=[], metavar="HOST", help="host name or address; repeat it")
     ask.add_argument("--key-type", choices=_KEY_TYPES, default="rsa-3072", help="[rsa-3072]")
     ask.add_argument("-o", "--output", metavar="FILE", help="where to write the request [standard output]")
-    answer = action(actions, "complete", "Import the certificate that a CA issued for the request.", complete)
+    answer = action(
+        actions, "complete", "Import the certificate that a CA issued for the request.", complete, changes=True
+    )
     answer.add_argument("name", metavar="NAME")
     answer.add_argument("files", metavar="FILE", nargs="+", help="the certificate, and its chain")
     action(actions, "list", "List identities.", show_all)
     look = action(actions, "show", "Show an identity's certificates; its key is never shown.", show)
     look.add_argument("name", metavar="NAME")
     look.add_argument("-o", "--output", metavar="FILE", help="write the certificates to this file, for partners")
-    less = action(actions, "remove", "Remove an identity with its key.", remove)
+    less = action(actions, "remove", "Remove an identity with its key.", remove, changes=True)
     less.add_argument("name", metavar="NAME")
     less.add_argument(
         "--yes", action="store_true", help="remove it even if it is the only one, without which no partner can connect"

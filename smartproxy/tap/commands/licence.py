@@ -21,6 +21,7 @@ def register(subparsers: Subparsers) -> None:
         "  twistd smartproxy-server -L                       (on the server's machine: prints its Proxy ID)\n"
         "  smartproxy licence issue PROXY-ID --until 2027-12-31 -o smartproxy.lic\n"
         "  smartproxy licence issue PROXY-ID --until 1y -o - | ssh dmz 'cat > /etc/smartproxy.lic'",
+        changes=True,
     )
     make.add_argument("proxy_id", metavar="PROXY-ID", help="what 'twistd smartproxy-server -L' prints")
     make.add_argument(
@@ -36,6 +37,7 @@ def register(subparsers: Subparsers) -> None:
         extend,
         "  smartproxy licence extend --until 1y              (where there is one server)\n"
         "  smartproxy licence extend PROXY-ID --until 2028-12-31",
+        changes=True,
     )
     more.add_argument("proxy_id", metavar="PROXY-ID", nargs="?", help="the server; not needed where there is one only")
     more.add_argument(
@@ -55,6 +57,7 @@ def register(subparsers: Subparsers) -> None:
         "withdraw",
         "Stop clients from connecting to a server. The server's own licence file stays valid until it ends.",
         withdraw,
+        changes=True,
     )
     take.add_argument("proxy_id", metavar="PROXY-ID")
 

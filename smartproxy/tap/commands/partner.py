@@ -49,7 +49,7 @@ client.outbound.port, 65433) with HTTP CONNECT or SOCKS5 to the partner's host a
 def register(subparsers: Subparsers) -> None:
     """Declare the actions."""
     actions = subject(subparsers, "partner", "partners: who may connect and how it is known", _EXAMPLES)
-    make = action(actions, "add", "Add a partner.", add, _EXAMPLES)
+    make = action(actions, "add", "Add a partner.", add, _EXAMPLES, changes=True)
     make.add_argument("name", metavar="NAME")
     _entry(make, defaults=True)
     make.add_argument("--disabled", action="store_true", help="it may not connect until 'partner enable'")
@@ -61,6 +61,7 @@ def register(subparsers: Subparsers) -> None:
         change,
         "  smartproxy partner change ACME --lowest-level 1.4\n"
         "  smartproxy partner change ACME --code O0013000001ACME --code O0013000001ACMEB   (exactly these two)",
+        changes=True,
     )
     alter.add_argument("name", metavar="NAME")
     _entry(alter, defaults=False)
@@ -81,13 +82,14 @@ def register(subparsers: Subparsers) -> None:
         ("disable", "Stop a partner from connecting; its running sessions end when they are idle.", disable),
         ("remove", "Remove a partner.", remove),
     ):
-        action(actions, name, summary, run).add_argument("name", metavar="NAME")
+        action(actions, name, summary, run, changes=run is not show).add_argument("name", metavar="NAME")
     call = action(
         actions,
         "outbound",
         "Set how a partner is called: the given options replace the old values, everything else stays.",
         outbound,
         _OUTBOUND_EXAMPLES,
+        changes=True,
     )
     call.add_argument("name", metavar="NAME")
     declared.add_arguments(call, Outbound)
@@ -106,6 +108,7 @@ def register(subparsers: Subparsers) -> None:
         "add",
         "Add certificates by which the partner is recognized; those that it has stay valid.",
         add_certificates,
+        changes=True,
     )
     more.add_argument("name", metavar="NAME")
     _rules(more)
@@ -114,6 +117,7 @@ def register(subparsers: Subparsers) -> None:
         "remove",
         "Remove certificates: the partner is not recognized by them any more.",
         remove_certificates,
+        changes=True,
     )
     less.add_argument("name", metavar="NAME")
     less.add_argument("which", metavar="WHICH", nargs="+", help="SHA-256 (8 digits or more of it), serial or SAN")

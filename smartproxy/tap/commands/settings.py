@@ -22,9 +22,11 @@ def register(subparsers: Subparsers) -> None:
     look.add_argument(
         "prefix", metavar="NAME", nargs="?", default="", help="a setting's name, or the beginning of names"
     )
-    put = action(actions, "set", "Set a setting; several are set together or not at all.", put_values, _EXAMPLES)
+    put = action(
+        actions, "set", "Set a setting; several are set together or not at all.", put_values, _EXAMPLES, changes=True
+    )
     put.add_argument("pairs", metavar="NAME VALUE", nargs="+", help="name and value; lists are separated by commas")
-    back = action(actions, "reset", "Reset settings to their defaults.", reset)
+    back = action(actions, "reset", "Reset settings to their defaults.", reset, changes=True)
     back.add_argument("names", metavar="NAME", nargs="+")
 
 
@@ -35,7 +37,7 @@ def show(console: Console) -> None:
     with console.reading() as session:
         found = settings.listed(session, console.arguments.prefix)
     cells = [
-        (each.name, _text(each.value), "set" if each.is_set else "", _text(each.default), each.range or "")
+        (each.name, value_text(each.value), "set" if each.is_set else "", value_text(each.default), each.range or "")
         for each in found
     ]
     console.answer(
@@ -58,7 +60,7 @@ def put_values(console: Console) -> None:
         }
         for name, value in values.items():
             settings.put(change, name, value)
-    console.answer(values, "\n".join(f"{name} is {_text(value)}" for name, value in values.items()))
+    console.answer(values, "\n".join(f"{name} is {value_text(value)}" for name, value in values.items()))
 
 
 def reset(console: Console) -> None:
@@ -70,7 +72,7 @@ def reset(console: Console) -> None:
         values = {name: settings.default_of(name) for name in names}
         for name in names:
             settings.reset(change, name)
-    console.answer(values, "\n".join(f"{name} is {_text(value)} again" for name, value in values.items()))
+    console.answer(values, "\n".join(f"{name} is {value_text(value)} again" for name, value in values.items()))
 
 
 def _value(name: str, text: str, default: object) -> object:
@@ -103,12 +105,13 @@ def _listener(name: str, text: str) -> dict[str, object]:
     return {"address": address.host or "0.0.0.0", "port": address.port}  # noqa: S104  It was asked for.
 
 
-def _text(value: object) -> str:
+def value_text(value: object) -> str:
+    """The value of a setting, for people."""
     match value:
         case bool():
             return "yes" if value else "no"
         case list():
-            return ",".join(_text(each) for each in value) or "none"
+            return ",".join(value_text(each) for each in value) or "none"
         case {"address": str(address), "port": int(port)}:
             return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
         case str() | int():

@@ -54,7 +54,9 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("made", sa.DateTime(timezone=True), nullable=False),
         sa.Column("made_by", sa.Text(), nullable=False),
+        sa.Column("way", sa.String(length=16), nullable=False),
         sa.Column("change", sa.Text(), nullable=False),
+        sa.Column("comment", sa.Text(), nullable=True),
         sa.Column("document", sa.LargeBinary(), nullable=True),
         sa.Column("digest", sa.String(length=16), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_generations")),
@@ -164,3 +166,16 @@ def upgrade() -> None:
         sa.Column("token_sha256", sa.String(length=64), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_withdrawn")),
     )
+    # History.
+    op.create_table(
+        "differences",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("subject", sa.String(length=16), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("before", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("after", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("secret", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_differences")),
+    )
+    op.create_index(op.f("ix_differences_generation"), "differences", ["generation"], unique=False)
