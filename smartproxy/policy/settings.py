@@ -79,6 +79,13 @@ class ClientLimits:
     )
 
 
+class SourceMissing(enum.StrEnum):
+    """What a server does that does not have the site's source address."""
+
+    REFUSE = "refuse"
+    STOP = "stop"
+
+
 class LogWord(enum.StrEnum):
     """The levels of logs, as operators write them."""
 

@@ -125,6 +125,7 @@ FULL: dict[str, Any] = {
         ],
         "licence": '{\n "licence": {}\n}\n',
         "source_address": "2001:db8::2",
+        "source_address_missing": "stop",
     },
     "client": {
         "station": {"host": "station.example", "port": 3306, "timeout": 11, "profile": "strict"},
