@@ -20,10 +20,12 @@ from smartproxy.backend.authority import SiteAuthority
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.ledger import Ledger
 from smartproxy.backend.location import Location
+from smartproxy.backend.log_settings import LogSettings
 from smartproxy.backend.port import HttpsPort
 from smartproxy.backend.store import Store, StoreThreads
 from smartproxy.backend.upkeep import HourlyLook
 from smartproxy.logs.emit import Events
+from smartproxy.logs.log import Log
 from smartproxy.net.listeners import tell_failed
 from smartproxy.policy.faults import StopReason
 
@@ -35,6 +37,7 @@ class BackendService(Service):
     :param location: where the store is.
     :param host: the address to listen on; empty for all.
     :param port: the port; 0 for any free one.
+    :param log: the process's log, if settings may change it.
     :ivar stop_reason: why the end begins; may be changed until then.
     :ivar drain_seconds: means nothing here: no session is waited for.
     :ivar location: where the store is.
@@ -44,12 +47,14 @@ class BackendService(Service):
 
     drain_seconds: int | None = None
 
-    def __init__(self, reactor: Any, location: Location, host: str, port: int) -> None:
+    def __init__(self, reactor: Any, location: Location, host: str, port: int, log: Log | None = None) -> None:
         self.stop_reason = StopReason()
         self._reactor = reactor
         self.location = location
         self._host = host
         self._port = port
+        self._log = log
+        self._log_settings: LogSettings | None = None
         self._threads = StoreThreads(reactor)
         self._started_at = 0.0
         self.store: Store | None = None
@@ -82,6 +87,9 @@ class BackendService(Service):
         self._threads.start()
         self._ledger = Ledger(store, self._threads, self._reactor)
         self.events.forward = self._ledger
+        if self._log is not None:
+            self._log_settings = LogSettings(store, self._threads, self.events, self._reactor, self._log)
+            self._log_settings.start()
         self.events.emit(
             "backend.started",
             version=__version__,
@@ -113,8 +121,9 @@ class BackendService(Service):
         if listening is not None:
             await maybeDeferred(listening.stopListening)
         self.hurry()
-        if self._upkeep is not None:
-            self._upkeep.stop()
+        for work in (self._log_settings, self._upkeep):
+            if work is not None:
+                work.stop()
         self.events.tell_counted()
         self.events.emit(
             "backend.stopped",

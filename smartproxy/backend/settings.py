@@ -18,8 +18,8 @@ from smartproxy.backend.errors import NotFound
 from smartproxy.backend.schema import SettingRow
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import Configuration, dump
-from smartproxy.policy.schema import ObjectOf, declared
-from smartproxy.policy.values import Whole
+from smartproxy.policy.schema import ObjectOf, Optional, declared
+from smartproxy.policy.values import Member, Whole
 
 _TABLES = frozenset(
     {
@@ -139,6 +139,8 @@ def _ranges(cls: type[Any], name: str) -> Iterator[tuple[str, str]]:
             yield from _ranges(kind.cls, inner)
         elif isinstance(kind, Whole):
             yield inner, f"{kind.limit.least} to {kind.limit.most} {kind.limit.unit}"
+        elif isinstance(within := kind.within if isinstance(kind, Optional) else kind, Member):
+            yield inner, ", ".join(str(member.value) for member in within.members)
 
 
 def _leaves(value: object, name: str) -> Iterator[tuple[str, object]]:

@@ -80,7 +80,9 @@ class Log:
         self._now = now
         self._output = self._errors = standard_error()
         self._senders: list[Sender] = []
-        self._observer: ILogObserver = LogPublisher()
+        self._publisher = LogPublisher()
+        self._observer: ILogObserver = self._publisher
+        self._also: tuple[Path, LogFile, ILogObserver] | None = None
 
     def open(self, appenders: tuple[Appender, ...], *, output: Stream, errors: Stream) -> None:
         """Begin to log.
@@ -90,7 +92,25 @@ class Log:
         :param errors: standard error, for what cannot be logged.
         """
         self._output, self._errors = output, errors
-        self._observer = Selection(self.levels, LogPublisher(*map(self._built, appenders)))
+        self._publisher = LogPublisher(*map(self._built, appenders))
+        self._observer = Selection(self.levels, self._publisher)
+
+    def also(self, path: Path | None) -> None:
+        """Log to one more file, instead of the one that was named before, or to none.
+
+        :param path: JSON lines if it ends in ``.jsonl``, else text.
+        """
+        if self._also is not None:
+            before, file, observer = self._also
+            self._publisher.removeObserver(observer)
+            file.close()
+            self.places.remove(str(before))
+            self._also = None
+        if path is not None:
+            layout = LogLayout.JSON if path.suffix == ".jsonl" else LogLayout.TEXT
+            file = self._file(SameFile(path), path)
+            self._also = path, file, _layout(OneFile(path=path, layout=layout), file)
+            self._publisher.addObserver(self._also[2])
 
     def __call__(self, event: LogEvent) -> None:
         """Log an entry."""

@@ -21,6 +21,7 @@ SITE_EVENTS: Mapping[str, EventType] = {
         Audience.OPERATIONS,
         ("appender.failed", _ERROR, "The log cannot be written or sent.", "appender cause", "advice"),
         ("appender.recovered", _WARNING, "The log is written or sent again.", "appender", "count"),
+        ("backend.log_changed", _INFO, "A setting names another file, or none, for the backend's log.", "", "path"),
         ("backend.started", _INFO, "The backend has started.", "version", "address port path site pid"),
         ("backend.stopped", _INFO, "The backend has stopped.", "", "cause duration"),
         ("client.started", _INFO, "The client has started.", "version", "host names pid"),

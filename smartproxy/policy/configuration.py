@@ -41,6 +41,7 @@ from smartproxy.policy.settings import (
     PenaltySettings,
     Pool,
     ServerLimits,
+    SourceMissing,
     Station,
 )
 from smartproxy.policy.strict_json import DocumentRefused, read
@@ -91,6 +92,7 @@ class ServerConfiguration:
     :ivar partners: who may connect.
     :ivar licence: a licence that is to replace the server's own, as text.
     :ivar source_address: the server's address that partners are called from; ``None``: the system chooses.
+    :ivar source_address_missing: what the server does if it does not have this address.
     """
 
     listeners: tuple[Listener, ...] = attrs.field(default=(), metadata=kind(ListOf(item=ObjectOf(Listener))))
@@ -111,6 +113,9 @@ class ServerConfiguration:
         default=None, repr=False, metadata=kind(Optional(Lines(most=LICENCE_OCTETS_MOST)))
     )
     source_address: str | None = attrs.field(default=None, metadata=kind(Optional(Address())))
+    source_address_missing: SourceMissing = attrs.field(
+        default=SourceMissing.REFUSE, metadata=kind(Member(SourceMissing))
+    )
 
     @functools.cached_property
     def lists(self) -> RevocationLists:

@@ -5,12 +5,13 @@ document. Every default and range is in :mod:`~smartproxy.policy.limits`.
 """
 
 import datetime
+import enum
 
 import attrs
 
 from smartproxy.oftp2.roles import Profile
 from smartproxy.policy import limits
-from smartproxy.policy.schema import ForPeople, ListOf, Optional, kind, masked
+from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
 from smartproxy.policy.values import NAME, SHA256, Address, Flag, Instant, Line, Member, Network, Whole
 
 
@@ -78,16 +79,60 @@ class ClientLimits:
     )
 
 
+class SourceMissing(enum.StrEnum):
+    """What a server does that does not have the site's source address."""
+
+    REFUSE = "refuse"
+    STOP = "stop"
+
+
+class LogWord(enum.StrEnum):
+    """The levels of logs, as operators write them."""
+
+    TRACE = "trace"
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    FATAL = "fatal"
+
+
+@attrs.frozen(kw_only=True)
+class ApiLog:
+    """The log of the backend, which is the API's.
+
+    :ivar path: a file that it is written to, besides what the backend's command line and logrc say. Its name is bound
+        to the ending of a log's: who may change settings must not write to any other file of the backend's user.
+    :ivar level: what is logged, instead of what they say.
+    """
+
+    path: str | None = attrs.field(
+        default=None,
+        metadata=kind(
+            Optional(
+                Line(
+                    most=1024,
+                    pattern=r"(?:/(?!\.{1,2}/)[^/]+)+\.(?:log|jsonl)",
+                    form="an absolute path that ends in .log (text) or .jsonl (JSON lines), without . and .. in it",
+                )
+            )
+        ),
+    )
+    level: LogWord | None = attrs.field(default=None, metadata=kind(Optional(Member(LogWord))))
+
+
 @attrs.frozen(kw_only=True)
 class BackendSettings:
     """The settings of the backend's own tasks.
 
     :ivar keep_events_days: days after which a stored event is deleted; 0 for never.
+    :ivar log: its log.
     """
 
     keep_events_days: int = attrs.field(
         default=limits.KEEP_EVENTS_DAYS.default, metadata=kind(Whole(limits.KEEP_EVENTS_DAYS))
     )
+    log: ApiLog = attrs.field(default=ApiLog(), metadata=kind(ObjectOf(ApiLog)))
 
 
 @attrs.frozen(kw_only=True)

@@ -106,7 +106,8 @@ class ServerCondition:
             words = f"nobody can connect to port {ports}: see listener.failed in the log"
             yield Finding("listener-down", health, words)
         for address, partners in service.calls.missing_sources().items():
-            words = f"this host does not have the address {address}: {', '.join(partners)} cannot be called from it"
+            who = f"{', '.join(partners)} cannot" if partners else "no partner can"
+            words = f"this host does not have the address {address}: {who} be called from it"
             yield Finding("source-missing", Health.DEGRADED, words)
 
     def sessions(self) -> list[dict[str, object]]:

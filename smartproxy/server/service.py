@@ -31,7 +31,15 @@ from smartproxy.policy.configuration import (
     ServerPart,
     parse_server_part,
 )
-from smartproxy.policy.faults import ClosedByClient, Draining, OwnFault, PartnerUnreachable, Step, TunnelLost
+from smartproxy.policy.faults import (
+    ClosedByClient,
+    Draining,
+    OwnFault,
+    PartnerUnreachable,
+    Step,
+    StopReason,
+    TunnelLost,
+)
 from smartproxy.policy.licence import Licence
 from smartproxy.policy.penalties import Penalties
 from smartproxy.relay.ending import Summary
@@ -60,6 +68,7 @@ class ServerService(DmzService):
     :param port: the port.
     :param drain: seconds that sessions may go on when the server stops, instead of the configured time.
     :param set_level: changes what is logged.
+    :param stop: has the daemon stop, as a signal does.
     :param now: tells the wall clock's time, aware, in UTC.
     :ivar drain_seconds: the given ``drain``; may be changed until the server stops.
     :ivar held: the generation in force.
@@ -80,6 +89,7 @@ class ServerService(DmzService):
         port: int,
         drain: int | None = None,
         set_level: Callable[[Severity], None] = lambda severity: None,
+        stop: Callable[[StopReason], object] = lambda reason: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         super().__init__(
@@ -126,6 +136,7 @@ class ServerService(DmzService):
             withdrawals=self.sessions.withdrawals,
             unused=self._unused,
             crl_urls=self.sessions.tell_crl_urls,
+            stop=stop,
         )
         self.listeners = Listeners(reactor, lambda: PartnerFactory(self.sessions), self.events)
 

@@ -66,6 +66,6 @@ Options = BackendSwitches
 def makeService(options: BackendSwitches) -> IService:
     """The daemon, constructed but not started."""
     reactor = daemon_reactor()
-    service = BackendService(reactor, options.location, options.address.host, options.address.port)
+    service = BackendService(reactor, options.location, options.address.host, options.address.port, options.log)
     control = control_socket(reactor, BackendCondition(service), service, options)
     return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)

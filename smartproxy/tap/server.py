@@ -57,6 +57,7 @@ def makeService(options: ServerSwitches) -> IService:
         port=options.address.port,
         drain=options.drain,
         set_level=options.set_level,
+        stop=options.signals.drain,
     )
     control = control_socket(reactor, ServerCondition(reactor, service), service, options)
     return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)

@@ -27,13 +27,14 @@ from zope.interface import implementer
 from smartproxy.net.sessions import LiveSessions
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.admission import Admission, Denied
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.configuration import ServerConfiguration, ServerPart
-from smartproxy.policy.faults import PartnerUnreachable
+from smartproxy.policy.faults import PartnerUnreachable, StopReason
 from smartproxy.policy.partners import Outbound, Partner, RevocationMode, Verify
-from smartproxy.policy.settings import ServerLimits
+from smartproxy.policy.settings import ServerLimits, SourceMissing
 from smartproxy.relay.ending import Summary
-from smartproxy.server.dial import called
+from smartproxy.server.dial import called, sources
 from smartproxy.server.dial.called import CalledContexts
 from smartproxy.server.dial.calls import PartnerCalls
 from smartproxy.server.generation import ServerGeneration
@@ -92,6 +93,7 @@ class CallingTestCase(SynchronousTestCase):
         self.finished: list[Summary] = []
         self.sessions = LiveSessions(self.reactor, self.journal.events, self.finished.append)
         self.unused: list[str] = []
+        self.stopped: list[StopReason] = []
         self.admission = Admission(limits=ServerLimits())
         self.withdrawals = Withdrawals(self.reactor, self.journal.events, lambda: NOW)
         self.calls = PartnerCalls(
@@ -101,6 +103,7 @@ class CallingTestCase(SynchronousTestCase):
             admission=self.admission,
             withdrawals=self.withdrawals,
             unused=self.unused.append,
+            stop=self.stopped.append,
         )
         self.configure(entry())
 
@@ -200,6 +203,40 @@ class Steps(CallingTestCase):
         self.assertEqual(fault.message, "source: this server does not have the address 192.0.2.77")
         self.assertEqual(len(self.reactor.tcpClients), before)
         self.assertEqual(len(self.journal.of("outbound.source_missing")), 2)
+
+    def test_source_looked_for(self) -> None:
+        """The site's address is looked for each minute, also while nobody is called; its loss is told once."""
+        here = {"192.0.2.77"}
+        self.patch(sources, "has_address", lambda address: address in here)
+        self.configure(source_address="192.0.2.77")
+        self.passed(60)
+        self.assertEqual(self.journal.of("outbound.source_missing"), [])
+        here.clear()
+        self.passed(120)
+        missing = self.journal.the("outbound.source_missing")
+        self.assertEqual((missing["address"], missing["names"]), ("192.0.2.77", []))
+        self.assertEqual(self.calls.missing_sources(), {"192.0.2.77": []})
+        here.add("192.0.2.77")
+        self.passed(60)
+        here.clear()
+        self.passed(60)
+        self.assertEqual(len(self.journal.of("outbound.source_missing")), 2)
+        self.calls.forget()
+        self.assertEqual((self.reactor.getDelayedCalls(), self.calls.missing_sources()), ([], {}))
+        self.assertEqual(self.stopped, [])
+
+    def test_source_that_stops_the_server(self) -> None:
+        """Where the setting says so, the site's missing address stops the server, a partner's does not."""
+        own = entry(Outbound(host=HOST, verify=Verify.PIN, source="192.0.2.78"))
+        self.configure(own, source_address="127.0.0.1", source_address_missing=SourceMissing.STOP)
+        self.assertEqual((len(self.journal.of("outbound.source_missing")), self.stopped), (1, []))
+        self.configure(entry(), source_address="192.0.2.77", source_address_missing=SourceMissing.REFUSE)
+        self.assertEqual(self.stopped, [])
+        self.configure(entry(), source_address="192.0.2.77", source_address_missing=SourceMissing.STOP)
+        (reason,) = self.stopped
+        self.assertEqual((reason.cause, reason.status), (Cause.SOURCE_MISSING, 2))
+        self.assertIn("192.0.2.77", reason.message)
+        self.assertIn("the server stops", str(self.journal.of("outbound.source_missing")[-1]["message"]))
 
     def test_source_that_cannot_be_bound(self) -> None:
         """An address that was there a moment ago."""

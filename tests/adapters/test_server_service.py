@@ -267,7 +267,7 @@ class Generations(ServerTestCase):
         for target, step in (
             (ServerGeneration, "build"),
             (sessions.withdrawals, "judge"),
-            (calls, "_look_for_sources"),
+            (calls._sources, "adopt"),
         ):
             before = sessions.generation
             assert before is not None

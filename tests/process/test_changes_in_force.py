@@ -124,6 +124,28 @@ class ChangesInForce(SiteCase):
         await self.command("partner", "enable", "ACME")
         await bystander.file()
 
+    async def test_log_of_the_backend(self) -> None:
+        """The API's log goes to the file of the settings, at their level, without a restart and after one."""
+        path = self.site.folder / "api.log"
+
+        def told(words: str) -> int:
+            return path.read_text().count(words) if path.exists() else 0
+
+        await self.command("settings", "set", "backend.log.path", str(path), "backend.log.level", "debug")
+        await until(lambda: told("level.changed") == 1, "the level is in force")
+        await self.command("partner", "disable", "ACME")
+        await self.command("partner", "enable", "ACME")
+        assert self.site.backend is not None
+        await self.site.backend.stop()
+        self.assertEqual(told(" DEBUG    signal.received "), 1)
+        self.assertEqual(told("backend.stopped"), 1)
+        await self.site.start_backend()
+        self.assertEqual((told("backend.started"), told("level.changed")), (1, 2))
+        log = Log(self.site.backend)
+        await self.command("settings", "reset", "backend.log.path", "backend.log.level")
+        self.assertNotIn("path", await log.event("backend.log_changed"))
+        self.assertEqual((await log.event("level.changed", cause="operator.setting"))["mode"], "info")
+
     async def test_client_that_is_removed(self) -> None:
         """The server ends the tunnel of a removed client within seconds, whatever that client does.
 

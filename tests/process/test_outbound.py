@@ -334,6 +334,27 @@ class Failures(OutboundCase):
         self.assertTrue(answer.startswith(b"HTTP/1.1 400 "))
 
 
+class Stops(OutboundCase):
+    """A server that stops where it does not have the site's source address."""
+
+    async def test_source_address(self) -> None:
+        """As the manual says: the event is in the backend, the server is gone, and its status keeps it from coming back."""
+        assert self.site.server is not None
+        server = Log(self.site.server)
+        session = await self.session(self.acme)
+        await self.site.smartproxy(
+            *("settings", "set", "server.source_address", NOWHERE, "server.source_address_missing", "stop")
+        )
+        missing = await server.event("outbound.source_missing", address=NOWHERE)
+        self.assertEqual((missing["level"], missing["names"]), ("critical", []))
+        stopping = await server.event("server.stopping")
+        self.assertEqual((stopping["cause"], stopping["sessions"]), ("source.missing", 1))
+        await session.partner.ended
+        self.assertEqual(await self.site.server.end(), 2)
+        stored = await self.site.smartproxy("events", "--name", "outbound.source_missing")
+        self.assertEqual([each["address"] for each in stored], [NOWHERE])
+
+
 class Trials(OutboundCase):
     """Whether a partner or the station can be reached, tried by an operator."""
 

@@ -125,6 +125,7 @@ FULL: dict[str, Any] = {
         ],
         "licence": '{\n "licence": {}\n}\n',
         "source_address": "2001:db8::2",
+        "source_address_missing": "stop",
     },
     "client": {
         "station": {"host": "station.example", "port": 3306, "timeout": 11, "profile": "strict"},
@@ -144,7 +145,7 @@ FULL: dict[str, Any] = {
         "outbound": {"enabled": False, "address": "192.0.2.9", "port": 65434},
         "copy_hours": 48,
     },
-    "backend": {"keep_events_days": 90},
+    "backend": {"keep_events_days": 90, "log": {"path": "/var/log/smartproxy/api.log", "level": "debug"}},
 }
 """A document in which nothing is as it is by default."""
 

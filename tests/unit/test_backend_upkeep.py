@@ -1,13 +1,15 @@
 """What the daemon looks after by itself, and the service that holds everything together."""
 
 from datetime import timedelta
+from io import StringIO
+from pathlib import Path
 from unittest.mock import patch
 
 from sqlalchemy import text
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 
 from smartproxy.backend import cas, journal, licences, revocation, settings
 from smartproxy.backend.errors import NotFound, StoreBusy, StoreUnavailable
@@ -17,6 +19,8 @@ from smartproxy.backend.store import StoreThreads
 from smartproxy.backend.upkeep import BUSY_SECONDS, HOUR, HourlyLook
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
+from smartproxy.logs.levels import Levels
+from smartproxy.logs.log import Log
 from smartproxy.policy.partners import RevocationMode
 from smartproxy.testing.pki import TestCa
 from tests.adapters.api_site import AtOnce
@@ -215,6 +219,29 @@ class Service(SiteCase):
         stopped.assert_called_once_with()
         (ended,) = self.stored("backend.stopped")
         self.assertEqual(ended.fields["duration"], 5)
+        self.assertEqual(reactor.getDelayedCalls(), [])
+
+    def test_log_settings(self) -> None:
+        """The log's settings are in force before the daemon tells that it has started, and are not looked at after."""
+        path = Path(self.mktemp()).absolute() / "api.log"
+        with self.change() as change:
+            settings.put(change, "backend.log.path", str(path))
+        reactor = MemoryReactorClock()
+        log = Log("smartproxy-backend", path.parent, Levels())
+        log.open((), output=StringIO(), errors=StringIO())
+        self.addCleanup(log.also, None)
+        globalLogPublisher.addObserver(log)
+        self.addCleanup(globalLogPublisher.removeObserver, log)
+        service = BackendService(reactor, self.location, "127.0.0.1", 8443, log)
+        with (
+            patch.object(StoreThreads, "run", AtOnce.run),
+            patch.object(StoreThreads, "start"),
+            patch.object(StoreThreads, "stop"),
+        ):
+            service.startService()
+            self.successResultOf(service.stopService())
+        self.assertIn(" backend.started ", path.read_text())
+        self.assertIn(" backend.stopped ", path.read_text())
         self.assertEqual(reactor.getDelayedCalls(), [])
 
     def test_cannot_start(self) -> None:

@@ -111,7 +111,7 @@ class RoundTripTests(SynchronousTestCase):
         self.assertEqual(attrs.astuple(silent.client.station), ("127.0.0.1", 3305, 10, Profile.DEFAULT))
         self.assertEqual(attrs.astuple(silent.client.pool), (2, 2_000))
         self.assertEqual(attrs.astuple(silent.client.limits), (2000, 100, 200, 16384))
-        self.assertEqual(attrs.astuple(silent.backend), (400,))
+        self.assertEqual(attrs.astuple(silent.backend), (400, (None, None)))
 
     def test_a_partners_defaults(self) -> None:
         """A partner with a name, a code and a certificate is enabled, at level 2.0, with a certificate for clients."""

@@ -7,7 +7,6 @@ is over on this side before the partner has judged our certificate. The address 
 Standards: RFC 5024 sections 2.3, 4.2.2 and 5.3.1; RFC 8446 section 4.4.4.
 """
 
-import socket
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -51,6 +50,7 @@ from smartproxy.policy.faults import PartnerUnreachable, Step
 from smartproxy.policy.identity import VerifiedPartner
 from smartproxy.policy.partners import Outbound
 from smartproxy.policy.settings import Deadlines
+from smartproxy.server.dial.sources import has_address
 from smartproxy.server.proof import ABOUT_OUR_CERTIFICATE, OUR_CERTIFICATE_ADVICE, refusal_fields
 
 _NO_ANSWER: Final = "the partner does not answer"
@@ -95,17 +95,6 @@ _CALLED_ADVICE: Final = {
     "it cannot get one, set the purpose in its entry to `server_auth`, or pin the certificate and set it to `any`.",
 }
 """What to do where a called partner's certificate is refused, if it is other than for a partner that calls."""
-
-
-def has_address(address: str) -> bool:
-    """Whether this host has an address: whether a socket can be bound to it."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.bind((address, 0))
-    except OSError:
-        return False
-    return True
 
 
 @implementer(IHandshakeListener)

@@ -7,9 +7,9 @@ address comes from the partner's entry, never with the request. Has nothing to d
 Standards: RFC 5024 sections 4.2 (start of a session) and 5.3.2 (the Responder's SSIDCODE).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.python.failure import Failure
@@ -24,24 +24,20 @@ from smartproxy.policy.admission import Admission, Denied
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.facts import ChainFacts
 from smartproxy.policy.configuration import ServerConfiguration
-from smartproxy.policy.faults import PartnerUnreachable, Step
+from smartproxy.policy.faults import PartnerUnreachable, Step, StopReason
 from smartproxy.policy.identity import judge_ssid
 from smartproxy.policy.outbound import reachable
 from smartproxy.policy.partners import Outbound, Partner
 from smartproxy.relay.openings import server_outbound
-from smartproxy.server.dial.call import Answered, Call, CallFailed, failed, has_address
+from smartproxy.server.dial.call import Answered, Call, CallFailed, failed
 from smartproxy.server.dial.called import bears
+from smartproxy.server.dial.sources import Sources
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.proof import proof_fields, verified_facts
 from smartproxy.server.withdrawal import Withdrawals
 
 Take = Callable[[ILeg | None], None]
 """Called once with the leg towards the station, or with ``None`` if there will be none."""
-
-_SOURCE_ADVICE: Final = (
-    "give the server this address, or correct it: smartproxy settings set server.source_address ADDRESS, or "
-    "smartproxy partner outbound NAME --source ADDRESS"
-)
 
 
 class PartnerCalls:
@@ -53,6 +49,7 @@ class PartnerCalls:
     :param admission: counts sessions, whoever began them.
     :param withdrawals: ends sessions whose partner may not have them any more; told of those that begin here.
     :param unused: told of every call that was answered and became no session.
+    :param stop: has the server stop, where a missing source address is to do that.
     """
 
     def __init__(
@@ -65,6 +62,7 @@ class PartnerCalls:
         withdrawals: Withdrawals,
         unused: Callable[[str], None] = lambda session: None,
         crl_urls: Callable[[ChainFacts, str, ServerConfiguration], None] = lambda chain, ca, server: None,
+        stop: Callable[[StopReason], object] = lambda reason: None,
     ) -> None:
         self._reactor = reactor
         self._events = events
@@ -73,20 +71,22 @@ class PartnerCalls:
         self._withdrawals = withdrawals
         self._unused = unused
         self._crl_urls = crl_urls
+        self._sources = Sources(reactor, events, stop)
         self._generation: ServerGeneration | None = None
 
     def adopt(self, generation: ServerGeneration) -> None:
         """Put a generation in force for future calls."""
         self._generation = generation
-        self._look_for_sources(generation.server)
+        self._sources.adopt(generation.server)
 
     def forget(self) -> None:
         """Drop configuration and keys; running sessions keep theirs."""
         self._generation = None
+        self._sources.forget()
 
-    def missing_sources(self) -> Mapping[str, list[str]]:
+    def missing_sources(self) -> Mapping[str, Sequence[str]]:
         """The configured source addresses that this host does not have now, with the partners called from them."""
-        return {} if self._generation is None else _missing_sources(self._generation.server)
+        return self._sources.missing()
 
     def open(self, session: str, name: str, *, trial: bool = False) -> Deferred[Take]:
         """Call a partner.
@@ -230,27 +230,12 @@ class PartnerCalls:
 
     # What is told.
 
-    def _look_for_sources(self, server: ServerConfiguration) -> None:
-        """Report configured source addresses that this host does not have."""
-        for address, names in _missing_sources(server).items():
-            self._tell_source(address, names)
-
-    def _tell_source(self, address: str, names: list[str]) -> None:
-        self._events.emit(
-            "outbound.source_missing",
-            address=address,
-            cause=Cause.SOURCE_MISSING,
-            message="this host does not have the address; calls from partners are not affected",
-            names=names,
-            advice=_SOURCE_ADVICE,
-        )
-
     def _tell_failure(
         self, session: str, name: str, outbound: Outbound | None, error: CallFailed, duration: float | None
     ) -> None:
         fault = error.fault
         if fault.step is Step.SOURCE:
-            self._tell_source(str(error.fields["address"]), [name])
+            self._sources.report(str(error.fields["address"]), [name])
         called = {} if outbound is None else {"host": outbound.host, "port": outbound.port}
         self._events.emit(
             "outbound.failed",
@@ -276,13 +261,3 @@ class PartnerCalls:
             duration=duration,
             **proof_fields(answered.partner, answered.leg.tls),
         )
-
-
-def _missing_sources(server: ServerConfiguration) -> dict[str, list[str]]:
-    users: dict[str, list[str]] = {}
-    for partner in reachable(server.partners):
-        assert partner.outbound is not None
-        source = partner.outbound.source or server.source_address
-        if source is not None:
-            users.setdefault(source, []).append(partner.name)
-    return {address: names for address, names in users.items() if not has_address(address)}

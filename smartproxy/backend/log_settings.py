@@ -1,0 +1,86 @@
+"""The settings of the backend's own log, in force as soon as they are saved: a file, and a level.
+
+Duty: put ``backend.log.path`` and ``backend.log.level`` in force at the start and after each change of the
+configuration, whoever made it. Never waits for the store in the reactor. A file that cannot be written is told by the
+log itself (``appender.failed``).
+"""
+
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
+
+from smartproxy.backend import generations, settings
+from smartproxy.backend.errors import StoreBusy, StoreOutdated
+from smartproxy.backend.store import Runner, Store
+from smartproxy.logs.emit import Events
+from smartproxy.logs.log import Log
+from smartproxy.logs.severity import Severity
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.schema import read_object
+from smartproxy.policy.settings import ApiLog
+
+LOOK_SECONDS = 1.0
+
+
+class LogSettings:
+    """Keeps the log as the settings say, between :meth:`start` and :meth:`stop`."""
+
+    def __init__(self, store: Store, runner: Runner, events: Events, clock: IReactorTime, log: Log) -> None:
+        self._store = store
+        self._runner = runner
+        self._events = events
+        self._log = log
+        self._known = 0
+        self._used = ApiLog()
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = clock
+
+    def start(self) -> None:
+        """Put the settings in force, and look every second whether they are others."""
+        self._use(self._read())
+        self._looking.start(LOOK_SECONDS, now=False)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._looking.running:
+            self._looking.stop()
+
+    def _look(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._compare())
+
+    async def _compare(self) -> None:
+        try:
+            found = await self._runner.run(self._read)
+        except (StoreBusy, StoreOutdated):
+            # The hourly look tells it.
+            return
+        except Exception:
+            self._events.failure("smartproxy.backend.log_settings", Failure())
+            return
+        if self._looking.running:
+            self._use(found)
+
+    def _read(self) -> ApiLog:
+        """The settings of the newest generation; those in use if it is the one that is known."""
+        with self._store.reading() as session:
+            newest = generations.newest_number(session)
+            if newest == self._known:
+                return self._used
+            values = {key: settings.value_of(session, f"backend.log.{key}") for key in ("path", "level")}
+        self._known = newest
+        return read_object(ApiLog, values)
+
+    def _use(self, wanted: ApiLog) -> None:
+        used, self._used = self._used, wanted
+        if wanted.path != used.path:
+            self._log.also(None if wanted.path is None else Path(wanted.path))
+            self._events.emit("backend.log_changed", path=wanted.path)
+        if wanted.level is not used.level:
+            self._events.set_level(
+                None if wanted.level is None else Severity.named(wanted.level.value),
+                cause=Cause.OPERATOR_SETTING,
+                message="the setting backend.log.level",
+            )
