@@ -6,7 +6,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell \
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
-EXTRAS := client,backend,test,lint,docs
+EXTRAS := client,backend,postgresql,test,lint,docs
 WHEELS := build/wheel
 # Tests run in a folder that holds nothing but them, so that they import the installed wheels and not the checkout.
 CHECKS := build/checks
@@ -92,7 +92,7 @@ test: python  ## run everything: tests, layers, types, style; every part, then t
 	@$(MAKE) --no-print-directory --keep-going fast-tests slow-tests types lint fragments; status=$$?; \
 	$(PYTHON) tests/programs.py missing; exit $$status
 
-fast-tests: environment  ## tests that open no socket (TESTS=tests.unit.test_stream chooses)
+fast-tests: environment  ## tests without daemons; those of the store on SQLite and PostgreSQL (TESTS=tests.unit.test_stream chooses)
 	$(TRIAL) --jobs=$(JOBS) $(or $(TESTS),$(FAST_TESTS))
 
 slow-tests: environment  ## whole daemons over real sockets; the wheels in empty environments (TESTS=, SLOW_JOBS=1)

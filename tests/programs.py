@@ -6,6 +6,7 @@ program with :func:`program` and is skipped where that is missing; ``.ci/run`` t
 runs it with ``install bench`` and ``missing bench``.
 """
 
+import glob
 import os
 import shutil
 import subprocess
@@ -15,7 +16,10 @@ from importlib.util import find_spec
 from unittest import SkipTest
 
 PACKAGES = {
+    "initdb": "postgresql",
     "openssl": "openssl",
+    "pg_isready": "postgresql",
+    "postgres": "postgresql",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "sshd": "openssh-server",
@@ -32,11 +36,14 @@ COMPARED = {
 SERVICE_MANAGER = "/run/systemd/system"
 """There where packages of services start what they bring: such are not installed for a benchmark."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+VERSIONED = "/usr/lib/postgresql/*/bin"
+"""Where Debian has the programs of each version of PostgreSQL."""
 
 
 def found(name: str) -> str | None:
     """The path of a program, looked for in the folders of administrators, too; ``None`` if it is missing."""
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{PATH}")
+    folders = [os.environ.get("PATH", ""), PATH, *sorted(glob.glob(VERSIONED), reverse=True)]
+    return shutil.which(name, path=":".join(folders))
 
 
 def program(name: str) -> str:

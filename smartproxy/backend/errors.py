@@ -12,8 +12,16 @@ class StoreUnavailable(BackendError):
 class StoreBusy(StoreUnavailable):
     """Another program keeps the store locked; the same may be tried again."""
 
-    def __init__(self) -> None:
-        super().__init__("the store is busy: another program keeps it locked; try again")
+    def __init__(self, text: str = "the store is busy: another program keeps it locked; try again") -> None:
+        super().__init__(text)
+
+
+class StoreUnreachable(StoreBusy):
+    """The store's server does not answer, starts, ends, or has no room; the same may be tried again."""
+
+
+class StoreReadOnly(StoreUnavailable):
+    """The store's server takes no changes."""
 
 
 class StoreOutdated(StoreUnavailable):

@@ -1,7 +1,8 @@
 """Where the store is: the state directory and the database's URL.
 
 Makes the directory (0700) and the SQLite file (0600) when a new site is made, and refuses a file that others can read:
-the private keys of the site are in it.
+the private keys of the site are in it. A URL with a password comes from a file or from the environment, never from the
+command line, and is never shown.
 """
 
 import contextlib
@@ -11,9 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from smartproxy.backend.errors import StoreUnavailable
 from smartproxy.policy.places import DATABASE_VARIABLE, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
+
+_SECRETS = frozenset({"password", "sslpassword"})
+"""Parameters of a URL that are never shown."""
+_URL_OCTETS_MOST = 4096
 
 
 @attrs.frozen
@@ -21,17 +28,70 @@ class Location:
     """A state directory and a database URL as SQLAlchemy takes it."""
 
     directory: Path
-    url: str
+    url: str = attrs.field(repr=False)
 
     @classmethod
     def of(
         cls, directory: str | None = None, database: str | None = None, environment: Mapping[str, str] | None = None
     ) -> "Location":
-        """What the command line says, else what the environment says, else the defaults."""
+        """What the command line says, else what the environment says, else the defaults.
+
+        :param database: a URL, or the path of a file that holds one: it begins with ``/``.
+        :raises StoreUnavailable: when that file cannot be used, or a URL on the command line has a password in it.
+        """
         told = os.environ if environment is None else environment
         state = Path(directory or told.get(STATE_DIRECTORY_VARIABLE) or STATE_DIRECTORY).absolute()
         url = database or told.get(DATABASE_VARIABLE) or f"sqlite:///{state / 'smartproxy.db'}"
-        return cls(state, url)
+        if url.startswith("/"):
+            return cls(state, _with_driver(_read(Path(url))))
+        found = cls(state, _with_driver(url))
+        if database and found.secrets:
+            raise StoreUnavailable(
+                "everybody on this machine can read a password in --database; put the URL into a file that only the "
+                "backend's user can read, and give the file's path: --database /etc/smartproxy/database"
+            )
+        return found
+
+    @property
+    def kind(self) -> str:
+        """The kind of database, such as ``postgresql``; never anything else of the URL."""
+        return self.url.partition(":")[0].partition("+")[0]
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether a PostgreSQL server holds the store."""
+        return self.kind == "postgresql"
+
+    @property
+    def parameters(self) -> Mapping[str, object]:
+        """What the URL says behind its question mark."""
+        url = self._parsed()
+        return {} if url is None else url.query
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """What in the URL must not be shown."""
+        url = self._parsed()
+        if url is None:
+            return frozenset()
+        found = {str(url.password or ""), *(str(value) for name, value in url.query.items() if name in _SECRETS)}
+        return frozenset(found - {""})
+
+    @property
+    def shown(self) -> str:
+        """The store for people: its file, or the database and its server, without user, password and parameters."""
+        url = self._parsed()
+        if self.file is not None or url is None:
+            return str(self.file or self.kind)
+        host = url.host or url.query.get("host") or "this machine"
+        return f"{url.database or self.kind} at {host}{f':{url.port}' if url.port else ''}"
+
+    def _parsed(self) -> URL | None:
+        """The URL in its parts; ``None`` if it is none."""
+        try:
+            return make_url(self.url)
+        except (ArgumentError, ValueError):
+            return None
 
     @property
     def file(self) -> Path | None:
@@ -97,3 +157,33 @@ class Location:
         if os.geteuid() == 0:
             owner = file.parent.stat()
             os.chown(file, owner.st_uid, owner.st_gid)
+
+
+def _with_driver(url: str) -> str:
+    """The URL with the driver that SmartProxy brings, where it names none."""
+    for begin in ("postgresql://", "postgres://"):
+        if url.startswith(begin):
+            return f"postgresql+psycopg://{url.removeprefix(begin)}"
+    return url
+
+
+def _read(file: Path) -> str:
+    """The URL in a file: its first line.
+
+    :raises StoreUnavailable: when the file cannot be read, or everybody can read it.
+    """
+    try:
+        with file.open("rb") as opened:
+            mode = os.fstat(opened.fileno()).st_mode
+            octets = opened.read(_URL_OCTETS_MOST)
+    except OSError as error:
+        raise StoreUnavailable(f"cannot read the database's URL in {file}: {error.strerror}") from error
+    if mode & 0o007:
+        raise StoreUnavailable(
+            f"everybody can read {file} (mode {stat.S_IMODE(mode):04o}), and a password may be in it; "
+            f"run: chmod o= {file}"
+        )
+    url = octets.partition(b"\n")[0].decode("utf-8", "replace").strip()
+    if not url or url.startswith("/"):
+        raise StoreUnavailable(f"the first line of {file} is no URL of a database")
+    return url

@@ -1,19 +1,17 @@
 """The store: one database with the configuration, the keys, the licences and the events of a site.
 
 Opens it, brings its tables up to date, and hands out transactions. Every call here may block, so the daemon makes them
-in :class:`StoreThreads`; the ``smartproxy`` command makes them directly. What SQLite needs to be told stands here too:
-write-ahead log, foreign keys, patience, and transactions that take the write lock at once. Other databases need none
-of it.
+in :class:`StoreThreads`; the ``smartproxy`` command makes them directly. What kinds of database there are, and what
+each needs to be told, stands in :mod:`smartproxy.backend.database`.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 import attrs
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
@@ -21,7 +19,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from smartproxy._version import __version__
-from smartproxy.backend.errors import StoreBusy, StoreOutdated, StoreUnavailable
+from smartproxy.backend.database import WRITES, check_server, engine_of, in_words, keeping, one_state, reason_of
+from smartproxy.backend.errors import StoreOutdated, StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.schema import REVISION
 
@@ -43,27 +42,15 @@ class Store:
         if make:
             location.make()
         location.check()
-        try:
-            engine = create_engine(location.url)
-        except NoSuchModuleError as error:
-            raise StoreUnavailable(f"cannot use the database: there is no kind {_kind(location.url)!r}") from error
-        except ArgumentError as error:
-            raise StoreUnavailable(
-                "cannot use the database: its URL cannot be read; it looks like sqlite:////var/lib/smartproxy/smartproxy.db"
-            ) from error
-        except ImportError as error:
-            raise StoreUnavailable(
-                f"cannot use the database: {_kind(location.url)!r} needs {error.name}, which is not installed here"
-            ) from error
-        _prepare(engine)
+        engine = engine_of(location)
         store = cls(location=location, engine=engine)
         try:
-            with _busy():
-                store._bring_up_to_date()
+            with in_words(location):
+                store._bring_up_to_date(make)
         except DBAPIError as error:
             engine.dispose()
             raise StoreUnavailable(
-                f"cannot open the store {location.file or _kind(location.url)}: {error.orig}; "
+                f"cannot open the store {location.shown}: {reason_of(error, location)}; "
                 "name the right one, or restore it from a backup"
             ) from error
         except BaseException:
@@ -75,10 +62,13 @@ class Store:
     def reading(self) -> Iterator[Session]:
         """A transaction that sees one state of the store and changes nothing.
 
-        :raises StoreBusy: when another program keeps the store locked.
+        :raises StoreBusy: when another program keeps the store locked, or its server does not answer.
         :raises StoreOutdated: when a program of another version brought it up to date meanwhile.
         """
-        with _busy(), Session(self.engine, expire_on_commit=False, autoflush=False) as session:
+        with (
+            in_words(self.location),
+            Session(one_state(self.engine), expire_on_commit=False, autoflush=False) as session,
+        ):
             _check_revision(session.connection())
             yield session
 
@@ -86,18 +76,21 @@ class Store:
     def writing(self) -> Iterator[Session]:
         """A transaction that is kept as a whole when the block ends, and not at all when it raises.
 
-        :raises StoreBusy: when another program keeps the store locked for longer than :data:`BUSY_MILLISECONDS`.
+        :raises StoreBusy: when another program keeps the store locked for longer than
+            :data:`~smartproxy.backend.database.BUSY_MILLISECONDS`, or its server does not answer.
         :raises StoreOutdated: as :meth:`reading` does.
         """
         with (
-            _busy(),
+            in_words(self.location),
             self._writing_connection() as connection,
-            connection.begin(),
+            connection.begin() as transaction,
             Session(connection, expire_on_commit=False) as session,
         ):
             _check_revision(connection)
             yield session
             session.commit()
+            with keeping():
+                transaction.commit()
 
     def close(self) -> None:
         """Give all connections back."""
@@ -106,31 +99,24 @@ class Store:
     def _writing_connection(self) -> Connection:
         return self.engine.connect().execution_options(**{WRITES: True})
 
-    def _bring_up_to_date(self) -> None:
+    def _bring_up_to_date(self, make: bool) -> None:
         with self.engine.connect() as connection:
             found = _revision(connection)
         if found == REVISION:
             return
+        if found is None and not make and self.location.file is None:
+            raise StoreUnavailable(
+                f"there is no SmartProxy store in the database {self.location.shown}; make one with "
+                "'smartproxy authority create --site NAME'"
+            )
         with self._writing_connection() as connection, connection.begin():
             # Alembic takes longer to import than most commands take to run.
             from smartproxy.backend.migrations import upgrade
 
-            upgrade(connection, _revision(connection))
-
-
-@contextmanager
-def _busy() -> Iterator[None]:
-    """Tell a store that another program keeps locked from one that is broken.
-
-    :raises StoreBusy: for the first.
-    """
-    try:
-        yield
-    except OperationalError as error:
-        code = getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise StoreBusy from error
-        raise
+            found = _revision(connection)
+            if found is None:
+                check_server(connection)
+            upgrade(connection, found)
 
 
 def _check_revision(connection: Connection) -> None:
@@ -153,45 +139,8 @@ def _revision(connection: Connection) -> str | None:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
 
 
-BUSY_MILLISECONDS = 10_000
-"""How long one process waits for another's write."""
-
-_PRIMARY_CODE = 0xFF
-"""The bits of SQLite's error code that say what happened, without the details."""
-
-WRITES = "smartproxy_writes"
-"""Execution option of a connection whose transaction will write: it takes the write lock at once."""
-
-
-def _prepare(engine: Engine) -> None:
-    """Set up every connection of an engine; nothing happens for other databases."""
-    if engine.dialect.name != "sqlite":
-        return
-    event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", _begin)
-
-
-def _set_up(connection: Any, record: object) -> None:
-    # The sqlite3 module would begin transactions by itself, and too late; _begin does it instead.
-    connection.isolation_level = None
-    for pragma in (
-        f"busy_timeout={BUSY_MILLISECONDS}",
-        "journal_mode=WAL",
-        "synchronous=NORMAL",
-        "foreign_keys=ON",
-        "secure_delete=ON",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin(connection: Connection) -> None:
-    # A transaction that reads first and writes later fails at once when another wrote between; the lock first waits.
-    writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
 THREADS_MOST = 4
-"""SQLite lets one write at a time and calls are short: more threads would only wait for each other."""
+"""One write at a time and short calls: more threads would only wait for each other."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -222,8 +171,3 @@ class StoreThreads:
     def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
         """Run the work in a thread."""
         return deferToThreadPool(self._reactor, self._pool, work, *args, **kwargs)
-
-
-def _kind(url: str) -> str:
-    """The kind of database that a URL names; never its password."""
-    return url.partition(":")[0]

@@ -4,7 +4,7 @@ NAME
     smartproxy-backend - the https API, the store and the site's authority
 
 SYNOPSIS
-    twistd [twistd's options] smartproxy-backend [--listen [ip:]port] [--state-dir DIR] [--database URL]
+    twistd [twistd's options] smartproxy-backend [--listen [ip:]port] [--state-dir DIR] [--database URL|FILE]
         [--ctl-socket PATH]
 
 SECURITY
@@ -39,7 +39,12 @@ class BackendSwitches(DaemonOptions):
 
     optParameters = [
         ["listen", "i", f"127.0.0.1:{BACKEND_PORT}", "listen for clients at [ip:]port"],
-        ["database", None, None, f"database URL [${DATABASE_VARIABLE}, or an SQLite file in the state folder]"],
+        [
+            "database",
+            None,
+            None,
+            f"database URL, or a file with it [${DATABASE_VARIABLE}, or SQLite in the state folder]",
+        ],
         SWITCH,
     ]
 
@@ -47,8 +52,8 @@ class BackendSwitches(DaemonOptions):
         """Judge the switches, and see that the store is there and has an authority."""
         super().postOptions()
         self.address = self.judged("--listen", listening_address, self["listen"])
-        self.location = Location.of(str(self.state_directory), self["database"])
         try:
+            self.location = Location.of(str(self.state_directory), self["database"])
             store = Store.open(self.location)
             try:
                 with store.reading() as session:

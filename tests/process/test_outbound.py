@@ -338,7 +338,7 @@ class Stops(OutboundCase):
     """A server that stops where it does not have the site's source address."""
 
     async def test_source_address(self) -> None:
-        """As the manual says: the event is in the backend, the server is gone, and its status keeps it from coming back."""
+        """As the manual says: the event is in the backend, the server is gone, and its status keeps it down."""
         assert self.site.server is not None
         server = Log(self.site.server)
         session = await self.session(self.acme)

@@ -10,7 +10,10 @@ from unittest.mock import patch
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.backend.location import Location
+from smartproxy.policy.places import DATABASE_VARIABLE
 from smartproxy.tap.command import main
+from tests.databases import OnBothDatabases
 
 
 @attrs.frozen
@@ -27,8 +30,8 @@ class Done:
         return json.loads(self.out)
 
 
-class CommandCase(SynchronousTestCase):
-    """A test with a folder, and a site in ``self.state`` unless ``founded`` is false."""
+class CommandCase(OnBothDatabases, SynchronousTestCase):
+    """A test with a folder, and a site in ``self.location`` unless ``founded`` is false."""
 
     founded = True
 
@@ -38,6 +41,11 @@ class CommandCase(SynchronousTestCase):
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
         self.state = self.folder / "state"
+        database = self.new_database(tables=self.founded)
+        self.location = Location.of(str(self.state), database, {})
+        environment = patch.dict("os.environ", {DATABASE_VARIABLE: database or ""})
+        environment.start()
+        self.addCleanup(environment.stop)
         if self.founded:
             self.do("authority", "create", "--site", "Muster GmbH")
 

@@ -12,14 +12,16 @@ from smartproxy.backend.change import Change
 from smartproxy.backend.generations import changing
 from smartproxy.backend.journal import Filter, StoredEvent, find
 from smartproxy.backend.location import Location
+from smartproxy.backend.schema import Base
 from smartproxy.backend.store import Store
+from tests.databases import Database, OnBothDatabases
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 PROXY_ID = "0123456789abcdef" * 4 + "px"
 PIN = "ab" * 32
 
 
-class SiteCase(SynchronousTestCase):
+class SiteCase(OnBothDatabases, SynchronousTestCase):
     """A test with a site: ``self.store``, whose authority is made unless ``founded`` is false."""
 
     founded = True
@@ -28,7 +30,7 @@ class SiteCase(SynchronousTestCase):
         """Make the store, and the authority."""
         super().setUp()
         self.folder = Path(self.mktemp())
-        self.location = Location.of(str(self.folder), environment={})
+        self.location = Location.of(str(self.folder), self.new_database(), {})
         self.store = Store.open(self.location, make=True)
         self.addCleanup(self.store.close)
         if self.founded:
@@ -41,6 +43,16 @@ class SiteCase(SynchronousTestCase):
         """A change by an operator named alice."""
         with changing(self.store, by="alice", what=what, now=now) as change:
             yield change
+
+    def held(self) -> bytes:
+        """All that the store holds: the octets of its files, or what its tables say."""
+        if self.database is Database.SQLITE:
+            self.store.close()
+            return b"".join(file.read_bytes() for file in self.folder.iterdir())
+        with self.store.reading() as session:
+            return b"".join(
+                str(row).encode() for table in Base.metadata.sorted_tables for row in session.execute(table.select())
+            )
 
     def stored(self, name: str | None = None) -> list[StoredEvent]:
         """The events in the store."""

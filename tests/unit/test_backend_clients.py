@@ -65,7 +65,7 @@ class Clients(SiteCase):
         with self.store.reading() as session:
             (entry,) = session.scalars(select(ClientRow.entry))
             self.assertEqual(entry.token_sha256, sha256(token.encode()).hexdigest())
-        held = b"".join(file.read_bytes() for file in self.folder.iterdir())
+        held = self.held()
         self.assertNotIn(token.encode(), held)
 
     def test_known_by_token(self) -> None:

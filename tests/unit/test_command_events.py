@@ -9,7 +9,6 @@ from typing import Any
 from unittest.mock import patch
 
 from smartproxy.backend import archive, certificates, identities, journal
-from smartproxy.backend.location import Location
 from smartproxy.backend.store import Store
 from smartproxy.logs.record import read
 from smartproxy.policy.configuration import parse
@@ -27,7 +26,7 @@ class Events(CommandCase):
 
     def tell(self, name: str = "tunnel.down", time: datetime = NOON, **fields: object) -> None:
         """Have an event stored that arrived when it happened."""
-        store = Store.open(Location.of(str(self.state), environment={}))
+        store = Store.open(self.location)
         always = {"name": name, "time": time.isoformat(), "source": "client", "sequence": 1}
         document = {**always, "cause": "lost", **fields}
         try:

@@ -5,7 +5,6 @@ from typing import Any
 
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.journal import newest_number
-from smartproxy.backend.location import Location
 from smartproxy.backend.store import Store
 from tests.unit.commands import CommandCase
 from tests.unit.sites import NOW
@@ -29,7 +28,7 @@ class Explained(CommandCase):
     def setUp(self) -> None:
         """A store for the events."""
         super().setUp()
-        self.store = Store.open(Location.of(str(self.state), environment={}))
+        self.store = Store.open(self.location)
         self.addCleanup(self.store.close)
         self.seconds = 0
         with self.store.reading() as session:

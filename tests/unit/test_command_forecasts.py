@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 
 from smartproxy.backend.calls import Calls
-from smartproxy.backend.location import Location
 from smartproxy.backend.store import Store
 from smartproxy.testing.pki import TestCa
 from tests.unit.commands import CommandCase
@@ -27,7 +26,7 @@ class Forecasts(CommandCase):
 
     def tell(self, name: str, **fields: str) -> None:
         """A client brings an event."""
-        store = Store.open(Location.of(str(self.state), environment={}))
+        store = Store.open(self.location)
         self.addCleanup(store.close)
         event = {"name": name, "source": "server", "sequence": 1, "time": self.now.isoformat(), **fields}
         self.assertEqual(Calls(store).keep_events("inner", [event], self.now).stored, 1)

@@ -6,7 +6,6 @@ from typing import Any
 from unittest.mock import patch
 
 from smartproxy.backend import trials
-from smartproxy.backend.location import Location
 from smartproxy.backend.schema import EventRow
 from smartproxy.backend.store import Store
 from smartproxy.policy.configuration import parse
@@ -31,7 +30,7 @@ class OutboundCase(CommandCase):
 
     def store(self) -> Store:
         """The site's store."""
-        store = Store.open(Location.of(str(self.state), None))
+        store = Store.open(self.location)
         self.addCleanup(store.close)
         return store
 

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from smartproxy.backend import journal
-from smartproxy.backend.location import Location
 from smartproxy.backend.store import Store
 from smartproxy.backend.transfers import TransferOutcome
 from smartproxy.logs.record import read
@@ -64,7 +63,7 @@ class Transfers(CommandCase):
     def store(self) -> None:
         """Store what was noted, in the reverse order: batches arrive as they like."""
         events, self.events = self.events[::-1], []
-        store = Store.open(Location.of(str(self.state), environment={}))
+        store = Store.open(self.location)
         try:
             with store.writing() as session:
                 journal.keep(session, [read(each) for each in events], NIGHT, "inner")

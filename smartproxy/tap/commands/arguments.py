@@ -38,7 +38,7 @@ def shared(uses: str | None = _STORE) -> argparse.ArgumentParser:
     group = parser.add_argument_group("where and how")
     where = f"folder of {uses} [${STATE_DIRECTORY_VARIABLE} or {STATE_DIRECTORY}]"
     group.add_argument("--state-dir", metavar="DIR", help=argparse.SUPPRESS if uses is None else where)
-    database = f"the store's database, if it is not the SQLite file in that folder [${DATABASE_VARIABLE}]"
+    database = f"URL of the store's database, or a file with it; without it SQLite there [${DATABASE_VARIABLE}]"
     group.add_argument("--database", metavar="URL", help=database if uses == _STORE else argparse.SUPPRESS)
     group.add_argument("--json", action="store_true", help="answer with JSON, for scripts")
     return parser

@@ -1,0 +1,214 @@
+"""What each kind of database needs to be told, and what its errors mean.
+
+SQLite: write-ahead log, foreign keys, patience, and transactions that take the write lock at once. PostgreSQL, through
+psycopg: one writer after the other by an advisory lock, so that code which reads and then writes holds for both; a
+reader sees one state; a server that restarts or goes away is told from one that is wrong. Its notifications tell other
+backends of a change. Never shows a URL's password, nor the values of a statement.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.orm import Session
+
+from smartproxy.backend.errors import StoreBusy, StoreReadOnly, StoreUnavailable, StoreUnreachable
+from smartproxy.backend.location import Location
+
+BUSY_MILLISECONDS = 10_000
+"""How long one process waits for another's write."""
+WRITES: Final = "smartproxy_writes"
+"""Execution option of a connection whose transaction will write: it takes the write lock at once."""
+CHANNEL: Final = "smartproxy"
+"""Where PostgreSQL tells of changes."""
+WRITE_LOCK: Final = 0x536D50_0001
+"""The number of the advisory lock of whoever writes."""
+DUTY_LOCK: Final = 0x536D50_0002
+"""The number of the advisory lock of the backend that does what runs by itself."""
+CONNECT_SECONDS: Final = 5
+"""How long a database server may take to answer a new connection."""
+
+_PRIMARY_CODE = 0xFF
+"""The bits of SQLite's error code that say what happened, without the details."""
+_BUSY_STATES = frozenset({"40001", "40P01", "55P03", "57014", "25P03"})
+"""PostgreSQL's codes for a lock or a conflict: serialization, deadlock, lock timeout, cancelled, idle for too long."""
+_AWAY_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "53300", "53100", "53200"})
+"""Its codes for a server that ends, starts, has no room for another connection, or no disk or memory left."""
+_READ_ONLY_STATE = "25006"
+_REASON_MOST = 300
+
+
+def engine_of(location: Location) -> Engine:
+    """The engine of a store; nothing is connected.
+
+    :raises StoreUnavailable: when its URL is wrong, or its library is missing.
+    """
+    kind = location.kind
+    try:
+        engine = create_engine(location.url, hide_parameters=True, **_arguments(location))
+    except NoSuchModuleError as error:
+        raise StoreUnavailable(f"cannot use the database: there is no kind {kind!r}") from error
+    except (ArgumentError, ValueError):
+        # What could not be read may have a password in it: it is not shown, not even as the cause.
+        raise StoreUnavailable(
+            "cannot use the database: its URL cannot be read; it looks like "
+            "sqlite:////var/lib/smartproxy/smartproxy.db or postgresql://smartproxy@db.example/smartproxy"
+        ) from None
+    except ImportError as error:
+        raise StoreUnavailable(
+            f"cannot use the database: {kind!r} needs {error.name}, which is not installed here"
+            + ("; run: pip install 'smartproxy[backend,postgresql]'" if location.is_postgresql else "")
+        ) from error
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    elif engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", _set_up_postgresql)
+        event.listen(engine, "begin", _begin_postgresql)
+    return engine
+
+
+def _arguments(location: Location) -> dict[str, Any]:
+    if not location.is_postgresql:
+        return {}
+    # A server that vanished without a word is noticed in half a minute, not in two hours.
+    wanted: dict[str, Any] = {
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+        "application_name": "smartproxy",
+    }
+    said = location.parameters
+    return {"pool_pre_ping": True, "connect_args": {key: wanted[key] for key in wanted if key not in said}}
+
+
+def _set_up_sqlite(connection: Any, record: object) -> None:
+    # The sqlite3 module would begin transactions by itself, and too late; _begin_sqlite does it instead.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout={BUSY_MILLISECONDS}",
+        "journal_mode=WAL",
+        "synchronous=NORMAL",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails at once when another wrote between; the lock first waits.
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if _writes(connection) else "BEGIN")
+
+
+def _set_up_postgresql(connection: Any, record: object) -> None:
+    # A process that stands still with the lock is thrown out, so that the others go on.
+    connection.execute(
+        f"SET lock_timeout = {BUSY_MILLISECONDS}; SET idle_in_transaction_session_timeout = 60000; SET TIME ZONE 'UTC'"
+    )
+    connection.commit()
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    # Code that looks whether something is there and then makes it holds only if nobody else writes between.
+    if _writes(connection):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+
+
+def _writes(connection: Connection) -> bool:
+    return bool(connection.get_execution_options().get(WRITES, False))
+
+
+def one_state(engine: Engine) -> Engine:
+    """The engine for transactions that see one state of the store from their first statement to their last."""
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(isolation_level="REPEATABLE READ")
+    return engine
+
+
+def announce(session: Session) -> None:
+    """Tell other backends of the change, once it is kept; where they share no server, they look by themselves."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+
+
+def check_server(connection: Connection) -> None:
+    """See that a database without tables is one that keeps and sorts every text as SQLite does.
+
+    :raises StoreUnavailable: saying how to make one that does.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    name, encoding, collation, provider = connection.execute(
+        text(
+            "SELECT datname, pg_encoding_to_char(encoding), datcollate, datlocprovider "
+            "FROM pg_database WHERE datname = current_database()"
+        )
+    ).one()
+    if encoding == "UTF8" and provider == "c" and collation in ("C", "POSIX", "C.UTF-8", "C.utf8"):
+        return
+    raise StoreUnavailable(
+        f"the database {name} keeps texts in {encoding} and sorts them as {collation}; make it with: "
+        f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'"
+    )
+
+
+@contextmanager
+def in_words(location: Location) -> Iterator[None]:
+    """Tell a store that is busy, or away for a while, from one that is broken.
+
+    :raises StoreBusy: when another program keeps it locked; the same may be tried again.
+    :raises StoreUnreachable: when its server does not answer, or ended the connection.
+    :raises StoreReadOnly: when its server is a standby.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        refusal = _refusal(error, location)
+        if refusal is None:
+            raise
+        raise refusal from error
+
+
+@contextmanager
+def keeping() -> Iterator[None]:
+    """Say of a connection that is lost while a transaction is kept that nobody knows whether it was.
+
+    :raises StoreUnreachable: then.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise StoreUnreachable(
+                "the database was lost while it kept a change; see what is there ('smartproxy history'), and try again"
+            ) from error
+        raise
+
+
+def _refusal(error: DBAPIError, location: Location) -> StoreUnavailable | None:
+    if getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StoreBusy()
+    if not location.is_postgresql:
+        return None
+    state = getattr(error.orig, "sqlstate", None)
+    if state in _BUSY_STATES:
+        return StoreBusy()
+    if state == _READ_ONLY_STATE:
+        return StoreReadOnly("the database takes no changes: it is a standby; name the primary in the URL")
+    lost = error.connection_invalidated or (state is None and type(error.orig).__name__ == "OperationalError")
+    if lost or state in _AWAY_STATES or (state or "").startswith("08"):
+        return StoreUnreachable(f"the database cannot be reached: {reason_of(error, location)}; try again")
+    return None
+
+
+def reason_of(error: DBAPIError, location: Location) -> str:
+    """What a database says, on one line, without the URL's password."""
+    said = " ".join(str(error.orig).split())
+    for secret in location.secrets:
+        said = said.replace(secret, "***")
+    return said if len(said) <= _REASON_MOST else f"{said[:_REASON_MOST]}…"
