@@ -99,7 +99,7 @@ def changing(
         )
         history.keep(session, change.generation, states.differences(before, states.present(session)))
         told = {} if comment is None else {"comment": comment}
-        change.note("configuration.changed", command=what, previous=previous, way=channel.value, **told)
+        change.note("configuration.changed", command=what, previous=previous, channel=channel.value, **told)
         change.record()
 
 

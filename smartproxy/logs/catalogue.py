@@ -10,7 +10,7 @@ Standards: the event types that Commission Implementing Regulation (EU) 2024/269
 
 from collections.abc import Mapping
 
-from smartproxy.logs.fields import ALWAYS, Audience, CatalogueError, EventType
+from smartproxy.logs.fields import ALWAYS, Audience, CatalogueError, EventType, joined
 from smartproxy.logs.session_events import SESSION_EVENTS
 from smartproxy.logs.site_events import SITE_EVENTS
 
@@ -51,5 +51,5 @@ Only so many of them are written in a second. An event that names a client, a pa
 proved it, and is always written.
 """
 
-EVENTS: Mapping[str, EventType] = {**SITE_EVENTS, **SESSION_EVENTS}
+EVENTS: Mapping[str, EventType] = joined(SITE_EVENTS, SESSION_EVENTS)
 """Every event, by name."""

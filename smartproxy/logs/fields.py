@@ -10,7 +10,7 @@ import enum
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import attrs
 
@@ -18,6 +18,7 @@ from smartproxy.logs.severity import Severity
 
 Scalar: TypeAlias = str | int | float | bool | None
 Value: TypeAlias = str | int | float | bool | list[str] | dict[str, Scalar]
+_T = TypeVar("_T")
 
 
 class FieldRefused(ValueError):
@@ -148,8 +149,21 @@ def _declare(kind: FieldKind, **docs: str) -> dict[str, EventField]:
     return {name: EventField(name, kind, doc) for name, doc in docs.items()}
 
 
-FIELDS: Mapping[str, EventField] = {
-    **_declare(
+def joined(*parts: Mapping[str, _T]) -> dict[str, _T]:
+    """Tables as one.
+
+    :raises ValueError: when a name stands in two of them: one would silently take the other's place.
+    """
+    whole: dict[str, _T] = {}
+    for part in parts:
+        if twice := sorted(whole.keys() & part.keys()):
+            raise ValueError(f"declared twice: {', '.join(twice)}")
+        whole.update(part)
+    return whole
+
+
+FIELDS: Mapping[str, EventField] = joined(
+    _declare(
         FieldKind.TEXT,
         address="the address listened on or dialled",
         advice="what to do about it",
@@ -207,15 +221,15 @@ FIELDS: Mapping[str, EventField] = {
         version="the version of the program",
         way="how a caller inside named its destination: port, http-connect or socks5",
     ),
-    **_declare(
+    _declare(
         FieldKind.CODE,
         cause="why, as a stable code such as leg.lost; all are listed below",
         side="which side it was about: partner, station or tunnel",
-        way="how a change came in: command, api, page or backend",
+        channel="how a change came in: command, api, page or backend",
         ended_by="who began the end: partner, station, server, client, operator or nobody (the tunnel was lost)",
         outcome="how it ended, as a stable word such as completed, refused, violated or lost",
     ),
-    **_declare(
+    _declare(
         FieldKind.PEER,
         alert="the TLS alert that was sent or received",
         code="the SSIDCODE that the other end gave",
@@ -233,7 +247,7 @@ FIELDS: Mapping[str, EventField] = {
         tls="the TLS version, such as TLSv1.3",
         url="an address with its credentials taken out",
     ),
-    **_declare(
+    _declare(
         FieldKind.NUMBER,
         answer="the reason code in the answer (SFNA, EFNA, NERP)",
         anomalies="how many anomalies were seen",
@@ -270,19 +284,19 @@ FIELDS: Mapping[str, EventField] = {
         unconfirmed="Virtual Files that were sent whole, and that their receiver did not confirm",
         value="the value that was measured",
     ),
-    **_declare(
+    _declare(
         FieldKind.SECONDS,
         age="how old it is",
         duration="how long it took or lasted",
         seconds="for how long",
     ),
-    **_declare(
+    _declare(
         FieldKind.FLAG,
         authentication="secure authentication was agreed",
         compression="compression was agreed",
         restart="restart was agreed",
     ),
-    **_declare(
+    _declare(
         FieldKind.TIME,
         next_update="when the next revocation list is due (nextUpdate)",
         not_after="the end of the certificate's validity",
@@ -292,21 +306,21 @@ FIELDS: Mapping[str, EventField] = {
         valid_from="the beginning of validity",
         valid_until="the end of validity",
     ),
-    **_declare(
+    _declare(
         FieldKind.TEXTS,
         codes="SSIDCODEs",
         crl_points="the distribution points of its issuer's revocation lists that the certificate names",
         names="names of what it is about",
         sans="the certificate's names (subjectAltName)",
     ),
-    **_declare(
+    _declare(
         FieldKind.FACTS,
         agreed="what both SSIDs agreed on",
         facts="further facts about the cause",
         fields="the command's fields; secrets are ***",
         tolerated="how many anomalies of each number were tolerated",
     ),
-}
+)
 
 
 class Audience(enum.Enum):

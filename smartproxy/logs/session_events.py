@@ -5,7 +5,7 @@ Declarations alone; :mod:`smartproxy.logs.catalogue` is where they are found.
 
 from collections.abc import Mapping
 
-from smartproxy.logs.fields import Audience, EventType, entries_of
+from smartproxy.logs.fields import Audience, EventType, entries_of, joined
 from smartproxy.logs.severity import Severity
 
 _TRACE = Severity.TRACE
@@ -16,8 +16,8 @@ _ERROR = Severity.ERROR
 _CRITICAL = Severity.CRITICAL
 
 # One entry: name, level, what happened, the fields that it always has, the fields that it may have.
-SESSION_EVENTS: Mapping[str, EventType] = {
-    **entries_of(
+SESSION_EVENTS: Mapping[str, EventType] = joined(
+    entries_of(
         "Connections",
         Audience.SECURITY,
         (
@@ -76,7 +76,7 @@ SESSION_EVENTS: Mapping[str, EventType] = {
         ("penalty.banned", _WARNING, "An address is banned for a while.", "network seconds", "points cause until"),
         ("penalty.lifted", _INFO, "The ban of an address has ended.", "network", "cause"),
     ),
-    **entries_of(
+    entries_of(
         "Calls to partners",
         Audience.OPERATIONS,
         (
@@ -110,7 +110,7 @@ SESSION_EVENTS: Mapping[str, EventType] = {
             "names advice",
         ),
     ),
-    **entries_of(
+    entries_of(
         "Sessions",
         Audience.SECURITY,
         (
@@ -197,7 +197,7 @@ SESSION_EVENTS: Mapping[str, EventType] = {
         ("station.answered", _INFO, "The test of the station succeeded: it greeted.", "host port", "duration"),
         ("station.unreachable", _ERROR, "The station does not answer.", "cause", "station host port seconds advice"),
     ),
-    **entries_of(
+    entries_of(
         "Files",
         Audience.OPERATIONS,
         (
@@ -222,5 +222,5 @@ SESSION_EVENTS: Mapping[str, EventType] = {
             "link dataset stamp originator destination format size position sender restart",
         ),
     ),
-}
+)
 """By name, in the order of the documents."""

@@ -5,7 +5,7 @@ Declarations alone; :mod:`smartproxy.logs.catalogue` is where they are found.
 
 from collections.abc import Mapping
 
-from smartproxy.logs.fields import Audience, EventType, entries_of
+from smartproxy.logs.fields import Audience, EventType, entries_of, joined
 from smartproxy.logs.severity import Severity
 
 _DEBUG = Severity.DEBUG
@@ -15,8 +15,8 @@ _ERROR = Severity.ERROR
 _CRITICAL = Severity.CRITICAL
 
 # One entry: name, level, what happened, the fields that it always has, the fields that it may have.
-SITE_EVENTS: Mapping[str, EventType] = {
-    **entries_of(
+SITE_EVENTS: Mapping[str, EventType] = joined(
+    entries_of(
         "Daemons",
         Audience.OPERATIONS,
         ("appender.failed", _ERROR, "The log cannot be written or sent.", "appender cause", "advice"),
@@ -56,7 +56,7 @@ SITE_EVENTS: Mapping[str, EventType] = {
         ("server.stopping", _INFO, "The server is stopping; running sessions may finish.", "cause", "sessions seconds"),
         ("signal.received", _DEBUG, "A signal asked the daemon to end.", "cause mode", ""),
     ),
-    **entries_of(
+    entries_of(
         "Licence",
         Audience.OPERATIONS,
         ("licence.accepted", _INFO, "The licence is in force.", "site valid_until", "proxy_id valid_from path"),
@@ -85,7 +85,7 @@ SITE_EVENTS: Mapping[str, EventType] = {
             "advice",
         ),
     ),
-    **entries_of(
+    entries_of(
         "Tunnel",
         Audience.SECURITY,
         (
@@ -121,7 +121,7 @@ SITE_EVENTS: Mapping[str, EventType] = {
             "advice subject status",
         ),
     ),
-    **entries_of(
+    entries_of(
         "Configuration",
         Audience.OPERATIONS,
         ("authority.created", _INFO, "The site's authority was created.", "site", "path key_sha256"),
@@ -148,7 +148,7 @@ SITE_EVENTS: Mapping[str, EventType] = {
             _INFO,
             "An operator made a new generation.",
             "generation",
-            "command previous way comment",
+            "command previous channel comment",
         ),
         (
             "configuration.refused",
@@ -197,7 +197,7 @@ SITE_EVENTS: Mapping[str, EventType] = {
         ("partner.changed", _INFO, "A partner's entry was changed.", "partner command", "codes"),
         ("settings.changed", _INFO, "A setting was changed.", "names", "command"),
     ),
-    **entries_of(
+    entries_of(
         "Backend",
         Audience.SECURITY,
         (
@@ -254,10 +254,10 @@ SITE_EVENTS: Mapping[str, EventType] = {
         ("store.busy", _WARNING, "The store is locked by another program; the backend tries again.", "cause", "place"),
         ("secret.on_command_line", _WARNING, "A secret can be read in the process list.", "option", "advice"),
     ),
-    **entries_of(
+    entries_of(
         "Faults of the program",
         Audience.DEVELOPMENT,
         ("internal.error", _CRITICAL, "A bug in SmartProxy.", "place", "exception frames message event"),
     ),
-}
+)
 """By name, in the order of the documents."""

@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from smartproxy.oftp2 import commands
-from smartproxy.oftp2.codec import decode, encode, esid
+from smartproxy.oftp2.codec import Reader, decode, encode, esid
 from smartproxy.oftp2.errors import EsidReason, ProtocolError
 from smartproxy.oftp2.roles import Level, Profile, Role
 from smartproxy.oftp2.stream import HEADER_LENGTH, LONGEST, SSRM_BUFFER, frame, judge_header
-from smartproxy.oftp2.witness import Agreed, agree
+from smartproxy.oftp2.witness import Agreed, agree, answer_limits
 from smartproxy.testing.events import (
     By,
     EndResponse,
@@ -167,10 +167,10 @@ class Entity:
             if command.pswd != self.settings.peers[command.code]:
                 raise _Violation(EsidReason.INVALID_PASSWORD, "Invalid password")
         if self.role is Role.INITIATOR:
-            self.agreed = agree(offer(self.settings), command)
+            self.agreed = _agreed(offer(self.settings), command)
         else:
             ours = answer(self.settings, command)
-            self.agreed = agree(command, ours)
+            self.agreed = _agreed(command, ours)
             self._send(ours)
         if not self.agreed.authentication:
             self._started()
@@ -373,7 +373,18 @@ class Entity:
 
 _DATA = commands.DATA.OCTET[0]
 
+
 # Absent means forbidden: the peer is told ESID 02.
+def _agreed(asked: commands.SSID, given: commands.SSID) -> Agreed:
+    """What two SSIDs agree on.
+
+    :raises ProtocolError: if the answer takes what the offer does not leave.
+    """
+    octets = encode(given)
+    Reader(commands.SSID, len(octets), Level(given.lev), limits=answer_limits(asked)).judge(octets)
+    return agree(asked, given)
+
+
 _STEPS: Mapping[tuple[EntityState, str], Callable[[Entity, Any], None]] = {
     (EntityState.AWAIT_SSRM, "SSRM"): Entity._ready_message,
     (EntityState.AWAIT_SSID, "SSID"): Entity._identification,

@@ -101,7 +101,7 @@ class WhatIsKept(HistoryCase):
             ),
         )
         told = self.stored("configuration.changed")[-1].fields
-        self.assertEqual((told["way"], told["comment"]), ("api", "as agreed"))
+        self.assertEqual((told["channel"], told["comment"]), ("api", "as agreed"))
 
     def test_comment_is_one_line(self) -> None:
         """A comment of several lines, or of too many characters, refuses the change as a whole."""

@@ -7,7 +7,7 @@ from twisted.logger import LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.logs.catalogue import ALWAYS, EVENTS, CatalogueError, look_up
-from smartproxy.logs.fields import FIELDS, SECRET_MASK, EventField, FieldKind, FieldRefused
+from smartproxy.logs.fields import FIELDS, SECRET_MASK, EventField, FieldKind, FieldRefused, joined
 from smartproxy.logs.record import Record, read
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.causes import Cause
@@ -29,6 +29,12 @@ class Names(SynchronousTestCase):
     def test_every_promised_event_is_there(self) -> None:
         """The events of the design and those that EU 2024/2690 asks for are in the catalogue."""
         self.assertEqual([], [name for name in PROMISED.split() if name not in EVENTS])
+
+    def test_names_are_declared_once(self) -> None:
+        """A second declaration of a field or an event is refused: it would take the place of the first one."""
+        one = {"way": FIELDS["way"]}
+        self.assertEqual({**one, "peer": FIELDS["peer"]}, joined(one, {"peer": FIELDS["peer"]}))
+        self.assertRaises(ValueError, joined, one, one)
 
     def test_names_have_one_form(self) -> None:
         """A name is ``subject.what`` in lower case."""
