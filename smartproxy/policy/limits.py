@@ -98,6 +98,8 @@ VERIFIED_LATELY_SECONDS: Final = 7 * 86_400.0
 VERIFIED_LATELY_MOST: Final = 10_000
 #: Connections that a port accepts in one turn of the reactor; the kernel holds the others until the next.
 ACCEPTS_MOST: Final = 64
+#: Connections that a port drops in such a turn beside these, because their callers have reset them already.
+RESETS_MOST: Final = 512
 #: What a port spends on answering TLS hellos in one turn of the reactor; the others wait.
 HANDSHAKES_SECONDS: Final = 0.003
 #: Who waits for that goes behind those whose address came less often: in so long a time, and half of that before.

@@ -2,11 +2,12 @@
 
 import errno
 import socket
+import struct
 import time
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost, ConnectionRefusedError
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -288,6 +289,33 @@ class Streams(TestCase):
         endpoint = HostnameEndpoint(dialling(reactor), "127.0.0.1", closed.getsockname()[1])
         with self.assertRaises(ConnectionRefusedError):
             await endpoint.connect(Factory.forProtocol(Line))
+
+    async def test_reset_before_it_is_accepted(self) -> None:
+        """A connection that its caller has reset makes no protocol, whatever it has sent; the next one does."""
+        lines: list[Line] = []
+
+        def build() -> Line:
+            lines.append(Line())
+            if len(lines) == 1:
+                built.callback(None)
+            return lines[-1]
+
+        built: Deferred[None] = Deferred()
+        port: Any = listen_tcp(reactor, 0, Factory.forProtocol(build), backlog=20, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        for _ in range(10):
+            caller = socket.create_connection(("127.0.0.1", port.getHost().port))
+            caller.send(b"hello")
+            caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            caller.close()
+        with socket.create_connection(("127.0.0.1", port.getHost().port)):
+            await built
+            await lines[0].made
+        ends: list[Deferred[Any]] = [lines[0].read_end, lines[0].lost]
+        await DeferredList(ends, fireOnOneCallback=True)
+        self.assertEqual(len(lines), 1)
+        lines[0].line.abortConnection()
+        await lines[0].lost
 
     async def test_reads_grow_and_shrink(self) -> None:
         """Reads grow while they are cheap, shrink when two in a row are not, and stay within their bounds."""

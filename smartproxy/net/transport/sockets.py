@@ -16,6 +16,7 @@ Trusts a protocol that takes views to keep none of them. Never sends an octet af
 """
 
 import errno
+import socket
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -170,14 +171,43 @@ class DialledStream(DataStream, tcp.Client):
     """A connection that was dialled."""
 
 
+class ListeningSocket(socket.socket):
+    """A listening socket that leaves out connections which their callers have reset already.
+
+    In a flood most are reset before they are accepted; all that such a one costs is this call.
+
+    :ivar resets: how many it may leave out, until it is set again.
+    """
+
+    resets = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Part of ``socket.socket``."""
+        while True:
+            accepted, address = super().accept()
+            if not self.resets or not accepted.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                return accepted, address
+            self.resets -= 1
+            accepted.close()
+
+
 class StreamPort(tcp.Port):
     """A listening port whose connections are :class:`AcceptedStream`."""
 
     transport = AcceptedStream
+    socket: ListeningSocket
+
+    def createInternetSocket(self) -> ListeningSocket:
+        """Part of Twisted's port."""
+        made: socket.socket = super().createInternetSocket()  # type: ignore[no-untyped-call]  # Twisted has no types here
+        listening = ListeningSocket(fileno=made.detach())
+        listening.setblocking(False)
+        return listening
 
     def doRead(self) -> None:
         """Accept some; Twisted alone would accept ever more in one turn of the reactor while a flood lasts."""
         self.numberAccepts = min(self.numberAccepts, limits.ACCEPTS_MOST)
+        self.socket.resets = limits.RESETS_MOST
         super().doRead()  # type: ignore[no-untyped-call]  # Twisted has no types here
 
 
