@@ -180,6 +180,17 @@ class Cause(enum.StrEnum):
     CERTIFICATE_WRONG_NAME = "certificate.wrong_name", "The certificate does not contain the name of the called host."
     CERTIFICATE_NOT_CALLED = "certificate.not_called", "The partner's entry does not allow outgoing calls."
 
+    # downloads of revocation lists
+
+    LIST_ADDRESS = "list.address", "The host of a revocation list has no address that the backend may call."
+    LIST_NAME = "list.name", "The host name of a revocation list cannot be resolved."
+    LIST_CONNECT = "list.connect", "The connection to the host of a revocation list could not be made, or was lost."
+    LIST_TLS = "list.tls", "The TLS handshake with the host of a revocation list failed."
+    LIST_TIME = "list.time", "A revocation list did not arrive in time."
+    LIST_SIZE = "list.size", "A revocation list, or the head of the answer, is larger than is accepted."
+    LIST_REDIRECT = "list.redirect", "The answer refers to another host, or to too many other addresses."
+    LIST_ANSWER = "list.answer", "The answer is not the list: another HTTP status, or an encoding."
+
     # calls to partners and what programs inside ask for
 
     CALL_POLICY = "call.policy", "Policy does not allow calls to the partner."
