@@ -191,7 +191,7 @@ class DownloadWatch:
             with self._store.writing() as session:
                 found = downloads.same(session, due.ca, due.wanted.url)
                 if found is None:
-                    raise NotFetched(Cause.LIST_ANSWER, "it has not changed, but the list is not in force any more")
+                    raise NotFetched(Cause.CRL_ANSWER, "it has not changed, but the list is not in force any more")
                 downloads.succeeded(session, due, fetched, found, self._now(), self._chance)
             return
         with self._store.reading() as session:

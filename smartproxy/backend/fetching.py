@@ -111,7 +111,7 @@ class ListFetcher:
         except Exception as error:
             if not deadline.active():
                 words = f"it did not arrive within {limits.DOWNLOAD_SECONDS:.0f} s"
-                raise NotFetched(Cause.LIST_TIME, words) from error
+                raise NotFetched(Cause.CRL_TIME, words) from error
             raise
         finally:
             if deadline.active():
@@ -121,7 +121,7 @@ class ListFetcher:
         try:
             url = ListUrl.parse(wanted.url)
         except BadListUrl as bad:
-            raise NotFetched(Cause.LIST_ADDRESS, str(bad)) from bad
+            raise NotFetched(Cause.CRL_ADDRESS, str(bad)) from bad
         addresses = await self._addresses(url.host, wanted.allowed)
         for _ in range(limits.DOWNLOAD_REDIRECTS_MOST + 1):
             exchange = _Exchange(self._reactor, self._tls, url, addresses)
@@ -133,9 +133,9 @@ class ListFetcher:
             try:
                 url = url.redirected(location.decode("ascii", "replace"))
             except BadListUrl as bad:
-                raise NotFetched(Cause.LIST_REDIRECT, f"the answer is a redirect that is not followed: {bad}") from bad
+                raise NotFetched(Cause.CRL_REDIRECT, f"the answer is a redirect that is not followed: {bad}") from bad
         raise NotFetched(
-            Cause.LIST_REDIRECT, f"more than {limits.DOWNLOAD_REDIRECTS_MOST} redirects, one after the other"
+            Cause.CRL_REDIRECT, f"more than {limits.DOWNLOAD_REDIRECTS_MOST} redirects, one after the other"
         )
 
     async def _addresses(self, host: str, allowed: Sequence[str]) -> list[str]:
@@ -145,11 +145,11 @@ class ListFetcher:
         """
         found = await _resolved(self._reactor.nameResolver, host)
         if not found:
-            raise NotFetched(Cause.LIST_NAME, "the name of its host cannot be resolved")
+            raise NotFetched(Cause.CRL_NAME, "the name of its host cannot be resolved")
         fit = [each for each in found if may_call(each, allowed)]
         if not fit:
             raise NotFetched(
-                Cause.LIST_ADDRESS,
+                Cause.CRL_ADDRESS,
                 "its host has a private or local address only; if that is right, allow its network: "
                 "smartproxy settings set backend.download_networks NETWORK",
             )
@@ -281,7 +281,7 @@ class _Exchange:
                 raise self._failure(error) from error
             self.most = 2 * limits.DOWNLOAD_OCTETS_MOST
             return response
-        raise NotFetched(Cause.LIST_CONNECT, f"its host cannot be reached: {type(reason).__name__}") from reason
+        raise NotFetched(Cause.CRL_CONNECT, f"its host cannot be reached: {type(reason).__name__}") from reason
 
     async def result(self, response: IResponse) -> Fetched:
         """The answer's body, if it is a whole and plain one.
@@ -294,11 +294,11 @@ class _Exchange:
             return Fetched(octets=None, etag=validators["etag"], modified=validators["last-modified"])
         if response.code != _OK:
             self.abort()
-            raise NotFetched(Cause.LIST_ANSWER, f"the answer has the HTTP status {int(response.code)}")
+            raise NotFetched(Cause.CRL_ANSWER, f"the answer has the HTTP status {int(response.code)}")
         encodings = [each.strip().lower() for each in response.headers.getRawHeaders(b"content-encoding", [])]
         if any(each not in (b"", b"identity") for each in encodings):
             self.abort()
-            raise NotFetched(Cause.LIST_ANSWER, "the answer is encoded, which was not asked for")
+            raise NotFetched(Cause.CRL_ANSWER, "the answer is encoded, which was not asked for")
         length = response.length
         if isinstance(length, int) and length > limits.DOWNLOAD_OCTETS_MOST:
             self.abort()
@@ -329,8 +329,8 @@ class _Exchange:
         if isinstance(error, CancelledError) or any(isinstance(each, CancelledError) for each in reasons):
             return CancelledError()
         if any(isinstance(each, SSL.Error) for each in (error, *reasons)) or _is_wrong_name(error, reasons):
-            return NotFetched(Cause.LIST_TLS, "the TLS handshake with its host failed; is its certificate valid?")
-        return NotFetched(Cause.LIST_CONNECT, f"the connection to its host was lost: {_names(error, reasons)}")
+            return NotFetched(Cause.CRL_TLS, "the TLS handshake with its host failed; is its certificate valid?")
+        return NotFetched(Cause.CRL_CONNECT, f"the connection to its host was lost: {_names(error, reasons)}")
 
 
 def _is_wrong_name(error: Exception, reasons: Sequence[Exception]) -> bool:
@@ -344,7 +344,7 @@ def _names(error: Exception, reasons: Sequence[Exception]) -> str:
 
 def _too_large() -> NotFetched:
     return NotFetched(
-        Cause.LIST_SIZE,
+        Cause.CRL_SIZE,
         f"it is larger than {limits.DOWNLOAD_OCTETS_MOST // 2**20} MiB, or the head of the answer is too long",
     )
 

@@ -282,7 +282,7 @@ class SeenCertificateRow(Base):
 
 
 class CrlUrlRow(Base):
-    """An address of a revocation list that verified certificates of a CA name. Nothing fetches it."""
+    """An address of a revocation list that verified certificates of a CA name. It is downloaded if it is approved."""
 
     __tablename__ = "crl_urls"
     __table_args__ = (UniqueConstraint("ca", "url"),)

@@ -182,14 +182,14 @@ class Cause(enum.StrEnum):
 
     # downloads of revocation lists
 
-    LIST_ADDRESS = "list.address", "The host of a revocation list has no address that the backend may call."
-    LIST_NAME = "list.name", "The host name of a revocation list cannot be resolved."
-    LIST_CONNECT = "list.connect", "The connection to the host of a revocation list could not be made, or was lost."
-    LIST_TLS = "list.tls", "The TLS handshake with the host of a revocation list failed."
-    LIST_TIME = "list.time", "A revocation list did not arrive in time."
-    LIST_SIZE = "list.size", "A revocation list, or the head of the answer, is larger than is accepted."
-    LIST_REDIRECT = "list.redirect", "The answer refers to another host, or to too many other addresses."
-    LIST_ANSWER = "list.answer", "The answer is not the list: another HTTP status, or an encoding."
+    CRL_ADDRESS = "crl.address", "The host of a revocation list has no address that the backend may call."
+    CRL_NAME = "crl.name", "The host name of a revocation list cannot be resolved."
+    CRL_CONNECT = "crl.connect", "The connection to the host of a revocation list could not be made, or was lost."
+    CRL_TLS = "crl.tls", "The TLS handshake with the host of a revocation list failed."
+    CRL_TIME = "crl.time", "A revocation list did not arrive in time."
+    CRL_SIZE = "crl.size", "A revocation list, or the head of the answer, is larger than is accepted."
+    CRL_REDIRECT = "crl.redirect", "The answer refers to another host, or to too many other addresses."
+    CRL_ANSWER = "crl.answer", "The answer is not the list: another HTTP status, or an encoding."
 
     # calls to partners and what programs inside ask for
 

@@ -157,7 +157,7 @@ class Plain(Fetching):
             self.assertEqual(len(self.called()), number)
             self.reactor.tcpClients[-1][2].clientConnectionFailed(None, Failure(ConnectionRefusedError()))
         self.assertEqual(self.called(), [("2001:4860:4860::8888", 80), (PUBLIC, 80)])
-        self.assertIs(self.fault(fetching), Cause.LIST_CONNECT)
+        self.assertIs(self.fault(fetching), Cause.CRL_CONNECT)
 
     def test_redirect(self) -> None:
         """A redirect on the host is followed, without asking for its name again."""
@@ -186,10 +186,10 @@ class Elsewhere(Fetching):
             "2002:a00:1::",
         ):
             self.resolver.answers = [[address]]
-            self.assertIs(self.fault(self.begin()), Cause.LIST_ADDRESS, address)
+            self.assertIs(self.fault(self.begin()), Cause.CRL_ADDRESS, address)
         for url in ("http://127.0.0.1/", "http://[::ffff:10.0.0.1]/", "http://2130706433/", "http://localhost/"):
             self.resolver.answers = [["127.0.0.1"]]
-            self.assertIs(self.fault(self.begin(url)), Cause.LIST_ADDRESS, url)
+            self.assertIs(self.fault(self.begin(url)), Cause.CRL_ADDRESS, url)
         self.assertEqual(self.called(), [])
 
     def test_mixed(self) -> None:
@@ -198,7 +198,7 @@ class Elsewhere(Fetching):
         fetching = self.begin()
         self.reactor.tcpClients[-1][2].clientConnectionFailed(None, Failure(ConnectionRefusedError()))
         self.assertEqual(self.called(), [(PUBLIC, 80)])
-        self.assertIs(self.fault(fetching), Cause.LIST_CONNECT)
+        self.assertIs(self.fault(fetching), Cause.CRL_CONNECT)
 
     def test_allowed(self) -> None:
         """A network that was allowed is called; the others are not."""
@@ -215,11 +215,11 @@ class Elsewhere(Fetching):
     def test_no_name(self) -> None:
         """A name that does not exist is said to be the cause."""
         self.resolver.answers = [[]]
-        self.assertIs(self.fault(self.begin()), Cause.LIST_NAME)
+        self.assertIs(self.fault(self.begin()), Cause.CRL_NAME)
 
     def test_no_address(self) -> None:
         """What is no address of http or https is not called."""
-        self.assertIs(self.fault(self.begin("file:///etc/passwd")), Cause.LIST_ADDRESS)
+        self.assertIs(self.fault(self.begin("file:///etc/passwd")), Cause.CRL_ADDRESS)
 
     def test_redirects(self) -> None:
         """A redirect to another host, another port or out of https ends the download; none is called."""
@@ -231,7 +231,7 @@ class Elsewhere(Fetching):
             b"",
         ):
             head = b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n"
-            self.assertIs(self.answered(head), Cause.LIST_REDIRECT)
+            self.assertIs(self.answered(head), Cause.CRL_REDIRECT)
         self.assertEqual(set(self.called()), {(PUBLIC, 80)})
 
     def test_redirect_loop(self) -> None:
@@ -240,7 +240,7 @@ class Elsewhere(Fetching):
         for _ in range(limits.DOWNLOAD_REDIRECTS_MOST + 1):
             self.connect()
             self.say(b"HTTP/1.1 301 Moved\r\nLocation: /ca.crl\r\nContent-Length: 0\r\n\r\n")
-        self.assertIs(self.fault(fetching), Cause.LIST_REDIRECT)
+        self.assertIs(self.fault(fetching), Cause.CRL_REDIRECT)
         self.assertEqual(len(self.called()), limits.DOWNLOAD_REDIRECTS_MOST + 1)
 
 
@@ -254,7 +254,7 @@ class Holding(Fetching):
         self.reactor.advance(limits.DOWNLOAD_SECONDS - 1)
         self.assertNoResult(fetching)
         self.reactor.advance(1)
-        self.assertIs(self.fault(fetching), Cause.LIST_TIME)
+        self.assertIs(self.fault(fetching), Cause.CRL_TIME)
         self.assertTrue(self.wire.aborted)
 
     def test_drip(self) -> None:
@@ -268,21 +268,21 @@ class Holding(Fetching):
                 self.say(b"H")
                 self.reactor.advance(1)
             self.assertTrue(self.wire.aborted)
-            self.assertIs(self.fault(fetching), Cause.LIST_TIME)
+            self.assertIs(self.fault(fetching), Cause.CRL_TIME)
 
     def test_no_connection(self) -> None:
         """Nor does a host that cannot be connected to hold it up for longer."""
         self.resolver.answers = [[PUBLIC]]
         fetching = self.begin()
         self.reactor.advance(limits.DOWNLOAD_SECONDS)
-        self.assertIs(self.fault(fetching), Cause.LIST_TIME)
+        self.assertIs(self.fault(fetching), Cause.CRL_TIME)
 
     def test_silent_resolver(self) -> None:
         """Nor does a name server that does not answer."""
         self.patch(self.resolver, "resolveHostName", lambda *arguments: None)
         fetching = self.begin()
         self.reactor.advance(limits.DOWNLOAD_SECONDS)
-        self.assertIs(self.fault(fetching), Cause.LIST_TIME)
+        self.assertIs(self.fault(fetching), Cause.CRL_TIME)
 
     def test_endless_body(self) -> None:
         """A body without an end is cut off at its bound."""
@@ -294,12 +294,12 @@ class Holding(Fetching):
         self.assertNoResult(fetching)
         self.say(b"x")
         self.assertTrue(self.wire.aborted)
-        self.assertIs(self.fault(fetching), Cause.LIST_SIZE)
+        self.assertIs(self.fault(fetching), Cause.CRL_SIZE)
 
     def test_long_body(self) -> None:
         """A body that says that it is too long is not begun."""
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (limits.DOWNLOAD_OCTETS_MOST + 1)
-        self.assertIs(self.answered(head), Cause.LIST_SIZE)
+        self.assertIs(self.answered(head), Cause.CRL_SIZE)
         self.assertTrue(self.wire.aborted)
 
     def test_small_chunks(self) -> None:
@@ -311,7 +311,7 @@ class Holding(Fetching):
         for _ in range(1000):
             if not self.wire.aborted:
                 self.say(b"1\r\nx\r\n")
-        self.assertIs(self.fault(fetching), Cause.LIST_SIZE)
+        self.assertIs(self.fault(fetching), Cause.CRL_SIZE)
 
     def test_endless_head(self) -> None:
         """Headers without an end are cut off, and so are interim answers."""
@@ -324,25 +324,25 @@ class Holding(Fetching):
                 self.assertLess(sent, limits.DOWNLOAD_HEAD_OCTETS_MOST + 2 * len(line))
                 self.say(line)
                 sent += len(line)
-            self.assertIs(self.fault(fetching), Cause.LIST_SIZE)
+            self.assertIs(self.fault(fetching), Cause.CRL_SIZE)
 
     def test_packed(self) -> None:
         """A packed body is refused before it is unpacked."""
         bomb = gzip.compress(b"\0" * 1_000_000)
         for name in (b"gzip", b"deflate", b"GZIP, identity"):
             head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (name, len(bomb))
-            self.assertIs(self.answered(head + bomb), Cause.LIST_ANSWER)
+            self.assertIs(self.answered(head + bomb), Cause.CRL_ANSWER)
 
     def test_other_answers(self) -> None:
         """Another status is no list; neither is an answer that is no HTTP, or that ends before its end."""
-        self.assertIs(self.answered(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), Cause.LIST_ANSWER)
-        self.assertIs(self.answered(b"HTTP/1.1 204 No Content\r\n\r\n"), Cause.LIST_ANSWER)
-        self.assertIs(self.answered(b"SSH-2.0-OpenSSH\r\n\r\n"), Cause.LIST_CONNECT)
+        self.assertIs(self.answered(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), Cause.CRL_ANSWER)
+        self.assertIs(self.answered(b"HTTP/1.1 204 No Content\r\n\r\n"), Cause.CRL_ANSWER)
+        self.assertIs(self.answered(b"SSH-2.0-OpenSSH\r\n\r\n"), Cause.CRL_CONNECT)
         fetching = self.begin()
         self.connect()
         self.say(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nlist")
         self.close()
-        self.assertIs(self.fault(fetching), Cause.LIST_CONNECT)
+        self.assertIs(self.fault(fetching), Cause.CRL_CONNECT)
 
     def test_validators(self) -> None:
         """What cannot be a validator is not kept: it would be sent back."""
@@ -360,7 +360,7 @@ class Holding(Fetching):
         self.connect()
         self.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         self.close()
-        self.assertIs(self.fault(fetching), Cause.LIST_TLS)
+        self.assertIs(self.fault(fetching), Cause.CRL_TLS)
 
     def test_given_up(self) -> None:
         """A download that is given up closes its connection."""

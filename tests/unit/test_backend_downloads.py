@@ -213,7 +213,7 @@ class Proposing(Watching):
         self.approve(by_itself=True)
         self.host.answers[URL] = self.crl()
         third = "http://crl.example/third.crl"
-        self.host.answers[third] = NotFetched(Cause.LIST_NAME, "no name")
+        self.host.answers[third] = NotFetched(Cause.CRL_NAME, "no name")
         self.watch.start()
         self.tell("crl.url_seen", url=third, ca="odette")
         self.wait(timedelta(seconds=2 * limits.DOWNLOADS_LOOK_SECONDS))
@@ -289,10 +289,10 @@ class Downloading(Watching):
 
     def test_failure(self) -> None:
         """A failure is told with its cause and the next try, whose wait doubles; a success ends it."""
-        self.host.answers[URL] = NotFetched(Cause.LIST_TIME, "it took too long")
+        self.host.answers[URL] = NotFetched(Cause.CRL_TIME, "it took too long")
         self.watch.start()
         event = self.told[0]
-        self.assertEqual((event["name"], event["cause"], event["url"]), ("crl.download_failed", "list.time", URL))
+        self.assertEqual((event["name"], event["cause"], event["url"]), ("crl.download_failed", "crl.time", URL))
         self.assertEqual((event["seconds"], event["count"]), (limits.DOWNLOAD_RETRY_SECONDS_FIRST, 1))
         self.wait(timedelta(minutes=5))
         self.wait(timedelta(minutes=10))
@@ -334,7 +334,7 @@ class Downloading(Watching):
         """A host that says "not changed" of a list that is not there has failed."""
         self.host.answers[URL] = Fetched(octets=None)
         self.watch.start()
-        self.assertEqual([each["cause"] for each in self.told], ["list.answer"])
+        self.assertEqual([each["cause"] for each in self.told], ["crl.answer"])
 
     def test_parts(self) -> None:
         """The parts of a list come from their addresses and stay side by side, each with its own times."""
@@ -366,7 +366,7 @@ class Downloading(Watching):
         self.watch.start()
         with self.change() as change:
             downloads.reject(change, "odette", [URL])
-        waiting.errback(NotFetched(Cause.LIST_TIME, "too long"))
+        waiting.errback(NotFetched(Cause.CRL_TIME, "too long"))
         self.assertEqual(self.told, [])
 
 
@@ -400,7 +400,7 @@ class Crowds(Watching):
                 cas.add(change, f"ca{number}", [ca.credential.certificate], lists=(url,))
         self.watch.start()
         self.assertEqual(len(self.host.asked), 2)
-        waiting[0].errback(NotFetched(Cause.LIST_TIME, "too long"))
+        waiting[0].errback(NotFetched(Cause.CRL_TIME, "too long"))
         self.wait(timedelta(seconds=2 * limits.DOWNLOADS_LOOK_SECONDS))
         self.assertEqual(len(self.host.asked), 3)
 
