@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend.certificates import (
@@ -18,7 +18,7 @@ from smartproxy.backend.certificates import (
 )
 from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound, Unusable
-from smartproxy.backend.schema import CaRow, PartnerRow
+from smartproxy.backend.schema import CaRow, ListDownloadRow, PartnerRow
 from smartproxy.net.tls.context import CertificateUnusable, load_certificates
 from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.partners import Partner, SanRule, SubjectRule, TrustedCa
@@ -69,6 +69,7 @@ def remove(change: Change, name: str) -> CaRow:
             "('smartproxy partner certificate')"
         )
     change.session.delete(row)
+    change.session.execute(delete(ListDownloadRow).where(ListDownloadRow.ca == name))
     _note(change, row)
     return row
 

@@ -11,7 +11,8 @@ import attrs
 from sqlalchemy.exc import SQLAlchemyError
 
 from smartproxy import __version__
-from smartproxy.backend import clients, generations, history, licences
+from smartproxy.backend import clients, downloads, generations, history, licences
+from smartproxy.backend.downloads import DownloadStatus
 from smartproxy.backend.errors import BackendError
 from smartproxy.backend.history import HistoryEntry
 from smartproxy.backend.schema import ClientRow
@@ -19,6 +20,7 @@ from smartproxy.backend.service import BackendService
 from smartproxy.ctl.daemon import Facts, Held, host_port, instant, licence_facts, verdict_facts, written
 from smartproxy.ctl.protocol import Refused
 from smartproxy.net.tls.expiries import expiries
+from smartproxy.policy import limits
 from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, parse
 from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
 from smartproxy.policy.licence import LicenceRefused, read
@@ -34,6 +36,7 @@ class _Stored:
     newest: HistoryEntry | None
     clients: Sequence[ClientRow]
     licences: dict[str, datetime]
+    downloads: Sequence[DownloadStatus]
     server: ServerConfiguration
 
 
@@ -61,6 +64,7 @@ class BackendCondition:
             "listener": None if at is None else host_port(*at),
             "store": str(service.location.directory),
             "clients": [] if stored is None else [_client(row) for row in stored.clients],
+            "downloads": [] if stored is None else [_download(each) for each in stored.downloads],
             **_generation(stored),
         }
 
@@ -77,6 +81,7 @@ class BackendCondition:
                     newest=newest[0] if newest else None,
                     clients=clients.listed(session),
                     licences={proxy_id: row.valid_until for proxy_id, row in licences.newest(session).items()},
+                    downloads=downloads.statuses(session),
                     server=ServerConfiguration() if document is None else parse(document[1]).server,
                 ), ""
         except (BackendError, SQLAlchemyError, ConfigurationRefused) as error:
@@ -114,6 +119,20 @@ class BackendCondition:
                 since = "ever" if row.last_seen is None else f"since {instant(row.last_seen)}"
                 words = f"the client {row.name} has not called {since}: it learns of no change; see its log"
                 yield Finding("client-silent", Health.DEGRADED, words)
+        for each in stored.downloads:
+            if each.needed and each.fault is not None and self._is_pressing(each):
+                again = "soon" if each.next_try is None else f"at {instant(each.next_try)}"
+                words = (
+                    f"the revocation list of the CA {each.ca} cannot be downloaded from {each.url}: {each.fault}; "
+                    f"{each.failures} tries failed, the next one is {again}"
+                )
+                yield Finding("list-download", Health.DEGRADED, words)
+
+    def _is_pressing(self, status: DownloadStatus) -> bool:
+        """Whether a failing download endangers a CA: there is no list, it has run out, or it has failed for long."""
+        ends = status.next_update
+        is_over = ends is not None and ends <= self._now()
+        return status.failures >= limits.DOWNLOAD_FAILURES_TOLD or status.list is None or is_over
 
     def sessions(self) -> list[dict[str, object]]:
         """None: sessions are the server's and the client's."""
@@ -166,6 +185,16 @@ def _client(row: ClientRow) -> Facts:
         "last_call": None if row.last_seen is None else instant(row.last_seen),
         "version": row.last_version,
         "address": row.last_address,
+    }
+
+
+def _download(status: DownloadStatus) -> Facts:
+    return {
+        "ca": status.ca,
+        "url": status.url,
+        "result": status.result,
+        "last_try": None if status.tried is None else instant(status.tried),
+        "next_try": None if status.next_try is None else instant(status.next_try),
     }
 
 

@@ -6,7 +6,8 @@ parts are kept side by side, and each takes the place of an older one of the sam
 sections 5.2.3 and 5.2.5). What is no list of its issuer's own certificates for all reasons is refused.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import attrs
@@ -31,11 +32,13 @@ from smartproxy.policy.certificates.revocation import Covered, ListScope
 class LoadedList:
     """What a revocation list brought.
 
+    :ivar row: its number in the store.
     :ivar ca: the name of the configured CA whose certificate signed it.
     :ivar scope: which of its issuer's certificates it covers.
     :ivar previous: when the list that it replaces was made, if there was one.
     """
 
+    row: int
     ca: str
     issuer: str
     issuer_key_sha256: str
@@ -51,11 +54,12 @@ class LoadedList:
 class ParsedList:
     """A revocation list as it was read from a file; who signed it is not known yet.
 
+    :ivar signed_by: tells whether the key of a certificate that may sign lists signed it.
     :ivar what: what to call it in an error.
     :ivar serials: the certificates that it revokes, in hexadecimal digits.
     """
 
-    crl: x509.CertificateRevocationList
+    signed_by: Callable[[x509.Certificate], bool]
     what: str
     issuer: str
     scope: ListScope
@@ -78,19 +82,56 @@ def parse(octets: bytes, source: str) -> list[ParsedList]:
         raise Unusable(f"{source} holds a date, a name or an extension that cannot be read: {error}") from error
 
 
-def load(change: Change, lists: Sequence[ParsedList]) -> list[LoadedList]:
+def load(
+    change: Change, lists: Sequence[ParsedList], *, ca: str | None = None, url: str | None = None
+) -> list[LoadedList]:
     """Take all of these lists; none of them when one is refused.
 
+    :param ca: the only CA that may have signed them.
+    :param url: where they come from.
     :raises Unusable: when the issuer of a list is not configured, or the list is older than the one in force.
     """
-    issuers = [(row.name, each) for row in cas.listed(change.session) for each in cas.certificates_of(row)]
-    return [_take(change, each, issuers) for each in lists]
+    issuers = issuers_of(change.session, ca)
+    return [_take(change, each, issuers, ca, url) for each in lists]
+
+
+def issuers_of(session: Session, ca: str | None = None) -> list[tuple[str, x509.Certificate]]:
+    """The certificates of all CAs, or of one, each with the CA's name."""
+    rows = [row for row in cas.listed(session) if ca in (None, row.name)]
+    return [(row.name, each) for row in rows for each in cas.certificates_of(row)]
+
+
+def in_force(session: Session, parsed: ParsedList, ca: str) -> RevocationRow | None:
+    """The list in force that says what a list of a CA says; ``None`` if it is another one, or there is none.
+
+    :raises Unusable: when no certificate of the CA signed the list.
+    """
+    _, certificate = _signer(parsed, issuers_of(session, ca), ca)
+    row = _row(session, key_pin(certificate), parsed)
+    same = row is not None and (row.this_update, row.next_update, row.number, len(row.serials)) == (
+        parsed.this_update,
+        parsed.next_update,
+        None if parsed.number is None else f"{parsed.number:x}",
+        len(parsed.serials),
+    )
+    return row if same else None
 
 
 def listed(session: Session) -> Sequence[RevocationRow]:
     """All lists in force, by their issuers' names and their scopes."""
     rows = session.scalars(select(RevocationRow)).all()
     return sorted(rows, key=lambda row: (row.issuer, row.issuer_key_sha256, row.scope.points, row.scope.covered))
+
+
+def find(session: Session, number: int) -> RevocationRow:
+    """The list of a number.
+
+    :raises NotFound: when there is none.
+    """
+    row = session.get(RevocationRow, number)
+    if row is None:
+        raise NotFound(f"there is no revocation list {number}; 'smartproxy crl list' shows all")
+    return row
 
 
 def remove(change: Change, which: str) -> RevocationRow:
@@ -126,15 +167,21 @@ def refused(session: Session, path: str, message: str, now: datetime) -> None:
     journal.keep(session, [record], now)
 
 
+def named(issuer: str, scope: ListScope, source: str) -> str:
+    """What to call a list in an error.
+
+    :param source: the file that it is in.
+    """
+    part = "" if scope.part is None else f" for {scope.part}"
+    return f"the revocation list of {issuer}{part} in {source}"
+
+
 def _parsed(crl: x509.CertificateRevocationList, source: str) -> ParsedList:
     issuer = issuer_text(crl)
-    what = f"the revocation list of {issuer} in {source}"
-    scope = _scope(crl, issuer, what)
-    if scope.part is not None:
-        what = f"the revocation list of {issuer} for {scope.part} in {source}"
+    scope = _scope(crl, issuer, named(issuer, ListScope(), source))
     return ParsedList(
-        crl=crl,
-        what=what,
+        signed_by=functools.partial(_signed, crl),
+        what=named(issuer, scope, source),
         issuer=issuer,
         scope=scope,
         this_update=crl.last_update_utc,
@@ -144,16 +191,29 @@ def _parsed(crl: x509.CertificateRevocationList, source: str) -> ParsedList:
     )
 
 
-def _take(change: Change, parsed: ParsedList, issuers: list[tuple[str, x509.Certificate]]) -> LoadedList:
-    what, issuer, scope = parsed.what, parsed.issuer, parsed.scope
-    this_update, next_update, number = parsed.this_update, parsed.next_update, parsed.number
-    ca, certificate = _signer(parsed, issuers)
-    key = key_pin(certificate)
-    row = change.session.scalars(
+def _row(session: Session, key: str, parsed: ParsedList) -> RevocationRow | None:
+    """The list in force of the same issuer and scope."""
+    return session.scalars(
         select(RevocationRow).where(
-            RevocationRow.issuer_key_sha256 == key, RevocationRow.issuer == issuer, RevocationRow.scope == scope
+            RevocationRow.issuer_key_sha256 == key,
+            RevocationRow.issuer == parsed.issuer,
+            RevocationRow.scope == parsed.scope,
         )
     ).one_or_none()
+
+
+def _take(
+    change: Change,
+    parsed: ParsedList,
+    issuers: Sequence[tuple[str, x509.Certificate]],
+    only: str | None,
+    url: str | None,
+) -> LoadedList:
+    what, issuer, scope = parsed.what, parsed.issuer, parsed.scope
+    this_update, next_update, number = parsed.this_update, parsed.next_update, parsed.number
+    ca, certificate = _signer(parsed, issuers, only)
+    key = key_pin(certificate)
+    row = _row(change.session, key, parsed)
     if is_future(this_update, change.now):
         raise Unusable(
             f"{what} is of {this_update:%Y-%m-%d %H:%M} UTC, which is in the "
@@ -190,8 +250,11 @@ def _take(change: Change, parsed: ParsedList, issuers: list[tuple[str, x509.Cert
         ca=ca,
         this_update=this_update,
         next_update=next_update,
+        url=url,
     )
+    change.session.flush()
     return LoadedList(
+        row=row.id,
         ca=ca,
         issuer=issuer,
         issuer_key_sha256=key,
@@ -204,18 +267,26 @@ def _take(change: Change, parsed: ParsedList, issuers: list[tuple[str, x509.Cert
     )
 
 
-def _signer(parsed: ParsedList, issuers: list[tuple[str, x509.Certificate]]) -> tuple[str, x509.Certificate]:
+def _signer(
+    parsed: ParsedList, issuers: Sequence[tuple[str, x509.Certificate]], only: str | None = None
+) -> tuple[str, x509.Certificate]:
     """The configured certificate that signed a list.
 
+    :param only: the only CA that these issuers are of.
     :raises Unusable: when there is none.
     """
     named = [(name, each) for name, each in issuers if subject_text(each) == parsed.issuer]
+    if not named and only is not None:
+        raise Unusable(
+            f"{parsed.what} is not from the CA {only!r}; if it is from an intermediate CA below it, add that one's "
+            f"certificate: 'smartproxy ca change {only} FILE FILE'"
+        )
     if not named:
         raise Unusable(
             f"{parsed.what} is not from a configured CA; add its certificate first: 'smartproxy ca add NAME FILE'"
         )
     for name, each in named:
-        if _signed(parsed.crl, each):
+        if parsed.signed_by(each):
             return name, each
     raise Unusable(f"{parsed.what} is not signed by the key of its issuer's certificate in the CA {named[0][0]!r}")
 

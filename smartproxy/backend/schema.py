@@ -282,7 +282,7 @@ class SeenCertificateRow(Base):
 
 
 class CrlUrlRow(Base):
-    """An address of a revocation list that verified certificates of a CA name. Nothing fetches it."""
+    """An address of a revocation list that verified certificates of a CA name. It is downloaded if it is approved."""
 
     __tablename__ = "crl_urls"
     __table_args__ = (UniqueConstraint("ca", "url"),)
@@ -350,3 +350,33 @@ class DifferenceRow(Base):
     before: Mapped[object] = mapped_column(JSON(none_as_null=True), nullable=True)
     after: Mapped[object] = mapped_column(JSON(none_as_null=True), nullable=True)
     secret: Mapped[bool]
+
+
+# Downloads of revocation lists.
+
+
+class ListDownloadRow(Base):
+    """An address of a CA's revocation lists: when it was proposed, and what came of the last try to download it.
+
+    An address that may be downloaded stands in the CA's entry. ``list`` is the number of the revocation list that the
+    last download brought, and ``made`` its thisUpdate; while that list is in force, ``etag`` and ``modified`` say which
+    answer need not be sent again.
+    """
+
+    __tablename__ = "list_downloads"
+    __table_args__ = (UniqueConstraint("ca", "url"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ca: Mapped[str]
+    url: Mapped[str]
+    proposed: Mapped[datetime | None]
+    rejected: Mapped[datetime | None]
+    tried: Mapped[datetime | None]
+    succeeded: Mapped[datetime | None]
+    next_try: Mapped[datetime | None]
+    failures: Mapped[int] = mapped_column(default=0)
+    fault: Mapped[str | None]
+    etag: Mapped[str | None]
+    modified: Mapped[str | None]
+    list: Mapped[int | None]
+    made: Mapped[datetime | None]

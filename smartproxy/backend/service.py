@@ -1,4 +1,4 @@
-"""The backend as a service: the store, its threads, the https site, and what is looked after every hour.
+"""The backend as a service: the store, its threads, the https site, and what is looked after by itself.
 
 Made without touching anything; the store is opened and the port bound when it starts. Who may have a connection is
 judged by :mod:`smartproxy.backend.port`.
@@ -18,6 +18,8 @@ from smartproxy.backend import authority
 from smartproxy.backend.api import Api
 from smartproxy.backend.authority import SiteAuthority
 from smartproxy.backend.calls import Calls
+from smartproxy.backend.download_watch import DownloadWatch
+from smartproxy.backend.fetching import ListFetcher
 from smartproxy.backend.ledger import Ledger
 from smartproxy.backend.location import Location
 from smartproxy.backend.log_settings import LogSettings
@@ -62,6 +64,7 @@ class BackendService(Service):
         self._ledger: Ledger | None = None
         self._api: Api | None = None
         self._upkeep: HourlyLook | None = None
+        self._downloads: DownloadWatch | None = None
         self._listening: IListeningPort | None = None
         self.events = Events(Logger(namespace="smartproxy.backend"), None, reactor, source="backend")
 
@@ -101,6 +104,9 @@ class BackendService(Service):
         )
         self._upkeep = HourlyLook(store, self._threads, self.events, self._reactor)
         self._upkeep.start()
+        fetcher = ListFetcher(self._reactor)
+        self._downloads = DownloadWatch(store, self._threads, self.events, self._reactor, fetcher)
+        self._downloads.start()
 
     @property
     def listens_at(self) -> tuple[str, int] | None:
@@ -121,7 +127,7 @@ class BackendService(Service):
         if listening is not None:
             await maybeDeferred(listening.stopListening)
         self.hurry()
-        for work in (self._log_settings, self._upkeep):
+        for work in (self._log_settings, self._upkeep, self._downloads):
             if work is not None:
                 work.stop()
         self.events.tell_counted()

@@ -36,6 +36,7 @@ _TABLES = frozenset(
 """What of the document comes from tables of its own."""
 
 KEEP_EVENTS_DAYS = "backend.keep_events_days"
+DOWNLOAD_NETWORKS = "backend.download_networks"
 LISTENERS = "server.listeners"
 FIRST_LISTENERS = [{"address": "0.0.0.0", "port": limits.LISTENER_PORT.default}]  # noqa: S104  A server for partners anywhere.
 """Where a new site listens for its partners."""

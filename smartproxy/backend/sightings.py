@@ -2,7 +2,7 @@
 
 Kept beside the events, because it is needed long after they are deleted: which partners would be refused when a CA's
 lists are required, which certificates expire next, where a CA's lists can be had. Trusts no address: it is judged
-again, and none is ever fetched.
+again, and none is fetched before it is approved (:mod:`.downloads`).
 """
 
 import re

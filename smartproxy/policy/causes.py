@@ -180,6 +180,17 @@ class Cause(enum.StrEnum):
     CERTIFICATE_WRONG_NAME = "certificate.wrong_name", "The certificate does not contain the name of the called host."
     CERTIFICATE_NOT_CALLED = "certificate.not_called", "The partner's entry does not allow outgoing calls."
 
+    # downloads of revocation lists
+
+    CRL_ADDRESS = "crl.address", "The host of a revocation list has no address that the backend may call."
+    CRL_NAME = "crl.name", "The host name of a revocation list cannot be resolved."
+    CRL_CONNECT = "crl.connect", "The connection to the host of a revocation list could not be made, or was lost."
+    CRL_TLS = "crl.tls", "The TLS handshake with the host of a revocation list failed."
+    CRL_TIME = "crl.time", "A revocation list did not arrive in time."
+    CRL_SIZE = "crl.size", "A revocation list, or the head of the answer, is larger than is accepted."
+    CRL_REDIRECT = "crl.redirect", "The answer refers to another host, or to too many other addresses."
+    CRL_ANSWER = "crl.answer", "The answer is not the list: another HTTP status, or an encoding."
+
     # calls to partners and what programs inside ask for
 
     CALL_POLICY = "call.policy", "Policy does not allow calls to the partner."

@@ -197,13 +197,14 @@ class Configuration(Generation):
 
     @property
     def server_part(self) -> ServerPart:
-        """What of it is for the server."""
+        """What of it is for the server: it downloads no revocation list, so the addresses stay inside."""
+        cas = tuple(attrs.evolve(ca, lists=(), approve_lists=False) for ca in self.server.cas)
         return ServerPart(
             format=self.format,
             generation=self.generation,
             store=self.store,
             site=self.site,
-            server=self.server,
+            server=attrs.evolve(self.server, cas=cas),
             station_profile=self.client.station.profile,
         )
 

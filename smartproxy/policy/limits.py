@@ -288,8 +288,45 @@ CRL_URLS_PER_CERTIFICATE: Final = 2
 CRL_URLS_PER_DAY: Final = 20
 #: The longest address of a revocation list that is reported.
 CRL_URL_OCTETS: Final = 512
+#: Addresses that the revocation lists of one CA are downloaded from.
+LISTS_PER_CA_MOST: Final = 200
 #: How far the clocks of this site and of a CA may differ.
 CLOCK_TOLERANCE_SECONDS: Final = 300
+
+# Downloads of revocation lists.
+
+#: From the look-up of the host's name to the last octet, redirects included.
+DOWNLOAD_SECONDS: Final = 60.0
+#: From the attempt to connect to one address of the host to the connection.
+DOWNLOAD_CONNECT_SECONDS: Final = 10.0
+#: Addresses of one host that are tried.
+DOWNLOAD_ADDRESSES_MOST: Final = 3
+DOWNLOAD_OCTETS_MOST: Final = 64 * 1024 * 1024
+#: Status line and headers, those of interim answers included.
+DOWNLOAD_HEAD_OCTETS_MOST: Final = 64 * 1024
+DOWNLOAD_REDIRECTS_MOST: Final = 3
+#: CAs whose lists are downloaded at the same time; of one CA it is one after the other.
+DOWNLOADS_AT_ONCE_MOST: Final = 4
+#: Time between two looks at which lists are due, and at new proposals.
+DOWNLOADS_LOOK_SECONDS: Final = 10.0
+#: A list is looked for at this share of its life before its nextUpdate, and not sooner than so long before.
+DOWNLOAD_MARGIN_SHARE: Final = 0.1
+DOWNLOAD_MARGIN_SECONDS_MOST: Final = 43_200.0
+#: The shortest and the longest time from one successful download to the next.
+DOWNLOAD_AGAIN_SECONDS_LEAST: Final = 900.0
+DOWNLOAD_AGAIN_SECONDS_MOST: Final = 86_400.0
+#: The time after the first failed try, which doubles with each further one, and the longest.
+DOWNLOAD_RETRY_SECONDS_FIRST: Final = 300.0
+DOWNLOAD_RETRY_SECONDS_MOST: Final = 14_400.0
+#: By which share of it such a time is cut at random, so that not all sites call at once.
+DOWNLOAD_JITTER: Final = 0.1
+#: Tries that have to fail one after the other before the daemon's state says so, where a list is still in force.
+DOWNLOAD_FAILURES_TOLD: Final = 3
+#: What the process that reads a list may use: memory, and computing time.
+PARSING_OCTETS_MOST: Final = 2 * 1024 * 1024 * 1024
+PARSING_SECONDS_MOST: Final = 120
+#: Networks from which lists may be downloaded although they are not public.
+DOWNLOAD_NETWORKS_MOST: Final = 100
 
 # The configuration document.
 

@@ -17,6 +17,7 @@ import attrs
 
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits, values
+from smartproxy.policy.certificates.downloads import URL_PATTERN
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, Tagged, kind, masked
 from smartproxy.policy.values import NAME, SHA256, Address, Flag, Line, Member, Pem, Whole
 
@@ -29,6 +30,9 @@ _CODES = ListOf(
 )
 _REPEATED = "may be repeated; * = any"
 _HOST = Line(most=253, pattern="[0-9A-Za-z._:-]+", form="a host name or an address")
+_LIST_URL = Line(
+    most=limits.CRL_URL_OCTETS, pattern=URL_PATTERN, form="the address of a list such as http://crl.example/ca.crl"
+)
 _CERTIFICATE = "CERTIFICATE"
 
 
@@ -137,6 +141,8 @@ class TrustedCa:
     :ivar certificates: its certificates as PEM, one or more; a path has to reach one of them.
     :ivar revocation: how its revocation lists, and those of the intermediate CAs below it, are used.
     :ivar grace_hours: the hours that a revocation list stays valid after its nextUpdate.
+    :ivar lists: the addresses that the backend downloads its revocation lists from.
+    :ivar approve_lists: whether the backend adds the addresses that its certificates name by itself.
     """
 
     name: str = attrs.field(metadata=kind(NAME, people=ForPeople(listed=True)))
@@ -157,6 +163,21 @@ class TrustedCa:
         metadata=kind(
             Whole(limits.REVOCATION_GRACE),
             people=ForPeople(help="hours that a revocation list stays valid after its nextUpdate"),
+        ),
+    )
+    lists: tuple[str, ...] = attrs.field(
+        default=(),
+        metadata=kind(
+            ListOf(item=_LIST_URL, most=limits.LISTS_PER_CA_MOST),
+            people=ForPeople(
+                help="an address that its revocation lists are downloaded from; may be repeated", option="--list"
+            ),
+        ),
+    )
+    approve_lists: bool = attrs.field(
+        default=False,
+        metadata=kind(
+            Flag(), people=ForPeople(help="download from the addresses that its certificates name without asking")
         ),
     )
 

@@ -127,12 +127,16 @@ class BackendSettings:
 
     :ivar keep_events_days: days after which a stored event is deleted; 0 for never.
     :ivar log: its log.
+    :ivar download_networks: private and local networks that revocation lists may be downloaded from.
     """
 
     keep_events_days: int = attrs.field(
         default=limits.KEEP_EVENTS_DAYS.default, metadata=kind(Whole(limits.KEEP_EVENTS_DAYS))
     )
     log: ApiLog = attrs.field(default=ApiLog(), metadata=kind(ObjectOf(ApiLog)))
+    download_networks: tuple[str, ...] = attrs.field(
+        default=(), metadata=kind(ListOf(item=Network(), most=limits.DOWNLOAD_NETWORKS_MOST))
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -58,6 +58,8 @@ FULL: dict[str, Any] = {
                 "certificates": pem("CERTIFICATE", b"one") + pem("CERTIFICATE", b"two"),
                 "revocation": "prefer",
                 "grace_hours": 12,
+                "lists": ["http://crl.example/1.crl", "https://[2001:db8::1]:8443/2.crl"],
+                "approve_lists": True,
             }
         ],
         "revocation": [
@@ -145,7 +147,11 @@ FULL: dict[str, Any] = {
         "outbound": {"enabled": False, "address": "192.0.2.9", "port": 65434},
         "copy_hours": 48,
     },
-    "backend": {"keep_events_days": 90, "log": {"path": "/var/log/smartproxy/api.log", "level": "debug"}},
+    "backend": {
+        "keep_events_days": 90,
+        "log": {"path": "/var/log/smartproxy/api.log", "level": "debug"},
+        "download_networks": ["10.1.0.0/16"],
+    },
 }
 """A document in which nothing is as it is by default."""
 

@@ -7,14 +7,17 @@ from unittest.mock import patch
 from sqlalchemy.exc import OperationalError
 from twisted.internet.testing import MemoryReactorClock
 
-from smartproxy.backend import clients, identities, licences
+from smartproxy.backend import cas, clients, downloads, identities, licences, revocation
 from smartproxy.backend.certificates import fitting
 from smartproxy.backend.condition import SILENT, BackendCondition
 from smartproxy.backend.errors import StoreBusy
+from smartproxy.backend.fetching import Fetched
 from smartproxy.backend.service import BackendService
 from smartproxy.backend.store import Store, StoreThreads
 from smartproxy.ctl.protocol import Refused, done
+from smartproxy.policy import limits
 from smartproxy.policy.health import Health
+from smartproxy.policy.partners import RevocationMode
 from smartproxy.tap.commands import ctl_display
 from smartproxy.tap.commands.ctl import STATUSES
 from smartproxy.testing.pki import TestCa
@@ -46,6 +49,40 @@ class Conditions(SiteCase):
         self.assertIn("verdict", ctl_display.status({**status, **PROCESS}))
         codes = [each["verdict"] for each in status["findings"]]
         return status["verdict"], STATUSES[Health(status["health"])], codes, status["advice"]
+
+    def test_failing_download(self) -> None:
+        """A list that cannot be downloaded, and that is not there, is a finding, with the cause and the next try."""
+        ca = TestCa.root("Odette")
+        with self.change() as change:
+            cas.add(change, "odette", [ca.credential.certificate], lists=("http://crl.example/ca.crl",))
+        self.assertNotIn("list-download", self.told()[2])
+        with self.store.writing() as session:
+            (due,) = downloads.due(session, NOW)
+            downloads.failed(session, due, "its host cannot be reached", NOW, lambda: 0.0)
+        self.assertIn("list-download", self.told()[2])
+        status: Any = self.condition.status()
+        (finding,) = [each for each in status["findings"] if each["verdict"] == "list-download"]
+        self.assertIn("its host cannot be reached; 1 tries failed, the next one is at 2026-11-20T12:05", str(finding))
+        shown = ctl_display.status({**status, **PROCESS})
+        self.assertIn("odette from http://crl.example/ca.crl: failed: its host cannot be reached, next try", shown)
+        with self.change() as change:
+            made = NOW - timedelta(hours=1)
+            octets = ca.crl(this_update=made, next_update=NOW + timedelta(days=1))
+            (loaded,) = revocation.load(change, revocation.parse(octets, "x"))
+            row = revocation.find(change.session, loaded.row)
+            downloads.succeeded(change.session, due, Fetched(octets=b""), row, NOW, lambda: 0.0)
+            for _ in range(limits.DOWNLOAD_FAILURES_TOLD - 1):
+                downloads.failed(change.session, due, "its host cannot be reached", NOW, lambda: 0.0)
+        self.assertNotIn("list-download", self.told()[2])
+        self.now = NOW + timedelta(days=1)
+        self.assertIn("list-download", self.told()[2])
+        self.now = NOW
+        with self.store.writing() as session:
+            downloads.failed(session, due, "its host cannot be reached", NOW, lambda: 0.0)
+        self.assertIn("list-download", self.told()[2])
+        with self.change() as change:
+            cas.alter(change, "odette", revocation=RevocationMode.OFF)
+        self.assertNotIn("list-download", self.told()[2])
 
     def test_table(self) -> None:
         """From an empty site to one that is well, and back."""

@@ -68,6 +68,36 @@ class Forecasts(CommandCase):
         self.assertEqual((row["ca"], row["url"]), ("odette", URL))
         self.assertIn("no CA 'nobody'", self.refused("crl", "urls", "nobody"))
 
+    def test_downloads(self) -> None:
+        """Addresses are proposed, rejected and approved; the list says how their downloads go."""
+        self.assertIn("no address waits", self.do("crl", "proposals").out)
+        for url in (URL, URL + "?2"):
+            self.tell("crl.url_seen", url=url, ca="odette")
+        self.assertEqual(
+            [each["url"] for each in self.do("crl", "proposals", "odette", "--json").json], [URL, URL + "?2"]
+        )
+        self.assertIn("nothing is downloaded from", self.do("crl", "reject", "odette", URL + "?2").out)
+        self.assertNotIn("?2", self.do("crl", "proposals").out)
+        self.assertIn("rejected", self.do("crl", "proposals", "--all").out)
+        self.assertIn(f"are downloaded from {URL}", self.do("crl", "approve", "odette").out)
+        self.assertIn("nothing to approve", self.refused("crl", "approve", "odette"))
+        self.assertIn("by itself", self.do("crl", "approve", "odette", "--by-itself").out)
+        unseen = self.do("crl", "approve", "odette", "http://pki.inside/ca.crl", "--json")
+        self.assertEqual(unseen.json, {"ca": "odette", "approved": ["http://pki.inside/ca.crl"], "by_itself": True})
+        self.assertIn("has named http://pki.inside/ca.crl yet", unseen.err)
+        shown = self.do("crl", "list").out
+        self.assertIn("no revocation list is loaded", shown)
+        self.assertRegex(shown, rf"odette +{URL} +- +never +not tried yet +now")
+        first, _ = self.do("crl", "list", "--json").json
+        self.assertEqual((first["id"], first["downloads"][0]["url"], first["downloads"][0]["failures"]), (None, URL, 0))
+        self.assertIn(URL, self.do("crl", "fetch").out)
+        self.assertIn("no CA 'nobody'", self.refused("crl", "fetch", "nobody"))
+        self.assertIn("cannot be the address", self.refused("crl", "approve", "odette", "ldap://x/"))
+        entry = self.do("ca", "show", "odette", "--json").json
+        self.assertEqual((entry["lists"], entry["approve_lists"]), ([URL, "http://pki.inside/ca.crl"], True))
+        self.do("ca", "change", "odette", "--list", "http://only.example/ca.crl", "--approve-lists", "no")
+        self.assertEqual(self.do("ca", "show", "odette", "--json").json["lists"], ["http://only.example/ca.crl"])
+
     def test_expiring(self) -> None:
         """The certificate that ends next is listed with its date and reason."""
         self.accept()

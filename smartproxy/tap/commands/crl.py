@@ -7,6 +7,7 @@ from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.console import Console, listing, table, when
 
 if TYPE_CHECKING:
+    from smartproxy.backend.downloads import DownloadStatus
     from smartproxy.backend.schema import RevocationRow
 
 WHOLE = "all certificates"
@@ -27,12 +28,55 @@ def register(subparsers: Subparsers) -> None:
         changes=True,
     )
     take.add_argument("files", metavar="FILE", nargs="+", help="PEM or DER; - for standard input")
-    action(actions, "list", "List the revocation lists in force.", show_all)
+    action(actions, "list", "List the revocation lists in force, and how their downloads go.", show_all)
+    offered = action(
+        actions,
+        "proposals",
+        "List the addresses of revocation lists that verified certificates name, and that nobody has approved yet. The "
+        "backend downloads nothing from them until you do: check each address first.",
+        proposals,
+        "  smartproxy crl proposals odette\n  smartproxy crl approve odette",
+    )
+    offered.add_argument("ca", metavar="CA", nargs="?", help="only those of this CA")
+    offered.add_argument("--all", action="store_true", help="also those that were rejected")
+    yes = action(
+        actions,
+        "approve",
+        "Have a CA's revocation lists downloaded: from all addresses that are proposed, or from those that you give. "
+        "The backend downloads them within seconds, and again before they run out.",
+        approve,
+        "  smartproxy crl approve odette\n  smartproxy crl approve odette http://crl.example/odette.crl\n"
+        "  smartproxy crl approve odette --by-itself",
+    )
+    yes.add_argument("ca", metavar="CA")
+    yes.add_argument("addresses", metavar="ADDRESS", nargs="*", help="http or https; all that are proposed if none")
+    yes.add_argument(
+        "--by-itself", action="store_true", help="also approve the CA's later proposals, without asking again"
+    )
+    no = action(
+        actions,
+        "reject",
+        "Have no revocation lists downloaded from addresses: all that are proposed, or those that you give, approved "
+        "ones too. They are not proposed again.",
+        reject,
+        "  smartproxy crl reject odette http://crl.example/old.crl",
+    )
+    no.add_argument("ca", metavar="CA")
+    no.add_argument("addresses", metavar="ADDRESS", nargs="*", help="all that are proposed if none")
+    at_once = action(
+        actions,
+        "fetch",
+        "Have approved revocation lists downloaded now, and not at their next time. 'smartproxy crl list' shows what "
+        "came of it.",
+        fetch,
+        "  smartproxy crl fetch odette",
+    )
+    at_once.add_argument("ca", metavar="CA", nargs="?", help="only those of this CA")
     where = action(
         actions,
         "urls",
-        "List the addresses of revocation lists that partners' certificates name. SmartProxy never fetches them: check "
-        "an address before you use it.",
+        "List the addresses of revocation lists that partners' certificates name. None is downloaded until it is "
+        "approved: see 'smartproxy crl proposals'.",
         urls,
         "  smartproxy crl urls odette",
     )
@@ -116,11 +160,12 @@ def load(console: Console) -> None:
 
 
 def show_all(console: Console) -> None:
-    """List revocation lists."""
-    from smartproxy.backend import revocation
+    """List revocation lists, and their downloads."""
+    from smartproxy.backend import downloads, revocation
 
     with console.reading() as session:
         rows = revocation.listed(session)
+        found = downloads.statuses(session)
     now = console.now()
     cells = [
         (
@@ -148,10 +193,103 @@ def show_all(console: Console) -> None:
             "next_update": row.next_update,
             "number": row.number,
             "loaded": row.loaded,
+            "downloads": [_download(each) for each in found if each.list == row.id],
         }
         for row in rows
     ]
-    console.answer(documents, table(heads, cells, "no revocation list is loaded; load one: smartproxy crl load FILE"))
+    documents += [{"id": None, "downloads": [_download(each)], "ca": each.ca} for each in found if each.list is None]
+    empty = "no revocation list is loaded; load one: smartproxy crl load FILE, or see: smartproxy crl proposals"
+    text = table(heads, cells, empty)
+    if found:
+        lines = [
+            (each.ca, each.url, each.list or "-", when(each.tried, "never"), each.result, _next(each)) for each in found
+        ]
+        text += "\n\n" + table(("CA", "DOWNLOADED FROM", "LIST", "LAST TRY", "RESULT", "NEXT TRY"), lines, "")
+    console.answer(documents, text)
+
+
+def _next(status: "DownloadStatus") -> str:
+    return when(status.next_try, "now")
+
+
+def _download(status: "DownloadStatus") -> dict[str, object]:
+    return {
+        "ca": status.ca,
+        "url": status.url,
+        "last_try": status.tried,
+        "last_success": status.succeeded,
+        "next_try": status.next_try,
+        "fault": status.fault,
+        "failures": status.failures,
+    }
+
+
+def proposals(console: Console) -> None:
+    """List proposed addresses."""
+    from smartproxy.backend import downloads
+
+    with console.reading() as session:
+        found = downloads.proposals(session, console.arguments.ca)
+    shown = [each for each in found if console.arguments.all or each.rejected is None]
+    documents = [
+        {
+            "ca": each.ca,
+            "url": each.url,
+            "first_seen": each.first_seen,
+            "last_seen": each.last_seen,
+            "rejected": each.rejected,
+        }
+        for each in shown
+    ]
+    cells = [
+        (
+            each.ca,
+            each.url,
+            when(each.first_seen),
+            when(each.last_seen),
+            "waits" if each.rejected is None else f"rejected {when(each.rejected)}",
+        )
+        for each in shown
+    ]
+    heads = ("CA", "ADDRESS", "FIRST SEEN", "LAST SEEN", "STATE")
+    console.answer(documents, table(heads, cells, "no address waits for approval"))
+
+
+def approve(console: Console) -> None:
+    """Approve addresses."""
+    from smartproxy.backend import downloads
+
+    wanted = console.arguments
+    words = " ".join([*wanted.addresses, *(["--by-itself"] if wanted.by_itself else [])])
+    with console.changing(f"crl approve {wanted.ca} {words}".strip()) as change:
+        decided = downloads.approve(change, wanted.ca, wanted.addresses, by_itself=wanted.by_itself)
+    for url in decided.unseen:
+        console.warn(f"no certificate of the CA {decided.ca} has named {url} yet; it is downloaded all the same")
+    lines = [f"revocation lists of the CA {decided.ca} are downloaded from {each}" for each in decided.urls]
+    if decided.by_itself:
+        lines.append(f"the backend approves further addresses of the CA {decided.ca} by itself")
+    console.answer({"ca": decided.ca, "approved": decided.urls, "by_itself": decided.by_itself}, "\n".join(lines))
+
+
+def reject(console: Console) -> None:
+    """Reject addresses."""
+    from smartproxy.backend import downloads
+
+    wanted = console.arguments
+    with console.changing(f"crl reject {' '.join([wanted.ca, *wanted.addresses])}") as change:
+        decided = downloads.reject(change, wanted.ca, wanted.addresses)
+    lines = [f"nothing is downloaded from {each}" for each in decided.urls] or ["no address was proposed"]
+    console.answer({"ca": decided.ca, "rejected": decided.urls}, "\n".join(lines))
+
+
+def fetch(console: Console) -> None:
+    """Have lists downloaded now."""
+    from smartproxy.backend import downloads
+
+    with console.store() as store, store.writing() as session:
+        found = downloads.hurry(session, console.arguments.ca)
+    lines = [f"{each} is downloaded at the backend's next look" for each in found]
+    console.answer({"urls": found}, "\n".join(lines) or "no address is approved; see: smartproxy crl proposals")
 
 
 def _state(row: "RevocationRow", now: datetime) -> str:

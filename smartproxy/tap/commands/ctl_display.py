@@ -106,6 +106,11 @@ def _backend(answer: Answer) -> dict[str, object]:
         "clients at": answer["listener"] or "closed",
         "store": answer["store"],
         "clients": clients or "none",
+        "revocation lists": [
+            f"{each['ca']} from {each['url']}: {each['result']}, next try {each['next_try'] or 'now'}"
+            for each in answer["downloads"]
+        ]
+        or "none is downloaded",
     }
 
 

@@ -179,3 +179,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_differences")),
     )
     op.create_index(op.f("ix_differences_generation"), "differences", ["generation"], unique=False)
+    # Downloads of revocation lists.
+    op.create_table(
+        "list_downloads",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("ca", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("proposed", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("rejected", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("tried", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("succeeded", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("next_try", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("fault", sa.Text(), nullable=True),
+        sa.Column("etag", sa.Text(), nullable=True),
+        sa.Column("modified", sa.Text(), nullable=True),
+        sa.Column("list", sa.Integer(), nullable=True),
+        sa.Column("made", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_list_downloads")),
+        sa.UniqueConstraint("ca", "url", name=op.f("uq_list_downloads_ca_url")),
+    )

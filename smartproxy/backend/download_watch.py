@@ -1,0 +1,221 @@
+"""The downloads of revocation lists that the backend makes by itself.
+
+Every few seconds it looks which lists are due, and what certificates have named since. Lists of one CA are downloaded
+one after the other, and those of few CAs at a time: a host that answers slowly holds up its own CA only. What comes is
+read in a process of its own (:mod:`smartproxy.backend.lists_apart`), is taken only if a certificate of that CA signed
+it, and becomes a generation only if it says something else than the list in force. The store's work runs in its
+threads.
+"""
+
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Protocol
+
+from cryptography import x509
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
+
+from smartproxy.backend import downloads, lists_apart, revocation
+from smartproxy.backend.change import Change, Channel
+from smartproxy.backend.downloads import DownloadStatus, Due, Proposal
+from smartproxy.backend.errors import BackendError, NotFound, StoreBusy, StoreOutdated
+from smartproxy.backend.fetching import Fetched, NotFetched, Wanted
+from smartproxy.backend.generations import changing
+from smartproxy.backend.revocation import ParsedList
+from smartproxy.backend.store import Runner, Store
+from smartproxy.logs.clock import now
+from smartproxy.logs.emit import Events
+from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
+
+AUTHOR = "smartproxy-backend"
+"""Who makes the generations of downloaded lists."""
+_PLACE = "smartproxy.backend.download_watch"
+_QUIET_SECONDS = 3_600.0
+"""After that long it looks again where it failed for a reason that does not pass by itself."""
+
+
+class _Fetches(Protocol):
+    """What downloads: a :class:`~smartproxy.backend.fetching.ListFetcher`."""
+
+    def fetch(self, wanted: Wanted) -> Coroutine[Any, Any, Fetched]:
+        """Download a list."""
+
+
+class DownloadWatch:
+    """The downloads, between :meth:`start` and :meth:`stop`.
+
+    :param parse: reads what was downloaded, in a thread.
+    :param chance: gives numbers from 0 to 1, at random.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        runner: Runner,
+        events: Events,
+        clock: IReactorTime,
+        fetcher: _Fetches,
+        *,
+        parse: Callable[[bytes, str, Sequence[x509.Certificate]], ParsedList] = lists_apart.parse,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._events = events
+        self._clock = clock
+        self._fetcher = fetcher
+        self._parse = parse
+        self._chance = chance
+        self._calling: dict[str, Deferred[None]] = {}
+        self._quiet_until = 0.0
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = clock
+
+    def start(self) -> None:
+        """Look now, and every few seconds."""
+        self._looking.start(limits.DOWNLOADS_LOOK_SECONDS, now=True)
+
+    def stop(self) -> None:
+        """Look no more, and give up the downloads that are under way."""
+        if self._looking.running:
+            self._looking.stop()
+        for call in list(self._calling.values()):
+            call.cancel()
+
+    def _look(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._look_at_all())
+
+    async def _look_at_all(self) -> None:
+        if self._clock.seconds() < self._quiet_until:
+            return
+        try:
+            proposals = await self._runner.run(self._approve)
+            due = await self._runner.run(self._due)
+        except StoreBusy:
+            return
+        except StoreOutdated:
+            # The hourly look tells it.
+            self._quiet_until = self._clock.seconds() + _QUIET_SECONDS
+            return
+        except Exception:
+            self._quiet_until = self._clock.seconds() + _QUIET_SECONDS
+            self._events.failure(_PLACE, Failure())
+            return
+        for each in proposals:
+            advice = f"check the address, then: smartproxy crl approve {each.ca}"
+            self._events.emit("crl.proposed", ca=each.ca, url=each.url, advice=advice)
+        if self._looking.running:
+            self._begin(due)
+
+    def _begin(self, due: Sequence[Due]) -> None:
+        """Begin what is due, CA by CA, as far as there is room."""
+        waiting: dict[str, list[Due]] = {}
+        for each in due:
+            waiting.setdefault(each.ca, []).append(each)
+        for ca, those in waiting.items():
+            if ca not in self._calling and len(self._calling) < limits.DOWNLOADS_AT_ONCE_MOST:
+                done = Deferred.fromCoroutine(self._of_one_ca(those))
+                self._calling[ca] = done
+                done.addBoth(self._over, ca)
+
+    def _over(self, result: object, ca: str) -> None:
+        del self._calling[ca]
+        if isinstance(result, Failure) and not result.check(CancelledError):
+            self._quiet_until = self._clock.seconds() + _QUIET_SECONDS
+            self._events.failure(_PLACE, result)
+
+    async def _of_one_ca(self, due: Sequence[Due]) -> None:
+        for each in due:
+            try:
+                await self._download(each)
+            except (StoreBusy, StoreOutdated):
+                return
+
+    async def _download(self, due: Due) -> None:
+        try:
+            fetched = await self._fetcher.fetch(due.wanted)
+            await self._runner.run(self._take, due, fetched)
+        except (StoreBusy, StoreOutdated):
+            raise
+        except NotFetched as fault:
+            await self._tell(due, fault.cause, str(fault))
+        except BackendError as fault:
+            await self._tell(due, Cause.CRL_UNUSABLE, str(fault))
+
+    async def _tell(self, due: Due, cause: Cause, message: str) -> None:
+        """Note a failure, and report it."""
+        try:
+            status = await self._runner.run(self._failed, due, message)
+        except NotFound:
+            return
+        present, again = self._now(), status.next_try
+        self._events.emit(
+            "crl.download_failed",
+            cause=cause,
+            message=message,
+            ca=due.ca,
+            url=due.wanted.url,
+            seconds=None if again is None else (again - present).total_seconds(),
+            count=status.failures,
+            next_update=status.next_update,
+            advice="try it yourself, then: smartproxy crl load FILE; or reject the address: "
+            f"smartproxy crl reject {due.ca} ADDRESS",
+        )
+
+    def _approve(self) -> list[Proposal]:
+        """Approve what the backend is to approve by itself; the proposals that are to be told."""
+        with self._store.reading() as session:
+            willing = downloads.by_themselves(session)
+            news = downloads.untold(session)
+        for ca in willing:
+            what = f"crl approve {ca} (by itself)"
+            with self._changing(what) as change:
+                downloads.approve(change, ca)
+        if news:
+            with self._store.writing() as session:
+                downloads.told(session, news, self._now())
+        return news
+
+    def _due(self) -> list[Due]:
+        with self._store.reading() as session:
+            return downloads.due(session, self._now())
+
+    def _take(self, due: Due, fetched: Fetched) -> None:
+        """Put a list in force, unless it is in force already."""
+        if fetched.octets is None:
+            with self._store.writing() as session:
+                found = downloads.same(session, due.ca, due.wanted.url)
+                if found is None:
+                    raise NotFetched(Cause.CRL_ANSWER, "it has not changed, but the list is not in force any more")
+                downloads.succeeded(session, due, fetched, found, self._now(), self._chance)
+            return
+        with self._store.reading() as session:
+            issuers = [certificate for _, certificate in revocation.issuers_of(session, due.ca)]
+        parsed = self._parse(fetched.octets, f"the answer of {due.wanted.url}", issuers)
+        with self._store.writing() as session:
+            found = revocation.in_force(session, parsed, due.ca)
+            if found is not None:
+                downloads.succeeded(session, due, fetched, found, self._now(), self._chance)
+                return
+        what = f"crl download {due.ca} {due.wanted.url}"
+        with self._changing(what) as change:
+            (loaded,) = revocation.load(change, [parsed], ca=due.ca, url=due.wanted.url)
+            downloads.succeeded(
+                change.session, due, fetched, revocation.find(change.session, loaded.row), self._now(), self._chance
+            )
+
+    def _failed(self, due: Due, message: str) -> DownloadStatus:
+        with self._store.writing() as session:
+            return downloads.failed(session, due, message, self._now(), self._chance)
+
+    def _changing(self, what: str) -> AbstractContextManager[Change]:
+        """A change of the configuration by the backend itself."""
+        return changing(self._store, by=AUTHOR, what=what, now=self._now(), channel=Channel.BACKEND)
+
+    def _now(self) -> datetime:
+        return now(self._clock)

@@ -1,0 +1,524 @@
+"""Downloads of revocation lists: proposals and decisions, and what the backend does by itself."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.logger import Logger
+
+from smartproxy.backend import cas, downloads, generations, history, lists_apart, revocation, settings
+from smartproxy.backend.change import Channel
+from smartproxy.backend.download_watch import DownloadWatch
+from smartproxy.backend.downloads import DownloadStatus
+from smartproxy.backend.errors import ChangeRefused, NotFound, StoreBusy, StoreOutdated, Unusable
+from smartproxy.backend.fetching import Fetched, NotFetched, Wanted
+from smartproxy.backend.revocation import ParsedList
+from smartproxy.logs.emit import Events
+from smartproxy.logs.fields import Value
+from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
+from smartproxy.policy.configuration import parse
+from smartproxy.policy.partners import RevocationMode
+from smartproxy.testing.pki import TestCa
+from tests.adapters.api_site import AtOnce
+from tests.unit.sites import NOW
+from tests.unit.test_backend_sightings import SightingsCase
+
+URL, OTHER = "http://crl.example/odette.crl", "http://crl.example/second.crl"
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+class DownloadsCase(SightingsCase):
+    """A site whose CA's certificates have named an address."""
+
+    def setUp(self) -> None:
+        """Let it be seen."""
+        super().setUp()
+        self.tell("crl.url_seen", url=URL, ca="odette")
+
+    def proposals(self) -> list[tuple[str, bool]]:
+        """The proposed addresses, each with whether it was rejected."""
+        with self.store.reading() as session:
+            return [(each.url, each.rejected is not None) for each in downloads.proposals(session)]
+
+    def approve(self, *urls: str, by_itself: bool = False) -> downloads.Decided:
+        """Approve addresses."""
+        with self.change() as change:
+            return downloads.approve(change, "odette", urls, by_itself=by_itself)
+
+    def approved(self) -> tuple[str, ...]:
+        """The addresses in the CA's entry."""
+        with self.store.reading() as session:
+            return cas.find(session, "odette").entry.lists
+
+
+class Decisions(DownloadsCase):
+    """What operators decide."""
+
+    def test_approve(self) -> None:
+        """What is proposed is approved, and proposed no more, however it is written; there is nothing left then."""
+        self.assertEqual(self.proposals(), [(URL, False)])
+        decided = self.approve()
+        self.assertEqual((decided.urls, decided.unseen, decided.by_itself), ([URL], [], False))
+        self.assertEqual((self.approved(), self.proposals()), ((URL,), []))
+        self.tell("crl.url_seen", url="HTTP://CRL.example:80/odette.crl", ca="odette")
+        self.assertEqual(self.proposals(), [])
+        self.assertIn("--by-itself", str(self.assertRaises(ChangeRefused, self.approve)))
+
+    def test_approve_other(self) -> None:
+        """An address that no certificate named may be approved, too, and is told so; none that cannot be called."""
+        decided = self.approve("http://pki.inside:8080/odette.crl")
+        self.assertEqual(decided.unseen, ["http://pki.inside:8080/odette.crl"])
+        self.assertEqual(self.proposals(), [(URL, False)])
+        for bad in ("ldap://crl.example/", "http://user@crl.example/", "http://crl.example:99999/"):
+            self.assertIn("nothing is changed", str(self.assertRaises(ChangeRefused, self.approve, bad)))
+
+    def test_reject(self) -> None:
+        """What is rejected is not approved with the others, only by its name; what was approved can be rejected."""
+        self.tell("crl.url_seen", url=OTHER, ca="odette")
+        with self.change() as change:
+            downloads.reject(change, "odette", [OTHER])
+        self.assertEqual(self.proposals(), [(URL, False), (OTHER, True)])
+        self.approve()
+        self.assertEqual(self.approved(), (URL,))
+        self.approve(OTHER)
+        self.assertEqual((self.approved(), self.proposals()), ((URL, OTHER), []))
+        with self.change() as change:
+            downloads.reject(change, "odette", [URL])
+            self.assertRaises(NotFound, downloads.reject, change, "odette", ["http://crl.example/never"])
+        self.assertEqual((self.approved(), self.proposals()), ((OTHER,), [(URL, True)]))
+
+    def test_removed(self) -> None:
+        """With a CA everything about its downloads is gone."""
+        self.approve()
+        other = TestCa.root("Other")
+        with self.change() as change:
+            cas.add(change, "other", [other.credential.certificate])
+            change.session.flush()
+            downloads.approve(change, "other", [URL])
+        with self.change() as change:
+            cas.remove(change, "other")
+        with self.store.reading() as session:
+            self.assertEqual([each.ca for each in downloads.statuses(session)], ["odette"])
+            self.assertRaises(NotFound, downloads.proposals, session, "other")
+            self.assertRaises(NotFound, downloads.hurry, session, "other")
+
+    def test_in_no_servers_configuration(self) -> None:
+        """The server is not told the addresses."""
+        self.approve()
+        with self.store.reading() as session:
+            found = generations.newest_document(session)
+        assert found is not None
+        whole = parse(found[1])
+        self.assertEqual(whole.server.cas[0].lists, (URL,))
+        self.assertEqual(whole.server_part.server.cas[0].lists, ())
+
+
+class Host:
+    """The host of the lists: what it answers is set, what it was asked is kept.
+
+    :ivar answers: by address: octets, an answer, a failure, or a Deferred of an answer that is still to come.
+    """
+
+    def __init__(self) -> None:
+        self.answers: dict[str, bytes | Fetched | NotFetched | Deferred[Fetched]] = {}
+        self.asked: list[Wanted] = []
+
+    async def fetch(self, wanted: Wanted) -> Fetched:
+        """Answer."""
+        self.asked.append(wanted)
+        answer = self.answers[wanted.url]
+        if isinstance(answer, NotFetched):
+            raise answer
+        if isinstance(answer, bytes):
+            return Fetched(octets=answer, etag=f'"{len(self.asked)}"')
+        return await (succeed(answer) if isinstance(answer, Fetched) else answer)
+
+
+def at_once(octets: bytes, source: str, issuers: Sequence[x509.Certificate]) -> ParsedList:
+    """Read a list in this process."""
+    (parsed,) = revocation.parse(octets, source)
+    return parsed
+
+
+class Watching(DownloadsCase):
+    """What the backend does by itself."""
+
+    def setUp(self) -> None:
+        """A watch that is not started yet."""
+        super().setUp()
+        self.clock = Clock()
+        self.clock.advance(NOW.timestamp())
+        self.told: list[dict[str, Value]] = []
+        self.host = Host()
+        events = Events(Logger(), self.told.append, self.clock, source="backend")
+        self.watch = DownloadWatch(
+            self.store, AtOnce(), events, self.clock, self.host, parse=at_once, chance=lambda: 0.0
+        )
+        self.addCleanup(self.watch.stop)
+
+    def wait(self, by: timedelta) -> None:
+        """Let time pass in two steps: there is a look after each."""
+        for _ in range(2):
+            self.clock.advance(by.total_seconds() / 2)
+
+    def names(self) -> list[str]:
+        """The events that the watch told."""
+        return [str(each["name"]) for each in self.told]
+
+    def status(self, url: str = URL) -> DownloadStatus:
+        """How the downloads from an address go."""
+        with self.store.reading() as session:
+            (found,) = [each for each in downloads.statuses(session) if each.url == url]
+        return found
+
+    def lists(self) -> list[tuple[str | None, int]]:
+        """The lists in force: their parts, and how many certificates they revoke."""
+        with self.store.reading() as session:
+            return [(row.scope.part, len(row.serials)) for row in revocation.listed(session)]
+
+    def generation(self) -> int:
+        """The number of the generation in force."""
+        with self.store.reading() as session:
+            return generations.newest_number(session)
+
+    def crl(self, *revoked: str, age: timedelta = HOUR, life: timedelta = 10 * HOUR, point: str | None = None) -> bytes:
+        """A list of the CA."""
+        made = NOW - age
+        leaves = [self.ca.issue(name) for name in revoked]
+        return self.ca.crl(leaves, this_update=made, next_update=made + life, point=point)
+
+
+class Proposing(Watching):
+    """Proposals are told; some CAs' are approved by themselves."""
+
+    def test_told_once(self) -> None:
+        """A proposal is told once, and nothing is downloaded before it is approved."""
+        self.watch.start()
+        self.wait(HOUR)
+        self.assertEqual(self.names(), ["crl.proposed"])
+        self.assertEqual((self.told[0]["ca"], self.told[0]["url"]), ("odette", URL))
+        self.assertIn("crl approve odette", str(self.told[0]["advice"]))
+        self.assertEqual(self.host.asked, [])
+
+    def test_by_itself(self) -> None:
+        """Where a CA is to be approved by itself, what is seen is downloaded; what was rejected is not."""
+        self.tell("crl.url_seen", url=OTHER, ca="odette")
+        with self.change() as change:
+            downloads.reject(change, "odette", [OTHER])
+        self.approve(by_itself=True)
+        self.host.answers[URL] = self.crl()
+        third = "http://crl.example/third.crl"
+        self.host.answers[third] = NotFetched(Cause.CRL_NAME, "no name")
+        self.watch.start()
+        self.tell("crl.url_seen", url=third, ca="odette")
+        self.wait(timedelta(seconds=2 * limits.DOWNLOADS_LOOK_SECONDS))
+        self.assertEqual(self.approved(), (URL, third))
+        self.assertEqual([each.url for each in self.host.asked], [URL, third])
+        self.assertNotIn("crl.proposed", self.names())
+        with self.store.reading() as session:
+            (entry,) = [each for each in history.listed(session, 9) if "by itself" in each.change]
+        self.assertEqual((entry.made_by, entry.channel), ("smartproxy-backend", Channel.BACKEND))
+
+
+class Downloading(Watching):
+    """Lists are downloaded, and taken or not."""
+
+    def setUp(self) -> None:
+        """The address is approved."""
+        super().setUp()
+        self.approve()
+
+    def test_success(self) -> None:
+        """A list is in force at once, told with its address, and looked for again before its nextUpdate."""
+        self.host.answers[URL] = self.crl("BAD")
+        self.watch.start()
+        self.assertEqual(self.lists(), [(None, 1)])
+        (event,) = self.stored("crl.loaded")
+        self.assertEqual((event.fields["url"], event.fields["ca"], event.fields["count"]), (URL, "odette", 1))
+        status = self.status()
+        self.assertEqual((status.tried, status.succeeded, status.fault, status.failures), (NOW, NOW, None, 0))
+        self.assertEqual((status.next_try, status.next_update), (NOW + 8 * HOUR, NOW + 9 * HOUR))
+        self.assertEqual(self.told, [])
+        self.wait(7 * HOUR)
+        self.assertEqual(len(self.host.asked), 1)
+
+    def test_conditional(self) -> None:
+        """The next request names what is there; that it has not changed makes no generation."""
+        self.host.answers[URL] = self.crl()
+        self.watch.start()
+        generation = self.generation()
+        self.host.answers[URL] = Fetched(octets=None)
+        self.wait(8 * HOUR)
+        self.assertEqual([each.etag for each in self.host.asked], [None, '"1"'])
+        self.assertEqual((self.generation(), self.status().tried), (generation, NOW + 8 * HOUR))
+        # Its end is near: it is looked for every quarter of an hour.
+        self.assertEqual(self.status().next_try, NOW + 8 * HOUR + HOUR / 4)
+
+    def test_same_again(self) -> None:
+        """The same list, sent whole by a host that knows no conditions, makes no generation either."""
+        self.host.answers[URL] = self.crl("BAD")
+        self.watch.start()
+        generation = self.generation()
+        self.wait(8 * HOUR)
+        self.assertEqual((len(self.host.asked), self.generation(), self.lists()), (2, generation, [(None, 1)]))
+
+    def test_newer(self) -> None:
+        """A newer list takes the place of the one in force."""
+        self.host.answers[URL] = self.crl()
+        self.watch.start()
+        self.host.answers[URL] = self.crl("BAD", "WORSE", age=-7 * HOUR)
+        self.wait(8 * HOUR)
+        self.assertEqual((self.lists(), self.status().next_update), ([(None, 2)], NOW + 17 * HOUR))
+
+    def test_removed_list(self) -> None:
+        """A list that an operator removed is asked for without conditions: it is to come again."""
+        self.host.answers[URL] = self.crl()
+        self.watch.start()
+        with self.change() as change:
+            revocation.remove(change, str(self.status().list))
+        self.host.answers[URL] = self.crl("BAD")
+        with self.store.writing() as session:
+            self.assertEqual(downloads.hurry(session), [URL])
+        self.wait(timedelta(seconds=2 * limits.DOWNLOADS_LOOK_SECONDS))
+        self.assertEqual(([each.etag for each in self.host.asked], self.lists()), ([None, None], [(None, 1)]))
+
+    def test_failure(self) -> None:
+        """A failure is told with its cause and the next try, whose wait doubles; a success ends it."""
+        self.host.answers[URL] = NotFetched(Cause.CRL_TIME, "it took too long")
+        self.watch.start()
+        event = self.told[0]
+        self.assertEqual((event["name"], event["cause"], event["url"]), ("crl.download_failed", "crl.time", URL))
+        self.assertEqual((event["seconds"], event["count"]), (limits.DOWNLOAD_RETRY_SECONDS_FIRST, 1))
+        self.wait(timedelta(minutes=5))
+        self.wait(timedelta(minutes=10))
+        self.assertEqual([each["seconds"] for each in self.told], [300, 600, 1200])
+        self.assertEqual(self.status().result, "failed: it took too long")
+        self.host.answers[URL] = self.crl()
+        self.wait(timedelta(minutes=20))
+        self.assertEqual((len(self.told), self.status().failures, self.status().result), (3, 0, "ok"))
+
+    def test_not_a_list(self) -> None:
+        """What is no list of this CA, or an older one, is refused, and the list in force stays."""
+        self.host.answers[URL] = self.crl("BAD")
+        self.watch.start()
+        stranger = TestCa.root("Stranger")
+        other = TestCa.root("Other")
+        forger = TestCa.root("Odette")
+        with self.change() as change:
+            cas.add(change, "other", [other.credential.certificate])
+        for octets, words in (
+            (b"<html>please log in</html>", "holds no readable revocation list"),
+            (b"", "holds no readable revocation list"),
+            (stranger.crl(), "is not from the CA 'odette'"),
+            (other.crl(), "is not from the CA 'odette'"),
+            (forger.crl(this_update=NOW), "is not signed by the key"),
+            (self.crl(age=2 * HOUR), "older than the one in force"),
+            (self.crl(age=-99 * HOUR), "in the future"),
+            (delta(self.ca), "is a delta list; load the complete one"),
+        ):
+            self.told.clear()
+            self.host.answers[URL] = octets
+            with self.store.writing() as session:
+                downloads.hurry(session)
+            self.wait(timedelta(seconds=2 * limits.DOWNLOADS_LOOK_SECONDS))
+            self.assertEqual([each["cause"] for each in self.told], ["crl.unusable"], words)
+            self.assertIn(words, str(self.told[0]["message"]))
+            self.assertEqual(self.lists(), [(None, 1)])
+
+    def test_not_there_any_more(self) -> None:
+        """A host that says "not changed" of a list that is not there has failed."""
+        self.host.answers[URL] = Fetched(octets=None)
+        self.watch.start()
+        self.assertEqual([each["cause"] for each in self.told], ["crl.answer"])
+
+    def test_parts(self) -> None:
+        """The parts of a list come from their addresses and stay side by side, each with its own times."""
+        self.approve(OTHER)
+        self.host.answers = {
+            URL: self.crl("BAD", point=URL),
+            OTHER: self.crl("BAD", "WORSE", point=OTHER, life=100 * HOUR),
+        }
+        self.watch.start()
+        self.assertEqual(self.lists(), [(f"URI:{URL}", 1), (f"URI:{OTHER}", 2)])
+        self.assertEqual(self.status(URL).next_update, NOW + 9 * HOUR)
+        self.assertEqual(self.status(OTHER).next_update, NOW + 99 * HOUR)
+        self.host.answers[URL] = self.crl(point=URL, age=-7 * HOUR)
+        self.wait(8 * HOUR)
+        self.assertEqual(self.lists(), [(f"URI:{URL}", 0), (f"URI:{OTHER}", 2)])
+
+    def test_networks(self) -> None:
+        """The fetcher is told the networks that the operator allowed."""
+        with self.change() as change:
+            settings.put(change, settings.DOWNLOAD_NETWORKS, ["10.0.0.0/8"])
+        self.host.answers[URL] = self.crl()
+        self.watch.start()
+        self.assertEqual(list(self.host.asked[0].allowed), ["10.0.0.0/8"])
+
+    def test_rejected_meanwhile(self) -> None:
+        """An address that is rejected while it fails is not told any more."""
+        waiting: Deferred[Fetched] = Deferred()
+        self.host.answers[URL] = waiting
+        self.watch.start()
+        with self.change() as change:
+            downloads.reject(change, "odette", [URL])
+        waiting.errback(NotFetched(Cause.CRL_TIME, "too long"))
+        self.assertEqual(self.told, [])
+
+
+class Crowds(Watching):
+    """Hosts that answer slowly."""
+
+    def test_one_ca_waits_for_itself(self) -> None:
+        """A host that holds up a CA's download holds up the CA's others only, and no other CA's."""
+        other = TestCa.root("Other")
+        with self.change() as change:
+            cas.add(change, "other", [other.credential.certificate], lists=("http://other.example/",))
+        self.approve(URL, OTHER)
+        waiting: Deferred[Fetched] = Deferred()
+        self.host.answers = {URL: waiting, OTHER: self.crl(), "http://other.example/": other.crl(this_update=NOW)}
+        self.watch.start()
+        self.wait(timedelta(minutes=1))
+        self.assertEqual({each.url for each in self.host.asked}, {URL, "http://other.example/"})
+        waiting.callback(Fetched(octets=self.crl()))
+        self.assertIn(OTHER, [each.url for each in self.host.asked])
+
+    def test_few_at_once(self) -> None:
+        """Lists of a few CAs are downloaded at the same time, and the others' when there is room."""
+        self.patch(limits, "DOWNLOADS_AT_ONCE_MOST", 2)
+        waiting: list[Deferred[Fetched]] = []
+        with self.change() as change:
+            for number in range(3):
+                url = f"http://{number}.example/"
+                waiting.append(Deferred())
+                self.host.answers[url] = waiting[-1]
+                ca = TestCa.root(f"CA {number}")
+                cas.add(change, f"ca{number}", [ca.credential.certificate], lists=(url,))
+        self.watch.start()
+        self.assertEqual(len(self.host.asked), 2)
+        waiting[0].errback(NotFetched(Cause.CRL_TIME, "too long"))
+        self.wait(timedelta(seconds=2 * limits.DOWNLOADS_LOOK_SECONDS))
+        self.assertEqual(len(self.host.asked), 3)
+
+    def test_stop(self) -> None:
+        """A stop gives up what is under way."""
+        self.approve()
+        given_up: list[object] = []
+        self.host.answers[URL] = Deferred(given_up.append)
+        self.watch.start()
+        self.watch.stop()
+        self.assertEqual((len(given_up), self.clock.getDelayedCalls(), self.told), (1, [], []))
+
+
+class Troubles(Watching):
+    """What goes wrong in the store."""
+
+    def test_busy(self) -> None:
+        """A busy store is asked again at the next look, and what was downloaded is downloaded again."""
+        self.approve()
+        self.host.answers[URL] = self.crl()
+        for function in ("due", "succeeded"):
+            with self.patched(function, StoreBusy()):
+                self.watch.start()
+                self.assertEqual((self.told, self.status().tried), ([], None))
+                self.watch.stop()
+        self.watch.start()
+        self.assertEqual(self.status().tried, NOW)
+
+    def test_outdated_and_bugs(self) -> None:
+        """A store of another version is left alone for an hour; so is a bug, which is told."""
+        for error, names in ((StoreOutdated("other"), []), (ZeroDivisionError(), ["internal.error"])):
+            self.told.clear()
+            with self.patched("proposals", error):
+                self.watch.start()
+                self.wait(HOUR / 2)
+                self.watch.stop()
+            self.assertEqual(self.names(), names)
+            self.clock.advance(HOUR.total_seconds())
+        self.flushLoggedErrors(ZeroDivisionError)
+
+    def patched(self, name: str, error: Exception) -> "_Failing":
+        """Let a function of the store fail meanwhile."""
+        return _Failing(name, error)
+
+
+class _Failing:
+    """A function of the module that raises, within a block."""
+
+    def __init__(self, name: str, error: Exception) -> None:
+        self._name, self._error = name, error
+
+    def __enter__(self) -> None:
+        self._kept = getattr(downloads, self._name)
+
+        def fail(*arguments: object, **more: object) -> None:
+            raise self._error
+
+        setattr(downloads, self._name, fail)
+
+    def __exit__(self, *reason: object) -> None:
+        setattr(downloads, self._name, self._kept)
+
+
+class Apart(DownloadsCase):
+    """Lists are read in a process of their own."""
+
+    def test_read(self) -> None:
+        """What it says comes back, and who signed it."""
+        bad = self.ca.issue("bad")
+        octets = self.ca.crl([bad], this_update=NOW, next_update=NOW + DAY, point=URL, number=7)
+        stranger = TestCa.root("Odette").credential.certificate
+        issuers = [stranger, self.ca.credential.certificate]
+        found = lists_apart.parse(octets, "the answer", issuers)
+        (expected,) = revocation.parse(octets, "the answer")
+        for name in ("what", "issuer", "scope", "this_update", "next_update", "number", "serials"):
+            self.assertEqual(getattr(found, name), getattr(expected, name))
+        self.assertEqual([found.signed_by(each) for each in issuers], [False, True])
+
+    def test_refused(self) -> None:
+        """What is none, or two, is refused in the same words."""
+        issuers = [self.ca.credential.certificate]
+        for octets, words in (
+            (b"<html>", "the answer holds no readable revocation list"),
+            (self.ca.crl() * 2, "the answer holds 2 revocation lists; one is expected"),
+            (delta(self.ca), "is a delta list"),
+        ):
+            refused = self.assertRaises(Unusable, lists_apart.parse, octets, "the answer", issuers)
+            self.assertIn(words, str(refused))
+
+    def test_limits(self) -> None:
+        """What takes more memory or time than it may is refused, and holds nobody up."""
+        issuers = [self.ca.credential.certificate]
+        self.patch(limits, "PARSING_SECONDS_MOST", 0.001)
+        refused = self.assertRaises(Unusable, lists_apart.parse, self.ca.crl(), "the answer", issuers)
+        self.assertIn("the answer cannot be read", str(refused))
+
+
+class States(DownloadsCase):
+    """Whether a CA needs its lists."""
+
+    def test_needed(self) -> None:
+        """A CA whose lists are not used needs none."""
+        self.approve()
+        for mode in RevocationMode:
+            with self.change() as change:
+                cas.alter(change, "odette", revocation=mode)
+            with self.store.reading() as session:
+                (status,) = downloads.statuses(session)
+            self.assertEqual((status.needed, status.result), (mode is not RevocationMode.OFF, "not tried yet"))
+
+
+def delta(ca: TestCa) -> bytes:
+    """A list that says only what has changed since another one."""
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(ca.credential.certificate.subject)
+        .last_update(NOW)
+        .next_update(NOW + DAY)
+        .add_extension(x509.DeltaCRLIndicator(1), critical=True)
+    )
+    return builder.sign(ca.credential.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
