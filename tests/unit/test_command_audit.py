@@ -1,7 +1,8 @@
 """``smartproxy audit``: who did what, and whether the trail of it is whole."""
 
-import sqlite3
+from sqlalchemy import text
 
+from smartproxy.backend.store import Store
 from tests.unit.commands import CommandCase
 from tests.unit.sites import PROXY_ID
 
@@ -22,9 +23,10 @@ class Audit(CommandCase):
 
     def execute(self, statement: str) -> None:
         """Write to the store behind everybody's back."""
-        with sqlite3.connect(self.state / "smartproxy.db") as connection:
-            connection.execute(statement)
-        connection.close()
+        store = Store.open(self.location)
+        self.addCleanup(store.close)
+        with store.writing() as session:
+            session.execute(text(statement))
 
     def test_changes(self) -> None:
         """Each change is listed with its author, its words and its comment."""
