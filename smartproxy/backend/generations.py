@@ -22,7 +22,7 @@ import attrs
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import authority, history, licences, states
+from smartproxy.backend import audit, authority, history, licences, states
 from smartproxy.backend.change import COMMENT, Change, Channel
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.schema import (
@@ -98,6 +98,8 @@ def changing(
             )
         )
         history.keep(session, change.generation, states.differences(before, states.present(session)))
+        session.flush()
+        audit.record_change(session, history.find(session, change.generation), digest)
         told = {} if comment is None else {"comment": comment}
         change.note("configuration.changed", command=what, previous=previous, channel=channel.value, **told)
         change.record()

@@ -380,3 +380,16 @@ class ListDownloadRow(Base):
     modified: Mapped[str | None]
     list: Mapped[int | None]
     made: Mapped[datetime | None]
+
+
+# The audit trail.
+
+
+class AuditRow(Base):
+    """A record of the audit trail: canonical JSON, which holds the hash of the record before, and its SHA-256."""
+
+    __tablename__ = "audit_records"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    record: Mapped[str]
+    hash: Mapped[str] = mapped_column(String(64))

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from smartproxy._version import __version__
 from smartproxy.backend import authority
+from smartproxy.backend.anchoring import Anchoring
 from smartproxy.backend.api import Api
 from smartproxy.backend.authority import SiteAuthority
 from smartproxy.backend.calls import Calls
@@ -65,6 +66,7 @@ class BackendService(Service):
         self._api: Api | None = None
         self._upkeep: HourlyLook | None = None
         self._downloads: DownloadWatch | None = None
+        self._anchoring: Anchoring | None = None
         self._listening: IListeningPort | None = None
         self.events = Events(Logger(namespace="smartproxy.backend"), None, reactor, source="backend")
 
@@ -107,6 +109,8 @@ class BackendService(Service):
         fetcher = ListFetcher(self._reactor)
         self._downloads = DownloadWatch(store, self._threads, self.events, self._reactor, fetcher)
         self._downloads.start()
+        self._anchoring = Anchoring(store, self._threads, self.events, self._reactor)
+        self._anchoring.start()
 
     @property
     def listens_at(self) -> tuple[str, int] | None:
@@ -127,7 +131,7 @@ class BackendService(Service):
         if listening is not None:
             await maybeDeferred(listening.stopListening)
         self.hurry()
-        for work in (self._log_settings, self._upkeep, self._downloads):
+        for work in (self._log_settings, self._upkeep, self._downloads, self._anchoring):
             if work is not None:
                 work.stop()
         self.events.tell_counted()

@@ -215,6 +215,14 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
         "Backend",
         Audience.SECURITY,
         (
+            "audit.anchored",
+            _INFO,
+            "The newest record of the audit trail, to check the trail by later.",
+            "record hash",
+            "",
+        ),
+        ("audit.broken", _CRITICAL, "The audit trail is not as it was written.", "cause", "record hash advice"),
+        (
             "backend.call_refused",
             _WARNING,
             "A call of the backend's API was refused.",

@@ -43,6 +43,7 @@ SUBJECTS = (
     "transfers",
     "explain",
     "history",
+    "audit",
     "trial",
     "judge",
     "logrc",

@@ -108,7 +108,10 @@ class Daemon(SynchronousTestCase):
                 return error.code, None, error.read()
 
     def test_life(self) -> None:
-        """Greets its client, refuses a stranger, hands over a change within two seconds, and ends by SIGTERM with 0."""
+        """Greets its client, refuses a stranger, hands over a change within two seconds, and ends by SIGTERM with 0.
+
+        The hash of the audit trail's newest record is in its log, and the trail is whole by it afterwards.
+        """
         status, _, body = self.call("/hello")
         self.assertEqual((status, json.loads(body)["site"]), (200, "Muster GmbH"))
         self.assertEqual(self.call("/hello", token="spc_x")[0], 401)
@@ -139,6 +142,9 @@ class Daemon(SynchronousTestCase):
         self.assertNotIn(self.token, "".join(self.log) + rest)
         names = [each["name"] for each in self.command("events", "--name", "backend.", "--json")]
         self.assertEqual(names, ["backend.started", "backend.call_refused", "backend.stopped"])
+        anchored = self.command("events", "--name", "audit.anchored", "--json")[0]
+        self.assertIn(anchored["hash"], "".join(self.log) + rest)
+        self.assertTrue(self.command("audit", "verify", "--anchor", anchored["hash"], "--json")["whole"])
         refused = self.command("events", "--name", "backend.call_refused", "--json")
         self.assertEqual(refused[0]["peer"], "127.0.0.1")
 

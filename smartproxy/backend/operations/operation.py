@@ -36,6 +36,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import attrs
 from sqlalchemy.orm import Session
 
+from smartproxy.backend import audit
+from smartproxy.backend.audit import Deed
 from smartproxy.backend.change import Change, Channel
 from smartproxy.backend.errors import ScopeMissing
 from smartproxy.backend.generations import changing
@@ -238,20 +240,29 @@ def perform(
     *,
     comment: str | None = None,
 ) -> Answer:
-    """Carry an operation out, in a transaction of its own.
+    """Carry an operation out, in a transaction of its own, and record it in the audit trail if it does more than look.
 
-    :param comment: why, for the history; only what changes the configuration keeps it.
+    :param comment: why it is done, for history and audit trail.
     :raises ScopeMissing: when the caller may not do it.
     :raises BackendError: when it cannot be done; nothing has happened then.
     """
-    check_permission(operation, caller)
+    said = operation.said(wanted)
+    try:
+        check_permission(operation, caller)
+    except ScopeMissing as refused:
+        with store.writing() as session:
+            audit.record_refusal(session, said, str(refused), by=caller.name, channel=caller.channel, now=now)
+        raise
     if operation.effect is Effect.CHANGE:
-        with changing(
-            store, by=caller.name, what=operation.said(wanted), now=now, channel=caller.channel, comment=comment
-        ) as change:
+        with changing(store, by=caller.name, what=said, now=now, channel=caller.channel, comment=comment) as change:
             return operation.work(change, wanted)
-    with store.reading() if operation.effect is Effect.READ else store.writing() as session:
-        return operation.work(Transaction(session=session, now=now, by=caller.name), wanted)
+    if operation.effect is Effect.READ:
+        with store.reading() as session:
+            return operation.work(Transaction(session=session, now=now, by=caller.name), wanted)
+    with store.writing() as session:
+        answer = operation.work(Transaction(session=session, now=now, by=caller.name), wanted)
+        audit.record(session, Deed.ACT, said, by=caller.name, channel=caller.channel, now=now, comment=comment)
+        return answer
 
 
 def operations_of(families: Iterable[Family]) -> dict[str, Operation[Any, Any]]:

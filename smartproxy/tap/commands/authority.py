@@ -116,13 +116,14 @@ def rename(console: Console) -> None:
 def issue_client(console: Console) -> None:
     """Make the credential of a plain client."""
     from smartproxy.backend import authority, licences
+    from smartproxy.backend.audit import Deed
     from smartproxy.policy.credential import dump
 
     wanted = console.arguments
     if not 1 <= wanted.days <= CREDENTIAL_DAYS_MOST:
         raise WrongUse(f"authority issue-client: --days: right is a number from 1 to {CREDENTIAL_DAYS_MOST}")
     now = console.now()
-    with console.reading() as session:
+    with console.recording(Deed.EXPORT, f"authority issue-client {wanted.name}") as session:
         proxy_ids = licences.licensed(session, now)
         after = licences.withdrawn(session, wanted.name)
         made, until = authority.issue_credential(

@@ -28,6 +28,7 @@ from smartproxy.policy import limits
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from smartproxy.backend.audit import Deed
     from smartproxy.backend.change import Change
     from smartproxy.backend.operations.operation import Answer, Input, Operation
     from smartproxy.backend.operations.shapes import Page
@@ -137,6 +138,16 @@ class Console:
             changing(store, by=author, what=what, now=self.now(), comment=comment) as change,
         ):
             yield change
+
+    @contextlib.contextmanager
+    def recording(self, deed: "Deed", what: str) -> Iterator["Session"]:
+        """A transaction for something that changes no configuration and that the audit trail has to hold."""
+        from smartproxy.backend import audit
+        from smartproxy.backend.change import Channel
+
+        with self.store() as store, store.writing() as session:
+            yield session
+            audit.record(session, deed, what, by=operator(), channel=Channel.COMMAND, now=self.now())
 
     def call(self, operation: "Operation[Input, Answer]", wanted: "Input") -> "Answer":
         """Carry an operation out."""

@@ -47,6 +47,7 @@ def register(subparsers: Subparsers) -> None:
         approve,
         "  smartproxy crl approve odette\n  smartproxy crl approve odette http://crl.example/odette.crl\n"
         "  smartproxy crl approve odette --by-itself",
+        changes=True,
     )
     yes.add_argument("ca", metavar="CA")
     yes.add_argument("addresses", metavar="ADDRESS", nargs="*", help="http or https; all that are proposed if none")
@@ -60,6 +61,7 @@ def register(subparsers: Subparsers) -> None:
         "ones too. They are not proposed again.",
         reject,
         "  smartproxy crl reject odette http://crl.example/old.crl",
+        changes=True,
     )
     no.add_argument("ca", metavar="CA")
     no.add_argument("addresses", metavar="ADDRESS", nargs="*", help="all that are proposed if none")

@@ -67,9 +67,11 @@ def run(console: Console) -> None:
 def prune(console: Console) -> None:
     """Delete old events."""
     from smartproxy.backend import journal
+    from smartproxy.backend.audit import Deed
 
-    with console.store() as store, store.writing() as session:
-        count = journal.forget(session, console.arguments.older_than)
+    older = console.arguments.older_than
+    with console.recording(Deed.ACT, f"events prune --older-than {older:%Y-%m-%dT%H:%M}") as session:
+        count = journal.forget(session, older)
     console.answer({"deleted": count}, f"{count} events deleted")
 
 

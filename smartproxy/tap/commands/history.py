@@ -169,10 +169,16 @@ def _plan_text(plan: "RollBack") -> str:
 def export(console: Console) -> None:
     """Write the configuration to a file."""
     from smartproxy.backend import archive
+    from smartproxy.backend.audit import Deed
 
     wanted = console.arguments
-    with console.reading() as session:
-        text = archive.export(session, console.now(), with_secrets=wanted.with_secrets)
+    if wanted.with_secrets:
+        # Recorded before the keys are out: a file that could not be written then is recorded, too.
+        with console.recording(Deed.EXPORT, f"export {wanted.file} --with-secrets") as session:
+            text = archive.export(session, console.now(), with_secrets=True)
+    else:
+        with console.reading() as session:
+            text = archive.export(session, console.now(), with_secrets=False)
     if wanted.file in ("-", "/dev/stdout"):
         console.out.write(text)
         return

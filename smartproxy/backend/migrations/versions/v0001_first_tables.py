@@ -199,3 +199,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_list_downloads")),
         sa.UniqueConstraint("ca", "url", name=op.f("uq_list_downloads_ca_url")),
     )
+    # The audit trail.
+    op.create_table(
+        "audit_records",
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("record", sa.Text(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_audit_records")),
+    )
