@@ -270,7 +270,7 @@ class DataConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Octets of sessions, and marks between them."""
-        if not self.open:
+        if self.ended is not None:
             return
         try:
             for item in self._splitter.receive(data):
@@ -313,21 +313,21 @@ class DataConnection(Protocol):
         """The transport is closing; ``connectionLost`` follows."""
 
     def _octets(self, octets: bytes) -> None:
-        if not self.open:
+        if self.ended is not None:
             return
         if self._leg is None or self._ended_there:
             raise Violation(Cause.DATA_UNATTACHED, "octets came outside a session")
         self._leg.deliver(octets)
 
     def _attach_there(self, attach: Attach) -> None:
-        if not self.open:
+        if self.ended is not None:
             return
         if self._leg is not None:
             raise Violation(Cause.DATA_ATTACH, "ATTACH came within a session")
         self._owner.data_attached(self, attach.ticket)
 
     def _end_there(self, mark: End) -> None:
-        if not self.open:
+        if self.ended is not None:
             return
         leg = self._leg
         if leg is None or self._ended_there:

@@ -207,7 +207,8 @@ class DirectRecords:
         while end <= most:
             count = read(ssl, self._plain + end, record)
             if count <= 0:
-                return end, self._error(connection, count)
+                waits = self._get_error(ssl, count) == self._want_read
+                return end, None if waits else self._error(connection, count)
             end += count
         return end, None
 

@@ -124,10 +124,13 @@ class DataStream(tcp.Connection):
         if not data:
             return
         if not self._queueing and self.connected:
-            sent = self.writeSomeData(data)
-            if isinstance(sent, int) and sent:
+            try:
+                sent = self.socket.send(data if len(data) <= self.SEND_LIMIT else memoryview(data)[: self.SEND_LIMIT])
+            except OSError:
+                # An error is met again in the turn in which the rest is sent, and ends the connection there.
+                sent = 0
+            if sent:
                 data = data[sent:]
-            # An error is met again in the turn in which the rest is sent, and ends the connection there.
         if data:
             super().write(bytes(data))  # type: ignore[no-untyped-call]  # Twisted has no types here
 
