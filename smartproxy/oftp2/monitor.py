@@ -187,16 +187,16 @@ class Monitor:
             wrong = excerpt(fault, error)
             for unfinished in self._directions.values():
                 unfinished.partial.clear()
-        return self._judgement(direction, octets, head, begin, position, wrong)
-
-    def _judgement(
-        self, direction: _Direction, octets: bytes, head: bytearray, begin: int, position: int, wrong: str
-    ) -> Judgement:
-        """Put together what one call has found."""
         if begin == 0 and position == len(octets):
             return Judgement(
                 octets=bytes(octets), observations=tuple(self._observations), error=self.error, excerpt=wrong
             )
+        return self._part(direction, octets, head, begin, position, wrong)
+
+    def _part(
+        self, direction: _Direction, octets: bytes, head: bytearray, begin: int, position: int, wrong: str
+    ) -> Judgement:
+        """What one call has found where it let pass not just what it was given."""
         discarded = len(octets) - position if self.ended and self.error is None else 0
         direction.counters.discarded += discarded
         return Judgement(
