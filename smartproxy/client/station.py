@@ -4,7 +4,6 @@ Duty: connect to the configured station, and say why that failed. The only place
 the station; the address never comes from outside. Standards: RFC 5024 section 2 (OFTP2 over TCP).
 """
 
-from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -109,7 +108,7 @@ class StationSessions(LiveSessions):
         super().__init__(reactor, events, finished)
         self._reactor = reactor
         self._configuration = configuration
-        self._partners: Counter[str] = Counter()
+        self._partners: dict[str, int] = {}
         self._failure: StationFailure | None = None
 
     @property
@@ -127,7 +126,7 @@ class StationSessions(LiveSessions):
 
     def sessions_of(self, partner: str) -> int:
         """How many sessions there are that this partner began."""
-        return self._partners[partner]
+        return self._partners.get(partner, 0)
 
     def open(self, session: str, facts: SessionFacts, data: ILeg) -> Deferred[None]:
         """Open a session with the station.
@@ -148,7 +147,7 @@ class StationSessions(LiveSessions):
             return _refused(data, Cause.SESSION_FACTS, "the server did not say which partner and level the session has")
         station, deadlines = configuration.station, configuration.deadlines
         partner, ready = facts.partner, Deferred[None]()
-        self._partners[partner] += 1
+        self._partners[partner] = self.sessions_of(partner) + 1
         self.prepare(
             session,
             client_inbound(facts, station.profile),

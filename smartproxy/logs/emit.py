@@ -156,7 +156,7 @@ class Events:
         elif name in _DECIDED:
             kind = _Kind.DECIDED
         else:
-            kind = _Kind.CARRIED if look_up(name).level >= self._carried else _Kind.LOGGED
+            kind = _Kind.CARRIED if EVENTS[name].level >= self._carried else _Kind.LOGGED
         if self._budgets.take(kind, self._rate * _SHARES[kind], self._clock.seconds()):
             return True
         cause = fields.get("cause") or fields.get("place") or name

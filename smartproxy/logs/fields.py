@@ -98,7 +98,7 @@ class EventField:
                 isinstance(item, str) for item in value
             ):
                 return sorted(value) if isinstance(value, set | frozenset) else list(value)
-            case FieldKind.FACTS, Mapping() if _are_facts(value):
+            case FieldKind.FACTS, (dict() | Mapping()) if _are_facts(value):
                 return dict(value)
         raise FieldRefused(f"{self.name} is {self.kind.value}, not {type(value).__name__}")
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import attrs
 
-from smartproxy.logs.catalogue import CatalogueError, look_up
+from smartproxy.logs.catalogue import EVENTS, CatalogueError, look_up
 from smartproxy.logs.fields import NUMBER_MOST, Value, isotime, utc_of
 from smartproxy.logs.levels import LEVEL_CHANGED
 from smartproxy.logs.render import clean, line
@@ -22,7 +22,7 @@ _YEARS = range(1970, 9999)
 """When an event can have happened: some days may be added to such a time, or subtracted from it."""
 
 
-@attrs.frozen
+@attrs.frozen(init=False)
 class Record:
     """One event that happened.
 
@@ -38,24 +38,18 @@ class Record:
     source: str
     sequence: int | None
     fields: Mapping[str, Value]
-    level: Severity = attrs.field(init=False)
-    stamp: str = attrs.field(init=False, repr=False, eq=False)
-    shown: Mapping[str, Value] = attrs.field(init=False, repr=False, eq=False)
+    level: Severity
+    stamp: str = attrs.field(repr=False, eq=False)
+    shown: Mapping[str, Value] = attrs.field(repr=False, eq=False)
 
-    @level.default
-    def _level(self) -> Severity:
-        if self.name == LEVEL_CHANGED:
+    def __init__(
+        self, name: str, time: datetime, source: str, sequence: int | None, fields: Mapping[str, Value]
+    ) -> None:
+        level = EVENTS[name].level
+        if name == LEVEL_CHANGED:
             with contextlib.suppress(ValueError):
-                return Severity.named(str(self.fields.get("mode")))
-        return look_up(self.name).level
-
-    @stamp.default
-    def _stamp(self) -> str:
-        return isotime(self.time)
-
-    @shown.default
-    def _shown(self) -> Mapping[str, Value]:
-        return clean(self.fields)
+                level = Severity.named(str(fields.get("mode")))
+        self.__attrs_init__(name, time, source, sequence, fields, level, isotime(time), clean(fields))
 
     def document(self) -> dict[str, Value]:
         """The record as a flat JSON object, with everything that came from outside escaped and cut short."""

@@ -15,8 +15,6 @@ cost the peer the last octets we sent; so such a leg shuts its direction only, a
 the peer closes too.
 """
 
-import typing
-
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -72,6 +70,8 @@ class ConnectionLeg(Protocol):
     :param closing: seconds from the wish to close to the abort.
     """
 
+    transport: ILegTransport
+
     def __init__(self, clock: IReactorTime, closing: float) -> None:
         self.peer = ""
         self._clock = clock
@@ -96,17 +96,12 @@ class ConnectionLeg(Protocol):
         """The seconds that working on what the far end sent has taken."""
         return float(getattr(self.transport, "worked", 0.0))
 
-    @property
-    def line(self) -> ILegTransport:
-        """The transport."""
-        return typing.cast(ILegTransport, self.transport)
-
     # ILeg
 
     def send(self, octets: bytes) -> None:
         """Queue octets for delivery."""
         if self.connected and not self._finishing:
-            self.line.write(octets)
+            self.transport.write(octets)
 
     def finish(self, end: SharedEnd | None = None) -> None:
         """Deliver what was sent, then close; abort if that takes too long."""
@@ -114,13 +109,13 @@ class ConnectionLeg(Protocol):
             return
         self._finishing = True
         self._closing.start(self._closing_seconds)
-        self.line.unregisterProducer()
+        self.transport.unregisterProducer()
         self._hold()
         transport = self.transport
         if ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport):
             transport.loseWriteConnection()
         else:
-            self.line.loseConnection()
+            self.transport.loseConnection()
 
     def abort(self) -> None:
         """Close now."""
@@ -129,7 +124,7 @@ class ConnectionLeg(Protocol):
         self._finishing = True
         self._closing.stop()
         self._hold()
-        self.line.abortConnection()
+        self.transport.abortConnection()
 
     def pause(self) -> None:
         """Stop reading."""
@@ -145,18 +140,16 @@ class ConnectionLeg(Protocol):
 
     def connectionMade(self) -> None:
         """The transport is connected."""
-        self.peer = address_text(self.line.getPeer())
-        self.line.registerProducer(_SendSide(self._inbox), True)
+        self.peer = address_text(self.transport.getPeer())
+        self.transport.registerProducer(_SendSide(self._inbox), True)
         # TLS transports pass these on to the TCP transport that they run on, but do not say that they provide them.
         for option in ("setTcpNoDelay", "setTcpKeepAlive"):
             getattr(self.transport, option, _ignore)(True)
 
     def dataReceived(self, data: bytes) -> None:
         """Octets arrived; those that come while the leg closes are thrown away."""
-        if not self._finishing:
-            self._inbox.received(data)
-            if self._inbox.keeps:
-                self._hold()
+        if not self._finishing and self._inbox.received(data):
+            self._hold()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
@@ -170,9 +163,9 @@ class ConnectionLeg(Protocol):
         if self.connected and wanted is not self._paused:
             self._paused = wanted
             if wanted:
-                self.line.pauseProducing()
+                self.transport.pauseProducing()
             else:
-                self.line.resumeProducing()
+                self.transport.resumeProducing()
 
 
 class LegFactory(Factory):

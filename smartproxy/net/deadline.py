@@ -39,7 +39,8 @@ class Deadline:
 
         :raises AssertionError: if ``seconds`` is negative.
         """
-        self.stop()
+        if self._call is not None:
+            self._call.cancel()
         self._call = self._clock.callLater(seconds, self._expire)
 
     def stop(self) -> None:

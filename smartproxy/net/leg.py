@@ -138,13 +138,15 @@ class Inbox:
             else:
                 self._deliver()
 
-    def received(self, octets: bytes) -> None:
-        """Octets arrived."""
+    def received(self, octets: bytes) -> bool:
+        """Octets arrived; whether they are kept."""
         if self._kept is not None:
             self.octets += len(octets)
             self._kept.append(lambda receiver: receiver.octets_received(self._leg, octets))
-        elif self._receiver is not None:
+            return True
+        if self._receiver is not None:
             self._receiver.octets_received(self._leg, octets)
+        return False
 
     def ended(self, end: SharedEnd | None) -> None:
         """The far daemon ended its direction, and said how the session ended, if it did."""

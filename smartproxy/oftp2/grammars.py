@@ -183,13 +183,18 @@ class Values:
 
     rule: ClassVar[str] = "field.value"
     allowed: frozenset[bytes] = attrs.field(converter=_set)
+    _begun: frozenset[bytes] = attrs.field(init=False, repr=False, eq=False)
+
+    @_begun.default
+    def _beginnings(self) -> frozenset[bytes]:
+        return frozenset(value[:length] for value in self.allowed for length in range(1, len(value) + 1))
 
     def fault(self, octets: bytes, width: int) -> int | None:
         """See :meth:`Grammar.fault`."""
         if octets in self.allowed:
             return None
         for index in range(len(octets)):
-            if not any(value.startswith(octets[: index + 1]) for value in self.allowed):
+            if octets[: index + 1] not in self._begun:
                 return index
         return None
 

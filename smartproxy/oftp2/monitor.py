@@ -18,7 +18,7 @@ from smartproxy.oftp2.commands import BY_OCTET, DATA, SSID, Command
 from smartproxy.oftp2.errors import Anomaly, BadLength, ProtocolError, UnexpectedCommand, UnknownCommand, note
 from smartproxy.oftp2.fields import Rule
 from smartproxy.oftp2.judgement import Counters, Judgement, Observation, excerpt
-from smartproxy.oftp2.roles import Level, Profile, Role
+from smartproxy.oftp2.roles import ROLES, Level, Profile, Role
 from smartproxy.oftp2.states import TABLE, Guard, Transition
 from smartproxy.oftp2.subrecords import END_OF_RECORD, walk
 from smartproxy.oftp2.witness import PHASES, Agreed, SessionPhase, State, Transfer, Witness
@@ -92,11 +92,12 @@ class Monitor:
 
         :param profile: how literally the RFC is read, for both sides or for what each of them sends.
         """
-        profiles = dict.fromkeys(Role, profile) if isinstance(profile, Profile) else profile
+        profiles = dict.fromkeys(ROLES, profile) if isinstance(profile, Profile) else profile
         self._witness = Witness(profiles=profiles)
         self._ceilings = ceilings or Ceilings()
         self.observe_data = observe_data
-        self._directions = {role: _Direction(role, self._ceilings.before_ssid) for role in Role}
+        self._directions = {role: _Direction(role, self._ceilings.before_ssid) for role in ROLES}
+        self._counters = {role: direction.counters for role, direction in self._directions.items()}
         self._observations: list[Observation] = []
         self.error: ProtocolError | None = None
 
@@ -133,7 +134,7 @@ class Monitor:
     @property
     def counters(self) -> Mapping[Role, Counters]:
         """What each side has sent."""
-        return {role: direction.counters for role, direction in self._directions.items()}
+        return self._counters
 
     @property
     def level_for_esid(self) -> Level:
@@ -186,16 +187,16 @@ class Monitor:
             wrong = excerpt(fault, error)
             for unfinished in self._directions.values():
                 unfinished.partial.clear()
-        return self._judgement(direction, octets, head, begin, position, wrong)
-
-    def _judgement(
-        self, direction: _Direction, octets: bytes, head: bytearray, begin: int, position: int, wrong: str
-    ) -> Judgement:
-        """Put together what one call has found."""
         if begin == 0 and position == len(octets):
             return Judgement(
                 octets=bytes(octets), observations=tuple(self._observations), error=self.error, excerpt=wrong
             )
+        return self._part(direction, octets, head, begin, position, wrong)
+
+    def _part(
+        self, direction: _Direction, octets: bytes, head: bytearray, begin: int, position: int, wrong: str
+    ) -> Judgement:
+        """What one call has found where it let pass not just what it was given."""
         discarded = len(octets) - position if self.ended and self.error is None else 0
         direction.counters.discarded += discarded
         return Judgement(
@@ -411,7 +412,7 @@ class Monitor:
                 sender=direction.sender,
                 command=direction.kind.NAME,
                 value=value,
-                state=self.state,
+                state=self._witness.state,
                 before=before,
                 length=direction.length - stream.HEADER_LENGTH,
                 anomalies=(*direction.departures, *anomalies),

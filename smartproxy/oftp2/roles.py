@@ -4,6 +4,7 @@ The vocabulary shared by every module of the protocol core. Standards: RFC 5024 
 """
 
 import enum
+from typing import Final
 
 
 class Symbol(enum.Enum):
@@ -31,6 +32,8 @@ class Role(Symbol):
 
 
 Role.INITIATOR.other, Role.RESPONDER.other = Role.RESPONDER, Role.INITIATOR
+ROLES: Final = tuple(Role)
+"""Both; going through the enumeration itself takes Python calls."""
 
 
 class Level(enum.IntEnum):

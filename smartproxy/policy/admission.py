@@ -14,7 +14,7 @@ times a second must not drown other events or fill the store. The memory here is
 one report. Reads no clock: every call brings the time, in seconds of a monotonic clock.
 """
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable
 
 import attrs
@@ -45,9 +45,9 @@ class Admission:
     """
 
     limits: ServerLimits
-    _connections: Counter[str] = attrs.field(factory=Counter, init=False)
-    _unauthenticated: Counter[str] = attrs.field(factory=Counter, init=False)
-    _partners: Counter[str] = attrs.field(factory=Counter, init=False)
+    _connections: dict[str, int] = attrs.field(factory=dict, init=False)
+    _unauthenticated: dict[str, int] = attrs.field(factory=dict, init=False)
+    _partners: dict[str, int] = attrs.field(factory=dict, init=False)
     _count: int = attrs.field(default=0, init=False)
     _silent: "dict[bool, dict[Visit, None]]" = attrs.field(factory=lambda: {False: {}, True: {}}, init=False)
     _shaking: "dict[Visit, None]" = attrs.field(factory=dict, init=False)
@@ -61,11 +61,11 @@ class Admission:
     @property
     def sessions(self) -> int:
         """The number of sessions: connections of authenticated partners, and calls to partners."""
-        return self._partners.total()
+        return sum(self._partners.values())
 
     def sessions_of(self, partner: str) -> int:
         """The number of sessions with this partner."""
-        return self._partners[partner]
+        return self._partners.get(partner, 0)
 
     def enter(self, address: str, now: float = 0.0) -> "Visit":
         """Accept a connection, if need be in the place of one that has proved nothing, which is told.
@@ -74,20 +74,20 @@ class Admission:
         :raises Denied: if there are too many in all that have spoken, or from this address.
         """
         prefix = prefix_of(address)
-        self._room("connections_per_address", self._connections[prefix])
-        self._room("unauthenticated_per_address", self._unauthenticated[prefix])
+        self._room("connections_per_address", self._connections.get(prefix, 0))
+        self._room("unauthenticated_per_address", self._unauthenticated.get(prefix, 0))
         known = self.knows(prefix, now)
         self._make_room(known)
         self._count += 1
-        self._connections[prefix] += 1
-        self._unauthenticated[prefix] += 1
+        self._connections[prefix] = self._connections.get(prefix, 0) + 1
+        self._unauthenticated[prefix] = self._unauthenticated.get(prefix, 0) + 1
         visit = Visit(admission=self, prefix=prefix, since=now, known=known)
         self._silent[known][visit] = None
         return visit
 
     def knows(self, prefix: str, now: float) -> bool:
         """Whether the kept places are for this network: it was verified lately, or has a session."""
-        if self._connections[prefix] > self._unauthenticated[prefix]:
+        if self._connections.get(prefix, 0) > self._unauthenticated.get(prefix, 0):
             return True
         at = self._verified.get(prefix)
         return at is not None and now - at < numbers.VERIFIED_LATELY_SECONDS
@@ -132,8 +132,9 @@ class Admission:
         :raises Denied: if there are too many sessions in all, or of this partner, whoever began them.
         """
         self._room("sessions", self.sessions)
-        self._room("sessions_per_partner", self._partners[partner])
-        self._partners[partner] += 1
+        count = self.sessions_of(partner)
+        self._room("sessions_per_partner", count)
+        self._partners[partner] = count + 1
 
     def end_call(self, partner: str) -> None:
         """Release the place of a call."""
@@ -220,7 +221,7 @@ class Visit:
             self._admission._leave(self)
 
 
-def _take(counter: Counter[str], key: str) -> None:
+def _take(counter: dict[str, int], key: str) -> None:
     """Count one less, and delete counters that reach zero."""
     counter[key] -= 1
     if not counter[key]:

@@ -60,7 +60,9 @@ class Budgets(Generic[_Whose]):
 
     def take(self, whose: _Whose, rate: float, now: float, cost: float = 1.0) -> bool:
         """Whether there is room for this cost in somebody's budget of so many in a second; if so, it is taken."""
-        budget = self._budgets.setdefault(whose, Budget(rate, self._seconds))
+        budget = self._budgets.get(whose)
+        if budget is None:
+            budget = self._budgets[whose] = Budget(rate, self._seconds)
         self._budgets.move_to_end(whose)
         if len(self._budgets) > self._most:
             self._budgets.popitem(last=False)

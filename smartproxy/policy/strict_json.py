@@ -5,6 +5,7 @@ containers or digits than allowed, duplicate keys, ``NaN`` and ``Infinity``, num
 octets that are not UTF-8. Trusts nothing about the octets. Never repeats a value in a refusal (it may be a secret).
 """
 
+import functools
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -99,13 +100,7 @@ def read(
     # The digits of each number are counted only where so many stand in a row at all.
     long = _LONG in octets.translate(_DIGITS)
     try:
-        value = json.loads(
-            octets.decode("utf-8"),
-            parse_int=_whole if long else int,
-            parse_float=_measured if fractions else _fraction,
-            parse_constant=_constant,
-            object_pairs_hook=_object,
-        )
+        value = _decoder(long, fractions).decode(octets.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise DocumentRefused(
             where=WHOLE, cause=Cause.DOCUMENT_JSON, message=f"not UTF-8 at octet {error.start}"
@@ -123,6 +118,20 @@ def read(
     if (fault := _fault(value, WHOLE, 0)) is not None:
         raise fault
     return value
+
+
+@functools.cache
+def _decoder(long: bool, fractions: bool) -> json.JSONDecoder:
+    """What reads documents.
+
+    :param long: whether the digits of numbers have to be counted.
+    """
+    return json.JSONDecoder(
+        parse_int=_whole if long else int,
+        parse_float=_measured if fractions else _fraction,
+        parse_constant=_constant,
+        object_pairs_hook=_object,
+    )
 
 
 def _whole(digits: str) -> int | _Flaw:

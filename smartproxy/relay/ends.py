@@ -69,13 +69,13 @@ class SessionEnds:
             reason=reason,
         )
         if not self.stage.joined:
-            self._do(self.reporter.closed(ending))
+            self._intents.append(self.reporter.closed(ending))
         self._end(ending, {})
 
     def _violated(self, error: ProtocolError, excerpt: str, leg: Role) -> None:
         tell = {leg: error.reason, leg.other: EsidReason.UNSPECIFIED_ABORT}
         ending = Ending.of(error, Outcome.VIOLATED, self.stage, self._whose(leg), leg)
-        self._do(self.reporter.violated(error, excerpt, ending, self._told(tell)))
+        self._intents.append(self.reporter.violated(error, excerpt, ending, self._told(tell)))
         self._end(ending, tell)
 
     def _refuse(self, refusal: faults.PolicyRefusal | OwnFault, refused: SSID | SFID, role: Role) -> None:
@@ -84,7 +84,7 @@ class SessionEnds:
             self._legs.excuse = refusal.message
         tell = {role: refusal.reason, role.other: EsidReason.UNSPECIFIED_ABORT}
         ending = Ending.of(refusal, Outcome.REFUSED, self.stage, self._blamed(refusal), role)
-        self._do(self.reporter.refused(ending, self._told(tell), refused))
+        self._intents.append(self.reporter.refused(ending, self._told(tell), refused))
         self._end(ending, tell)
 
     def _excuse(self, event: events.OpenFailed) -> None:
@@ -95,9 +95,9 @@ class SessionEnds:
         tell = {Role.INITIATOR: fault.reason}
         ending = Ending.of(fault, Outcome.UNREACHABLE, self.stage, self._blamed(fault))
         if self._opening.mode is Mode.AWAIT:
-            self._do(self.reporter.unreachable(ending))
+            self._intents.append(self.reporter.unreachable(ending))
         else:
-            self._do(self.reporter.refused(ending, self._told(tell), self._ssid))
+            self._intents.append(self.reporter.refused(ending, self._told(tell), self._ssid))
         self._end(ending, tell)
 
     def _miss(self, event: events.TimedOut) -> None:
@@ -118,7 +118,7 @@ class SessionEnds:
         fault = faults.Expired(rule=timer.cause, message=message)
         tell = {late: fault.reason, late.other: EsidReason.UNSPECIFIED_ABORT}
         ending = Ending.of(fault, Outcome.EXPIRED, self.stage, self._whose(late), late)
-        self._do(self.reporter.expired(timer, seconds, ending, self._told(tell)))
+        self._intents.append(self.reporter.expired(timer, seconds, ending, self._told(tell)))
         self._end(ending, tell)
 
     def _lose(self, event: events.Lost) -> None:
@@ -145,7 +145,7 @@ class SessionEnds:
         spared = ending.by not in (None, outside) or ending.reason is None or ending.reason is EsidReason.NORMAL
         tell = {outside: EsidReason.UNSPECIFIED_ABORT if spared or ending.reason is None else ending.reason}
         if not self.stage.joined:
-            self._do(self.reporter.closed(ending))
+            self._intents.append(self.reporter.closed(ending))
         self._end(ending, tell)
 
     def _settle(self, event: events.Ended) -> None:
@@ -204,16 +204,16 @@ class SessionEnds:
         tell = {role: reason for role in Role if role is not leg}
         ending = Ending.of(fault, outcome, self.stage, ended_by, leg)
         if self.stage.joined or leg is None:
-            self._do(self.reporter.failed(ending, self._told(tell)))
+            self._intents.append(self.reporter.failed(ending, self._told(tell)))
         else:
-            self._do(self.reporter.closed(ending))
+            self._intents.append(self.reporter.closed(ending))
         self._end(ending, tell)
 
     def _end(self, ending: Ending, tell: Reasons) -> None:
         """Tell whoever can be told, and close what is open."""
         if self._opening.mode is not Mode.GREET and not self.stage.joined:
             unready = faults.StationUnreachable(rule=ending.cause, message=ending.message)
-            self._do(NotReady(ending.fault if isinstance(ending.fault, OwnFault) else unready))
+            self._intents.append(NotReady(ending.fault if isinstance(ending.fault, OwnFault) else unready))
         self._intents.extend(map(self.reporter.file, self._files.break_off(self._monitor.transfer)))
         self._intents.extend(self._legs.end(tell, self.stage, ending))
         for timer in sorted(self._armed, key=lambda armed: armed.value):
@@ -253,19 +253,16 @@ class SessionEnds:
         }
         summary = summarize(self.session, self._opening, self._monitor, self._ending, counts)
         if summary.started:
-            self._do(self.reporter.ended(summary.fields))
-        self._do(Done(summary))
+            self._intents.append(self.reporter.ended(summary.fields))
+        self._intents.append(Done(summary))
 
     # Intents.
 
-    def _do(self, intent: Intent) -> None:
-        self._intents.append(intent)
-
     def _arm(self, timer: Timer, seconds: float) -> None:
         self._armed.add(timer)
-        self._do(Arm(timer, seconds))
+        self._intents.append(Arm(timer, seconds))
 
     def _disarm(self, timer: Timer) -> None:
         if timer in self._armed:
             self._armed.discard(timer)
-            self._do(Disarm(timer))
+            self._intents.append(Disarm(timer))

@@ -57,7 +57,7 @@ class Legs:
     @property
     def open(self) -> list[Role]:
         """The legs that are open."""
-        return [role for role in self._states if self.is_open(role)]
+        return [role for role, state in self._states.items() if state is LegState.OPEN]
 
     def told(self, reasons: Reasons, stage: Stage) -> dict[Role, str]:
         """What each side hears of an end, in words."""

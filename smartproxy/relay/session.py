@@ -88,7 +88,7 @@ class Session(SessionEnds):
         self._arm(Timer.AUTHENTICATION, self._deadlines.authentication)
         if self._opening.mode is Mode.GREET:
             self._monitor.judge(Role.RESPONDER, SSRM_BUFFER)
-            self._do(Send(Role.INITIATOR, SSRM_BUFFER))
+            self._intents.append(Send(Role.INITIATOR, SSRM_BUFFER))
             self._arm(Timer.SSID, self._deadlines.ssid)
         else:
             self._open(self._opening.facts)
@@ -173,17 +173,17 @@ class Session(SessionEnds):
             self._tolerated.update(anomaly.number for anomaly in observation.anomalies)
             self._intents.extend(self.reporter.anomalies(observation))
         if self._monitor.observe_data:
-            self._do(self.reporter.command(observation))
+            self._intents.append(self.reporter.command(observation))
         if isinstance(observation.value, SFID) and not self._may_send(observation.value, observation.sender):
             return
         for report in self._files.observe(observation):
-            self._do(self.reporter.file(report))
+            self._intents.append(self.reporter.file(report))
         match observation.value:
             case SSRM():
                 self._disarm(Timer.OPENING)
                 self._arm(Timer.SSID, self._deadlines.ssid)
                 self._begin()
-                self._do(Ready())
+                self._intents.append(Ready())
             case SSID() as ssid:
                 self._identify(ssid, observation.sender)
         if self.stage is Stage.NEGOTIATING and observation.state is State.IDLE:
@@ -202,7 +202,7 @@ class Session(SessionEnds):
             if judge is not None and role is self._opening.partner:
                 judge(ssid)
                 facts = facts.identified(ssid)
-                self._do(self.reporter.identified(facts))
+                self._intents.append(self.reporter.identified(facts))
             elif self._opening.entry is not None and role is not self._opening.partner:
                 judge_station(self._opening.entry, ssid)
         except (faults.PolicyRefusal, OwnFault) as refusal:
@@ -231,7 +231,7 @@ class Session(SessionEnds):
         self._legs.become(Role.RESPONDER, LegState.ASKED_FOR)
         # The Initiator is read on: its departure is noticed, and anything but ESID would be a violation.
         self._arm(Timer.OPENING, self._deadlines.opening)
-        self._do(Open(Role.RESPONDER, facts))
+        self._intents.append(Open(Role.RESPONDER, facts))
 
     def _join(self, event: events.LegOpened) -> None:
         self._legs.become(event.leg, LegState.OPEN)
@@ -240,17 +240,17 @@ class Session(SessionEnds):
             return
         self._disarm(Timer.OPENING)
         self._begin()
-        self._do(Send(event.leg, self._held))
+        self._intents.append(Send(event.leg, self._held))
         self._held = b""
         if Role.INITIATOR in self._full:
-            self._do(Pause(event.leg))
+            self._intents.append(Pause(event.leg))
 
     def _begin(self) -> None:
         self.stage = Stage.NEGOTIATING
-        self._do(self.reporter.started())
+        self._intents.append(self.reporter.started())
 
     def _give_back(self, event: events.LegOpened) -> None:
-        self._do(Abort(event.leg))
+        self._intents.append(Abort(event.leg))
 
     # Back-pressure.
 
@@ -263,13 +263,13 @@ class Session(SessionEnds):
     def _hold_back(self, event: events.LegFull) -> None:
         other = event.leg.other
         self._full.add(event.leg)
-        self._do(Pause(other))
+        self._intents.append(Pause(other))
         self._disarm(BUFFER_TIMERS[other])
 
     def _let_go(self, event: events.LegDrained) -> None:
         other = event.leg.other
         self._full.discard(event.leg)
-        self._do(Resume(other))
+        self._intents.append(Resume(other))
         self._watch(other, progress=False)
 
 

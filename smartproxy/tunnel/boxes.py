@@ -209,17 +209,19 @@ class Choice(_Value, Generic[_E]):
 
     def __init__(self, members: type[_E], otherwise: _E | None = None, *, optional: bool = False) -> None:
         super().__init__(optional=optional)
-        self._codes = {str(member.value): member for member in members}
+        self._octets = {member: str(member.value).encode("ascii") for member in members}
+        self._members = {octets: member for member, octets in self._octets.items()}
         self._otherwise = otherwise
 
     def toString(self, inObject: _E) -> bytes:
         """The octets on the wire."""
-        return str(inObject.value).encode("ascii")
+        return self._octets[inObject]
 
     def fromString(self, inString: bytes) -> _E:
         """The value of received octets."""
-        code = inString.decode("ascii")
-        member = self._codes.get(code, self._otherwise if is_code(code) else None)
+        member = self._members.get(inString)
+        if member is None and is_code(inString.decode("ascii")):
+            member = self._otherwise
         if member is None:
             raise ValueError("an unknown code")
         return member

@@ -81,7 +81,7 @@ class DataOwner(Shape):
 class DataLeg:
     """A session's side towards the tunnel.
 
-    Nothing is delivered before there is a receiver; the far end is held back until then.
+    Nothing is delivered before there is a receiver. What one read brings until then is kept, and the far end held back.
 
     :cvar worked: nothing is measured: what comes was judged by the other daemon.
     """
@@ -141,10 +141,9 @@ class DataLeg:
 
     # For its connection.
 
-    def deliver(self, octets: bytes) -> None:
-        """Octets of the session came; after its own END, they are thrown away."""
-        if not self._finished:
-            self.inbox.received(octets)
+    def deliver(self, octets: bytes) -> bool:
+        """Octets of the session came; after its own END, they are thrown away. Whether they are kept."""
+        return not self._finished and self.inbox.received(octets)
 
     def detach(self, end: LegEnd) -> None:
         """The session is over: nothing is delivered after this."""
@@ -179,6 +178,7 @@ class DataConnection(Protocol):
         self._events = events
         self._splitter: Splitter = MarkSplitter()
         self._leg: DataLeg | None = None
+        self._held = False
         self._ended_here = False
         self._ended_there = False
         self.ended: Closing | None = None
@@ -206,7 +206,6 @@ class DataConnection(Protocol):
         """Begin a session: the leg for it."""
         assert self._leg is None, "a data connection carries one session at a time"
         leg = self._leg = DataLeg(self, self._clock, self.peer)
-        self.hold()
         return leg
 
     def close(self, why: Closing) -> None:
@@ -256,10 +255,13 @@ class DataConnection(Protocol):
         """Read from the transport or not, as the leg wishes."""
         if self.transport is None or self.ended is not None:
             return
-        if self._leg is not None and self._leg.held:
-            self.transport.pauseProducing()
-        else:
-            self.transport.resumeProducing()
+        held = self._leg is not None and self._leg.held
+        if held is not self._held:
+            self._held = held
+            if held:
+                self.transport.pauseProducing()
+            else:
+                self.transport.resumeProducing()
 
     # From the transport.
 
@@ -270,7 +272,7 @@ class DataConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Octets of sessions, and marks between them."""
-        if not self.open:
+        if self.ended is not None:
             return
         try:
             for item in self._splitter.receive(data):
@@ -313,21 +315,22 @@ class DataConnection(Protocol):
         """The transport is closing; ``connectionLost`` follows."""
 
     def _octets(self, octets: bytes) -> None:
-        if not self.open:
+        if self.ended is not None:
             return
         if self._leg is None or self._ended_there:
             raise Violation(Cause.DATA_UNATTACHED, "octets came outside a session")
-        self._leg.deliver(octets)
+        if self._leg.deliver(octets):
+            self.hold()
 
     def _attach_there(self, attach: Attach) -> None:
-        if not self.open:
+        if self.ended is not None:
             return
         if self._leg is not None:
             raise Violation(Cause.DATA_ATTACH, "ATTACH came within a session")
         self._owner.data_attached(self, attach.ticket)
 
     def _end_there(self, mark: End) -> None:
-        if not self.open:
+        if self.ended is not None:
             return
         leg = self._leg
         if leg is None or self._ended_there:

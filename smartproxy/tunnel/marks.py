@@ -35,6 +35,7 @@ _LENGTHS = {
     _ATTACH: range(_BODY + TICKET_OCTETS, _BODY + TICKET_OCTETS + 1),
     _END: range(_BODY, _BODY + _END_OCTETS_MOST),
 }
+_ALL_LENGTHS = frozenset().union(*_LENGTHS.values())
 _ATTACH_LENGTH = _BODY + TICKET_OCTETS
 _OUTCOME = Choice(Outcome, Outcome.ABORTED)
 _ENDED_BY = Choice(EndedBy, EndedBy.NOBODY)
@@ -211,7 +212,7 @@ class RawSplitter:
 
 def _judge_mark(length: int, octets: bytes, position: int) -> None:
     """Refuse a mark as soon as nothing can follow that makes it right."""
-    if all(length not in lengths for lengths in _LENGTHS.values()):
+    if length not in _ALL_LENGTHS:
         raise Violation(Cause.MARK_LENGTH, f"no mark has {length} octets")
     kind_at = position + _HEADER_OCTETS
     if kind_at < len(octets) and length not in _LENGTHS.get(octets[kind_at], ()):

@@ -201,7 +201,7 @@ class ServerControl(BoundedAMP):
             await self.ask(
                 OpenInbound, seconds=seconds, session=session, ticket=ticket, deadline=round(seconds), **told
             )
-            return await arrival.addTimeout(limits.TICKET_SECONDS, self._clock)
+            return await (arrival if arrival.called else arrival.addTimeout(limits.TICKET_SECONDS, self._clock))
         except OpeningFailed as failed:
             self._give_up(session)
             raise failed.fault from failed

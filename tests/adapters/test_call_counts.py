@@ -27,13 +27,13 @@ DATA_OCTETS: Final = 2015
 
 WINDOW: Final = b"".join(map(frame, pack(bytes(CREDIT * DATA_OCTETS), BUFFER)))
 
-CALLS_FOR_A_BUFFER: Final = 3
+CALLS_FOR_A_BUFFER: Final = 2
 """The most Python calls of one daemon for each DATA buffer of 2048 octets."""
 
 SYSTEM_CALLS_FOR_A_MEGABYTE: Final = 34
 """The most calls of its sockets by one daemon for each 10**6 octets, in windows of 131,328 octets."""
 
-CALLS_FOR_A_FILE: Final = 430
+CALLS_FOR_A_FILE: Final = 315
 """The most Python calls of one daemon for each small file, without what carries and writes the events."""
 
 SYSTEM_CALLS_FOR_A_FILE: Final = 8

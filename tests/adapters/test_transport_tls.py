@@ -5,6 +5,7 @@ import ctypes
 import random
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from cryptography import x509
@@ -676,7 +677,7 @@ class Memory(SynchronousTestCase):
     def test_without_private_names(self) -> None:
         """Where pyOpenSSL lacks a name for it, a connection keeps what it has."""
         (pair,) = self.used(1)
-        self.patch(openssl, "_NEEDED_FOR_BIOS", ("BIO_of_another_version",))
+        self.patch(openssl, "_private", lambda name: SimpleNamespace())
         self.assertFalse(renew_bios(pair.witnesses[0].line.getHandle()))
 
 

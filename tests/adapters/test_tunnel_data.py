@@ -92,10 +92,11 @@ class LegTests(DataCase):
         verifyObject(ILeg, self.attach())
 
     def test_nothing_before_a_receiver(self) -> None:
-        """Until there is a receiver the far end is held back, and what came all the same waits for it, in order."""
+        """What comes before there is a receiver waits for it, in order, and holds the far end back."""
         leg = self.attach()
-        self.assertEqual(self.wire.producerState, "paused")
+        self.assertEqual(self.wire.producerState, "producing")
         self.connection.dataReceived(UNIT)
+        self.assertEqual(self.wire.producerState, "paused")
         self.connection.dataReceived(UNIT + END)
         receiver = Receiver(leg, finishes=False)
         self.assertEqual(receiver.got, b"")

@@ -107,6 +107,24 @@ class Turns(SynchronousTestCase):
         self.reactor.doIteration(0)
         self.assertEqual(len(wrong.lost), 1)
 
+    def test_main_loop(self) -> None:
+        """It runs delayed calls and turns until the reactor is stopped; what goes wrong between them is logged."""
+        connection, far = self.connect()
+        wait = self.reactor.timeout
+        odd = [LookupError("a bug")]
+
+        def timeout() -> float | None:
+            if odd:
+                raise odd.pop()
+            return wait()
+
+        self.patch(self.reactor, "timeout", timeout)
+        self.reactor.callLater(0, far.send, b"a")
+        self.reactor.callLater(0.01, self.reactor.stop)
+        self.reactor.run(installSignalHandlers=False)
+        self.assertEqual(connection.read, b"a")
+        self.assertEqual(len(self.flushLoggedErrors(LookupError)), 1)
+
     def test_another_kind_of_reactor(self) -> None:
         """It is left as it is."""
         other = SelectReactor()

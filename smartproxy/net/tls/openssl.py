@@ -29,7 +29,6 @@ _NEEDED = (
 _ALERT = SSL.SSL_CB_ALERT
 
 _NEEDED_FOR_RECORDS = ("SSL_read", "SSL_write", "SSL_get_error", "BIO_read", "BIO_write", "SSL_ERROR_WANT_READ")
-_NEEDED_FOR_BIOS = ("BIO_new", "BIO_s_mem", "BIO_get_mem_data", "SSL_set_bio")
 
 GetPath: TypeAlias = Callable[[], list[crypto.X509]]
 """Gives the path as OpenSSL has built it so far, the peer's own certificate first; empty if there is none."""
@@ -130,16 +129,16 @@ def renew_bios(connection: SSL.Connection) -> bool:
     :return: whether it has new ones: not if there are octets in the old ones, or pyOpenSSL lacks a name for it.
     """
     ffi, lib, ours = _private("ffi"), _private("lib"), vars(connection)
-    if ffi is None or not all(hasattr(lib, name) for name in _NEEDED_FOR_BIOS):
+    try:
+        make, kind, held, exchange = lib.BIO_new, lib.BIO_s_mem, lib.BIO_get_mem_data, lib.SSL_set_bio
+        ssl, into, out, null = ours["_ssl"], ours["_into_ssl"], ours["_from_ssl"], ffi.NULL
+    except (AttributeError, KeyError):
         return False
-    if any(lib.BIO_get_mem_data(ours[name], ffi.NULL) for name in ("_into_ssl", "_from_ssl") if name in ours):
+    if held(into, null) or held(out, null):
         return False
-    if not {"_ssl", "_into_ssl", "_from_ssl"} <= ours.keys():
-        return False
-    fresh = [lib.BIO_new(lib.BIO_s_mem()) for _ in range(2)]
+    ours["_into_ssl"], ours["_from_ssl"] = make(kind()), make(kind())
     # OpenSSL frees the old ones here, and the new ones with the connection.
-    lib.SSL_set_bio(ours["_ssl"], *fresh)
-    ours["_into_ssl"], ours["_from_ssl"] = fresh
+    exchange(ssl, ours["_into_ssl"], ours["_from_ssl"])
     return True
 
 
@@ -207,7 +206,8 @@ class DirectRecords:
         while end <= most:
             count = read(ssl, self._plain + end, record)
             if count <= 0:
-                return end, self._error(connection, count)
+                waits = self._get_error(ssl, count) == self._want_read
+                return end, None if waits else self._error(connection, count)
             end += count
         return end, None
 

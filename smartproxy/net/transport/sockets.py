@@ -10,7 +10,7 @@ shrinks when two turns in a row take longer than an honest connection's (:data:`
 :data:`OCTET_SECONDS`): whoever sends what is expensive to judge gets small turns, and the others wait for it no longer
 than for an honest connection.
 
-:func:`call_directly` has a daemon's reactor give a connection its turn without what Twisted does around it.
+:func:`call_directly` has a daemon's reactor give connections their turns without what Twisted does around them.
 
 Trusts a protocol that takes views to keep none of them. Never sends an octet after an abort.
 """
@@ -124,10 +124,13 @@ class DataStream(tcp.Connection):
         if not data:
             return
         if not self._queueing and self.connected:
-            sent = self.writeSomeData(data)
-            if isinstance(sent, int) and sent:
+            try:
+                sent = self.socket.send(data if len(data) <= self.SEND_LIMIT else memoryview(data)[: self.SEND_LIMIT])
+            except OSError:
+                # An error is met again in the turn in which the rest is sent, and ends the connection there.
+                sent = 0
+            if sent:
                 data = data[sent:]
-            # An error is met again in the turn in which the rest is sent, and ends the connection there.
         if data:
             super().write(bytes(data))  # type: ignore[no-untyped-call]  # Twisted has no types here
 
@@ -274,6 +277,19 @@ def call_directly(reactor: Any) -> None:
     """
     if type(reactor) is EPollReactor:
         reactor.doIteration = partial(_turn, reactor)  # type: ignore[method-assign]  # of this one reactor alone
+        reactor.mainLoop = partial(_run, reactor)  # type: ignore[method-assign]  # as before
+
+
+def _run(reactor: Any) -> None:
+    """Wait, and give turns, until the reactor is stopped, as ``ReactorBase.mainLoop`` does."""
+    while reactor._started:
+        try:
+            while reactor._started:
+                reactor.runUntilCurrent()
+                timeout = reactor.timeout()
+                _turn(reactor, reactor.running and timeout)
+        except Exception:
+            _LOG.failure("in the main loop")
 
 
 def _turn(reactor: Any, timeout: float | None) -> None:

@@ -117,7 +117,7 @@ class CalledLeg(ConnectionLeg):
     @property
     def tls(self) -> VerifiedConnection:
         """The TLS side of the connection."""
-        handle = self.transport.getHandle()  # type: ignore[union-attr]  # TLS transports are ISystemHandle
+        handle = self.transport.getHandle()  # type: ignore[attr-defined]  # TLS transports are ISystemHandle
         assert isinstance(handle, VerifiedConnection)
         return handle
 
