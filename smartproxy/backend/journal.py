@@ -4,7 +4,7 @@ Takes only records that :mod:`smartproxy.logs.record` has checked. Finds them ag
 partner and session.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import cast
 
@@ -12,15 +12,17 @@ import attrs
 from sqlalchemy import Select, delete, func, insert, select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend.schema import EventRow
+from smartproxy.backend.alerts import intake
+from smartproxy.backend.alerts.intake import COMMAND_SOURCE, IGNORED_BY, Arrival
+from smartproxy.backend.schema import AlertRow, EventRow
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.fields import Value, isotime
 from smartproxy.logs.record import Record
 from smartproxy.logs.render import LINE_MOST, line, shorten
 from smartproxy.logs.severity import Severity
 
-COMMAND_SOURCE = "command"
-"""The source of events that the ``smartproxy`` command records."""
+_COLUMNS = ("session", "partner")
+"""Fields that have a column of their own."""
 
 
 @attrs.frozen(kw_only=True)
@@ -85,17 +87,21 @@ def record_of(name: str, now: datetime, sequence: int, **fields: object) -> Reco
 
 
 def keep(session: Session, records: Iterable[Record], received: datetime, client: str | None = None) -> int:
-    """Store records; return how many.
+    """Store records, and what becomes of them; return how many.
 
     :param client: the client that carried them: its name, which it cannot choose, goes into each.
     """
     rows: list[dict[str, object]] = []
+    arrivals: list[Arrival] = []
     for record in records:
         fields = dict(record.shown)
         if record.sequence is not None:
             fields["sequence"] = record.sequence
         if client is not None:
             fields["client"] = client
+        named = {name: fields.pop(name, None) for name in _COLUMNS}
+        told = record.name, record.level, record.source, record.time
+        arrivals.append(Arrival(*told, fields=_shown(named, fields)))
         rows.append(
             {
                 "time": record.time,
@@ -103,15 +109,28 @@ def keep(session: Session, records: Iterable[Record], received: datetime, client
                 "source": record.source,
                 "name": record.name,
                 "level": record.level.label,
-                "session": fields.pop("session", None),
-                "partner": fields.pop("partner", None),
+                **named,
                 "fields": fields,
             }
         )
     if rows:
-        # One statement for all of them; objects that nobody looks at again would cost twice as much.
-        session.execute(insert(EventRow), rows)
+        _insert(session, rows, arrivals, received)
     return len(rows)
+
+
+def _insert(
+    session: Session, rows: Sequence[dict[str, object]], arrivals: Sequence[Arrival], received: datetime
+) -> None:
+    """Store rows; one statement for all of them: objects that nobody looks at again would cost twice as much."""
+    treatments = intake.judge(session, arrivals, received)
+    if not any(treatments):
+        session.execute(insert(EventRow), rows)
+        return
+    for row, treatment in zip(rows, treatments, strict=True):
+        if treatment.ignored_by is not None:
+            row["fields"] = {**cast("dict[str, object]", row["fields"]), IGNORED_BY: treatment.ignored_by}
+    numbers = session.scalars(insert(EventRow).returning(EventRow.id, sort_by_parameter_order=True), rows).all()
+    intake.take_in(session, numbers, treatments, received)
 
 
 def find(session: Session, wanted: Filter, most: int | None = None, first: int | None = None) -> Sequence[StoredEvent]:
@@ -149,7 +168,27 @@ def forget(session: Session, before: datetime) -> int:
     old = EventRow.received < before
     found = session.scalar(select(func.count()).select_from(EventRow).where(old)) or 0
     session.execute(delete(EventRow).where(old))
+    session.execute(delete(AlertRow).where(AlertRow.received < before))
     return found
+
+
+def shown(record: Record) -> StoredEvent:
+    """A record as it would lie in the store, without being there: its number is 0."""
+    fields = dict(record.shown)
+    named = {name: fields.pop(name, None) for name in _COLUMNS}
+    return StoredEvent(
+        number=0,
+        time=record.time,
+        level=record.level,
+        name=record.name,
+        source=record.source,
+        fields=_shown(named, fields),
+    )
+
+
+def of_numbers(session: Session, numbers: Sequence[int]) -> dict[int, StoredEvent]:
+    """The events that have these numbers, by number; those that were deleted are left out."""
+    return {row.id: _stored(row) for row in session.scalars(select(EventRow).where(EventRow.id.in_(numbers)))}
 
 
 def _apply(query: Select[EventRow], wanted: Filter) -> Select[EventRow]:
@@ -182,8 +221,10 @@ def _stored(row: EventRow) -> StoredEvent:
         level=Severity.named(row.level),
         name=row.name,
         source=row.source,
-        fields={
-            **{key: value for key, value in named.items() if value is not None},
-            **cast("dict[str, Value]", row.fields),
-        },
+        fields=_shown(named, cast("dict[str, Value]", row.fields)),
     )
+
+
+def _shown(named: Mapping[str, Value | None], fields: Mapping[str, Value]) -> dict[str, Value]:
+    """All fields of an event in the order in which they are shown."""
+    return {**{key: value for key, value in named.items() if value is not None}, **fields}

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from smartproxy._version import __version__
 from smartproxy.backend import authority
+from smartproxy.backend.alerts.desk import AlertDesk
 from smartproxy.backend.anchoring import Anchoring
 from smartproxy.backend.api import Api
 from smartproxy.backend.authority import SiteAuthority
@@ -30,6 +31,7 @@ from smartproxy.backend.upkeep import HourlyLook
 from smartproxy.logs.emit import Events
 from smartproxy.logs.log import Log
 from smartproxy.net.listeners import tell_failed
+from smartproxy.policy import limits
 from smartproxy.policy.faults import StopReason
 
 
@@ -67,6 +69,8 @@ class BackendService(Service):
         self._upkeep: HourlyLook | None = None
         self._downloads: DownloadWatch | None = None
         self._anchoring: Anchoring | None = None
+        self._script_threads = StoreThreads(reactor, limits.SCRIPTS.most, "smartproxy-script")
+        self._desk: AlertDesk | None = None
         self._listening: IListeningPort | None = None
         self.events = Events(Logger(namespace="smartproxy.backend"), None, reactor, source="backend")
 
@@ -111,6 +115,9 @@ class BackendService(Service):
         self._downloads.start()
         self._anchoring = Anchoring(store, self._threads, self.events, self._reactor)
         self._anchoring.start()
+        self._script_threads.start()
+        self._desk = AlertDesk(store, self._threads, self._script_threads, self.events, self._reactor)
+        self._desk.start()
 
     @property
     def listens_at(self) -> tuple[str, int] | None:
@@ -134,6 +141,9 @@ class BackendService(Service):
         for work in (self._log_settings, self._upkeep, self._downloads, self._anchoring):
             if work is not None:
                 work.stop()
+        if self._desk is not None:
+            await self._desk.stop()
+            self._script_threads.stop()
         self.events.tell_counted()
         self.events.emit(
             "backend.stopped",

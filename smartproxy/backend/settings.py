@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound
-from smartproxy.backend.schema import SettingRow
+from smartproxy.backend.schema import PartnerRow, SettingRow
+from smartproxy.logs.catalogue import EVENTS
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import Configuration, dump
 from smartproxy.policy.schema import ObjectOf, Optional, declared
@@ -82,6 +83,7 @@ def put(change: Change, name: str, value: object) -> None:
     :raises NotFound: when there is none of this name.
     """
     default_of(name)
+    _check_known(change.session, name, value)
     row = change.session.get(SettingRow, name)
     if row is None:
         change.session.add(SettingRow(name=name, value=value))
@@ -100,6 +102,30 @@ def reset(change: Change, name: str) -> None:
     if row is not None:
         change.session.delete(row)
     change.note("settings.changed", names=[name], command=change.what)
+
+
+_EVENT_NAMES = ("backend.event_script.names",)
+_PARTNER_NAMES = ("backend.event_script.partners",)
+
+
+def _check_known(session: Session, name: str, value: object) -> None:
+    """See that a list of events, or of partners, names what there is: another name would be without effect.
+
+    :raises NotFound: with the first that there is not.
+    """
+    if not isinstance(value, list):
+        return
+    known: set[str] = set()
+    if name in _EVENT_NAMES:
+        known = {*EVENTS, *(f"{each.partition('.')[0]}." for each in EVENTS)}
+    elif name in _PARTNER_NAMES:
+        known = set(session.scalars(select(PartnerRow.name)))
+    for each in value if known or name in _PARTNER_NAMES else ():
+        if each not in known:
+            near = difflib.get_close_matches(str(each), known, n=1)
+            meant = f"; was {near[0]} meant?" if near else ""
+            what = "event or subject" if name in _EVENT_NAMES else "partner"
+            raise NotFound(f"{name}: there is no {what} {each!r}{meant}")
 
 
 def default_of(name: str) -> object:

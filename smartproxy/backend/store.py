@@ -154,11 +154,15 @@ class Runner(Protocol):
 
 
 class StoreThreads:
-    """A :class:`Runner` with threads, between :meth:`start` and :meth:`stop`."""
+    """A :class:`Runner` with threads, between :meth:`start` and :meth:`stop`.
 
-    def __init__(self, reactor: IReactorFromThreads) -> None:
+    :param most: the highest number of threads.
+    :param name: what they are called.
+    """
+
+    def __init__(self, reactor: IReactorFromThreads, most: int = THREADS_MOST, name: str = "smartproxy-store") -> None:
         self._reactor = reactor
-        self._pool = ThreadPool(minthreads=1, maxthreads=THREADS_MOST, name="smartproxy-store")
+        self._pool = ThreadPool(minthreads=1, maxthreads=most, name=name)
 
     def start(self) -> None:
         """Make the threads."""

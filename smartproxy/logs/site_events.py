@@ -277,6 +277,33 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
         ("secret.on_command_line", _WARNING, "A secret can be read in the process list.", "option", "advice"),
     ),
     entries_of(
+        "Alerts",
+        Audience.OPERATIONS,
+        (
+            "event_script.dropped",
+            _ERROR,
+            "Events did not start the event script, because too many wait for it.",
+            "count cause",
+            "advice",
+        ),
+        (
+            "event_script.failed",
+            _ERROR,
+            "The event script could not be started, or it failed.",
+            "cause event event_number",
+            "path exit_status seconds advice",
+        ),
+        ("ignore.changed", _INFO, "An ignore rule was added, changed or removed.", "ignored_by command", "count until"),
+        ("ignore.expired", _INFO, "An ignore rule was removed: its time is over.", "ignored_by until count", ""),
+        (
+            "ignore.hit",
+            _INFO,
+            "An ignore rule silenced events; the newest is named.",
+            "ignored_by count event event_number",
+            "",
+        ),
+    ),
+    entries_of(
         "Faults of the program",
         Audience.DEVELOPMENT,
         ("internal.error", _CRITICAL, "A bug in SmartProxy.", "place", "exception frames message event"),

@@ -308,6 +308,15 @@ class Cause(enum.StrEnum):
     STORE_BUSY = "store.busy", "Another program keeps the backend's store locked."
     STORE_OUTDATED = "store.outdated", "Another version of SmartProxy brought the backend's store up to date."
 
+    # alerts
+
+    SCRIPT_MISSING = "script.missing", "The event script is not there, or is no program that can be executed."
+    SCRIPT_UNSAFE = "script.unsafe", "Every user may change the event script."
+    SCRIPT_STATUS = "script.status", "The event script ended with an exit status other than 0, or by a signal."
+    SCRIPT_TIMEOUT = "script.timeout", "The event script did not end within its time limit."
+    SCRIPT_INTERRUPTED = "script.interrupted", "The backend ended while the event script ran, more than once."
+    SCRIPT_QUEUE = "script.queue", "Too many events wait for the event script."
+
     # the plain pair
 
     DESTINATION_NOT_PERMITTED = "destination.not_permitted", "The plain server does not permit this destination."

@@ -126,6 +126,35 @@ KEEP_EVENTS_DAYS: Final = Limit(default=400, least=0, most=36_500, unit="days")
 #: Characters of the comment on a change.
 COMMENT_CHARACTERS_MOST: Final = 500
 
+# What the backend does about events: the event script, mail, ignore rules.
+
+#: How old an event may be that starts the event script or a mail.
+ALERT_HOURS: Final = Limit(default=24, least=1, most=8760, unit="hours")
+#: Names of events, and of partners, that a selection lists.
+ALERT_NAMES_MOST: Final = 1_000
+#: How long one run of the event script may take.
+SCRIPT_SECONDS: Final = Limit(default=30, least=1, most=600, unit="seconds")
+#: Runs of the event script at the same time.
+SCRIPTS: Final = Limit(default=2, least=1, most=16, unit="programs")
+#: Events that wait for the event script; beyond, they are counted and start nothing.
+SCRIPT_WAITING: Final = Limit(default=1_000, least=1, most=100_000, unit="events")
+#: How often a run is begun that ended with the backend: the first time, and once more.
+SCRIPT_ATTEMPTS_MOST: Final = 2
+#: From the end of the time limit to the kill, for what does not end when it is asked to.
+SCRIPT_KILL_SECONDS: Final = 1.0
+#: Alerts that are looked at in one go.
+ALERTS_AT_ONCE: Final = 100
+#: How much of what the event script wrote stands in the event of its failure: the end of it.
+ALERT_DETAIL_CHARACTERS: Final = 120
+#: What is kept of what the event script writes.
+SCRIPT_OUTPUT_OCTETS: Final = 8 * 1024
+#: The longest path of a file in a setting.
+PATH_CHARACTERS_MOST: Final = 1024
+#: Ignore rules.
+IGNORE_RULES_MOST: Final = 1_000
+#: The longest text, and the longest description, of an ignore rule.
+IGNORE_TEXT_CHARACTERS_MOST: Final = 500
+
 # The backend's port, before a caller is known by its token.
 
 #: Connections to the backend; one more replaces the oldest of an unknown caller, from the most crowded address.

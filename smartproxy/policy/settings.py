@@ -11,6 +11,7 @@ import attrs
 
 from smartproxy.oftp2.roles import Profile
 from smartproxy.policy import limits
+from smartproxy.policy.alerts import EventScript
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
 from smartproxy.policy.values import NAME, SHA256, Address, Flag, Instant, Line, Member, Network, Whole
 
@@ -128,6 +129,7 @@ class BackendSettings:
     :ivar keep_events_days: days after which a stored event is deleted; 0 for never.
     :ivar log: its log.
     :ivar download_networks: private and local networks that revocation lists may be downloaded from.
+    :ivar event_script: the program that is started for events.
     """
 
     keep_events_days: int = attrs.field(
@@ -137,6 +139,7 @@ class BackendSettings:
     download_networks: tuple[str, ...] = attrs.field(
         default=(), metadata=kind(ListOf(item=Network(), most=limits.DOWNLOAD_NETWORKS_MOST))
     )
+    event_script: EventScript = attrs.field(default=EventScript(), metadata=kind(ObjectOf(EventScript)))
 
 
 @attrs.frozen(kw_only=True)

@@ -40,6 +40,8 @@ SUBJECTS = (
     "identity",
     "settings",
     "events",
+    "event-script",
+    "ignore",
     "transfers",
     "explain",
     "history",
@@ -76,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     found.set_defaults(state_dir=None, database=None, json=False)
     subparsers = found.add_subparsers(dest="subject", metavar="SUBJECT", required=True, title="subjects")
     for name in SUBJECTS:
-        importlib.import_module(f"smartproxy.tap.commands.{name}").register(subparsers)
+        importlib.import_module(f"smartproxy.tap.commands.{name.replace('-', '_')}").register(subparsers)
     return found
 
 

@@ -151,6 +151,16 @@ FULL: dict[str, Any] = {
         "keep_events_days": 90,
         "log": {"path": "/var/log/smartproxy/api.log", "level": "debug"},
         "download_networks": ["10.1.0.0/16"],
+        "event_script": {
+            "level": "error",
+            "names": ["certificate.", "crl.stale"],
+            "partners": ["ACME"],
+            "hours": 48,
+            "program": "/usr/local/bin/on-event",
+            "seconds": 60,
+            "at_once": 3,
+            "waiting": 50,
+        },
     },
 }
 """A document in which nothing is as it is by default."""

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits, schema
+from smartproxy.policy.alerts import AlertLevel
 from smartproxy.policy.configuration import (
     Configuration,
     ConfigurationRefused,
@@ -114,7 +115,9 @@ class RoundTripTests(SynchronousTestCase):
         self.assertEqual(attrs.astuple(silent.client.station), ("127.0.0.1", 3305, 10, Profile.DEFAULT))
         self.assertEqual(attrs.astuple(silent.client.pool), (2, 2_000))
         self.assertEqual(attrs.astuple(silent.client.limits), (2000, 100, 200, 16384))
-        self.assertEqual(attrs.astuple(silent.backend), (400, (None, None), ()))
+        self.assertEqual(attrs.astuple(silent.backend)[:3], (400, (None, None), ()))
+        script = silent.backend.event_script
+        self.assertEqual(attrs.astuple(script), (AlertLevel.CRITICAL, (), (), 24, None, 30, 2, 1000))
 
     def test_a_partners_defaults(self) -> None:
         """A partner with a name, a code and a certificate is enabled, at level 2.0, with a certificate for clients."""

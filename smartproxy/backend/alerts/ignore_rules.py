@@ -1,0 +1,141 @@
+"""The rules that silence events which are known: what an operator does with them, and their end.
+
+A rule takes effect when an event is stored (:mod:`smartproxy.backend.alerts.intake`): the event is marked with the
+rule's name, the hit is counted, and nothing is started. Rules are in no configuration document; a change of them is a
+generation all the same, so that the history says who silenced what.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import attrs
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from smartproxy.backend import journal
+from smartproxy.backend.alerts.intake import Arrival
+from smartproxy.backend.change import Change, judged
+from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
+from smartproxy.backend.journal import Filter
+from smartproxy.backend.schema import IgnoreRow
+from smartproxy.logs.severity import Severity
+from smartproxy.policy import limits
+from smartproxy.policy.alerts import IgnoreRule
+
+LOOKED_BACK: Final = timedelta(days=7)
+"""How far a new rule is tried on what is stored."""
+TRIED_MOST: Final = 10_000
+"""The newest events of that time that it is tried on."""
+
+
+@attrs.frozen(kw_only=True)
+class IgnoreRuleState:
+    """A rule, and how often it silenced something.
+
+    :ivar last_event: the number of the event that it silenced last.
+    """
+
+    rule: IgnoreRule
+    hits: int
+    last_hit: datetime | None
+    last_event: int | None
+
+
+@attrs.frozen(kw_only=True)
+class IgnoreTrial:
+    """What a rule would have silenced of the events of WARNING and above in :data:`LOOKED_BACK`."""
+
+    hits: int
+    tried: int
+
+
+def add(change: Change, rule: IgnoreRule) -> IgnoreTrial:
+    """Add a rule; returns what it would have silenced lately.
+
+    :raises AlreadyThere: when there is one of this name.
+    :raises ChangeRefused: when it is over already, ends before it begins, or there are too many rules.
+    """
+    if _found(change.session, rule.name) is not None:
+        raise AlreadyThere(
+            f"there is an ignore rule {rule.name!r} already; 'smartproxy ignore change {rule.name}' changes it"
+        )
+    if (change.session.scalar(select(func.count()).select_from(IgnoreRow)) or 0) >= limits.IGNORE_RULES_MOST:
+        raise ChangeRefused(f"there are {limits.IGNORE_RULES_MOST} ignore rules already; remove one first")
+    entry = _judged(change, rule)
+    change.session.add(IgnoreRow(name=rule.name, entry=entry))
+    change.note("ignore.changed", ignored_by=rule.name, command=change.what, until=entry.valid_until)
+    return trial(change.session, entry, change.now)
+
+
+def alter(change: Change, name: str, **values: Any) -> IgnoreTrial:
+    """Change fields of a rule; returns what it would have silenced lately as it is then.
+
+    :raises NotFound: when there is none of this name.
+    :raises ChangeRefused: when it is over already, or ends before it begins.
+    """
+    row = find(change.session, name)
+    row.entry = _judged(change, attrs.evolve(row.entry, **values))
+    change.note("ignore.changed", ignored_by=name, command=change.what, until=row.entry.valid_until)
+    return trial(change.session, row.entry, change.now)
+
+
+def remove(change: Change, name: str) -> IgnoreRuleState:
+    """Remove a rule; returns what it was.
+
+    :raises NotFound: when there is none of this name.
+    """
+    row = find(change.session, name)
+    change.session.delete(row)
+    change.note("ignore.changed", ignored_by=name, command=change.what, count=row.hits)
+    return _state(row)
+
+
+def listed(session: Session) -> Sequence[IgnoreRuleState]:
+    """All rules by name."""
+    return [_state(row) for row in session.scalars(select(IgnoreRow).order_by(IgnoreRow.name))]
+
+
+def find(session: Session, name: str) -> IgnoreRow:
+    """The rule of a name.
+
+    :raises NotFound: when there is none.
+    """
+    row = _found(session, name)
+    if row is None:
+        raise NotFound(f"there is no ignore rule {name!r}; 'smartproxy ignore list' shows all")
+    return row
+
+
+def trial(session: Session, rule: IgnoreRule, now: datetime) -> IgnoreTrial:
+    """Try a rule on what is stored."""
+    wanted = Filter(level=Severity.WARNING, since=now - LOOKED_BACK)
+    found = journal.find(session, wanted, most=TRIED_MOST)
+    arrivals = [Arrival(each.name, each.level, each.source, each.time, each.fields) for each in found]
+    hits = sum(1 for each in arrivals if each.may_be_ignored and rule.hits(each.folded()))
+    return IgnoreTrial(hits=hits, tried=len(arrivals))
+
+
+def take_expired(session: Session, now: datetime) -> list[IgnoreRuleState]:
+    """Remove the rules whose time is over; returns what they were."""
+    over = [row for row in session.scalars(select(IgnoreRow).order_by(IgnoreRow.name)) if row.entry.is_over(now)]
+    for row in over:
+        session.delete(row)
+    return [_state(row) for row in over]
+
+
+def _judged(change: Change, rule: IgnoreRule) -> IgnoreRule:
+    rule = judged(rule, f"ignore rule {rule.name}")
+    if rule.is_over(change.now):
+        raise ChangeRefused(f"the time of the ignore rule {rule.name!r} is over already; give a later --until")
+    if rule.valid_from is not None and rule.valid_until is not None and rule.valid_until <= rule.valid_from:
+        raise ChangeRefused(f"the ignore rule {rule.name!r} would end before it begins; nothing is changed")
+    return rule
+
+
+def _found(session: Session, name: str) -> IgnoreRow | None:
+    return session.scalars(select(IgnoreRow).where(IgnoreRow.name == name)).one_or_none()
+
+
+def _state(row: IgnoreRow) -> IgnoreRuleState:
+    return IgnoreRuleState(rule=row.entry, hits=row.hits, last_hit=row.last_hit, last_event=row.last_event)
