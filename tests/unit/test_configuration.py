@@ -30,6 +30,7 @@ from smartproxy.policy.partners import (
     SanRule,
     SubjectRule,
 )
+from smartproxy.policy.settings import SheetSettings
 from tests.unit.documents import RefusingTestCase, changed, full, minimal, octets, pem
 
 
@@ -114,7 +115,7 @@ class RoundTripTests(SynchronousTestCase):
         self.assertEqual(attrs.astuple(silent.client.station), ("127.0.0.1", 3305, 10, Profile.DEFAULT))
         self.assertEqual(attrs.astuple(silent.client.pool), (2, 2_000))
         self.assertEqual(attrs.astuple(silent.client.limits), (2000, 100, 200, 16384))
-        self.assertEqual(attrs.astuple(silent.backend), (400, (None, None), ()))
+        self.assertEqual(attrs.astuple(silent.backend), (400, (None, None), (), attrs.astuple(SheetSettings())))
 
     def test_a_partners_defaults(self) -> None:
         """A partner with a name, a code and a certificate is enabled, at level 2.0, with a certificate for clients."""
