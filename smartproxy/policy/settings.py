@@ -122,6 +122,46 @@ class ApiLog:
     level: LogWord | None = attrs.field(default=None, metadata=kind(Optional(Member(LogWord))))
 
 
+class Offer(enum.StrEnum):
+    """What partners are told that the station offers."""
+
+    YES = "yes"
+    NO = "no"
+    UNSAID = "unsaid"
+
+
+_SHEET_CODES = ListOf(item=Line(most=25, pattern="[ -~]+", form="printable ASCII"), most=limits.CODES_PER_PARTNER_MOST)
+
+
+@attrs.frozen(kw_only=True)
+class SheetSettings:
+    """What partners are told of this site and its station, which the configuration does not say elsewhere.
+
+    :ivar host: the name or address at which partners reach the server; ``None`` if nobody said it.
+    :ivar port: the port at which they reach it, if that is not the port where the server listens; else 0.
+    :ivar codes: the station's SSIDCODEs.
+    :ivar file_codes: the station's codes in SFIDORIG and SFIDDEST; if it is empty, those are its SSIDCODEs.
+    :ivar buffer_octets: the size of its Exchange Buffers; 0 if nobody said it.
+    :ivar credit: its credit; 0 if nobody said it.
+    :ivar compression: whether it compresses.
+    :ivar restart: whether it restarts files.
+    :ivar contact: whom partners call: a name, a telephone number, an address.
+    """
+
+    host: str | None = attrs.field(
+        default=None,
+        metadata=kind(Optional(Line(most=253, pattern="[0-9A-Za-z._:-]+", form="a host name or an address"))),
+    )
+    port: int = attrs.field(default=limits.SHEET_PORT.default, metadata=kind(Whole(limits.SHEET_PORT)))
+    codes: tuple[str, ...] = attrs.field(default=(), metadata=kind(_SHEET_CODES))
+    file_codes: tuple[str, ...] = attrs.field(default=(), metadata=kind(_SHEET_CODES))
+    buffer_octets: int = attrs.field(default=limits.SHEET_BUFFER.default, metadata=kind(Whole(limits.SHEET_BUFFER)))
+    credit: int = attrs.field(default=limits.SHEET_CREDIT.default, metadata=kind(Whole(limits.SHEET_CREDIT)))
+    compression: Offer = attrs.field(default=Offer.UNSAID, metadata=kind(Member(Offer)))
+    restart: Offer = attrs.field(default=Offer.UNSAID, metadata=kind(Member(Offer)))
+    contact: str | None = attrs.field(default=None, metadata=kind(Optional(Line(most=200))))
+
+
 @attrs.frozen(kw_only=True)
 class BackendSettings:
     """The settings of the backend's own tasks.
@@ -130,6 +170,7 @@ class BackendSettings:
     :ivar log: its log.
     :ivar download_networks: private and local networks that revocation lists may be downloaded from.
     :ivar event_script: the program that is started for events.
+    :ivar sheet: what partners are told of this site.
     """
 
     keep_events_days: int = attrs.field(
@@ -140,6 +181,7 @@ class BackendSettings:
         default=(), metadata=kind(ListOf(item=Network(), most=limits.DOWNLOAD_NETWORKS_MOST))
     )
     event_script: EventScript = attrs.field(default=EventScript(), metadata=kind(ObjectOf(EventScript)))
+    sheet: SheetSettings = attrs.field(default=SheetSettings(), metadata=kind(ObjectOf(SheetSettings)))
 
 
 @attrs.frozen(kw_only=True)

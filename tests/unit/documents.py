@@ -161,6 +161,17 @@ FULL: dict[str, Any] = {
             "at_once": 3,
             "waiting": 50,
         },
+        "sheet": {
+            "host": "oftp.muster.example",
+            "port": 6620,
+            "codes": ["O0013000001MUSTER"],
+            "file_codes": ["O0013000001MUSTERFILES"],
+            "buffer_octets": 4096,
+            "credit": 99,
+            "compression": "yes",
+            "restart": "no",
+            "contact": "EDI, +49 30 5550",
+        },
     },
 }
 """A document in which nothing is as it is by default."""

@@ -31,6 +31,7 @@ from smartproxy.policy.partners import (
     SanRule,
     SubjectRule,
 )
+from smartproxy.policy.settings import SheetSettings
 from tests.unit.documents import RefusingTestCase, changed, full, minimal, octets, pem
 
 
@@ -118,6 +119,7 @@ class RoundTripTests(SynchronousTestCase):
         self.assertEqual(attrs.astuple(silent.backend)[:3], (400, (None, None), ()))
         script = silent.backend.event_script
         self.assertEqual(attrs.astuple(script), (AlertLevel.CRITICAL, (), (), 24, None, 30, 2, 1000))
+        self.assertEqual(silent.backend.sheet, SheetSettings())
 
     def test_a_partners_defaults(self) -> None:
         """A partner with a name, a code and a certificate is enabled, at level 2.0, with a certificate for clients."""
