@@ -26,7 +26,9 @@ CODE_OCTETS = 25
 #: In a list of codes that are allowed: every code is.
 ANY_CODE = "*"
 _CODES = ListOf(
-    item=Line(most=CODE_OCTETS, pattern="[ -~]+", form="printable ASCII"), least=1, most=limits.CODES_PER_PARTNER_MOST
+    item=Line(most=CODE_OCTETS, pattern="[ -~]+", form="printable ASCII, as SSIDCODE is"),
+    least=1,
+    most=limits.CODES_PER_PARTNER_MOST,
 )
 _REPEATED = "may be repeated; * = any"
 _HOST = Line(most=253, pattern="[0-9A-Za-z._:-]+", form="a host name or an address")

@@ -47,7 +47,8 @@ class PlainSite:
 
     :param folder: exists and is empty.
     :ivar proxy_id: the server's.
-    :ivar port: where everybody outside connects, while a client is connected.
+    :ivar outer: the address that everybody outside connects to, while a client is connected.
+    :ivar port: the port there.
     :ivar outgoing: where programs inside connect.
     :ivar forwarded: the port of each ``--forward``.
     """
@@ -58,6 +59,7 @@ class PlainSite:
         self.folder = folder
         self.proxy_id = ""
         self.internal = self.port = self.outgoing = 0
+        self.outer = "127.0.0.1"
         self.forwarded: list[int] = []
         self.server: Program | None = None
         self.client: Program | None = None
@@ -102,7 +104,7 @@ class PlainSite:
 
     async def start_server(self, *switches: str) -> Log:
         """Start the server, on the port that it had before; its log."""
-        argv = [*console("server"), "-d", "-i", f"127.0.0.1:{self.internal}", "-e", f"127.0.0.1:{self.port}"]
+        argv = [*console("server"), "-d", "-i", f"127.0.0.1:{self.internal}", "-e", f"{self.outer}:{self.port}"]
         self.server = self._program("server", [*argv, "-l", str(self.licence)], switches)
         log = Log(self.server)
         self.internal = (await log.event("server.started"))["port"]
@@ -170,9 +172,9 @@ class PlainCase(TestCase):
         self.addCleanup(target.close)
         return target
 
-    def calling(self, port: int) -> socket.socket:
+    def calling(self, port: int, host: str = "127.0.0.1") -> socket.socket:
         """A connection to a port here."""
-        connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
+        connection = socket.create_connection((host, port), timeout=PATIENCE_SECONDS)
         self.addCleanup(connection.close)
         return connection
 

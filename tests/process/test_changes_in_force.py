@@ -227,8 +227,8 @@ class ChangesInForce(SiteCase):
             document["generation"] = number + 1
             change(document)
             store.execute(
-                "insert into generations (number, made, made_by, change, document) "
-                "select number + 1, made, made_by, 'by hand', ? from generations where number = ?",
+                "insert into generations (number, made, made_by, way, change, document) "
+                "select number + 1, made, made_by, way, 'by hand', ? from generations where number = ?",
                 (json.dumps(document).encode(), number),
             )
         return int(number) + 1

@@ -216,17 +216,19 @@ class Ends(PlainCase):
 
     async def opened(self) -> None:
         """See above."""
+        # No other test listens at this address: a port that was free is still free.
+        self.site.outer = "127.0.0.2"
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((self.site.outer, 0))
             self.site.port = port_of(probe)
         log = await self.site.start_server()
         self.assertEqual(log.events("listener.opened"), [])
-        self.assertRaises(ConnectionRefusedError, self.calling, self.site.port)
+        self.assertRaises(ConnectionRefusedError, self.calling, self.site.port, self.site.outer)
         await self.site.start_client(port_of(self.listening()))
-        self.calling(self.site.port).close()
+        self.calling(self.site.port, self.site.outer).close()
         kill(self.site.client)
         await log.event("listener.closed", port=self.site.port)
-        self.assertRaises(ConnectionRefusedError, self.calling, self.site.port)
+        self.assertRaises(ConnectionRefusedError, self.calling, self.site.port, self.site.outer)
 
     def test_target_that_is_down(self) -> Deferred[None]:
         """The outer connection is closed at once, both logs say why, and nothing is left."""
@@ -315,7 +317,7 @@ class Ends(PlainCase):
         assert self.site.server is not None
         stopping = Deferred.fromCoroutine(self.site.server.stop())
         await log.event("listener.closed")
-        self.assertRaises(ConnectionRefusedError, self.calling, self.site.port)
+        self.assertRaises(ConnectionRefusedError, self.calling, self.site.port, self.site.outer)
         outer.sendall(b"still here")
         self.assertEqual(await deferToThread(inner.recv, 100), b"still here")
         outer.close()

@@ -71,7 +71,7 @@ def daemon_switches() -> Iterator[Situation]:
     yield say(f"{backend} extra", WRONG_USE, "'extra'")
     yield say(f"{backend} --database x", 1, "URL", "sqlite:////")
     yield say(f"{backend} --database nosuch://x/y", 1, "'nosuch'")
-    yield say(f"{backend} --database postgresql://secret:word@x/y", 1, "psycopg", "not installed")
+    yield say(f"{backend} --database postgresql://secret:word@x/y", 1, "--database", "can read a password")
     for name in ("missing", "empty", "garbage", "folder"):
         yield say(f"{backend} --database sqlite:///{name}", 1, name)
     yield say(f"{backend} --database sqlite:///broken.db", 1, "broken.db", "backup")
