@@ -27,7 +27,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import LogEvent, Logger
 from twisted.python.failure import Failure
 
-from smartproxy.logs.catalogue import EVENTS, STRANGERS, CatalogueError, EventType, look_up
+from smartproxy.logs.catalogue import EVENTS, STRANGERS, CatalogueError, EventType
 from smartproxy.logs.clock import Clock, now
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import EVERYTHING, LEVEL_CHANGED, Levels
@@ -171,10 +171,10 @@ class Events:
         :param name: its name in the catalogue.
         :param fields: its fields; those that are ``None`` are left out.
         """
-        try:
-            event = look_up(name)
-        except CatalogueError:
-            self._report(Failure(), place="smartproxy.logs.emit", event=name)
+        event = EVENTS.get(name)
+        if event is None:
+            failure = Failure(CatalogueError(f"no event is named {name}"))
+            self._report(failure, place="smartproxy.logs.emit", event=name)
             return
         if event.level < self._carried and not self.wants(name, fields.get("session"), fields.get("partner")):
             return

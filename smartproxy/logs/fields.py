@@ -370,16 +370,15 @@ class EventType:
 
         :raises CatalogueError: for an unknown field, a missing one, or a value of another type.
         """
-        given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
-        if unknown := given.keys() - self.fields.keys():
-            raise CatalogueError(f"{self.name} has no field {', '.join(sorted(unknown))}")
-        if missing := self.required - given.keys():
-            raise CatalogueError(f"{self.name} lacks {', '.join(sorted(missing))}")
+        if not fields.keys() <= self.fields.keys():
+            unknown = sorted(name for name in fields.keys() - self.fields.keys() if fields[name] is not None)
+            if unknown:
+                raise CatalogueError(f"{self.name} has no field {', '.join(unknown)}")
         checked: dict[str, Value] = {}
         try:
             for name, field in self.fields.items():
-                if name in given:
-                    value = given[name]
+                value: Any = fields.get(name)
+                if value is not None:
                     # Most values are what they have to be as they are, and cost no call.
                     fits = value.__class__ is not int or -NUMBER_MOST <= value <= NUMBER_MOST
                     if value.__class__ is not field.plain or not fits:
@@ -387,6 +386,8 @@ class EventType:
                     checked[name] = value
         except FieldRefused as refused:
             raise CatalogueError(f"{self.name}: {refused}") from None
+        if missing := self.required - checked.keys():
+            raise CatalogueError(f"{self.name} lacks {', '.join(sorted(missing))}")
         return checked
 
     def salvage(self, fields: Mapping[str, object]) -> dict[str, Value]:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
+from smartproxy.net.deadline import Deadline
 from smartproxy.net.transport.sockets import WORK
 from smartproxy.policy.effort import Effort, Spent
 
@@ -53,26 +53,29 @@ class EffortWatch:
         self._cpu = cpu
         self._worked = worked
         self._efforts: dict[str, Effort] = {}
-        self._loop = LoopingCall(self._look)
-        self._loop.clock = clock
+        self._next = Deadline(clock, self._look)
         self._since = (0.0, 0.0, 0.0)
 
     def begin(self) -> None:
         """There is a session."""
-        if not self._loop.running:
+        if not self._next.running:
             self._since = (self._clock.seconds(), self._cpu(), self._worked())
-            self._loop.start(LOOK_SECONDS, now=False).addErrback(self._failed)
+            self._next.start(LOOK_SECONDS)
 
     def over(self) -> None:
         """A session is over."""
-        if self._loop.running and not self._live:
+        if not self._live:
             self._efforts.clear()
-            self._loop.stop()
-
-    def _failed(self, failure: Failure) -> None:
-        self._events.failure("smartproxy.net.effort", failure)
+            self._next.stop()
 
     def _look(self) -> None:
+        self._next.start(LOOK_SECONDS)
+        try:
+            self._judge()
+        except Exception:
+            self._events.failure("smartproxy.net.effort", Failure())
+
+    def _judge(self) -> None:
         now = (self._clock.seconds(), self._cpu(), self._worked())
         seconds, cpu, worked = (new - old for new, old in zip(now, self._since, strict=True))
         self._since = now

@@ -59,7 +59,7 @@ class Ending:
             ended_by=self.ended_by,
             reason=self.reason,
             message=self.message,
-            side=None if self.by is None else EndedBy(opening.side(self.by)),
+            side=None if self.by is None else opening.side(self.by),
         )
 
     @classmethod

@@ -8,12 +8,14 @@ Standards: RFC 5024 sections 3.4.2 (abnormal release), 4.6 and 9.9 (ESID), 5.3.1
 """
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Final
 
 from smartproxy.oftp2.commands import ESID, SFID, SSID
 from smartproxy.oftp2.errors import EsidReason, ProtocolError, SessionFault
 from smartproxy.oftp2.judgement import Observation
 from smartproxy.oftp2.monitor import Monitor
-from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.roles import ROLES, Role
 from smartproxy.oftp2.witness import State
 from smartproxy.policy import faults
 from smartproxy.policy.causes import Cause
@@ -28,6 +30,8 @@ from smartproxy.relay.legs import Legs, LegState, Reasons
 from smartproxy.relay.openings import Mode, Opening
 from smartproxy.relay.reports import FileLedger, Reporter
 from smartproxy.relay.stages import Stage
+
+_REASONS: Final[Mapping[int, EsidReason]] = {reason.value: reason for reason in EsidReason}
 
 
 class SessionEnds:
@@ -64,7 +68,7 @@ class SessionEnds:
             cause=Cause.SESSION_COMPLETED if normal else Cause.SESSION_ABORTED,
             message=f"the {self._opening.side(leg)} ended the session with ESID {reason:02d}",
             stage=self.stage,
-            ended_by=self._whose(leg),
+            ended_by=self._opening.side(leg),
             by=leg,
             reason=reason,
         )
@@ -74,7 +78,7 @@ class SessionEnds:
 
     def _violated(self, error: ProtocolError, excerpt: str, leg: Role) -> None:
         tell = {leg: error.reason, leg.other: EsidReason.UNSPECIFIED_ABORT}
-        ending = Ending.of(error, Outcome.VIOLATED, self.stage, self._whose(leg), leg)
+        ending = Ending.of(error, Outcome.VIOLATED, self.stage, self._opening.side(leg), leg)
         self._intents.append(self.reporter.violated(error, excerpt, ending, self._told(tell)))
         self._end(ending, tell)
 
@@ -117,7 +121,7 @@ class SessionEnds:
         message = f"the {self._opening.side(late)} let {seconds} s pass"
         fault = faults.Expired(rule=timer.cause, message=message)
         tell = {late: fault.reason, late.other: EsidReason.UNSPECIFIED_ABORT}
-        ending = Ending.of(fault, Outcome.EXPIRED, self.stage, self._whose(late), late)
+        ending = Ending.of(fault, Outcome.EXPIRED, self.stage, self._opening.side(late), late)
         self._intents.append(self.reporter.expired(timer, seconds, ending, self._told(tell)))
         self._end(ending, tell)
 
@@ -131,7 +135,9 @@ class SessionEnds:
             fault = faults.LegLost(rule=Cause.TUNNEL_LOST, message=message)
             self._break_off(fault, Outcome.LOST, EndedBy.NOBODY, leg)
         else:
-            self._break_off(faults.LegLost(rule=Cause.LEG_LOST, message=message), Outcome.LOST, self._whose(leg), leg)
+            self._break_off(
+                faults.LegLost(rule=Cause.LEG_LOST, message=message), Outcome.LOST, self._opening.side(leg), leg
+            )
 
     def _cut(self, event: events.Ended) -> None:
         if event.end is None:
@@ -155,19 +161,15 @@ class SessionEnds:
 
     def _adopted(self, end: SharedEnd, stage: Stage) -> Ending:
         """The ending that the other daemon tells."""
-        sides = {self._whose(role): role for role in Role}
         return Ending(
             outcome=end.outcome,
             cause=end.cause,
             message=end.message,
             stage=stage,
             ended_by=end.ended_by,
-            by=None if end.side is None else sides.get(end.side),
-            reason=next((reason for reason in EsidReason if reason == end.reason), None),
+            by=next((role for role in ROLES if self._opening.side(role) is end.side), None),
+            reason=None if end.reason is None else _REASONS.get(end.reason),
         )
-
-    def _whose(self, role: Role) -> EndedBy:
-        return EndedBy(self._opening.side(role))
 
     def _blamed(self, fault: SessionFault) -> EndedBy:
         """Who begins the end that a fault brings: this daemon, unless the fault says otherwise."""

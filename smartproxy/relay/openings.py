@@ -123,9 +123,9 @@ class Opening:
         """Which daemon this is, as one that ends sessions."""
         return EndedBy.CLIENT if self.tunnel is self.partner else EndedBy.SERVER
 
-    def side(self, role: Role) -> str:
-        """Who plays a role: ``partner`` or ``station``."""
-        return "partner" if role is self.partner else "station"
+    def side(self, role: Role) -> EndedBy:
+        """Who plays a role: the partner or the station."""
+        return EndedBy.PARTNER if role is self.partner else EndedBy.STATION
 
     def leg(self, role: Role) -> str:
         """What a role's leg leads to: ``partner``, ``station`` or ``tunnel``."""

@@ -202,7 +202,7 @@ class Reporter:
         return {} if sender is None else {"sender": sender.word, "side": self._opening.side(sender)}
 
     def _report(self, name: str, **fields: object) -> Tell:
-        return Tell(name, {**self._always, **{key: value for key, value in fields.items() if value is not None}})
+        return Tell(name, {**self._always, **fields})
 
 
 def plain(value: object) -> str | int | bool | None:

@@ -255,16 +255,15 @@ class Records(_Value):
         return objects
 
 
-def line(record: Mapping[str, Plain]) -> bytes:
-    """One object of :class:`Records`."""
-    return _compact(dict(record))
-
-
 _JSON: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
-def _compact(value: Plain) -> bytes:
-    octets = _JSON.encode(value).encode("ascii")
+def line(record: Mapping[str, Plain]) -> bytes:
+    """One object of :class:`Records`.
+
+    :raises ValueError: if it is too long.
+    """
+    octets = _JSON.encode(dict(record)).encode("ascii")
     if len(octets) > MAX_VALUE_LENGTH:
         raise ValueError(f"{len(octets)} octets are more than one value holds")
     return octets

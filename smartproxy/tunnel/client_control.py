@@ -237,6 +237,9 @@ class ClientControl(BoundedAMP):
         :raises OwnFault: if none is available in time.
         """
         assert self.pool is not None
+        idle = self.pool.take_idle()
+        if idle is not None:
+            return idle
         taking = Deferred.fromCoroutine(self.pool.take())
         try:
             return await taking.addTimeout(limits.TICKET_SECONDS / 2, self._clock)

@@ -67,16 +67,23 @@ class DataPool:
         for connection in list(self._all):
             connection.abort(why)
 
-    async def take(self) -> DataConnection:
-        """A connection for a session.
-
-        :raises OwnFault: if none is idle and none can be made.
-        """
+    def take_idle(self) -> DataConnection | None:
+        """A connection for a session, if one is there."""
         while self._idle:
             connection = self._idle.pop()
             if connection.open:
                 self._top_up()
                 return connection
+        return None
+
+    async def take(self) -> DataConnection:
+        """A connection for a session, which is made if none is there.
+
+        :raises OwnFault: if none is idle and none can be made.
+        """
+        connection = self.take_idle()
+        if connection is not None:
+            return connection
         # A spare that is being dialled does not count against the limit.
         if len(self) - self._spares >= self._most:
             raise _none(f"all {self._most} data connections of the client are in use (pool.most)")

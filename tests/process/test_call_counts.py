@@ -13,13 +13,13 @@ from smartproxy.testing.programs import environment, finish
 from tests.packaging.wheel import ROOT
 from tests.process.clock import LIMIT_SECONDS
 
-FILE: Final = {"smartproxy-server": 395, "smartproxy-client": 445, "smartproxy-backend": 150}
+FILE: Final = {"smartproxy-server": 380, "smartproxy-client": 430, "smartproxy-backend": 150}
 """The most Python calls of each daemon for each small file: at the usual log level, with events that are stored.
 
 What a daemon does by itself from time to time is in it, too; in the backend, that is much of the little there is.
 """
 
-SESSION: Final = {"smartproxy-server": 1950, "smartproxy-client": 2000}
+SESSION: Final = {"smartproxy-server": 1890, "smartproxy-client": 1900}
 """The most for each session, from the connection to its end, with one small file."""
 
 SYSTEM_CALLS: Final = 16

@@ -142,8 +142,8 @@ class TlsTransport(TlsFacts):
             sealed = self._records.take(self._tls)
             if sealed:
                 self._chat(sealed)
-        if gathered:
-            self._deliver(gathered)
+        if gathered and self._stage is not TlsStage.OVER:
+            self.wrappedProtocol.dataReceived(bytes(PLAIN[:gathered]))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The carrier is gone."""
@@ -226,8 +226,7 @@ class TlsTransport(TlsFacts):
 
     def _deliver(self, gathered: int) -> None:
         if self._stage is not TlsStage.OVER:
-            octets = bytes(PLAIN[:gathered])
-            self.wrappedProtocol.dataReceived(octets)
+            self.wrappedProtocol.dataReceived(bytes(PLAIN[:gathered]))
 
     def _answer(self) -> None:
         """Send what OpenSSL has to say of itself."""
