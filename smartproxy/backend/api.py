@@ -2,8 +2,9 @@
 
 Duty: know the caller by its token, refuse what is not right with an error that says what to do, write every refused
 call down, and let callers wait for news. The ``smartproxy`` command changes the store while the daemon runs, and with a
-database server other nodes do; so the store is asked for its newest numbers, twice a second and only while a client
-waits. Trusts nothing in a call. Never waits for the store in the reactor, never logs a token or a body.
+database server other nodes do; so the store is asked for its newest numbers while a client waits: twice a second, or
+when the database tells of a change (:mod:`smartproxy.backend.several`). Trusts nothing in a call. Never waits for the
+store in the reactor, never logs a token or a body.
 """
 
 from collections import Counter
@@ -58,6 +59,8 @@ VERSION_CHARACTERS_MOST = 64
 
 
 LOOK_SECONDS = 0.5
+LOOK_SECONDS_HEARING = 10.0
+"""So long where the database tells of changes: it only makes good for one that was not heard of."""
 
 
 @attrs.define(eq=False)
@@ -72,7 +75,10 @@ class GenerationWatch:
 
     :param newest: asks the store for the newest one's tag.
     :param failed: told when that begins not to work; those who wait go on waiting.
+    :ivar hearing: whether :meth:`look_now` is called after each change.
     """
+
+    hearing = False
 
     def __init__(
         self, clock: IReactorTime, newest: Callable[[], Deferred[Tag]], failed: Callable[[Failure], object]
@@ -83,6 +89,7 @@ class GenerationWatch:
         self._waiters: list[_Waiter] = []
         self._failing = False
         self._asking = False
+        self._ask_again = False
         self._next_look: IDelayedCall | None = None
 
     def changed(self, known: Tag, seconds: float) -> Deferred[bool]:
@@ -104,6 +111,14 @@ class GenerationWatch:
         for waiter in list(self._waiters):
             self._answer(waiter, False)
 
+    def look_now(self) -> None:
+        """Ask the store without delay: something was changed."""
+        if self._asking:
+            self._ask_again = True
+        elif self._next_look is not None:
+            self._next_look.cancel()
+            self._look()
+
     def _look(self) -> None:
         """Ask the store, and again a while after it has answered: one question at a time, however slow it is."""
         self._next_look = None
@@ -112,8 +127,10 @@ class GenerationWatch:
 
     def _looked(self, result: object) -> object:
         self._asking = False
+        again, self._ask_again = self._ask_again, False
         if self._waiters:
-            self._next_look = self._clock.callLater(LOOK_SECONDS, self._look)
+            seconds = LOOK_SECONDS_HEARING if self.hearing else LOOK_SECONDS
+            self._next_look = self._clock.callLater(0 if again else seconds, self._look)
         return result
 
     async def _compare(self) -> None:
@@ -194,6 +211,18 @@ class Api:
         self._facts: WeakKeyDictionary[IRequest, dict[str, object]] = WeakKeyDictionary()
         self.watch = GenerationWatch(clock, lambda: runner.run(calls.generation), self._watch_failed)
         self.trial_watch = GenerationWatch(clock, lambda: runner.run(calls.newest_trial), self._watch_failed)
+
+    def told(self) -> None:
+        """Another backend, or the command, has changed something: those who wait may have waited for it."""
+        for watch in (self.watch, self.trial_watch):
+            watch.look_now()
+
+    def hears(self, hearing: bool) -> None:
+        """Whether :meth:`told` is called after each change; where not, the store is asked more often."""
+        for watch in (self.watch, self.trial_watch):
+            watch.hearing = hearing
+            if not hearing:
+                watch.look_now()
 
     def resource(self) -> IResource:
         """The root of the API's site."""

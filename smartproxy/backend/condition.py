@@ -1,7 +1,7 @@
 """The state of the backend, for ``smartproxy ctl``: its port, its store, its clients, and whether all is well.
 
-Reads only. Looks into the store in the reactor's thread, which a store that answers slowly holds up: whoever asks wants
-to know just that. Shows no token, no key and no certificate.
+Reads only. The store is looked into by :meth:`BackendCondition.look`, in a thread; what is told after that is from
+there. Shows no token, no key and no certificate.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +17,7 @@ from smartproxy.backend.errors import BackendError
 from smartproxy.backend.history import HistoryEntry
 from smartproxy.backend.schema import ClientRow
 from smartproxy.backend.service import BackendService
+from smartproxy.backend.store import Store
 from smartproxy.ctl.daemon import Facts, Held, host_port, instant, licence_facts, verdict_facts, written
 from smartproxy.ctl.protocol import Refused
 from smartproxy.net.tls.expiries import expiries
@@ -37,6 +38,7 @@ class _Stored:
     clients: Sequence[ClientRow]
     licences: dict[str, datetime]
     downloads: Sequence[DownloadStatus]
+    licence_texts: dict[str, str]
     server: ServerConfiguration
 
 
@@ -50,11 +52,17 @@ class BackendCondition:
         self.events = service.events
         self._service = service
         self._now = now
+        self._found: tuple[_Stored | None, str] = None, "it is not open"
+
+    async def look(self) -> None:
+        """Read what the store says: everything else here tells of that."""
+        store = self._service.store
+        self._found = (None, "it is not open") if store is None else await self._service.threads.run(_read, store)
 
     def status(self) -> Facts:
         """Everything about the daemon, with the verdict and what to do about it."""
         service = self._service
-        stored, fault = self._read()
+        stored, fault = self._found
         at = service.listens_at
         return {
             **verdict_facts(self._verdict(stored, fault)),
@@ -62,30 +70,12 @@ class BackendCondition:
             "version": __version__,
             "site": None if service.site is None else service.site.site,
             "listener": None if at is None else host_port(*at),
-            "store": str(service.location.directory),
+            "store": service.location.shown,
+            "on_duty": service.duty is not None and service.duty.here,
             "clients": [] if stored is None else [_client(row) for row in stored.clients],
             "downloads": [] if stored is None else [_download(each) for each in stored.downloads],
             **_generation(stored),
         }
-
-    def _read(self) -> tuple[_Stored | None, str]:
-        """What the store says, or why it says nothing."""
-        store = self._service.store
-        if store is None:
-            return None, "it is not open"
-        try:
-            with store.reading() as session:
-                newest = history.listed(session, 1)
-                document = generations.newest_document(session)
-                return _Stored(
-                    newest=newest[0] if newest else None,
-                    clients=clients.listed(session),
-                    licences={proxy_id: row.valid_until for proxy_id, row in licences.newest(session).items()},
-                    downloads=downloads.statuses(session),
-                    server=ServerConfiguration() if document is None else parse(document[1]).server,
-                ), ""
-        except (BackendError, SQLAlchemyError, ConfigurationRefused) as error:
-            return None, str(error).partition("\n")[0]
 
     def _verdict(self, stored: _Stored | None, fault: str) -> Diagnosis:
         """How it is: what is wrong, the worst first, and what runs out."""
@@ -140,7 +130,7 @@ class BackendCondition:
 
     def partners(self) -> frozenset[str]:
         """The names of the partners in the configuration in force."""
-        stored, _ = self._read()
+        stored, _ = self._found
         return frozenset() if stored is None else frozenset(each.name for each in stored.server.partners)
 
     def generation(self) -> Facts:
@@ -155,16 +145,12 @@ class BackendCondition:
 
         :raises Refused: when the store cannot be read.
         """
-        store, now = self._service.store, self._now()
-        self._stored()
-        assert store is not None
         found: list[Facts] = []
-        with store.reading() as session:
-            for proxy_id, row in licences.newest(session).items():
-                try:
-                    found.append(licence_facts(read(row.text, proxy_id, now), now))
-                except LicenceRefused as refused:
-                    found.append({"proxy_id": proxy_id, "in_force": False, "refused": str(refused)})
+        for proxy_id, text in self._stored().licence_texts.items():
+            try:
+                found.append(licence_facts(read(text, proxy_id, self._now()), self._now()))
+            except LicenceRefused as refused:
+                found.append({"proxy_id": proxy_id, "in_force": False, "refused": str(refused)})
         return {"licences": found}
 
     def kill(self, session: str) -> bool:
@@ -172,10 +158,29 @@ class BackendCondition:
         return False
 
     def _stored(self) -> _Stored:
-        stored, fault = self._read()
+        stored, fault = self._found
         if stored is None:
             raise Refused(f"the store cannot be read: {fault}")
         return stored
+
+
+def _read(store: Store) -> tuple[_Stored | None, str]:
+    """What the store says, or why it says nothing."""
+    try:
+        with store.reading() as session:
+            newest = history.listed(session, 1)
+            document = generations.newest_document(session)
+            rows = licences.newest(session)
+            return _Stored(
+                newest=newest[0] if newest else None,
+                clients=clients.listed(session),
+                licences={proxy_id: row.valid_until for proxy_id, row in rows.items()},
+                downloads=downloads.statuses(session),
+                licence_texts={proxy_id: row.text for proxy_id, row in rows.items()},
+                server=ServerConfiguration() if document is None else parse(document[1]).server,
+            ), ""
+    except (BackendError, SQLAlchemyError, ConfigurationRefused) as error:
+        return None, str(error).partition("\n")[0]
 
 
 def _client(row: ClientRow) -> Facts:

@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import audit, authority, history, licences, states
 from smartproxy.backend.change import COMMENT, Change, Channel
+from smartproxy.backend.database import announce
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.schema import (
     CaRow,
@@ -103,6 +104,7 @@ def changing(
         told = {} if comment is None else {"comment": comment}
         change.note("configuration.changed", command=what, previous=previous, channel=channel.value, **told)
         change.record()
+        announce(session)
 
 
 def _check_clients(session: Session, configuration: Configuration) -> None:

@@ -4,6 +4,8 @@ Takes only records that :mod:`smartproxy.logs.record` has checked. Finds them ag
 partner and session.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import cast
@@ -86,11 +88,21 @@ def record_of(name: str, now: datetime, sequence: int, **fields: object) -> Reco
     return Record(name, now, COMMAND_SOURCE, sequence, look_up(name).check(fields))
 
 
-def keep(session: Session, records: Iterable[Record], received: datetime, client: str | None = None) -> int:
-    """Store records, and what becomes of them; return how many.
+def keep(
+    session: Session,
+    records: Iterable[Record],
+    received: datetime,
+    client: str | None = None,
+    *,
+    again: bool = False,
+) -> int:
+    """Store records, and what becomes of them; return how many are stored.
 
     :param client: the client that carried them: its name, which it cannot choose, goes into each.
+    :param again: whether they may have been stored before; what a client carries always may. One that was is not
+        stored twice.
     """
+    again = again or client is not None
     rows: list[dict[str, object]] = []
     arrivals: list[Arrival] = []
     for record in records:
@@ -111,11 +123,37 @@ def keep(session: Session, records: Iterable[Record], received: datetime, client
                 "level": record.level.label,
                 **named,
                 "fields": fields,
+                "key": None,
             }
         )
-    if rows:
-        _insert(session, rows, arrivals, received)
+        if again:
+            rows[-1]["key"] = _key(rows[-1])
+    new, arrived = _not_there(session, rows, arrivals)
+    if new:
+        _insert(session, new, arrived, received)
     return len(rows)
+
+
+def _not_there(
+    session: Session, rows: list[dict[str, object]], arrivals: list[Arrival]
+) -> tuple[list[dict[str, object]], list[Arrival]]:
+    """Those of the rows that were not stored before. Nobody else writes meanwhile: who writes holds the lock."""
+    keys = [row["key"] for row in rows if row["key"] is not None]
+    there = set(session.scalars(select(EventRow.key).where(EventRow.key.in_(keys)))) if keys else set()
+    new: list[tuple[dict[str, object], Arrival]] = []
+    for row, arrival in zip(rows, arrivals, strict=True):
+        key = row["key"]
+        if key is None or key not in there:
+            new.append((row, arrival))
+            there.add(cast("str | None", key))
+    return [row for row, _ in new], [arrival for _, arrival in new]
+
+
+def _key(row: Mapping[str, object]) -> str:
+    """What is the same for one event of one sender, and differs for any two."""
+    moment = cast("datetime", row["time"])
+    told = [isotime(moment), *(row[name] for name in ("source", "name", "session", "partner", "fields"))]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode("utf-8")).hexdigest()[:32]
 
 
 def _insert(

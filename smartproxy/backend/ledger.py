@@ -83,4 +83,4 @@ class Ledger:
 
     def _keep(self, records: list[Record]) -> None:
         with self._store.writing() as session:
-            journal.keep(session, records, now(self._clock))
+            journal.keep(session, records, now(self._clock), again=True)

@@ -316,7 +316,10 @@ class SettingRow(Base):
 
 
 class EventRow(Base):
-    """An event of any daemon, as it was told. ``fields`` holds what is not a column of its own."""
+    """An event of any daemon, as it was told. ``fields`` holds what is not a column of its own.
+
+    ``key`` is the same for the same event, which comes again if its sender did not learn that it was stored.
+    """
 
     __tablename__ = "events"
     __table_args__ = (
@@ -334,6 +337,7 @@ class EventRow(Base):
     session: Mapped[str | None] = mapped_column(index=True)
     partner: Mapped[str | None] = mapped_column(index=True)
     fields: Mapped[dict[str, object]] = mapped_column(JSON)
+    key: Mapped[str | None] = mapped_column(String(32), unique=True)
 
 
 # History.

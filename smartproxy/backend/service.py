@@ -5,6 +5,7 @@ judged by :mod:`smartproxy.backend.port`.
 """
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -26,6 +27,7 @@ from smartproxy.backend.ledger import Ledger
 from smartproxy.backend.location import Location
 from smartproxy.backend.log_settings import LogSettings
 from smartproxy.backend.port import HttpsPort
+from smartproxy.backend.several import Duty, Hearing, Job
 from smartproxy.backend.store import Store, StoreThreads
 from smartproxy.backend.upkeep import HourlyLook
 from smartproxy.logs.emit import Events
@@ -47,7 +49,9 @@ class BackendService(Service):
     :ivar drain_seconds: means nothing here: no session is waited for.
     :ivar location: where the store is.
     :ivar store: the store, while the daemon runs.
+    :ivar threads: where its work is done.
     :ivar site: the site's authority, once the daemon has started.
+    :ivar duty: what runs by itself, once the daemon has started.
     """
 
     drain_seconds: int | None = None
@@ -60,17 +64,15 @@ class BackendService(Service):
         self._port = port
         self._log = log
         self._log_settings: LogSettings | None = None
-        self._threads = StoreThreads(reactor)
+        self.threads = StoreThreads(reactor)
         self._started_at = 0.0
         self.store: Store | None = None
         self.site: SiteAuthority | None = None
         self._ledger: Ledger | None = None
         self._api: Api | None = None
-        self._upkeep: HourlyLook | None = None
-        self._downloads: DownloadWatch | None = None
-        self._anchoring: Anchoring | None = None
         self._script_threads = StoreThreads(reactor, limits.SCRIPTS.most, "smartproxy-script")
-        self._desk: AlertDesk | None = None
+        self._hearing: Hearing | None = None
+        self.duty: Duty | None = None
         self._listening: IListeningPort | None = None
         self.events = Events(Logger(namespace="smartproxy.backend"), None, reactor, source="backend")
 
@@ -85,7 +87,7 @@ class BackendService(Service):
         self.store = store = Store.open(self.location)
         with store.reading() as session:
             self.site = site = authority.load(session)
-        self._api = Api(Calls(store), self._threads, self.events, self._reactor)
+        self._api = Api(Calls(store), self.threads, self.events, self._reactor)
         try:
             factory = HttpsPort(site, self._api.resource(), self._api.admits, self._reactor, self.events)
             port = self._reactor.listenTCP(self._port, factory, interface=self._host)
@@ -93,11 +95,11 @@ class BackendService(Service):
             tell_failed(self.events, self._host, self._port, error, option="--listen")
             raise
         self._listening = port
-        self._threads.start()
-        self._ledger = Ledger(store, self._threads, self._reactor)
+        self.threads.start()
+        self._ledger = Ledger(store, self.threads, self._reactor)
         self.events.forward = self._ledger
         if self._log is not None:
-            self._log_settings = LogSettings(store, self._threads, self.events, self._reactor, self._log)
+            self._log_settings = LogSettings(store, self.threads, self.events, self._reactor, self._log)
             self._log_settings.start()
         self.events.emit(
             "backend.started",
@@ -108,16 +110,21 @@ class BackendService(Service):
             path=str(self.location.directory),
             pid=os.getpid(),
         )
-        self._upkeep = HourlyLook(store, self._threads, self.events, self._reactor)
-        self._upkeep.start()
-        fetcher = ListFetcher(self._reactor)
-        self._downloads = DownloadWatch(store, self._threads, self.events, self._reactor, fetcher)
-        self._downloads.start()
-        self._anchoring = Anchoring(store, self._threads, self.events, self._reactor)
-        self._anchoring.start()
+        self._hearing = Hearing(store, self.threads, self._reactor, self._api.told, self._api.hears)
+        self._hearing.start()
         self._script_threads.start()
-        self._desk = AlertDesk(store, self._threads, self._script_threads, self.events, self._reactor)
-        self._desk.start()
+        self.duty = Duty(store, self.threads, self.events, self._reactor, lambda: self._jobs(store))
+        self.duty.start()
+
+    def _jobs(self, store: Store) -> Sequence[Job]:
+        """What runs by itself, in one backend of those that share a database."""
+        about = (store, self.threads, self.events, self._reactor)
+        return (
+            HourlyLook(*about),
+            DownloadWatch(*about, ListFetcher(self._reactor)),
+            Anchoring(*about),
+            AlertDesk(store, self.threads, self._script_threads, self.events, self._reactor),
+        )
 
     @property
     def listens_at(self) -> tuple[str, int] | None:
@@ -138,11 +145,11 @@ class BackendService(Service):
         if listening is not None:
             await maybeDeferred(listening.stopListening)
         self.hurry()
-        for work in (self._log_settings, self._upkeep, self._downloads, self._anchoring):
+        for work in (self._log_settings, self._hearing):
             if work is not None:
                 work.stop()
-        if self._desk is not None:
-            await self._desk.stop()
+        if self.duty is not None:
+            await self.duty.stop()
             self._script_threads.stop()
         self.events.tell_counted()
         self.events.emit(
@@ -153,9 +160,10 @@ class BackendService(Service):
         )
         if self._ledger is not None:
             await self._ledger.finish()
-            self._threads.stop()
+            self.threads.stop()
         if self.store is not None:
             self.store.close()
+            self.store = None
 
     def stopService(self) -> Deferred[None]:
         """Answer the calls that wait, store the last events, and end."""

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from smartproxy.backend.database import announce
 from smartproxy.backend.schema import EventRow, TrialRow
 
 GOOD_FOR = timedelta(seconds=60)
@@ -27,6 +28,7 @@ def ask(session: Session, partner: str | None, now: datetime) -> TrialRow:
     row = TrialRow(session=secrets.token_hex(8), partner=partner, asked=now)
     session.add(row)
     session.flush()
+    announce(session)
     return row
 
 

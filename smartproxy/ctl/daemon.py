@@ -5,7 +5,7 @@ because a :class:`Condition` has none.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -186,13 +186,30 @@ class Actions:
     """The actions of one daemon.
 
     :param clock: tells the time in seconds since 1970.
+    :param look: has what answers are made of read first, without holding up the reactor, where it is not at hand.
     """
 
-    def __init__(self, clock: IReactorTime, condition: Condition, process: DaemonProcess) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        condition: Condition,
+        process: DaemonProcess,
+        look: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
         self.events = condition.events
+        self._look = look
         self._clock = clock
         self._condition = condition
         self._process = process
+
+    async def answer(self, request: Request, user: int) -> Facts:
+        """Carry out a request, as soon as what its answer is made of has been read.
+
+        :raises Refused: when it cannot be done.
+        """
+        if self._look is not None:
+            await self._look()
+        return self.perform(request, user)
 
     def perform(self, request: Request, user: int) -> Facts:
         """Carry out a request.

@@ -13,7 +13,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import ServerFactory
@@ -41,6 +41,8 @@ class OperatorConnection(LineReceiver):
     def __init__(self, factory: "OperatorFactory") -> None:
         self._factory = factory
         self._user = -1
+        self._answering = False
+        self._full = False
         self._idle = Deadline(factory.reactor, self._abort)
 
     def connectionMade(self) -> None:
@@ -73,16 +75,42 @@ class OperatorConnection(LineReceiver):
         if self not in self._factory.present:
             return
         self._idle.start(IDLE_SECONDS)
+        self._answering = True
+        Deferred.fromCoroutine(self._answer(line))
+        self._read_or_wait()
+
+    async def _answer(self, line: bytes) -> None:
         actions = self._factory.actions
         try:
-            answer = done(actions.perform(read_request(line), self._user))
+            answer = done(await actions.answer(read_request(line), self._user))
         except Refused as refusal:
             answer = refused(str(refusal))
         except Exception:
             actions.events.failure("smartproxy.ctl.listener", Failure())
             answer = refused("a bug of the daemon; its log has it")
-        transport: Any = self.transport
-        transport.write(answer)
+        self._answering = False
+        if self in self._factory.present:
+            transport: Any = self.transport
+            transport.write(answer)
+            self._read_or_wait()
+
+    def pauseProducing(self) -> None:
+        """Read no more: the caller does not take its answers."""
+        self._full = True
+        self._read_or_wait()
+
+    def resumeProducing(self) -> None:
+        """Read on."""
+        self._full = False
+        self._read_or_wait()
+
+    def _read_or_wait(self) -> None:
+        """Read one request after the other: what comes behind one that is not answered yet waits unread."""
+        wanted = self._answering or self._full
+        if wanted and not self.paused:
+            LineReceiver.pauseProducing(self)
+        elif self.paused and not wanted:
+            LineReceiver.resumeProducing(self)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a line without an end."""

@@ -229,6 +229,8 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             "cause",
             "method path status advice ours theirs",
         ),
+        ("backend.duty_lost", _WARNING, "Another backend does what runs by itself from now on.", "cause", ""),
+        ("backend.duty_taken", _INFO, "This backend does what runs by itself from now on.", "", ""),
         ("backend.reached", _INFO, "The backend answers again.", "", "url duration version"),
         (
             "backend.unreachable",

@@ -72,5 +72,6 @@ def makeService(options: BackendSwitches) -> IService:
     """The daemon, constructed but not started."""
     reactor = daemon_reactor()
     service = BackendService(reactor, options.location, options.address.host, options.address.port, options.log)
-    control = control_socket(reactor, BackendCondition(service), service, options)
+    condition = BackendCondition(service)
+    control = control_socket(reactor, condition, service, options, condition.look)
     return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)

@@ -12,7 +12,7 @@ import gc
 import os
 import resource
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -275,9 +275,18 @@ SWITCH = ["ctl-socket", None, None, "UNIX socket for `smartproxy ctl` [PROGRAM.s
 """The switch of the daemons that have a control socket."""
 
 
-def control_socket(reactor: Any, condition: Condition, service: Drainable, options: DaemonOptions) -> ControlSocket:
-    """The control socket that the switches name; not open yet."""
+def control_socket(
+    reactor: Any,
+    condition: Condition,
+    service: Drainable,
+    options: DaemonOptions,
+    look: Callable[[], Coroutine[Any, Any, None]] | None = None,
+) -> ControlSocket:
+    """The control socket that the switches name; not open yet.
+
+    :param look: see :class:`~smartproxy.ctl.daemon.Actions`.
+    """
     path = Path(options["ctl-socket"] or options.state_directory / f"{options.program}{SOCKET_SUFFIX}").absolute()
     drain = partial(options.signals.drain, StopReason(Cause.OPERATOR_COMMAND, "smartproxy ctl drain"))
     process = DaemonProcess(reactor, service, drain, options.pid_file)
-    return ControlSocket(reactor, path, Actions(reactor, condition, process))
+    return ControlSocket(reactor, path, Actions(reactor, condition, process, look))

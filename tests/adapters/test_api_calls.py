@@ -429,6 +429,22 @@ class Events(ApiCase):
         self.assertEqual((answer.status, answer.json), (200, {"stored": 2, "refused": 0}))
         self.assertEqual([each.fields["client"] for each in self.stored("tunnel.down")], ["inner", "inner"])
 
+    def test_sent_again(self) -> None:
+        """A client that did not get the answer sends its events again: each of them is stored once."""
+        first, second, third = (self.event(sequence=number) for number in (1, 2, 3))
+        for batch in ([first, second], [first, second, third]):
+            answer = self.call("POST", "/events", {"events": batch})
+            self.assertEqual((answer.status, answer.json), (200, {"stored": len(batch), "refused": 0}))
+        self.assertEqual([each.fields["sequence"] for each in self.stored("tunnel.down")], [1, 2, 3])
+
+    def test_same_of_another_client(self) -> None:
+        """Two clients that tell the same are two that tell it."""
+        with self.change() as change:
+            other = clients.add(change, "other")
+        for token in (self.token, other):
+            self.call("POST", "/events", {"events": [self.event()]}, token=token)
+        self.assertEqual([each.fields["client"] for each in self.stored("tunnel.down")], ["inner", "other"])
+
     def test_bad_among_good(self) -> None:
         """A bad event does not keep the good ones back; it is told once what was wrong."""
         bad = [self.event(name="no.such"), self.event(surprise=1), "x", None, self.event(time="today")]
@@ -464,7 +480,7 @@ class Events(ApiCase):
 
     def test_unreadable_among_good(self) -> None:
         """An event that is JSON and that the strict reader refuses is refused alone; one of them is told, by place."""
-        good = json.dumps(self.event())[1:-1]
+        good, another = json.dumps(self.event())[1:-1], json.dumps(self.event(sequence=2))
         bad = [
             f'{{{good}, "duration": 1e999}}',
             f'{{{good}, "facts": {{"x": NaN}}}}',
@@ -474,7 +490,7 @@ class Events(ApiCase):
             f'{{{good}, "facts": {"[" * 20}{"]" * 20}}}',
             "-Infinity",
         ]
-        answer = self.call("POST", "/events", f'{{"events": [{{{good}}}, {", ".join(bad)}, {{{good}}}]}}'.encode())
+        answer = self.call("POST", "/events", f'{{"events": [{{{good}}}, {", ".join(bad)}, {another}]}}'.encode())
         self.assertEqual((answer.status, answer.json), (200, {"stored": 2, "refused": len(bad)}))
         self.assertEqual(len(self.stored("tunnel.down")), 2)
         (told,) = [each for each in self.told if each["name"] == "events.refused"]

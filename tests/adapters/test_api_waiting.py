@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import clients, generations, settings
-from smartproxy.backend.api import LOOK_SECONDS, WAITING_PER_CLIENT_MOST, GenerationWatch
+from smartproxy.backend.api import LOOK_SECONDS, LOOK_SECONDS_HEARING, WAITING_PER_CLIENT_MOST, GenerationWatch
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.port import ApiSite
@@ -153,6 +153,42 @@ class Watch(SynchronousTestCase):
             self.watch.changed(Tag(7), 60)
         self.clock.pump([LOOK_SECONDS] * 20)
         self.assertEqual(self.asked, 21)
+
+    def test_told(self) -> None:
+        """Where the database tells of changes, the store is asked at once, and by itself every ten seconds only."""
+        self.watch.hearing = True
+        waiting = self.watch.changed(Tag(7), 60)
+        self.clock.pump([LOOK_SECONDS] * 10)
+        self.assertEqual(self.asked, 1)
+        self.watch.look_now()
+        self.assertEqual(self.asked, 2)
+        self.answer = succeed(Tag(8))
+        self.watch.look_now()
+        self.assertTrue(self.successResultOf(waiting))
+
+    def test_told_while_it_asks(self) -> None:
+        """A change that is told while the store is asked is asked for again: the answer may be from before it."""
+        self.watch.hearing = True
+        slow = self.answer = Deferred()
+        waiting = self.watch.changed(Tag(7), 60)
+        self.watch.look_now()
+        self.answer = succeed(Tag(8))
+        slow.callback(Tag(7))
+        self.clock.advance(0)
+        self.assertTrue(self.successResultOf(waiting))
+
+    def test_told_to_nobody(self) -> None:
+        """Where nobody waits, nothing is asked."""
+        self.watch.look_now()
+        self.assertEqual((self.asked, self.clock.getDelayedCalls()), (0, []))
+
+    def test_missed(self) -> None:
+        """A change that was not told of is found in the end."""
+        self.watch.hearing = True
+        waiting = self.watch.changed(Tag(7), 60)
+        self.answer = succeed(Tag(8))
+        self.clock.advance(LOOK_SECONDS_HEARING)
+        self.assertTrue(self.successResultOf(waiting))
 
     def test_slow_store(self) -> None:
         """A store that does not answer is not asked again meanwhile, and waits still end in their time."""

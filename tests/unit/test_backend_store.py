@@ -15,9 +15,10 @@ from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend import authority, migrations
+from smartproxy.backend import authority, history, migrations
 from smartproxy.backend.database import BUSY_MILLISECONDS
 from smartproxy.backend.errors import StoreBusy, StoreUnavailable
+from smartproxy.backend.generations import changing
 from smartproxy.backend.location import Location
 from smartproxy.backend.schema import REVISION, Base, ClientRow, UtcTime
 from smartproxy.backend.store import Store
@@ -266,6 +267,33 @@ class Transactions(SiteCase):
         with self.store.writing():
             self.assertIn("try again", str(self.assertRaises(StoreBusy, read_too)))
         read_too()
+
+    def test_many_writers(self) -> None:
+        """Programs that change the configuration at once get a number each, and none hears of a lock."""
+        with self.change() as change:
+            authority.create(change, "Muster GmbH", ["backend.example"])
+        numbers: list[int] = []
+        faults: list[BaseException] = []
+
+        def write(location: Location) -> None:
+            store = Store.open(location)
+            try:
+                for _ in range(5):
+                    with changing(store, by="alice", what="test", now=NOW) as change:
+                        numbers.append(change.generation)
+            except BaseException as fault:
+                faults.append(fault)
+            finally:
+                store.close()
+
+        threads = [threading.Thread(target=write, args=(self.location,)) for _ in range(6)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+        self.assertEqual((faults, sorted(numbers)), ([], list(range(2, 32))))
+        with self.store.reading() as session:
+            self.assertEqual([each.number for each in history.listed(session, 99)], list(range(1, 32)))
 
     def test_broken_is_not_busy(self) -> None:
         """Another fault of the database is not passed off as a lock."""

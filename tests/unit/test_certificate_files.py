@@ -12,7 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.backend.certificates import read_certificates, read_revocation_lists
 from smartproxy.backend.errors import Unusable
 from smartproxy.backend.generations import newest_document
-from smartproxy.backend.location import Location
 from smartproxy.backend.store import Store
 from smartproxy.client.address import BackendAddress
 from smartproxy.net.tls.context import CertificateUnusable
@@ -175,7 +174,7 @@ class OddFiles(CommandCase):
 
     def taken_by_the_server(self) -> None:
         """Have a server make its contexts of the generation that came of it."""
-        with Store.open(Location.of(str(self.state), None)).reading() as session:
+        with Store.open(self.location).reading() as session:
             found = newest_document(session)
         assert found is not None
         configuration = parse(found[1])

@@ -120,8 +120,8 @@ class Events(CommandCase):
             if len(slept) == 4:
                 raise KeyboardInterrupt
             if len(slept) == 2:
-                self.tell("station.unreachable")
-                self.tell("station.unreachable")
+                self.tell("station.unreachable", sequence=len(out.getvalue()))
+                self.tell("station.unreachable", sequence=len(out.getvalue()) + 1)
 
         for form in ([], ["--json"]):
             slept.clear()

@@ -105,6 +105,7 @@ def _backend(answer: Answer) -> dict[str, object]:
         "site": answer["site"] or "not known",
         "clients at": answer["listener"] or "closed",
         "store": answer["store"],
+        "hourly work": "here" if answer["on_duty"] else "in another backend",
         "clients": clients or "none",
         "revocation lists": [
             f"{each['ca']} from {each['url']}: {each['result']}, next try {each['next_try'] or 'now'}"

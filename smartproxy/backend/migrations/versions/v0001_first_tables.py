@@ -42,7 +42,9 @@ def upgrade() -> None:
         sa.Column("session", sa.Text(), nullable=True),
         sa.Column("partner", sa.Text(), nullable=True),
         sa.Column("fields", sa.JSON(), nullable=False),
+        sa.Column("key", sa.String(length=32), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
+        sa.UniqueConstraint("key", name=op.f("uq_events_key")),
     )
     op.create_index("ix_events_name_time", "events", ["name", "time"], unique=False)
     op.create_index(op.f("ix_events_partner"), "events", ["partner"], unique=False)
