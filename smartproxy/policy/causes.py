@@ -247,6 +247,7 @@ class Cause(enum.StrEnum):
     LICENCE_NOT_YET_VALID = "licence.not_yet_valid", "The licence is not valid yet."
     LICENCE_EXPIRED = "licence.expired", "The licence has expired."
     LICENCE_WRONG_AUTHORITY = "licence.wrong_authority", "The licence is not signed by the accepted authority."
+    LICENCE_FILE_CHANGED = "licence_file.changed", "The licence file holds something else than the licence in force."
     LICENCE_FILE_UNWRITABLE = "licence_file.unwritable", "The licence file cannot be written."
     LICENCE_NOT_NEWER = "licence.not_newer", "The licence does not end later than the one in force."
     CONFIGURATION_FAULT = "configuration.fault", "A fault of SmartProxy keeps a configuration from being put in force."
