@@ -436,3 +436,16 @@ class AlertRow(Base):
     cause: Mapped[str | None]
     exit_status: Mapped[int | None]
     output: Mapped[str | None]
+
+
+# The licences that servers say to have.
+
+
+class ServerLicenceRow(Base):
+    """The licence that a server put in force last, as it reported; kept longer than the event."""
+
+    __tablename__ = "server_licences"
+
+    proxy_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    valid_until: Mapped[datetime]
+    reported: Mapped[datetime]

@@ -146,6 +146,17 @@ class ChangesInForce(SiteCase):
         self.assertNotIn("path", await log.event("backend.log_changed"))
         self.assertEqual((await log.event("level.changed", cause="operator.setting"))["mode"], "info")
 
+    async def test_licence_file_that_is_gone(self) -> None:
+        """The licence's file, deleted while the server runs, is written again; the list has what it reported."""
+        text = (await self.site.smartproxy("licence", "download"))["licence"]
+        self.site.licence.unlink()
+        restored = await self.log.event("licence.restored")
+        self.assertEqual((restored["cause"], restored["path"]), ("licence.missing", str(self.site.licence)))
+        self.assertEqual(self.site.licence.read_text(), text)
+        (row,) = await self.site.smartproxy("licence", "list")
+        self.assertEqual((row["proxy_id"], row["valid_until"]), (self.site.proxy_id, row["reported_valid_until"]))
+        self.assertEqual(row["days_left"], row["reported_days_left"])
+
     async def test_client_that_is_removed(self) -> None:
         """The server ends the tunnel of a removed client within seconds, whatever that client does.
 
