@@ -449,3 +449,16 @@ class ServerLicenceRow(Base):
     proxy_id: Mapped[str] = mapped_column(String(66), primary_key=True)
     valid_until: Mapped[datetime]
     reported: Mapped[datetime]
+
+
+# Ends that were told.
+
+
+class ToldEndingRow(Base):
+    """That the end of something was told, so many days before it."""
+
+    __tablename__ = "told_endings"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    valid_until: Mapped[datetime]
+    mark: Mapped[int]

@@ -207,6 +207,13 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             "issuer next_update",
             "ca age advice list list_part",
         ),
+        (
+            "validity.ending",
+            _WARNING,
+            "A certificate or a revocation list ends soon.",
+            "cause valid_until count",
+            "ca advice",
+        ),
         ("crl.url_seen", _INFO, "A verified certificate names a revocation list.", "url", "issuer ca subject"),
         (
             "identity.changed",

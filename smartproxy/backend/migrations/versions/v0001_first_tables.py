@@ -245,3 +245,11 @@ def upgrade() -> None:
         sa.Column("reported", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("proxy_id", name=op.f("pk_server_licences")),
     )
+    # Ends that were told.
+    op.create_table(
+        "told_endings",
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("valid_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("mark", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_told_endings")),
+    )
