@@ -418,10 +418,6 @@ class ClientService(Service):
         except CatalogueError as error:
             self._distrust.refused_report(control.proxy_id, str(error))
             return
-        if record.fields.get("proxy_id", control.proxy_id) != control.proxy_id:
-            # A server's licence is told by that server alone.
-            self._distrust.refused_report(control.proxy_id, f"{record.name}: it is about another server")
-            return
         self._carrier.add(record.document())
 
     def crl_url_seen(self, url: str, ca: str) -> None:
