@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import cas, partners, sightings
 from smartproxy.backend import revocation as lists
-from smartproxy.backend.schema import PartnerRow, SeenCertificateRow
+from smartproxy.backend.schema import PartnerRow, PinNote, SeenCertificateRow
 from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.certificates.revocation import Issuer, Outlook, RevocationLists, RevocationSet
 from smartproxy.policy.partners import CertificatePin, KeyPin, RevocationMode, TrustedCa
@@ -138,6 +138,27 @@ def failing(session: Session, until: datetime) -> list[Failing]:
     return sorted(found, key=lambda each: (each.moment, each.partner))
 
 
+def certificate_ends(session: Session) -> Iterator[tuple[str, bool, list[datetime]]]:
+    """The ends of the certificates that are known of each enabled partner.
+
+    First of those that it connects with, and then, marked by true, of those that are pinned for calls to it.
+    """
+    seen = sightings.certificates(session)
+    for row in partners.listed(session):
+        if row.entry.enabled:
+            yield row.name, False, [each.not_after for each in _certificates(row, seen)]
+            if row.entry.outbound is not None:
+                yield row.name, True, [note.not_after for _, note in _noted(row, row.entry.outbound.certificates)]
+
+
+def _noted(row: PartnerRow, rules: Sequence[object]) -> Iterator[tuple[CertificatePin | KeyPin, PinNote]]:
+    """The pins among rules, with what is known of their certificates."""
+    notes = {each.sha256: each for each in row.notes}
+    for rule in rules:
+        if isinstance(rule, CertificatePin | KeyPin) and (note := notes.get(rule.sha256)) is not None:
+            yield rule, note
+
+
 def _grace(ca: TrustedCa | None) -> timedelta | None:
     if ca is None or ca.revocation is not RevocationMode.REQUIRE:
         return None
@@ -165,12 +186,10 @@ def _cas(row: PartnerRow, known: Mapping[str, TrustedCa]) -> list[TrustedCa]:
 
 def _certificates(row: PartnerRow, seen: Sequence[SeenCertificateRow]) -> Iterator[_Certificate]:
     """The certificates that a partner may connect with: those that are pinned, and those that it showed."""
-    notes = {each.sha256: each for each in row.notes}
     pinned = {each.sha256 for each in row.entry.certificates if isinstance(each, CertificatePin)}
-    for rule in row.entry.certificates:
-        if isinstance(rule, CertificatePin | KeyPin) and (note := notes.get(rule.sha256)) is not None:
-            sha256 = rule.sha256 if isinstance(rule, CertificatePin) else None
-            yield _Certificate(sha256, note.subject, "", note.not_after, None)
+    for rule, note in _noted(row, row.entry.certificates):
+        sha256 = rule.sha256 if isinstance(rule, CertificatePin) else None
+        yield _Certificate(sha256, note.subject, "", note.not_after, None)
     names = cas.cas_of(row.entry)
     for each in seen:
         if each.partner == row.name and each.ca in names and each.sha256 not in pinned:

@@ -9,10 +9,11 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import attrs
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import authority
+from smartproxy.backend import authority, sightings
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import LicenceRow, WithdrawnRow
@@ -64,12 +65,7 @@ def extend(change: Change, proxy_id: str | None, *, valid_until: datetime) -> Li
     :raises NotFound: when it has no licence.
     :raises Unusable: when there are several servers and none was named, or the end would not be later.
     """
-    if proxy_id is None:
-        known = newest(change.session)
-        if len(known) > 1:
-            raise Unusable(f"{len(known)} servers are licensed; say which: 'smartproxy licence list' shows them")
-        proxy_id = next(iter(known), "")
-    row = find(change.session, proxy_id)
+    row = only(change.session, proxy_id)
     if valid_until <= row.valid_until:
         raise Unusable(
             f"the licence ends on {row.valid_until:%Y-%m-%d %H:%M} UTC already; give a later --until, or issue another "
@@ -131,6 +127,52 @@ def listed(session: Session) -> Sequence[LicenceRow]:
 def newest(session: Session) -> dict[str, LicenceRow]:
     """The licence that counts, by Proxy ID."""
     return {row.proxy_id: row for row in listed(session)}
+
+
+@attrs.frozen(kw_only=True)
+class ServerLicence:
+    """What is known of a server's licence.
+
+    :ivar issued: the newest that was signed here for it; ``None`` where none was, or it was withdrawn.
+    :ivar reported_until: the end of the one that the server put in force last; ``None`` as long as it told of none.
+    :ivar reported: when it did that.
+    """
+
+    proxy_id: str
+    issued: LicenceRow | None
+    reported_until: datetime | None
+    reported: datetime | None
+
+
+def of_servers(session: Session) -> Sequence[ServerLicence]:
+    """The licences of all servers: as they were issued here, and as the servers reported them."""
+    issued, reported = newest(session), sightings.server_licences(session)
+    found = []
+    for proxy_id in dict.fromkeys([*issued, *sorted(reported)]):
+        told = reported.get(proxy_id)
+        found.append(
+            ServerLicence(
+                proxy_id=proxy_id,
+                issued=issued.get(proxy_id),
+                reported_until=None if told is None else told.valid_until,
+                reported=None if told is None else told.reported,
+            )
+        )
+    return found
+
+
+def only(session: Session, proxy_id: str | None) -> LicenceRow:
+    """The licence of a Proxy ID that counts; without one, that of the only server.
+
+    :raises NotFound: when it has none.
+    :raises Unusable: when there are several servers and none was named.
+    """
+    if proxy_id is None:
+        known = newest(session)
+        if len(known) > 1:
+            raise Unusable(f"{len(known)} servers are licensed; say which: 'smartproxy licence list' shows them")
+        proxy_id = next(iter(known), "")
+    return find(session, proxy_id)
 
 
 def find(session: Session, proxy_id: str) -> LicenceRow:

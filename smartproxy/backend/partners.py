@@ -60,16 +60,17 @@ def alter(change: Change, name: str, notes: Iterable[PinNote] = (), **values: An
     return _write(change, row, attrs.evolve(row.entry, **values), notes)
 
 
-def alter_outbound(change: Change, name: str, **values: Any) -> PartnerRow:
+def alter_outbound(change: Change, name: str, notes: Iterable[PinNote] = (), **values: Any) -> PartnerRow:
     """Change fields of how a partner is called; all others stay as they are, or are the defaults.
 
+    :param notes: what is known of certificates that it is recognized by when it is called.
     :raises NotFound: when there is no such partner, or it has no host yet and none is given.
     """
     outbound = find(change.session, name).entry.outbound
     if outbound is None and "host" not in values:
         raise NotFound(f"where {name} is called is not known yet: give --host")
     made = Outbound(**values) if outbound is None else attrs.evolve(outbound, **values)
-    return alter(change, name, outbound=made)
+    return alter(change, name, notes, outbound=made)
 
 
 def add_rules(change: Change, name: str, rules: Iterable[Rule], notes: Iterable[PinNote] = ()) -> list[Rule]:
@@ -144,7 +145,8 @@ def _write(change: Change, row: PartnerRow, partner: Partner, notes: Iterable[Pi
     for rule in rules:
         if isinstance(rule, SubjectRule | SanRule):
             cas.find(change.session, rule.ca)
-    pins = {rule.sha256 for rule in rules if isinstance(rule, CertificatePin | KeyPin)}
+    called = () if partner.outbound is None else partner.outbound.certificates
+    pins = {rule.sha256 for rule in (*rules, *called) if isinstance(rule, CertificatePin | KeyPin)}
     known = {each.sha256: each for each in (*row.notes, *notes) if each.sha256 in pins}
     entry = attrs.evolve(partner, codes=tuple(dict.fromkeys(partner.codes)), certificates=rules)
     row.entry, row.notes = judged(entry, f"partner {row.name}"), tuple(known.values())

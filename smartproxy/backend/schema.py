@@ -7,95 +7,31 @@ times are aware UTC. Nothing here opens a database: :mod:`smartproxy.backend.sto
 ``migrations/versions`` make these tables; a test compares the two.
 """
 
-import json
 import secrets
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 import attrs
 import sqlalchemy
 from sqlalchemy import (
     JSON,
-    DateTime,
-    Dialect,
     Index,
     LargeBinary,
     MetaData,
     String,
-    Text,
-    TypeDecorator,
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from smartproxy.backend.columns import Declared, DeclaredKey, UtcTime
 from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.partners import Partner, ServerIdentity, TrustedCa
 from smartproxy.policy.schema import ListOf, ObjectOf, kind, masked
 from smartproxy.policy.settings import ClientEntry
-from smartproxy.policy.values import NAME, SHA256, Instant, Line, Pem, ValueKind
+from smartproxy.policy.values import NAME, SHA256, Instant, Line, Pem
 
 REVISION = "0001"
 """The migration that makes exactly these tables; a test holds it equal to the newest migration."""
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """An aware UTC time, in databases that keep time zones and in those that do not."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store UTC; a naive time is a mistake of the caller."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone cannot be stored")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give the zone back that SQLite does not keep."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Declared(TypeDecorator[Any]):
-    """An instance of a class that policy declares, kept as the JSON that its kind writes."""
-
-    impl = JSON(none_as_null=True)
-    cache_ok = True
-
-    def __init__(self, within: ValueKind) -> None:
-        super().__init__()
-        self.within = within
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """Write what is stored."""
-        return None if value is None else self.within.write(value)
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """Read what was stored."""
-        return None if value is None else self.within.read(value, "entry")
-
-
-class DeclaredKey(TypeDecorator[Any]):
-    """The same as text that is equal for equal instances: part of a key."""
-
-    impl = Text
-    cache_ok = True
-
-    def __init__(self, within: ValueKind) -> None:
-        super().__init__()
-        self.within = within
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
-        """Write what is stored."""
-        return json.dumps(self.within.write(value), sort_keys=True, separators=(",", ":"))
-
-    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """Read what was stored."""
-        return self.within.read(json.loads(value), "entry")
 
 
 @attrs.frozen(kw_only=True)
@@ -440,3 +376,29 @@ class AlertRow(Base):
     cause: Mapped[str | None]
     exit_status: Mapped[int | None]
     output: Mapped[str | None]
+
+
+# The licences that servers say to have.
+
+
+class ServerLicenceRow(Base):
+    """The licence that a server put in force last, as it reported; kept longer than the event."""
+
+    __tablename__ = "server_licences"
+
+    proxy_id: Mapped[str] = mapped_column(String(66), primary_key=True)
+    valid_until: Mapped[datetime]
+    reported: Mapped[datetime]
+
+
+# Ends that were told.
+
+
+class ToldEndingRow(Base):
+    """That the end of something was told, so many days before it."""
+
+    __tablename__ = "told_endings"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    valid_until: Mapped[datetime]
+    mark: Mapped[int]

@@ -1,27 +1,30 @@
-"""What the daemons saw of partners' certificates: which were let in, and which addresses of revocation lists they name.
+"""What the daemons saw: certificates of partners, the addresses of revocation lists in them, and licences of servers.
 
 Kept beside the events, because it is needed long after they are deleted: which partners would be refused when a CA's
-lists are required, which certificates expire next, where a CA's lists can be had. Trusts no address: it is judged
-again, and none is fetched before it is approved (:mod:`.downloads`).
+lists are required, which certificates expire next, where a CA's lists can be had, which server runs until when. Trusts
+no address: it is judged again, and none is fetched before it is approved (:mod:`.downloads`).
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend.schema import CrlUrlRow, SeenCertificateRow
+from smartproxy.backend.schema import CrlUrlRow, SeenCertificateRow, ServerLicenceRow
 from smartproxy.logs.fields import utc_of
 from smartproxy.logs.record import Record
 from smartproxy.policy.certificates.revocation import is_plain
+from smartproxy.policy.licence import is_proxy_id
 
 SEEN_AGAIN: Final = timedelta(hours=1)
 """What was seen so soon after the last time that was noted is not noted again."""
 URLS_MOST: Final = 200
 """Addresses that are kept of one CA."""
+SERVERS_MOST: Final = 1000
+"""Servers whose licences are kept."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SERIAL: Final = re.compile(r"[0-9a-fA-F]{1,128}")
 
@@ -33,6 +36,8 @@ def note(session: Session, records: Iterable[Record]) -> None:
             _certificate(session, record)
         elif record.name == "crl.url_seen":
             _url(session, record)
+        elif record.name == "licence.accepted":
+            _licence(session, record)
 
 
 def certificates(session: Session) -> Sequence[SeenCertificateRow]:
@@ -46,6 +51,24 @@ def urls(session: Session, ca: str | None = None) -> Sequence[CrlUrlRow]:
     if ca is not None:
         query = query.where(CrlUrlRow.ca == ca)
     return session.scalars(query).all()
+
+
+def server_licences(session: Session) -> Mapping[str, ServerLicenceRow]:
+    """The licences that servers put in force last, by Proxy ID."""
+    return {row.proxy_id: row for row in session.scalars(select(ServerLicenceRow))}
+
+
+def _licence(session: Session, record: Record) -> None:
+    proxy_id, until = record.fields.get("proxy_id"), _time(str(record.fields.get("valid_until", "")))
+    if not isinstance(proxy_id, str) or not is_proxy_id(proxy_id) or until is None:
+        return
+    known = session.get(ServerLicenceRow, proxy_id)
+    if known is not None:
+        if record.time >= known.reported:
+            known.valid_until, known.reported = until, record.time
+    elif (session.scalar(select(func.count()).select_from(ServerLicenceRow)) or 0) < SERVERS_MOST:
+        session.add(ServerLicenceRow(proxy_id=proxy_id, valid_until=until, reported=record.time))
+        session.flush()
 
 
 def _certificate(session: Session, record: Record) -> None:

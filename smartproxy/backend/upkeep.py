@@ -1,43 +1,32 @@
-"""What the daemon looks after by itself: revocation lists that are out of date, licences that end, and old events.
+"""What the daemon looks after by itself: revocation lists that are out of date, what ends soon, and old events.
 
 A list that is out of date lets a CA's certificates be refused (or judged without it, where the CA says ``prefer``), so
-it is told at the daemon's start and every hour until a newer list is loaded. A licence's end is told some days before,
-once for each of these days, as long as no later licence was issued for the same server. Events are deleted so many days
-after their arrival as the setting ``backend.keep_events_days`` says.
+it is told at the daemon's start and every hour until a newer list is loaded. The ends of licences, certificates and
+lists are told some days before (:mod:`smartproxy.backend.endings`). Events are deleted so many days after their arrival
+as the setting ``backend.keep_events_days`` says.
 """
 
 from datetime import datetime, timedelta
 from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
-from smartproxy.backend import cas, journal, licences, revocation, settings
+from smartproxy.backend import cas, endings, journal, revocation, settings
 from smartproxy.backend.certificates import key_pin, subject_text
+from smartproxy.backend.endings import WatchedEnd
 from smartproxy.backend.errors import StoreBusy, StoreOutdated
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.licence import due_warning
 from smartproxy.policy.partners import RevocationMode
 
 HOUR = 3600.0
 BUSY_SECONDS = 60.0
 """After that long it looks again where the store was busy."""
-
-
-@attrs.frozen(kw_only=True)
-class _Ending:
-    """A licence that ends soon; ``mark`` is the number of days before its end at which it was to be told last."""
-
-    proxy_id: str
-    valid_until: datetime
-    days_left: int
-    mark: int
 
 
 class HourlyLook:
@@ -48,7 +37,6 @@ class HourlyLook:
         self._runner = runner
         self._events = events
         self._clock = clock
-        self._warned: dict[str, tuple[datetime, int]] = {}
         self._sooner: IDelayedCall | None = None
         self._looking = LoopingCall(self._look)
         self._looking.clock = clock
@@ -70,8 +58,9 @@ class HourlyLook:
     async def _tell(self) -> None:
         try:
             stale = await self._runner.run(self._stale)
-            ending = await self._runner.run(self._ending)
             await self._runner.run(self._forget)
+            # Last: what it gives counts as told.
+            ending = await self._runner.run(self._ending)
         except StoreBusy as busy:
             self._events.emit(
                 "store.busy", cause=Cause.STORE_BUSY, message=str(busy), place="smartproxy.backend.upkeep"
@@ -92,14 +81,22 @@ class HourlyLook:
         for fields in stale:
             self._events.emit("crl.stale", **fields)
         for each in ending:
-            if self._warned.get(each.proxy_id) != (each.valid_until, each.mark):
-                self._warned[each.proxy_id] = (each.valid_until, each.mark)
-                self._events.emit(
-                    "licence.ending",
-                    valid_until=each.valid_until,
-                    count=each.days_left,
-                    advice=f"extend it: smartproxy licence extend {each.proxy_id} --until DATE",
-                )
+            self._tell_ending(each)
+
+    def _tell_ending(self, ending: WatchedEnd) -> None:
+        fields = {"valid_until": ending.until, "count": (ending.until - self._now()).days, "advice": ending.advice}
+        if ending.cause is None:
+            self._events.emit("licence.ending", **fields)
+            return
+        self._events.emit(
+            "validity.ending",
+            cause=ending.cause,
+            message=ending.sentence,
+            partner=ending.partner,
+            ca=ending.ca,
+            client=ending.client,
+            **fields,
+        )
 
     def _stale(self) -> list[dict[str, Any]]:
         """The fields of an event for each list whose successor is overdue, of CAs that need it."""
@@ -126,21 +123,10 @@ class HourlyLook:
                 and (row.issuer_key_sha256, row.issuer) in names
             ]
 
-    def _ending(self) -> list[_Ending]:
-        """The licences whose end is near."""
-        present = self._now()
-        with self._store.reading() as session:
-            left = {row: row.valid_until - present for row in licences.newest(session).values()}
-        return [
-            _Ending(
-                proxy_id=row.proxy_id,
-                valid_until=row.valid_until,
-                days_left=rest.days,
-                mark=mark,
-            )
-            for row, rest in left.items()
-            if (mark := due_warning(row.valid_until, present))
-        ]
+    def _ending(self) -> list[WatchedEnd]:
+        """What ends soon, and is to be told."""
+        with self._store.writing() as session:
+            return endings.take(session, self._now())
 
     def _forget(self) -> None:
         """Delete the events that were kept long enough."""

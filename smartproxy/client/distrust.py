@@ -62,7 +62,11 @@ class ServerDistrust:
         """Whether a server may report this, too; if not, it is dropped and told."""
         cost = 1 + len(str(fields)) // _FACT_OCTETS
         if self._reports.take(server, rate, self._clock.seconds(), cost):
-            return True
+            if fields.get("proxy_id", server) == server:
+                return True
+            # A server's licence, for example, is told by that server alone.
+            self.refused_report(server, "the event is about another server")
+            return False
         self._tell("tunnel.distrusted", server, peer, Cause.TUNNEL_REPORTS, f"more than {rate} events a second")
         return False
 

@@ -76,6 +76,13 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             "site valid_from path",
         ),
         ("licence.refused", _ERROR, "A licence is refused.", "cause", "path proxy_id site advice valid_until"),
+        (
+            "licence.restored",
+            _WARNING,
+            "The licence's file was deleted or changed; the licence from the backend was written to it again.",
+            "path cause",
+            "valid_until",
+        ),
         ("licence.written", _INFO, "A renewed licence was written to its file.", "path", "valid_until site"),
         (
             "licence.write_failed",
@@ -199,6 +206,13 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             "A revocation list is out of date.",
             "issuer next_update",
             "ca age advice list list_part",
+        ),
+        (
+            "validity.ending",
+            _WARNING,
+            "A certificate or a revocation list ends soon.",
+            "cause valid_until count",
+            "ca advice",
         ),
         ("crl.url_seen", _INFO, "A verified certificate names a revocation list.", "url", "issuer ca subject"),
         (

@@ -247,6 +247,7 @@ class Cause(enum.StrEnum):
     LICENCE_NOT_YET_VALID = "licence.not_yet_valid", "The licence is not valid yet."
     LICENCE_EXPIRED = "licence.expired", "The licence has expired."
     LICENCE_WRONG_AUTHORITY = "licence.wrong_authority", "The licence is not signed by the accepted authority."
+    LICENCE_FILE_CHANGED = "licence_file.changed", "The licence file holds something else than the licence in force."
     LICENCE_FILE_UNWRITABLE = "licence_file.unwritable", "The licence file cannot be written."
     LICENCE_NOT_NEWER = "licence.not_newer", "The licence does not end later than the one in force."
     CONFIGURATION_FAULT = "configuration.fault", "A fault of SmartProxy keeps a configuration from being put in force."
@@ -298,6 +299,12 @@ class Cause(enum.StrEnum):
     API_WAIT = "api.wait", "The waiting time of a call is not an allowed number of seconds."
     API_WAITING = "api.waiting", "Too many calls of the client are already waiting."
     CRL_UNUSABLE = "crl.unusable", "The revocation list is unreadable, partial, outdated, or from an unknown CA."
+    ENDING_AUTHORITY = "ending.authority", "The certificate of the site's authority ends soon."
+    ENDING_CA = "ending.ca", "A certificate of a CA ends soon."
+    ENDING_IDENTITY = "ending.identity", "The certificate that the server shows to partners ends soon."
+    ENDING_LIST = "ending.list", "A revocation list ends soon, and no newer one was loaded."
+    ENDING_PARTNER = "ending.partner", "The last certificate that is known of a partner ends soon."
+    ENDING_TUNNEL = "ending.tunnel", "A client did not renew its tunnel certificate."
     EVENTS_CATALOGUE = "events.catalogue", "A forwarded event is not in the catalogue."
     EVENTS_SET_ASIDE = (
         "events.set_aside",

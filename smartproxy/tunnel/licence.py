@@ -52,6 +52,9 @@ class LicenceInForce:
         self._events = events
         self._now = now
         self._seen = self._stamp()
+        self._right: _Stamp | None = None
+        self._provided: str | None = None
+        self._unwritable = False
 
     def tell_started(self, identity: Identity, address: str, port: int) -> None:
         """Tell that the server started: its identity, its licence, and where it listens for clients."""
@@ -93,40 +96,80 @@ class LicenceInForce:
 
         :return: whether another one is in force now.
         """
-        if not self._take(text):
-            return False
-        licence = self.present
-        try:
-            files.replace(self._path, text.encode("utf-8"))
-        except OSError as error:
-            self._events.emit(
-                "licence.write_failed",
-                path=str(self._path),
-                cause=Cause.LICENCE_FILE_UNWRITABLE,
-                message=f"the licence cannot be written: {error.strerror or type(error).__name__}",
-                advice="it is in force until the server stops; let the server write the file, or copy the file there",
-            )
-        else:
-            self._seen = self._stamp()
-            self._events.emit("licence.written", path=str(self._path), valid_until=licence.valid_until)
-        return True
+        if self._take(text):
+            self._provided, self._unwritable = text, False
+            if self._write(text):
+                self._events.emit("licence.written", path=str(self._path), valid_until=self.present.valid_until)
+            return True
+        if self._is_present(text):
+            self._provided = text
+        return False
 
     def look_at_file(self) -> bool:
         """Put the licence in the file in force, if the file is another than before and the licence may be.
 
+        A file that was deleted, or replaced with something that may not be in force, is written again, if the licence
+        in force came through the tunnel. Whoever writes the file has the time until the next look to finish.
+
         :return: whether another one is in force now.
         """
-        stamp = self._stamp()
-        if stamp is None or stamp == self._seen:
-            return False
+        stamp, before = self._stamp(), self._seen
         self._seen = stamp
+        if stamp != before:
+            text = self._text()
+            # What is wrong with the file is told when it is needed, at a start.
+            if text is None or not self._take(text):
+                return False
+            self._provided, self._right = None, stamp
+            return True
+        if self._provided is not None and (stamp is None or stamp != self._right):
+            self._restore(self._provided)
+        return False
+
+    def _restore(self, provided: str) -> None:
+        """Write the file again, unless it holds the licence in force."""
+        text, failed = self._text(), self._unwritable
+        if text is not None and self._is_present(text):
+            self._right = self._seen
+        elif self._write(provided):
+            cause = Cause.LICENCE_MISSING if text is None else Cause.LICENCE_FILE_CHANGED
+            name, why = ("licence.written", None) if failed else ("licence.restored", cause)
+            self._events.emit(name, path=str(self._path), valid_until=self.present.valid_until, cause=why)
+
+    def _write(self, text: str) -> bool:
+        """Write the file; whether that worked. That it did not is told once."""
+        try:
+            files.replace(self._path, text.encode("utf-8"))
+        except OSError as error:
+            if not self._unwritable:
+                self._events.emit(
+                    "licence.write_failed",
+                    path=str(self._path),
+                    cause=Cause.LICENCE_FILE_UNWRITABLE,
+                    message=f"the licence cannot be written: {error.strerror or type(error).__name__}",
+                    advice="it is in force until the server stops; let the server write the file, which it tries again "
+                    "and again, or copy the file there",
+                )
+            self._unwritable = True
+            return False
+        self._unwritable = False
+        self._seen = self._right = self._stamp()
+        return True
+
+    def _text(self) -> str | None:
+        """What the file holds; ``None`` if it cannot be read."""
         try:
             with self._path.open("rb") as file:
-                octets = file.read(LICENCE_OCTETS_MOST + 1)
+                return file.read(LICENCE_OCTETS_MOST + 1).decode("utf-8", "replace")
         except OSError:
-            # It is in force already; what is wrong with its file is told when it is needed, at a start.
+            return None
+
+    def _is_present(self, text: str) -> bool:
+        """Whether a text is that of the licence in force."""
+        try:
+            return read(text, self.present.proxy_id, self._now(), self.present.authority_certificate) == self.present
+        except LicenceRefused:
             return False
-        return self._take(octets.decode("utf-8", "replace"))
 
     def _take(self, text: str) -> bool:
         try:
@@ -141,7 +184,7 @@ class LicenceInForce:
         self.announce()
         return True
 
-    def _stamp(self) -> tuple[int, int, int] | None:
+    def _stamp(self) -> "_Stamp | None":
         """What changes when somebody writes or replaces the file."""
         try:
             found = self._path.stat()
@@ -149,6 +192,9 @@ class LicenceInForce:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size
 
+
+_Stamp = tuple[int, int, int]
+"""What tells one state of a file from another."""
 
 FILE_SECONDS = 5.0
 """How soon a licence that an operator puts in place is seen."""

@@ -552,6 +552,17 @@ class Sessions(ClientTestCase):
         self.assertEqual([event["sequence"] for event in self.stored("listener.opened")], [5])
         self.assertEqual(len(self.stored("events.refused")), 2)
 
+    def test_events_about_another_server(self) -> None:
+        """A server tells of its own licence only: what it tells of another's is refused."""
+        self.start()
+        event: dict[str, Any] = {"name": "licence.accepted", "time": "2026-11-20T10:00:00.000Z", "level": "info"}
+        event |= {"source": "server", "sequence": 5, "site": "Muster GmbH", "valid_until": "2027-01-01T00:00:00.000Z"}
+        control = self.control()
+        self.service.event(control, {**event, "proxy_id": identity().proxy_id})
+        self.service.event(control, {**event, "sequence": 6, "proxy_id": "0" * 64 + "px"})
+        self.assertEqual([each["sequence"] for each in self.stored("licence.accepted")], [5])
+        self.assertIn("about another server", self.stored("events.refused")[0]["message"])
+
     def test_addresses_of_revocation_lists(self) -> None:
         """What the server saw in a verified certificate is an event for the backend."""
         self.start()

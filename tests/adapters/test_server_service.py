@@ -387,6 +387,52 @@ class Generations(ServerTestCase):
         self.network.advance(60)
         self.assertEqual(self.service.licence.present.limits, {"sessions": 8})
 
+    def test_licence_file_that_was_deleted_or_changed(self) -> None:
+        """It is written again, once whoever changes it had time to finish; the licence in any layout is left alone."""
+        text = sign(licence(800), signing_key())
+        self.bring(self.client(), document(licence=text))
+        other_layout = json.dumps(json.loads(text))
+        for spoil, cause in (
+            (self.path.unlink, "licence.missing"),
+            (lambda: self.path.write_text("no licence"), "licence_file.changed"),
+            (lambda: self.path.write_text(sign(licence(700), signing_key())), "licence_file.changed"),
+        ):
+            before = len(self.named("licence.restored"))
+            spoil()
+            self.network.advance(FILE_SECONDS)
+            self.assertEqual(len(self.named("licence.restored")), before)
+            self.network.advance(FILE_SECONDS)
+            self.assertEqual(self.path.read_text(), text)
+            self.assertEqual(self.named("licence.restored")[before:][0]["cause"], cause)
+            self.network.advance(60)
+            self.assertEqual(len(self.named("licence.restored")), before + 1)
+        self.path.write_text(other_layout)
+        self.network.advance(60)
+        self.assertEqual((self.path.read_text(), len(self.named("licence.restored"))), (other_layout, 3))
+
+    def test_licence_file_of_an_operator(self) -> None:
+        """A later licence that an operator put in place is not written over, and not invented when it is deleted."""
+        client = self.client()
+        self.bring(client, document(licence=sign(licence(800), signing_key())))
+        self.path.write_text(sign(licence(900), signing_key()))
+        self.network.advance(60)
+        self.bring(client, document(2, licence=sign(licence(800), signing_key())), 2)
+        self.network.advance(60)
+        self.assertEqual(self.service.licence.present.valid_until, NOW + timedelta(days=900))
+        self.path.unlink()
+        self.network.advance(60)
+        self.assertFalse(self.path.exists())
+        self.assertEqual(self.named("licence.restored"), [])
+
+    def test_licence_file_of_the_start(self) -> None:
+        """The licence of the start is written again, too, as soon as the backend provides the same."""
+        text = sign(licence(), signing_key())
+        self.network.advance(60)
+        self.assertFalse(self.path.exists())
+        self.bring(self.client(), document(licence=text))
+        self.network.advance(FILE_SECONDS)
+        self.assertEqual(self.path.read_text(), text)
+
     def test_renewed_licence_that_is_not_ours(self) -> None:
         """A licence of another authority is refused, said to be, and written nowhere."""
         key = make_key(KeyKind.ED25519)
@@ -408,7 +454,13 @@ class Generations(ServerTestCase):
         self.service.licence._path = self.path / "no" / "such" / "folder"
         self.bring(self.client(), document(licence=sign(licence(800), signing_key())))
         self.assertEqual(self.service.licence.present.valid_until, NOW + timedelta(days=800))
+        self.network.advance(60)
         self.assertEqual(len(self.named("licence.write_failed")), 1)
+        (self.path / "no" / "such").mkdir(parents=True)
+        (self.path / "no" / "such" / "folder").symlink_to("/nowhere")
+        self.network.advance(FILE_SECONDS)
+        self.assertEqual(load(self.path / "no" / "such" / "folder", identity().proxy_id, NOW), licence(800))
+        self.assertEqual((len(self.named("licence.written")), self.named("licence.restored")), (1, []))
 
 
 class Sessions(ServerTestCase):

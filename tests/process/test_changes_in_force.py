@@ -5,12 +5,13 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from smartproxy.oftp2 import commands
-from smartproxy.testing.pki import TestCredential, self_signed
+from smartproxy.testing.pki import TestCa, TestCredential, self_signed
 from smartproxy.testing.programs import Program
 from tests.process.clock import Stopwatch
 from tests.process.lines import Caller, Session
@@ -146,6 +147,37 @@ class ChangesInForce(SiteCase):
         self.assertNotIn("path", await log.event("backend.log_changed"))
         self.assertEqual((await log.event("level.changed", cause="operator.setting"))["mode"], "info")
 
+    async def test_licence_file_that_is_gone(self) -> None:
+        """The licence's file, deleted while the server runs, is written again; the list has what it reported."""
+        text = (await self.site.smartproxy("licence", "download"))["licence"]
+        self.site.licence.unlink()
+        restored = await self.log.event("licence.restored")
+        self.assertEqual((restored["cause"], restored["path"]), ("licence.missing", str(self.site.licence)))
+        self.assertEqual(self.site.licence.read_text(), text)
+        (row,) = await self.site.smartproxy("licence", "list")
+        self.assertEqual((row["proxy_id"], row["valid_until"]), (self.site.proxy_id, row["reported_valid_until"]))
+        self.assertEqual(row["days_left"], row["reported_days_left"])
+
+    async def test_endings(self) -> None:
+        """A partner's certificate that ends in five days is told at the start, with what to do, and never again."""
+        now = datetime.now(UTC)
+        ca = TestCa.root("Short", valid_from=now - timedelta(days=300), valid_until=now + timedelta(days=300))
+        ending = ca.issue("oftp.coil.example", valid_until=now + timedelta(days=5, hours=1))
+        files = ending.write(self.site.certificates, "coil")
+        await self.command(
+            *("partner", "add", "COIL", "--code", "O0013000003COIL", "--certificate", str(files.certificate))
+        )
+        self.addCleanup(self.site.smartproxy, "partner", "remove", "COIL")
+        for _ in range(2):
+            assert self.site.backend is not None
+            await self.site.backend.stop()
+            await self.site.start_backend()
+            # The look at the start is over when a later one of the same threads has been answered.
+            await self.command("settings", "set", "server.deadlines.ssid", "44")
+        told = await self.site.smartproxy("events", "--name", "validity.ending", "--partner", "COIL")
+        self.assertEqual([(each["cause"], each["count"]) for each in told], [("ending.partner", 5)])
+        self.assertIn("smartproxy partner change COIL", told[0]["advice"])
+
     async def test_client_that_is_removed(self) -> None:
         """The server ends the tunnel of a removed client within seconds, whatever that client does.
 
@@ -227,8 +259,8 @@ class ChangesInForce(SiteCase):
             document["generation"] = number + 1
             change(document)
             store.execute(
-                "insert into generations (number, made, made_by, way, change, document) "
-                "select number + 1, made, made_by, way, 'by hand', ? from generations where number = ?",
+                "insert into generations (number, made, made_by, way, change, digest, document) "
+                "select number + 1, made, made_by, way, 'by hand', digest, ? from generations where number = ?",
                 (json.dumps(document).encode(), number),
             )
         return int(number) + 1

@@ -16,11 +16,12 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import authority, history, migrations
+from smartproxy.backend.columns import UtcTime
 from smartproxy.backend.database import BUSY_MILLISECONDS
 from smartproxy.backend.errors import StoreBusy, StoreUnavailable
 from smartproxy.backend.generations import changing
 from smartproxy.backend.location import Location
-from smartproxy.backend.schema import REVISION, Base, ClientRow, UtcTime
+from smartproxy.backend.schema import REVISION, Base, ClientRow
 from smartproxy.backend.store import Store
 from smartproxy.policy.settings import ClientEntry
 from tests.unit.sites import NOW, SiteCase

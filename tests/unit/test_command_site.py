@@ -13,6 +13,10 @@ from unittest.mock import patch
 from cryptography import x509
 
 from smartproxy import __version__
+from smartproxy.backend import sightings
+from smartproxy.backend.store import Store
+from smartproxy.logs.fields import isotime
+from smartproxy.logs.record import Record
 from smartproxy.policy.licence import read
 from smartproxy.tap.command import main
 from smartproxy.tap.commands import console
@@ -209,6 +213,42 @@ class Licences(CommandCase):
         self.do("licence", "issue", "ab" * 32 + "px", "--until", "1y")
         self.assertIn("say which", self.refused("licence", "extend", "--until", "2099-12-31"))
         self.do("licence", "extend", PROXY_ID, "--until", "2099-12-31")
+
+    def test_download(self) -> None:
+        """The newest licence comes again, whole, to standard output or a file; the only server need not be named."""
+        self.do("licence", "issue", PROXY_ID, "--until", "30d")
+        text = self.do("licence", "extend", "--until", "2098-12-31", "--json").json["licence"]
+        self.assertEqual(self.do("licence", "download").out, text)
+        self.do("licence", "download", PROXY_ID, "-o", str(self.folder / "again"))
+        self.assertEqual((self.folder / "again").read_text(), text)
+        self.do("licence", "show", "-o", str(self.folder / "shown"))
+        self.assertEqual((self.folder / "shown").read_text(), text)
+        self.do("licence", "issue", "ab" * 32 + "px", "--until", "1y")
+        self.assertIn("say which", self.refused("licence", "download"))
+
+    def test_listed_as_reported(self) -> None:
+        """All servers are in one list, with the days left of what was issued and of what each put in force."""
+        self.do("licence", "issue", PROXY_ID, "--until", "30d")
+        (row,) = self.do("licence", "list", "--json").json
+        self.assertEqual((row["days_left"], row["reported"], row["reported_days_left"]), (29, None, None))
+        other, now = "ab" * 32 + "px", datetime.now(UTC)
+        store = Store.open(self.location)
+        self.addCleanup(store.close)
+        for proxy_id, days in ((PROXY_ID, 3), (other, -1), ("no id", 9)):
+            fields = {"site": "x", "proxy_id": proxy_id, "valid_until": isotime(now + timedelta(days, 60))}
+            with store.writing() as session:
+                sightings.note(session, [Record("licence.accepted", now, "server", 1, fields)])
+        rows = {each["proxy_id"]: each for each in self.do("licence", "list", "--json").json}
+        self.assertEqual(set(rows), {PROXY_ID, other})
+        self.assertEqual((rows[PROXY_ID]["days_left"], rows[PROXY_ID]["reported_days_left"]), (29, 3))
+        self.assertNotIn("issued", rows[other])
+        text = self.do("licence", "list").out
+        self.assertRegex(text, rf"{other} +- +not issued +- .* ended ")
+        early = {"site": "x", "proxy_id": PROXY_ID, "valid_until": isotime(now)}
+        with store.writing() as session:
+            sightings.note(session, [Record("licence.accepted", now - timedelta(1), "server", 1, early)])
+        rows = {each["proxy_id"]: each for each in self.do("licence", "list", "--json").json}
+        self.assertEqual(rows[PROXY_ID]["reported_days_left"], 3)
 
     def test_nothing_to_extend(self) -> None:
         """Where no licence was issued, none can be extended."""

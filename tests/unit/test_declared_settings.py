@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import smartproxy
 from smartproxy.backend import archive, generations, partners
-from smartproxy.backend.schema import Declared
+from smartproxy.backend.columns import Declared
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits
 from smartproxy.policy.partners import Authentication, CertificatePin, Outbound, Partner, Purpose, TrustedCa, Verify

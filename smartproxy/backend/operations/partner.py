@@ -315,10 +315,10 @@ def outbound(change: Change, wanted: CallingAlteration) -> KnownPartner:
     if wanted.outbound is None:
         return _known(partners.alter(change, wanted.name, outbound=None))
     values = dict(wanted.outbound)
-    rules, _ = _pinned(wanted.pinned)
+    rules, notes = _pinned(wanted.pinned)
     if rules:
         values["certificates"] = (*rules, *values.get("certificates", ()))
-    return _known(partners.alter_outbound(change, wanted.name, **values))
+    return _known(partners.alter_outbound(change, wanted.name, notes, **values))
 
 
 def _known(row: PartnerRow, warnings: tuple[str, ...] = ()) -> KnownPartner:

@@ -48,10 +48,27 @@ def register(subparsers: Subparsers) -> None:
         help="the new last day (2028-12-31), or how long: 90d, 1y",
     )
     more.add_argument("-o", "--output", metavar="FILE", help="write the licence to this file, too")
-    action(actions, "list", "List the newest licence of each server.", show_all)
+    action(
+        actions,
+        "list",
+        "List the newest licence of each server, and the one that the server reported to have put in force.",
+        show_all,
+    )
     look = action(actions, "show", "Show a server's newest licence, or write it to a file again.", show)
-    look.add_argument("proxy_id", metavar="PROXY-ID")
     look.add_argument("-o", "--output", metavar="FILE", help="write the licence to this file")
+    fetch = action(
+        actions,
+        "download",
+        "Write a server's newest licence, as the file that its machine needs.",
+        download,
+        "  smartproxy licence download -o smartproxy.lic\n"
+        "  smartproxy licence download PROXY-ID | ssh dmz 'cat > /etc/smartproxy.lic'",
+    )
+    fetch.add_argument("-o", "--output", metavar="FILE", help="where to write it [-, standard output]")
+    for parser in (look, fetch):
+        parser.add_argument(
+            "proxy_id", metavar="PROXY-ID", nargs="?", help="the server; not needed where there is one only"
+        )
     take = action(
         actions,
         "withdraw",
@@ -105,11 +122,32 @@ def show_all(console: Console) -> None:
     from smartproxy.backend import licences
 
     with console.reading() as session:
-        rows = list(licences.newest(session).values())
+        found = licences.of_servers(session)
     now = console.now()
-    cells = [(row.proxy_id, when(row.valid_from), when(row.valid_until), _left(row.valid_until, now)) for row in rows]
-    heads = ("PROXY ID", "FROM", "UNTIL", "DAYS LEFT")
-    console.answer([_document(row) for row in rows], table(heads, cells, "no licence was issued yet"))
+    cells = [
+        (
+            each.proxy_id,
+            "-" if each.issued is None else when(each.issued.valid_from),
+            "not issued" if each.issued is None else when(each.issued.valid_until),
+            "-" if each.issued is None else _left(each.issued.valid_until, now),
+            "-" if each.reported_until is None else when(each.reported_until),
+            "-" if each.reported_until is None else _left(each.reported_until, now),
+            when(each.reported, "never"),
+        )
+        for each in found
+    ]
+    heads = ("PROXY ID", "FROM", "UNTIL", "DAYS LEFT", "SERVER HAS UNTIL", "DAYS LEFT THERE", "REPORTED")
+    documents = [
+        {
+            **({"proxy_id": each.proxy_id} if each.issued is None else _document(each.issued)),
+            "days_left": None if each.issued is None else (each.issued.valid_until - now).days,
+            "reported_valid_until": each.reported_until,
+            "reported_days_left": None if each.reported_until is None else (each.reported_until - now).days,
+            "reported": each.reported,
+        }
+        for each in found
+    ]
+    console.answer(documents, table(heads, cells, "no licence was issued yet"))
 
 
 def show(console: Console) -> None:
@@ -117,11 +155,25 @@ def show(console: Console) -> None:
     from smartproxy.backend import licences
 
     with console.reading() as session:
-        row = licences.find(session, console.arguments.proxy_id)
+        row = licences.only(session, console.arguments.proxy_id)
     if console.arguments.output:
         console.write(console.arguments.output, row.text)
     shown = {name: when(each) if isinstance(each, datetime) else each for name, each in _document(row).items()}
     console.answer({**_document(row), "licence": row.text}, listing(shown))
+
+
+def download(console: Console) -> None:
+    """Write one licence."""
+    from smartproxy.backend import licences
+
+    with console.reading() as session:
+        row = licences.only(session, console.arguments.proxy_id)
+    document = {**_document(row), "licence": row.text}
+    if console.arguments.output in (None, "-"):
+        console.answer(document, row.text.rstrip("\n"))
+        return
+    console.write(console.arguments.output, row.text)
+    console.answer(document, f"licence until {when(row.valid_until)} written to {console.arguments.output}")
 
 
 def withdraw(console: Console) -> None:

@@ -239,3 +239,19 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ignore_rules")),
         sa.UniqueConstraint("name", name=op.f("uq_ignore_rules_name")),
     )
+    # The licences that servers say to have.
+    op.create_table(
+        "server_licences",
+        sa.Column("proxy_id", sa.String(length=66), nullable=False),
+        sa.Column("valid_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("reported", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("proxy_id", name=op.f("pk_server_licences")),
+    )
+    # Ends that were told.
+    op.create_table(
+        "told_endings",
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("valid_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("mark", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_told_endings")),
+    )
