@@ -31,6 +31,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.partners import Partner, ServerIdentity, TrustedCa
+from smartproxy.policy.permissions import AdministratorEntry
 from smartproxy.policy.schema import ListOf, ObjectOf, kind, masked
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.values import NAME, SHA256, Instant, Line, Pem, ValueKind
@@ -436,3 +437,35 @@ class AlertRow(Base):
     cause: Mapped[str | None]
     exit_status: Mapped[int | None]
     output: Mapped[str | None]
+
+
+# Administrators of the API.
+
+
+class AdministratorRow(Base):
+    """An administrator's token, and when it was used last."""
+
+    __tablename__ = "administrators"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    entry: Mapped[AdministratorEntry] = mapped_column(Declared(ObjectOf(AdministratorEntry)))
+    last_used: Mapped[datetime | None]
+    last_address: Mapped[str | None]
+
+
+class AnsweredCallRow(Base):
+    """The answer to a call that creates something and has an idempotency key: a repetition gets it again.
+
+    ``request`` is the SHA-256 of what was called; ``answer`` is nothing where it holds a secret.
+    """
+
+    __tablename__ = "answered_calls"
+    __table_args__ = (UniqueConstraint("caller", "key"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    caller: Mapped[str]
+    key: Mapped[str]
+    request: Mapped[str] = mapped_column(String(64))
+    answer: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True))
+    answered: Mapped[datetime] = mapped_column(index=True)
