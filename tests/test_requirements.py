@@ -22,10 +22,15 @@ PLACES = {
     "smartproxy.testing": KIT,
 }
 """Whose requirements a module has beside those of the DMZ's install; all other modules have no others."""
-LIBRARIES = {"pyopenssl": "OpenSSL", "service-identity": "service_identity", "zope-interface": "zope.interface"}
+LIBRARIES = {
+    "openapi-spec-validator": "openapi_spec_validator",
+    "pyopenssl": "OpenSSL",
+    "service-identity": "service_identity",
+    "zope-interface": "zope.interface",
+}
 """What is imported of a requirement, where that is not its name."""
 NAMESPACES = {"zope"}
-RUN = {"coverage"}
+RUN = {"coverage", "schemathesis"}
 """What is run, not imported."""
 
 

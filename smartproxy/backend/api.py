@@ -18,20 +18,24 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
-from twisted.web.resource import IResource, Resource
-from twisted.web.server import Request
+from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from smartproxy._version import __version__
+from smartproxy.backend.administration import Administration
+from smartproxy.backend.administrators import PREFIX
+from smartproxy.backend.called import DESCRIPTION, ROOT
 from smartproxy.backend.calls import CallingClient, Calls
 from smartproxy.backend.errors import BackendError, StoreBusy, StoreOutdated, Unusable
 from smartproxy.backend.generations import Tag
+from smartproxy.backend.health import Readiness
 from smartproxy.backend.port import guest_of
 from smartproxy.backend.requests import (
     API,
     CallRefused,
     CarriedEvents,
     CertificateWanted,
+    ReadableRequests,
     RefusalRate,
     address_of,
     address_refused,
@@ -40,6 +44,7 @@ from smartproxy.backend.requests import (
     header_of,
     json_answer,
     known_tag,
+    method_refused,
     removed_refused,
     token_of,
     token_refused,
@@ -164,33 +169,6 @@ class GenerationWatch:
             self._next_look = None
 
 
-class _Root(Resource):
-    """Hands requests to Klein, except those that it would drop without a word to anybody but the log."""
-
-    isLeaf = True
-
-    def __init__(self, klein: IResource, unreadable: Callable[[IRequest], bytes]) -> None:
-        Resource.__init__(self)
-        self._klein = klein
-        self._unreadable = unreadable
-
-    def render(self, request: Request) -> bytes | int:
-        """Answer a request."""
-        try:
-            for octets in (
-                request.method,
-                request.getRequestHostname(),
-                *(request.prepath or ()),
-                *(request.postpath or ()),
-            ):
-                octets.decode("utf-8")
-            answer: bytes | int = self._klein.render(request)
-        except (UnicodeDecodeError, HTTPException):
-            # The second is of a host that no name can be, such as a..b, which Klein does not catch.
-            return self._unreadable(request)
-        return answer
-
-
 class Api:
     """The API; :meth:`resource` is what a site serves.
 
@@ -208,6 +186,8 @@ class Api:
         self._clock = clock
         self._rate = RefusalRate()
         self._waiting: Counter[str] = Counter()
+        self._administration = Administration(calls.store, runner, events, clock)
+        self._readiness = Readiness(clock, lambda: runner.run(calls.generation))
         self._facts: WeakKeyDictionary[IRequest, dict[str, object]] = WeakKeyDictionary()
         self.watch = GenerationWatch(clock, lambda: runner.run(calls.generation), self._watch_failed)
         self.trial_watch = GenerationWatch(clock, lambda: runner.run(calls.newest_trial), self._watch_failed)
@@ -226,7 +206,7 @@ class Api:
 
     def resource(self) -> IResource:
         """The root of the API's site."""
-        return _Root(self.app.resource(), self.unreadable)
+        return ReadableRequests(self.app.resource(), self.unreadable, (UnicodeDecodeError, HTTPException))
 
     def unreadable(self, request: IRequest) -> bytes:
         """Refuse a call whose path is not UTF-8, or whose host is not a name."""
@@ -327,6 +307,27 @@ class Api:
             )
         return json_answer(request, {"stored": taken.stored, "refused": len(taken.refused)})
 
+    @app.route("/api/v1/admin/<path:place>", methods=["GET", "POST", "PATCH", "PUT", "DELETE"])
+    async def administered(self, request: IRequest, place: str) -> bytes:
+        """What administrators call: the operations."""
+        return await self._administration.answer(request, self._facts.setdefault(request, {}))
+
+    @app.route("/api/v1/openapi.json", methods=["GET"])
+    async def description(self, request: IRequest) -> bytes:
+        """What administrators can call."""
+        return await self._administration.description(request, self._facts.setdefault(request, {}))
+
+    @app.route("/health/live", methods=["GET"])
+    def live(self, request: IRequest) -> bytes:
+        """Whether the daemon runs, for load balancers: who gets an answer knows."""
+        return json_answer(request, {"status": "ok"})
+
+    @app.route("/health/ready", methods=["GET"])
+    async def ready(self, request: IRequest) -> bytes:
+        """Whether calls can be answered, for load balancers; others are told no more than that."""
+        is_ready = await self._readiness.ready()
+        return json_answer(request, {"status": "ok" if is_ready else "not ready"}, 200 if is_ready else 503)
+
     @app.handle_errors(CallRefused)
     def refused(self, request: IRequest, failure: Failure) -> bytes:
         """Answer a refused call, and write it down."""
@@ -339,9 +340,7 @@ class Api:
     def not_routed(self, request: IRequest, failure: Failure) -> bytes:
         """Answer a call of something that is not there."""
         if failure.check(MethodNotAllowed):
-            error = CallRefused(
-                405, Cause.API_METHOD, "the path does not take this method", "see the API's documentation"
-            )
+            error = method_refused(getattr(failure.value, "valid_methods", None) or ())
         else:
             error = CallRefused(404, Cause.API_PATH, "no such path", "call a path below /api/v1")
         return self._refuse(request, error)
@@ -360,7 +359,7 @@ class Api:
         """Answer that something here is broken; what, stands in the log only."""
         self._events.failure("smartproxy.backend.api", failure, peer=address_of(request))
         error = CallRefused(500, Cause.API_INTERNAL, "the backend has a fault", "look for internal.error in its log")
-        return json_answer(request, error.document(), error.status)
+        return self._answer_refused(request, error)
 
     def admits(self, request: IRequest) -> Deferred[bool]:
         """Whether the body of a request is worth reading: its caller is known. The call itself is judged anew."""
@@ -368,6 +367,9 @@ class Api:
 
     async def _admits(self, request: IRequest) -> bool:
         try:
+            # The path is not known yet, but the two kinds of tokens begin differently.
+            if token_of(request).startswith(PREFIX):
+                return await self._administration.admits(request)
             await self._caller(request)
         except CallRefused:
             return False
@@ -432,6 +434,13 @@ class Api:
                 peer=address_of(request),
                 **facts,
             )
+        return self._answer_refused(request, error)
+
+    def _answer_refused(self, request: IRequest, error: CallRefused) -> bytes:
+        for name, value in error.headers:
+            request.setHeader(name, value)
+        if request.path.startswith((ROOT.encode("ascii"), DESCRIPTION)):
+            return json_answer(request, error.problem(), error.status, b"application/problem+json")
         return json_answer(request, error.document(), error.status)
 
     def _watch_failed(self, failure: Failure) -> None:

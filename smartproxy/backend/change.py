@@ -1,6 +1,7 @@
 """A change that an operator is making: its transaction, its author, the events that tell of it, and its entries."""
 
 import enum
+from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from smartproxy.backend import journal
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.logs.record import Record
 from smartproxy.policy import limits
+from smartproxy.policy.permissions import EVERYTHING
 from smartproxy.policy.schema import read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.values import Line
@@ -41,6 +43,8 @@ class Change:
     :ivar generation: its number.
     :ivar channel: how it comes in.
     :ivar comment: why it is made, if its author said so.
+    :ivar allowed: the scopes of who makes it.
+    :ivar last_word: called when the change is found valid and before it is kept; what it raises undoes the change.
     """
 
     session: Session
@@ -50,6 +54,8 @@ class Change:
     generation: int
     channel: Channel = Channel.COMMAND
     comment: str | None = None
+    allowed: frozenset[str] = frozenset({EVERYTHING})
+    last_word: Callable[[], None] | None = None
     _records: list[Record] = attrs.field(factory=list)
 
     def note(self, name: str, /, **fields: object) -> None:

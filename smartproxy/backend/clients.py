@@ -191,9 +191,9 @@ def _found(session: Session, name: str) -> ClientRow | None:
     return session.scalars(select(ClientRow).where(ClientRow.name == name)).one_or_none()
 
 
-def new_token() -> str:
+def new_token(prefix: str = PREFIX) -> str:
     """A token that nobody can guess: 256 random bits."""
-    return PREFIX + secrets.token_urlsafe(32)
+    return prefix + secrets.token_urlsafe(32)
 
 
 def token_digest(token: str) -> str:

@@ -40,6 +40,14 @@ class AlreadyThere(BackendError):
     """A name that is taken."""
 
 
+class ChangedMeanwhile(BackendError):
+    """What a change is about is not as its caller has seen it."""
+
+
+class KeyUnusable(BackendError):
+    """An idempotency key that belongs to another call, or to an answer that is not kept."""
+
+
 class ScopeMissing(BackendError):
     """The caller may not do it."""
 

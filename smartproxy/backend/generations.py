@@ -83,6 +83,8 @@ def changing(
             raise ChangeRefused(f"{explain(session, refused)}; nothing is changed") from refused
         except ArithmeticError as error:
             raise ChangeRefused("a date or a number is out of range; nothing is changed") from error
+        if change.last_word is not None:
+            change.last_word()
         # One document is kept: a site's history would otherwise be a pile of copies of its keys.
         session.execute(update(GenerationRow).values(document=None))
         digest = hashlib.sha256(octets).hexdigest()[:DIGEST_CHARACTERS]

@@ -8,11 +8,13 @@ at once and then some a minute; the next one that is written says how many were 
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 import attrs
 from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import Request
 
 from smartproxy._version import __version__
 from smartproxy.backend.generations import DIGEST_CHARACTERS, Tag
@@ -37,12 +39,29 @@ class CallRefused(Exception):
     :ivar cause: why.
     :ivar message: what is wrong.
     :ivar advice: what to do about it, without a capital letter and a full stop: callers append it to the message.
+    :ivar faults: what is wrong with single values, where it is known: place and message.
+    :ivar headers: what the answer tells beside.
     """
 
     status: int
     cause: Cause
     message: str
     advice: str
+    faults: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def problem(self) -> dict[str, object]:
+        """The body of the answer to an administrator: a problem document (RFC 9457); its type is the cause."""
+        document: dict[str, object] = {
+            "type": f"urn:smartproxy:problem:{self.cause}",
+            "title": self.cause.meaning,
+            "status": self.status,
+            "detail": self.message,
+            "advice": self.advice,
+        }
+        if self.faults:
+            document["errors"] = [{"where": where, "message": message} for where, message in self.faults]
+        return document
 
     def document(self) -> dict[str, str]:
         """The body of the answer; its error is the cause without its subject, such as ``token``."""
@@ -216,6 +235,16 @@ def body_of(request: IRequest, cls: type[_Body], *, item_by_item: bool = False) 
         ) from refused
 
 
+def method_refused(methods: Iterable[str]) -> CallRefused:
+    """The refusal of a method that a path does not take.
+
+    :param methods: those that it takes.
+    """
+    known = ", ".join(sorted(methods))
+    headers = ((b"allow", known.encode("ascii")),)
+    return CallRefused(405, Cause.API_METHOD, "the path does not take this method", f"use {known}", headers=headers)
+
+
 def too_large() -> CallRefused:
     """The refusal of a body that is larger than allowed."""
     return CallRefused(413, Cause.API_TOO_LARGE, "the body is too large", f"send {BODY_OCTETS_MOST} octets at most")
@@ -247,12 +276,50 @@ def wait_seconds(request: IRequest) -> int:
     return int(given)
 
 
-def json_answer(request: IRequest, document: Mapping[str, object], status: int = 200) -> bytes:
+def json_answer(
+    request: IRequest, document: Mapping[str, object], status: int = 200, media: bytes = b"application/json"
+) -> bytes:
     """A document as the answer."""
     request.setResponseCode(status)
-    request.setHeader(b"content-type", b"application/json")
+    request.setHeader(b"content-type", media)
     request.setHeader(b"cache-control", b"no-store")
     return json.dumps(document).encode("utf-8")
+
+
+class ReadableRequests(Resource):
+    """Hands requests to a resource, except those that it would drop without a word to anybody but the log.
+
+    :param unreadable: answers those.
+    :param faults: what the resource raises for a path or a host that is none, such as a host ``a..b``.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self,
+        within: IResource,
+        unreadable: Callable[[IRequest], bytes],
+        faults: tuple[type[Exception], ...],
+    ) -> None:
+        Resource.__init__(self)
+        self._within = within
+        self._unreadable = unreadable
+        self._faults = faults
+
+    def render(self, request: Request) -> bytes | int:
+        """Answer a request."""
+        try:
+            for octets in (
+                request.method,
+                request.getRequestHostname(),
+                *(request.prepath or ()),
+                *(request.postpath or ()),
+            ):
+                octets.decode("utf-8")
+            answer: bytes | int = self._within.render(request)
+        except self._faults:
+            return self._unreadable(request)
+        return answer
 
 
 API = 1

@@ -26,6 +26,7 @@ from smartproxy.backend.columns import Declared, DeclaredKey, UtcTime
 from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.partners import Partner, ServerIdentity, TrustedCa
+from smartproxy.policy.permissions import AdministratorEntry
 from smartproxy.policy.schema import ListOf, ObjectOf, kind, masked
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.values import NAME, SHA256, Instant, Line, Pem
@@ -402,3 +403,35 @@ class ToldEndingRow(Base):
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     valid_until: Mapped[datetime]
     mark: Mapped[int]
+
+
+# Administrators of the API.
+
+
+class AdministratorRow(Base):
+    """An administrator's token, and when it was used last."""
+
+    __tablename__ = "administrators"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    entry: Mapped[AdministratorEntry] = mapped_column(Declared(ObjectOf(AdministratorEntry)))
+    last_used: Mapped[datetime | None]
+    last_address: Mapped[str | None]
+
+
+class AnsweredCallRow(Base):
+    """The answer to a call that creates something and has an idempotency key: a repetition gets it again.
+
+    ``request`` is the SHA-256 of what was called; ``answer`` is nothing where it holds a secret.
+    """
+
+    __tablename__ = "answered_calls"
+    __table_args__ = (UniqueConstraint("caller", "key"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    caller: Mapped[str]
+    key: Mapped[str]
+    request: Mapped[str] = mapped_column(String(64))
+    answer: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True))
+    answered: Mapped[datetime] = mapped_column(index=True)

@@ -131,6 +131,13 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
     entries_of(
         "Configuration",
         Audience.OPERATIONS,
+        (
+            "administrator.changed",
+            _INFO,
+            "A token for administrators was made or revoked.",
+            "command",
+            "names",
+        ),
         ("authority.created", _INFO, "The site's authority was created.", "site", "path key_sha256"),
         ("ca.changed", _INFO, "A CA was added, changed or removed.", "ca", "command mode count"),
         ("client.changed", _INFO, "A client was added, changed or removed.", "command", "names"),
@@ -245,6 +252,13 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
         ),
         ("backend.duty_lost", _WARNING, "Another backend does what runs by itself from now on.", "cause", ""),
         ("backend.duty_taken", _INFO, "This backend does what runs by itself from now on.", "", ""),
+        (
+            "backend.guessing",
+            _WARNING,
+            "Calls with administrators' tokens that nobody has come repeatedly; their answers are slowed down.",
+            "cause",
+            "",
+        ),
         ("backend.reached", _INFO, "The backend answers again.", "", "url duration version"),
         (
             "backend.unreachable",

@@ -391,6 +391,14 @@ GENERATION: Final = Limit(default=1, least=0, most=2**63 - 1, unit="(a generatio
 
 #: Entries in one part of a list.
 PAGE: Final = Limit(default=100, least=1, most=500, unit="entries")
+#: Calls with unknown tokens of one network that are answered at once, and after how long one of them is forgotten.
+GUESSES_FREE: Final = 5
+GUESS_FORGOTTEN_SECONDS: Final = 60.0
+#: The longest time that the answer to such a call waits, and how many wait at once, of one network and of all.
+GUESS_SECONDS_MOST: Final = 16.0
+GUESSES_HELD_MOST: Final = 4
+GUESSES_HELD_IN_ALL: Final = 64
+GUESSES_NETWORKS_MOST: Final = 1024
 #: How far a look into the future reaches.
 DAYS_AHEAD: Final = Limit(default=30, least=0, most=36_500, unit="days")
 

@@ -7,7 +7,8 @@ SYNOPSIS
     smartproxy SUBJECT ACTION [options]
 
 DESCRIPTION
-    Works on the backend's store directly, whether the daemon runs or not. Every change is a generation of the
+    Works on the backend's store directly, whether the daemon runs or not; with --url and a token it works on the site
+    of a backend on another machine, with the same answers. Every change is a generation of the
     configuration, valid as a whole or refused; a running site follows it within seconds.
 
 EXIT STATUS
@@ -28,12 +29,13 @@ from smartproxy import __version__
 from smartproxy.backend.errors import BackendError
 from smartproxy.logs.output import to_standard_output
 from smartproxy.tap.commands.arguments import CommandLine, shared
-from smartproxy.tap.commands.console import FAILED, CommandFailed, Console, WrongUse
+from smartproxy.tap.commands.console import FAILED, CommandFailed, Console, DryRun, WrongUse
 
 SUBJECTS = (
     "authority",
     "licence",
     "client",
+    "admin_token",
     "partner",
     "ca",
     "crl",
@@ -75,6 +77,22 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     found.add_argument("--version", action="version", version=f"smartproxy {__version__}")
+    group = found.add_argument_group("a site on another machine")
+    group.add_argument(
+        "--url",
+        dest="api_url",
+        metavar="URL",
+        help="work on the site of this backend, such as https://backend.example:8443, and not on the local store",
+    )
+    group.add_argument(
+        "--token-file", dest="api_token_file", metavar="FILE", help="the token that 'admin-token create' made"
+    )
+    group.add_argument(
+        "--backend-ca",
+        dest="api_ca",
+        metavar="FILE",
+        help="PEM file of the CA that signed the backend's certificate [the system's store]",
+    )
     found.set_defaults(state_dir=None, database=None, json=False)
     subparsers = found.add_subparsers(dest="subject", metavar="SUBJECT", required=True, title="subjects")
     for name in SUBJECTS:
@@ -98,6 +116,11 @@ def _run(argv: Sequence[str] | None) -> int:
         return arguments.run(console) or 0
     except WrongUse as error:
         command_line.error(str(error))
+    except DryRun as dry_run:
+        from smartproxy.tap.commands.differences import tell_foreseen
+
+        tell_foreseen(console, dry_run.foreseen)
+        return 0
     except UnicodeEncodeError:
         command_line.error("an argument is not UTF-8")
     except CommandFailed as error:

@@ -27,7 +27,7 @@ ENVIRONMENT = {
 TWISTD = "from twisted.scripts.twistd import run; run()"
 
 
-class Daemon(SynchronousTestCase):
+class BackendCase(SynchronousTestCase):
     """A backend on a free loopback port."""
 
     def setUp(self) -> None:
@@ -106,6 +106,10 @@ class Daemon(SynchronousTestCase):
         except HTTPError as error:
             with error:
                 return error.code, None, error.read()
+
+
+class Daemon(BackendCase):
+    """The daemon's life."""
 
     def test_life(self) -> None:
         """Greets its client, refuses a stranger, hands over a change within two seconds, and ends by SIGTERM with 0.

@@ -14,8 +14,9 @@ from smartproxy.backend.audit import FIRST, Deed
 from smartproxy.backend.change import Channel
 from smartproxy.backend.errors import ChangeRefused, NotFound, ScopeMissing, Unusable
 from smartproxy.backend.generations import changing
-from smartproxy.backend.operations.operation import Caller, perform
+from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.partner import enable
+from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.shapes import Named
 from smartproxy.backend.schema import AuditRow, DifferenceRow, GenerationRow
 from smartproxy.backend.store import Store

@@ -50,9 +50,11 @@ class Partners(CommandCase):
 
     def test_names_that_are_none(self) -> None:
         """What commands take for a number, an address or an option, and what has to be quoted, needs --force."""
-        for name in ("42", "192.0.2.1", "2001:db8::1", "_ACME", "A/B", "A\tB", "A;B", "$(id)", "..", "'ACME'"):
+        for name in ("42", "192.0.2.1", "2001:db8::1", "_ACME", "A/B", "A;B", "$(id)", "..", "'ACME'"):
             add = ("partner", "add", name, "--code", CODE, "--certificate", self.pem)
             self.assertIn("give --force", self.refused(*add), name)
+        control = ("partner", "add", "A\tB", "--code", CODE, "--certificate", self.pem, "--force")
+        self.assertIn("control characters", self.refused(*control))
         self.do("partner", "add", "42", "--code", CODE, "--certificate", self.pem, "--force")
         for number, name in enumerate(("ACME", "Müller & Söhne (Werk 2)", "3M", "acme-2.eu_x")):
             done = self.do("partner", "add", name, "--code", f"O0013{number}", "--pin", f"{number:064x}")

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.backend.errors import ScopeMissing
 from smartproxy.backend.generations import newest_number
 from smartproxy.backend.operations import partner
-from smartproxy.backend.operations.operation import Caller, Effect, perform
+from smartproxy.backend.operations.operation import Caller, Effect
+from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.registry import FAMILIES, OPERATIONS
 from smartproxy.backend.operations.shapes import Named, Page
 from smartproxy.policy.partners import CertificatePin
@@ -49,7 +50,7 @@ class Declared(SynchronousTestCase):
         self.assertEqual((partner.alter.method, partner.alter.path), ("PATCH", ("partners", "{name}")))
         self.assertEqual((partner.remove.method, partner.remove.path), ("DELETE", ("partners", "{name}")))
         self.assertEqual((partner.enable.method, partner.enable.path), ("POST", ("partners", "{name}", "enable")))
-        self.assertEqual((partner.expiring.method, partner.expiring.path), ("GET", ("partners", "expiring")))
+        self.assertEqual((partner.expiring.method, partner.expiring.path), ("GET", ("partners:expiring",)))
 
 
 class Permissions(SiteCase):
@@ -81,7 +82,7 @@ class Permissions(SiteCase):
 
     def test_done(self) -> None:
         """What is permitted is done in the caller's name."""
-        done = perform(self.store, partner.add, ACME, self.caller("partner:change"), NOW)
+        done = perform(self.store, partner.add, ACME, self.caller("partner:change"), NOW).answer
         self.assertEqual(done.partner.name, "ACME")
         (event,) = self.stored("partner.changed")
         self.assertEqual((event.fields["facts"], event.fields["command"]), ({"by": "alice"}, "partner add ACME"))
@@ -102,7 +103,7 @@ class Parts(SiteCase):
             perform(self.store, partner.add, partner.PartnerAddition(partner=entry), caller, NOW)
         found, after = [], None
         for _ in range(2):
-            part = perform(self.store, partner.listed, Page(after=after, limit=2), caller, NOW)
+            part = perform(self.store, partner.listed, Page(after=after, limit=2), caller, NOW).answer
             found.append([each.partner.name for each in part.items])
             after = part.next
         self.assertEqual(found, [["A", "a"], ["b", "Ä"]])
@@ -112,5 +113,5 @@ class Parts(SiteCase):
         """An answer can be written as JSON."""
         caller = Caller(name="alice", scopes=frozenset("*"))
         perform(self.store, partner.add, ACME, caller, NOW)
-        shown = perform(self.store, partner.show, Named(name="ACME"), caller, NOW)
+        shown = perform(self.store, partner.show, Named(name="ACME"), caller, NOW).answer
         self.assertEqual(json.loads(json.dumps(write_object(shown)))["partner"]["codes"], ["O0013000001ACME"])

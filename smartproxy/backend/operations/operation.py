@@ -2,9 +2,10 @@
 
 Duty: everything that an operator can do is one :class:`Operation`: a name, what it does to the store, the scope that
 its caller needs, the class of its input, the class of its answer, a summary, and the function that does it. The command
-(on the local store or by https), the API and its description come from these declarations; whether a caller may do
-something is judged here and nowhere else. An operation knows no command line, no http and no output. Trusts its input's
-form, which the faces read by the declared kinds, and nothing else about it.
+(on the local store or by https), the API and its description come from these declarations. Whether a caller may do
+something is judged where it is carried out, in :mod:`~smartproxy.backend.operations.performing`, and nowhere else. An
+operation knows no command line, no http and no output. Trusts its input's form, which the faces read by the declared
+kinds, and nothing else about it.
 
 How an operation is added:
 
@@ -36,12 +37,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import attrs
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import audit
-from smartproxy.backend.audit import Deed
 from smartproxy.backend.change import Change, Channel
-from smartproxy.backend.errors import ScopeMissing
-from smartproxy.backend.generations import changing
-from smartproxy.backend.store import Store
+from smartproxy.policy.permissions import stands_for
 from smartproxy.policy.schema import declarations
 
 Input = TypeVar("Input", bound=attrs.AttrsInstance)
@@ -69,10 +66,6 @@ class Transaction:
     by: str
 
 
-EVERYTHING = "*"
-"""The scope that stands for all."""
-
-
 @attrs.frozen(kw_only=True)
 class Caller:
     """Who calls.
@@ -88,8 +81,7 @@ class Caller:
 
     def may(self, scope: str) -> bool:
         """Whether one of the caller's scopes stands for this one."""
-        family, _, effect = scope.partition(":")
-        return not self.scopes.isdisjoint((EVERYTHING, scope, f"{family}:*", f"*:{effect}"))
+        return stands_for(self.scopes, scope)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -117,9 +109,23 @@ class Operation(Generic[Input, Answer]):
 
     def said(self, wanted: Input) -> str:
         """A call in the operator's words: ``partner add ACME``."""
-        words = self.name.replace(".", " ")
         about = self.family.member(wanted)
-        return words if about is None else f"{words} {about}"
+        return self.words if about is None else f"{self.words} {about}"
+
+    @property
+    def words(self) -> str:
+        """Its name in the operator's words: ``partner add``."""
+        return self.name.replace(".", " ")
+
+    @property
+    def creates(self) -> bool:
+        """Whether it makes something that was not there."""
+        return self.method == "POST" and self.path == (self.family.collection,)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it changes a member whose state has a tag: then a caller of the API says which one it has seen."""
+        return self.effect is Effect.CHANGE and self.family.state is not None and self.family.key in self.placed
 
     @property
     def placed(self) -> frozenset[str]:
@@ -196,13 +202,18 @@ class Family:
                 summary=summary,
                 scope=scope or f"{self.name}:{effect}",
                 method=method,
-                path=(self.collection, *filter(None, rest.split("/"))),
+                path=self._path(rest),
                 work=work,
             )
             self.operations.append(made)
             return made
 
         return declare
+
+    def _path(self, rest: str) -> tuple[str, ...]:
+        if rest.startswith(":"):
+            return (self.collection + rest,)
+        return (self.collection, *filter(None, rest.split("/")))
 
     def _usual(self, effect: Effect, word: str, takes: type[Any]) -> str:
         """Method and path of what has a usual name."""
@@ -215,54 +226,9 @@ class Family:
             "remove": f"DELETE {member}",
         }
         about_one = any(each.name == self.key for each in declarations(takes))
-        place = f"{member}/{word}" if about_one else word
+        # What is about no member is beside the members, so that it takes no name from them.
+        place = f"{member}/{word}" if about_one else f":{word}"
         return usual.get(word) or f"{'GET' if effect is Effect.READ else 'POST'} {place}"
-
-
-def check_permission(operation: Operation[Any, Any], caller: Caller) -> None:
-    """See that a caller may do something.
-
-    :raises ScopeMissing: naming the scope that is missing.
-    """
-    if not caller.may(operation.scope):
-        raise ScopeMissing(
-            f"{caller.name} may not do '{operation.name.replace('.', ' ')}': it needs the scope {operation.scope}; "
-            "have an administrator make a token with it: smartproxy admin-token create"
-        )
-
-
-def perform(
-    store: Store,
-    operation: Operation[Input, Answer],
-    wanted: Input,
-    caller: Caller,
-    now: datetime,
-    *,
-    comment: str | None = None,
-) -> Answer:
-    """Carry an operation out, in a transaction of its own, and record it in the audit trail if it does more than look.
-
-    :param comment: why it is done, for history and audit trail.
-    :raises ScopeMissing: when the caller may not do it.
-    :raises BackendError: when it cannot be done; nothing has happened then.
-    """
-    said = operation.said(wanted)
-    try:
-        check_permission(operation, caller)
-    except ScopeMissing as refused:
-        with store.writing() as session:
-            audit.record_refusal(session, said, str(refused), by=caller.name, channel=caller.channel, now=now)
-        raise
-    if operation.effect is Effect.CHANGE:
-        with changing(store, by=caller.name, what=said, now=now, channel=caller.channel, comment=comment) as change:
-            return operation.work(change, wanted)
-    if operation.effect is Effect.READ:
-        with store.reading() as session:
-            return operation.work(Transaction(session=session, now=now, by=caller.name), wanted)
-    with store.writing() as session:
-        answer = operation.work(Transaction(session=session, now=now, by=caller.name), wanted)
-        audit.record(session, Deed.ACT, said, by=caller.name, channel=caller.channel, now=now, comment=comment)
-        return answer
 
 
 def operations_of(families: Iterable[Family]) -> dict[str, Operation[Any, Any]]:

@@ -3,11 +3,12 @@
 from typing import Any
 
 from smartproxy.backend.operations import sheets
+from smartproxy.backend.operations.admin_token import ADMIN_TOKEN
 from smartproxy.backend.operations.operation import Operation, operations_of
 from smartproxy.backend.operations.partner import PARTNER
 
 MODULES = (sheets,)
 """Modules that add operations to a family of another one."""
-FAMILIES = (PARTNER,)
+FAMILIES = (PARTNER, ADMIN_TOKEN)
 """In the order in which the API's description lists them."""
 OPERATIONS: dict[str, Operation[Any, Any]] = operations_of(FAMILIES)

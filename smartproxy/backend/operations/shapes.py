@@ -4,9 +4,11 @@ from collections.abc import Iterable
 
 import attrs
 
+from smartproxy.backend.consequences import Refusal
+from smartproxy.backend.states import Difference, EntryKind
 from smartproxy.policy import limits
-from smartproxy.policy.schema import ForPeople, ListOf, Optional, kind
-from smartproxy.policy.values import NAME, Lines, Whole
+from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
+from smartproxy.policy.values import NAME, Flag, Lines, Member, Whole
 
 WARNING_CHARACTERS_MOST = 10_000
 WARNINGS_MOST = 1_000
@@ -63,3 +65,82 @@ class Page:
         left = sorted(each for each in names if self.after is None or each > self.after)
         found = left[: self.limit]
         return found, found[-1] if len(left) > self.limit else None
+
+
+@attrs.frozen
+class AnyJson:
+    """Any value of JSON: an entry of a kind that the reader need not know."""
+
+    def read(self, value: object, where: str) -> object:
+        """Take the value as it is."""
+        return value
+
+    def write(self, value: object) -> object:
+        """Give the value as it is."""
+        return value
+
+
+_TEXT = Lines(most=WARNING_CHARACTERS_MOST)
+
+
+@attrs.frozen(kw_only=True)
+class ForeseenDifference:
+    """An entry that a change would make different.
+
+    :ivar subject: what kind of entry it is.
+    :ivar before: what it is; ``None`` if it is not there.
+    :ivar after: what it would be; ``None`` if it would not be there.
+    :ivar secret: whether a secret of it would change, too.
+    """
+
+    subject: EntryKind = attrs.field(metadata=kind(Member(EntryKind)))
+    name: str = attrs.field(metadata=kind(AnyJson()))
+    before: object = attrs.field(metadata=kind(AnyJson()))
+    after: object = attrs.field(metadata=kind(AnyJson()))
+    secret: bool = attrs.field(metadata=kind(Flag()))
+
+
+@attrs.frozen(kw_only=True)
+class ForeseenRefusal:
+    """A partner that a change would refuse where it is admitted today.
+
+    :ivar partner: its name; ``*`` for all.
+    :ivar why: what would be refused.
+    """
+
+    partner: str = attrs.field(metadata=kind(_TEXT))
+    why: str = attrs.field(metadata=kind(_TEXT))
+
+
+@attrs.frozen(kw_only=True)
+class Foreseen:
+    """What a change would do; nothing was changed.
+
+    :ivar generation: the number that it would have.
+    """
+
+    generation: int = attrs.field(metadata=kind(Whole(limits.GENERATION)))
+    differences: tuple[ForeseenDifference, ...] = attrs.field(
+        metadata=kind(ListOf(item=ObjectOf(ForeseenDifference), most=limits.DOCUMENT_CONTAINERS_MOST))
+    )
+    refusals: tuple[ForeseenRefusal, ...] = attrs.field(
+        metadata=kind(ListOf(item=ObjectOf(ForeseenRefusal), most=limits.DOCUMENT_CONTAINERS_MOST))
+    )
+
+    @classmethod
+    def of(cls, generation: int, differences: Iterable[Difference], refusals: Iterable[Refusal]) -> "Foreseen":
+        """Of differences between two states, and whom the second refuses."""
+        return cls(
+            generation=generation,
+            differences=tuple(
+                ForeseenDifference(
+                    subject=each.place.subject,
+                    name=each.place.name,
+                    before=each.before,
+                    after=each.after,
+                    secret=each.secret,
+                )
+                for each in differences
+            ),
+            refusals=tuple(ForeseenRefusal(partner=each.partner, why=each.why) for each in refusals),
+        )

@@ -98,11 +98,13 @@ def action(
     *,
     uses: str | None = _STORE,
     changes: bool = False,
+    tried: bool = False,
 ) -> argparse.ArgumentParser:
     """Declare an action: its name, what it does in one sentence, and the function that does it.
 
     :param uses: what of the state folder it uses, if anything.
     :param changes: whether it changes the configuration: then it takes a comment for the history.
+    :param tried: whether it changes the configuration by an operation: then it can be tried without being done.
     """
     parser = subparsers.add_parser(
         name,
@@ -113,6 +115,9 @@ def action(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run)
+    if tried:
+        text = "only tell what would change, and whom it would refuse; change nothing"
+        parser.add_argument("--dry-run", action="store_true", help=text)
     if changes:
         parser.add_argument("--comment", metavar="TEXT", help="why, for the history of changes")
     return parser

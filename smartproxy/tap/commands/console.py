@@ -24,6 +24,10 @@ import attrs
 from smartproxy.logs.render import escape
 from smartproxy.net import files
 from smartproxy.policy import limits
+from smartproxy.policy.permissions import EVERYTHING
+from smartproxy.policy.schema import read_object, write_object
+from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.tap.commands.remote import RemoteSite, SiteFailed, SiteMisnamed
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
     from smartproxy.backend.audit import Deed
     from smartproxy.backend.change import Change
     from smartproxy.backend.operations.operation import Answer, Input, Operation
-    from smartproxy.backend.operations.shapes import Page
+    from smartproxy.backend.operations.shapes import Foreseen, Page
     from smartproxy.backend.store import Store
 
 CELL_MOST = 200
@@ -58,6 +62,17 @@ class CommandFailed(Exception):
 
 class WrongUse(Exception):
     """The command line does not make sense; its text is one line that says what would."""
+
+
+class DryRun(Exception):
+    """The command was only to tell what it would change.
+
+    :ivar foreseen: what that is.
+    """
+
+    def __init__(self, foreseen: "Foreseen") -> None:
+        super().__init__()
+        self.foreseen = foreseen
 
 
 def _utc_now() -> datetime:
@@ -111,7 +126,12 @@ class Console:
 
     @contextlib.contextmanager
     def store(self, *, make: bool = False) -> Iterator["Store"]:
-        """The site's store, open."""
+        """The site's store, open.
+
+        :raises CommandFailed: when the command line names a site by its URL.
+        """
+        if self.arguments.api_url is not None:
+            raise CommandFailed("this cannot be done with --url yet; run it on the backend's machine")
         from smartproxy.backend.location import Location
         from smartproxy.backend.store import Store
 
@@ -150,13 +170,40 @@ class Console:
             audit.record(session, deed, what, by=operator(), channel=Channel.COMMAND, now=self.now())
 
     def call(self, operation: "Operation[Input, Answer]", wanted: "Input") -> "Answer":
-        """Carry an operation out."""
-        from smartproxy.backend.operations.operation import EVERYTHING, Caller, perform
+        """Carry an operation out.
 
-        with self.store() as store:
-            caller = Caller(name=operator(), scopes=frozenset({EVERYTHING}))
-            comment = getattr(self.arguments, "comment", None)
-            return perform(store, operation, wanted, caller, self.now(), comment=comment)
+        :raises CommandFailed: when what is wanted is not what the operation takes.
+        """
+        from smartproxy.backend.operations.operation import Caller
+        from smartproxy.backend.operations.performing import Rehearsed, Terms, perform
+
+        try:
+            wanted = read_object(type(wanted), write_object(wanted))
+        except DocumentRefused as refused:
+            raise CommandFailed(str(refused)) from refused
+
+        comment, dry_run = getattr(self.arguments, "comment", None), getattr(self.arguments, "dry_run", False)
+        terms = Terms(comment=comment, dry_run=dry_run)
+        try:
+            if self.arguments.api_url is not None:
+                return self._remote().perform(operation, wanted, terms)
+            with self.store() as store:
+                caller = Caller(name=operator(), scopes=frozenset({EVERYTHING}))
+                return perform(store, operation, wanted, caller, self.now(), terms).answer
+        except SiteFailed as failed:
+            raise CommandFailed(str(failed)) from failed
+        except Rehearsed as rehearsed:
+            raise DryRun(rehearsed.foreseen) from rehearsed
+
+    def _remote(self) -> RemoteSite:
+        """The site that the command line names by its URL."""
+        if self.arguments.api_token_file is None:
+            raise WrongUse("--url needs --token-file: the file with the token of 'smartproxy admin-token create'")
+        token = self.read(self.arguments.api_token_file)
+        try:
+            return RemoteSite.of(self.arguments.api_url, token, self.arguments.api_ca)
+        except SiteMisnamed as misnamed:
+            raise WrongUse(str(misnamed)) from misnamed
 
     def every(self, operation: "Operation[Page, Any]") -> list[Any]:
         """The entries of a list, from all its parts."""
@@ -200,6 +247,19 @@ class Console:
         except OSError as error:
             nobody = error.errno == errno.ENXIO
             raise CommandFailed(f"cannot write {path}: {'nobody reads it' if nobody else error.strerror}") from error
+
+    def reserve(self, path: str) -> None:
+        """See that a private file can be written, before what stands in it is made; nothing is left there.
+
+        :raises CommandFailed: when it cannot be written.
+        """
+        place = Path(path)
+        if place.is_file() or not place.exists():
+            try:
+                with files.drafted(place, b"", files.PRIVATE):
+                    pass
+            except OSError as error:
+                raise CommandFailed(f"cannot write {path}: {error.strerror}") from error
 
     def password(self, path: str | None, about: str) -> bytes | None:
         """A password: the first line of a file, or asked for when there is somebody to ask; ``None`` for an empty one.

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from smartproxy.logs.render import escape
 from smartproxy.tap.commands import declared
+from smartproxy.tap.commands.console import Console
 from smartproxy.tap.commands.settings import value_text
 
 if TYPE_CHECKING:
+    from smartproxy.backend.operations.shapes import Foreseen
     from smartproxy.backend.states import Difference
 
 _LINE_MOST = 500
@@ -37,6 +39,22 @@ def difference_documents(differences: Iterable["Difference"]) -> list[dict[str, 
         }
         for each in differences
     ]
+
+
+def tell_foreseen(console: Console, foreseen: "Foreseen") -> None:
+    """Tell what a change would do that was only tried."""
+    from smartproxy.backend.states import Difference, EntryPlace
+
+    differences = [
+        Difference(place=EntryPlace(each.subject, each.name), before=each.before, after=each.after, secret=each.secret)
+        for each in foreseen.differences
+    ]
+    refused = [{"partner": each.partner, "why": each.why} for each in foreseen.refusals]
+    document = {"dry_run": True, "differences": difference_documents(differences), "refused": refused}
+    lines = difference_lines(differences) or ["nothing would be other than it is"]
+    named = [("everybody" if each.partner == "*" else each.partner, each.why) for each in foreseen.refusals]
+    whom = [f"would refuse {partner}: {why}" for partner, why in named]
+    console.answer(document, "\n".join([*lines, *(escape(each, _LINE_MOST) for each in whom), "nothing is changed"]))
 
 
 def entry_title(difference: "Difference") -> str:

@@ -49,7 +49,7 @@ client.outbound.port, 65433) with HTTP CONNECT or SOCKS5 to the partner's host a
 def register(subparsers: Subparsers) -> None:
     """Declare the actions."""
     actions = subject(subparsers, "partner", "partners: who may connect and how it is known", _EXAMPLES)
-    make = action(actions, "add", "Add a partner.", add, _EXAMPLES, changes=True)
+    make = action(actions, "add", "Add a partner.", add, _EXAMPLES, changes=True, tried=True)
     make.add_argument("name", metavar="NAME")
     _entry(make, defaults=True)
     make.add_argument("--disabled", action="store_true", help="it may not connect until 'partner enable'")
@@ -62,6 +62,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy partner change ACME --lowest-level 1.4\n"
         "  smartproxy partner change ACME --code O0013000001ACME --code O0013000001ACMEB   (exactly these two)",
         changes=True,
+        tried=True,
     )
     alter.add_argument("name", metavar="NAME")
     _entry(alter, defaults=False)
@@ -82,7 +83,9 @@ def register(subparsers: Subparsers) -> None:
         ("disable", "Stop a partner from connecting; its running sessions end when they are idle.", disable),
         ("remove", "Remove a partner.", remove),
     ):
-        action(actions, name, summary, run, changes=run is not show).add_argument("name", metavar="NAME")
+        changes = run is not show
+        one = action(actions, name, summary, run, changes=changes, tried=changes)
+        one.add_argument("name", metavar="NAME")
     call = action(
         actions,
         "outbound",
@@ -90,6 +93,7 @@ def register(subparsers: Subparsers) -> None:
         outbound,
         _OUTBOUND_EXAMPLES,
         changes=True,
+        tried=True,
     )
     call.add_argument("name", metavar="NAME")
     declared.add_arguments(call, Outbound)
@@ -109,6 +113,7 @@ def register(subparsers: Subparsers) -> None:
         "Add certificates by which the partner is recognized; those that it has stay valid.",
         add_certificates,
         changes=True,
+        tried=True,
     )
     more.add_argument("name", metavar="NAME")
     _rules(more)
@@ -118,6 +123,7 @@ def register(subparsers: Subparsers) -> None:
         "Remove certificates: the partner is not recognized by them any more.",
         remove_certificates,
         changes=True,
+        tried=True,
     )
     less.add_argument("name", metavar="NAME")
     less.add_argument("which", metavar="WHICH", nargs="+", help="SHA-256 (8 digits or more of it), serial or SAN")

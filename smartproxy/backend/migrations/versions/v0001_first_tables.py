@@ -255,3 +255,26 @@ def upgrade() -> None:
         sa.Column("mark", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_told_endings")),
     )
+    # Administrators of the API.
+    op.create_table(
+        "administrators",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("entry", sa.JSON(), nullable=False),
+        sa.Column("last_used", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_address", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_administrators")),
+        sa.UniqueConstraint("name", name=op.f("uq_administrators_name")),
+    )
+    op.create_table(
+        "answered_calls",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("caller", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("request", sa.String(length=64), nullable=False),
+        sa.Column("answer", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("answered", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_answered_calls")),
+        sa.UniqueConstraint("caller", "key", name=op.f("uq_answered_calls_caller_key")),
+    )
+    op.create_index(op.f("ix_answered_calls_answered"), "answered_calls", ["answered"])

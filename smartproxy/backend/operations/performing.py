@@ -1,0 +1,238 @@
+"""Carrying an operation out: with permission, in one transaction, and only under the conditions that the caller names.
+
+Two administrators do not overwrite each other: what a change is about has a tag, made of its state, and a caller may
+say which one it has seen. A call that creates something may have a key: repeated with the same key, it is answered
+again and not done again. Trusts nothing about the caller but its scopes.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
+from typing import Any, Generic
+
+import attrs
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from smartproxy.backend import audit, consequences, states
+from smartproxy.backend.audit import Deed
+from smartproxy.backend.change import Change
+from smartproxy.backend.errors import ChangedMeanwhile, KeyUnusable, ScopeMissing
+from smartproxy.backend.generations import changing
+from smartproxy.backend.operations.operation import Answer, Caller, Effect, Input, Operation, Transaction
+from smartproxy.backend.operations.shapes import Foreseen
+from smartproxy.backend.schema import AnsweredCallRow, SiteRow
+from smartproxy.backend.store import Store
+from smartproxy.policy.schema import declarations, read_object, write_object
+
+KEY_LIFE = timedelta(hours=24)
+"""So long a call is answered again by its idempotency key."""
+TAG_DIGITS = 16
+
+
+@attrs.frozen(kw_only=True)
+class Terms:
+    """Under which conditions an operation is carried out.
+
+    :ivar seen: the tags of states of which the caller has seen one; ``None`` for any state.
+    :ivar key: what makes a repetition of this call known.
+    :ivar comment: why, for the history; only what changes the configuration keeps it.
+    :ivar dry_run: whether a change of the configuration is only judged, and then undone.
+    """
+
+    seen: Collection[str] | None = None
+    key: str | None = None
+    comment: str | None = None
+    dry_run: bool = False
+
+
+ANYHOW = Terms()
+"""Under none."""
+
+
+@attrs.frozen(kw_only=True)
+class Performed(Generic[Answer]):
+    """What was done.
+
+    :ivar tag: what the state of the thing that it is about is known by; ``None`` where it is about no such thing.
+    :ivar generation: the generation that was made, if one was.
+    :ivar repeated: whether it was done by an earlier call, and is only answered again.
+    """
+
+    answer: Answer
+    tag: str | None = None
+    generation: int | None = None
+    repeated: bool = False
+
+
+class Rehearsed(Exception):
+    """A change was found valid, and undone as its caller wanted.
+
+    :ivar foreseen: what it would have done.
+    """
+
+    def __init__(self, foreseen: Foreseen) -> None:
+        super().__init__()
+        self.foreseen = foreseen
+
+
+class _Repeated(Exception):
+    """Ends a transaction that would do again what was done: the answer is there."""
+
+    def __init__(self, answer: object) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+def check_permission(store: Store, operation: Operation[Any, Any], said: str, caller: Caller, now: datetime) -> None:
+    """See that a caller may do something; that it may not is recorded in the audit trail.
+
+    :param said: what the caller wants, as far as it is known.
+    :raises ScopeMissing: naming the scope that is missing.
+    """
+    if not caller.may(operation.scope):
+        why = (
+            f"{caller.name} may not do '{operation.words}': it needs the scope {operation.scope}; have an "
+            "administrator make a token with it: smartproxy admin-token create"
+        )
+        with store.writing() as session:
+            audit.record_refusal(session, said, why, by=caller.name, channel=caller.channel, now=now)
+        raise ScopeMissing(why)
+
+
+def perform(
+    store: Store,
+    operation: Operation[Input, Answer],
+    wanted: Input,
+    caller: Caller,
+    now: datetime,
+    terms: Terms = ANYHOW,
+) -> Performed[Answer]:
+    """Carry an operation out, in a transaction of its own; it is in the audit trail if it does more than look.
+
+    :raises ScopeMissing: when the caller may not do it.
+    :raises ChangedMeanwhile: when what it is about is in none of the states that the caller has seen.
+    :raises KeyUnusable: when its key was used for another call.
+    :raises Rehearsed: for a dry run: it can be done; nothing has happened.
+    :raises BackendError: when it cannot be done; nothing has happened then.
+    """
+    said = operation.said(wanted)
+    check_permission(store, operation, said, caller, now)
+    try:
+        match operation.effect:
+            case Effect.CHANGE:
+                return _change(store, operation, wanted, caller, now, terms)
+            case Effect.ACT:
+                with store.writing() as session:
+                    work = Transaction(session=session, now=now, by=caller.name)
+                    done = _act(work, operation, wanted, terms)
+                    channel, comment = caller.channel, terms.comment
+                    audit.record(session, Deed.ACT, said, by=caller.name, channel=channel, now=now, comment=comment)
+                    return done
+            case _:
+                with store.reading() as session:
+                    answer = operation.work(Transaction(session=session, now=now, by=caller.name), wanted)
+                    return Performed(answer=answer, tag=_tag(session, operation, wanted))
+    except _Repeated as repeated:
+        return Performed(answer=read_object(operation.gives, repeated.answer), repeated=True)
+
+
+def tag_of(value: Any) -> str:
+    """What an instance of a class with kinds is known by."""
+    octets = json.dumps(write_object(value), sort_keys=True).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(octets).hexdigest()[:TAG_DIGITS]
+
+
+def _change(
+    store: Store, operation: Operation[Input, Answer], wanted: Input, caller: Caller, now: datetime, terms: Terms
+) -> Performed[Answer]:
+    what = operation.said(wanted)
+    with changing(store, by=caller.name, what=what, now=now, channel=caller.channel, comment=terms.comment) as change:
+        change.allowed = caller.scopes
+        if terms.dry_run:
+            change.last_word = _rehearsal(change)
+        _answered(change, operation, wanted, terms)
+        if terms.seen is not None and _tag(change.session, operation, wanted) not in terms.seen:
+            raise ChangedMeanwhile(
+                f"{operation.family.name} {operation.family.member(wanted)} is not as you have seen it: it was changed "
+                "meanwhile; read it again"
+            )
+        answer = operation.work(change, wanted)
+        change.session.flush()
+        _keep(change, operation, wanted, terms, answer)
+        left = operation.method != "DELETE"
+        tag = _tag(change.session, operation, wanted) if left else None
+        return Performed(answer=answer, tag=tag, generation=change.generation)
+
+
+def _rehearsal(change: Change) -> Callable[[], None]:
+    """What ends a change that is only judged: it tells what the change would do."""
+    before = states.present(change.session)
+
+    def end() -> None:
+        found = states.differences(before, states.present(change.session))
+        # Whom it refuses is judged by the state before it, as it is for a change that is planned.
+        refused = consequences.refusals(change.session, found, change.now)
+        raise Rehearsed(Foreseen.of(change.generation, found, refused))
+
+    return end
+
+
+def _act(work: Transaction, operation: Operation[Input, Answer], wanted: Input, terms: Terms) -> Performed[Answer]:
+    if terms.key is not None:
+        # As a change does: where a database lets two write at once, the second waits here for the first one's answer.
+        work.session.scalars(select(SiteRow).with_for_update()).one_or_none()
+    _answered(work, operation, wanted, terms)
+    answer = operation.work(work, wanted)
+    _keep(work, operation, wanted, terms, answer)
+    return Performed(answer=answer)
+
+
+def _tag(session: Session, operation: Operation[Input, Answer], wanted: Input) -> str | None:
+    """What the state of the member that a call is about is known by, if it is about one.
+
+    :raises NotFound: when it is not there.
+    """
+    family, member = operation.family, operation.family.member(wanted)
+    if family.state is None or member is None:
+        return None
+    return tag_of(family.state(session, member))
+
+
+def _answered(work: Change | Transaction, operation: Operation[Input, Answer], wanted: Input, terms: Terms) -> None:
+    """End the transaction if a call of this key was answered before.
+
+    :raises KeyUnusable: when that was another call, or its answer is not kept.
+    """
+    if terms.key is None:
+        return
+    work.session.execute(delete(AnsweredCallRow).where(AnsweredCallRow.answered < work.now - KEY_LIFE))
+    mine = select(AnsweredCallRow).where(AnsweredCallRow.caller == work.by, AnsweredCallRow.key == terms.key)
+    row = work.session.scalars(mine).one_or_none()
+    if row is None:
+        return
+    if row.request != _request(operation, wanted):  # no secret: what was called
+        raise KeyUnusable("the idempotency key was used for another call; use a new key for each call")
+    if row.answer is None:
+        raise KeyUnusable(
+            "the call was answered before, and its answer held a secret that is not kept; make a new one in its place"
+        )
+    raise _Repeated(row.answer)
+
+
+def _keep(
+    work: Change | Transaction, operation: Operation[Input, Answer], wanted: Input, terms: Terms, answer: Answer
+) -> None:
+    """Keep the answer for a repetition; one with a secret is not kept, but that the call was answered is."""
+    if terms.key is not None:
+        secret = any(each.secret for each in declarations(operation.gives))
+        row = AnsweredCallRow(caller=work.by, key=terms.key, request=_request(operation, wanted), answered=work.now)
+        row.answer = None if secret else write_object(answer)
+        work.session.add(row)
+
+
+def _request(operation: Operation[Input, Answer], wanted: Input) -> str:
+    """What a call is known by: the SHA-256 of what is called, and with which input."""
+    called = json.dumps([operation.name, write_object(wanted)], sort_keys=True)
+    return hashlib.sha256(called.encode("utf-8", "surrogatepass")).hexdigest()

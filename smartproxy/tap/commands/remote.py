@@ -1,0 +1,138 @@
+"""Operations on a site from another machine: the same calls as on the local store, by https with a token.
+
+Duty: turn an operation and its input into a call of the backend's API, and its answer into the operation's. The answer
+is read as strictly as a configuration; a refusal is told in the backend's words. Trusts a backend whose certificate
+checks out. Never follows a redirect, never shows the token.
+"""
+
+import http.client
+import json
+import ssl
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from smartproxy.policy.schema import read_object
+from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.policy.strict_json import read as read_json
+
+if TYPE_CHECKING:
+    from smartproxy.backend.operations.operation import Answer, Input, Operation
+    from smartproxy.backend.operations.performing import Terms
+
+CALL_SECONDS = 60.0
+ANSWER_OCTETS_MOST = 32 * 1024 * 1024
+PORT = 8443
+_SAID_BY_THE_OPERATION = frozenset({403, 404, 409, 412, 422})
+"""Of these refusals the message says what to do, as it does on the local store."""
+
+
+class SiteFailed(Exception):
+    """The site cannot be reached, or refused the call; the text says what to do."""
+
+
+class SiteMisnamed(Exception):
+    """The URL or the token cannot be one; the text says what would be."""
+
+
+@attrs.frozen(kw_only=True)
+class RemoteSite:
+    """A backend and who calls it.
+
+    :ivar host: its name or address.
+    :ivar tls: checks its certificate.
+    :ivar token: of the administrator.
+    """
+
+    host: str
+    port: int
+    token: str = attrs.field(repr=False)
+    tls: ssl.SSLContext
+
+    @classmethod
+    def of(cls, url: str, token: bytes, authority: str | None) -> "RemoteSite":
+        """The site at a URL.
+
+        :param token: what stands in the file of the token.
+        :param authority: the file of the CA that issued the backend's certificate; the system's CAs without it.
+        :raises SiteMisnamed: when the URL is none, or the token cannot be one.
+        :raises SiteFailed: when the file cannot be read.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host, port = None, None
+        if host is None or parts.scheme != "https" or parts.path not in ("", "/") or parts.query or "@" in parts.netloc:
+            raise SiteMisnamed("--url: give the backend's address, such as https://backend.example:8443")
+        text = token.strip().decode("ascii", "replace")
+        if not text.isascii() or not text.isprintable() or " " in text or not text:
+            raise SiteMisnamed(
+                "--token-file: the file does not hold one token, as 'smartproxy admin-token create' makes it"
+            )
+        try:
+            tls = ssl.create_default_context(cafile=authority)
+        except (OSError, ssl.SSLError) as error:
+            raise SiteFailed(f"cannot read {authority}: {error.strerror or 'it holds no certificate'}") from error
+        tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        return cls(host=host, port=port or PORT, token=text, tls=tls)
+
+    def perform(self, operation: "Operation[Input, Answer]", wanted: "Input", terms: "Terms") -> "Answer":
+        """Carry an operation out.
+
+        :raises Rehearsed: for a dry run: it can be done.
+        :raises SiteFailed: when it cannot be done, or the backend not be reached.
+        """
+        from smartproxy.backend.called import ROOT, call_of
+        from smartproxy.backend.operations.performing import Rehearsed
+        from smartproxy.backend.operations.shapes import Foreseen
+
+        method, path, document = call_of(operation, wanted, terms)
+        headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
+        body = None
+        if document is not None:
+            body, headers["Content-Type"] = json.dumps(document).encode("ascii"), "application/json"
+        if operation.conditional:
+            # Only the fields that are given change, in one transaction, as on the local store.
+            headers["If-Match"] = "*"
+        status, octets = self._call(method, ROOT + path, headers, body)
+        try:
+            answer = read_json(octets, octets_most=ANSWER_OCTETS_MOST, fractions=True)
+            if status in (200, 201):
+                if terms.dry_run:
+                    raise Rehearsed(read_object(Foreseen, answer))
+                return read_object(operation.gives, answer)
+        except DocumentRefused as refused:
+            raise SiteFailed(
+                f"the answer of {self.host} is not what this version reads ({refused}); is it the "
+                "backend, and are both of one version?"
+            ) from refused
+        raise SiteFailed(self._refusal(status, answer))
+
+    def _call(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> tuple[int, bytes]:
+        connection = http.client.HTTPSConnection(self.host, self.port, timeout=CALL_SECONDS, context=self.tls)
+        try:
+            connection.request(method, path, body, dict(headers))
+            response = connection.getresponse()
+            octets = response.read(ANSWER_OCTETS_MOST + 1)
+        except ssl.SSLCertVerificationError as error:
+            raise SiteFailed(
+                f"the certificate of {self.host} is not trusted: {error.verify_message}; give --backend-ca FILE "
+                "(smartproxy authority show -o FILE, on the backend's machine)"
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise SiteFailed(f"cannot reach the backend at {self.host} port {self.port}: {why}") from error
+        finally:
+            connection.close()
+        return response.status, octets
+
+    def _refusal(self, status: int, answer: Any) -> str:
+        """What a refused call is told."""
+        problem = answer if isinstance(answer, dict) else {}
+        detail, advice = problem.get("detail"), problem.get("advice")
+        if not isinstance(detail, str) or not isinstance(advice, str):
+            return f"{self.host} answered {status}, and not as the backend does; is --url right?"
+        return detail if status in _SAID_BY_THE_OPERATION else f"{detail}; {advice}"

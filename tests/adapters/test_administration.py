@@ -1,0 +1,393 @@
+"""The API for administrators in memory: every operation by https, with permission and under conditions."""
+
+from datetime import timedelta
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+
+from smartproxy.backend import administrators, generations
+from smartproxy.backend.calls import Calls
+from smartproxy.backend.errors import StoreBusy
+from smartproxy.backend.health import Readiness
+from smartproxy.backend.operations.registry import OPERATIONS
+from smartproxy.backend.schema import GenerationRow
+from smartproxy.policy import limits
+from smartproxy.policy.permissions import AdminRole
+from tests.adapters.api_site import Answer, ApiCase
+from tests.unit.sites import NOW, PIN
+
+CODE = "O0013000001ACME"
+ACME = {"partner": {"name": "ACME", "codes": [CODE], "certificates": [{"by": "certificate", "sha256": PIN}]}}
+
+
+class AdminCase(ApiCase):
+    """A test with an administrator, ``alice``, whose token is ``self.alice``."""
+
+    def setUp(self) -> None:
+        """Make the token."""
+        super().setUp()
+        self.alice = self.new_token("alice", AdminRole.ADMINISTRATOR)
+
+    def new_token(self, name: str, role: AdminRole | None = None, *scopes: str) -> str:
+        """A token that is good for a day."""
+        with self.change() as change:
+            _, token = administrators.create(
+                change, name, role=role, scopes=scopes, until=NOW + timedelta(days=1), allowed={"*"}
+            )
+        return token
+
+    def admin(self, method: str, path: str, body: object = None, **given: Any) -> Answer:
+        """A call of an administrator, alice unless told otherwise."""
+        return self.call(method, f"/admin/{path}", body, **{"token": self.alice, **given})
+
+    def problem(self, status: int, cause: str, method: str, path: str, body: object = None, **given: Any) -> Any:
+        """A call that is refused; its problem document."""
+        answer = self.admin(method, path, body, **given)
+        self.assertEqual((answer.status, answer.headers["content-type"]), (status, "application/problem+json"), answer)
+        problem = answer.json
+        self.assertEqual((problem["type"], problem["status"]), (f"urn:smartproxy:problem:{cause}", status))
+        self.assertLessEqual({"title", "detail", "advice"}, problem.keys())
+        return problem
+
+    def generation(self) -> int:
+        """The number of the newest generation."""
+        with self.store.reading() as session:
+            return generations.newest_number(session)
+
+
+class Operations(AdminCase):
+    """The way of a partner through the API."""
+
+    def test_life_of_a_partner(self) -> None:
+        """It is added, shown, listed, changed and removed; each answer has a tag, each change a generation."""
+        made = self.admin("POST", "partners", ACME)
+        self.assertEqual((made.status, made.json["partner"]["codes"]), (201, [CODE]))
+        self.assertEqual(made.headers["smartproxy-generation"], str(self.generation()))
+        shown = self.admin("GET", "partners/ACME")
+        self.assertEqual((shown.status, shown.json, shown.headers["etag"]), (200, made.json, made.headers["etag"]))
+        tag = shown.headers["etag"]
+        changed = self.admin("PATCH", "partners/ACME", {"partner": {"lowest_level": 4}}, If_Match=tag)
+        self.assertEqual((changed.status, changed.json["partner"]["lowest_level"]), (200, 4))
+        self.assertNotEqual(changed.headers["etag"], tag)
+        self.assertEqual([each["partner"]["name"] for each in self.admin("GET", "partners").json["items"]], ["ACME"])
+        gone = self.admin("DELETE", "partners/ACME", If_Match=changed.headers["etag"])
+        self.assertEqual((gone.status, gone.json), (200, {"name": "ACME"}))
+        self.problem(404, "api.not_found", "GET", "partners/ACME")
+        (event,) = [
+            each for each in self.stored("configuration.changed") if each.fields["command"] == "partner add ACME"
+        ]
+        self.assertEqual(event.fields["facts"], {"by": "alice"})
+
+    def test_names(self) -> None:
+        """A name may hold anything, also what separates the parts of a path."""
+        for number, (name, path) in enumerate(
+            (("A/B", "A%2FB"), ("Ä & Ö", "%C3%84%20%26%20%C3%96"), ("expiring", "expiring"))
+        ):
+            entry = {
+                "name": name,
+                "codes": [f"O001{number}"],
+                "certificates": [{"by": "key", "sha256": f"{number:064x}"}],
+            }
+            self.assertEqual(self.admin("POST", "partners", {"partner": entry, "force": True}).status, 201)
+            self.assertEqual(self.admin("GET", f"partners/{path}").json["partner"]["name"], name)
+        self.assertEqual(self.admin("GET", "partners:expiring?days=3").json, {"items": []})
+
+    def test_parts_of_a_list(self) -> None:
+        """A list comes in parts; the cursor leads to the next."""
+        for number in range(3):
+            entry = {"name": f"P{number}", "codes": [f"O001{number}"]}
+            rule = {"by": "key", "sha256": f"{number:064x}"}
+            self.admin("POST", "partners", {"partner": {**entry, "certificates": [rule]}})
+        first = self.admin("GET", "partners?limit=2").json
+        self.assertEqual([each["partner"]["name"] for each in first["items"]], ["P0", "P1"])
+        second = self.admin("GET", f"partners?limit=2&after={first['next']}").json
+        self.assertEqual([each["partner"]["name"] for each in second["items"]], ["P2"])
+        self.assertIsNone(second["next"])
+
+    def test_description(self) -> None:
+        """The description is there for every administrator, and for nobody else."""
+        viewer = self.new_token("vera", AdminRole.VIEWER)
+        answer = self.call("GET", "/openapi.json", token=viewer)
+        self.assertEqual((answer.status, answer.json["openapi"]), (200, "3.1.0"))
+        self.assertEqual(self.call("GET", "/openapi.json", token=self.token).status, 401)
+        self.assertEqual(self.call("GET", "/openapi.json", token=None).status, 401)
+
+    def test_token_is_shown_once(self) -> None:
+        """A token that is made is in the answer, and the token that was made works."""
+        made = self.admin("POST", "admin-tokens", {"name": "bob", "role": "viewer"}).json
+        self.assertEqual(self.admin("GET", "partners", token=made["token"]).status, 200)
+        self.assertNotIn(made["token"], self.admin("GET", "admin-tokens").body.decode())
+        self.assertEqual(self.admin("DELETE", "admin-tokens/bob").status, 200)
+        self.problem(401, "api.token", "GET", "partners", token=made["token"])
+
+
+class Conditions(AdminCase):
+    """Nobody overwrites what somebody else did meanwhile, and nothing is done twice."""
+
+    def setUp(self) -> None:
+        """A partner, and its tag."""
+        super().setUp()
+        self.tag = self.admin("POST", "partners", ACME).headers["etag"]
+
+    def test_dry_run(self) -> None:
+        """A dry run tells what would be different and whom it refuses, and changes nothing; what is refused is told."""
+        before = self.generation()
+        told = self.admin("POST", "partners/ACME/disable?dry_run=true", {}, If_Match=self.tag)
+        self.assertEqual((told.status, told.json["generation"]), (200, before + 1))
+        (difference,) = told.json["differences"]
+        self.assertEqual((difference["subject"], difference["name"]), ("partner", "ACME"))
+        self.assertEqual(
+            (difference["before"]["entry"]["enabled"], difference["after"]["entry"]["enabled"]), (True, False)
+        )
+        self.assertEqual(told.json["refusals"], [{"partner": "ACME", "why": "it is disabled"}])
+        gone = self.admin("DELETE", "partners/ACME?dry_run=true", If_Match="*").json
+        self.assertEqual((gone["differences"][0]["after"], gone["refusals"][0]["partner"]), (None, "ACME"))
+        twin = {"partner": {**ACME["partner"], "name": "TWIN"}}
+        self.problem(422, "api.refused", "POST", "partners?dry_run=true", twin)
+        self.problem(412, "api.changed", "DELETE", "partners/ACME?dry_run=true", If_Match='"x"')
+        self.problem(400, "api.input", "DELETE", "partners/ACME?dry_run=1", If_Match="*")
+        shown = self.admin("GET", "partners/ACME").json["partner"]
+        self.assertEqual((self.generation(), shown["enabled"]), (before, True))
+
+    def test_comment(self) -> None:
+        """A comment is kept in the history, with how the change came in."""
+        self.admin("POST", "partners/ACME/disable?comment=on%20holiday", {}, If_Match="*")
+        with self.store.reading() as session:
+            row = session.get(GenerationRow, self.generation())
+        assert row is not None
+        self.assertEqual((row.comment, row.way, row.made_by), ("on holiday", "api", "alice"))
+
+    def test_changed_meanwhile(self) -> None:
+        """The second of two who saw the same state is refused, and nothing is changed."""
+        self.admin("PATCH", "partners/ACME", {"partner": {"lowest_level": 4}}, If_Match=self.tag)
+        before = self.generation()
+        for method, path, body in (
+            ("PATCH", "partners/ACME", {"partner": {"lowest_level": 5}}),
+            ("DELETE", "partners/ACME", None),
+            ("POST", "partners/ACME/disable", {}),
+            ("PATCH", "partners/ACME/outbound", {"outbound": None}),
+        ):
+            self.problem(412, "api.changed", method, path, body, If_Match=self.tag)
+            self.problem(428, "api.condition", method, path, body)
+        self.assertEqual(self.generation(), before)
+        self.assertEqual(self.admin("POST", "partners/ACME/disable", {}, If_Match="*").status, 200)
+
+    def test_one_of_several_tags(self) -> None:
+        """It is enough that one of the tags is the state's; whatever else an answer told does not count."""
+        state = self.tag.strip('"').partition(".")[0]
+        for tags in (f'"x", {self.tag}', f'W/"{state}.other"'):
+            self.assertEqual(self.admin("POST", "partners/ACME/enable", {}, If_Match=tags).status, 200)
+
+    def test_known_answer(self) -> None:
+        """Who has the answer is told so, with no body."""
+        known = self.admin("GET", "partners/ACME").headers["etag"]
+        answer = self.admin("GET", "partners/ACME", If_None_Match=known)
+        self.assertEqual((answer.status, answer.body), (304, b""))
+        self.assertEqual(self.admin("GET", "partners/ACME", If_None_Match='"x"').status, 200)
+
+    def test_headers_that_are_none(self) -> None:
+        """Overlong and malformed tags and keys are refused."""
+        for tag in ("x", '"' + "x" * 100 + '"', ", ".join(['"abcdefgh"'] * 200)):
+            self.problem(400, "api.etag", "GET", "partners/ACME", If_None_Match=tag)
+            self.problem(400, "api.etag", "DELETE", "partners/ACME", If_Match=tag)
+        for key in ("x" * 256, "a b"):
+            self.problem(400, "api.key", "POST", "partners", ACME, Idempotency_Key=key)
+        self.problem(400, "api.key", "GET", "partners", Idempotency_Key="x")
+
+    def test_repeated(self) -> None:
+        """A creating call that is repeated with its key is answered again, and not done again."""
+        entry = {"name": "B", "codes": ["O0013B"], "certificates": [{"by": "key", "sha256": "cd" * 32}]}
+        first = self.admin("POST", "partners", {"partner": entry}, Idempotency_Key="k1")
+        before = self.generation()
+        again = self.admin("POST", "partners", {"partner": entry}, Idempotency_Key="k1")
+        self.assertEqual((again.status, again.json), (201, first.json))
+        self.assertEqual(again.headers["idempotency-replayed"], "true")
+        self.assertEqual(self.generation(), before)
+        self.problem(409, "api.key", "POST", "partners", ACME, Idempotency_Key="k1")
+        self.problem(409, "api.taken", "POST", "partners", {"partner": entry})
+        bob = self.new_token("bob", AdminRole.OPERATOR)
+        self.problem(409, "api.taken", "POST", "partners", {"partner": entry}, token=bob, Idempotency_Key="k1")
+
+    def test_repeated_after_a_day(self) -> None:
+        """A key is forgotten after a day."""
+        self.admin("POST", "admin-tokens", {"name": "eve", "role": "viewer", "until": "2027-01-01T00:00:00Z"})
+        entry = {"name": "B", "codes": ["O0013B"], "certificates": [{"by": "key", "sha256": "cd" * 32}]}
+        late = self.admin("POST", "admin-tokens", {"name": "late", "role": "operator"}).json["token"]
+        self.admin("POST", "partners", {"partner": entry}, Idempotency_Key="k1", token=late)
+        self.clock.advance(86_401)
+        self.problem(409, "api.taken", "POST", "partners", {"partner": entry}, Idempotency_Key="k1", token=late)
+
+    def test_secret_is_not_kept(self) -> None:
+        """A token is not made twice with one key, and not shown twice."""
+        body = {"name": "bob", "role": "viewer"}
+        self.assertEqual(self.admin("POST", "admin-tokens", body, Idempotency_Key="k1").status, 201)
+        self.assertIn(
+            "secret", self.problem(409, "api.key", "POST", "admin-tokens", body, Idempotency_Key="k1")["detail"]
+        )
+
+
+class Refused(AdminCase):
+    """What is not right."""
+
+    def test_permission(self) -> None:
+        """A token does what its scopes say and no more; the refusal names the scope, and the log whose token it was."""
+        viewer = self.new_token("vera", AdminRole.VIEWER)
+        self.assertEqual(self.admin("GET", "partners", token=viewer).status, 200)
+        before = self.generation()
+        for method, path in (
+            ("POST", "partners"),
+            ("PATCH", "partners/X"),
+            ("DELETE", "partners/X"),
+            ("GET", "admin-tokens"),
+        ):
+            self.assertIn("scope", self.problem(403, "api.scope", method, path, token=viewer)["detail"])
+        self.assertEqual(self.generation(), before)
+        told = self.refusals()[-1]
+        self.assertEqual((told["cause"], told["detail"], told["status"]), ("api.scope", "the token of vera", 403))
+
+    def test_every_operation_needs_its_scope(self) -> None:
+        """No operation is carried out without a token, without its scope, or with every scope but its own."""
+        families = {each.family.name for each in OPERATIONS.values()}
+        effects = ("read", "change", "act", "audit", "secret")
+        scopes = {f"{family}:{effect}" for family in families for effect in effects}
+        self.assertLessEqual({each.scope for each in OPERATIONS.values()}, scopes)
+        tokens = {
+            scope: self.new_token(f"all-but-{number}", None, *sorted(scopes - {scope}))
+            for number, scope in enumerate(sorted({each.scope for each in OPERATIONS.values()}))
+        }
+        before = self.generation()
+        for each in OPERATIONS.values():
+            path = "/".join("ACME" if part.startswith("{") else part for part in each.path)
+            self.problem(403, "api.scope", each.method, path, {}, token=tokens[each.scope], If_Match="*")
+            self.problem(401, "api.no_token", each.method, path, {}, token=None, If_Match="*")
+        self.assertEqual(self.generation(), before)
+
+    def test_clients_token(self) -> None:
+        """A client's token is none for administrators, nor the other way round."""
+        self.problem(401, "api.token", "GET", "partners", token=self.token)
+        self.assertEqual(self.call("GET", "/configuration", token=self.alice).status, 401)
+
+    def test_ended(self) -> None:
+        """A token whose end is over is refused, and told so."""
+        self.clock.advance(86_400)
+        self.problem(401, "api.ended", "GET", "partners")
+
+    def test_tokens_that_are_none(self) -> None:
+        """No token, one that is not ASCII, and one that is overlong."""
+        self.problem(401, "api.no_token", "GET", "partners", token=None)
+        self.problem(401, "api.token", "GET", "partners", token=None, SmartProxy_Token="spa_\u00e4\u00f6")
+        self.problem(401, "api.token", "GET", "partners", token=None, SmartProxy_Token="x" * 300)
+
+    def test_paths_and_methods(self) -> None:
+        """What is not there, and what a path does not take, with what it takes."""
+        for path in ("", "x", "partners/", "partners//enable", "partners/a/b/c", "partner"):
+            self.problem(404, "api.path", "GET", path)
+        self.problem(400, "api.path", "GET", "partners/%ff")
+        self.problem(405, "api.method", "PUT", "partners")
+        answer = self.admin("DELETE", "partners")
+        self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, POST"))
+        self.assertEqual(self.admin("OPTIONS", "partners").status, 405)
+
+    def test_input(self) -> None:
+        """Everything that is wrong with a call is named, with its place and without the value."""
+        problem = self.problem(400, "api.input", "POST", "partners", {"partner": {"name": "", "x": 1}, "y": 2})
+        places = {each["where"] for each in problem["errors"]}
+        self.assertEqual(places, {"partner.name", "partner.codes", "partner.x", "y"})
+        for body in (b"{", b"[]", b"\xff", b'{"partner": {"name": "A", "name": "B"}}', b"[" * 100, b'{"a": 1e400}'):
+            self.problem(400, "api.input", "POST", "partners", body)
+        for query in (
+            "limit=0",
+            "limit=501",
+            "limit=x",
+            "limit=99999999999999999999",
+            "limit=1&limit=2",
+            "x=1",
+            "after=",
+        ):
+            self.problem(400, "api.input", "GET", f"partners?{query}")
+        self.problem(400, "api.input", "POST", "partners?x=1", ACME)
+        self.problem(400, "api.input", "PATCH", "partners/ACME", {"name": "B"}, If_Match="*")
+        self.problem(413, "api.too_large", "POST", "partners", b" " * (1024 * 1024 + 1))
+        times = ("2026-13-01T00:00:00Z", "99999-01-01T00:00:00Z", 1, "2027-01-01T00:00:00+99:00")
+        for until in times:
+            self.problem(400, "api.input", "POST", "admin-tokens", {"name": "x", "role": "viewer", "until": until})
+        problem = self.problem(
+            422, "api.refused", "POST", "admin-tokens", {"name": "x", "role": "viewer", "until": "9999-12-31T23:59:59Z"}
+        )
+        self.assertIn("ten years", problem["detail"])
+
+    def test_configuration_that_would_not_be_valid(self) -> None:
+        """It is refused as the command refuses it, and nothing is changed."""
+        self.admin("POST", "partners", ACME)
+        twin = {"partner": {**ACME["partner"], "name": "TWIN"}}
+        self.problem(422, "api.refused", "POST", "partners", twin)
+        self.problem(422, "api.refused", "POST", "partners", {"partner": {"name": "B", "codes": ["O1"]}})
+        rule = {"by": "subject", "ca": "none", "serial_number": "x"}
+        entry = {"name": "B", "codes": ["O1"], "certificates": [rule]}
+        self.problem(404, "api.not_found", "POST", "partners", {"partner": entry})
+
+    def test_guessing(self) -> None:
+        """The first wrong tokens are refused at once, the next ones ever later; a good one is not kept waiting."""
+        for _ in range(limits.GUESSES_FREE):
+            self.problem(401, "api.token", "GET", "partners", token="spa_guess")
+        waiting = self.start("GET", "/admin/partners", token="spa_guess")
+        self.agent.flush()
+        self.assertNoResult(waiting)
+        self.assertEqual(self.admin("GET", "partners").status, 200)
+        self.clock.advance(2)
+        self.agent.flush()
+        self.assertEqual(self.successResultOf(waiting).status, 401)
+        (told,) = [each for each in self.told if each["name"] == "backend.guessing"]
+        self.assertEqual(told["cause"], "api.guessing")
+        held = [self.start("GET", "/admin/partners", token="spa_guess") for _ in range(limits.GUESSES_HELD_MOST)]
+        answer = self.admin("GET", "partners", token="spa_guess")
+        self.assertEqual((answer.status, answer.headers["retry-after"]), (429, "16"))
+        self.clock.advance(limits.GUESS_SECONDS_MOST)
+        self.agent.flush()
+        for each in held:
+            self.assertEqual(self.successResultOf(each).status, 401)
+
+
+class Health(ApiCase):
+    """What load balancers ask."""
+
+    def at_root(self, path: str) -> Answer:
+        """A call without a token."""
+        waiting = self.agent.request(b"GET", b"https://backend.example" + path.encode()).addCallback(self._read)
+        self.agent.flush()
+        return cast(Answer, self.successResultOf(waiting))
+
+    def busy(self, calls: Calls) -> None:
+        """What a store does that is locked."""
+        raise StoreBusy
+
+    def test_ready(self) -> None:
+        """Alive as long as it answers, ready as long as its store does; nobody writes a refusal down."""
+        self.assertEqual(self.at_root("/health/live").status, 200)
+        self.assertEqual(self.at_root("/health/ready").json, {"status": "ok"})
+        self.patch(Calls, "generation", self.busy)
+        self.clock.advance(2)
+        self.assertEqual(self.at_root("/health/ready").status, 503)
+        self.assertEqual(self.at_root("/health/live").status, 200)
+        self.assertEqual(self.refusals(), [])
+
+    def test_asked_once(self) -> None:
+        """However many ask, the store is asked once a second, and is not waited for."""
+        asked: list[Deferred[object]] = []
+
+        def ask() -> Deferred[object]:
+            asked.append(Deferred())
+            return asked[-1]
+
+        readiness = Readiness(self.clock, ask)
+        first, second = readiness.ready(), readiness.ready()
+        asked[0].callback(None)
+        self.assertTrue(self.successResultOf(first) and self.successResultOf(second))
+        self.assertTrue(self.successResultOf(readiness.ready()))
+        self.clock.advance(1)
+        late = readiness.ready()
+        self.assertEqual(len(asked), 2)
+        self.clock.advance(5)
+        self.assertFalse(self.successResultOf(late))
+        asked[1].callback(None)
+        self.assertTrue(self.successResultOf(readiness.ready()))
