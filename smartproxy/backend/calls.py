@@ -11,7 +11,7 @@ import attrs
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import authority, clients, generations, journal, licences, sightings, trials
+from smartproxy.backend import authority, clients, generations, journal, licences, proposals, sightings, trials
 from smartproxy.backend.certificates import certificates_to_pem
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.store import Store
@@ -186,7 +186,9 @@ def _kept(session: Session, records: Sequence[Record], now: datetime, client: st
     try:
         with session.begin_nested():
             sightings.note(session, records)
-            return journal.keep(session, records, now, client)
+            stored = journal.keep(session, records, now, client)
+            proposals.note(session, records, now)
+            return stored
     except OperationalError:
         raise
     except (ArithmeticError, LookupError, TypeError, ValueError, StatementError):

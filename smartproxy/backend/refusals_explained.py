@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import attrs
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import journal
+from smartproxy.backend import journal, proposals
 from smartproxy.backend.errors import NotFound
 from smartproxy.backend.journal import Filter, StoredEvent
 from smartproxy.logs.fields import Value
@@ -199,6 +199,7 @@ def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ..
     place = fields if event.name == "outbound.failed" else accepted
     alone = key == Cause.CERTIFICATE_UNKNOWN_CA and _is_self_signed(fields)
     sent = fields.get("cause") in _ALERTS and "alert" in fields
+    proposed = proposals.of_certificate(session, str(fields.get("certificate_sha256")))
     return ExplainedRefusal(
         event=event,
         key=key,
@@ -213,6 +214,8 @@ def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ..
         reason=fields.get("reason") if end.outcome is Outcome.ABORTED else None,
         advice=_SELF_SIGNED_ADVICE
         if alone and not end.outgoing
+        else proposals.advice(proposed.partner)
+        if proposed is not None
         else None
         if "advice" not in fields
         else str(fields["advice"]),

@@ -201,7 +201,10 @@ class PartnerRow(Base):
 
 
 class SeenCertificateRow(Base):
-    """A certificate with which a partner was admitted, as a server reported it; kept longer than the event."""
+    """A certificate with which a partner was admitted, as a server reported it; kept longer than the event.
+
+    ``proved`` is when a session with it gave one of the partner's SSIDCODEs last.
+    """
 
     __tablename__ = "seen_certificates"
     __table_args__ = (UniqueConstraint("partner", "sha256"),)
@@ -217,6 +220,8 @@ class SeenCertificateRow(Base):
     not_after: Mapped[datetime]
     first_seen: Mapped[datetime]
     last_seen: Mapped[datetime]
+    key_sha256: Mapped[str | None] = mapped_column(String(64))
+    proved: Mapped[datetime | None]
 
 
 class CrlUrlRow(Base):
@@ -435,3 +440,23 @@ class AnsweredCallRow(Base):
     request: Mapped[str] = mapped_column(String(64))
     answer: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True))
     answered: Mapped[datetime] = mapped_column(index=True)
+
+
+# Certificates that partners came with and that nobody has decided about.
+
+
+class ProposalRow(Base):
+    """A certificate that may be the next one of a partner; ``old`` is the row of the pinned one that it showed."""
+
+    __tablename__ = "proposals"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    partner: Mapped[str] = mapped_column(index=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    serial: Mapped[str]
+    not_after: Mapped[datetime]
+    cas: Mapped[str]
+    old: Mapped[int]
+    first_seen: Mapped[datetime]
+    last_seen: Mapped[datetime]
+    peer: Mapped[str | None]

@@ -1,8 +1,9 @@
 """What the daemons saw: certificates of partners, the addresses of revocation lists in them, and licences of servers.
 
-Kept beside the events, because it is needed long after they are deleted: which partners would be refused when a CA's
-lists are required, which certificates expire next, where a CA's lists can be had, which server runs until when. Trusts
-no address: it is judged again, and none is fetched before it is approved (:mod:`.downloads`).
+Of each certificate it is kept, too, whether the partner gave one of its SSIDCODEs with it. Kept beside the events,
+because it is needed long after they are deleted: which partners would be refused when a CA's lists are required, which
+certificates expire next, where a CA's lists can be had, which server runs until when. Trusts no address: it is judged
+again, and none is fetched before it is approved (:mod:`.downloads`).
 """
 
 import re
@@ -34,6 +35,8 @@ def note(session: Session, records: Iterable[Record]) -> None:
     for record in records:
         if record.name == "certificate.accepted":
             _certificate(session, record)
+        elif record.name == "identity.accepted":
+            _proved(session, record)
         elif record.name == "crl.url_seen":
             _url(session, record)
         elif record.name == "licence.accepted":
@@ -90,6 +93,7 @@ def _certificate(session: Session, record: Record) -> None:
             SeenCertificateRow(
                 partner=told["partner"],
                 sha256=told["certificate_sha256"],
+                key_sha256=key if (key := told.get("key_sha256")) and _SHA256.fullmatch(key) else None,
                 ca=told.get("ca"),
                 subject=told.get("subject", ""),
                 issuer=told["issuer"],
@@ -104,6 +108,17 @@ def _certificate(session: Session, record: Record) -> None:
     elif record.time - known.last_seen >= SEEN_AGAIN or known.ca != told.get("ca"):
         known.last_seen, known.ca = record.time, told.get("ca")
         known.crl_points = points or known.crl_points
+
+
+def _proved(session: Session, record: Record) -> None:
+    """Note that a partner gave one of its SSIDCODEs in a session with this certificate."""
+    partner, sha256 = record.fields.get("partner"), record.fields.get("certificate_sha256")
+    query = select(SeenCertificateRow).where(
+        SeenCertificateRow.partner == str(partner), SeenCertificateRow.sha256 == str(sha256)
+    )
+    known = session.scalars(query).one_or_none()
+    if known is not None and (known.proved is None or record.time - known.proved >= SEEN_AGAIN):
+        known.proved = record.time
 
 
 def _time(text: str) -> datetime | None:

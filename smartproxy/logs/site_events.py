@@ -244,6 +244,13 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
         ),
         ("audit.broken", _CRITICAL, "The audit trail is not as it was written.", "cause", "record hash advice"),
         (
+            "certificate.proposed",
+            _WARNING,
+            "A partner that is recognized by a pinned certificate came with another one of the same CA and subject.",
+            "partner certificate_sha256",
+            "subject issuer serial not_after advice",
+        ),
+        (
             "backend.call_refused",
             _WARNING,
             "A call of the backend's API was refused.",

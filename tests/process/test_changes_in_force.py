@@ -91,6 +91,28 @@ class ChangesInForce(SiteCase):
         self.assertEqual((await self.knock(caller))[0], "refused")
         await session.file()
 
+    async def test_proposed_certificate(self) -> None:
+        """A partner with a pinned certificate comes with the next one of the same CA: refused, proposed, accepted."""
+        code = "O0013000001PINNED"
+        old, new = (self.made.bolts_ca.issue("oftp.pinned.example") for _ in range(2))
+        known, renewed = (
+            Caller(reactor=reactor, code=code, files=each.write(self.site.certificates, name))
+            for name, each in (("pinned-old", old), ("pinned-new", new))
+        )
+        add = ("partner", "add", "PINNED", "--code", code, "--certificate", str(known.files.certificate))
+        await self.command(*add)
+        session = await self.session(known)
+        await session.file()
+        self.assertEqual(await self.knock(renewed), ("refused", "certificate.no_partner"))
+        proposed: list[dict[str, Any]] = []
+        while not proposed:
+            proposed = await self.site.smartproxy("partner", "proposals")
+        self.assertEqual([(each["partner"], each["sha256"]) for each in proposed], [("PINNED", new.sha256)])
+        self.assertEqual(proposed[0]["old_sha256"], old.sha256)
+        await self.command("partner", "accept", "PINNED")
+        self.assertEqual(await self.knock(renewed), ("accepted", new.sha256))
+        self.assertEqual((await self.knock(known))[0], "accepted")
+
     async def test_revoked_certificate(self) -> None:
         """A revoked certificate is refused as soon as the list is loaded; a session of somebody else goes on."""
         stolen = self.made.bolts_ca.issue("oftp.bolt.example", serial_number=self.bolt.code)

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from smartproxy.backend.operations import sheets
+from smartproxy.backend.operations import proposing, sheets
 from smartproxy.backend.operations.admin_token import ADMIN_TOKEN
 from smartproxy.backend.operations.operation import Operation, operations_of
 from smartproxy.backend.operations.partner import PARTNER
 
-MODULES = (sheets,)
+MODULES = (proposing, sheets)
 """Modules that add operations to a family of another one."""
 FAMILIES = (PARTNER, ADMIN_TOKEN)
 """In the order in which the API's description lists them."""

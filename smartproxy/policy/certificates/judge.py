@@ -180,6 +180,7 @@ def _judge_path(
         key_sha256=leaf.key_sha256,
         subject_serial_number=leaf.subject_serial_number or "",
         sans=leaf.sans,
+        **_dates(leaf),
     )
 
 

@@ -31,14 +31,15 @@ def register(subparsers: Subparsers) -> None:
         "did cannot be silenced.",
         add,
         _EXAMPLES,
+        changes=True,
     )
-    alter = action(actions, "change", "Change a rule; what is not given stays.", change, _EXAMPLES)
+    alter = action(actions, "change", "Change a rule; what is not given stays.", change, _EXAMPLES, changes=True)
     for parser in (make, alter):
         parser.add_argument("name", metavar="NAME", help="what the rule is called")
         declared.add_arguments(parser, IgnoreRule, defaults=parser is make)
         _add_times(parser)
     action(actions, "list", "List the rules, with their hits.", show_all)
-    action(actions, "remove", "Remove a rule.", remove).add_argument("name", metavar="NAME")
+    action(actions, "remove", "Remove a rule.", remove, changes=True).add_argument("name", metavar="NAME")
 
 
 def _add_times(parser: ArgumentParser) -> None:

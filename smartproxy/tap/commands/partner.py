@@ -20,7 +20,7 @@ from smartproxy.policy.partners import (
     SubjectRule,
 )
 from smartproxy.policy.schema import declarations, write_object
-from smartproxy.tap.commands import declared, sheet
+from smartproxy.tap.commands import declared, proposals, sheet
 from smartproxy.tap.commands.arguments import Subparsers, action, days, subject
 from smartproxy.tap.commands.certificates import GivenRules, given_rules, rule_arguments
 from smartproxy.tap.commands.console import Console, WrongUse, listing, table, when
@@ -128,6 +128,7 @@ def register(subparsers: Subparsers) -> None:
     less.add_argument("name", metavar="NAME")
     less.add_argument("which", metavar="WHICH", nargs="+", help="SHA-256 (8 digits or more of it), serial or SAN")
     sheet.register(actions)
+    proposals.register(actions)
 
 
 def _entry(parser: ArgumentParser, *, defaults: bool) -> None:

@@ -149,6 +149,8 @@ def upgrade() -> None:
         sa.Column("not_after", sa.DateTime(timezone=True), nullable=False),
         sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_seen", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("key_sha256", sa.String(length=64), nullable=True),
+        sa.Column("proved", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_seen_certificates")),
         sa.UniqueConstraint("partner", "sha256", name=op.f("uq_seen_certificates_partner_sha256")),
     )
@@ -278,3 +280,20 @@ def upgrade() -> None:
         sa.UniqueConstraint("caller", "key", name=op.f("uq_answered_calls_caller_key")),
     )
     op.create_index(op.f("ix_answered_calls_answered"), "answered_calls", ["answered"])
+    # Certificates that partners came with.
+    op.create_table(
+        "proposals",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("partner", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("serial", sa.Text(), nullable=False),
+        sa.Column("not_after", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("cas", sa.Text(), nullable=False),
+        sa.Column("old", sa.Integer(), nullable=False),
+        sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_seen", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("peer", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_proposals")),
+        sa.UniqueConstraint("sha256", name=op.f("uq_proposals_sha256")),
+    )
+    op.create_index(op.f("ix_proposals_partner"), "proposals", ["partner"], unique=False)
