@@ -128,7 +128,8 @@ def utc_of(value: datetime | str) -> datetime:
 
 def isotime(moment: datetime) -> str:
     """Write an aware time as UTC, ISO 8601 with milliseconds and ``Z``."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    universal = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return universal.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def _is_bounded(value: int | float) -> bool:

@@ -160,7 +160,6 @@ class Monitor:
             return Judgement(error=self.error)
         direction = self._directions[sender]
         head = bytearray()
-        self._observations = []
         begin = position = 0
         wrong = ""
         try:
@@ -187,21 +186,16 @@ class Monitor:
             wrong = excerpt(fault, error)
             for unfinished in self._directions.values():
                 unfinished.partial.clear()
+        # What was observed is not needed here any more: the next octets may come in hours.
+        observations = tuple(self._observations)
+        self._observations.clear()
         if begin == 0 and position == len(octets):
-            return Judgement(
-                octets=bytes(octets), observations=tuple(self._observations), error=self.error, excerpt=wrong
-            )
-        return self._part(direction, octets, head, begin, position, wrong)
-
-    def _part(
-        self, direction: _Direction, octets: bytes, head: bytearray, begin: int, position: int, wrong: str
-    ) -> Judgement:
-        """What one call has found where it let pass not just what it was given."""
+            return Judgement(octets=bytes(octets), observations=observations, error=self.error, excerpt=wrong)
         discarded = len(octets) - position if self.ended and self.error is None else 0
         direction.counters.discarded += discarded
         return Judgement(
             octets=b"".join((head, memoryview(octets)[begin:position])),
-            observations=tuple(self._observations),
+            observations=observations,
             error=self.error,
             discarded=discarded,
             excerpt=wrong,

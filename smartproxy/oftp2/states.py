@@ -165,7 +165,6 @@ def offer(witness: Witness, command: SSID) -> Iterable[Anomaly]:
 def agree(witness: Witness, command: SSID) -> Iterable[Anomaly]:
     """Take the Responder's SSID; the Initiator becomes the Speaker (9.8.3 action 5)."""
     assert witness.offer is not None
-    witness.answer = command
     witness.agreed = agree_on(witness.offer, command)
     witness.speaker = Role.INITIATOR
     return ()

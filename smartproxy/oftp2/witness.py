@@ -167,14 +167,12 @@ class Witness:
     :ivar profiles: how literally the RFC is read for what each side sends.
     :ivar speaker: who has the turn; ``None`` before the SSIDs are exchanged.
     :ivar offer: the Initiator's SSID.
-    :ivar answer: the Responder's SSID.
     """
 
     profiles: Mapping[Role, Profile]
     state: State = State.AWAIT_SSRM
     speaker: Role | None = None
     offer: SSID | None = None
-    answer: SSID | None = None
     agreed: Agreed | None = None
     transfer: Transfer | None = None
 
@@ -227,7 +225,6 @@ def agree(offer: SSID, answer: SSID) -> Agreed:
     :param answer: the Responder's, which keeps to :func:`answer_limits`.
     """
     both = {name: getattr(offer, name) == getattr(answer, name) == "Y" for name in ("cmpr", "rest", "auth")}
-    sending = {Role.INITIATOR: offer.sr + answer.sr, Role.RESPONDER: answer.sr + offer.sr}
     return Agreed(
         level=Level(min(offer.lev, answer.lev)),
         buffer_size=min(offer.sdeb, answer.sdeb),
@@ -235,5 +232,12 @@ def agree(offer: SSID, answer: SSID) -> Agreed:
         compression=both["cmpr"],
         restart=both["rest"],
         authentication=both["auth"],
-        senders=frozenset(role for role, sr in sending.items() if sr[0] in "SB" and sr[1] in "RB"),
+        senders=_senders(offer.sr, answer.sr),
     )
+
+
+@functools.lru_cache(maxsize=9)
+def _senders(initiator: str, responder: str) -> frozenset[Role]:
+    """Who may send files, by both SSIDSR: one set for all sessions."""
+    sending = {Role.INITIATOR: initiator + responder, Role.RESPONDER: responder + initiator}
+    return frozenset(role for role, sr in sending.items() if sr[0] in "SB" and sr[1] in "RB")

@@ -13,6 +13,10 @@ from smartproxy.net.leg import Inbox, LegEnd
 from smartproxy.net.tls.verdict import Verification
 from smartproxy.net.transport import tls
 from smartproxy.net.transport.facts import TlsFacts
+from smartproxy.oftp2 import codec
+from smartproxy.oftp2.monitor import Monitor
+from smartproxy.oftp2.roles import Role
+from smartproxy.oftp2.stream import SSRM_BUFFER, frame
 from smartproxy.policy.admission import Visit
 from smartproxy.policy.certificates.facts import CertificateFacts, ChainFacts
 from smartproxy.policy.identity import VerifiedPartner
@@ -20,6 +24,7 @@ from smartproxy.relay.events import Arrived, SharedEnd
 from smartproxy.relay.openings import CallWish, Opening, SessionFacts
 from smartproxy.tunnel.data import DataLeg
 from smartproxy.tunnel.marks import Attach, End, MarkSplitter, RawSplitter
+from tests.unit.samples import ssid
 
 NOBODY = [
     "alembic",
@@ -104,3 +109,20 @@ class Slots(SynchronousTestCase):
             tls._SendSide,
         ):
             self.assertEqual(kind.__dictoffset__, 0, kind)
+
+
+class Quiet(SynchronousTestCase):
+    """What a session holds while nothing happens."""
+
+    def test_what_was_observed(self) -> None:
+        """A monitor keeps nothing of a command that it has told, nor the password in the Responder's SSID."""
+        monitor = Monitor()
+        monitor.judge(Role.RESPONDER, SSRM_BUFFER)
+        told = [
+            monitor.judge(role, frame(codec.encode(ssid(pswd=password)))).observations[0]
+            for role, password in ((Role.INITIATOR, "FIRST"), (Role.RESPONDER, "SECOND"))
+        ]
+        answer = told[1].value
+        # The list and the call hold each; the observation, the name here and the call hold the answer.
+        self.assertEqual([sys.getrefcount(told[0]), sys.getrefcount(told[1])], [2, 2])
+        self.assertEqual(sys.getrefcount(answer), 3)
