@@ -15,7 +15,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from smartproxy._version import __version__
-from smartproxy.backend import authority, cas, generations, licences, partners, settings
+from smartproxy.backend import authority, cas, generations, identities, licences, partners, settings
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused, Unusable
 from smartproxy.backend.schema import (
@@ -196,7 +196,7 @@ def take(change: Change, parsed: ParsedFile) -> Imported:
 def parse_file(octets: bytes) -> ParsedFile:
     """Read and judge a file; the store is not needed, so that nobody waits for it meanwhile.
 
-    :raises Unusable: when the file is not an export, or damaged.
+    :raises Unusable: when the file is not an export, or damaged, or has an identity that TLS cannot show.
     """
     try:
         found = read(octets)
@@ -208,6 +208,8 @@ def parse_file(octets: bytes) -> ParsedFile:
         configuration = parse(json.dumps(inner).encode("utf-8"))
     except DocumentRefused as refused:
         raise Unusable(f"the file cannot be imported: {refused}") from refused
+    for each in configuration.server.identities:
+        identities.check(each)
     return ParsedFile(archive, configuration, settings.of_document(inner), shown)
 
 

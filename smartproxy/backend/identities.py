@@ -59,10 +59,7 @@ def keep(change: Change, name: str, pair: KeyAndChain) -> IdentityRow:
     :raises Unusable: when TLS cannot show them: a server would refuse every further generation for it.
     """
     entry = ServerIdentity(name=name, certificate=certificates_to_pem(pair.chain), key=key_to_pem(pair.key))
-    try:
-        show_identity(new_context(server=True), entry.certificate, entry.key, f"identity {name}")
-    except CertificateUnusable as unusable:
-        raise Unusable(str(unusable)) from unusable
+    check(entry)
     row = _row(change.session, name)
     row.entry = entry
     leaf = pair.chain[0]
@@ -75,6 +72,17 @@ def keep(change: Change, name: str, pair: KeyAndChain) -> IdentityRow:
         certificate_sha256=certificate_pin(leaf),
     )
     return row
+
+
+def check(entry: ServerIdentity) -> None:
+    """Look whether TLS can show an identity.
+
+    :raises Unusable: when it cannot: a server would refuse every further generation for it.
+    """
+    try:
+        show_identity(new_context(server=True), entry.certificate, entry.key, f"identity {entry.name}")
+    except CertificateUnusable as unusable:
+        raise Unusable(str(unusable)) from unusable
 
 
 def make_request(name: str, subject: Subject, key_type: str) -> CertificateRequest:

@@ -38,6 +38,7 @@ from smartproxy.net.connection import tls_error_words
 from smartproxy.net.deadline import Deadline
 from smartproxy.net.leg import address_text, peer_of
 from smartproxy.net.tls.context import choose_protocol, new_context, show_identity
+from smartproxy.net.transport.thrift import THRIFT
 from smartproxy.policy import limits
 from smartproxy.policy.addresses import prefix_of
 from smartproxy.policy.admission import Sparing
@@ -195,7 +196,9 @@ class Places(WrappingFactory[Guest]):
     def left(self, guest: Guest) -> None:
         """A connection gave its place back."""
         self._strangers.leave(guest)
-        self._guests.discard(guest)
+        if guest in self._guests:
+            self._guests.discard(guest)
+            THRIFT.ended_in_a_ring()
 
     def late(self, guest: Guest, awaited: str) -> None:
         """A stranger did not complete something in time."""

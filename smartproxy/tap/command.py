@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from smartproxy import __version__
 from smartproxy.backend.errors import BackendError
 from smartproxy.logs.output import to_standard_output
-from smartproxy.tap.commands.arguments import CommandLine, shared
+from smartproxy.tap.commands.arguments import CommandLine, choices_of, shared
 from smartproxy.tap.commands.console import FAILED, CommandFailed, Console, DryRun, WrongUse
 
 SUBJECTS = (
@@ -94,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
         help="PEM file of the CA that signed the backend's certificate [the system's store]",
     )
     found.set_defaults(state_dir=None, database=None, json=False)
-    subparsers = found.add_subparsers(dest="subject", metavar="SUBJECT", required=True, title="subjects")
+    subparsers = choices_of(found, dest="subject", title="subjects")
     for name in SUBJECTS:
         importlib.import_module(f"smartproxy.tap.commands.{name.replace('-', '_')}").register(subparsers)
     return found

@@ -1,6 +1,8 @@
 """The backend's https: its TLS by real handshakes in memory, bounded bodies, bounded connections."""
 
 import contextlib
+import gc
+import weakref
 
 from cryptography import x509
 from OpenSSL import SSL
@@ -18,11 +20,12 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 from zope.interface import implementer
 
-from smartproxy.backend import authority
+from smartproxy.backend import authority, port
 from smartproxy.backend.port import IDLE_SECONDS, THROWN_AWAY_MOST, ApiSite, Guest, HttpsPort, Places
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
+from smartproxy.net.transport.thrift import ENDED_MANY, Thrift
 from smartproxy.policy import limits
 from tests.unit.sites import SiteCase
 
@@ -219,6 +222,29 @@ class Strangers(SiteCase):
         self.assertFalse(transport.disconnected)
         (told,) = self.told
         self.assertEqual((told["name"], told["cause"]), ("connection.refused", "api.crowded"))
+
+    def test_memory_after_a_crowd(self) -> None:
+        """Connections that have ended are garbage until no more of them end; then one look frees them all."""
+        thrift = Thrift()
+        self.patch(port, "THRIFT", thrift)
+        gc.disable()
+        self.addCleanup(gc.enable)
+        ended: list[weakref.ref[Guest]] = []
+
+        def crowd() -> None:
+            for number in range(ENDED_MANY):
+                guest, _ = self.entered(f"192.0.2.{number}")
+                ring = [guest]
+                ring.append(ring)  # type: ignore[arg-type]  # a ring on purpose, as TLS and http make one
+                guest.ring = ring  # type: ignore[attr-defined]  # as above
+                ended.append(weakref.ref(guest))
+                guest.connectionLost()
+
+        crowd()
+        thrift.give_back()
+        self.assertEqual({each() is None for each in ended}, {False})
+        thrift.give_back()
+        self.assertEqual({each() is None for each in ended}, {True})
 
     def test_one_address(self) -> None:
         """An address has its share of places, not counting callers that are known; its own oldest makes room."""

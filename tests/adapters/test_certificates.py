@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net.tls.names import issuer_text, subject_text
 from smartproxy.net.tls.openssl import error_text
+from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.causes import CERTIFICATE_CAUSES, VerifyError
 from smartproxy.policy.configuration import ServerConfiguration
@@ -173,6 +174,23 @@ class RefusedTests(SynchronousTestCase):
         old = revoked(MIDDLE, this_update=NOW - 8 * DAY, next_update=NOW - DAY)
         server = configuration(mode=RevocationMode.REQUIRE, lists=[revoked(ROOT), old])
         self.check(LEAF, server, Cause.CERTIFICATE_REVOCATION_STALE, "certificate_unknown", facts=["age"], points=0)
+
+    def test_list_in_its_grace(self) -> None:
+        """With 12 hours of grace a list is good for 12 hours more than it says, for a leaf and an intermediate."""
+        for overdue in (ROOT, MIDDLE):
+            lists = [
+                revoked(each, next_update=NOW - (11 * HOUR if each is overdue else -30 * DAY))
+                for each in (ROOT, MIDDLE)
+            ]
+            server = configuration(mode=RevocationMode.REQUIRE, lists=lists)
+            graced = attrs.evolve(server, cas=tuple(attrs.evolve(each, grace_hours=12) for each in server.cas))
+            for version in TlsVersion:
+                self.assertEqual(call(graced, LEAF, version).caller.received, SSRM_BUFFER)
+            over = [attrs.evolve(each, next_update=each.next_update - 2 * HOUR) for each in lists if each.next_update]
+            cause, depth = Cause.CERTIFICATE_REVOCATION_STALE, 1 if overdue is ROOT else 0
+            about = MIDDLE if depth else None
+            for late in (attrs.evolve(graced, revocation=tuple(over)), server):
+                self.check(LEAF, late, cause, "certificate_unknown", about=about, depth=depth, points=0)
 
     def test_weak_key(self) -> None:
         """A key of RSA 1024."""

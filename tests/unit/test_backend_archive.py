@@ -27,6 +27,7 @@ from smartproxy.backend.store import Store
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.partners import KeyPin, Partner, RevocationMode, SanRule, SubjectRule
 from smartproxy.testing.pki import TestCa, self_signed
+from tests.unit.odd_files import corpus
 from tests.unit.sites import NOW, PROXY_ID, SiteCase
 
 POINT = "http://crl.example/1.crl"
@@ -255,6 +256,16 @@ class Damaged(ArchiveCase):
         document = json.loads(self.export(with_secrets=True))
         document["surprise"] = 1
         self.assertIn("surprise", self.refused(json.dumps(document)))
+
+    def test_identity_that_cannot_be_shown(self) -> None:
+        """An identity is judged as by 'identity import': a server would refuse every further generation for it."""
+        document = json.loads(self.export(with_secrets=True))
+        (identity,) = document["configuration"]["server"]["identities"]
+        identity["key"] = self_signed("other.example").key_pem.decode()
+        self.assertIn("identity main.certificate: does not fit its private key", self.refused(json.dumps(document)))
+        certificate, begin, key = corpus()["of-p192-with-key"].decode().partition("-----BEGIN PRIVATE KEY")
+        identity["certificate"], identity["key"] = certificate, begin + key
+        self.assertIn("does not accept it as strong enough", self.refused(json.dumps(document)))
 
     def test_newer_form(self) -> None:
         """A file of a form that is not known is refused."""

@@ -64,6 +64,13 @@ class EveryCommand(CommandCase):
         self.assertIn("first steps:", self.run_command().out)
         self.assertIn("usage: smartproxy partner", self.run_command("partner").out)
 
+    def test_unknown_option(self) -> None:
+        """An option that there is not is named, with and without a subject, its action and other options."""
+        for before in ((), ("--json",), ("partner",), ("--state-dir", "x", "partner"), ("partner", "list")):
+            said = self.refused(*before, "--nonsense", status=2)
+            self.assertIn("unrecognized arguments: --nonsense", said)
+            self.assertEqual(said.count("\n"), 0)
+
     def test_meant(self) -> None:
         """A mistyped subject, action or choice gets the nearest one."""
         for arguments, near in (

@@ -8,6 +8,7 @@ touches a connection that has octets under way.
 
 import contextlib
 import ctypes
+import gc
 from typing import Final
 
 from smartproxy.net.tls.openssl import renew_bios
@@ -33,6 +34,8 @@ class Thrift:
         self.grown: set[TlsFacts] = set()
         self._quiet: set[TlsFacts] = set()
         self._ended = 0
+        self._rings = 0
+        self._rings_seen = 0
 
     def forget(self, connection: TlsFacts) -> None:
         """A connection has ended."""
@@ -40,17 +43,30 @@ class Thrift:
         self._quiet.discard(connection)
         self._ended += 1
 
+    def ended_in_a_ring(self) -> None:
+        """A connection has ended whose parts hold one another, as Twisted's own TLS and http do."""
+        self._rings += 1
+
     def give_back(self) -> int:
         """Have connections give back what they do not need.
 
         :return: how many gave some back.
         """
+        self._collect()
         renewed = sum(renew_bios(each.getHandle()) for each in self._quiet - self.grown)
         self._quiet, self.grown = self.grown, set()
         if renewed or self._ended >= ENDED_MANY:
             self._ended = 0
             _trim()
         return renewed
+
+    def _collect(self) -> None:
+        """Free the rings of connections once no more of them come: the collector alone looks seldom."""
+        fresh, self._rings_seen = self._rings - self._rings_seen, self._rings
+        if self._rings >= ENDED_MANY and not fresh:
+            gc.collect()
+            self._ended += self._rings
+            self._rings = self._rings_seen = 0
 
 
 THRIFT: Final = Thrift()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from smartproxy.logs.fields import utc_of
 from smartproxy.policy.places import DATABASE_VARIABLE, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
-from smartproxy.tap.commands.console import Console
+from smartproxy.tap.commands.console import WRONG_USE, Console
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -53,7 +53,21 @@ def subject(subparsers: Subparsers, name: str, summary: str, examples: str = "")
         epilog=_examples(examples),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    return parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
+    return choices_of(parser, dest="action", title="actions")
+
+
+def choices_of(parser: argparse.ArgumentParser, *, dest: str, title: str) -> Subparsers:
+    """Where the subjects or actions of a parser are declared; where none is given, its help is shown.
+
+    Argparse would say that one is missing, and nothing of an option that it does not know.
+    """
+
+    def bare(console: Console) -> int:
+        parser.print_help()
+        return WRONG_USE
+
+    parser.set_defaults(run=bare)
+    return parser.add_subparsers(dest=dest, metavar=dest.upper(), title=title)
 
 
 class CommandLine(argparse.ArgumentParser):
@@ -65,10 +79,7 @@ class CommandLine(argparse.ArgumentParser):
             file.write(message)
 
     def error(self, message: str) -> NoReturn:
-        """End the program with status 2 and one line; where a subject or an action is missing, with the help."""
-        if message in _NOTHING_GIVEN:
-            self.print_help()
-            self.exit(2)
+        """End the program with status 2 and one line."""
         match = _UNKNOWN_CHOICE.fullmatch(message)
         if match is not None:
             choices = re.findall(r"[^\s,']+", match["choices"])
@@ -83,7 +94,6 @@ class CommandLine(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-_NOTHING_GIVEN = tuple(f"the following arguments are required: {each}" for each in ("SUBJECT", "ACTION"))
 _UNKNOWN_CHOICE = re.compile(
     r"argument (?P<argument>.+?): invalid choice: '(?P<given>.*)' \(choose from (?P<choices>.*)\)"
 )
