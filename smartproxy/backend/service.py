@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from smartproxy._version import __version__
 from smartproxy.backend import authority
 from smartproxy.backend.alerts.desk import AlertDesk
+from smartproxy.backend.alerts.mail_desk import MailDesk
 from smartproxy.backend.anchoring import Anchoring
 from smartproxy.backend.api import Api
 from smartproxy.backend.authority import SiteAuthority
@@ -124,6 +125,7 @@ class BackendService(Service):
             DownloadWatch(*about, ListFetcher(self._reactor)),
             Anchoring(*about),
             AlertDesk(store, self.threads, self._script_threads, self.events, self._reactor),
+            MailDesk(*about),
         )
 
     @property

@@ -104,8 +104,8 @@ def reset(change: Change, name: str) -> None:
     change.note("settings.changed", names=[name], command=change.what)
 
 
-_EVENT_NAMES = ("backend.event_script.names",)
-_PARTNER_NAMES = ("backend.event_script.partners",)
+_EVENT_NAMES = ("backend.event_script.names", "backend.mail.names")
+_PARTNER_NAMES = ("backend.event_script.partners", "backend.mail.partners")
 
 
 def _check_known(session: Session, name: str, value: object) -> None:

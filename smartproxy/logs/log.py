@@ -15,7 +15,7 @@ import attrs
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
+from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
 from twisted.logger import ILogObserver, LogEvent, LogPublisher
 from zope.interface import implementer
 
@@ -32,6 +32,7 @@ from smartproxy.logs.logrc import (
     StandardOutput,
     Syslog,
 )
+from smartproxy.logs.named_tls import NamedTls
 from smartproxy.logs.observers import (
     AppenderTrouble,
     Categories,
@@ -208,7 +209,7 @@ def endpoint(reactor: Any, appender: Syslog) -> IStreamClientEndpoint:
     plain = HostnameEndpoint(reactor, appender.host, appender.port)
     if not isinstance(appender, SecureSyslog):
         return plain
-    return wrapClientTLS(optionsForClientTLS(appender.host, trustRoot=trusted(appender.ca)), plain)
+    return wrapClientTLS(NamedTls(appender.host, trusted(appender.ca)), plain)
 
 
 def trusted(pem: str | None) -> Any:

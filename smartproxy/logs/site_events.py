@@ -339,6 +339,9 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             "ignored_by count event event_number",
             "",
         ),
+        ("mail.dropped", _ERROR, "Events stand in no mail, because too many wait for one.", "count cause", "advice"),
+        ("mail.failed", _ERROR, "A mail could not be sent.", "cause count", "host port seconds names advice"),
+        ("mail.sent", _INFO, "A mail about events was sent.", "count", "host port"),
     ),
     entries_of(
         "Faults of the program",

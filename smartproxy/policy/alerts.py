@@ -14,7 +14,9 @@ from typing import Final
 import attrs
 
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.schema import ForPeople, ListOf, Optional, kind
+from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.values import NAME, Instant, Line, Member, Whole
 
 
@@ -76,6 +78,80 @@ class EventScript(AlertSelection):
     def is_on(self) -> bool:
         """Whether anything is started."""
         return self.program is not None
+
+
+class MailSecurity(enum.StrEnum):
+    """How the connection to the mail server is protected."""
+
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+    NONE = "none"
+
+
+_HOST: Final = Line(most=253, pattern="[0-9A-Za-z._:%-]+", form="a host name or an address")
+_MAIL_ADDRESS: Final = Line(
+    most=limits.MAIL_ADDRESS_CHARACTERS_MOST,
+    pattern=r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*",
+    form="a mail address such as oftp@example.com",
+)
+
+
+@attrs.frozen(kw_only=True)
+class Mail(AlertSelection):
+    """The mail that the backend sends for events.
+
+    :ivar host: the mail server; ``None``: no mail is sent.
+    :ivar security: ``starttls``: TLS is begun on the connection, or no mail is sent; ``implicit``: the connection
+        begins with TLS, usually at port 465; ``none``: no TLS.
+    :ivar ca_file: a PEM file with the CAs of the server's certificate; ``None``: those of the system.
+    :ivar user: whom to log in as; ``None``: nobody.
+    :ivar password_file: a file whose first line is the password.
+    :ivar sender: the address that the mail is from.
+    :ivar to: the addresses that it goes to.
+    :ivar every_seconds: how long the next mail waits after one was sent.
+    """
+
+    host: str | None = attrs.field(default=None, metadata=kind(Optional(_HOST)))
+    port: int = attrs.field(default=limits.MAIL_PORT.default, metadata=kind(Whole(limits.MAIL_PORT)))
+    security: MailSecurity = attrs.field(default=MailSecurity.STARTTLS, metadata=kind(Member(MailSecurity)))
+    ca_file: str | None = attrs.field(default=None, metadata=kind(Optional(_PATH)))
+    user: str | None = attrs.field(default=None, metadata=kind(Optional(Line())))
+    password_file: str | None = attrs.field(default=None, metadata=kind(Optional(_PATH)))
+    sender: str | None = attrs.field(default=None, metadata=kind(Optional(_MAIL_ADDRESS), key="from"))
+    to: tuple[str, ...] = attrs.field(
+        default=(), metadata=kind(ListOf(item=_MAIL_ADDRESS, most=limits.MAIL_ADDRESSES_MOST))
+    )
+    every_seconds: int = attrs.field(default=limits.MAIL_EVERY.default, metadata=kind(Whole(limits.MAIL_EVERY)))
+
+    @property
+    def is_on(self) -> bool:
+        """Whether mail is sent."""
+        return self.host is not None
+
+
+def check_mail(mail: Mail) -> None:
+    """Refuse what no single value shows: half of what sending mail takes, and a password without TLS.
+
+    :raises DocumentRefused: with the place of the first fault.
+    """
+    faults = (
+        (mail.is_on and mail.sender is None, "from", "has to be set where `host` is; set them together"),
+        (mail.is_on and not mail.to, "to", "has to be set where `host` is; set them together"),
+        (
+            (mail.user is None) != (mail.password_file is None),
+            "user",
+            "and `password_file` are set together, or neither",
+        ),
+        (
+            mail.user is not None and mail.security is MailSecurity.NONE,
+            "security",
+            "is `none`: the password would cross the network as it is; take starttls or implicit",
+        ),
+    )
+    for is_fault, key, message in faults:
+        if is_fault:
+            where = f"backend.mail.{key}"
+            raise DocumentRefused(where=where, cause=Cause.DOCUMENT_CONTRADICTION, message=message)
 
 
 @attrs.frozen(kw_only=True)

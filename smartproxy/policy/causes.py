@@ -333,6 +333,12 @@ class Cause(enum.StrEnum):
     SCRIPT_STATUS = "script.status", "The event script ended with an exit status other than 0, or by a signal."
     SCRIPT_TIMEOUT = "script.timeout", "The event script did not end within its time limit."
     SCRIPT_INTERRUPTED = "script.interrupted", "The backend ended while the event script ran, more than once."
+    MAIL_SETTINGS = "mail.settings", "The password's file, or that of the CAs, cannot be used."
+    MAIL_CONNECT = "mail.connect", "The mail server cannot be reached, or does not answer in time."
+    MAIL_TLS = "mail.tls", "There is no TLS with the mail server, or its certificate is not accepted."
+    MAIL_LOGIN = "mail.login", "The mail server does not accept the login."
+    MAIL_REFUSED = "mail.refused", "The mail server does not take the mail, or not for all addresses."
+    MAIL_QUEUE = "mail.queue", "Too many events wait for a mail."
     SCRIPT_QUEUE = "script.queue", "Too many events wait for the event script."
 
     # the plain pair

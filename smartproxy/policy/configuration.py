@@ -15,6 +15,7 @@ from typing import TypeVar
 import attrs
 
 from smartproxy.oftp2.roles import Profile
+from smartproxy.policy.alerts import check_mail
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.revocation import RevocationLists, RevocationSet
 from smartproxy.policy.limits import COPY_HOURS, GENERATION, LICENCE_OCTETS_MOST, PARTNERS_MOST
@@ -223,6 +224,7 @@ def parse(octets: bytes) -> Configuration:
             message=f"is {pool.ready}; `most` is only {pool.most}",
         )
     try:
+        check_mail(configuration.backend.mail)
         check_listeners(configuration.server.partners, configuration.client.outbound)
     except DocumentRefused as refused:
         raise ConfigurationRefused(

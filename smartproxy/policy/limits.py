@@ -155,6 +155,29 @@ ALERTS_AT_ONCE: Final = 100
 ALERT_DETAIL_CHARACTERS: Final = 120
 #: What is kept of what the event script writes.
 SCRIPT_OUTPUT_OCTETS: Final = 8 * 1024
+#: Where a mail server takes mail from programs (RFC 6409).
+MAIL_PORT: Final = Limit(default=587, least=1, most=65_535, unit="(a port)")
+#: From one mail to the next; what happens between them is in one mail.
+MAIL_EVERY: Final = Limit(default=300, least=1, most=86_400, unit="seconds")
+#: From the call of the mail server to its word that it has the mail, and for each of its answers.
+MAIL_SECONDS: Final = 120.0
+MAIL_ANSWER_SECONDS: Final = 30.0
+#: How long a mail server that has the mail may take to say goodbye.
+MAIL_GOODBYE_SECONDS: Final = 5.0
+#: After that long a mail that failed is tried again: twice as long each time, from the first to the second number.
+MAIL_AGAIN_SECONDS: Final = (60.0, 600.0)
+#: How often the store is asked to note what became of a mail.
+MAIL_NOTED_TRIES: Final = 3
+#: Events that wait for a mail; beyond, they are counted and stand in none.
+MAIL_WAITING_MOST: Final = 10_000
+#: Events that a mail shows whole, and kinds of events that it counts; the others are one number.
+MAIL_EVENTS_MOST: Final = 20
+MAIL_KINDS_MOST: Final = 50
+#: Addresses that mail goes to, and the characters of one.
+MAIL_ADDRESSES_MOST: Final = 20
+MAIL_ADDRESS_CHARACTERS_MOST: Final = 254
+#: The longest subject of a mail.
+MAIL_SUBJECT_CHARACTERS_MOST: Final = 200
 #: The longest path of a file in a setting.
 PATH_CHARACTERS_MOST: Final = 1024
 #: Ignore rules.

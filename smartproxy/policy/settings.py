@@ -11,7 +11,7 @@ import attrs
 
 from smartproxy.oftp2.roles import Profile
 from smartproxy.policy import limits
-from smartproxy.policy.alerts import EventScript
+from smartproxy.policy.alerts import EventScript, Mail
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
 from smartproxy.policy.values import NAME, SHA256, Address, Flag, Instant, Line, Member, Network, Whole
 
@@ -171,6 +171,7 @@ class BackendSettings:
     :ivar download_networks: private and local networks that revocation lists may be downloaded from.
     :ivar event_script: the program that is started for events.
     :ivar sheet: what partners are told of this site.
+    :ivar mail: the mail that is sent for events.
     """
 
     keep_events_days: int = attrs.field(
@@ -182,6 +183,7 @@ class BackendSettings:
     )
     event_script: EventScript = attrs.field(default=EventScript(), metadata=kind(ObjectOf(EventScript)))
     sheet: SheetSettings = attrs.field(default=SheetSettings(), metadata=kind(ObjectOf(SheetSettings)))
+    mail: Mail = attrs.field(default=Mail(), metadata=kind(ObjectOf(Mail)))
 
 
 @attrs.frozen(kw_only=True)

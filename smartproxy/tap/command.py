@@ -44,6 +44,7 @@ SUBJECTS = (
     "events",
     "event-script",
     "ignore",
+    "mail",
     "transfers",
     "explain",
     "history",

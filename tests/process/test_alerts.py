@@ -5,7 +5,20 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from twisted.trial.unittest import TestCase
+
 from tests.process.sites import Log, SiteCase, until
+
+
+def taken_port(case: TestCase, *, listening: bool = True) -> int:
+    """A port at which nobody else can listen, and that is not called, or is called in vain."""
+    taken = socket.socket()
+    case.addCleanup(taken.close)
+    taken.bind(("127.0.0.1", 0))
+    if listening:
+        taken.listen()
+    port: int = taken.getsockname()[1]
+    return port
 
 
 class Alerts(SiteCase):
@@ -20,15 +33,6 @@ class Alerts(SiteCase):
         script.chmod(0o755)
         await self.site.smartproxy("settings", "set", "backend.event_script.program", str(script))
 
-    def taken_port(self) -> int:
-        """A port at which nobody else can listen."""
-        taken = socket.socket()
-        self.addCleanup(taken.close)
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port: int = taken.getsockname()[1]
-        return port
-
     def runs(self) -> list[dict[str, Any]]:
         """What the script was told so far."""
         path: Path = self.told
@@ -36,7 +40,7 @@ class Alerts(SiteCase):
 
     async def test_critical_event_of_the_server(self) -> None:
         """It crosses tunnel and client, and starts the script once; silenced, it is stored and starts nothing."""
-        first, second, third = (self.taken_port() for _ in range(3))
+        first, second, third = (taken_port(self) for _ in range(3))
         await self.site.smartproxy("settings", "set", "server.listeners", f"127.0.0.1:0,127.0.0.1:{first}")
         await until(lambda: bool(self.runs()), "the script runs")
         (told,) = self.runs()

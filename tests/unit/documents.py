@@ -172,6 +172,21 @@ FULL: dict[str, Any] = {
             "restart": "no",
             "contact": "EDI, +49 30 5550",
         },
+        "mail": {
+            "level": "warning",
+            "names": ["licence."],
+            "partners": ["BOLT"],
+            "hours": 12,
+            "host": "mail.example.com",
+            "port": 465,
+            "security": "implicit",
+            "ca_file": "/etc/smartproxy/mail-ca.pem",
+            "user": "oftp",
+            "password_file": "/etc/smartproxy/mail-password",
+            "from": "oftp@example.com",
+            "to": ["edi@example.com"],
+            "every_seconds": 600,
+        },
     },
 }
 """A document in which nothing is as it is by default."""

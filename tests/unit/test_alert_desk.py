@@ -11,9 +11,10 @@ from twisted.logger import Logger
 
 from smartproxy.backend import journal, settings
 from smartproxy.backend.alerts import ignore_rules, results
-from smartproxy.backend.alerts.desk import AGAIN_SECONDS, LOOK_SECONDS, AlertDesk
+from smartproxy.backend.alerts.desk import AlertDesk
 from smartproxy.backend.alerts.intake import AlertChannel
 from smartproxy.backend.alerts.results import AlertResult
+from smartproxy.backend.alerts.rounds import AGAIN_SECONDS, LOOK_SECONDS
 from smartproxy.backend.alerts.script import ScriptRun
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.logs.emit import Events

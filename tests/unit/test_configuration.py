@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy import limits, schema
-from smartproxy.policy.alerts import AlertLevel
+from smartproxy.policy.alerts import AlertLevel, Mail
 from smartproxy.policy.configuration import (
     Configuration,
     ConfigurationRefused,
@@ -117,6 +117,7 @@ class RoundTripTests(SynchronousTestCase):
         self.assertEqual(attrs.astuple(silent.client.pool), (2, 2_000))
         self.assertEqual(attrs.astuple(silent.client.limits), (2000, 100, 200, 16384))
         self.assertEqual(attrs.astuple(silent.backend)[:3], (400, (None, None), ()))
+        self.assertEqual(silent.backend.mail, Mail(port=587, every_seconds=300, hours=24))
         script = silent.backend.event_script
         self.assertEqual(attrs.astuple(script), (AlertLevel.CRITICAL, (), (), 24, None, 30, 2, 1000))
         self.assertEqual(silent.backend.sheet, SheetSettings())

@@ -12,17 +12,18 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import attrs
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.orm import Session
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from smartproxy.backend import journal
 from smartproxy.backend.alerts import ignore_rules
 from smartproxy.backend.alerts.ignore_rules import IgnoreRuleState
-from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_settings
+from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_settings, take_dropped
+from smartproxy.backend.alerts.rounds import AGAIN_SECONDS, LOOK_SECONDS, Rounds
 from smartproxy.backend.alerts.script import EventScripts, ScriptRun
 from smartproxy.backend.errors import StoreBusy, StoreOutdated
 from smartproxy.backend.journal import StoredEvent
@@ -35,10 +36,6 @@ from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.settings import BackendSettings
 
-LOOK_SECONDS: Final = 1.0
-"""So often the store is asked what is to be done."""
-AGAIN_SECONDS: Final = 60.0
-"""After that long where the store could not be asked."""
 _SPARE: Final = timedelta(seconds=30)
 """How long after its time limit a run counts as lost, whose end was not noted."""
 _PLACE: Final = "smartproxy.backend.alerts.desk"
@@ -106,48 +103,23 @@ class AlertDesk:
         self._clock = clock
         self._programs = programs or EventScripts()
         self._running: dict[int, Deferred[None]] = {}
-        self._looking: Deferred[None] | None = None
-        self._next: IDelayedCall | None = None
-        self._again = False
         self._stopped = False
+        self._rounds = Rounds(clock, self._work_off)
 
     def start(self) -> None:
         """Look now, and again and again."""
-        self._look()
+        self._rounds.start()
 
     def stop(self) -> Deferred[None]:
         """End the programs that run, and have their events start them again; fires when that is noted."""
         self._stopped = True
-        if self._next is not None and self._next.active():
-            self._next.cancel()
+        ended = self._rounds.stop()
         self._programs.stop()
-        return Deferred.fromCoroutine(self._finish())
+        return Deferred.fromCoroutine(self._finish(ended))
 
-    async def _finish(self) -> None:
-        if self._looking is not None:
-            await self._looking
+    async def _finish(self, ended: Deferred[None]) -> None:
+        await ended
         await DeferredList(list(self._running.values()))
-
-    def _look(self) -> None:
-        if self._looking is not None:
-            self._again = True
-            return
-        if self._next is not None and self._next.active():
-            self._next.cancel()
-        self._again = False
-        looked: Deferred[None] = Deferred()
-        self._looking = looked
-        Deferred.fromCoroutine(self._work_off()).addCallback(self._looked, looked)
-
-    def _looked(self, seconds: float, looked: Deferred[None]) -> None:
-        self._looking = None
-        looked.callback(None)
-        if self._stopped:
-            return
-        if self._again:
-            self._look()
-        else:
-            self._next = self._clock.callLater(seconds, self._look)
 
     async def _work_off(self) -> float:
         """Do what is to be done; return after how many seconds to look again."""
@@ -203,8 +175,7 @@ class AlertDesk:
             self._events.failure(_PLACE, Failure())
         finally:
             self._running.pop(start.alert).callback(None)
-            if not self._stopped:
-                self._look()
+            self._rounds.wake()
 
     def _tell_failed(self, start: ScriptStart, run: ScriptRun) -> None:
         self._events.emit(
@@ -259,13 +230,14 @@ class AlertDesk:
             settings = backend_settings(session)
             agenda.hits = _untold(session)
             agenda.expired = ignore_rules.take_expired(session, self._now())
-            agenda.dropped = _count_dropped(session)
+            agenda.dropped = take_dropped(session, AlertChannel.SCRIPT)
             self._claim(session, settings, running, agenda)
         return agenda
 
     def _anything(self, session: Session) -> bool:
         """Whether there is anything to do, which is asked once a second and is seldom so."""
-        due = select(AlertRow.id).where(
+        due = select(AlertRow.id).where(AlertRow.channel == AlertChannel.SCRIPT.value)
+        due = due.where(
             (AlertRow.state == AlertState.DROPPED.value)
             | ((AlertRow.state == AlertState.WAITING.value) & (AlertRow.due <= self._now()))
         )
@@ -320,15 +292,6 @@ def _claimed(session: Session, row: AlertRow, present: datetime, seconds: int) -
     result = session.execute(query)
     assert isinstance(result, CursorResult)
     return result.rowcount == 1
-
-
-def _count_dropped(session: Session) -> int:
-    """How many events were dropped since this was asked last."""
-    dropped = AlertRow.state == AlertState.DROPPED.value
-    count = session.scalar(select(func.count()).select_from(AlertRow).where(dropped)) or 0
-    if count:
-        session.execute(update(AlertRow).where(dropped).values(state=AlertState.LOST.value))
-    return count
 
 
 def _untold(session: Session) -> list[IgnoreHits]:

@@ -12,13 +12,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import attrs
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from smartproxy.backend.schema import AlertRow, IgnoreRow, SettingRow
 from smartproxy.logs.fields import Value
 from smartproxy.logs.render import line, shorten
 from smartproxy.logs.severity import Severity
+from smartproxy.policy import limits
 from smartproxy.policy.alerts import AlertLevel, AlertSelection, IgnoreRule, folded
 from smartproxy.policy.schema import read_object
 from smartproxy.policy.settings import BackendSettings
@@ -40,6 +41,7 @@ class AlertChannel(enum.StrEnum):
     """What an event can start."""
 
     SCRIPT = "script"
+    MAIL = "mail"
 
 
 class AlertState(enum.StrEnum):
@@ -148,6 +150,8 @@ def judge(session: Session, arrivals: Sequence[Arrival], received: datetime) -> 
     selections: dict[AlertChannel, AlertSelection] = {}
     if settings.event_script.is_on:
         selections[AlertChannel.SCRIPT] = settings.event_script
+    if settings.mail.is_on:
+        selections[AlertChannel.MAIL] = settings.mail
     wanted = [
         tuple(channel for channel, selection in selections.items() if means(selection, each, received))
         for each in arrivals
@@ -230,7 +234,16 @@ def _queue(session: Session, numbers: Sequence[int], treatments: Sequence[Treatm
 def _room(session: Session) -> dict[AlertChannel, int]:
     """How many more events each channel takes."""
     settings = backend_settings(session)
-    most = {AlertChannel.SCRIPT: settings.event_script.waiting}
+    most = {AlertChannel.SCRIPT: settings.event_script.waiting, AlertChannel.MAIL: limits.MAIL_WAITING_MOST}
     count = select(AlertRow.channel, func.count()).where(AlertRow.state == AlertState.WAITING.value)
     waiting = {AlertChannel(channel): number for channel, number in session.execute(count.group_by(AlertRow.channel))}
     return {channel: limit - waiting.get(channel, 0) for channel, limit in most.items()}
+
+
+def take_dropped(session: Session, channel: AlertChannel) -> int:
+    """How many events a channel dropped since this was asked last."""
+    dropped = (AlertRow.state == AlertState.DROPPED.value) & (AlertRow.channel == channel.value)
+    count = session.scalar(select(func.count()).select_from(AlertRow).where(dropped)) or 0
+    if count:
+        session.execute(update(AlertRow).where(dropped).values(state=AlertState.LOST.value))
+    return count

@@ -8,8 +8,9 @@ import attrs
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import journal
+from smartproxy.backend import authority, journal
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_settings
+from smartproxy.backend.alerts.mail import MailSender, compose, digest_of, prepare
 from smartproxy.backend.alerts.script import EventScripts, ScriptRun
 from smartproxy.backend.errors import ChangeRefused, NotFound
 from smartproxy.backend.journal import StoredEvent
@@ -17,6 +18,7 @@ from smartproxy.backend.schema import AlertRow
 from smartproxy.backend.store import Store
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import Record
+from smartproxy.policy.alerts import Mail
 from smartproxy.policy.causes import Cause
 
 EXAMPLE: Final = "listener.failed"
@@ -126,3 +128,33 @@ def try_script(store: Store, now: datetime, program: str | None = None, event: i
     told = example(now) if event is None else found[event]
     document: dict[str, Value] = {**told.document(), "attempt": 1, "test": True}
     return ScriptTest(program=chosen, event=document, run=EventScripts().run(chosen, document, float(script.seconds)))
+
+
+@attrs.frozen(kw_only=True)
+class MailTrial:
+    """A mail about an event that did not happen."""
+
+    mail: Mail
+    message: bytes
+
+    def prepared(self) -> MailSender:
+        """What it is sent with. Blocks.
+
+        :raises MailFailed: when a file cannot be used.
+        """
+        return prepare(self.mail)
+
+
+def mail_to_try(session: Session, now: datetime) -> MailTrial:
+    """A mail to try the settings with.
+
+    :raises ChangeRefused: when they name no mail server.
+    """
+    mail = backend_settings(session).mail
+    if not mail.is_on:
+        raise ChangeRefused(
+            "no mail server is set; 'smartproxy settings set backend.mail.host HOST backend.mail.from ADDRESS "
+            "backend.mail.to ADDRESS' sets it"
+        )
+    digest = digest_of(f"TEST {authority.site_row(session).name}", [example(now)])
+    return MailTrial(mail=mail, message=compose(mail, digest, now))
