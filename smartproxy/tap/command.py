@@ -48,6 +48,7 @@ SUBJECTS = (
     "explain",
     "history",
     "audit",
+    "store",
     "trial",
     "judge",
     "logrc",
