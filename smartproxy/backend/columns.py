@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import JSON, DateTime, Dialect, Text, TypeDecorator
 
+from smartproxy.backend.sealing import Sealed
 from smartproxy.policy.values import ValueKind
 
 
@@ -69,3 +70,39 @@ class DeclaredKey(TypeDecorator[Any]):
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         """Read what was stored."""
         return self.within.read(json.loads(value), "entry")
+
+
+def sealed_text(column: str) -> Sealed:
+    """A text that is encrypted in the database."""
+    return Sealed(column, _encode, _decode)
+
+
+def sealed_octets(column: str) -> Sealed:
+    """Octets that are encrypted in the database."""
+    return Sealed(column, bytes, bytes)
+
+
+def sealed_json(column: str) -> Sealed:
+    """JSON that is encrypted in the database; of a :func:`sealed_entry`, its JSON as it is."""
+    return Sealed(column, _write_json, json.loads)
+
+
+def sealed_entry(column: str, within: ValueKind) -> Sealed:
+    """An instance of a class that policy declares, encrypted in the database."""
+    return Sealed(
+        column,
+        lambda value: _write_json(within.write(value)),
+        lambda octets: within.read(json.loads(octets), "entry"),
+    )
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8")
+
+
+def _decode(octets: bytes) -> str:
+    return octets.decode("utf-8")
+
+
+def _write_json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode("utf-8")

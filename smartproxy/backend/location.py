@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from smartproxy.backend.errors import StoreUnavailable
+from smartproxy.backend.sealing import KeyPlace
 from smartproxy.policy.places import DATABASE_VARIABLE, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 
 _SECRETS = frozenset({"password", "sslpassword"})
@@ -25,10 +26,15 @@ _URL_OCTETS_MOST = 4096
 
 @attrs.frozen
 class Location:
-    """A state directory and a database URL as SQLAlchemy takes it."""
+    """A state directory, a database URL as SQLAlchemy takes it, and where the keys of the store's secrets are."""
 
     directory: Path
     url: str = attrs.field(repr=False)
+    key: KeyPlace = attrs.field()
+
+    @key.default
+    def _key(self) -> KeyPlace:
+        return KeyPlace.of(self.directory, {})
 
     @classmethod
     def of(
@@ -42,9 +48,10 @@ class Location:
         told = os.environ if environment is None else environment
         state = Path(directory or told.get(STATE_DIRECTORY_VARIABLE) or STATE_DIRECTORY).absolute()
         url = database or told.get(DATABASE_VARIABLE) or f"sqlite:///{state / 'smartproxy.db'}"
+        key = KeyPlace.of(state, told)
         if url.startswith("/"):
-            return cls(state, _with_driver(_read(Path(url))))
-        found = cls(state, _with_driver(url))
+            return cls(state, _with_driver(_read(Path(url))), key)
+        found = cls(state, _with_driver(url), key)
         if database and found.secrets:
             raise StoreUnavailable(
                 "everybody on this machine can read a password in --database; put the URL into a file that only the "

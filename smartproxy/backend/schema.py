@@ -22,7 +22,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from smartproxy.backend.columns import Declared, DeclaredKey, UtcTime
+from smartproxy.backend.columns import (
+    Declared,
+    DeclaredKey,
+    UtcTime,
+    sealed_entry,
+    sealed_octets,
+    sealed_text,
+)
 from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.partners import Partner, ServerIdentity, TrustedCa
@@ -88,11 +95,21 @@ class SiteRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
     authority_certificate: Mapped[str]
-    authority_key: Mapped[str]
+    authority_key: Mapped[str] = mapped_column(sealed_text("site.authority_key"))
     https_certificate: Mapped[str]
-    https_key: Mapped[str]
+    https_key: Mapped[str] = mapped_column(sealed_text("site.https_key"))
     created: Mapped[datetime]
     store: Mapped[str] = mapped_column(String(16), default=new_store_id)
+
+
+class StoreKeyRow(Base):
+    """Which key the store's secrets are encrypted with, and since when. At most one row, number 1."""
+
+    __tablename__ = "store_keys"
+
+    number: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(8))
+    since: Mapped[datetime]
 
 
 class GenerationRow(Base):
@@ -106,7 +123,7 @@ class GenerationRow(Base):
     way: Mapped[str] = mapped_column(String(16))
     change: Mapped[str]
     comment: Mapped[str | None]
-    document: Mapped[bytes | None]
+    document: Mapped[bytes | None] = mapped_column(sealed_octets("generations.document"))
     digest: Mapped[str] = mapped_column(String(16))
 
 
@@ -185,8 +202,10 @@ class IdentityRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
-    entry: Mapped[ServerIdentity | None] = mapped_column(Declared(ObjectOf(ServerIdentity)))
-    request: Mapped[CertificateRequest | None] = mapped_column(Declared(ObjectOf(CertificateRequest)))
+    entry: Mapped[ServerIdentity | None] = mapped_column(sealed_entry("identities.entry", ObjectOf(ServerIdentity)))
+    request: Mapped[CertificateRequest | None] = mapped_column(
+        sealed_entry("identities.request", ObjectOf(CertificateRequest))
+    )
 
 
 class PartnerRow(Base):

@@ -15,6 +15,7 @@ from sqlalchemy import JSON, Text, func, select, type_coerce
 from sqlalchemy.orm import Session
 
 from smartproxy.backend.certificates import certificate_pin, read_certificates, subject_text
+from smartproxy.backend.columns import sealed_json
 from smartproxy.backend.schema import (
     CaRow,
     ClientRow,
@@ -96,8 +97,8 @@ def present(session: Session) -> State:
     for row in session.execute(select(PartnerRow.name, *columns)):
         found[EntryPlace(EntryKind.PARTNER, row.name)] = {"entry": row.entry, "notes": row.notes}
     columns = (
-        type_coerce(IdentityRow.entry, JSON).label("entry"),
-        type_coerce(IdentityRow.request, JSON).label("request"),
+        type_coerce(IdentityRow.entry, sealed_json("identities.entry")).label("entry"),
+        type_coerce(IdentityRow.request, sealed_json("identities.request")).label("request"),
     )
     for row in session.execute(select(IdentityRow.name, *columns)):
         found[EntryPlace(EntryKind.IDENTITY, row.name)] = {"entry": row.entry, "request": row.request}

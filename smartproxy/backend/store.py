@@ -7,10 +7,11 @@ each needs to be told, stands in :mod:`smartproxy.backend.database`.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import ParamSpec, Protocol, TypeVar
 
 import attrs
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from twisted.internet.defer import Deferred
@@ -22,15 +23,20 @@ from smartproxy._version import __version__
 from smartproxy.backend.database import WRITES, check_server, engine_of, in_words, keeping, one_state, reason_of
 from smartproxy.backend.errors import StoreOutdated, StoreUnavailable
 from smartproxy.backend.location import Location
-from smartproxy.backend.schema import REVISION
+from smartproxy.backend.schema import REVISION, StoreKeyRow
+from smartproxy.backend.sealing import KeyRing, give
 
 
 @attrs.frozen(kw_only=True)
 class Store:
-    """An open store. :meth:`reading` and :meth:`writing` each give a transaction of their own."""
+    """An open store. :meth:`reading` and :meth:`writing` each give a transaction of their own.
+
+    :ivar ring: the keys of its secrets.
+    """
 
     location: Location
     engine: Engine
+    ring: KeyRing
 
     @classmethod
     def open(cls, location: Location, *, make: bool = False) -> "Store":
@@ -43,7 +49,9 @@ class Store:
             location.make()
         location.check()
         engine = engine_of(location)
-        store = cls(location=location, engine=engine)
+        ring = KeyRing(location.key)
+        give(engine.dialect, ring)
+        store = cls(location=location, engine=engine, ring=ring)
         try:
             with in_words(location):
                 store._bring_up_to_date(make)
@@ -87,6 +95,7 @@ class Store:
             Session(connection, expire_on_commit=False) as session,
         ):
             _check_revision(connection)
+            self._use_key(session)
             yield session
             session.commit()
             with keeping():
@@ -95,6 +104,14 @@ class Store:
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
+
+    def _use_key(self, session: Session) -> None:
+        """Encrypt with the store's key; the first transaction that may keep a secret settles which that is."""
+        name = session.scalar(select(StoreKeyRow.key))
+        if name is None:
+            name = self.ring.first()
+            session.add(StoreKeyRow(number=1, key=name, since=datetime.now(UTC)))
+        self.ring.use(name)
 
     def _writing_connection(self) -> Connection:
         return self.engine.connect().execution_options(**{WRITES: True})

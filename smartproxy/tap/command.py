@@ -49,6 +49,7 @@ SUBJECTS = (
     "explain",
     "history",
     "audit",
+    "store",
     "trial",
     "judge",
     "logrc",

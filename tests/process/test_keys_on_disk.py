@@ -50,7 +50,6 @@ class KeysOnDisk(SiteCase):
         needles = key_needles(key)
         self.assertGreaterEqual(len(needles), 5)
         self.assertTrue(findings([self.site.certificates / "muster.key"], needles))
-        self.assertTrue(findings(files_below(self.site.state), needles), "the backend keeps it")
         self.assertTrue(findings([self.site.folder / "client" / "token"], {"token": self.token}))
         for name, needle in needles.items():
             planted = self.site.folder / "server" / "planted"
@@ -80,6 +79,14 @@ class KeysOnDisk(SiteCase):
             sorted(path.name for path in (self.site.folder / "server").iterdir()),
             ["identity.key", "smartproxy-server.sock", "smartproxy.lic"],
         )
+
+    async def test_backend(self) -> None:
+        """The store's files hold no private key that can be read without the store's own, which has mode 0600."""
+        key = (self.site.certificates / "muster.key").read_bytes()
+        places = files_below(self.site.state)
+        self.assertIn(self.site.state / "smartproxy.db", places)
+        self.assertEqual(findings(places, {**ANY_PRIVATE_KEY, **key_needles(key), "a client's token": self.token}), [])
+        self.assertEqual((self.site.state / "store.key").stat().st_mode & 0o777, 0o600)
 
     async def test_client(self) -> None:
         """The client writes no key that can be read without its token: neither its tunnel key nor the server's."""

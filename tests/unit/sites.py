@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sqlalchemy import text
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import authority, settings
@@ -50,8 +51,9 @@ class SiteCase(OnBothDatabases, SynchronousTestCase):
             self.store.close()
             return b"".join(file.read_bytes() for file in self.folder.iterdir())
         with self.store.reading() as session:
+            tables = [table.name for table in Base.metadata.sorted_tables]
             return b"".join(
-                str(row).encode() for table in Base.metadata.sorted_tables for row in session.execute(table.select())
+                str(row).encode() for name in tables for row in session.execute(text(f'SELECT * FROM "{name}"'))
             )
 
     def stored(self, name: str | None = None) -> list[StoredEvent]:

@@ -142,6 +142,11 @@ class Console:
             yield store
         finally:
             store.close()
+            if store.ring.made:
+                self.warn(
+                    f"made {store.ring.place} for the private keys in the store, which are encrypted: "
+                    f"{store.ring.place.worth}"
+                )
 
     @contextlib.contextmanager
     def reading(self) -> Iterator["Session"]:

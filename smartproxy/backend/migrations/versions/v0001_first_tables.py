@@ -67,8 +67,8 @@ def upgrade() -> None:
         "identities",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("entry", sa.JSON(), nullable=True),
-        sa.Column("request", sa.JSON(), nullable=True),
+        sa.Column("entry", sa.LargeBinary(), nullable=True),
+        sa.Column("request", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_identities")),
         sa.UniqueConstraint("name", name=op.f("uq_identities_name")),
     )
@@ -119,12 +119,19 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("authority_certificate", sa.Text(), nullable=False),
-        sa.Column("authority_key", sa.Text(), nullable=False),
+        sa.Column("authority_key", sa.LargeBinary(), nullable=False),
         sa.Column("https_certificate", sa.Text(), nullable=False),
-        sa.Column("https_key", sa.Text(), nullable=False),
+        sa.Column("https_key", sa.LargeBinary(), nullable=False),
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
         sa.Column("store", sa.String(length=16), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_site")),
+    )
+    op.create_table(
+        "store_keys",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("key", sa.String(length=8), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_store_keys")),
     )
     op.create_table(
         "crl_urls",
