@@ -1,9 +1,9 @@
 """What runs out, and when its end is to be told: some days before, once for each of these days.
 
 Duty: collect the ends of everything that sessions need (licences, certificates of ours, of CAs and of partners,
-revocation lists, tunnel certificates), each with what to do about it, and keep in the store what was told, so that
-neither a restart nor another backend on the same store tells it again. Days before the end that are more than half of
-the whole life do not count: a list of a week would be warned of from its first day.
+revocation lists, tunnel certificates, administrators' tokens), each with what to do about it, and keep in the store
+what was told, so that neither a restart nor another backend on the same store tells it again. Days before the end that
+are more than half of the whole life do not count: a list of a week would be warned of from its first day.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import attrs
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import authority, cas, clients, forecasts, identities, licences
+from smartproxy.backend import administrators, authority, cas, clients, forecasts, identities, licences
 from smartproxy.backend.certificates import key_pin, subject_text
 from smartproxy.backend.schema import RevocationRow, ToldEndingRow
 from smartproxy.policy.causes import Cause
@@ -100,6 +100,7 @@ def known(session: Session) -> Iterator[WatchedEnd]:
     yield from _lists(session)
     yield from _partners(session)
     yield from _clients(session)
+    yield from _tokens(session)
 
 
 def _licences(session: Session) -> Iterator[WatchedEnd]:
@@ -205,3 +206,15 @@ def _clients(session: Session) -> Iterator[WatchedEnd]:
                 f"disable it (smartproxy client disable {row.name})",
                 client=row.name,
             )
+
+
+def _tokens(session: Session) -> Iterator[WatchedEnd]:
+    for row in administrators.listed(session):
+        yield WatchedEnd(
+            cause=Cause.ENDING_TOKEN,
+            what=f"the administrator's token {row.name}",
+            begins=row.entry.created,
+            until=row.entry.until,
+            advice="make another one, give it to whoever uses this one, and revoke this one: smartproxy admin-token "
+            f"create NAME, smartproxy admin-token revoke {row.name}",
+        )

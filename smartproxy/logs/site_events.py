@@ -217,7 +217,7 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
         (
             "validity.ending",
             _WARNING,
-            "A certificate or a revocation list ends soon.",
+            "A certificate, a revocation list or a token ends soon.",
             "cause valid_until count",
             "ca advice",
         ),

@@ -315,6 +315,7 @@ class Cause(enum.StrEnum):
     ENDING_IDENTITY = "ending.identity", "The certificate that the server shows to partners ends soon."
     ENDING_LIST = "ending.list", "A revocation list ends soon, and no newer one was loaded."
     ENDING_PARTNER = "ending.partner", "The last certificate that is known of a partner ends soon."
+    ENDING_TOKEN = "ending.token", "An administrator's token ends soon."
     ENDING_TUNNEL = "ending.tunnel", "A client did not renew its tunnel certificate."
     EVENTS_CATALOGUE = "events.catalogue", "A forwarded event is not in the catalogue."
     EVENTS_SET_ASIDE = (

@@ -6,7 +6,18 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 
-from smartproxy.backend import authority, cas, clients, endings, identities, licences, partners, revocation, sightings
+from smartproxy.backend import (
+    administrators,
+    authority,
+    cas,
+    clients,
+    endings,
+    identities,
+    licences,
+    partners,
+    revocation,
+    sightings,
+)
 from smartproxy.backend.certificates import KeyAndChain
 from smartproxy.backend.endings import KEPT_AFTER, WatchedEnd
 from smartproxy.backend.schema import PinNote, ToldEndingRow
@@ -16,6 +27,7 @@ from smartproxy.logs.fields import Value, isotime
 from smartproxy.logs.record import Record
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.partners import CertificatePin, Outbound, Partner, RevocationMode, SubjectRule, Verify
+from smartproxy.policy.permissions import AdminRole
 from smartproxy.testing.pki import TestCa
 from tests.adapters.api_site import AtOnce
 from tests.unit.sites import NOW, PIN, PROXY_ID, SiteCase
@@ -194,6 +206,20 @@ class Endings(SiteCase):
         with self.change() as change:
             clients.enable(change, "inner", False)
         self.assertFalse([each for each in self.known().values() if each.cause is Cause.ENDING_TUNNEL])
+
+    def test_token(self) -> None:
+        """An administrator's token, by its name; one that is revoked is over."""
+        with self.change() as change:
+            administrators.create(
+                change, "erp", role=AdminRole.VIEWER, scopes=(), until=NOW + 60 * DAY, allowed=AdminRole.VIEWER.scopes
+            )
+        self.assertEqual([count for _, count in self.days(59)], [30, 14, 7, 1])
+        self.assertEqual({each["cause"] for each in self.told}, {"ending.token"})
+        self.assertIn("the administrator's token erp", str(self.told[0]["message"]))
+        self.assertIn("smartproxy admin-token revoke erp", str(self.told[0]["advice"]))
+        with self.change() as change:
+            administrators.revoke(change, "erp")
+        self.assertFalse([each for each in self.known().values() if each.cause is Cause.ENDING_TOKEN])
 
     def test_authority(self) -> None:
         """The site's own authority, after twenty years."""
