@@ -23,7 +23,7 @@ FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls te
 SLOW_TESTS := tests.process.test_several tests.process.test_licence_renewal tests.process.test_ctl tests.process tests.packaging
 
 .PHONY: help environment python wheels demo test fast-tests slow-tests types lint format coverage docs news fragments transcript \
-	fuzz mutants soak bench bench-growth bench-parts bench-calls bench-floods clean FORCE
+	fuzz mutants soak bench bench-growth bench-parts bench-lists bench-calls bench-floods clean FORCE
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -163,6 +163,9 @@ bench-parts: environment  ## how fast octets are judged, and what a stranger's h
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/short_sessions.py
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/subrecord_layouts.py
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/handshake_chains.py
+
+bench-lists: environment  ## how long a revocation list of a million entries holds up the daemons (ENTRIES=100000)
+	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/list_stall.py --entries $(or $(ENTRIES),1000000)
 
 bench-calls: environment  ## count the daemons' Python calls for a small file and a DATA buffer, by function (TOP=40)
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/calls.py --top $(or $(TOP),40)

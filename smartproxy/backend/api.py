@@ -16,6 +16,7 @@ import attrs
 from klein import Klein
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
@@ -53,6 +54,7 @@ from smartproxy.backend.requests import (
 from smartproxy.backend.store import Runner
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
+from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.versions import NEWEST, OLDEST, PartsApart
 
@@ -266,7 +268,17 @@ class Api:
             request.setResponseCode(304)
             return b""
         request.setHeader(b"content-type", b"application/json")
-        return document
+        request.setHeader(b"content-length", str(len(document)).encode("ascii"))
+        return await self._last_piece(request, document)
+
+    async def _last_piece(self, request: IRequest, octets: bytes) -> bytes:
+        """Write a long answer piece by piece, so that others have their turn; the last piece."""
+        start = 0
+        for start in range(0, len(octets), limits.ANSWER_PIECE_OCTETS):
+            if start + limits.ANSWER_PIECE_OCTETS < len(octets):
+                request.write(octets[start : start + limits.ANSWER_PIECE_OCTETS])
+                await deferLater(self._clock, 0)
+        return octets[start:]
 
     @app.route("/api/v1/trials", methods=["GET"])
     async def trials(self, request: IRequest) -> bytes:

@@ -34,8 +34,9 @@ from smartproxy.backend.schema import (
 )
 from smartproxy.policy import limits
 from smartproxy.policy.certificates.revocation import ListScope
-from smartproxy.policy.configuration import Configuration, parse
+from smartproxy.policy.configuration import Configuration, parse_value
 from smartproxy.policy.licence import PROXY_ID
+from smartproxy.policy.packing import as_text, filled, unpack
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind, read_object, write_object
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.strict_json import DocumentRefused, read
@@ -140,7 +141,7 @@ class Imported:
 
 def export(session: Session, now: datetime, *, with_secrets: bool) -> str:
     """The site as text."""
-    configuration = json.loads(generations.build(session, generations.newest_number(session)))
+    configuration: Any = unpack(generations.build(session, generations.newest_number(session)))
     # The file is of the site, not of this store: what takes it has an id of its own.
     configuration.pop("store")
     if not with_secrets:
@@ -160,7 +161,7 @@ def export(session: Session, now: datetime, *, with_secrets: bool) -> str:
         ),
         secrets=_secrets(session) if with_secrets else None,
     )
-    return json.dumps({**write_object(archive), _CONFIGURATION: configuration}, indent=1) + "\n"
+    return json.dumps({**write_object(archive), _CONFIGURATION: configuration}, indent=1, default=as_text) + "\n"
 
 
 def take(change: Change, parsed: ParsedFile) -> Imported:
@@ -199,13 +200,13 @@ def parse_file(octets: bytes) -> ParsedFile:
     :raises Unusable: when the file is not an export, or damaged, or has an identity that TLS cannot show.
     """
     try:
-        found = read(octets)
+        found = read(octets, octets_most=limits.DOCUMENT_WHOLE_OCTETS_MOST)
         if not isinstance(found, dict) or not isinstance(found.get(_CONFIGURATION), dict):
             raise Unusable("this is not the file that 'smartproxy export' writes")
         inner = found.pop(_CONFIGURATION)
         archive = read_object(Archive, found)
         shown = {} if archive.secrets is not None else _without_identities(inner)
-        configuration = parse(json.dumps(inner).encode("utf-8"))
+        configuration = parse_value(filled(inner))
     except DocumentRefused as refused:
         raise Unusable(f"the file cannot be imported: {refused}") from refused
     for each in configuration.server.identities:
@@ -299,7 +300,9 @@ def _take_revocation(change: Change, archive: Archive, configuration: Configurat
                 this_update=each.this_update,
                 next_update=each.next_update,
                 number=None if note is None else note.number,
-                serials=[f"{serial:x}" for serial in sorted(each.serials)],
+                width=each.serials.width,
+                count=len(each.serials),
+                octets=each.serials.octets,
                 loaded=change.now,
             )
         )

@@ -64,8 +64,8 @@ def read_certificates(octets: bytes, source: str) -> list[Certificate]:
     return _some(certificates, source)
 
 
-def read_revocation_lists(octets: bytes, source: str) -> list[CertificateRevocationList]:
-    """All revocation lists of a file: PEM, one or several, or DER. Other blocks in it are passed over.
+def read_revocation_lists(octets: bytes, source: str) -> list[tuple[CertificateRevocationList, bytes]]:
+    """All revocation lists of a file, each with its DER: PEM, one or several, or DER. Other blocks are passed over.
 
     :raises Unusable: when there is none, or one of them is damaged.
     """
@@ -73,11 +73,11 @@ def read_revocation_lists(octets: bytes, source: str) -> list[CertificateRevocat
         alone = _revocation_list_in(octets)
         if alone is None:
             raise Unusable(f"{source} holds no readable revocation list (PEM or DER)")
-        return [alone]
+        return [(alone, octets)]
     lists = []
     for number, (label, der) in enumerate(_blocks(octets, source), 1):
         if (found := _revocation_list_in(der)) is not None:
-            lists.append(found)
+            lists.append((found, der))
         elif label.endswith("CRL"):
             raise Unusable(f"{source} holds no readable revocation list in its PEM block {number} ({label})")
     if not lists:

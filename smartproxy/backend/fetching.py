@@ -11,6 +11,7 @@ What the octets are is not judged here: the list's signature says whose it is, o
 
 import re
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from typing import Any, Final
 
 import attrs
@@ -360,24 +361,22 @@ class _Body(Protocol):
 
     def __init__(self, exchange: _Exchange) -> None:
         self._exchange = exchange
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._octets = BytesIO()
         self.done: Deferred[bytes] = Deferred(lambda _: exchange.abort())
 
     def dataReceived(self, data: bytes) -> None:
         """Keep what is within the bound."""
-        self._size += len(data)
-        if self._size > limits.DOWNLOAD_OCTETS_MOST:
-            self._parts.clear()
+        if self._octets.tell() + len(data) > limits.DOWNLOAD_OCTETS_MOST:
+            self._octets = BytesIO()
             self._exchange.overrun()
             return
-        self._parts.append(data)
+        self._octets.write(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The body is whole, or the connection was lost. Without a length, the list's own length says which."""
         if self.done.called:
             return
         if reason.check(ResponseDone, PotentialDataLoss) and not self._exchange.is_overrun:
-            self.done.callback(b"".join(self._parts))
+            self.done.callback(self._octets.getvalue())
         else:
             self.done.errback(reason)

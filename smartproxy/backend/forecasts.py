@@ -218,7 +218,7 @@ def _outlook(session: Session) -> Outlook:
             scope=row.scope,
             this_update=row.this_update,
             next_update=row.next_update,
-            serials=frozenset(int(serial, 16) for serial in row.serials),
+            serials=row.serials,
         )
         for row in lists.listed(session)
     )

@@ -40,10 +40,11 @@ from smartproxy.backend.schema import (
 from smartproxy.backend.store import Store
 from smartproxy.policy.configuration import FORMAT, Configuration, ConfigurationRefused, parse
 from smartproxy.policy.outbound import check_listeners
+from smartproxy.policy.packing import apart, pack
 from smartproxy.policy.schema import write_object
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.strict_json import DocumentRefused
-from smartproxy.policy.values import Instant
+from smartproxy.policy.values import Instant, Serials
 
 
 @contextmanager
@@ -137,15 +138,17 @@ _CLIENT_PART = b',"client":'
 def for_client(document: bytes, entry: ClientEntry) -> bytes:
     """A document as one client gets it: where that listens for calls to partners is its own.
 
-    Only the document's end is read, since the rest may hold a million serial numbers.
+    Only the document's end is read: long lists of serial numbers follow it.
     """
     if entry.listen_address is None and entry.listen_port is None:
         return document
-    head, _, tail = document.rpartition(_CLIENT_PART)
+    text, sets = apart(document)
+    head, _, tail = text.rpartition(_CLIENT_PART)
     client: dict[str, Any] = json.loads(tail[:-1])
     own = {"address": entry.listen_address, "port": entry.listen_port}
     outbound = client.get("outbound", {}) | {key: value for key, value in own.items() if value is not None}
-    return head + _CLIENT_PART + _dumped(client | {"outbound": outbound}) + b"}"
+    own_part = pack(client | {"outbound": outbound})
+    return b"".join([head, _CLIENT_PART, own_part, b"}", sets])
 
 
 DIGEST_CHARACTERS = 16
@@ -240,11 +243,7 @@ def build(session: Session, generation: int) -> bytes:
             place = place.setdefault(parent, {})
         place[last] = setting.value
     # The client's part stands at the end: see for_client.
-    return _dumped(document | client)
-
-
-def _dumped(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
+    return pack(document | client)
 
 
 def explain(session: Session, refused: DocumentRefused) -> str:
@@ -303,5 +302,5 @@ def _revocation(row: RevocationRow) -> dict[str, Any]:
         "scope": write_object(row.scope),
         "this_update": Instant().write(row.this_update),
         "next_update": None if row.next_update is None else Instant().write(row.next_update),
-        "serials": row.serials,
+        "serials": Serials().write(row.serials),
     }

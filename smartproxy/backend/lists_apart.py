@@ -24,8 +24,9 @@ from smartproxy.backend.errors import Unusable
 from smartproxy.backend.revocation import ParsedList
 from smartproxy.policy import limits
 from smartproxy.policy.certificates.revocation import ListScope
+from smartproxy.policy.certificates.serials import OCTETS_MOST, SerialSet
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind, read_object, write_object
-from smartproxy.policy.values import SHA256, Instant, Line, Serials
+from smartproxy.policy.values import SHA256, Instant, Line, Whole
 
 _FOLDER: Final = Path(__file__).parent.parent.parent
 _PROGRAM: Final = (
@@ -34,12 +35,14 @@ _PROGRAM: Final = (
 )
 """Isolated from the folder and the variables that the daemon was started with."""
 _REFUSED: Final = 3
+_WIDTH: Final = limits.Limit(default=1, least=1, most=OCTETS_MOST, unit="octets")
 
 
 @attrs.frozen(kw_only=True)
 class _Told:
     """What a list says, as the process tells it.
 
+    :ivar width: in how many octets each of the serial numbers is written that follow.
     :ivar signers: the certificates whose keys signed it, by their SHA-256.
     """
 
@@ -48,7 +51,7 @@ class _Told:
     this_update: datetime = attrs.field(metadata=kind(Instant()))
     next_update: datetime | None = attrs.field(metadata=kind(Optional(Instant())))
     number: str | None = attrs.field(metadata=kind(Optional(Line())))
-    serials: frozenset[int] = attrs.field(metadata=kind(Serials()))
+    width: int = attrs.field(metadata=kind(Whole(_WIDTH)))
     signers: tuple[str, ...] = attrs.field(metadata=kind(ListOf(item=SHA256)))
 
 
@@ -74,7 +77,8 @@ def parse(octets: bytes, source: str, issuers: Sequence[x509.Certificate]) -> Pa
         raise Unusable(done.stdout.decode("utf-8", "replace"))
     if done.returncode != 0:
         raise Unusable(f"{source} cannot be read within the limits of memory and time (status {done.returncode})")
-    told = read_object(_Told, json.loads(done.stdout))
+    head, _, sets = done.stdout.partition(b"\n")
+    told = read_object(_Told, json.loads(head))
     return ParsedList(
         signed_by=lambda certificate: certificate_pin(certificate) in told.signers,
         what=revocation.named(told.issuer, told.scope, source),
@@ -83,7 +87,7 @@ def parse(octets: bytes, source: str, issuers: Sequence[x509.Certificate]) -> Pa
         this_update=told.this_update,
         next_update=told.next_update,
         number=None if told.number is None else int(told.number, 16),
-        serials=sorted(f"{serial:x}" for serial in told.serials),
+        serials=SerialSet(sets, told.width),
     )
 
 
@@ -109,7 +113,8 @@ def main() -> None:
         this_update=parsed.this_update,
         next_update=parsed.next_update,
         number=None if parsed.number is None else f"{parsed.number:x}",
-        serials=frozenset(int(each, 16) for each in parsed.serials),
+        width=parsed.serials.width,
         signers=tuple(certificate_pin(each) for each in issuers if parsed.signed_by(each)),
     )
-    sys.stdout.write(json.dumps(write_object(told)))
+    sys.stdout.buffer.write(json.dumps(write_object(told)).encode("ascii") + b"\n")
+    sys.stdout.buffer.write(parsed.serials.octets)

@@ -13,11 +13,10 @@ from datetime import datetime, timedelta
 import attrs
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.x509.oid import CRLEntryExtensionOID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import cas, journal
+from smartproxy.backend import cas, journal, list_entries
 from smartproxy.backend.certificates import issuer_text, key_pin, read_revocation_lists, subject_text
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound, Unusable
@@ -26,6 +25,7 @@ from smartproxy.net.tls.names import point_names
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.revocation import Covered, ListScope
+from smartproxy.policy.certificates.serials import SerialSet
 
 
 @attrs.frozen(kw_only=True)
@@ -56,7 +56,7 @@ class ParsedList:
 
     :ivar signed_by: tells whether the key of a certificate that may sign lists signed it.
     :ivar what: what to call it in an error.
-    :ivar serials: the certificates that it revokes, in hexadecimal digits.
+    :ivar serials: the certificates that it revokes.
     """
 
     signed_by: Callable[[x509.Certificate], bool]
@@ -66,7 +66,7 @@ class ParsedList:
     this_update: datetime
     next_update: datetime | None
     number: int | None
-    serials: Sequence[str]
+    serials: SerialSet
 
 
 def parse(octets: bytes, source: str) -> list[ParsedList]:
@@ -76,10 +76,12 @@ def parse(octets: bytes, source: str) -> list[ParsedList]:
     :raises Unusable: when a list cannot be read, or is not one for all reasons of its issuer's own certificates.
     """
     try:
-        return [_parsed(each, source) for each in read_revocation_lists(octets, source)]
+        return [_parsed(crl, der, source) for crl, der in read_revocation_lists(octets, source)]
     except (ArithmeticError, TypeError, ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         # Dates, names and extensions are decoded only when they are asked for.
-        raise Unusable(f"{source} holds a date, a name or an extension that cannot be read: {error}") from error
+        raise Unusable(
+            f"{source} holds a date, a name, an entry or an extension that cannot be read: {error}"
+        ) from error
 
 
 def load(
@@ -108,7 +110,7 @@ def in_force(session: Session, parsed: ParsedList, ca: str) -> RevocationRow | N
     """
     _, certificate = _signer(parsed, issuers_of(session, ca), ca)
     row = _row(session, key_pin(certificate), parsed)
-    same = row is not None and (row.this_update, row.next_update, row.number, len(row.serials)) == (
+    same = row is not None and (row.this_update, row.next_update, row.number, row.count) == (
         parsed.this_update,
         parsed.next_update,
         None if parsed.number is None else f"{parsed.number:x}",
@@ -176,7 +178,7 @@ def named(issuer: str, scope: ListScope, source: str) -> str:
     return f"the revocation list of {issuer}{part} in {source}"
 
 
-def _parsed(crl: x509.CertificateRevocationList, source: str) -> ParsedList:
+def _parsed(crl: x509.CertificateRevocationList, der: bytes, source: str) -> ParsedList:
     issuer = issuer_text(crl)
     scope = _scope(crl, issuer, named(issuer, ListScope(), source))
     return ParsedList(
@@ -187,7 +189,7 @@ def _parsed(crl: x509.CertificateRevocationList, source: str) -> ParsedList:
         this_update=crl.last_update_utc,
         next_update=crl.next_update_utc,
         number=_number(crl),
-        serials=sorted(f"{each.serial_number:x}" for each in crl if not _taken_back(each)),
+        serials=list_entries.serials(der),
     )
 
 
@@ -241,7 +243,8 @@ def _take(
         change.session.add(row)
     row.this_update, row.next_update = this_update, next_update
     row.number = None if number is None else f"{number:x}"
-    row.serials, row.loaded = list(parsed.serials), change.now
+    row.width, row.octets, row.count = parsed.serials.width, parsed.serials.octets, len(parsed.serials)
+    row.loaded = change.now
     change.note(
         "crl.loaded",
         issuer=issuer,
@@ -348,15 +351,6 @@ def _scope_of(point: x509.IssuingDistributionPoint, issuer: str, what: str) -> L
     if not names and (point.full_name is not None or point.relative_name is not None):
         raise Unusable(f"{what} is for a distribution point without a name")
     return ListScope(points=tuple(sorted(names)), covered=covered)
-
-
-def _taken_back(entry: x509.RevokedCertificate) -> bool:
-    """Whether an entry says that a certificate is valid again (RFC 5280, removeFromCRL)."""
-    try:
-        reason = entry.extensions.get_extension_for_oid(CRLEntryExtensionOID.CRL_REASON).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return False
-    return isinstance(reason, x509.CRLReason) and reason.reason is x509.ReasonFlags.remove_from_crl
 
 
 def _number(crl: x509.CertificateRevocationList) -> int | None:

@@ -32,6 +32,7 @@ from smartproxy.backend.columns import (
 )
 from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.certificates.revocation import ListScope
+from smartproxy.policy.certificates.serials import SerialSet
 from smartproxy.policy.partners import Partner, ServerIdentity, TrustedCa
 from smartproxy.policy.permissions import AdministratorEntry
 from smartproxy.policy.schema import ListOf, ObjectOf, kind, masked
@@ -179,7 +180,11 @@ class CaRow(Base):
 
 
 class RevocationRow(Base):
-    """What a CA's newest revocation list of a scope says: its serial numbers, in hex, one JSON list."""
+    """What a CA's newest revocation list of a scope says.
+
+    ``octets`` are its ``count`` serial numbers, each in ``width`` octets, in rising order. They are read from the
+    database only when they are asked for, within the transaction.
+    """
 
     __tablename__ = "revocation_lists"
     __table_args__ = (UniqueConstraint("issuer_key_sha256", "issuer", "scope"),)
@@ -191,8 +196,15 @@ class RevocationRow(Base):
     this_update: Mapped[datetime]
     next_update: Mapped[datetime | None]
     number: Mapped[str | None]
-    serials: Mapped[list[str]] = mapped_column(JSON)
+    width: Mapped[int]
+    count: Mapped[int]
+    octets: Mapped[bytes] = mapped_column(deferred=True)
     loaded: Mapped[datetime]
+
+    @property
+    def serials(self) -> SerialSet:
+        """The serial numbers."""
+        return SerialSet(self.octets, self.width)
 
 
 class IdentityRow(Base):

@@ -9,6 +9,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from typing import Any, Protocol
 
 import attrs
@@ -23,6 +24,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from smartproxy import __version__
+from smartproxy.policy.limits import DOCUMENT_WHOLE_OCTETS_MOST
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.versions import Part, PartsApart, agree
 
@@ -31,7 +33,7 @@ EVENTS_A_CALL = 400
 """Events that are stored with one call; the backend takes 1,000, and 1 MiB."""
 
 ANSWER_OCTETS_MOST = 32 * 1024 * 1024
-"""No answer may be larger: a whole configuration with its revocation sets stays below it."""
+"""No answer may be larger but a configuration, which has a bound of its own."""
 CALL_SECONDS = 20.0
 """How long one call may take, its long-poll wait not counted."""
 _OURS = "is this URL the backend's?"
@@ -172,6 +174,7 @@ class Backend:
             f"/configuration?wait={wait if etag is not None else 0}",
             headers=headers,
             seconds=CALL_SECONDS + wait,
+            octets_most=DOCUMENT_WHOLE_OCTETS_MOST,
         )
         if status == 304:
             return None
@@ -241,6 +244,7 @@ class Backend:
         headers: Mapping[str, str],
         body: bytes | None = None,
         seconds: float = CALL_SECONDS,
+        octets_most: int = ANSWER_OCTETS_MOST,
     ) -> tuple[int, dict[str, list[str]], bytes]:
         sent = {
             "SmartProxy-Version": _PART.version,
@@ -253,7 +257,7 @@ class Backend:
         else:
             sent["Authorization"] = "Basic " + b64encode(self._basic.encode()).decode("ascii")
             sent["SmartProxy-Token"] = self._token
-        call = Deferred.fromCoroutine(self._exchange(method, self.url + API_PREFIX + path, sent, body))
+        call = Deferred.fromCoroutine(self._exchange(method, self.url + API_PREFIX + path, sent, body, octets_most))
         deadline = self._clock.callLater(seconds, call.cancel)
         try:
             return await call
@@ -271,7 +275,7 @@ class Backend:
                 deadline.cancel()
 
     async def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, octets_most: int
     ) -> tuple[int, dict[str, list[str]], bytes]:
         response: IResponse = await self._http.request(
             method,
@@ -280,22 +284,19 @@ class Backend:
             data=body,
             allow_redirects=False,
         )
-        parts: list[bytes] = []
-        size = 0
+        received = BytesIO()
 
         def take(octets: bytes) -> None:
-            nonlocal size
-            size += len(octets)
-            if size > ANSWER_OCTETS_MOST:
-                raise BackendUnavailable(f"the answer is larger than {ANSWER_OCTETS_MOST} octets")
-            parts.append(octets)
+            if received.tell() + len(octets) > octets_most:
+                raise BackendUnavailable(f"the answer is larger than {octets_most} octets")
+            received.write(octets)
 
         await treq.collect(response, take)
         names = {
             name.decode("ascii", "replace").lower(): [value.decode("ascii", "replace") for value in values]
             for name, values in response.headers.getAllRawHeaders()
         }
-        return response.code, names, b"".join(parts)
+        return response.code, names, received.getvalue()
 
     @staticmethod
     def _refusal(status: int, body: bytes) -> Exception:

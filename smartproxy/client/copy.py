@@ -31,7 +31,7 @@ from smartproxy.logs.emit import Events
 from smartproxy.net import files
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import Configuration, dump, parse
-from smartproxy.policy.limits import DOCUMENT_OCTETS_MOST, LICENCE_OCTETS_MOST
+from smartproxy.policy.limits import DOCUMENT_WHOLE_OCTETS_MOST, LICENCE_OCTETS_MOST
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.values import Instant
 from smartproxy.tunnel.contexts import ClientCredential
@@ -40,7 +40,7 @@ NAME: Final = "configuration.copy"
 _MAGIC: Final = b"smartproxy-copy 1\n"
 _SALT_OCTETS, _NONCE_OCTETS = 16, 12
 _HEAD_OCTETS_MOST: Final = 64 * LICENCE_OCTETS_MOST
-_FILE_OCTETS_MOST: Final = DOCUMENT_OCTETS_MOST + _HEAD_OCTETS_MOST + 1024
+_FILE_OCTETS_MOST: Final = DOCUMENT_WHOLE_OCTETS_MOST + _HEAD_OCTETS_MOST + 1024
 
 InThread = Callable[[Callable[[], None]], Deferred[None]]
 """Runs work in a thread; in tests, at once."""

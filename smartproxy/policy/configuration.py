@@ -9,7 +9,7 @@ once there is an identity to show.
 """
 
 import functools
-import json
+from collections.abc import Callable
 from typing import TypeVar
 
 import attrs
@@ -20,6 +20,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.certificates.revocation import RevocationLists, RevocationSet
 from smartproxy.policy.limits import COPY_HOURS, GENERATION, LICENCE_OCTETS_MOST, PARTNERS_MOST
 from smartproxy.policy.outbound import check_listeners, check_outbound
+from smartproxy.policy.packing import pack, unpack
 from smartproxy.policy.partners import (
     CertificatePin,
     KeyPin,
@@ -45,7 +46,7 @@ from smartproxy.policy.settings import (
     SourceMissing,
     Station,
 )
-from smartproxy.policy.strict_json import DocumentRefused, read
+from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.values import NAME, Address, Fixed, Line, Lines, Member, Whole
 
 #: The version of the document's form. A daemon that is told another one is older or newer than its configuration.
@@ -210,12 +211,28 @@ class Configuration(Generation):
         )
 
 
+_Part = TypeVar("_Part", bound=Generation)
+_Given = TypeVar("_Given")
+
+
 def parse(octets: bytes) -> Configuration:
     """Read a whole document.
 
     :raises ConfigurationRefused: with the place of the first fault.
     """
-    configuration = _parse(Configuration, octets)
+    return _whole(octets, unpack)
+
+
+def parse_value(document: object) -> Configuration:
+    """Read a whole document whose JSON is read already, and whose sets of serial numbers are in their places.
+
+    :raises ConfigurationRefused: with the place of the first fault.
+    """
+    return _whole(document, lambda value: value)
+
+
+def _whole(given: _Given, unpacking: Callable[[_Given], object]) -> Configuration:
+    configuration = _parse(Configuration, given, unpacking)
     pool = configuration.client.pool
     if pool.ready > pool.most:
         raise ConfigurationRefused(
@@ -238,7 +255,7 @@ def parse_server_part(octets: bytes) -> ServerPart:
 
     :raises ConfigurationRefused: with the place of the first fault.
     """
-    return _parse(ServerPart, octets)
+    return _parse(ServerPart, octets, unpack)
 
 
 def dump(configuration: Generation) -> bytes:
@@ -246,7 +263,7 @@ def dump(configuration: Generation) -> bytes:
 
     Of a :class:`ServerPart`, the document for :func:`parse_server_part`.
     """
-    return json.dumps(write_object(configuration), ensure_ascii=False, separators=(",", ":")).encode()
+    return pack(write_object(configuration))
 
 
 def _check_server(server: ServerConfiguration) -> None:
@@ -323,12 +340,9 @@ def _check_partners(partners: tuple[Partner, ...], cas: set[str]) -> None:
     )
 
 
-_Part = TypeVar("_Part", bound=Generation)
-
-
-def _parse(cls: type[_Part], octets: bytes) -> _Part:
+def _parse(cls: type[_Part], given: _Given, unpacking: Callable[[_Given], object]) -> _Part:
     try:
-        part = read_object(cls, read(octets))
+        part = read_object(cls, unpacking(given))
         _check_server(part.server)
     except DocumentRefused as refused:
         raise ConfigurationRefused(

@@ -227,6 +227,9 @@ BOX_OCTETS_MOST: Final = 256 * 1024
 CHUNK_OCTETS: Final = 32 * 1024
 #: Pieces that are on their way without having been acknowledged.
 CHUNKS_AHEAD: Final = 8
+#: A configuration is hashed, and answered by the backend, in pieces of this size; others have their turn between.
+DIGEST_PIECE_OCTETS: Final = 4 * 1024 * 1024
+ANSWER_PIECE_OCTETS: Final = 256 * 1024
 #: Octets of events that travel in one question.
 REPORTS_OCTETS: Final = 48 * 1024
 #: Time between two looks at the time of day, which may step, for the end of a client's certificate.
@@ -405,6 +408,12 @@ PARTNERS_MOST: Final = 50_000
 CODES_PER_PARTNER_MOST: Final = 1_000
 CERTIFICATES_PER_PARTNER_MOST: Final = 100
 SERIALS_PER_ISSUER_MOST: Final = 2_000_000
+#: Serial numbers of one revocation list that stand in the document itself; more follow it as octets.
+SERIALS_IN_TEXT_MOST: Final = 1_000
+#: Octets of serial numbers that follow a document.
+SERIALS_OCTETS_MOST: Final = 64 * 1024 * 1024
+#: A document with all that follows it.
+DOCUMENT_WHOLE_OCTETS_MOST: Final = DOCUMENT_OCTETS_MOST + SERIALS_OCTETS_MOST
 NAME_CHARACTERS_MOST: Final = 128
 PEM_CHARACTERS_MOST: Final = 1024 * 1024
 #: Numbered from 1 by the backend.

@@ -20,6 +20,7 @@ import attrs
 
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.certificates.serials import SerialSet
 from smartproxy.policy.strict_json import DocumentRefused
 
 
@@ -285,10 +286,12 @@ _SERIAL = re.compile("[0-9a-f]{1,40}")
 
 @attrs.frozen
 class Serials:
-    """A list of certificate serial numbers in hex, as a set."""
+    """Certificate serial numbers: a list in hex, or a set whose octets stood beside the document."""
 
-    def read(self, value: object, where: str) -> frozenset[int]:
+    def read(self, value: object, where: str) -> SerialSet:
         """See :class:`ValueKind`."""
+        if isinstance(value, SerialSet):
+            return value
         if not isinstance(value, list):
             raise wrong(value, where, "a list")
         if len(value) > limits.SERIALS_PER_ISSUER_MOST:
@@ -304,11 +307,13 @@ class Serials:
                     cause=Cause.DOCUMENT_VALUE,
                     message="has to be a serial number: 1 to 40 digits of lower case hex",
                 )
-        return frozenset(int(item, 16) for item in value)
+        return SerialSet.of(int(item, 16) for item in value)
 
-    def write(self, value: frozenset[int]) -> object:
-        """See :class:`ValueKind`."""
-        return [f"{serial:x}" for serial in sorted(value)]
+    def write(self, value: SerialSet) -> object:
+        """See :class:`ValueKind`; a long set is left as it is, for :mod:`~smartproxy.policy.packing`."""
+        if len(value) > limits.SERIALS_IN_TEXT_MOST:
+            return value
+        return [f"{serial:x}" for serial in value]
 
 
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\s([A-Za-z0-9+/=\s]+)-----END \1-----")

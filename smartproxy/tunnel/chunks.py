@@ -45,9 +45,24 @@ class Chunk:
         return self.number == self.count - 1
 
 
-def cut(generation: GenerationId, octets: bytes) -> Iterator[Chunk]:
-    """The chunks of a generation, in order."""
-    digest = hashlib.sha256(octets).digest()
+def digests(octets: bytes) -> Iterator[bytes | None]:
+    """The SHA-256 of a whole, computed piece by piece: nothing after each piece but the last."""
+    found = hashlib.sha256()
+    view = memoryview(octets)
+    for start in range(0, len(octets), limits.DIGEST_PIECE_OCTETS):
+        if start:
+            yield None
+        found.update(view[start : start + limits.DIGEST_PIECE_OCTETS])
+    yield found.digest()
+
+
+def cut(generation: GenerationId, octets: bytes, digest: bytes | None = None) -> Iterator[Chunk]:
+    """The chunks of a generation, in order.
+
+    :param digest: the SHA-256 of the octets, if it is known already.
+    """
+    if digest is None:
+        digest = hashlib.sha256(octets).digest()
     for number, start in enumerate(range(0, max(1, len(octets)), limits.CHUNK_OCTETS)):
         yield Chunk(
             generation=generation,
@@ -64,6 +79,7 @@ class Assembly:
     def __init__(self) -> None:
         self._first: Chunk | None = None
         self._octets = bytearray()
+        self._digest = hashlib.sha256()
         self._number = 0
 
     def add(self, chunk: Chunk) -> bytes | None:
@@ -77,20 +93,21 @@ class Assembly:
         """
         if chunk.number == 0:
             self.clear()
-            if chunk.size > limits.DOCUMENT_OCTETS_MOST:
+            if chunk.size > limits.DOCUMENT_WHOLE_OCTETS_MOST:
                 raise ConfigurationDeclined(
                     f"generation {chunk.generation} has {chunk.size} octets; "
-                    f"a configuration has at most {limits.DOCUMENT_OCTETS_MOST}"
+                    f"a configuration has at most {limits.DOCUMENT_WHOLE_OCTETS_MOST}"
                 )
             self._first = chunk
         self._judge(chunk)
         self._octets += chunk.octets
+        self._digest.update(chunk.octets)
         self._number += 1
         if not chunk.last:
             return None
-        whole = bytes(self._octets)
+        whole, digest = bytes(self._octets), self._digest.digest()
         self.clear()
-        if not hmac.compare_digest(hashlib.sha256(whole).digest(), chunk.digest):
+        if not hmac.compare_digest(digest, chunk.digest):
             raise ConfigurationDeclined(f"generation {chunk.generation} was damaged in transit; send it again")
         return whole
 
@@ -98,6 +115,7 @@ class Assembly:
         """Drop the chunks of an incomplete generation."""
         self._first = None
         self._octets = bytearray()
+        self._digest = hashlib.sha256()
         self._number = 0
 
     def _judge(self, chunk: Chunk) -> None:

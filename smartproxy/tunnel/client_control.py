@@ -12,6 +12,7 @@ from typing import Protocol as Shape
 import attrs
 from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
@@ -24,7 +25,7 @@ from smartproxy.policy.faults import OwnFault, PartnerUnreachable, StationUnreac
 from smartproxy.policy.versions import Part, PartsApart, agree
 from smartproxy.relay.openings import CallWish, SessionFacts
 from smartproxy.tunnel.boxes import Plain
-from smartproxy.tunnel.chunks import Chunk, cut
+from smartproxy.tunnel.chunks import Chunk, cut, digests
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.data import DataConnection
 from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionExpired, TunnelFault, VersionsIncompatible
@@ -180,7 +181,7 @@ class ClientControl(BoundedAMP):
         return Deferred.fromCoroutine(self._open_outbound(session, partner, wish, seconds))
 
     async def _configure(self, generation: GenerationId, octets: bytes) -> Configured:
-        chunks = cut(generation, octets)
+        chunks = cut(generation, octets, await self._digest_of(octets))
         # Alone, since it may be all that the server wants to see.
         state = await self._send_chunk(next(chunks))
         ahead: list[Deferred[GenerationState]] = []
@@ -197,6 +198,14 @@ class ClientControl(BoundedAMP):
             for unread in ahead:
                 unread.addErrback(lambda failure: GenerationState.OLD)
         return Configured(state is GenerationState.ACCEPTED, self.held)
+
+    async def _digest_of(self, octets: bytes) -> bytes:
+        """The SHA-256 of a generation; the reactor has its turn after each piece of a large one."""
+        for digest in digests(octets):
+            if digest is not None:
+                return digest
+            await deferLater(self._clock, 0)
+        raise AssertionError("the last of the digests is one")
 
     def _send_chunk(self, chunk: Chunk) -> Deferred[GenerationState]:
         return self.ask(

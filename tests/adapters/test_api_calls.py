@@ -27,6 +27,7 @@ from smartproxy.backend.port import ApiSite
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.client.upkeep import TunnelKey
 from smartproxy.logs.record import Record
+from smartproxy.policy import limits
 from smartproxy.policy.configuration import parse
 from smartproxy.policy.partners import KeyPin, Partner
 from smartproxy.policy.settings import OutboundListener
@@ -322,6 +323,17 @@ class Configuration(ApiCase):
             clients.listen(change, "inner", clients.Listens(address="10.0.0.5"))
         mine = parse(self.call("GET", "/configuration").body)
         self.assertEqual(mine.client.outbound, OutboundListener(enabled=False, address="10.0.0.5"))
+
+    def test_long(self) -> None:
+        """A long configuration is written piece by piece, and others have their turn between."""
+        whole = self.call("GET", "/configuration")
+        self.patch(limits, "ANSWER_PIECE_OCTETS", len(whole.body) // 3 + 1)
+        waiting = self.start("GET", "/configuration")
+        self.agent.flush()
+        self.assertNoResult(waiting)
+        self.clock.advance(0)
+        self.agent.flush()
+        self.assertEqual(self.successResultOf(waiting).body, whole.body)
 
     def test_unchanged(self) -> None:
         """With the newest generation it gets 304 and no body."""

@@ -192,7 +192,8 @@ class ConfigurationTests(SynchronousTestCase):
 
     def test_too_large_is_refused_before_it_is_sent(self) -> None:
         """A document over the cap is declined with its first chunk, and the tunnel stays up."""
-        self.failureResultOf(self.configure(1, bytes(limits.DOCUMENT_OCTETS_MOST + 1)), ConfigurationDeclined)
+        self.patch(limits, "DOCUMENT_WHOLE_OCTETS_MOST", 100_000)
+        self.failureResultOf(self.configure(1, bytes(limits.DOCUMENT_WHOLE_OCTETS_MOST + 1)), ConfigurationDeclined)
         self.assertIsNone(self.client.control.lost)
         self.assertEqual(self.server.tunnel.held, GenerationId())
 

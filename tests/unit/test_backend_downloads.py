@@ -179,7 +179,7 @@ class Watching(DownloadsCase):
     def lists(self) -> list[tuple[str | None, int]]:
         """The lists in force: their parts, and how many certificates they revoke."""
         with self.store.reading() as session:
-            return [(row.scope.part, len(row.serials)) for row in revocation.listed(session)]
+            return [(row.scope.part, row.count) for row in revocation.listed(session)]
 
     def generation(self) -> int:
         """The number of the generation in force."""

@@ -1,5 +1,7 @@
 """A configuration in chunks."""
 
+import hashlib
+
 import attrs
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import GenerationId
-from smartproxy.tunnel.chunks import Assembly, Chunk, cut
+from smartproxy.tunnel.chunks import Assembly, Chunk, cut, digests
 from smartproxy.tunnel.faults import ConfigurationDeclined, Violation
 
 SIZE = limits.CHUNK_OCTETS
@@ -28,10 +30,10 @@ class AssemblyTests(SynchronousTestCase):
     def test_whole_comes_with_the_last_chunk(self, size: int) -> None:
         """Every size arrives as it was, in chunks that are full but the last."""
         octets = bytes(index % 251 for index in range(size))
-        chunks = list(cut(GenerationId(1), octets))
-        self.assertEqual({len(chunk.octets) for chunk in chunks[:-1]} - {SIZE}, set())
+        pieces = list(cut(GenerationId(1), octets))
+        self.assertEqual({len(chunk.octets) for chunk in pieces[:-1]} - {SIZE}, set())
         assembly = Assembly()
-        self.assertEqual([assembly.add(chunk) for chunk in chunks], [None] * (len(chunks) - 1) + [octets])
+        self.assertEqual([assembly.add(chunk) for chunk in pieces], [None] * (len(pieces) - 1) + [octets])
 
     def test_one_after_the_other(self) -> None:
         """A second whole can follow the first, and a new beginning forgets what was begun."""
@@ -43,12 +45,12 @@ class AssemblyTests(SynchronousTestCase):
 
     def test_out_of_order(self) -> None:
         """A chunk that is not the next, or comes twice, is a violation."""
-        chunks = list(cut(GenerationId(1), bytes(4 * SIZE)))
-        self.assembly.add(chunks[0])
-        self.assertEqual(self.refused(chunks[2]), "chunk.order")
-        self.assembly.add(chunks[1])
-        self.assertEqual(self.refused(chunks[1]), "chunk.order")
-        self.assertEqual(self.refused(chunks[3]), "chunk.order")
+        pieces = list(cut(GenerationId(1), bytes(4 * SIZE)))
+        self.assembly.add(pieces[0])
+        self.assertEqual(self.refused(pieces[2]), "chunk.order")
+        self.assembly.add(pieces[1])
+        self.assertEqual(self.refused(pieces[1]), "chunk.order")
+        self.assertEqual(self.refused(pieces[3]), "chunk.order")
 
     def test_without_a_beginning(self) -> None:
         """A chunk of what was never begun, or was declined, is declined: chunks may be on their way by then."""
@@ -76,10 +78,19 @@ class AssemblyTests(SynchronousTestCase):
         self.assertRaises(ConfigurationDeclined, self.assembly.add, attrs.evolve(chunk, octets=b"abd"))
         self.assertEqual(self.assembly.add(chunk), b"abc")
 
+    def test_digest_in_pieces(self) -> None:
+        """The hash of a whole is that of its octets; others have their turn after each piece but the last."""
+        self.patch(limits, "DIGEST_PIECE_OCTETS", 4)
+        for size, turns in ((0, 0), (4, 0), (5, 1), (12, 2)):
+            octets = bytes(range(size))
+            *waits, digest = digests(octets)
+            self.assertEqual((waits, digest), ([None] * turns, hashlib.sha256(octets).digest()))
+            self.assertEqual(next(cut(GenerationId(1), octets, digest)), next(cut(GenerationId(1), octets)))
+
     def test_too_large(self) -> None:
         """A whole over the cap is declined with its first chunk, before anything is kept."""
-        chunk = attrs.evolve(next(cut(GenerationId(1), bytes(SIZE))), size=limits.DOCUMENT_OCTETS_MOST + 1)
+        chunk = attrs.evolve(next(cut(GenerationId(1), bytes(SIZE))), size=limits.DOCUMENT_WHOLE_OCTETS_MOST + 1)
         self.assertRaises(ConfigurationDeclined, self.assembly.add, chunk)
         self.assertEqual(len(self.assembly._octets), 0)
-        exact = attrs.evolve(chunk, size=limits.DOCUMENT_OCTETS_MOST)
+        exact = attrs.evolve(chunk, size=limits.DOCUMENT_WHOLE_OCTETS_MOST)
         self.assertIsNone(self.assembly.add(exact))

@@ -29,6 +29,7 @@ import attrs
 
 from smartproxy.policy import limits
 from smartproxy.policy.certificates.facts import ChainFacts
+from smartproxy.policy.certificates.serials import SerialSet
 from smartproxy.policy.partners import TrustedCa
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.values import SHA256, Instant, Line, Member, Serials, shifted
@@ -76,6 +77,10 @@ class ListScope:
         return ", ".join(words) or None
 
 
+def _as_set(numbers: Iterable[int]) -> SerialSet:
+    return SerialSet.of(numbers)
+
+
 @attrs.frozen(kw_only=True)
 class RevocationSet:
     """The serial numbers that one issuer has revoked, among the certificates that the list covers.
@@ -95,7 +100,7 @@ class RevocationSet:
     scope: ListScope = attrs.field(default=ListScope(), metadata=kind(ObjectOf(ListScope)))
     this_update: datetime.datetime = attrs.field(metadata=kind(Instant()))
     next_update: datetime.datetime | None = attrs.field(default=None, metadata=kind(Optional(Instant())))
-    serials: frozenset[int] = attrs.field(default=frozenset(), repr=False, metadata=kind(Serials()))
+    serials: SerialSet = attrs.field(default=SerialSet(), converter=_as_set, repr=False, metadata=kind(Serials()))
 
     @property
     def fresh_until(self) -> datetime.datetime:

@@ -101,7 +101,9 @@ def upgrade() -> None:
         sa.Column("this_update", sa.DateTime(timezone=True), nullable=False),
         sa.Column("next_update", sa.DateTime(timezone=True), nullable=True),
         sa.Column("number", sa.Text(), nullable=True),
-        sa.Column("serials", sa.JSON(), nullable=False),
+        sa.Column("width", sa.Integer(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("octets", sa.LargeBinary(), nullable=False),
         sa.Column("loaded", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_revocation_lists")),
         sa.UniqueConstraint(
