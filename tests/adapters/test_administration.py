@@ -13,6 +13,7 @@ from smartproxy.backend.operations.registry import OPERATIONS
 from smartproxy.backend.schema import GenerationRow
 from smartproxy.policy import limits
 from smartproxy.policy.permissions import AdminRole
+from smartproxy.testing.pki import TestCa
 from tests.adapters.api_site import Answer, ApiCase
 from tests.unit.sites import NOW, PIN
 
@@ -119,6 +120,77 @@ class Operations(AdminCase):
         self.assertNotIn(made["token"], self.admin("GET", "admin-tokens").body.decode())
         self.assertEqual(self.admin("DELETE", "admin-tokens/bob").status, 200)
         self.problem(401, "api.token", "GET", "partners", token=made["token"])
+
+
+class Families(AdminCase):
+    """What is not a partner."""
+
+    def test_clients(self) -> None:
+        """A client is added with a token that works and is shown once; it is bound, disabled and removed."""
+        made = self.admin("POST", "clients", {"name": "second", "listen_port": 0})
+        self.assertEqual(made.status, 201)
+        token = made.json["token"]
+        self.assertEqual(self.call("GET", "/hello", token=token).status, 200)
+        shown = self.admin("GET", "clients/second")
+        self.assertEqual((shown.json["client"]["listen_port"], shown.json["client"]["enabled"]), (0, True))
+        self.assertNotIn("token", shown.body.decode())
+        self.assertNotIn(token, self.admin("GET", "clients").body.decode())
+        bound = self.admin("POST", "clients/second/bind", {"address": "192.0.2.1"}, If_Match=shown.headers["etag"])
+        self.assertEqual(bound.json["client"]["address"], "192.0.2.1")
+        self.problem(412, "api.changed", "POST", "clients/second/disable", {}, If_Match=shown.headers["etag"])
+        renewed = self.admin("POST", "clients/second/token", {}, If_Match="*").json["token"]
+        self.assertNotEqual(renewed, token)
+        self.assertEqual(self.call("GET", "/hello", token=token).status, 401)
+        self.assertFalse(self.admin("POST", "clients/second/disable", {}, If_Match="*").json["client"]["enabled"])
+        self.admin("DELETE", "clients/second", If_Match="*")
+        self.problem(404, "api.not_found", "GET", "clients/second")
+        self.problem(422, "api.unusable", "POST", "clients", {"name": "x", "address": "inside"})
+
+    def test_tag_of_the_state_alone(self) -> None:
+        """That a client called meanwhile changes the answer, and not the state that a change is held against."""
+        before = self.admin("GET", "clients/inner").headers["etag"]
+        self.call("GET", "/hello", SmartProxy_Version="0.1.0")
+        after = self.admin("GET", "clients/inner", If_None_Match=before)
+        self.assertEqual(after.status, 200)
+        self.assertNotEqual(after.headers["etag"], before)
+        self.assertEqual(self.admin("POST", "clients/inner/enable", {}, If_Match=before).status, 200)
+
+    def test_settings(self) -> None:
+        """Settings are set together or not at all, under the condition that nobody set one meanwhile."""
+        shown = self.admin("GET", "settings?prefix=server.deadlines.ssid")
+        self.assertEqual([each["value"] for each in shown.json["items"]], [30])
+        tag = shown.headers["etag"]
+        wanted = {"items": [{"name": "server.deadlines.ssid", "value": 45}]}
+        self.problem(428, "api.condition", "PATCH", "settings", wanted)
+        told = self.admin("PATCH", "settings?dry_run=true", wanted, If_Match=tag).json
+        self.assertEqual(told["differences"][0]["name"], "server.deadlines.ssid")
+        self.assertEqual(self.admin("PATCH", "settings", wanted, If_Match=tag).status, 200)
+        self.problem(412, "api.changed", "PATCH", "settings", wanted, If_Match=tag)
+        values: tuple[object, ...] = (0, "x", None, [], 10**18)
+        for value in values:
+            first = {"name": "server.deadlines.handshake", "value": 9}
+            both = {"items": [first, {**wanted["items"][0], "value": value}]}
+            self.problem(422, "api.refused", "PATCH", "settings", both, If_Match="*")
+        none = {"items": [{"name": "server.deadline", "value": 1}]}
+        self.problem(404, "api.not_found", "PATCH", "settings", none, If_Match="*")
+        (event,) = self.stored("settings.changed")[-1:]
+        self.assertEqual(event.fields["command"], "settings set server.deadlines.ssid 45")
+        back = self.admin("POST", "settings:reset", {"names": ["server.deadlines.ssid"]}, If_Match="*")
+        self.assertEqual(back.json["items"], [{"name": "server.deadlines.ssid", "value": 30}])
+
+    def test_cas(self) -> None:
+        """A CA is added with its certificates, changed and removed; what is no CA's certificate is refused."""
+        root = TestCa.root("Odette")
+        pem = root.certificate_pem.decode()
+        made = self.admin("POST", "cas", {"name": "odette", "certificates": [pem], "ca": {"revocation": "prefer"}})
+        self.assertEqual((made.status, made.json["ca"]["revocation"]), (201, "prefer"))
+        changed = self.admin("PATCH", "cas/odette", {"ca": {"grace_hours": 2}}, If_Match=made.headers["etag"])
+        self.assertEqual((changed.json["ca"]["grace_hours"], changed.json["ca"]["revocation"]), (2, "prefer"))
+        self.assertEqual([each["ca"]["name"] for each in self.admin("GET", "cas").json["items"]], ["odette"])
+        leaf = root.issue("acme").certificate_pem.decode()
+        self.problem(422, "api.unusable", "POST", "cas", {"name": "x", "certificates": [leaf]})
+        self.problem(400, "api.input", "POST", "cas", {"name": "x", "certificates": ["x"]})
+        self.assertEqual(self.admin("DELETE", "cas/odette", If_Match="*").status, 200)
 
 
 class Conditions(AdminCase):

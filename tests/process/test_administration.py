@@ -97,6 +97,15 @@ class FromAnotherMachine(AdministeredCase):
             ("partner", "disable", "Ä & Co", "--dry-run"),
             ("partner", "remove", "Ä & Co", "--dry-run", "--json"),
             ("partner", "certificate", "remove", "Ä & Co", "00000000"),
+            ("client", "list"),
+            ("client", "list", "--json"),
+            ("client", "bind", "nobody", "--any"),
+            ("ca", "list"),
+            ("ca", "show", "none"),
+            ("settings", "show", "server"),
+            ("settings", "show", "--json"),
+            ("settings", "set", "server.deadlines.ssid", "0"),
+            ("settings", "set", "server.listeners", "0.0.0.0:6619", "--dry-run"),
         ):
             here, there = self.run_command(*words), self.run_command(*words, role=AdminRole.ADMINISTRATOR)
             self.assertEqual(
