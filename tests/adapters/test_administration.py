@@ -178,6 +178,24 @@ class Families(AdminCase):
         back = self.admin("POST", "settings:reset", {"names": ["server.deadlines.ssid"]}, If_Match="*")
         self.assertEqual(back.json["items"], [{"name": "server.deadlines.ssid", "value": 30}])
 
+    def test_events(self) -> None:
+        """The newest events, and from a cursor on those that follow; what is no level or time is refused."""
+        for number in (31, 32, 33):
+            item = {"name": "server.deadlines.ssid", "value": number}
+            self.admin("PATCH", "settings", {"items": [item]}, If_Match="*")
+        newest = self.admin("GET", "events?name=settings.&limit=2").json
+        commands = [each["fields"]["command"] for each in newest["items"]]
+        self.assertEqual(commands, [f"settings set server.deadlines.ssid {number}" for number in (32, 33)])
+        self.assertEqual(self.admin("GET", f"events?after={newest['next']}").json, {**newest, "items": []})
+        seen: list[str] = []
+        after = 0
+        for _ in range(2):
+            part = self.admin("GET", f"events?name=settings.changed&level=info&limit=2&after={after}").json
+            seen, after = seen + [each["fields"]["command"][-2:] for each in part["items"]], part["next"]
+        self.assertEqual(seen[-3:], ["31", "32", "33"])
+        for query in ("level=loud", "since=yesterday", "after=-1", "after=x", "since=9999-99-99T00:00:00Z"):
+            self.problem(400, "api.input", "GET", f"events?{query}")
+
     def test_cas(self) -> None:
         """A CA is added with its certificates, changed and removed; what is no CA's certificate is refused."""
         root = TestCa.root("Odette")

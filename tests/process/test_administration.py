@@ -100,6 +100,8 @@ class FromAnotherMachine(AdministeredCase):
             ("client", "list"),
             ("client", "list", "--json"),
             ("client", "bind", "nobody", "--any"),
+            ("events", "--name", "partner.changed", "--json"),
+            ("events", "-n", "0", "--source", "command"),
             ("ca", "list"),
             ("ca", "show", "none"),
             ("settings", "show", "server"),

@@ -65,7 +65,7 @@ class Description(SynchronousTestCase):
 
         walk(self.document, "")
         anything = {f"ForeseenDifference.{key}" for key in ("name", "before", "after")}
-        anything |= {"SettingValue.value", "KnownSetting.value", "KnownSetting.default"}
+        anything |= {"SettingValue.value", "KnownSetting.value", "KnownSetting.default", "KnownEvent.fields"}
         self.assertEqual(set(empty), anything)
 
     def test_limits(self) -> None:

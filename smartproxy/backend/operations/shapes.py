@@ -1,14 +1,19 @@
 """Inputs and answers that many operations share."""
 
+import contextlib
+import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import attrs
 
 from smartproxy.backend.consequences import Refusal
 from smartproxy.backend.states import Difference, EntryKind
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
-from smartproxy.policy.values import NAME, Flag, Lines, Member, Whole
+from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.policy.values import NAME, Flag, Lines, Member, Whole, wrong
 
 WARNING_CHARACTERS_MOST = 10_000
 WARNINGS_MOST = 1_000
@@ -77,6 +82,49 @@ class AnyJson:
 
     def write(self, value: object) -> object:
         """Give the value as it is."""
+        return value
+
+
+@attrs.frozen
+class Instantaneous:
+    """A moment in UTC with fractions of a second, such as ``2026-11-20T10:00:00.123Z``."""
+
+    def read(self, value: object, where: str) -> datetime:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        if not isinstance(value, str):
+            raise wrong(value, where, "a time such as 2026-11-20T10:00:00Z")
+        if re.fullmatch(MOMENT, value, re.ASCII) is not None:
+            with contextlib.suppress(ValueError):
+                return datetime.fromisoformat(value)
+        raise DocumentRefused(
+            where=where, cause=Cause.DOCUMENT_VALUE, message="has to be a time in UTC such as 2026-11-20T10:00:00Z"
+        )
+
+    def write(self, value: datetime) -> str:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+MOMENT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z"
+"""The form of a moment."""
+
+
+@attrs.frozen
+class Word:
+    """One of some words."""
+
+    words: tuple[str, ...]
+
+    def read(self, value: object, where: str) -> str:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        if isinstance(value, str) and value in self.words:
+            return value
+        raise DocumentRefused(
+            where=where, cause=Cause.DOCUMENT_VALUE, message=f"has to be one of {', '.join(self.words)}"
+        )
+
+    def write(self, value: str) -> str:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
         return value
 
 
