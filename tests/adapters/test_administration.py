@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
-from smartproxy.backend import administrators, generations
+from smartproxy.backend import administrators, audit, generations
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.health import Readiness
@@ -195,6 +195,39 @@ class Families(AdminCase):
         self.assertEqual(seen[-3:], ["31", "32", "33"])
         for query in ("level=loud", "since=yesterday", "after=-1", "after=x", "since=9999-99-99T00:00:00Z"):
             self.problem(400, "api.input", "GET", f"events?{query}")
+
+    def test_history(self) -> None:
+        """The history in parts, the newest first, and what a generation changed; for auditors, not for viewers."""
+        auditor = self.new_token("audrey", AdminRole.AUDITOR)
+        self.admin("POST", "partners?comment=ticket%204711", ACME)
+        newest = self.generation()
+        part = self.admin("GET", "history?limit=2", token=auditor).json
+        self.assertEqual([each["number"] for each in part["items"]], [newest - 1, newest])
+        self.assertEqual((part["items"][1]["comment"], part["items"][1]["channel"]), ("ticket 4711", "api"))
+        rest = self.admin("GET", f"history?before={part['next']}", token=auditor).json
+        self.assertEqual([each["number"] for each in rest["items"]], list(range(1, newest - 1)))
+        self.assertIsNone(rest["next"])
+        shown = self.admin("GET", f"history/{newest}", token=auditor).json
+        self.assertEqual([each["name"] for each in shown["differences"]], ["ACME"])
+        self.problem(404, "api.not_found", "GET", f"history/{newest + 1}")
+        self.problem(400, "api.input", "GET", "history/x")
+        viewer = self.new_token("vera", AdminRole.VIEWER)
+        self.problem(403, "api.scope", "GET", "history", token=viewer)
+
+    def test_trials(self) -> None:
+        """A trial is asked for, and what came of it is there once a client has told it."""
+        self.problem(404, "api.not_found", "POST", "trials", {"partner": "ACME"})
+        session = self.admin("POST", "trials", {}).json["session"]
+        self.assertEqual(self.admin("GET", f"trials/{session}").json, {"event": None})
+        record = {"name": "station.answered", "time": "2026-11-20T12:00:01Z", "source": "client", "session": session}
+        told = {"events": [{**record, "sequence": 1, "host": "192.0.2.1", "port": 3305, "duration": 0.1}]}
+        self.assertEqual(self.call("POST", "/events", told).json, {"stored": 1, "refused": 0})
+        event = self.admin("GET", f"trials/{session}").json["event"]
+        self.assertEqual((event["name"], event["fields"]["session"]), ("station.answered", session))
+        self.problem(400, "api.input", "GET", "trials/x")
+        with self.store.reading() as session_of_store:
+            newest = audit.listed(session_of_store, 1)[0]
+        self.assertEqual((newest.by, newest.channel, newest.what), ("alice", "api", "trial start the station"))
 
     def test_cas(self) -> None:
         """A CA is added with its certificates, changed and removed; what is no CA's certificate is refused."""

@@ -64,7 +64,7 @@ class Description(SynchronousTestCase):
                     walk(inner, place)
 
         walk(self.document, "")
-        anything = {f"ForeseenDifference.{key}" for key in ("name", "before", "after")}
+        anything = {f"EntryDifference.{key}" for key in ("name", "before", "after")}
         anything |= {"SettingValue.value", "KnownSetting.value", "KnownSetting.default", "KnownEvent.fields"}
         self.assertEqual(set(empty), anything)
 

@@ -118,10 +118,11 @@ def listed(look: Transaction, wanted: EventsWanted) -> EventPart:
     else:
         found = journal.find(look.session, asked, first=wanted.limit)
     whole = wanted.after is None or len(found) < wanted.limit
-    return EventPart(items=tuple(map(_known, found)), next=newest if whole else found[-1].number)
+    return EventPart(items=tuple(map(known_event, found)), next=newest if whole else found[-1].number)
 
 
-def _known(event: StoredEvent) -> KnownEvent:
+def known_event(event: StoredEvent) -> KnownEvent:
+    """An event as it is told."""
     return KnownEvent(
         number=event.number,
         time=event.time.astimezone(UTC),

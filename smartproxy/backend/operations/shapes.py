@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import attrs
 
 from smartproxy.backend.consequences import Refusal
-from smartproxy.backend.states import Difference, EntryKind
+from smartproxy.backend.states import Difference, EntryKind, EntryPlace
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
@@ -132,13 +132,13 @@ _TEXT = Lines(most=WARNING_CHARACTERS_MOST)
 
 
 @attrs.frozen(kw_only=True)
-class ForeseenDifference:
-    """An entry that a change would make different.
+class EntryDifference:
+    """An entry that a change makes different.
 
     :ivar subject: what kind of entry it is.
-    :ivar before: what it is; ``None`` if it is not there.
-    :ivar after: what it would be; ``None`` if it would not be there.
-    :ivar secret: whether a secret of it would change, too.
+    :ivar before: what it is before; ``None`` if it is not there.
+    :ivar after: what it is afterwards; ``None`` if it is not there.
+    :ivar secret: whether a secret of it changes, too.
     """
 
     subject: EntryKind = attrs.field(metadata=kind(Member(EntryKind)))
@@ -146,6 +146,22 @@ class ForeseenDifference:
     before: object = attrs.field(metadata=kind(AnyJson()))
     after: object = attrs.field(metadata=kind(AnyJson()))
     secret: bool = attrs.field(metadata=kind(Flag()))
+
+    @classmethod
+    def of(cls, difference: Difference) -> "EntryDifference":
+        """Of a difference between two states."""
+        return cls(
+            subject=difference.place.subject,
+            name=difference.place.name,
+            before=difference.before,
+            after=difference.after,
+            secret=difference.secret,
+        )
+
+    def difference(self) -> Difference:
+        """The difference between two states."""
+        place = EntryPlace(self.subject, self.name)
+        return Difference(place=place, before=self.before, after=self.after, secret=self.secret)
 
 
 @attrs.frozen(kw_only=True)
@@ -168,8 +184,8 @@ class Foreseen:
     """
 
     generation: int = attrs.field(metadata=kind(Whole(limits.GENERATION)))
-    differences: tuple[ForeseenDifference, ...] = attrs.field(
-        metadata=kind(ListOf(item=ObjectOf(ForeseenDifference), most=limits.DOCUMENT_CONTAINERS_MOST))
+    differences: tuple[EntryDifference, ...] = attrs.field(
+        metadata=kind(ListOf(item=ObjectOf(EntryDifference), most=limits.DOCUMENT_CONTAINERS_MOST))
     )
     refusals: tuple[ForeseenRefusal, ...] = attrs.field(
         metadata=kind(ListOf(item=ObjectOf(ForeseenRefusal), most=limits.DOCUMENT_CONTAINERS_MOST))
@@ -180,15 +196,6 @@ class Foreseen:
         """Of differences between two states, and whom the second refuses."""
         return cls(
             generation=generation,
-            differences=tuple(
-                ForeseenDifference(
-                    subject=each.place.subject,
-                    name=each.place.name,
-                    before=each.before,
-                    after=each.after,
-                    secret=each.secret,
-                )
-                for each in differences
-            ),
+            differences=tuple(map(EntryDifference.of, differences)),
             refusals=tuple(ForeseenRefusal(partner=each.partner, why=each.why) for each in refusals),
         )
