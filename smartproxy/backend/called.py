@@ -111,7 +111,9 @@ def call_read(request: IRequest, operation: Operation[Any, Any], placed: Mapping
             raise DocumentRefused(
                 where=sorted(double)[0], cause=Cause.DOCUMENT_KEY_UNKNOWN, message="stands in the path, and only there"
             )
-        return read_object(operation.takes, {**said, **placed}), _terms(request, operation, terms)
+        kinds = declared(operation.takes)
+        in_path = {key: _plain(kinds[key], text) for key, text in placed.items()}
+        return read_object(operation.takes, {**said, **in_path}), _terms(request, operation, terms)
     except DocumentRefused as refused:
         faults = tuple((each.where, each.message) for each in (refused, *refused.others))
         raise CallRefused(

@@ -53,9 +53,10 @@ def keep(session: Session, generation: int, differences: Iterable[Difference]) -
         session.execute(insert(DifferenceRow), rows)
 
 
-def listed(session: Session, most: int) -> Sequence[HistoryEntry]:
-    """The newest generations, oldest first."""
-    rows = session.execute(_ENTRIES.order_by(GenerationRow.number.desc()).limit(most)).all()
+def listed(session: Session, most: int, *, before: int | None = None) -> Sequence[HistoryEntry]:
+    """The newest generations, or the newest before one, oldest first."""
+    entries = _ENTRIES if before is None else _ENTRIES.where(GenerationRow.number < before)
+    rows = session.execute(entries.order_by(GenerationRow.number.desc()).limit(most)).all()
     return [_entry(*row) for row in reversed(rows)]
 
 

@@ -12,7 +12,7 @@ import attrs
 from smartproxy._version import __version__
 from smartproxy.backend.called import ROOT, WITHOUT_BODY, ChangeTerms
 from smartproxy.backend.operations.operation import Effect, Operation
-from smartproxy.backend.operations.shapes import Foreseen
+from smartproxy.backend.operations.shapes import MOMENT, Foreseen, Instantaneous, Word
 from smartproxy.policy import limits
 from smartproxy.policy.schema import (
     Counts,
@@ -282,6 +282,10 @@ def _single(kind: ValueKind) -> Schema:
             return {"const": kind.number}
         case Member():
             return {"enum": [each.value for each in kind.members]}
+        case Word():
+            return {"enum": list(kind.words)}
+        case Instantaneous():
+            return {"type": "string", "pattern": f"^{MOMENT}$"}
         case Instant():
             return {"type": "string", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"}
         case Line():

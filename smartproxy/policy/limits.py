@@ -431,6 +431,10 @@ GUESS_SECONDS_MOST: Final = 16.0
 GUESSES_HELD_MOST: Final = 4
 GUESSES_HELD_IN_ALL: Final = 64
 GUESSES_NETWORKS_MOST: Final = 1024
+#: Events in one part of their list.
+EVENTS_PAGE: Final = Limit(default=100, least=1, most=5_000, unit="events")
+#: Numbered from 1 in the order of arrival.
+EVENT_NUMBER: Final = Limit(default=0, least=0, most=2**63 - 1, unit="(the number of an event)")
 #: How far a look into the future reaches.
 DAYS_AHEAD: Final = Limit(default=30, least=0, most=36_500, unit="days")
 

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
-from smartproxy.backend import administrators, generations
+from smartproxy.backend import administrators, audit, generations
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.health import Readiness
@@ -13,6 +13,7 @@ from smartproxy.backend.operations.registry import OPERATIONS
 from smartproxy.backend.schema import GenerationRow
 from smartproxy.policy import limits
 from smartproxy.policy.permissions import AdminRole
+from smartproxy.testing.pki import TestCa
 from tests.adapters.api_site import Answer, ApiCase
 from tests.unit.sites import NOW, PIN
 
@@ -119,6 +120,128 @@ class Operations(AdminCase):
         self.assertNotIn(made["token"], self.admin("GET", "admin-tokens").body.decode())
         self.assertEqual(self.admin("DELETE", "admin-tokens/bob").status, 200)
         self.problem(401, "api.token", "GET", "partners", token=made["token"])
+
+
+class Families(AdminCase):
+    """What is not a partner."""
+
+    def test_clients(self) -> None:
+        """A client is added with a token that works and is shown once; it is bound, disabled and removed."""
+        made = self.admin("POST", "clients", {"name": "second", "listen_port": 0})
+        self.assertEqual(made.status, 201)
+        token = made.json["token"]
+        self.assertEqual(self.call("GET", "/hello", token=token).status, 200)
+        shown = self.admin("GET", "clients/second")
+        self.assertEqual((shown.json["client"]["listen_port"], shown.json["client"]["enabled"]), (0, True))
+        self.assertNotIn("token", shown.body.decode())
+        self.assertNotIn(token, self.admin("GET", "clients").body.decode())
+        bound = self.admin("POST", "clients/second/bind", {"address": "192.0.2.1"}, If_Match=shown.headers["etag"])
+        self.assertEqual(bound.json["client"]["address"], "192.0.2.1")
+        self.problem(412, "api.changed", "POST", "clients/second/disable", {}, If_Match=shown.headers["etag"])
+        renewed = self.admin("POST", "clients/second/token", {}, If_Match="*").json["token"]
+        self.assertNotEqual(renewed, token)
+        self.assertEqual(self.call("GET", "/hello", token=token).status, 401)
+        self.assertFalse(self.admin("POST", "clients/second/disable", {}, If_Match="*").json["client"]["enabled"])
+        self.admin("DELETE", "clients/second", If_Match="*")
+        self.problem(404, "api.not_found", "GET", "clients/second")
+        self.problem(422, "api.unusable", "POST", "clients", {"name": "x", "address": "inside"})
+
+    def test_tag_of_the_state_alone(self) -> None:
+        """That a client called meanwhile changes the answer, and not the state that a change is held against."""
+        before = self.admin("GET", "clients/inner").headers["etag"]
+        self.call("GET", "/hello", SmartProxy_Version="0.1.0")
+        after = self.admin("GET", "clients/inner", If_None_Match=before)
+        self.assertEqual(after.status, 200)
+        self.assertNotEqual(after.headers["etag"], before)
+        self.assertEqual(self.admin("POST", "clients/inner/enable", {}, If_Match=before).status, 200)
+
+    def test_settings(self) -> None:
+        """Settings are set together or not at all, under the condition that nobody set one meanwhile."""
+        shown = self.admin("GET", "settings?prefix=server.deadlines.ssid")
+        self.assertEqual([each["value"] for each in shown.json["items"]], [30])
+        tag = shown.headers["etag"]
+        wanted = {"items": [{"name": "server.deadlines.ssid", "value": 45}]}
+        self.problem(428, "api.condition", "PATCH", "settings", wanted)
+        told = self.admin("PATCH", "settings?dry_run=true", wanted, If_Match=tag).json
+        self.assertEqual(told["differences"][0]["name"], "server.deadlines.ssid")
+        self.assertEqual(self.admin("PATCH", "settings", wanted, If_Match=tag).status, 200)
+        self.problem(412, "api.changed", "PATCH", "settings", wanted, If_Match=tag)
+        values: tuple[object, ...] = (0, "x", None, [], 10**18)
+        for value in values:
+            first = {"name": "server.deadlines.handshake", "value": 9}
+            both = {"items": [first, {**wanted["items"][0], "value": value}]}
+            self.problem(422, "api.refused", "PATCH", "settings", both, If_Match="*")
+        none = {"items": [{"name": "server.deadline", "value": 1}]}
+        self.problem(404, "api.not_found", "PATCH", "settings", none, If_Match="*")
+        (event,) = self.stored("settings.changed")[-1:]
+        self.assertEqual(event.fields["command"], "settings set server.deadlines.ssid 45")
+        back = self.admin("POST", "settings:reset", {"names": ["server.deadlines.ssid"]}, If_Match="*")
+        self.assertEqual(back.json["items"], [{"name": "server.deadlines.ssid", "value": 30}])
+
+    def test_events(self) -> None:
+        """The newest events, and from a cursor on those that follow; what is no level or time is refused."""
+        for number in (31, 32, 33):
+            item = {"name": "server.deadlines.ssid", "value": number}
+            self.admin("PATCH", "settings", {"items": [item]}, If_Match="*")
+        newest = self.admin("GET", "events?name=settings.&limit=2").json
+        commands = [each["fields"]["command"] for each in newest["items"]]
+        self.assertEqual(commands, [f"settings set server.deadlines.ssid {number}" for number in (32, 33)])
+        self.assertEqual(self.admin("GET", f"events?after={newest['next']}").json, {**newest, "items": []})
+        seen: list[str] = []
+        after = 0
+        for _ in range(2):
+            part = self.admin("GET", f"events?name=settings.changed&level=info&limit=2&after={after}").json
+            seen, after = seen + [each["fields"]["command"][-2:] for each in part["items"]], part["next"]
+        self.assertEqual(seen[-3:], ["31", "32", "33"])
+        for query in ("level=loud", "since=yesterday", "after=-1", "after=x", "since=9999-99-99T00:00:00Z"):
+            self.problem(400, "api.input", "GET", f"events?{query}")
+
+    def test_history(self) -> None:
+        """The history in parts, the newest first, and what a generation changed; for auditors, not for viewers."""
+        auditor = self.new_token("audrey", AdminRole.AUDITOR)
+        self.admin("POST", "partners?comment=ticket%204711", ACME)
+        newest = self.generation()
+        part = self.admin("GET", "history?limit=2", token=auditor).json
+        self.assertEqual([each["number"] for each in part["items"]], [newest - 1, newest])
+        self.assertEqual((part["items"][1]["comment"], part["items"][1]["channel"]), ("ticket 4711", "api"))
+        rest = self.admin("GET", f"history?before={part['next']}", token=auditor).json
+        self.assertEqual([each["number"] for each in rest["items"]], list(range(1, newest - 1)))
+        self.assertIsNone(rest["next"])
+        shown = self.admin("GET", f"history/{newest}", token=auditor).json
+        self.assertEqual([each["name"] for each in shown["differences"]], ["ACME"])
+        self.problem(404, "api.not_found", "GET", f"history/{newest + 1}")
+        self.problem(400, "api.input", "GET", "history/x")
+        viewer = self.new_token("vera", AdminRole.VIEWER)
+        self.problem(403, "api.scope", "GET", "history", token=viewer)
+
+    def test_trials(self) -> None:
+        """A trial is asked for, and what came of it is there once a client has told it."""
+        self.problem(404, "api.not_found", "POST", "trials", {"partner": "ACME"})
+        session = self.admin("POST", "trials", {}).json["session"]
+        self.assertEqual(self.admin("GET", f"trials/{session}").json, {"event": None})
+        record = {"name": "station.answered", "time": "2026-11-20T12:00:01Z", "source": "client", "session": session}
+        told = {"events": [{**record, "sequence": 1, "host": "192.0.2.1", "port": 3305, "duration": 0.1}]}
+        self.assertEqual(self.call("POST", "/events", told).json, {"stored": 1, "refused": 0})
+        event = self.admin("GET", f"trials/{session}").json["event"]
+        self.assertEqual((event["name"], event["fields"]["session"]), ("station.answered", session))
+        self.problem(400, "api.input", "GET", "trials/x")
+        with self.store.reading() as session_of_store:
+            newest = audit.listed(session_of_store, 1)[0]
+        self.assertEqual((newest.by, newest.channel, newest.what), ("alice", "api", "trial start the station"))
+
+    def test_cas(self) -> None:
+        """A CA is added with its certificates, changed and removed; what is no CA's certificate is refused."""
+        root = TestCa.root("Odette")
+        pem = root.certificate_pem.decode()
+        made = self.admin("POST", "cas", {"name": "odette", "certificates": [pem], "ca": {"revocation": "prefer"}})
+        self.assertEqual((made.status, made.json["ca"]["revocation"]), (201, "prefer"))
+        changed = self.admin("PATCH", "cas/odette", {"ca": {"grace_hours": 2}}, If_Match=made.headers["etag"])
+        self.assertEqual((changed.json["ca"]["grace_hours"], changed.json["ca"]["revocation"]), (2, "prefer"))
+        self.assertEqual([each["ca"]["name"] for each in self.admin("GET", "cas").json["items"]], ["odette"])
+        leaf = root.issue("acme").certificate_pem.decode()
+        self.problem(422, "api.unusable", "POST", "cas", {"name": "x", "certificates": [leaf]})
+        self.problem(400, "api.input", "POST", "cas", {"name": "x", "certificates": ["x"]})
+        self.assertEqual(self.admin("DELETE", "cas/odette", If_Match="*").status, 200)
 
 
 class Conditions(AdminCase):

@@ -97,6 +97,20 @@ class FromAnotherMachine(AdministeredCase):
             ("partner", "disable", "Ä & Co", "--dry-run"),
             ("partner", "remove", "Ä & Co", "--dry-run", "--json"),
             ("partner", "certificate", "remove", "Ä & Co", "00000000"),
+            ("client", "list"),
+            ("client", "list", "--json"),
+            ("client", "bind", "nobody", "--any"),
+            ("events", "--name", "partner.changed", "--json"),
+            ("events", "-n", "0", "--source", "command"),
+            ("history", "--json"),
+            ("history", "show", "2"),
+            ("history", "show", "99"),
+            ("ca", "list"),
+            ("ca", "show", "none"),
+            ("settings", "show", "server"),
+            ("settings", "show", "--json"),
+            ("settings", "set", "server.deadlines.ssid", "0"),
+            ("settings", "set", "server.listeners", "0.0.0.0:6619", "--dry-run"),
         ):
             here, there = self.run_command(*words), self.run_command(*words, role=AdminRole.ADMINISTRATOR)
             self.assertEqual(

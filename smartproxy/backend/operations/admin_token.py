@@ -10,7 +10,7 @@ from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import Nothing, Removed
 from smartproxy.backend.schema import AdministratorRow
 from smartproxy.policy.permissions import ADMINISTRATOR_NAME, SCOPE, SCOPES_MOST, AdminRole
-from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
+from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
 from smartproxy.policy.values import Instant, Line, Member
 
 ADMIN_TOKEN = Family("admin-token", "admin-tokens")
@@ -80,7 +80,7 @@ class NewToken:
     """
 
     name: str = attrs.field(metadata=kind(ADMINISTRATOR_NAME))
-    token: str = attrs.field(repr=False, metadata=kind(Line(most=200)))
+    token: str = attrs.field(repr=masked, metadata=kind(Line(most=200)))
     until: datetime = attrs.field(metadata=kind(Instant()))
 
 

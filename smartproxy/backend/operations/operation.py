@@ -108,9 +108,10 @@ class Operation(Generic[Input, Answer]):
     work: Callable[[Any, Input], Answer]
 
     def said(self, wanted: Input) -> str:
-        """A call in the operator's words: ``partner add ACME``."""
-        about = self.family.member(wanted)
-        return self.words if about is None else f"{self.words} {about}"
+        """A call in the operator's words: ``partner add ACME``; an input may say in ``spoken`` what it is about."""
+        spoken: str | None = getattr(wanted, "spoken", None)
+        about = spoken or self.family.member(wanted)
+        return f"{self.words} {about}" if about else self.words
 
     @property
     def words(self) -> str:
@@ -125,7 +126,8 @@ class Operation(Generic[Input, Answer]):
     @property
     def conditional(self) -> bool:
         """Whether it changes a member whose state has a tag: then a caller of the API says which one it has seen."""
-        return self.effect is Effect.CHANGE and self.family.state is not None and self.family.key in self.placed
+        about_one = not self.family.key or self.family.key in self.placed
+        return self.effect is Effect.CHANGE and self.family.state is not None and about_one
 
     @property
     def placed(self) -> frozenset[str]:
@@ -149,7 +151,7 @@ class Family:
 
     :ivar name: the first word of their names.
     :ivar collection: the first part of their paths.
-    :ivar key: the field of an input that names the member which the call is about.
+    :ivar key: the field of an input that names the member which the call is about; empty where there is one thing only.
     :ivar state: what a member is at the moment, as the instance of a class with kinds; changes are held against it.
     """
 
@@ -161,7 +163,7 @@ class Family:
 
     def member(self, wanted: object) -> str | None:
         """What a call is about, if it is about one member."""
-        found = getattr(wanted, self.key, None)
+        found = getattr(wanted, self.key, None) if self.key else ""
         return found if isinstance(found, str) else None
 
     def reading(

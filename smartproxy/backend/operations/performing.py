@@ -154,10 +154,8 @@ def _change(
             change.last_word = _rehearsal(change)
         _answered(change, operation, wanted, terms)
         if terms.seen is not None and _tag(change.session, operation, wanted) not in terms.seen:
-            raise ChangedMeanwhile(
-                f"{operation.family.name} {operation.family.member(wanted)} is not as you have seen it: it was changed "
-                "meanwhile; read it again"
-            )
+            about = f"{operation.family.name} {operation.family.member(wanted)}".rstrip()
+            raise ChangedMeanwhile(f"{about} is not as you have seen it: it was changed meanwhile; read it again")
         answer = operation.work(change, wanted)
         change.session.flush()
         _keep(change, operation, wanted, terms, answer)
@@ -226,7 +224,7 @@ def _keep(
 ) -> None:
     """Keep the answer for a repetition; one with a secret is not kept, but that the call was answered is."""
     if terms.key is not None:
-        secret = any(each.secret for each in declarations(operation.gives))
+        secret = any(each.masked for each in declarations(operation.gives))
         row = AnsweredCallRow(caller=work.by, key=terms.key, request=_request(operation, wanted), answered=work.now)
         row.answer = None if secret else write_object(answer)
         work.session.add(row)

@@ -1,14 +1,19 @@
 """Inputs and answers that many operations share."""
 
+import contextlib
+import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import attrs
 
 from smartproxy.backend.consequences import Refusal
-from smartproxy.backend.states import Difference, EntryKind
+from smartproxy.backend.states import Difference, EntryKind, EntryPlace
 from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
-from smartproxy.policy.values import NAME, Flag, Lines, Member, Whole
+from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.policy.values import NAME, Flag, Lines, Member, Whole, wrong
 
 WARNING_CHARACTERS_MOST = 10_000
 WARNINGS_MOST = 1_000
@@ -80,17 +85,60 @@ class AnyJson:
         return value
 
 
+@attrs.frozen
+class Instantaneous:
+    """A moment in UTC with fractions of a second, such as ``2026-11-20T10:00:00.123Z``."""
+
+    def read(self, value: object, where: str) -> datetime:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        if not isinstance(value, str):
+            raise wrong(value, where, "a time such as 2026-11-20T10:00:00Z")
+        if re.fullmatch(MOMENT, value, re.ASCII) is not None:
+            with contextlib.suppress(ValueError):
+                return datetime.fromisoformat(value)
+        raise DocumentRefused(
+            where=where, cause=Cause.DOCUMENT_VALUE, message="has to be a time in UTC such as 2026-11-20T10:00:00Z"
+        )
+
+    def write(self, value: datetime) -> str:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+MOMENT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z"
+"""The form of a moment."""
+
+
+@attrs.frozen
+class Word:
+    """One of some words."""
+
+    words: tuple[str, ...]
+
+    def read(self, value: object, where: str) -> str:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        if isinstance(value, str) and value in self.words:
+            return value
+        raise DocumentRefused(
+            where=where, cause=Cause.DOCUMENT_VALUE, message=f"has to be one of {', '.join(self.words)}"
+        )
+
+    def write(self, value: str) -> str:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        return value
+
+
 _TEXT = Lines(most=WARNING_CHARACTERS_MOST)
 
 
 @attrs.frozen(kw_only=True)
-class ForeseenDifference:
-    """An entry that a change would make different.
+class EntryDifference:
+    """An entry that a change makes different.
 
     :ivar subject: what kind of entry it is.
-    :ivar before: what it is; ``None`` if it is not there.
-    :ivar after: what it would be; ``None`` if it would not be there.
-    :ivar secret: whether a secret of it would change, too.
+    :ivar before: what it is before; ``None`` if it is not there.
+    :ivar after: what it is afterwards; ``None`` if it is not there.
+    :ivar secret: whether a secret of it changes, too.
     """
 
     subject: EntryKind = attrs.field(metadata=kind(Member(EntryKind)))
@@ -98,6 +146,22 @@ class ForeseenDifference:
     before: object = attrs.field(metadata=kind(AnyJson()))
     after: object = attrs.field(metadata=kind(AnyJson()))
     secret: bool = attrs.field(metadata=kind(Flag()))
+
+    @classmethod
+    def of(cls, difference: Difference) -> "EntryDifference":
+        """Of a difference between two states."""
+        return cls(
+            subject=difference.place.subject,
+            name=difference.place.name,
+            before=difference.before,
+            after=difference.after,
+            secret=difference.secret,
+        )
+
+    def difference(self) -> Difference:
+        """The difference between two states."""
+        place = EntryPlace(self.subject, self.name)
+        return Difference(place=place, before=self.before, after=self.after, secret=self.secret)
 
 
 @attrs.frozen(kw_only=True)
@@ -120,8 +184,8 @@ class Foreseen:
     """
 
     generation: int = attrs.field(metadata=kind(Whole(limits.GENERATION)))
-    differences: tuple[ForeseenDifference, ...] = attrs.field(
-        metadata=kind(ListOf(item=ObjectOf(ForeseenDifference), most=limits.DOCUMENT_CONTAINERS_MOST))
+    differences: tuple[EntryDifference, ...] = attrs.field(
+        metadata=kind(ListOf(item=ObjectOf(EntryDifference), most=limits.DOCUMENT_CONTAINERS_MOST))
     )
     refusals: tuple[ForeseenRefusal, ...] = attrs.field(
         metadata=kind(ListOf(item=ObjectOf(ForeseenRefusal), most=limits.DOCUMENT_CONTAINERS_MOST))
@@ -132,15 +196,6 @@ class Foreseen:
         """Of differences between two states, and whom the second refuses."""
         return cls(
             generation=generation,
-            differences=tuple(
-                ForeseenDifference(
-                    subject=each.place.subject,
-                    name=each.place.name,
-                    before=each.before,
-                    after=each.after,
-                    secret=each.secret,
-                )
-                for each in differences
-            ),
+            differences=tuple(map(EntryDifference.of, differences)),
             refusals=tuple(ForeseenRefusal(partner=each.partner, why=each.why) for each in refusals),
         )

@@ -13,8 +13,6 @@ from smartproxy.tap.commands.console import Console, WrongUse, table, when
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-    from smartproxy.backend.schema import CaRow
-
 
 def register(subparsers: Subparsers) -> None:
     """Declare the actions."""
@@ -26,13 +24,13 @@ def register(subparsers: Subparsers) -> None:
         add,
         "  smartproxy ca add odette root.pem issuing.pem\n  smartproxy ca add old-ca old.pem --revocation prefer",
         changes=True,
+        tried=True,
     )
     make.add_argument("name", metavar="NAME")
     make.add_argument("files", metavar="FILE", nargs="+", help="PEM, DER or PKCS#7; - for standard input")
     declared.add_arguments(make, TrustedCa)
-    alter = action(
-        actions, "change", "Replace a CA's certificates, or change how revocation is checked.", change, changes=True
-    )
+    summary = "Replace a CA's certificates, or change how revocation is checked."
+    alter = action(actions, "change", summary, change, changes=True, tried=True)
     alter.add_argument("name", metavar="NAME")
     alter.add_argument("files", metavar="FILE", nargs="*", help="the new certificates, in place of all old ones")
     declared.add_arguments(alter, TrustedCa, defaults=False)
@@ -40,100 +38,91 @@ def register(subparsers: Subparsers) -> None:
     look = action(actions, "show", "Show the certificates of a CA.", show)
     look.add_argument("name", metavar="NAME")
     look.add_argument("-o", "--output", metavar="FILE", help="write them to this file")
-    action(actions, "remove", "Remove a CA that no partner uses.", remove, changes=True).add_argument(
+    action(actions, "remove", "Remove a CA that no partner uses.", remove, changes=True, tried=True).add_argument(
         "name", metavar="NAME"
     )
 
 
 def add(console: Console) -> None:
     """Add a CA."""
-    from smartproxy.backend import cas
+    from smartproxy.backend.operations import ca as operations
 
     wanted = console.arguments
-    certificates, values = _read(console), declared.given(wanted, TrustedCa)
-    with console.changing(f"ca add {wanted.name}") as change:
-        row = cas.add(change, wanted.name, certificates, **values)
-    _tell(console, row)
+    addition = operations.CaAddition(
+        name=wanted.name, certificates=_read(console), ca=declared.given(wanted, TrustedCa)
+    )
+    _tell(console, console.call(operations.add, addition).ca)
 
 
 def change(console: Console) -> None:
     """Change a CA."""
-    from smartproxy.backend import cas
+    from smartproxy.backend.operations import ca as operations
 
     wanted = console.arguments
     values = declared.given(wanted, TrustedCa)
     if not wanted.files and not values:
         options = " or ".join(each.option for each in declared.argued(TrustedCa))
         raise WrongUse(f"ca change: give new certificates, {options}")
-    certificates = _read(console) if wanted.files else None
-    with console.changing(f"ca change {wanted.name}") as making:
-        row = cas.alter(making, wanted.name, certificates=certificates, **values)
-    _tell(console, row)
+    alteration = operations.CaAlteration(name=wanted.name, certificates=_read(console), ca=values)
+    _tell(console, console.call(operations.alter, alteration).ca)
 
 
 def show_all(console: Console) -> None:
     """List CAs."""
-    from smartproxy.backend import cas
+    from smartproxy.backend.operations import ca as operations
 
-    with console.reading() as session:
-        rows = cas.listed(session)
-    documents = [_document(row) for row in rows]
+    entries = [each.ca for each in console.every(operations.listed)]
+    documents = [_document(entry) for entry in entries]
     cells = []
-    for row in rows:
-        certificates = cas.certificates_of(row)
+    for entry in entries:
+        certificates = _certificates(entry)
         first_end = min(each.not_valid_after_utc for each in certificates)
-        cells.append((*declared.cells(row.entry), len(certificates), when(first_end)))
+        cells.append((*declared.cells(entry), len(certificates), when(first_end)))
     heads = (*declared.heads(TrustedCa), "CERTIFICATES", "FIRST ENDS")
     console.answer(documents, table(heads, cells, "there is no CA yet; add one: smartproxy ca add NAME FILE"))
 
 
 def show(console: Console) -> None:
     """Show a CA."""
-    from smartproxy.backend import cas
+    from smartproxy.backend.operations import ca as operations
+    from smartproxy.backend.operations.shapes import Named
 
-    with console.reading() as session:
-        row = cas.find(session, console.arguments.name)
+    known = console.call(operations.show, Named(name=console.arguments.name))
     if console.arguments.output:
-        console.write(console.arguments.output, row.entry.certificates)
-    _tell(console, row, _urls(console, row.name))
+        console.write(console.arguments.output, known.ca.certificates)
+    _tell(console, known.ca, known.crl_urls)
 
 
 def remove(console: Console) -> None:
     """Remove a CA."""
-    from smartproxy.backend import cas
+    from smartproxy.backend.operations import ca as operations
+    from smartproxy.backend.operations.shapes import Named
 
-    name = console.arguments.name
-    with console.changing(f"ca remove {name}") as change:
-        cas.remove(change, name)
+    name = console.call(operations.remove, Named(name=console.arguments.name)).name
     console.answer({"name": name, "removed": True}, f"ca {name} is removed")
 
 
-def _read(console: Console) -> list["Certificate"]:
+def _read(console: Console) -> tuple[str, ...]:
+    """The certificates in the files, as PEM."""
+    from smartproxy.backend.certificates import certificates_to_pem, read_certificates
+
+    return tuple(certificates_to_pem(read_certificates(console.read(path), path)) for path in console.arguments.files)
+
+
+def _certificates(entry: TrustedCa) -> "list[Certificate]":
     from smartproxy.backend.certificates import read_certificates
 
-    return [each for path in console.arguments.files for each in read_certificates(console.read(path), path)]
+    return read_certificates(entry.certificates.encode("ascii"), f"ca {entry.name}")
 
 
-def _urls(console: Console, name: str) -> list[str]:
-    """The addresses of revocation lists that the certificates of the CA name."""
-    from smartproxy.backend import sightings
-
-    with console.reading() as session:
-        return [each.url for each in sightings.urls(session, name)]
-
-
-def _tell(console: Console, row: "CaRow", urls: Sequence[str] = ()) -> None:
-    from smartproxy.backend import cas
-
-    hours = row.entry.grace_hours
+def _tell(console: Console, entry: TrustedCa, urls: Sequence[str] = ()) -> None:
+    hours = entry.grace_hours
     grace = f", {hours} hours of grace" if hours else ""
-    rows = certificates_text(cas.certificates_of(row))
+    rows = certificates_text(_certificates(entry))
     lists = "".join(f"\nits certificates name the revocation list {escape(url)}" for url in urls)
-    document = {**_document(row), "crl_urls": list(urls)}
-    console.answer(document, f"ca {row.name}, revocation {row.entry.revocation.value}{grace}\n{rows}{lists}")
+    document = {**_document(entry), "crl_urls": list(urls)}
+    console.answer(document, f"ca {entry.name}, revocation {entry.revocation.value}{grace}\n{rows}{lists}")
 
 
-def _document(row: "CaRow") -> dict[str, object]:
-    from smartproxy.backend import cas
-
-    return declared.document(row.entry, certificates=certificate_documents(cas.certificates_of(row)))
+def _document(entry: TrustedCa) -> dict[str, object]:
+    return declared.document(entry, certificates=certificate_documents(_certificates(entry)))

@@ -1,6 +1,6 @@
 """``smartproxy client``: the smartproxy-clients that may call the backend."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from smartproxy.policy.addresses import BadHostPort, port_of
 from smartproxy.policy.schema import SettingDeclaration, declarations
@@ -10,15 +10,18 @@ from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.schema import ClientRow
+    from smartproxy.backend.operations.client import ClientToken, KnownClient
+    from smartproxy.backend.operations.shapes import Named
 
 
 def register(subparsers: Subparsers) -> None:
     """Declare the actions."""
     actions = subject(subparsers, "client", "smartproxy-clients and their tokens")
     examples = "  smartproxy client add inner --token-file /etc/smartproxy/token"
-    make = action(actions, "add", "Add a client; its token is shown once and never again.", add, examples, changes=True)
-    token = action(actions, "token", "Give a client a new token; the old one is invalid at once.", renew, changes=True)
+    summary = "Add a client; its token is shown once and never again."
+    make = action(actions, "add", summary, add, examples, changes=True, tried=True)
+    summary = "Give a client a new token; the old one is invalid at once."
+    token = action(actions, "token", summary, renew, changes=True, tried=True)
     for parser in (make, token):
         parser.add_argument("name", metavar="NAME")
         parser.add_argument(
@@ -32,6 +35,7 @@ def register(subparsers: Subparsers) -> None:
         bind,
         "  smartproxy client bind inner --address 10.0.0.5\n  smartproxy client bind inner --any",
         changes=True,
+        tried=True,
     )
     tie.add_argument("name", metavar="NAME")
     which = tie.add_mutually_exclusive_group(required=True)
@@ -47,6 +51,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy client listen inner --port 65434 --on 10.0.0.5\n"
         "  smartproxy client listen inner --as-site",
         changes=True,
+        tried=True,
     )
     place.add_argument("name", metavar="NAME")
     place.add_argument("--port", metavar="PORT", help="the port; 0 for any free one")
@@ -58,125 +63,119 @@ def register(subparsers: Subparsers) -> None:
         ("disable", "Stop a client from calling the backend and from having a tunnel.", disable),
         ("remove", "Remove a client.", remove),
     ):
-        action(actions, name, summary, run, changes=True).add_argument("name", metavar="NAME")
+        action(actions, name, summary, run, changes=True, tried=True).add_argument("name", metavar="NAME")
 
 
 def add(console: Console) -> None:
     """Add a client."""
-    from smartproxy.backend import clients
+    from smartproxy.backend.operations import client as operations
 
-    name = console.arguments.name
     given = declared.given(console.arguments, ClientEntry)
-    listens = clients.Listens(address=given.get("listen_address"), port=given.get("listen_port"))
-    with console.changing(f"client add {name}") as change:
-        token = clients.add(change, name, given.get("address"), listens=listens)
-        _put_away(console, token)
-    _tell(console, name, token)
+    addition = operations.ClientAddition(name=console.arguments.name, **given)
+    _reserve(console)
+    _tell(console, console.call(operations.add, addition))
 
 
 def renew(console: Console) -> None:
     """Give a client a new token."""
-    from smartproxy.backend import clients
+    from smartproxy.backend.operations import client as operations
 
-    name = console.arguments.name
-    with console.changing(f"client token {name}") as change:
-        token = clients.new_token_for(change, name)
-        _put_away(console, token)
-    _tell(console, name, token)
+    _reserve(console)
+    _tell(console, console.call(operations.renew, _named(console)))
 
 
 def bind(console: Console) -> None:
     """Bind a client to an address, or to none."""
-    from smartproxy.backend import clients
+    from smartproxy.backend.operations import client as operations
 
-    name = console.arguments.name
-    with console.changing(f"client bind {name}") as change:
-        row = clients.bind(change, name, console.arguments.address)
-    console.answer(_document(row), f"client {name} may call from {row.entry.address or 'any address'}")
+    wanted = console.arguments
+    known = console.call(operations.bind, operations.ClientBinding(name=wanted.name, address=wanted.address))
+    address = _entry(known).address or "any address"
+    console.answer(_document(known), f"client {wanted.name} may call from {address}")
 
 
 def listen(console: Console) -> None:
     """Say where a client awaits calls to partners."""
-    from smartproxy.backend import clients
+    from smartproxy.backend.operations import client as operations
 
     name, port, address = console.arguments.name, console.arguments.port, console.arguments.on
     if console.arguments.as_site == (port is not None or address is not None):
         raise WrongUse("client listen: give --port, --on or both, or --as-site alone")
     try:
-        listens = clients.Listens(address=address, port=None if port is None else port_of(port, least=0))
+        number = None if port is None else port_of(port, least=0)
     except BadHostPort as error:
         raise CommandFailed(str(error)) from None
-    with console.changing(f"client listen {name}") as change:
-        row = clients.listen(change, name, listens)
-    shown = [f"{each.title} {each.people.unset if value is None else value}" for each, value in _place(row)]
-    console.answer(_document(row), f"client {name}: {', '.join(shown)}")
+    wanted = operations.ClientListening(name=name, address=address, port=number)
+    known = console.call(operations.listen, wanted)
+    shown = [f"{each.title} {each.people.unset if value is None else value}" for each, value in _place(_entry(known))]
+    console.answer(_document(known), f"client {name}: {', '.join(shown)}")
 
 
-def _place(row: "ClientRow") -> list[tuple[SettingDeclaration, object]]:
+def _place(entry: ClientEntry) -> list[tuple[SettingDeclaration, object]]:
     found = [each for each in declarations(ClientEntry) if each.name.startswith("listen_")]
-    return [(each, getattr(row.entry, each.name)) for each in found]
+    return [(each, getattr(entry, each.name)) for each in found]
 
 
 def show_all(console: Console) -> None:
     """List clients."""
-    from smartproxy.backend import clients
+    from smartproxy.backend.operations import client as operations
 
-    with console.reading() as session:
-        rows = clients.listed(session)
+    found = console.every(operations.listed)
     heads = (*declared.heads(ClientEntry), "LAST SEEN", "FROM", "VERSION", "TUNNEL CERTIFICATE UNTIL")
     cells = [
         (
-            *declared.cells(row.entry),
-            when(row.last_seen, "never"),
-            row.last_address or "-",
-            row.last_version or "-",
-            when(row.certificate_until),
+            *declared.cells(_entry(each)),
+            when(each.last_seen, "never"),
+            each.last_address or "-",
+            each.last_version or "-",
+            when(each.certificate_until),
         )
-        for row in rows
+        for each in found
     ]
     empty = "there is no client yet; add one: smartproxy client add NAME"
-    console.answer([_document(row) for row in rows], table(heads, cells, empty))
+    console.answer([_document(each) for each in found], table(heads, cells, empty))
 
 
 def enable(console: Console) -> None:
     """Let a client call again."""
-    from smartproxy.backend import clients
+    from smartproxy.backend.operations import client as operations
 
-    name = console.arguments.name
-    with console.changing(f"client enable {name}") as change:
-        row = clients.enable(change, name, True)
-    console.answer(_document(row), f"client {name} may call the backend")
+    known = console.call(operations.enable, _named(console))
+    console.answer(_document(known), f"client {console.arguments.name} may call the backend")
 
 
 def disable(console: Console) -> None:
     """Let a client call no more."""
-    from smartproxy.backend import clients
+    from smartproxy.backend.operations import client as operations
 
-    name = console.arguments.name
-    with console.changing(f"client disable {name}") as change:
-        row = clients.enable(change, name, False)
-    console.answer(_document(row), f"client {name} may not call the backend any more, and servers shut it out")
+    known, name = console.call(operations.disable, _named(console)), console.arguments.name
+    console.answer(_document(known), f"client {name} may not call the backend any more, and servers shut it out")
 
 
 def remove(console: Console) -> None:
     """Remove a client."""
-    from smartproxy.backend import clients
+    from smartproxy.backend.operations import client as operations
 
-    name = console.arguments.name
-    with console.changing(f"client remove {name}") as change:
-        clients.remove(change, name)
+    name = console.call(operations.remove, _named(console)).name
     console.answer({"name": name, "removed": True}, f"client {name} is removed, and servers shut it out")
 
 
-def _put_away(console: Console, token: str) -> None:
-    """Write the token to its file before the change is kept: a client whose token nobody has would be of no use."""
+def _named(console: Console) -> "Named":
+    from smartproxy.backend.operations.shapes import Named
+
+    return Named(name=console.arguments.name)
+
+
+def _reserve(console: Console) -> None:
+    """See that the file for the token can be written: a client whose token nobody has would be of no use."""
     if console.arguments.token_file:
-        console.write(console.arguments.token_file, token + "\n", private=True)
+        console.reserve(console.arguments.token_file)
 
 
-def _tell(console: Console, name: str, token: str) -> None:
-    path = console.arguments.token_file
+def _tell(console: Console, made: "ClientToken") -> None:
+    path, name, token = console.arguments.token_file, made.name, made.token
     if path:
+        console.write(path, token + "\n", private=True)
         console.answer({"name": name, "token_file": path}, f"the token of client {name} is in {path}")
         return
     if not console.arguments.json:
@@ -184,11 +183,17 @@ def _tell(console: Console, name: str, token: str) -> None:
     console.answer({"name": name, "token": token}, token)
 
 
-def _document(row: "ClientRow") -> dict[str, object]:
+def _entry(known: "KnownClient") -> ClientEntry:
+    """A client's entry, without what is known of its token."""
+    values: dict[str, Any] = {**known.client, "token_sha256": ""}
+    return ClientEntry(**values)
+
+
+def _document(known: "KnownClient") -> dict[str, object]:
     return {
-        **declared.document(row.entry),
-        "last_seen": row.last_seen,
-        "last_address": row.last_address,
-        "last_version": row.last_version,
-        "certificate_until": row.certificate_until,
+        **declared.document(_entry(known)),
+        "last_seen": known.last_seen,
+        "last_address": known.last_address,
+        "last_version": known.last_version,
+        "certificate_until": known.certificate_until,
     }

@@ -43,12 +43,7 @@ def difference_documents(differences: Iterable["Difference"]) -> list[dict[str, 
 
 def tell_foreseen(console: Console, foreseen: "Foreseen") -> None:
     """Tell what a change would do that was only tried."""
-    from smartproxy.backend.states import Difference, EntryPlace
-
-    differences = [
-        Difference(place=EntryPlace(each.subject, each.name), before=each.before, after=each.after, secret=each.secret)
-        for each in foreseen.differences
-    ]
+    differences = [each.difference() for each in foreseen.differences]
     refused = [{"partner": each.partner, "why": each.why} for each in foreseen.refusals]
     document = {"dry_run": True, "differences": difference_documents(differences), "refused": refused}
     lines = difference_lines(differences) or ["nothing would be other than it is"]

@@ -1,14 +1,17 @@
 """``smartproxy events``: what happened, as the daemons told the backend."""
 
 import difflib
+from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from smartproxy.policy import limits
 from smartproxy.tap.commands.arguments import Subparsers, action, number, past
 from smartproxy.tap.commands.console import Console, WrongUse
 
 if TYPE_CHECKING:
-    from smartproxy.backend.journal import Filter, StoredEvent
+    from smartproxy.backend.journal import StoredEvent
+    from smartproxy.backend.operations.events import EventsWanted
 
 FOLLOW_SECONDS = 0.5
 
@@ -79,25 +82,47 @@ def show(console: Console) -> None:
     """List events, and go on listing."""
     import attrs
 
-    from smartproxy.backend import journal
     from smartproxy.backend.journal import StoredEvent
 
-    wanted, number = _filter(console), console.arguments.number
+    wanted, most = _wanted(console), console.arguments.number
     text = str if console.arguments.long else StoredEvent.short
-    with console.store() as store:
-        with store.reading() as session:
-            last = journal.newest_number(session)
-            found = _in_time(journal.find(session, wanted, number if number > 0 else None))
-        if not console.arguments.follow:
-            console.answer([each.document() for each in found], "\n".join(map(text, found)))
-            return
-        while True:
-            for each in found:
-                console.line(each.document(), text(each))
-                last = max(last, each.number)
-            console.sleep(FOLLOW_SECONDS)
-            with store.reading() as session:
-                found = _in_time(journal.find(session, attrs.evolve(wanted, after=last)))
+    found, last = _newest(console, wanted, most) if most else _following(console, attrs.evolve(wanted, after=0))
+    if not console.arguments.follow:
+        console.answer([each.document() for each in found], "\n".join(map(text, found)))
+        return
+    while True:
+        for each in found:
+            console.line(each.document(), text(each))
+        console.sleep(FOLLOW_SECONDS)
+        found, last = _following(console, attrs.evolve(wanted, after=last))
+
+
+def _newest(console: Console, wanted: "EventsWanted", most: int) -> "tuple[list[StoredEvent], int]":
+    """The newest events, and the cursor for those to come; a whole part is read where less is wanted than one holds."""
+    import attrs
+
+    from smartproxy.backend.operations import events as operations
+
+    if most <= limits.EVENTS_PAGE.most:
+        part = console.call(operations.listed, attrs.evolve(wanted, limit=most))
+        return _in_time(each.stored() for each in part.items), part.next
+    found, last = _following(console, attrs.evolve(wanted, after=0), most)
+    return found, last
+
+
+def _following(console: Console, wanted: "EventsWanted", most: int | None = None) -> "tuple[list[StoredEvent], int]":
+    """All events after a cursor, or the newest of them, and the cursor for those to come."""
+    import attrs
+
+    from smartproxy.backend.operations import events as operations
+
+    found: deque[StoredEvent] = deque(maxlen=most)
+    while True:
+        part = console.call(operations.listed, attrs.evolve(wanted, limit=limits.EVENTS_PAGE.most))
+        found.extend(each.stored() for each in part.items)
+        if len(part.items) < limits.EVENTS_PAGE.most:
+            return _in_time(found), part.next
+        wanted = attrs.evolve(wanted, after=part.next)
 
 
 def _in_time(events: "Iterable[StoredEvent]") -> "list[StoredEvent]":
@@ -105,17 +130,17 @@ def _in_time(events: "Iterable[StoredEvent]") -> "list[StoredEvent]":
     return sorted(events, key=lambda each: (each.time, each.number))
 
 
-def _filter(console: Console) -> "Filter":
-    from smartproxy.backend.journal import Filter
+def _wanted(console: Console) -> "EventsWanted":
+    from smartproxy.backend.operations.events import EventsWanted
     from smartproxy.logs.severity import Severity
 
     wanted = console.arguments
     _check_name(wanted.name)
     try:
-        level = None if wanted.level is None else Severity.named(wanted.level)
+        level = None if wanted.level is None else Severity.named(wanted.level).label
     except ValueError as error:
         raise WrongUse(f"events --level: {error}") from None
-    return Filter(
+    return EventsWanted(
         name=wanted.name,
         level=level,
         source=wanted.source,

@@ -3,11 +3,13 @@
 from typing import TYPE_CHECKING
 
 from smartproxy.logs.render import escape
+from smartproxy.policy import limits
 from smartproxy.tap.commands.arguments import Subparsers, action, number
 from smartproxy.tap.commands.console import CommandFailed, Console, listing, table, when
 from smartproxy.tap.commands.differences import difference_documents, difference_lines, entry_title
 
 if TYPE_CHECKING:
+    from smartproxy.backend.operations.history import KnownGeneration
     from smartproxy.backend.rollback import RollBack
 
 _EXAMPLES = """\
@@ -67,10 +69,17 @@ def register(subparsers: Subparsers) -> None:
 
 def run(console: Console) -> None:
     """List generations."""
-    from smartproxy.backend import history
+    from smartproxy.backend.operations import history as operations
 
-    with console.reading() as session:
-        found = history.listed(session, max(1, console.arguments.number))
+    found: list[KnownGeneration] = []
+    before, most = None, max(1, console.arguments.number)
+    while len(found) < most:
+        wanted = operations.GenerationsWanted(before=before, limit=min(most - len(found), limits.PAGE.most))
+        part = console.call(operations.listed, wanted)
+        found[:0] = part.items
+        before = part.next
+        if before is None:
+            break
     documents = [
         {
             "generation": each.number,
@@ -92,11 +101,11 @@ def run(console: Console) -> None:
 
 def show(console: Console) -> None:
     """Show what a generation changed."""
-    from smartproxy.backend import history
+    from smartproxy.backend.operations import history as operations
 
-    with console.reading() as session:
-        entry = history.find(session, console.arguments.generation)
-        changed = history.differences_of(session, entry.number)
+    wanted = operations.GenerationWanted(number=console.arguments.generation)
+    shown = console.call(operations.show, wanted)
+    entry, changed = shown.generation, [each.difference() for each in shown.differences]
     document = {
         "generation": entry.number,
         "time": entry.made,

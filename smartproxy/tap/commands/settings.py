@@ -22,20 +22,19 @@ def register(subparsers: Subparsers) -> None:
     look.add_argument(
         "prefix", metavar="NAME", nargs="?", default="", help="a setting's name, or the beginning of names"
     )
-    put = action(
-        actions, "set", "Set a setting; several are set together or not at all.", put_values, _EXAMPLES, changes=True
-    )
+    summary = "Set a setting; several are set together or not at all."
+    put = action(actions, "set", summary, put_values, _EXAMPLES, changes=True, tried=True)
     put.add_argument("pairs", metavar="NAME VALUE", nargs="+", help="name and value; lists are separated by commas")
-    back = action(actions, "reset", "Reset settings to their defaults.", reset, changes=True)
+    back = action(actions, "reset", "Reset settings to their defaults.", reset, changes=True, tried=True)
     back.add_argument("names", metavar="NAME", nargs="+")
 
 
 def show(console: Console) -> None:
     """Show settings."""
-    from smartproxy.backend import settings
+    from smartproxy.backend.operations import settings as operations
 
-    with console.reading() as session:
-        found = settings.listed(session, console.arguments.prefix)
+    wanted = operations.SettingsWanted(prefix=console.arguments.prefix or None)
+    found = console.call(operations.show, wanted).items
     cells = [
         (each.name, value_text(each.value), "set" if each.is_set else "", value_text(each.default), each.range or "")
         for each in found
@@ -49,29 +48,24 @@ def show(console: Console) -> None:
 def put_values(console: Console) -> None:
     """Set settings."""
     from smartproxy.backend import settings
+    from smartproxy.backend.operations import settings as operations
 
     given = console.arguments.pairs
     if len(given) % 2:
         raise WrongUse("settings set: give a value after each name")
-    names = given[::2]
-    with console.changing(f"settings set {' '.join(given)}") as change:
-        values = {
-            name: _value(name, text, settings.default_of(name)) for name, text in zip(names, given[1::2], strict=True)
-        }
-        for name, value in values.items():
-            settings.put(change, name, value)
+    pairs = dict(zip(given[::2], given[1::2], strict=True))
+    values = {name: _value(name, text, settings.default_of(name)) for name, text in pairs.items()}
+    items = tuple(operations.SettingValue(name=name, value=value) for name, value in values.items())
+    console.call(operations.put, operations.SettingValues(items=items))
     console.answer(values, "\n".join(f"{name} is {value_text(value)}" for name, value in values.items()))
 
 
 def reset(console: Console) -> None:
     """Reset settings to their defaults."""
-    from smartproxy.backend import settings
+    from smartproxy.backend.operations import settings as operations
 
-    names = console.arguments.names
-    with console.changing(f"settings reset {' '.join(names)}") as change:
-        values = {name: settings.default_of(name) for name in names}
-        for name in names:
-            settings.reset(change, name)
+    done = console.call(operations.reset, operations.SettingNames(names=tuple(console.arguments.names)))
+    values = {each.name: each.value for each in done.items}
     console.answer(values, "\n".join(f"{name} is {value_text(value)} again" for name, value in values.items()))
 
 

@@ -1,6 +1,5 @@
 """``smartproxy test-partner`` and ``test-station``: whether they can be reached, with nothing transferred."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from smartproxy.policy.faults import Step
@@ -8,7 +7,7 @@ from smartproxy.tap.commands.arguments import Subparsers, action, number
 from smartproxy.tap.commands.console import Console, listing
 
 if TYPE_CHECKING:
-    from smartproxy.backend.schema import EventRow
+    from smartproxy.backend.journal import StoredEvent
 
 _LOOK_SECONDS = 0.25
 _TELL_SECONDS = 5
@@ -45,11 +44,7 @@ def register(subparsers: Subparsers) -> None:
 
 def test_partner(console: Console) -> int:
     """Try a partner."""
-    from smartproxy.backend import partners, trials
-
-    with console.reading() as session:
-        partners.find(session, console.arguments.name)
-    found = _tried(console, console.arguments.name, trials.PARTNER_RESULTS)
+    found = _tried(console, console.arguments.name)
     if found is None:
         return _unknown(console)
     good = found.name == "outbound.answered"
@@ -64,9 +59,7 @@ def test_partner(console: Console) -> int:
 
 def test_station(console: Console) -> int:
     """Try the station."""
-    from smartproxy.backend import trials
-
-    found = _tried(console, None, trials.STATION_RESULTS)
+    found = _tried(console, None)
     if found is None:
         return _unknown(console)
     good = found.name == "station.answered"
@@ -75,32 +68,29 @@ def test_station(console: Console) -> int:
     return 0 if good else 1
 
 
-def _tried(console: Console, partner: str | None, names: Sequence[str]) -> "EventRow | None":
+def _tried(console: Console, partner: str | None) -> "StoredEvent | None":
     """What came of a trial; nothing if that did not become known in time."""
-    from smartproxy.backend import trials
+    from smartproxy.backend.operations import trial as operations
 
-    with console.store() as store:
-        with store.writing() as session:
-            trial = trials.ask(session, partner, console.now()).session
-        for look in range(round(console.arguments.wait / _LOOK_SECONDS)):
-            waited = look * _LOOK_SECONDS
-            if waited and waited % _TELL_SECONDS == 0:
-                console.warn(f"no client has reported a result yet; {waited:g} of {console.arguments.wait} s are over")
-            with store.reading() as session:
-                found = trials.result(session, trial, names)
-            if found is not None:
-                return found
-            console.sleep(_LOOK_SECONDS)
+    trial = console.call(operations.start, operations.TrialWanted(partner=partner))
+    for look in range(round(console.arguments.wait / _LOOK_SECONDS)):
+        waited = look * _LOOK_SECONDS
+        if waited and waited % _TELL_SECONDS == 0:
+            console.warn(f"no client has reported a result yet; {waited:g} of {console.arguments.wait} s are over")
+        found = console.call(operations.result, trial).event
+        if found is not None:
+            return found.stored()
+        console.sleep(_LOOK_SECONDS)
     return None
 
 
-def _failed(found: "EventRow") -> Step:
+def _failed(found: "StoredEvent") -> Step:
     """The step at which a trial failed; the first one if the event names none."""
     said = str(found.fields.get("step", ""))
     return next((step for step in Step if step == said), Step.POLICY)
 
 
-def _why(found: "EventRow") -> str:
+def _why(found: "StoredEvent") -> str:
     """Why a trial failed, for people."""
     return str(found.fields.get("message", found.fields.get("cause", "")))
 
@@ -113,7 +103,7 @@ def _unknown(console: Console) -> int:
     return 1
 
 
-def _tell(console: Console, found: "EventRow", result: dict[str, str], *, good: bool) -> None:
+def _tell(console: Console, found: "StoredEvent", result: dict[str, str], *, good: bool) -> None:
     more = {name: str(found.fields[name]) for name in (*_TOLD, "advice") if name in found.fields}
-    document = {"good": good, "event": found.name, "session": found.session, **result, **more}
+    document = {"good": good, "event": found.name, "session": found.fields.get("session"), **result, **more}
     console.answer(document, listing({**result, **more}))

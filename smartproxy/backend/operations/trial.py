@@ -1,0 +1,67 @@
+"""Operations that try whether a partner or the station can be reached."""
+
+import attrs
+
+from smartproxy.backend import journal, partners, trials
+from smartproxy.backend.operations.events import KnownEvent, known_event
+from smartproxy.backend.operations.operation import Family, Transaction
+from smartproxy.policy.schema import ForPeople, ObjectOf, Optional, kind
+from smartproxy.policy.values import NAME, Line
+
+TRIAL = Family("trial", "trials", key="session")
+
+_SESSION = Line(most=16, pattern="[0-9a-f]{16}", form="the session of a trial: 16 digits of lower case hex")
+
+
+@attrs.frozen(kw_only=True)
+class TrialWanted:
+    """What to try.
+
+    :ivar partner: the partner to call; ``None``: the station.
+    """
+
+    partner: str | None = attrs.field(
+        default=None, metadata=kind(Optional(NAME), people=ForPeople(help="the partner to call; null: the station"))
+    )
+
+    @property
+    def spoken(self) -> str:
+        """What the audit trail says after the operation's name."""
+        return self.partner or "the station"
+
+
+@attrs.frozen(kw_only=True)
+class StartedTrial:
+    """A trial that was asked for, or which one is meant.
+
+    :ivar session: what its result is known by.
+    """
+
+    session: str = attrs.field(metadata=kind(_SESSION))
+
+
+@attrs.frozen(kw_only=True)
+class TrialResult:
+    """What came of a trial.
+
+    :ivar event: the event that says it; ``None`` as long as nothing is known.
+    """
+
+    event: KnownEvent | None = attrs.field(metadata=kind(Optional(ObjectOf(KnownEvent))))
+
+
+@TRIAL.acting("start", "Try a partner up to its greeting, or the station; nothing is transferred.", path="POST ")
+def start(work: Transaction, wanted: TrialWanted) -> StartedTrial:
+    """Have a client try it, if one comes in time."""
+    if wanted.partner is not None:
+        partners.find(work.session, wanted.partner)
+    return StartedTrial(session=trials.ask(work.session, wanted.partner, work.now).session)
+
+
+@TRIAL.reading("result", "Show what came of a trial, if that is known.", path="GET {session}")
+def result(look: Transaction, wanted: StartedTrial) -> TrialResult:
+    """The event that says it."""
+    row = trials.result(look.session, wanted.session, (*trials.PARTNER_RESULTS, *trials.STATION_RESULTS))
+    if row is None:
+        return TrialResult(event=None)
+    return TrialResult(event=known_event(journal.of_numbers(look.session, [row.id])[row.id]))
