@@ -240,11 +240,10 @@ class SessionDriver:
         self._due.pop(intent.timer, None)
 
     def _set_alarm(self, due: float, seconds: float) -> None:
-        self._alarm_due = due
-        if self._alarm is None:
-            self._alarm = self._clock.callLater(seconds, self._look)
-        else:
-            self._alarm.reset(seconds)
+        # Not moved by reset: to call sooner, Twisted looks for the call among those of all sessions, one by one.
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm, self._alarm_due = self._clock.callLater(seconds, self._look), due
 
     def _look(self) -> None:
         """Tell the session of the deadlines that have passed, the first one first."""

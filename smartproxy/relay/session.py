@@ -170,7 +170,8 @@ class Session(SessionEnds):
     def _observe(self, observation: Observation) -> None:
         """Tell of a command, and go on to the stage that it leads to."""
         if observation.anomalies:
-            self._tolerated.update(anomaly.number for anomaly in observation.anomalies)
+            for anomaly in observation.anomalies:
+                self._tolerated[anomaly.number] += 1
             self._intents.extend(self.reporter.anomalies(observation))
         if self._monitor.observe_data:
             self._intents.append(self.reporter.command(observation))
