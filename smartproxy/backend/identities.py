@@ -27,7 +27,7 @@ from smartproxy.backend.certificates import (
     read_private_key,
     subject_text,
 )
-from smartproxy.backend.change import Change
+from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.schema import CertificateRequest, IdentityRow
 from smartproxy.net.tls.context import CertificateUnusable, new_context, show_identity
@@ -91,13 +91,23 @@ def make_request(name: str, subject: Subject, key_type: str) -> CertificateReque
     :raises Unusable: when something in the subject cannot stand in a certificate.
     """
     key = _new_key(key_type)
-    text = _request(key, subject).public_bytes(Encoding.PEM).decode("ascii")
+    try:
+        text = _request(key, subject).public_bytes(Encoding.PEM).decode("ascii")
+    except ValueError as error:
+        # The library says where in the ASN.1, which tells an operator nothing.
+        raise Unusable(
+            "this cannot stand in a certificate's subject: a serial number and a country take letters without accents, "
+            "digits, blanks and '()+,-./:=? alone"
+        ) from error
     return CertificateRequest(name=name, key=key_to_pem(key), request=text)
 
 
 def request(change: Change, made: CertificateRequest) -> None:
-    """Keep a request, with its key; one that was out before is given up."""
-    _row(change.session, made.name).request = made
+    """Keep a request, with its key; one that was out before is given up.
+
+    :raises ChangeRefused: when the name is none that an identity can have.
+    """
+    _row(change.session, made.name).request = judged(made, f"identity {made.name!r}")
     change.note("identity.changed", command=change.what, names=[made.name])
 
 

@@ -434,6 +434,19 @@ class Identities(CommandCase):
         shown = self.do("identity", "request", "next", "--common-name", "x", "--key-type", "ec-p384").out
         self.assertIn("BEGIN CERTIFICATE REQUEST", shown)
 
+    def test_request_that_cannot_be_made(self) -> None:
+        """A name that no identity can have, and a subject that no certificate can have, are refused in one line."""
+        for arguments, words in (
+            (("a\nb", "--common-name", "x"), "has control characters in it"),
+            (("a" * 129, "--common-name", "x"), "has to have between 1 and 128"),
+            (("main", "--common-name", "x", "--serial-number", "[1]"), "cannot stand in a certificate's subject"),
+            (("main", "--common-name", "x", "--country", "D*"), "cannot stand in a certificate's subject"),
+            (("main", "--common-name", "x" * 65), "cannot stand in a certificate's subject"),
+        ):
+            said = self.refused("identity", "request", *arguments, "--key-type", "ec-p256")
+            self.assertIn(words, said)
+            self.assertTrue(said.isprintable(), said)
+
     def test_out_and_away(self) -> None:
         """The certificates in a file, for partners; removed with the key."""
         self.assertIn("does not listen", self.do("identity", "list").out)

@@ -71,6 +71,11 @@ class EveryCommand(CommandCase):
             self.assertIn("unrecognized arguments: --nonsense", said)
             self.assertEqual(said.count("\n"), 0)
 
+    def test_two_dashes_as_a_value(self) -> None:
+        """``--option=--`` is an option without its value, whose type nothing converts."""
+        for arguments in (("events", "--since=--"), ("history", "--json", "--last=--"), ("--state-dir=--", "history")):
+            self.assertIn("expected one argument", self.refused(*arguments, status=2))
+
     def test_meant(self) -> None:
         """A mistyped subject, action or choice gets the nearest one."""
         for arguments, near in (

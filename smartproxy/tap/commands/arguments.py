@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from smartproxy.logs.fields import utc_of
 from smartproxy.policy.places import DATABASE_VARIABLE, STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
@@ -77,6 +77,14 @@ class CommandLine(argparse.ArgumentParser):
         """Write help, version or error; unlike the class above, let the caller know when that fails."""
         if message and (file := file or sys.stderr) is not None:
             file.write(message)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse ``--option=--`` at once: argparse would take it for an option with an empty list."""
+        given = sys.argv[1:] if args is None else list(args)
+        for each in given:
+            if each.startswith("--") and each.endswith("=--"):
+                self.error(f"argument {each.removesuffix('=--')}: expected one argument")
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         """End the program with status 2 and one line."""
