@@ -23,8 +23,9 @@ from smartproxy.backend import history
 from smartproxy.backend.change import Channel
 from smartproxy.backend.errors import NotFound, Unusable
 from smartproxy.backend.history import HistoryEntry
-from smartproxy.backend.schema import AuditRow, GenerationRow, SiteRow
+from smartproxy.backend.schema import GenerationRow, SiteRow
 from smartproxy.backend.states import Difference
+from smartproxy.backend.trail_tables import AuditRow
 from smartproxy.logs.fields import isotime, utc_of
 
 Scalar: TypeAlias = str | int | bool | None

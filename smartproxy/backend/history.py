@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import states
 from smartproxy.backend.change import Channel
 from smartproxy.backend.errors import NotFound
-from smartproxy.backend.schema import DifferenceRow, GenerationRow
+from smartproxy.backend.schema import GenerationRow
 from smartproxy.backend.states import Difference, EntryKind, EntryPlace
+from smartproxy.backend.trail_tables import DifferenceRow
 
 
 @attrs.frozen(kw_only=True)

@@ -282,23 +282,6 @@ class EventRow(Base):
     key: Mapped[str | None] = mapped_column(String(32), unique=True)
 
 
-# History.
-
-
-class DifferenceRow(Base):
-    """What a generation changed in one entry, without secrets; ``secret`` says that one of these changed."""
-
-    __tablename__ = "differences"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    generation: Mapped[int] = mapped_column(index=True)
-    subject: Mapped[str] = mapped_column(String(16))
-    name: Mapped[str]
-    before: Mapped[object] = mapped_column(JSON(none_as_null=True), nullable=True)
-    after: Mapped[object] = mapped_column(JSON(none_as_null=True), nullable=True)
-    secret: Mapped[bool]
-
-
 # Downloads of revocation lists.
 
 
@@ -327,19 +310,6 @@ class ListDownloadRow(Base):
     modified: Mapped[str | None]
     list: Mapped[int | None]
     made: Mapped[datetime | None]
-
-
-# The audit trail.
-
-
-class AuditRow(Base):
-    """A record of the audit trail: canonical JSON, which holds the hash of the record before, and its SHA-256."""
-
-    __tablename__ = "audit_records"
-
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    record: Mapped[str]
-    hash: Mapped[str] = mapped_column(String(64))
 
 
 # Alerts.

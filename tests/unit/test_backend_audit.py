@@ -18,8 +18,9 @@ from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.partner import enable
 from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.shapes import Named
-from smartproxy.backend.schema import AuditRow, DifferenceRow, GenerationRow
+from smartproxy.backend.schema import GenerationRow
 from smartproxy.backend.store import Store
+from smartproxy.backend.trail_tables import AuditRow, DifferenceRow
 from smartproxy.backend.upkeep import HOUR
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value

@@ -21,8 +21,9 @@ from smartproxy.backend import (
 from smartproxy.backend.change import Channel
 from smartproxy.backend.consequences import Refusal
 from smartproxy.backend.errors import ChangeRefused, NotFound
-from smartproxy.backend.schema import DifferenceRow, PinNote
+from smartproxy.backend.schema import PinNote
 from smartproxy.backend.states import Difference, EntryKind, EntryPlace
+from smartproxy.backend.trail_tables import DifferenceRow
 from smartproxy.logs.record import Record
 from smartproxy.oftp2.roles import Level
 from smartproxy.policy.configuration import parse
