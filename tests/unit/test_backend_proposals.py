@@ -144,6 +144,7 @@ class WhatIsProposed(ProposalCase):
         self.tell(acceptance(beta, "BETA"))
         self.tell(refusal(self.ca.issue("beta")))
         self.assertEqual(self.proposed(), [])
+        self.assertEqual(self.stored("certificate.proposed"), [])
 
     def test_other_subject_or_issuer(self) -> None:
         """Another subject, or another CA's certificate of the same subject, is not proposed."""
