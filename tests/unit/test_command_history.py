@@ -8,7 +8,7 @@ from pathlib import Path
 from smartproxy.backend.operations.operation import Effect
 from smartproxy.backend.operations.registry import OPERATIONS
 from smartproxy.tap import commands
-from smartproxy.testing.pki import TestCa
+from smartproxy.testing.pki import TestCa, self_signed
 from tests.unit.commands import CommandCase
 
 PIN = "ab" * 32
@@ -97,6 +97,22 @@ class History(CommandCase):
         self.assertEqual([each["name"] for each in self.do("partner", "list", "--json").json], ["ACME"])
         newest = self.do("history", "--json").json[-1]
         self.assertEqual((newest["change"], newest["comment"]), ("history roll-back 2", "too early"))
+
+    def test_identity_that_is_gone(self) -> None:
+        """A roll-back to a partner that is called with a removed identity names both, and changes nothing."""
+        for name in ("main", "second"):
+            made = self_signed(name)
+            self.do("identity", "import", name, self.file(f"{name}.pem", made.certificate_pem + made.key_pem))
+        self.do("partner", "outbound", "ACME", "--host", "oftp.acme.example", "--identity", "second")
+        self.do("partner", "outbound", "ACME", "--never")
+        self.do("identity", "remove", "second")
+        self.assertIn("identity second: removed: certificate subject CN=second", self.shown(7)[0])
+        tried = self.do("history", "roll-back", "5", "--dry-run").out
+        self.assertIn("identity second: it was removed together with its private key: import it again", tried)
+        reason = self.refused("history", "roll-back", "5", "--yes")
+        self.assertIn("partner ACME, outbound.identity", reason)
+        self.assertIn("nothing is changed", reason)
+        self.assertEqual(len(self.do("history", "--json").json), 7)
 
     def test_asks(self) -> None:
         """Without --yes it asks; where nobody can answer, and after any answer but yes, nothing is changed."""
