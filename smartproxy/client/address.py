@@ -17,12 +17,13 @@ from hyperlink import URL, URLParseError
 from OpenSSL import SSL, crypto
 from treq.client import HTTPClient
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.ssl import Certificate, platformTrust, trustRootFromCertificates
 from twisted.protocols.tls import TLSMemoryBIOProtocol
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
+from smartproxy.logs.named_tls import NamedTls
 from smartproxy.net.tls.context import judge_peers, new_context
 
 KEPT_MOST: Final = 4
@@ -138,13 +139,10 @@ class _BackendPolicy:
     def _make(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         if self.address.pin is not None:
             return _PinnedCreator(self.address.pin)
-        trust = None
-        if self.address.authority is not None:
-            trust = trustRootFromCertificates(_certificates(self.address.authority))
-        name = hostname.decode("ascii").strip("[]")
-        if trust is None:
-            return BrowserLikePolicyForHTTPS().creatorForNetloc(name.encode("ascii"), port)
-        return optionsForClientTLS(name, trustRoot=trust)
+        authority = self.address.authority
+        trust = platformTrust() if authority is None else trustRootFromCertificates(_certificates(authority))
+        made: IOpenSSLClientConnectionCreator = NamedTls(hostname.decode("ascii").strip("[]"), trust)
+        return made
 
 
 def _certificates(pem: str) -> list[Certificate]:

@@ -16,7 +16,7 @@ import attrs
 import treq
 from hyperlink import URL
 from OpenSSL import SSL
-from service_identity import VerificationError
+from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorTime
@@ -323,7 +323,7 @@ def _reason(error: Exception, url: str) -> str:
     reasons = getattr(error, "reasons", None)
     if reasons:
         return "; ".join(_reason(failure.value, url) for failure in reasons)
-    if isinstance(error, VerificationError):
+    if isinstance(error, VerificationError | CertificateError):
         host = URL.from_text(url).host
         return (
             f"the backend's certificate is not for {host}; call it by a name that is in it, "

@@ -1,4 +1,4 @@
-"""TLS to a host that has to prove its name: for the receivers of logs and mails.
+"""TLS to a host that has to prove its name: the backend, the receivers of logs and of mails.
 
 Twisted's own check lets a certificate pass that names no host at all: what says so is logged there, and forgotten.
 """

@@ -280,12 +280,14 @@ class BackendProofs(SynchronousTestCase):
         self.assertFalse(self.shakes(other, pin=self.pin(self.shown)))
 
     def test_authority(self) -> None:
-        """A backend from the CA file with the right name is spoken to; another name or another CA is not."""
+        """A backend from the CA file with the right name is spoken to; another name, none, or another CA is not."""
         pem = self.authority.certificate_pem.decode()
         named = self.authority.issue("other.example", sans=["DNS:other.example"], purposes=[SERVER_AUTH])
+        nameless = self.authority.issue("backend.example", purposes=[SERVER_AUTH])
         foreign = TestCa.root("foreign").issue("backend.example", sans=["DNS:backend.example"])
         self.assertTrue(self.shakes(self.shown, authority=pem))
         self.assertFalse(self.shakes(named, authority=pem))
+        self.assertFalse(self.shakes(nameless, authority=pem))
         self.assertFalse(self.shakes(foreign, authority=pem))
 
     def test_system(self) -> None:

@@ -296,6 +296,22 @@ class Network(Servers):
         await until(lambda: any(b"server.started" in each for each in found), "the start is told")
         self.assert_whole(found)
 
+    async def test_tls_without_a_name(self) -> None:
+        """A receiver whose certificate names no host gets nothing, although the authority issued it."""
+        authority = TestCa.root("syslog CA")
+        (self.folder / "ca.pem").write_bytes(authority.certificate_pem)
+        credential = authority.issue("localhost")
+        options = PrivateCertificate.loadPEM(credential.certificate_pem + credential.key_pem).options()
+        factory = Factory.forProtocol(Received)
+        kept = vars(factory)
+        kept["octets"] = b""
+        port = reactor.listenSSL(0, factory, options, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        more = (f'ca = "{self.folder / "ca.pem"}"', "[[appenders]]", 'type = "daily"')
+        await self.logged("tls", port.getHost().port, *more)
+        await self.told(self.folder / "tls" / "log", r"appender\.failed")
+        self.assertEqual(kept["octets"], b"")
+
     async def test_nobody_listens(self) -> None:
         """A syslog that is away is told in the daily file, and hinders nothing."""
         with socket.socket() as probe:
