@@ -81,9 +81,10 @@ class Store:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
+    def writing(self, *, key: bool = True) -> Iterator[Session]:
         """A transaction that is kept as a whole when the block ends, and not at all when it raises.
 
+        :param key: whether the store's key is needed, and made for a store that has none yet.
         :raises StoreBusy: when another program keeps the store locked for longer than
             :data:`~smartproxy.backend.database.BUSY_MILLISECONDS`, or its server does not answer.
         :raises StoreOutdated: as :meth:`reading` does.
@@ -95,7 +96,8 @@ class Store:
             Session(connection, expire_on_commit=False) as session,
         ):
             _check_revision(connection)
-            self._use_key(session)
+            if key:
+                self._use_key(session)
             yield session
             session.commit()
             with keeping():

@@ -50,6 +50,7 @@ SUBJECTS = (
     "history",
     "audit",
     "store",
+    "backup",
     "trial",
     "judge",
     "logrc",

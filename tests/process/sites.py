@@ -83,7 +83,7 @@ class TestedSite(Site):
         return self._program(folder.name, argv, prints=False)
 
     def copy_store(self, name: str) -> None:
-        """Copy the backend's store as day-two.rst says: with SQLite's own backup, while the backend runs."""
+        """Copy the backend's store with SQLite's own backup, while the backend runs."""
         with sqlite3.connect(self.state / "smartproxy.db") as store, sqlite3.connect(self.folder / name) as copy:
             store.backup(copy)
 

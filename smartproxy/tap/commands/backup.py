@@ -1,0 +1,88 @@
+"""``smartproxy backup`` and ``restore``: everything in the store as one file, and back."""
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smartproxy.net import files
+from smartproxy.tap.commands.arguments import Subparsers, action
+from smartproxy.tap.commands.console import CommandFailed, Console, when
+
+if TYPE_CHECKING:
+    from smartproxy.backend.backup import BackupFacts
+
+
+def register(subparsers: Subparsers) -> None:
+    """Declare the commands."""
+    out = action(
+        subparsers,
+        "backup",
+        "Write everything that is in the store to a new file, while backends run: configuration, keys, licences, "
+        "history, events. Private keys in it are encrypted; the store's key is not in it.",
+        backup,
+        "  smartproxy backup site-2026-11-27.backup",
+    )
+    out.add_argument("file", metavar="FILE", help="the file; none of this name may be there")
+    into = action(
+        subparsers,
+        "restore",
+        "Put a backup into an empty state folder or an empty database, of either kind, and compare. The store's key "
+        "has to be at its place.",
+        restore,
+        "  cp store.key /var/lib/smartproxy/ && smartproxy restore site-2026-11-27.backup",
+    )
+    into.add_argument("file", metavar="FILE")
+
+
+def backup(console: Console) -> None:
+    """Write the file."""
+    from smartproxy.backend.backup import write
+
+    path = console.arguments.file
+    if os.path.lexists(path):
+        raise CommandFailed(f"{path} is there already; name a new file")
+    with console.store() as store:
+        octets = io.BytesIO()
+        facts = write(store, console.now(), octets)
+        place = store.ring.place
+    try:
+        files.write(Path(path), octets.getvalue(), private=True)
+    except OSError as error:
+        raise CommandFailed(f"cannot write {path}: {error.strerror}") from error
+    told = f"Wrote {path}: {_told(facts)}."
+    if facts.key is not None:
+        told += f"\nIts private keys are encrypted with the key {facts.key}, which is not in it: keep {place}, too."
+    console.answer(_document(facts), told)
+
+
+def restore(console: Console) -> None:
+    """Read the file."""
+    from smartproxy.backend.backup import restore
+
+    path = console.arguments.file
+    try:
+        octets = Path(path).read_bytes()
+    except OSError as error:
+        raise CommandFailed(f"cannot read {path}: {error.strerror}") from error
+    with console.store(make=True) as store:
+        facts = restore(store, io.BytesIO(octets))
+    console.answer(_document(facts), f"Restored {path}, and compared: {_told(facts)}.")
+
+
+def _told(facts: "BackupFacts") -> str:
+    return (
+        f"{facts.site or 'no site'}, generation {facts.generation}, {sum(facts.rows.values())} rows, "
+        f"as of {when(facts.made)}"
+    )
+
+
+def _document(facts: "BackupFacts") -> dict[str, object]:
+    return {
+        "made": facts.made,
+        "version": facts.version,
+        "site": facts.site,
+        "generation": facts.generation,
+        "key": facts.key,
+        "rows": dict(facts.rows),
+    }
