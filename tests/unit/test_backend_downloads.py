@@ -351,6 +351,19 @@ class Downloading(Watching):
         self.wait(8 * HOUR)
         self.assertEqual(self.lists(), [(f"URI:{URL}", 0), (f"URI:{OTHER}", 2)])
 
+    def test_wrong_part(self) -> None:
+        """A host that gives another part than the address's own replaces nothing: the part in force stays as it is."""
+        self.host.answers[URL] = self.crl("BAD", point=URL)
+        self.watch.start()
+        self.host.answers[URL] = self.crl(point=OTHER, age=-7 * HOUR)
+        self.wait(8 * HOUR)
+        self.assertEqual(self.lists(), [(f"URI:{URL}", 1), (f"URI:{OTHER}", 0)])
+        with self.store.reading() as session:
+            found = generations.newest_document(session)
+        assert found is not None
+        revoked = {each.scope.part: list(each.serials) for each in parse(found[1]).server.revocation}
+        self.assertEqual([len(revoked[f"URI:{each}"]) for each in (URL, OTHER)], [1, 0])
+
     def test_networks(self) -> None:
         """The fetcher is told the networks that the operator allowed."""
         with self.change() as change:
