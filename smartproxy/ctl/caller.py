@@ -11,6 +11,7 @@ from typing import Any
 from smartproxy.ctl.protocol import ANSWER_OCTETS_MOST, Refused, Request, named
 
 ANSWER_SECONDS = 10.0
+_NO_SOCKET = "this is not a socket; name the one of the daemon, PROGRAM.sock in its state folder"
 
 
 class Unreachable(Exception):
@@ -38,7 +39,8 @@ class Connection:
         except OSError as error:
             self._socket.close()
             kind = NotAllowedToAsk if isinstance(error, PermissionError) else Unreachable
-            raise kind(f"{path}: {_advice(error)}") from error
+            other = isinstance(error, ConnectionRefusedError) and not path.is_socket()
+            raise kind(f"{path}: {_NO_SOCKET if other else _advice(error)}") from error
         self._file = self._socket.makefile("rb")
 
     def ask(self, request: Request) -> dict[str, Any]:

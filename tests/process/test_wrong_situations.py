@@ -294,7 +294,8 @@ def command_words() -> Iterator[Situation]:
         yield say(f"smartproxy {words}", 1, *says, environment={STATE: "backend"})
     yield say("smartproxy ctl status --state-dir backend", WRONG_USE, "--state-dir", "--socket")
     yield say("smartproxy ctl status --socket missing", WRONG_USE, "no such socket")
-    yield say("smartproxy ctl status --socket empty", WRONG_USE, "no daemon listens")
+    yield say("smartproxy ctl status --socket empty", WRONG_USE, "this is not a socket")
+    yield say("smartproxy ctl status --socket .", WRONG_USE, "this is not a socket")
 
 
 def outputs() -> Iterator[Situation]:

@@ -173,7 +173,6 @@ class CtlCommands(SynchronousTestCase):
             ["status", "--server", "--client"],
             ["level", "info", "--session", "x", "--partner", "y"],
             ["kill"],
-            [],
         ):
             self.assertEqual(self.wrong(*words), 2, words)
 

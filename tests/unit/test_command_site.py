@@ -62,7 +62,10 @@ class EveryCommand(CommandCase):
     def test_bare(self) -> None:
         """Without a subject, or without its action, the help is shown."""
         self.assertIn("first steps:", self.run_command().out)
-        self.assertIn("usage: smartproxy partner", self.run_command("partner").out)
+        for subject in ("partner", "ctl"):
+            bare = self.run_command(subject)
+            self.assertEqual(bare.status, 2)
+            self.assertIn(f"usage: smartproxy {subject}", bare.out)
 
     def test_unknown_option(self) -> None:
         """An option that there is not is named, with and without a subject, its action and other options."""
