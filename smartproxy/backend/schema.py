@@ -427,10 +427,7 @@ class AdministratorRow(Base):
 
 
 class AnsweredCallRow(Base):
-    """The answer to a call that creates something and has an idempotency key: a repetition gets it again.
-
-    ``request`` is the SHA-256 of what was called; ``answer`` is nothing where it holds a secret.
-    """
+    """The answer to a call with an idempotency key, if it holds no secret; ``request`` is the SHA-256 of the call."""
 
     __tablename__ = "answered_calls"
     __table_args__ = (UniqueConstraint("caller", "key"),)

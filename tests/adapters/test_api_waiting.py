@@ -10,10 +10,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend import clients, generations, settings
-from smartproxy.backend.api import LOOK_SECONDS, LOOK_SECONDS_HEARING, WAITING_PER_CLIENT_MOST, GenerationWatch
+from smartproxy.backend.api import WAITING_PER_CLIENT_MOST
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.generations import Tag
 from smartproxy.backend.port import ApiSite
+from smartproxy.backend.watch import LOOK_SECONDS, LOOK_SECONDS_HEARING, GenerationWatch
 from smartproxy.policy.configuration import parse
 from tests.adapters.api_site import Answer, ApiCase
 
