@@ -41,13 +41,21 @@ class CommandCase(OnBothDatabases, SynchronousTestCase):
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
         self.state = self.folder / "state"
-        database = self.new_database(tables=self.founded)
+        self._use_database(tables=self.founded)
+        if self.founded:
+            self.do("authority", "create", "--site", "Muster GmbH")
+
+    def go_elsewhere(self) -> None:
+        """Have the commands work on another machine: another state folder and another database, both empty."""
+        self.state = self.folder / "elsewhere"
+        self._use_database(tables=False)
+
+    def _use_database(self, *, tables: bool) -> None:
+        database = self.new_database(tables=tables)
         self.location = Location.of(str(self.state), database, {})
         environment = patch.dict("os.environ", {DATABASE_VARIABLE: database or ""})
         environment.start()
         self.addCleanup(environment.stop)
-        if self.founded:
-            self.do("authority", "create", "--site", "Muster GmbH")
 
     def run_command(self, *arguments: str, stdin: bytes = b"", terminal: io.BytesIO | None = None) -> Done:
         """Run a command line.

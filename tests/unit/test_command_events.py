@@ -11,7 +11,6 @@ from unittest.mock import patch
 from smartproxy.backend import archive, certificates, identities, journal
 from smartproxy.backend.store import Store
 from smartproxy.logs.record import read
-from smartproxy.policy.configuration import parse
 from smartproxy.tap.command import parser
 from smartproxy.tap.commands.console import Console
 from smartproxy.testing.pki import self_signed
@@ -163,7 +162,7 @@ class Transfer(CommandCase):
         self.do("export", str(self.path), "--with-secrets")
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
         before = self.do("authority", "show", "--json").json, self.do("partner", "list", "--json").json
-        self.state = self.folder / "elsewhere"
+        self.go_elsewhere()
         found = self.do("import", str(self.path), "--json").json
         self.assertEqual((found["partners"], found["identities"]), (1, 1))
         after = self.do("authority", "show", "--json").json, self.do("partner", "list", "--json").json
@@ -191,7 +190,7 @@ class Transfer(CommandCase):
             return call
 
         with (
-            patch.object(archive, "parse", told("parsed", parse)),
+            patch.object(archive, "parse_file", told("parsed", archive.parse_file)),
             patch.object(identities, "_new_key", told("key", identities._new_key)),
             patch.object(certificates, "read_certificates", told("certificates", certificates.read_certificates)),
             patch.object(Store, "writing", told("locked", Store.writing)),
@@ -207,7 +206,7 @@ class Transfer(CommandCase):
 
     def test_no_store_for_a_file_that_is_none(self) -> None:
         """A file that cannot be imported makes no store."""
-        self.state = self.folder / "elsewhere"
+        self.go_elsewhere()
         self.refused("import", self.file("bad.json", b"{}"))
         self.assertFalse(self.state.exists())
 

@@ -84,10 +84,10 @@ OF_AN_END: Final = frozenset({"daemon", "deadline", "internal", "leg", "session"
 # fmt: off
 OURS_ALONE: Final = frozenset(
     {
-        "answer", "api", "backend", "box", "chunk", "command", "configuration", "copy", "crl",
-        "ctl", "data", "destination", "document", "events", "hello", "licence",
-        "licence_file", "log", "mark", "opening", "operator", "port", "question", "request",
-        "source", "station", "store", "strangers", "stream", "target", "ticket", "value",
+        "answer", "api", "audit", "backend", "box", "chunk", "command", "configuration", "copy", "crl",
+        "ctl", "data", "destination", "document", "ending", "events", "hello", "licence",
+        "licence_file", "log", "mail", "mark", "opening", "operator", "port", "question", "request",
+        "script", "source", "station", "store", "strangers", "stream", "target", "ticket", "value",
     }
 )
 # fmt: on

@@ -128,7 +128,7 @@ class Places(ProcessTestCase):
         options.parent = parent
         options.parseOptions(["--state-dir", str(self.path), *words])
         made: list[Any] = []
-        self.patch(control, "Actions", lambda clock, condition, process: made.append(process))
+        self.patch(control, "Actions", lambda clock, condition, process, look: made.append(process))
         condition = cast(Condition, None)
         return control_socket(self.reactor, condition, self.service, options), made[0]
 

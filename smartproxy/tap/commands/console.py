@@ -180,12 +180,15 @@ class Console:
         """Carry an operation out.
 
         :raises CommandFailed: when what is wanted is not what the operation takes.
+        :raises UnicodeEncodeError: when it is made of an argument that is not UTF-8.
         """
         from smartproxy.backend.operations.operation import Caller
         from smartproxy.backend.operations.performing import Rehearsed, Terms, perform
 
+        document = write_object(wanted)
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
         try:
-            wanted = read_object(type(wanted), write_object(wanted))
+            wanted = read_object(type(wanted), document)
         except DocumentRefused as refused:
             raise CommandFailed(str(refused)) from refused
 
