@@ -3,13 +3,16 @@
 import json
 import os
 import signal
-import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import select
 from twisted.internet.defer import Deferred
 
+from smartproxy.backend.location import Location
+from smartproxy.backend.schema import GenerationRow
+from smartproxy.backend.store import Store
 from smartproxy.oftp2 import commands
 from smartproxy.testing.pki import TestCa, TestCredential, self_signed
 from smartproxy.testing.programs import Program
@@ -273,16 +276,23 @@ class ChangesInForce(SiteCase):
 
     def insert(self, change: Callable[[dict[str, Any]], None]) -> int:
         """Put a generation into the store that the backend itself would never make."""
-        with sqlite3.connect(self.site.state / "smartproxy.db") as store:
-            number, octets = store.execute(
-                "select number, document from generations order by number desc limit 1"
-            ).fetchone()
-            document = json.loads(octets)
-            document["generation"] = number + 1
+        store = Store.open(Location.of(str(self.site.state), environment={}))
+        self.addCleanup(store.close)
+        with store.writing() as session:
+            newest = session.scalars(select(GenerationRow).order_by(GenerationRow.number.desc()).limit(1)).one()
+            number = newest.number + 1
+            document = json.loads(newest.document or b"")
+            document["generation"] = number
             change(document)
-            store.execute(
-                "insert into generations (number, made, made_by, way, change, digest, document) "
-                "select number + 1, made, made_by, way, 'by hand', digest, ? from generations where number = ?",
-                (json.dumps(document).encode(), number),
+            session.add(
+                GenerationRow(
+                    number=number,
+                    made=newest.made,
+                    made_by=newest.made_by,
+                    way=newest.way,
+                    change="by hand",
+                    digest=newest.digest,
+                    document=json.dumps(document).encode(),
+                )
             )
-        return int(number) + 1
+        return number

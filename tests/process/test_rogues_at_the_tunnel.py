@@ -2,7 +2,6 @@
 
 import datetime
 import itertools
-import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
+from sqlalchemy import select
 from twisted.internet.defer import Deferred, DeferredQueue
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
@@ -20,6 +20,9 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smartproxy.backend.location import Location
+from smartproxy.backend.schema import SiteRow
+from smartproxy.backend.store import Store
 from smartproxy.policy.versions import NEWEST, OLDEST
 from smartproxy.testing.pki import CLIENT_AUTH, TestCa, TestCredential
 from smartproxy.tunnel.contexts import ClientContext, ClientCredential
@@ -113,8 +116,11 @@ class Rogues(SiteCase):
 
     def authority(self) -> TestCa:
         """The site's own authority, as a thief of its key would have it."""
-        with sqlite3.connect(self.site.state / "smartproxy.db") as store:
-            certificate, key = store.execute("select authority_certificate, authority_key from site").fetchone()
+        store = Store.open(Location.of(str(self.site.state), environment={}))
+        self.addCleanup(store.close)
+        with store.reading() as session:
+            site = session.scalars(select(SiteRow)).one()
+            certificate, key = site.authority_certificate, site.authority_key
         found = load_pem_private_key(key.encode(), None)
         assert isinstance(found, Ed25519PrivateKey)
         return TestCa(TestCredential(found, x509.load_pem_x509_certificate(certificate.encode())))
