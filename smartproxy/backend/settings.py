@@ -13,8 +13,8 @@ import attrs
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend.change import Change
-from smartproxy.backend.errors import NotFound
+from smartproxy.backend.change import Change, Channel
+from smartproxy.backend.errors import ChangeRefused, NotFound
 from smartproxy.backend.schema import PartnerRow, SettingRow
 from smartproxy.logs.catalogue import EVENTS
 from smartproxy.policy import limits
@@ -81,8 +81,10 @@ def put(change: Change, name: str, value: object) -> None:
     """Set a setting.
 
     :raises NotFound: when there is none of this name.
+    :raises ChangeRefused: when it is set on the backend's own machine only.
     """
     default_of(name)
+    _check_here(change, name)
     _check_known(change.session, name, value)
     row = change.session.get(SettingRow, name)
     if row is None:
@@ -96,12 +98,29 @@ def reset(change: Change, name: str) -> None:
     """Let a setting have its default again.
 
     :raises NotFound: when there is none of this name.
+    :raises ChangeRefused: when it is set on the backend's own machine only.
     """
     default_of(name)
+    _check_here(change, name)
     row = change.session.get(SettingRow, name)
     if row is not None:
         change.session.delete(row)
     change.note("settings.changed", names=[name], command=change.what)
+
+
+_HERE_ONLY = frozenset({"backend.event_script.program", "backend.mail.password_file"})
+"""A program that the backend starts, and a file whose first line it sends away.
+
+With them a token that was stolen would be worth the backend's machine, and not the site's configuration alone.
+"""
+
+
+def _check_here(change: Change, name: str) -> None:
+    if name in _HERE_ONLY and change.channel is not Channel.COMMAND:
+        raise ChangeRefused(
+            f"{name} is set on the backend's own machine only, where its program or file is; run there: "
+            f"smartproxy settings set {name} VALUE"
+        )
 
 
 _EVENT_NAMES = ("backend.event_script.names", "backend.mail.names")

@@ -178,6 +178,19 @@ class Families(AdminCase):
         back = self.admin("POST", "settings:reset", {"names": ["server.deadlines.ssid"]}, If_Match="*")
         self.assertEqual(back.json["items"], [{"name": "server.deadlines.ssid", "value": 30}])
 
+    def test_settings_of_the_machine(self) -> None:
+        """What has the backend start a program or send a file away is set on its own machine only."""
+        for name, value in (
+            ("backend.event_script.program", "/usr/local/bin/on-event"),
+            ("backend.mail.password_file", "/etc/smartproxy/mail"),
+        ):
+            wanted = {"items": [{"name": name, "value": value}]}
+            told = self.problem(422, "api.refused", "PATCH", "settings", wanted, If_Match="*")
+            self.assertIn("on the backend's own machine only", told["detail"])
+            self.problem(422, "api.refused", "POST", "settings:reset", {"names": [name]}, If_Match="*")
+        shown = self.admin("GET", "settings?prefix=backend.event_script.program")
+        self.assertEqual([each["value"] for each in shown.json["items"]], [None])
+
     def test_events(self) -> None:
         """The newest events, and from a cursor on those that follow; what is no level or time is refused."""
         for number in (31, 32, 33):
