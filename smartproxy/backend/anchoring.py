@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from smartproxy.backend import audit
 from smartproxy.backend.audit import Anchor
 from smartproxy.backend.errors import StoreBusy, StoreOutdated
+from smartproxy.backend.rounds import Rounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.backend.upkeep import BUSY_SECONDS, HOUR
 from smartproxy.logs.emit import Events
@@ -37,38 +37,31 @@ class Anchoring:
         self._store = store
         self._runner = runner
         self._events = events
-        self._clock = clock
         self._told: Anchor | None = None
         self._verified = False
-        self._sooner: IDelayedCall | None = None
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
+        self._rounds = Rounds(clock, self._look)
 
     def start(self) -> None:
         """Look now, and every hour."""
-        self._looking.start(HOUR, now=True)
+        self._rounds.start()
 
-    def stop(self) -> None:
-        """Look no more."""
-        if self._sooner is not None and self._sooner.active():
-            self._sooner.cancel()
-        if self._looking.running:
-            self._looking.stop()
+    def stop(self) -> Deferred[None]:
+        """Look no more; fires when the look that is going on has ended."""
+        return self._rounds.stop()
 
-    def _look(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._tell())
-
-    async def _tell(self) -> None:
+    async def _look(self) -> float:
+        """One look; return after how many seconds the next one comes."""
         try:
             for name, fields in await self._runner.run(self._found):
                 self._events.emit(name, **fields)
         except StoreBusy:
-            self._sooner = self._clock.callLater(BUSY_SECONDS, self._look)
+            return BUSY_SECONDS
         except StoreOutdated:
             # The hourly look tells it.
-            return
+            pass
         except Exception:
             self._events.failure("smartproxy.backend.anchoring", Failure())
+        return HOUR
 
     def _found(self) -> list[_Told]:
         """The events of one look."""

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from smartproxy.backend import cas, endings, journal, revocation, settings
 from smartproxy.backend.certificates import key_pin, subject_text
 from smartproxy.backend.endings import WatchedEnd
 from smartproxy.backend.errors import StoreBusy, StoreOutdated
+from smartproxy.backend.rounds import Rounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
@@ -37,25 +37,18 @@ class HourlyLook:
         self._runner = runner
         self._events = events
         self._clock = clock
-        self._sooner: IDelayedCall | None = None
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
+        self._rounds = Rounds(clock, self._look)
 
     def start(self) -> None:
         """Look now, and every hour."""
-        self._looking.start(HOUR, now=True)
+        self._rounds.start()
 
-    def stop(self) -> None:
-        """Look no more."""
-        if self._sooner is not None and self._sooner.active():
-            self._sooner.cancel()
-        if self._looking.running:
-            self._looking.stop()
+    def stop(self) -> Deferred[None]:
+        """Look no more; fires when the look that is going on has ended."""
+        return self._rounds.stop()
 
-    def _look(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._tell())
-
-    async def _tell(self) -> None:
+    async def _look(self) -> float:
+        """One look; return after how many seconds the next one comes."""
         try:
             stale = await self._runner.run(self._stale)
             await self._runner.run(self._forget)
@@ -65,8 +58,7 @@ class HourlyLook:
             self._events.emit(
                 "store.busy", cause=Cause.STORE_BUSY, message=str(busy), place="smartproxy.backend.upkeep"
             )
-            self._sooner = self._clock.callLater(BUSY_SECONDS, self._look)
-            return
+            return BUSY_SECONDS
         except StoreOutdated as outdated:
             self._events.emit(
                 "store.outdated",
@@ -74,14 +66,15 @@ class HourlyLook:
                 message=str(outdated),
                 place="smartproxy.backend.upkeep",
             )
-            return
+            return HOUR
         except Exception:
             self._events.failure("smartproxy.backend.upkeep", Failure())
-            return
+            return HOUR
         for fields in stale:
             self._events.emit("crl.stale", **fields)
         for each in ending:
             self._tell_ending(each)
+        return HOUR
 
     def _tell_ending(self, ending: WatchedEnd) -> None:
         fields = {"valid_until": ending.until, "count": (ending.until - self._now()).days, "advice": ending.advice}

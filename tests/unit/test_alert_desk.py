@@ -14,9 +14,9 @@ from smartproxy.backend.alerts import ignore_rules, results
 from smartproxy.backend.alerts.desk import AlertDesk
 from smartproxy.backend.alerts.intake import AlertChannel
 from smartproxy.backend.alerts.results import AlertResult
-from smartproxy.backend.alerts.rounds import AGAIN_SECONDS, LOOK_SECONDS
 from smartproxy.backend.alerts.script import ScriptRun
 from smartproxy.backend.errors import StoreBusy
+from smartproxy.backend.rounds import AGAIN_SECONDS, LOOK_SECONDS
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import Record, read

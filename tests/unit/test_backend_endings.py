@@ -75,13 +75,15 @@ class Endings(SiteCase):
         self.clock.advance(now.timestamp())
         self.told: list[dict[str, Value]] = []
         events = Events(Logger(), self.told.append, self.clock, source="backend")
+        self.begun = False
         self.upkeep = HourlyLook(self.store, AtOnce(), events, self.clock)
         self.addCleanup(self.upkeep.stop)
 
     def days(self, count: int) -> list[tuple[object, object]]:
         """Let days go by; the causes and days of what was told meanwhile."""
         before = len(self.told)
-        if not self.upkeep._looking.running:
+        if not self.begun:
+            self.begun = True
             self.upkeep.start()
         for _ in range(count):
             self.clock.advance(DAY.total_seconds())

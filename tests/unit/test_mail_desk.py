@@ -14,7 +14,7 @@ from smartproxy.backend.alerts import ignore_rules, results
 from smartproxy.backend.alerts.intake import AlertChannel
 from smartproxy.backend.alerts.mail import MailFailed, MailSender
 from smartproxy.backend.alerts.mail_desk import MailDesk
-from smartproxy.backend.alerts.rounds import LOOK_SECONDS
+from smartproxy.backend.rounds import LOOK_SECONDS
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import read as read_record

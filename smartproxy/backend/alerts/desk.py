@@ -23,10 +23,10 @@ from smartproxy.backend import journal
 from smartproxy.backend.alerts import ignore_rules
 from smartproxy.backend.alerts.ignore_rules import IgnoreRuleState
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_settings, take_dropped
-from smartproxy.backend.alerts.rounds import AGAIN_SECONDS, LOOK_SECONDS, Rounds
 from smartproxy.backend.alerts.script import EventScripts, ScriptRun
 from smartproxy.backend.errors import StoreBusy, StoreOutdated
 from smartproxy.backend.journal import StoredEvent
+from smartproxy.backend.rounds import AGAIN_SECONDS, LOOK_SECONDS, Rounds
 from smartproxy.backend.schema import AlertRow, IgnoreRow
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now

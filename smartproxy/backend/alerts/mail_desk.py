@@ -21,8 +21,8 @@ from smartproxy.backend import authority, journal
 from smartproxy.backend.alerts import intake
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_settings
 from smartproxy.backend.alerts.mail import MailDigest, MailFailed, Mailing, compose, prepare, shown_answer
-from smartproxy.backend.alerts.rounds import AGAIN_SECONDS, LOOK_SECONDS, Rounds
 from smartproxy.backend.errors import StoreBusy, StoreOutdated
+from smartproxy.backend.rounds import AGAIN_SECONDS, LOOK_SECONDS, Rounds
 from smartproxy.backend.schema import AlertRow, EventRow
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
