@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from smartproxy.backend.caller_tables import AdministratorRow
 from smartproxy.backend.change import Change
 from smartproxy.backend.clients import SEEN_AGAIN, new_token, same_digest, token_digest
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
-from smartproxy.backend.schema import AdministratorRow
 from smartproxy.policy.permissions import AdministratorEntry, AdminRole, stands_for
 
 PREFIX = "spa_"

@@ -23,9 +23,10 @@ from sqlalchemy.orm import Session
 from smartproxy._version import __version__
 from smartproxy.backend.columns import Declared, DeclaredKey, UtcTime
 from smartproxy.backend.errors import ChangeRefused, Unusable
-from smartproxy.backend.schema import REVISION, Base, EventRow, GenerationRow, SiteRow, StoreKeyRow
+from smartproxy.backend.schema import REVISION, EventRow, GenerationRow, SiteRow, StoreKeyRow
 from smartproxy.backend.sealing import Sealed
 from smartproxy.backend.store import Store
+from smartproxy.backend.tables import all_tables
 from smartproxy.logs.fields import isotime, utc_of
 
 FORMAT = 1
@@ -69,7 +70,7 @@ def write(store: Store, now: datetime, out: IO[bytes]) -> BackupFacts:
         }
         file.write(_line(head))
         tables: dict[str, tuple[int, str]] = {}
-        for table in Base.metadata.sorted_tables:
+        for table in all_tables():
             count, digest = 0, hashlib.sha256()
             for line in _rows(session, table):
                 file.write(line)
@@ -128,7 +129,7 @@ def _facts(head: Mapping[str, Any], rows: Mapping[str, int]) -> BackupFacts:
 
 def _insert_all(session: Session, lines: Iterator[Any]) -> Mapping[str, Any]:
     """Insert the rows of a backup; what its last line says of them."""
-    raw = {table.name: _raw(table) for table in Base.metadata.sorted_tables}
+    raw = {table.name: _raw(table) for table in all_tables()}
     waiting: list[dict[str, Any]] = []
     name = ""
     for line in lines:
@@ -155,7 +156,7 @@ def _compare(session: Session, tables: Mapping[str, Any]) -> Mapping[str, int]:
     """See that the store holds what the backup says of each table; how many rows that are."""
     postgresql = session.get_bind().dialect.name == "postgresql"
     found = {}
-    for table in Base.metadata.sorted_tables:
+    for table in all_tables():
         count, digest = 0, hashlib.sha256()
         for line in _rows(session, table):
             digest.update(line)

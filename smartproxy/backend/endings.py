@@ -15,8 +15,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import administrators, authority, cas, clients, forecasts, identities, licences
+from smartproxy.backend.alert_tables import ToldEndingRow
 from smartproxy.backend.certificates import key_pin, subject_text
-from smartproxy.backend.schema import RevocationRow, ToldEndingRow
+from smartproxy.backend.schema import RevocationRow
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.limits import LICENCE_WARNING_DAYS
 from smartproxy.policy.partners import RevocationMode

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import cas, partners, sightings
 from smartproxy.backend import revocation as lists
-from smartproxy.backend.schema import PartnerRow, PinNote, SeenCertificateRow
+from smartproxy.backend.schema import PartnerRow, PinNote
+from smartproxy.backend.sighting_tables import SeenCertificateRow
 from smartproxy.net.tls.facts import certificate_facts
 from smartproxy.policy.certificates.revocation import Issuer, Outlook, RevocationLists, RevocationSet
 from smartproxy.policy.partners import CertificatePin, KeyPin, RevocationMode, TrustedCa

@@ -14,9 +14,10 @@ import attrs
 from sqlalchemy import Select, delete, func, insert, select
 from sqlalchemy.orm import Session
 
+from smartproxy.backend.alert_tables import AlertRow
 from smartproxy.backend.alerts import intake
 from smartproxy.backend.alerts.intake import COMMAND_SOURCE, IGNORED_BY, Arrival
-from smartproxy.backend.schema import AlertRow, EventRow
+from smartproxy.backend.schema import EventRow
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.fields import Value, isotime
 from smartproxy.logs.record import Record

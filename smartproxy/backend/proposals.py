@@ -17,7 +17,8 @@ from sqlalchemy.orm import Session
 from smartproxy.backend import journal, partners
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import NotFound
-from smartproxy.backend.schema import PartnerRow, PinNote, ProposalRow, SeenCertificateRow
+from smartproxy.backend.schema import PartnerRow, PinNote
+from smartproxy.backend.sighting_tables import ProposalRow, SeenCertificateRow
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.fields import utc_of
 from smartproxy.logs.record import Record

@@ -12,9 +12,10 @@ from sqlalchemy import LargeBinary, Table, delete, func, insert, select, type_co
 from sqlalchemy.orm import Session
 
 from smartproxy.backend.errors import ChangeRefused
-from smartproxy.backend.schema import Base, StoreKeyRow
+from smartproxy.backend.schema import StoreKeyRow
 from smartproxy.backend.sealing import KeyPlace, KeyRing, Sealed, StoreKey
 from smartproxy.backend.store import Store
+from smartproxy.backend.tables import all_tables
 
 
 @attrs.frozen(kw_only=True)
@@ -48,7 +49,7 @@ def status(store: Store) -> StoreStatus:
         row = session.get(StoreKeyRow, 1)
         count = sum(
             session.scalar(select(func.count()).select_from(table).where(column.is_not(None))) or 0
-            for table in Base.metadata.sorted_tables
+            for table in all_tables()
             for column in _sealed(table)
         )
         return StoreStatus(
@@ -82,7 +83,7 @@ def rekey(store: Store, now: datetime) -> Rekeyed:
         after = keys[0].id
         try:
             ring.use(after)
-            count = sum(_again(session, table, ring) for table in Base.metadata.sorted_tables)
+            count = sum(_again(session, table, ring) for table in all_tables())
             session.execute(delete(StoreKeyRow))
             session.execute(insert(StoreKeyRow).values(number=1, key=after, since=now))
         except BaseException:

@@ -4,7 +4,8 @@ One class a table. What an operator configures (partners, CAs, identities, clien
 as the class that declares it, kept as its JSON; a change reads it, evolves it and writes it, so that a further setting
 needs no further column. Only column types that every database has, so that SQLite and PostgreSQL hold the same store;
 times are aware UTC. Nothing here opens a database: :mod:`smartproxy.backend.store` does. The migrations under
-``migrations/versions`` make these tables; a test compares the two.
+``migrations/versions`` make these tables; a test compares the two. Tables of one subject are in a module of their own
+beside this one, ``*_tables.py``; :mod:`smartproxy.backend.tables` has all of them.
 """
 
 import secrets
@@ -12,29 +13,13 @@ from datetime import datetime
 
 import attrs
 import sqlalchemy
-from sqlalchemy import (
-    JSON,
-    Index,
-    LargeBinary,
-    MetaData,
-    String,
-    UniqueConstraint,
-)
+from sqlalchemy import JSON, Index, LargeBinary, MetaData, String, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from smartproxy.backend.columns import (
-    Declared,
-    DeclaredKey,
-    UtcTime,
-    sealed_entry,
-    sealed_octets,
-    sealed_text,
-)
-from smartproxy.policy.alerts import IgnoreRule
+from smartproxy.backend.columns import Declared, DeclaredKey, UtcTime, sealed_entry, sealed_octets, sealed_text
 from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.certificates.serials import SerialSet
 from smartproxy.policy.partners import Partner, ServerIdentity, TrustedCa
-from smartproxy.policy.permissions import AdministratorEntry
 from smartproxy.policy.schema import ListOf, ObjectOf, kind, masked
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.values import NAME, SHA256, Instant, Line, Pem
@@ -231,43 +216,6 @@ class PartnerRow(Base):
     notes: Mapped[tuple[PinNote, ...]] = mapped_column(Declared(ListOf(item=ObjectOf(PinNote))))
 
 
-class SeenCertificateRow(Base):
-    """A certificate with which a partner was admitted, as a server reported it; kept longer than the event.
-
-    ``proved`` is when a session with it gave one of the partner's SSIDCODEs last.
-    """
-
-    __tablename__ = "seen_certificates"
-    __table_args__ = (UniqueConstraint("partner", "sha256"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    partner: Mapped[str]
-    sha256: Mapped[str] = mapped_column(String(64))
-    ca: Mapped[str | None]
-    subject: Mapped[str]
-    issuer: Mapped[str]
-    serial: Mapped[str]
-    crl_points: Mapped[list[str]] = mapped_column(JSON)
-    not_after: Mapped[datetime]
-    first_seen: Mapped[datetime]
-    last_seen: Mapped[datetime]
-    key_sha256: Mapped[str | None] = mapped_column(String(64))
-    proved: Mapped[datetime | None]
-
-
-class CrlUrlRow(Base):
-    """An address of a revocation list that verified certificates of a CA name. It is downloaded if it is approved."""
-
-    __tablename__ = "crl_urls"
-    __table_args__ = (UniqueConstraint("ca", "url"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    ca: Mapped[str]
-    url: Mapped[str]
-    first_seen: Mapped[datetime]
-    last_seen: Mapped[datetime]
-
-
 class TrialRow(Base):
     """What an operator wants to have tried: a partner, or the station where none is named."""
 
@@ -313,9 +261,6 @@ class EventRow(Base):
     key: Mapped[str | None] = mapped_column(String(32), unique=True)
 
 
-# Downloads of revocation lists.
-
-
 class ListDownloadRow(Base):
     """An address of a CA's revocation lists: when it was proposed, and what came of the last try to download it.
 
@@ -341,120 +286,3 @@ class ListDownloadRow(Base):
     modified: Mapped[str | None]
     list: Mapped[int | None]
     made: Mapped[datetime | None]
-
-
-# Alerts.
-
-
-class IgnoreRow(Base):
-    """A rule that silences events, how often it did, and which event was the last.
-
-    ``told`` is how many of the hits the log tells of.
-    """
-
-    __tablename__ = "ignore_rules"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
-    entry: Mapped[IgnoreRule] = mapped_column(Declared(ObjectOf(IgnoreRule)))
-    hits: Mapped[int] = mapped_column(default=0)
-    told: Mapped[int] = mapped_column(default=0)
-    last_hit: Mapped[datetime | None]
-    last_event: Mapped[int | None]
-
-
-class AlertRow(Base):
-    """What an event starts, and what came of it: an event script, or a mail.
-
-    ``due`` is when it may be begun, or begun again if its end was not noted until then.
-    """
-
-    __tablename__ = "alerts"
-    __table_args__ = (Index("ix_alerts_state_due", "state", "due"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    event: Mapped[int] = mapped_column(index=True)
-    channel: Mapped[str] = mapped_column(String(16))
-    state: Mapped[str] = mapped_column(String(16))
-    received: Mapped[datetime]
-    due: Mapped[datetime]
-    attempts: Mapped[int] = mapped_column(default=0)
-    ended: Mapped[datetime | None]
-    cause: Mapped[str | None]
-    exit_status: Mapped[int | None]
-    output: Mapped[str | None]
-
-
-# The licences that servers say to have.
-
-
-class ServerLicenceRow(Base):
-    """The licence that a server put in force last, as it reported; kept longer than the event."""
-
-    __tablename__ = "server_licences"
-
-    proxy_id: Mapped[str] = mapped_column(String(66), primary_key=True)
-    valid_until: Mapped[datetime]
-    reported: Mapped[datetime]
-
-
-# Ends that were told.
-
-
-class ToldEndingRow(Base):
-    """That the end of something was told, so many days before it."""
-
-    __tablename__ = "told_endings"
-
-    key: Mapped[str] = mapped_column(String(64), primary_key=True)
-    valid_until: Mapped[datetime]
-    mark: Mapped[int]
-
-
-# Administrators of the API.
-
-
-class AdministratorRow(Base):
-    """An administrator's token, and when it was used last."""
-
-    __tablename__ = "administrators"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
-    entry: Mapped[AdministratorEntry] = mapped_column(Declared(ObjectOf(AdministratorEntry)))
-    last_used: Mapped[datetime | None]
-    last_address: Mapped[str | None]
-
-
-class AnsweredCallRow(Base):
-    """The answer to a call with an idempotency key, if it holds no secret; ``request`` is the SHA-256 of the call."""
-
-    __tablename__ = "answered_calls"
-    __table_args__ = (UniqueConstraint("caller", "key"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    caller: Mapped[str]
-    key: Mapped[str]
-    request: Mapped[str] = mapped_column(String(64))
-    answer: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True))
-    answered: Mapped[datetime] = mapped_column(index=True)
-
-
-# Certificates that partners came with and that nobody has decided about.
-
-
-class ProposalRow(Base):
-    """A certificate that may be the next one of a partner; ``old`` is the row of the pinned one that it showed."""
-
-    __tablename__ = "proposals"
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    partner: Mapped[str] = mapped_column(index=True)
-    sha256: Mapped[str] = mapped_column(String(64), unique=True)
-    serial: Mapped[str]
-    not_after: Mapped[datetime]
-    cas: Mapped[str]
-    old: Mapped[int]
-    first_seen: Mapped[datetime]
-    last_seen: Mapped[datetime]
-    peer: Mapped[str | None]

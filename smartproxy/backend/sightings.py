@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend.schema import CrlUrlRow, SeenCertificateRow, ServerLicenceRow
+from smartproxy.backend.sighting_tables import CrlUrlRow, SeenCertificateRow, ServerLicenceRow
 from smartproxy.logs.fields import utc_of
 from smartproxy.logs.record import Record
 from smartproxy.policy.certificates.revocation import is_plain

@@ -101,8 +101,8 @@ class ClientCondition:
             words = f"{len(down)} of {len(service.tunnels)} servers are not connected: {', '.join(down)}"
             yield Finding("partial", Health.DEGRADED, words)
         for tunnel in service.tunnels:
-            if tunnel.control is not None and tunnel.control in service.declined:
-                number = service.declined[tunnel.control]
+            if tunnel.control is not None and tunnel.control in service.deliveries.declined:
+                number = service.deliveries.declined[tunnel.control]
                 words = f"the server {tunnel.server} could not put generation {number} in force: "
                 yield Finding("generation-refused", Health.DEGRADED, f"{words}see configuration.refused in its log")
 

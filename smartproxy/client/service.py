@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
@@ -21,11 +20,12 @@ from twisted.python.failure import Failure
 from smartproxy import __version__
 from smartproxy.client.backend import EVENTS_A_CALL, Backend, BackendRefused
 from smartproxy.client.copy import CopyFile
+from smartproxy.client.deliveries import Deliveries
 from smartproxy.client.distrust import ServerDistrust
 from smartproxy.client.egress import StationCalls
 from smartproxy.client.station import StationSessions
 from smartproxy.client.trials import Trials
-from smartproxy.client.upkeep import RETRY_SECONDS_FIRST, RETRY_SECONDS_MOST, BackendWatch
+from smartproxy.client.upkeep import BackendWatch
 from smartproxy.ctl.daemon import Held
 from smartproxy.logs.carrier import BatchFailed, BatchRefused, Carrier, Document, is_urgent
 from smartproxy.logs.catalogue import CatalogueError
@@ -35,14 +35,14 @@ from smartproxy.logs.record import read as read_record
 from smartproxy.net.leg import ILeg
 from smartproxy.net.transport.sockets import dialling
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.configuration import ClientConfiguration, Configuration, dump
+from smartproxy.policy.configuration import ClientConfiguration, Configuration
 from smartproxy.policy.faults import StationUnreachable, StopReason, TunnelLost
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
-from smartproxy.tunnel.faults import Closing, ConfigurationDeclined, QuestionExpired, TunnelFault
+from smartproxy.tunnel.faults import Closing, TunnelFault
 
 _SET_ASIDE = "events.set_aside"
 FLUSH_SECONDS = 2.0
@@ -65,7 +65,7 @@ class ClientService(Service):
     :ivar held: the generation in force.
     :ivar licences: the servers' licences that came with it, by Proxy ID.
     :ivar copied: of when the copy is that is in force; ``None`` as soon as the backend answered.
-    :ivar declined: the generation that a connected server could not put in force.
+    :ivar deliveries: what of that is on its way to the servers, and which server declined it.
     """
 
     def __init__(
@@ -87,13 +87,11 @@ class ClientService(Service):
         self.held: Held | None = None
         self._server_lost = server_lost
         self._tunnels: list[ClientTunnel] = []
-        self._bringing: dict[ClientControl, Deferred[None]] = {}
         self._credential: ClientCredential | None = None
         self._proxy_ids: frozenset[str] = frozenset()
         self._configuration: Configuration | None = None
         self.licences: Mapping[str, str] = {}
         self.copied: datetime | None = None
-        self.declined: dict[ClientControl, int] = {}
         self.events = Events(Logger(namespace="smartproxy.client"), None, reactor, source="client")
         self._copy = None if copy is None else copy(self.events)
         self._backend = backend
@@ -116,6 +114,13 @@ class ClientService(Service):
             alone=self._from_copy,
             reached=self._bring_all,
             removed=self._removed,
+        )
+        self.deliveries = Deliveries(
+            reactor,
+            self.events,
+            configuration=lambda: self._configuration,
+            licence=lambda proxy_id: self.licences.get(proxy_id),
+            backend_fault=lambda: self.backend_fault,
         )
         self.sessions = StationSessions(reactor=reactor, events=self.events, configuration=self._client_part)
         self._distrust = ServerDistrust(self.events, reactor, self.sessions.sessions_of)
@@ -162,8 +167,7 @@ class ClientService(Service):
         )
         self._upkeep.stop()
         self._trials.stop()
-        for bringing in list(self._bringing.values()):
-            bringing.cancel()
+        self.deliveries.stop()
         await self.calls.close("the client stops")
         await gatherResults([control.drain().addErrback(self._not_drained) for control in self._controls()])
         await self.sessions.drain(seconds, deadlines.closing)
@@ -325,73 +329,17 @@ class ClientService(Service):
     def _bring_all(self) -> None:
         """Deliver it to all servers."""
         for control in self._controls():
-            self._bring(control)
-
-    def _bring(self, control: ClientControl) -> None:
-        """Deliver the generation in force to a server, unless that is under way."""
-        if control in self._bringing:
-            return
-        bringing = self._bringing[control] = Deferred.fromCoroutine(self._deliver(control))
-        bringing.addErrback(self._not_brought, control).addBoth(lambda _: self._bringing.pop(control, None))
-
-    async def _deliver(self, control: ClientControl) -> None:
-        """Deliver to a server its part of the generation in force, with its own licence, until the server holds it.
-
-        Gives up when the server declines it, which the server reports, and when the tunnel is down: it is delivered
-        again when the tunnel is up again. While the backend cannot say whether it is still the one, it is not brought
-        to a server that has one: that may be a later one, of another store.
-        """
-        if self.backend_fault is not None and control.held.number:
-            return
-        seconds = RETRY_SECONDS_FIRST
-        while (configuration := self._configuration) is not None and configuration.id.replaces(control.held):
-            part = configuration.server_part
-            part = attrs.evolve(part, server=attrs.evolve(part.server, licence=self.licences.get(control.proxy_id)))
-            try:
-                await control.configure(configuration.id, dump(part))
-                if not configuration.id.replaces(control.held):
-                    self.declined.pop(control, None)
-                    continue
-                cause, message = Cause.TUNNEL_QUESTION, "the server does not hold the configuration that it accepted"
-            except ConfigurationDeclined:
-                if configuration is self._configuration:
-                    self.declined[control] = configuration.generation
-                    return
-                continue
-            except TunnelLost:
-                return
-            except TunnelFault as fault:
-                cause = Cause.TUNNEL_SILENT if isinstance(fault, QuestionExpired) else Cause.TUNNEL_QUESTION
-                message = str(fault)
-            self.events.emit(
-                "configuration.undelivered",
-                generation=configuration.generation,
-                cause=cause,
-                message=message,
-                peer=control.peer,
-                seconds=seconds,
-            )
-            await deferLater(self._reactor, seconds)
-            if control.lost is not None:
-                return
-            seconds = min(seconds * 2, RETRY_SECONDS_MOST)
-
-    def _not_brought(self, failure: Failure, control: ClientControl) -> None:
-        """Only a bug ends a delivery with an exception; the server does not have the generation then."""
-        if failure.check(CancelledError) is None:
-            self.events.failure("smartproxy.client.service", failure)
-            if self.held is not None:
-                self.declined[control] = self.held.generation
+            self.deliveries.bring(control)
 
     # ClientUser
 
     def tunnel_up(self, control: ClientControl) -> None:
         """A server is connected: deliver the configuration."""
-        self._bring(control)
+        self.deliveries.bring(control)
 
     def tunnel_down(self, why: Closing) -> None:
         """A server is gone; its sessions end with their legs, and the tunnel is dialled again."""
-        self.declined = {each: number for each, number in self.declined.items() if each.lost is None}
+        self.deliveries.forget_lost()
         if not self.draining:
             self._server_lost(why)
 

@@ -277,12 +277,12 @@ class Configuring(ClientTestCase):
     def test_delivery_that_raises(self) -> None:
         """A server that does not get a generation for a fault of ours counts as one that does not have it."""
         self.start()
-        with patch("smartproxy.client.service.dump", side_effect=TypeError("x")):
+        with patch("smartproxy.client.deliveries.dump", side_effect=TypeError("x")):
             self.backend.change(generation(2))
         self.faults(TypeError)
-        self.assertEqual(self.service.declined, {self.control(): 2})
+        self.assertEqual(self.service.deliveries.declined, {self.control(): 2})
         self.backend.change(generation(3))
-        self.assertEqual((self.service.declined, len(self.brought())), ({}, 2))
+        self.assertEqual((self.service.deliveries.declined, len(self.brought())), ({}, 2))
 
     def test_certificate_that_cannot_be_used(self) -> None:
         """A credential that raises does not end the loop: the client asks for another one."""

@@ -18,9 +18,10 @@ from smartproxy.backend import (
     revocation,
     sightings,
 )
+from smartproxy.backend.alert_tables import ToldEndingRow
 from smartproxy.backend.certificates import KeyAndChain
 from smartproxy.backend.endings import KEPT_AFTER, WatchedEnd
-from smartproxy.backend.schema import PinNote, ToldEndingRow
+from smartproxy.backend.schema import PinNote
 from smartproxy.backend.upkeep import HOUR, HourlyLook
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value, isotime

@@ -15,13 +15,13 @@ from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend import authority, history, migrations
+from smartproxy.backend import authority, history, migrations, tables
 from smartproxy.backend.columns import UtcTime
 from smartproxy.backend.database import BUSY_MILLISECONDS
 from smartproxy.backend.errors import StoreBusy, StoreUnavailable
 from smartproxy.backend.generations import changing
 from smartproxy.backend.location import Location
-from smartproxy.backend.schema import REVISION, Base, ClientRow
+from smartproxy.backend.schema import REVISION, ClientRow
 from smartproxy.backend.store import Store
 from smartproxy.policy.settings import ClientEntry
 from tests.unit.sites import NOW, SiteCase
@@ -152,7 +152,12 @@ class Tables(SiteCase):
         """Alembic finds no difference between the migrated store and the declarations."""
         with self.store.engine.connect() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
-            self.assertEqual(compare_metadata(context, Base.metadata), [])
+            self.assertEqual(compare_metadata(context, tables.METADATA), [])
+
+    def test_modules(self) -> None:
+        """Each module of tables is one that a backup, another key and the migrations go through."""
+        declared = {path.stem for path in Path(tables.__file__).parent.glob("*_tables.py")} | {"schema"}
+        self.assertEqual({module.__name__.rpartition(".")[2] for module in tables.MODULES}, declared)
 
     def test_revision(self) -> None:
         """The revision that the store compares with is the newest migration."""

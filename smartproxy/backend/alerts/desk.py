@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from smartproxy.backend import journal
+from smartproxy.backend.alert_tables import AlertRow, IgnoreRow
 from smartproxy.backend.alerts import ignore_rules
 from smartproxy.backend.alerts.ignore_rules import IgnoreRuleState
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_settings, take_dropped
@@ -27,7 +28,6 @@ from smartproxy.backend.alerts.script import EventScripts, ScriptRun
 from smartproxy.backend.errors import StoreBusy, StoreOutdated
 from smartproxy.backend.journal import StoredEvent
 from smartproxy.backend.rounds import AGAIN_SECONDS, LOOK_SECONDS, Rounds
-from smartproxy.backend.schema import AlertRow, IgnoreRow
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events

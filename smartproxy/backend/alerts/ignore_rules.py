@@ -14,11 +14,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import journal
+from smartproxy.backend.alert_tables import IgnoreRow
 from smartproxy.backend.alerts.intake import Arrival
 from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
 from smartproxy.backend.journal import Filter
-from smartproxy.backend.schema import IgnoreRow
 from smartproxy.logs.severity import Severity
 from smartproxy.policy import limits
 from smartproxy.policy.alerts import IgnoreRule

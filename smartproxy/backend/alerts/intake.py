@@ -15,7 +15,8 @@ import attrs
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
-from smartproxy.backend.schema import AlertRow, IgnoreRow, SettingRow
+from smartproxy.backend.alert_tables import AlertRow, IgnoreRow
+from smartproxy.backend.schema import SettingRow
 from smartproxy.logs.fields import Value
 from smartproxy.logs.render import line, shorten
 from smartproxy.logs.severity import Severity

@@ -18,12 +18,13 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from smartproxy.backend import authority, journal
+from smartproxy.backend.alert_tables import AlertRow
 from smartproxy.backend.alerts import intake
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_settings
 from smartproxy.backend.alerts.mail import MailDigest, MailFailed, Mailing, compose, prepare, shown_answer
 from smartproxy.backend.errors import StoreBusy, StoreOutdated
 from smartproxy.backend.rounds import AGAIN_SECONDS, LOOK_SECONDS, Rounds
-from smartproxy.backend.schema import AlertRow, EventRow
+from smartproxy.backend.schema import EventRow
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events

@@ -9,12 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import authority, journal
+from smartproxy.backend.alert_tables import AlertRow
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_settings
 from smartproxy.backend.alerts.mail import MailSender, compose, digest_of, prepare
 from smartproxy.backend.alerts.script import EventScripts, ScriptRun
 from smartproxy.backend.errors import ChangeRefused, NotFound
 from smartproxy.backend.journal import StoredEvent
-from smartproxy.backend.schema import AlertRow
 from smartproxy.backend.store import Store
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import Record

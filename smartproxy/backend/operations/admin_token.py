@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 import attrs
 
 from smartproxy.backend import administrators
+from smartproxy.backend.caller_tables import AdministratorRow
 from smartproxy.backend.change import Change
 from smartproxy.backend.operations.operation import Family, Transaction
 from smartproxy.backend.operations.shapes import Nothing, Removed
-from smartproxy.backend.schema import AdministratorRow
 from smartproxy.policy.permissions import ADMINISTRATOR_NAME, SCOPE, SCOPES_MOST, AdminRole
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
 from smartproxy.policy.values import Instant, Line, Member

@@ -17,12 +17,13 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import audit, consequences, states
 from smartproxy.backend.audit import Deed
+from smartproxy.backend.caller_tables import AnsweredCallRow
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangedMeanwhile, KeyUnusable, ScopeMissing
 from smartproxy.backend.generations import changing
 from smartproxy.backend.operations.operation import Answer, Caller, Effect, Input, Operation, Transaction
 from smartproxy.backend.operations.shapes import Foreseen
-from smartproxy.backend.schema import AnsweredCallRow, SiteRow
+from smartproxy.backend.schema import SiteRow
 from smartproxy.backend.store import Store
 from smartproxy.policy.schema import declarations, read_object, write_object
 

@@ -1,0 +1,40 @@
+"""The tables of who may call the backend, and of the calls that were answered.
+
+Part of the store's schema (:mod:`smartproxy.backend.schema`).
+"""
+
+from datetime import datetime
+
+from sqlalchemy import JSON, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from smartproxy.backend.columns import Declared
+from smartproxy.backend.schema import Base
+from smartproxy.policy.permissions import AdministratorEntry
+from smartproxy.policy.schema import ObjectOf
+
+
+class AdministratorRow(Base):
+    """An administrator's token, and when it was used last."""
+
+    __tablename__ = "administrators"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    entry: Mapped[AdministratorEntry] = mapped_column(Declared(ObjectOf(AdministratorEntry)))
+    last_used: Mapped[datetime | None]
+    last_address: Mapped[str | None]
+
+
+class AnsweredCallRow(Base):
+    """The answer to a call with an idempotency key, if it holds no secret; ``request`` is the SHA-256 of the call."""
+
+    __tablename__ = "answered_calls"
+    __table_args__ = (UniqueConstraint("caller", "key"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    caller: Mapped[str]
+    key: Mapped[str]
+    request: Mapped[str] = mapped_column(String(64))
+    answer: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True))
+    answered: Mapped[datetime] = mapped_column(index=True)

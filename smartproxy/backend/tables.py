@@ -1,0 +1,22 @@
+"""All tables of the store, whichever module declares them.
+
+Who goes through the whole store (a backup, another key, the migrations) asks here: a module of tables that was not
+imported would be left out without a word.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import MetaData, Table
+
+from smartproxy.backend import alert_tables, caller_tables, schema, sighting_tables, trail_tables
+
+MODULES = (schema, alert_tables, caller_tables, sighting_tables, trail_tables)
+"""The modules that declare tables; a test finds one that is missing."""
+
+METADATA: MetaData = schema.Base.metadata
+"""What the modules declare."""
+
+
+def all_tables() -> Sequence[Table]:
+    """All tables, each after those that it refers to."""
+    return METADATA.sorted_tables
