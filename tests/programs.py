@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from unittest import SkipTest
 
 PACKAGES = {
+    "chromium": "chromium",
     "initdb": "postgresql",
     "openssl": "openssl",
     "pg_isready": "postgresql",
