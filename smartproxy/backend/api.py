@@ -70,6 +70,7 @@ class Api:
     :param calls: the store's side.
     :param runner: runs it.
     :param events: where refused calls and issued certificates are told.
+    :ivar has_site: whether there is a site; until then every call is told how it is set up.
     """
 
     app = Klein()
@@ -80,6 +81,7 @@ class Api:
         self._events = events
         self._clock = clock
         self._rate = RefusalRate()
+        self.has_site = True
         self._waiting: Counter[str] = Counter()
         self._administration = Administration(calls.store, runner, events, clock)
         self._readiness = Readiness(clock, lambda: runner.run(calls.generation))
@@ -151,9 +153,7 @@ class Api:
                 await self._caller(request)
         found = await self._runner.run(self._calls.document, caller.name)
         if found is None:
-            raise CallRefused(
-                503, Cause.API_NO_SITE, "there is no configuration yet", "run 'smartproxy authority create --site NAME'"
-            )
+            raise _no_site()
         generation, document = found
         request.setHeader(b"etag", f'"{generation}"'.encode("ascii"))
         request.setHeader(b"cache-control", b"no-store")
@@ -215,11 +215,13 @@ class Api:
     @app.route("/api/v1/admin/<path:place>", methods=["GET", "POST", "PATCH", "PUT", "DELETE"])
     async def administered(self, request: IRequest, place: str) -> bytes:
         """What administrators call: the operations."""
+        self._check_site()
         return await self._administration.answer(request, self._facts.setdefault(request, {}))
 
     @app.route("/api/v1/openapi.json", methods=["GET"])
     async def description(self, request: IRequest) -> bytes:
         """What administrators can call."""
+        self._check_site()
         return await self._administration.description(request, self._facts.setdefault(request, {}))
 
     @app.route("/health/live", methods=["GET"])
@@ -230,7 +232,7 @@ class Api:
     @app.route("/health/ready", methods=["GET"])
     async def ready(self, request: IRequest) -> bytes:
         """Whether calls can be answered, for load balancers; others are told no more than that."""
-        is_ready = await self._readiness.ready()
+        is_ready = self.has_site and await self._readiness.ready()
         return json_answer(request, {"status": "ok" if is_ready else "not ready"}, 200 if is_ready else 503)
 
     @app.handle_errors(CallRefused)
@@ -285,6 +287,7 @@ class Api:
 
         :raises CallRefused: when its token is not known or not allowed, or its version does not fit.
         """
+        self._check_site()
         facts = self._facts.setdefault(request, {})
         version = header_of(request, b"smartproxy-version")[:VERSION_CHARACTERS_MOST] or None
         token = token_of(request)
@@ -305,6 +308,10 @@ class Api:
                 facts.update(theirs=version, ours=__version__)
                 raise CallRefused(426, Cause.API_VERSION, error.message, error.advice) from error
         return caller
+
+    def _check_site(self) -> None:
+        if not self.has_site:
+            raise _no_site()
 
     async def _wait_for_change(self, watch: GenerationWatch, caller: CallingClient, known: Tag, wait: int) -> None:
         if self._waiting[caller.name] >= WAITING_PER_CLIENT_MOST:
@@ -362,3 +369,13 @@ class Api:
 
     def _now(self) -> datetime:
         return now(self._clock)
+
+
+def _no_site() -> CallRefused:
+    return CallRefused(
+        503,
+        Cause.API_NO_SITE,
+        "the site is not set up yet",
+        "open the link that smartproxy-backend printed at its start, or run 'smartproxy authority create --site NAME'",
+        headers=((b"retry-after", b"5"),),
+    )

@@ -27,6 +27,19 @@ from smartproxy.policy.credential import PlainCredential
 
 
 @attrs.frozen(kw_only=True)
+class HttpsIdentity:
+    """What the backend's port shows."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey = attrs.field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """The certificate's SHA-256 as browsers show it: ``AB:CD:...``."""
+        return self.certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+@attrs.frozen(kw_only=True)
 class SiteAuthority:
     """A site with its authority and the https identity of its backend."""
 
@@ -41,6 +54,11 @@ class SiteAuthority:
     def certificate_pem(self) -> str:
         """The authority's certificate, for ``--backend-ca`` and for whoever is to check what it signed."""
         return certificates_to_pem([self.certificate])
+
+    @property
+    def https(self) -> HttpsIdentity:
+        """What the backend's port shows."""
+        return HttpsIdentity(certificate=self.https_certificate, key=self.https_key)
 
     @property
     def https_pin(self) -> str:

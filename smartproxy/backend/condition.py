@@ -95,6 +95,10 @@ class BackendCondition:
         if stored is None:
             yield Finding("store-unreadable", Health.DOWN, f"the store cannot be read: {fault}")
             return
+        if stored.newest is None:
+            words = "the site is not set up: open the link that smartproxy-backend wrote into its log at its start"
+            yield Finding("no-site", Health.DOWN, words)
+            return
         if not any(until > self._now() for until in stored.licences.values()):
             words = "no licence is in force: smartproxy licence extend PROXY-ID, or licence issue PROXY-ID"
             yield Finding("unlicensed", Health.DOWN, words)

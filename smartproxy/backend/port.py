@@ -30,7 +30,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from zope.interface import implementer
 
-from smartproxy.backend.authority import SiteAuthority
+from smartproxy.backend.authority import HttpsIdentity
 from smartproxy.backend.certificates import certificates_to_pem, key_to_pem
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.logs.emit import Events
@@ -323,11 +323,15 @@ class ApiSite(Site):
 
 @implementer(IOpenSSLServerConnectionCreator)
 class HttpsTls:
-    """The TLS of the backend, with the certificate that its authority issued."""
+    """The TLS of the backend, with the certificate that its authority issued, or a temporary one."""
 
-    def __init__(self, authority: SiteAuthority) -> None:
+    def __init__(self, identity: HttpsIdentity) -> None:
+        self.show(identity)
+
+    def show(self, identity: HttpsIdentity) -> None:
+        """Show this certificate to connections that begin from now on."""
         context = new_context(server=True)
-        certificate, key = certificates_to_pem([authority.https_certificate]), key_to_pem(authority.https_key)
+        certificate, key = certificates_to_pem([identity.certificate]), key_to_pem(identity.key)
         show_identity(context, certificate, key, "authority.https")
         choose_protocol(context, lambda offered: _HTTP if _HTTP in offered else None)
         self._context = context
@@ -338,15 +342,19 @@ class HttpsTls:
 
 
 class HttpsPort(TLSMemoryBIOFactory):
-    """What listens: it closes a connection that there is no place for before any TLS is made for it."""
+    """What listens: it closes a connection that there is no place for before any TLS is made for it.
+
+    :ivar tls: what it shows.
+    """
 
     noisy = False
 
     def __init__(
-        self, authority: SiteAuthority, resource: IResource, admits: Admits, clock: Any, events: Events
+        self, identity: HttpsIdentity, resource: IResource, admits: Admits, clock: Any, events: Events
     ) -> None:
         self.places = Places(ApiSite(resource, admits, clock), clock, events)
-        super().__init__(HttpsTls(authority), False, self.places, clock)
+        self.tls = HttpsTls(identity)
+        super().__init__(self.tls, False, self.places, clock)
 
     # As in Places.
     def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override]  # as there

@@ -1,7 +1,8 @@
 """The backend as a service: the store, its threads, the https site, and what is looked after by itself.
 
-Made without touching anything; the store is opened and the port bound when it starts. Who may have a connection is
-judged by :mod:`smartproxy.backend.port`.
+Made without touching anything; the store is opened, and made where there is none, and the port bound when it starts.
+Without a site the port shows a temporary certificate, and nothing runs by itself; both change when the site is there.
+Who may have a connection is judged by :mod:`smartproxy.backend.port`.
 """
 
 import os
@@ -15,15 +16,16 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from smartproxy._version import __version__
-from smartproxy.backend import authority
 from smartproxy.backend.alerts.desk import AlertDesk
 from smartproxy.backend.alerts.mail_desk import MailDesk
 from smartproxy.backend.anchoring import Anchoring
 from smartproxy.backend.api import Api
-from smartproxy.backend.authority import SiteAuthority
+from smartproxy.backend.authority import HttpsIdentity, SiteAuthority
 from smartproxy.backend.calls import Calls
+from smartproxy.backend.certificates import certificate_pin
 from smartproxy.backend.download_watch import DownloadWatch
 from smartproxy.backend.fetching import ListFetcher
+from smartproxy.backend.first_start import AwaitedSite, SetupLink, loaded, reached_by, temporary_identity, words
 from smartproxy.backend.ledger import Ledger
 from smartproxy.backend.location import Location
 from smartproxy.backend.log_settings import LogSettings
@@ -31,10 +33,12 @@ from smartproxy.backend.port import HttpsPort
 from smartproxy.backend.several import Duty, Hearing, Job
 from smartproxy.backend.store import Store, StoreThreads
 from smartproxy.backend.upkeep import HourlyLook
+from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.log import Log
 from smartproxy.net.listeners import tell_failed
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.faults import StopReason
 
 
@@ -51,8 +55,9 @@ class BackendService(Service):
     :ivar location: where the store is.
     :ivar store: the store, while the daemon runs.
     :ivar threads: where its work is done.
-    :ivar site: the site's authority, once the daemon has started.
-    :ivar duty: what runs by itself, once the daemon has started.
+    :ivar site: the site's authority, once it is there.
+    :ivar duty: what runs by itself, once the site is there.
+    :ivar invitation: what is said on the console at the start: how to set the site up.
     """
 
     drain_seconds: int | None = None
@@ -69,28 +74,35 @@ class BackendService(Service):
         self._started_at = 0.0
         self.store: Store | None = None
         self.site: SiteAuthority | None = None
+        self.invitation: Sequence[str] = ()
+        self._link = SetupLink(reactor)
+        self._awaited: AwaitedSite | None = None
         self._ledger: Ledger | None = None
         self._api: Api | None = None
         self._script_threads = StoreThreads(reactor, limits.SCRIPTS.most, "smartproxy-script")
         self._hearing: Hearing | None = None
         self.duty: Duty | None = None
         self._listening: IListeningPort | None = None
-        self.events = Events(Logger(namespace="smartproxy.backend"), None, reactor, source="backend")
+        self._logger = Logger(namespace="smartproxy.backend")
+        self.events = Events(self._logger, None, reactor, source="backend")
 
     def startService(self) -> None:
-        """Open the store and listen.
+        """Open the store, or make an empty one, and listen.
 
         :raises BackendError: when the store cannot be used.
         :raises CannotListenError: when the port cannot be bound.
         """
         Service.startService(self)
         self._started_at = self._reactor.seconds()
-        self.store = store = Store.open(self.location)
+        self.store = store = Store.open(self.location, make=True)
         with store.reading() as session:
-            self.site = site = authority.load(session)
+            self.site = site = loaded(session)
+        name = reached_by(self._host)
+        identity = temporary_identity(name, now(self._reactor)) if site is None else site.https
         self._api = Api(Calls(store), self.threads, self.events, self._reactor)
+        self._api.has_site = site is not None
         try:
-            factory = HttpsPort(site, self._api.resource(), self._api.admits, self._reactor, self.events)
+            factory = HttpsPort(identity, self._api.resource(), self._api.admits, self._reactor, self.events)
             port = self._reactor.listenTCP(self._port, factory, interface=self._host)
         except CannotListenError as error:
             tell_failed(self.events, self._host, self._port, error, option="--listen")
@@ -105,7 +117,7 @@ class BackendService(Service):
         self.events.emit(
             "backend.started",
             version=__version__,
-            site=site.site,
+            **({} if site is None else {"site": site.site}),
             address=port.getHost().host,
             port=port.getHost().port,
             path=str(self.location.directory),
@@ -113,6 +125,33 @@ class BackendService(Service):
         )
         self._hearing = Hearing(store, self.threads, self._reactor, self._api.told, self._api.hears)
         self._hearing.start()
+        if site is None:
+            self._invite(HostPort(name, port.getHost().port), identity)
+            self._awaited = AwaitedSite(
+                store, self.threads, self.events, self._reactor, lambda found: self._founded(store, factory, found)
+            )
+            self._awaited.start()
+        else:
+            self._take_duty(store)
+
+    def _invite(self, at: HostPort, identity: HttpsIdentity) -> None:
+        """Say on the console and in the log, and nowhere else, how the site is set up."""
+        self.invitation = words(self._link.made(at), identity)
+        for line in self.invitation:
+            self._logger.warn("{line}", line=line)
+
+    def _founded(self, store: Store, factory: HttpsPort, site: SiteAuthority) -> None:
+        """The site is there: show its certificate, answer its clients, and do what runs by itself."""
+        self.site = site
+        factory.tls.show(site.https)
+        if self._api is not None:
+            self._api.has_site = True
+        self.events.emit(
+            "backend.site_found", site=site.site, certificate_sha256=certificate_pin(site.https_certificate)
+        )
+        self._take_duty(store)
+
+    def _take_duty(self, store: Store) -> None:
         self._script_threads.start()
         self.duty = Duty(store, self.threads, self.events, self._reactor, lambda: self._jobs(store))
         self.duty.start()
@@ -147,7 +186,7 @@ class BackendService(Service):
         if listening is not None:
             await maybeDeferred(listening.stopListening)
         self.hurry()
-        for work in (self._log_settings, self._hearing):
+        for work in (self._log_settings, self._hearing, self._awaited):
             if work is not None:
                 work.stop()
         if self.duty is not None:

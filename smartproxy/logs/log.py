@@ -50,6 +50,8 @@ from smartproxy.policy.causes import Cause
 
 STOP_SECONDS = 2.0
 """How long the end of a daemon waits for its last messages to leave."""
+STANDARD_OUTPUT = "standard output"
+"""What it is called among the places of a log."""
 _DISK = "make room, or see that the daemon may write there; lines are lost until then"
 _RECEIVER = "see that the syslog runs and is reachable; messages wait, and the oldest are lost when too many do"
 
@@ -146,7 +148,7 @@ class Log:
             case OneFile():
                 return _layout(appender, self._file(SameFile(appender.path), appender.path))
         assert isinstance(appender, StandardOutput)
-        trouble = self._trouble("standard output", "see where standard output goes")
+        trouble = self._trouble(STANDARD_OUTPUT, "see where standard output goes")
         return _layout(appender, Output(self._output, trouble))
 
     def _file(self, place: Place, name: Path) -> LogFile:

@@ -268,6 +268,13 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
         ),
         ("backend.reached", _INFO, "The backend answers again.", "", "url duration version"),
         (
+            "backend.site_found",
+            _INFO,
+            "The site was set up: the backend shows its certificate and answers its clients from now on.",
+            "site",
+            "certificate_sha256",
+        ),
+        (
             "backend.unreachable",
             _ERROR,
             "The backend does not answer, or not correctly.",

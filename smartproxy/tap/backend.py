@@ -9,14 +9,14 @@ SYNOPSIS
 
 SECURITY
     Holds the keys of the site's authority and of the servers' certificates: run it inside, as a user of its own.
-    Without an authority it does not start.
+    Without a store it makes an empty one, and says on its console and in its log by which link the site is set up.
 """
 
 from twisted.application.service import IService
 
-from smartproxy.backend import authority
 from smartproxy.backend.condition import BackendCondition
 from smartproxy.backend.errors import BackendError
+from smartproxy.backend.first_start import loaded
 from smartproxy.backend.location import Location
 from smartproxy.backend.service import BackendService
 from smartproxy.backend.store import Store
@@ -49,15 +49,15 @@ class BackendSwitches(DaemonOptions):
     ]
 
     def postOptions(self) -> None:
-        """Judge the switches, and see that the store is there and has an authority."""
+        """Judge the switches, and see that the store can be used, and its site's authority, or that one can be made."""
         super().postOptions()
         self.address = self.judged("--listen", listening_address, self["listen"])
         try:
             self.location = Location.of(str(self.state_directory), self["database"])
-            store = Store.open(self.location)
+            store = Store.open(self.location, make=True)
             try:
                 with store.reading() as session:
-                    authority.load(session)
+                    loaded(session)
             finally:
                 store.close()
         except BackendError as error:
@@ -74,4 +74,13 @@ def makeService(options: BackendSwitches) -> IService:
     service = BackendService(reactor, options.location, options.address.host, options.address.port, options.log)
     condition = BackendCondition(service)
     control = control_socket(reactor, condition, service, options, condition.look)
-    return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)
+    return Life(
+        reactor,
+        service,
+        options.signals,
+        options.log,
+        options.launch,
+        tuple(options.notices),
+        control=control,
+        words=lambda: service.invitation,
+    )

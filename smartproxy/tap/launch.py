@@ -15,14 +15,14 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Collection, Iterable, MutableMapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import attrs
 from twisted.internet.interfaces import IListeningPort, IReactorDaemonize
 
-from smartproxy.logs.log import standard_error
+from smartproxy.logs.log import STANDARD_OUTPUT, standard_error
 from smartproxy.policy.addresses import HostPort
 from smartproxy.tap.signals import ENDING
 
@@ -205,14 +205,19 @@ class Launch:
         # If the main loop breaks, twistd writes what broke it into a file, and not to the terminal that is gone.
         self._twistd["nodaemon"] = False
 
-    def serving(self, reactor: Any, logs: Iterable[str]) -> None:
+    def serving(self, reactor: Any, logs: Collection[str], told: Iterable[str] = ()) -> None:
         """The daemon serves, and its signals are handled: write the PID file, and tell and leave the caller.
 
         :param logs: where it logs to.
+        :param told: what else is told on the console; in the foreground only what the log does not write there.
         """
         if self._lock is not None:
             self._lock.write()
+        lines = "".join(f"{self._program}: {each}\n" for each in told)
         if self._caller is None:
+            if STANDARD_OUTPUT not in logs:
+                with contextlib.suppress(OSError):
+                    os.write(_STANDARD_OUTPUT, lines.encode("utf-8", "surrogateescape"))
             return
         words = [f"{self._program}: process {os.getpid()} runs in the background"]
         if ports := _ports(reactor):
@@ -221,7 +226,7 @@ class Launch:
             words.append(f"logs to {places}")
         if self._output is not None:
             with contextlib.suppress(OSError):
-                os.write(self._output, f"{'; '.join(words)}\n".encode("utf-8", "surrogateescape"))
+                os.write(self._output, f"{'; '.join(words)}\n{lines}".encode("utf-8", "surrogateescape"))
             os.close(self._output)
         _close(_STANDARD_ERROR)
         self._tell(0)

@@ -12,7 +12,7 @@ import gc
 import os
 import resource
 import socket
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,6 +50,7 @@ class Life(MultiService):
     :param notices: events that are reported at the start: findings from reading the command line.
     :param environment: names the service manager.
     :param control: the daemon's control socket, if it has one; it is there until the daemon has ended.
+    :param words: what the daemon has to say on the console once it serves.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Life(MultiService):
         notices: tuple[tuple[str, Mapping[str, object]], ...] = (),
         environment: Mapping[str, str] = os.environ,
         control: ControlSocket | None = None,
+        words: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         super().__init__()
         self.daemon: Daemon = daemon
@@ -72,6 +74,7 @@ class Life(MultiService):
         self._stale: int | None = None
         self._notices = notices
         self._control = control
+        self._words = words
         self._tell = manager(environment)
         self._environment = environment
         self._watchdog: TimerService | None = None
@@ -137,7 +140,7 @@ class Life(MultiService):
         collect_seldom()
 
     def _serving(self) -> None:
-        self._launch.serving(self._reactor, self._log.places)
+        self._launch.serving(self._reactor, self._log.places, self._words())
         self._tell("READY=1")
 
     def stopService(self) -> Deferred[None]:

@@ -387,6 +387,25 @@ class NoSite(ApiCase):
         answer = self.call("GET", "/hello")
         self.assertEqual((answer.status, answer.json["error"]), (503, "store"))
 
+    def test_first_start(self) -> None:
+        """Until the site is there, every call is told how to set it up, whatever its token; so do balancers."""
+        self.api.has_site = False
+        for path in ("/hello", "/configuration", "/licences", "/trials", "/admin/partners", "/openapi.json"):
+            for token in (self.token, "x"):
+                answer = self.call("GET", path, token=token)
+                self.assertEqual(answer.status, 503, path)
+                self.assertIn("the link that smartproxy-backend printed", answer.body.decode())
+                self.assertEqual(answer.headers["retry-after"], "5")
+        self.assertFalse(self.ready())
+        self.api.has_site = True
+        self.assertEqual((self.call("GET", "/hello").status, self.ready()), (200, True))
+
+    def ready(self) -> bool:
+        """What a load balancer is told."""
+        waiting = self.agent.request(b"GET", b"https://backend.example/health/ready")
+        self.agent.flush()
+        return bool(self.successResultOf(waiting).code == 200)
+
 
 class TunnelCertificates(ApiCase):
     """Certificates for the tunnel."""

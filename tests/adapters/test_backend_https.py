@@ -67,7 +67,7 @@ class Tls(SiteCase):
         with self.store.reading() as session:
             site = authority.load(session)
         clock = Clock()
-        factory = HttpsPort(site, Reading(), admits, clock, Events(Logger(), None, clock))
+        factory = HttpsPort(site.https, Reading(), admits, clock, Events(Logger(), None, clock))
         server, sent = factory.buildProtocol(ADDRESS), Tcp()
         assert server is not None
         server.makeConnection(sent)
@@ -358,7 +358,7 @@ class BeforeTls(SiteCase):
         clock, told = Clock(), list[dict[str, Value]]()
         with self.store.reading() as session:
             site = authority.load(session)
-        port = HttpsPort(site, Reading(), admits, clock, Events(Logger(), told.append, clock, source="backend"))
+        port = HttpsPort(site.https, Reading(), admits, clock, Events(Logger(), told.append, clock, source="backend"))
         for _ in range(3):
             server, transport = port.buildProtocol(ADDRESS), Tcp()
             assert server is not None
@@ -374,7 +374,7 @@ class BeforeTls(SiteCase):
         clock = Clock()
         with self.store.reading() as session:
             site = authority.load(session)
-        port = HttpsPort(site, Reading(), admits, clock, Events(Logger(), None, clock))
+        port = HttpsPort(site.https, Reading(), admits, clock, Events(Logger(), None, clock))
         transports = []
         for number in range(limits.BACKEND_STRANGERS_PER_ADDRESS_MOST + 3):
             server, transport = port.buildProtocol(IPv6Address("TCP", f"2001:db8::{number:x}", 40000)), Tcp()
@@ -388,7 +388,7 @@ class BeforeTls(SiteCase):
         clock = Clock()
         with self.store.reading() as session:
             site = authority.load(session)
-        port = HttpsPort(site, Reading(), admits, clock, Events(Logger(), None, clock))
+        port = HttpsPort(site.https, Reading(), admits, clock, Events(Logger(), None, clock))
         port.places.opens = lambda address: False  # type: ignore[method-assign]  # all places are taken
         self.assertIsNone(port.buildProtocol(ADDRESS))
 

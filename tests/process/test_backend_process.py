@@ -2,16 +2,21 @@
 
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import closing
 from datetime import datetime
+from hashlib import sha256
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -153,24 +158,53 @@ class Daemon(BackendCase):
         self.assertEqual(refused[0]["peer"], "127.0.0.1")
 
 
-class DoesNotStart(SynchronousTestCase):
-    """A backend that cannot start says why in one line."""
+class FirstStart(SynchronousTestCase):
+    """A backend that finds no store."""
 
-    def test_no_store(self) -> None:
-        """Without a store: how to make one, exit status 1, nothing made."""
-        state = Path(self.mktemp()).absolute()
+    def setUp(self) -> None:
+        """Choose a folder, which is not there."""
+        self.state = Path(self.mktemp()).absolute()
+
+    def said(self, *words: str) -> str:
+        """What Python says when it runs these words to their end."""
         done = subprocess.run(
-            [
-                *(sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile=", "smartproxy-backend"),
-                *("--listen", "127.0.0.1:0", "--state-dir", str(state)),
-            ],
+            [sys.executable, *words, "--state-dir", str(self.state)],
             env=ENVIRONMENT,
             capture_output=True,
             text=True,
             timeout=PATIENCE_SECONDS,
-            check=False,
+            check=True,
         )
-        self.assertEqual((done.returncode, done.stdout), (1, ""))
-        self.assertEqual(len(done.stderr.splitlines()), 1)
-        self.assertIn("smartproxy authority create", done.stderr)
-        self.assertFalse(state.exists())
+        return done.stdout
+
+    def ready(self, url: str) -> tuple[int, str]:
+        """What a balancer is told, and the SHA-256 fingerprint of the certificate that is shown."""
+        where = urlsplit(url)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        calling = HTTPSConnection(where.hostname or "", where.port, timeout=PATIENCE_SECONDS, context=context)
+        with closing(calling):
+            calling.request("GET", "/health/ready")
+            assert isinstance(calling.sock, ssl.SSLSocket)
+            shown = sha256(calling.sock.getpeercert(binary_form=True) or b"").hexdigest().upper()
+            return calling.getresponse().status, ":".join(shown[at : at + 2] for at in range(0, 64, 2))
+
+    def test_background(self) -> None:
+        """In the background it tells its caller the link; when the site is made, it serves with that certificate."""
+        start = "import sys; from smartproxy.tap.console import backend_main; sys.exit(backend_main())"
+        said = self.said("-c", start, "--listen", "127.0.0.1:0")
+        number = int((self.state / "smartproxy-backend.pid").read_text())
+        self.addCleanup(os.kill, number, signal.SIGKILL)
+        pattern = r"^smartproxy-backend: open this link .*: (https://127\.0\.0\.1:\d+/setup/sps_\S{43})$"
+        link = re.search(pattern, said, re.MULTILINE)
+        assert link is not None, said
+        (log,) = (self.state / "log").glob("*.log")
+        self.assertIn(link[1], log.read_text())
+        self.assertEqual(log.stat().st_mode & 0o007, 0)
+        status, shown = self.ready(link[1])
+        self.assertIn(f"SHA-256 fingerprint is {shown}", said)
+        self.assertEqual(status, 503)
+        self.said("-m", "smartproxy.tap.command", "authority", "create", "--site", "Muster GmbH")
+        while self.ready(link[1])[1] == shown:
+            pass
+        self.assertEqual(self.ready(link[1])[0], 200)

@@ -72,10 +72,11 @@ def daemon_switches() -> Iterator[Situation]:
     yield say(f"{backend} --database x", 1, "URL", "sqlite:////")
     yield say(f"{backend} --database nosuch://x/y", 1, "'nosuch'")
     yield say(f"{backend} --database postgresql://secret:word@x/y", 1, "--database", "can read a password")
-    for name in ("missing", "empty", "garbage", "folder"):
-        yield say(f"{backend} --database sqlite:///{name}", 1, name)
+    for name in ("missing/x/y", "empty", "garbage", "folder"):
+        where = f"/proc/{name}" if "/" in name else name
+        yield say(f"{backend} --database sqlite:///{where}", 1, name)
     yield say(f"{backend} --database sqlite:///broken.db", 1, "broken.db", "backup")
-    yield say("smartproxy-backend -d --state-dir missing", 1, "smartproxy authority create")
+    yield say("smartproxy-backend -d --state-dir /proc/x", 1, "cannot make the store", "--state-dir")
     plain = "smartproxy-plain-server -d --state-dir server -l good.lic"
     for words, *says in (
         ("-i x", "--internal"),

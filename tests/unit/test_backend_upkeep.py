@@ -12,7 +12,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger, globalLogPublisher
 
 from smartproxy.backend import cas, journal, licences, revocation, settings
-from smartproxy.backend.errors import NotFound, StoreBusy, StoreUnavailable
+from smartproxy.backend.errors import StoreBusy, StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.service import BackendService
 from smartproxy.backend.store import StoreThreads
@@ -250,8 +250,11 @@ class Service(SiteCase):
         self.assertEqual(reactor.getDelayedCalls(), [])
 
     def test_cannot_start(self) -> None:
-        """Without a store or without an authority it does not start; stopping it then is harmless."""
-        service, _ = self.service(Location.of(self.mktemp(), environment={}))
+        """With a store that cannot be used it does not start; stopping it then is harmless."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "smartproxy.db").mkdir()
+        service, _ = self.service(Location.of(str(folder), environment={}))
         self.assertRaises(StoreUnavailable, service.startService)
         self.successResultOf(service.stopService())
 
@@ -265,14 +268,3 @@ class Service(SiteCase):
             self.assertRaises(CannotListenError, service.startService)
         self.assertEqual([each["name"] for each in told], ["listener.failed"])
         self.assertIn("--listen", str(told[0]["advice"]))
-
-
-class NoAuthority(SiteCase):
-    """A store without an authority."""
-
-    founded = False
-
-    def test_does_not_start(self) -> None:
-        """The daemon says how to make one."""
-        service = BackendService(MemoryReactorClock(), self.location, "127.0.0.1", 8443)
-        self.assertIn("authority create", str(self.assertRaises(NotFound, service.startService)))

@@ -442,6 +442,16 @@ class Lives(SynchronousTestCase):
         self.assertEqual(service.names, ["daemon.hardened", "pid_file.removed"])
         self.assertIs(service.events.levels, self.log.levels)
 
+    def test_console(self) -> None:
+        """In the foreground the console has what is told there once: from the launch, unless the log writes to it."""
+        written: list[tuple[int, bytes]] = []
+        self.patch(os, "write", lambda file, octets: written.append((file, octets)))
+        launch = Launch("smartproxy-test", None, background=False)
+        launch.serving(Turning(), ["/var/log/x.log", "standard output"], ["a link"])
+        self.assertEqual(written, [])
+        launch.serving(Turning(), ["/var/log/x.log"], ["a link", "a word"])
+        self.assertEqual(written, [(1, b"smartproxy-test: a link\nsmartproxy-test: a word\n")])
+
     def test_log_outlives_the_daemon(self) -> None:
         """The log is closed when the daemon has said its last word, and the process ends after that."""
         living, service, _ = self.live({})
