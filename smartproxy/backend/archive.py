@@ -6,7 +6,7 @@ whole and judged like any other. Events are not in it.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -15,7 +15,20 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from smartproxy._version import __version__
-from smartproxy.backend import authority, cas, generations, identities, licences, partners, settings
+from smartproxy.backend import (
+    administrators,
+    authority,
+    cas,
+    downloads,
+    generations,
+    identities,
+    licences,
+    partners,
+    settings,
+)
+from smartproxy.backend.alert_tables import IgnoreRow
+from smartproxy.backend.alerts import ignore_rules
+from smartproxy.backend.caller_tables import AdministratorRow
 from smartproxy.backend.change import Change
 from smartproxy.backend.errors import ChangeRefused, Unusable
 from smartproxy.backend.schema import (
@@ -25,6 +38,7 @@ from smartproxy.backend.schema import (
     ClientRow,
     IdentityRow,
     LicenceRow,
+    ListDownloadRow,
     PartnerRow,
     PinNote,
     RevocationRow,
@@ -33,10 +47,12 @@ from smartproxy.backend.schema import (
     WithdrawnRow,
 )
 from smartproxy.policy import limits
+from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.configuration import Configuration, parse_value
 from smartproxy.policy.licence import PROXY_ID
 from smartproxy.policy.packing import as_text, filled, unpack
+from smartproxy.policy.permissions import AdministratorEntry
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind, read_object, write_object
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.strict_json import DocumentRefused, read
@@ -90,8 +106,20 @@ class ArchivedWithdrawal:
 
 
 @attrs.frozen(kw_only=True)
+class RejectedList:
+    """An address of a CA's revocation lists that an operator decided not to download from."""
+
+    ca: str = attrs.field(metadata=kind(NAME))
+    url: str = attrs.field(metadata=kind(Line(most=limits.CRL_URL_OCTETS)))
+    rejected: datetime = attrs.field(metadata=kind(Instant()))
+
+
+@attrs.frozen(kw_only=True)
 class Secrets:
-    """What makes another store the same site."""
+    """What makes another store the same site.
+
+    :ivar administrators: the tokens of administrators; ``None`` in files of versions that did not export them.
+    """
 
     site: ArchivedSite = attrs.field(metadata=kind(ObjectOf(ArchivedSite)))
     clients: tuple[ClientEntry, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(ClientEntry))))
@@ -100,17 +128,29 @@ class Secrets:
     withdrawn: tuple[ArchivedWithdrawal, ...] = attrs.field(
         default=(), metadata=kind(ListOf(item=ObjectOf(ArchivedWithdrawal)))
     )
+    administrators: tuple[AdministratorEntry, ...] | None = attrs.field(
+        default=None, metadata=kind(Optional(ListOf(item=ObjectOf(AdministratorEntry))))
+    )
 
 
 @attrs.frozen(kw_only=True)
 class Archive:
-    """The file, but for the configuration document in it."""
+    """The file, but for the configuration document in it.
+
+    :ivar ignore_rules: ``None`` in files of versions that did not export them; so ``rejected_lists``.
+    """
 
     smartproxy_export: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT), required=True))
     version: str = attrs.field(metadata=kind(Line()))
     exported: datetime = attrs.field(metadata=kind(Instant()))
     pins: tuple[PinNote, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(PinNote), most=1_000_000)))
     issuers: tuple[IssuerNote, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(IssuerNote))))
+    ignore_rules: tuple[IgnoreRule, ...] | None = attrs.field(
+        default=None, metadata=kind(Optional(ListOf(item=ObjectOf(IgnoreRule), most=limits.IGNORE_RULES_MOST)))
+    )
+    rejected_lists: tuple[RejectedList, ...] | None = attrs.field(
+        default=None, metadata=kind(Optional(ListOf(item=ObjectOf(RejectedList))))
+    )
     secrets: Secrets | None = attrs.field(default=None, metadata=kind(Optional(ObjectOf(Secrets))))
 
 
@@ -135,8 +175,10 @@ class Imported:
     partners: int
     cas: int
     revocation_lists: int
+    ignore_rules: int | None
     identities: int | None
     clients: int | None
+    administrators: int | None
 
 
 def export(session: Session, now: datetime, *, with_secrets: bool) -> str:
@@ -158,6 +200,12 @@ def export(session: Session, now: datetime, *, with_secrets: bool) -> str:
                     RevocationRow.issuer_key_sha256, RevocationRow.issuer, RevocationRow.scope
                 )
             )
+        ),
+        ignore_rules=tuple(row.entry for row in session.scalars(select(IgnoreRow).order_by(IgnoreRow.name))),
+        rejected_lists=tuple(
+            _copy(RejectedList, row)
+            for row in session.scalars(select(ListDownloadRow).order_by(ListDownloadRow.ca, ListDownloadRow.url))
+            if row.rejected is not None
         ),
         secrets=_secrets(session) if with_secrets else None,
     )
@@ -185,13 +233,23 @@ def take(change: Change, parsed: ParsedFile) -> Imported:
         cas.take(change, each)
     _take_revocation(change, archive, configuration)
     _take_partners(change, archive, configuration, shown)
+    if archive.ignore_rules is not None:
+        ignore_rules.take(change, archive.ignore_rules)
+    if archive.rejected_lists is not None:
+        downloads.take_rejected(change, {(each.ca, each.url): each.rejected for each in archive.rejected_lists})
     return Imported(
         partners=len(configuration.server.partners),
         cas=len(configuration.server.cas),
         revocation_lists=len(configuration.server.revocation),
+        ignore_rules=_count(archive.ignore_rules),
         identities=None if secrets is None else len(configuration.server.identities),
         clients=None if secrets is None else len(secrets.clients),
+        administrators=None if secrets is None else _count(secrets.administrators),
     )
+
+
+def _count(entries: Sequence[object] | None) -> int | None:
+    return None if entries is None else len(entries)
 
 
 def parse_file(octets: bytes) -> ParsedFile:
@@ -235,6 +293,7 @@ def _secrets(session: Session) -> Secrets:
     return Secrets(
         site=_copy(ArchivedSite, authority.site_row(session)),
         clients=tuple(row.entry for row in session.scalars(select(ClientRow).order_by(ClientRow.name))),
+        administrators=tuple(row.entry for row in administrators.listed(session)),
         licences=tuple(_copy(ArchivedLicence, row) for row in licences.listed(session)),
         requests=tuple(row.request for row in identities if row.request is not None),
         withdrawn=tuple(
@@ -267,6 +326,9 @@ def _take_secrets(change: Change, secrets: Secrets, configuration: Configuration
     for table in (ClientRow, LicenceRow, IdentityRow, WithdrawnRow):
         _clear(change, table)
     change.session.add_all(ClientRow(name=each.name, entry=each) for each in secrets.clients)
+    if secrets.administrators is not None:
+        _clear(change, AdministratorRow)
+        change.session.add_all(AdministratorRow(name=each.name, entry=each) for each in secrets.administrators)
     change.session.add_all(WithdrawnRow(**attrs.asdict(each)) for each in secrets.withdrawn)
     for licence in secrets.licences:
         change.session.add(LicenceRow(**attrs.asdict(licence)))

@@ -8,7 +8,7 @@ backends of a change. Never shows a URL's password, nor the values of a statemen
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -219,6 +219,27 @@ def _told(said: str, location: Location) -> str:
     for secret in location.secrets:
         said = said.replace(secret, "***")
     return said if len(said) <= _REASON_MOST else f"{said[:_REASON_MOST]}…"
+
+
+def wipe(engine: Engine, location: Location, tables: Sequence[str]) -> str | None:
+    """Have the database keep no former rows of tables; what to do instead, if it could not.
+
+    PostgreSQL leaves a row that was changed where it was until it needs the place; SQLite does so in its log.
+    """
+    names = ", ".join(sorted(tables))
+    if engine.dialect.name != "postgresql":
+        with engine.connect() as connection:
+            busy = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar()
+        return "stop the backend and run 'smartproxy store status' once" if busy else None
+    try:
+        lone = Lone(engine, location)
+        try:
+            lone.execute(f"VACUUM (FULL) {names}")
+        finally:
+            lone.close()
+    except StoreUnavailable:
+        return f"have PostgreSQL do it: VACUUM (FULL) {names}"
+    return None
 
 
 class Lone:

@@ -5,7 +5,7 @@ downloaded only once it stands in the CA's entry: an operator puts it there, or 
 entry says so. Nothing here calls anybody: :mod:`smartproxy.backend.download_watch` does, and brings the results back.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 import attrs
@@ -163,6 +163,15 @@ def reject(change: Change, ca: str, urls: Sequence[str] = ()) -> Decided:
     if left != row.entry.lists:
         cas.alter(change, ca, lists=left)
     return Decided(ca=ca, urls=wanted, unseen=(), by_itself=row.entry.approve_lists)
+
+
+def take_rejected(change: Change, rejected: Mapping[tuple[str, str], datetime]) -> None:
+    """Put these rejections, by CA and address, in the place of all others."""
+    for row in change.session.scalars(select(ListDownloadRow).where(ListDownloadRow.rejected.is_not(None))):
+        row.rejected = None
+    for (ca, url), when in rejected.items():
+        row = _row(change.session, ca, url)
+        row.rejected, row.proposed = when, row.proposed or when
 
 
 def hurry(session: Session, ca: str | None = None) -> list[str]:

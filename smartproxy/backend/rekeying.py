@@ -11,6 +11,7 @@ import attrs
 from sqlalchemy import LargeBinary, Table, delete, func, insert, select, type_coerce, update
 from sqlalchemy.orm import Session
 
+from smartproxy.backend.database import wipe
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.schema import StoreKeyRow
 from smartproxy.backend.sealing import KeyPlace, KeyRing, Sealed, StoreKey
@@ -35,12 +36,16 @@ class StoreStatus:
 
 @attrs.frozen(kw_only=True)
 class Rekeyed:
-    """What was done."""
+    """What was done.
+
+    :ivar left: what to do so that nothing of the old key is left in the database's files; ``None`` if that was done.
+    """
 
     before: str
     after: str
     secrets: int
     place: KeyPlace
+    left: str | None
 
 
 def status(store: Store) -> StoreStatus:
@@ -91,7 +96,8 @@ def rekey(store: Store, now: datetime) -> Rekeyed:
             raise
     if ring.place.own:
         ring.place.write(keys[:1])
-    return Rekeyed(before=before, after=after, secrets=count, place=ring.place)
+    left = wipe(store.engine, store.location, [table.name for table in all_tables() if _sealed(table)])
+    return Rekeyed(before=before, after=after, secrets=count, place=ring.place, left=left)
 
 
 def _sealed(table: Table) -> list[Any]:

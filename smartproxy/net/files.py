@@ -23,6 +23,8 @@ READ_SECONDS = 5.0
 """How long a reader waits for the next octets of what is no plain file."""
 _NAME_OCTETS_MOST = 200
 """Of the name of the file that the name of its draft repeats: a file's name has 255 octets at most."""
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""How a file system says that a file cannot have two names."""
 _LINKS_MOST = 40
 """As many links as the kernel follows."""
 
@@ -83,14 +85,15 @@ def drafted(path: Path, octets: bytes, mode: int) -> Iterator[Path]:
             draft.unlink()
 
 
-def replace(path: Path, octets: bytes, *, private: bool = False) -> None:
+def replace(path: Path, octets: bytes, *, private: bool = False, new: bool = False) -> None:
     """Put a file in the place of the old one, or of a link that stands there.
 
     A plain file that was there leaves its mode and its owner to the new one, unless this one is private: then it has
     mode 0600 and belongs to who writes it.
 
-    :raises OSError: when it cannot be written, or something is there that is neither a file nor a link; what is there
-        is then untouched.
+    :param new: whether nothing may be there, not even what somebody puts there meanwhile.
+    :raises OSError: when it cannot be written, or something is there that is neither a file nor a link, or that has to
+        stay (``EEXIST``); what is there is then untouched.
     """
     before = None
     with contextlib.suppress(FileNotFoundError):
@@ -104,24 +107,54 @@ def replace(path: Path, octets: bytes, *, private: bool = False) -> None:
     with drafted(path, octets, mode) as draft:
         if kept is not None and os.geteuid() == 0:
             os.chown(draft, kept.st_uid, kept.st_gid)
-        draft.replace(path)
+        _name(draft, path, new=new)
     settle(path.parent)
 
 
-def write(path: Path, octets: bytes, *, private: bool = False) -> None:
+def _name(draft: Path, path: Path, *, new: bool) -> None:
+    """Give a draft its name, in the place of an old file if that is allowed."""
+    if new:
+        try:
+            path.hardlink_to(draft)
+            return
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        # Where a file has one name only, as on a memory stick.
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    draft.replace(path)
+
+
+def write(path: Path, octets: bytes, *, private: bool = False, new: bool = False) -> None:
     """Write where an operator says: a plain file is replaced; a link leads to what is written.
 
     A device or a pipe is written to, and so is what the program holds open: ``/dev/null``, ``/dev/stdout``, a named
     pipe that somebody reads.
 
     :param private: whether nobody else may read it; an operator who names a pipe has chosen who reads it.
+    :param new: whether a plain file that is there is refused.
     :raises OSError: when it cannot be written; a plain file is then as it was.
     """
     target = _resolved(path)
     if target is None:
         _write_into(path, octets)
     else:
-        replace(target, octets, private=private)
+        replace(target, octets, private=private, new=new)
+
+
+def reserve(path: Path, *, new: bool) -> None:
+    """See that :func:`write` can write a file there; nothing is left.
+
+    :raises OSError: when it cannot, or a plain file is there that must not be.
+    """
+    target = _resolved(path)
+    if target is None:
+        return
+    if new and target.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    with drafted(target, b"", PRIVATE):
+        pass
 
 
 def _resolved(path: Path) -> Path | None:

@@ -116,6 +116,10 @@ def _run(argv: Sequence[str] | None) -> int:
     arguments = command_line.parse_args(argv)
     console = Console(arguments=arguments)
     try:
+        written = getattr(arguments, getattr(arguments, "written", ""), None)
+        if written not in (None, "-"):
+            # Before anything is done: what is then made, such as a token, might be nowhere else.
+            console.reserve(written)
         return arguments.run(console) or 0
     except WrongUse as error:
         command_line.error(str(error))

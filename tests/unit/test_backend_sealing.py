@@ -9,7 +9,7 @@ import attrs
 from sqlalchemy import text
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.backend import identities, rekeying
+from smartproxy.backend import database, identities, rekeying
 from smartproxy.backend.certificates import fitting
 from smartproxy.backend.columns import Declared
 from smartproxy.backend.errors import ChangeRefused, StoreUnavailable
@@ -128,6 +128,37 @@ class Secrets(SiteCase):
         self.assertEqual(running.ring.current, done.after)
         self.file.write_text(old)
         self.assertRaises(StoreSealed, self.secrets, self.again())
+
+    def files(self) -> bytes:
+        """The octets of the database's files, as they are on the disk."""
+        if self.database is Database.SQLITE:
+            return b"".join(file.read_bytes() for file in self.folder.iterdir())
+        with self.store.engine.connect() as connection:
+            connection.execute(text("CHECKPOINT"))
+            read = "SELECT pg_read_binary_file(pg_relation_filepath(oid)) FROM pg_class WHERE relfilenode <> 0"
+            return b"".join(connection.execute(text(f"{read} AND relkind IN ('r', 't')")).scalars())
+
+    def test_rekey_leaves_nothing(self) -> None:
+        """What was encrypted with the old key is in no file of the database any more."""
+        with self.store.engine.connect() as connection:
+            old = bytes(connection.execute(text("SELECT authority_key FROM site")).scalar_one())
+        self.assertIn(old, self.files())
+        self.assertIsNone(rekeying.rekey(self.store, NOW).left)
+        self.assertNotIn(old, self.files())
+
+    def test_rekey_while_somebody_reads(self) -> None:
+        """Where somebody reads, all is encrypted anew, and it is said how to have the rest done."""
+        running = self.again()
+        with running.reading() as session:
+            session.execute(text("SELECT count(*) FROM site"))
+            with patch.object(database, "BUSY_MILLISECONDS", 50):
+                done = rekeying.rekey(self.again(), NOW)
+        self.assertEqual(done.secrets, 5)
+        wanted = {
+            Database.SQLITE: "run 'smartproxy store status'",
+            Database.POSTGRESQL: "VACUUM (FULL) generations, identities, site",
+        }
+        self.assertIn(wanted[self.database], done.left or "")
 
     def test_written_by_who_runs(self) -> None:
         """What a program writes that had the store open before is under the new key, too."""

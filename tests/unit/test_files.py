@@ -1,5 +1,8 @@
 """Files that programs write: nothing but a plain file is replaced, and a secret is never anybody else's to read."""
 
+import argparse
+import errno
+import fcntl
 import os
 import select
 import stat
@@ -10,7 +13,10 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.net import files
+from smartproxy.tap import commands
+from smartproxy.tap.command import parser
 from tests.unit.commands import CommandCase
+from tests.unit.odd_files import LEAF, ROOT
 
 
 class WrittenFiles(SynchronousTestCase):
@@ -161,6 +167,30 @@ class WrittenFiles(SynchronousTestCase):
         files.write(self.path, b"x", private=True)
         self.assertTrue((self.folder / "victim").exists())
 
+    def test_new_only(self) -> None:
+        """Where a new file is wanted, none that is there is replaced, not even one that comes meanwhile."""
+        self.path.write_bytes(b"old")
+        self.assertRaises(FileExistsError, files.reserve, self.path, new=True)
+        self.assertRaises(FileExistsError, files.write, self.path, b"new", new=True)
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["file"])
+        files.reserve(self.path, new=False)
+        self.path.unlink()
+        files.reserve(self.path, new=True)
+        self.assertEqual(list(self.folder.iterdir()), [])
+        files.write(self.path, b"new", new=True)
+        self.assertEqual(self.path.read_bytes(), b"new")
+
+    def test_new_only_without_links(self) -> None:
+        """The same is so on a file system where a file has one name only."""
+
+        def no_links(path: Path, target: Path) -> None:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        self.patch(Path, "hardlink_to", no_links)
+        files.write(self.path, b"first", new=True)
+        self.assertRaises(FileExistsError, files.write, self.path, b"second", new=True)
+        self.assertEqual(self.path.read_bytes(), b"first")
+
     def test_longest_name(self) -> None:
         """A name of 255 octets is written like any other."""
         longest = self.folder / ("ü" * 127 + "x")
@@ -181,38 +211,145 @@ class WrittenFiles(SynchronousTestCase):
 
 
 class CommandsThatWrite(CommandCase):
-    """Every command that writes a file writes it this way."""
+    """Every command that writes a file writes it by one rule."""
 
-    def commands(self, path: str) -> list[list[str]]:
-        """Command lines that write to a file."""
-        proxy_id = "SP1-" + "0" * 62
-        return [
-            ["export", path],
-            ["export", path, "--with-secrets"],
-            ["authority", "show", "-o", path],
-            ["client", "add", f"c{len(path)}{path[-1]}", "--token-file", path],
-            ["licence", "issue", proxy_id, "--until", "30d", "-o", path],
-        ]
+    def setUp(self) -> None:
+        """A site with one of everything that can be written."""
+        super().setUp()
+        pem = self.file("leaf.pem", LEAF.chain_pem + LEAF.key_pem)
+        self.do("ca", "add", "odette", self.file("root.pem", ROOT.credential.certificate_pem))
+        self.do("identity", "import", "main", pem)
+        self.do("partner", "add", "ACME", "--code", "O0013000001ACME", "--certificate", pem)
+        self.do("client", "add", "inner")
+        self.proxy_id = f"{'ab' * 32}px"
+        self.do("licence", "issue", self.proxy_id, "--until", "30d")
+        logrc = b'<log4c version="1.2.4"><category name="root" priority="error"/></log4c>'
+        self.logrc = self.file("old.logrc", logrc)
+        self.number = 0
+
+    def commands(self, path: str) -> dict[str, list[str]]:
+        """Command lines that write to a file, by the command."""
+        self.number += 1
+        database = f"sqlite:///{Path(self.mktemp()).absolute()}"
+        return {
+            "admin-token create": [f"a{self.number}", "--role", "auditor", "--token-file", path],
+            "authority create": ["--site", "Other", "--state-dir", self.mktemp(), "--database", database, "-o", path],
+            "authority show": ["-o", path],
+            "authority issue-client": ["plain", "-o", path],
+            "backup": [path],
+            "ca show": ["odette", "-o", path],
+            "client add": [f"c{self.number}", "--token-file", path],
+            "client token": ["inner", "--token-file", path],
+            "export": [path, "--with-secrets"],
+            "identity request": ["main", "--common-name", "x", "--key-type", "ec-p256", "-o", path],
+            "identity show": ["main", "-o", path],
+            "licence issue": [self.proxy_id, "--until", "30d", "-o", path],
+            "licence extend": ["--until", f"{40 + self.number}d", "-o", path],
+            "licence show": ["-o", path],
+            "licence download": ["-o", path],
+            "logrc convert": [self.logrc, "-o", path],
+            "partner sheet": ["ACME", "-o", path],
+        }
+
+    def words(self, path: str) -> list[list[str]]:
+        """The whole command lines."""
+        return [[*command.split(), *more] for command, more in self.commands(path).items()]
+
+    def generation(self) -> int:
+        """How many changes there were."""
+        return len(self.do("history", "--json").json)
+
+    def test_table_is_whole(self) -> None:
+        """No command that writes a file is missing here."""
+        found, where = set(), set()
+
+        def walk(parser: argparse.ArgumentParser, words: str) -> None:
+            if parser.get_default("written"):
+                found.add(words)
+                where.add(parser.get_default("run").__module__.rpartition(".")[2])
+            for each in parser._actions:
+                if isinstance(each, argparse._SubParsersAction):
+                    for name, inner in each.choices.items():
+                        walk(inner, f"{words} {name}".strip())
+
+        walk(parser(), "")
+        self.assertEqual(found, set(self.commands("x")))
+        modules = Path(commands.__file__).parent.glob("*.py")
+        writers = {each.stem for each in modules if "console.write(" in each.read_text()}
+        self.assertEqual(writers, where)
+
+    def test_new_file(self) -> None:
+        """A file that was not there is written."""
+        for number, words in enumerate(self.words("PLACE")):
+            path = self.folder / f"new{number}"
+            words[words.index("PLACE")] = str(path)
+            self.do(*words)
+            self.assertGreater(path.stat().st_size, 40, words)
+
+    def test_file_that_is_there(self) -> None:
+        """It is left as it is, and nothing is done; the command says how to replace it."""
+        path, link = self.folder / "precious", self.folder / "link"
+        path.write_bytes(b"precious")
+        link.symlink_to("precious")
+        before = self.generation()
+        for name in (path, link):
+            for words in self.words(str(name)):
+                told = self.refused(*words)
+                self.assertIn(f"{name} is there already; name another file, or replace it with --force", told)
+        self.assertEqual((path.read_bytes(), link.is_symlink()), (b"precious", True))
+        self.assertEqual(self.generation(), before)
+        self.assertEqual([each["name"] for each in self.do("client", "list", "--json").json], ["inner"])
+
+    def test_force(self) -> None:
+        """``--force`` replaces a file; a link stays, and the file that it leads to is replaced."""
+        path, link = self.folder / "old", self.folder / "link"
+        link.symlink_to("old")
+        for name in (path, link):
+            for words in self.words(str(name)):
+                path.write_bytes(b"old")
+                inode = path.stat().st_ino
+                self.do(*words, "--force")
+                self.assertNotEqual(path.read_bytes(), b"old", words)
+                self.assertNotEqual(path.stat().st_ino, inode, "written over, and not replaced")
+        self.assertTrue(link.is_symlink())
+
+    def test_no_plain_file(self) -> None:
+        """A pipe is written to without ``--force`` and is a pipe afterwards; a folder is refused with it, too."""
+        path = self.folder / "pipe"
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 1 << 20)
+        for words in self.words(str(path)):
+            self.do(*words)
+            self.assertGreater(len(os.read(reader, 1 << 20)), 40, words)
+            self.assertTrue(path.is_fifo(), words)
+        for words in self.words(str(self.folder)):
+            self.assertIn("it is a folder", self.refused(*words, "--force"))
 
     def test_pipe_without_reader(self) -> None:
         """Nothing takes a pipe's place; one line says that nobody reads it."""
         path = self.folder / "pipe"
         os.mkfifo(path)
-        for words in self.commands(str(path)):
-            done = self.run_command(*words)
+        for words in self.words(str(path)):
+            self.assertIn("nobody reads it", self.run_command(*words).err, words)
             self.assertTrue(path.is_fifo(), words)
-            self.assertNotEqual(done.status, 0, words)
-            if "cannot write" in done.err:
-                self.assertIn("nobody reads it", done.err, words)
-        self.assertIn("nobody reads it", self.refused("export", str(path)))
 
-    def test_link(self) -> None:
-        """A link is followed and stays."""
-        path, target = self.folder / "link", self.folder / "target"
-        path.symlink_to("target")
-        self.do("export", str(path), "--with-secrets")
-        self.assertTrue(path.is_symlink())
-        self.assertEqual(stat.S_IMODE(target.stat().st_mode), 0o600)
+    def test_private_files(self) -> None:
+        """What is secret is its owner's alone, also where the file that it replaces was not."""
+        path = self.folder / "old"
+        for command in (
+            "admin-token create",
+            "authority issue-client",
+            "backup",
+            "client add",
+            "client token",
+            "export",
+        ):
+            path.write_bytes(b"old")
+            path.chmod(0o644)
+            self.do(*command.split(), *self.commands(str(path))[command], "--force")
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600, command)
 
 
 class Reads(SynchronousTestCase):

@@ -91,6 +91,23 @@ def remove(change: Change, name: str) -> IgnoreRuleState:
     return _state(row)
 
 
+def take(change: Change, rules: Sequence[IgnoreRule]) -> None:
+    """Put these rules in the place of all others; one whose name stays keeps its hits."""
+    rows = {row.name: row for row in change.session.scalars(select(IgnoreRow))}
+    for rule in rules:
+        row = rows.pop(rule.name, None)
+        if row is None:
+            change.session.add(IgnoreRow(name=rule.name, entry=rule))
+        elif row.entry == rule:
+            continue
+        else:
+            row.entry = rule
+        change.note("ignore.changed", ignored_by=rule.name, command=change.what, until=rule.valid_until)
+    for row in rows.values():
+        change.session.delete(row)
+        change.note("ignore.changed", ignored_by=row.name, command=change.what, count=row.hits)
+
+
 def listed(session: Session) -> Sequence[IgnoreRuleState]:
     """All rules by name."""
     return [_state(row) for row in session.scalars(select(IgnoreRow).order_by(IgnoreRow.name))]

@@ -1,7 +1,7 @@
 """``smartproxy admin-token``: the tokens with which administrators and their programs call the API."""
 
 from smartproxy.policy.permissions import AdminRole
-from smartproxy.tap.commands.arguments import Subparsers, action, end_of, subject
+from smartproxy.tap.commands.arguments import Subparsers, action, end_of, subject, writes
 from smartproxy.tap.commands.console import Console, table, when
 
 _EXAMPLES = """\
@@ -32,9 +32,7 @@ def register(subparsers: Subparsers) -> None:
     make.add_argument(
         "--until", type=end_of, metavar="DATE", help="its last day (2027-12-31), or how long: 90d, 1y [1y]"
     )
-    make.add_argument(
-        "--token-file", metavar="FILE", help="write the token to this new file (mode 0600) instead of showing it"
-    )
+    writes(make, "--token-file", help="write the token to this file (mode 0600) instead of showing it")
     action(actions, "list", "List tokens: whose they are, what they may do, until when, and when they were used.", show)
     action(actions, "revoke", "Make a token worth nothing, at once.", revoke, changes=True, tried=True).add_argument(
         "name", metavar="NAME"
@@ -46,9 +44,6 @@ def create(console: Console) -> None:
     from smartproxy.backend.operations import admin_token as operations
 
     wanted = console.arguments
-    if wanted.token_file:
-        # Before the token is made: one that nobody has would be of no use.
-        console.reserve(wanted.token_file)
     addition = operations.TokenAddition(
         name=wanted.name,
         role=None if wanted.role is None else AdminRole(wanted.role),

@@ -141,6 +141,16 @@ def action(
     return parser
 
 
+def writes(parser: argparse.ArgumentParser, *names: str, **more: Any) -> None:
+    """Declare the argument that names a file to write, and ``--force``.
+
+    The place is looked at before the command does anything: :meth:`Console.reserve`.
+    """
+    declared = parser.add_argument(*names, metavar="FILE", **more)
+    parser.add_argument("--force", action="store_true", help="replace a file that is there; without it, it is left")
+    parser.set_defaults(written=declared.dest)
+
+
 def moment(text: str) -> datetime:
     """A time: ``2027-12-31`` (its first second, UTC) or ``2027-12-31T12:00``, with a zone if it is not UTC.
 

@@ -4,7 +4,7 @@ from argparse import ArgumentParser
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from smartproxy.tap.commands.arguments import Subparsers, action, days, subject
+from smartproxy.tap.commands.arguments import Subparsers, action, days, subject, writes
 from smartproxy.tap.commands.console import Console, WrongUse, listing, when
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def register(subparsers: Subparsers) -> None:
     )
     make.add_argument("--site", required=True, metavar="NAME", help="the company, as it stands in licences")
     _names(make)
-    make.add_argument("-o", "--output", metavar="FILE", help="also write the authority's certificate to this file")
+    writes(make, "-o", "--output", help="also write the authority's certificate to this file")
     look = action(
         actions,
         "show",
@@ -36,7 +36,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy authority show -o ca.pem\n"
         "  twistd smartproxy-client --backend-ca ca.pem ...     (or --backend-pin with the pin shown)",
     )
-    look.add_argument("-o", "--output", metavar="FILE", help="write the authority's certificate to this file")
+    writes(look, "-o", "--output", help="write the authority's certificate to this file")
     https = action(
         actions,
         "https",
@@ -58,7 +58,7 @@ def register(subparsers: Subparsers) -> None:
     client.add_argument(
         "--days", type=days, default=365, help="days that it is valid [365]; issue a new one before it ends"
     )
-    client.add_argument("-o", "--output", metavar="FILE", required=True, help="the file; only its owner can read it")
+    writes(client, "-o", "--output", required=True, help="the file; only its owner can read it")
     out = action(
         actions,
         "withdraw-client",

@@ -1,12 +1,10 @@
 """``smartproxy backup`` and ``restore``: everything in the store as one file, and back."""
 
 import io
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smartproxy.net import files
-from smartproxy.tap.commands.arguments import Subparsers, action
+from smartproxy.tap.commands.arguments import Subparsers, action, writes
 from smartproxy.tap.commands.console import CommandFailed, Console, when
 
 if TYPE_CHECKING:
@@ -18,12 +16,12 @@ def register(subparsers: Subparsers) -> None:
     out = action(
         subparsers,
         "backup",
-        "Write everything that is in the store to a new file, while backends run: configuration, keys, licences, "
+        "Write everything that is in the store to a file, while backends run: configuration, keys, licences, "
         "history, events. Private keys in it are encrypted; the store's key is not in it.",
         backup,
         "  smartproxy backup site-2026-11-27.backup",
     )
-    out.add_argument("file", metavar="FILE", help="the file; none of this name may be there")
+    writes(out, "file", help="the file")
     into = action(
         subparsers,
         "restore",
@@ -40,16 +38,11 @@ def backup(console: Console) -> None:
     from smartproxy.backend.backup import write
 
     path = console.arguments.file
-    if os.path.lexists(path):
-        raise CommandFailed(f"{path} is there already; name a new file")
     with console.store() as store:
         octets = io.BytesIO()
         facts = write(store, console.now(), octets)
         place = store.ring.place
-    try:
-        files.write(Path(path), octets.getvalue(), private=True)
-    except OSError as error:
-        raise CommandFailed(f"cannot write {path}: {error.strerror}") from error
+    console.write(path, octets.getvalue(), private=True)
     told = f"Wrote {path}: {_told(facts)}."
     if facts.key is not None:
         told += f"\nIts private keys are encrypted with the key {facts.key}, which is not in it: keep {place}, too."

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from smartproxy.logs.render import escape
 from smartproxy.policy.partners import TrustedCa
 from smartproxy.tap.commands import declared
-from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.arguments import Subparsers, action, subject, writes
 from smartproxy.tap.commands.certificates import certificate_documents, certificates_text
 from smartproxy.tap.commands.console import Console, WrongUse, table, when
 
@@ -37,7 +37,7 @@ def register(subparsers: Subparsers) -> None:
     action(actions, "list", "List CAs.", show_all)
     look = action(actions, "show", "Show the certificates of a CA.", show)
     look.add_argument("name", metavar="NAME")
-    look.add_argument("-o", "--output", metavar="FILE", help="write them to this file")
+    writes(look, "-o", "--output", help="write them to this file")
     action(actions, "remove", "Remove a CA that no partner uses.", remove, changes=True, tried=True).add_argument(
         "name", metavar="NAME"
     )

@@ -6,7 +6,7 @@ from smartproxy.policy.addresses import BadHostPort, port_of
 from smartproxy.policy.schema import SettingDeclaration, declarations
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.tap.commands import declared
-from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.arguments import Subparsers, action, subject, writes
 from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table, when
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ def register(subparsers: Subparsers) -> None:
     token = action(actions, "token", summary, renew, changes=True, tried=True)
     for parser in (make, token):
         parser.add_argument("name", metavar="NAME")
-        parser.add_argument(
-            "--token-file", metavar="FILE", help="write the token to this file (mode 0600) instead of showing it"
-        )
+        writes(parser, "--token-file", help="write the token to this file (mode 0600) instead of showing it")
     declared.add_arguments(make, ClientEntry)
     tie = action(
         actions,
@@ -72,7 +70,6 @@ def add(console: Console) -> None:
 
     given = declared.given(console.arguments, ClientEntry)
     addition = operations.ClientAddition(name=console.arguments.name, **given)
-    _reserve(console)
     _tell(console, console.call(operations.add, addition))
 
 
@@ -80,7 +77,6 @@ def renew(console: Console) -> None:
     """Give a client a new token."""
     from smartproxy.backend.operations import client as operations
 
-    _reserve(console)
     _tell(console, console.call(operations.renew, _named(console)))
 
 
@@ -164,12 +160,6 @@ def _named(console: Console) -> "Named":
     from smartproxy.backend.operations.shapes import Named
 
     return Named(name=console.arguments.name)
-
-
-def _reserve(console: Console) -> None:
-    """See that the file for the token can be written: a client whose token nobody has would be of no use."""
-    if console.arguments.token_file:
-        console.reserve(console.arguments.token_file)
 
 
 def _tell(console: Console, made: "ClientToken") -> None:

@@ -245,31 +245,25 @@ class Console:
             raise CommandFailed(f"{path} is larger than {FILE_OCTETS_MOST // 2**20} MiB; is it the right file?")
         return octets
 
-    def write(self, path: str, text: str, *, private: bool = False) -> None:
+    def write(self, path: str, content: str | bytes, *, private: bool = False) -> None:
         """Write a file as a whole or not at all; a private one is readable by its owner only.
 
-        A device or a pipe is written to, and a link leads to what is written.
+        A plain file that is there is replaced with ``--force`` only. A device or a pipe is written to, and a link leads
+        to what is written.
 
         :raises CommandFailed: when it cannot be written.
         """
-        try:
-            files.write(Path(path), text.encode("utf-8"), private=private)
-        except OSError as error:
-            nobody = error.errno == errno.ENXIO
-            raise CommandFailed(f"cannot write {path}: {'nobody reads it' if nobody else error.strerror}") from error
+        octets = content.encode("utf-8") if isinstance(content, str) else content
+        with _writing(path):
+            files.write(Path(path), octets, private=private, new=not self.arguments.force)
 
     def reserve(self, path: str) -> None:
-        """See that a private file can be written, before what stands in it is made; nothing is left there.
+        """See that a file can be written, before what stands in it is made; nothing is left there.
 
         :raises CommandFailed: when it cannot be written.
         """
-        place = Path(path)
-        if place.is_file() or not place.exists():
-            try:
-                with files.drafted(place, b"", files.PRIVATE):
-                    pass
-            except OSError as error:
-                raise CommandFailed(f"cannot write {path}: {error.strerror}") from error
+        with _writing(path):
+            files.reserve(Path(path), new=not self.arguments.force)
 
     def password(self, path: str | None, about: str) -> bytes | None:
         """A password: the first line of a file, or asked for when there is somebody to ask; ``None`` for an empty one.
@@ -281,6 +275,18 @@ class Console:
         if not sys.stdin.isatty():
             return None
         return self.ask(f"Password of {about} (empty for none): ").encode("utf-8") or None
+
+
+@contextlib.contextmanager
+def _writing(path: str) -> Iterator[None]:
+    """Tell why a file cannot be written, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EEXIST:
+            raise CommandFailed(f"{path} is there already; name another file, or replace it with --force") from error
+        why = "nobody reads it" if error.errno == errno.ENXIO else error.strerror
+        raise CommandFailed(f"cannot write {path}: {why}") from error
 
 
 def _password_in(octets: bytes, path: str) -> bytes | None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from smartproxy.logs.render import escape
 from smartproxy.policy import limits
-from smartproxy.tap.commands.arguments import Subparsers, action, number
+from smartproxy.tap.commands.arguments import Subparsers, action, number, writes
 from smartproxy.tap.commands.console import CommandFailed, Console, listing, table, when
 from smartproxy.tap.commands.differences import difference_documents, difference_lines, entry_title
 
@@ -49,7 +49,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy export site.json                      (no private keys: to compare, to look at)\n"
         "  smartproxy export site.json --with-secrets       (with all private keys: to move or restore the site)",
     )
-    out.add_argument("file", metavar="FILE", help="- for standard output")
+    writes(out, "file", help="- for standard output")
     out.add_argument(
         "--with-secrets",
         action="store_true",

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.arguments import Subparsers, action, subject, writes
 from smartproxy.tap.commands.certificates import certificate_documents, certificates_text
 from smartproxy.tap.commands.console import CommandFailed, Console, table, when
 
@@ -47,7 +47,7 @@ def register(subparsers: Subparsers) -> None:
     ask.add_argument("--serial-number", metavar="TEXT", help="subject serialNumber: the Odette ID")
     ask.add_argument("--san", action="append", default=[], metavar="HOST", help="host name or address; repeat it")
     ask.add_argument("--key-type", choices=_KEY_TYPES, default="rsa-3072", help="[rsa-3072]")
-    ask.add_argument("-o", "--output", metavar="FILE", help="where to write the request [standard output]")
+    writes(ask, "-o", "--output", help="where to write the request [standard output]")
     answer = action(
         actions, "complete", "Import the certificate that a CA issued for the request.", complete, changes=True
     )
@@ -56,7 +56,7 @@ def register(subparsers: Subparsers) -> None:
     action(actions, "list", "List identities.", show_all)
     look = action(actions, "show", "Show an identity's certificates; its key is never shown.", show)
     look.add_argument("name", metavar="NAME")
-    look.add_argument("-o", "--output", metavar="FILE", help="write the certificates to this file, for partners")
+    writes(look, "-o", "--output", help="write the certificates to this file, for partners")
     less = action(actions, "remove", "Remove an identity with its key.", remove, changes=True)
     less.add_argument("name", metavar="NAME")
     less.add_argument(

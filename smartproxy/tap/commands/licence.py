@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from smartproxy.tap.commands.arguments import Subparsers, action, end_of, moment, number, subject
+from smartproxy.tap.commands.arguments import Subparsers, action, end_of, moment, number, subject, writes
 from smartproxy.tap.commands.console import Console, listing, table, when
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def register(subparsers: Subparsers) -> None:
     )
     make.add_argument("--from", dest="since", type=moment, metavar="DATE", help="the first day [now]")
     make.add_argument("--sessions", type=number, metavar="N", help="highest number of sessions at once")
-    make.add_argument("-o", "--output", metavar="FILE", help="where to write it [-, standard output]")
+    writes(make, "-o", "--output", help="where to write it [-, standard output]")
     more = action(
         actions,
         "extend",
@@ -47,7 +47,7 @@ def register(subparsers: Subparsers) -> None:
         metavar="DATE",
         help="the new last day (2028-12-31), or how long: 90d, 1y",
     )
-    more.add_argument("-o", "--output", metavar="FILE", help="write the licence to this file, too")
+    writes(more, "-o", "--output", help="write the licence to this file, too")
     action(
         actions,
         "list",
@@ -55,7 +55,7 @@ def register(subparsers: Subparsers) -> None:
         show_all,
     )
     look = action(actions, "show", "Show a server's newest licence, or write it to a file again.", show)
-    look.add_argument("-o", "--output", metavar="FILE", help="write the licence to this file")
+    writes(look, "-o", "--output", help="write the licence to this file")
     fetch = action(
         actions,
         "download",
@@ -64,7 +64,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy licence download -o smartproxy.lic\n"
         "  smartproxy licence download PROXY-ID | ssh dmz 'cat > /etc/smartproxy.lic'",
     )
-    fetch.add_argument("-o", "--output", metavar="FILE", help="where to write it [-, standard output]")
+    writes(fetch, "-o", "--output", help="where to write it [-, standard output]")
     for parser in (look, fetch):
         parser.add_argument(
             "proxy_id", metavar="PROXY-ID", nargs="?", help="the server; not needed where there is one only"

@@ -1,6 +1,6 @@
 """``smartproxy logrc``: the files that say what a daemon logs, and where to."""
 
-from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.arguments import Subparsers, action, subject, writes
 from smartproxy.tap.commands.console import CommandFailed, Console
 
 
@@ -17,7 +17,7 @@ def register(subparsers: Subparsers) -> None:
         uses=None,
     )
     make.add_argument("file", metavar="FILE", help="the old file; - for standard input")
-    make.add_argument("-o", "--output", metavar="FILE", help="where to write it [-, standard output]")
+    writes(make, "-o", "--output", help="where to write it [-, standard output]")
 
 
 def convert(console: Console) -> None:

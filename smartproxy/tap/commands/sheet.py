@@ -1,6 +1,6 @@
 """``smartproxy partner sheet``: what a partner has to be told to connect, in its language."""
 
-from smartproxy.tap.commands.arguments import Subparsers, action
+from smartproxy.tap.commands.arguments import Subparsers, action, writes
 from smartproxy.tap.commands.console import Console
 
 _EXAMPLES = """\
@@ -23,7 +23,7 @@ def register(actions: Subparsers) -> None:
     make.add_argument("name", metavar="NAME")
     make.add_argument("--language", choices=("en", "de"), default="en", help="English or German [en]")
     make.add_argument("--format", choices=("text", "html"), default="text", help="text, or a page for a browser [text]")
-    make.add_argument("-o", "--output", metavar="FILE", help="where to write it [standard output]")
+    writes(make, "-o", "--output", help="where to write it [standard output]")
 
 
 def sheet(console: Console) -> None:

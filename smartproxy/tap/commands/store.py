@@ -53,8 +53,10 @@ def rekey(console: Console) -> None:
 
     with console.store() as store:
         done = rekey(store, console.now())
+    if done.left is not None:
+        console.warn(f"what was encrypted with the old key is still in the database's files; {done.left}")
     console.answer(
-        {"before": done.before, "after": done.after, "secrets": done.secrets},
+        {"before": done.before, "after": done.after, "secrets": done.secrets, "left": done.left},
         f"{done.secrets} secrets are encrypted with the key {done.after} instead of {done.before}."
         + ("" if done.place.own else f" The old key may be removed from {done.place}; keep it for old backups."),
     )
