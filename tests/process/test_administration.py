@@ -102,6 +102,8 @@ class FromAnotherMachine(AdministeredCase):
             ("client", "bind", "nobody", "--any"),
             ("events", "--name", "partner.changed", "--json"),
             ("events", "-n", "0", "--source", "command"),
+            ("explain", "nobody"),
+            ("explain", "1"),
             ("history", "--json"),
             ("history", "show", "2"),
             ("history", "show", "99"),

@@ -86,6 +86,21 @@ class AnyJson:
 
 
 @attrs.frozen
+class AnyText:
+    """Any text of an answer: peers may have written it, so whoever shows it has to escape it."""
+
+    def read(self, value: object, where: str) -> str:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        if not isinstance(value, str):
+            raise wrong(value, where, "a text")
+        return value
+
+    def write(self, value: str) -> str:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        return value
+
+
+@attrs.frozen
 class Instantaneous:
     """A moment in UTC with fractions of a second, such as ``2026-11-20T10:00:00.123Z``."""
 
