@@ -20,6 +20,8 @@ How an operation is added:
    the function's signature; the function's name is then the operation itself. Method and path follow from the word
    (``list``, ``show``, ``add``, ``change``, ``remove``; any other is a ``POST``, of what looks a ``GET``), or are said
    with ``path``.
+#. What takes long and needs no store, such as making a key, is a ``functools.cached_property`` of the input with the
+   name ``prepared``: it is looked at before the transaction begins.
 #. A function that cannot do what is wanted raises a :class:`~smartproxy.backend.errors.BackendError`, whose text says
    what to do.
 #. A new family is a new module, named in :mod:`smartproxy.backend.operations.registry`.

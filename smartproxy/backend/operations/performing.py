@@ -120,6 +120,8 @@ def perform(
     """
     said = operation.said(wanted)
     check_permission(store, operation, said, caller, now)
+    # What takes long and needs no store is done before the transaction, for which others would wait.
+    getattr(wanted, "prepared", None)
     try:
         match operation.effect:
             case Effect.CHANGE:

@@ -8,6 +8,7 @@ from smartproxy.backend.operations.ca import CA
 from smartproxy.backend.operations.client import CLIENT
 from smartproxy.backend.operations.events import EVENTS
 from smartproxy.backend.operations.history import HISTORY
+from smartproxy.backend.operations.identity import IDENTITY
 from smartproxy.backend.operations.operation import Operation, operations_of
 from smartproxy.backend.operations.partner import PARTNER
 from smartproxy.backend.operations.refusal import REFUSAL
@@ -16,6 +17,6 @@ from smartproxy.backend.operations.trial import TRIAL
 
 MODULES = (proposing, sheets)
 """Modules that add operations to a family of another one."""
-FAMILIES = (PARTNER, CA, CLIENT, SETTINGS, EVENTS, REFUSAL, HISTORY, TRIAL, ADMIN_TOKEN)
+FAMILIES = (PARTNER, CA, IDENTITY, CLIENT, SETTINGS, EVENTS, REFUSAL, HISTORY, TRIAL, ADMIN_TOKEN)
 """In the order in which the API's description lists them."""
 OPERATIONS: dict[str, Operation[Any, Any]] = operations_of(FAMILIES)
