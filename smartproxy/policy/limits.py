@@ -440,8 +440,10 @@ EVENT_NUMBER: Final = Limit(default=0, least=0, most=2**63 - 1, unit="(the numbe
 #: How far a look into the future reaches.
 DAYS_AHEAD: Final = Limit(default=30, least=0, most=36_500, unit="days")
 
-# The licence.
+# The licence, and what its authority certifies.
 
+#: How long a plain client's credential is valid.
+CREDENTIAL_DAYS: Final = Limit(default=365, least=1, most=3650, unit="days")
 LICENCE_OCTETS_MOST: Final = 64 * 1024
 #: Clients whose certificates a licence withdraws.
 WITHDRAWN_MOST: Final = 300

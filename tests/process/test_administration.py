@@ -83,6 +83,11 @@ class FromAnotherMachine(AdministeredCase):
             role=AdminRole.OPERATOR,
         )
         self.assertEqual((done.returncode, "usual form" in done.stderr), (0, True), done.stderr)
+        key = self.folder / "main.pem"
+        main = self_signed("main")
+        key.write_bytes(main.certificate_pem + main.key_pem)
+        done = self.run_command("identity", "import", "main", str(key), role=AdminRole.ADMINISTRATOR)
+        self.assertEqual((done.returncode, "CN=main" in done.stdout), (0, True), done.stderr)
         for words in (
             ("partner", "list"),
             ("partner", "list", "--json"),
@@ -109,6 +114,24 @@ class FromAnotherMachine(AdministeredCase):
             ("history", "show", "99"),
             ("ca", "list"),
             ("ca", "show", "none"),
+            ("identity", "list"),
+            ("identity", "show", "main"),
+            ("identity", "show", "main", "--json"),
+            ("identity", "complete", "main", str(pem)),
+            ("identity", "import", "other", str(pem)),
+            ("identity", "remove", "main"),
+            ("identity", "remove", "main", "--yes", "--dry-run"),
+            ("authority", "show"),
+            ("authority", "show", "--json"),
+            ("authority", "create", "--site", "Another"),
+            ("authority", "https", "--name", "not a host"),
+            ("licence", "list"),
+            ("licence", "list", "--json"),
+            ("licence", "show", "--json"),
+            ("licence", "download"),
+            ("licence", "extend", "--until", "2026-12-01"),
+            ("licence", "issue", "nobody", "--until", "1y"),
+            ("licence", "withdraw", "nobody"),
             ("settings", "show", "server"),
             ("settings", "show", "--json"),
             ("settings", "set", "server.deadlines.ssid", "0"),
@@ -129,7 +152,7 @@ class FromAnotherMachine(AdministeredCase):
             self.assertEqual((done.returncode, "partner:change" in done.stderr), (1, True), done.stderr)
         self.assertEqual(self.run_command("admin-token", "list", role=AdminRole.AUDITOR).returncode, 0)
         self.assertEqual(self.run_command("admin-token", "list", role=AdminRole.OPERATOR).returncode, 1)
-        self.assertIn("--url yet", self.run_command("authority", "show", role=AdminRole.ADMINISTRATOR).stderr)
+        self.assertIn("--url yet", self.run_command("export", "-", role=AdminRole.ADMINISTRATOR).stderr)
         self.command("admin-token", "revoke", "operator")
         self.assertIn("the token is not valid", self.run_command(*add, role=AdminRole.OPERATOR).stderr)
         self.end()

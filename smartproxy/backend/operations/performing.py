@@ -126,12 +126,13 @@ def perform(
         match operation.effect:
             case Effect.CHANGE:
                 return _change(store, operation, wanted, caller, now, terms)
-            case Effect.ACT:
+            case Effect.ACT | Effect.EXPORT:
+                deed = Deed.EXPORT if operation.effect is Effect.EXPORT else Deed.ACT
                 with store.writing() as session:
                     work = Transaction(session=session, now=now, by=caller.name)
                     done = _act(work, operation, wanted, terms)
                     channel, comment = caller.channel, terms.comment
-                    audit.record(session, Deed.ACT, said, by=caller.name, channel=channel, now=now, comment=comment)
+                    audit.record(session, deed, said, by=caller.name, channel=channel, now=now, comment=comment)
                     return done
             case _:
                 with store.reading() as session:
