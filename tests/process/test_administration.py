@@ -132,9 +132,7 @@ class FromAnotherMachine(AdministeredCase):
             ("settings", "set", "server.listeners", "0.0.0.0:6619", "--dry-run"),
         ):
             here, there = self.run_command(*words), self.run_command(*words, role=AdminRole.ADMINISTRATOR)
-            self.assertEqual(
-                (there.status, there.out, there.err), (here.status, here.out, here.err), words
-            )
+            self.assertEqual((there.status, there.out, there.err), (here.status, here.out, here.err), words)
         newest = next(e for e in self.run_command("history", "--json").json[::-1] if e["change"].startswith("partner"))
         self.assertEqual((newest["by"], newest["way"], newest["comment"]), ("operator", "api", "by https"))
 

@@ -1,4 +1,4 @@
-"""Operations on the site's authority: its certificates, and plain clients, which it certifies. Its key is never told."""
+"""Operations on the site's authority: its certificates, and plain clients, which it certifies. No key of it is told."""
 
 from datetime import datetime, timedelta
 

@@ -11,6 +11,7 @@ from smartproxy.backend.operations.events import EVENTS
 from smartproxy.backend.operations.history import HISTORY
 from smartproxy.backend.operations.identity import IDENTITY
 from smartproxy.backend.operations.licence import LICENCE
+from smartproxy.backend.operations.nodes import NODES
 from smartproxy.backend.operations.operation import Operation, operations_of
 from smartproxy.backend.operations.partner import PARTNER
 from smartproxy.backend.operations.refusal import REFUSAL
@@ -19,6 +20,20 @@ from smartproxy.backend.operations.trial import TRIAL
 
 MODULES = (proposing, sheets)
 """Modules that add operations to a family of another one."""
-FAMILIES = (PARTNER, CA, IDENTITY, CLIENT, LICENCE, AUTHORITY, SETTINGS, EVENTS, REFUSAL, HISTORY, TRIAL, ADMIN_TOKEN)
+FAMILIES = (
+    PARTNER,
+    CA,
+    IDENTITY,
+    CLIENT,
+    LICENCE,
+    AUTHORITY,
+    NODES,
+    SETTINGS,
+    EVENTS,
+    REFUSAL,
+    HISTORY,
+    TRIAL,
+    ADMIN_TOKEN,
+)
 """In the order in which the API's description lists them."""
 OPERATIONS: dict[str, Operation[Any, Any]] = operations_of(FAMILIES)

@@ -147,7 +147,7 @@ class Word:
 
 
 @attrs.frozen
-class Octets:
+class InBase64:
     """Octets, such as a file's, in base64 (RFC 4648 section 4).
 
     :ivar most: how many at most.
@@ -177,7 +177,7 @@ class Octets:
 
 
 FILES_MOST = 100
-_FILE_OCTETS = Octets(most=512 * 1024)
+_FILE_OCTETS = InBase64(most=512 * 1024)
 
 
 @attrs.frozen(kw_only=True)
