@@ -21,6 +21,8 @@ from smartproxy.policy.settings import ClientEntry
 
 SEEN_AGAIN = timedelta(seconds=30)
 """A call so soon after the last one that was noted is not noted."""
+SILENT = timedelta(minutes=5)
+"""A client asks for changes at least once a minute; one that has not asked for so long is away."""
 PREFIX = "spc_"
 """What every token begins with, so that a secret scanner recognizes one that leaked."""
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")

@@ -5,13 +5,14 @@ there. Shows no token, no key and no certificate.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import attrs
 from sqlalchemy.exc import SQLAlchemyError
 
 from smartproxy import __version__
 from smartproxy.backend import clients, downloads, generations, history, licences
+from smartproxy.backend.clients import SILENT
 from smartproxy.backend.downloads import DownloadStatus
 from smartproxy.backend.errors import BackendError
 from smartproxy.backend.history import HistoryEntry
@@ -25,9 +26,6 @@ from smartproxy.policy import limits
 from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, parse
 from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
 from smartproxy.policy.licence import LicenceRefused, read
-
-SILENT = timedelta(minutes=5)
-"""A client asks for changes at least once a minute; one that has not asked for so long is away."""
 
 
 @attrs.frozen(kw_only=True)

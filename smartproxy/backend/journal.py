@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import cast
+from typing import TypeVar, cast
 
 import attrs
 from sqlalchemy import Select, delete, func, insert, select
@@ -24,6 +24,7 @@ from smartproxy.logs.record import Record
 from smartproxy.logs.render import LINE_MOST, line, shorten
 from smartproxy.logs.severity import Severity
 
+_Row = TypeVar("_Row")
 _COLUMNS = ("session", "partner")
 """Fields that have a column of their own."""
 
@@ -194,6 +195,24 @@ def newest_of(session: Session, names: Sequence[str]) -> Iterator[StoredEvent]:
         yield _stored(row)
 
 
+def newest_since(
+    session: Session, name: str, since: datetime, most: int, partner: str | None = None, without: str | None = None
+) -> tuple[list[StoredEvent], bool]:
+    """The newest events of a name, from a time on, and whether these are all of them.
+
+    :param without: leave out those with this outcome.
+    """
+    newest = _apply(select(EventRow.id), Filter(name=name, partner=partner, since=since))
+    # The number of those that are left out is bounded, too: there can be very many of them.
+    read = newest.order_by(EventRow.time.desc()).limit(most if without is None else most * 20).subquery()
+    query = select(EventRow).join(read, EventRow.id == read.c.id)
+    if without is not None:
+        query = query.where(EventRow.fields["outcome"].as_string().is_distinct_from(without))
+    rows = session.scalars(query.order_by(EventRow.time.desc(), EventRow.id.desc()).limit(most)).all()
+    seen = session.scalar(select(func.count()).select_from(read)) or 0
+    return [_stored(row) for row in rows], len(rows) < most and seen < (most if without is None else most * 20)
+
+
 def newest_number(session: Session) -> int:
     """The number of the event that came last; 0 when there is none."""
     return session.scalar(select(func.max(EventRow.id))) or 0
@@ -230,7 +249,7 @@ def of_numbers(session: Session, numbers: Sequence[int]) -> dict[int, StoredEven
     return {row.id: _stored(row) for row in session.scalars(select(EventRow).where(EventRow.id.in_(numbers)))}
 
 
-def _apply(query: Select[EventRow], wanted: Filter) -> Select[EventRow]:
+def _apply(query: Select[_Row], wanted: Filter) -> Select[_Row]:
     if wanted.name is not None:
         matches = EventRow.name.startswith(wanted.name, autoescape=True)
         query = query.where(matches if wanted.name.endswith(".") else EventRow.name == wanted.name)

@@ -12,7 +12,7 @@ import attrs
 from smartproxy._version import __version__
 from smartproxy.backend.called import ROOT, WITHOUT_BODY, ChangeTerms
 from smartproxy.backend.operations.operation import Effect, Operation
-from smartproxy.backend.operations.shapes import MOMENT, Foreseen, Instantaneous, Word
+from smartproxy.backend.operations.shapes import MOMENT, AnyText, Foreseen, InBase64, Instantaneous, Word
 from smartproxy.policy import limits
 from smartproxy.policy.schema import (
     Counts,
@@ -295,8 +295,10 @@ def _single(kind: ValueKind) -> Schema:
             return {"type": "string", "minLength": 1, "maxLength": kind.most}
         case Pem():
             return {"type": "string", "maxLength": limits.PEM_CHARACTERS_MOST, "description": f"PEM, {kind.label}"}
-        case Address() | Network():
+        case Address() | Network() | AnyText():
             return {"type": "string"}
+        case InBase64():
+            return {"type": "string", "contentEncoding": "base64", "maxLength": kind.characters_most}
         case Serials():
             return {"type": "array", "items": {"type": "string", "pattern": "^[0-9a-f]{1,40}$"}}
         case _:

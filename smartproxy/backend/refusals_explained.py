@@ -115,13 +115,12 @@ class ExplainedRefusal:
     @property
     def outgoing(self) -> bool:
         """Whether this site called the partner."""
-        return _is_outgoing(self.event)
+        return is_outgoing(self.event)
 
     @property
     def cause(self) -> str:
         """The cause, in the words of the event."""
-        fields = self.event.fields
-        return str(fields.get("message") or fields.get("cause", ""))
+        return cause_of(self.event)
 
 
 def find(session: Session, what: str) -> ExplainedRefusal:
@@ -141,13 +140,12 @@ def _of_session(session: Session, wanted: str) -> ExplainedRefusal:
     events = journal.find(session, Filter(session=wanted))
     if not events:
         raise NotFound(f"no event of a session {wanted} is stored; 'smartproxy events --name session.' lists sessions")
-    telling = [each for each in events if _tells(each)]
+    telling = [each for each in events if tells(each)]
     if not telling:
         ended = next((each for each in events if each.name in ("session.ended", "session.abandoned")), None)
         how = "has not ended yet" if ended is None else f"ended as {ended.fields.get('outcome', 'completed')}"
         raise NotFound(f"session {wanted} was not refused: it {how}")
-    # The server stands between us and the partner: what it says is what the partner saw.
-    telling.sort(key=lambda each: (each.source != "server", REFUSALS.index(each.name), each.number))
+    telling.sort(key=telling_order)
     return _refusal(session, telling[0], tuple(each for each in telling[1:]))
 
 
@@ -156,7 +154,7 @@ def _of_number(session: Session, number: int) -> ExplainedRefusal:
     if not events or events[0].number != number:
         raise NotFound(f"there is no event {number}; 'smartproxy events' shows the numbers")
     event = events[0]
-    if _tells(event):
+    if tells(event):
         return _refusal(session, event, ())
     if (of := event.fields.get("session")) is not None:
         return _of_session(session, str(of))
@@ -166,9 +164,9 @@ def _of_number(session: Session, number: int) -> ExplainedRefusal:
 def _last(session: Session, what: str) -> ExplainedRefusal:
     for event in journal.newest_of(session, REFUSALS):
         peer = str(event.fields.get("peer", ""))
-        if not _tells(event):
+        if not tells(event):
             continue
-        if what in (event.fields.get("partner"), peer, _host(peer)):
+        if what in (event.fields.get("partner"), peer, host_of(peer)):
             if (of := event.fields.get("session")) is not None:
                 return _of_session(session, str(of))
             return _refusal(session, event, ())
@@ -179,15 +177,34 @@ def _last(session: Session, what: str) -> ExplainedRefusal:
     )
 
 
-def _tells(event: StoredEvent) -> bool:
+def telling_order(event: StoredEvent) -> tuple[bool, int, int]:
+    """By what the events of one session are sorted, the one that tells most first."""
+    # The server stands between us and the partner: what it says is what the partner saw.
+    return event.source != "server", REFUSALS.index(event.name), event.number
+
+
+def tells(event: StoredEvent) -> bool:
     """Whether an event says why somebody could not do what it wanted: a session that completed does not."""
     if event.name not in REFUSALS or event.source not in _DMZ:
         return False
     return _end(event).outcome is not Outcome.COMPLETED
 
 
-def _host(peer: str) -> str:
+def cause_of(event: StoredEvent) -> str:
+    """The cause, in the words of an event."""
+    return str(event.fields.get("message") or event.fields.get("cause", ""))
+
+
+def host_of(peer: str) -> str:
+    """The address of a peer, without its port."""
     return peer.rpartition(":")[0].strip("[]")
+
+
+def key_of(event: StoredEvent) -> str:
+    """Why it was, as :data:`~smartproxy.policy.explanations.EXPLANATIONS` names it."""
+    if _end(event).key == Cause.CERTIFICATE_UNKNOWN_CA and _is_self_signed(event.fields):
+        return "certificate.self_signed"
+    return _end(event).key
 
 
 def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ...]) -> ExplainedRefusal:
@@ -233,11 +250,11 @@ def _end(event: StoredEvent) -> HowEnded:
         outcome=_member(Outcome, fields.get("outcome")) or _OUTCOMES.get(event.name),
         ended_by=_member(EndedBy, fields.get("ended_by")) or _member(EndedBy, fields.get("side")),
         step=_member(Step, fields.get("step")),
-        outgoing=_is_outgoing(event),
+        outgoing=is_outgoing(event),
     )
 
 
-def _is_outgoing(event: StoredEvent) -> bool:
+def is_outgoing(event: StoredEvent) -> bool:
     """Whether this site called the partner."""
     return event.name in _CALLS or event.fields.get("direction") == "outbound"
 
@@ -263,7 +280,7 @@ def _saw(fields: Mapping[str, Value]) -> str | None:
 
 def _accepted(session: Session, event: StoredEvent) -> Mapping[str, Value]:
     """What was told of the certificate when the same connection was let in, or when the called partner answered."""
-    if _is_outgoing(event):
+    if is_outgoing(event):
         of = event.fields.get("session")
         told = journal.find(session, Filter(name="outbound.answered", session=str(of)), 1) if of is not None else ()
         return told[0].fields if told else {}

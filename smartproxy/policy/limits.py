@@ -437,11 +437,15 @@ GUESSES_NETWORKS_MOST: Final = 1024
 EVENTS_PAGE: Final = Limit(default=100, least=1, most=5_000, unit="events")
 #: Numbered from 1 in the order of arrival.
 EVENT_NUMBER: Final = Limit(default=0, least=0, most=2**63 - 1, unit="(the number of an event)")
+#: How far a daemon's clock is behind the backend's, or ahead of it: all the years that an event may bear.
+CLOCK_DIFFERENCE: Final = Limit(default=0, least=-(2**53), most=2**53, unit="milliseconds")
 #: How far a look into the future reaches.
 DAYS_AHEAD: Final = Limit(default=30, least=0, most=36_500, unit="days")
 
-# The licence.
+# The licence, and what its authority certifies.
 
+#: How long a plain client's credential is valid.
+CREDENTIAL_DAYS: Final = Limit(default=365, least=1, most=3650, unit="days")
 LICENCE_OCTETS_MOST: Final = 64 * 1024
 #: Clients whose certificates a licence withdraws.
 WITHDRAWN_MOST: Final = 300

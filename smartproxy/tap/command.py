@@ -46,6 +46,7 @@ SUBJECTS = (
     "ignore",
     "mail",
     "transfers",
+    "nodes",
     "explain",
     "history",
     "audit",

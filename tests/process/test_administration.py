@@ -15,7 +15,8 @@ from smartproxy.backend.operations.registry import OPERATIONS
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.testing.pki import self_signed
 from tests.process.clock import PATIENCE_SECONDS
-from tests.process.test_backend_process import ENVIRONMENT, BackendCase
+from tests.process.test_backend_process import BackendCase
+from tests.unit.commands import Done, done_by
 
 CODE = "O0013000001ACME"
 PIN = "ab" * 32
@@ -34,8 +35,8 @@ class AdministeredCase(BackendCase):
             self.command("admin-token", "create", role.value, "--role", role.value, "--token-file", path)
             self.tokens[role] = path
 
-    def run_command(self, *arguments: str, role: AdminRole | None = None) -> "subprocess.CompletedProcess[str]":
-        """Run the command: on the local store, or by https in a role."""
+    def run_command(self, *arguments: str, role: AdminRole | None = None) -> Done:
+        """Run the command: on the local store, or by https in a role. In this process: it is run very often."""
         where = ["--state-dir", self.state]
         if role is not None:
             where = [
@@ -48,14 +49,7 @@ class AdministeredCase(BackendCase):
             ]
             # Nothing of the site is on the other machine.
             where += ["--state-dir", str(self.folder / "nowhere")]
-        return subprocess.run(
-            [sys.executable, "-m", "smartproxy.tap.command", *where, *arguments],
-            env=ENVIRONMENT,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_SECONDS,
-            check=False,
-        )
+        return done_by([*where, *arguments])
 
     def raw(self, method: str, path: str, headers: dict[str, str], body: bytes | None = None) -> tuple[int, Any]:
         """A call as it stands; status and document."""
@@ -82,7 +76,12 @@ class FromAnotherMachine(AdministeredCase):
             *("partner", "add", "Ä & Co", "--code", "ODD", "--certificate", str(pem), "--comment", "by https"),
             role=AdminRole.OPERATOR,
         )
-        self.assertEqual((done.returncode, "usual form" in done.stderr), (0, True), done.stderr)
+        self.assertEqual((done.status, "usual form" in done.err), (0, True), done.err)
+        key = self.folder / "main.pem"
+        main = self_signed("main")
+        key.write_bytes(main.certificate_pem + main.key_pem)
+        done = self.run_command("identity", "import", "main", str(key), role=AdminRole.ADMINISTRATOR)
+        self.assertEqual((done.status, "CN=main" in done.out), (0, True), done.err)
         for words in (
             ("partner", "list"),
             ("partner", "list", "--json"),
@@ -102,21 +101,39 @@ class FromAnotherMachine(AdministeredCase):
             ("client", "bind", "nobody", "--any"),
             ("events", "--name", "partner.changed", "--json"),
             ("events", "-n", "0", "--source", "command"),
+            ("explain", "nobody"),
+            ("explain", "1"),
             ("history", "--json"),
             ("history", "show", "2"),
             ("history", "show", "99"),
             ("ca", "list"),
             ("ca", "show", "none"),
+            ("identity", "list"),
+            ("identity", "show", "main"),
+            ("identity", "show", "main", "--json"),
+            ("identity", "complete", "main", str(pem)),
+            ("identity", "import", "other", str(pem)),
+            ("identity", "remove", "main"),
+            ("identity", "remove", "main", "--yes", "--dry-run"),
+            ("authority", "show"),
+            ("authority", "show", "--json"),
+            ("authority", "create", "--site", "Another"),
+            ("authority", "https", "--name", "not a host"),
+            ("licence", "list"),
+            ("licence", "list", "--json"),
+            ("licence", "show", "--json"),
+            ("licence", "download"),
+            ("licence", "extend", "--until", "2026-12-01"),
+            ("licence", "issue", "nobody", "--until", "1y"),
+            ("licence", "withdraw", "nobody"),
             ("settings", "show", "server"),
             ("settings", "show", "--json"),
             ("settings", "set", "server.deadlines.ssid", "0"),
             ("settings", "set", "server.listeners", "0.0.0.0:6619", "--dry-run"),
         ):
             here, there = self.run_command(*words), self.run_command(*words, role=AdminRole.ADMINISTRATOR)
-            self.assertEqual(
-                (there.returncode, there.stdout, there.stderr), (here.returncode, here.stdout, here.stderr), words
-            )
-        newest = json.loads(self.run_command("history", "--json").stdout)[-1]
+            self.assertEqual((there.status, there.out, there.err), (here.status, here.out, here.err), words)
+        newest = next(e for e in self.run_command("history", "--json").json[::-1] if e["change"].startswith("partner"))
         self.assertEqual((newest["by"], newest["way"], newest["comment"]), ("operator", "api", "by https"))
 
     def test_what_may_not_be(self) -> None:
@@ -124,14 +141,14 @@ class FromAnotherMachine(AdministeredCase):
         add = ("partner", "add", "ACME", "--code", CODE, "--pin", PIN)
         for role in (AdminRole.VIEWER, AdminRole.AUDITOR):
             done = self.run_command(*add, role=role)
-            self.assertEqual((done.returncode, "partner:change" in done.stderr), (1, True), done.stderr)
-        self.assertEqual(self.run_command("admin-token", "list", role=AdminRole.AUDITOR).returncode, 0)
-        self.assertEqual(self.run_command("admin-token", "list", role=AdminRole.OPERATOR).returncode, 1)
-        self.assertIn("--url yet", self.run_command("authority", "show", role=AdminRole.ADMINISTRATOR).stderr)
+            self.assertEqual((done.status, "partner:change" in done.err), (1, True), done.err)
+        self.assertEqual(self.run_command("admin-token", "list", role=AdminRole.AUDITOR).status, 0)
+        self.assertEqual(self.run_command("admin-token", "list", role=AdminRole.OPERATOR).status, 1)
+        self.assertIn("--url yet", self.run_command("export", "-", role=AdminRole.ADMINISTRATOR).err)
         self.command("admin-token", "revoke", "operator")
-        self.assertIn("the token is not valid", self.run_command(*add, role=AdminRole.OPERATOR).stderr)
+        self.assertIn("the token is not valid", self.run_command(*add, role=AdminRole.OPERATOR).err)
         self.end()
-        self.assertIn("cannot reach the backend", self.run_command(*add, role=AdminRole.ADMINISTRATOR).stderr)
+        self.assertIn("cannot reach the backend", self.run_command(*add, role=AdminRole.ADMINISTRATOR).err)
 
 
 class UnderFire(AdministeredCase):

@@ -30,6 +30,21 @@ class Done:
         return json.loads(self.out)
 
 
+def done_by(command_line: list[str], entered: io.BytesIO | None = None) -> Done:
+    """Run a command line.
+
+    :param entered: what its standard input holds.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    stdin = io.TextIOWrapper(entered or io.BytesIO())
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), patch("sys.stdin", stdin):
+        try:
+            status = main(command_line)
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+    return Done(status, out.getvalue(), err.getvalue())
+
+
 class CommandCase(OnBothDatabases, SynchronousTestCase):
     """A test with a folder, and a site in ``self.location`` unless ``founded`` is false."""
 
@@ -62,14 +77,7 @@ class CommandCase(OnBothDatabases, SynchronousTestCase):
 
         :param terminal: what somebody enters at a terminal, instead of ``stdin``.
         """
-        out, err = io.StringIO(), io.StringIO()
-        entered = io.TextIOWrapper(terminal or io.BytesIO(stdin))
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), patch("sys.stdin", entered):
-            try:
-                status = main(["--state-dir", str(self.state), *arguments])
-            except SystemExit as end:
-                status = end.code if isinstance(end.code, int) else 1
-        return Done(status, out.getvalue(), err.getvalue())
+        return done_by(["--state-dir", str(self.state), *arguments], terminal or io.BytesIO(stdin))
 
     def do(self, *arguments: str, stdin: bytes = b"") -> Done:
         """Run a command line that has to work."""

@@ -10,7 +10,8 @@ from twisted.internet.testing import MemoryReactorClock
 
 from smartproxy.backend import cas, clients, downloads, identities, licences, revocation
 from smartproxy.backend.certificates import fitting
-from smartproxy.backend.condition import SILENT, BackendCondition
+from smartproxy.backend.clients import SILENT
+from smartproxy.backend.condition import BackendCondition
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.fetching import Fetched
 from smartproxy.backend.service import BackendService

@@ -14,6 +14,7 @@ from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.registry import FAMILIES, OPERATIONS
 from smartproxy.backend.operations.shapes import Named, Page
 from smartproxy.policy.partners import CertificatePin
+from smartproxy.policy.permissions import AdminRole
 from smartproxy.policy.schema import declared, write_object
 from tests.unit.sites import NOW, PIN, SiteCase
 
@@ -71,6 +72,14 @@ class Permissions(SiteCase):
             ((), False),
         ):
             self.assertIs(self.caller(*scopes).may("partner:change"), may, scopes)
+
+    def test_roles(self) -> None:
+        """A viewer and an auditor change nothing, the auditor reads everything, an administrator may do all."""
+        for name, each in OPERATIONS.items():
+            looks = each.effect is Effect.READ
+            self.assertIs(self.caller(*AdminRole.AUDITOR.scopes).may(each.scope), looks, name)
+            self.assertIs(self.caller(*AdminRole.VIEWER.scopes).may(each.scope), each.scope.endswith(":read"), name)
+            self.assertTrue(self.caller(*AdminRole.ADMINISTRATOR.scopes).may(each.scope), name)
 
     def test_refused(self) -> None:
         """What is not permitted leaves nothing behind, and the refusal names the scope."""

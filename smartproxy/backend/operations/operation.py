@@ -16,10 +16,13 @@ How an operation is added:
    (:func:`smartproxy.policy.schema.kind`), so that it can be read, written and described as JSON.
    :mod:`~smartproxy.backend.operations.shapes` has the classes that many share: ``Named``, ``Page``, ``Removed``.
 #. A decorator of the :class:`Family` declares it: ``reading`` (looks only), ``changing`` (makes a generation of the
-   configuration) or ``acting`` (writes to the store, but nothing of the configuration). Input and answer are those of
+   configuration) or ``acting`` (writes to the store, but nothing of the
+   configuration) or ``exporting`` (tells a private key). Input and answer are those of
    the function's signature; the function's name is then the operation itself. Method and path follow from the word
    (``list``, ``show``, ``add``, ``change``, ``remove``; any other is a ``POST``, of what looks a ``GET``), or are said
    with ``path``.
+#. What takes long and needs no store, such as making a key, is a ``functools.cached_property`` of the input with the
+   name ``prepared``: it is looked at before the transaction begins.
 #. A function that cannot do what is wanted raises a :class:`~smartproxy.backend.errors.BackendError`, whose text says
    what to do.
 #. A new family is a new module, named in :mod:`smartproxy.backend.operations.registry`.
@@ -51,6 +54,7 @@ class Effect(enum.StrEnum):
     READ = "read"
     CHANGE = "change"
     ACT = "act"
+    EXPORT = "export"
 
 
 @attrs.frozen(kw_only=True)
@@ -177,6 +181,12 @@ class Family:
     ) -> _Declares[Transaction]:
         """Declare what writes to the store, but nothing of the configuration."""
         return self._declares(Effect.ACT, word, summary, path, scope)
+
+    def exporting(
+        self, word: str, summary: str, *, path: str | None = None, scope: str | None = None
+    ) -> _Declares[Transaction]:
+        """Declare what tells a private key; the audit trail says so."""
+        return self._declares(Effect.EXPORT, word, summary, path, scope)
 
     def changing(
         self, word: str, summary: str, *, path: str | None = None, scope: str | None = None

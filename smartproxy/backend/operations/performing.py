@@ -120,16 +120,19 @@ def perform(
     """
     said = operation.said(wanted)
     check_permission(store, operation, said, caller, now)
+    # What takes long and needs no store is done before the transaction, for which others would wait.
+    getattr(wanted, "prepared", None)
     try:
         match operation.effect:
             case Effect.CHANGE:
                 return _change(store, operation, wanted, caller, now, terms)
-            case Effect.ACT:
+            case Effect.ACT | Effect.EXPORT:
+                deed = Deed.EXPORT if operation.effect is Effect.EXPORT else Deed.ACT
                 with store.writing() as session:
                     work = Transaction(session=session, now=now, by=caller.name)
                     done = _act(work, operation, wanted, terms)
                     channel, comment = caller.channel, terms.comment
-                    audit.record(session, Deed.ACT, said, by=caller.name, channel=channel, now=now, comment=comment)
+                    audit.record(session, deed, said, by=caller.name, channel=channel, now=now, comment=comment)
                     return done
             case _:
                 with store.reading() as session:

@@ -4,17 +4,36 @@ from typing import Any
 
 from smartproxy.backend.operations import proposing, sheets
 from smartproxy.backend.operations.admin_token import ADMIN_TOKEN
+from smartproxy.backend.operations.authority import AUTHORITY
 from smartproxy.backend.operations.ca import CA
 from smartproxy.backend.operations.client import CLIENT
 from smartproxy.backend.operations.events import EVENTS
 from smartproxy.backend.operations.history import HISTORY
+from smartproxy.backend.operations.identity import IDENTITY
+from smartproxy.backend.operations.licence import LICENCE
+from smartproxy.backend.operations.nodes import NODES
 from smartproxy.backend.operations.operation import Operation, operations_of
 from smartproxy.backend.operations.partner import PARTNER
+from smartproxy.backend.operations.refusal import REFUSAL
 from smartproxy.backend.operations.settings import SETTINGS
 from smartproxy.backend.operations.trial import TRIAL
 
 MODULES = (proposing, sheets)
 """Modules that add operations to a family of another one."""
-FAMILIES = (PARTNER, CA, CLIENT, SETTINGS, EVENTS, HISTORY, TRIAL, ADMIN_TOKEN)
+FAMILIES = (
+    PARTNER,
+    CA,
+    IDENTITY,
+    CLIENT,
+    LICENCE,
+    AUTHORITY,
+    NODES,
+    SETTINGS,
+    EVENTS,
+    REFUSAL,
+    HISTORY,
+    TRIAL,
+    ADMIN_TOKEN,
+)
 """In the order in which the API's description lists them."""
 OPERATIONS: dict[str, Operation[Any, Any]] = operations_of(FAMILIES)

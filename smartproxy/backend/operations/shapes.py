@@ -1,19 +1,22 @@
 """Inputs and answers that many operations share."""
 
+import base64
 import contextlib
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import attrs
+from cryptography.x509 import Certificate
 
+from smartproxy.backend.certificates import certificate_pin, issuer_text, key_pin, subject_text
 from smartproxy.backend.consequences import Refusal
 from smartproxy.backend.states import Difference, EntryKind, EntryPlace
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
-from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
+from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
 from smartproxy.policy.strict_json import DocumentRefused
-from smartproxy.policy.values import NAME, Flag, Lines, Member, Whole, wrong
+from smartproxy.policy.values import NAME, SHA256, Flag, Instant, Line, Lines, Member, Whole, wrong
 
 WARNING_CHARACTERS_MOST = 10_000
 WARNINGS_MOST = 1_000
@@ -86,6 +89,21 @@ class AnyJson:
 
 
 @attrs.frozen
+class AnyText:
+    """Any text: peers may have written it, so whoever shows it has to escape it."""
+
+    def read(self, value: object, where: str) -> str:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        if not isinstance(value, str):
+            raise wrong(value, where, "a text")
+        return value
+
+    def write(self, value: str) -> str:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        return value
+
+
+@attrs.frozen
 class Instantaneous:
     """A moment in UTC with fractions of a second, such as ``2026-11-20T10:00:00.123Z``."""
 
@@ -126,6 +144,83 @@ class Word:
     def write(self, value: str) -> str:
         """See :class:`~smartproxy.policy.values.ValueKind`."""
         return value
+
+
+@attrs.frozen
+class InBase64:
+    """Octets, such as a file's, in base64 (RFC 4648 section 4).
+
+    :ivar most: how many at most.
+    """
+
+    most: int
+
+    def read(self, value: object, where: str) -> bytes:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        if not isinstance(value, str):
+            raise wrong(value, where, "octets in base64")
+        if len(value) > self.characters_most:
+            raise DocumentRefused(where=where, cause=Cause.DOCUMENT_SIZE, message=f"is larger than {self.most} octets")
+        try:
+            return base64.b64decode(value, validate=True)
+        except ValueError:
+            raise DocumentRefused(where=where, cause=Cause.DOCUMENT_VALUE, message="has to be base64") from None
+
+    def write(self, value: bytes) -> str:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        return base64.b64encode(value).decode("ascii")
+
+    @property
+    def characters_most(self) -> int:
+        """The length of the base64 of so many octets."""
+        return (self.most + 2) // 3 * 4
+
+
+FILES_MOST = 100
+_FILE_OCTETS = InBase64(most=512 * 1024)
+
+
+@attrs.frozen(kw_only=True)
+class GivenFile:
+    """A file that is given to an operation.
+
+    :ivar name: what it is called in messages; nothing is written there.
+    :ivar octets: what is in it; it may be secret.
+    """
+
+    name: str = attrs.field(metadata=kind(Line(most=4096), people=ForPeople(help="what it is called in messages")))
+    octets: bytes = attrs.field(repr=masked, metadata=kind(_FILE_OCTETS, people=ForPeople(help="in base64")))
+
+
+GIVEN_FILES = ListOf(item=ObjectOf(GivenFile), least=1, most=FILES_MOST)
+
+
+@attrs.frozen(kw_only=True)
+class KnownCertificate:
+    """What stands in a certificate.
+
+    :ivar sha256: of the whole certificate.
+    :ivar key_sha256: of its key.
+    """
+
+    subject: str = attrs.field(metadata=kind(AnyText()))
+    issuer: str = attrs.field(metadata=kind(AnyText()))
+    not_before: datetime = attrs.field(metadata=kind(Instant()))
+    not_after: datetime = attrs.field(metadata=kind(Instant()))
+    sha256: str = attrs.field(metadata=kind(SHA256))
+    key_sha256: str = attrs.field(metadata=kind(SHA256))
+
+    @classmethod
+    def of(cls, certificate: Certificate) -> "KnownCertificate":
+        """Of a certificate."""
+        return cls(
+            subject=subject_text(certificate),
+            issuer=issuer_text(certificate),
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            sha256=certificate_pin(certificate),
+            key_sha256=key_pin(certificate),
+        )
 
 
 _TEXT = Lines(most=WARNING_CHARACTERS_MOST)

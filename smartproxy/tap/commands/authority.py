@@ -1,17 +1,14 @@
 """``smartproxy authority``: the site's authority and the backend's https certificate."""
 
 from argparse import ArgumentParser
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from smartproxy.policy import limits
 from smartproxy.tap.commands.arguments import Subparsers, action, days, subject, writes
 from smartproxy.tap.commands.console import Console, WrongUse, listing, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.authority import SiteAuthority
-
-
-CREDENTIAL_DAYS_MOST = 3650
+    from smartproxy.backend.operations.authority import KnownAuthority
 
 
 def register(subparsers: Subparsers) -> None:
@@ -44,6 +41,7 @@ def register(subparsers: Subparsers) -> None:
         rename,
         "  smartproxy authority https --name backend.example --name backend.local",
         changes=True,
+        tried=True,
     )
     _names(https)
     client = action(
@@ -67,6 +65,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy authority withdraw-client inside-1\n"
         "  smartproxy licence show PROXY-ID -o smartproxy.lic   (then put it in place in the DMZ)",
         changes=True,
+        tried=True,
     )
     out.add_argument("name", metavar="NAME", help="the name in its credential")
 
@@ -83,30 +82,26 @@ def _names(parser: ArgumentParser) -> None:
 
 def create(console: Console) -> None:
     """Make a new site."""
-    from smartproxy.backend import authority, settings
+    from smartproxy.backend.operations import authority as operations
 
     wanted = console.arguments
-    with console.changing(f"authority create --site {wanted.site!r}", make=True) as change:
-        made = authority.create(change, wanted.site, wanted.name)
-        settings.put(change, settings.LISTENERS, settings.FIRST_LISTENERS)
-    _tell(console, made)
+    addition = operations.SiteAddition(site=wanted.site, names=tuple(wanted.name))
+    _tell(console, console.call(operations.create, addition, make=True))
 
 
 def show(console: Console) -> None:
     """Show the authority."""
-    from smartproxy.backend import authority
+    from smartproxy.backend.operations import authority as operations
+    from smartproxy.backend.operations.shapes import Nothing
 
-    with console.reading() as session:
-        found = authority.load(session)
-    _tell(console, found)
+    _tell(console, console.call(operations.show, Nothing()))
 
 
 def rename(console: Console) -> None:
     """Issue the https certificate for other names."""
-    from smartproxy.backend import authority
+    from smartproxy.backend.operations import authority as operations
 
-    with console.changing("authority https") as change:
-        made = authority.rename_https(change, console.arguments.name)
+    made = console.call(operations.rename, operations.HttpsNames(names=tuple(console.arguments.name)))
     console.answer(
         {"https_names": made.https_names, "https_pin": made.https_pin},
         f"the https certificate is for {', '.join(made.https_names)} now; restart smartproxy-backend to use it",
@@ -115,36 +110,27 @@ def rename(console: Console) -> None:
 
 def issue_client(console: Console) -> None:
     """Make the credential of a plain client."""
-    from smartproxy.backend import authority, licences
-    from smartproxy.backend.audit import Deed
-    from smartproxy.policy.credential import dump
+    from smartproxy.backend.operations import authority as operations
 
-    wanted = console.arguments
-    if not 1 <= wanted.days <= CREDENTIAL_DAYS_MOST:
-        raise WrongUse(f"authority issue-client: --days: right is a number from 1 to {CREDENTIAL_DAYS_MOST}")
-    now = console.now()
-    with console.recording(Deed.EXPORT, f"authority issue-client {wanted.name}") as session:
-        proxy_ids = licences.licensed(session, now)
-        after = licences.withdrawn(session, wanted.name)
-        made, until = authority.issue_credential(
-            session, wanted.name, proxy_ids, now=now, days=wanted.days, after=after
-        )
-    console.write(wanted.output, dump(made), private=True)
+    wanted, most = console.arguments, limits.CREDENTIAL_DAYS.most
+    if not limits.CREDENTIAL_DAYS.admits(wanted.days):
+        raise WrongUse(f"authority issue-client: --days: right is a number from 1 to {most}")
+    console.reserve(wanted.output)
+    made = console.call(operations.issue_client, operations.CredentialWanted(name=wanted.name, days=wanted.days))
+    console.write(wanted.output, made.credential, private=True)
     console.answer(
-        {"name": made.name, "file": wanted.output, "not_after": until, "proxy_ids": made.proxy_ids},
-        f"the credential of {made.name} is in {wanted.output}, valid until {when(until)} for "
+        {"name": made.name, "file": wanted.output, "not_after": made.not_after, "proxy_ids": made.proxy_ids},
+        f"the credential of {made.name} is in {wanted.output}, valid until {when(made.not_after)} for "
         f"{len(made.proxy_ids)} server(s); carry it to the client's machine and keep it secret",
     )
 
 
 def withdraw_client(console: Console) -> None:
     """Have servers shut out a plain client."""
-    from smartproxy.backend import licences
+    from smartproxy.backend.operations import authority as operations
 
     name = console.arguments.name
-    with console.changing(f"authority withdraw-client {name}") as change:
-        count = licences.shut_out(change, name, timedelta(days=CREDENTIAL_DAYS_MOST))
-        change.note("client.changed", command=change.what, names=[name])
+    count = console.call(operations.withdraw_client, operations.PlainClient(name=name)).licences
     console.answer(
         {"name": name, "licences": count},
         f"the credentials of {name} that were issued so far are withdrawn; {count} licence(s) signed anew say so: put "
@@ -152,33 +138,30 @@ def withdraw_client(console: Console) -> None:
     )
 
 
-def _tell(console: Console, authority: "SiteAuthority") -> None:
-    from smartproxy.backend.certificates import key_pin, subject_text
-
+def _tell(console: Console, found: "KnownAuthority") -> None:
     output = getattr(console.arguments, "output", None)
     if output:
-        console.write(output, authority.certificate_pem)
-    subject = subject_text(authority.certificate)
-    until = authority.certificate.not_valid_after_utc
+        console.write(output, found.pem)
+    about = found.certificate
     console.answer(
         {
-            "site": authority.site,
-            "created": authority.created,
-            "subject": subject,
-            "key_sha256": key_pin(authority.certificate),
-            "not_after": until,
-            "certificate": authority.certificate_pem,
-            "https_pin": authority.https_pin,
-            "https_names": authority.https_names,
+            "site": found.site,
+            "created": found.created,
+            "subject": about.subject,
+            "key_sha256": about.key_sha256,
+            "not_after": about.not_after,
+            "certificate": found.pem,
+            "https_pin": found.https_pin,
+            "https_names": found.https_names,
         },
         listing(
             {
-                "site": authority.site,
-                "authority": f"{subject}, valid until {when(until)}",
-                "key (SHA-256)": key_pin(authority.certificate),
+                "site": found.site,
+                "authority": f"{about.subject}, valid until {when(about.not_after)}",
+                "key (SHA-256)": about.key_sha256,
                 "certificate": output or "write it with: smartproxy authority show -o FILE (for --backend-ca)",
-                "https pin": f"{authority.https_pin} (for --backend-pin)",
-                "https names": ", ".join(authority.https_names),
+                "https pin": f"{found.https_pin} (for --backend-pin)",
+                "https names": ", ".join(found.https_names),
             }
         ),
     )

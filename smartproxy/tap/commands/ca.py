@@ -11,7 +11,7 @@ from smartproxy.tap.commands.certificates import certificate_documents, certific
 from smartproxy.tap.commands.console import Console, WrongUse, table, when
 
 if TYPE_CHECKING:
-    from cryptography.x509 import Certificate
+    from smartproxy.backend.operations.shapes import KnownCertificate
 
 
 def register(subparsers: Subparsers) -> None:
@@ -76,7 +76,7 @@ def show_all(console: Console) -> None:
     cells = []
     for entry in entries:
         certificates = _certificates(entry)
-        first_end = min(each.not_valid_after_utc for each in certificates)
+        first_end = min(each.not_after for each in certificates)
         cells.append((*declared.cells(entry), len(certificates), when(first_end)))
     heads = (*declared.heads(TrustedCa), "CERTIFICATES", "FIRST ENDS")
     console.answer(documents, table(heads, cells, "there is no CA yet; add one: smartproxy ca add NAME FILE"))
@@ -109,10 +109,11 @@ def _read(console: Console) -> tuple[str, ...]:
     return tuple(certificates_to_pem(read_certificates(console.read(path), path)) for path in console.arguments.files)
 
 
-def _certificates(entry: TrustedCa) -> "list[Certificate]":
+def _certificates(entry: TrustedCa) -> "list[KnownCertificate]":
     from smartproxy.backend.certificates import read_certificates
+    from smartproxy.backend.operations.shapes import KnownCertificate
 
-    return read_certificates(entry.certificates.encode("ascii"), f"ca {entry.name}")
+    return [KnownCertificate.of(each) for each in read_certificates(entry.certificates.encode("ascii"), entry.name)]
 
 
 def _tell(console: Console, entry: TrustedCa, urls: Sequence[str] = ()) -> None:

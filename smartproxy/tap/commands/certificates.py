@@ -16,28 +16,25 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
     from smartproxy.backend.operations.partner import GivenCertificate
+    from smartproxy.backend.operations.shapes import KnownCertificate
 
 
-def certificates_text(certificates: Sequence["Certificate"], empty: str = "") -> str:
+def certificates_text(certificates: Sequence["KnownCertificate"], empty: str = "") -> str:
     """Certificates as a table: whose, until when, which."""
-    from smartproxy.backend.certificates import certificate_pin, subject_text
-
-    cells = [(subject_text(each), when(each.not_valid_after_utc), certificate_pin(each)) for each in certificates]
+    cells = [(each.subject, when(each.not_after), each.sha256) for each in certificates]
     return table(("SUBJECT", "UNTIL", "SHA-256"), cells, empty)
 
 
-def certificate_documents(certificates: Sequence["Certificate"]) -> list[dict[str, object]]:
+def certificate_documents(certificates: Sequence["KnownCertificate"]) -> list[dict[str, object]]:
     """Certificates for scripts."""
-    from smartproxy.backend.certificates import certificate_pin, issuer_text, key_pin, subject_text
-
     return [
         {
-            "subject": subject_text(each),
-            "issuer": issuer_text(each),
-            "not_before": each.not_valid_before_utc,
-            "not_after": each.not_valid_after_utc,
-            "sha256": certificate_pin(each),
-            "key_sha256": key_pin(each),
+            "subject": each.subject,
+            "issuer": each.issuer,
+            "not_before": each.not_before,
+            "not_after": each.not_after,
+            "sha256": each.sha256,
+            "key_sha256": each.key_sha256,
         }
         for each in certificates
     ]

@@ -176,9 +176,10 @@ class Console:
             yield session
             audit.record(session, deed, what, by=operator(), channel=Channel.COMMAND, now=self.now())
 
-    def call(self, operation: "Operation[Input, Answer]", wanted: "Input") -> "Answer":
+    def call(self, operation: "Operation[Input, Answer]", wanted: "Input", *, make: bool = False) -> "Answer":
         """Carry an operation out.
 
+        :param make: whether the store is made if there is none yet.
         :raises CommandFailed: when what is wanted is not what the operation takes.
         :raises UnicodeEncodeError: when it is made of an argument that is not UTF-8.
         """
@@ -197,7 +198,7 @@ class Console:
         try:
             if self.arguments.api_url is not None:
                 return self._remote().perform(operation, wanted, terms)
-            with self.store() as store:
+            with self.store(make=make) as store:
                 caller = Caller(name=operator(), scopes=frozenset({EVERYTHING}))
                 return perform(store, operation, wanted, caller, self.now(), terms).answer
         except SiteFailed as failed:

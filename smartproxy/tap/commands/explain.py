@@ -6,7 +6,7 @@ from smartproxy.tap.commands.arguments import Subparsers, action
 from smartproxy.tap.commands.console import Console, listing, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.refusals_explained import ExplainedRefusal
+    from smartproxy.backend.operations.refusal import KnownRefusal
 
 
 def register(subparsers: Subparsers) -> None:
@@ -29,10 +29,9 @@ def register(subparsers: Subparsers) -> None:
 
 def run(console: Console) -> None:
     """Explain a refusal or an end."""
-    from smartproxy.backend import refusals_explained
+    from smartproxy.backend.operations import refusal as operations
 
-    with console.reading() as session:
-        found = refusals_explained.find(session, console.arguments.what)
+    found = console.call(operations.explain, operations.RefusalWanted(what=console.arguments.what))
     console.answer(_document(found), _text(found))
 
 
@@ -42,25 +41,18 @@ _WHAT = {
 }
 
 
-def _seen_by_partner(found: "ExplainedRefusal") -> dict[str, object]:
-    """Who called with which code; of our own calls, whom we called, and nothing of who asked for it inside."""
-    if not found.outgoing:
-        fields = found.event.fields
-        return {"from": fields.get("peer"), "SSIDCODE given": fields.get("code")}
-    return {"called": found.called}
-
-
-def _text(found: "ExplainedRefusal") -> str:
-    event, words = found.event, found.explanation
+def _text(found: "KnownRefusal") -> str:
+    event = found.event
     blocks = [
         f"At {when(event.time)} {_WHAT[found.outgoing]}.",
-        f"{words.happened}\n{words.remedy}",
+        f"{found.happened}\n{found.remedy}",
     ]
+    seen = {"from": found.peer, "SSIDCODE given": found.code, "called": found.called}
     facts = {
-        **{word: value for word, value in _seen_by_partner(found).items() if value is not None},
-        **{f"certificate: {name}": value for name, value in found.certificate.items()},
-        **{f"revocation list: {name}": value for name, value in found.revocation.items()},
-        **{f"protocol: {name}": value for name, value in found.protocol.items()},
+        **{word: value for word, value in seen.items() if value is not None},
+        **{f"certificate: {each.name}": each.value for each in found.certificate},
+        **{f"revocation list: {each.name}": each.value for each in found.revocation_list},
+        **{f"protocol: {each.name}": each.value for each in found.protocol},
         "your system sent": found.sent or "-",
         "your system saw": found.saw or ("-" if found.sent else "the end of the connection"),
         "ESID reason code": "-" if found.reason is None else found.reason,
@@ -72,26 +64,26 @@ def _text(found: "ExplainedRefusal") -> str:
         "session": event.fields.get("session", "-"),
         "cause": f"{found.cause} [{found.key}]",
         "what to do": found.advice or "-",
-        "also": [str(each) for each in found.others] or "-",
+        "also": [str(each.stored()) for each in found.others] or "-",
     }
     blocks.append("For this site only:\n" + listing({name: value for name, value in ours.items() if value != "-"}))
     return "\n\n".join(blocks)
 
 
-def _document(found: "ExplainedRefusal") -> dict[str, object]:
+def _document(found: "KnownRefusal") -> dict[str, object]:
     event = found.event
     return {
         "to_partner": {
             "time": event.time,
-            "happened": found.explanation.happened,
-            "remedy": found.explanation.remedy,
+            "happened": found.happened,
+            "remedy": found.remedy,
             "outgoing": found.outgoing,
-            "called": _seen_by_partner(found).get("called"),
-            "peer": _seen_by_partner(found).get("from"),
-            "code": _seen_by_partner(found).get("SSIDCODE given"),
-            "certificate": dict(found.certificate),
-            "revocation_list": dict(found.revocation),
-            "protocol": dict(found.protocol),
+            "called": found.called,
+            "peer": found.peer,
+            "code": found.code,
+            "certificate": {each.name: each.value for each in found.certificate},
+            "revocation_list": {each.name: each.value for each in found.revocation_list},
+            "protocol": {each.name: each.value for each in found.protocol},
             "saw": found.saw,
             "sent": found.sent,
             "reason": found.reason,

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING
 
 from smartproxy.tap.commands.arguments import Subparsers, action, subject, writes
 from smartproxy.tap.commands.certificates import certificate_documents, certificates_text
-from smartproxy.tap.commands.console import CommandFailed, Console, table, when
+from smartproxy.tap.commands.console import Console, table, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.certificates import KeyAndChain
-    from smartproxy.backend.schema import IdentityRow
+    from smartproxy.backend.operations.identity import KnownIdentity
+    from smartproxy.backend.operations.shapes import GivenFile
 
 _KEY_TYPES = ("rsa-2048", "rsa-3072", "rsa-4096", "ec-p256", "ec-p384")
 
@@ -24,6 +24,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy identity import main server.p12 --password-file p12.password\n"
         "  smartproxy identity import main server.key server.pem chain.pem",
         changes=True,
+        tried=True,
     )
     take.add_argument("name", metavar="NAME")
     take.add_argument("files", metavar="FILE", nargs="+", help="PKCS#12, or PEM files with key and certificates")
@@ -37,6 +38,7 @@ def register(subparsers: Subparsers) -> None:
         "      --country DE --serial-number O0013000001MUSTER --san oftp.muster.example -o main.csr\n"
         "  smartproxy identity complete main main.pem",
         changes=True,
+        tried=True,
     )
     ask.add_argument("name", metavar="NAME")
     ask.add_argument("--common-name", required=True, metavar="TEXT")
@@ -49,7 +51,12 @@ def register(subparsers: Subparsers) -> None:
     ask.add_argument("--key-type", choices=_KEY_TYPES, default="rsa-3072", help="[rsa-3072]")
     writes(ask, "-o", "--output", help="where to write the request [standard output]")
     answer = action(
-        actions, "complete", "Import the certificate that a CA issued for the request.", complete, changes=True
+        actions,
+        "complete",
+        "Import the certificate that a CA issued for the request.",
+        complete,
+        changes=True,
+        tried=True,
     )
     answer.add_argument("name", metavar="NAME")
     answer.add_argument("files", metavar="FILE", nargs="+", help="the certificate, and its chain")
@@ -57,7 +64,7 @@ def register(subparsers: Subparsers) -> None:
     look = action(actions, "show", "Show an identity's certificates; its key is never shown.", show)
     look.add_argument("name", metavar="NAME")
     writes(look, "-o", "--output", help="write the certificates to this file, for partners")
-    less = action(actions, "remove", "Remove an identity with its key.", remove, changes=True)
+    less = action(actions, "remove", "Remove an identity with its key.", remove, changes=True, tried=True)
     less.add_argument("name", metavar="NAME")
     less.add_argument(
         "--yes", action="store_true", help="remove it even if it is the only one, without which no partner can connect"
@@ -66,21 +73,33 @@ def register(subparsers: Subparsers) -> None:
 
 def take_in(console: Console) -> None:
     """Import a key and its certificates."""
-    from smartproxy.backend import identities
+    from smartproxy.backend.operations import identity as operations
 
-    wanted = console.arguments
-    pair = _read(console)
-    with console.changing(f"identity import {wanted.name}") as change:
-        row = identities.keep(change, wanted.name, pair)
-    _tell(console, row)
+    wanted, files = console.arguments, _files(console)
+    source = " and ".join(wanted.files)
+    if len(files) == 1 and not operations.is_pem(files[0].octets):
+        encrypted = True
+    else:
+        encrypted = b"ENCRYPTED" in operations.key_of(files).octets
+    password = console.password(wanted.password_file, source) if encrypted else None
+    _tell(
+        console,
+        console.call(
+            operations.take_in,
+            operations.IdentityImport(
+                name=wanted.name, files=files, password=None if password is None else password.decode("utf-8")
+            ),
+        ),
+    )
 
 
 def request(console: Console) -> None:
     """Make a key and a request for its certificate."""
-    from smartproxy.backend import identities
+    from smartproxy.backend.operations import identity as operations
 
     wanted = console.arguments
-    about = identities.Subject(
+    about = operations.RequestWanted(
+        name=wanted.name,
         common_name=wanted.common_name,
         organization=wanted.organization,
         organizational_unit=wanted.unit,
@@ -88,11 +107,9 @@ def request(console: Console) -> None:
         locality=wanted.locality,
         serial_number=wanted.serial_number,
         names=tuple(wanted.san),
+        key_type=wanted.key_type,
     )
-    made = identities.make_request(wanted.name, about, wanted.key_type)
-    with console.changing(f"identity request {wanted.name}") as change:
-        identities.request(change, made)
-    text = made.request
+    text = console.call(operations.request, about).request or ""
     if wanted.output:
         console.write(wanted.output, text)
     shown = f"the request is in {wanted.output}; send it to the CA" if wanted.output else text.rstrip("\n")
@@ -101,110 +118,71 @@ def request(console: Console) -> None:
 
 def complete(console: Console) -> None:
     """Take the certificate of a request."""
-    from smartproxy.backend import identities
-    from smartproxy.backend.certificates import read_certificates
+    from smartproxy.backend.operations import identity as operations
 
-    wanted, source = console.arguments, " and ".join(console.arguments.files)
-    certificates = read_certificates(b"\n".join(console.read(path) for path in wanted.files), source)
-    with console.changing(f"identity complete {wanted.name}") as change:
-        identities.complete(change, wanted.name, certificates, source)
-        row = identities.find(change.session, wanted.name)
-    _tell(console, row)
+    answer = operations.RequestAnswer(name=console.arguments.name, files=_files(console))
+    _tell(console, console.call(operations.complete, answer))
 
 
 def show_all(console: Console) -> None:
     """List identities."""
-    from smartproxy.backend import identities
-    from smartproxy.backend.certificates import subject_text
+    from smartproxy.backend.operations import identity as operations
+    from smartproxy.backend.operations.shapes import Nothing
 
-    with console.reading() as session:
-        rows = identities.listed(session)
+    found = console.call(operations.listed, Nothing()).items
     cells = []
-    for row in rows:
-        leaf = next(iter(identities.chain_of(row)), None)
+    for each in found:
+        leaf = next(iter(each.certificates), None)
         cells.append(
             (
-                row.name,
-                "-" if leaf is None else subject_text(leaf),
-                when(None if leaf is None else leaf.not_valid_after_utc),
-                "out" if row.request else "-",
+                each.name,
+                "-" if leaf is None else leaf.subject,
+                when(None if leaf is None else leaf.not_after),
+                "out" if each.request else "-",
             )
         )
     empty = "there is no identity yet; without one the server does not listen: smartproxy identity import --help"
     heads = ("NAME", "SUBJECT", "UNTIL", "REQUEST")
-    console.answer([_document(row) for row in rows], table(heads, cells, empty))
+    console.answer([_document(each) for each in found], table(heads, cells, empty))
 
 
 def show(console: Console) -> None:
     """Show an identity."""
-    from smartproxy.backend import identities
+    from smartproxy.backend.operations import identity as operations
+    from smartproxy.backend.operations.shapes import Named
 
-    with console.reading() as session:
-        row = identities.find(session, console.arguments.name)
-    if console.arguments.output and row.entry is not None:
-        console.write(console.arguments.output, row.entry.certificate)
-    _tell(console, row)
+    found = console.call(operations.show, Named(name=console.arguments.name))
+    if console.arguments.output and found.pem is not None:
+        console.write(console.arguments.output, found.pem)
+    _tell(console, found)
 
 
 def remove(console: Console) -> None:
     """Remove an identity."""
-    from smartproxy.backend import identities
+    from smartproxy.backend.operations import identity as operations
 
-    name = console.arguments.name
-    with console.changing(f"identity remove {name}") as change:
-        used = [row.name for row in identities.listed(change.session) if row.entry is not None]
-        if used == [name] and not console.arguments.yes:
-            raise CommandFailed(
-                f"{name} is the only identity: without it the server closes its ports to all partners; give --yes to "
-                "remove it all the same"
-            )
-        identities.remove(change, name)
+    removal = operations.IdentityRemoval(name=console.arguments.name, force=console.arguments.yes)
+    name = console.call(operations.remove, removal).name
     console.answer({"name": name, "removed": True}, f"identity {name} is removed, and its key with it")
 
 
-def _read(console: Console) -> "KeyAndChain":
-    """Key and certificates of the files that were given."""
-    from smartproxy.backend.certificates import fitting, read_certificates, read_pkcs12, read_private_key
-    from smartproxy.backend.errors import Unusable
+def _files(console: Console) -> "tuple[GivenFile, ...]":
+    from smartproxy.backend.operations.shapes import GivenFile
 
-    wanted = console.arguments
-    contents = [(path, console.read(path)) for path in wanted.files]
-    source = " and ".join(wanted.files)
-    if len(contents) == 1 and b"-----BEGIN " not in contents[0][1]:
-        password = console.password(wanted.password_file, source)
-        return read_pkcs12(contents[0][1], password, source)
-    keys = [octets for _, octets in contents if b"PRIVATE KEY-----" in octets]
-    if len(keys) != 1:
-        found = "no private key" if not keys else "more than one private key"
-        raise Unusable(f"there is {found} in {source}; give one key and its certificates, in PEM, or one PKCS#12 file")
-    encrypted = b"ENCRYPTED" in keys[0]
-    password = console.password(wanted.password_file, source) if encrypted else None
-    key = read_private_key(keys[0], password, source)
-    certificates = [
-        each
-        for path, octets in contents
-        if b"CERTIFICATE-----" in octets or b"-----BEGIN " not in octets
-        for each in read_certificates(octets, path)
-    ]
-    return fitting(key, certificates, source)
+    return tuple(GivenFile(name=path, octets=console.read(path)) for path in console.arguments.files)
 
 
-def _tell(console: Console, row: "IdentityRow") -> None:
-    from smartproxy.backend import identities
-
-    chain = identities.chain_of(row)
-    state = "; a request is open" if row.request else ""
-    console.answer(_document(row), f"identity {row.name}{state}\n{certificates_text(chain, 'no certificate yet')}")
-    for each in chain[:1]:
-        for warning in identities.warnings(each, console.now()):
-            console.warn(warning)
+def _tell(console: Console, found: "KnownIdentity") -> None:
+    state = "; a request is open" if found.request else ""
+    rows = certificates_text(found.certificates, "no certificate yet")
+    console.answer(_document(found), f"identity {found.name}{state}\n{rows}")
+    for warning in found.warnings:
+        console.warn(warning)
 
 
-def _document(row: "IdentityRow") -> dict[str, object]:
-    from smartproxy.backend import identities
-
+def _document(found: "KnownIdentity") -> dict[str, object]:
     return {
-        "name": row.name,
-        "request": None if row.request is None else row.request.request,
-        "certificates": certificate_documents(identities.chain_of(row)),
+        "name": found.name,
+        "request": found.request,
+        "certificates": certificate_documents(found.certificates),
     }

@@ -7,7 +7,7 @@ from smartproxy.tap.commands.arguments import Subparsers, action, end_of, moment
 from smartproxy.tap.commands.console import Console, listing, table, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.schema import LicenceRow
+    from smartproxy.backend.operations.licence import KnownLicence
 
 
 def register(subparsers: Subparsers) -> None:
@@ -22,6 +22,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy licence issue PROXY-ID --until 2027-12-31 -o smartproxy.lic\n"
         "  smartproxy licence issue PROXY-ID --until 1y -o - | ssh dmz 'cat > /etc/smartproxy.lic'",
         changes=True,
+        tried=True,
     )
     make.add_argument("proxy_id", metavar="PROXY-ID", help="what 'twistd smartproxy-server -L' prints")
     make.add_argument(
@@ -38,6 +39,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy licence extend --until 1y              (where there is one server)\n"
         "  smartproxy licence extend PROXY-ID --until 2028-12-31",
         changes=True,
+        tried=True,
     )
     more.add_argument("proxy_id", metavar="PROXY-ID", nargs="?", help="the server; not needed where there is one only")
     more.add_argument(
@@ -75,54 +77,45 @@ def register(subparsers: Subparsers) -> None:
         "Stop clients from connecting to a server. The server's own licence file stays valid until it ends.",
         withdraw,
         changes=True,
+        tried=True,
     )
     take.add_argument("proxy_id", metavar="PROXY-ID")
 
 
 def issue(console: Console) -> None:
     """Sign a licence."""
-    from smartproxy.backend import licences
+    from smartproxy.backend.operations import licence as operations
 
     wanted = console.arguments
-    limits = {} if wanted.sessions is None else {"sessions": wanted.sessions}
-    with console.changing(f"licence issue {wanted.proxy_id}") as change:
-        row = licences.issue(
-            change, wanted.proxy_id, valid_from=wanted.since or change.now, valid_until=wanted.until, limits=limits
-        )
-    document = {**_document(row), "licence": row.text}
-    if wanted.output in (None, "-"):
-        console.answer(document, row.text.rstrip("\n"))
-        return
-    console.write(wanted.output, row.text)
-    console.answer(
-        document,
-        f"licence until {when(row.valid_until)} written to {wanted.output}; carry it to the server's machine as "
-        "/etc/smartproxy.lic",
+    order = operations.LicenceOrder(
+        proxy_id=wanted.proxy_id, valid_from=wanted.since, valid_until=wanted.until, sessions=wanted.sessions
     )
+    made = console.call(operations.issue, order)
+    _write(console, made, "; carry it to the server's machine as /etc/smartproxy.lic")
 
 
 def extend(console: Console) -> None:
     """Give a licence a later end."""
-    from smartproxy.backend import licences
+    from smartproxy.backend.operations import licence as operations
 
     wanted = console.arguments
-    with console.changing(f"licence extend {wanted.proxy_id or ''}".rstrip()) as change:
-        row = licences.extend(change, wanted.proxy_id, valid_until=wanted.until)
+    extension = operations.LicenceExtension(proxy_id=wanted.proxy_id, valid_until=wanted.until)
+    made = console.call(operations.extend, extension)
     if wanted.output:
-        console.write(wanted.output, row.text)
+        console.write(wanted.output, made.text)
     console.answer(
-        {**_document(row), "licence": row.text},
-        f"licence of {row.proxy_id} until {when(row.valid_until)}; the server receives it with the "
+        _document(made),
+        f"licence of {made.proxy_id} until {when(made.valid_until)}; the server receives it with the "
         "configuration and writes it to its file (licence.written)",
     )
 
 
 def show_all(console: Console) -> None:
     """List licences."""
-    from smartproxy.backend import licences
+    from smartproxy.backend.operations import licence as operations
+    from smartproxy.backend.operations.shapes import Nothing
 
-    with console.reading() as session:
-        found = licences.of_servers(session)
+    found = console.call(operations.listed, Nothing()).items
     now = console.now()
     cells = [
         (
@@ -139,7 +132,7 @@ def show_all(console: Console) -> None:
     heads = ("PROXY ID", "FROM", "UNTIL", "DAYS LEFT", "SERVER HAS UNTIL", "DAYS LEFT THERE", "REPORTED")
     documents = [
         {
-            **({"proxy_id": each.proxy_id} if each.issued is None else _document(each.issued)),
+            **({"proxy_id": each.proxy_id} if each.issued is None else _facts(each.issued)),
             "days_left": None if each.issued is None else (each.issued.valid_until - now).days,
             "reported_valid_until": each.reported_until,
             "reported_days_left": None if each.reported_until is None else (each.reported_until - now).days,
@@ -152,48 +145,56 @@ def show_all(console: Console) -> None:
 
 def show(console: Console) -> None:
     """Show one licence."""
-    from smartproxy.backend import licences
-
-    with console.reading() as session:
-        row = licences.only(session, console.arguments.proxy_id)
+    found = _newest(console)
     if console.arguments.output:
-        console.write(console.arguments.output, row.text)
-    shown = {name: when(each) if isinstance(each, datetime) else each for name, each in _document(row).items()}
-    console.answer({**_document(row), "licence": row.text}, listing(shown))
+        console.write(console.arguments.output, found.text)
+    shown = {name: when(each) if isinstance(each, datetime) else each for name, each in _facts(found).items()}
+    console.answer(_document(found), listing(shown))
 
 
 def download(console: Console) -> None:
     """Write one licence."""
-    from smartproxy.backend import licences
-
-    with console.reading() as session:
-        row = licences.only(session, console.arguments.proxy_id)
-    document = {**_document(row), "licence": row.text}
-    if console.arguments.output in (None, "-"):
-        console.answer(document, row.text.rstrip("\n"))
-        return
-    console.write(console.arguments.output, row.text)
-    console.answer(document, f"licence until {when(row.valid_until)} written to {console.arguments.output}")
+    _write(console, _newest(console))
 
 
 def withdraw(console: Console) -> None:
     """Forget a server's licences."""
-    from smartproxy.backend import licences
+    from smartproxy.backend.operations import licence as operations
 
     proxy_id = console.arguments.proxy_id
-    with console.changing(f"licence withdraw {proxy_id}") as change:
-        count = licences.withdraw(change, proxy_id)
+    count = console.call(operations.withdraw, operations.LicenceRemoval(proxy_id=proxy_id)).withdrawn
     console.answer({"proxy_id": proxy_id, "withdrawn": count}, f"{proxy_id}: withdrawn; no client will speak to it")
+
+
+def _newest(console: Console) -> "KnownLicence":
+    """The licence of the server that is named, or of the only one."""
+    from smartproxy.backend.operations import licence as operations
+
+    return console.call(operations.show, operations.LicenceWanted(proxy_id=console.arguments.proxy_id))
+
+
+def _write(console: Console, licence: "KnownLicence", further: str = "") -> None:
+    """Give a licence's text, or write it to the file that is named, and say what to do further."""
+    output = console.arguments.output
+    if output in (None, "-"):
+        console.answer(_document(licence), licence.text.rstrip("\n"))
+        return
+    console.write(output, licence.text)
+    console.answer(_document(licence), f"licence until {when(licence.valid_until)} written to {output}{further}")
 
 
 def _left(end: datetime, now: datetime) -> str:
     return "ended" if end < now else str((end - now).days)
 
 
-def _document(row: "LicenceRow") -> dict[str, object]:
+def _document(licence: "KnownLicence") -> dict[str, object]:
+    return {**_facts(licence), "licence": licence.text}
+
+
+def _facts(licence: "KnownLicence") -> dict[str, object]:
     return {
-        "proxy_id": row.proxy_id,
-        "valid_from": row.valid_from,
-        "valid_until": row.valid_until,
-        "issued": row.issued,
+        "proxy_id": licence.proxy_id,
+        "valid_from": licence.valid_from,
+        "valid_until": licence.valid_until,
+        "issued": licence.issued,
     }

@@ -1,0 +1,119 @@
+"""``smartproxy nodes`` and its operation: what the store knows of servers, clients and backends."""
+
+from datetime import timedelta
+from typing import Any
+
+from smartproxy.backend import clients
+from smartproxy.backend.calls import Calls
+from smartproxy.backend.journal import keep
+from smartproxy.backend.operations import nodes
+from smartproxy.backend.operations.operation import Caller
+from smartproxy.backend.operations.performing import perform
+from smartproxy.backend.operations.shapes import Nothing
+from smartproxy.backend.store import Store
+from smartproxy.logs.catalogue import look_up
+from smartproxy.logs.record import Record
+from smartproxy.policy.permissions import AdminRole
+from tests.unit.commands import CommandCase
+from tests.unit.sites import NOW, PROXY_ID
+
+OTHER = "f" * 64 + "px"
+
+
+class Nodes(CommandCase):
+    """Events and calls of daemons, and what is made of them."""
+
+    def setUp(self) -> None:
+        """A client, and the store."""
+        super().setUp()
+        self.do("client", "add", "inside-1")
+        self.do("client", "add", "inside-2")
+        self.store = Store.open(self.location)
+        self.addCleanup(self.store.close)
+        self.sequence = 0
+
+    def tell(self, name: str, source: str, seconds: int = 0, client: str = "inside-1", **fields: Any) -> None:
+        """A daemon tells an event that happened some seconds after NOW; it arrives a second later."""
+        self.sequence += 1
+        time = NOW + timedelta(seconds=seconds)
+        event = {"name": name, "source": source, "sequence": self.sequence, "time": time.isoformat(), **fields}
+        received = NOW + timedelta(seconds=seconds + 1)
+        self.assertEqual(Calls(self.store).keep_events(client, [event], received).refused, [])
+
+    def found(self) -> nodes.KnownNodes:
+        """What is known ten minutes later."""
+        auditor = Caller(name="alice", scopes=AdminRole.AUDITOR.scopes)
+        return perform(self.store, nodes.listed, Nothing(), auditor, NOW + timedelta(minutes=10)).answer
+
+    def test_servers(self) -> None:
+        """A server has the version, the address and the tunnels that its clients tell of, and its licence."""
+        self.do("licence", "issue", PROXY_ID, "--until", "2099-01-01")
+        up = {"host": "dmz", "peer": "192.0.2.1:443", "version": "1.0", "proxy_id": PROXY_ID}
+        self.tell("tunnel.up", "client", 1, theirs="0.9", **up)
+        self.tell(
+            "tunnel.down", "client", 2, host="dmz", peer="192.0.2.1:443", cause="tunnel.lost", message="it was lost"
+        )
+        self.tell("tunnel.up", "client", 3, theirs="1.1", **up)
+        self.tell("tunnel.up", "client", 4, "inside-2", theirs="1.1", **up)
+        self.tell(
+            "tunnel.down",
+            "client",
+            5,
+            "inside-2",
+            host="dmz",
+            peer="192.0.2.1:443",
+            cause="tunnel.lost",
+            message="lost",
+        )
+        self.tell("server.started", "server", 6, version="1.1", proxy_id=OTHER)
+        first, second = self.found().servers
+        self.assertEqual((first.proxy_id, first.version, first.address), (PROXY_ID, "1.1", "192.0.2.1:443"))
+        told = {each.client: (each.up, each.since, each.cause) for each in first.tunnels}
+        self.assertEqual(told["inside-1"], (True, NOW + timedelta(seconds=3), None))
+        self.assertEqual(told["inside-2"], (False, NOW + timedelta(seconds=5), "lost"))
+        self.assertEqual((first.licence_until or NOW).year, 2099)
+        self.assertEqual(
+            (second.proxy_id, second.version, second.tunnels, second.licence_until), (OTHER, "1.1", (), None)
+        )
+        self.assertEqual(second.last_seen, NOW + timedelta(seconds=6))
+
+    def test_clients(self) -> None:
+        """A client has its last call, the sessions of an hour, and how far its clock is from the backend's."""
+        with self.store.writing() as session:
+            clients.note_call(session, "inside-1", NOW + timedelta(minutes=8), "1.1", "10.0.0.5")
+            clients.note_call(session, "inside-2", NOW, "1.0", "10.0.0.6")
+        self.tell("session.started", "client", 60, session="a" * 16, partner="ACME")
+        self.tell("session.started", "server", 60, session="a" * 16, partner="ACME")
+        self.tell("session.started", "client", -4000, session="b" * 16, partner="ACME")
+        first, second = self.found().clients
+        self.assertEqual((first.name, first.calls, first.version, first.address), ("inside-1", True, "1.1", "10.0.0.5"))
+        self.assertEqual((first.sessions, first.clock_difference, second.sessions), (1, 1000, 0))
+        self.assertEqual((second.calls, second.clock_difference), (False, None))
+        self.assertEqual(self.found().server_clock_difference, 1000)
+        ahead = {"name": "tunnel.down", "source": "client", "sequence": 9, "cause": "tunnel.lost", "host": "dmz"}
+        Calls(self.store).keep_events("inside-1", [{**ahead, "time": (NOW + timedelta(seconds=90)).isoformat()}], NOW)
+        self.assertEqual(self.found().clients[0].clock_difference, -90_000)
+
+    def test_backends(self) -> None:
+        """A backend has its place and the time of its start."""
+        checked = look_up("backend.started").check({"version": "1.1", "address": "::", "port": 8443, "path": "/srv"})
+        for seconds in (0, 5):
+            with self.store.writing() as session:
+                keep(
+                    session,
+                    [Record("backend.started", NOW + timedelta(seconds=seconds), "backend", None, checked)],
+                    NOW,
+                )
+        (backend,) = self.found().backends
+        self.assertEqual((backend.address, backend.version, backend.path), ("[::]:8443", "1.1", "/srv"))
+        self.assertEqual(backend.started, NOW + timedelta(seconds=5))
+
+    def test_command(self) -> None:
+        """The command tells the same, for people and for scripts."""
+        self.do("licence", "issue", PROXY_ID, "--until", "2099-01-01")
+        said = self.do("nodes").out
+        for words in (PROXY_ID[:12], "2099-01-02" if "2099-01-02" in said else "2099-01-01", "inside-1", "never"):
+            self.assertIn(words, said)
+        document = self.do("nodes", "--json").json
+        self.assertEqual(document["servers"][0]["proxy_id"], PROXY_ID)
+        self.assertEqual([each["name"] for each in document["clients"]], ["inside-1", "inside-2"])
