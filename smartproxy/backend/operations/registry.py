@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from smartproxy.backend.operations import proposing, sheets
+from smartproxy.backend.operations import proposing, sheets, watching
 from smartproxy.backend.operations.admin_token import ADMIN_TOKEN
 from smartproxy.backend.operations.ca import CA
 from smartproxy.backend.operations.client import CLIENT
@@ -13,7 +13,7 @@ from smartproxy.backend.operations.partner import PARTNER
 from smartproxy.backend.operations.settings import SETTINGS
 from smartproxy.backend.operations.trial import TRIAL
 
-MODULES = (proposing, sheets)
+MODULES = (proposing, sheets, watching)
 """Modules that add operations to a family of another one."""
 FAMILIES = (PARTNER, CA, CLIENT, SETTINGS, EVENTS, HISTORY, TRIAL, ADMIN_TOKEN)
 """In the order in which the API's description lists them."""
