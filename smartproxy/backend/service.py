@@ -21,6 +21,7 @@ from smartproxy.backend.alerts.mail_desk import MailDesk
 from smartproxy.backend.anchoring import Anchoring
 from smartproxy.backend.api import Api
 from smartproxy.backend.authority import HttpsIdentity, SiteAuthority
+from smartproxy.backend.business_watch import BusinessWatch
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.certificates import certificate_pin
 from smartproxy.backend.download_watch import DownloadWatch
@@ -163,6 +164,7 @@ class BackendService(Service):
             HourlyLook(*about),
             DownloadWatch(*about, ListFetcher(self._reactor)),
             Anchoring(*about),
+            BusinessWatch(*about),
             AlertDesk(store, self.threads, self._script_threads, self.events, self._reactor),
             MailDesk(*about),
         )

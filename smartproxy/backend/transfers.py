@@ -151,10 +151,10 @@ def _gathered(events: Sequence[StoredEvent], causes: Mapping[str, str]) -> Itera
                 start = begun.pop(where, None)
                 transfer = _ended(event, start if start is not None and _file(start) == _file(event) else None, causes)
                 if transfer.outcome in (TransferOutcome.COMPLETED, TransferOutcome.UNCONFIRMED):
-                    sent[_awaited(event)] = len(ended)
+                    sent[awaited(event.fields)] = len(ended)
                 ended.append(transfer)
             case "file.response":
-                place = sent.get(_answered(event))
+                place = sent.get(answered(event.fields))
                 if place is not None:
                     ended[place] = attrs.evolve(ended[place], response=_response(event))
     yield from ended
@@ -168,20 +168,19 @@ def _file(event: StoredEvent) -> tuple[object, ...]:
     return tuple(fields.get(name) for name in ("link", "dataset", "stamp", "originator", "destination"))
 
 
-def _awaited(event: StoredEvent) -> tuple[object, ...]:
+def awaited(fields: Mapping[str, object]) -> tuple[object, ...]:
     """What the end response to a file is known by: from the same partner's side, the other way, to its originator.
 
     Not its destination: a NERP is made where the file could not go on, which may be in between.
     """
-    fields = event.fields
     link = "out" if fields.get("link") == "in" else "in"
     return fields.get("partner"), link, fields.get("dataset"), fields.get("stamp"), fields.get("originator")
 
 
-def _answered(event: StoredEvent) -> tuple[object, ...]:
+def answered(fields: Mapping[str, object]) -> tuple[object, ...]:
     """What an end response answers, by the same measure: its destination is the file's originator."""
     names = ("partner", "link", "dataset", "stamp", "destination")
-    return tuple(event.fields.get(name) for name in names)
+    return tuple(fields.get(name) for name in names)
 
 
 def _ended(event: StoredEvent, start: StoredEvent | None, causes: Mapping[str, str]) -> FileTransfer:

@@ -351,6 +351,26 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
         ("mail.sent", _INFO, "A mail about events was sent.", "count", "host port"),
     ),
     entries_of(
+        "Watching the business",
+        Audience.OPERATIONS,
+        (
+            "watch.eerp_overdue",
+            _ERROR,
+            "The end response (EERP or NERP) to a file has not come; several files: the oldest is named.",
+            "partner link dataset stamp age",
+            "originator count advice",
+        ),
+        (
+            "watch.no_files",
+            _ERROR,
+            "A partner had sessions, and no file was transferred in them for too long.",
+            "partner seconds",
+            "advice",
+        ),
+        ("watch.recovered", _INFO, "What was told of a partner is over.", "partner event", "link dataset stamp age"),
+        ("watch.silent", _ERROR, "A partner had no session for too long.", "partner seconds", "advice"),
+    ),
+    entries_of(
         "Faults of the program",
         Audience.DEVELOPMENT,
         ("internal.error", _CRITICAL, "A bug in SmartProxy.", "place", "exception frames message event"),

@@ -40,13 +40,16 @@ class AlertSelection:
     """Which events are meant.
 
     :ivar level: events of this level and of higher ones.
-    :ivar names: events that are meant whatever their level: names, or subjects with their full stop.
+    :ivar names: events that are meant whatever their level: names, or subjects with their full stop. What is told of
+        a partner that is watched is meant unless somebody says otherwise: who watches wants to know.
     :ivar partners: if not empty, an event that names a partner is meant only if it is one of these.
     :ivar hours: how old an event may be.
     """
 
     level: AlertLevel = attrs.field(default=AlertLevel.CRITICAL, metadata=kind(Member(AlertLevel)))
-    names: tuple[str, ...] = attrs.field(default=(), metadata=kind(ListOf(item=_EVENT, most=limits.ALERT_NAMES_MOST)))
+    names: tuple[str, ...] = attrs.field(
+        default=("watch.",), metadata=kind(ListOf(item=_EVENT, most=limits.ALERT_NAMES_MOST))
+    )
     partners: tuple[str, ...] = attrs.field(default=(), metadata=kind(ListOf(item=NAME, most=limits.ALERT_NAMES_MOST)))
     hours: int = attrs.field(default=limits.ALERT_HOURS.default, metadata=kind(Whole(limits.ALERT_HOURS)))
 

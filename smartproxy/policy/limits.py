@@ -155,6 +155,11 @@ ALERTS_AT_ONCE: Final = 100
 ALERT_DETAIL_CHARACTERS: Final = 120
 #: What is kept of what the event script writes.
 SCRIPT_OUTPUT_OCTETS: Final = 8 * 1024
+#: Hours and days after which a partner is told of; its planned downtimes, and the words why.
+WATCH_HOURS: Final = Limit(default=0, least=0, most=8_760, unit="hours")
+WATCH_DAYS: Final = Limit(default=0, least=0, most=3_650, unit="days")
+DOWNTIMES_MOST: Final = 100
+DOWNTIME_CHARACTERS_MOST: Final = 200
 #: Where a mail server takes mail from programs (RFC 6409).
 MAIL_PORT: Final = Limit(default=587, least=1, most=65_535, unit="(a port)")
 #: From one mail to the next; what happens between them is in one mail.

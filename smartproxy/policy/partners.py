@@ -20,6 +20,7 @@ from smartproxy.policy import limits, values
 from smartproxy.policy.certificates.downloads import URL_PATTERN
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, Tagged, kind, masked
 from smartproxy.policy.values import NAME, SHA256, Address, Flag, Line, Member, Pem, Whole
+from smartproxy.policy.watching import PartnerWatching
 
 #: Octets of SSIDCODE.
 CODE_OCTETS = 25
@@ -333,6 +334,7 @@ class Partner:
     :ivar purpose: which extended key usage its certificate must have.
     :ivar certificates: the rules that identify it; several may be valid at once, so that it can change certificates.
     :ivar outbound: how it is called; ``None`` if it is never called.
+    :ivar watching: when it is told that it is silent or late.
     """
 
     name: str = attrs.field(metadata=kind(NAME, people=ForPeople(listed=True)))
@@ -408,4 +410,7 @@ class Partner:
     )
     outbound: Outbound | None = attrs.field(
         default=None, metadata=kind(Optional(ObjectOf(Outbound)), people=ForPeople(unset="never"))
+    )
+    watching: PartnerWatching = attrs.field(
+        default=PartnerWatching(), metadata=kind(ObjectOf(PartnerWatching), people=ForPeople(title="watched"))
     )

@@ -14,6 +14,7 @@ from smartproxy.policy import limits
 from smartproxy.policy.alerts import EventScript, Mail
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
 from smartproxy.policy.values import NAME, SHA256, Address, Flag, Instant, Line, Member, Network, Whole
+from smartproxy.policy.watching import Watching
 
 
 @attrs.frozen(kw_only=True)
@@ -172,6 +173,7 @@ class BackendSettings:
     :ivar event_script: the program that is started for events.
     :ivar sheet: what partners are told of this site.
     :ivar mail: the mail that is sent for events.
+    :ivar watching: when partners are told of that are silent or late.
     """
 
     keep_events_days: int = attrs.field(
@@ -184,6 +186,7 @@ class BackendSettings:
     event_script: EventScript = attrs.field(default=EventScript(), metadata=kind(ObjectOf(EventScript)))
     sheet: SheetSettings = attrs.field(default=SheetSettings(), metadata=kind(ObjectOf(SheetSettings)))
     mail: Mail = attrs.field(default=Mail(), metadata=kind(ObjectOf(Mail)))
+    watching: Watching = attrs.field(default=Watching(), metadata=kind(ObjectOf(Watching)))
 
 
 @attrs.frozen(kw_only=True)

@@ -110,6 +110,14 @@ FULL: dict[str, Any] = {
                     "identity": "main",
                     "listener": 3307,
                 },
+                "watching": {
+                    "silent_hours": 24,
+                    "no_files_days": 7,
+                    "eerp_hours": 0,
+                    "downtimes": [
+                        {"begins": "2026-12-24T00:00:00Z", "until": "2027-01-02T00:00:00Z", "why": "works holidays"}
+                    ],
+                },
             },
             {
                 "name": "Foo & Söhne",
@@ -123,6 +131,7 @@ FULL: dict[str, Any] = {
                 "purpose": "any",
                 "certificates": [{"by": "certificate", "sha256": "03" * 32}],
                 "outbound": None,
+                "watching": {"silent_hours": None, "no_files_days": None, "eerp_hours": None, "downtimes": []},
             },
         ],
         "licence": '{\n "licence": {}\n}\n',
@@ -187,6 +196,7 @@ FULL: dict[str, Any] = {
             "to": ["edi@example.com"],
             "every_seconds": 600,
         },
+        "watching": {"silent_hours": 48, "no_files_days": 0, "eerp_hours": 12},
     },
 }
 """A document in which nothing is as it is by default."""

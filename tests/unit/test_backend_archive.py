@@ -105,6 +105,7 @@ class ArchiveCase(SiteCase):
 
 
 _NOT_EXPORTED = {
+    "awaited_responses": "made of events",
     "alerts": "work that is waiting or done",
     "answered_calls": "what callers were answered",
     "audit_records": "the past",
@@ -118,6 +119,8 @@ _NOT_EXPORTED = {
     "store_keys": "of the store, and not of the site",
     "told_endings": "what was told",
     "trials": "work that is waiting",
+    "watch_cursors": "made of events",
+    "watched_partners": "made of events",
 }
 """The tables of which nothing is in the file, and why. What an operator decides is never one of them."""
 

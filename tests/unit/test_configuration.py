@@ -119,7 +119,7 @@ class RoundTripTests(SynchronousTestCase):
         self.assertEqual(attrs.astuple(silent.backend)[:3], (400, (None, None), ()))
         self.assertEqual(silent.backend.mail, Mail(port=587, every_seconds=300, hours=24))
         script = silent.backend.event_script
-        self.assertEqual(attrs.astuple(script), (AlertLevel.CRITICAL, (), (), 24, None, 30, 2, 1000))
+        self.assertEqual(attrs.astuple(script), (AlertLevel.CRITICAL, ("watch.",), (), 24, None, 30, 2, 1000))
         self.assertEqual(silent.backend.sheet, SheetSettings())
 
     def test_a_partners_defaults(self) -> None:

@@ -19,6 +19,7 @@ from smartproxy.policy.partners import Authentication, CertificatePin, Outbound,
 from smartproxy.policy.schema import ForPeople, ObjectOf, declarations, kind
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.values import Flag, Whole
+from smartproxy.policy.watching import Downtime, PartnerWatching
 from smartproxy.tap.commands import declared
 from smartproxy.tap.commands.console import CommandFailed
 from tests.unit.commands import CommandCase
@@ -37,9 +38,10 @@ ACME = Partner(
     purpose=Purpose.ANY,
     certificates=(CertificatePin(sha256=PIN),),
     outbound=Outbound(host="oftp.acme.example", port=6620, verify=Verify.PIN, listener=3307),
+    watching=PartnerWatching(silent_hours=48, downtimes=(Downtime(begins=NOW, until=NOW, why="new system"),)),
 )
 """A partner all of whose fields differ from the defaults; a test holds that."""
-OF_THEIR_OWN = {"name", "enabled", "certificates", "outbound"}
+OF_THEIR_OWN = {"name", "enabled", "certificates", "outbound", "watching"}
 """The fields of a partner that have no argument by their declaration, but ways of their own in the command."""
 
 
@@ -155,6 +157,7 @@ class InTheCommand(CommandCase):
             (Partner, ("partner", "add"), OF_THEIR_OWN),
             (Partner, ("partner", "change"), OF_THEIR_OWN),
             (Outbound, ("partner", "outbound"), {"certificates"}),
+            (PartnerWatching, ("partner", "watch"), {"downtimes"}),
             (TrustedCa, ("ca", "add"), {"name", "certificates"}),
             (TrustedCa, ("ca", "change"), {"name", "certificates"}),
             (ClientEntry, ("client", "add"), {"name", "enabled", "token_sha256", "created"}),
@@ -165,7 +168,7 @@ class InTheCommand(CommandCase):
                 self.assertIn(each.option, text)
                 self.assertIn(each.people.help.split(";")[0], text)
         text = self.help("partner")
-        for word in ("add", "enable", "disable", "certificate", "outbound"):
+        for word in ("add", "enable", "disable", "certificate", "outbound", "watch"):
             self.assertIn(f" {word} ", text)
 
     def test_shown(self) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from smartproxy.backend.operations import proposing, sheets
+from smartproxy.backend.operations import proposing, sheets, watching
 from smartproxy.backend.operations.admin_token import ADMIN_TOKEN
 from smartproxy.backend.operations.authority import AUTHORITY
 from smartproxy.backend.operations.ca import CA
@@ -18,7 +18,7 @@ from smartproxy.backend.operations.refusal import REFUSAL
 from smartproxy.backend.operations.settings import SETTINGS
 from smartproxy.backend.operations.trial import TRIAL
 
-MODULES = (proposing, sheets)
+MODULES = (proposing, sheets, watching)
 """Modules that add operations to a family of another one."""
 FAMILIES = (
     PARTNER,

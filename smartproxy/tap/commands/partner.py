@@ -20,7 +20,7 @@ from smartproxy.policy.partners import (
     SubjectRule,
 )
 from smartproxy.policy.schema import declarations, write_object
-from smartproxy.tap.commands import declared, proposals, sheet
+from smartproxy.tap.commands import declared, proposals, sheet, watching
 from smartproxy.tap.commands.arguments import Subparsers, action, days, subject
 from smartproxy.tap.commands.certificates import GivenRules, given_rules, rule_arguments
 from smartproxy.tap.commands.console import Console, WrongUse, listing, table, when
@@ -129,6 +129,7 @@ def register(subparsers: Subparsers) -> None:
     less.add_argument("which", metavar="WHICH", nargs="+", help="SHA-256 (8 digits or more of it), serial or SAN")
     sheet.register(actions)
     proposals.register(actions)
+    watching.register(actions)
 
 
 def _entry(parser: ArgumentParser, *, defaults: bool) -> None:

@@ -306,3 +306,35 @@ def upgrade() -> None:
         sa.UniqueConstraint("sha256", name=op.f("uq_proposals_sha256")),
     )
     op.create_index(op.f("ix_proposals_partner"), "proposals", ["partner"], unique=False)
+    # What is watched of partners.
+    op.create_table(
+        "watch_cursors",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("event", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_watch_cursors")),
+    )
+    op.create_table(
+        "watched_partners",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_session", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_file", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("silent_told", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("no_files_told", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_watched_partners")),
+    )
+    op.create_table(
+        "awaited_responses",
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("partner", sa.Text(), nullable=False),
+        sa.Column("link", sa.String(length=8), nullable=False),
+        sa.Column("dataset", sa.Text(), nullable=False),
+        sa.Column("stamp", sa.Text(), nullable=False),
+        sa.Column("originator", sa.Text(), nullable=False),
+        sa.Column("ended", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("told", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("named", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_awaited_responses")),
+    )
+    op.create_index(op.f("ix_awaited_responses_ended"), "awaited_responses", ["ended"])
+    op.create_index(op.f("ix_awaited_responses_partner"), "awaited_responses", ["partner"])
