@@ -12,9 +12,10 @@ from smartproxy.backend.operations.operation import Operation, operations_of
 from smartproxy.backend.operations.partner import PARTNER
 from smartproxy.backend.operations.settings import SETTINGS
 from smartproxy.backend.operations.trial import TRIAL
+from smartproxy.backend.operations.user import USER
 
 MODULES = (proposing, sheets)
 """Modules that add operations to a family of another one."""
-FAMILIES = (PARTNER, CA, CLIENT, SETTINGS, EVENTS, HISTORY, TRIAL, ADMIN_TOKEN)
+FAMILIES = (PARTNER, CA, CLIENT, SETTINGS, EVENTS, HISTORY, TRIAL, ADMIN_TOKEN, USER)
 """In the order in which the API's description lists them."""
 OPERATIONS: dict[str, Operation[Any, Any]] = operations_of(FAMILIES)
