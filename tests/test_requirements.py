@@ -23,6 +23,7 @@ PLACES = {
 }
 """Whose requirements a module has beside those of the DMZ's install; all other modules have no others."""
 LIBRARIES = {
+    "argon2-cffi": "argon2",
     "openapi-spec-validator": "openapi_spec_validator",
     "pyopenssl": "OpenSSL",
     "service-identity": "service_identity",

@@ -93,6 +93,12 @@ class Guesses:
         over = int(guess.count) - limits.GUESSES_FREE
         return 0 if over <= 0 else min(float(2 ** min(over, 16)), limits.GUESS_SECONDS_MOST)
 
+    def forgive(self, prefix: str) -> None:
+        """Take one back: it was none."""
+        guess = self._guesses.get(prefix)
+        if guess is not None:
+            guess.count = max(0.0, guess.count - 1)
+
     def hold(self, prefix: str) -> bool:
         """Take a place to wait in, if there is one; :meth:`release` gives it back."""
         if self._held[prefix] >= limits.GUESSES_HELD_MOST or self._held.total() >= limits.GUESSES_HELD_IN_ALL:

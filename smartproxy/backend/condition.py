@@ -57,6 +57,11 @@ class BackendCondition:
         store = self._service.store
         self._found = (None, "it is not open") if store is None else await self._service.threads.run(_read, store)
 
+    async def anew(self) -> Facts:
+        """Look, and tell everything."""
+        await self.look()
+        return self.status()
+
     def status(self) -> Facts:
         """Everything about the daemon, with the verdict and what to do about it."""
         service = self._service

@@ -6,7 +6,7 @@ Who may have a connection is judged by :mod:`smartproxy.backend.port`.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -27,13 +27,21 @@ from smartproxy.backend.certificates import certificate_pin
 from smartproxy.backend.download_watch import DownloadWatch
 from smartproxy.backend.fetching import ListFetcher
 from smartproxy.backend.first_start import AwaitedSite, SetupLink, loaded, reached_by, temporary_identity, words
+from smartproxy.backend.front import Front
 from smartproxy.backend.ledger import Ledger
 from smartproxy.backend.location import Location
 from smartproxy.backend.log_settings import LogSettings
+from smartproxy.backend.page.door import Door
+from smartproxy.backend.page.pages import ROUTES
+from smartproxy.backend.page.rendering import Renderer
+from smartproxy.backend.page.routes import RouteMap
+from smartproxy.backend.page.serving import PageRoot
+from smartproxy.backend.page.visit import Backstage
 from smartproxy.backend.port import HttpsPort
 from smartproxy.backend.several import Duty, Hearing, Job
 from smartproxy.backend.store import Store, StoreThreads
 from smartproxy.backend.upkeep import HourlyLook
+from smartproxy.ctl.daemon import Facts
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.log import Log
@@ -59,6 +67,7 @@ class BackendService(Service):
     :ivar site: the site's authority, once it is there.
     :ivar duty: what runs by itself, once the site is there.
     :ivar invitation: what is said on the console at the start: how to set the site up.
+    :ivar condition: tells the page how the backend is, as the control socket does.
     """
 
     drain_seconds: int | None = None
@@ -81,6 +90,8 @@ class BackendService(Service):
         self._ledger: Ledger | None = None
         self._api: Api | None = None
         self._script_threads = StoreThreads(reactor, limits.SCRIPTS.most, "smartproxy-script")
+        self._password_threads = StoreThreads(reactor, limits.PASSWORDS_AT_ONCE, "smartproxy-password")
+        self.condition: Callable[[], Awaitable[Facts]] | None = None
         self._hearing: Hearing | None = None
         self.duty: Duty | None = None
         self._listening: IListeningPort | None = None
@@ -102,14 +113,16 @@ class BackendService(Service):
         identity = temporary_identity(name, now(self._reactor)) if site is None else site.https
         self._api = Api(Calls(store), self.threads, self.events, self._reactor)
         self._api.has_site = site is not None
+        front = Front(self._api, PageRoot(self._page(store)))
         try:
-            factory = HttpsPort(identity, self._api.resource(), self._api.admits, self._reactor, self.events)
+            factory = HttpsPort(identity, front, front.admits, self._reactor, self.events)
             port = self._reactor.listenTCP(self._port, factory, interface=self._host)
         except CannotListenError as error:
             tell_failed(self.events, self._host, self._port, error, option="--listen")
             raise
         self._listening = port
         self.threads.start()
+        self._password_threads.start()
         self._ledger = Ledger(store, self.threads, self._reactor)
         self.events.forward = self._ledger
         if self._log is not None:
@@ -156,6 +169,23 @@ class BackendService(Service):
         self._script_threads.start()
         self.duty = Duty(store, self.threads, self.events, self._reactor, lambda: self._jobs(store))
         self.duty.start()
+
+    def _page(self, store: Store) -> Backstage:
+        """What the page works with."""
+        return Backstage(
+            store=store,
+            runner=self.threads,
+            events=self.events,
+            clock=self._reactor,
+            renderer=Renderer(),
+            routes=RouteMap(ROUTES),
+            site=lambda: "" if self.site is None else self.site.site,
+            door=Door(self._reactor, self._password_threads),
+            condition=self._tell_condition,
+        )
+
+    async def _tell_condition(self) -> Facts:
+        return {} if self.condition is None else await self.condition()
 
     def _jobs(self, store: Store) -> Sequence[Job]:
         """What runs by itself, in one backend of those that share a database."""
@@ -204,6 +234,7 @@ class BackendService(Service):
         if self._ledger is not None:
             await self._ledger.finish()
             self.threads.stop()
+            self._password_threads.stop()
         if self.store is not None:
             self.store.close()
             self.store = None

@@ -8,9 +8,17 @@ from collections.abc import Sequence
 
 from sqlalchemy import MetaData, Table
 
-from smartproxy.backend import alert_tables, caller_tables, schema, sighting_tables, trail_tables, watch_tables
+from smartproxy.backend import (
+    alert_tables,
+    caller_tables,
+    schema,
+    sighting_tables,
+    trail_tables,
+    user_tables,
+    watch_tables,
+)
 
-MODULES = (schema, alert_tables, caller_tables, sighting_tables, trail_tables, watch_tables)
+MODULES = (schema, alert_tables, caller_tables, sighting_tables, trail_tables, user_tables, watch_tables)
 """The modules that declare tables; a test finds one that is missing."""
 
 METADATA: MetaData = schema.Base.metadata

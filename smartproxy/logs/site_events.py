@@ -138,6 +138,7 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             "command",
             "names",
         ),
+        ("user.changed", _INFO, "A user of the page was added, changed or removed.", "command", "names"),
         ("authority.created", _INFO, "The site's authority was created.", "site", "path key_sha256"),
         ("ca.changed", _INFO, "A CA was added, changed or removed.", "ca", "command mode count"),
         ("client.changed", _INFO, "A client was added, changed or removed.", "command", "names"),
@@ -266,6 +267,10 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             "cause",
             "",
         ),
+        ("page.login", _INFO, "A user logged in to the page.", "names", ""),
+        ("page.login_refused", _WARNING, "A login to the page was refused.", "cause", "names"),
+        ("page.logout", _INFO, "A user logged out of the page.", "names", ""),
+        ("page.refused", _WARNING, "The page refused a change that its user sent.", "cause", "names method path"),
         ("backend.reached", _INFO, "The backend answers again.", "", "url duration version"),
         (
             "backend.site_found",

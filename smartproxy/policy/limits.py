@@ -447,6 +447,21 @@ CLOCK_DIFFERENCE: Final = Limit(default=0, least=-(2**53), most=2**53, unit="mil
 #: How far a look into the future reaches.
 DAYS_AHEAD: Final = Limit(default=30, least=0, most=36_500, unit="days")
 
+# The page.
+
+#: Characters of a user's password.
+PASSWORD: Final = Limit(default=12, least=12, most=256, unit="characters")
+#: Hashes of passwords that are made at once, and logins that wait for theirs: a hash costs half a second and 64 MiB.
+PASSWORDS_AT_ONCE: Final = 2
+LOGINS_WAITING_MOST: Final = 16
+#: A user who does nothing is logged out after the first, whoever it is after the second.
+LOGIN_IDLE_SECONDS: Final = 30 * 60
+LOGIN_SECONDS_MOST: Final = 12 * 3600
+LOGINS_PER_USER_MOST: Final = 20
+#: A form from somebody who is not known, such as a login.
+FORM_OF_STRANGER_OCTETS_MOST: Final = 4096
+FORM_FIELDS_MOST: Final = 1_000
+
 # The licence, and what its authority certifies.
 
 #: How long a plain client's credential is valid.

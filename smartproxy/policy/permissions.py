@@ -86,3 +86,19 @@ class AdministratorEntry:
     def may(self) -> frozenset[str]:
         """All its scopes."""
         return frozenset(self.scopes) | (frozenset() if self.role is None else self.role.scopes)
+
+
+@attrs.frozen(kw_only=True)
+class UserEntry:
+    """Somebody who logs in to the page.
+
+    :ivar name: what the user is called, at the login and in the history.
+    :ivar created_by: who made the account.
+    :ivar password_set: when its password was set last.
+    """
+
+    name: str = attrs.field(metadata=kind(ADMINISTRATOR_NAME, people=ForPeople(listed=True)))
+    role: AdminRole = attrs.field(metadata=kind(Member(AdminRole), people=ForPeople(listed=True)))
+    created: datetime.datetime = attrs.field(metadata=kind(Instant()))
+    created_by: str = attrs.field(metadata=kind(Line(most=1000)))
+    password_set: datetime.datetime = attrs.field(metadata=kind(Instant()))

@@ -73,6 +73,7 @@ def makeService(options: BackendSwitches) -> IService:
     reactor = daemon_reactor()
     service = BackendService(reactor, options.location, options.address.host, options.address.port, options.log)
     condition = BackendCondition(service)
+    service.condition = condition.anew
     control = control_socket(reactor, condition, service, options, condition.look)
     return Life(
         reactor,

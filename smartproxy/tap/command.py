@@ -36,6 +36,7 @@ SUBJECTS = (
     "licence",
     "client",
     "admin_token",
+    "user",
     "partner",
     "ca",
     "crl",

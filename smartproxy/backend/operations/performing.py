@@ -235,6 +235,10 @@ def _keep(
 
 
 def _request(operation: Operation[Input, Answer], wanted: Input) -> str:
-    """What a call is known by: the SHA-256 of what is called, and with which input."""
-    called = json.dumps([operation.name, write_object(wanted)], sort_keys=True)
+    """What a call is known by: the SHA-256 of what is called, and with which input; not of secrets: one could guess."""
+    said = write_object(wanted)
+    for each in declarations(operation.takes):
+        if each.masked:
+            said.pop(each.key, None)
+    called = json.dumps([operation.name, said], sort_keys=True)
     return hashlib.sha256(called.encode("utf-8", "surrogatepass")).hexdigest()

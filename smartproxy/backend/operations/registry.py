@@ -17,6 +17,7 @@ from smartproxy.backend.operations.partner import PARTNER
 from smartproxy.backend.operations.refusal import REFUSAL
 from smartproxy.backend.operations.settings import SETTINGS
 from smartproxy.backend.operations.trial import TRIAL
+from smartproxy.backend.operations.user import USER
 
 MODULES = (proposing, sheets, watching)
 """Modules that add operations to a family of another one."""
@@ -34,6 +35,7 @@ FAMILIES = (
     HISTORY,
     TRIAL,
     ADMIN_TOKEN,
+    USER,
 )
 """In the order in which the API's description lists them."""
 OPERATIONS: dict[str, Operation[Any, Any]] = operations_of(FAMILIES)

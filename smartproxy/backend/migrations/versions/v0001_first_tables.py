@@ -338,3 +338,29 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_awaited_responses_ended"), "awaited_responses", ["ended"])
     op.create_index(op.f("ix_awaited_responses_partner"), "awaited_responses", ["partner"])
+    # Users of the page.
+    op.create_table(
+        "users",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("entry", sa.JSON(), nullable=False),
+        sa.Column("password", sa.Text(), nullable=False),
+        sa.Column("last_login", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_address", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
+        sa.UniqueConstraint("name", name=op.f("uq_users_name")),
+    )
+    op.create_table(
+        "logins",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("cookie_sha256", sa.String(length=64), nullable=False),
+        sa.Column("user", sa.Text(), nullable=False),
+        sa.Column("made", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ends", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("browser", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_logins")),
+        sa.UniqueConstraint("cookie_sha256", name=op.f("uq_logins_cookie_sha256")),
+    )
+    op.create_index(op.f("ix_logins_user"), "logins", ["user"], unique=False)

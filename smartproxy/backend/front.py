@@ -1,0 +1,37 @@
+"""What is served at the backend's port: the API and the daemon's health, and the page everywhere else."""
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IRequest
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+from smartproxy.backend.api import Api
+from smartproxy.backend.page.serving import PageRoot
+from smartproxy.backend.requests import header_of
+
+_OF_THE_API = (b"/api/", b"/health/")
+
+
+class Front(Resource):
+    """Hands each request on."""
+
+    isLeaf = True
+
+    def __init__(self, api: Api, page: PageRoot) -> None:
+        Resource.__init__(self)
+        self._api = api
+        self._api_root = api.resource()
+        self._page = page
+
+    def render(self, request: Request) -> Any:
+        """Answer a request."""
+        root = self._api_root if request.path.startswith(_OF_THE_API) else self._page
+        return root.render(request)
+
+    def admits(self, request: IRequest) -> "Deferred[bool]":
+        """Whether the body of a request is worth reading; its path is not known yet, but a token is for the API."""
+        if header_of(request, b"authorization") or header_of(request, b"smartproxy-token"):
+            return self._api.admits(request)
+        return self._page.admits(request)

@@ -1,0 +1,58 @@
+"""Who may try to log in at the moment.
+
+Duty: compare passwords in threads of their own, and slow down whoever guesses. A password costs half a second and
+64 MiB to compare; only so many wait for it. Failures of a network, and failures for one user, make the next
+answers slower, whether the password is right or not: so a right one is not told by its time.
+"""
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from smartproxy.backend.administration import Guesses
+from smartproxy.backend.store import Runner
+from smartproxy.policy import limits
+from smartproxy.policy.addresses import prefix_of
+
+_NAME_MOST = 64
+
+
+class Door:
+    """Lets users in, one after the other.
+
+    :param clock: runs the waits.
+    :param runner: compares passwords.
+    """
+
+    def __init__(self, clock: IReactorTime, runner: Runner) -> None:
+        self._clock = clock
+        self._runner = runner
+        self._guesses = Guesses()
+        self._waiting = 0
+
+    async def opens(self, address: str, name: str, check: Callable[[], bool]) -> bool | None:
+        """Whether a password is right; ``None`` when too many tries wait already."""
+        network, account = _network(address), f"user {name.lower()[:_NAME_MOST]}"
+        seconds = max(self._guesses.seconds(each, self._clock.seconds()) for each in (network, account))
+        if self._waiting >= limits.LOGINS_WAITING_MOST or not self._guesses.hold(network):
+            return None
+        self._waiting += 1
+        try:
+            if seconds:
+                await deferLater(self._clock, seconds)
+            good = await self._runner.run(check)
+        finally:
+            self._waiting -= 1
+            self._guesses.release(network)
+        if good:
+            for each in (network, account):
+                self._guesses.forgive(each)
+        return good
+
+
+def _network(address: str) -> str:
+    try:
+        return prefix_of(address)
+    except ValueError:
+        return address

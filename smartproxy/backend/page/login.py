@@ -1,0 +1,77 @@
+"""Login and logout, and what a reader chooses without being known: theme and language.
+
+Duty: let in whoever has a user's password, with another cookie than before; others learn no more
+than that it was wrong.
+"""
+
+import secrets
+
+from smartproxy.backend import users
+from smartproxy.backend.page.routes import Anyone, Route, Shown
+from smartproxy.backend.page.texts import later
+from smartproxy.backend.page.visit import THEMES, PageRefused, PageVisit, local
+from smartproxy.backend.requests import header_of
+from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
+
+_NAME_MOST = 64
+
+
+async def asked(visit: PageVisit) -> Shown:
+    """The form."""
+    if visit.user is not None:
+        return visit.redirect(local(visit.argument("next") or "/"))
+    return visit.render("login.html", next=local(visit.argument("next") or "/"), name="", fault="")
+
+
+async def logged_in(visit: PageVisit) -> Shown:
+    """Let somebody in, with another cookie than before."""
+    name, password = visit.form.one("name"), visit.form.secret("password")
+    place = local(visit.form.one("next") or "/")
+    parts, address = visit.backstage, visit.address
+    typed = password[: limits.PASSWORD.most + 1]
+    good = await parts.door.opens(address, name, lambda: users.check_password(parts.store, name, typed))
+    if not good:
+        cause = Cause.PAGE_CROWDED if good is None else Cause.PAGE_PASSWORD
+        parts.events.emit(
+            "page.login_refused", cause=cause, message=cause.meaning, peer=address, names=[name[:_NAME_MOST]]
+        )
+        fault = _CROWDED if good is None else _WRONG
+        status = 429 if good is None else 403
+        return visit.render("login.html", status, next=place, name=name[:_NAME_MOST], fault=visit.text(fault))
+    browser = header_of(visit.request, b"user-agent")
+    visit.keep_cookie(await parts.runner.run(users.log_in, parts.store, name, visit.now, address, browser))
+    parts.events.emit("page.login", names=[name], peer=address)
+    return visit.redirect(place)
+
+
+async def logged_out(visit: PageVisit) -> Shown:
+    """End the login."""
+    parts = visit.backstage
+    if visit.user is not None:
+        await parts.runner.run(users.log_out, parts.store, visit.cookie)
+        parts.events.emit("page.logout", names=[visit.user.name], peer=visit.address)
+    visit.keep_cookie(secrets.token_urlsafe(32))
+    visit.request.setHeader(b"clear-site-data", b'"cache"')
+    return visit.redirect("/login", visit.text("You are logged out."))
+
+
+async def look_chosen(visit: PageVisit) -> Shown:
+    """Keep the theme and the language that the reader chose."""
+    theme, language = visit.form.one("theme") or visit.theme, visit.form.one("language") or visit.language
+    if theme not in THEMES or language not in visit.backstage.renderer.languages:
+        raise PageRefused(400, visit.text("There is no such choice"), visit.text("Choose one of those on the page."))
+    visit.keep_look(theme, language)
+    return visit.redirect(local(visit.form.one("next") or "/"))
+
+
+_WRONG = later("User and password do not fit together.")
+_CROWDED = later("Too many logins failed or are waiting. Wait a minute, and try again.")
+
+
+ROUTES = (
+    Route("GET", "/login", Anyone.AT_ALL, asked),
+    Route("POST", "/login", Anyone.AT_ALL, logged_in),
+    Route("POST", "/logout", Anyone.USER, logged_out),
+    Route("POST", "/look", Anyone.AT_ALL, look_chosen),
+)

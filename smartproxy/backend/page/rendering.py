@@ -1,0 +1,108 @@
+"""Templates made into pages: the one Jinja environment, which escapes whatever it is given.
+
+Duty: render a template in a reader's language, with filters for what is not ours: texts of peers are shown with marks
+for characters that could act on the reader. A text of a catalogue is trusted as the template is; what is put into it is
+escaped.
+"""
+
+import gettext
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from smartproxy.backend.page.static_files import StaticFiles
+from smartproxy.backend.page.texts import catalogues
+from smartproxy.logs.render import escape as made_visible
+
+TEMPLATES = Path(__file__).parent / "templates"
+PEER_TEXT_MOST = 500
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+_THOUSAND = 1000
+
+
+class Renderer:
+    """Renders templates.
+
+    :ivar files: the page's own files.
+    :ivar languages: their catalogues.
+    """
+
+    def __init__(self) -> None:
+        self.files = StaticFiles()
+        self.languages = catalogues()
+        self._environment = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals["static"] = self.files.place
+        self._environment.filters.update(
+            part=in_path, peer=peers_text, moment=machine_time, utc=utc, octets=octets_in_words, figure=figure
+        )
+
+    def render(self, template: str, language: str, values: Mapping[str, Any]) -> bytes:
+        """A page.
+
+        :param values: what the template shows.
+        """
+        texts = self.languages[language]
+        page = self._environment.get_template(template).render(
+            **values, language=language, _=_gettext(texts), ngettext=_ngettext(texts)
+        )
+        return page.encode("utf-8", "backslashreplace")
+
+
+def _gettext(texts: gettext.NullTranslations) -> Callable[..., Markup]:
+    def translated(message: str, **values: object) -> Markup:
+        return Markup(texts.gettext(message)) % values if values else Markup(texts.gettext(message))  # noqa: S704 - a catalogue's text is the template's
+
+    return translated
+
+
+def _ngettext(texts: gettext.NullTranslations) -> Callable[..., Markup]:
+    def translated(one: str, many: str, count: int, **values: object) -> Markup:
+        return Markup(texts.ngettext(one, many, count)) % {"count": count, **values}  # noqa: S704 - as above
+
+    return translated
+
+
+def in_path(name: str) -> str:
+    """A name as one part of a path."""
+    return quote(name, safe="")
+
+
+def peers_text(text: object, most: int = PEER_TEXT_MOST) -> Markup:
+    """A text from outside, with what could act on its reader written out, and kept apart from the text around it."""
+    return Markup("<bdi>{}</bdi>").format(made_visible(str(text), most))
+
+
+def machine_time(moment: datetime) -> str:
+    """A time for programs."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def utc(moment: datetime) -> str:
+    """A time for readers, in UTC, until the browser shows it in the reader's zone."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def octets_in_words(count: float) -> str:
+    """A number of octets, with three digits and a unit."""
+    for unit in _UNITS:
+        if count < _THOUSAND or unit == _UNITS[-1]:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= _THOUSAND / 10 else f"{count:.1f} {unit}"
+        count /= _THOUSAND
+    raise AssertionError
+
+
+def figure(number: float) -> Markup:
+    """A whole number in groups of three digits."""
+    return escape(f"{number:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}"))

@@ -1,0 +1,335 @@
+"""The page as a resource: each request judged before a page's function sees it, each answer with what keeps it safe.
+
+Duty: find the route; know the user by the cookie; take changes only from the page's own forms (the browser says that
+the request is of the same origin, and the form has the token of this browser); see that the user has the scopes; bound
+and parse what was sent, in a thread; answer what fails with a page that says what to do. Trusts nothing in a request.
+Every answer forbids what the page does not use: other origins, frames, inline scripts and styles, caches.
+"""
+
+import re
+import secrets
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from smartproxy.backend import users
+from smartproxy.backend.errors import BackendError, ChangedMeanwhile, NotFound, ScopeMissing, StoreUnavailable
+from smartproxy.backend.page.routes import Anyone, Route, Shown, Unrouted, scopes_of
+from smartproxy.backend.page.sent_forms import TOKEN_FIELD, URLENCODED, FormUnreadable, SentForm, parse
+from smartproxy.backend.page.static_files import ROOT
+from smartproxy.backend.page.texts import language_of
+from smartproxy.backend.page.visit import (
+    COOKIE,
+    LOOK_COOKIE,
+    THEMES,
+    TOLD_COOKIE,
+    Backstage,
+    PageRefused,
+    PageVisit,
+    told_of,
+)
+from smartproxy.backend.port import guest_of
+from smartproxy.backend.requests import BODY_OCTETS_MOST, RefusalRate, header_of
+from smartproxy.logs.clock import now
+from smartproxy.logs.emit import Events
+from smartproxy.policy import limits
+from smartproxy.policy.causes import Cause
+
+POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
+    b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = (
+    (b"content-security-policy", POLICY),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    (b"strict-transport-security", b"max-age=31536000"),
+    (b"cache-control", b"no-store"),
+)
+"""What every answer says."""
+_FOR_A_YEAR = b"public, max-age=31536000, immutable"
+_COOKIE_MOST = 2000
+_TOKEN_HEADER = b"x-csrf-token"
+
+
+class PageRoot(Resource):
+    """What is served at ``/``."""
+
+    isLeaf = True
+
+    def __init__(self, parts: Backstage) -> None:
+        Resource.__init__(self)
+        self._parts = parts
+        self._rate = RefusalRate()
+
+    def render(self, request: Request) -> Any:
+        """Begin to answer a request."""
+        for name, value in HEADERS:
+            request.setHeader(name, value)
+        if request.path.startswith(ROOT.encode("ascii")):
+            return self._file(request)
+        work = Deferred.fromCoroutine(self._answer(request))
+        answering = _Answering(request, work)
+        work.addCallbacks(answering.finish, answering.failed, errbackArgs=(self._broken,))
+        work.addErrback(answering.at_a_loss, self._parts.events)
+        return NOT_DONE_YET
+
+    def admits(self, request: IRequest) -> "Deferred[bool]":
+        """Whether the body of a request is worth reading: its browser is logged in, or it is as small as a login."""
+        length = header_of(request, b"content-length")
+        is_form = header_of(request, b"content-type").startswith(URLENCODED)
+        if is_form and re.fullmatch("[0-9]{1,7}", length) and int(length) <= limits.FORM_OF_STRANGER_OCTETS_MOST:
+            return succeed(True)
+        cookie = _cookie(request, COOKIE)
+        if not cookie:
+            return succeed(False)
+        known = self._parts.runner.run(users.logged_in, self._parts.store, cookie, now(self._parts.clock), active=False)
+        return known.addCallback(lambda user: user is not None)
+
+    def _file(self, request: Request) -> bytes:
+        found = self._parts.renderer.files.find(request.path.decode("ascii", "replace"))
+        if found is None or request.method not in (b"GET", b"HEAD"):
+            request.setResponseCode(404)
+            return b""
+        request.setHeader(b"content-type", found.media.encode("ascii"))
+        request.setHeader(b"cache-control", _FOR_A_YEAR)
+        request.setHeader(b"vary", b"accept-encoding")
+        if "gzip" in header_of(request, b"accept-encoding"):
+            request.setHeader(b"content-encoding", b"gzip")
+            return found.zipped
+        return found.octets
+
+    async def _answer(self, request: Request) -> Shown:
+        visit = self._visit(request)
+        try:
+            return await self._judged(visit)
+        except PageRefused as refused:
+            return self._refused(visit, refused)
+        except BackendError as error:
+            return self._refused(visit, _in_words(visit, error))
+
+    async def _judged(self, visit: PageVisit) -> Shown:
+        """Judge a request, and have its page answer it.
+
+        :raises PageRefused: when it may not be answered.
+        """
+        request = visit.request
+        method = request.method.decode("ascii", "replace")
+        try:
+            visit.route, visit.named = self._parts.routes.find("GET" if method == "HEAD" else method, visit.path)
+        except UnicodeDecodeError:
+            raise PageRefused(
+                400, visit.text("This address is malformed"), visit.text("It is not UTF-8. Go to the overview.")
+            ) from None
+        except Unrouted as unrouted:
+            await self._known(visit, active=False)
+            if unrouted.methods:
+                request.setHeader(b"allow", ", ".join(sorted(unrouted.methods)).encode("ascii"))
+                raise PageRefused(
+                    405, visit.text("This cannot be done here"), visit.text("Go back to the page and use its form.")
+                ) from None
+            raise _nothing_here(visit) from None
+        changes = visit.route.method == "POST"
+        await self._known(visit, active=not visit.route.by_itself)
+        if changes:
+            self._check_origin(visit)
+        if visit.user is None and visit.route.needs is not Anyone.AT_ALL:
+            return self._to_login(visit)
+        if changes:
+            visit.form = await self._sent(visit)
+            self._check_token(visit)
+        self._check_scopes(visit, visit.route)
+        return await visit.route.show(visit)
+
+    def _visit(self, request: Request) -> PageVisit:
+        theme, _, wanted = _cookie(request, LOOK_COOKIE).partition(".")
+        languages = self._parts.renderer.languages
+        return PageVisit(
+            request=request,
+            backstage=self._parts,
+            cookie=_cookie(request, COOKIE),
+            language=language_of(wanted, header_of(request, b"accept-language"), languages),
+            theme=theme if theme in THEMES else THEMES[0],
+            told=told_of(_cookie(request, TOLD_COOKIE)),
+        )
+
+    async def _known(self, visit: PageVisit, *, active: bool) -> None:
+        """Find out who is logged in; a browser without a cookie gets one, so that its forms have a token."""
+        parts = self._parts
+        if visit.cookie:
+            visit.user = await parts.runner.run(users.logged_in, parts.store, visit.cookie, visit.now, active=active)
+        if visit.user is None:
+            if not visit.cookie:
+                visit.keep_cookie(secrets.token_urlsafe(32))
+        elif (guest := guest_of(visit.request)) is not None:
+            guest.proved()
+
+    def _to_login(self, visit: PageVisit) -> bytes:
+        """Have somebody log in first, and come back.
+
+        A link on another site is followed without the cookie; the page asks again by itself, and then has it.
+        """
+        uri = visit.request.uri.decode("ascii", "replace")
+        if header_of(visit.request, b"sec-fetch-site") == "cross-site" and visit.request.method == b"GET":
+            return visit.render("again.html", place=uri)
+        place = uri if visit.request.method == b"GET" and not visit.partial else "/"
+        return visit.redirect("/login" if place == "/" else f"/login?next={quote(place, safe='')}")
+
+    def _check_origin(self, visit: PageVisit) -> None:
+        """See that a change comes from a page of ours, by what browsers say.
+
+        :raises PageRefused: when it does not.
+        """
+        request = visit.request
+        site, origin = header_of(request, b"sec-fetch-site"), header_of(request, b"origin")
+        ours = f"https://{header_of(request, b'host')}"
+        if (site and site != "same-origin") or (origin and origin.lower() != ours.lower()):
+            raise _foreign(visit)
+
+    def _check_token(self, visit: PageVisit) -> None:
+        given = header_of(visit.request, _TOKEN_HEADER) or visit.form.one(TOKEN_FIELD)
+        if not users.same_form_token(visit.cookie, given):
+            raise _foreign(visit)
+
+    def _check_scopes(self, visit: PageVisit, route: Route) -> None:
+        if not visit.user:
+            return
+        missing = sorted(each for each in scopes_of(route.needs) if not visit.caller.may(each))
+        if missing:
+            raise PageRefused(
+                403,
+                visit.text("You may not do this"),
+                visit.text(
+                    "Your role, %(role)s, lacks %(scopes)s. Ask an administrator of this site.",
+                    role=visit.user.role,
+                    scopes=", ".join(missing),
+                ),
+                Cause.API_SCOPE,
+            )
+
+    async def _sent(self, visit: PageVisit) -> SentForm:
+        request = visit.request
+        if getattr(request, "body_refused", False):
+            raise PageRefused(
+                413, visit.text("This is too large"), visit.text("Log in again, and send one megabyte at most.")
+            )
+        octets = b"" if request.content is None else request.content.read(BODY_OCTETS_MOST + 1)
+        try:
+            return await self._parts.runner.run(parse, header_of(request, b"content-type"), octets)
+        except FormUnreadable as unreadable:
+            raise PageRefused(
+                400,
+                visit.text("The form cannot be read"),
+                visit.text("What the browser sent: %(why)s. Go back and send it again.", why=str(unreadable)),
+            ) from unreadable
+
+    def _refused(self, visit: PageVisit, refused: PageRefused) -> bytes:
+        """Say why a request is refused, and write it down if that is worth it."""
+        silent = None
+        if refused.cause is not None:
+            silent = self._rate.admit(visit.address, self._parts.clock.seconds())
+        if silent is not None:
+            self._parts.events.emit(
+                "page.refused",
+                cause=refused.cause,
+                message=str(refused),
+                names=[visit.user.name] if visit.user else [],
+                method=visit.request.method.decode("ascii", "replace"),
+                path=visit.path,
+                peer=visit.address,
+                facts={"not_written_before": silent} if silent else None,
+            )
+        return visit.render("error.html", refused.status, refused=refused)
+
+    def _broken(self, request: Request, failure: Failure) -> bytes:
+        """Answer that something here is broken; what, stands in the log only."""
+        self._parts.events.failure("smartproxy.backend.page", failure)
+        visit = self._visit(request)
+        refused = PageRefused(
+            500,
+            visit.text("The page has a fault"),
+            visit.text(
+                "See in the history whether a change was made. The backend's log says what is broken: internal.error."
+            ),
+        )
+        return visit.render("error.html", 500, refused=refused)
+
+
+class _Answering:
+    """One request that is being answered, and whose browser may go."""
+
+    def __init__(self, request: Request, work: "Deferred[Shown]") -> None:
+        self._request = request
+        self._work = work
+        self._gone = False
+        request.notifyFinish().addErrback(self._left)
+
+    def _left(self, failure: Failure) -> None:
+        self._gone = True
+        self._work.cancel()
+
+    def finish(self, shown: Shown) -> None:
+        """Write the answer, unless the page's function does."""
+        if shown is not None and not self._gone:
+            self._request.setHeader(b"content-length", str(len(shown)).encode("ascii"))
+            self._request.write(shown)
+            self._request.finish()
+
+    def failed(self, failure: Failure, broken: Callable[[Request, Failure], bytes]) -> None:
+        """Say that there is a fault, if there is somebody to read it."""
+        if not (self._gone and failure.check(CancelledError)):
+            self.finish(broken(self._request, failure))
+
+    def at_a_loss(self, failure: Failure, events: Events) -> None:
+        """Say so where not even that can be said well."""
+        events.failure("smartproxy.backend.page", failure)
+        if not self._gone and not self._request.finished:
+            self._request.setResponseCode(500)
+            self._request.finish()
+
+
+def _cookie(request: IRequest, name: bytes) -> str:
+    found: bytes = request.getCookie(name) or b""
+    return found.decode("latin-1") if len(found) <= _COOKIE_MOST else ""
+
+
+def _nothing_here(visit: PageVisit) -> PageRefused:
+    return PageRefused(
+        404,
+        visit.text("There is nothing at this address"),
+        visit.text("It may have been removed or renamed. Search for it, or go to the overview."),
+    )
+
+
+def _foreign(visit: PageVisit) -> PageRefused:
+    return PageRefused(
+        403,
+        visit.text("This form is not ours, or too old"),
+        visit.text("Nothing was changed. Go back, load the page again, and send the form once more."),
+        Cause.PAGE_FOREIGN,
+    )
+
+
+def _in_words(visit: PageVisit, error: BackendError) -> PageRefused:
+    """How an operation that cannot be done is answered."""
+    match error:
+        case ScopeMissing():
+            return PageRefused(403, visit.text("You may not do this"), str(error))
+        case NotFound():
+            return PageRefused(404, visit.text("This is not there"), str(error))
+        case ChangedMeanwhile():
+            return PageRefused(409, visit.text("Somebody changed this meanwhile"), str(error))
+        case StoreUnavailable():
+            return PageRefused(503, visit.text("The store cannot be reached"), str(error))
+        case _:
+            return PageRefused(422, visit.text("This cannot be done"), str(error))

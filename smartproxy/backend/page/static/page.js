@@ -1,0 +1,73 @@
+// Behaviour that HTML has not: keys, times in the reader's zone, copying, dropping files, typed confirmations.
+// Without it, every page still works.
+"use strict";
+
+(() => {
+  const zoned = new Intl.DateTimeFormat(document.documentElement.lang, {
+    year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit",
+  });
+  const exact = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "long" });
+
+  function show(time) {
+    const moment = new Date(time.dateTime);
+    if (time.dataset.shown === time.dateTime || Number.isNaN(moment.getTime())) return;
+    time.dataset.shown = time.dateTime;
+    time.title = `${moment.toISOString().slice(0, 19).replace("T", " ")} UTC · ${exact.format(moment)}`;
+    time.textContent = zoned.format(moment);
+  }
+
+  function all() {
+    document.querySelectorAll("time[datetime]").forEach(show);
+  }
+
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
+    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    const search = document.getElementById("search");
+    if (event.key === "/" && search) {
+      event.preventDefault();
+      search.focus();
+      search.select();
+    } else if (event.key === "?") {
+      document.getElementById("help")?.togglePopover();
+    }
+  });
+
+  document.addEventListener("click", async (event) => {
+    const copy = event.target.closest?.("[data-copy]");
+    if (!copy) return;
+    await navigator.clipboard.writeText(document.getElementById(copy.dataset.copy).textContent.trim());
+    const before = copy.textContent;
+    copy.textContent = copy.dataset.copied;
+    setTimeout(() => { copy.textContent = before; }, 2000);
+  });
+
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(kind, (event) => {
+      const place = event.target.closest?.("[data-drop]");
+      if (!place) return;
+      event.preventDefault();
+      place.classList.toggle("over", kind === "dragover");
+      if (kind === "drop" && event.dataTransfer.files.length) {
+        const input = place.querySelector("input[type=file]");
+        input.files = event.dataTransfer.files;
+        input.dispatchEvent(new Event("change", { bubbles: true }));
+      }
+    });
+  }
+
+  function judge(input) {
+    const good = input.value.trim() === input.dataset.typed;
+    input.form.querySelectorAll("button:not([formnovalidate])").forEach((button) => { button.disabled = !good; });
+  }
+
+  document.addEventListener("input", (event) => {
+    if (event.target.dataset?.typed !== undefined) judge(event.target);
+  });
+
+  document.addEventListener("DOMContentLoaded", () => {
+    all();
+    document.querySelectorAll("[data-typed]").forEach(judge);
+    new MutationObserver(all).observe(document.body, { childList: true, subtree: true, attributeFilter: ["datetime"] });
+  });
+})();

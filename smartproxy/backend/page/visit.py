@@ -1,0 +1,242 @@
+"""A visit: one request of the page, as the function of a route sees it.
+
+It knows who is logged in, calls operations in that user's name, reads the form that was sent, and makes the answer: a
+rendered template, or a redirect with something to tell.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from urllib.parse import quote, unquote, urlsplit
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.server import Request
+
+from smartproxy.backend.change import Channel
+from smartproxy.backend.operations.operation import Answer, Caller, Input, Operation
+from smartproxy.backend.operations.performing import ANYHOW, Performed, Terms, perform
+from smartproxy.backend.page.door import Door
+from smartproxy.backend.page.navigation import NavigationSection, sections_for
+from smartproxy.backend.page.rendering import Renderer
+from smartproxy.backend.page.routes import Needs, Route, RouteMap, scopes_of
+from smartproxy.backend.page.sent_forms import SentForm
+from smartproxy.backend.page.texts import names
+from smartproxy.backend.requests import address_of, header_of
+from smartproxy.backend.store import Runner, Store
+from smartproxy.backend.users import LoggedIn, form_token
+from smartproxy.ctl.daemon import Facts
+from smartproxy.logs.clock import now
+from smartproxy.logs.emit import Events
+from smartproxy.policy.causes import Cause
+
+COOKIE = b"__Host-smartproxy"
+LOOK_COOKIE = b"__Host-smartproxy-look"
+TOLD_COOKIE = b"__Host-smartproxy-told"
+THEMES = ("system", "light", "dark")
+_TOLD_MOST = 1500
+
+
+@attrs.define(eq=False, auto_exc=True, str=False)
+class PageRefused(Exception):
+    """A request that is refused, with a page that says why.
+
+    :ivar status: the http status.
+    :ivar title: what is the case, in a few words.
+    :ivar message: why, in sentences.
+    :ivar cause: what is written down of it; nothing is without.
+    """
+
+    status: int
+    title: str
+    message: str
+    cause: Cause | None = None
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.message}"
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Backstage:
+    """What the page works with.
+
+    :ivar site: tells the name of the site; empty before there is one.
+    :ivar door: lets users in.
+    :ivar condition: tells how the backend is; ``smartproxy ctl status`` tells the same.
+    """
+
+    store: Store
+    runner: Runner
+    events: Events
+    clock: IReactorTime
+    renderer: Renderer
+    routes: RouteMap
+    site: Callable[[], str]
+    door: Door
+    condition: Callable[[], Awaitable[Facts]]
+
+
+@attrs.define(kw_only=True, eq=False)
+class PageVisit:
+    """One request.
+
+    :ivar cookie: the browser's; of somebody who is logged in it is the login's.
+    :ivar user: who is logged in, if anybody is.
+    :ivar named: what the path names.
+    :ivar form: what was sent.
+    :ivar language: the code of the reader's language.
+    :ivar theme: the theme that the reader chose.
+    :ivar told: what the page before left to tell.
+    """
+
+    request: Request
+    backstage: Backstage
+    route: Route | None = None
+    cookie: str
+    user: LoggedIn | None = None
+    named: Mapping[str, str] = attrs.field(factory=dict)
+    form: SentForm = attrs.field(factory=SentForm)
+    language: str
+    theme: str = "system"
+    told: Mapping[str, str] | None = None
+
+    @property
+    def path(self) -> str:
+        """The path that was asked for, as it came."""
+        path: bytes = self.request.path
+        return path.decode("ascii", "replace")
+
+    @property
+    def here(self) -> str:
+        """Where the reader is, to come back to: path and query of what is looked at."""
+        request = self.request
+        uri: bytes = request.uri if request.method == b"GET" else b"/"
+        return uri.decode("ascii", "replace")
+
+    @property
+    def languages(self) -> list[tuple[str, str]]:
+        """The languages that the reader can choose: code and name."""
+        return names(self.backstage.renderer.languages)
+
+    @property
+    def form_token(self) -> str:
+        """What a form of this browser carries."""
+        return form_token(self.cookie)
+
+    @property
+    def partial(self) -> bool:
+        """Whether htmx asks for a part of a page."""
+        return bool(header_of(self.request, b"hx-request"))
+
+    @property
+    def caller(self) -> Caller:
+        """Who calls operations."""
+        if self.user is None:
+            raise PageRefused(401, self.text("Please log in"), self.text("The page is for users of this site."))
+        return Caller(name=self.user.name, scopes=self.user.role.scopes, channel=Channel.PAGE)
+
+    @property
+    def now(self) -> datetime:
+        """The time."""
+        return now(self.backstage.clock)
+
+    @property
+    def address(self) -> str:
+        """Where the request came from."""
+        return address_of(self.request)
+
+    def may(self, needs: Needs | str) -> bool:
+        """Whether the user has what a route needs, or a scope."""
+        if self.user is None:
+            return False
+        scopes = {needs} if isinstance(needs, str) else scopes_of(needs)
+        return all(self.caller.may(each) for each in scopes)
+
+    def argument(self, name: str) -> str:
+        """The last value that the address gives a name; empty for none."""
+        values: list[bytes] = (self.request.args or {}).get(name.encode("utf-8"), [b""])
+        return values[-1].decode("utf-8", "replace").strip()
+
+    async def call(
+        self, operation: Operation[Input, Answer], wanted: Input, terms: Terms = ANYHOW
+    ) -> Performed[Answer]:
+        """Carry an operation out in the user's name.
+
+        :raises BackendError: when it cannot be done.
+        :raises Rehearsed: for a dry run: it could be done.
+        """
+        parts = self.backstage
+        return await parts.runner.run(perform, parts.store, operation, wanted, self.caller, self.now, terms)
+
+    def text(self, message: str, **values: object) -> str:
+        """A text in the reader's language."""
+        text = self.backstage.renderer.languages[self.language].gettext(message)
+        return text % values if values else text
+
+    def render(self, template: str, status: int = 200, **values: object) -> bytes:
+        """A page."""
+        self.request.setResponseCode(status)
+        self.request.setHeader(b"content-type", b"text/html; charset=utf-8")
+        if self.told is not None:
+            self._set_cookie(TOLD_COOKIE, "", life=0)
+        shown = {"visit": self, "sections": self._sections(), "site": self.backstage.site(), **values}
+        return self.backstage.renderer.render(template, self.language, shown)
+
+    def redirect(self, place: str, told: str = "", kind: str = "good") -> bytes:
+        """Send the browser to a page of ours, which tells something.
+
+        :param kind: ``good``, ``warn`` or ``bad``.
+        """
+        if told:
+            self._set_cookie(TOLD_COOKIE, quote(json.dumps({"kind": kind, "text": told[:_TOLD_MOST]}), safe=""))
+        where = local(place).encode("ascii")
+        if self.partial:
+            self.request.setHeader(b"hx-redirect", where)
+            return b""
+        self.request.setResponseCode(303)
+        self.request.setHeader(b"location", where)
+        return b""
+
+    def keep_cookie(self, cookie: str) -> None:
+        """Give the browser another cookie: of a login, or of somebody who is not logged in."""
+        self.cookie = cookie
+        self._set_cookie(COOKIE, cookie)
+
+    def keep_look(self, theme: str, language: str) -> None:
+        """Let the browser keep what its reader chose."""
+        self._set_cookie(LOOK_COOKIE, f"{theme}.{language}", life=365 * 86400)
+
+    def _sections(self) -> list[NavigationSection]:
+        return [] if self.user is None else sections_for(self.backstage.routes, self.may, self.path)
+
+    def _set_cookie(self, name: bytes, value: str, life: int | None = None) -> None:
+        self.request.addCookie(
+            name,
+            value.encode("ascii"),
+            path=b"/",
+            secure=True,
+            httpOnly=True,
+            sameSite="strict",
+            max_age=None if life is None else str(life).encode("ascii"),
+        )
+
+
+def local(place: str) -> str:
+    """A place on this page as it is, and ``/`` for any other: nobody is sent to another site."""
+    parts = urlsplit(place)
+    good = place.isascii() and place.isprintable() and "\\" not in place and " " not in place
+    if not good or parts.scheme or parts.netloc or not place.startswith("/") or place.startswith("//"):
+        return "/"
+    return place
+
+
+def told_of(cookie: str) -> Mapping[str, str] | None:
+    """What the page before left to tell; nothing for what it cannot have left."""
+    try:
+        found = json.loads(unquote(cookie, errors="strict"))
+        kind, text = found["kind"], found["text"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    if kind in ("good", "warn", "bad") and isinstance(text, str) and len(text) <= _TOLD_MOST:
+        return {"kind": kind, "text": text}
+    return None

@@ -1,0 +1,197 @@
+"""The page's users and who is logged in: accounts, logins, and their ends.
+
+A login is known by a cookie, of which only the SHA-256 is kept. It ends when its user does nothing for a while, at the
+latest after some hours, and with its user's password. Every call here may block.
+"""
+
+import hmac
+import secrets
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+import attrs
+from sqlalchemy import delete, or_, select
+from sqlalchemy.orm import Session
+
+from smartproxy.backend import passwords
+from smartproxy.backend.change import Change
+from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
+from smartproxy.backend.store import Store
+from smartproxy.backend.user_tables import LoginRow, UserRow
+from smartproxy.policy import limits
+from smartproxy.policy.permissions import AdminRole, UserEntry, stands_for
+
+IDLE = timedelta(seconds=limits.LOGIN_IDLE_SECONDS)
+LIFE = timedelta(seconds=limits.LOGIN_SECONDS_MOST)
+NOTED_AGAIN = timedelta(seconds=60)
+"""Something done so soon after what was noted last is not noted."""
+_BROWSER_MOST = 200
+_BY_MOST = 1000
+
+
+@attrs.frozen(kw_only=True)
+class LoggedIn:
+    """A user who is logged in.
+
+    :ivar login: the number of the login.
+    :ivar ends: when the login ends at the latest.
+    """
+
+    name: str
+    role: AdminRole
+    login: int
+    ends: datetime
+
+
+def add(change: Change, name: str, role: AdminRole, password: str) -> UserEntry:
+    """Add a user.
+
+    :raises AlreadyThere: when there is one of this name.
+    :raises ChangeRefused: when the password is not worth anything, or the role more than its giver's.
+    """
+    if _found(change.session, name) is not None:
+        raise AlreadyThere(f"there is a user {name!r} already; 'smartproxy user password {name}' sets a new password")
+    _check_gift(change.allowed, role, change.by)
+    passwords.check(password, name)
+    entry = UserEntry(
+        name=name, role=role, created=change.now, created_by=change.by[:_BY_MOST], password_set=change.now
+    )
+    change.session.add(UserRow(name=name, entry=entry, password=passwords.hashed(password)))
+    change.note("user.changed", command=change.what, names=[name])
+    return entry
+
+
+def remove(change: Change, name: str) -> None:
+    """Remove a user, and end its logins.
+
+    :raises NotFound: when there is none of this name.
+    """
+    row = found(change.session, name)
+    _check_gift(change.allowed, row.entry.role, change.by)
+    end_logins(change.session, name)
+    change.session.delete(row)
+    change.note("user.changed", command=change.what, names=[name])
+
+
+def set_password(change: Change, name: str, password: str) -> UserEntry:
+    """Give a user another password, and end its logins.
+
+    :raises NotFound: when there is none of this name.
+    :raises ChangeRefused: when the password is not worth anything, or the user may do more than who sets it.
+    """
+    row = found(change.session, name)
+    _check_gift(change.allowed, row.entry.role, change.by)
+    passwords.check(password, name)
+    row.password = passwords.hashed(password)
+    row.entry = attrs.evolve(row.entry, password_set=change.now)
+    end_logins(change.session, name)
+    change.note("user.changed", command=change.what, names=[name])
+    return row.entry
+
+
+def listed(session: Session) -> Sequence[UserRow]:
+    """All users, by name."""
+    return sorted(session.scalars(select(UserRow)), key=lambda row: row.name)
+
+
+def found(session: Session, name: str) -> UserRow:
+    """A user.
+
+    :raises NotFound: when there is none of this name.
+    """
+    row = _found(session, name)
+    if row is None:
+        raise NotFound(f"there is no user {name!r}; 'smartproxy user list' shows all")
+    return row
+
+
+def check_password(store: Store, name: str, password: str) -> bool:
+    """Whether a user has this password; it takes the same time whether there is such a user or not."""
+    with store.reading() as session:
+        row = _found(session, name)
+        stored = None if row is None else row.password
+    good = passwords.fits(stored, password)
+    if good and stored is not None and passwords.outdated(stored):
+        renewed = passwords.hashed(password)
+        with store.writing() as session:
+            found(session, name).password = renewed
+    return good
+
+
+def log_in(store: Store, name: str, now: datetime, address: str, browser: str) -> str:
+    """Begin a login of a user whose password was checked; its cookie. What is over, or too many, goes.
+
+    :raises NotFound: when the user is there no more.
+    """
+    cookie = secrets.token_urlsafe(32)
+    with store.writing() as session:
+        row = found(session, name)
+        row.last_login, row.last_address = now, address
+        session.execute(delete(LoginRow).where(or_(LoginRow.ends <= now, LoginRow.seen <= now - IDLE)))
+        mine = select(LoginRow).where(LoginRow.user == name).order_by(LoginRow.id.desc())
+        for old in session.scalars(mine.offset(limits.LOGINS_PER_USER_MOST - 1)):
+            session.delete(old)
+        made = LoginRow(cookie_sha256=digest_of(cookie), user=name, made=now, seen=now, ends=now + LIFE)
+        made.address, made.browser = address, browser[:_BROWSER_MOST]
+        session.add(made)
+    return cookie
+
+
+def logged_in(store: Store, cookie: str, now: datetime, *, active: bool = True) -> LoggedIn | None:
+    """Who is logged in with a cookie.
+
+    :param active: whether the user does something; what a page asks by itself does not prolong a login.
+    """
+    with store.reading() as session:
+        login = session.scalars(select(LoginRow).where(LoginRow.cookie_sha256 == digest_of(cookie))).one_or_none()
+        if login is None or login.ends <= now or login.seen + IDLE <= now:
+            return None
+        user = _found(session, login.user)
+        if user is None:
+            return None
+        known = LoggedIn(name=user.name, role=user.entry.role, login=login.id, ends=login.ends)
+        worth = active and now - login.seen >= NOTED_AGAIN
+    if worth:
+        with store.writing() as session:
+            row = session.get(LoginRow, known.login)
+            if row is not None:
+                row.seen = now
+    return known
+
+
+def log_out(store: Store, cookie: str) -> None:
+    """End a login."""
+    with store.writing() as session:
+        session.execute(delete(LoginRow).where(LoginRow.cookie_sha256 == digest_of(cookie)))
+
+
+def end_logins(session: Session, name: str) -> None:
+    """End all logins of a user."""
+    session.execute(delete(LoginRow).where(LoginRow.user == name))
+
+
+def digest_of(cookie: str) -> str:
+    """What is kept of a cookie."""
+    return sha256(cookie.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def form_token(cookie: str) -> str:
+    """What a form carries that was made for the browser with a cookie."""
+    return hmac.new(cookie.encode("utf-8", "surrogatepass"), b"smartproxy form", sha256).hexdigest()
+
+
+def same_form_token(cookie: str, given: str) -> bool:
+    """Whether what a form carries was made for the browser with a cookie."""
+    return hmac.compare_digest(form_token(cookie).encode("ascii"), given.encode("utf-8", "surrogatepass"))
+
+
+def _check_gift(allowed: Collection[str], role: AdminRole, by: str) -> None:
+    """Nobody gives, takes or takes over more than it may do itself."""
+    beyond = sorted(each for each in role.scopes if not stands_for(allowed, each))
+    if beyond:
+        raise ChangeRefused(f"{by} may not decide about the role {role}: it lacks {', '.join(beyond)}")
+
+
+def _found(session: Session, name: str) -> UserRow | None:
+    return session.scalars(select(UserRow).where(UserRow.name == name)).one_or_none()

@@ -1,0 +1,109 @@
+"""``smartproxy user``: who may log in to the page."""
+
+import sys
+
+from smartproxy.policy.permissions import AdminRole
+from smartproxy.tap.commands.arguments import Subparsers, action, subject
+from smartproxy.tap.commands.console import CommandFailed, Console, table, when
+
+_EXAMPLES = """\
+  smartproxy user add alice --role administrator
+  smartproxy user add vera --role viewer --password-file - < password.txt
+  smartproxy user password alice"""
+_PASSWORD_HELP = "file with the password in its first line; - for standard input [asked for]"
+
+
+def register(subparsers: Subparsers) -> None:
+    """Declare the actions."""
+    actions = subject(subparsers, "user", "users of the page: who may log in, and may do what", _EXAMPLES)
+    make = action(actions, "add", "Add a user of the page.", add, _EXAMPLES, changes=True, tried=True)
+    make.add_argument("name", metavar="NAME", help="the name at the login; the history of changes names it")
+    make.add_argument(
+        "--role",
+        required=True,
+        choices=tuple(each.value for each in AdminRole),
+        help="viewer = read; auditor = read everything, also who did what; operator = read, and change partners, CAs "
+        "and revocation lists; administrator = everything",
+    )
+    make.add_argument("--password-file", metavar="FILE", help=_PASSWORD_HELP)
+    action(actions, "list", "List users: what they may do, and when they logged in last.", show)
+    change = action(actions, "password", "Give a user another password, and end its logins.", password, changes=True)
+    change.add_argument("name", metavar="NAME")
+    change.add_argument("--password-file", metavar="FILE", help=_PASSWORD_HELP)
+    gone = action(actions, "remove", "Remove a user, and end its logins.", remove, changes=True, tried=True)
+    gone.add_argument("name", metavar="NAME")
+
+
+def add(console: Console) -> None:
+    """Add a user."""
+    from smartproxy.backend.operations import user as operations
+
+    wanted = console.arguments
+    addition = operations.UserAddition(
+        name=wanted.name, role=AdminRole(wanted.role), password=typed_password(console, wanted.name)
+    )
+    made = console.call(operations.add, addition)
+    console.answer({"name": made.name, "role": made.role}, f"user {made.name} added: {made.role}")
+
+
+def show(console: Console) -> None:
+    """List users."""
+    from smartproxy.backend.operations import user as operations
+    from smartproxy.backend.operations.shapes import Nothing
+    from smartproxy.policy.schema import write_object
+
+    found = console.call(operations.listed, Nothing()).items
+    cells = [
+        (
+            each.name,
+            each.role,
+            when(each.password_set),
+            when(each.last_login, "never"),
+            each.last_address or "-",
+            each.created_by,
+        )
+        for each in found
+    ]
+    heads = ("NAME", "ROLE", "PASSWORD SET", "LAST LOGIN", "FROM", "ADDED BY")
+    empty = "nobody can log in to the page yet; add a user: smartproxy user add NAME --role administrator"
+    console.answer([write_object(each) for each in found], table(heads, cells, empty))
+
+
+def password(console: Console) -> None:
+    """Set another password."""
+    from smartproxy.backend.operations import user as operations
+
+    name = console.arguments.name
+    wanted = operations.NewPassword(name=name, password=typed_password(console, name))
+    set_for = console.call(operations.password, wanted)
+    console.answer(
+        {"name": set_for.name, "password_set": set_for.password_set},
+        f"user {set_for.name} has another password; its logins are ended",
+    )
+
+
+def remove(console: Console) -> None:
+    """Remove a user."""
+    from smartproxy.backend.operations import user as operations
+
+    name = console.call(operations.remove, operations.UserWanted(name=console.arguments.name)).name
+    console.answer({"name": name, "removed": True}, f"user {name} removed; its logins are ended")
+
+
+def typed_password(console: Console, name: str) -> str:
+    """The password: of a file, or asked for twice.
+
+    :raises CommandFailed: when there is none, or the second is another one.
+    """
+    path = console.arguments.password_file
+    if path is not None:
+        octets = console.password(path, name)
+        if octets is None:
+            raise CommandFailed(f"there is no password in the first line of {path}")
+        return octets.decode("utf-8")
+    if not sys.stdin.isatty():
+        raise CommandFailed("there is nobody to ask for the password; give it with --password-file FILE, or with '-'")
+    first = console.ask(f"Password of user {name}: ")
+    if console.ask("Again: ") != first:
+        raise CommandFailed("the two passwords differ; nothing is changed")
+    return first

@@ -1,0 +1,320 @@
+"""What the page lets nobody do: change something from elsewhere, without a login, without the scope, or by guessing."""
+
+import re
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from smartproxy.backend import passwords
+from smartproxy.backend.operations.operation import Caller
+from smartproxy.backend.operations.performing import perform
+from smartproxy.backend.operations.user import NewPassword, UserWanted, password, remove
+from smartproxy.backend.page.pages import ROUTES
+from smartproxy.backend.page.routes import Anyone, Route, Shown
+from smartproxy.backend.page.serving import HEADERS
+from smartproxy.backend.page.visit import PageVisit
+from smartproxy.backend.requests import BODY_OCTETS_MOST
+from smartproxy.policy import limits
+from smartproxy.policy.permissions import AdminRole
+from tests.adapters.api_site import Answer
+from tests.adapters.page_site import ORIGIN, PASSWORD, PageCase
+from tests.unit.sites import NOW
+
+
+async def broken(visit: PageVisit) -> Shown:
+    """A page with a fault."""
+    raise ZeroDivisionError("secret detail")
+
+
+async def done(visit: PageVisit) -> Shown:
+    """A change."""
+    return visit.redirect("/", "<b>done</b>")
+
+
+async def echoed(visit: PageVisit) -> Shown:
+    """What was uploaded."""
+    file = visit.form.file("file")
+    assert file is not None
+    return f"{file.name} {len(file.octets)} {visit.form.one('name')}".encode()
+
+
+class Logins(PageCase):
+    """Who is let in, and for how long."""
+
+    def test_login(self) -> None:
+        """User and password open the page that was asked for; the cookie is another one than before, and is guarded."""
+        browser = self.browser()
+        sent = browser.get("/?q=1")
+        self.assertEqual((sent.status, sent.headers["location"]), (303, "/login?next=%2F%3Fq%3D1"))
+        before = browser.cookies["__Host-smartproxy"]
+        self.assertIn('name="next" value="/?q=1"', browser.get(sent.headers["location"]).body.decode())
+        answer = browser.post("/login", {"name": "alice", "password": PASSWORD, "next": "/?q=1"})
+        self.assertEqual((answer.status, answer.headers["location"]), (303, "/?q=1"))
+        for guard in ("Secure", "HttpOnly", "SameSite=strict", "Path=/"):
+            self.assertIn(guard.lower(), answer.headers["set-cookie"].lower())
+        self.assertNotIn("domain", answer.headers["set-cookie"].lower())
+        self.assertNotEqual(browser.cookies["__Host-smartproxy"], before)
+        self.assertIn("alice", browser.get("/").body.decode())
+        self.assertNotIn(browser.cookies["__Host-smartproxy"].encode(), self.held())
+
+    def test_refused_alike(self) -> None:
+        """A wrong password and an unknown user are answered alike, and told with the address."""
+        answers = [self.browser().log_in(name, word) for name, word in (("alice", "wrong"), ("nobody", PASSWORD))]
+        self.assertEqual([each.status for each in answers], [403, 403])
+        shown = [re.sub(r"[0-9a-f]{64}|alice|nobody", "", each.body.decode()) for each in answers]
+        self.assertEqual(*shown)
+        self.assertEqual([each["names"] for each in self.told_of("page.login_refused")], [["alice"], ["nobody"]])
+
+    def test_unknown_user_costs_the_same(self) -> None:
+        """The password of a user who is not there is compared, too."""
+        compared: list[str | None] = []
+        self.patch(passwords, "fits", lambda stored, typed: bool(compared.append(stored)))  # type: ignore[func-returns-value]  # kept, and false
+        self.browser().log_in("nobody")
+        self.assertEqual(compared, [None])
+
+    def test_fixation(self) -> None:
+        """A cookie that somebody else chose is worth nothing after the login."""
+        browser = self.browser()
+        browser.cookies["__Host-smartproxy"] = "chosen"
+        self.assertEqual(browser.log_in("alice").status, 303)
+        other = self.browser()
+        other.cookies["__Host-smartproxy"] = "chosen"
+        self.assertEqual(other.get("/").status, 303)
+
+    def test_ends(self) -> None:
+        """A login ends when its user does nothing; looking again by itself does not prolong it; and at last always."""
+        browser = self.browser("alice")
+        for _ in range(3):
+            self.clock.advance(limits.LOGIN_IDLE_SECONDS - 1)
+            self.assertEqual(browser.get("/").status, 200)
+        self.clock.advance(limits.LOGIN_IDLE_SECONDS - 1)
+        self.assertEqual(browser.get("/live").status, 200)
+        self.clock.advance(2)
+        self.assertEqual(browser.get("/").status, 303)
+        browser = self.browser("alice")
+        for _ in range(limits.LOGIN_SECONDS_MOST // 1000):
+            self.clock.advance(1000)
+            browser.get("/")
+        self.clock.advance(999)
+        self.assertEqual(browser.get("/").status, 303)
+
+    def test_logout(self) -> None:
+        """After the logout the cookie of the login is worth nothing."""
+        browser = self.browser("alice")
+        kept = dict(browser.cookies)
+        self.assertEqual(browser.post("/logout").headers["location"], "/login")
+        self.assertIn("You are logged out.", browser.get("/login").body.decode())
+        browser.cookies = kept
+        self.assertEqual(browser.get("/").status, 303)
+
+    def test_removed(self) -> None:
+        """Another password, or none any more, ends the logins of a user."""
+        caller = Caller(name="root", scopes=frozenset("*"))
+        browser, other = self.browser("vera"), self.browser("olga")
+        perform(self.store, remove, UserWanted(name="vera"), caller, NOW)
+        perform(self.store, password, NewPassword(name="olga", password="another four words"), caller, NOW)
+        self.assertEqual([browser.get("/").status, other.get("/").status], [303, 303])
+
+    def test_guessing(self) -> None:
+        """After some failures each try waits, the right password too; only so many wait."""
+        for _ in range(limits.GUESSES_FREE):
+            self.browser().log_in("alice", "wrong")
+        browser = self.browser()
+        browser.get("/login")
+        fields = f"csrf={browser.token}&name=alice&password={PASSWORD.replace(' ', '+')}".encode()
+        form = {"Content_Type": "application/x-www-form-urlencoded"}
+        waiting: list[Deferred[Answer]] = []
+        for _ in range(limits.GUESSES_HELD_MOST):
+            waiting.append(browser.start("POST", "/login", fields, **form))
+            self.agent.flush()
+        self.assertEqual(browser.log_in("alice").status, 429)
+        for each in waiting:
+            self.assertNoResult(each)
+        self.clock.advance(limits.GUESS_SECONDS_MOST)
+        self.agent.flush()
+        self.assertEqual(self.successResultOf(waiting[0]).status, 303)
+
+    def test_only_here(self) -> None:
+        """After the login nobody is sent to another site."""
+        for place in (
+            "//evil.example/",
+            "https://evil.example/",
+            "/\\evil.example",
+            "javascript:alert(1)",
+            "/\r\nX: y",
+        ):
+            browser = self.browser()
+            browser.get("/login")
+            answer = browser.post("/login", {"name": "alice", "password": PASSWORD, "next": place})
+            self.assertEqual(answer.headers["location"], "/", place)
+
+    def test_link_from_elsewhere(self) -> None:
+        """A link on another site opens the page: its first request has no cookie, and the page asks again by itself."""
+        first = self.browser().get("/?a=1&b=2", Sec_Fetch_Site="cross-site")
+        self.assertIn('http-equiv="refresh" content="0;url=/?a=1&amp;b=2"', first.body.decode())
+
+
+class Changes(PageCase):
+    """What is taken from a browser."""
+
+    pages = (
+        *ROUTES,
+        Route("POST", "/done", Anyone.USER, done),
+        Route("POST", "/change", remove, done),
+        Route("GET", "/role", AdminRole.ADMINISTRATOR, broken),
+        Route("POST", "/echo", Anyone.USER, echoed),
+        Route("GET", "/broken", Anyone.USER, broken),
+    )
+
+    def test_token(self) -> None:
+        """A form without the token of this browser changes nothing; with it, by form or by header, it does."""
+        browser, other = self.browser("alice"), self.browser("olga")
+        for fields in ({"csrf": ""}, {"csrf": other.token}, {"csrf": "0" * 64}, {"csrf": "é"}):
+            self.assertEqual(browser.post("/done", fields).status, 403, fields)
+        self.assertEqual(browser.post("/done").status, 303)
+        self.assertEqual(browser.post("/done", {"csrf": ""}, X_CSRF_Token=browser.token).status, 303)
+        self.assertEqual(self.told_of("page.refused")[0]["cause"], "page.foreign")
+
+    def test_login_has_a_token(self) -> None:
+        """Nobody is logged in by a form of another site."""
+        answer = self.browser().post("/login", {"name": "alice", "password": PASSWORD})
+        self.assertEqual(answer.status, 403)
+        self.assertEqual(self.told_of("page.login"), [])
+
+    def test_origin(self) -> None:
+        """A request that comes from another origin by what its browser says changes nothing, with the token, too."""
+        browser = self.browser("alice")
+        for headers in (
+            {"Sec_Fetch_Site": "cross-site"},
+            {"Sec_Fetch_Site": "same-site"},
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Origin": "http://backend.example"},
+        ):
+            self.assertEqual(browser.post("/done", None, **headers).status, 403, headers)
+        self.assertEqual(browser.post("/done", Origin=ORIGIN, Sec_Fetch_Site="").status, 303)
+
+    def test_roles(self) -> None:
+        """A user without the scope is refused, is told what lacks, and it is written down."""
+        vera = self.browser("vera")
+        answer = vera.post("/change")
+        self.assertEqual((answer.status, "user:change" in answer.body.decode()), (403, True))
+        self.assertEqual(vera.get("/role").status, 403)
+        self.assertEqual({each["cause"] for each in self.told_of("page.refused")}, {"api.scope"})
+        self.assertEqual(self.browser("alice").post("/change").status, 303)
+
+    def test_told_once(self) -> None:
+        """What a change tells is shown escaped, once."""
+        browser = self.browser("alice")
+        browser.post("/done")
+        self.assertIn("&lt;b&gt;done&lt;/b&gt;", browser.get("/").body.decode())
+        self.assertNotIn("done", browser.get("/").body.decode())
+
+    def test_uploads(self) -> None:
+        """A file comes with its name; what is no form, or too large, is refused."""
+        browser = self.browser("alice")
+        self.assertEqual(browser.upload("/echo", {"name": "x"}, {"file": ("a.pem", b"12345")}).body, b"a.pem 5 x")
+        large = browser.upload("/echo", {}, {"file": ("a.pem", bytes(BODY_OCTETS_MOST))})
+        self.assertEqual(large.status, 400)
+        for media in ("application/json", "text/plain", ""):
+            self.assertEqual(browser.post("/echo", Content_Type=media).status, 400, media)
+
+    def test_without_login(self) -> None:
+        """Nothing but the login is done for somebody who is not known."""
+        for route in self.pages:
+            if route.needs is not Anyone.AT_ALL and "<" not in route.path:
+                browser = self.browser()
+                browser.get("/login")
+                answer = browser.get(route.path) if route.method == "GET" else browser.post(route.path)
+                self.assertEqual((answer.status, answer.headers["location"][:6]), (303, "/login"), route)
+
+    def test_fault(self) -> None:
+        """A fault of the page is told in the log, and not to the browser."""
+        answer = self.browser("alice").get("/broken")
+        self.assertEqual((answer.status, b"secret detail" in answer.body), (500, False))
+        self.assertEqual(len(self.told_of("internal.error")), 1)
+        self.flushLoggedErrors(ZeroDivisionError)
+
+    def test_unknown(self) -> None:
+        """What is not there, or not so, has a page of its own that leads back."""
+        browser = self.browser("alice")
+        for status, method, path in ((404, "get", "/nothing"), (405, "post", "/"), (405, "get", "/logout")):
+            answer = getattr(browser, method)(path)
+            self.assertEqual((answer.status, "To the overview" in answer.body.decode()), (status, True), path)
+        self.assertEqual(self.browser().get("/nothing").status, 404)
+
+
+class Answers(PageCase):
+    """What every answer says."""
+
+    def test_headers(self) -> None:
+        """Each answer, of whatever kind, forbids what the page does not use."""
+        browser = self.browser("alice")
+        style = self.backstage.renderer.files.place("look.css")
+        for path in ("/", "/login", "/nothing", "/live", style, "/static/none"):
+            headers = browser.get(path).headers
+            for name, value in HEADERS:
+                if name != b"cache-control":
+                    self.assertEqual(headers[name.decode()], value.decode(), path)
+        self.assertEqual(browser.get("/").headers["cache-control"], "no-store")
+        self.assertIn("immutable", browser.get(style).headers["cache-control"])
+
+    def test_nothing_inline(self) -> None:
+        """No page has a script, a style or an address of another host in it."""
+        browser = self.browser("alice")
+        for path in ("/", "/login", "/nothing"):
+            text = browser.get(path).body.decode()
+            for wrong in (r"<script(?![^>]*\bsrc=)", r"<style", r"\sstyle=", r"\son[a-z]+=", r"https?://"):
+                self.assertIsNone(re.search(wrong, text), (path, wrong))
+
+    def test_look(self) -> None:
+        """Theme and language are the reader's choice, before the login, too, or else the browser's."""
+        browser = self.browser(Accept_Language="de-AT,de;q=0.9,en;q=0.1")
+        self.assertIn('<html lang="de" data-theme="system">', browser.get("/login").body.decode())
+        browser.post("/look", {"theme": "dark", "next": "/login"})
+        browser.post("/look", {"language": "en", "next": "/login"})
+        self.assertIn('<html lang="en" data-theme="dark">', browser.get("/login").body.decode())
+        self.assertEqual(browser.post("/look", {"theme": "<x>"}).status, 400)
+
+    def test_api_beside(self) -> None:
+        """The API and the daemon's health answer as before."""
+        self.assertEqual(self.call("GET", "/hello").status, 200)
+        live: Any = self.browser().get("/health/live")
+        self.assertEqual((live.status, live.json), (200, {"status": "ok"}))
+
+
+class Bodies(PageCase):
+    """Whose bodies are read."""
+
+    def admits(self, **headers: str) -> bool:
+        """Whether a body with these headers is."""
+        request = _Request({name.replace("_", "-").lower(): value for name, value in headers.items()})
+        return bool(self.successResultOf(self.root.admits(request)))  # type: ignore[arg-type]  # as far as it is asked
+
+    def test_admitted(self) -> None:
+        """A form as small as a login is read, whoever sends it; others are read of those who are logged in."""
+        form = "application/x-www-form-urlencoded"
+        most = str(limits.FORM_OF_STRANGER_OCTETS_MOST)
+        self.assertTrue(self.admits(Content_Type=form, Content_Length=most))
+        for length in (str(limits.FORM_OF_STRANGER_OCTETS_MOST + 1), "", "-1", "9" * 30):
+            self.assertFalse(self.admits(Content_Type=form, Content_Length=length), length)
+        self.assertFalse(self.admits(Content_Type="multipart/form-data", Content_Length="10"))
+        cookie = self.browser("alice").cookies["__Host-smartproxy"]
+        self.assertTrue(self.admits(Content_Type="multipart/form-data", Content_Length="99999", cookie=cookie))
+        self.assertFalse(self.admits(Content_Type="multipart/form-data", Content_Length="10", cookie="other"))
+
+
+class _Request:
+    """The headers of a request."""
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+
+    def getHeader(self, name: bytes) -> bytes | None:
+        """One of them."""
+        found = self._headers.get(name.decode())
+        return None if found is None else found.encode()
+
+    def getCookie(self, name: bytes) -> bytes | None:
+        """The cookie."""
+        return self._headers.get("cookie", "").encode() or None

@@ -1,0 +1,126 @@
+"""``smartproxy user``: who may log in to the page."""
+
+from argparse import Namespace
+from unittest.mock import patch
+
+from argon2 import PasswordHasher
+
+from smartproxy.backend import passwords, users
+from smartproxy.backend.errors import ChangeRefused
+from smartproxy.backend.operations.operation import Caller
+from smartproxy.backend.operations.performing import perform
+from smartproxy.backend.operations.user import NewPassword, UserAddition, UserWanted, add, password, remove
+from smartproxy.policy import limits
+from smartproxy.policy.permissions import AdminRole
+from smartproxy.tap.commands.console import CommandFailed, Console
+from smartproxy.tap.commands.user import typed_password
+from tests.unit.commands import CommandCase
+from tests.unit.sites import NOW, SiteCase
+
+GOOD = "correct horse battery"
+
+
+def cheap(case: SiteCase | CommandCase) -> None:
+    """Hashes that cost nothing."""
+    case.patch(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+
+
+class Commands(CommandCase):
+    """What an operator sees."""
+
+    def setUp(self) -> None:
+        """Have a file with a password."""
+        super().setUp()
+        cheap(self)
+        self.words = self.folder / "password"
+        self.words.write_text(GOOD + "\nsecond line\n")
+
+    def test_life(self) -> None:
+        """A user is added, listed without the password, gets another one, and is removed."""
+        self.do("user", "add", "alice", "--role", "administrator", "--password-file", str(self.words))
+        (listed,) = self.do("user", "list", "--json").json
+        self.assertEqual((listed["name"], listed["role"], listed["last_login"]), ("alice", "administrator", None))
+        self.assertNotIn("argon2", str(listed))
+        self.assertIn("never", self.do("user", "list").out)
+        self.words.write_text("another good one\n")
+        self.assertIn("logins are ended", self.do("user", "password", "alice", "--password-file", str(self.words)).out)
+        self.do("user", "remove", "alice")
+        self.assertIn("nobody can log in", self.do("user", "list").out)
+
+    def test_asked_twice(self) -> None:
+        """A password that is typed is asked for twice; two that differ are none."""
+        typed = iter((GOOD, GOOD + "x", GOOD, GOOD))
+        console = Console(arguments=Namespace(password_file=None), ask=lambda prompt: next(typed))
+        with patch("sys.stdin") as terminal:
+            terminal.isatty.return_value = True
+            self.assertRaises(CommandFailed, typed_password, console, "alice")
+            self.assertEqual(typed_password(console, "alice"), GOOD)
+
+    def test_refused(self) -> None:
+        """A password that is short, or holds a name, or is no text; nobody to ask; a name that is taken."""
+        create = ("user", "add", "alice", "--role", "viewer", "--password-file", str(self.words))
+        for bad, why in (
+            ("short", "12 to 256 characters"),
+            ("Alice in chains", "name of the user"),
+            ("smartproxy2026", "of the product"),
+            ("ababababababab", "repeats"),
+            ("", "no password"),
+        ):
+            self.words.write_text(bad + "\n")
+            self.assertIn(why, self.refused(*create))
+        self.words.write_text(GOOD)
+        self.assertIn("nobody to ask", self.refused("user", "add", "alice", "--role", "viewer"))
+        self.do(*create)
+        self.assertIn("already", self.refused(*create))
+        self.assertIn("no user", self.refused("user", "remove", "bob"))
+
+
+class Accounts(SiteCase):
+    """What an account is worth."""
+
+    def setUp(self) -> None:
+        """Add a user."""
+        cheap(self)
+        super().setUp()
+        with self.change() as change:
+            users.add(change, "alice", AdminRole.ADMINISTRATOR, GOOD)
+
+    def test_password(self) -> None:
+        """The password is known by its hash alone, however its characters are composed; others do not fit."""
+        self.assertNotIn(GOOD.encode(), self.held())
+        self.assertTrue(users.check_password(self.store, "alice", GOOD))
+        self.assertFalse(users.check_password(self.store, "alice", GOOD + " "))
+        self.assertFalse(users.check_password(self.store, "bob", GOOD))
+        with self.change() as change:
+            users.set_password(change, "alice", "Gr\N{LATIN SMALL LETTER U WITH DIAERESIS}ne Elefanten")
+        self.assertTrue(users.check_password(self.store, "alice", "Gru\N{COMBINING DIAERESIS}ne Elefanten"))
+
+    def test_hash_is_renewed(self) -> None:
+        """A hash with weaker parameters is made anew when its user shows the password."""
+        strong = PasswordHasher(time_cost=2, memory_cost=8, parallelism=1)
+        self.patch(passwords, "HASHER", strong)
+        self.assertTrue(users.check_password(self.store, "alice", GOOD))
+        with self.store.reading() as session:
+            self.assertIn("t=2", users.found(session, "alice").password)
+
+    def test_real_parameters(self) -> None:
+        """A hash costs as much as RFC 9106 recommends: argon2id, 64 MiB, 3 passes."""
+        real = PasswordHasher()
+        self.assertEqual((real.memory_cost, real.time_cost, real.type.name), (65536, 3, "ID"))
+
+    def test_no_more_than_oneself(self) -> None:
+        """Who may change users and no more can neither make, nor take over, nor remove an administrator."""
+        caller = Caller(name="erp", scopes=frozenset({"user:change", "*:read"}))
+        for operation, wanted in (
+            (add, UserAddition(name="eve", role=AdminRole.OPERATOR, password=GOOD)),
+            (password, NewPassword(name="alice", password=GOOD)),
+            (remove, UserWanted(name="alice")),
+        ):
+            self.assertRaises(ChangeRefused, perform, self.store, operation, wanted, caller, NOW)
+        perform(self.store, add, UserAddition(name="vera", role=AdminRole.VIEWER, password=GOOD), caller, NOW)
+
+    def test_logins_are_bounded(self) -> None:
+        """A user has so many logins at most; the oldest goes first."""
+        cookies = [users.log_in(self.store, "alice", NOW, "::1", "x") for _ in range(limits.LOGINS_PER_USER_MOST + 1)]
+        known = [users.logged_in(self.store, each, NOW) is not None for each in cookies]
+        self.assertEqual(known, [False] + [True] * limits.LOGINS_PER_USER_MOST)

@@ -1,0 +1,84 @@
+"""The page's texts: every one has a translation, with the same values in it; and readers get their language."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from babel.messages.extract import extract
+from babel.messages.pofile import read_po
+from jinja2.ext import babel_extract
+from twisted.trial.unittest import SynchronousTestCase
+
+import smartproxy.backend.page
+from smartproxy.backend.page import texts
+
+PAGE = Path(smartproxy.backend.page.__file__).parent
+KEYWORDS = {"_": None, "text": None, "later": None, "ngettext": (1, 2)}
+VALUE = re.compile(r"%\([a-z_]+\)s")
+
+
+def wanted(folder: Path = PAGE) -> Iterator[tuple[str, str]]:
+    """The texts of modules and templates, each with where it stands."""
+    for file in sorted([*folder.glob("*.py"), *folder.glob("templates/*.html")]):
+        with file.open("rb") as octets:
+            if file.suffix == ".py":
+                found: list[tuple[int, object]] = [
+                    (line, text) for line, text, *_ in extract("python", octets, KEYWORDS)
+                ]
+            else:
+                keys = list(KEYWORDS)
+                found = [(line, text) for line, _, text, _ in babel_extract(octets, keys, (), {"trimmed": "true"})]
+        for line, text in found:
+            for each in text if isinstance(text, tuple) else (text,):
+                if isinstance(each, str) and each:
+                    yield f"{file.name}:{line}", each
+
+
+def untranslated(language: str) -> list[str]:
+    """The texts that a catalogue lacks, or has with other values in them."""
+    with (texts.LOCALE / f"{language}.po").open("rb") as octets:
+        catalogue = read_po(octets, locale=language)
+    known: dict[str, list[str]] = {}
+    for message in catalogue:
+        ids = message.id if isinstance(message.id, list | tuple) else (message.id,)
+        strings = message.string if isinstance(message.string, list | tuple) else (message.string,)
+        if message.id and all(strings) and not message.fuzzy:
+            for each in ids:
+                known[each] = [string for string in strings if string]
+    wrong = []
+    for where, text in wanted():
+        values = sorted(VALUE.findall(text))
+        if text not in known:
+            wrong.append(f"{where}: {text!r} has no translation")
+        elif any(sorted(VALUE.findall(each)) != values for each in known[text]):
+            wrong.append(f"{where}: {text!r} is translated with other values in it")
+    return wrong
+
+
+class Texts(SynchronousTestCase):
+    """The catalogues."""
+
+    def test_complete(self) -> None:
+        """Every text is translated into every language."""
+        for language in texts.catalogues():
+            if language != texts.SOURCE:
+                self.assertEqual([], untranslated(language), language)
+
+    def test_found(self) -> None:
+        """Texts of templates, of modules and of declarations are among those that are looked for."""
+        found = {text for _, text in wanted()}
+        self.assertLessEqual({"Log in", "You are logged out.", "Who and what"}, found)
+
+    def test_language(self) -> None:
+        """The reader's choice comes first, then the browser's languages in their order, then English."""
+        known = texts.catalogues()
+        for chosen, accepted, language in (
+            ("de", "en", "de"),
+            ("xx", "de", "de"),
+            ("", "de-AT,en;q=0.5", "de"),
+            ("", "fr,de;q=0.5,en;q=0.9", "en"),
+            ("", "de;q=0,en", "en"),
+            ("", "de;q=x,../de,*", "en"),
+            ("", "", "en"),
+        ):
+            self.assertEqual(texts.language_of(chosen, accepted, known), language, (chosen, accepted))
