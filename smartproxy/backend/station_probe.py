@@ -67,10 +67,11 @@ async def look(reactor: Any, host: str, port: int) -> Answer:
     # Whatever keeps a connection from being made is one of the causes; a name that is none at all is one, too.
     try:
         endpoint = HostnameEndpoint(reactor, host, port, timeout=SECONDS)
-        greeting = await endpoint.connect(Factory.forProtocol(_Greeting))
+        connected: Any = await endpoint.connect(Factory.forProtocol(_Greeting))
     except (ConnectError, DNSLookupError, UnicodeError, ValueError) as error:
         return _FAILED.get(type(error), Answer.NAME if isinstance(error, ValueError) else Answer.NO_ANSWER)
     try:
-        return await greeting.found.addTimeout(SECONDS, reactor, lambda result, seconds: Answer.SILENT)
+        found: Answer = await connected.found.addTimeout(SECONDS, reactor, lambda result, seconds: Answer.SILENT)
     finally:
-        greeting.transport.abortConnection()
+        connected.transport.abortConnection()
+    return found
