@@ -272,13 +272,13 @@ class GuidedSteps(PageCase):
             assert row is not None
             self.assertEqual(row.name, "inner")
         live = self.alice.get("/setup/part/live?step=machines").body.decode()
-        self.assertIn("Waiting for smartproxy-client", live)
-        self.assertIn("Waiting for smartproxy-server", live)
+        self.assertIn("for smartproxy-client to call", live)
+        self.assertIn("for smartproxy-server, which", live)
         with self.store.writing() as session:
             clients.note_call(session, "inner", NOW, "0.1", "192.0.2.9")
         live = self.alice.get("/setup/part/live?step=machines").body.decode()
         self.assertIn("The client is there", live)
-        self.assertIn("Waiting for smartproxy-server", live)
+        self.assertIn("for smartproxy-server, which", live)
         until = (NOW + timedelta(days=365)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         self.carried("licence.accepted", site="Muster GmbH", proxy_id=PROXY_ID, valid_until=until)
         self.assertIn("Next: first partner", self.alice.get("/setup/part/live?step=machines").body.decode())
@@ -291,7 +291,7 @@ class GuidedSteps(PageCase):
         self.assertEqual(answer.status, 422)
         answer = self.alice.upload("/setup/partner", {"name": "ACME", "code": ""}, {"certificate": ("a.pem", pem)})
         self.assertEqual(answer.status, 303, answer.body.decode())
-        self.assertIn("Waiting for a call with this certificate", self.page("partner"))
+        self.assertIn("for a call with this certificate", self.page("partner"))
         self.assertNotIn(CODE_UNKNOWN, self.page("partner"))
         self.assertEqual(self.alice.post("/setup/code").status, 422)
         self.carried("identity.refused", cause="identity.code", partner="ACME", code="O0013000001ACME")
@@ -303,7 +303,7 @@ class GuidedSteps(PageCase):
 
     def test_session(self) -> None:
         """Waiting turns into the session; then nothing is due."""
-        self.assertIn("Waiting for the first session", self.alice.get("/setup/part/live?step=session").body.decode())
+        self.assertIn("for the first session", self.alice.get("/setup/part/live?step=session").body.decode())
         self.carried(
             "session.started", partner="ACME", session="231696ddd5473c29", code="O0013000001ACME", peer="192.0.2.7:1"
         )
