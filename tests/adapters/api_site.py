@@ -50,7 +50,7 @@ class Answer:
 
 
 class ApiCase(SiteCase):
-    """A test with an API that serves the site, and if it is founded, one client, ``inner``, whose token is ``self.token``."""
+    """A test with an API that serves the site; if it is founded, with a client, ``inner``, that has ``self.token``."""
 
     def setUp(self) -> None:
         """Make the API."""

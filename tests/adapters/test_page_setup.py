@@ -23,7 +23,6 @@ from smartproxy.testing.pki import TestCa
 from tests.adapters.page_site import PASSWORD, Browser, PageCase
 from tests.unit.sites import NOW, PROXY_ID
 
-
 AT = HostPort("backend.example", 8443)
 
 
@@ -35,7 +34,6 @@ class FirstSteps(PageCase):
     def setUp(self) -> None:
         """Hand out the link."""
         super().setUp()
-        self.backstage.site = ""
         self.link = self.backstage.link.made(AT).removeprefix(f"https://{AT}")
 
     def come(self) -> Browser:

@@ -14,7 +14,7 @@ from smartproxy.backend.operations.operation import Answer, Caller, Input, Opera
 from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.page.routes import Anyone, Route, Shown
-from smartproxy.backend.page.visit import PageRefused, Visit
+from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.backend.requests import header_of
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.permissions import EVERYTHING
@@ -23,7 +23,7 @@ _CALLER = Caller(name="set-up", scopes=frozenset({EVERYTHING}), channel=Channel.
 _GUESSED = "the set-up link"
 
 
-async def opened(visit: Visit) -> Shown:
+async def opened(visit: PageVisit) -> Shown:
     """Admit the browser that shows the token, with another cookie than before."""
     if header_of(visit.request, b"sec-fetch-site") == "cross-site":
         # What this answer sets, such a request's redirect would not show; one that the page makes itself does.
@@ -45,15 +45,15 @@ async def opened(visit: Visit) -> Shown:
     return visit.redirect("/first")
 
 
-async def shown(visit: Visit) -> Shown:
+async def shown(visit: PageVisit) -> Shown:
     """The step that is due."""
     return await _step(visit)
 
 
-async def site_made(visit: Visit) -> Shown:
+async def site_made(visit: PageVisit) -> Shown:
     """Make the site with its authority."""
     await _check(visit)
-    wanted = authority.SiteAddition(site=visit.form.text("site"), names=tuple(visit.form.text("names").split()))
+    wanted = authority.SiteAddition(site=visit.form.one("site"), names=tuple(visit.form.one("names").split()))
     try:
         await _call(visit, authority.create, wanted)
     except BackendError as error:
@@ -61,10 +61,10 @@ async def site_made(visit: Visit) -> Shown:
     return visit.redirect("/first")
 
 
-async def administrator_added(visit: Visit) -> Shown:
+async def administrator_added(visit: PageVisit) -> Shown:
     """Add the first administrator, and log in."""
     await _check(visit)
-    name, password, again = visit.form.text("name"), visit.form.secret("password"), visit.form.secret("again")
+    name, password, again = visit.form.one("name"), visit.form.secret("password"), visit.form.secret("again")
     if password != again:
         return await _step(visit, fault=visit.text("The two passwords are not the same."))
     try:
@@ -79,7 +79,7 @@ async def administrator_added(visit: Visit) -> Shown:
     return visit.redirect("/setup")
 
 
-async def _step(visit: Visit, fault: str = "") -> Shown:
+async def _step(visit: PageVisit, fault: str = "") -> Shown:
     found = await _call(visit, setup.show, Nothing())
     if found.administrator:
         visit.backstage.link.close()
@@ -92,7 +92,7 @@ async def _step(visit: Visit, fault: str = "") -> Shown:
     )
 
 
-async def _check(visit: Visit) -> None:
+async def _check(visit: PageVisit) -> None:
     """See that the browser showed the token.
 
     :raises PageRefused: when it did not.
@@ -106,7 +106,7 @@ async def _check(visit: Visit) -> None:
         )
 
 
-async def _call(visit: Visit, operation: Operation[Input, Answer], wanted: Input) -> Answer:
+async def _call(visit: PageVisit, operation: Operation[Input, Answer], wanted: Input) -> Answer:
     parts = visit.backstage
     done = await parts.runner.run(perform, parts.store, operation, wanted, _CALLER, visit.now)
     return done.answer

@@ -17,7 +17,7 @@ from smartproxy.backend.operations.setup import CODE_UNKNOWN, STATION_HOST, STAT
 from smartproxy.backend.operations.shapes import GivenFile, Named, Nothing
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
-from smartproxy.backend.page.visit import PageRefused, Visit
+from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.backend.station_probe import SECONDS, Answer, look
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.policy.strict_json import DocumentRefused
@@ -56,7 +56,7 @@ _YEAR = timedelta(days=365)
 
 
 @attrs.frozen
-class Step:
+class Stage:
     """A step as the page shows it.
 
     :ivar state: ``done``, ``now`` for the first that is not done, or ``next``.
@@ -68,7 +68,7 @@ class Step:
     state: str
 
 
-def steps_of(found: SiteProgress) -> tuple[Step, ...]:
+def steps_of(found: SiteProgress) -> tuple[Stage, ...]:
     """The steps, and which of them are done."""
     done = {
         "site": found.site is not None,
@@ -82,26 +82,26 @@ def steps_of(found: SiteProgress) -> tuple[Step, ...]:
     }
     due = next((key for key, _ in _STEPS if not done[key]), "")
     return tuple(
-        Step(number, key, title, "done" if done[key] else "now" if key == due else "next")
+        Stage(number, key, title, "done" if done[key] else "now" if key == due else "next")
         for number, (key, title) in enumerate(_STEPS, 1)
     )
 
 
-async def shown(visit: Visit) -> Shown:
+async def shown(visit: PageVisit) -> Shown:
     """The steps, with the one that is due, or that is asked for, open."""
     return await _page(visit, visit.argument("step"))
 
 
-async def live(visit: Visit) -> Shown:
+async def live(visit: PageVisit) -> Shown:
     """Who has appeared, as the part of the page that looks again by itself."""
     found = (await visit.call(setup.show, Nothing())).answer
     step = visit.argument("step")
     return visit.render(f"setup_live_{step if step in _LIVE else _LIVE[-1]}.html", found=found)
 
 
-async def station(visit: Visit) -> Shown:
+async def station(visit: PageVisit) -> Shown:
     """Look whether a station answers, and save its address if it does, or if that is wanted all the same."""
-    host, typed = visit.form.text("host"), visit.form.text("port")
+    host, typed = visit.form.one("host"), visit.form.one("port")
     if not host or not re.fullmatch("[0-9]{1,5}", typed) or not 0 < int(typed) < 65536:
         return await _page(visit, "station", visit.text("Type a host name or an address, and a port from 1 to 65535."))
     port = int(typed)
@@ -120,7 +120,7 @@ async def station(visit: Visit) -> Shown:
     return visit.redirect("/setup", words, "good" if found is Answer.SSRM else "warn")
 
 
-async def identity_imported(visit: Visit) -> Shown:
+async def identity_imported(visit: PageVisit) -> Shown:
     """Import key and certificate, or the certificate that was asked for."""
     files = tuple(
         GivenFile(name=each.name, octets=each.octets) for field in ("file", "chain") for each in _files(visit, field)
@@ -144,16 +144,16 @@ async def identity_imported(visit: Visit) -> Shown:
     return visit.redirect("/setup", f"{told} {warnings}".strip(), "warn" if warnings else "good")
 
 
-async def identity_requested(visit: Visit) -> Shown:
+async def identity_requested(visit: PageVisit) -> Shown:
     """Make a key, and a request for its certificate."""
     form = visit.form
     wanted = identity.RequestWanted(
         name=IDENTITY,
-        common_name=form.text("common_name"),
-        organization=form.text("organization") or None,
-        country=form.text("country").upper() or None,
-        serial_number=form.text("serial_number") or None,
-        names=(form.text("common_name"),) if form.text("common_name") else (),
+        common_name=form.one("common_name"),
+        organization=form.one("organization") or None,
+        country=form.one("country").upper() or None,
+        serial_number=form.one("serial_number") or None,
+        names=(form.one("common_name"),) if form.one("common_name") else (),
     )
     try:
         await visit.call(identity.request, wanted)
@@ -162,7 +162,7 @@ async def identity_requested(visit: Visit) -> Shown:
     return visit.redirect("/setup?step=identity", visit.text("The key is made. Send the request to your CA."))
 
 
-async def request_saved(visit: Visit) -> Shown:
+async def request_saved(visit: PageVisit) -> Shown:
     """The request as a file."""
     found = (await visit.call(setup.show, Nothing())).answer
     if found.request is None:
@@ -171,9 +171,9 @@ async def request_saved(visit: Visit) -> Shown:
     return _file(visit, "smartproxy.csr", "application/pkcs10", text)
 
 
-async def licensed(visit: Visit) -> Shown:
+async def licensed(visit: PageVisit) -> Shown:
     """Sign a licence for the server whose Proxy ID was typed."""
-    proxy_id, until = "".join(visit.form.text("proxy_id").split()), visit.form.text("until")
+    proxy_id, until = "".join(visit.form.one("proxy_id").split()), visit.form.one("until")
     try:
         end = datetime.strptime(until, "%Y-%m-%d").replace(hour=23, minute=59, second=59, tzinfo=UTC)
         await visit.call(licence.issue, licence.LicenceOrder(proxy_id=proxy_id, valid_until=end))
@@ -184,14 +184,14 @@ async def licensed(visit: Visit) -> Shown:
     return visit.redirect("/setup?step=licence", visit.text("The licence is signed. Save it, and take it to the DMZ."))
 
 
-async def licence_saved(visit: Visit) -> Shown:
+async def licence_saved(visit: PageVisit) -> Shown:
     """The newest licence as a file."""
     found = (await visit.call(setup.show, Nothing())).answer
     text = (await visit.call(licence.show, licence.LicenceWanted(proxy_id=found.proxy_id))).answer.text
     return _file(visit, "smartproxy.lic", "text/plain", text)
 
 
-async def client_added(visit: Visit) -> Shown:
+async def client_added(visit: PageVisit) -> Shown:
     """Make the client's token, or another one; it is shown in this answer and never again."""
     found = (await visit.call(setup.show, Nothing())).answer
     if found.client is None:
@@ -201,15 +201,15 @@ async def client_added(visit: Visit) -> Shown:
     return await _page(visit, "machines", token=made.token)
 
 
-async def partner_added(visit: Visit) -> Shown:
+async def partner_added(visit: PageVisit) -> Shown:
     """Add the first partner by its certificate; its code may follow."""
-    file, code = visit.form.file("certificate"), visit.form.text("code").upper()
+    file, code = visit.form.file("certificate"), visit.form.one("code").upper()
     try:
         if file is None:
             raise Unusable(visit.text("Choose the partner's certificate, or drop it."))
         pem = certificates_to_pem(read_certificates(file.octets, file.name)[:1])
         wanted = partner.PartnerAddition(
-            partner={"name": visit.form.text("name"), "codes": (code or CODE_UNKNOWN,)},
+            partner={"name": visit.form.one("name"), "codes": (code or CODE_UNKNOWN,)},
             pinned=(partner.GivenCertificate(pem=pem),),
         )
         done = await visit.call(partner.add, wanted)
@@ -219,9 +219,9 @@ async def partner_added(visit: Visit) -> Shown:
     return visit.redirect("/setup", " ".join([told, *(done.answer.warnings if code else ())]))
 
 
-async def code_typed(visit: Visit) -> Shown:
+async def code_typed(visit: PageVisit) -> Shown:
     """Give the first partner its code: the one that was presented, or the one that was typed."""
-    found, code = (await visit.call(setup.show, Nothing())).answer, visit.form.text("code").upper()
+    found, code = (await visit.call(setup.show, Nothing())).answer, visit.form.one("code").upper()
     try:
         if not code:
             await visit.call(setup.take_code, Nothing())
@@ -232,7 +232,7 @@ async def code_typed(visit: Visit) -> Shown:
     return visit.redirect("/setup", visit.text("The code is known now; the partner can call again."))
 
 
-async def _page(visit: Visit, wanted: str, fault: str = "", **more: Any) -> Shown:
+async def _page(visit: PageVisit, wanted: str, fault: str = "", **more: Any) -> Shown:
     found = (await visit.call(setup.show, Nothing())).answer
     steps = steps_of(found)
     open_step = next((each for each in steps if each.key == wanted), None)
@@ -262,18 +262,18 @@ async def _page(visit: Visit, wanted: str, fault: str = "", **more: Any) -> Show
     )
 
 
-def _url(visit: Visit, names: tuple[str, ...]) -> str:
+def _url(visit: PageVisit, names: tuple[str, ...]) -> str:
     """Where clients call the backend: at its first name, and the port that it has."""
     host: Any = visit.request.getHost()
     name = names[0] if names else "localhost"
     return f"https://{f'[{name}]' if ':' in name else name}:{getattr(host, 'port', 8443)}"
 
 
-def _files(visit: Visit, field: str) -> tuple[Any, ...]:
+def _files(visit: PageVisit, field: str) -> tuple[Any, ...]:
     return tuple(visit.form.files.get(field, ()))
 
 
-def _file(visit: Visit, name: str, media: str, text: str) -> bytes:
+def _file(visit: PageVisit, name: str, media: str, text: str) -> bytes:
     visit.request.setHeader(b"content-type", media.encode("ascii"))
     visit.request.setHeader(b"content-disposition", f'attachment; filename="{name}"'.encode("ascii"))
     return text.encode("utf-8")

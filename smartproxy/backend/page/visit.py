@@ -57,7 +57,7 @@ class PageRefused(Exception):
         return f"{self.title}: {self.message}"
 
 
-@attrs.define(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False)
 class Backstage:
     """What the page works with.
 
