@@ -56,7 +56,7 @@ _YEAR = timedelta(days=365)
 
 
 @attrs.frozen
-class Stage:
+class SetupStep:
     """A step as the page shows it.
 
     :ivar state: ``done``, ``now`` for the first that is not done, or ``next``.
@@ -68,7 +68,7 @@ class Stage:
     state: str
 
 
-def steps_of(found: SiteProgress) -> tuple[Stage, ...]:
+def steps_of(found: SiteProgress) -> tuple[SetupStep, ...]:
     """The steps, and which of them are done."""
     done = {
         "site": found.site is not None,
@@ -82,7 +82,7 @@ def steps_of(found: SiteProgress) -> tuple[Stage, ...]:
     }
     due = next((key for key, _ in _STEPS if not done[key]), "")
     return tuple(
-        Stage(number, key, title, "done" if done[key] else "now" if key == due else "next")
+        SetupStep(number, key, title, "done" if done[key] else "now" if key == due else "next")
         for number, (key, title) in enumerate(_STEPS, 1)
     )
 
