@@ -35,6 +35,7 @@ PREFIX: Final = "sps_"
 """What every token of a link begins with."""
 LOOK_SECONDS: Final = 0.5
 """How often the store is asked whether the site is there."""
+_BROWSERS_MOST = 8
 _LIFE = timedelta(days=30)
 _BACKDATED = timedelta(days=1)
 
@@ -83,6 +84,7 @@ class SetupLink:
     _clock: IReactorTime
     _digest: str = attrs.field(default="", init=False)
     _ends: float = attrs.field(default=0.0, init=False)
+    _browsers: list[str] = attrs.field(factory=list, init=False, repr=False)
 
     @property
     def open(self) -> bool:
@@ -93,11 +95,20 @@ class SetupLink:
         """A new link to this port; one that was made before is worth nothing from now on."""
         token = new_token(PREFIX)
         self._digest, self._ends = token_digest(token), self._clock.seconds() + limits.SETUP_LINK_SECONDS
+        self._browsers.clear()
         return f"https://{at}/setup/{token}"
 
     def admits(self, token: str) -> bool:
         """Whether this is its token, and it has not ended."""
         return same_digest(self._digest, token_digest(token)) and self.open
+
+    def let_in(self, cookie: str) -> None:
+        """Know a browser that showed the token by its cookie; only the newest few are known."""
+        self._browsers = [*self._browsers, token_digest(cookie)][-_BROWSERS_MOST:]
+
+    def knows(self, cookie: str) -> bool:
+        """Whether a browser showed the token, and the link has not ended."""
+        return self.open and token_digest(cookie) in self._browsers
 
     def close(self) -> None:
         """It has done its work."""

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from smartproxy._version import __version__
+from smartproxy.backend import users
 from smartproxy.backend.alerts.desk import AlertDesk
 from smartproxy.backend.alerts.mail_desk import MailDesk
 from smartproxy.backend.anchoring import Anchoring
@@ -109,6 +110,7 @@ class BackendService(Service):
         self.store = store = Store.open(self.location, make=True)
         with store.reading() as session:
             self.site = site = loaded(session)
+            governed = users.any_administrator(session)
         name = reached_by(self._host)
         identity = temporary_identity(name, now(self._reactor)) if site is None else site.https
         self._api = Api(Calls(store), self.threads, self.events, self._reactor)
@@ -139,8 +141,9 @@ class BackendService(Service):
         )
         self._hearing = Hearing(store, self.threads, self._reactor, self._api.told, self._api.hears)
         self._hearing.start()
-        if site is None:
+        if not governed:
             self._invite(HostPort(name, port.getHost().port), identity)
+        if site is None:
             self._awaited = AwaitedSite(
                 store, self.threads, self.events, self._reactor, lambda found: self._founded(store, factory, found)
             )
@@ -182,6 +185,7 @@ class BackendService(Service):
             site=lambda: "" if self.site is None else self.site.site,
             door=Door(self._reactor, self._password_threads),
             condition=self._tell_condition,
+            link=self._link,
         )
 
     async def _tell_condition(self) -> Facts:

@@ -106,6 +106,11 @@ def found(session: Session, name: str) -> UserRow:
     return row
 
 
+def any_administrator(session: Session) -> bool:
+    """Whether somebody can log in who may do everything."""
+    return any(row.entry.role is AdminRole.ADMINISTRATOR for row in session.scalars(select(UserRow)))
+
+
 def check_password(store: Store, name: str, password: str) -> bool:
     """Whether a user has this password; it takes the same time whether there is such a user or not."""
     with store.reading() as session:

@@ -13,6 +13,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from smartproxy.backend import passwords, users
+from smartproxy.backend.first_start import SetupLink
 from smartproxy.backend.front import Front
 from smartproxy.backend.page.door import Door
 from smartproxy.backend.page.pages import ROUTES
@@ -121,13 +122,14 @@ class PageCase(ApiCase):
         """Make page and users; hashes cost nothing here."""
         self.patch(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
         super().setUp()
-        with self.change() as change:
-            for name, role in (
-                ("alice", AdminRole.ADMINISTRATOR),
-                ("olga", AdminRole.OPERATOR),
-                ("vera", AdminRole.VIEWER),
-            ):
-                users.add(change, name, role, PASSWORD)
+        if self.founded:
+            with self.change() as change:
+                for name, role in (
+                    ("alice", AdminRole.ADMINISTRATOR),
+                    ("olga", AdminRole.OPERATOR),
+                    ("vera", AdminRole.VIEWER),
+                ):
+                    users.add(change, name, role, PASSWORD)
         self.condition: Facts = {"health": "ok", "findings": []}
         self.backstage = Backstage(
             store=self.store,
@@ -139,6 +141,7 @@ class PageCase(ApiCase):
             site=lambda: "Muster GmbH",
             door=Door(self.clock, self.runner()),
             condition=self._tell,
+            link=SetupLink(self.clock),
         )
         self.root = PageRoot(self.backstage)
         self.agent = RequestTraversalAgent(Front(self.api, self.root))

@@ -16,7 +16,7 @@ from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -158,6 +158,47 @@ class Daemon(BackendCase):
         self.assertEqual(refused[0]["peer"], "127.0.0.1")
 
 
+class HttpsBrowser:
+    """As much of a browser as it takes to send forms: it keeps cookies, and takes any certificate."""
+
+    def __init__(self, url: str) -> None:
+        self._where = urlsplit(url)
+        self._cookies: dict[str, str] = {}
+        self._text = ""
+
+    def ask(self, place: str, form: dict[str, str] | None = None) -> tuple[int, str]:
+        """Ask for something; status, and where it leads."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        host, port = self._where.hostname or "", self._where.port
+        calling = HTTPSConnection(host, port, timeout=PATIENCE_SECONDS, context=context)
+        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}
+        body = None if form is None else urlencode(form)
+        if body is not None:
+            origin = {"Origin": f"https://{host}:{port}", "Sec-Fetch-Site": "same-origin"}
+            headers |= {"Content-Type": "application/x-www-form-urlencoded", **origin}
+        with closing(calling):
+            calling.request("GET" if form is None else "POST", urlsplit(place).path, body, headers)
+            answer = calling.getresponse()
+            for each in answer.headers.get_all("Set-Cookie", ()):
+                name, _, rest = each.partition("=")
+                self._cookies[name] = rest.partition(";")[0]
+            self._text = answer.read().decode()
+            return answer.status, answer.headers.get("Location", "")
+
+    def page(self, place: str) -> str:
+        """The text of a page."""
+        status, _ = self.ask(place)
+        assert status == 200, (place, status, self._text)
+        return self._text
+
+    def send(self, place: str, **fields: str) -> tuple[int, str]:
+        """Send a form of the page that was looked at last."""
+        token = re.search('name="csrf" value="([0-9a-f]{64})"', self._text)
+        assert token is not None, self._text
+        return self.ask(place, {"csrf": token[1], **fields})
+
+
 class FirstStart(SynchronousTestCase):
     """A backend that finds no store."""
 
@@ -189,8 +230,8 @@ class FirstStart(SynchronousTestCase):
             shown = sha256(calling.sock.getpeercert(binary_form=True) or b"").hexdigest().upper()
             return calling.getresponse().status, ":".join(shown[at : at + 2] for at in range(0, 64, 2))
 
-    def test_background(self) -> None:
-        """In the background it tells its caller the link; when the site is made, it serves with that certificate."""
+    def started(self) -> tuple[str, str]:
+        """What a backend in the background says to its caller, and the link in it."""
         start = "import sys; from smartproxy.tap.console import backend_main; sys.exit(backend_main())"
         said = self.said("-c", start, "--listen", "127.0.0.1:0")
         number = int((self.state / "smartproxy-backend.pid").read_text())
@@ -198,13 +239,34 @@ class FirstStart(SynchronousTestCase):
         pattern = r"^smartproxy-backend: open this link .*: (https://127\.0\.0\.1:\d+/setup/sps_\S{43})$"
         link = re.search(pattern, said, re.MULTILINE)
         assert link is not None, said
+        return said, link[1]
+
+    def test_administrator(self) -> None:
+        """With an empty folder and the link alone, a browser makes the site and becomes a logged-in administrator."""
+        _, link = self.started()
+        browser = HttpsBrowser(link)
+        self.assertEqual(browser.ask(link), (303, "/first"))
+        self.assertIn("Site and authority", browser.page("/first"))
+        self.assertEqual(browser.send("/first/site", site="Muster GmbH", names="backend.example"), (303, "/first"))
+        self.assertIn("First administrator", browser.page("/first"))
+        password = "four words of somebody"
+        sent = browser.send("/first/administrator", name="alice", password=password, again=password)
+        self.assertEqual(sent, (303, "/setup"))
+        page = browser.page("/setup")
+        self.assertIn("6 steps to the first file", page)
+        self.assertIn("<strong>alice</strong>", page)
+        self.assertEqual(HttpsBrowser(link).ask(link)[0], 403)
+
+    def test_background(self) -> None:
+        """In the background it tells its caller the link; when the site is made, it serves with that certificate."""
+        said, link = self.started()
         (log,) = (self.state / "log").glob("*.log")
-        self.assertIn(link[1], log.read_text())
+        self.assertIn(link, log.read_text())
         self.assertEqual(log.stat().st_mode & 0o007, 0)
-        status, shown = self.ready(link[1])
+        status, shown = self.ready(link)
         self.assertIn(f"SHA-256 fingerprint is {shown}", said)
         self.assertEqual(status, 503)
         self.said("-m", "smartproxy.tap.command", "authority", "create", "--site", "Muster GmbH")
-        while self.ready(link[1])[1] == shown:
+        while self.ready(link)[1] == shown:
             pass
-        self.assertEqual(self.ready(link[1])[0], 200)
+        self.assertEqual(self.ready(link)[0], 200)

@@ -16,6 +16,7 @@ from smartproxy.backend.operations.operation import Operation, operations_of
 from smartproxy.backend.operations.partner import PARTNER
 from smartproxy.backend.operations.refusal import REFUSAL
 from smartproxy.backend.operations.settings import SETTINGS
+from smartproxy.backend.operations.setup import SETUP
 from smartproxy.backend.operations.trial import TRIAL
 from smartproxy.backend.operations.user import USER
 
@@ -36,6 +37,7 @@ FAMILIES = (
     TRIAL,
     ADMIN_TOKEN,
     USER,
+    SETUP,
 )
 """In the order in which the API's description lists them."""
 OPERATIONS: dict[str, Operation[Any, Any]] = operations_of(FAMILIES)

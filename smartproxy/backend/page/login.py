@@ -21,6 +21,8 @@ async def asked(visit: PageVisit) -> Shown:
     """The form."""
     if visit.user is not None:
         return visit.redirect(local(visit.argument("next") or "/"))
+    if visit.backstage.link.open:
+        return visit.redirect("/first")
     return visit.render("login.html", next=local(visit.argument("next") or "/"), name="", fault="")
 
 

@@ -58,6 +58,7 @@ SECTIONS = (
             NavigationEntry(later("History"), "/history"),
             NavigationEntry(later("Audit"), "/audit"),
             NavigationEntry(later("Users and tokens"), "/users"),
+            NavigationEntry(later("Set-up"), "/setup"),
         ),
     ),
 )

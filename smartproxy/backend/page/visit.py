@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
 from smartproxy.backend.change import Channel
+from smartproxy.backend.first_start import SetupLink
 from smartproxy.backend.operations.operation import Answer, Caller, Input, Operation
 from smartproxy.backend.operations.performing import ANYHOW, Performed, Terms, perform
 from smartproxy.backend.page.door import Door
@@ -61,6 +62,7 @@ class Backstage:
     """What the page works with.
 
     :ivar site: tells the name of the site; empty before there is one.
+    :ivar link: by which a site is set up that has no administrator yet.
     :ivar door: lets users in.
     :ivar condition: tells how the backend is; ``smartproxy ctl status`` tells the same.
     """
@@ -74,6 +76,7 @@ class Backstage:
     site: Callable[[], str]
     door: Door
     condition: Callable[[], Awaitable[Facts]]
+    link: SetupLink
 
 
 @attrs.define(kw_only=True, eq=False)
