@@ -191,15 +191,23 @@ def holds(session: Session, anchor: Anchor) -> bool:
 
 
 def listed(
-    session: Session, most: int, *, by: str | None = None, deed: Deed | None = None, since: datetime | None = None
+    session: Session,
+    most: int,
+    *,
+    by: str | None = None,
+    deed: Deed | None = None,
+    since: datetime | None = None,
+    before: int | None = None,
 ) -> Sequence[AuditRecord]:
     """The newest records, oldest first.
 
     :param by: only of this operator.
     :param since: only from this time on.
+    :param before: only those with a lower number.
     """
     found: list[AuditRecord] = []
-    query = select(AuditRow).order_by(AuditRow.number.desc()).execution_options(yield_per=_BATCH)
+    all_or_older = select(AuditRow) if before is None else select(AuditRow).where(AuditRow.number < before)
+    query = all_or_older.order_by(AuditRow.number.desc()).execution_options(yield_per=_BATCH)
     for row in session.scalars(query):
         each = _read(row)
         if by in (None, each.by) and deed in (None, each.deed) and (since is None or each.time >= since):

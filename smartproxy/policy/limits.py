@@ -442,6 +442,8 @@ GUESSES_NETWORKS_MOST: Final = 1024
 EVENTS_PAGE: Final = Limit(default=100, least=1, most=5_000, unit="events")
 #: Numbered from 1 in the order of arrival.
 EVENT_NUMBER: Final = Limit(default=0, least=0, most=2**63 - 1, unit="(the number of an event)")
+#: The exit status of a program, or the negative number of the signal that ended it.
+EXIT_STATUS: Final = Limit(default=0, least=-255, most=255, unit="(an exit status)")
 #: How far a daemon's clock is behind the backend's, or ahead of it: all the years that an event may bear.
 CLOCK_DIFFERENCE: Final = Limit(default=0, least=-(2**53), most=2**53, unit="milliseconds")
 #: How far a look into the future reaches.

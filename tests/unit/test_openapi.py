@@ -66,7 +66,7 @@ class Description(SynchronousTestCase):
         walk(self.document, "")
         anything = {f"EntryDifference.{key}" for key in ("name", "before", "after")}
         anything |= {"SettingValue.value", "KnownSetting.value", "KnownSetting.default", "KnownEvent.fields"}
-        anything |= {"Fact.value"}
+        anything |= {"Fact.value", "KnownRecord.facts", "TestedScript.event"}
         self.assertEqual(set(empty), anything)
 
     def test_limits(self) -> None:

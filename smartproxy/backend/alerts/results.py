@@ -12,13 +12,11 @@ from smartproxy.backend import authority, journal
 from smartproxy.backend.alert_tables import AlertRow
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_settings
 from smartproxy.backend.alerts.mail import MailSender, compose, digest_of, prepare
-from smartproxy.backend.alerts.script import EventScripts, ScriptRun
 from smartproxy.backend.errors import ChangeRefused, NotFound
 from smartproxy.backend.journal import StoredEvent
-from smartproxy.backend.store import Store
 from smartproxy.logs.fields import Value
 from smartproxy.logs.record import Record
-from smartproxy.policy.alerts import Mail
+from smartproxy.policy.alerts import EventScript, Mail
 from smartproxy.policy.causes import Cause
 
 EXAMPLE: Final = "listener.failed"
@@ -99,35 +97,25 @@ def example(now: datetime, source: str = "backend") -> StoredEvent:
     return journal.shown(record)
 
 
-@attrs.frozen(kw_only=True)
-class ScriptTest:
-    """A run of the event script with an example."""
-
-    program: str
-    event: dict[str, Value]
-    run: ScriptRun
-
-
-def try_script(store: Store, now: datetime, program: str | None = None, event: int | None = None) -> ScriptTest:
-    """Run the event script as the backend would, with an example or with an event that is stored.
+def script_to_try(
+    session: Session, now: datetime, program: str | None = None, event: int | None = None
+) -> tuple[EventScript, dict[str, Value]]:
+    """What the event script would be run with: its settings, and an example or an event that is stored.
 
     :param program: another program than the one that is set.
     :raises NotFound: when there is no such event.
     :raises ChangeRefused: when no program is set, and none is given.
     """
-    with store.reading() as session:
-        script = backend_settings(session).event_script
-        found = {} if event is None else journal.of_numbers(session, [event])
-    chosen = program or script.program
-    if chosen is None:
+    script = backend_settings(session).event_script
+    found = {} if event is None else journal.of_numbers(session, [event])
+    if program is None and script.program is None:
         raise ChangeRefused(
             "no event script is set; 'smartproxy settings set backend.event_script.program /PATH' sets it"
         )
     if event is not None and event not in found:
         raise NotFound(f"there is no event {event}; 'smartproxy events' shows their numbers")
     told = example(now) if event is None else found[event]
-    document: dict[str, Value] = {**told.document(), "attempt": 1, "test": True}
-    return ScriptTest(program=chosen, event=document, run=EventScripts().run(chosen, document, float(script.seconds)))
+    return attrs.evolve(script, program=program or script.program), {**told.document(), "attempt": 1, "test": True}
 
 
 @attrs.frozen(kw_only=True)

@@ -99,6 +99,33 @@ class EventPart:
     next: int = attrs.field(metadata=kind(Whole(limits.EVENT_NUMBER)))
 
 
+@attrs.frozen(kw_only=True)
+class EventsOlder:
+    """Which events are deleted.
+
+    :ivar before: those that arrived before this time.
+    """
+
+    before: datetime = attrs.field(
+        metadata=kind(Instantaneous(), people=ForPeople(help="events that arrived before this time"))
+    )
+
+    @property
+    def spoken(self) -> str:
+        """What the audit trail says after the operation's name."""
+        return f"--older-than {self.before:%Y-%m-%dT%H:%M}"
+
+
+@attrs.frozen(kw_only=True)
+class DeletedEvents:
+    """Events that are not there any more.
+
+    :ivar deleted: how many.
+    """
+
+    deleted: int = attrs.field(metadata=kind(Whole(limits.EVENT_NUMBER)))
+
+
 @EVENTS.reading("list", "List events of all daemons: the newest, or those after a cursor.")
 def listed(look: Transaction, wanted: EventsWanted) -> EventPart:
     """The events that are wanted."""
@@ -119,6 +146,12 @@ def listed(look: Transaction, wanted: EventsWanted) -> EventPart:
         found = journal.find(look.session, asked, first=wanted.limit)
     whole = wanted.after is None or len(found) < wanted.limit
     return EventPart(items=tuple(map(known_event, found)), next=newest if whole else found[-1].number)
+
+
+@EVENTS.acting("prune", "Delete the events that arrived before a time, and what came of what they started.")
+def prune(work: Transaction, wanted: EventsOlder) -> DeletedEvents:
+    """Delete them."""
+    return DeletedEvents(deleted=journal.forget(work.session, wanted.before))
 
 
 def known_event(event: StoredEvent) -> KnownEvent:

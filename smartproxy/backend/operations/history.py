@@ -4,11 +4,12 @@ from datetime import datetime
 
 import attrs
 
-from smartproxy.backend import history
-from smartproxy.backend.change import Channel
+from smartproxy.backend import history, rollback
+from smartproxy.backend.change import Change, Channel
 from smartproxy.backend.history import HistoryEntry
 from smartproxy.backend.operations.operation import Family, Transaction
-from smartproxy.backend.operations.shapes import EntryDifference
+from smartproxy.backend.operations.shapes import AnyText, EntryDifference, ForeseenRefusal
+from smartproxy.backend.rollback import RollBack
 from smartproxy.policy import limits
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind
 from smartproxy.policy.values import Instant, Lines, Member, Whole
@@ -84,6 +85,73 @@ class ShownGeneration:
     )
 
 
+@attrs.frozen(kw_only=True)
+class RollBackWanted:
+    """Which generation is wanted again.
+
+    :ivar number: its number.
+    :ivar newest: the generation that its caller has seen in force: if there is another one, nothing is done.
+    """
+
+    number: int = attrs.field(metadata=kind(Whole(limits.GENERATION)))
+    newest: int = attrs.field(
+        metadata=kind(Whole(limits.GENERATION), people=ForPeople(help="the generation in force that the plan is from"))
+    )
+
+    @property
+    def spoken(self) -> str:
+        """What the history says after the operation's name."""
+        return str(self.number)
+
+
+@attrs.frozen(kw_only=True)
+class NotBroughtBack:
+    """An entry that stays as it is, although the earlier generation held another one.
+
+    :ivar difference: from the earlier generation to the present.
+    :ivar why: why it cannot be brought back.
+    """
+
+    difference: EntryDifference = attrs.field(metadata=kind(ObjectOf(EntryDifference)))
+    why: str = attrs.field(metadata=kind(AnyText()))
+
+
+@attrs.frozen(kw_only=True)
+class PlannedRollBack:
+    """What a roll-back does.
+
+    :ivar number: the generation whose content is wanted.
+    :ivar newest: the generation that it starts from.
+    :ivar differences: what it changes.
+    :ivar refusals: whom it refuses.
+    :ivar kept: what cannot be brought back.
+    """
+
+    number: int = attrs.field(metadata=kind(Whole(limits.GENERATION)))
+    newest: int = attrs.field(metadata=kind(Whole(limits.GENERATION)))
+    differences: tuple[EntryDifference, ...] = attrs.field(
+        metadata=kind(ListOf(item=ObjectOf(EntryDifference), most=limits.DOCUMENT_CONTAINERS_MOST))
+    )
+    refusals: tuple[ForeseenRefusal, ...] = attrs.field(
+        metadata=kind(ListOf(item=ObjectOf(ForeseenRefusal), most=limits.DOCUMENT_CONTAINERS_MOST))
+    )
+    kept: tuple[NotBroughtBack, ...] = attrs.field(
+        metadata=kind(ListOf(item=ObjectOf(NotBroughtBack), most=limits.DOCUMENT_CONTAINERS_MOST))
+    )
+
+
+@attrs.frozen(kw_only=True)
+class DoneRollBack:
+    """A roll-back that was done.
+
+    :ivar generation: the number of the generation that it made.
+    :ivar plan: what it changed.
+    """
+
+    generation: int = attrs.field(metadata=kind(Whole(limits.GENERATION)))
+    plan: PlannedRollBack = attrs.field(metadata=kind(ObjectOf(PlannedRollBack)))
+
+
 @HISTORY.reading("list", "List the generations of the configuration: who changed what, when and why.", scope=_SCOPE)
 def listed(look: Transaction, wanted: GenerationsWanted) -> GenerationPage:
     """The newest generations before a number."""
@@ -98,6 +166,30 @@ def show(look: Transaction, wanted: GenerationWanted) -> ShownGeneration:
     entry = history.find(look.session, wanted.number)
     found = history.differences_of(look.session, entry.number)
     return ShownGeneration(generation=_known(entry), differences=tuple(map(EntryDifference.of, found)))
+
+
+@HISTORY.reading("plan", "Say what a roll-back to a generation would change, and whom it would refuse.", scope=_SCOPE)
+def plan(look: Transaction, wanted: GenerationWanted) -> PlannedRollBack:
+    """What would be done."""
+    return _planned(rollback.plan(look.session, wanted.number, look.now))
+
+
+@HISTORY.changing("roll-back", "Have the settings, CAs and partners of an earlier generation again, as a new one.")
+def roll_back(change: Change, wanted: RollBackWanted) -> DoneRollBack:
+    """Have them again, unless something was changed since it was planned."""
+    found = attrs.evolve(rollback.plan(change.session, wanted.number, change.now), newest=wanted.newest)
+    rollback.carry_out(change, found)
+    return DoneRollBack(generation=change.generation, plan=_planned(found))
+
+
+def _planned(found: RollBack) -> PlannedRollBack:
+    return PlannedRollBack(
+        number=found.number,
+        newest=found.newest,
+        differences=tuple(map(EntryDifference.of, found.differences)),
+        refusals=tuple(ForeseenRefusal(partner=each.partner, why=each.why) for each in found.refusals),
+        kept=tuple(NotBroughtBack(difference=EntryDifference.of(each.difference), why=each.why) for each in found.kept),
+    )
 
 
 def _known(entry: HistoryEntry) -> KnownGeneration:

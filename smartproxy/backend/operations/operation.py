@@ -22,7 +22,9 @@ How an operation is added:
    (``list``, ``show``, ``add``, ``change``, ``remove``; any other is a ``POST``, of what looks a ``GET``), or are said
    with ``path``.
 #. What takes long and needs no store, such as making a key, is a ``functools.cached_property`` of the input with the
-   name ``prepared``: it is looked at before the transaction begins.
+   name ``prepared``: it is looked at before the transaction begins. An input whose refusal has to be told has a method
+   ``note_refusal``, which writes it in a transaction of its own. What takes long and comes after the transaction is a
+   method ``completed`` of the answer of what acts, which gives the answer that the caller is told.
 #. A function that cannot do what is wanted raises a :class:`~smartproxy.backend.errors.BackendError`, whose text says
    what to do.
 #. A new family is a new module, named in :mod:`smartproxy.backend.operations.registry`.

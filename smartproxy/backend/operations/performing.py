@@ -19,7 +19,7 @@ from smartproxy.backend import audit, consequences, states
 from smartproxy.backend.audit import Deed
 from smartproxy.backend.caller_tables import AnsweredCallRow
 from smartproxy.backend.change import Change
-from smartproxy.backend.errors import ChangedMeanwhile, KeyUnusable, ScopeMissing
+from smartproxy.backend.errors import ChangedMeanwhile, KeyUnusable, ScopeMissing, Unusable
 from smartproxy.backend.generations import changing
 from smartproxy.backend.operations.operation import Answer, Caller, Effect, Input, Operation, Transaction
 from smartproxy.backend.operations.shapes import Foreseen
@@ -120,9 +120,9 @@ def perform(
     """
     said = operation.said(wanted)
     check_permission(store, operation, said, caller, now)
-    # What takes long and needs no store is done before the transaction, for which others would wait.
-    getattr(wanted, "prepared", None)
     try:
+        # What takes long and needs no store is done before the transaction, for which others would wait.
+        getattr(wanted, "prepared", None)
         match operation.effect:
             case Effect.CHANGE:
                 return _change(store, operation, wanted, caller, now, terms)
@@ -133,13 +133,19 @@ def perform(
                     done = _act(work, operation, wanted, terms)
                     channel, comment = caller.channel, terms.comment
                     audit.record(session, deed, said, by=caller.name, channel=channel, now=now, comment=comment)
-                    return done
+                complete = getattr(done.answer, "completed", None)
+                return done if complete is None else attrs.evolve(done, answer=complete())
             case _:
                 with store.reading() as session:
                     answer = operation.work(Transaction(session=session, now=now, by=caller.name), wanted)
                     return Performed(answer=answer, tag=_tag(session, operation, wanted))
     except _Repeated as repeated:
         return Performed(answer=read_object(operation.gives, repeated.answer), repeated=True)
+    except Unusable as unusable:
+        if (note := getattr(wanted, "note_refusal", None)) is not None:
+            with store.writing() as session:
+                note(session, str(unusable), now)
+        raise
 
 
 def tag_of(value: Any) -> str:

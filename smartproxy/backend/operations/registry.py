@@ -4,9 +4,12 @@ from typing import Any
 
 from smartproxy.backend.operations import proposing, sheets, watching
 from smartproxy.backend.operations.admin_token import ADMIN_TOKEN
+from smartproxy.backend.operations.alerts import EVENT_SCRIPT, IGNORE
+from smartproxy.backend.operations.audit import AUDIT
 from smartproxy.backend.operations.authority import AUTHORITY
 from smartproxy.backend.operations.ca import CA
 from smartproxy.backend.operations.client import CLIENT
+from smartproxy.backend.operations.crl import CRL
 from smartproxy.backend.operations.events import EVENTS
 from smartproxy.backend.operations.history import HISTORY
 from smartproxy.backend.operations.identity import IDENTITY
@@ -17,6 +20,7 @@ from smartproxy.backend.operations.partner import PARTNER
 from smartproxy.backend.operations.refusal import REFUSAL
 from smartproxy.backend.operations.settings import SETTINGS
 from smartproxy.backend.operations.setup import SETUP
+from smartproxy.backend.operations.transfer import TRANSFER
 from smartproxy.backend.operations.trial import TRIAL
 from smartproxy.backend.operations.user import USER
 
@@ -25,6 +29,7 @@ MODULES = (proposing, sheets, watching)
 FAMILIES = (
     PARTNER,
     CA,
+    CRL,
     IDENTITY,
     CLIENT,
     LICENCE,
@@ -32,8 +37,12 @@ FAMILIES = (
     NODES,
     SETTINGS,
     EVENTS,
+    TRANSFER,
+    IGNORE,
+    EVENT_SCRIPT,
     REFUSAL,
     HISTORY,
+    AUDIT,
     TRIAL,
     ADMIN_TOKEN,
     USER,

@@ -4,11 +4,12 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
+from smartproxy.policy import limits
 from smartproxy.tap.commands.arguments import Subparsers, action, number, past, subject
 from smartproxy.tap.commands.console import FAILED, Console, table, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.audit import AuditRecord
+    from smartproxy.backend.operations.audit import KnownRecord
 
 _DEEDS = ("change", "act", "export", "refusal")
 _EXAMPLES = """\
@@ -45,13 +46,23 @@ def register(subparsers: Subparsers) -> None:
 
 def show_all(console: Console) -> None:
     """List records."""
-    from smartproxy.backend import audit
     from smartproxy.backend.audit import Deed
+    from smartproxy.backend.operations import audit as operations
 
     wanted = console.arguments
-    deed = None if wanted.deed is None else Deed(wanted.deed)
-    with console.reading() as session:
-        found = audit.listed(session, max(1, wanted.number), by=wanted.by, deed=deed, since=wanted.since)
+    deed, most = None if wanted.deed is None else Deed(wanted.deed), max(1, wanted.number)
+    found: list[KnownRecord] = []
+    before = None
+    while len(found) < most:
+        limit = min(most - len(found), limits.EVENTS_PAGE.most)
+        part = console.call(
+            operations.listed,
+            operations.RecordsWanted(by=wanted.by, deed=deed, since=wanted.since, before=before, limit=limit),
+        )
+        found[:0] = part.items
+        before = part.next
+        if before is None:
+            break
     cells = [
         (each.number, when(each.time), each.by, each.channel.value, each.deed.value, each.what, each.comment or "")
         for each in found
@@ -62,15 +73,13 @@ def show_all(console: Console) -> None:
 
 def verify(console: Console) -> int:
     """Examine the trail."""
-    from smartproxy.backend import audit
+    from smartproxy.backend.operations import audit as operations
 
-    with console.reading() as session:
-        found = audit.verify(session, console.arguments.anchor)
-    newest = None if found.newest is None else {"record": found.newest.number, "hash": found.newest.hash}
+    found = console.call(operations.verify, operations.AnchorsGiven(anchors=tuple(console.arguments.anchor)))
     document = {
-        "whole": not found.faults,
+        "whole": found.whole,
         "records": found.records,
-        "newest": newest,
+        "newest": None if found.newest is None else {"record": found.newest, "hash": found.newest_hash},
         "faults": [{"record": each.number, "what": each.what} for each in found.faults],
     }
     if found.faults:
@@ -79,9 +88,9 @@ def verify(console: Console) -> int:
     else:
         lines = [f"the audit trail is whole: {found.records} records"]
     if found.newest is not None:
-        lines.append(f"the newest is record {found.newest.number} with the hash {found.newest.hash}")
+        lines.append(f"the newest is record {found.newest} with the hash {found.newest_hash}")
     console.answer(document, "\n".join(lines))
-    return FAILED if found.faults else 0
+    return 0 if found.whole else FAILED
 
 
 def _hash(text: str) -> str:
@@ -94,7 +103,7 @@ def _hash(text: str) -> str:
     return text.lower()
 
 
-def _document(record: "AuditRecord") -> dict[str, object]:
+def _document(record: "KnownRecord") -> dict[str, object]:
     return {
         "record": record.number,
         "time": record.time,
@@ -103,6 +112,6 @@ def _document(record: "AuditRecord") -> dict[str, object]:
         "deed": record.deed.value,
         "what": record.what,
         "comment": record.comment,
-        "facts": dict(record.facts),
+        "facts": record.facts,
         "hash": record.hash,
     }

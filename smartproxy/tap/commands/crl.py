@@ -1,14 +1,12 @@
 """``smartproxy crl``: revocation lists."""
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.console import Console, listing, table, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.downloads import DownloadStatus
-    from smartproxy.backend.schema import RevocationRow
+    from smartproxy.backend.operations.crl import KnownDownload, ProposedAddress
 
 WHOLE = "all certificates"
 """What a list covers that is no part."""
@@ -26,6 +24,7 @@ def register(subparsers: Subparsers) -> None:
         load,
         "  curl -sS http://crl.example/ca.crl | smartproxy crl load -\n  smartproxy crl load root.crl issuing.crl",
         changes=True,
+        tried=True,
     )
     take.add_argument("files", metavar="FILE", nargs="+", help="PEM or DER; - for standard input")
     action(actions, "list", "List the revocation lists in force, and how their downloads go.", show_all)
@@ -48,6 +47,7 @@ def register(subparsers: Subparsers) -> None:
         "  smartproxy crl approve odette\n  smartproxy crl approve odette http://crl.example/odette.crl\n"
         "  smartproxy crl approve odette --by-itself",
         changes=True,
+        tried=True,
     )
     yes.add_argument("ca", metavar="CA")
     yes.add_argument("addresses", metavar="ADDRESS", nargs="*", help="http or https; all that are proposed if none")
@@ -62,6 +62,7 @@ def register(subparsers: Subparsers) -> None:
         reject,
         "  smartproxy crl reject odette http://crl.example/old.crl",
         changes=True,
+        tried=True,
     )
     no.add_argument("ca", metavar="CA")
     no.add_argument("addresses", metavar="ADDRESS", nargs="*", help="all that are proposed if none")
@@ -99,6 +100,7 @@ def register(subparsers: Subparsers) -> None:
         remove,
         "  smartproxy crl remove 3\n  smartproxy crl remove http://crl.example/1.crl",
         changes=True,
+        tried=True,
     )
     forget.add_argument(
         "list",
@@ -109,31 +111,21 @@ def register(subparsers: Subparsers) -> None:
 
 def load(console: Console) -> None:
     """Load revocation lists."""
-    from smartproxy.backend import revocation
-    from smartproxy.backend.errors import Unusable
+    from smartproxy.backend.operations import crl as operations
 
-    files = console.arguments.files
-    contents = [(path, console.read(path)) for path in files]
-    try:
-        # Parsed before the store is locked: calls of the API wait for the lock.
-        lists = [each for path, octets in contents for each in revocation.parse(octets, path)]
-        with console.changing(f"crl load {' '.join(files)}") as change:
-            taken = revocation.load(change, lists)
-    except Unusable as error:
-        with console.store() as store, store.writing() as session:
-            revocation.refused(session, " ".join(files), str(error), console.now())
-        raise
+    files = tuple(operations.ListFile(name=path, octets=console.read(path)) for path in console.arguments.files)
+    taken = console.call(operations.load, operations.ListsGiven(files=files)).items
     documents = [
         {
-            "ca": each.ca,
-            "issuer": each.issuer,
-            "issuer_key_sha256": each.issuer_key_sha256,
-            "points": each.scope.points,
-            "covered": each.scope.covered,
-            "serials": each.serials,
-            "this_update": each.this_update,
-            "next_update": each.next_update,
-            "number": each.number,
+            "ca": each.list.ca,
+            "issuer": each.list.issuer,
+            "issuer_key_sha256": each.list.issuer_key_sha256,
+            "points": each.list.points,
+            "covered": each.list.covered,
+            "serials": each.list.serials,
+            "this_update": each.list.this_update,
+            "next_update": each.list.next_update,
+            "number": None if each.list.number is None else int(each.list.number, 16),
             "previous": each.previous,
         }
         for each in taken
@@ -141,80 +133,76 @@ def load(console: Console) -> None:
     text = "\n\n".join(
         listing(
             {
-                "issuer": f"{each.issuer} (ca {each.ca})",
-                "covers": each.scope.part or WHOLE,
-                "serial numbers": each.serials,
-                "made": when(each.this_update),
-                "next update": when(each.next_update, "not promised"),
+                "issuer": f"{each.list.issuer} (ca {each.list.ca})",
+                "covers": each.list.part or WHOLE,
+                "serial numbers": each.list.serials,
+                "made": when(each.list.this_update),
+                "next update": when(each.list.next_update, "not promised"),
                 "replaces": "none" if each.previous is None else f"the list of {when(each.previous)}",
             }
         )
         for each in taken
     )
     console.answer(documents, text)
-    for each in taken:
-        if each.next_update is not None and each.next_update <= console.now():
-            of = each.issuer if each.scope.part is None else f"{each.issuer} for {each.scope.part}"
+    for found in (each.list for each in taken):
+        if found.state == "out of date":
+            of = found.issuer if found.part is None else f"{found.issuer} for {found.part}"
             console.warn(
-                f"the list of {of} is out of date since {when(each.next_update)}; where the CA's revocation is "
+                f"the list of {of} is out of date since {when(found.next_update)}; where the CA's revocation is "
                 "'require', its certificates are refused until a newer one is loaded"
             )
 
 
 def show_all(console: Console) -> None:
     """List revocation lists, and their downloads."""
-    from smartproxy.backend import downloads, revocation
+    from smartproxy.backend.operations import crl as operations
+    from smartproxy.backend.operations.shapes import Nothing
 
-    with console.reading() as session:
-        rows = revocation.listed(session)
-        found = downloads.statuses(session)
-    now = console.now()
+    answer = console.call(operations.listed, Nothing())
+    lists, found = answer.items, answer.downloads
     cells = [
         (
-            str(row.id),
-            row.issuer,
-            row.scope.part or WHOLE,
-            row.count,
-            when(row.this_update),
-            when(row.next_update),
-            _state(row, now),
-            row.issuer_key_sha256,
+            str(each.id),
+            each.issuer,
+            each.part or WHOLE,
+            each.serials,
+            when(each.this_update),
+            when(each.next_update),
+            each.state,
+            each.issuer_key_sha256,
         )
-        for row in rows
+        for each in lists
     ]
     heads = ("NUMBER", "ISSUER", "COVERS", "SERIALS", "MADE", "NEXT UPDATE", "STATE", "KEY (SHA-256)")
-    documents = [
+    documents: list[dict[str, object]] = [
         {
-            "id": row.id,
-            "issuer": row.issuer,
-            "issuer_key_sha256": row.issuer_key_sha256,
-            "points": row.scope.points,
-            "covered": row.scope.covered,
-            "serials": row.count,
-            "this_update": row.this_update,
-            "next_update": row.next_update,
-            "number": row.number,
-            "loaded": row.loaded,
-            "downloads": [_download(each) for each in found if each.list == row.id],
+            "id": each.id,
+            "issuer": each.issuer,
+            "issuer_key_sha256": each.issuer_key_sha256,
+            "points": each.points,
+            "covered": each.covered,
+            "serials": each.serials,
+            "this_update": each.this_update,
+            "next_update": each.next_update,
+            "number": each.number,
+            "loaded": each.loaded,
+            "downloads": [_download(one) for one in found if one.list == each.id],
         }
-        for row in rows
+        for each in lists
     ]
     documents += [{"id": None, "downloads": [_download(each)], "ca": each.ca} for each in found if each.list is None]
     empty = "no revocation list is loaded; load one: smartproxy crl load FILE, or see: smartproxy crl proposals"
     text = table(heads, cells, empty)
     if found:
         lines = [
-            (each.ca, each.url, each.list or "-", when(each.tried, "never"), each.result, _next(each)) for each in found
+            (each.ca, each.url, each.list or "-", when(each.tried, "never"), each.result, when(each.next_try, "now"))
+            for each in found
         ]
         text += "\n\n" + table(("CA", "DOWNLOADED FROM", "LIST", "LAST TRY", "RESULT", "NEXT TRY"), lines, "")
     console.answer(documents, text)
 
 
-def _next(status: "DownloadStatus") -> str:
-    return when(status.next_try, "now")
-
-
-def _download(status: "DownloadStatus") -> dict[str, object]:
+def _download(status: "KnownDownload") -> dict[str, object]:
     return {
         "ca": status.ca,
         "url": status.url,
@@ -228,11 +216,9 @@ def _download(status: "DownloadStatus") -> dict[str, object]:
 
 def proposals(console: Console) -> None:
     """List proposed addresses."""
-    from smartproxy.backend import downloads
-
-    with console.reading() as session:
-        found = downloads.proposals(session, console.arguments.ca)
-    shown = [each for each in found if console.arguments.all or each.rejected is None]
+    shown = [each for each in _addresses(console) if each.configured and not each.approved]
+    if not console.arguments.all:
+        shown = [each for each in shown if each.rejected is None]
     documents = [
         {
             "ca": each.ca,
@@ -257,14 +243,20 @@ def proposals(console: Console) -> None:
     console.answer(documents, table(heads, cells, "no address waits for approval"))
 
 
+def _addresses(console: Console) -> "tuple[ProposedAddress, ...]":
+    """All addresses that certificates of a CA, or of all, name."""
+    from smartproxy.backend.operations import crl as operations
+
+    return console.call(operations.proposals, operations.OfOneCa(ca=console.arguments.ca)).items
+
+
 def approve(console: Console) -> None:
     """Approve addresses."""
-    from smartproxy.backend import downloads
+    from smartproxy.backend.operations import crl as operations
 
     wanted = console.arguments
-    words = " ".join([*wanted.addresses, *(["--by-itself"] if wanted.by_itself else [])])
-    with console.changing(f"crl approve {wanted.ca} {words}".strip()) as change:
-        decided = downloads.approve(change, wanted.ca, wanted.addresses, by_itself=wanted.by_itself)
+    approval = operations.Approval(ca=wanted.ca, addresses=tuple(wanted.addresses), by_itself=wanted.by_itself)
+    decided = console.call(operations.approve, approval)
     for url in decided.unseen:
         console.warn(f"no certificate of the CA {decided.ca} has named {url} yet; it is downloaded all the same")
     lines = [f"revocation lists of the CA {decided.ca} are downloaded from {each}" for each in decided.urls]
@@ -275,57 +267,43 @@ def approve(console: Console) -> None:
 
 def reject(console: Console) -> None:
     """Reject addresses."""
-    from smartproxy.backend import downloads
+    from smartproxy.backend.operations import crl as operations
 
     wanted = console.arguments
-    with console.changing(f"crl reject {' '.join([wanted.ca, *wanted.addresses])}") as change:
-        decided = downloads.reject(change, wanted.ca, wanted.addresses)
+    rejection = operations.Rejection(ca=wanted.ca, addresses=tuple(wanted.addresses))
+    decided = console.call(operations.reject, rejection)
     lines = [f"nothing is downloaded from {each}" for each in decided.urls] or ["no address was proposed"]
     console.answer({"ca": decided.ca, "rejected": decided.urls}, "\n".join(lines))
 
 
 def fetch(console: Console) -> None:
     """Have lists downloaded now."""
-    from smartproxy.backend import downloads
+    from smartproxy.backend.operations import crl as operations
 
-    with console.store() as store, store.writing() as session:
-        found = downloads.hurry(session, console.arguments.ca)
+    found = console.call(operations.fetch, operations.OfOneCa(ca=console.arguments.ca)).urls
     lines = [f"{each} is downloaded at the backend's next look" for each in found]
     console.answer({"urls": found}, "\n".join(lines) or "no address is approved; see: smartproxy crl proposals")
 
 
-def _state(row: "RevocationRow", now: datetime) -> str:
-    from smartproxy.backend import revocation
-
-    if revocation.is_future(row.this_update, now):
-        return "not yet valid"
-    return "out of date" if row.next_update is not None and row.next_update <= now else "fresh"
-
-
 def urls(console: Console) -> None:
     """List addresses of revocation lists."""
-    from smartproxy.backend import cas, sightings
-
-    name = console.arguments.ca
-    with console.reading() as session:
-        if name is not None:
-            cas.find(session, name)
-        rows = sightings.urls(session, name)
+    found = _addresses(console)
     documents = [
-        {"ca": row.ca, "url": row.url, "first_seen": row.first_seen, "last_seen": row.last_seen} for row in rows
+        {"ca": each.ca, "url": each.url, "first_seen": each.first_seen, "last_seen": each.last_seen} for each in found
     ]
-    cells = [(row.ca, row.url, when(row.first_seen), when(row.last_seen)) for row in rows]
+    cells = [(each.ca, each.url, when(each.first_seen), when(each.last_seen)) for each in found]
     empty = "no verified certificate has named a revocation list yet"
     console.answer(documents, table(("CA", "ADDRESS", "FIRST SEEN", "LAST SEEN"), cells, empty))
 
 
 def forecast(console: Console) -> None:
     """Preview which partners `require` would refuse."""
-    from smartproxy.backend import forecasts
+    from smartproxy.backend.forecasts import Verdict
+    from smartproxy.backend.operations import crl as operations
+    from smartproxy.backend.operations.shapes import Nothing
 
-    with console.reading() as session:
-        found = forecasts.revocation(session, console.now())
-    shown = [each for each in found if console.arguments.all or each.verdict is not forecasts.Verdict.ADMITTED]
+    found = console.call(operations.check, Nothing()).items
+    shown = [each for each in found if console.arguments.all or each.verdict is not Verdict.ADMITTED]
     documents = [
         {
             "partner": each.partner,
@@ -345,10 +323,9 @@ def forecast(console: Console) -> None:
 
 def remove(console: Console) -> None:
     """Remove a revocation list."""
-    from smartproxy.backend import revocation
+    from smartproxy.backend.operations import crl as operations
 
-    with console.changing(f"crl remove {console.arguments.list}") as change:
-        row = revocation.remove(change, console.arguments.list)
-    of = row.issuer if row.scope.part is None else f"{row.issuer} for {row.scope.part}"
-    document = {"issuer": row.issuer, "points": row.scope.points, "covered": row.scope.covered, "removed": True}
+    gone = console.call(operations.remove, operations.ListNamed(list=console.arguments.list))
+    of = gone.issuer if gone.part is None else f"{gone.issuer} for {gone.part}"
+    document = {"issuer": gone.issuer, "points": gone.points, "covered": gone.covered, "removed": True}
     console.answer(document, f"the revocation list of {of} is removed")

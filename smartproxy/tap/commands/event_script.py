@@ -5,12 +5,14 @@ import os
 import pwd
 from typing import TYPE_CHECKING
 
+from smartproxy.policy import limits
 from smartproxy.tap.commands.arguments import Subparsers, action, number, subject
 from smartproxy.tap.commands.console import FAILED, Console, WrongUse, listing, table, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.alerts.results import AlertResult
+    from smartproxy.backend.operations.alerts import KnownRun, TestedScript
 
+_THOUSAND = 1000
 _EXAMPLES = """\
   smartproxy settings set backend.event_script.program /usr/local/bin/on-event
   smartproxy event-script test
@@ -38,45 +40,61 @@ def register(subparsers: Subparsers) -> None:
 
 def test(console: Console) -> int:
     """Run it."""
-    from smartproxy.backend.alerts import results
+    from smartproxy.backend.operations import alerts as operations
 
     wanted = console.arguments
     if wanted.program is not None and not wanted.program.startswith("/"):
         raise WrongUse("event-script test --program: give the absolute path of a program")
-    with console.store() as store:
-        _warn_of_user(console, store.location.file)
-        done = results.try_script(store, console.now(), wanted.program, wanted.event)
-    run = done.run
+    if wanted.program is not None and wanted.api_url is not None:
+        raise WrongUse("event-script test --program: another program is tried on the backend's machine only")
+    if wanted.program is None:
+        if wanted.api_url is None:
+            with console.store() as store:
+                _warn_of_user(console, store.location.file)
+        done = console.call(operations.test, operations.ScriptTestWanted(event=wanted.event))
+    else:
+        done = _try(console, wanted.program)
     pairs = {
         "program": done.program,
         "told": json.dumps(done.event),
-        "exit status": "-" if run.exit_status is None else run.exit_status,
-        "took": f"{run.seconds:.2f} s",
-        "result": "it ended well" if run.cause is None else run.message,
-        "it wrote": run.output.split("\n") if run.output else "nothing",
+        "exit status": "-" if done.exit_status is None else done.exit_status,
+        "took": f"{done.milliseconds / _THOUSAND:.2f} s",
+        "result": "it ended well" if done.cause is None else done.message,
+        "it wrote": done.output.split("\n") if done.output else "nothing",
     }
     console.answer(
         {
             "program": done.program,
             "event": done.event,
-            "exit_status": run.exit_status,
-            "seconds": run.seconds,
-            "cause": run.cause,
-            "message": run.message,
-            "output": run.output,
+            "exit_status": done.exit_status,
+            "seconds": done.milliseconds / _THOUSAND,
+            "cause": done.cause,
+            "message": done.message,
+            "output": done.output,
         },
         listing(pairs),
     )
-    return 0 if run.cause is None else FAILED
+    return 0 if done.cause is None else FAILED
+
+
+def _try(console: Console, program: str) -> "TestedScript":
+    """Run another program than the one that is set, as whoever gives the command."""
+    from smartproxy.backend.alerts import results
+    from smartproxy.backend.operations.alerts import TestedScript
+
+    with console.store() as store:
+        _warn_of_user(console, store.location.file)
+        with store.reading() as session:
+            script, event = results.script_to_try(session, console.now(), program, console.arguments.event)
+    return TestedScript(program=program, event=event, seconds_most=script.seconds).completed()
 
 
 def show_all(console: Console) -> None:
     """List runs."""
-    from smartproxy.backend.alerts import results
-    from smartproxy.backend.alerts.intake import AlertChannel
+    from smartproxy.backend.operations import alerts as operations
 
-    with console.reading() as session:
-        found = results.listed(session, AlertChannel.SCRIPT, console.arguments.number)
+    limit = min(max(console.arguments.number, limits.EVENTS_PAGE.least), limits.EVENTS_PAGE.most)
+    found = console.call(operations.runs, operations.RunsWanted(limit=limit)).items
     cells = [
         (
             each.event,
@@ -94,10 +112,9 @@ def show_all(console: Console) -> None:
 
 def show(console: Console) -> None:
     """Show one run."""
-    from smartproxy.backend.alerts import results
+    from smartproxy.backend.operations import alerts as operations
 
-    with console.reading() as session:
-        found = results.script_for(session, console.arguments.event)
+    found = console.call(operations.run_of, operations.RunWanted(event=console.arguments.event))
     pairs = {
         "event": f"{found.event} {found.name or '(deleted)'}",
         "arrived": when(found.received),
@@ -124,7 +141,7 @@ def _warn_of_user(console: Console, store: object) -> None:
     )
 
 
-def _document(result: "AlertResult") -> dict[str, object]:
+def _document(result: "KnownRun") -> dict[str, object]:
     return {
         "event": result.event,
         "name": result.name,

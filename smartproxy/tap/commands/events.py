@@ -69,12 +69,10 @@ def run(console: Console) -> None:
 
 def prune(console: Console) -> None:
     """Delete old events."""
-    from smartproxy.backend import journal
-    from smartproxy.backend.audit import Deed
+    from smartproxy.backend.operations import events as operations
 
-    older = console.arguments.older_than
-    with console.recording(Deed.ACT, f"events prune --older-than {older:%Y-%m-%dT%H:%M}") as session:
-        count = journal.forget(session, older)
+    older = operations.EventsOlder(before=console.arguments.older_than)
+    count = console.call(operations.prune, older).deleted
     console.answer({"deleted": count}, f"{count} events deleted")
 
 

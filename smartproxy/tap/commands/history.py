@@ -9,8 +9,7 @@ from smartproxy.tap.commands.console import CommandFailed, Console, listing, tab
 from smartproxy.tap.commands.differences import difference_documents, difference_lines, entry_title
 
 if TYPE_CHECKING:
-    from smartproxy.backend.operations.history import KnownGeneration
-    from smartproxy.backend.rollback import RollBack
+    from smartproxy.backend.operations.history import KnownGeneration, PlannedRollBack
 
 _EXAMPLES = """\
   smartproxy history -n 10
@@ -131,11 +130,10 @@ def show(console: Console) -> None:
 
 def roll_back(console: Console) -> None:
     """Have the content of an earlier generation again."""
-    from smartproxy.backend import rollback
+    from smartproxy.backend.operations import history as operations
 
     wanted = console.arguments
-    with console.reading() as session:
-        plan = rollback.plan(session, wanted.generation, console.now())
+    plan = console.call(operations.plan, operations.GenerationWanted(number=wanted.generation))
     document, text = _plan_document(plan), _plan_text(plan)
     if wanted.dry_run or not plan.differences:
         console.answer({**document, "generation": None}, text)
@@ -144,31 +142,32 @@ def roll_back(console: Console) -> None:
         console.err.write(f"{text}\n")
         if not console.agreed(f"Roll back to generation {plan.number}?"):
             raise CommandFailed("nothing is changed; give --yes to roll back without being asked")
-    with console.changing(f"history roll-back {plan.number}") as change:
-        rollback.carry_out(change, plan)
-    done = f"generation {change.generation} has the settings, CAs and partners of generation {plan.number}"
-    console.answer({**document, "generation": change.generation}, done if not wanted.yes else f"{text}\n{done}")
+    back = operations.RollBackWanted(number=plan.number, newest=plan.newest)
+    generation = console.call(operations.roll_back, back).generation
+    done = f"generation {generation} has the settings, CAs and partners of generation {plan.number}"
+    console.answer({**document, "generation": generation}, done if not wanted.yes else f"{text}\n{done}")
 
 
-def _plan_document(plan: "RollBack") -> dict[str, object]:
+def _plan_document(plan: "PlannedRollBack") -> dict[str, object]:
     return {
         "to": plan.number,
         "from": plan.newest,
-        "differences": difference_documents(plan.differences),
+        "differences": difference_documents(each.difference() for each in plan.differences),
         "refused": [{"partner": each.partner, "why": each.why} for each in plan.refusals],
         "not_brought_back": [
-            {"subject": each.difference.place.subject.value, "name": each.difference.place.name, "why": each.why}
+            {"subject": each.difference.subject.value, "name": each.difference.name, "why": each.why}
             for each in plan.kept
         ],
     }
 
 
-def _plan_text(plan: "RollBack") -> str:
+def _plan_text(plan: "PlannedRollBack") -> str:
     """What a roll-back would do, for people."""
     refused = [f"{'everybody' if each.partner == '*' else each.partner}: {each.why}" for each in plan.refusals]
-    kept = [f"{entry_title(each.difference)}: {each.why}" for each in plan.kept]
+    kept = [f"{entry_title(each.difference.difference())}: {each.why}" for each in plan.kept]
+    changes = difference_lines(each.difference() for each in plan.differences)
     parts = (
-        ("it changes:", difference_lines(plan.differences) or ["nothing"]),
+        ("it changes:", changes or ["nothing"]),
         ("it would refuse:", [escape(each, 500) for each in refused] or ["nobody"]),
         ("it cannot bring back:", [escape(each, 500) for each in kept]),
     )

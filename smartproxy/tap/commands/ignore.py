@@ -4,14 +4,12 @@ from argparse import ArgumentParser
 from typing import TYPE_CHECKING, Any
 
 from smartproxy.policy.alerts import IgnoreRule
-from smartproxy.policy.strict_json import DocumentRefused
-from smartproxy.policy.values import NAME
 from smartproxy.tap.commands import declared
 from smartproxy.tap.commands.arguments import Subparsers, action, end_of, moment, subject
-from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table, when
+from smartproxy.tap.commands.console import Console, WrongUse, table, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.alerts.ignore_rules import IgnoreRuleState, IgnoreTrial
+    from smartproxy.backend.operations.alerts import KnownIgnoreRule, TriedRule
 
 _ALWAYS = "always"
 _EXAMPLES = """\
@@ -32,14 +30,17 @@ def register(subparsers: Subparsers) -> None:
         add,
         _EXAMPLES,
         changes=True,
+        tried=True,
     )
-    alter = action(actions, "change", "Change a rule; what is not given stays.", change, _EXAMPLES, changes=True)
+    alter = action(
+        actions, "change", "Change a rule; what is not given stays.", change, _EXAMPLES, changes=True, tried=True
+    )
     for parser in (make, alter):
         parser.add_argument("name", metavar="NAME", help="what the rule is called")
         declared.add_arguments(parser, IgnoreRule, defaults=parser is make)
         _add_times(parser)
     action(actions, "list", "List the rules, with their hits.", show_all)
-    action(actions, "remove", "Remove a rule.", remove, changes=True).add_argument("name", metavar="NAME")
+    action(actions, "remove", "Remove a rule.", remove, changes=True, tried=True).add_argument("name", metavar="NAME")
 
 
 def _add_times(parser: ArgumentParser) -> None:
@@ -63,38 +64,32 @@ def _end(text: str) -> Any:
 
 def add(console: Console) -> None:
     """Add a rule."""
-    from smartproxy.backend.alerts import ignore_rules
+    from smartproxy.backend.operations import alerts as operations
 
-    name, values = console.arguments.name, _given(console)
+    values = _given(console)
     if "text" not in values:
         raise WrongUse("ignore add: --text is needed: what stands in the lines that are to be silenced")
-    try:
-        rule = IgnoreRule(name=NAME.read(name, "NAME"), **values)
-    except DocumentRefused as refused:
-        raise CommandFailed(str(refused)) from refused
-    with console.changing(f"ignore add {name}") as changing:
-        trial = ignore_rules.add(changing, rule)
-    _tell(console, name, trial)
+    addition = operations.IgnoreAddition(name=console.arguments.name, rule=values)
+    _tell(console, console.call(operations.add, addition))
 
 
 def change(console: Console) -> None:
     """Change a rule."""
-    from smartproxy.backend.alerts import ignore_rules
+    from smartproxy.backend.operations import alerts as operations
 
-    name, values = console.arguments.name, _given(console)
+    values = _given(console)
     if not values:
         raise WrongUse("ignore change: say what is to be changed, such as --until 14d")
-    with console.changing(f"ignore change {name}") as changing:
-        trial = ignore_rules.alter(changing, name, **values)
-    _tell(console, name, trial)
+    alteration = operations.IgnoreAlteration(name=console.arguments.name, rule=values)
+    _tell(console, console.call(operations.alter, alteration))
 
 
 def show_all(console: Console) -> None:
     """List rules."""
-    from smartproxy.backend.alerts import ignore_rules
+    from smartproxy.backend.operations import alerts as operations
+    from smartproxy.backend.operations.shapes import Nothing
 
-    with console.reading() as session:
-        found = ignore_rules.listed(session)
+    found = console.call(operations.listed, Nothing()).items
     heads = (*declared.heads(IgnoreRule), "FROM", "UNTIL", "HITS", "LAST HIT", "EVENT")
     cells = [
         (
@@ -112,12 +107,11 @@ def show_all(console: Console) -> None:
 
 def remove(console: Console) -> None:
     """Remove a rule."""
-    from smartproxy.backend.alerts import ignore_rules
+    from smartproxy.backend.operations import alerts as operations
+    from smartproxy.backend.operations.shapes import Named
 
-    name = console.arguments.name
-    with console.changing(f"ignore remove {name}") as changing:
-        was = ignore_rules.remove(changing, name)
-    console.answer(_document(was), f"ignore rule {name} is removed; it silenced {was.hits} events")
+    was = console.call(operations.remove, Named(name=console.arguments.name))
+    console.answer(_document(was), f"ignore rule {was.rule.name} is removed; it silenced {was.hits} events")
 
 
 def _given(console: Console) -> dict[str, Any]:
@@ -130,15 +124,15 @@ def _given(console: Console) -> dict[str, Any]:
     return values
 
 
-def _tell(console: Console, name: str, trial: "IgnoreTrial") -> None:
-    tried = f"{trial.tried} events of WARNING and above of the last 7 days"
+def _tell(console: Console, done: "TriedRule") -> None:
+    name, tried = done.rule.name, f"{done.tried} events of WARNING and above of the last 7 days"
     console.answer(
-        {"name": name, "would_have_hit": trial.hits, "of": trial.tried},
-        f"ignore rule {name} is in force; it would have silenced {trial.hits} of the {tried}",
+        {"name": name, "would_have_hit": done.hits, "of": done.tried},
+        f"ignore rule {name} is in force; it would have silenced {done.hits} of the {tried}",
     )
 
 
-def _document(state: "IgnoreRuleState") -> dict[str, object]:
+def _document(state: "KnownIgnoreRule") -> dict[str, object]:
     return {
         **declared.document(state.rule),
         "hits": state.hits,

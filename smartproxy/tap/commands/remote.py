@@ -86,6 +86,7 @@ class RemoteSite:
         :raises SiteFailed: when it cannot be done, or the backend not be reached.
         """
         from smartproxy.backend.called import ROOT, call_of
+        from smartproxy.backend.operations.operation import Effect
         from smartproxy.backend.operations.performing import Rehearsed
         from smartproxy.backend.operations.shapes import Foreseen
 
@@ -101,7 +102,7 @@ class RemoteSite:
         try:
             answer = read_json(octets, octets_most=ANSWER_OCTETS_MOST, fractions=True)
             if status in (200, 201):
-                if terms.dry_run:
+                if terms.dry_run and operation.effect is Effect.CHANGE:
                     raise Rehearsed(read_object(Foreseen, answer))
                 return read_object(operation.gives, answer)
         except DocumentRefused as refused:

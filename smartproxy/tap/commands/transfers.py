@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from smartproxy.policy import limits
 from smartproxy.tap.commands.arguments import Subparsers, action, past
 from smartproxy.tap.commands.console import Console, table, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.transfers import FileResponse, FileTransfer
+    from smartproxy.backend.operations.transfer import KnownResponse, KnownTransfer
 
 OUTCOMES = ("completed", "refused", "unconfirmed", "lost", "running")
 _HEADS = ("TIME", "PARTNER", "DIRECTION", "FILE", "OCTETS", "RATE", "OUTCOME", "EERP")
@@ -44,23 +45,30 @@ def register(subparsers: Subparsers) -> None:
 
 def run(console: Console) -> None:
     """List transfers."""
-    from smartproxy.backend import transfers
-    from smartproxy.backend.transfers import TransferFilter, TransferOutcome
+    import attrs
+
+    from smartproxy.backend.operations import transfer as operations
+    from smartproxy.backend.transfers import TransferOutcome
 
     given = console.arguments
-    wanted = TransferFilter(
+    wanted = operations.TransfersWanted(
         partner=given.partner,
         outcome=None if given.outcome is None else TransferOutcome(given.outcome),
         since=given.since,
         until=given.until,
+        limit=limits.EVENTS_PAGE.most,
     )
-    with console.reading() as session:
-        found = transfers.find(session, wanted)
+    found: list[KnownTransfer] = []
+    following: int | None = 0
+    while following is not None:
+        part = console.call(operations.listed, attrs.evolve(wanted, skip=following))
+        found += part.items
+        following = part.next
     rows = [
         (
             f"{each.time:%Y-%m-%d %H:%M:%S}",
             each.partner,
-            each.travel.value,
+            each.direction.value,
             each.dataset,
             "-" if each.octets is None else each.octets,
             _rate(each.rate),
@@ -72,7 +80,7 @@ def run(console: Console) -> None:
     console.answer([document(each) for each in found], table(_HEADS, rows, "no transfers"))
 
 
-def document(transfer: "FileTransfer") -> dict[str, object]:
+def document(transfer: "KnownTransfer") -> dict[str, object]:
     """A transfer as JSON shows it; ``rate`` in octets a second, ``response`` is null until there is one."""
     response = transfer.response
     return {
@@ -80,13 +88,13 @@ def document(transfer: "FileTransfer") -> dict[str, object]:
         "time": transfer.time,
         "session": transfer.session,
         "partner": transfer.partner,
-        "direction": transfer.travel.value,
+        "direction": transfer.direction.value,
         "dataset": transfer.dataset,
         "stamp": transfer.stamp,
         "originator": transfer.originator,
         "destination": transfer.destination,
         "octets": transfer.octets,
-        "seconds": None if transfer.seconds is None else round(transfer.seconds, 3),
+        "seconds": None if transfer.milliseconds is None else transfer.milliseconds / _THOUSAND,
         "rate": transfer.rate,
         "outcome": transfer.outcome.value,
         "answer": transfer.answer,
@@ -115,12 +123,12 @@ def _rate(octets: int | None) -> str:
     return f"{value:.3g} GB/s"
 
 
-def _outcome(transfer: "FileTransfer") -> str:
+def _outcome(transfer: "KnownTransfer") -> str:
     why = transfer.cause if transfer.answer is None else f"{transfer.answer:02d}"
     return transfer.outcome.value + (f" ({why})" if why else "")
 
 
-def _answer(response: "FileResponse | None") -> str:
+def _answer(response: "KnownResponse | None") -> str:
     if response is None:
         return "-"
     why = "" if response.answer is None else f" {response.answer:02d}"

@@ -1,0 +1,282 @@
+"""Operations on what events start: rules that silence events, the runs of the event script, and mails.
+
+The event script's program is set on the backend's machine only; a test runs the one that is set.
+"""
+
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import attrs
+from sqlalchemy.orm import Session
+
+from smartproxy.backend.alerts import ignore_rules, results
+from smartproxy.backend.alerts.ignore_rules import IgnoreRuleState, IgnoreTrial
+from smartproxy.backend.alerts.intake import AlertChannel, AlertState
+from smartproxy.backend.alerts.results import AlertResult
+from smartproxy.backend.alerts.script import EventScripts
+from smartproxy.backend.change import Change
+from smartproxy.backend.errors import ChangeRefused
+from smartproxy.backend.operations.operation import Family, Transaction
+from smartproxy.backend.operations.shapes import AnyJson, AnyText, Instantaneous, Named, Nothing
+from smartproxy.policy import limits
+from smartproxy.policy.alerts import IgnoreRule
+from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, PartOf, kind
+from smartproxy.policy.values import NAME, Member, Whole
+
+_NUMBER = Whole(limits.EVENT_NUMBER)
+_TEXT = Optional(AnyText())
+_TIME = Optional(Instantaneous())
+_FIELDS = PartOf(cls=IgnoreRule, without=frozenset({"name"}))
+
+
+@attrs.frozen(kw_only=True)
+class IgnoreAddition:
+    """A rule to add.
+
+    :ivar rule: its text, and what else is to be said of it.
+    """
+
+    name: str = attrs.field(metadata=kind(NAME, people=ForPeople(help="what the rule is called")))
+    rule: Mapping[str, Any] = attrs.field(
+        metadata=kind(attrs.evolve(_FIELDS, required=frozenset({"text"})), people=ForPeople(help="the rule"))
+    )
+
+
+@attrs.frozen(kw_only=True)
+class IgnoreAlteration:
+    """A change of a rule.
+
+    :ivar rule: the fields that change; all others stay as they are.
+    """
+
+    name: str = attrs.field(metadata=kind(NAME))
+    rule: Mapping[str, Any] = attrs.field(metadata=kind(_FIELDS, people=ForPeople(help="the fields that change")))
+
+
+@attrs.frozen(kw_only=True)
+class TriedRule:
+    """A rule that is in force, and what it would have silenced lately.
+
+    :ivar hits: how many of the events of WARNING and above of the last 7 days it would have silenced.
+    :ivar tried: of how many.
+    """
+
+    rule: IgnoreRule = attrs.field(metadata=kind(ObjectOf(IgnoreRule)))
+    hits: int = attrs.field(metadata=kind(_NUMBER))
+    tried: int = attrs.field(metadata=kind(_NUMBER))
+
+
+@attrs.frozen(kw_only=True)
+class KnownIgnoreRule:
+    """A rule, and how often it silenced something.
+
+    :ivar last_event: the number of the event that it silenced last.
+    """
+
+    rule: IgnoreRule = attrs.field(metadata=kind(ObjectOf(IgnoreRule)))
+    hits: int = attrs.field(metadata=kind(_NUMBER))
+    last_hit: datetime | None = attrs.field(metadata=kind(_TIME))
+    last_event: int | None = attrs.field(metadata=kind(Optional(_NUMBER)))
+
+
+@attrs.frozen(kw_only=True)
+class KnownIgnoreRules:
+    """All rules."""
+
+    items: tuple[KnownIgnoreRule, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(KnownIgnoreRule))))
+
+
+def _rule(session: Session, name: str) -> IgnoreRule:
+    return ignore_rules.find(session, name).entry
+
+
+IGNORE = Family("ignore", "ignore-rules", state=_rule)
+
+
+@IGNORE.reading("list", "List the rules that silence events, with their hits.")
+def listed(look: Transaction, wanted: Nothing) -> KnownIgnoreRules:
+    """All rules by name."""
+    return KnownIgnoreRules(items=tuple(map(_known, ignore_rules.listed(look.session))))
+
+
+@IGNORE.changing("add", "Silence events whose line has a text in it: they are stored and marked, and start nothing.")
+def add(change: Change, wanted: IgnoreAddition) -> TriedRule:
+    """Add a rule."""
+    return _tried(change, wanted.name, ignore_rules.add(change, IgnoreRule(name=wanted.name, **wanted.rule)))
+
+
+@IGNORE.changing("change", "Change a rule; what is not given stays.")
+def alter(change: Change, wanted: IgnoreAlteration) -> TriedRule:
+    """Change fields of a rule."""
+    return _tried(change, wanted.name, ignore_rules.alter(change, wanted.name, **wanted.rule))
+
+
+@IGNORE.changing("remove", "Remove a rule.")
+def remove(change: Change, wanted: Named) -> KnownIgnoreRule:
+    """Remove it; the answer says what it was."""
+    return _known(ignore_rules.remove(change, wanted.name))
+
+
+def _tried(change: Change, name: str, trial: IgnoreTrial) -> TriedRule:
+    change.session.flush()
+    return TriedRule(rule=_rule(change.session, name), hits=trial.hits, tried=trial.tried)
+
+
+def _known(state: IgnoreRuleState) -> KnownIgnoreRule:
+    return KnownIgnoreRule(rule=state.rule, hits=state.hits, last_hit=state.last_hit, last_event=state.last_event)
+
+
+EVENT_SCRIPT = Family("event-script", "event-script", key="event")
+
+
+@attrs.frozen(kw_only=True)
+class RunsWanted:
+    """Which runs.
+
+    :ivar channel: of the event script, or of mail.
+    :ivar limit: how many, the newest.
+    """
+
+    channel: AlertChannel = attrs.field(
+        default=AlertChannel.SCRIPT,
+        metadata=kind(Member(AlertChannel), people=ForPeople(help="what the events started")),
+    )
+    limit: int = attrs.field(
+        default=limits.EVENTS_PAGE.default,
+        metadata=kind(Whole(limits.EVENTS_PAGE), people=ForPeople(help="how many, the newest")),
+    )
+
+
+@attrs.frozen(kw_only=True)
+class RunWanted:
+    """Which run.
+
+    :ivar event: the number of the event that started it.
+    """
+
+    event: int = attrs.field(metadata=kind(_NUMBER))
+
+
+@attrs.frozen(kw_only=True)
+class KnownRun:
+    """What an event started, and how far it is.
+
+    :ivar event: the event's number.
+    :ivar name: the event's name; ``None`` if it was deleted.
+    :ivar cause: why it failed, as a code.
+    """
+
+    event: int = attrs.field(metadata=kind(_NUMBER))
+    name: str | None = attrs.field(metadata=kind(_TEXT))
+    state: AlertState = attrs.field(metadata=kind(Member(AlertState)))
+    received: datetime = attrs.field(metadata=kind(Instantaneous()))
+    ended: datetime | None = attrs.field(metadata=kind(_TIME))
+    attempts: int = attrs.field(metadata=kind(_NUMBER))
+    cause: str | None = attrs.field(metadata=kind(_TEXT))
+    exit_status: int | None = attrs.field(metadata=kind(Optional(Whole(limits.EXIT_STATUS))))
+    output: str | None = attrs.field(metadata=kind(_TEXT))
+
+
+@attrs.frozen(kw_only=True)
+class KnownRuns:
+    """Runs, oldest first."""
+
+    items: tuple[KnownRun, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(KnownRun))))
+
+
+@attrs.frozen(kw_only=True)
+class ScriptTestWanted:
+    """With what the event script is run.
+
+    :ivar event: the number of a stored event; ``None``: an example.
+    """
+
+    event: int | None = attrs.field(
+        default=None, metadata=kind(Optional(_NUMBER), people=ForPeople(help="the number of a stored event"))
+    )
+
+    @property
+    def spoken(self) -> str:
+        """What the audit trail says after the operation's name."""
+        return "" if self.event is None else str(self.event)
+
+
+@attrs.frozen(kw_only=True)
+class TestedScript:
+    """A run of the event script with an example, or with a stored event.
+
+    :ivar program: what was run.
+    :ivar event: what it was told.
+    :ivar cause: why it failed, as a code; ``None`` if it did not.
+    :ivar message: the cause in a sentence.
+    :ivar output: what it wrote, cut and escaped.
+    :ivar milliseconds: how long it ran.
+    """
+
+    program: str = attrs.field(metadata=kind(AnyText()))
+    event: dict[str, Any] = attrs.field(metadata=kind(AnyJson()))
+    seconds_most: int = attrs.field(metadata=kind(Whole(limits.SCRIPT_SECONDS)))
+    cause: str | None = attrs.field(default=None, metadata=kind(_TEXT))
+    message: str = attrs.field(default="", metadata=kind(AnyText()))
+    exit_status: int | None = attrs.field(default=None, metadata=kind(Optional(Whole(limits.EXIT_STATUS))))
+    output: str = attrs.field(default="", metadata=kind(AnyText()))
+    milliseconds: int = attrs.field(default=0, metadata=kind(_NUMBER))
+
+    def completed(self) -> "TestedScript":
+        """Run it, outside of the transaction.
+
+        :raises ChangeRefused: when another test is running.
+        """
+        if not _TESTING.acquire(blocking=False):
+            raise ChangeRefused("a test of the event script is running already; try again when it has ended")
+        try:
+            run = EventScripts().run(self.program, self.event, float(self.seconds_most))
+        finally:
+            _TESTING.release()
+        return attrs.evolve(
+            self,
+            cause=None if run.cause is None else str(run.cause),
+            message=run.message,
+            exit_status=run.exit_status,
+            output=run.output,
+            milliseconds=round(run.seconds * 1000),
+        )
+
+
+_TESTING: Final = threading.Lock()
+"""One test at a time: each takes one of the threads that calls are answered in."""
+
+
+@EVENT_SCRIPT.reading("list", "List for which events the event script was started or mail was sent, and how it ended.")
+def runs(look: Transaction, wanted: RunsWanted) -> KnownRuns:
+    """The newest runs."""
+    return KnownRuns(items=tuple(map(_run, results.listed(look.session, wanted.channel, wanted.limit))))
+
+
+@EVENT_SCRIPT.reading("show", "Show what the event script wrote for an event.")
+def run_of(look: Transaction, wanted: RunWanted) -> KnownRun:
+    """One run."""
+    return _run(results.script_for(look.session, wanted.event))
+
+
+@EVENT_SCRIPT.acting("test", "Run the event script with an example, or with a stored event.", path="POST :test")
+def test(work: Transaction, wanted: ScriptTestWanted) -> TestedScript:
+    """Say what is to be run; it is run when the transaction is over."""
+    script, document = results.script_to_try(work.session, work.now, event=wanted.event)
+    return TestedScript(program=str(script.program), event=document, seconds_most=script.seconds)
+
+
+def _run(result: AlertResult) -> KnownRun:
+    return KnownRun(
+        event=result.event,
+        name=result.name,
+        state=result.state,
+        received=result.received,
+        ended=result.ended,
+        attempts=result.attempts,
+        cause=result.cause,
+        exit_status=result.exit_status,
+        output=result.output,
+    )
