@@ -8,6 +8,7 @@ from smartproxy.backend.operations.authority import AUTHORITY
 from smartproxy.backend.operations.ca import CA
 from smartproxy.backend.operations.client import CLIENT
 from smartproxy.backend.operations.events import EVENTS
+from smartproxy.backend.operations.figures import FIGURES
 from smartproxy.backend.operations.history import HISTORY
 from smartproxy.backend.operations.identity import IDENTITY
 from smartproxy.backend.operations.licence import LICENCE
@@ -15,6 +16,7 @@ from smartproxy.backend.operations.nodes import NODES
 from smartproxy.backend.operations.operation import Operation, operations_of
 from smartproxy.backend.operations.partner import PARTNER
 from smartproxy.backend.operations.refusal import REFUSAL
+from smartproxy.backend.operations.session import SESSION
 from smartproxy.backend.operations.settings import SETTINGS
 from smartproxy.backend.operations.trial import TRIAL
 from smartproxy.backend.operations.user import USER
@@ -32,6 +34,8 @@ FAMILIES = (
     SETTINGS,
     EVENTS,
     REFUSAL,
+    SESSION,
+    FIGURES,
     HISTORY,
     TRIAL,
     ADMIN_TOKEN,
