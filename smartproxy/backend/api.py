@@ -33,9 +33,11 @@ from smartproxy.backend.requests import (
     API,
     CallRefused,
     CarriedEvents,
+    CarriedRecords,
     CertificateWanted,
     ReadableRequests,
     RefusalRate,
+    RunningSessions,
     address_of,
     address_refused,
     body_of,
@@ -211,6 +213,30 @@ class Api:
                 facts={"refused": len(taken.refused)},
             )
         return json_answer(request, {"stored": taken.stored, "refused": len(taken.refused)})
+
+    @app.route("/api/v1/records", methods=["POST"])
+    async def records(self, request: IRequest) -> bytes:
+        """Store the records of sessions that are over."""
+        caller = await self._caller(request)
+        packed = body_of(request, CarriedRecords).records
+        taken = await self._runner.run(self._calls.keep_records, caller.name, packed, self._now())
+        if taken.refused:
+            self._events.emit(
+                "events.refused",
+                cause=Cause.EVENTS_CATALOGUE,
+                message=f"a record of a session: {taken.refused[0]}",
+                client=caller.name,
+                facts={"refused": len(taken.refused)},
+            )
+        return json_answer(request, {"stored": taken.stored, "refused": len(taken.refused)})
+
+    @app.route("/api/v1/live", methods=["POST"])
+    async def live_sessions(self, request: IRequest) -> bytes:
+        """Take note of the sessions that the client runs."""
+        caller = await self._caller(request)
+        told = body_of(request, RunningSessions)
+        await self._runner.run(self._calls.keep_live, caller.name, told.sessions, told.count, self._now())
+        return json_answer(request, {})
 
     @app.route("/api/v1/admin/<path:place>", methods=["GET", "POST", "PATCH", "PUT", "DELETE"])
     async def administered(self, request: IRequest, place: str) -> bytes:

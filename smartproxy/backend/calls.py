@@ -3,6 +3,8 @@
 The https side (:mod:`smartproxy.backend.api`) runs these in threads. Nothing here knows http.
 """
 
+import json
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -11,14 +13,27 @@ import attrs
 from sqlalchemy.exc import OperationalError, StatementError
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import authority, clients, generations, journal, licences, proposals, sightings, trials
+from smartproxy.backend import (
+    authority,
+    clients,
+    generations,
+    journal,
+    licences,
+    proposals,
+    session_rows,
+    sightings,
+    trials,
+)
 from smartproxy.backend.certificates import certificates_to_pem
 from smartproxy.backend.generations import Tag
+from smartproxy.backend.session_tables import LiveReportRow
 from smartproxy.backend.store import Store
 from smartproxy.logs.catalogue import CatalogueError
-from smartproxy.logs.fields import isotime
+from smartproxy.logs.fields import isotime, utc_of
 from smartproxy.logs.record import Record, read
 from smartproxy.policy.addresses import same_host
+from smartproxy.policy.packed_record import unpack
+from smartproxy.policy.session_record import SessionRecord
 from smartproxy.policy.strict_json import DocumentRefused
 
 CARRIED = ("client", "server")
@@ -143,7 +158,12 @@ class Calls:
     def trials(self, number: int, now: datetime) -> Sequence[Mapping[str, object]]:
         """The trials after the one of a number."""
         with self.store.reading() as session:
-            return [{"session": row.session, "partner": row.partner} for row in trials.after(session, number, now)]
+            found = trials.after(session, number, now)
+            return [
+                {"session": row.session, "partner": row.partner}
+                | ({} if row.wish is None else {"wish": row.wish, "level": row.level})
+                for row in found
+            ]
 
     def licences(self) -> Mapping[str, str]:
         """The licence that counts, by Proxy ID."""
@@ -176,6 +196,28 @@ class Calls:
                     else:
                         stored += 1
             return TakenEvents(stored=stored, refused=refused)
+
+    def keep_records(self, client: str, packed: Sequence[str], now: datetime) -> TakenEvents:
+        """Store the records of sessions; what is wrong with the others is returned."""
+        refused: list[str] = []
+        good: list[tuple[SessionRecord, bytes]] = []
+        for each in packed:
+            try:
+                octets = b64decode(each, validate=True)
+                record = unpack(octets)
+                utc_of(record.began)
+                good.append((record, octets))
+            except (DocumentRefused, ValueError) as error:
+                refused.append(str(error))
+        with self.store.writing() as session:
+            stored = sum(session_rows.keep_record(session, *each, client, now) for each in good)
+        return TakenEvents(stored=stored, refused=refused)
+
+    def keep_live(self, client: str, sessions: Sequence[Mapping[str, object]], count: int, now: datetime) -> None:
+        """Keep which sessions a client runs, in place of what it told before."""
+        with self.store.writing() as session:
+            told = LiveReportRow(client=client, received=now, count=count, sessions=json.dumps(sessions))
+            session.merge(told)
 
 
 def _kept(session: Session, records: Sequence[Record], now: datetime, client: str) -> int | None:

@@ -14,6 +14,7 @@ import attrs
 from sqlalchemy import Select, delete, func, insert, select
 from sqlalchemy.orm import Session
 
+from smartproxy.backend import session_rows
 from smartproxy.backend.alert_tables import AlertRow
 from smartproxy.backend.alerts import intake
 from smartproxy.backend.alerts.intake import COMMAND_SOURCE, IGNORED_BY, Arrival
@@ -133,6 +134,7 @@ def keep(
     new, arrived = _not_there(session, rows, arrivals)
     if new:
         _insert(session, new, arrived, received)
+        session_rows.note(session, new, received)
     return len(rows)
 
 
@@ -227,6 +229,7 @@ def forget(session: Session, before: datetime) -> int:
     found = session.scalar(select(func.count()).select_from(EventRow).where(old)) or 0
     session.execute(delete(EventRow).where(old))
     session.execute(delete(AlertRow).where(AlertRow.received < before))
+    session_rows.forget(session, before)
     return found
 
 

@@ -12,7 +12,15 @@ import attrs
 from smartproxy._version import __version__
 from smartproxy.backend.called import ROOT, WITHOUT_BODY, ChangeTerms
 from smartproxy.backend.operations.operation import Effect, Operation
-from smartproxy.backend.operations.shapes import MOMENT, AnyText, Foreseen, InBase64, Instantaneous, Word
+from smartproxy.backend.operations.shapes import (
+    MOMENT,
+    AnyText,
+    Foreseen,
+    InBase64,
+    Instantaneous,
+    JsonObject,
+    Word,
+)
 from smartproxy.policy import limits
 from smartproxy.policy.schema import (
     Counts,
@@ -278,6 +286,8 @@ def _single(kind: ValueKind) -> Schema:
             return {"type": "boolean"}
         case Whole():
             return {"type": "integer", "minimum": kind.limit.least, "maximum": kind.limit.most}
+        case JsonObject():
+            return {"type": "object"}
         case Fixed():
             return {"const": kind.number}
         case Member():

@@ -211,9 +211,9 @@ def _refusal(session: Session, event: StoredEvent, others: tuple[StoredEvent, ..
     fields = event.fields
     end = _end(event)
     key = end.key
-    accepted = _accepted(session, event)
-    shown = {**accepted, **fields}
-    place = fields if event.name == "outbound.failed" else accepted
+    told = accepted(session, event)
+    shown = {**told, **fields}
+    place = fields if event.name == "outbound.failed" else told
     alone = key == Cause.CERTIFICATE_UNKNOWN_CA and _is_self_signed(fields)
     sent = fields.get("cause") in _ALERTS and "alert" in fields
     proposed = proposals.of_certificate(session, str(fields.get("certificate_sha256")))
@@ -278,7 +278,7 @@ def _saw(fields: Mapping[str, Value]) -> str | None:
     return None if "told_partner" not in fields else str(fields["told_partner"])
 
 
-def _accepted(session: Session, event: StoredEvent) -> Mapping[str, Value]:
+def accepted(session: Session, event: StoredEvent) -> Mapping[str, Value]:
     """What was told of the certificate when the same connection was let in, or when the called partner answered."""
     if is_outgoing(event):
         of = event.fields.get("session")

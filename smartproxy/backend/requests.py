@@ -21,9 +21,11 @@ from smartproxy.backend.generations import DIGEST_CHARACTERS, Tag
 from smartproxy.net.leg import peer_of
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import STORE_ID
+from smartproxy.policy.limits import Limit
 from smartproxy.policy.schema import ListOf, declarations, kind, read_object
+from smartproxy.policy.session_record import PACKED_MOST
 from smartproxy.policy.strict_json import DocumentRefused, read
-from smartproxy.policy.values import Lines
+from smartproxy.policy.values import Line, Lines, Whole, wrong
 from smartproxy.policy.versions import Part, PartsApart, agree
 
 EVENTS_AT_ONCE = 10
@@ -104,6 +106,10 @@ BODY_OCTETS_MOST = 1024 * 1024
 CSR_CHARACTERS_MOST = 16 * 1024
 TOKEN_CHARACTERS_MOST = 200
 WAIT_SECONDS_MOST = 60
+RECORDS_A_CALL_MOST = 500
+LIVE_MOST = 200
+"""Live sessions that one client tells of."""
+PORTRAIT_MOST = 30
 
 _BEARER = re.compile(r"bearer +([!-~]{1,200})", re.IGNORECASE)
 _ETAG = re.compile(rf'"([0-9]+)(?:\.({STORE_ID})\.([0-9a-f]{{0,{DIGEST_CHARACTERS}}}))?"')
@@ -190,6 +196,21 @@ class _Anything:
         return value
 
 
+@attrs.frozen
+class _Portrait:
+    """A live session: an object whose members are texts, numbers, truth values and such objects; who reads it looks."""
+
+    def read(self, value: object, where: str) -> object:
+        """Take an object that names its session, and is not large."""
+        if not isinstance(value, dict) or not isinstance(value.get("session"), str) or len(value) > PORTRAIT_MOST:
+            raise wrong(value, where, "a live session")
+        return value
+
+    def write(self, value: object) -> object:
+        """Give the value as it is."""
+        return value
+
+
 @attrs.frozen(kw_only=True)
 class CertificateWanted:
     """The body of a call for a tunnel certificate.
@@ -208,6 +229,29 @@ class CarriedEvents:
     """
 
     events: tuple[object, ...] = attrs.field(metadata=kind(ListOf(item=_Anything(), most=BODY_OCTETS_MOST)))
+
+
+@attrs.frozen(kw_only=True)
+class CarriedRecords:
+    """The body of a call that carries records of sessions.
+
+    :ivar records: each packed, in base64.
+    """
+
+    records: tuple[str, ...] = attrs.field(
+        metadata=kind(ListOf(item=Line(most=2 * PACKED_MOST), most=RECORDS_A_CALL_MOST))
+    )
+
+
+@attrs.frozen(kw_only=True)
+class RunningSessions:
+    """The body of a call that tells which sessions a client runs.
+
+    :ivar count: how many; more than are told.
+    """
+
+    sessions: tuple[dict[str, object], ...] = attrs.field(metadata=kind(ListOf(item=_Portrait(), most=LIVE_MOST)))
+    count: int = attrs.field(metadata=kind(Whole(Limit(default=0, least=0, most=10**6, unit="sessions"))))
 
 
 _Body = TypeVar("_Body", bound=attrs.AttrsInstance)

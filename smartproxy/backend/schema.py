@@ -216,17 +216,6 @@ class PartnerRow(Base):
     notes: Mapped[tuple[PinNote, ...]] = mapped_column(Declared(ListOf(item=ObjectOf(PinNote))))
 
 
-class TrialRow(Base):
-    """What an operator wants to have tried: a partner, or the station where none is named."""
-
-    __tablename__ = "trials"
-
-    number: Mapped[int] = mapped_column(primary_key=True)
-    session: Mapped[str] = mapped_column(String(16))
-    partner: Mapped[str | None]
-    asked: Mapped[datetime]
-
-
 class SettingRow(Base):
     """A setting that differs from its default, by its dotted name."""
 

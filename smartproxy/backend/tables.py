@@ -12,13 +12,23 @@ from smartproxy.backend import (
     alert_tables,
     caller_tables,
     schema,
+    session_tables,
     sighting_tables,
     trail_tables,
     user_tables,
     watch_tables,
 )
 
-MODULES = (schema, alert_tables, caller_tables, sighting_tables, trail_tables, user_tables, watch_tables)
+MODULES = (
+    schema,
+    alert_tables,
+    caller_tables,
+    session_tables,
+    sighting_tables,
+    trail_tables,
+    user_tables,
+    watch_tables,
+)
 """The modules that declare tables; a test finds one that is missing."""
 
 METADATA: MetaData = schema.Base.metadata

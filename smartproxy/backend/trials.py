@@ -12,7 +12,8 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from smartproxy.backend.database import announce
-from smartproxy.backend.schema import EventRow, TrialRow
+from smartproxy.backend.schema import EventRow
+from smartproxy.backend.session_tables import TrialRow
 
 GOOD_FOR = timedelta(seconds=60)
 """How long after it was asked for a trial may begin."""
@@ -30,6 +31,13 @@ def ask(session: Session, partner: str | None, now: datetime) -> TrialRow:
     session.flush()
     announce(session)
     return row
+
+
+def wish(session: Session, live: str, what: str, now: datetime, level: str | None = None) -> None:
+    """Have a client do something about its live session: ``end`` it, or log it at a ``level``."""
+    session.add(TrialRow(session=live, partner=None, asked=now, wish=what, level=level))
+    session.flush()
+    announce(session)
 
 
 def newest_number(session: Session) -> int:

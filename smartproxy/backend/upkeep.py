@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from smartproxy.backend import cas, endings, journal, revocation, settings
+from smartproxy.backend import cas, endings, figures, journal, revocation, settings
 from smartproxy.backend.certificates import key_pin, subject_text
 from smartproxy.backend.endings import WatchedEnd
 from smartproxy.backend.errors import StoreBusy, StoreOutdated
@@ -126,6 +126,7 @@ class HourlyLook:
         with self._store.writing() as session:
             days = settings.value_of(session, settings.KEEP_EVENTS_DAYS)
             assert isinstance(days, int)
+            figures.forget_minutes(session, self._now())
             if days:
                 journal.forget(session, self._now() - timedelta(days=days))
 

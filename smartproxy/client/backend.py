@@ -24,6 +24,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from smartproxy import __version__
+from smartproxy.logs.severity import Severity
 from smartproxy.policy.limits import DOCUMENT_WHOLE_OCTETS_MOST
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.versions import Part, PartsApart, agree
@@ -93,12 +94,15 @@ class Document:
 class Trial:
     """A test connection that an operator asked for.
 
-    :ivar session: the id that its result names.
+    :ivar session: the id that its result names; of a wish for a live session, that session.
     :ivar partner: the partner to call; ``None`` for the station.
+    :ivar wish: what is wanted, if it is no trial: ``end`` a live session, or log it at a ``level``.
     """
 
     session: str
     partner: str | None
+    wish: str | None = None
+    level: str | None = None
 
     @classmethod
     def of(cls, document: object) -> "Trial":
@@ -107,8 +111,14 @@ class Trial:
         :raises ValueError: if it is malformed.
         """
         match document:
-            case {"session": str(session), "partner": str() | None as partner} if re.fullmatch("[0-9a-f]{16}", session):
-                return cls(session, partner)
+            case {"session": str(session), "partner": str() | None as partner, **others} if re.fullmatch(
+                "[0-9a-f]{16}", session
+            ):
+                wish, level = others.get("wish"), others.get("level")
+                if wish in (None, "end"):
+                    return cls(session, partner, wish)
+                if wish == "level" and isinstance(level, str):
+                    return cls(session, partner, wish, Severity.named(level).label)
         raise ValueError("not a trial")
 
 
@@ -211,6 +221,17 @@ class Backend:
     async def events(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Hand events over to be stored."""
         await self._json("POST", "/events", {"events": list(events)})
+
+    async def records(self, packed: Sequence[bytes]) -> None:
+        """Hand the packed records of sessions over to be stored."""
+        await self._json("POST", "/records", {"records": [b64encode(each).decode("ascii") for each in packed]})
+
+    async def live(self, sessions: Sequence[Mapping[str, Any]], count: int) -> None:
+        """Tell which sessions run.
+
+        :param count: how many; more than are told.
+        """
+        await self._json("POST", "/live", {"sessions": list(sessions), "count": count})
 
     async def _json(
         self,

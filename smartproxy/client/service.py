@@ -24,6 +24,7 @@ from smartproxy.client.deliveries import Deliveries
 from smartproxy.client.distrust import ServerDistrust
 from smartproxy.client.egress import StationCalls
 from smartproxy.client.station import StationSessions
+from smartproxy.client.told_sessions import ToldSessions
 from smartproxy.client.trials import Trials
 from smartproxy.client.upkeep import BackendWatch
 from smartproxy.ctl.daemon import Held
@@ -122,7 +123,10 @@ class ClientService(Service):
             licence=lambda proxy_id: self.licences.get(proxy_id),
             backend_fault=lambda: self.backend_fault,
         )
-        self.sessions = StationSessions(reactor=reactor, events=self.events, configuration=self._client_part)
+        self._told = ToldSessions(reactor, self.events, backend, lambda: self.sessions)
+        self.sessions = StationSessions(
+            reactor=reactor, events=self.events, configuration=self._client_part, recorded=self._told.keep
+        )
         self._distrust = ServerDistrust(self.events, reactor, self.sessions.sessions_of)
         self.calls = StationCalls(
             reactor=reactor,
@@ -137,6 +141,7 @@ class ClientService(Service):
             backend=backend,
             calls=self.calls,
             configuration=self._client_part,
+            wished=self._told.wished,
             tried=self.sessions.station_tried,
         )
 
@@ -148,6 +153,7 @@ class ClientService(Service):
         self.events.emit("client.started", version=__version__, names=list(self.servers))
         self._upkeep.start()
         self._trials.start()
+        self._told.start()
 
     def stopService(self) -> Deferred[None]:
         """Take no new sessions, let those that run end within the drain time, end the rest with ESID 05."""
@@ -177,7 +183,7 @@ class ClientService(Service):
         self.events.emit("client.stopped")
         if self._copy is not None:
             await self._copy.settled(FLUSH_SECONDS, self._reactor)
-        await self._carrier.flush(FLUSH_SECONDS)
+        await gatherResults([self._carrier.flush(FLUSH_SECONDS), self._told.stop(FLUSH_SECONDS)])
         self._carrier.stop()
         # The reactor disconnects everything as soon as this ends: not from within a connection's own call.
         await deferLater(self._reactor, 0)

@@ -95,6 +95,7 @@ class StationSessions(LiveSessions):
     :param events: where everything is told.
     :param configuration: tells the configuration in force; a session keeps the one that it began with.
     :param finished: told of every session that is over.
+    :param recorded: given the record of each.
     """
 
     def __init__(
@@ -104,8 +105,9 @@ class StationSessions(LiveSessions):
         events: Events,
         configuration: Callable[[], ClientConfiguration],
         finished: Callable[[Summary], None] = lambda summary: None,
+        recorded: Callable[[dict[str, object]], object] | None = None,
     ) -> None:
-        super().__init__(reactor, events, finished)
+        super().__init__(reactor, events, finished, recorded)
         self._reactor = reactor
         self._configuration = configuration
         self._partners: dict[str, int] = {}

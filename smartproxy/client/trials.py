@@ -38,6 +38,7 @@ class Trials:
 
     :param reactor: connects and runs every deadline.
     :param configuration: tells the configuration in force.
+    :param wished: told what an operator wants of a live session.
     :param tried: told how the station failed when it was tried, or ``None`` if it answered.
     """
 
@@ -49,6 +50,7 @@ class Trials:
         backend: Backend,
         calls: StationCalls,
         configuration: Callable[[], ClientConfiguration],
+        wished: Callable[[Trial], None] = lambda wish: None,
         tried: Callable[[Station, str | None], None] = lambda station, message: None,
     ) -> None:
         self._reactor = reactor
@@ -57,6 +59,7 @@ class Trials:
         self._calls = calls
         self._configuration = configuration
         self._tried = tried
+        self._wished = wished
         self._running: set[Deferred[None]] = set()
 
     def start(self) -> None:
@@ -94,7 +97,9 @@ class Trials:
                 await deferLater(self._reactor, max(0.0, POLL_SECONDS_LEAST - (self._reactor.seconds() - asked)))
 
     async def _carry_out(self, trial: Trial) -> None:
-        if trial.partner is None:
+        if trial.wish is not None:
+            self._wished(trial)
+        elif trial.partner is None:
             await self._try_station(trial.session)
         else:
             await self._calls.try_partner(trial.session, trial.partner)

@@ -200,9 +200,13 @@ class SessionDriver:
             self._opening.cancel()
 
     def _pause(self, intent: intents.Pause) -> None:
+        if self._session.recorder is not None:
+            self._session.recorder.held(intent.leg)
         self._legs[intent.leg].pause()
 
     def _resume(self, intent: intents.Resume) -> None:
+        if self._session.recorder is not None:
+            self._session.recorder.released(intent.leg)
         self._legs[intent.leg].resume()
 
     def _report(self, intent: intents.Tell) -> None:

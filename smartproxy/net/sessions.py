@@ -10,7 +10,9 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
+from smartproxy.logs.fields import isotime
 from smartproxy.net.drain import DrainWait
 from smartproxy.net.driver import SessionDriver
 from smartproxy.net.effort import EffortWatch
@@ -21,6 +23,7 @@ from smartproxy.policy.faults import OwnFault, TooCostly
 from smartproxy.policy.settings import Deadlines
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import Opening, SessionFacts
+from smartproxy.relay.recorder import Recorder
 from smartproxy.relay.session import Session
 
 
@@ -30,18 +33,24 @@ class LiveSessions:
     :param clock: runs the deadlines of sessions.
     :param events: where everything about sessions is reported.
     :param finished: called for every session that is over, once it is not live any more.
+    :param recorded: given the record of every session that is over; without it, none is kept.
     :ivar live: the sessions that are not over, by id.
     :ivar coming: the ids of sessions that hold a place while what they need is opened; see :attr:`count`.
     """
 
     def __init__(
-        self, clock: IReactorTime, events: Events, finished: Callable[[Summary], None] = lambda summary: None
+        self,
+        clock: IReactorTime,
+        events: Events,
+        finished: Callable[[Summary], None] = lambda summary: None,
+        recorded: Callable[[dict[str, object]], object] | None = None,
     ) -> None:
         self.live: dict[str, SessionDriver] = {}
         self.coming: set[str] = set()
         self._clock = clock
         self._events = events
         self._finished = finished
+        self._recorded = recorded
         self._wait = DrainWait(clock, self)
         self._efforts = EffortWatch(clock, events, self.live, self._end_costly)
 
@@ -79,12 +88,19 @@ class LiveSessions:
             self._efforts.over()
             over(summary)
             self._finished(summary)
+            if relayed.recorder is not None and self._recorded is not None:
+                self._recorded(relayed.recorder.document(summary, began))
             self._wait.finished()
 
         self.coming.discard(session)
         monitor = Monitor(opening.profiles, ceilings=Ceilings(command=command_octets))
+        relayed = Session(session, opening, monitor, deadlines)
+        began = ""
+        if self._recorded is not None:
+            began = isotime(now(self._clock))
+            relayed.recorder = Recorder(session, opening, monitor, self._clock.seconds)
         driver = self.live[session] = SessionDriver(
-            Session(session, opening, monitor, deadlines),
+            relayed,
             initiator,
             clock=self._clock,
             events=self._events,

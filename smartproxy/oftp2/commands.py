@@ -43,6 +43,7 @@ class Command:
     :cvar LAYOUTS: the fields at each release level that has the command.
     :cvar GIVEN: the attributes that it is made from: all but the lengths, which follow from the others.
     :cvar LENGTHS: the attributes that hold a length, and the ones whose length it is.
+    :cvar SHOWN: each attribute with the RFC's name of its field, and whether it is secret.
     :cvar TOLERATED: the further layouts that the default profile lets pass, at each release level.
     """
 
@@ -55,6 +56,7 @@ class Command:
 
     GIVEN: ClassVar[tuple[str, ...]]
     LENGTHS: ClassVar[tuple[tuple[str, str], ...]]
+    SHOWN: ClassVar[tuple[tuple[str, str, bool], ...]]
 
     def __attrs_post_init__(self) -> None:
         """Fill in the lengths of the variable fields."""
@@ -67,8 +69,8 @@ class Command:
     def shown(self) -> dict[str, object]:
         """Return what it holds by the RFC's field names, secrets masked."""
         return {
-            self.NAME + name.upper(): "***" if line.secret else getattr(self, name)
-            for name, line in declared(type(self))
+            shown: "***" if secret else getattr(self, name)
+            for name, shown, secret in self.SHOWN
             if getattr(self, name) is not None
         }
 
@@ -99,6 +101,7 @@ def command(octet: bytes, section: str, *, since: int = 1, short: tuple[str, int
         made.NAME, made.OCTET, made.SECTION = cls.__name__, octet, section
         made.GIVEN = tuple(name for name, line in declared(made) if line.counts is None)
         made.LENGTHS = tuple((name, line.counts) for name, line in declared(made) if line.counts is not None)
+        made.SHOWN = tuple((name, cls.__name__ + name.upper(), line.secret) for name, line in declared(made))
         made.LAYOUTS = {level: layout(cls.__name__, octet, declared(made), level) for level in Level if level >= since}
         made.TOLERATED = {
             level: (whole.without(*short),) if short and short[0] in whole.attributes else ()

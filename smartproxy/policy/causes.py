@@ -270,6 +270,7 @@ class Cause(enum.StrEnum):
     LOG_OVERFLOW = "log.overflow", "Messages for syslog are produced faster than they can be sent."
     LOG_RECEIVER = "log.receiver", "The syslog receiver cannot be reached."
     OPERATOR_COMMAND = "operator.command", "An operator requested it with smartproxy ctl."
+    OPERATOR_REQUEST = "operator.request", "An operator requested it through the backend."
     OPERATOR_SETTING = "operator.setting", "An operator changed a setting."
     OPERATOR_SIGNAL = "operator.signal", "The process received a signal."
     DAEMON_DRAINING = "daemon.draining", "The daemon is stopping, and its drain time is over."

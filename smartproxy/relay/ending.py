@@ -169,10 +169,13 @@ def stamp(date: int, time: int) -> str:
     return f"{date:08d} {time:010d}" if date > 999_999 else f"{date:06d} {time:06d}"
 
 
-def portray(session: str, opening: Opening, monitor: Monitor, stage: Stage, ssid: SSID | None) -> dict[str, object]:
+def portray(
+    session: str, opening: Opening, monitor: Monitor, stage: Stage, ssid: SSID | None, size: int | None
+) -> dict[str, object]:
     """The facts of a live session.
 
     :param ssid: the Initiator's, once it is in.
+    :param size: SFIDFSIZ of the file under way, in blocks of 1024 octets.
     """
     return {
         "session": session,
@@ -185,12 +188,12 @@ def portray(session: str, opening: Opening, monitor: Monitor, stage: Stage, ssid
         "phase": monitor.phase.value if stage.joined else stage.value,
         "speaker": None if monitor.speaker is None else opening.side(monitor.speaker),
         "agreed": None if monitor.agreed is None else agreed_facts(monitor.agreed),
-        "file": _file(opening, monitor),
+        "file": _file(opening, monitor, size),
         **_carried(opening, monitor),
     }
 
 
-def _file(opening: Opening, monitor: Monitor) -> dict[str, object] | None:
+def _file(opening: Opening, monitor: Monitor, size: int | None) -> dict[str, object] | None:
     """The Virtual File under way."""
     transfer = monitor.transfer
     if transfer is None:
@@ -202,4 +205,5 @@ def _file(opening: Opening, monitor: Monitor) -> dict[str, object] | None:
         "originator": transfer.originator,
         "destination": transfer.destination,
         "octets": transfer.octets,
+        "size": size,
     }

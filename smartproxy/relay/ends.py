@@ -28,6 +28,7 @@ from smartproxy.relay.events import SharedEnd
 from smartproxy.relay.intents import Arm, Disarm, Done, Intent, NotReady
 from smartproxy.relay.legs import Legs, LegState, Reasons
 from smartproxy.relay.openings import Mode, Opening
+from smartproxy.relay.recorder import Recorder
 from smartproxy.relay.reports import FileLedger, Reporter
 from smartproxy.relay.stages import Stage
 
@@ -57,6 +58,7 @@ class SessionEnds:
         self._wish: OwnFault | None = None
         self._ending: Ending | None = None
         self._intents: list[Intent] = []
+        self.recorder: Recorder | None = None
 
     def _released(self, release: Observation) -> None:
         """An ESID was relayed: what the other side still says is not wanted any more."""

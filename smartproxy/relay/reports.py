@@ -226,6 +226,11 @@ class FileLedger:
         self._octets = 0
         self._records: int | None = None
 
+    @property
+    def size(self) -> int | None:
+        """SFIDFSIZ of the file under way, in blocks of 1024 octets."""
+        return None if self._offer is None else self._offer.fsiz
+
     def observe(self, observation: Observation) -> Sequence[Tell]:
         """Take note of a command; return what is to be told of it."""
         if observation.transfer is not None:

@@ -80,6 +80,7 @@ class Session(SessionEnds):
     :ivar daemon: which daemon runs it.
     :ivar stage: how far it is.
     :ivar reporter: words what is told of the session.
+    :ivar recorder: keeps the commands, where somebody wants a record of the session.
     """
 
     def start(self) -> list[Intent]:
@@ -115,7 +116,7 @@ class Session(SessionEnds):
 
     def portrait(self) -> dict[str, object]:
         """How the session is now."""
-        return portray(self.session, self._opening, self._monitor, self.stage, self._ssid)
+        return portray(self.session, self._opening, self._monitor, self.stage, self._ssid, self._files.size)
 
     # Octets.
 
@@ -125,6 +126,8 @@ class Session(SessionEnds):
         relaying = self.stage is Stage.RELAYING
         judgement = self._monitor.judge(leg, event.octets)
         relayed = judgement.octets
+        if judgement.observations and self.recorder is not None:
+            self.recorder.note(judgement.observations)
         for observation in judgement.observations:
             if isinstance(observation.value, SSRM) and self._opening.mode is Mode.AWAIT:
                 relayed = relayed[len(SSRM_BUFFER) :]

@@ -46,6 +46,7 @@ SUBJECTS = (
     "event-script",
     "ignore",
     "mail",
+    "session",
     "transfers",
     "nodes",
     "explain",

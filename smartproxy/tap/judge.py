@@ -1,10 +1,13 @@
 """A recorded session through the monitor that the daemons use: what ``smartproxy judge`` does.
 
 Reads JSON lines, each with ``dir`` (``i2r`` or ``r2i``) and ``hex``, the octets of one read; other members are ignored.
+A line with ``data`` in place of ``hex`` says only how much DATA there was, as recordings made from the record of a
+session do: it is judged as if the file held zeros, and the summary says so. A line with neither is a note.
 Prints one line per command, and what is wrong, by rule and section of RFC 5024. What the recording holds is escaped
 before it is shown; passwords and challenge responses are not shown at all.
 """
 
+import functools
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,16 +16,23 @@ from typing import Any, Final, TextIO
 import attrs
 
 from smartproxy.logs.render import escape
+from smartproxy.oftp2 import codec
+from smartproxy.oftp2.commands import CDT, DATA
 from smartproxy.oftp2.errors import ProtocolError
 from smartproxy.oftp2.judgement import Judgement, Observation
 from smartproxy.oftp2.monitor import Monitor
 from smartproxy.oftp2.roles import Profile, Role
+from smartproxy.oftp2.stream import frame
+from smartproxy.oftp2.subrecords import COMPRESSED, END_OF_RECORD, SUBRECORD_LONGEST
+from smartproxy.oftp2.witness import Agreed
 from smartproxy.tap.commands.console import UNREADABLE, CommandFailed
 
 SENDERS: Final = {"i2r": Role.INITIATOR, "r2i": Role.RESPONDER}
 #: A line holds one read; the longest buffer in hexadecimal is far below.
 LINE_MOST: Final = 16 * 1024 * 1024
 TEXT_MOST: Final = 80
+#: The most Data Exchange Buffers of one line that are judged as zeros.
+FILLED_MOST: Final = 10_000_000
 _BYTE_ORDER_MARK: Final = "\ufeff"
 
 
@@ -50,21 +60,58 @@ def judge(path: str, *, profile: str, as_json: bool, out: TextIO) -> int:
 
 def _replay(lines: TextIO, name: str, profile: Profile, report: "_Text | _Json") -> int:
     monitors: dict[str, Monitor] = {}
+    filled: set[str] = set()
     for connection, sender, octets in recorded(lines, name):
         if connection not in monitors:
             monitors[connection] = Monitor(profile, observe_data=True)
         monitor = monitors[connection]
         if monitor.error is None:
-            report.judgement(connection, monitor.judge(sender, octets))
+            if isinstance(octets, Mapping):
+                _fill(monitor, sender, octets)
+                filled.add(connection)
+            else:
+                report.judgement(connection, monitor.judge(sender, octets))
     if not monitors:
         raise CommandFailed(f"{name} holds no recorded data", UNREADABLE)
     for connection, monitor in monitors.items():
-        report.summary(connection, monitor)
+        report.summary(connection, monitor, filled=connection in filled)
     return 1 if any(monitor.error is not None for monitor in monitors.values()) else 0
 
 
-def recorded(lines: TextIO, name: str) -> Iterator[tuple[str, Role, bytes]]:
-    """Yield the connection, the sender and the octets of each recorded read.
+def _fill(monitor: Monitor, sender: Role, told: Mapping[str, int]) -> None:
+    """Judge DATA of which only the amount was kept: the same number of buffers, octets and Set Credits."""
+    buffers, octets, credits = (int(told.get(name, 0)) for name in ("buffers", "octets", "credits"))
+    if monitor.agreed is None or monitor.transfer is None or not 0 <= buffers <= FILLED_MOST:
+        return
+    observed, monitor.observe_data = monitor.observe_data, False
+    before = monitor.transfer.octets
+    for index in range(buffers):
+        if monitor.error is None and monitor.transfer.credit == 0 and credits:
+            credits -= 1
+            monitor.judge(sender.other, frame(codec.encode(CDT(), monitor.agreed.level)))
+        share = max(octets - before, 0) * (index + 1) // buffers - max(octets - before, 0) * index // buffers
+        monitor.judge(sender, _zeros(share, monitor.agreed, last=index == buffers - 1))
+    for _ in range(credits):
+        monitor.judge(sender.other, frame(codec.encode(CDT(), monitor.agreed.level)))
+    monitor.observe_data = observed
+
+
+@functools.lru_cache(maxsize=8)
+def _zeros(octets: int, agreed: Agreed, *, last: bool) -> bytes:
+    """A Data Exchange Buffer with so many zeros, the end of a record behind the last ones."""
+    plain = octets + -(-octets // SUBRECORD_LONGEST)
+    compress = agreed.compression and plain + 1 > agreed.buffer_size
+    buffer = bytearray(DATA.OCTET)
+    while octets or len(buffer) == 1:
+        taken = min(octets, SUBRECORD_LONGEST)
+        octets -= taken
+        end = END_OF_RECORD if last and not octets else 0
+        buffer += bytes((end | COMPRESSED | taken, 0)) if compress else bytes((end | taken, *bytes(taken)))
+    return frame(bytes(buffer))
+
+
+def recorded(lines: TextIO, name: str) -> Iterator[tuple[str, Role, bytes | Mapping[str, int]]]:
+    """Yield the connection, the sender and the octets of each recorded read; of DATA that was not kept, its amount.
 
     A byte order mark before the first line is no part of it.
 
@@ -78,7 +125,10 @@ def recorded(lines: TextIO, name: str) -> Iterator[tuple[str, Role, bytes]]:
                 line = line.removeprefix(_BYTE_ORDER_MARK)
             if line.strip():
                 record = json.loads(line)
-                yield str(record.get("c", 0)), SENDERS[record["dir"]], bytes.fromhex(record["hex"])
+                if "hex" not in record and "data" in record:
+                    yield str(record.get("c", 0)), SENDERS[record["dir"]], dict(record["data"])
+                elif "hex" in record or "note" not in record:
+                    yield str(record.get("c", 0)), SENDERS[record["dir"]], bytes.fromhex(record["hex"])
     except OSError as error:
         raise _unreadable(name, error) from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -119,8 +169,13 @@ class _Text:
         reason = f"{found['reason']:02d} {error.reason.phrase}"
         self._line(connection, f"  at octet {found['octet']} of this direction; the proxy would answer ESID {reason}")
 
-    def summary(self, connection: str, monitor: Monitor) -> None:
-        """Print what it came to."""
+    def summary(self, connection: str, monitor: Monitor, *, filled: bool) -> None:
+        """Print what it came to.
+
+        :param filled: whether content was not recorded.
+        """
+        if filled:
+            self._line(connection, "The content of files was not recorded: zeros were judged in its place.")
         for role, counters in monitor.counters.items():
             counted = (
                 f"{counters.octets} octets in {counters.buffers} buffers passed, "
@@ -148,14 +203,18 @@ class _Json:
         if judgement.error is not None:
             self._line(connection, _violation(judgement.error))
 
-    def summary(self, connection: str, monitor: Monitor) -> None:
+    def summary(self, connection: str, monitor: Monitor, *, filled: bool) -> None:
         """Print what it came to."""
         counted = {
             role.value: {**attrs.asdict(counters), "unfinished": monitor.held(role)}
             for role, counters in monitor.counters.items()
         }
         violated = monitor.error is not None
-        self._line(connection, {"summary": counted, "violated": violated, "state": monitor.state.name})
+        self._line(
+            connection,
+            {"summary": counted, "violated": violated, "state": monitor.state.name}
+            | ({"filled": True} if filled else {}),
+        )
 
     def _line(self, connection: str, document: Mapping[str, object]) -> None:
         self.out.write(json.dumps({"connection": connection, **document}) + "\n")

@@ -22,6 +22,8 @@ from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import Configuration, ConfigurationRefused, GenerationId
 from smartproxy.policy.faults import StationUnreachable, StopReason
+from smartproxy.policy.packed_record import unpack
+from smartproxy.policy.session_record import SessionRecord
 from smartproxy.relay.openings import SessionFacts
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.client_control import ClientControl
@@ -72,6 +74,8 @@ class AnsweringBackend:
         self.number = 1
         self.proxy_ids = {identity().proxy_id: "licence text"}
         self.stored: list[Mapping[str, Any]] = []
+        self.recorded: list[SessionRecord] = []
+        self.running: list[list[Mapping[str, Any]]] = []
         self.requests: list[str] = []
         self.waiting: list[Deferred[None]] = []
         self.calls = 0
@@ -133,6 +137,16 @@ class AnsweringBackend:
         """Part of the API."""
         self.fail()
         self.stored.extend(events)
+
+    async def records(self, packed: Sequence[bytes]) -> None:
+        """Part of the API."""
+        self.fail()
+        self.recorded.extend(map(unpack, packed))
+
+    async def live(self, sessions: Sequence[Mapping[str, Any]], count: int) -> None:
+        """Part of the API."""
+        self.fail()
+        self.running.append(list(sessions))
 
 
 class ClientTestCase(SynchronousTestCase):
@@ -738,7 +752,9 @@ class Stopping(ClientTestCase):
         """A session that runs is waited for; the tunnel stays up for it."""
         self.backend.document = generation(1, deadlines={"drain": 100})
         self.start()
-        self.service.sessions.live["s"] = cast(Any, None)
+        self.service.sessions.live["s"] = Mock(
+            portrait=lambda: {"session": "s", "since": 0.0, "octets_in": 0, "octets_out": 0}
+        )
         stopped = self.service.stopService()
         self.network.advance(50)
         self.assertNoResult(stopped)

@@ -11,6 +11,7 @@ from smartproxy.backend.operations.ca import CA
 from smartproxy.backend.operations.client import CLIENT
 from smartproxy.backend.operations.crl import CRL
 from smartproxy.backend.operations.events import EVENTS
+from smartproxy.backend.operations.figures import FIGURES
 from smartproxy.backend.operations.history import HISTORY
 from smartproxy.backend.operations.identity import IDENTITY
 from smartproxy.backend.operations.licence import LICENCE
@@ -18,6 +19,7 @@ from smartproxy.backend.operations.nodes import NODES
 from smartproxy.backend.operations.operation import Operation, operations_of
 from smartproxy.backend.operations.partner import PARTNER
 from smartproxy.backend.operations.refusal import REFUSAL
+from smartproxy.backend.operations.session import SESSION
 from smartproxy.backend.operations.settings import SETTINGS
 from smartproxy.backend.operations.setup import SETUP
 from smartproxy.backend.operations.transfer import TRANSFER
@@ -41,6 +43,8 @@ FAMILIES = (
     IGNORE,
     EVENT_SCRIPT,
     REFUSAL,
+    SESSION,
+    FIGURES,
     HISTORY,
     AUDIT,
     TRIAL,

@@ -104,6 +104,21 @@ class AnyText:
 
 
 @attrs.frozen
+class JsonObject:
+    """An object of JSON whose members the reader need not know."""
+
+    def read(self, value: object, where: str) -> object:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        if not isinstance(value, dict):
+            raise wrong(value, where, "an object")
+        return value
+
+    def write(self, value: object) -> object:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        return value
+
+
+@attrs.frozen
 class Instantaneous:
     """A moment in UTC with fractions of a second, such as ``2026-11-20T10:00:00.123Z``."""
 

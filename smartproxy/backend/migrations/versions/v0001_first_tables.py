@@ -169,6 +169,8 @@ def upgrade() -> None:
         sa.Column("session", sa.String(length=16), nullable=False),
         sa.Column("partner", sa.Text(), nullable=True),
         sa.Column("asked", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("wish", sa.String(length=16), nullable=True),
+        sa.Column("level", sa.String(length=16), nullable=True),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_trials")),
     )
     op.create_table(
@@ -364,3 +366,68 @@ def upgrade() -> None:
         sa.UniqueConstraint("cookie_sha256", name=op.f("uq_logins_cookie_sha256")),
     )
     op.create_index(op.f("ix_logins_user"), "logins", ["user"], unique=False)
+    # Sessions.
+    op.create_table(
+        "sessions",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("session", sa.String(length=64), nullable=False),
+        sa.Column("received", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("partner", sa.Text(), nullable=True),
+        sa.Column("direction", sa.String(length=16), nullable=True),
+        sa.Column("peer", sa.Text(), nullable=True),
+        sa.Column("began", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("outcome", sa.String(length=16), nullable=True),
+        sa.Column("cause", sa.Text(), nullable=True),
+        sa.Column("message", sa.Text(), nullable=True),
+        sa.Column("octets_in", sa.BigInteger(), nullable=False),
+        sa.Column("octets_out", sa.BigInteger(), nullable=False),
+        sa.Column("files_in", sa.Integer(), nullable=False),
+        sa.Column("files_out", sa.Integer(), nullable=False),
+        sa.Column("settled", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
+        sa.UniqueConstraint("session", name=op.f("uq_sessions_session")),
+    )
+    op.create_index("ix_sessions_began", "sessions", ["began"], unique=False)
+    op.create_index("ix_sessions_partner_id", "sessions", ["partner", "id"], unique=False)
+    op.create_index("ix_sessions_outcome_id", "sessions", ["outcome", "id"], unique=False)
+    op.create_index("ix_sessions_received", "sessions", ["received"], unique=False)
+    op.create_table(
+        "session_files",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("session", sa.String(length=64), nullable=False),
+        sa.Column("received", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("dataset", sa.Text(), nullable=False),
+        sa.Column("link", sa.String(length=8), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("octets", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_session_files")),
+    )
+    op.create_index("ix_session_files_session", "session_files", ["session"], unique=False)
+    op.create_index("ix_session_files_dataset_session", "session_files", ["dataset", "session"], unique=False)
+    op.create_index("ix_session_files_received", "session_files", ["received"], unique=False)
+    op.create_table(
+        "session_records",
+        sa.Column("session", sa.String(length=64), nullable=False),
+        sa.Column("received", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("client", sa.Text(), nullable=False),
+        sa.Column("packed", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("session", name=op.f("pk_session_records")),
+    )
+    op.create_index("ix_session_records_received", "session_records", ["received"], unique=False)
+    op.create_table(
+        "live_reports",
+        sa.Column("client", sa.Text(), nullable=False),
+        sa.Column("received", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("sessions", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("client", name=op.f("pk_live_reports")),
+    )
+    op.create_table(
+        "figures",
+        sa.Column("span", sa.String(length=8), nullable=False),
+        sa.Column("begins", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("name", sa.String(length=96), nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("span", "begins", "name", name=op.f("pk_figures")),
+    )

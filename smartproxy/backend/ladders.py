@@ -1,0 +1,184 @@
+"""The ladder of a session: its commands one below the other, each from who said it to who heard it.
+
+Duty: put the record of a session into rungs, with what matters of each command in a few words; what the proxy itself
+said to a side comes from the events. Without a record, as of a session that never reached the client, the rungs are
+what the events tell. Also makes the recording that ``smartproxy judge`` reads. Nothing here holds content or a secret.
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from smartproxy.backend.journal import StoredEvent
+from smartproxy.oftp2 import codec
+from smartproxy.oftp2.commands import BY_NAME, Command, declared
+from smartproxy.oftp2.errors import EsidReason
+from smartproxy.oftp2.roles import Level
+from smartproxy.oftp2.stream import frame
+from smartproxy.policy.session_record import DATA, RecordedStep, SessionRecord
+
+PROXY: Final = "proxy"
+PARTNER: Final = "partner"
+STATION: Final = "station"
+_OCTETS: Final = re.compile("([0-9]+) octets")
+_LEVELS: Final = {1: "1.2", 2: "1.3", 4: "1.4", 5: "2.0"}
+_MASK: Final = "MASKED"
+_TOLD: Final = re.compile("ESID ([0-9]{2})")
+
+
+@attrs.frozen(kw_only=True)
+class Rung:
+    """Something that was said.
+
+    :ivar at: milliseconds since the session began; ``None`` where that is not known.
+    :ivar by: ``partner``, ``station``, or ``proxy`` for what SmartProxy said itself.
+    :ivar to: who heard it: ``partner`` or ``station``.
+    :ivar words: what matters of it, in figures and names.
+    :ivar gap: milliseconds since the rung before.
+    """
+
+    at: int | None
+    by: str
+    to: str
+    command: str
+    words: str
+    fields: Mapping[str, str | int]
+    gap: int | None = None
+
+
+def rungs(record: SessionRecord | None, events: Sequence[StoredEvent]) -> list[Rung]:
+    """The ladder."""
+    found = _of_events(events) if record is None else [_rung(step) for step in record.steps]
+    last = None
+    for index, each in enumerate(found):
+        if each.at is not None and last is not None:
+            found[index] = attrs.evolve(each, gap=each.at - last)
+        last = each.at
+    heard = {each.to for each in found if each.command == "ESID"}
+    for side in (PARTNER, STATION):
+        told = next((str(each.fields[f"told_{side}"]) for each in events if f"told_{side}" in each.fields), None)
+        if told is not None and side not in heard:
+            found.append(Rung(at=None, by=PROXY, to=side, command="ESID", words=told.removeprefix("ESID "), fields={}))
+    return found
+
+
+def _of_events(events: Sequence[StoredEvent]) -> list[Rung]:
+    """What events tell of a session that has no record: whose SSID came, and that it was greeted before."""
+    for event in events:
+        code, level = event.fields.get("code"), event.fields.get("release_level")
+        if isinstance(code, str):
+            fields: dict[str, str | int] = {"SSIDCODE": code}
+            if isinstance(level, int):
+                fields["SSIDLEV"] = level
+            greeted = Rung(at=None, by=PROXY, to=PARTNER, command="SSRM", words="", fields={})
+            said = _words("SSID", fields)
+            return [greeted, Rung(at=None, by=PARTNER, to=STATION, command="SSID", words=said, fields=fields)]
+    return []
+
+
+def _rung(step: RecordedStep) -> Rung:
+    return Rung(
+        at=step.at,
+        by=step.by,
+        to=STATION if step.by == PARTNER else PARTNER,
+        command=step.command,
+        words=_words(step.command, step.fields),
+        fields=step.fields,
+    )
+
+
+def _words(command: str, fields: Mapping[str, str | int]) -> str:
+    """What matters of a command, in figures and names, so that it reads in any language."""
+
+    def of(name: str) -> str:
+        return str(fields.get(command + name, ""))
+
+    match command:
+        case "SSID":
+            level = fields.get("SSIDLEV")
+            parts = [of("CODE"), _LEVELS.get(level, str(level)) if isinstance(level, int) else ""]
+            parts += [f"{name} {of(name)}" for name in ("SDEB", "CRED") if of(name)]
+        case "SFID":
+            parts = [of("DSN"), of("FMT"), f"{int(fields.get('SFIDFSIZ', 0)):,} KiB"]
+        case "SFPA":
+            parts = [of("ACNT")]
+        case "EFID":
+            parts = [f"{int(fields.get('EFIDUCNT', 0)):,} B"]
+        case "DATA":
+            parts = [
+                f"\N{MULTIPLICATION SIGN} {int(fields.get('buffers', 0)):,}",
+                f"{int(fields.get('octets', 0)):,} B",
+            ]
+            if credits := fields.get("credits"):
+                parts.append(f"{int(credits):,} CDT")
+        case "SFNA" | "EFNA" | "NERP" | "ESID":
+            parts = [of("DSN"), f"{int(fields.get(command + 'REAS', 0)):02d}", of("REAST") or _phrase(command, fields)]
+        case "EERP":
+            parts = [of("DSN")]
+        case "EFPA":
+            parts = ["CD" if of("CD") == "Y" else ""]
+        case _:
+            parts = []
+    return " · ".join(filter(None, parts))
+
+
+def _phrase(command: str, fields: Mapping[str, str | int]) -> str:
+    with contextlib.suppress(ValueError):
+        if command == "ESID":
+            return EsidReason(int(fields["ESIDREAS"])).phrase
+    return ""
+
+
+def recording(record: SessionRecord) -> Iterator[str]:
+    """The lines of a recording: commands as octets, their secrets masked; of DATA only how much it was."""
+    yield json.dumps(
+        {
+            "note": "made from the record of a session: file content was not kept, passwords and challenges are masked",
+            "session": record.session,
+            "partner": record.partner,
+            "began": record.began,
+            "left_out": record.left_out,
+        }
+    )
+    level = Level.OFTP_2_0
+    for step in record.steps:
+        place: dict[str, Any] = {"dir": "i2r" if step.by == record.initiator else "r2i", "ms": step.at}
+        if step.command == DATA:
+            yield json.dumps({**place, "data": dict(step.fields)})
+            continue
+        command = _made(step)
+        if step.command == "SSID":
+            level = min(level, Level(int(step.fields["SSIDLEV"])))
+        try:
+            octets = frame(codec.encode(command, level)) if command is not None else None
+        except ValueError:
+            octets = None
+        if octets is None:
+            yield json.dumps({**place, "note": f"{step.command} cannot be written from what was kept of it"})
+        else:
+            yield json.dumps({**place, "hex": octets.hex()})
+
+
+def _made(step: RecordedStep) -> Command | None:
+    """The command, with zeros where octets were not kept."""
+    kind = BY_NAME.get(step.command)
+    if kind is None:
+        return None
+    given: dict[str, Any] = {}
+    for name, _ in declared(kind):
+        value: object = step.fields.get(kind.NAME + name.upper())
+        if name not in kind.GIVEN or value is None:
+            continue
+        if value == "***":
+            value = bytes(20) if kind.NAME == "AURP" else _MASK
+        elif name in ("hsh", "sig", "chal") and (octets := _OCTETS.fullmatch(str(value))):
+            value = bytes(int(octets[1]))
+        given[name] = value
+    try:
+        return kind(**given)
+    except (TypeError, ValueError):
+        return None

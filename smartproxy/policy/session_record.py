@@ -1,0 +1,98 @@
+"""The record of a session: which side said which command when, as the client brings it and the store keeps it.
+
+Duty: the form of a record, and its bounds. No content of a file and no secret is in one: DATA is counted, and what
+commands hold is as the codec shows it, passwords masked and octets told by their number only. Trusts no record: it is
+read by its declaration.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from smartproxy.policy.limits import Limit
+from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind
+from smartproxy.policy.strict_json import place
+from smartproxy.policy.values import NAME, Line, Whole, wrong
+
+STEPS_FIRST: Final = 480
+"""The first commands of a session that are kept."""
+STEPS_LAST: Final = 20
+"""The last commands that are kept of a session with more."""
+OCTETS_MOST: Final = 512 * 1024
+"""The longest record as JSON."""
+PACKED_MOST: Final = 64 * 1024
+"""The longest packed record; one that is longer loses commands."""
+DATA: Final = "DATA"
+"""The step that stands for all Data Exchange Buffers between two other commands, and for their Set Credits."""
+
+SESSION_ID: Final = Line(most=64)
+_NUMBER: Final = Whole(Limit(default=0, least=0, most=2**63 - 1, unit="(a count)"))
+_MEMBERS_MOST: Final = 40
+_TEXT: Final = Line(most=1000)
+
+
+@attrs.frozen
+class Facts:
+    """An object of texts, whole numbers and truth values."""
+
+    def read(self, value: object, where: str) -> dict[str, str | int]:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        if not isinstance(value, dict) or len(value) > _MEMBERS_MOST:
+            raise wrong(value, where, f"an object of at most {_MEMBERS_MOST} members")
+        for key, each in value.items():
+            if not isinstance(each, str | int):
+                raise wrong(each, place(where, key), "a text or a whole number")
+        return value
+
+    def write(self, value: Mapping[str, str | int]) -> object:
+        """See :class:`~smartproxy.policy.values.ValueKind`."""
+        return dict(value)
+
+
+@attrs.frozen(kw_only=True)
+class RecordedStep:
+    """A command, or the DATA between two commands.
+
+    :ivar at: milliseconds since the session began, when it was let pass.
+    :ivar by: who sent it: ``partner`` or ``station``.
+    :ivar command: its name.
+    :ivar fields: its fields by the RFC's names; of DATA ``buffers``, ``octets`` (of the file) and ``credits`` (CDT).
+    """
+
+    at: int = attrs.field(metadata=kind(_NUMBER))
+    by: str = attrs.field(metadata=kind(Line(most=7, pattern="partner|station", form="partner or station")))
+    command: str = attrs.field(metadata=kind(Line(most=4, pattern="[A-Z]{2,4}", form="the name of a command")))
+    fields: dict[str, str | int] = attrs.field(metadata=kind(Facts()))
+
+
+@attrs.frozen(kw_only=True)
+class SessionRecord:
+    """A session that is over, as the client saw it.
+
+    :ivar began: when, in ISO 8601.
+    :ivar initiator: who called: ``partner`` or ``station``.
+    :ivar lasted: milliseconds until it was over.
+    :ivar setup: milliseconds until both SSIDs were exchanged; ``None`` if that did not happen.
+    :ivar agreed: what the two SSIDs agreed on.
+    :ivar held_partner: milliseconds in which the partner was not read because the station did not take more.
+    :ivar held_station: milliseconds in which the station was not read because the partner did not take more.
+    :ivar left_out: commands that are not among the steps; they stood before the last :data:`STEPS_LAST`.
+    """
+
+    session: str = attrs.field(metadata=kind(SESSION_ID))
+    partner: str | None = attrs.field(metadata=kind(Optional(NAME)))
+    peer: str = attrs.field(metadata=kind(_TEXT))
+    began: str = attrs.field(metadata=kind(Line(most=40)))
+    initiator: str = attrs.field(metadata=kind(Line(most=7, pattern="partner|station", form="partner or station")))
+    lasted: int = attrs.field(metadata=kind(_NUMBER))
+    setup: int | None = attrs.field(metadata=kind(Optional(_NUMBER)))
+    outcome: str = attrs.field(metadata=kind(Line(most=32)))
+    cause: str = attrs.field(metadata=kind(Line(most=64)))
+    agreed: dict[str, str | int] | None = attrs.field(metadata=kind(Optional(Facts())))
+    held_partner: int = attrs.field(metadata=kind(_NUMBER))
+    held_station: int = attrs.field(metadata=kind(_NUMBER))
+    steps: tuple[RecordedStep, ...] = attrs.field(
+        metadata=kind(ListOf(item=ObjectOf(RecordedStep), most=STEPS_FIRST + STEPS_LAST))
+    )
+    left_out: int = attrs.field(metadata=kind(_NUMBER))

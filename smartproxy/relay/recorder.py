@@ -1,0 +1,155 @@
+"""Keeps which side said which command when, until the session is over.
+
+Duty: note the commands that were let pass, with the time that it is told, and count DATA and Set Credit between them.
+A note costs a few operations: nothing is worded before the end. Keeps a bounded number of commands; passwords and
+challenges are masked when the record is made (:mod:`smartproxy.policy.session_record`). Judges nothing.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from smartproxy.oftp2.commands import CDT, Command
+from smartproxy.oftp2.judgement import Observation
+from smartproxy.oftp2.monitor import Monitor
+from smartproxy.oftp2.roles import ROLES, Role
+from smartproxy.oftp2.witness import State
+from smartproxy.policy.session_record import DATA, STEPS_FIRST, STEPS_LAST
+from smartproxy.relay.ending import Summary, agreed_facts
+from smartproxy.relay.openings import Opening
+from smartproxy.relay.reports import plain
+
+_Step = tuple[float, Role, Command | tuple[int, int, int]]
+"""When, who, and the command; of DATA its buffers, the octets of the file, and its Set Credits."""
+
+
+class Recorder:
+    """Records one session.
+
+    :param seconds: tells the time in seconds, since whenever.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_blocked",
+        "_counted",
+        "_counters",
+        "_credits",
+        "_first",
+        "_held",
+        "_last",
+        "_left_out",
+        "_monitor",
+        "_opening",
+        "_seconds",
+        "_session",
+        "_setup",
+    )
+
+    def __init__(self, session: str, opening: Opening, monitor: Monitor, seconds: Callable[[], float]) -> None:
+        self._session = session
+        self._opening = opening
+        self._monitor = monitor
+        self._seconds = seconds
+        self._begun = seconds()
+        self._setup: float | None = None
+        self._first: list[_Step] = []
+        self._last: deque[_Step] | None = None
+        self._left_out = self._credits = 0
+        self._counters = [(role, monitor.counters[role]) for role in ROLES]
+        self._counted = [0, 0]
+        self._held: dict[Role, float] = {}
+        self._blocked: dict[Role, float] = {}
+
+    def note(self, observations: Sequence[Observation]) -> None:
+        """Commands were let pass, with the octets of one read."""
+        now = self._seconds()
+        for seen in observations:
+            value = seen.value
+            if value is None:
+                continue
+            if value.__class__ is CDT:
+                self._credits += 1
+                continue
+            for index, (role, counters) in enumerate(self._counters):
+                passed = counters.buffers - counters.commands
+                if passed != self._counted[index]:
+                    # DATA of this read precede its first command: after that, the other side has to answer.
+                    self._data(now, role, passed - self._counted[index], seen)
+                    self._counted[index] = passed
+            if self._setup is None and seen.state is State.IDLE:
+                self._setup = now
+            if len(self._first) < STEPS_FIRST:
+                self._first.append((now, seen.sender, value))
+            else:
+                self._more((now, seen.sender, value))
+
+    def held(self, leg: Role) -> None:
+        """A side is not read: the other one does not take more."""
+        self._held.setdefault(leg, self._seconds())
+
+    def released(self, leg: Role) -> None:
+        """The side is read again."""
+        since = self._held.pop(leg, None)
+        if since is not None:
+            self._blocked[leg] = self._blocked.get(leg, 0.0) + self._seconds() - since
+
+    def document(self, summary: Summary, began: str) -> dict[str, object]:
+        """The record of the session, which is over, as a JSON object.
+
+        :param began: when it began.
+        """
+        now = self._seconds()
+        for index, (role, counters) in enumerate(self._counters):
+            passed = counters.buffers - counters.commands
+            if passed != self._counted[index]:
+                self._data(now, role, passed - self._counted[index], None)
+                self._counted[index] = passed
+        for leg in list(self._held):
+            self.released(leg)
+        opening, monitor = self._opening, self._monitor
+        partner = opening.partner
+        return {
+            "session": self._session,
+            "partner": opening.facts.partner,
+            "peer": opening.facts.peer,
+            "began": began,
+            "initiator": opening.side(Role.INITIATOR).value,
+            "lasted": self._offset(now),
+            "setup": None if self._setup is None else self._offset(self._setup),
+            "outcome": summary.ending.outcome.value,
+            "cause": str(summary.ending.cause),
+            "agreed": None if monitor.agreed is None else agreed_facts(monitor.agreed),
+            "held_partner": round(self._blocked.get(partner, 0.0) * 1000),
+            "held_station": round(self._blocked.get(partner.other, 0.0) * 1000),
+            "steps": [self._worded(step) for step in (*self._first, *(self._last or ()))],
+            "left_out": self._left_out,
+        }
+
+    def _data(self, now: float, role: Role, buffers: int, seen: Observation | None) -> None:
+        transfer = self._monitor.transfer if seen is None else seen.transfer
+        octets = 0 if transfer is None else transfer.octets
+        self._more((now, role, (buffers, octets, self._credits)))
+        self._credits = 0
+
+    def _more(self, step: _Step) -> None:
+        if len(self._first) < STEPS_FIRST:
+            self._first.append(step)
+            return
+        if self._last is None:
+            self._last = deque(maxlen=STEPS_LAST)
+        self._left_out += len(self._last) == STEPS_LAST
+        self._last.append(step)
+
+    def _offset(self, moment: float) -> int:
+        return max(0, round((moment - self._begun) * 1000))
+
+    def _worded(self, step: _Step) -> dict[str, object]:
+        moment, role, said = step
+        fields: dict[str, object]
+        if isinstance(said, tuple):
+            name = DATA
+            fields = dict(zip(("buffers", "octets", "credits"), said, strict=True))
+        else:
+            name = said.NAME
+            fields = {key: value if value.__class__ is str else plain(value) for key, value in said.shown().items()}
+        return {"at": self._offset(moment), "by": self._opening.side(role).value, "command": name, "fields": fields}

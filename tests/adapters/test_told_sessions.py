@@ -1,0 +1,229 @@
+"""Sessions on their way into the backend: records, live sessions, and what an operator wants of one."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.backend import trials
+from smartproxy.backend.session_tables import LiveReportRow, SessionRecordRow
+from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Trial
+from smartproxy.client.told_sessions import CALL_OCTETS_MOST, TELL_SECONDS, TOLD_MOST, ToldSessions
+from smartproxy.logs.severity import Severity
+from smartproxy.net.sessions import LiveSessions
+from smartproxy.policy.faults import Killed
+from smartproxy.policy.packed_record import pack, unpack
+from tests.adapters.api_site import ApiCase
+from tests.adapters.rig import Journal
+from tests.unit.sites import NOW
+from tests.unit.test_session_list import FIRST, SECOND, record_document
+
+
+class Running:
+    """The sessions of a client."""
+
+    def __init__(self) -> None:
+        self.live: dict[str, int] = {}
+        self.closed: list[tuple[str, object]] = []
+
+    def portraits(self) -> list[dict[str, object]]:
+        """How they are."""
+        return [
+            {"session": session, "since": 0.0, "octets_in": octets, "octets_out": 10 * octets}
+            for session, octets in self.live.items()
+        ]
+
+    def close(self, session: str, fault: object) -> bool:
+        """End one."""
+        self.closed.append((session, fault))
+        return True
+
+
+class Taking:
+    """A backend that takes what it is given, unless it fails."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self.records_taken: list[list[bytes]] = []
+        self.live_taken: list[tuple[Sequence[Mapping[str, Any]], int]] = []
+
+    async def records(self, packed: Sequence[bytes]) -> None:
+        """Part of the API."""
+        if self.failure is not None:
+            raise self.failure
+        self.records_taken.append(list(packed))
+
+    async def live(self, sessions: Sequence[Mapping[str, Any]], count: int) -> None:
+        """Part of the API."""
+        if self.failure is not None:
+            raise self.failure
+        self.live_taken.append((sessions, count))
+
+
+class Told(SynchronousTestCase):
+    """What a client tells."""
+
+    def setUp(self) -> None:
+        """Start it, with no session."""
+        self.clock = Clock()
+        self.journal = Journal(self.clock)
+        self.sessions, self.backend = Running(), Taking()
+        self.told = ToldSessions(
+            self.clock,
+            self.journal.events,
+            cast(Backend, self.backend),
+            lambda: cast(LiveSessions, self.sessions),
+        )
+        self.told.start()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass in small steps."""
+        self.clock.pump([0.5] * int(seconds / 0.5))
+
+    def test_records(self) -> None:
+        """A record comes within a second; nothing is lost while the backend is away."""
+        self.backend.failure = BackendUnavailable("away")
+        self.told.keep(record_document())
+        self.pass_time(20)
+        self.backend.failure = None
+        self.told.keep(record_document(SECOND))
+        self.pass_time(40)
+        taken = [unpack(each).session for batch in self.backend.records_taken for each in batch]
+        self.assertEqual(taken, [FIRST, SECOND])
+
+    def test_large_records(self) -> None:
+        """A call holds as many records as the backend takes octets."""
+        text = "".join(f"{number:06x}" for number in range(9000))
+        steps = [{"at": 1, "by": "partner", "command": "SFID", "fields": {"SFIDDSN": text}}]
+        for number in range(60):
+            self.told.keep(record_document(f"{number:016x}", steps=steps))
+        self.pass_time(10)
+        sizes = [sum(len(b64encode(each)) for each in batch) for batch in self.backend.records_taken]
+        self.assertGreater(len(sizes), 1)
+        self.assertLessEqual(max(sizes), CALL_OCTETS_MOST)
+        self.assertEqual(sum(map(len, self.backend.records_taken)), 60)
+
+    def test_refused_record(self) -> None:
+        """A record that the backend never takes is left out; what comes behind it is not held up."""
+        self.backend.failure = BackendRefused(400, "body", "no")
+        self.told.keep(record_document())
+        self.pass_time(2)
+        self.backend.failure = None
+        self.told.keep(record_document(SECOND))
+        self.pass_time(60)
+        self.assertEqual([unpack(each).session for each in self.backend.records_taken[-1]], [SECOND])
+        self.assertEqual(len(self.journal.of("events.dropped")), 1)
+
+    def test_end_of_the_client(self) -> None:
+        """What waits is sent before the client ends, and nothing runs afterwards."""
+        self.told.keep(record_document())
+        self.successResultOf(self.told.stop(2.0))
+        self.assertEqual(len(self.backend.records_taken), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_live(self) -> None:
+        """While sessions run they are told every few seconds, with what they carried a second since the last time."""
+        self.pass_time(2 * TELL_SECONDS)
+        self.assertEqual(self.backend.live_taken, [])
+        self.sessions.live[FIRST] = 600
+        self.pass_time(TELL_SECONDS)
+        self.sessions.live[FIRST] = 900
+        self.pass_time(TELL_SECONDS)
+        (first, _), (second, count) = self.backend.live_taken
+        self.assertEqual((first[0]["since"], count), ("1970-01-01T00:00:00.000Z", 1))
+        self.assertEqual((second[0]["rate_in"], second[0]["rate_out"]), (100, 1000))
+
+    def test_none_any_more(self) -> None:
+        """That no session runs any more is told once."""
+        self.sessions.live[FIRST] = 1
+        self.pass_time(TELL_SECONDS)
+        self.sessions.live.clear()
+        self.pass_time(4 * TELL_SECONDS)
+        self.assertEqual([count for _, count in self.backend.live_taken], [1, 0])
+
+    def test_many(self) -> None:
+        """So many are told, and how many there are."""
+        self.sessions.live = {f"{number:016x}": 1 for number in range(TOLD_MOST + 50)}
+        self.pass_time(TELL_SECONDS)
+        ((sessions, count),) = self.backend.live_taken
+        self.assertEqual((len(sessions), count), (TOLD_MOST, TOLD_MOST + 50))
+
+    def test_away(self) -> None:
+        """A backend that is away is told of by others; the next report comes in time."""
+        self.sessions.live[FIRST] = 1
+        self.backend.failure = BackendUnavailable("away")
+        self.pass_time(2 * TELL_SECONDS)
+        self.backend.failure = None
+        self.pass_time(TELL_SECONDS)
+        self.assertEqual(len(self.backend.live_taken), 1)
+        self.assertEqual(self.journal.of("internal.error"), [])
+
+    def test_wishes(self) -> None:
+        """A session is ended, or logged at a level; one that is not of this client is left to others."""
+        self.sessions.live[FIRST] = 1
+        self.told.wished(Trial(SECOND, None, "end"))
+        self.told.wished(Trial(FIRST, None, "level", "trace"))
+        self.assertEqual(self.journal.events.levels.described()[f"session {FIRST}"], "trace")
+        self.told.wished(Trial(FIRST, None, "end"))
+        ((session, fault),) = self.sessions.closed
+        self.assertEqual(session, FIRST)
+        self.assertIsInstance(fault, Killed)
+
+    def test_wish_of_an_answer(self) -> None:
+        """What an answer of the backend may hold, and what it may not."""
+        asked = {"session": FIRST, "partner": None}
+        self.assertEqual(Trial.of({**asked, "wish": "end", "level": None}), Trial(FIRST, None, "end"))
+        level = Trial(FIRST, None, "level", Severity.DEBUG.label)
+        self.assertEqual(Trial.of({**asked, "wish": "level", "level": "debug"}), level)
+        for wrong in ({"wish": "burn"}, {"wish": "level"}, {"wish": "level", "level": "loud"}):
+            self.assertRaises(ValueError, Trial.of, {**asked, **wrong})
+
+
+class Taken(ApiCase):
+    """What the backend does with it."""
+
+    def test_records(self) -> None:
+        """Records are kept, each once, with the client that brought them."""
+        packed = b64encode(pack(record_document())).decode()
+        for stored in (1, 0):
+            answer = self.call("POST", "/records", {"records": [packed]})
+            self.assertEqual((answer.status, answer.json), (200, {"stored": stored, "refused": 0}))
+        with self.store.reading() as session:
+            row = session.query(SessionRecordRow).one()
+        self.assertEqual((row.session, row.client, row.received), (FIRST, "inner", NOW))
+
+    def test_wrong_records(self) -> None:
+        """What is no record is refused alone, and told; a call that is none is refused."""
+        good = b64encode(pack(record_document())).decode()
+        wrong = b64encode(pack(record_document(SECOND, began="yesterday"))).decode()
+        answer = self.call("POST", "/records", {"records": [good, "????", "AAAA", wrong]})
+        self.assertEqual(answer.json, {"stored": 1, "refused": 3})
+        self.assertEqual([each["client"] for each in self.told if each["name"] == "events.refused"], ["inner"])
+        self.assertEqual(self.call("POST", "/records", {"records": [1]}).status, 400)
+        self.assertEqual(self.call("POST", "/records", {"records": [good]}, token="spc_wrong").status, 401)
+
+    def test_live(self) -> None:
+        """The last report of a client counts; what names no session is refused."""
+        for session in (FIRST, SECOND):
+            answer = self.call("POST", "/live", {"sessions": [{"session": session}], "count": 1})
+            self.assertEqual(answer.status, 200)
+        with self.store.reading() as session_:
+            row = session_.query(LiveReportRow).one()
+        self.assertIn(SECOND, row.sessions)
+        wrong: tuple[list[object], ...] = ([{}], [1], [{"session": 1}])
+        for sessions in wrong:
+            self.assertEqual(self.call("POST", "/live", {"sessions": sessions, "count": 1}).status, 400)
+
+    def test_wish(self) -> None:
+        """A wish reaches a client that waits for trials."""
+        asking = cast("Deferred[Any]", self.start("GET", "/trials?wait=50", If_None_Match='"0"'))
+        self.agent.flush()
+        with self.store.writing() as session:
+            trials.wish(session, FIRST, "end", NOW)
+        self.clock.pump([0.25] * 4)
+        self.agent.flush()
+        wish = {"session": FIRST, "partner": None, "wish": "end", "level": None}
+        self.assertEqual(self.successResultOf(asking).json, {"newest": 1, "trials": [wish]})

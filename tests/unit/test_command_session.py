@@ -1,0 +1,91 @@
+"""``smartproxy session``."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from smartproxy.backend import journal, session_rows, trials
+from smartproxy.backend.operations.session import OUTCOMES as ALL
+from smartproxy.backend.session_tables import LiveReportRow
+from smartproxy.backend.store import Store
+from smartproxy.logs.record import read
+from smartproxy.logs.severity import Severity
+from smartproxy.policy.packed_record import pack, unpack
+from smartproxy.tap.commands.session import LEVELS, OUTCOMES
+from tests.unit.commands import CommandCase
+from tests.unit.test_session_list import FIRST, SECOND, record_document
+
+BEGAN = datetime(2026, 11, 20, 11, 59, tzinfo=UTC)
+
+
+class Sessions(CommandCase):
+    """What the command says of stored sessions."""
+
+    def setUp(self) -> None:
+        """A session with a file, a record and an end."""
+        super().setUp()
+        self.open = Store.open(self.location)
+        self.addCleanup(self.open.close)
+        always = {"source": "client", "sequence": 1, "session": FIRST, "partner": "ACME", "direction": "inbound"}
+        file = {"dataset": "DOOR-PANEL.STEP", "link": "in", "outcome": "completed", "octets": 5}
+        ended = {"outcome": "completed", "cause": "session.completed", "octets_in": 1000, "octets_out": 90}
+        packed = pack(record_document())
+        with self.open.writing() as session:
+            for fields in ({"name": "file.ended", **file}, {"name": "session.ended", **ended}):
+                record = read({**always, "time": "2026-11-20T12:00:00.000Z", **fields}, ("client",))
+                journal.keep(session, [record], BEGAN, "inner")
+            session_rows.keep_record(session, unpack(packed), packed, "inner", BEGAN)
+
+    def listed(self, *arguments: str) -> list[Any]:
+        """The sessions that are listed."""
+        found: list[Any] = self.do("session", "list", *arguments, "--json").json["sessions"]
+        return [each["session"] for each in found]
+
+    def test_words(self) -> None:
+        """The words of the command line are those of the operations."""
+        self.assertEqual(set(OUTCOMES), set(ALL))
+        self.assertEqual(set(LEVELS), {each.label for each in Severity})
+
+    def test_list(self) -> None:
+        """Sessions by what they are looked for with; for people, a line each."""
+        self.assertEqual(self.listed(), [FIRST])
+        self.assertEqual(self.listed("--file", "DOOR", "--partner", "ACME", "--since", "2026-11-20"), [FIRST])
+        self.assertEqual(self.listed("--outcome", "lost"), [])
+        told = self.do("session", "list").out
+        for word in (FIRST, "ACME", "partner", "DOOR-PANEL.STEP", "1000", "completed"):
+            self.assertIn(word, told)
+        self.assertIn("no sessions", self.do("session", "list", "--partner", "NOBODY").out)
+        self.assertIn("-n takes 1 to", self.refused("session", "list", "-n", "0", status=2))
+
+    def test_show(self) -> None:
+        """The ladder as text: who said what when, passwords masked, beside everything else that is known."""
+        told = self.do("session", "show", FIRST).out
+        self.assertRegex(told, r"(?m)^ +4  <-+ SSRM$")
+        self.assertRegex(told, r"(?m)^ +5  SSID O0013000001ACME · 2\.0 · SDEB 1024 · CRED 3 -+>$")
+        self.assertIn("partner held the station back", told)
+        self.assertIn("session.ended", told)
+        shown = self.do("session", "show", FIRST, "--json").json
+        self.assertEqual(shown["ladder"][1]["fields"]["SSIDPSWD"], "***")
+        self.assertIn("smartproxy session list", self.refused("session", "show", SECOND))
+
+    def test_recording(self) -> None:
+        """A file that judge reads."""
+        path = self.folder / "session.jsonl"
+        self.do("session", "recording", FIRST, "-o", str(path))
+        self.assertIn("Verdict: nothing is wrong", self.do("judge", str(path)).out)
+
+    def test_live(self) -> None:
+        """Those that run now, and what can be done about one."""
+        self.assertIn("no session runs", self.do("session", "live").out)
+        self.assertIn("smartproxy session live", self.refused("session", "end", SECOND))
+        state = f'{{"session": "{SECOND}", "partner": "BOLT", "file": {{"dataset": "A", "octets": 5, "size": 2}}}}'
+        row = LiveReportRow(client="inner", received=datetime.now(UTC), count=3, sessions=f"[{state}]")
+        with self.open.writing() as session:
+            session.merge(row)
+        told = self.do("session", "live").out
+        self.assertRegex(told, rf"{SECOND} +BOLT +- +A +5 +2048 ")
+        self.assertIn("3 sessions run in all", told)
+        self.do("session", "end", SECOND)
+        self.do("session", "level", SECOND, "debug")
+        with self.open.reading() as session:
+            found = [(each.wish, each.level) for each in trials.after(session, 0, datetime.now(UTC))]
+        self.assertEqual(found, [("end", None), ("level", "debug")])

@@ -1,0 +1,219 @@
+"""The record of a session: who said what when, without content and secrets, in bounds; and what is made of it."""
+
+import io
+import json
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.backend import ladders
+from smartproxy.oftp2.errors import EsidReason
+from smartproxy.oftp2.stream import SSRM_BUFFER
+from smartproxy.policy.packed_record import pack, unpack
+from smartproxy.policy.session_record import STEPS_FIRST, STEPS_LAST, RecordedStep, SessionRecord
+from smartproxy.policy.strict_json import DocumentRefused
+from smartproxy.relay.events import Arrived, LegOpened, Lost
+from smartproxy.relay.intents import Done
+from smartproxy.relay.recorder import Recorder
+from smartproxy.relay.session import Session
+from smartproxy.tap.judge import judge
+from tests.unit.playbook import (
+    CD_,
+    CDT_,
+    CODE,
+    EERP_,
+    EFID_5,
+    EFPA_N,
+    INITIATOR,
+    PARTNER_SSID,
+    RESPONDER,
+    SFPA_0,
+    STATION_SSID,
+    client,
+    data,
+    esid,
+    sfid,
+)
+
+RTR_ = b"\x10\x00\x00\x05P"
+
+
+class Recorded(SynchronousTestCase):
+    """A session of the client that is recorded, on a clock of the test."""
+
+    def setUp(self) -> None:
+        """Come to where the station has greeted."""
+        self.now = 100.0
+        self.session: Session = client()
+        session = self.session
+        session.recorder = Recorder(session.session, session._opening, session._monitor, lambda: self.now)
+        session.start()
+        session.receive(LegOpened(RESPONDER))
+        self.done: Done | None = None
+        self.say((0.004, RESPONDER, SSRM_BUFFER), (0.001, INITIATOR, PARTNER_SSID), (0.002, RESPONDER, STATION_SSID))
+
+    def say(self, *said: tuple[float, object, bytes]) -> None:
+        """Octets arrive, each so many seconds after the ones before."""
+        for seconds, role, octets in said:
+            self.now += seconds
+            for intent in self.session.receive(Arrived(role, octets)):  # type: ignore[arg-type]  # a role
+                if isinstance(intent, Done):
+                    self.done = intent
+
+    def end(self, reason: EsidReason = EsidReason.NORMAL, by: object = INITIATOR) -> SessionRecord:
+        """A side ends the session, and its record is made, packed and unpacked."""
+        self.say((0.5, by, esid(reason)))
+        return self.over()
+
+    def over(self) -> SessionRecord:
+        """Both connections go away."""
+        for role in (INITIATOR, RESPONDER):
+            for intent in self.session.receive(Lost(role, "closed")):
+                if isinstance(intent, Done):
+                    self.done = intent
+        assert self.done is not None and self.session.recorder is not None
+        return unpack(pack(self.session.recorder.document(self.done.summary, "2026-11-20T12:00:00.000Z")))
+
+    def file(self, windows: int = 1) -> None:
+        """The partner sends a file of 5 octets in each DATA, three DATA in a window."""
+        self.say((0.01, INITIATOR, sfid()), (0.012, RESPONDER, SFPA_0))
+        for _ in range(windows - 1):
+            self.say((0.1, INITIATOR, data() * 3), (0.1, RESPONDER, CDT_))
+        self.say((0.1, INITIATOR, data() + EFID_5 if windows == 1 else data()))
+
+    def test_a_file(self) -> None:
+        """Every command with its sender, its time in milliseconds and its fields; DATA as counts."""
+        self.file()
+        self.say((0.02, RESPONDER, EFPA_N), (0, INITIATOR, CD_), (2.1, RESPONDER, EERP_), (0.01, INITIATOR, RTR_))
+        self.say((0, RESPONDER, CD_))
+        record = self.end()
+        told = [(step.by, step.command) for step in record.steps]
+        self.assertEqual(
+            told,
+            [
+                ("station", "SSRM"),
+                ("partner", "SSID"),
+                ("station", "SSID"),
+                ("partner", "SFID"),
+                ("station", "SFPA"),
+                ("partner", "DATA"),
+                ("partner", "EFID"),
+                ("station", "EFPA"),
+                ("partner", "CD"),
+                ("station", "EERP"),
+                ("partner", "RTR"),
+                ("station", "CD"),
+                ("partner", "ESID"),
+            ],
+        )
+        self.assertEqual([step.at for step in record.steps[:6]], [4, 5, 7, 17, 29, 129])
+        self.assertEqual(record.steps[5].fields, {"buffers": 1, "octets": 5, "credits": 0})
+        self.assertEqual((record.steps[1].fields["SSIDCODE"], record.steps[1].fields["SSIDPSWD"]), (CODE, "***"))
+        self.assertEqual((record.setup, record.lasted, record.initiator), (7, 2759, "partner"))
+        self.assertEqual((record.outcome, record.cause, record.left_out), ("completed", "session.completed", 0))
+        assert record.agreed is not None
+        self.assertEqual(record.agreed["credit"], 3)
+
+    def test_windows(self) -> None:
+        """Set Credit is counted with the DATA that it lets through, and is no step of its own."""
+        self.file(windows=4)
+        record = self.end(EsidReason.UNSPECIFIED_ABORT)
+        steps = [step for step in record.steps if step.command in ("DATA", "CDT")]
+        self.assertEqual([step.fields for step in steps], [{"buffers": 10, "octets": 50, "credits": 3}])
+
+    def test_lost_in_a_file(self) -> None:
+        """DATA before the end is counted although no command followed."""
+        self.file(windows=2)
+        record = self.over()
+        self.assertEqual((record.steps[-1].command, record.steps[-1].fields["buffers"]), ("DATA", 4))
+        self.assertEqual(record.outcome, "lost")
+
+    def test_no_secret(self) -> None:
+        """The password is in no record, and in nothing that is made of it."""
+        self.file()
+        record = self.end(EsidReason.UNSPECIFIED_ABORT)
+        lines = list(ladders.recording(record))
+        self.assertNotIn("SECRET", repr(record) + "".join(map(repr, ladders.rungs(record, ()))))
+        self.assertNotIn(b"SECRET".hex(), "".join(lines))
+        self.assertTrue(any(b"MASKED".hex() in line for line in lines))
+
+    def test_held(self) -> None:
+        """How long a side was not read because of the other is told, also if that lasted until the end."""
+        recorder = self.session.recorder
+        assert recorder is not None
+        recorder.held(INITIATOR)
+        self.now += 3
+        recorder.released(INITIATOR)
+        recorder.held(RESPONDER)
+        self.now += 1
+        record = self.over()
+        self.assertEqual((record.held_partner, record.held_station), (3000, 1000))
+
+    def test_bounds(self) -> None:
+        """Of a session with more commands the first and the last ones are kept, and the others counted."""
+        for number in range(STEPS_FIRST):
+            self.say((0.001, INITIATOR, sfid(f"FILE{number}")), (0, RESPONDER, b"\x10\x00\x00\x0b302N000"))
+        record = self.end()
+        self.assertEqual(len(record.steps), STEPS_FIRST + STEPS_LAST)
+        self.assertEqual(len(record.steps) + record.left_out, 3 + 2 * STEPS_FIRST + 1)
+        self.assertEqual(record.steps[-1].command, "ESID")
+        self.assertLess(len(pack({"steps": [], "left_out": 0})), 100)
+
+    def test_recording(self) -> None:
+        """A recording of it is judged as the session was: nothing is wrong, the counts are right, and it says so."""
+        self.file(windows=4)
+        self.say(
+            (0, INITIATOR, b"\x10\x00\x00\x27T" + b"0" * 17 + b"50".rjust(17, b"0")),
+            (0, RESPONDER, EFPA_N),
+            (0, INITIATOR, CD_),
+        )
+        record = self.end(by=RESPONDER)
+        path = Path(self.mktemp())
+        path.write_text("\n".join(ladders.recording(record)))
+        out = io.StringIO()
+        self.assertEqual(judge(str(path), profile="strict", as_json=False, out=out), 0, out.getvalue())
+        self.assertIn("zeros were judged in its place", out.getvalue())
+        self.assertIn("Initiator: ", out.getvalue())
+        self.assertIn("1 files confirmed", out.getvalue())
+        out = io.StringIO()
+        self.assertEqual(judge(str(path), profile="default", as_json=True, out=out), 0)
+        summary = json.loads(out.getvalue().splitlines()[-1])
+        self.assertTrue(summary["filled"])
+        self.assertEqual(summary["summary"]["I"]["buffers"] - summary["summary"]["I"]["commands"], 10)
+
+
+class Packed(SynchronousTestCase):
+    """What is taken as a record, and what is not."""
+
+    def test_refused(self) -> None:
+        """What is no packed record, or has another form, is refused; so is one that unpacks to too much."""
+        for octets in (b"", b"x", pack({"steps": [], "left_out": 0})):
+            self.assertRaises(DocumentRefused, unpack, octets)
+        self.assertRaises(DocumentRefused, unpack, pack({"steps": [], "left_out": 0, "x": "0" * 10_000_000}))
+
+    def test_ladder_without_a_record(self) -> None:
+        """A step that the codec does not know is a note in the recording, and is shown as it is."""
+        step = RecordedStep(at=1, by="partner", command="XXXX", fields={})
+        record = unpack(
+            pack(
+                {
+                    "session": "0123456789abcdef",
+                    "partner": None,
+                    "peer": "192.0.2.7:1",
+                    "began": "2026-11-20T12:00:00.000Z",
+                    "initiator": "partner",
+                    "lasted": 1,
+                    "setup": None,
+                    "outcome": "lost",
+                    "cause": "leg.lost",
+                    "agreed": None,
+                    "held_partner": 0,
+                    "held_station": 0,
+                    "steps": [{"at": 1, "by": "partner", "command": "XXXX", "fields": {}}],
+                    "left_out": 0,
+                }
+            )
+        )
+        self.assertEqual(record.steps, (step,))
+        self.assertIn("XXXX cannot be written", list(ladders.recording(record))[1])
+        self.assertEqual(ladders.rungs(record, ())[0].command, "XXXX")
