@@ -23,7 +23,7 @@ FAST_TESTS := tests.test_layers tests.test_conventions tests.test_event_calls te
 SLOW_TESTS := tests.process.test_several tests.process.test_licence_renewal tests.process.test_ctl tests.process tests.packaging
 
 .PHONY: help environment python wheels demo test fast-tests slow-tests types lint format coverage docs news fragments transcript \
-	fuzz mutants soak bench bench-growth bench-parts bench-lists bench-calls bench-floods clean FORCE
+	fuzz mutants soak bench bench-growth bench-parts bench-lists bench-calls bench-floods bench-page screenshots clean FORCE
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -172,6 +172,13 @@ bench-calls: environment  ## count the daemons' Python calls for a small file an
 
 bench-floods: environment  ## who gets in while strangers flood the ports, and what it costs (FLOODS=tunnel chooses)
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/floods.py $(FLOODS)
+
+bench-page: environment  ## how fast the admin page answers with 100,000 sessions and a million events (SESSIONS=1000)
+	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/pages.py --json $(CURDIR)/build/bench/pages.json \
+		--sessions $(or $(SESSIONS),100000)
+
+screenshots: environment  ## pictures of every page of the admin page, empty and full, into build/screenshots
+	cd $(CHECKS) && PATH="$(BIN):$$PATH" $(BIN)/python -m twisted.trial --reporter=text tests.process.screenshots
 
 clean:  ## remove everything that make made
 	rm -rf $(VENV) build dist .demo trial .mypy_cache .ruff_cache .hypothesis .coverage docs/_build $(LEFTOVERS)

@@ -2,7 +2,7 @@
 
 Playwright's calls wait, each in the thread that started the browser. So the browser has a thread of its own, and a test
 gives it whole journeys: ``await browser.run(journey)``. There is one browser for each process of a test run; a
-:class:`Visit` is a fresh profile in it, without cookies and cache. No journey sleeps: Playwright waits for what the
+:class:`Window` is a fresh profile in it, without cookies and cache. No journey sleeps: Playwright waits for what the
 journey names, at most :data:`WAIT_SECONDS`.
 """
 
@@ -15,7 +15,16 @@ from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Dialog,
+    Page,
+    Playwright,
+    Request,
+    sync_playwright,
+)
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -113,7 +122,7 @@ class Eyes:
     zone: str = "Europe/Berlin"
 
 
-class Visit:
+class Window:
     """A fresh profile of the browser with one page, and all that went wrong in it.
 
     It lives in the browser's thread. Https is as far as it can be trusted here: the site's authority is known to no
@@ -121,8 +130,8 @@ class Visit:
 
     :param origin: where the page may send requests, such as ``https://127.0.0.1:4711``.
     :ivar page: the page.
-    :ivar wrong: what went wrong so far: errors on the console, exceptions that nobody caught, requests to other hosts,
-        and what the page's own Content-Security-Policy forbids.
+    :ivar wrong: what went wrong so far: errors on the console, exceptions that nobody caught, alerts, requests to other
+        hosts, and what the page's own Content-Security-Policy forbids.
     """
 
     def __init__(self, browser: Browser, origin: str, eyes: Eyes) -> None:
@@ -143,11 +152,17 @@ class Visit:
         self.context.on("console", self._console)
         self.context.on("weberror", lambda found: self.wrong.append(f"exception: {found.error}"))
         self.context.on("request", self._request)
+        self.context.on("dialog", self._dialog)
         self.page: Page = self.context.new_page()
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.wrong.append(f"console: {message.text} ({message.location.get('url', '')})")
+
+    def _dialog(self, dialog: Dialog) -> None:
+        if dialog.type == "alert":
+            self.wrong.append(f"alert: {dialog.message}")
+        dialog.dismiss()
 
     def _request(self, request: Request) -> None:
         parts = urlsplit(request.url)

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from tests.process.browsers import AXE, AXE_SHA256, Chromium, Eyes, Visit
+from tests.process.browsers import AXE, AXE_SHA256, Chromium, Eyes, Window
 from tests.process.clock import LIMIT_SECONDS
 
 GOOD = '<!doctype html><html lang="en"><title>Fine</title><link rel="icon" href="data:,"><main><h1>Fine</h1>%s</main>'
@@ -55,7 +55,7 @@ class _OnePageRequest(BaseHTTPRequestHandler):
 
 
 class Seeing(TestCase):
-    """What a visit finds wrong with a page."""
+    """What a window finds wrong with a page."""
 
     timeout = LIMIT_SECONDS
 
@@ -65,15 +65,15 @@ class Seeing(TestCase):
         self.addCleanup(self.served.end)
         self.origin = f"http://127.0.0.1:{self.served.server_port}"
 
-    async def visit(self, journey: Callable[[Visit], Any], eyes: Eyes | None = None) -> tuple[Any, list[str]]:
+    async def window(self, journey: Callable[[Window], Any], eyes: Eyes | None = None) -> tuple[Any, list[str]]:
         """What a journey tells, and what went wrong."""
 
         def look(browser: Any) -> tuple[Any, list[str]]:
-            visit = Visit(browser, self.origin, eyes or Eyes())
+            window = Window(browser, self.origin, eyes or Eyes())
             try:
-                told = journey(visit)
+                told = journey(window)
             finally:
-                wrong = visit.end()
+                wrong = window.end()
             return told, wrong
 
         return await Chromium.started().run(look)
@@ -81,18 +81,18 @@ class Seeing(TestCase):
     async def wrong(self, body: str, script: str = "") -> list[str]:
         """What goes wrong on a page."""
         self.served.body, self.served.script = body, script
-        return (await self.visit(lambda visit: visit.go("/").get_by_role("heading").wait_for()))[1]
+        return (await self.window(lambda window: window.go("/").get_by_role("heading").wait_for()))[1]
 
     async def test_a_good_page(self) -> None:
         """Nothing is wrong with it, and axe finds nothing in the theme that the viewer has."""
         self.served.body = "<p id=words>words</p>"
 
-        def look(visit: Visit) -> tuple[list[str], bool]:
-            page = visit.go("/")
-            return visit.obstacles(), page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        def look(window: Window) -> tuple[list[str], bool]:
+            page = window.go("/")
+            return window.obstacles(), page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
 
-        self.assertEqual((([], False), []), await self.visit(look))
-        self.assertEqual((([], True), []), await self.visit(look, Eyes(theme="dark")))
+        self.assertEqual((([], False), []), await self.window(look))
+        self.assertEqual((([], True), []), await self.window(look, Eyes(theme="dark")))
 
     async def test_console_and_exceptions(self) -> None:
         """An error on the console and an exception that nobody catches are found."""
@@ -115,7 +115,7 @@ class Seeing(TestCase):
     async def test_obstacles(self) -> None:
         """A field without a name and text that is hard to read are found."""
         self.served.body = "<input><link rel=stylesheet href=/x.js>"
-        found, _ = await self.visit(lambda visit: visit.go("/") and visit.obstacles())
+        found, _ = await self.window(lambda window: window.go("/") and window.obstacles())
         self.assertEqual(["critical: label"], [each.partition(" (")[0] for each in found])
 
     def test_axe_is_what_was_published(self) -> None:
@@ -125,9 +125,9 @@ class Seeing(TestCase):
     async def test_a_journey_that_fails(self) -> None:
         """Its error is the test's, and the browser goes on for the next one."""
 
-        def fails(_visit: Visit) -> None:
+        def fails(_window: Window) -> None:
             raise ZeroDivisionError
 
-        waiting: Deferred[Any] = Deferred.fromCoroutine(self.visit(fails))
+        waiting: Deferred[Any] = Deferred.fromCoroutine(self.window(fails))
         await self.assertFailure(waiting, ZeroDivisionError)
         self.assertEqual([], await self.wrong("once more"))

@@ -1,0 +1,173 @@
+"""Every page in a real browser, on a site that is full of data: nothing goes wrong, and nobody is kept out."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, ClassVar
+
+from babel.messages.pofile import read_po
+
+from smartproxy.backend.page.texts import LOCALE
+from smartproxy.backend.store import Store
+from smartproxy.policy.permissions import AdminRole
+from tests.filled import HOSTILE, Filling, fill
+from tests.process.browsers import Eyes, Window
+from tests.process.page_calls import PageCaller, examples, whole_pages
+from tests.process.page_sites import PageSiteCase, Reader, known
+
+NARROW, WIDE = 320, 2560
+SESSIONS = 300
+
+_BESIDE = "document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
+"""How many pixels of a page are beside the window."""
+_SPOKEN = """
+() => { const found = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        while (walk.nextNode()) found.push(walk.currentNode.data.replace(/\\s+/g, " ").trim());
+        for (const name of ["aria-label", "title", "placeholder", "alt"])
+            for (const each of document.querySelectorAll(`[${name}]`)) found.push(each.getAttribute(name));
+        return found.filter(each => each); }
+"""
+"""All texts of a page, those that are only heard, too."""
+_FOCUS = """
+() => { const at = document.activeElement, box = at.getBoundingClientRect(), look = getComputedStyle(at);
+        return [at === document.body, at.outerHTML.slice(0, 120), box.width > 0 && box.height > 0,
+                look.outlineStyle !== "none" || look.boxShadow !== "none"]; }
+"""
+
+
+def _at(path: str, look: Callable[[Window], Any], window: Window) -> Any:
+    window.go(path)
+    return look(window)
+
+
+class EverywhereCase(PageSiteCase):
+    """A site with data, and every page of it."""
+
+    paths: ClassVar[Sequence[str]] = ()
+
+    async def begin(self) -> None:
+        """Fill the store, once for the class."""
+        await super().begin()
+        if not type(self).paths:
+            type(self).paths = await self.in_store(self._fill)
+
+    def _fill(self, store: Store) -> list[str]:
+        """Fill the store; what pages there are then."""
+        fill(store, Filling(now=datetime.now(UTC), sessions=SESSIONS, hostile=True))
+        ca, cookie = str(self.site.certificates / "backend.crt"), known(store, AdminRole.ADMINISTRATOR)
+        caller = PageCaller(self.site.backend_port, ca, cookie, host="127.0.0.1")
+        try:
+            return list(whole_pages(caller, examples(store)))
+        finally:
+            caller.close()
+
+    async def everywhere(
+        self, eyes: Eyes, look: Callable[[Window], Any], role: AdminRole = AdminRole.ADMINISTRATOR
+    ) -> list[tuple[str, Any]]:
+        """What somebody finds on each page, where that is something."""
+        reader = await self.reader(role, eyes)
+        found = []
+        for path in self.paths:
+            told = await reader.does(partial(_at, path, look))
+            if told:
+                found.append((path, told))
+        return found
+
+
+class Everywhere(EverywhereCase):
+    """What is promised of all pages."""
+
+    async def test_obstacles_in_the_light(self) -> None:
+        """Axe has nothing serious to say of any page in the light theme."""
+        self.assertEqual([], await self.everywhere(Eyes(), Window.obstacles))
+
+    async def test_obstacles_in_the_dark(self) -> None:
+        """Nor in the dark theme, on a narrow screen."""
+        self.assertEqual([], await self.everywhere(Eyes(theme="dark", width=390, height=844), Window.obstacles))
+
+    async def test_widths(self) -> None:
+        """Nothing is beside the window, whether that is as narrow as 320 pixels or as wide as 2560."""
+        for width in (NARROW, 768, WIDE):
+            found = await self.everywhere(Eyes(width=width), lambda window: window.page.evaluate(_BESIDE))
+            self.assertEqual([], found, width)
+
+    async def test_keyboard(self) -> None:
+        """The first key leads past the navigation; each further one to something that is seen and shown as focused."""
+
+        def tab(window: Window) -> list[str]:
+            page, wrong = window.page, []
+            page.keyboard.press("Tab")
+            if page.locator(":focus").get_attribute("href") != "#content":
+                wrong.append("the first key does not lead to the content")
+            for _ in range(40):
+                page.keyboard.press("Tab")
+                outside, what, seen, marked = page.evaluate(_FOCUS)
+                if outside:
+                    break
+                if not (seen and marked):
+                    wrong.append(f"{'not seen' if not seen else 'not marked'}: {what}")
+            return wrong
+
+        self.assertEqual([], await self.everywhere(Eyes(), tab))
+
+    async def test_titles(self) -> None:
+        """Each page has one heading of the first rank and a title of its own."""
+        titles: dict[str, str] = {}
+
+        def look(window: Window) -> str:
+            headings = window.page.locator("h1").count()
+            title = window.page.title()
+            path = window.page.url.removeprefix(self.origin)
+            same = titles.setdefault(title, path)
+            return "" if headings == 1 and same == path else f"{headings} headings; {title} is also {same}"
+
+        self.assertEqual([], await self.everywhere(Eyes(), look))
+
+    async def test_without_scripts_help(self) -> None:
+        """Each page says what it is for."""
+        empty = "There is no help for this page yet."
+        found = await self.everywhere(Eyes(), lambda window: empty in window.page.locator("#help").inner_text())
+        self.assertEqual([], found)
+
+    async def test_what_peers_write(self) -> None:
+        """It is text on every page: no element, no script, and no character that turns text round."""
+
+        def look(window: Window) -> list[str]:
+            page, wrong = window.page, []
+            if page.locator("img[src=x]").count():
+                wrong.append("an element of the peer's")
+            text = page.content()
+            return wrong + [f"U+{ord(each):04X}" for each in HOSTILE if each in text and not each.isprintable()]
+
+        self.assertEqual([], await self.everywhere(Eyes(), look))
+
+    async def test_german(self) -> None:
+        """Whoever asks for German reads no text that has a German one in English."""
+        with (LOCALE / "de.po").open("rb") as octets:
+            messages = [each for each in read_po(octets, locale="de") if isinstance(each.id, str) and each.id]
+        english = {str(each.id) for each in messages if each.string != each.id and "%" not in str(each.id)}
+        german = {str(each.string) for each in messages}
+
+        def look(window: Window) -> list[str]:
+            spoken = window.page.evaluate(_SPOKEN)
+            language = window.page.locator("html").get_attribute("lang")
+            return [each for each in spoken if each in english - german] + ([] if language == "de" else [str(language)])
+
+        self.assertEqual([], await self.everywhere(Eyes(language="de-DE"), look))
+
+
+class Strangers(PageSiteCase):
+    """The pages of somebody who is not logged in."""
+
+    async def open(self, eyes: Eyes) -> Reader:
+        """A stranger at the login."""
+        return await self.reader(None, eyes)
+
+    async def test_login(self) -> None:
+        """The login has no obstacle in either theme, and nothing beside the window."""
+        for theme in ("light", "dark"):
+            reader = await self.open(Eyes(theme=theme, width=NARROW))
+            found = await reader.does(
+                lambda window: (window.go("/login") and window.obstacles(), window.page.evaluate(_BESIDE))
+            )
+            self.assertEqual(([], 0), found)
