@@ -113,7 +113,7 @@ _NOT_EXPORTED = {
     "differences": "the past",
     "events": "the past",
     "generations": "the past",
-    "proposals": "found again when partners come",
+    "proposals": "about sightings, and found again with them",
     "seen_certificates": "found again when partners come",
     "server_licences": "what servers reported",
     "store_keys": "of the store, and not of the site",
@@ -122,7 +122,7 @@ _NOT_EXPORTED = {
     "watch_cursors": "made of events",
     "watched_partners": "made of events",
 }
-"""The tables of which nothing is in the file, and why. What an operator decides is never one of them."""
+"""The tables of which nothing is in the file, and why. Nothing that the configuration is made of is one of them."""
 
 
 class EveryTable(ArchiveCase):
