@@ -25,6 +25,7 @@ from smartproxy.backend import (
     licences,
     partners,
     settings,
+    users,
 )
 from smartproxy.backend.alert_tables import IgnoreRow
 from smartproxy.backend.alerts import ignore_rules
@@ -46,13 +47,14 @@ from smartproxy.backend.schema import (
     SiteRow,
     WithdrawnRow,
 )
+from smartproxy.backend.user_tables import LoginRow, UserRow
 from smartproxy.policy import limits
 from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.configuration import Configuration, parse_value
 from smartproxy.policy.licence import PROXY_ID
 from smartproxy.policy.packing import as_text, filled, unpack
-from smartproxy.policy.permissions import AdministratorEntry
+from smartproxy.policy.permissions import AdministratorEntry, UserEntry
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind, read_object, write_object
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.strict_json import DocumentRefused, read
@@ -115,10 +117,19 @@ class RejectedList:
 
 
 @attrs.frozen(kw_only=True)
+class ArchivedUser:
+    """A user of the page, with the hash of the password."""
+
+    entry: UserEntry = attrs.field(metadata=kind(ObjectOf(UserEntry)))
+    password: str = attrs.field(repr=False, metadata=kind(Line(most=1000)))
+
+
+@attrs.frozen(kw_only=True)
 class Secrets:
     """What makes another store the same site.
 
     :ivar administrators: the tokens of administrators; ``None`` in files of versions that did not export them.
+    :ivar users: the users of the page; the same.
     """
 
     site: ArchivedSite = attrs.field(metadata=kind(ObjectOf(ArchivedSite)))
@@ -130,6 +141,9 @@ class Secrets:
     )
     administrators: tuple[AdministratorEntry, ...] | None = attrs.field(
         default=None, metadata=kind(Optional(ListOf(item=ObjectOf(AdministratorEntry))))
+    )
+    users: tuple[ArchivedUser, ...] | None = attrs.field(
+        default=None, metadata=kind(Optional(ListOf(item=ObjectOf(ArchivedUser))))
     )
 
 
@@ -179,6 +193,7 @@ class Imported:
     identities: int | None
     clients: int | None
     administrators: int | None
+    users: int | None
 
 
 def export(session: Session, now: datetime, *, with_secrets: bool) -> str:
@@ -245,6 +260,7 @@ def take(change: Change, parsed: ParsedFile) -> Imported:
         identities=None if secrets is None else len(configuration.server.identities),
         clients=None if secrets is None else len(secrets.clients),
         administrators=None if secrets is None else _count(secrets.administrators),
+        users=None if secrets is None else _count(secrets.users),
     )
 
 
@@ -294,6 +310,7 @@ def _secrets(session: Session) -> Secrets:
         site=_copy(ArchivedSite, authority.site_row(session)),
         clients=tuple(row.entry for row in session.scalars(select(ClientRow).order_by(ClientRow.name))),
         administrators=tuple(row.entry for row in administrators.listed(session)),
+        users=tuple(_copy(ArchivedUser, row) for row in users.listed(session)),
         licences=tuple(_copy(ArchivedLicence, row) for row in licences.listed(session)),
         requests=tuple(row.request for row in identities if row.request is not None),
         withdrawn=tuple(
@@ -329,6 +346,13 @@ def _take_secrets(change: Change, secrets: Secrets, configuration: Configuration
     if secrets.administrators is not None:
         _clear(change, AdministratorRow)
         change.session.add_all(AdministratorRow(name=each.name, entry=each) for each in secrets.administrators)
+    if secrets.users is not None:
+        # Who was logged in may be somebody else now.
+        _clear(change, UserRow)
+        _clear(change, LoginRow)
+        change.session.add_all(
+            UserRow(name=each.entry.name, entry=each.entry, password=each.password) for each in secrets.users
+        )
     change.session.add_all(WithdrawnRow(**attrs.asdict(each)) for each in secrets.withdrawn)
     for licence in secrets.licences:
         change.session.add(LicenceRow(**attrs.asdict(licence)))

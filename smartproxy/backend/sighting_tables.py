@@ -59,13 +59,17 @@ class ServerLicenceRow(Base):
 
 
 class ProposalRow(Base):
-    """A certificate that may be the next one of a partner; ``old`` is the row of the pinned one that it showed."""
+    """A certificate that may be the next one of a partner; ``old`` is the row of the pinned one that it showed.
+
+    ``outgoing``: it was shown when the partner was called. ``rejected``: when an operator decided that it is not.
+    """
 
     __tablename__ = "proposals"
+    __table_args__ = (UniqueConstraint("sha256", "outgoing"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     partner: Mapped[str] = mapped_column(index=True)
-    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    sha256: Mapped[str] = mapped_column(String(64))
     serial: Mapped[str]
     not_after: Mapped[datetime]
     cas: Mapped[str]
@@ -73,3 +77,5 @@ class ProposalRow(Base):
     first_seen: Mapped[datetime]
     last_seen: Mapped[datetime]
     peer: Mapped[str | None]
+    outgoing: Mapped[bool] = mapped_column(default=False)
+    rejected: Mapped[datetime | None]

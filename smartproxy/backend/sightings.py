@@ -37,6 +37,10 @@ def note(session: Session, records: Iterable[Record]) -> None:
             _certificate(session, record)
         elif record.name == "identity.accepted":
             _proved(session, record)
+        elif record.name == "outbound.answered" and "ca" not in record.fields:
+            # By a pin; of those that are known by a CA, nothing is proposed.
+            _certificate(session, record)
+            _proved(session, record)
         elif record.name == "crl.url_seen":
             _url(session, record)
         elif record.name == "licence.accepted":

@@ -20,6 +20,7 @@ from smartproxy.backend import (
     revocation,
     settings,
     tables,
+    users,
 )
 from smartproxy.backend.alerts import ignore_rules
 from smartproxy.backend.archive import Imported
@@ -76,6 +77,7 @@ class ArchiveCase(SiteCase):
             _, self.admin_token = administrators.create(
                 change, "alice", role=role, scopes=(), until=until, allowed={EVERYTHING}
             )
+            users.add(change, "carol", role, "correct horse battery staple")
 
     def export(self, *, with_secrets: bool) -> str:
         """The site as text."""
@@ -113,7 +115,8 @@ _NOT_EXPORTED = {
     "differences": "the past",
     "events": "the past",
     "generations": "the past",
-    "proposals": "found again when partners come",
+    "logins": "who is logged in",
+    "proposals": "about sightings, and found again with them",
     "seen_certificates": "found again when partners come",
     "server_licences": "what servers reported",
     "store_keys": "of the store, and not of the site",
@@ -122,7 +125,7 @@ _NOT_EXPORTED = {
     "watch_cursors": "made of events",
     "watched_partners": "made of events",
 }
-"""The tables of which nothing is in the file, and why. What an operator decides is never one of them."""
+"""The tables of which nothing is in the file, and why. Nothing that the configuration is made of is one of them."""
 
 
 class EveryTable(ArchiveCase):
@@ -131,7 +134,15 @@ class EveryTable(ArchiveCase):
     def contents(self) -> dict[str, list[dict[str, object]]]:
         """What each table holds of the site: without numbers of rows, and what is only known of the entries."""
         known = {"id", "number", "store", "loaded", "proposed", "hits", "told", "last_hit", "last_event", "octets"}
-        known |= {"last_seen", "last_version", "last_address", "certificate_until", "last_used", "failures"}
+        known |= {
+            "last_seen",
+            "last_version",
+            "last_address",
+            "certificate_until",
+            "last_used",
+            "last_login",
+            "failures",
+        }
         found = {}
         with self.store.reading() as session:
             for mapper in SiteRow.registry.mappers:
@@ -279,9 +290,9 @@ class WithoutSecrets(ArchiveCase):
         document = json.loads(self.export(with_secrets=True))
         for where, name in ((document, "ignore_rules"), (document, "rejected_lists")):
             del where[name]
-        del document["secrets"]["administrators"]
+        del document["secrets"]["administrators"], document["secrets"]["users"]
         found = self.take(json.dumps(document))
-        self.assertEqual((found.ignore_rules, found.administrators), (None, None))
+        self.assertEqual((found.ignore_rules, found.administrators, found.users), (None, None, None))
         with self.store.reading() as session:
             self.assertEqual(len(ignore_rules.listed(session)), 1)
             self.assertIsNotNone(administrators.authenticate(session, self.admin_token))

@@ -6,7 +6,7 @@ from typing import Any
 from smartproxy.backend import cas, partners, proposals, refusals_explained
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.errors import NotFound
-from smartproxy.policy.partners import CertificatePin, KeyPin, Partner, Rule, SubjectRule
+from smartproxy.policy.partners import CertificatePin, KeyPin, Outbound, Partner, Rule, SubjectRule, Verify
 from smartproxy.testing.pki import TestCa, TestCredential
 from tests.unit.commands import CommandCase
 from tests.unit.sites import NOW, SiteCase
@@ -253,6 +253,121 @@ class WhatIsAccepted(ProposalCase):
         self.assertRaises(NotFound, self.accept, "00" * 32)
 
 
+class WhatIsRejected(ProposalCase):
+    """An operator's other decision."""
+
+    def reject(self, which: str | None = None) -> None:
+        """Reject what is proposed for the partner."""
+        with self.store.writing() as session:
+            proposals.reject(session, "ACME", which, NOW)
+
+    def test_does_not_come_again(self) -> None:
+        """It is not proposed again, however often it is shown; another certificate is."""
+        self.tell(refusal(self.new))
+        self.reject()
+        self.tell(refusal(self.new, 50))
+        self.assertEqual(self.proposed(), [])
+        self.assertEqual(len(self.stored("certificate.proposed")), 1)
+        self.assertRaises(NotFound, self.accept)
+        other = self.ca.issue("acme")
+        self.tell(refusal(other, 51))
+        self.assertEqual(self.proposed(), [("ACME", other.sha256)])
+        with self.store.reading() as session:
+            known = proposals.listed(session, rejected=True)
+        self.assertEqual([each.rejected for each in known if each.sha256 == self.new.sha256], [NOW])
+
+    def test_stays_in_a_flood(self) -> None:
+        """Many others do not make it forgotten."""
+        self.tell(refusal(self.new))
+        self.reject()
+        for hours in range(1, 9):
+            self.tell(refusal(self.ca.issue("acme"), hours))
+        self.tell(refusal(self.new, 10))
+        self.assertNotIn(("ACME", self.new.sha256), self.proposed())
+        self.assertEqual(len(self.proposed()), 5)
+
+    def test_changed_mind(self) -> None:
+        """One that is named is accepted all the same."""
+        self.tell(refusal(self.new))
+        self.reject()
+        self.assertEqual(self.accept(self.new.sha256[:16]).sha256, self.new.sha256)
+        self.assertEqual(self.proposed(), [])
+
+
+def answer(old: TestCredential, **fields: Any) -> dict[str, Any]:
+    """A server's event about a partner that was called and proved its identity."""
+    told = acceptance(old, host="oftp.acme.example", port=6619, **fields)
+    return {**told, "name": "outbound.answered", "session": "3d38bcab3c9b8a05"}
+
+
+def failure(new: TestCredential, hours: int = 0, **fields: Any) -> dict[str, Any]:
+    """A server's event about a partner that was called and showed another certificate."""
+    told = refusal(new, hours, **{"cause": "certificate.not_expected", "partner": "ACME", "step": "tls", **fields})
+    return {**told, "name": "outbound.failed", "host": "oftp.acme.example", "port": 6619}
+
+
+class WhenCalled(ProposalCase):
+    """A partner that is called shows a new certificate."""
+
+    def setUp(self) -> None:
+        """It is recognized by a pin of its own when it is called."""
+        super().setUp()
+        self.server = self.ca.issue("oftp.acme.example")
+        self.next = self.ca.issue("oftp.acme.example")
+        self.call(CertificatePin(sha256=self.server.sha256))
+
+    def call(self, *pins: CertificatePin) -> None:
+        """Say how it is called."""
+        outbound = Outbound(host="oftp.acme.example", verify=Verify.PIN, certificates=pins)
+        with self.change() as change:
+            partners.alter(change, "ACME", outbound=outbound)
+
+    def test_proposed(self) -> None:
+        """It is proposed, told, and when accepted pinned for calls to the partner, and for nothing else."""
+        self.tell(answer(self.server))
+        self.tell(failure(self.next))
+        (told,) = self.stored("certificate.proposed")
+        self.assertEqual((told.fields["partner"], told.fields["direction"]), ("ACME", "outbound"))
+        self.assertTrue(self.accept().outgoing)
+        with self.store.reading() as session:
+            entry = partners.find(session, "ACME").entry
+        assert entry.outbound is not None
+        pins = tuple(CertificatePin(sha256=each.sha256) for each in (self.server, self.next))
+        self.assertEqual(entry.outbound.certificates, pins)
+        self.assertEqual(entry.certificates, (CertificatePin(sha256=self.old.sha256),))
+        self.assertEqual(self.proposed(), [])
+
+    def test_pins_of_the_entry(self) -> None:
+        """Where the rules of its own calls count, the new pin goes there."""
+        self.call()
+        self.tell(answer(self.old))
+        self.tell(failure(self.new))
+        self.accept()
+        with self.store.reading() as session:
+            entry = partners.find(session, "ACME").entry
+        self.assertEqual(len(entry.certificates), 2)
+
+    def test_not_proposed(self) -> None:
+        """Not without a proof before, a verified path, or the same subject; and not of another partner."""
+        self.tell(failure(self.next))
+        self.tell(answer(self.server))
+        self.tell(
+            failure(self.next, facts={}), failure(self.ca.issue("elsewhere")), failure(self.next, partner="OTHER")
+        )
+        self.tell(failure(self.next, cause="certificate.expired"), failure(self.next, source="client"))
+        self.assertEqual(self.proposed(), [])
+
+    def test_both_directions(self) -> None:
+        """The same certificate shown both ways is two decisions: that for its own calls comes first."""
+        self.call(CertificatePin(sha256=self.old.sha256))
+        self.tell(answer(self.old))
+        self.tell(refusal(self.new), failure(self.new, 1))
+        self.assertEqual(len(self.proposed()), 2)
+        self.assertRaises(NotFound, self.accept, "00")
+        self.assertFalse(self.accept(self.new.sha256).outgoing)
+        self.assertTrue(self.accept().outgoing)
+
+
 class ProposalCommands(CommandCase):
     """``smartproxy partner proposals`` and ``accept``."""
 
@@ -283,3 +398,10 @@ class ProposalCommands(CommandCase):
         newest = self.do("history", "-n", "1", "--json").json[0]
         self.assertEqual((newest["change"], newest["comment"]), ("partner accept ACME", "confirmed by telephone"))
         self.assertIn("no certificate is proposed for ACME", self.refused("partner", "accept", "ACME"))
+        other = ca.issue("acme")
+        self.assertEqual(Calls(store).keep_events("inner", [refusal(other, 3)], NOW).refused, [])
+        self.assertIn("not proposed for ACME again", self.do("partner", "reject", "ACME").out)
+        self.assertIn("no certificate is proposed", self.do("partner", "proposals").out)
+        listed = self.do("partner", "proposals", "--all").out
+        self.assertIn("REJECTED", listed)
+        self.assertIn(other.sha256, listed)

@@ -259,6 +259,20 @@ class Answers(SynchronousTestCase):
         pinned: dict[str, Any] = {"certificates": (CertificatePin(sha256=sha256("leaf")),)}
         self.assertEqual(self.judged(own, alone, **pinned), Cause.CERTIFICATE_NOT_EXPECTED)
 
+    def test_verified_path_of_no_pin(self) -> None:
+        """A certificate that is not pinned is refused, and it is said up to which authorities its path is good."""
+        known = partner(
+            outbound=Outbound(host="h", verify=Verify.PIN), certificates=(CertificatePin(sha256="00" * 32),)
+        )
+        assert known.outbound is not None
+        alone = ChainFacts(presented=(LEAF,), path_errors=(PathError(18, 0, "self-signed"),))
+        for found, cas in ((chain(), "ca"), (alone, None)):
+            refused: CertificateRefusal = self.assertRaises(
+                CertificateRefusal, judge_called, found, known, known.outbound, server(known), NOW, "h".__contains__
+            )
+            self.assertIs(refused.cause, Cause.CERTIFICATE_NOT_EXPECTED)
+            self.assertEqual((refused.detail.get("cas"), "not_after" in refused.detail), (cas, cas is not None))
+
     def test_a_pin_is_not_everything(self) -> None:
         """A pinned certificate has its dates, its key and its purpose all the same."""
         by_pin = Outbound(host="h", verify=Verify.PIN)

@@ -11,6 +11,7 @@ A pinned certificate or key needs no CA and no revocation list: to revoke it, re
 other rules. RFC 5280 section 6; RFC 5024 section 11.
 """
 
+import contextlib
 import datetime
 import itertools
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -346,7 +347,7 @@ def judge_called(
     leaf = chain.presented[0]
     rules = rules_of(partner, outbound)
     if outbound.verify is Verify.PIN:
-        return _judge_pinned(leaf, partner, rules, now)
+        return _judge_pinned(leaf, chain, partner, rules, configuration, now)
     if outbound.verify is Verify.NAME:
         wanted = [each.name for each in configuration.cas if outbound.ca in (None, each.name)]
         ca = _judge_called_path(leaf, chain, wanted, configuration, now)[0]
@@ -372,8 +373,10 @@ def judge_called(
 
 def _judge_pinned(
     leaf: CertificateFacts,
+    chain: ChainFacts,
     partner: Partner,
     rules: tuple[CertificatePin | KeyPin | SubjectRule, ...],
+    configuration: ServerConfiguration,
     now: datetime.datetime,
 ) -> Match:
     for pin in (CertificatePin(sha256=leaf.sha256), KeyPin(sha256=leaf.key_sha256)):
@@ -382,7 +385,13 @@ def _judge_pinned(
             judge_key(leaf, 0)
             judge_purpose(leaf, partner, SERVER_AUTH)
             return Match(partner=partner, certificate=leaf, by=pin.by, ca=None)
-    raise refusal(Cause.CERTIFICATE_NOT_EXPECTED, leaf, partner=partner.name, key_sha256=leaf.key_sha256)
+    # A path that is good up to a CA makes it a proposal, and trusts nothing.
+    reached: list[str] = []
+    with contextlib.suppress(CertificateRefusal):
+        names = {each.name for each in configuration.cas}
+        reached = _judge_called_path(leaf, chain, names, configuration, now)
+    about = {"cas": ", ".join(reached), **_dates(leaf)} if reached else {}
+    raise refusal(Cause.CERTIFICATE_NOT_EXPECTED, leaf, partner=partner.name, key_sha256=leaf.key_sha256, **about)
 
 
 def _judge_called_path(

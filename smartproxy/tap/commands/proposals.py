@@ -1,4 +1,4 @@
-"""``smartproxy partner proposals`` and ``accept``: a partner came with a new certificate, and an operator decides."""
+"""``smartproxy partner proposals``, ``accept`` and ``reject``: an operator decides about a new certificate."""
 
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 _EXAMPLES = """\
   smartproxy partner proposals
   smartproxy partner accept ACME --comment 'confirmed by telephone'
-  smartproxy partner accept ACME --sha256 5f3a90bc"""
+  smartproxy partner accept ACME --sha256 5f3a90bc
+  smartproxy partner reject ACME"""
 
 
 def register(actions: Subparsers) -> None:
     """Declare the actions."""
-    action(
+    show = action(
         actions,
         "proposals",
         "List new certificates that were refused, but have the subject and the issuer of a pinned certificate with "
@@ -25,6 +26,7 @@ def register(actions: Subparsers) -> None:
         proposals,
         _EXAMPLES,
     )
+    show.add_argument("--all", action="store_true", help="also those that were rejected")
     take = action(
         actions,
         "accept",
@@ -33,18 +35,26 @@ def register(actions: Subparsers) -> None:
         _EXAMPLES,
         changes=True,
     )
-    take.add_argument("name", metavar="NAME")
-    take.add_argument(
-        "--sha256", metavar="SHA256", help="the certificate's, or the beginning; only if there are several"
+    leave = action(
+        actions,
+        "reject",
+        "Decide that the new certificate is not the partner's: it stays refused, and is not proposed again. "
+        "'partner accept' with its --sha256 still takes it.",
+        reject,
+        _EXAMPLES,
     )
+    for parser in (take, leave):
+        parser.add_argument("name", metavar="NAME")
+        parser.add_argument(
+            "--sha256", metavar="SHA256", help="the certificate's, or the beginning; only if there are several"
+        )
 
 
 def proposals(console: Console) -> None:
     """List proposals."""
     from smartproxy.backend.operations import proposing
-    from smartproxy.backend.operations.shapes import Nothing
 
-    found = console.call(proposing.listed, Nothing()).items
+    found = console.call(proposing.listed, proposing.ProposalsWanted(rejected=console.arguments.all)).items
     cells = [
         (
             each.partner,
@@ -53,11 +63,13 @@ def proposals(console: Console) -> None:
             when(each.not_after),
             f"{each.old_sha256[:16]}, until {when(each.old_not_after)}",
             when(each.last_seen),
-            each.peer or "-",
+            f"our call to {each.peer or '-'}" if each.outgoing else each.peer or "-",
+            *([when(each.rejected)] if console.arguments.all else []),
         )
         for each in found
     ]
-    heads = ("PARTNER", "SUBJECT", "NEW CERTIFICATE", "UNTIL", "BESIDE", "SHOWN LAST", "FROM")
+    heads = ["PARTNER", "SUBJECT", "NEW CERTIFICATE", "UNTIL", "BESIDE", "SHOWN LAST", "FROM"]
+    heads += ["REJECTED"] if console.arguments.all else []
     console.answer([write_object(each) for each in found], table(heads, cells, "no certificate is proposed"))
 
 
@@ -68,6 +80,15 @@ def accept(console: Console) -> None:
     given = console.arguments
     found = console.call(proposing.accept, proposing.Acceptance(name=given.name, sha256=given.sha256))
     console.answer(write_object(found), _facts(found))
+
+
+def reject(console: Console) -> None:
+    """Reject a proposal."""
+    from smartproxy.backend.operations import proposing
+
+    given = console.arguments
+    found = console.call(proposing.reject, proposing.Acceptance(name=given.name, sha256=given.sha256))
+    console.answer(write_object(found), f"{found.sha256} is not proposed for {found.partner} again")
 
 
 def _facts(found: "ProposedCertificate") -> str:

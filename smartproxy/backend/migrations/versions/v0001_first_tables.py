@@ -304,8 +304,10 @@ def upgrade() -> None:
         sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_seen", sa.DateTime(timezone=True), nullable=False),
         sa.Column("peer", sa.Text(), nullable=True),
+        sa.Column("outgoing", sa.Boolean(), nullable=False),
+        sa.Column("rejected", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_proposals")),
-        sa.UniqueConstraint("sha256", name=op.f("uq_proposals_sha256")),
+        sa.UniqueConstraint("sha256", "outgoing", name=op.f("uq_proposals_sha256_outgoing")),
     )
     op.create_index(op.f("ix_proposals_partner"), "proposals", ["partner"], unique=False)
     # What is watched of partners.
