@@ -88,7 +88,8 @@ class TestedSite(Site):
 
     def copy_store(self, name: str) -> None:
         """Copy the backend's store with SQLite's own backup, while the backend runs."""
-        with sqlite3.connect(self.state / "smartproxy.db") as store, sqlite3.connect(self.folder / name) as copy:
+        database = contextlib.closing(sqlite3.connect(self.state / "smartproxy.db"))
+        with database as store, contextlib.closing(sqlite3.connect(self.folder / name)) as copy:
             store.backup(copy)
 
     def put_store_back(self, name: str) -> None:
