@@ -77,14 +77,14 @@ class Losses(SiteCase):
         status = site.folder / "client"
         with Connection(status / "smartproxy-client.sock") as connection:
             found = connection.ask(AskStatus())
-        self.assertEqual(found["health"], "degraded")
-        self.assertEqual({each["verdict"] for each in found["findings"]}, {"backend-down", "copy"})
+        self.assertEqual(found.health, "degraded")
+        self.assertEqual({each.verdict for each in found.findings}, {"backend-down", "copy"})
         await site.start_backend()
         await client.event("backend.reached")
         await site.smartproxy("settings", "set", "server.deadlines.ssid", "34")
-        await server.event("configuration.accepted", client="inner")
+        await site.in_force(server)
         with Connection(status / "smartproxy-client.sock") as connection:
-            self.assertEqual(connection.ask(AskStatus())["health"], "ok")
+            self.assertEqual(connection.ask(AskStatus()).health, "ok")
 
     async def test_client_killed(self) -> None:
         """The public port closes within a second, partners are told within two; a new client opens it within five."""
