@@ -60,7 +60,7 @@ class ToldFile:
 
 
 @attrs.frozen(kw_only=True)
-class ToldSession:
+class ShownSession:
     """A session; what a plain pair has not is nothing.
 
     :ivar seconds: its age.
@@ -90,10 +90,10 @@ class ToldSession:
 
 
 @attrs.frozen(kw_only=True)
-class ToldSessions:
+class ShownSessions:
     """The live sessions, the oldest first."""
 
-    sessions: tuple[ToldSession, ...] = attrs.field(metadata=many(ToldSession))
+    sessions: tuple[ShownSession, ...] = attrs.field(metadata=many(ShownSession))
 
 
 # The others.
