@@ -29,6 +29,7 @@ TOP = {"smartproxy", "smartproxy._version"}
 SIDEWAYS = {
     ("net", "logs"): ("smartproxy.logs",),
     ("tunnel", "logs"): ("smartproxy.logs",),
+    ("tunnel", "ctl"): ("smartproxy.ctl.statuses",),
     ("ctl", "logs"): ("smartproxy.logs",),
     ("ctl", "net"): ("smartproxy.net.deadline",),
     ("tunnel", "net"): (

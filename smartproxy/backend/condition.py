@@ -19,13 +19,23 @@ from smartproxy.backend.history import HistoryEntry
 from smartproxy.backend.schema import ClientRow
 from smartproxy.backend.service import BackendService
 from smartproxy.backend.store import Store
-from smartproxy.ctl.daemon import Facts, Held, host_port, instant, licence_facts, verdict_facts, written
+from smartproxy.ctl.answers import Licences, read_licences
+from smartproxy.ctl.daemon import Held, in_force
 from smartproxy.ctl.protocol import Refused
+from smartproxy.ctl.statuses import (
+    BackendStatus,
+    InForce,
+    ToldClient,
+    ToldDownload,
+    fields_of,
+    host_port,
+    instant,
+    judged,
+)
 from smartproxy.net.tls.expiries import expiries
 from smartproxy.policy import limits
 from smartproxy.policy.configuration import ConfigurationRefused, ServerConfiguration, parse
 from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
-from smartproxy.policy.licence import LicenceRefused, read
 
 
 @attrs.frozen(kw_only=True)
@@ -57,28 +67,27 @@ class BackendCondition:
         store = self._service.store
         self._found = (None, "it is not open") if store is None else await self._service.threads.run(_read, store)
 
-    async def anew(self) -> Facts:
+    async def anew(self) -> BackendStatus:
         """Look, and tell everything."""
         await self.look()
         return self.status()
 
-    def status(self) -> Facts:
+    def status(self) -> BackendStatus:
         """Everything about the daemon, with the verdict and what to do about it."""
         service = self._service
         stored, fault = self._found
         at = service.listens_at
-        return {
-            **verdict_facts(self._verdict(stored, fault)),
-            "program": "smartproxy-backend",
-            "version": __version__,
-            "site": None if service.site is None else service.site.site,
-            "listener": None if at is None else host_port(*at),
-            "store": service.location.shown,
-            "on_duty": service.duty is not None and service.duty.here,
-            "clients": [] if stored is None else [_client(row) for row in stored.clients],
-            "downloads": [] if stored is None else [_download(each) for each in stored.downloads],
-            **_generation(stored),
-        }
+        return BackendStatus(
+            **judged(self._verdict(stored, fault)),
+            **fields_of(_generation(stored)),
+            version=__version__,
+            site=None if service.site is None else service.site.site,
+            listener=None if at is None else host_port(*at),
+            store=service.location.shown,
+            on_duty=service.duty is not None and service.duty.here,
+            clients=() if stored is None else tuple(map(_client, stored.clients)),
+            downloads=() if stored is None else tuple(map(_download, stored.downloads)),
+        )
 
     def _verdict(self, stored: _Stored | None, fault: str) -> Diagnosis:
         """How it is: what is wrong, the worst first, and what runs out."""
@@ -140,25 +149,19 @@ class BackendCondition:
         stored, _ = self._found
         return frozenset() if stored is None else frozenset(each.name for each in stored.server.partners)
 
-    def generation(self) -> Facts:
+    def generation(self) -> InForce:
         """The generation in force.
 
         :raises Refused: when the store cannot be read.
         """
         return _generation(self._stored())
 
-    def licence(self) -> Facts:
+    def licence(self) -> Licences:
         """The newest licence of each server.
 
         :raises Refused: when the store cannot be read.
         """
-        found: list[Facts] = []
-        for proxy_id, text in self._stored().licence_texts.items():
-            try:
-                found.append(licence_facts(read(text, proxy_id, self._now()), self._now()))
-            except LicenceRefused as refused:
-                found.append({"proxy_id": proxy_id, "in_force": False, "refused": str(refused)})
-        return {"licences": found}
+        return read_licences(self._stored().licence_texts, self._now())
 
     def kill(self, session: str) -> bool:
         """No session is here."""
@@ -190,26 +193,26 @@ def _read(store: Store) -> tuple[_Stored | None, str]:
         return None, str(error).partition("\n")[0]
 
 
-def _client(row: ClientRow) -> Facts:
-    return {
-        "client": row.name,
-        "enabled": row.entry.enabled,
-        "last_call": None if row.last_seen is None else instant(row.last_seen),
-        "version": row.last_version,
-        "address": row.last_address,
-    }
+def _client(row: ClientRow) -> ToldClient:
+    return ToldClient(
+        client=row.name,
+        enabled=row.entry.enabled,
+        last_call=row.last_seen,
+        version=row.last_version,
+        address=row.last_address,
+    )
 
 
-def _download(status: DownloadStatus) -> Facts:
-    return {
-        "ca": status.ca,
-        "url": status.url,
-        "result": status.result,
-        "last_try": None if status.tried is None else instant(status.tried),
-        "next_try": None if status.next_try is None else instant(status.next_try),
-    }
+def _download(status: DownloadStatus) -> ToldDownload:
+    return ToldDownload(
+        ca=status.ca,
+        url=status.url,
+        result=status.result,
+        last_try=status.tried,
+        next_try=status.next_try,
+    )
 
 
-def _generation(stored: _Stored | None) -> Facts:
+def _generation(stored: _Stored | None) -> InForce:
     newest = None if stored is None else stored.newest
-    return written(None if newest is None else Held(generation=newest.number, since=newest.made, by=newest.made_by))
+    return in_force(None if newest is None else Held(generation=newest.number, since=newest.made, by=newest.made_by))

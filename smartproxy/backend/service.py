@@ -42,7 +42,7 @@ from smartproxy.backend.port import HttpsPort
 from smartproxy.backend.several import Duty, Hearing, Job
 from smartproxy.backend.store import Store, StoreThreads
 from smartproxy.backend.upkeep import HourlyLook
-from smartproxy.ctl.daemon import Facts
+from smartproxy.ctl.statuses import BackendStatus
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.log import Log
@@ -92,7 +92,7 @@ class BackendService(Service):
         self._api: Api | None = None
         self._script_threads = StoreThreads(reactor, limits.SCRIPTS.most, "smartproxy-script")
         self._password_threads = StoreThreads(reactor, limits.PASSWORDS_AT_ONCE, "smartproxy-password")
-        self.condition: Callable[[], Awaitable[Facts]] | None = None
+        self.condition: Callable[[], Awaitable[BackendStatus]] | None = None
         self._hearing: Hearing | None = None
         self.duty: Duty | None = None
         self._listening: IListeningPort | None = None
@@ -188,8 +188,8 @@ class BackendService(Service):
             link=self._link,
         )
 
-    async def _tell_condition(self) -> Facts:
-        return {} if self.condition is None else await self.condition()
+    async def _tell_condition(self) -> BackendStatus | None:
+        return None if self.condition is None else await self.condition()
 
     def _jobs(self, store: Store) -> Sequence[Job]:
         """What runs by itself, in one backend of those that share a database."""

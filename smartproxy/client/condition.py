@@ -7,14 +7,15 @@ import contextlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from smartproxy import __version__
 from smartproxy.client.backend import BackendRefused
 from smartproxy.client.service import ClientService
-from smartproxy.ctl.daemon import Facts, host_port, instant, killed, licence_facts, verdict_facts, written
+from smartproxy.ctl.answers import Licences, read_licences
+from smartproxy.ctl.daemon import in_force, killed
+from smartproxy.ctl.statuses import ClientStatus, InForce, fields_of, host_port, instant, judged
 from smartproxy.net.tls.expiries import expiries
 from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
 from smartproxy.policy.licence import LicenceRefused, read
-from smartproxy.tunnel.client import ClientTunnel
+from smartproxy.tunnel.condition import load_facts, tunnel_told
 
 ANY = "any partner"
 """Names the port on which callers say which partner they want."""
@@ -31,28 +32,23 @@ class ClientCondition:
         self._service = service
         self._now = now
 
-    def status(self) -> Facts:
+    def status(self) -> ClientStatus:
         """Everything about the daemon, with the verdict and what to do about it."""
         service, configuration = self._service, self._service.configuration
         most = None if configuration is None else configuration.limits.sessions
         station = None if configuration is None else configuration.station
-        live = len(service.sessions.live)
-        return {
-            **verdict_facts(self._verdict()),
-            "program": "smartproxy-client",
-            "version": __version__,
-            "backend": service.backend_url,
-            "station": None if station is None else host_port(station.host, station.port),
-            "servers": list(service.servers),
-            "outbound_listeners": {
+        return ClientStatus(
+            **judged(self._verdict()),
+            **load_facts(len(service.sessions.live), most),
+            **fields_of(self.generation()),
+            backend=service.backend_url,
+            station=None if station is None else host_port(station.host, station.port),
+            servers=tuple(service.servers),
+            outbound_listeners={
                 name or ANY: None if port is None else host_port(*port) for name, port in service.calls.ports.items()
             },
-            "tunnels": [_tunnel(tunnel) for tunnel in service.tunnels],
-            **self.generation(),
-            "sessions": live,
-            "sessions_most": most,
-            "load": None if most is None else round(100 * live / most, 1),
-        }
+            tunnels=tuple(map(tunnel_told, service.tunnels)),
+        )
 
     def _verdict(self) -> Diagnosis:
         """How it is: what is wrong, the worst first, and what runs out."""
@@ -123,40 +119,17 @@ class ClientCondition:
         whole = self._service.whole
         return frozenset() if whole is None else frozenset(each.name for each in whole.server.partners)
 
-    def generation(self) -> Facts:
+    def generation(self) -> InForce:
         """The configuration in force."""
-        return written(self._service.held)
+        return in_force(self._service.held)
 
-    def licence(self) -> Facts:
+    def licence(self) -> Licences:
         """The licences that are carried to servers."""
-        now = self._now()
-        found: list[Facts] = []
-        for proxy_id, text in self._service.licences.items():
-            try:
-                found.append(licence_facts(read(text, proxy_id, now), now))
-            except LicenceRefused as refused:
-                found.append({"proxy_id": proxy_id, "in_force": False, "refused": str(refused)})
-        return {"licences": found}
+        return read_licences(self._service.licences, self._now())
 
     def kill(self, session: str) -> bool:
         """End a session; whether it was there."""
         return self._service.sessions.close(session, killed())
-
-
-def _tunnel(tunnel: ClientTunnel) -> Facts:
-    control = tunnel.control
-    if control is None:
-        return {"server": tunnel.server, "up": False}
-    return {
-        "server": tunnel.server,
-        "up": True,
-        "peer": control.peer,
-        "version": control.version,
-        "since": instant(control.since),
-        "proxy_id": control.proxy_id,
-        "generation": control.held.number,
-        "data_connections": 0 if control.pool is None else len(control.pool),
-    }
 
 
 def _away(error: Exception, health: Health) -> Finding:

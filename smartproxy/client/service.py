@@ -113,7 +113,7 @@ class ClientService(Service):
             certified=self._certified,
             configured=self._configured,
             alone=self._from_copy,
-            reached=self._bring_all,
+            reached=self._reached,
             removed=self._removed,
         )
         self.deliveries = Deliveries(
@@ -242,6 +242,11 @@ class ClientService(Service):
         if kept is not None:
             self._configured(kept.configuration, kept.licences, kept.saved)
             self._certified(kept.credential, frozenset(kept.licences))
+
+    def _reached(self) -> None:
+        """The backend is there again: send it what waited, and deliver what could not be asked for."""
+        self._carrier.resume()
+        self._bring_all()
 
     def _keep(self) -> None:
         """Keep a copy of what the backend said last."""

@@ -3,15 +3,20 @@
 Plain sockets, no reactor: it is used by a command that asks and ends.
 """
 
-import json
 import socket
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from smartproxy.ctl.protocol import ANSWER_OCTETS_MOST, Refused, Request, named
+from smartproxy import __version__
+from smartproxy.ctl.protocol import ANSWER_OCTETS_MOST, Request, named, read_answer
+from smartproxy.policy.strict_json import DocumentRefused
 
+A = TypeVar("A")
 ANSWER_SECONDS = 10.0
 _NO_SOCKET = "this is not a socket; name the one of the daemon, PROGRAM.sock in its state folder"
+
+
+_FOREIGN = f"the answer is none that {__version__} understands; is the daemon of another version? restart it"
 
 
 class Unreachable(Exception):
@@ -43,11 +48,11 @@ class Connection:
             raise kind(f"{path}: {_NO_SOCKET if other else _advice(error)}") from error
         self._file = self._socket.makefile("rb")
 
-    def ask(self, request: Request) -> dict[str, Any]:
+    def ask(self, request: Request[A]) -> A:
         """Have a request answered.
 
         :raises Refused: when the daemon does not carry it out.
-        :raises Unreachable: when it does not answer.
+        :raises Unreachable: when it does not answer, or says what this command does not understand.
         """
         try:
             self._socket.sendall(request.line())
@@ -56,11 +61,10 @@ class Connection:
             raise Unreachable(f"{self._path}: {_advice(error)}") from error
         if not line.endswith(b"\n"):
             raise NotAllowedToAsk(f"{self._path}: the daemon ended the connection; is this its own user, or root?")
-        document = json.loads(line)
-        if not document["ok"]:
-            raise Refused(document["error"])
-        answer: dict[str, Any] = document["answer"]
-        return answer
+        try:
+            return read_answer(request, line)
+        except DocumentRefused as refused:
+            raise Unreachable(f"{self._path}: {_FOREIGN}: {refused}") from refused
 
     def close(self) -> None:
         """Ask no more."""

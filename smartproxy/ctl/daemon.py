@@ -5,14 +5,15 @@ because a :class:`Condition` has none.
 """
 
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
+from smartproxy.ctl.answers import DrainBegun, KilledSession, LevelsInForce, Licences, ShownSession, ShownSessions
 from smartproxy.ctl.protocol import (
     AskGeneration,
     AskLevel,
@@ -24,16 +25,15 @@ from smartproxy.ctl.protocol import (
     TellDrain,
     TellKill,
 )
+from smartproxy.ctl.statuses import InForce, Status, instant
 from smartproxy.logs.clock import moment, now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import Killed, OwnFault
-from smartproxy.policy.health import Diagnosis
-from smartproxy.policy.licence import Licence
+from smartproxy.policy.schema import read_object
 
-Facts = Mapping[str, object]
-"""Names and plain values: what JSON has a form for."""
+A = TypeVar("A")
 
 
 @attrs.frozen(kw_only=True)
@@ -54,8 +54,8 @@ class Condition(Protocol):
 
     events: Events
 
-    def status(self) -> Facts:
-        """How it is, with what :func:`verdict_facts` says of it."""
+    def status(self) -> Status:
+        """How it is, but for what the process knows."""
 
     def sessions(self) -> list[dict[str, object]]:
         """The live sessions; ``since`` is in seconds since 1970."""
@@ -63,10 +63,10 @@ class Condition(Protocol):
     def partners(self) -> frozenset[str]:
         """The names of the partners in the configuration in force."""
 
-    def generation(self) -> Facts:
+    def generation(self) -> InForce:
         """The configuration in force."""
 
-    def licence(self) -> Facts:
+    def licence(self) -> Licences:
         """The licence in force, or those that the daemon carries to its servers."""
 
     def kill(self, session: str) -> bool:
@@ -97,15 +97,16 @@ class DaemonProcess:
         self._begun = reactor.seconds()
         self._started = now(reactor)
 
-    def facts(self) -> Facts:
-        """Its number, its PID file and whether that holds its number, since when it runs."""
-        return {
-            "pid": os.getpid(),
-            "pid_file": None if self._pid_file is None else str(self._pid_file),
-            "pid_file_right": None if self._pid_file is None else _number_in(self._pid_file) == os.getpid(),
-            "started": instant(self._started),
-            "uptime": round(self._reactor.seconds() - self._begun),
-        }
+    def completed(self, status: Status) -> Status:
+        """The daemon's status with the process's number, its PID file, and since when it runs."""
+        return attrs.evolve(
+            status,
+            pid=os.getpid(),
+            pid_file=None if self._pid_file is None else str(self._pid_file),
+            pid_file_right=None if self._pid_file is None else _number_in(self._pid_file) == os.getpid(),
+            started=self._started,
+            uptime=round(self._reactor.seconds() - self._begun),
+        )
 
     def drain(self, seconds: int | None) -> None:
         """End it by draining; told again with 0 seconds, end the sessions now.
@@ -129,48 +130,11 @@ def _number_in(path: Path) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def instant(when: datetime) -> str:
-    """A time as answers have it: ISO 8601 in UTC, to the second."""
-    return when.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def written(held: Held | None) -> Facts:
-    """The generation in force, or that there is none."""
+def in_force(held: Held | None) -> InForce:
+    """What is told of the generation in force, or that there is none."""
     if held is None:
-        return {"generation": None, "generation_since": None, "generation_from": None}
-    return {"generation": held.generation, "generation_since": instant(held.since), "generation_from": held.by}
-
-
-def verdict_facts(diagnosis: Diagnosis) -> Facts:
-    """How the daemon is: ``verdict`` and ``advice`` are those of the worst finding."""
-    after = diagnosis.next_expiry
-    return {
-        "health": diagnosis.health.value,
-        "verdict": diagnosis.code,
-        "advice": diagnosis.findings[0].sentence if diagnosis.findings else "",
-        "findings": [
-            {"verdict": each.code, "health": each.health.value, "advice": each.sentence} for each in diagnosis.findings
-        ],
-        "runs_out_next": None if after is None else {"what": after.what, "until": instant(after.until)},
-    }
-
-
-def licence_facts(licence: Licence, now: datetime) -> Facts:
-    """A licence, without its authority's certificate."""
-    return {
-        "proxy_id": licence.proxy_id,
-        "site": licence.site,
-        "valid_from": instant(licence.valid_from),
-        "valid_until": instant(licence.valid_until),
-        "days_left": licence.days_left(now),
-        "in_force": licence.in_force(now),
-        "limits": dict(licence.limits),
-    }
-
-
-def host_port(host: str, port: int) -> str:
-    """An address and a port as one text; an IPv6 address stands in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return InForce()
+    return InForce(generation=held.generation, generation_since=held.since, generation_from=held.by)
 
 
 def killed() -> OwnFault:
@@ -202,7 +166,7 @@ class Actions:
         self._condition = condition
         self._process = process
 
-    async def answer(self, request: Request, user: int) -> Facts:
+    async def answer(self, request: Request[A], user: int) -> A:
         """Carry out a request, as soon as what its answer is made of has been read.
 
         :raises Refused: when it cannot be done.
@@ -211,18 +175,23 @@ class Actions:
             await self._look()
         return self.perform(request, user)
 
-    def perform(self, request: Request, user: int) -> Facts:
+    def perform(self, request: Request[A], user: int) -> A:
         """Carry out a request.
 
         :param user: the number of the user who asks, for the record.
         :raises Refused: when it cannot be done.
         """
+        found: Any = self._perform(request, user)
+        answer: A = found
+        return answer
+
+    def _perform(self, request: Request[Any], user: int) -> object:
         match request:
             case AskStatus():
-                return {**self._condition.status(), **self._process.facts()}
+                return self._process.completed(self._condition.status())
             case AskSessions():
                 found = sorted(self._condition.sessions(), key=lambda session: str(session["since"]))
-                return {"sessions": [_dated(session, self._clock) for session in found]}
+                return ShownSessions(sessions=tuple(_dated(session, self._clock) for session in found))
             case AskGeneration():
                 return self._condition.generation()
             case AskLicence():
@@ -232,15 +201,15 @@ class Actions:
             case TellDrain():
                 self._process.drain(request.seconds)
                 self._tell(request, user, seconds=request.seconds)
-                return {"draining": True, "sessions": len(self._condition.sessions())}
+                return DrainBegun(sessions=len(self._condition.sessions()))
             case TellKill():
                 if not self._condition.kill(request.session):
                     raise _no_session(request.session)
                 self._tell(request, user, session=request.session)
-                return {"killed": request.session}
+                return KilledSession(killed=request.session)
         raise AssertionError(f"there is no such request as {request!r}")
 
-    def _level(self, request: AskLevel, user: int) -> Facts:
+    def _level(self, request: AskLevel, user: int) -> LevelsInForce:
         about = {"session": request.session, "partner": request.partner, "category": request.category}
         if request.level is not None:
             self._check_there(request)
@@ -251,7 +220,7 @@ class Actions:
                 raise Refused(str(error)) from error
         elif any(about.values()):
             raise Refused("level: say which level")
-        return {"levels": self.events.levels.described()}
+        return LevelsInForce(levels=self.events.levels.described())
 
     def _check_there(self, request: AskLevel) -> None:
         """Refuse a name that no event will have; a level of its own can be taken back from whatever has one."""
@@ -265,7 +234,7 @@ class Actions:
         if partner is not None and f"partner {partner}" not in levels and partner not in self._condition.partners():
             raise Refused(f"no partner has the name {partner}; `smartproxy partner list`, on the backend, lists them")
 
-    def _tell(self, request: Request, user: int, **fields: object) -> None:
+    def _tell(self, request: Request[Any], user: int, **fields: object) -> None:
         message = _asked(request, user)
         self.events.emit("ctl.used", command=request.do, cause=Cause.OPERATOR_COMMAND, message=message, **fields)
 
@@ -274,19 +243,15 @@ def _no_session(session: str) -> Refused:
     return Refused(f"no live session has the id {session}; `smartproxy ctl sessions` lists them")
 
 
-def _asked(request: Request, user: int) -> str:
+def _asked(request: Request[Any], user: int) -> str:
     return f"smartproxy ctl {request.do} by user {user}"
 
 
-def _dated(session: dict[str, object], clock: IReactorTime) -> Facts:
+def _dated(session: dict[str, object], clock: IReactorTime) -> ShownSession:
     """A session with its begin as a time, its age, and what it carried a second since then."""
     since, came, went = session.pop("since"), session["octets_in"], session["octets_out"]
     assert isinstance(since, float) and isinstance(came, int) and isinstance(went, int)
     age = max(clock.seconds() - since, 0.0)
-    return {
-        **session,
-        "since": instant(moment(clock, since)),
-        "seconds": round(age, 1),
-        "rate_in": round(came / max(age, 1.0)),
-        "rate_out": round(went / max(age, 1.0)),
-    }
+    more = {"since": instant(moment(clock, since)), "seconds": round(age, 1)}
+    rates = {"rate_in": round(came / max(age, 1.0)), "rate_out": round(went / max(age, 1.0))}
+    return read_object(ShownSession, {**session, **more, **rates}, "session")

@@ -82,7 +82,8 @@ class OperatorConnection(LineReceiver):
     async def _answer(self, line: bytes) -> None:
         actions = self._factory.actions
         try:
-            answer = done(await actions.answer(read_request(line), self._user))
+            request = read_request(line)
+            answer = done(request, await actions.answer(request, self._user))
         except Refused as refusal:
             answer = refused(str(refusal))
         except Exception:

@@ -10,21 +10,25 @@ The socket's file name is good for the kernel however long its folder's name is:
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import attrs
 
+from smartproxy.ctl.answers import DrainBegun, KilledSession, LevelsInForce, Licences, ShownSessions
+from smartproxy.ctl.kinds import Words
+from smartproxy.ctl.statuses import STATUS, InForce, Status
 from smartproxy.policy.limits import Limit
-from smartproxy.policy.schema import Tagged, kind, write_object
+from smartproxy.policy.schema import ObjectOf, Tagged, kind, write_object
 from smartproxy.policy.strict_json import DocumentRefused, read
-from smartproxy.policy.values import Line, Whole
+from smartproxy.policy.values import Line, ValueKind, Whole
 
 NAME_OCTETS_MOST = 107
 REQUEST_OCTETS_MOST = 4096
 ANSWER_OCTETS_MOST = 16 * 1024 * 1024
 """What one answer may have: some thousands of sessions have far less."""
+A = TypeVar("A")
 _TEXT: Final = Line(most=128)
 _SECONDS: Final = Limit(default=0, least=0, most=999_999_999, unit="seconds")
 
@@ -34,10 +38,11 @@ class Refused(Exception):
 
 
 @attrs.frozen(kw_only=True)
-class Request:
-    """What is wanted of a daemon; ``do`` is the action's word."""
+class Request(Generic[A]):
+    """What is wanted of a daemon; ``do`` is the action's word, ``answer`` what its answer is like."""
 
     do: ClassVar[str]
+    answer: ClassVar[ValueKind]
 
     def line(self) -> bytes:
         """The request as it is sent, with its line end."""
@@ -46,38 +51,43 @@ class Request:
 
 
 @attrs.frozen(kw_only=True)
-class AskStatus(Request):
+class AskStatus(Request[Status]):
     """How the daemon is."""
 
     do: ClassVar = "status"
+    answer: ClassVar = STATUS
 
 
 @attrs.frozen(kw_only=True)
-class AskSessions(Request):
+class AskSessions(Request[ShownSessions]):
     """The live sessions."""
 
     do: ClassVar = "sessions"
+    answer: ClassVar = ObjectOf(ShownSessions)
 
 
 @attrs.frozen(kw_only=True)
-class AskGeneration(Request):
+class AskGeneration(Request[InForce]):
     """The configuration in force."""
 
     do: ClassVar = "generation"
+    answer: ClassVar = ObjectOf(InForce)
 
 
 @attrs.frozen(kw_only=True)
-class AskLicence(Request):
+class AskLicence(Request[Licences]):
     """The licence in force."""
 
     do: ClassVar = "licence"
+    answer: ClassVar = ObjectOf(Licences)
 
 
 @attrs.frozen(kw_only=True)
-class AskLevel(Request):
+class AskLevel(Request[LevelsInForce]):
     """What is logged, and, with a level, a change of it: for a session, a partner, a category, or everything."""
 
     do: ClassVar = "level"
+    answer: ClassVar = ObjectOf(LevelsInForce)
     level: str | None = attrs.field(default=None, metadata=kind(_TEXT))
     session: str | None = attrs.field(default=None, metadata=kind(_TEXT))
     partner: str | None = attrs.field(default=None, metadata=kind(_TEXT))
@@ -85,21 +95,23 @@ class AskLevel(Request):
 
 
 @attrs.frozen(kw_only=True)
-class TellDrain(Request):
+class TellDrain(Request[DrainBegun]):
     """The daemon is to end by draining.
 
     :ivar seconds: how long sessions may go on; ``None`` for what is configured.
     """
 
     do: ClassVar = "drain"
+    answer: ClassVar = ObjectOf(DrainBegun)
     seconds: int | None = attrs.field(default=None, metadata=kind(Whole(_SECONDS)))
 
 
 @attrs.frozen(kw_only=True)
-class TellKill(Request):
+class TellKill(Request[KilledSession]):
     """A session is to end."""
 
     do: ClassVar = "kill"
+    answer: ClassVar = ObjectOf(KilledSession)
     session: str = attrs.field(metadata=kind(_TEXT))
 
 
@@ -107,21 +119,21 @@ REQUESTS: Final = Tagged("do", (AskStatus, AskSessions, AskGeneration, AskLicenc
 """All requests."""
 
 
-def read_request(line: bytes) -> Request:
+def read_request(line: bytes) -> Request[Any]:
     """Understand a line without its end.
 
     :raises Refused: when it is no request.
     """
     try:
-        found: Request = REQUESTS.read(read(line, octets_most=REQUEST_OCTETS_MOST), "request")
+        found: Request[Any] = REQUESTS.read(read(line, octets_most=REQUEST_OCTETS_MOST), "request")
     except DocumentRefused as refused:
         raise Refused(f"not a request: {refused}") from refused
     return found
 
 
-def done(answer: Mapping[str, object]) -> bytes:
-    """An answer as it is sent."""
-    octets = json.dumps({"ok": True, "answer": answer}).encode("ascii")
+def done(request: Request[A], answer: A) -> bytes:
+    """The answer to a request as it is sent."""
+    octets = json.dumps({"ok": True, "answer": request.answer.write(answer)}).encode("ascii")
     if len(octets) >= ANSWER_OCTETS_MOST:
         return refused("the answer would be too long")
     return octets + b"\n"
@@ -130,6 +142,19 @@ def done(answer: Mapping[str, object]) -> bytes:
 def refused(why: str) -> bytes:
     """A refusal as it is sent."""
     return json.dumps({"ok": False, "error": why}).encode("ascii") + b"\n"
+
+
+def read_answer(request: Request[A], line: bytes) -> A:
+    """Understand the answer to a request.
+
+    :raises Refused: when the daemon does not carry it out.
+    :raises DocumentRefused: when this is no answer to it.
+    """
+    document = read(line, octets_most=ANSWER_OCTETS_MOST, fractions=True)
+    if isinstance(document, dict) and document.get("ok") is False:
+        raise Refused(Words().read(document.get("error"), "error"))
+    found: A = request.answer.read(document.get("answer") if isinstance(document, dict) else document, "answer")
+    return found
 
 
 @contextlib.contextmanager

@@ -139,9 +139,7 @@ class Carrier(Generic[_T]):
         if self._away:
             return
         self._hurry = self._hurry or self._urgent(event)
-        if not self._sending and (
-            self._timer is None or self._hurry or self._flushed or len(self._waiting) >= self._size
-        ):
+        if not self._sending:
             self._schedule()
 
     def resume(self) -> None:

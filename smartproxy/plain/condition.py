@@ -6,13 +6,17 @@ Reads only; the one change that they make is to end a session on request. Show n
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from smartproxy import __version__
-from smartproxy.ctl.daemon import Facts, host_port, instant, killed, licence_facts, verdict_facts, written
+import attrs
+
+from smartproxy.ctl.answers import Licences, ToldLicence
+from smartproxy.ctl.daemon import killed
+from smartproxy.ctl.statuses import InForce, PlainClientStatus, PlainServerStatus, host_port, judged
 from smartproxy.net.tls.context import load_certificates
 from smartproxy.plain.client import PlainClientService
 from smartproxy.plain.server import PlainServerService
 from smartproxy.plain.sessions import PlainSessions
 from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
+from smartproxy.tunnel.condition import load_facts, outside_facts, tunnel_told
 
 
 class _PlainCondition:
@@ -35,19 +39,15 @@ class _PlainCondition:
         """None: the plain pair knows no partners."""
         return frozenset()
 
-    def generation(self) -> Facts:
+    def generation(self) -> InForce:
         """None: the plain pair is configured by its command line."""
-        return written(None)
+        return InForce()
 
     def kill(self, session: str) -> bool:
         """End a session; whether it was there."""
         there = session in self._sessions.live
         self._sessions.close(session, killed())
         return there
-
-    def _load(self) -> Facts:
-        live, most = len(self._sessions.live), self._sessions.most
-        return {"sessions": live, "sessions_most": most, "load": round(100 * live / most, 1)}
 
 
 class PlainServerCondition(_PlainCondition):
@@ -60,34 +60,20 @@ class PlainServerCondition(_PlainCondition):
         super().__init__(service, now)
         self._service = service
 
-    def status(self) -> Facts:
+    def status(self) -> PlainServerStatus:
         """Everything about the daemon, with the verdict and what to do about it."""
-        service, licence = self._service, self._service.licence.present
-        internal = service.awaits_clients
-        return {
-            **verdict_facts(self._verdict()),
-            "program": "smartproxy-plain-server",
-            "version": __version__,
-            "site": licence.site,
-            "proxy_id": licence.proxy_id,
-            "internal_listener": None if internal is None else host_port(*internal),
-            "external_listeners": [host_port(*port) for port in service.listeners.ports],
-            "external_listeners_missing": [host_port(each.address, each.port) for each in service.missing],
-            "tunnels": [
-                {
-                    "client": control.client_name,
-                    "peer": control.peer,
-                    "version": control.version,
-                    "since": instant(control.since),
-                    "sessions": control.load,
-                    "certificate_until": instant(control.client.not_after),
-                }
-                for control in service.tunnel.controls
-            ],
-            **self.generation(),
-            "licence_until": instant(licence.valid_until),
-            **self._load(),
-        }
+        service = self._service
+        return PlainServerStatus(
+            **judged(self._verdict()),
+            **outside_facts(
+                service.licence.present,
+                internal=service.awaits_clients,
+                open_at=service.listeners.ports,
+                missing=service.missing,
+                controls=service.tunnel.controls,
+            ),
+            **load_facts(len(self._sessions.live), self._sessions.most),
+        )
 
     def _verdict(self) -> Diagnosis:
         """How it is: what is wrong, the worst first, and what runs out."""
@@ -115,9 +101,9 @@ class PlainServerCondition(_PlainCondition):
             words = f"nobody can connect to port {ports}: see listener.failed in the log"
             yield Finding("listener-down", Health.DOWN, words)
 
-    def licence(self) -> Facts:
+    def licence(self) -> Licences:
         """The licence in force."""
-        return {"licences": [licence_facts(self._service.licence.present, self._now())]}
+        return Licences(licences=(ToldLicence.of(self._service.licence.present, self._now()),))
 
 
 class PlainClientCondition(_PlainCondition):
@@ -130,33 +116,19 @@ class PlainClientCondition(_PlainCondition):
         super().__init__(service, now)
         self._service = service
 
-    def status(self) -> Facts:
+    def status(self) -> PlainClientStatus:
         """Everything about the daemon, with the verdict and what to do about it."""
         service = self._service
-        control = service.tunnel.control
-        tunnel: dict[str, object] = {"server": service.tunnel.server, "up": control is not None}
-        if control is not None:
-            tunnel |= {
-                "peer": control.peer,
-                "version": control.version,
-                "since": instant(control.since),
-                "proxy_id": control.proxy_id,
-                "generation": None,
-                "data_connections": 0 if control.pool is None else len(control.pool),
-            }
-        return {
-            **verdict_facts(self._verdict()),
-            "program": "smartproxy-plain-client",
-            "version": __version__,
-            "station": str(service.target),
-            "servers": [service.tunnel.server],
-            "outbound_listeners": {
+        return PlainClientStatus(
+            **judged(self._verdict()),
+            **load_facts(len(self._sessions.live), self._sessions.most),
+            station=str(service.target),
+            servers=(service.tunnel.server,),
+            outbound_listeners={
                 "any destination" if to is None else str(to): host_port(*port) for to, port in service.ports
             },
-            "tunnels": [tunnel],
-            **self.generation(),
-            **self._load(),
-        }
+            tunnels=(attrs.evolve(tunnel_told(service.tunnel), generation=None),),
+        )
 
     def _verdict(self) -> Diagnosis:
         """How it is: what is wrong, the worst first, and what runs out."""
@@ -177,6 +149,6 @@ class PlainClientCondition(_PlainCondition):
             words = f"the target {service.target} could not be reached when it was last dialled: {failed}"
             yield Finding("target-down", Health.DOWN, f"{words}; check that the program there runs and listens")
 
-    def licence(self) -> Facts:
+    def licence(self) -> Licences:
         """None: the licence is the server's."""
-        return {"licences": []}
+        return Licences(licences=())

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 
 from twisted.internet.interfaces import IReactorTime
 
-from smartproxy import __version__
-from smartproxy.ctl.daemon import Facts, host_port, instant, killed, licence_facts, verdict_facts, written
+from smartproxy.ctl.answers import Licences, ToldLicence
+from smartproxy.ctl.daemon import in_force, killed
+from smartproxy.ctl.statuses import InForce, ServerStatus, fields_of, judged
 from smartproxy.net.tls.expiries import expiries
 from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
 from smartproxy.server.service import ServerService
+from smartproxy.tunnel.condition import load_facts, outside_facts
 
 BANS_SHOWN_MOST = 100
 
@@ -31,47 +33,30 @@ class ServerCondition:
         self._service = service
         self._now = now
 
-    def status(self) -> Facts:
+    def status(self) -> ServerStatus:
         """Everything about the daemon, with the verdict and what to do about it."""
         service = self._service
         internal = service.awaits_clients
         configuration, admission = service.configuration, service.gate.admission
         bans = service.gate.penalties.bans(self._clock.seconds())
         limits = admission.limits
-        return {
-            **verdict_facts(self._verdict()),
-            "program": "smartproxy-server",
-            "version": __version__,
-            "site": service.licence.present.site,
-            "proxy_id": service.licence.present.proxy_id,
-            "internal_listener": None if internal is None else host_port(*internal),
-            "external_listeners": [host_port(*port) for port in service.listeners.ports],
-            "external_listeners_missing": [
-                host_port(each.address, each.port)
-                for each in (() if configuration is None else configuration.listeners)
-                if each not in service.listeners.open
-            ],
-            "tunnels": [
-                {
-                    "client": control.client_name,
-                    "peer": control.peer,
-                    "version": control.version,
-                    "since": instant(control.since),
-                    "sessions": control.load,
-                    "certificate_until": instant(control.client.not_after),
-                }
-                for control in service.tunnel.controls
-            ],
-            **self.generation(),
-            "licence_until": instant(service.licence.present.valid_until),
-            "sessions": len(service.sessions.live),
-            "sessions_most": limits.sessions,
-            "load": round(100 * len(service.sessions.live) / limits.sessions, 1),
-            "connections": admission.connections,
-            "connections_most": limits.connections,
-            "bans": len(bans),
-            "banned": {network: round(seconds) for network, seconds in list(bans.items())[:BANS_SHOWN_MOST]},
-        }
+        wanted = () if configuration is None else configuration.listeners
+        return ServerStatus(
+            **judged(self._verdict()),
+            **outside_facts(
+                service.licence.present,
+                internal=internal,
+                open_at=service.listeners.ports,
+                missing=[each for each in wanted if each not in service.listeners.open],
+                controls=service.tunnel.controls,
+            ),
+            **load_facts(len(service.sessions.live), limits.sessions),
+            **fields_of(self.generation()),
+            connections=admission.connections,
+            connections_most=limits.connections,
+            bans=len(bans),
+            banned={network: round(seconds) for network, seconds in list(bans.items())[:BANS_SHOWN_MOST]},
+        )
 
     def _verdict(self) -> Diagnosis:
         """How it is: what is wrong, the worst first, and what runs out."""
@@ -122,13 +107,13 @@ class ServerCondition:
         configuration = self._service.configuration
         return frozenset() if configuration is None else frozenset(each.name for each in configuration.partners)
 
-    def generation(self) -> Facts:
+    def generation(self) -> InForce:
         """The configuration in force."""
-        return written(self._service.held)
+        return in_force(self._service.held)
 
-    def licence(self) -> Facts:
+    def licence(self) -> Licences:
         """The licence in force."""
-        return {"licences": [licence_facts(self._service.licence.present, self._now())]}
+        return Licences(licences=(ToldLicence.of(self._service.licence.present, self._now()),))
 
     def kill(self, session: str) -> bool:
         """End a session; whether it was there."""

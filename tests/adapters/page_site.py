@@ -21,7 +21,7 @@ from smartproxy.backend.page.rendering import Renderer
 from smartproxy.backend.page.routes import Route, RouteMap
 from smartproxy.backend.page.serving import PageRoot
 from smartproxy.backend.page.visit import Backstage
-from smartproxy.ctl.daemon import Facts
+from smartproxy.ctl.statuses import BackendStatus
 from smartproxy.policy.permissions import AdminRole
 from tests.adapters.api_site import Answer, ApiCase, _Octets
 
@@ -130,7 +130,7 @@ class PageCase(ApiCase):
                     ("vera", AdminRole.VIEWER),
                 ):
                     users.add(change, name, role, PASSWORD)
-        self.condition: Facts = {"health": "ok", "findings": []}
+        self.condition: BackendStatus | None = None
         self.backstage = Backstage(
             store=self.store,
             runner=self.runner(),
@@ -146,7 +146,7 @@ class PageCase(ApiCase):
         self.root = PageRoot(self.backstage)
         self.agent = RequestTraversalAgent(Front(self.api, self.root))
 
-    async def _tell(self) -> Facts:
+    async def _tell(self) -> BackendStatus | None:
         return self.condition
 
     def browser(self, user: str = "", **headers: str) -> Browser:

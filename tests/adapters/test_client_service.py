@@ -460,6 +460,21 @@ class WithoutBackend(ClientTestCase):
         self.assertEqual(len(self.stored("backend.reached")), 1)
         self.assertEqual(len(self.backend.waiting), 1, "and asked for news again")
 
+    def test_what_waited_is_sent_at_once(self) -> None:
+        """Events of the backend's absence are sent as soon as it answers, and do not wait for their own next try."""
+        self.start()
+        self.backend.failure = BackendUnavailable("connection refused")
+        self.service.events.emit("listener.opened", port=7)
+        # The try of the events that is next comes long after that of the configuration.
+        self.network.advance(20)
+        waiting, self.backend.waiting = self.backend.waiting, []
+        for each in waiting:
+            each.errback(BackendUnavailable("connection refused"))
+        self.backend.failure = None
+        while self.service.backend_fault is not None:
+            self.network.advance(0.1)
+        self.assertEqual([each["port"] for each in self.backend.stored if each["name"] == "listener.opened"], [7])
+
     def test_not_over_what_another_client_brought(self) -> None:
         """While the backend is away, a server that holds a generation keeps it; then the backend's word counts."""
         self.backend.document = generation(7, "1" * 16)

@@ -7,7 +7,8 @@ from typing import Any
 
 from smartproxy.client.backend import BackendRefused, BackendUnavailable
 from smartproxy.client.condition import ClientCondition
-from smartproxy.ctl.daemon import instant
+from smartproxy.ctl.protocol import AskGeneration, AskLicence, AskStatus
+from smartproxy.ctl.statuses import TunnelToServer, instant
 from smartproxy.logs.clock import now
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused
@@ -31,6 +32,7 @@ from tests.adapters.test_server_service import (
     signing_key,
 )
 from tests.adapters.tunnel_kit import WHY, identity
+from tests.unit.answers import on_the_wire
 
 NOWHERE = "192.0.2.77"
 """An address that no test's host has."""
@@ -51,7 +53,7 @@ class ServerConditions(ServerTestCase):
 
     def verdict(self) -> str:
         """The one word; where all is not well, there is advice."""
-        status = self.condition.status()
+        status = on_the_wire(AskStatus(), self.condition.status())
         self.assertEqual(status["verdict"] == "ok", not status["advice"])
         return str(status["verdict"])
 
@@ -65,7 +67,7 @@ class ServerConditions(ServerTestCase):
         self.reactor.taken.add(OTHERS)
         self.bring(client, document(2, ports=(PARTNERS, OTHERS)), 2)
         self.assertEqual(self.verdict(), "listener-down")
-        self.assertIn(str(OTHERS), str(self.condition.status()["advice"]))
+        self.assertIn(str(OTHERS), str(on_the_wire(AskStatus(), self.condition.status())["advice"]))
         self.bring(client, document(3), 3)
         self.assertEqual(self.verdict(), "ok")
         self.now = NOW + timedelta(days=400)
@@ -76,7 +78,7 @@ class ServerConditions(ServerTestCase):
         self.assertEqual(self.verdict(), "no-client")
         self.service.stopService()
         self.assertEqual(self.verdict(), "draining")
-        self.assertIsNone(self.condition.status()["internal_listener"])
+        self.assertIsNone(on_the_wire(AskStatus(), self.condition.status())["internal_listener"])
 
     def test_table(self) -> None:
         """Each condition has its word, its code, its exit status and its sentence."""
@@ -151,7 +153,7 @@ class ServerConditions(ServerTestCase):
         for place, (arrange, wanted, sentence) in enumerate(rows):
             arrange()
             self.network.settle()
-            *found, advice = told(json.loads(json.dumps(self.condition.status())))
+            *found, advice = told(on_the_wire(AskStatus(), self.condition.status()))
             self.assertEqual(tuple(found), wanted, (place, advice))
             self.assertIn(sentence, advice)
 
@@ -162,7 +164,7 @@ class ServerConditions(ServerTestCase):
         self.bring(client, document(1, (PARTNERS, OTHERS)))
         self.failureResultOf(self.bring(client, b"{}", 2))
         self.now = NOW + timedelta(days=366)
-        findings: Any = self.condition.status()["findings"]
+        findings: Any = on_the_wire(AskStatus(), self.condition.status())["findings"]
         self.assertEqual(
             [(each["verdict"], each["health"]) for each in findings][:3],
             [("unlicensed", "down"), ("generation-refused", "degraded"), ("listener-down", "degraded")],
@@ -171,7 +173,8 @@ class ServerConditions(ServerTestCase):
     def test_what_runs_out_next(self) -> None:
         """The certificate, list or licence with the nearest end."""
         self.assertEqual(
-            self.condition.status()["runs_out_next"], {"what": "the licence", "until": "2027-11-20T10:00:00Z"}
+            on_the_wire(AskStatus(), self.condition.status())["runs_out_next"],
+            {"what": "the licence", "until": "2027-11-20T10:00:00Z"},
         )
         soon = NOW + timedelta(days=3)
         listed = {
@@ -182,7 +185,7 @@ class ServerConditions(ServerTestCase):
         }
         self.bring(self.client(), document(1, revocation=[listed]))
         self.assertEqual(
-            self.condition.status()["runs_out_next"],
+            on_the_wire(AskStatus(), self.condition.status())["runs_out_next"],
             {"what": f"the revocation list of the CA key {'ab' * 8}", "until": instant(soon)},
         )
 
@@ -192,7 +195,7 @@ class ServerConditions(ServerTestCase):
         self.bring(self.client("inner-7"), document(5, ports=(PARTNERS, OTHERS)), 5)
         self.service.gate.penalties.fault("192.0.2.9", Fault.IDENTITY, self.reactor.seconds())
         self.service.gate.penalties.fault("192.0.2.9", Fault.IDENTITY, self.reactor.seconds())
-        status = json.loads(json.dumps(self.condition.status()))
+        status = on_the_wire(AskStatus(), self.condition.status())
         self.assertEqual(status["internal_listener"], f"127.0.0.1:{TUNNEL}")
         self.assertEqual(status["external_listeners"], [f"127.0.0.1:{PARTNERS}"])
         self.assertEqual(status["external_listeners_missing"], [f"127.0.0.1:{OTHERS}"])
@@ -208,16 +211,17 @@ class ServerConditions(ServerTestCase):
         """A server without a client holds none, and says so."""
         client = self.client()
         self.bring(client, document(5), 5)
-        self.assertEqual(self.condition.generation()["generation"], 5)
+        self.assertEqual(on_the_wire(AskGeneration(), self.condition.generation())["generation"], 5)
         client.control.abort(WHY)
         self.network.settle()
         self.assertEqual(
-            self.condition.generation(), {"generation": None, "generation_since": None, "generation_from": None}
+            on_the_wire(AskGeneration(), self.condition.generation()),
+            {"generation": None, "generation_since": None, "generation_from": None},
         )
 
     def test_licence(self) -> None:
         """Whose, until when, and how long that is."""
-        (held,) = json.loads(json.dumps(self.condition.licence()))["licences"]
+        (held,) = on_the_wire(AskLicence(), self.condition.licence())["licences"]
         self.assertEqual((held["proxy_id"], held["days_left"]), (identity().proxy_id, 365))
         self.assertTrue(held["in_force"])
         self.assertNotIn("CERTIFICATE", json.dumps(held))
@@ -248,7 +252,7 @@ class ClientConditions(ClientTestCase):
 
     def verdict(self) -> str:
         """The one word; where all is not well, there is advice."""
-        status = self.condition.status()
+        status = on_the_wire(AskStatus(), self.condition.status())
         self.assertEqual(status["verdict"] == "ok", not status["advice"])
         return str(status["verdict"])
 
@@ -279,7 +283,7 @@ class ClientConditions(ClientTestCase):
             if not self.service.running:
                 self.start()
             self.network.advance(60)
-            *found, advice = told(self.condition.status())
+            *found, advice = told(on_the_wire(AskStatus(), self.condition.status()))
             self.assertEqual(found, ["down", code, 2])
             self.assertIn(words, advice)
             self.assertIn("no session can begin", advice)
@@ -360,7 +364,7 @@ class ClientConditions(ClientTestCase):
         for place, (arrange, wanted, sentence) in enumerate(rows):
             arrange()
             self.network.settle()
-            *found, advice = told(json.loads(json.dumps(self.condition.status())))
+            *found, advice = told(on_the_wire(AskStatus(), self.condition.status()))
             self.assertEqual(tuple(found), wanted, (place, advice))
             self.assertIn(sentence, advice)
 
@@ -368,16 +372,16 @@ class ClientConditions(ClientTestCase):
         """The licence of a server."""
         self.start()
         self.assertEqual(
-            self.condition.status()["runs_out_next"],
+            on_the_wire(AskStatus(), self.condition.status())["runs_out_next"],
             {"what": f"the licence of {identity().proxy_id[:12]}...", "until": "2027-11-20T10:00:00Z"},
         )
 
     def test_facts(self) -> None:
         """Backend, station, tunnels, generation and who brought it."""
-        self.assertIsNone(self.condition.status()["station"])
+        self.assertIsNone(on_the_wire(AskStatus(), self.condition.status())["station"])
         self.backend.document = generation(7, station={"host": "station.example"})
         self.start()
-        status = json.loads(json.dumps(self.condition.status()))
+        status = on_the_wire(AskStatus(), self.condition.status())
         self.assertEqual((status["backend"], status["station"]), ("https://backend.example", "station.example:3305"))
         self.assertEqual((status["generation"], status["generation_from"]), (7, "https://backend.example"))
         (tunnel,) = status["tunnels"]
@@ -385,7 +389,8 @@ class ClientConditions(ClientTestCase):
         self.assertEqual((tunnel["proxy_id"], tunnel["generation"]), (identity().proxy_id, 7))
         self.server.control.abort(WHY)
         self.network.settle()
-        self.assertEqual(self.condition.status()["tunnels"], [{"server": "dmz.example:2878", "up": False}])
+        (tunnel,) = self.condition.status().tunnels
+        self.assertEqual(tunnel, TunnelToServer(server="dmz.example:2878", up=False))
 
     def test_calls(self) -> None:
         """The ports for callers inside are shown by partner; one that cannot be opened gives the verdict."""
@@ -393,18 +398,19 @@ class ClientConditions(ClientTestCase):
         self.start()
         self.patch(type(self.service.calls), "ports", property(lambda calls: ports))
         self.assertEqual(
-            self.condition.status()["outbound_listeners"], {"any partner": "127.0.0.1:65433", "ACME": "[::1]:65434"}
+            on_the_wire(AskStatus(), self.condition.status())["outbound_listeners"],
+            {"any partner": "127.0.0.1:65433", "ACME": "[::1]:65434"},
         )
         self.assertEqual(self.verdict(), "ok")
         ports["ACME"] = None
         self.assertEqual(self.verdict(), "listener-down")
-        self.assertIn("ACME", str(self.condition.status()["advice"]))
+        self.assertIn("ACME", str(on_the_wire(AskStatus(), self.condition.status())["advice"]))
 
     def test_licences(self) -> None:
         """One that is not good is told with its cause."""
         self.backend.proxy_ids = {identity().proxy_id: "licence text"}
         self.start()
-        (held,) = json.loads(json.dumps(self.condition.licence()))["licences"]
+        (held,) = on_the_wire(AskLicence(), self.condition.licence())["licences"]
         self.assertEqual((held["proxy_id"], held["in_force"]), (identity().proxy_id, False))
         self.assertTrue(held["refused"])
 

@@ -1,20 +1,44 @@
 """What a daemon does when an operator asks it over the control socket."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.ctl import listener
+from smartproxy.ctl.answers import Licences
 from smartproxy.ctl.daemon import Actions, DaemonProcess
 from smartproxy.ctl.listener import CALLERS_MOST, IDLE_SECONDS, OperatorConnection, OperatorFactory
 from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, AskGeneration, AskStatus, Refused, read_request
+from smartproxy.ctl.statuses import InForce, PlainClientStatus, Status, judged
 from smartproxy.logs.emit import Events
 from smartproxy.logs.severity import Severity
+from smartproxy.policy.health import judge
+from smartproxy.tunnel.condition import load_facts
+from tests.unit.answers import on_the_wire
 
-SESSION = {"session": "0123456789abcdef", "octets_in": 5000, "octets_out": 100}
+SESSION = {
+    **dict.fromkeys(("partner", "peer", "code", "profile", "tls", "speaker", "agreed", "file")),
+    "session": "0123456789abcdef",
+    "direction": "inbound",
+    "phase": "idle",
+    "octets_in": 5000,
+    "octets_out": 100,
+    "files_in": 0,
+    "files_out": 0,
+}
+STATUS = PlainClientStatus(
+    **judged(judge([], [], datetime.fromtimestamp(0, UTC))),
+    **load_facts(0, None),
+    station=None,
+    servers=(),
+    outbound_listeners={},
+    tunnels=(),
+)
 
 
 class Idle:
@@ -26,11 +50,11 @@ class Idle:
         self.killed: list[str] = []
         self.broken = False
 
-    def status(self) -> dict[str, object]:
+    def status(self) -> Status:
         """Part of ``Condition``."""
         if self.broken:
             raise RuntimeError("a bug")
-        return {"verdict": "ok"}
+        return STATUS
 
     def sessions(self) -> list[dict[str, object]]:
         """Part of ``Condition``."""
@@ -40,13 +64,13 @@ class Idle:
         """Part of ``Condition``."""
         return frozenset({"ACME"})
 
-    def generation(self) -> dict[str, object]:
+    def generation(self) -> InForce:
         """Part of ``Condition``."""
-        return {"generation": 5}
+        return InForce(generation=5)
 
-    def licence(self) -> dict[str, object]:
+    def licence(self) -> Licences:
         """Part of ``Condition``."""
-        return {"licences": []}
+        return Licences(licences=())
 
     def kill(self, session: str) -> bool:
         """Part of ``Condition``."""
@@ -60,9 +84,9 @@ class NotedProcess(DaemonProcess):
     def __init__(self) -> None:
         self.drained: list[int | None] = []
 
-    def facts(self) -> dict[str, object]:
+    def completed(self, status: Status) -> Status:
         """Part of ``DaemonProcess``."""
-        return {"pid": 4711}
+        return attrs.evolve(status, pid=4711)
 
     def drain(self, seconds: int | None) -> None:
         """Part of ``DaemonProcess``."""
@@ -82,7 +106,8 @@ class CtlTestCase(SynchronousTestCase):
 
     def perform(self, action: str, **said: str | int) -> Any:
         """Have a request carried out."""
-        return self.actions.perform(read_request(json.dumps({"do": action, **said}).encode()), 1000)
+        request = read_request(json.dumps({"do": action, **said}).encode())
+        return on_the_wire(request, self.actions.perform(request, 1000))
 
     def refusal(self, action: str, **said: str | int) -> str:
         """Why a request is not carried out."""
@@ -95,7 +120,8 @@ class Looking(CtlTestCase):
 
     def test_status_is_the_daemon_s_and_the_process_s(self) -> None:
         """Both are in one answer."""
-        self.assertEqual(self.perform("status"), {"verdict": "ok", "pid": 4711})
+        status = self.perform("status")
+        self.assertEqual((status["verdict"], status["pid"]), ("ok", 4711))
 
     def test_sessions(self) -> None:
         """Each with its begin, its age, and what it carried a second since then."""
@@ -105,7 +131,7 @@ class Looking(CtlTestCase):
 
     def test_others(self) -> None:
         """The generation and the licence are the daemon's words."""
-        self.assertEqual(self.perform("generation"), {"generation": 5})
+        self.assertEqual(self.perform("generation")["generation"], 5)
         self.assertEqual(self.perform("licence"), {"licences": []})
         self.assertEqual(self.daemon.told, [])
 
@@ -248,9 +274,8 @@ class Callers(CtlTestCase):
         caller, pipe = self.call()
         for octet in AskStatus().line() + AskGeneration().line():
             caller.dataReceived(bytes([octet]))
-        self.assertEqual(
-            [each["answer"] for each in self.answers(pipe)], [{"verdict": "ok", "pid": 4711}, {"generation": 5}]
-        )
+        status, generation = (each["answer"] for each in self.answers(pipe))
+        self.assertEqual((status["pid"], generation["generation"]), (4711, 5))
 
     def test_refusal_ends_nothing(self) -> None:
         """After garbage the next question is answered."""

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from smartproxy.ctl.protocol import AskSessions, AskStatus
 from smartproxy.net.listeners import RETRY_SECONDS
 from smartproxy.plain.client import Outgoing, PlainClientService
 from smartproxy.plain.condition import PlainClientCondition, PlainServerCondition
@@ -25,7 +26,6 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ConfigurationRefused, GenerationId
 from smartproxy.policy.credential import PlainCredential
 from smartproxy.policy.faults import StationUnreachable
-from smartproxy.policy.health import Health
 from smartproxy.policy.licence import Licence, WithdrawnClient, sign
 from smartproxy.relay.openings import CallWish, Way
 from smartproxy.tap.commands import ctl_display
@@ -33,6 +33,7 @@ from smartproxy.tap.commands.ctl import STATUSES
 from smartproxy.testing.pki import CLIENT_AUTH, KeyKind, TestCa, make_key
 from smartproxy.tunnel.licence import FILE_SECONDS
 from tests.adapters.tunnel_kit import Network, identity
+from tests.unit.answers import as_read, on_the_wire
 
 PEER = IPv4Address("TCP", "203.0.113.9", 4711)
 NOW = datetime.datetime(2026, 11, 20, tzinfo=datetime.UTC)
@@ -217,11 +218,11 @@ class PairTests(SynchronousTestCase):
         outside = PlainServerCondition(self.server(), lambda: self.now)
 
         def told(condition: PlainServerCondition | PlainClientCondition) -> tuple[str, int]:
-            status: Any = condition.status()
-            self.assertEqual(status["verdict"] == "ok", not status["advice"])
-            process = {"pid": 1, "uptime": 1, "pid_file": None, "pid_file_right": None}
-            self.assertIn(status["advice"], ctl_display.status({**status, **process}))
-            return status["verdict"], STATUSES[Health(status["health"])]
+            status = condition.status()
+            self.assertEqual(status.verdict == "ok", not status.advice)
+            self.assertIn(status.advice, ctl_display.status(status))
+            on_the_wire(AskStatus(), status)
+            return status.verdict, STATUSES[status.health]
 
         self.assertEqual(told(outside), ("no-client", 2))
         self.reactor.busy = 6619
@@ -230,15 +231,15 @@ class PairTests(SynchronousTestCase):
         self.reactor.busy = 0
         self.network.advance(RETRY_SECONDS)
         self.assertEqual(told(outside), ("ok", 0))
-        runs_out: Any = outside.status()["runs_out_next"]
+        runs_out = on_the_wire(AskStatus(), outside.status())["runs_out_next"]
         self.assertEqual(runs_out, {"what": "the licence", "until": "2026-11-21T00:00:00Z"})
-        runs_out = inner.status()["runs_out_next"]
+        runs_out = on_the_wire(AskStatus(), inner.status())["runs_out_next"]
         self.assertEqual(runs_out["what"], "the credential of this client, inside-1")
         self.called()
         self.target.refuse()
         self.network.advance(0.1)
         self.assertEqual(told(inner), ("target-down", 2))
-        self.assertIn("127.0.0.1:22", str(inner.status()["advice"]))
+        self.assertIn("127.0.0.1:22", inner.status().advice)
         wire = self.called()
         self.target.answer()
         self.network.advance(0.1)
@@ -248,14 +249,15 @@ class PairTests(SynchronousTestCase):
             (portrait,) = condition.sessions()
             self.assertEqual((portrait["octets_in"], portrait["direction"]), (came, "inbound"))
             table = ctl_display.SessionsTable(wide=True)
-            shown = {**portrait, "since": "-", "seconds": 1.0, "rate_in": 5, "rate_out": 0}
-            self.assertIn("203.0.113.9:4711", table.show({"sessions": [shown]}))
+            more = {"since": "2026-11-20T10:00:00Z", "seconds": 1.0, "rate_in": 5, "rate_out": 0}
+            shown = as_read(AskSessions(), {"sessions": [{**portrait, **more}]})
+            self.assertIn("203.0.113.9:4711", table.show(shown))
         self.assertEqual((outside.kill("0" * 16), outside.kill(str(portrait["session"]))), (False, True))
         self.network.advance(0.1)
         self.assertEqual(outside.sessions(), [])
         self.now += datetime.timedelta(days=2)
         self.assertEqual(told(outside), ("unlicensed", 2))
-        self.assertEqual(outside.licence()["licences"][0]["in_force"], False)  # type: ignore[index]  # as JSON has it
+        self.assertEqual(outside.licence().licences[0].in_force, False)
         self.now = NOW
         self.service.stopService()
         self.inner.stopService()

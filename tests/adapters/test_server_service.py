@@ -278,7 +278,7 @@ class Generations(ServerTestCase):
             broken.restore()
             self.assertIsInstance(failure.value, ConfigurationDeclined)
             self.assertEqual(self.named("configuration.refused")[-1]["cause"], "configuration.fault")
-            self.assertEqual(condition.status()["verdict"], "generation-refused")
+            self.assertEqual(condition.status().verdict, "generation-refused")
             after = sessions.generation
             assert after is not None
             self.assertEqual((after.contexts, after.part, self.service.licence.present, self.service.held), kept)
@@ -287,7 +287,7 @@ class Generations(ServerTestCase):
             self.assertEqual(self.reactor.numbers, [TUNNEL, PARTNERS])
         self.assertEqual(len(self.flushLoggedErrors(OverflowError)), 3)
         self.bring(client, document(2, (OTHERS,)), 2)
-        self.assertEqual((condition.status()["verdict"], self.reactor.numbers), ("ok", [TUNNEL, OTHERS]))
+        self.assertEqual((condition.status().verdict, self.reactor.numbers), ("ok", [TUNNEL, OTHERS]))
 
     def test_lists_that_are_out_of_date(self) -> None:
         """A generation with a stale revocation list is taken, and says which list it is, again every hour."""

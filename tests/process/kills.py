@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from http.client import HTTPException
 
 import attrs
 
@@ -97,7 +98,7 @@ class KillsCase(BackendsCase):
         while True:
             try:
                 self._send(backend, counted)
-            except OSError:
+            except (OSError, HTTPException):  # it was killed before its answer, or in it
                 return
 
     def _send(self, backend: BackendProcess, counted: Counted) -> None:

@@ -22,6 +22,7 @@ from twisted.trial.unittest import TestCase
 from smartproxy.testing.programs import Program, environment, finish, script
 from smartproxy.testing.site import SMARTPROXY, TWISTD
 from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
+from tests.process.ports import held_port
 from tests.process.sites import Log, stop
 
 reactor: Any = installed_reactor
@@ -47,8 +48,7 @@ class PlainSite:
 
     :param folder: exists and is empty.
     :ivar proxy_id: the server's.
-    :ivar outer: the address that everybody outside connects to, while a client is connected.
-    :ivar port: the port there.
+    :ivar port: the port that everybody outside connects to, while a client is connected.
     :ivar outgoing: where programs inside connect.
     :ivar forwarded: the port of each ``--forward``.
     """
@@ -58,8 +58,8 @@ class PlainSite:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.proxy_id = ""
-        self.internal = self.port = self.outgoing = 0
-        self.outer = "127.0.0.1"
+        # A daemon that is started again finds its port free.
+        self.internal, self.port, self.outgoing = held_port(), held_port(), 0
         self.forwarded: list[int] = []
         self.server: Program | None = None
         self.client: Program | None = None
@@ -104,7 +104,7 @@ class PlainSite:
 
     async def start_server(self, *switches: str) -> Log:
         """Start the server, on the port that it had before; its log."""
-        argv = [*console("server"), "-d", "-i", f"127.0.0.1:{self.internal}", "-e", f"{self.outer}:{self.port}"]
+        argv = [*console("server"), "-d", "-i", f"127.0.0.1:{self.internal}", "-e", f"127.0.0.1:{self.port}"]
         self.server = self._program("server", [*argv, "-l", str(self.licence)], switches)
         log = Log(self.server)
         self.internal = (await log.event("server.started"))["port"]

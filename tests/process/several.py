@@ -7,6 +7,7 @@ from typing import Any
 
 from smartproxy.testing.programs import Program
 from smartproxy.testing.site import TWISTD, Site
+from tests.process.ports import held_port
 
 
 class SeveralSite(Site):
@@ -53,7 +54,8 @@ class SeveralSite(Site):
 
     def run_server(self, name: str, licence: Path, port: int = 0) -> Program:
         """Start a server."""
-        return self.run(name, "smartproxy-server", "--listen", f"127.0.0.1:{port}", "--licence", str(licence))
+        listen = ("--listen", f"127.0.0.1:{port or held_port()}")
+        return self.run(name, "smartproxy-server", *listen, "--licence", str(licence))
 
 
 def told(program: Program, name: str) -> int:

@@ -5,6 +5,7 @@ project's own commands; every test case then starts daemons of its own on a copy
 tests of one class share a site; it ends when the next class asks for one, and every process dies with the tests.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -26,6 +27,7 @@ from smartproxy.testing.programs import POLL_SECONDS, Program, ProgramFailed
 from smartproxy.testing.site import TWISTD, Site
 from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
 from tests.process.lines import Caller, ScriptedStation, Session
+from tests.process.ports import held_port
 
 reactor: Any = installed_reactor
 
@@ -67,6 +69,8 @@ class TestedSite(Site):
         self.proxy_id = made.proxy_id
         self.authority = made.authority
         self.program = ""
+        # A daemon that is started again finds its port free.
+        self.backend_port, self.tunnel_port = held_port(), held_port()
 
     def start_second_client(self, server: str, token: Path | None = None) -> Program:
         """Start a client of this server, wherever that is, beside the one that runs.
@@ -84,7 +88,8 @@ class TestedSite(Site):
 
     def copy_store(self, name: str) -> None:
         """Copy the backend's store with SQLite's own backup, while the backend runs."""
-        with sqlite3.connect(self.state / "smartproxy.db") as store, sqlite3.connect(self.folder / name) as copy:
+        database = contextlib.closing(sqlite3.connect(self.state / "smartproxy.db"))
+        with database as store, contextlib.closing(sqlite3.connect(self.folder / name)) as copy:
             store.backup(copy)
 
     def put_store_back(self, name: str) -> None:
@@ -92,6 +97,17 @@ class TestedSite(Site):
         for left in self.state.glob("smartproxy.db-*"):
             left.unlink()
         shutil.copyfile(self.folder / name, self.state / "smartproxy.db")
+
+    def newest(self) -> int:
+        """The number of the newest generation in the store."""
+        with contextlib.closing(sqlite3.connect(self.state / "smartproxy.db")) as store:
+            ((number,),) = store.execute("SELECT max(number) FROM generations").fetchall()
+        return int(number)
+
+    async def in_force(self, *logs: "Log") -> None:
+        """Wait until daemons have the newest generation, which one before it does not stand for."""
+        for log in logs:
+            await log.event("configuration.accepted", generation=self.newest())
 
     async def listening(self, log: "Log") -> None:
         """Wait until partners can connect."""
@@ -225,7 +241,7 @@ class SiteCase(TestCase):
             SiteCase._running = None
             await stop(running[1].programs)
             running = None
-        self.station = ScriptedStation(reactor, 0 if running is None else running[2])
+        self.station = ScriptedStation(reactor, held_port() if running is None else running[2])
         await self.station.listen()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.station.stop()))
         if running is None:

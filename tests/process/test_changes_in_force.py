@@ -37,7 +37,7 @@ class ChangesInForce(SiteCase):
         log = Log(self.site.server)
         await self.site.smartproxy(*arguments)
         given = Stopwatch(self.site.backend, self.site.client, self.site.server)
-        await log.event("configuration.accepted")
+        await self.site.in_force(log)
         taken = given.seconds()
         self.assertLess(taken, IN_FORCE_SECONDS)
         return taken
@@ -166,7 +166,7 @@ class ChangesInForce(SiteCase):
         self.assertEqual(told(" DEBUG    signal.received "), 1)
         self.assertEqual(told("backend.stopped"), 1)
         await self.site.start_backend()
-        self.assertEqual((told("backend.started"), told("level.changed")), (1, 2))
+        await until(lambda: (told("backend.started"), told("level.changed")) == (1, 2), "its start is told there")
         log = Log(self.site.backend)
         await self.command("settings", "reset", "backend.log.path", "backend.log.level")
         self.assertNotIn("path", await log.event("backend.log_changed"))

@@ -182,4 +182,5 @@ class Crossings(SiteCase):
         await client.event("session.ended", session=session)
         for log in (server, client):
             for name in ("session.started", "session.ended"):
-                self.assertEqual([each["session"] for each in log.events(name)], [session])
+                # An end of a session of the test before may come late.
+                self.assertEqual([each["session"] for each in log.events(name)].count(session), 1)

@@ -26,6 +26,7 @@ from smartproxy.ctl.listener import (
     peer_of,
 )
 from smartproxy.ctl.protocol import REQUEST_OCTETS_MOST, AskGeneration, Refused, TellKill
+from smartproxy.ctl.statuses import InForce
 from tests.adapters.test_ctl_actions import Idle, NotedProcess
 
 reactor: Any = installed_reactor
@@ -71,7 +72,7 @@ class Sockets(TestCase):
         control = self.open()
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
         self.assertEqual(os.umask(0o022), 0o022)
-        self.assertEqual(await self.ask(), {"generation": 5})
+        self.assertEqual(await self.ask(), InForce(generation=5))
         await control.close()
         self.assertFalse(self.path.exists())
         unreachable = await self.assertFailure(Deferred.fromCoroutine(self.ask()), Unreachable)
@@ -84,7 +85,7 @@ class Sockets(TestCase):
         unreachable = await self.assertFailure(Deferred.fromCoroutine(self.ask()), Unreachable)
         self.assertIn("no daemon listens", str(unreachable))
         self.open()
-        self.assertEqual(await self.ask(), {"generation": 5})
+        self.assertEqual(await self.ask(), InForce(generation=5))
         self.assertEqual(self.daemon.told, [])
 
     async def test_another_daemon_s(self) -> None:
@@ -94,7 +95,7 @@ class Sockets(TestCase):
         second.open()
         self.assertEqual(self.failed(), "another daemon listens there")
         await second.close()
-        self.assertEqual(await self.ask(), {"generation": 5})
+        self.assertEqual(await self.ask(), InForce(generation=5))
 
     def test_a_file_in_the_way(self) -> None:
         """A file that is no socket is not removed."""
@@ -114,7 +115,7 @@ class Sockets(TestCase):
         folder = self.folder / ("x" * 200)
         folder.mkdir()
         control = self.open(folder / "daemon.sock")
-        self.assertEqual(await self.ask(folder / "daemon.sock"), {"generation": 5})
+        self.assertEqual(await self.ask(folder / "daemon.sock"), InForce(generation=5))
         await control.close()
         self.assertEqual(list(folder.iterdir()), [])
 
@@ -123,11 +124,29 @@ class Sockets(TestCase):
         control = self.open()
         connection = await deferToThread(Connection, self.path)
         self.addCleanup(connection.close)
-        self.assertEqual(await deferToThread(connection.ask, AskGeneration()), {"generation": 5})
+        self.assertEqual(await deferToThread(connection.ask, AskGeneration()), InForce(generation=5))
         refused = await self.assertFailure(deferToThread(connection.ask, TellKill(session="x")), Refused)
         self.assertIn("no live session", str(refused))
         await control.close()
         await self.assertFailure(deferToThread(connection.ask, AskGeneration()), Unreachable)
+
+    async def test_answer_of_another_version(self) -> None:
+        """What the command does not understand is told in words, with the place, and what to do."""
+        with socket.socket(socket.AF_UNIX) as waiting:
+            waiting.bind(str(self.path))
+            waiting.listen()
+
+            def other() -> None:
+                connection, _ = waiting.accept()
+                with connection:
+                    connection.recv(1000)
+                    connection.sendall(b'{"ok": true, "answer": {"generation": "five"}}\n')
+
+            answered = deferToThread(other)
+            unreachable = await self.assertFailure(Deferred.fromCoroutine(self.ask()), Unreachable)
+            await answered
+        self.assertIn("answer.generation: is a text; has to be a number", str(unreachable))
+        self.assertIn("is the daemon of another version? restart it", str(unreachable))
 
     def test_the_kernel_names_the_caller(self) -> None:
         """Process and user of the other end are those that connected, whatever he says."""

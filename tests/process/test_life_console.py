@@ -24,6 +24,17 @@ SLOW_SERVER = [
     "from smartproxy.tap.console import server_main; server_main()",
 ]
 """A server that needs a while from its start to the first turn of its reactor."""
+HELD_SERVER = [
+    sys.executable,
+    "-c",
+    "import os, time; from twisted.internet import reactor\n"
+    "def run(run=reactor.run):\n"
+    "    while not os.path.exists('go'): time.sleep(0.01)\n"
+    "    run()\n"
+    "reactor.run = run\n"
+    "from smartproxy.tap.console import server_main; server_main()",
+]
+"""A server that waits for a file ``go`` before the first turn of its reactor."""
 PLUGIN = [*TWISTD, "smartproxy-server"]
 SERVERS = (SERVER, SLOW_SERVER, PLUGIN)
 CLIENT = [sys.executable, "-c", "from smartproxy.tap.console import client_main; client_main()"]
@@ -181,12 +192,13 @@ class ConsolePrograms(SiteCase):
     async def test_signal_while_it_starts(self) -> None:
         """A signal that asks it to end before it runs is no reason to leave anything behind: it runs, and ends."""
         switches = ("-i", "127.0.0.1:0", "-l", str(self.site.licence), "--state-dir", str(self.folder), "-d")
-        words = [*SLOW_SERVER, *switches, "--log-json", str(self.json)]
+        words = [*HELD_SERVER, *switches, "--log-json", str(self.json)]
         with subprocess.Popen(words, cwd=self.folder, env=environment(), stdout=subprocess.DEVNULL) as process:
             self.addCleanup(self.kill, process.pid)
             await until(self.pid_file.exists, "its PID file")
             self.assertEqual(self.pid_file.read_text(), "", "its number is not told before its signals are handled")
             process.send_signal(signal.SIGTERM)
+            (self.folder / "go").touch()
             await until(lambda: process.poll() is not None, "its end")
         self.assertEqual(process.returncode, 0)
         await self.logged("server.stopped")

@@ -89,9 +89,10 @@ class Downloads(SiteCase):
         self.assertEqual(self.lists.asked, [])
 
         await self.site.smartproxy("settings", "set", "backend.download_networks", "127.0.0.0/8")
-        server = Log(self.site.server)
+        before = self.site.newest()
         await self.site.smartproxy("crl", "fetch", BOLTS_CA)
-        await server.event("configuration.accepted")
+        await until(lambda: self.site.newest() > before, "the list is taken")
+        await self.site.in_force(Log(self.site.server, whole=True))
         self.assertEqual(await self.verdict(stolen, "stolen"), "certificate.revoked")
         self.assertEqual(await self.verdict(self.made.bolts_credential, "bolt-again"), "accepted")
         (state,) = await self.states()

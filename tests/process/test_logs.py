@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from smartproxy.testing.programs import environment, finish
 from smartproxy.testing.site import SMARTPROXY
 from tests.process.clock import LIMIT_SECONDS, PATIENCE_SECONDS
 from tests.process.memory import PAGE
+from tests.process.ports import held_port
 from tests.process.sites import SiteCase, reactor, until
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (TRACE|DEBUG|INFO|WARNING|ERROR|CRITICAL) +\S.*")
@@ -314,10 +314,7 @@ class Network(Servers):
 
     async def test_nobody_listens(self) -> None:
         """A syslog that is away is told in the daily file, and hinders nothing."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        await self.logged("tcp", port, "[[appenders]]", 'type = "daily"')
+        await self.logged("tcp", held_port(), "[[appenders]]", 'type = "daily"')
         folder = self.folder / "tcp" / "log"
         await self.told(folder, r"appender\.failed")
         await self.told(folder, r"server\.started")

@@ -1,7 +1,6 @@
 """The station calls partners through the real daemons: all three ways, IPv4 and IPv6, and every kind of failure."""
 
 import random
-import socket
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -26,19 +25,12 @@ from smartproxy.testing.store import MemoryStore
 from smartproxy.testing.tls import TestContext
 from smartproxy.testing.user_monitor import UserMonitor
 from smartproxy.testing.virtual_file import FileIdentity, VirtualFile
+from tests.process.ports import held_port
 from tests.process.sites import ACME, BOLT, Log, SiteCase, reactor, until
 from tests.process.test_crossings import has_ipv6
 
 NOWHERE = "192.0.2.1"
 """An address that no host has."""
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def content(seed: int) -> bytes:
@@ -93,8 +85,7 @@ class OutboundCase(SiteCase):
         """Say how a partner is called; the client's log since then, once it is in force."""
         logs = Log(self.site.server), Log(self.site.client)
         await self.site.smartproxy("partner", "outbound", name, *switches)
-        for log in logs:
-            await log.event("configuration.accepted")
+        await self.site.in_force(*logs)
         self.server_log, self.client_log = Log(self.site.server), Log(self.site.client)
         return logs[1]
 
@@ -161,7 +152,7 @@ class Ways(OutboundCase):
     async def test_by_port(self) -> None:
         """A port of the client's stands for a partner; its pinned certificate is the proof."""
         acme = await self.answering(self.made.acme, ACME)
-        port = free_port()
+        port = held_port()
         opened = await self.outbound(
             "ACME", "--host", "127.0.0.1", "--port", str(acme.port), "--verify", "pin", "--listener", str(port)
         )
@@ -182,7 +173,7 @@ class Ways(OutboundCase):
         """A client that has a port of its own opens it; bound to another address, it says so and keeps the port."""
         acme = await self.answering(self.made.acme, ACME)
         await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(acme.port), "--verify", "pin")
-        port, log = free_port(), Log(self.site.client)
+        port, log = held_port(), Log(self.site.client)
         self.addCleanup(self.site.smartproxy, "client", "bind", CLIENT_NAME, "--any")
         await self.site.smartproxy("client", "listen", CLIENT_NAME, "--port", str(port))
         self.assertEqual((await log.event("listener.opened", mode="calls to partners"))["port"], port)
@@ -242,7 +233,7 @@ class Failures(OutboundCase):
 
     async def test_nobody_else(self) -> None:
         """Only configured partners are called, whatever is asked for."""
-        await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(free_port()), "--verify", "pin")
+        await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(held_port()), "--verify", "pin")
         self.assertTrue((await self.refusal(connect(f"127.0.0.1:{self.station.port}"))).startswith(b"HTTP/1.1 403 "))
         self.assertEqual((await self.refusal(socks("127.0.0.1", self.station.port)))[2:4], b"\x05\x02")
         self.assertEqual(self.station.accepted, 0)
@@ -251,7 +242,7 @@ class Failures(OutboundCase):
 
     async def test_refused_connection(self) -> None:
         """Each way has its own words; the port's are SSRM and ESID 08 with the cause."""
-        gone, port = free_port(), free_port()
+        gone, port = held_port(), held_port()
         await self.outbound(
             "ACME", "--host", "127.0.0.1", "--port", str(gone), "--verify", "pin", "--listener", str(port)
         )
@@ -372,7 +363,7 @@ class Trials(OutboundCase):
 
     async def test_partner_who_is_not_there(self) -> None:
         """The step that failed, and why; the steps before it are good."""
-        await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(free_port()), "--verify", "pin")
+        await self.outbound("ACME", "--host", "127.0.0.1", "--port", str(held_port()), "--verify", "pin")
         failed = await self.assertFailure(
             Deferred.fromCoroutine(self.site.smartproxy("test-partner", "ACME")), ProgramFailed
         )

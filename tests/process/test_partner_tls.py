@@ -160,7 +160,7 @@ class PartnerTls(SiteCase):
         path = self.site.certificates / "stolen.crl"
         path.write_bytes(crl)
         await self.site.smartproxy("crl", "load", str(path))
-        await log.event("configuration.accepted")
+        await self.site.in_force(log)
 
     def saved(self, client: PyOpenSsl, version: int) -> Call:
         """A connection that was let in, whose session can be offered again."""

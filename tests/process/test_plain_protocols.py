@@ -26,7 +26,8 @@ from smartproxy.testing.store import MemoryStore
 from smartproxy.testing.tls import TestContext
 from smartproxy.testing.user_monitor import UserMonitor
 from smartproxy.testing.virtual_file import FileIdentity, VirtualFile
-from tests.process.plain_site import PlainCase, port_of, reactor
+from tests.process.plain_site import PlainCase, reactor
+from tests.process.ports import held_port
 from tests.process.sites import until
 from tests.programs import program
 
@@ -117,7 +118,7 @@ class Https(PlainCase):
             page = await deferToThread(self.fetched, connect)
             self.assertEqual(page, PAGE)
         await until(lambda: len(server.events("session.ended")) == 4, "all sessions ended")
-        directions = [event["direction"] for event in server.events("session.ended")]
+        directions = sorted(event["direction"] for event in server.events("session.ended"))
         self.assertEqual(directions, ["inbound", "outbound", "outbound", "outbound"])
 
     def test_destinations(self) -> Deferred[None]:
@@ -126,9 +127,7 @@ class Https(PlainCase):
 
     async def destinations(self) -> None:
         """See above."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            nobody = port_of(probe)
+        nobody = held_port()
         server = await self.site.start_server("--permit", f"127.0.0.1:{nobody}")
         await self.site.start_client(self.web.server_port)
         refused = await deferToThread(self.asked, self.calling(self.site.outgoing))
@@ -157,9 +156,7 @@ class Ssh(PlainCase):
                 "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(self.folder / name)
             )
         shutil.copy(self.folder / "user.pub", self.folder / "authorized_keys")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = port_of(probe)
+        self.port = held_port()
         (self.folder / "sshd_config").write_text(
             f"ListenAddress 127.0.0.1:{self.port}\nHostKey {self.folder}/host\nPidFile none\n"
             f"AuthorizedKeysFile {self.folder}/authorized_keys\nStrictModes no\nUsePAM no\n"

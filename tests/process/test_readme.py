@@ -14,11 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.testing.programs import environment
 from tests.packaging.wheel import ROOT
 from tests.process.clock import PATIENCE_SECONDS
-from tests.process.test_outbound import free_port
+from tests.process.ports import held_port
 
 README = ROOT / "README.md"
 PORTS = ("6619", "3305", "8443", "2878")
-"""The ports that stand in the block; each test has free ones in their place."""
+"""The ports that stand in the block; the test has ports of its own in their place."""
 
 COMMANDS_MOST = 14
 
@@ -55,7 +55,8 @@ class TryItTests(SynchronousTestCase):
         text = trying + "cp trial/O0013000001ACME-README.MD-* arrived\n" + stopping
         for port in PORTS:
             self.assertIn(port, trying)
-            text = text.replace(port, str(free_port()))
+        ports = {port: str(held_port()) for port in PORTS}
+        text = re.sub("|".join(PORTS), lambda found: ports[found[0]], text)
         done = subprocess.run(
             ["bash", "-c", "trap 'echo \"FAILED: $BASH_COMMAND\"' ERR\n" + text],
             cwd=self.folder,

@@ -56,7 +56,7 @@ class SeveralTests(TestCase):
         )
         return await HeldSession(caller).open()
 
-    def ask(self, name: str, program: str, request: Request) -> Any:
+    def ask(self, name: str, program: str, request: Request[Any]) -> Any:
         """Ask a daemon over its control socket."""
         with Connection(self.site.folder / name / f"{program}.sock") as connection:
             return connection.ask(request)
@@ -64,8 +64,8 @@ class SeveralTests(TestCase):
     def carried(self, server: str) -> dict[str, list[str]]:
         """The sessions that each client carries, as the server tells."""
         found: dict[str, list[str]] = {}
-        for session in self.ask(server, "smartproxy-server", AskSessions())["sessions"]:
-            found.setdefault(session["client"], []).append(session["session"])
+        for session in self.ask(server, "smartproxy-server", AskSessions()).sessions:
+            found.setdefault(session.client, []).append(session.session)
         return found
 
     async def kill(self, program: Program, *others: Program) -> Stopwatch:
@@ -106,7 +106,7 @@ class SeveralTests(TestCase):
         for seen in await gatherResults([session.seen for session in held]):
             self.assertIs(seen.reason, EsidReason.UNSPECIFIED_ABORT, seen)
         self.assertLess(killed.seconds(), TOLD_SECONDS)
-        self.assertEqual(self.ask("dmz", "smartproxy-server", AskStatus())["verdict"], "no-client")
+        self.assertEqual(self.ask("dmz", "smartproxy-server", AskStatus()).verdict, "no-client")
 
         opened = told(server, "listener.opened")
         started = told(clients["two"], "client.started")
@@ -126,8 +126,8 @@ class SeveralTests(TestCase):
         client = site.run_client("inner-1", await site.make_client("inner-1"), list(tunnels.values()))
         ports = {name: (await server.wait_for_event("listener.opened"))["port"] for name, server in servers.items()}
         held = {name: await self.session(port) for name, port in ports.items()}
-        self.assertEqual(self.ask("inner-1", "smartproxy-client", AskStatus())["verdict"], "ok")
-        self.assertEqual(len(self.ask("inner-1", "smartproxy-client", AskSessions())["sessions"]), 2)
+        self.assertEqual(self.ask("inner-1", "smartproxy-client", AskStatus()).verdict, "ok")
+        self.assertEqual(len(self.ask("inner-1", "smartproxy-client", AskSessions()).sessions), 2)
 
         downs = told(client, "tunnel.down")
         await self.kill(servers["east"])
@@ -135,9 +135,7 @@ class SeveralTests(TestCase):
         await held["east"].seen
         self.assertTrue(held["west"].live)
         status = self.ask("inner-1", "smartproxy-client", AskStatus())
-        self.assertEqual(
-            (status["verdict"], [tunnel["up"] for tunnel in status["tunnels"]]), ("partial", [False, True])
-        )
+        self.assertEqual((status.verdict, [tunnel.up for tunnel in status.tunnels]), ("partial", [False, True]))
         another = await self.session(ports["west"])
 
         again = site.run_server("east", licences["east"], tunnels["east"])
@@ -146,4 +144,4 @@ class SeveralTests(TestCase):
         self.assertTrue((await self.session(port)).live)
         for session in (held["west"], another):
             self.assertIs((await session.end()).reason, None)
-        self.assertEqual(self.ask("inner-1", "smartproxy-client", AskStatus())["verdict"], "ok")
+        self.assertEqual(self.ask("inner-1", "smartproxy-client", AskStatus()).verdict, "ok")

@@ -1,7 +1,9 @@
 """A station that does not read holds its partner, not memory: measured in whole daemons."""
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from smartproxy.oftp2.errors import EsidReason
@@ -144,15 +146,17 @@ class StalledReaders(SiteCase):
         await self.site.smartproxy(
             *("settings", "set", "server.deadlines.inactivity", "10", "client.deadlines.inactivity", "10")
         )
-        for log in logs:
-            await log.event("configuration.accepted")
+        await self.site.in_force(*logs)
         session = await self.session(attrs.evolve(self.acme, credit=CREDIT))
         stalled = await stall(session)
         await stand_still([stalled])
         other = await self.session(self.bolt)
         session.partner.transport.unregisterProducer()
-        reason = await session.partner.hear_end()
-        self.assertIs(reason, EsidReason.UNSPECIFIED_ABORT)
+        reason = Deferred.fromCoroutine(session.partner.hear_end())
+        while not reason.called:
+            await other.file()
+            await deferLater(reactor, 0.5)
+        self.assertIs(await reason, EsidReason.UNSPECIFIED_ABORT)
         await other.file()
         session.station.transport.resumeProducing()
         self.assertIs(await session.station.hear_end(), EsidReason.TIME_OUT)

@@ -14,6 +14,8 @@ from twisted.trial.unittest import TestCase
 
 from smartproxy.testing import programs
 from smartproxy.testing.programs import Program, ProgramFailed, environment, finish, module
+from tests.process.clock import PATIENCE_SECONDS
+from tests.process.ports import held_port
 
 reactor: Any = installed_reactor
 
@@ -109,7 +111,7 @@ class ProgramTests(TestCase):
             os.kill(pid, 0)
             running.kill()
             # The probe holds the other end of the pipe, and prints no more: it can only be read to its end.
-            ended, _, _ = select.select([running.stdout], [], [], 10)
+            ended, _, _ = select.select([running.stdout], [], [], PATIENCE_SECONDS)
             if not ended:
                 os.kill(pid, signal.SIGKILL)
             self.assertTrue(ended, "the probe lives on")
@@ -144,7 +146,7 @@ class CommandTests(TestCase):
     async def test_a_file_each_way(self) -> None:
         """A partner's process sends a station's process a file and takes another one; the exit status says so."""
         waiting = ("--send", "O0099ACME", str(self.folder / "answer"))
-        station = self.start("station", "--listen", "127.0.0.1:0", "--code", "O0013STATION", *waiting)
+        station = self.start("station", "--listen", f"127.0.0.1:{held_port()}", "--code", "O0013STATION", *waiting)
         port = (await station.wait(lambda record: record["event"] == "Listening", "listening"))["port"]
         call = ("--connect", f"127.0.0.1:{port}", "--code", "O0099ACME", "--station-code", "O0013STATION", "--no-tls")
         order = ("--send", str(self.folder / "order"))

@@ -16,7 +16,8 @@ from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.fetching import Fetched
 from smartproxy.backend.service import BackendService
 from smartproxy.backend.store import Store, StoreThreads
-from smartproxy.ctl.protocol import Refused, done
+from smartproxy.ctl.answers import Licences
+from smartproxy.ctl.protocol import AskStatus, Refused
 from smartproxy.policy import limits
 from smartproxy.policy.health import Health
 from smartproxy.policy.partners import RevocationMode
@@ -24,9 +25,8 @@ from smartproxy.tap.commands import ctl_display
 from smartproxy.tap.commands.ctl import STATUSES
 from smartproxy.testing.pki import TestCa
 from tests.adapters.api_site import AtOnce
+from tests.unit.answers import on_the_wire
 from tests.unit.sites import NOW, PROXY_ID, SiteCase
-
-PROCESS = {"pid": 4711, "uptime": 60, "pid_file": None, "pid_file_right": None}
 
 
 class Conditions(SiteCase):
@@ -51,13 +51,12 @@ class Conditions(SiteCase):
 
     def status(self) -> Any:
         """How the backend is."""
-        return self.look().status()
+        return on_the_wire(AskStatus(), self.look().status())
 
     def told(self) -> tuple[str, int, list[str], str]:
         """The worst finding's code, the exit status, all codes, and the worst one's sentence."""
         status: Any = self.status()
-        self.assertTrue(done(status).startswith(b'{"ok": true'))
-        self.assertIn("verdict", ctl_display.status({**status, **PROCESS}))
+        self.assertIn("verdict", ctl_display.status(self.condition.status()))
         codes = [each["verdict"] for each in status["findings"]]
         return status["verdict"], STATUSES[Health(status["health"])], codes, status["advice"]
 
@@ -71,10 +70,10 @@ class Conditions(SiteCase):
             (due,) = downloads.due(session, NOW)
             downloads.failed(session, due, "its host cannot be reached", NOW, lambda: 0.0)
         self.assertIn("list-download", self.told()[2])
-        status: Any = self.condition.status()
+        status = on_the_wire(AskStatus(), self.condition.status())
         (finding,) = [each for each in status["findings"] if each["verdict"] == "list-download"]
         self.assertIn("its host cannot be reached; 1 tries failed, the next one is at 2026-11-20T12:05", str(finding))
-        shown = ctl_display.status({**status, **PROCESS})
+        shown = ctl_display.status(self.condition.status())
         self.assertIn("odette from http://crl.example/ca.crl: failed: its host cannot be reached, next try", shown)
         with self.change() as change:
             made = NOW - timedelta(hours=1)
@@ -147,13 +146,12 @@ class Conditions(SiteCase):
     def test_other_questions(self) -> None:
         """It has no sessions; it tells its generation and the licences."""
         self.assertEqual((self.condition.sessions(), self.condition.kill("0" * 16)), ([], False))
-        self.assertEqual(self.look().generation()["generation"], 1)
-        self.assertEqual(self.condition.licence(), {"licences": []})
+        self.assertEqual(self.look().generation().generation, 1)
+        self.assertEqual(self.condition.licence(), Licences(licences=()))
         with self.change() as change:
             licences.issue(change, PROXY_ID, valid_from=NOW, valid_until=NOW + timedelta(days=60), limits={})
-        found: Any = self.look().licence()["licences"]
-        (shown,) = found
-        self.assertEqual((shown["proxy_id"], shown["days_left"]), (PROXY_ID, 60))
+        (shown,) = self.look().licence().licences
+        self.assertEqual((shown.proxy_id, shown.days_left), (PROXY_ID, 60))
 
     def test_stopping(self) -> None:
         """While it stops, and after that."""

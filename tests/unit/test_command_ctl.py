@@ -12,6 +12,7 @@ from smartproxy.ctl.protocol import AskGeneration, AskLevel, AskLicence, Refused
 from smartproxy.tap.command import parser
 from smartproxy.tap.commands import ctl
 from smartproxy.tap.commands.console import CommandFailed, Console
+from tests.unit.answers import as_read
 from tests.unit.test_ctl_display import CLIENT, SERVER, SESSION
 
 
@@ -23,7 +24,7 @@ class Daemon:
 
     def __init__(self) -> None:
         self.path = Path()
-        self.asked: list[Request] = []
+        self.asked: list[Request[Any]] = []
         self.answers: list[dict[str, Any] | Exception] = []
         self.closed = 0
 
@@ -32,13 +33,13 @@ class Daemon:
         self.path = path
         return self
 
-    def ask(self, request: Request) -> dict[str, Any]:
+    def ask(self, request: Request[Any]) -> Any:
         """Part of ``Connection``."""
         self.asked.append(request)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return as_read(request, answer)
 
     def __enter__(self) -> "Daemon":
         return self
@@ -137,7 +138,7 @@ class CtlCommands(SynchronousTestCase):
             (["kill", "x"], killed, TellKill(session="x")),
             (["drain"], drained, TellDrain()),
             (["drain", "--seconds", "0"], drained, TellDrain(seconds=0)),
-            (["generation"], SERVER, AskGeneration()),
+            (["generation"], {"generation": 5}, AskGeneration()),
             (["licence"], {"licences": []}, AskLicence()),
         ):
             self.daemon.answers = [answer]

@@ -4,13 +4,19 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from smartproxy.ctl import statuses
+from smartproxy.ctl.answers import DrainBegun, KilledSession, LevelsInForce, Licences, ShownSessions
+from smartproxy.ctl.protocol import AskLicence, AskSessions, AskStatus
+from smartproxy.ctl.statuses import InForce
 from smartproxy.tap.commands import ctl_display as display
+from tests.unit.answers import as_read
 
 SERVER: dict[str, Any] = {
     "health": "ok",
     "verdict": "ok",
     "advice": "",
     "findings": [],
+    "started": "2026-11-20T08:00:00Z",
     "runs_out_next": {"what": "the licence", "until": "2027-12-31T23:59:59Z"},
     "program": "smartproxy-server",
     "version": "0.1.0",
@@ -47,7 +53,7 @@ SERVER: dict[str, Any] = {
 }
 CLIENT: dict[str, Any] = {
     **{name: SERVER[name] for name in ("health", "verdict", "advice", "findings", "version")},
-    **{name: SERVER[name] for name in ("pid", "uptime", "pid_file", "pid_file_right")},
+    **{name: SERVER[name] for name in ("pid", "uptime", "pid_file", "pid_file_right", "started")},
     "runs_out_next": None,
     "program": "smartproxy-client",
     "backend": "https://backend.example:8443",
@@ -63,6 +69,7 @@ CLIENT: dict[str, Any] = {
             "since": "2026-11-20T09:00:00Z",
             "generation": 17,
             "data_connections": 3,
+            "proxy_id": "0" * 64 + "px",
         }
     ],
     **{name: SERVER[name] for name in ("generation", "generation_since", "generation_from", "sessions")},
@@ -79,8 +86,24 @@ SESSION: dict[str, Any] = {
     "tls": "TLSv1.3",
     "phase": "transfer",
     "speaker": "partner",
-    "agreed": {"level": 5, "buffer_size": 4096, "credit": 64, "compression": True, "restart": True},
-    "file": {"dataset": "ORDERS", "link": "in", "octets": 1_234_567},
+    "agreed": {
+        "level": 5,
+        "buffer_size": 4096,
+        "credit": 64,
+        "compression": True,
+        "restart": True,
+        "authentication": False,
+        "senders": "initiator",
+    },
+    "file": {
+        "dataset": "ORDERS",
+        "stamp": "20261120 1000000000",
+        "originator": "A",
+        "destination": "B",
+        "link": "in",
+        "octets": 1_234_567,
+        "size": None,
+    },
     "octets_in": 1_240_000,
     "octets_out": 400,
     "files_in": 2,
@@ -93,6 +116,21 @@ SESSION: dict[str, Any] = {
 }
 
 
+def status_of(document: dict[str, Any]) -> statuses.Status:
+    """A status as it is read."""
+    return as_read(AskStatus(), document)
+
+
+def sessions(*documents: dict[str, Any]) -> ShownSessions:
+    """Sessions as they are read."""
+    return as_read(AskSessions(), {"sessions": [*documents]})
+
+
+def licences(document: dict[str, Any]) -> Licences:
+    """Licences as they are read."""
+    return as_read(AskLicence(), document)
+
+
 def lines(text: str) -> dict[str, str]:
     """The values of a listing, by their names, which end at the first two blanks."""
     return {name: value.strip() for name, _, value in (line.partition("  ") for line in text.splitlines())}
@@ -103,7 +141,7 @@ class Status(SynchronousTestCase):
 
     def test_server(self) -> None:
         """The verdict comes first; then everything that had to be looked up one by one."""
-        text = display.status(SERVER)
+        text = display.status(status_of(SERVER))
         self.assertEqual(text.splitlines()[0].split(), ["verdict", "ok"])
         shown = lines(text)
         self.assertEqual(shown["runs out next"], "the licence, on 2027-12-31T23:59:59Z")
@@ -118,23 +156,25 @@ class Status(SynchronousTestCase):
     def test_server_in_trouble(self) -> None:
         """What is wrong can be seen where it is, and the verdict says what to do."""
         text = display.status(
-            {
-                **SERVER,
-                "health": "down",
-                "verdict": "listener-down",
-                "advice": "see the log",
-                "findings": [
-                    {"verdict": "listener-down", "health": "down", "advice": "see the log"},
-                    {"verdict": "ran-out", "health": "degraded", "advice": "renew it"},
-                ],
-                "pid_file_right": False,
-                "internal_listener": None,
-                "external_listeners": [],
-                "external_listeners_missing": ["0.0.0.0:6619"],
-                "tunnels": [],
-                "generation": None,
-                "banned": {"192.0.2.0/32": 90},
-            }
+            status_of(
+                {
+                    **SERVER,
+                    "health": "down",
+                    "verdict": "listener-down",
+                    "advice": "see the log",
+                    "findings": [
+                        {"verdict": "listener-down", "health": "down", "advice": "see the log"},
+                        {"verdict": "ran-out", "health": "degraded", "advice": "renew it"},
+                    ],
+                    "pid_file_right": False,
+                    "internal_listener": None,
+                    "external_listeners": [],
+                    "external_listeners_missing": ["0.0.0.0:6619"],
+                    "tunnels": [],
+                    "generation": None,
+                    "banned": {"192.0.2.0/32": 90},
+                }
+            )
         )
         shown = lines(text)
         self.assertEqual(shown["verdict"], "down: see the log (listener-down)")
@@ -146,14 +186,14 @@ class Status(SynchronousTestCase):
 
     def test_client(self) -> None:
         """Its tunnels, up or down, its backend and its station."""
-        shown = lines(display.status(CLIENT))
+        shown = lines(display.status(status_of(CLIENT)))
         self.assertIn("198.51.100.2:2878 since 2026-11-20T09:00:00Z, generation 17", shown["tunnels"])
         self.assertEqual((shown["backend"], shown["station"]), (CLIENT["backend"], CLIENT["station"]))
         self.assertEqual((shown["calls at"], shown[""]), ("127.0.0.1:65433 to any partner", "NOT OPEN to ACME"))
         down = {**CLIENT, "tunnels": [{"server": "dmz.example:2878", "up": False}], "pid_file": None}
-        shown = lines(display.status(down))
+        shown = lines(display.status(status_of(down)))
         self.assertEqual((shown["tunnels"], shown["PID file"]), ("dmz.example:2878 (DOWN)", "none"))
-        shown = lines(display.status({**CLIENT, "tunnels": [], "station": None, "sessions_most": None}))
+        shown = lines(display.status(status_of({**CLIENT, "tunnels": [], "station": None, "sessions_most": None})))
         self.assertEqual(shown["tunnels"], "dmz.example:2878 (not dialled yet)")
         self.assertEqual((shown["station"], shown["sessions"]), ("not known yet", "2 live"))
 
@@ -163,7 +203,7 @@ class SessionTables(SynchronousTestCase):
 
     def test_narrow(self) -> None:
         """One line a session that fits a terminal, with the rates since it began."""
-        head, row = display.SessionsTable(wide=False).show({"sessions": [SESSION]}).splitlines()
+        head, row = display.SessionsTable(wide=False).show(sessions(SESSION)).splitlines()
         self.assertEqual(head.split(maxsplit=5)[:5], ["session", "partner", "dir", "phase", "file"])
         for word in ("0123456789abcdef", "ACME", "in", "transfer", "ORDERS >", "124K/s", "40/s", "10s"):
             self.assertIn(word, row)
@@ -171,7 +211,7 @@ class SessionTables(SynchronousTestCase):
 
     def test_wide(self) -> None:
         """Everything that is known."""
-        row = display.SessionsTable(wide=True).show({"sessions": [SESSION]}).splitlines()[1]
+        row = display.SessionsTable(wide=True).show(sessions(SESSION)).splitlines()[1]
         for word in (
             "O0013000001ACME",
             "192.0.2.7:33952",
@@ -187,27 +227,27 @@ class SessionTables(SynchronousTestCase):
     def test_session_at_its_beginning(self) -> None:
         """What is not known yet is a hyphen."""
         young = {**SESSION, "code": None, "speaker": None, "agreed": None, "file": None, "client": None}
-        row = display.SessionsTable(wide=True).show({"sessions": [young]}).splitlines()[1]
+        row = display.SessionsTable(wide=True).show(sessions(young)).splitlines()[1]
         self.assertEqual(row.split().count("-"), 9)
 
     def test_rates_between_two_looks(self) -> None:
         """From the second look on, the rate is that since the look before; a session in its place begins anew."""
         table = display.SessionsTable(wide=False)
-        table.show({"sessions": [SESSION]})
+        table.show(sessions(SESSION))
         later = {**SESSION, "seconds": 12.0, "octets_in": 1_242_000, "rate_in": 103_500}
-        self.assertIn("1K/s", table.show({"sessions": [later]}))
-        self.assertIn("103K/s", display.SessionsTable(wide=False).show({"sessions": [{**later, "rate_in": 103_400}]}))
+        self.assertIn("1K/s", table.show(sessions(later)))
+        self.assertIn("103K/s", display.SessionsTable(wide=False).show(sessions({**later, "rate_in": 103_400})))
 
     def test_what_a_peer_chose(self) -> None:
         """A file's name cannot move the cursor."""
         odd = {**SESSION, "file": {**SESSION["file"], "dataset": "A\x1b[2J\n"}}
-        text = display.SessionsTable(wide=False).show({"sessions": [odd]})
+        text = display.SessionsTable(wide=False).show(sessions(odd))
         self.assertNotIn("\x1b", text)
         self.assertEqual(len(text.splitlines()), 2)
 
     def test_nobody(self) -> None:
         """An empty table says so."""
-        self.assertEqual(display.SessionsTable(wide=False).show({"sessions": []}), "no session is live")
+        self.assertEqual(display.SessionsTable(wide=False).show(sessions()), "no session is live")
 
 
 class Others(SynchronousTestCase):
@@ -218,33 +258,33 @@ class Others(SynchronousTestCase):
         good = {
             "proxy_id": "0px",
             "site": "Muster GmbH",
-            "valid_from": "a",
-            "valid_until": "b",
+            "valid_from": "2026-11-20T10:00:00Z",
+            "valid_until": "2026-12-20T10:00:00Z",
             "days_left": 30,
             "in_force": True,
             "limits": {"sessions": 5},
         }
-        text = display.licence({"licences": [good, {"proxy_id": "1px", "refused": "damaged"}]})
+        text = display.licence(licences({"licences": [good, {"proxy_id": "1px", "refused": "damaged"}]}))
         first, second = (lines(part) for part in text.split("\n\n"))
         self.assertEqual((first["in force"], first["limits"]), ("yes", "sessions 5"))
-        self.assertEqual(first["valid until"], "b (30 days left)")
+        self.assertEqual(first["valid until"], "2026-12-20T10:00:00Z (30 days left)")
         for days, words in ((1, "1 day left"), (0, "0 days left"), (-1, "ended")):
-            of_days = lines(display.licence({"licences": [{**good, "days_left": days}]}))
-            self.assertEqual(of_days["valid until"], f"b ({words})")
+            of_days = lines(display.licence(licences({"licences": [{**good, "days_left": days}]})))
+            self.assertEqual(of_days["valid until"], f"2026-12-20T10:00:00Z ({words})")
         self.assertEqual(second["refused"], "damaged")
-        ended = lines(display.licence({"licences": [{**good, "in_force": False, "limits": {}}]}))
+        ended = lines(display.licence(licences({"licences": [{**good, "in_force": False, "limits": {}}]})))
         self.assertEqual((ended["in force"], ended["limits"]), ("NO", "none"))
-        self.assertEqual(display.licence({"licences": []}), "no licence")
+        self.assertEqual(display.licence(licences({"licences": []})), "no licence")
 
     def test_levels_and_deeds(self) -> None:
         """What is logged, what drains, who was ended."""
-        text = display.levels({"levels": {"*": "info", "partner ACME": "trace"}})
+        text = display.levels(LevelsInForce(levels={"*": "info", "partner ACME": "trace"}))
         self.assertEqual(
             [line.split() for line in text.splitlines()], [["everything", "info"], ["partner", "ACME", "trace"]]
         )
-        self.assertIn("3 sessions", display.draining({"sessions": 3}))
-        self.assertIn("ESID 05", display.killed({"killed": "x"}))
-        shown = display.generation({"generation": None, "generation_since": None, "generation_from": None})
+        self.assertIn("3 sessions", display.draining(DrainBegun(sessions=3)))
+        self.assertIn("ESID 05", display.killed(KilledSession(killed="x")))
+        shown = display.generation(InForce())
         self.assertEqual(shown.split(), ["generation", "none"])
 
     def test_short_numbers(self) -> None:

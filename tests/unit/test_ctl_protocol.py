@@ -5,6 +5,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.ctl import protocol
+from smartproxy.ctl.answers import DrainBegun, KilledSession
 from smartproxy.ctl.protocol import (
     REQUEST_OCTETS_MOST,
     AskLevel,
@@ -13,9 +14,11 @@ from smartproxy.ctl.protocol import (
     TellDrain,
     TellKill,
     done,
+    read_answer,
     read_request,
     refused,
 )
+from smartproxy.policy.strict_json import DocumentRefused
 
 
 class Requests(SynchronousTestCase):
@@ -66,14 +69,35 @@ class Answers(SynchronousTestCase):
 
     def test_answer_and_refusal(self) -> None:
         """Both are one line of ASCII that says which of them it is."""
-        self.assertEqual(json.loads(done({"name": "M\u00fcller\n"})), {"ok": True, "answer": {"name": "M\u00fcller\n"}})
+        killed = done(TellKill(session="x"), KilledSession(killed="M\u00fcller\n"))
+        self.assertEqual(json.loads(killed), {"ok": True, "answer": {"killed": "M\u00fcller\n"}})
         self.assertEqual(json.loads(refused("no\nsession")), {"ok": False, "error": "no\nsession"})
-        for line in (done({"name": "M\u00fcller\n"}), refused("no\nsession")):
+        for line in (killed, refused("no\nsession")):
             self.assertTrue(line.isascii())
             self.assertEqual(line.find(b"\n"), len(line) - 1)
 
     def test_answer_that_is_too_long(self) -> None:
         """It is not sent; the refusal says so."""
         self.patch(protocol, "ANSWER_OCTETS_MOST", 100)
-        self.assertTrue(json.loads(done({"x": "y" * 50}))["ok"])
-        self.assertEqual(json.loads(done({"x": "y" * 100}))["error"], "the answer would be too long")
+        self.assertTrue(json.loads(done(TellKill(session="x"), KilledSession(killed="y" * 50)))["ok"])
+        self.assertEqual(
+            json.loads(done(TellKill(session="x"), KilledSession(killed="y" * 100)))["error"],
+            "the answer would be too long",
+        )
+
+    def test_answer_that_is_none(self) -> None:
+        """What is no answer to what was asked is refused with its place; the daemon's refusal is a refusal."""
+        drain = TellDrain()
+        self.assertEqual(read_answer(drain, b'{"ok": true, "answer": {"sessions": 3}}\n'), DrainBegun(sessions=3))
+        for line, words in (
+            (b"", "JSON"),
+            (b"[]", "answer: is a list; has to be an object"),
+            (b'{"ok": true}', "answer: is null; has to be an object"),
+            (b'{"ok": true, "answer": {}}', "answer.sessions: is missing"),
+            (b'{"ok": true, "answer": {"sessions": "3"}}', "answer.sessions: is a text; has to be a number"),
+            (b'{"ok": true, "answer": {"sessions": 3, "colour": 1}}', "answer.colour: no such key"),
+            (b'{"ok": false, "error": 5}', "error: is a number; has to be a text"),
+        ):
+            wrong: DocumentRefused = self.assertRaises(DocumentRefused, read_answer, drain, line)
+            self.assertIn(words, str(wrong), line)
+        self.assertRaises(Refused, read_answer, drain, b'{"ok": false, "error": "it drains already"}')

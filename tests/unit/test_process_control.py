@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -13,16 +14,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.ctl.daemon import Condition, DaemonProcess
 from smartproxy.ctl.listener import ControlSocket
 from smartproxy.ctl.protocol import Refused
+from smartproxy.ctl.statuses import PlainClientStatus, judged
 from smartproxy.logs.levels import Levels
 from smartproxy.logs.log import Log
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
+from smartproxy.policy.health import judge
 from smartproxy.tap import life
 from smartproxy.tap import life as control
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.launch import Launch
 from smartproxy.tap.life import SWITCH, Life, control_socket
 from smartproxy.tap.signals import LEVELS, Signals
+from smartproxy.tunnel.condition import load_facts
 from tests.unit.test_process_life import Draining, Turning
 
 
@@ -50,6 +54,17 @@ class ProcessTestCase(SynchronousTestCase):
         return DaemonProcess(self.reactor, self.service, drain, path)
 
 
+STATUS = PlainClientStatus(
+    **judged(judge([], [], datetime.fromtimestamp(0, UTC))),
+    **load_facts(0, None),
+    station=None,
+    servers=(),
+    outbound_listeners={},
+    tunnels=(),
+)
+"""A daemon's, before its process has said anything."""
+
+
 class Facts(ProcessTestCase):
     """What the process says of itself."""
 
@@ -57,19 +72,20 @@ class Facts(ProcessTestCase):
         """Its number, when it began, and how long ago that is."""
         process = self.process(None)
         self.reactor.advance(50)
-        facts = process.facts()
-        self.assertEqual((facts["pid"], facts["started"], facts["uptime"]), (os.getpid(), "1970-01-01T00:01:40Z", 50))
-        self.assertEqual((facts["pid_file"], facts["pid_file_right"]), (None, None))
+        facts = process.completed(STATUS)
+        begun = datetime.fromtimestamp(100, UTC)
+        self.assertEqual((facts.pid, facts.started, facts.uptime), (os.getpid(), begun, 50))
+        self.assertEqual((facts.pid_file, facts.pid_file_right), (None, None))
 
     def test_pid_file(self) -> None:
         """It is right if it holds this process's number; another number, garbage and no file are wrong."""
         self.path.write_text(f"{os.getpid()}\n")
-        self.assertIs(self.process(self.path).facts()["pid_file_right"], True)
+        self.assertIs(self.process(self.path).completed(STATUS).pid_file_right, True)
         for text in ("1", "garbage", ""):
             self.path.write_text(text)
-            self.assertIs(self.process(self.path).facts()["pid_file_right"], False)
+            self.assertIs(self.process(self.path).completed(STATUS).pid_file_right, False)
         self.path.unlink()
-        self.assertIs(self.process(self.path).facts()["pid_file_right"], False)
+        self.assertIs(self.process(self.path).completed(STATUS).pid_file_right, False)
 
 
 class Drains(ProcessTestCase):
@@ -140,8 +156,8 @@ class Places(ProcessTestCase):
     def test_pid_file(self) -> None:
         """In the state folder, unless a switch says where, or says to twistd that there is none; twistd writes none."""
         usual = str(self.path.absolute() / "smartproxy-server.pid")
-        self.assertEqual(self.socket()[1].facts()["pid_file"], usual)
-        self.assertEqual(self.socket("--pid-file", "/run/x.pid")[1].facts()["pid_file"], "/run/x.pid")
+        self.assertEqual(self.socket()[1].completed(STATUS).pid_file, usual)
+        self.assertEqual(self.socket("--pid-file", "/run/x.pid")[1].completed(STATUS).pid_file, "/run/x.pid")
         for given, words, expected in (
             ("twistd.pid", (), usual),
             ("/run/twistd.pid", (), "/run/twistd.pid"),
@@ -150,7 +166,7 @@ class Places(ProcessTestCase):
         ):
             parent = usage.Options()
             parent["pidfile"], parent["logfile"], parent["syslog"] = given, None, None
-            self.assertEqual(self.socket(*words, parent=parent)[1].facts()["pid_file"], expected)
+            self.assertEqual(self.socket(*words, parent=parent)[1].completed(STATUS).pid_file, expected)
             self.assertEqual(parent["pidfile"], "")
 
 

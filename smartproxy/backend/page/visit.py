@@ -26,7 +26,7 @@ from smartproxy.backend.page.texts import names
 from smartproxy.backend.requests import address_of, header_of
 from smartproxy.backend.store import Runner, Store
 from smartproxy.backend.users import LoggedIn, form_token
-from smartproxy.ctl.daemon import Facts
+from smartproxy.ctl.statuses import BackendStatus
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
@@ -75,7 +75,7 @@ class Backstage:
     routes: RouteMap
     site: Callable[[], str]
     door: Door
-    condition: Callable[[], Awaitable[Facts]]
+    condition: Callable[[], Awaitable[BackendStatus | None]]
     link: SetupLink
 
 

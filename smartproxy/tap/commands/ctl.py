@@ -2,9 +2,9 @@
 
 import argparse
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from smartproxy.ctl.caller import Connection, NotAllowedToAsk, Unreachable
 from smartproxy.ctl.protocol import (
@@ -34,7 +34,7 @@ UNKNOWN = 3
 """Exit status where it is not known how the daemon is: this user may not ask."""
 _CLEAR = "\x1b[H\x1b[2J"
 
-_Show = Callable[[Mapping[str, Any]], str]
+A = TypeVar("A")
 
 
 def register(subparsers: Subparsers) -> None:
@@ -143,7 +143,7 @@ def _status(console: Console) -> int:
     except CommandFailed as failed:
         unknown = failed.status == UNKNOWN
         raise CommandFailed(str(failed), UNKNOWN if unknown else STATUSES[Health.DOWN]) from failed
-    return STATUSES[Health(answer["health"])]
+    return STATUSES[answer.health]
 
 
 def _sessions(console: Console) -> None:
@@ -176,26 +176,26 @@ def _kill(console: Console) -> None:
 # Asking.
 
 
-def _told(console: Console, request: Request, show: _Show) -> None:
+def _told(console: Console, request: Request[A], show: Callable[[A], str]) -> None:
     with _connection(console) as connection:
         answer = _ask(connection, request)
-    console.answer(answer, show(answer))
+    console.answer(request.answer.write(answer), show(answer))
 
 
-def _watched(console: Console, request: Request, show: _Show) -> Mapping[str, Any]:
+def _watched(console: Console, request: Request[A], show: Callable[[A], str]) -> A:
     """The answer shown; again and again if that is wanted, until the daemon ends."""
     watch = console.arguments.watch
     with _connection(console) as connection:
         while True:
             answer = _ask(connection, request)
             if watch is None:
-                console.answer(answer, show(answer))
+                console.answer(request.answer.write(answer), show(answer))
                 return answer
-            console.line(answer, (_CLEAR if console.out.isatty() else "") + show(answer))
+            console.line(request.answer.write(answer), (_CLEAR if console.out.isatty() else "") + show(answer))
             console.sleep(watch)
 
 
-def _ask(connection: Connection, request: Request) -> Mapping[str, Any]:
+def _ask(connection: Connection, request: Request[A]) -> A:
     try:
         return connection.ask(request)
     except (Refused, Unreachable) as error:

@@ -1,13 +1,34 @@
 """The answers of a daemon as text for people."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
+from smartproxy.ctl.answers import (
+    DrainBegun,
+    KilledSession,
+    LevelsInForce,
+    Licences,
+    ShownSession,
+    ShownSessions,
+    ToldLicence,
+)
+from smartproxy.ctl.statuses import (
+    BackendStatus,
+    ClientStatus,
+    InForce,
+    PlainClientStatus,
+    PlainServerStatus,
+    ServerStatus,
+    Status,
+    ToldExpiry,
+    ToldFinding,
+    TunnelToServer,
+    instant,
+)
 from smartproxy.oftp2.roles import Level
 from smartproxy.tap.commands.console import listing, table
 
-Answer = Mapping[str, Any]
-
+_OPTIONS = ("compression", "restart", "authentication")
 _NARROW = ("session", "partner", "dir", "phase", "file", "rate in", "rate out", "age")
 _WIDE = (
     *("session", "partner", "code", "peer", "dir", "phase", "speaker", "level", "buffer", "credit", "options"),
@@ -16,140 +37,136 @@ _WIDE = (
 )
 
 
-def status(answer: Answer) -> str:
+def status(answer: Status) -> str:
     """How a daemon is: the verdict first."""
-    pid_file = answer["pid_file"]
+    pid_file = answer.pid_file
     pairs: dict[str, object] = {
-        "verdict": [_finding(each) for each in answer["findings"]] or answer["health"],
-        "runs out next": _expiry(answer["runs_out_next"]),
-        "program": f"{answer['program']} {answer['version']}, process {answer['pid']}, up {span(answer['uptime'])}",
-        "PID file": "none" if pid_file is None else f"{pid_file}{'' if answer['pid_file_right'] else ' (WRONG)'}",
+        "verdict": [_finding(each) for each in answer.findings] or answer.health.value,
+        "runs out next": _expiry(answer.runs_out_next),
+        "program": f"{answer.program} {answer.version}, process {answer.pid}, up {span(answer.uptime)}",
+        "PID file": "none" if pid_file is None else f"{pid_file}{'' if answer.pid_file_right else ' (WRONG)'}",
     }
-    pairs |= _SHOWN[answer["program"]](answer)
-    if not answer["program"].startswith("smartproxy-plain"):
+    match answer:
+        case ServerStatus() | PlainServerStatus():
+            pairs |= _outside(answer)
+        case ClientStatus():
+            pairs |= {"backend": answer.backend, **_inside(answer, "station")}
+        case PlainClientStatus():
+            pairs |= _inside(answer, "target")
+        case BackendStatus():
+            pairs |= _backend(answer)
+    if not isinstance(answer, PlainServerStatus | PlainClientStatus):
         pairs["generation"] = _generation(answer)
-    if "licence_until" in answer:
-        pairs["licence until"] = answer["licence_until"]
-    if "sessions" in answer:
-        most, load = answer["sessions_most"], answer["load"]
-        pairs["sessions"] = f"{answer['sessions']} live" + ("" if most is None else f" of {most} ({load} %)")
-    if "bans" in answer:
-        pairs["connections"] = f"{answer['connections']} of {answer['connections_most']}"
-        banned = [f"{network} for {span(seconds)}" for network, seconds in answer["banned"].items()]
-        pairs["banned"] = banned or "none"
+    if isinstance(answer, ServerStatus | PlainServerStatus):
+        pairs["licence until"] = instant(answer.licence_until)
+    if not isinstance(answer, BackendStatus):
+        pairs["sessions"] = _sessions(answer)
+    if isinstance(answer, ServerStatus):
+        pairs["connections"] = f"{answer.connections} of {answer.connections_most}"
+        pairs["banned"] = [f"{network} for {span(left)}" for network, left in answer.banned.items()] or "none"
     return listing(pairs)
 
 
-def _finding(finding: Answer) -> str:
-    return f"{finding['health']}: {finding['advice']} ({finding['verdict']})"
+def _finding(finding: ToldFinding) -> str:
+    return f"{finding.health}: {finding.advice} ({finding.verdict})"
 
 
-def _expiry(expiry: Answer | None) -> str:
-    return "nothing" if expiry is None else f"{expiry['what']}, on {expiry['until']}"
+def _expiry(expiry: ToldExpiry | None) -> str:
+    return "nothing" if expiry is None else f"{expiry.what}, on {instant(expiry.until)}"
 
 
-def _server(answer: Answer) -> dict[str, object]:
-    missing = [f"{port} (NOT OPEN)" for port in answer["external_listeners_missing"]]
+def _sessions(answer: Any) -> str:
+    share = "" if answer.sessions_most is None else f" of {answer.sessions_most} ({answer.load} %)"
+    return f"{answer.sessions} live{share}"
+
+
+def _outside(answer: ServerStatus | PlainServerStatus) -> dict[str, object]:
+    missing = [f"{port} (NOT OPEN)" for port in answer.external_listeners_missing]
     return {
-        "site": answer["site"],
-        "Proxy ID": answer["proxy_id"],
-        "clients at": answer["internal_listener"] or "closed",
-        "partners at": [*answer["external_listeners"], *missing] or "closed",
+        "site": answer.site,
+        "Proxy ID": answer.proxy_id,
+        "clients at": answer.internal_listener or "closed",
+        "partners at": [*answer.external_listeners, *missing] or "closed",
         "tunnels": [
-            f"{tunnel['client']} {tunnel['version']} at {tunnel['peer']} since {tunnel['since']}, "
-            f"{tunnel['sessions']} sessions, "
-            f"certificate until {tunnel['certificate_until']}"
-            for tunnel in answer["tunnels"]
+            f"{tunnel.client} {tunnel.version} at {tunnel.peer} since {instant(tunnel.since)}, "
+            f"{tunnel.sessions} sessions, "
+            f"certificate until {instant(tunnel.certificate_until)}"
+            for tunnel in answer.tunnels
         ]
         or "none",
     }
 
 
-def _client(answer: Answer) -> dict[str, object]:
-    tunnels = [
-        f"{tunnel['server']} {tunnel['version']} at {tunnel['peer']} since {tunnel['since']}, "
-        f"generation {tunnel['generation']}, "
-        f"{tunnel['data_connections']} data connections"
-        if tunnel["up"]
-        else f"{tunnel['server']} (DOWN)"
-        for tunnel in answer["tunnels"]
-    ]
-    calls = [f"{port or 'NOT OPEN'} to {name}" for name, port in answer["outbound_listeners"].items()]
+def _inside(answer: ClientStatus | PlainClientStatus, station: str) -> dict[str, object]:
+    calls = [f"{port or 'NOT OPEN'} to {name}" for name, port in answer.outbound_listeners.items()]
     return {
-        "backend": answer["backend"],
-        "station": answer["station"] or "not known yet",
+        station: answer.station or "not known yet",
         "calls at": calls or "closed",
-        "tunnels": tunnels or [f"{server} (not dialled yet)" for server in answer["servers"]],
+        "tunnels": [_tunnel(each) for each in answer.tunnels]
+        or [f"{server} (not dialled yet)" for server in answer.servers],
     }
 
 
-def _plain_client(answer: Answer) -> dict[str, object]:
-    tunnels = [
-        f"{tunnel['server']} {tunnel['version']} at {tunnel['peer']} since {tunnel['since']}, "
-        f"{tunnel['data_connections']} data connections"
-        if tunnel["up"]
-        else f"{tunnel['server']} (DOWN)"
-        for tunnel in answer["tunnels"]
-    ]
-    calls = [f"{port} to {destination}" for destination, port in answer["outbound_listeners"].items()]
-    return {"target": answer["station"], "calls at": calls or "closed", "tunnels": tunnels}
+def _tunnel(tunnel: TunnelToServer) -> str:
+    if not tunnel.up or tunnel.since is None:
+        return f"{tunnel.server} (DOWN)"
+    generation = "" if tunnel.generation is None else f"generation {tunnel.generation}, "
+    return (
+        f"{tunnel.server} {tunnel.version} at {tunnel.peer} since {instant(tunnel.since)}, {generation}"
+        f"{tunnel.data_connections} data connections"
+    )
 
 
-def _backend(answer: Answer) -> dict[str, object]:
-    clients = [
-        f"{each['client']} {each['version'] or '-'} at {each['address'] or '-'}, "
-        f"last call {each['last_call'] or 'never'}{'' if each['enabled'] else ' (DISABLED)'}"
-        for each in answer["clients"]
-    ]
+def _backend(answer: BackendStatus) -> dict[str, object]:
     return {
-        "site": answer["site"] or "not known",
-        "clients at": answer["listener"] or "closed",
-        "store": answer["store"],
-        "hourly work": "here" if answer["on_duty"] else "in another backend",
-        "clients": clients or "none",
+        "site": answer.site or "not known",
+        "clients at": answer.listener or "closed",
+        "store": answer.store,
+        "hourly work": "here" if answer.on_duty else "in another backend",
+        "clients": [
+            f"{each.client} {each.version or '-'} at {each.address or '-'}, "
+            f"last call {_time(each.last_call, 'never')}{'' if each.enabled else ' (DISABLED)'}"
+            for each in answer.clients
+        ]
+        or "none",
         "revocation lists": [
-            f"{each['ca']} from {each['url']}: {each['result']}, next try {each['next_try'] or 'now'}"
-            for each in answer["downloads"]
+            f"{each.ca} from {each.url}: {each.result}, next try {_time(each.next_try, 'now')}"
+            for each in answer.downloads
         ]
         or "none is downloaded",
     }
 
 
-_SHOWN: Final[Mapping[str, Callable[[Answer], dict[str, object]]]] = {
-    "smartproxy-server": _server,
-    "smartproxy-client": _client,
-    "smartproxy-backend": _backend,
-    "smartproxy-plain-server": _server,
-    "smartproxy-plain-client": _plain_client,
-}
+def _time(time: datetime | None, unset: str) -> str:
+    return unset if time is None else instant(time)
 
 
-def generation(answer: Answer) -> str:
+def generation(answer: InForce) -> str:
     """The generation in force."""
     return listing({"generation": _generation(answer)})
 
 
-def _generation(answer: Answer) -> str:
-    if answer["generation"] is None:
+def _generation(answer: InForce) -> str:
+    if answer.generation is None:
         return "none"
-    return f"{answer['generation']} since {answer['generation_since']}, from {answer['generation_from']}"
+    return f"{answer.generation} since {_time(answer.generation_since, '-')}, from {answer.generation_from}"
 
 
-def licence(answer: Answer) -> str:
+def licence(answer: Licences) -> str:
     """The licences, one paragraph each."""
-    return "\n\n".join(listing(_licence(each)) for each in answer["licences"]) or "no licence"
+    return "\n\n".join(listing(_licence(each)) for each in answer.licences) or "no licence"
 
 
-def _licence(each: Answer) -> dict[str, object]:
-    if "refused" in each:
-        return {"Proxy ID": each["proxy_id"], "refused": each["refused"]}
-    limits = ", ".join(f"{name} {value}" for name, value in each["limits"].items())
+def _licence(each: ToldLicence) -> dict[str, object]:
+    if each.refused is not None or each.days_left is None:
+        return {"Proxy ID": each.proxy_id, "refused": each.refused}
+    limits = ", ".join(f"{name} {value}" for name, value in each.limits.items())
     return {
-        "Proxy ID": each["proxy_id"],
-        "site": each["site"],
-        "valid from": each["valid_from"],
-        "valid until": f"{each['valid_until']} ({_days_left(each['days_left'])})",
-        "in force": "yes" if each["in_force"] else "NO",
+        "Proxy ID": each.proxy_id,
+        "site": each.site,
+        "valid from": _time(each.valid_from, "-"),
+        "valid until": f"{_time(each.valid_until, '-')} ({_days_left(each.days_left)})",
+        "in force": "yes" if each.in_force else "NO",
         "limits": limits or "none",
     }
 
@@ -160,19 +177,19 @@ def _days_left(days: int) -> str:
     return "1 day left" if days == 1 else f"{days} days left"
 
 
-def levels(answer: Answer) -> str:
+def levels(answer: LevelsInForce) -> str:
     """What is logged."""
-    return listing({"everything" if name == "*" else name: level for name, level in answer["levels"].items()})
+    return listing({"everything" if name == "*" else name: level for name, level in answer.levels.items()})
 
 
-def draining(answer: Answer) -> str:
+def draining(answer: DrainBegun) -> str:
     """That the end has begun."""
-    return f"it ends; {answer['sessions']} sessions may go on until then"
+    return f"it ends; {answer.sessions} sessions may go on until then"
 
 
-def killed(answer: Answer) -> str:
+def killed(answer: KilledSession) -> str:
     """That a session was ended."""
-    return f"{answer['killed']} was told ESID 05"
+    return f"{answer.killed} was told ESID 05"
 
 
 class SessionsTable:
@@ -183,49 +200,47 @@ class SessionsTable:
 
     def __init__(self, *, wide: bool) -> None:
         self._wide = wide
-        self._before: dict[str, Answer] = {}
+        self._before: dict[str, ShownSession] = {}
 
-    def show(self, answer: Answer) -> str:
+    def show(self, answer: ShownSessions) -> str:
         """The table."""
-        found: Sequence[Answer] = answer["sessions"]
-        rows = [self._row(session) for session in found]
+        rows = [self._row(session) for session in answer.sessions]
         heads = _WIDE if self._wide else _NARROW
-        self._before = {session["session"]: session for session in found}
+        self._before = {session.session: session for session in answer.sessions}
         return table(heads, [[row[head] for head in heads] for row in rows], "no session is live")
 
-    def _row(self, session: Answer) -> dict[str, object]:
-        file, agreed = session["file"], session["agreed"] or {}
-        options = [name for name in ("compression", "restart", "authentication") if agreed.get(name)]
+    def _row(self, session: ShownSession) -> dict[str, object]:
+        file, agreed = session.file, session.agreed
+        options = [] if agreed is None else [name for name in _OPTIONS if getattr(agreed, name)]
+        came, went = self._rates(session)
         row: dict[str, object] = {
-            "dir": "in" if session["direction"] == "inbound" else "out",
-            "level": Level(agreed["level"]).label if agreed else None,
-            "buffer": agreed.get("buffer_size"),
-            "credit": agreed.get("credit"),
+            "dir": "in" if session.direction == "inbound" else "out",
+            "level": None if agreed is None else Level(agreed.level).label,
+            "buffer": None if agreed is None else agreed.buffer_size,
+            "credit": None if agreed is None else agreed.credit,
             "options": ",".join(options),
-            "file": None if file is None else f"{file['dataset']} {'>' if file['link'] == 'in' else '<'}",
-            "file octets": None if file is None else octets(file["octets"]),
-            "octets in": octets(session["octets_in"]),
-            "octets out": octets(session["octets_out"]),
-            "rate in": f"{octets(self._rate(session, 'in'))}/s",
-            "rate out": f"{octets(self._rate(session, 'out'))}/s",
-            "files in": session["files_in"],
-            "files out": session["files_out"],
-            "age": span(session["seconds"]),
+            "file": None if file is None else f"{file.dataset} {'>' if file.link == 'in' else '<'}",
+            "file octets": None if file is None else octets(file.octets),
+            "octets in": octets(session.octets_in),
+            "octets out": octets(session.octets_out),
+            "rate in": f"{octets(came)}/s",
+            "rate out": f"{octets(went)}/s",
+            "files in": session.files_in,
+            "files out": session.files_out,
+            "age": span(session.seconds),
+            "since": instant(session.since),
         }
-        for name in ("session", "partner", "code", "peer", "phase", "speaker", "profile", "tls", "client", "since"):
-            row[name] = session.get(name)
+        for name in ("session", "partner", "code", "peer", "phase", "speaker", "profile", "tls", "client"):
+            row[name] = getattr(session, name)
         return {name: "-" if value is None or value == "" else value for name, value in row.items()}
 
-    def _rate(self, session: Answer, link: str) -> int:
-        rate: int
-        before = self._before.get(session["session"])
-        if before is None or session["seconds"] <= before["seconds"]:
-            rate = session[f"rate_{link}"]
-            return rate
-        octets_before: int = before[f"octets_{link}"]
-        seconds: float = session["seconds"] - before["seconds"]
-        rate = round((session[f"octets_{link}"] - octets_before) / seconds)
-        return rate
+    def _rates(self, session: ShownSession) -> tuple[int, int]:
+        before = self._before.get(session.session)
+        if before is None or session.seconds <= before.seconds:
+            return session.rate_in, session.rate_out
+        seconds = session.seconds - before.seconds
+        came, went = session.octets_in - before.octets_in, session.octets_out - before.octets_out
+        return round(came / seconds), round(went / seconds)
 
 
 def octets(count: int) -> str:
