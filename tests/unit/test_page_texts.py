@@ -11,7 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import smartproxy.backend.page
 from smartproxy.backend.page import texts
+from smartproxy.backend.page.form_fields import words_of
+from smartproxy.policy.partners import Outbound, Partner
 
+FORMS = (Partner, Outbound)
+"""The classes that forms are made of."""
 PAGE = Path(smartproxy.backend.page.__file__).parent
 KEYWORDS = {"_": None, "text": None, "later": None, "ngettext": (1, 2)}
 VALUE = re.compile(r"%\([a-z_]+\)s")
@@ -34,6 +38,13 @@ def wanted(folder: Path = PAGE) -> Iterator[tuple[str, str]]:
                     yield f"{file.name}:{line}", each
 
 
+def declared() -> Iterator[tuple[str, str]]:
+    """The texts of the declarations that forms are made of."""
+    for cls in FORMS:
+        for text in words_of(cls):
+            yield cls.__name__, text
+
+
 def untranslated(language: str) -> list[str]:
     """The texts that a catalogue lacks, or has with other values in them."""
     with (texts.LOCALE / f"{language}.po").open("rb") as octets:
@@ -46,7 +57,7 @@ def untranslated(language: str) -> list[str]:
             for each in ids:
                 known[each] = [string for string in strings if string]
     wrong = []
-    for where, text in wanted():
+    for where, text in (*wanted(), *declared()):
         values = sorted(VALUE.findall(text))
         if text not in known:
             wrong.append(f"{where}: {text!r} has no translation")

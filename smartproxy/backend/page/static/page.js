@@ -42,6 +42,14 @@
     setTimeout(() => { copy.textContent = before; }, 2000);
   });
 
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("[data-print]")) window.print();
+    if (event.target.closest?.("[data-back]")) {
+      event.preventDefault();
+      window.history.back();
+    }
+  });
+
   for (const kind of ["dragover", "dragleave", "drop"]) {
     document.addEventListener(kind, (event) => {
       const place = event.target.closest?.("[data-drop]");

@@ -1,0 +1,84 @@
+"""Differences of entries for people: a row for each value that differs, with what it was and what it is.
+
+Works on the JSON of entries, of any kind, which holds no secret; rules for certificates are told in words.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from smartproxy.backend.operations.shapes import EntryDifference
+from smartproxy.backend.states import EntryKind
+
+Row = tuple[str, str | None, str | None]
+"""What, before, afterwards; ``None`` for what is not there."""
+_SHORT = 16
+
+
+def rows_of(
+    differences: Iterable[EntryDifference],
+    about: tuple[EntryKind, str] | None = None,
+    translate: Callable[[str], str] = str,
+) -> list[Row]:
+    """The rows of some differences.
+
+    :param about: the entry that the reader is looking at: its rows do not name it.
+    :param translate: gives what a value is called in the reader's language.
+    """
+    found: list[Row] = []
+    for each in differences:
+        before, after = _entry(each.subject, each.before), _entry(each.subject, each.after)
+        named = "" if about == (each.subject, each.name) else f"{each.subject.value} {each.name}: ".replace("  ", " ")
+        found += [(named + translate(what), old, new) for what, old, new in compared(before, after)]
+        if each.secret:
+            found.append((f"{named}secret", "•••", "•••"))
+    return found
+
+
+def compared(before: Any, after: Any) -> Iterator[Row]:
+    """The values that differ between two entries, each JSON or ``None``."""
+    old, new = dict(_flat(before, "")), dict(_flat(after, ""))
+    for what in {**old, **new}:
+        if old.get(what) != new.get(what):
+            yield what, old.get(what), new.get(what)
+
+
+def _entry(subject: EntryKind, content: Any) -> Any:
+    """The entry in what a difference holds."""
+    if subject is EntryKind.PARTNER and isinstance(content, Mapping):
+        return {
+            **content["entry"],
+            "certificates": [_rule(each, content["notes"]) for each in content["entry"]["certificates"]],
+        }
+    if subject is EntryKind.SETTING and isinstance(content, Mapping):
+        return content.get("value")
+    return content
+
+
+def _rule(rule: Mapping[str, Any], notes: Iterable[Mapping[str, Any]]) -> str:
+    """A rule for a certificate in words."""
+    if "sha256" in rule:
+        note = next((each for each in notes if each["sha256"] == rule["sha256"]), None)
+        about = f", {note['subject']}, until {note['not_after'][:10]}" if note else ""
+        return f"{rule['by']} {rule['sha256'][:_SHORT]}…{about}"
+    return " ".join(
+        str(value) for value in (rule["by"], rule.get("serial_number") or rule.get("san"), "below", rule["ca"])
+    )
+
+
+def _flat(content: Any, before: str) -> Iterator[tuple[str, str]]:
+    match content:
+        case None:
+            return
+        case Mapping():
+            for key, value in content.items():
+                yield from _flat(value, f"{before} {key.replace('_', ' ')}".strip())
+        case list():
+            yield before, "\n".join(each if isinstance(each, str) else _line(each) for each in content)
+        case bool():
+            yield before, "yes" if content else "no"
+        case _:
+            yield before, str(content)
+
+
+def _line(value: Any) -> str:
+    return ", ".join(f"{key} {part}" for key, part in value.items()) if isinstance(value, Mapping) else str(value)

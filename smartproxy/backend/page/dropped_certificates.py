@@ -1,0 +1,134 @@
+"""Certificates that are dropped on the page: what stands in them, and where they lie on a time line.
+
+Parsing takes time and trusts nothing: it is done where it does not hold the reactor.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from smartproxy.backend.certificates import (
+    certificate_pin,
+    certificates_to_pem,
+    issuer_text,
+    read_certificates,
+    subject_text,
+)
+from smartproxy.backend.errors import Unusable
+from smartproxy.backend.operations.partner_views import PartnerCertificate
+
+_AHEAD_MOST = timedelta(days=3 * 365)
+_BEFORE = timedelta(days=60)
+WIDTH = 1000
+"""Of the time line, in its own units."""
+
+
+@attrs.frozen(kw_only=True)
+class DroppedCertificate:
+    """What stands in a certificate.
+
+    :ivar odette_id: the serialNumber in its subject: with Odette's CAs the holder's Odette ID.
+    :ivar key: the kind of its key and the size.
+    """
+
+    pem: str
+    subject: str
+    issuer: str
+    serial: str
+    not_before: datetime
+    not_after: datetime
+    sha256: str
+    key: str
+    odette_id: str | None
+
+
+@attrs.frozen(kw_only=True)
+class TimeBar:
+    """A certificate on the time line, in units of its width; the end may be cut off at its edge."""
+
+    label: str
+    start: float
+    length: float
+    until: datetime
+    current: bool
+
+
+@attrs.frozen(kw_only=True)
+class TimeLine:
+    """Certificates from their first use to their end.
+
+    :ivar today: where today is.
+    :ivar years: where years begin, with their numbers.
+    """
+
+    bars: Sequence[TimeBar]
+    today: float
+    years: Sequence[tuple[float, int]]
+
+
+def facts_in(octets: bytes, source: str) -> DroppedCertificate:
+    """What stands in the one certificate of a file.
+
+    :raises Unusable: when there is none, or several of different holders.
+    """
+    found = read_certificates(octets, source)
+    # A chain is common: the holder's own comes first, and no other certificate there is issued by it.
+    if len(found) > 1 and any(each.issuer == found[0].subject for each in found[1:]):
+        raise Unusable(f"{source} holds a chain that does not begin with the partner's certificate; give that alone")
+    return facts_of(found[0])
+
+
+def facts_of(certificate: x509.Certificate) -> DroppedCertificate:
+    """What stands in a certificate."""
+    ids = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+    return DroppedCertificate(
+        pem=certificates_to_pem([certificate]),
+        subject=subject_text(certificate),
+        issuer=issuer_text(certificate),
+        serial=f"{certificate.serial_number:x}",
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        sha256=certificate_pin(certificate),
+        key=_key(certificate),
+        odette_id=str(ids[0].value) if ids else None,
+    )
+
+
+def time_line(items: Iterable[PartnerCertificate], now: datetime) -> TimeLine | None:
+    """The certificates whose end is known, on one line; nothing for none."""
+    known = [(each, each.not_after) for each in items if each.not_after is not None]
+    if not known:
+        return None
+    begin = min([now - _BEFORE, *(each.first_seen for each, _ in known if each.first_seen)])
+    end = min(max([now + _BEFORE, *(until for _, until in known)]), now + _AHEAD_MOST)
+    unit = WIDTH / (end - begin).total_seconds()
+
+    def place(moment: datetime) -> float:
+        return round(min(max((moment - begin).total_seconds(), 0), (end - begin).total_seconds()) * unit, 1)
+
+    bars = [
+        TimeBar(
+            label=each.subject or each.rule or "",
+            start=place(each.first_seen or now),
+            length=max(place(until) - place(each.first_seen or now), 4),
+            until=until,
+            current=until > now and each.rule is not None,
+        )
+        for each, until in known
+    ]
+    years = [(place(datetime(year, 1, 1, tzinfo=now.tzinfo)), year) for year in range(begin.year + 1, end.year + 1)]
+    return TimeLine(bars=bars, today=place(now), years=years)
+
+
+def _key(certificate: x509.Certificate) -> str:
+    match certificate.public_key():
+        case rsa.RSAPublicKey() as key:
+            return f"RSA {key.key_size}"
+        case ec.EllipticCurvePublicKey() as key:
+            return f"EC {key.curve.name}"
+        case key:
+            return type(key).__name__.removesuffix("PublicKey").lstrip("_")

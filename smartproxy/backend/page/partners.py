@@ -1,0 +1,273 @@
+"""Partners: their list, and one partner with its certificates, what was seen of it, its sheet, and a test.
+
+What changes an entry by a form is in :mod:`smartproxy.backend.page.partner_forms`.
+"""
+
+from smartproxy.backend.errors import BackendError
+from smartproxy.backend.operations import partner as operations
+from smartproxy.backend.operations import partner_views, proposing, sheets, trial
+from smartproxy.backend.operations.events import EventsWanted
+from smartproxy.backend.operations.events import listed as list_events
+from smartproxy.backend.operations.performing import Rehearsed, Terms
+from smartproxy.backend.operations.shapes import ForeseenRefusal, Named
+from smartproxy.backend.page.differences import Row, rows_of
+from smartproxy.backend.page.dropped_certificates import WIDTH, facts_in, time_line
+from smartproxy.backend.page.form_fields import value_words
+from smartproxy.backend.page.rendering import in_path
+from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.texts import later
+from smartproxy.backend.page.visit import PageRefused, PageVisit
+from smartproxy.backend.states import EntryKind
+from smartproxy.policy.faults import Step
+from smartproxy.policy.partners import Outbound, Partner
+from smartproxy.policy.schema import declarations
+from smartproxy.policy.sheet_words import Language
+
+PAGE_ENTRIES = 50
+_WORD_MOST = 200
+_LAST_EVENTS = 10
+STEPS = (Step.POLICY, Step.SOURCE, Step.NAME, Step.CONNECT, Step.TLS, Step.SSRM)
+"""The steps of a test, in their order."""
+STEP_WORDS = {
+    Step.POLICY: later("The partner may be called"),
+    Step.SOURCE: later("The address that the server calls from"),
+    Step.NAME: later("The partner's host is found"),
+    Step.CONNECT: later("The connection is made"),
+    Step.TLS: later("TLS, and the partner's certificate"),
+    Step.SSRM: later("The partner's greeting (SSRM)"),
+}
+STATE_WORDS = {
+    partner_views.PartnerState.ALL: later("all"),
+    partner_views.PartnerState.ENABLED: later("enabled"),
+    partner_views.PartnerState.DISABLED: later("disabled"),
+    partner_views.PartnerState.NEVER_SEEN: later("never seen"),
+    partner_views.PartnerState.PROPOSED: later("with a new certificate"),
+}
+
+
+async def listed(visit: PageVisit) -> Shown:
+    """The partners that are looked for."""
+    word, after = visit.argument("q")[:_WORD_MOST], visit.argument("after")
+    states = {each.value: each for each in partner_views.PartnerState}
+    state = states.get(visit.argument("state"), partner_views.PartnerState.ALL)
+    wanted = partner_views.PartnerSearch(word=word or None, state=state, after=after or None, limit=PAGE_ENTRIES)
+    found = (await visit.call(partner_views.search, wanted)).answer
+    states_shown = [(each.value, visit.text(STATE_WORDS[each])) for each in partner_views.PartnerState]
+    return visit.render("partners.html", found=found, word=word, state=state.value, states=states_shown, now=visit.now)
+
+
+async def shown(visit: PageVisit) -> Shown:
+    """One partner."""
+    name = visit.named["name"]
+    known = (await visit.call(operations.show, Named(name=name))).answer
+    certificates = (await visit.call(partner_views.certificates, Named(name=name))).answer.items
+    proposed = [
+        each
+        for each in (await visit.call(proposing.listed, proposing.ProposalsWanted())).answer.items
+        if each.partner == name
+    ]
+    events = (await visit.call(list_events, EventsWanted(partner=name, limit=_LAST_EVENTS))).answer.items
+    return visit.render(
+        "partner.html",
+        partner=known.partner,
+        last_session=max((each.proved for each in certificates if each.proved), default=None),
+        ends=max((each.not_after for each in certificates if each.not_after and each.rule), default=None),
+        certificates=certificates,
+        line=time_line(certificates, visit.now),
+        line_width=WIDTH,
+        proposed=proposed,
+        events=[*reversed(events)],
+        values=_values(visit, known.partner),
+        calls=[] if known.partner.outbound is None else _values(visit, known.partner.outbound),
+        now=visit.now,
+    )
+
+
+async def enabled(visit: PageVisit) -> Shown:
+    """Let a partner connect."""
+    name = visit.named["name"]
+    await visit.call(operations.enable, Named(name=name))
+    return visit.redirect(at(name), visit.text("%(name)s may connect again.", name=name))
+
+
+async def disabled(visit: PageVisit) -> Shown:
+    """Let a partner connect no more."""
+    name = visit.named["name"]
+    await visit.call(operations.disable, Named(name=name))
+    told = visit.text("%(name)s may not connect any more. Sessions that run end when they are idle.", name=name)
+    return visit.redirect(at(name), told, "warn")
+
+
+async def removal(visit: PageVisit) -> Shown:
+    """What removing a partner would do."""
+    return await _removal(visit, "")
+
+
+async def removed(visit: PageVisit) -> Shown:
+    """Remove a partner whose name was typed."""
+    name = visit.named["name"]
+    if visit.form.one("typed") != name:
+        return await _removal(visit, visit.text("Type the name exactly as it is written: %(name)s", name=name))
+    await visit.call(operations.remove, Named(name=name))
+    return visit.redirect("/partners", visit.text("%(name)s is removed. The history can bring it back.", name=name))
+
+
+async def _removal(visit: PageVisit, fault: str) -> Shown:
+    name = visit.named["name"]
+    rows: list[Row] = []
+    refusals: tuple[ForeseenRefusal, ...] = ()
+    try:
+        await visit.call(operations.remove, Named(name=name), Terms(dry_run=True))
+    except Rehearsed as rehearsed:
+        rows = rows_of(rehearsed.foreseen.differences, (EntryKind.PARTNER, name), visit.text)
+        refusals = rehearsed.foreseen.refusals
+    return visit.render(
+        "partner_remove.html", 422 if fault else 200, name=name, rows=rows, refusals=refusals, fault=fault
+    )
+
+
+async def certificate_added(visit: PageVisit) -> Shown:
+    """Show a certificate that was dropped, and recognize the partner by it once that is confirmed."""
+    name, fault, facts = visit.named["name"], "", None
+    file = visit.form.file("file")
+    try:
+        if visit.form.one("step") == "do":
+            given = operations.GivenCertificate(pem=visit.form.one("pem") + "\n", key=visit.form.checked("key"))
+            await visit.call(operations.add_rules, operations.RuleAddition(name=name, pinned=(given,)))
+            told = visit.text(
+                "%(name)s is recognized by the certificate, too; those that it had stay valid.", name=name
+            )
+            return visit.redirect(at(name), told)
+        if file is None:
+            fault = visit.text("Choose the file with the partner's certificate.")
+        else:
+            facts = await visit.backstage.runner.run(facts_in, file.octets, file.name)
+    except BackendError as error:
+        fault = str(error)
+    status = 422 if fault else 200
+    return visit.render("partner_certificate.html", status, name=name, facts=facts, fault=fault, now=visit.now)
+
+
+async def certificate_removed(visit: PageVisit) -> Shown:
+    """Show whom it refuses to recognize a certificate no more, and do it once that is confirmed."""
+    name, which = visit.named["name"], visit.form.one("which")
+    wanted = operations.RuleRemoval(name=name, which=(which,))
+    if visit.form.one("step") == "do":
+        await visit.call(operations.remove_rules, wanted)
+        return visit.redirect(
+            at(name), visit.text("%(name)s is not recognized by that certificate any more.", name=name)
+        )
+    try:
+        await visit.call(operations.remove_rules, wanted, Terms(dry_run=True))
+    except Rehearsed as rehearsed:
+        return visit.render(
+            "partner_certificate_remove.html",
+            name=name,
+            which=which,
+            rows=rows_of(rehearsed.foreseen.differences, (EntryKind.PARTNER, name), visit.text),
+            refusals=rehearsed.foreseen.refusals,
+        )
+    raise AssertionError
+
+
+async def accepted(visit: PageVisit) -> Shown:
+    """Trust a certificate that is proposed."""
+    name = visit.named["name"]
+    done = await visit.call(proposing.accept, proposing.Acceptance(name=name, sha256=visit.form.one("sha256") or None))
+    told = visit.text(
+        "%(name)s is recognized by the new certificate (serial %(serial)s), too; the old one stays valid.",
+        name=name,
+        serial=done.answer.serial,
+    )
+    return visit.redirect(visit.form.one("next") or at(name), told)
+
+
+async def rejected(visit: PageVisit) -> Shown:
+    """Decide that a certificate is not the partner's."""
+    name = visit.named["name"]
+    wanted = proposing.Acceptance(name=name, sha256=visit.form.one("sha256") or None)
+    await visit.call(proposing.reject, wanted)
+    told = visit.text("The certificate is rejected: it stays refused, and is not proposed again.")
+    return visit.redirect(visit.form.one("next") or at(name), told, "warn")
+
+
+async def sheet(visit: PageVisit) -> Shown:
+    """What the partner has to be told to connect."""
+    name = visit.named["name"]
+    wanted = visit.argument("language") or visit.language
+    language = next((each for each in Language if each.value == wanted), Language.EN)
+    made = (await visit.call(sheets.sheet, sheets.SheetWanted(name=name, language=language))).answer
+    languages = [each.value for each in Language]
+    return visit.render("partner_sheet.html", name=name, sheet=made, chosen=language.value, sheet_languages=languages)
+
+
+async def tested(visit: PageVisit) -> Shown:
+    """Have a client call the partner up to its greeting."""
+    name = visit.named["name"]
+    begun = (await visit.call(trial.start, trial.TrialWanted(partner=name))).answer
+    return visit.redirect(f"{at(name)}/test/{begun.session}")
+
+
+async def test_shown(visit: PageVisit) -> Shown:
+    """How far a test is."""
+    return await _test(visit, "partner_test.html")
+
+
+async def test_live(visit: PageVisit) -> Shown:
+    """The same, as the part of the page that looks again by itself."""
+    return await _test(visit, "partner_test_live.html")
+
+
+async def _test(visit: PageVisit, template: str) -> Shown:
+    name, session = visit.named["name"], visit.named["session"]
+    if not session.isalnum() or len(session) != 16:
+        raise PageRefused(404, visit.text("This is not there"), visit.text("Test the partner again."))
+    event = (await visit.call(trial.result, trial.StartedTrial(session=session))).answer.event
+    good = event is not None and event.name == "outbound.answered"
+    failed = None
+    if event is not None and not good:
+        failed = next((each for each in STEPS if each == event.fields.get("step")), Step.POLICY)
+    steps = []
+    for number, step in enumerate(STEPS):
+        state = "open"
+        if good or (failed is not None and number < STEPS.index(failed)):
+            state = "good"
+        elif step is failed:
+            state = "bad"
+        elif failed is not None:
+            state = "left"
+        steps.append((state, visit.text(STEP_WORDS[step])))
+    return visit.render(template, name=name, session=session, event=event, good=good, steps=steps)
+
+
+def at(name: str) -> str:
+    """Where a partner is."""
+    return f"/partners/{in_path(name)}"
+
+
+def _values(visit: PageVisit, entry: Partner | Outbound) -> list[tuple[str, str, bool]]:
+    """An entry's values in words: label, value, and whether it is the default."""
+    return [
+        (visit.text(each.title), value_words(each, getattr(entry, each.name), visit.text), value == each.default)
+        for each in declarations(type(entry))
+        if each.people.help
+        for value in (getattr(entry, each.name),)
+    ]
+
+
+ROUTES = (
+    Route("GET", "/partners", partner_views.search, listed),
+    Route("GET", "/partners/<name>", operations.show, shown),
+    Route("POST", "/partners/<name>/enable", operations.enable, enabled),
+    Route("POST", "/partners/<name>/disable", operations.disable, disabled),
+    Route("GET", "/partners/<name>/remove", operations.remove, removal),
+    Route("POST", "/partners/<name>/remove", operations.remove, removed),
+    Route("POST", "/partners/<name>/certificates", operations.add_rules, certificate_added),
+    Route("POST", "/partners/<name>/certificates/remove", operations.remove_rules, certificate_removed),
+    Route("POST", "/partners/<name>/accept", proposing.accept, accepted),
+    Route("POST", "/partners/<name>/reject", proposing.reject, rejected),
+    Route("GET", "/partners/<name>/sheet", sheets.sheet, sheet),
+    Route("POST", "/partners/<name>/test", trial.start, tested),
+    Route("GET", "/partners/<name>/test/<session>", trial.result, test_shown),
+    Route("GET", "/partners/<name>/test/<session>/live", trial.result, test_live, by_itself=True),
+)

@@ -1,0 +1,393 @@
+"""Partners on the page: found, added by dropping a certificate, changed by two at once, removed, tested."""
+
+import html
+import json
+import re
+from datetime import timedelta
+
+from smartproxy.backend.operations import partner as operations
+from smartproxy.backend.operations.operation import Caller
+from smartproxy.backend.operations.partner_views import PartnerSearch, PartnerState, search
+from smartproxy.backend.operations.performing import perform
+from smartproxy.backend.operations.shapes import Named
+from smartproxy.backend.partners import pinned
+from smartproxy.backend.schema import EventRow, PartnerRow
+from smartproxy.backend.sighting_tables import ProposalRow, SeenCertificateRow
+from smartproxy.policy.partners import CertificatePin, Partner
+from smartproxy.policy.schema import write_object
+from smartproxy.testing.pki import self_signed
+from tests.adapters.api_site import Answer
+from tests.adapters.page_site import Browser, PageCase
+from tests.unit.sites import NOW, PIN
+
+ROOT = Caller(name="root", scopes=frozenset("*"))
+CODE = "O0013000001ACME"
+
+
+class PartnerCase(PageCase):
+    """A test with a partner, ACME, and alice's browser."""
+
+    def setUp(self) -> None:
+        """Add it."""
+        super().setUp()
+        self.add("ACME", CODE, PIN)
+        self.alice = self.browser("alice")
+
+    def add(self, name: str, code: str, pin: str) -> None:
+        """Add a partner."""
+        entry = {"name": name, "codes": (code,), "certificates": (CertificatePin(sha256=pin),)}
+        perform(self.store, operations.add, operations.PartnerAddition(partner=entry), ROOT, NOW)
+
+    def entry(self, name: str = "ACME") -> Partner:
+        """A partner's entry."""
+        return perform(self.store, operations.show, Named(name=name), ROOT, NOW).answer.partner
+
+    def seen(self, name: str, sha256: str, subject: str = "CN=x") -> None:
+        """Note that a partner had a session with a certificate."""
+        with self.store.writing() as session:
+            session.add(
+                SeenCertificateRow(
+                    partner=name,
+                    sha256=sha256,
+                    subject=subject,
+                    issuer="CN=ca",
+                    serial="1f",
+                    crl_points=[],
+                    not_after=NOW + timedelta(days=10),
+                    first_seen=NOW - timedelta(days=100),
+                    last_seen=NOW,
+                    proved=NOW,
+                )
+            )
+
+    def text(self, answer: Answer) -> str:
+        """The text of a page."""
+        return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", answer.body.decode())))
+
+
+class Lists(PartnerCase):
+    """The list."""
+
+    def test_found(self) -> None:
+        """A partner is found by a part of its name, of a code, and of what stands in a certificate; others are not."""
+        self.add("BOLT & Söhne", "O0013000002BOLT", "cd" * 32)
+        self.seen("BOLT & Söhne", "cd" * 32, "CN=edi.bolt.example")
+        for word, names in (
+            ("acm", ["ACME"]),
+            ("söhne", ["BOLT & Söhne"]),
+            ("O0013", ["ACME", "BOLT & Söhne"]),
+            ("edi.bolt", ["BOLT & Söhne"]),
+            ("cdcdcd", ["BOLT & Söhne"]),
+            ("%", []),
+        ):
+            found = perform(self.store, search, PartnerSearch(word=word), ROOT, NOW).answer
+            self.assertEqual(([each.name for each in found.items], found.count), (names, len(names)), word)
+        shown = self.alice.get("/partners?q=s%C3%B6hne").body.decode()
+        self.assertIn('href="/partners/BOLT%20%26%20S%C3%B6hne"', shown)
+        self.assertNotIn(CODE, shown)
+
+    def test_states(self) -> None:
+        """Partners are found by their state."""
+        self.add("BOLT", "O0013000002BOLT", "cd" * 32)
+        perform(self.store, operations.disable, Named(name="BOLT"), ROOT, NOW)
+        self.seen("ACME", PIN)
+        for state, names in (
+            (PartnerState.ENABLED, ["ACME"]),
+            (PartnerState.DISABLED, ["BOLT"]),
+            (PartnerState.NEVER_SEEN, ["BOLT"]),
+            (PartnerState.PROPOSED, []),
+        ):
+            found = perform(self.store, search, PartnerSearch(state=state), ROOT, NOW).answer.items
+            self.assertEqual([each.name for each in found], names, state)
+        (acme,) = perform(self.store, search, PartnerSearch(word="ACME"), ROOT, NOW).answer.items
+        self.assertEqual((acme.last_session, acme.ends), (NOW, NOW + timedelta(days=10)))
+
+    def test_parts(self) -> None:
+        """A long list comes in parts, and keeps what was looked for."""
+        with self.store.writing() as session:
+            for number in range(60):
+                name = f"P{number:03}"
+                rule = CertificatePin(sha256=f"{number:064x}")
+                session.add(
+                    PartnerRow(name=name, entry=Partner(name=name, codes=(name,), certificates=(rule,)), notes=())
+                )
+        first = self.alice.get("/partners?q=P0&state=enabled").body.decode()
+        self.assertIn("60 partners", first)
+        place = re.search(r'class="more"><a[^>]*href="([^"]+)"', first)
+        assert place is not None
+        second = self.alice.get(html.unescape(place[1])).body.decode()
+        self.assertEqual(
+            (">P049<" in first, ">P050<" in first, ">P049<" in second, ">P059<" in second), (True, False, False, True)
+        )
+
+    def test_empty(self) -> None:
+        """A list in which nothing is says what to do."""
+        self.assertIn("Show all partners", self.alice.get("/partners?q=nobody").body.decode())
+        perform(self.store, operations.remove, Named(name="ACME"), ROOT, NOW)
+        self.assertIn("Add the first partner", self.alice.get("/partners").body.decode())
+        self.assertNotIn("Add the first partner", self.browser("vera").get("/partners").body.decode())
+
+
+class Additions(PartnerCase):
+    """A partner is added."""
+
+    def test_dropped(self) -> None:
+        """A certificate is dropped: what stands in it and what would be is shown; then the partner is there with it."""
+        dropped = self_signed("bolt.example", serial_number="O0013000002BOLT")
+        file = {"file": ("bolt.pem", dropped.certificate_pem)}
+        self.alice.get("/partners/+new")
+        # The code is taken over from the certificate.
+        checked = self.alice.upload("/partners/+new", {"name": "BOLT", "codes": ""}, file)
+        text = self.text(checked)
+        for word in ("Add BOLT?", "CN=bolt.example", dropped.sha256, "O0013000002BOLT", "Nobody who is admitted today"):
+            self.assertIn(word, text)
+        self.assertEqual(perform(self.store, search, PartnerSearch(word="BOLT"), ROOT, NOW).answer.count, 0)
+        sent = dict(re.findall(r'type="hidden" name="([a-z_]+)" value="([^"]*)"', checked.body.decode()))
+        sent = {name: html.unescape(value) for name, value in sent.items()}
+        done = self.alice.post("/partners/+new", {**sent, "step": "do", "comment": "asked by mail"})
+        self.assertEqual((done.status, done.headers["location"]), (303, "/partners/BOLT"))
+        entry = self.entry("BOLT")
+        self.assertEqual(entry.codes, ("O0013000002BOLT",))
+        self.assertEqual(entry.certificates, (CertificatePin(sha256=dropped.sha256),))
+
+    def test_faults(self) -> None:
+        """What is wrong stands beside its field; what was typed stays; nothing is added."""
+        for files, fields, words in (
+            ({}, {"name": "BOLT", "codes": "X"}, ["Drop the partner's certificate"]),
+            ({"file": ("x.pem", b"nonsense")}, {"name": "BOLT", "codes": "X"}, ["no readable certificate"]),
+            ({"file": ("x.pem", b"nonsense")}, {"name": "", "codes": ""}, ["SSIDCODE.", "has 0 characters"]),
+            ({}, {"name": "BOLT", "codes": "ümlaut", "ca": "none"}, ["printable ASCII"]),
+        ):
+            self.alice.get("/partners/+new")
+            answer = self.alice.upload("/partners/+new", fields, files)
+            for word in words:
+                self.assertIn(word, self.text(answer))
+            self.assertEqual(answer.status, 422)
+            self.assertIn(f'value="{fields["name"]}"', answer.body.decode())
+
+    def test_refused_as_a_whole(self) -> None:
+        """What the operation refuses is shown above the form, which keeps the certificate."""
+        dropped = self_signed("bolt.example")
+        self.alice.get("/partners/+new")
+        answer = self.alice.upload(
+            "/partners/+new", {"name": "ACME", "codes": "O0013000002BOLT"}, {"file": ("a.pem", dropped.certificate_pem)}
+        )
+        self.assertEqual(answer.status, 422)
+        self.assertIn("there is a partner 'ACME' already", self.text(answer))
+        self.assertIn('name="pem"', answer.body.decode())
+
+
+class Alterations(PartnerCase):
+    """A partner is changed."""
+
+    def form(self, browser: Browser, path: str = "/partners/ACME/change") -> dict[str, object]:
+        """Open a form; what it would send as it is."""
+        text = browser.get(path).body.decode()
+        found: dict[str, object] = dict(re.findall(r'<input[^>]*name="([a-z_]+)"[^>]*value="([^"]*)"', text))
+        found |= dict(re.findall(r'<textarea[^>]*name="([a-z_]+)"[^>]*>([^<]*)<', text))
+        for name, choices in re.findall(r'<select[^>]*name="([a-z_]+)"[^>]*>(.*?)</select>', text, re.DOTALL):
+            chosen = re.search(r'value="([^"]*)" selected', choices)
+            found[name] = chosen[1] if chosen else ""
+        return {name: html.unescape(str(value)) for name, value in found.items() if name != "csrf"}
+
+    def test_fields_explain_themselves(self) -> None:
+        """Each field has what is declared of it: help, range and default; in the reader's language."""
+        text = self.text(self.alice.get("/partners/ACME/change"))
+        self.assertIn("Lowest OFTP release level that the partner may offer.", text)
+        self.assertIn("Default: either.", text)
+        german = self.text(self.alice.get("/partners/ACME/calls", Accept_Language="de"))
+        self.assertIn("1 bis 65535", german)
+
+    def test_change(self) -> None:
+        """A change is shown with its difference and whom it refuses before it is made; the history has the reason."""
+        fields = self.form(self.alice) | {"lowest_level": "1", "authentication": "required"}
+        checked = self.alice.post("/partners/ACME/change", fields)
+        text = self.text(checked)
+        for word in ("Change ACME?", "lowest level", "authentication", "either", "required", "This refuses"):
+            self.assertIn(word, text)
+        self.assertEqual(self.entry().authentication.value, "either")
+        done = self.alice.post("/partners/ACME/change", {**fields, "step": "do", "comment": "agreed"})
+        self.assertEqual(done.headers["location"], "/partners/ACME")
+        self.assertEqual((self.entry().lowest_level.value, self.entry().authentication.value), (1, "required"))
+        self.assertEqual(self.entry().codes, (CODE,))
+
+    def test_conflict(self) -> None:
+        """Two administrators change one partner: the second is shown what the first did, and loses nothing."""
+        mine = self.form(self.alice) | {"authentication": "required"}
+        other = self.browser("olga")
+        others = self.form(other) | {"codes": f"{CODE}\n{CODE}2"}
+        self.assertEqual(other.post("/partners/ACME/change", {**others, "step": "do"}).status, 303)
+        for step in ("check", "do"):
+            answer = self.alice.post("/partners/ACME/change", {**mine, "step": step})
+            self.assertEqual(answer.status, 409)
+            text = answer.body.decode()
+            self.assertIn("Somebody else changed ACME meanwhile.", text)
+            self.assertIn(f"<ins>{CODE}\n{CODE}2</ins>", text)
+            # What was typed is still chosen, on top of what the other did.
+            self.assertRegex(text, r'value="required" selected')
+            self.assertIn(f"{CODE}\n{CODE}2</textarea>", text)
+        self.assertEqual(self.entry().authentication.value, "either")
+
+    def test_conflict_at_the_last_moment(self) -> None:
+        """A change of another one that comes between the look and the change is noticed, too."""
+        base = self.entry()
+        fields = self.form(self.alice) | {"authentication": "required", "step": "do"}
+        work, calls = self.backstage.runner.run, []
+
+        def run(*args: object, **given: object) -> object:
+            calls.append(args)
+            if operations.alter in args:
+                perform(self.store, operations.disable, Named(name="ACME"), ROOT, NOW)
+            return work(*args, **given)  # type: ignore[arg-type]  # handed on as it comes
+
+        self.patch(type(self.backstage.runner), "run", lambda runner, *args, **given: run(*args, **given))
+        self.assertEqual(self.alice.post("/partners/ACME/change", fields).status, 409)
+        self.assertEqual(self.entry().authentication, base.authentication)
+
+    def test_tampered(self) -> None:
+        """A form whose entry was tampered with changes nothing."""
+        fields = self.form(self.alice) | {"authentication": "required", "step": "do"}
+        for base in ("", "{}", "[" * 100_000, json.dumps({**write_object(self.entry()), "enabled": False})):
+            self.assertIn(self.alice.post("/partners/ACME/change", {**fields, "base": base}).status, (400, 409))
+        self.assertEqual(self.entry().authentication.value, "either")
+
+    def test_nothing_changed(self) -> None:
+        """What is not changed makes no generation."""
+        before = self.stored("configuration.changed")
+        self.alice.post("/partners/ACME/change", {**self.form(self.alice), "step": "do"})
+        self.assertEqual(len(self.stored("configuration.changed")), len(before))
+
+    def test_calls(self) -> None:
+        """How a partner is called is set, with a fault beside its field, and taken back."""
+        wrong = self.form(self.alice, "/partners/ACME/calls") | {"host": "oftp.acme.example", "port": "x"}
+        answer = self.alice.post("/partners/ACME/calls", wrong)
+        self.assertEqual((answer.status, "a number of" in self.text(answer)), (422, True))
+        good = {**wrong, "port": "6619", "verify": "pin", "step": "do"}
+        self.assertEqual(self.alice.post("/partners/ACME/calls", good).status, 303)
+        outbound = self.entry().outbound
+        self.assertEqual(outbound and (outbound.address, outbound.verify.value), ("oftp.acme.example:6619", "pin"))
+        self.assertIn("oftp.acme.example", self.text(self.alice.get("/partners/ACME")))
+        self.alice.post("/partners/ACME/never")
+        self.assertIsNone(self.entry().outbound)
+
+    def test_enabled(self) -> None:
+        """A partner is disabled and enabled by a button."""
+        self.alice.post("/partners/ACME/disable")
+        self.assertIn("ACME is disabled", self.text(self.alice.get("/partners/ACME")))
+        self.alice.post("/partners/ACME/enable")
+        self.assertTrue(self.entry().enabled)
+
+    def test_removed(self) -> None:
+        """A partner is removed when its name is typed, after it was shown whom that refuses."""
+        self.assertIn("it is no partner any more", self.text(self.alice.get("/partners/ACME/remove")))
+        answer = self.alice.post("/partners/ACME/remove", {"typed": "acme"})
+        self.assertEqual((answer.status, "exactly as it is written" in self.text(answer)), (422, True))
+        self.assertEqual(self.alice.post("/partners/ACME/remove", {"typed": "ACME"}).status, 303)
+        self.assertEqual(self.alice.get("/partners/ACME").status, 404)
+
+    def test_viewer(self) -> None:
+        """A viewer sees everything and changes nothing, nor is a button shown that would."""
+        vera = self.browser("vera")
+        text = self.text(vera.get("/partners/ACME"))
+        self.assertIn("What it may do", text)
+        for word in ("Disable", "Remove", "Change"):
+            self.assertNotIn(word, text)
+        for path in ("change", "calls", "never", "disable", "remove", "certificates", "certificates/remove", "accept"):
+            self.assertEqual(vera.post(f"/partners/ACME/{path}").status, 403, path)
+
+
+class Certificates(PartnerCase):
+    """A partner changes its certificate."""
+
+    def test_change_over(self) -> None:
+        """A second certificate is added beside the first, both on the line of time; the first is then removed."""
+        new = self_signed("acme.example")
+        shown = self.alice.upload("/partners/ACME/certificates", {}, {"file": ("new.pem", new.certificate_pem)})
+        self.assertIn(new.sha256, self.text(shown))
+        self.assertEqual(len(self.entry().certificates), 1)
+        self.alice.post("/partners/ACME/certificates", {"pem": new.certificate_pem.decode(), "step": "do"})
+        self.assertEqual(
+            {each.sha256 for each in self.entry().certificates if isinstance(each, CertificatePin)}, {PIN, new.sha256}
+        )
+        self.assertIn('class="time-line"', self.alice.get("/partners/ACME").body.decode())
+        asked = self.alice.post("/partners/ACME/certificates/remove", {"which": PIN})
+        self.assertIn("its certificate is not recognized any more", self.text(asked))
+        self.alice.post("/partners/ACME/certificates/remove", {"which": PIN, "step": "do"})
+        self.assertEqual(self.entry().certificates, (CertificatePin(sha256=new.sha256),))
+
+    def test_unusable(self) -> None:
+        """What is no certificate is refused with its reason."""
+        for files, word in (({}, "Choose the file"), ({"file": ("x", b"\x30\x82")}, "no readable certificate")):
+            answer = self.alice.upload("/partners/ACME/certificates", {}, files)
+            self.assertEqual((answer.status, word in self.text(answer)), (422, True))
+
+    def test_proposal(self) -> None:
+        """A new certificate with which the partner came is shown beside the old one, and trusted by a button."""
+        self.seen("ACME", PIN)
+        with self.store.writing() as session:
+            old = session.query(SeenCertificateRow).one()
+            session.add(
+                ProposalRow(
+                    partner="ACME",
+                    sha256="c2" * 32,
+                    serial="4e770b",
+                    not_after=NOW + timedelta(days=900),
+                    cas="odette",
+                    old=old.id,
+                    first_seen=NOW,
+                    last_seen=NOW,
+                )
+            )
+        text = self.text(self.alice.get("/partners/ACME"))
+        self.assertIn("ACME came with a new certificate", text)
+        self.assertIn("c2" * 32, text)
+        self.alice.post("/partners/ACME/reject", {"sha256": "c2" * 32})
+        self.assertNotIn("c2" * 32, self.text(self.alice.get("/partners/ACME")))
+        self.alice.post("/partners/ACME/accept", {"sha256": "c2" * 32})
+        self.assertIn(CertificatePin(sha256="c2" * 32), self.entry().certificates)
+
+    def test_hostile_certificate(self) -> None:
+        """What a certificate says is shown with marks, and is no markup."""
+        evil = self_signed("<script>\u202eevil\u2066")
+        shown = self.alice.upload("/partners/ACME/certificates", {}, {"file": ("e.pem", evil.certificate_pem)})
+        text = shown.body.decode()
+        self.assertIn(r"&lt;script\&gt;\u202eevil\u2066", text)
+        self.assertNotIn("\u202e", text)
+
+
+class Around(PartnerCase):
+    """The partner's sheet, and the test of its connection."""
+
+    def test_sheet(self) -> None:
+        """The sheet is shown in both languages."""
+        self.assertIn(CODE, self.text(self.alice.get("/partners/ACME/sheet?language=en")))
+        self.assertIn("Zertifikat", self.text(self.alice.get("/partners/ACME/sheet?language=de")))
+
+    def test_tested(self) -> None:
+        """A test shows its steps as soon as a result is there, and which one failed."""
+        place = self.alice.post("/partners/ACME/test").headers["location"]
+        session_id = place.rpartition("/")[2]
+        self.assertIn('hx-trigger="every 1s"', self.alice.get(f"{place}/live").body.decode())
+        with self.store.writing() as session:
+            session.add(
+                EventRow(
+                    time=NOW,
+                    received=NOW,
+                    source="client",
+                    name="outbound.failed",
+                    level="warning",
+                    session=session_id,
+                    partner="ACME",
+                    fields={"step": "connect", "message": "connection refused", "session": session_id},
+                )
+            )
+        shown = self.alice.get(f"{place}/live").body.decode()
+        self.assertNotIn("hx-trigger", shown)
+        self.assertEqual(re.findall(r'<li class="([a-z]+)"', shown), ["good"] * 3 + ["bad"] + ["left"] * 2)
+        self.assertIn("connection refused", shown)
+        self.assertEqual(self.alice.get("/partners/ACME/test/none").status, 404)
+
+    def test_pinned_by_its_file(self) -> None:
+        """What stands in a pinned certificate is known from its file."""
+        known, note = pinned(self_signed("x").certificate)
+        self.assertEqual(known.sha256, note.sha256)
