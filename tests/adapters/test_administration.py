@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
-from smartproxy.backend import administrators, audit, generations
+from smartproxy.backend import administrators, audit, generations, settings
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.health import Readiness
@@ -313,6 +313,18 @@ class Conditions(AdminCase):
         state = self.tag.strip('"').partition(".")[0]
         for tags in (f'"x", {self.tag}', f'W/"{state}.other"'):
             self.assertEqual(self.admin("POST", "partners/ACME/enable", {}, If_Match=tags).status, 200)
+
+    def test_second(self) -> None:
+        """A call that needs a second administrator is a conflict until another one makes it, too."""
+        with self.change() as change:
+            settings.put(change, "backend.four_eyes", ["partner.disable"])
+        bob = self.new_token("bob", AdminRole.OPERATOR)
+        for _ in range(2):
+            self.problem(409, "api.second", "POST", "partners/ACME/disable", {}, If_Match="*")
+        waiting = self.admin("GET", "history:waiting").json["items"]
+        self.assertEqual([each["said"] for each in waiting], ["partner disable ACME"])
+        done = self.admin("POST", "partners/ACME/disable", {}, token=bob, If_Match="*")
+        self.assertEqual((done.status, done.json["partner"]["enabled"]), (200, False))
 
     def test_known_answer(self) -> None:
         """Who has the answer is told so, with no body."""

@@ -108,6 +108,7 @@ class ArchiveCase(SiteCase):
 
 _NOT_EXPORTED = {
     "awaited_responses": "made of events",
+    "awaited_seconds": "what waits for a second administrator",
     "alerts": "work that is waiting or done",
     "answered_calls": "what callers were answered",
     "audit_records": "the past",
