@@ -116,6 +116,11 @@ With them a token that was stolen would be worth the backend's machine, and not 
 """
 
 
+_PASSWORD_FILE = "backend.mail.password_file"
+_PASSWORD_GOES = frozenset({f"backend.mail.{each}" for each in ("host", "port", "security", "ca_file")})
+"""Where the password is sent to: while there is one, nobody has it sent elsewhere from far."""
+
+
 def _check_here(change: Change, name: str) -> None:
     """See that a setting may be changed from where its change comes.
 
@@ -123,6 +128,11 @@ def _check_here(change: Change, name: str) -> None:
     """
     if change.channel is Channel.COMMAND:
         return
+    if name in _PASSWORD_GOES and value_of(change.session, _PASSWORD_FILE) is not None:
+        raise ChangeRefused(
+            f"{name} says where the password in {_PASSWORD_FILE} is sent to: while that is set, it is changed on the "
+            f"backend's own machine only; run there: smartproxy settings set {name} VALUE"
+        )
     if name in _HERE_ONLY:
         raise ChangeRefused(
             f"{name} is set on the backend's own machine only; run there: smartproxy settings set {name} VALUE"

@@ -155,6 +155,29 @@ class Families(AdminCase):
         self.assertNotEqual(after.headers["etag"], before)
         self.assertEqual(self.admin("POST", "clients/inner/enable", {}, If_Match=before).status, 200)
 
+    def test_where_the_mail_password_goes(self) -> None:
+        """While a password is set, nobody has it sent elsewhere from far; the other settings of mail are free."""
+
+        def changed(name: str, value: object) -> None:
+            wanted = {"items": [{"name": f"backend.mail.{name}", "value": value}]}
+            self.assertEqual(self.admin("PATCH", "settings", wanted, If_Match="*").status, 200)
+
+        changed("port", 2525)
+        with self.change() as change:
+            mail: dict[str, object] = {"host": "mail.example", "from": "a@b.example", "to": ["c@d.example"]}
+            mail["user"] = "oftp"
+            for name, value in {**mail, "password_file": "/etc/smartproxy/mail-password"}.items():
+                settings.put(change, f"backend.mail.{name}", value)
+        places = {"host": "evil.example", "port": 25, "security": "implicit", "ca_file": "/x.pem"}
+        for name, value in places.items():
+            wanted = {"items": [{"name": f"backend.mail.{name}", "value": value}]}
+            told = self.problem(422, "api.refused", "PATCH", "settings", wanted, If_Match="*")
+            self.assertIn("password in backend.mail.password_file", told["detail"])
+            self.problem(
+                422, "api.refused", "POST", "settings:reset", {"names": [f"backend.mail.{name}"]}, If_Match="*"
+            )
+        changed("to", ["e@d.example"])
+
     def test_settings(self) -> None:
         """Settings are set together or not at all, under the condition that nobody set one meanwhile."""
         shown = self.admin("GET", "settings?prefix=server.deadlines.ssid")
