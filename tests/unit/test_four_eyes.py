@@ -13,7 +13,7 @@ from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import ANYHOW, Rehearsed, Terms, perform
 from smartproxy.backend.operations.settings import SettingNames, SettingValue, SettingValues, put, reset
 from smartproxy.backend.operations.shapes import Named, Nothing
-from smartproxy.backend.schema import TrialRow
+from smartproxy.backend.session_tables import TrialRow
 from smartproxy.policy.partners import CertificatePin, Partner
 from smartproxy.policy.permissions import EVERYTHING
 from tests.unit.commands import CommandCase
