@@ -28,6 +28,7 @@ from smartproxy.backend.errors import (
     KeyUnusable,
     NotFound,
     ScopeMissing,
+    SecondAwaited,
     StoreUnavailable,
     Unusable,
 )
@@ -47,6 +48,7 @@ from smartproxy.policy.causes import Cause
 from smartproxy.policy.schema import write_object
 
 _STATUS: dict[type[BackendError], tuple[int, Cause, str]] = {
+    SecondAwaited: (409, Cause.API_SECOND, "have another administrator make the same call"),
     ScopeMissing: (403, Cause.API_SCOPE, "use a token that has the scope"),
     NotFound: (404, Cause.API_NOT_FOUND, "see the list for those that there are"),
     AlreadyThere: (409, Cause.API_TAKEN, "change it, or take another name"),

@@ -38,3 +38,14 @@ class AnsweredCallRow(Base):
     request: Mapped[str] = mapped_column(String(64))
     answer: Mapped[dict[str, object] | None] = mapped_column(JSON(none_as_null=True))
     answered: Mapped[datetime] = mapped_column(index=True)
+
+
+class AwaitedSecondRow(Base):
+    """A call that one administrator wants, and that waits for another one; ``request`` is the SHA-256 of the call."""
+
+    __tablename__ = "awaited_seconds"
+
+    request: Mapped[str] = mapped_column(String(64), primary_key=True)
+    said: Mapped[str]
+    by: Mapped[str]
+    at: Mapped[datetime]

@@ -48,6 +48,10 @@ class KeyUnusable(BackendError):
     """An idempotency key that belongs to another call, or to an answer that is not kept."""
 
 
+class SecondAwaited(BackendError):
+    """What a caller wants is done when a second administrator wants it, too."""
+
+
 class ScopeMissing(BackendError):
     """The caller may not do it."""
 

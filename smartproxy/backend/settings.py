@@ -38,6 +38,7 @@ _TABLES = frozenset(
 
 KEEP_EVENTS_DAYS = "backend.keep_events_days"
 DOWNLOAD_NETWORKS = "backend.download_networks"
+FOUR_EYES = "backend.four_eyes"
 LISTENERS = "server.listeners"
 FIRST_LISTENERS = [{"address": "0.0.0.0", "port": limits.LISTENER_PORT.default}]  # noqa: S104  A server for partners anywhere.
 """Where a new site listens for its partners."""
@@ -108,18 +109,33 @@ def reset(change: Change, name: str) -> None:
     change.note("settings.changed", names=[name], command=change.what)
 
 
-_HERE_ONLY = frozenset({"backend.event_script.program", "backend.mail.password_file"})
-"""A program that the backend starts, and a file whose first line it sends away.
+_HERE_ONLY = frozenset({"backend.event_script.program", "backend.mail.password_file", FOUR_EYES})
+"""A program that the backend starts, a file whose first line it sends away, and what one administrator may not do.
 
 With them a token that was stolen would be worth the backend's machine, and not the site's configuration alone.
 """
 
 
+_PASSWORD_FILE = "backend.mail.password_file"
+_PASSWORD_GOES = frozenset({f"backend.mail.{each}" for each in ("host", "port", "security", "ca_file")})
+"""Where the password is sent to: while there is one, nobody has it sent elsewhere from far."""
+
+
 def _check_here(change: Change, name: str) -> None:
-    if name in _HERE_ONLY and change.channel is not Channel.COMMAND:
+    """See that a setting may be changed from where its change comes.
+
+    :raises ChangeRefused: when it is changed on the backend's own machine only.
+    """
+    if change.channel is Channel.COMMAND:
+        return
+    if name in _PASSWORD_GOES and value_of(change.session, _PASSWORD_FILE) is not None:
         raise ChangeRefused(
-            f"{name} is set on the backend's own machine only, where its program or file is; run there: "
-            f"smartproxy settings set {name} VALUE"
+            f"{name} says where the password in {_PASSWORD_FILE} is sent to: while that is set, it is changed on the "
+            f"backend's own machine only; run there: smartproxy settings set {name} VALUE"
+        )
+    if name in _HERE_ONLY:
+        raise ChangeRefused(
+            f"{name} is set on the backend's own machine only; run there: smartproxy settings set {name} VALUE"
         )
 
 

@@ -245,6 +245,13 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
         ),
         ("audit.broken", _CRITICAL, "The audit trail is not as it was written.", "cause", "record hash advice"),
         (
+            "second.awaited",
+            _WARNING,
+            "An administrator wants something that is done when a second one wants it, too.",
+            "command",
+            "advice",
+        ),
+        (
             "certificate.proposed",
             _WARNING,
             "A partner that is recognized by a pinned certificate came with another one of the same CA and subject.",

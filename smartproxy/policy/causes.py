@@ -304,6 +304,7 @@ class Cause(enum.StrEnum):
     API_KEY = "api.key", "The idempotency key of a call cannot be used, or was used for another call."
     API_NOT_FOUND = "api.not_found", "What a call is about does not exist."
     API_REFUSED = "api.refused", "The configuration would not be valid with the change."
+    API_SECOND = "api.second", "A call waits until a second administrator makes it, too."
     API_SCOPE = "api.scope", "The administrator's token does not allow this."
     API_TAKEN = "api.taken", "The name is already taken."
     API_UNUSABLE = "api.unusable", "What the call gives cannot be what it is given for."

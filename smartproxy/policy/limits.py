@@ -160,6 +160,8 @@ WATCH_HOURS: Final = Limit(default=0, least=0, most=8_760, unit="hours")
 WATCH_DAYS: Final = Limit(default=0, least=0, most=3_650, unit="days")
 DOWNTIMES_MOST: Final = 100
 DOWNTIME_CHARACTERS_MOST: Final = 200
+#: Operations that two administrators have to want.
+FOUR_EYES_MOST: Final = 200
 #: Where a mail server takes mail from programs (RFC 6409).
 MAIL_PORT: Final = Limit(default=587, least=1, most=65_535, unit="(a port)")
 #: From one mail to the next; what happens between them is in one mail.

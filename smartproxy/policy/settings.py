@@ -131,6 +131,9 @@ class Offer(enum.StrEnum):
     UNSAID = "unsaid"
 
 
+_OPERATION = Line(
+    pattern=r"[a-z-]+(?:\.[a-z_-]+)+", form="the name of an operation with full stops, such as partner.accept"
+)
 _SHEET_CODES = ListOf(item=Line(most=25, pattern="[ -~]+", form="printable ASCII"), most=limits.CODES_PER_PARTNER_MOST)
 
 
@@ -174,6 +177,7 @@ class BackendSettings:
     :ivar sheet: what partners are told of this site.
     :ivar mail: the mail that is sent for events.
     :ivar watching: when partners are told of that are silent or late.
+    :ivar four_eyes: the operations that two administrators have to want.
     """
 
     keep_events_days: int = attrs.field(
@@ -187,6 +191,9 @@ class BackendSettings:
     sheet: SheetSettings = attrs.field(default=SheetSettings(), metadata=kind(ObjectOf(SheetSettings)))
     mail: Mail = attrs.field(default=Mail(), metadata=kind(ObjectOf(Mail)))
     watching: Watching = attrs.field(default=Watching(), metadata=kind(ObjectOf(Watching)))
+    four_eyes: tuple[str, ...] = attrs.field(
+        default=(), metadata=kind(ListOf(item=_OPERATION, most=limits.FOUR_EYES_MOST))
+    )
 
 
 @attrs.frozen(kw_only=True)

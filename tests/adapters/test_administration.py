@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
-from smartproxy.backend import administrators, audit, generations
+from smartproxy.backend import administrators, audit, generations, settings
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.health import Readiness
@@ -154,6 +154,29 @@ class Families(AdminCase):
         self.assertEqual(after.status, 200)
         self.assertNotEqual(after.headers["etag"], before)
         self.assertEqual(self.admin("POST", "clients/inner/enable", {}, If_Match=before).status, 200)
+
+    def test_where_the_mail_password_goes(self) -> None:
+        """While a password is set, nobody has it sent elsewhere from far; the other settings of mail are free."""
+
+        def changed(name: str, value: object) -> None:
+            wanted = {"items": [{"name": f"backend.mail.{name}", "value": value}]}
+            self.assertEqual(self.admin("PATCH", "settings", wanted, If_Match="*").status, 200)
+
+        changed("port", 2525)
+        with self.change() as change:
+            mail: dict[str, object] = {"host": "mail.example", "from": "a@b.example", "to": ["c@d.example"]}
+            mail["user"] = "oftp"
+            for name, value in {**mail, "password_file": "/etc/smartproxy/mail-password"}.items():
+                settings.put(change, f"backend.mail.{name}", value)
+        places = {"host": "evil.example", "port": 25, "security": "implicit", "ca_file": "/x.pem"}
+        for name, value in places.items():
+            wanted = {"items": [{"name": f"backend.mail.{name}", "value": value}]}
+            told = self.problem(422, "api.refused", "PATCH", "settings", wanted, If_Match="*")
+            self.assertIn("password in backend.mail.password_file", told["detail"])
+            self.problem(
+                422, "api.refused", "POST", "settings:reset", {"names": [f"backend.mail.{name}"]}, If_Match="*"
+            )
+        changed("to", ["e@d.example"])
 
     def test_settings(self) -> None:
         """Settings are set together or not at all, under the condition that nobody set one meanwhile."""
@@ -313,6 +336,18 @@ class Conditions(AdminCase):
         state = self.tag.strip('"').partition(".")[0]
         for tags in (f'"x", {self.tag}', f'W/"{state}.other"'):
             self.assertEqual(self.admin("POST", "partners/ACME/enable", {}, If_Match=tags).status, 200)
+
+    def test_second(self) -> None:
+        """A call that needs a second administrator is a conflict until another one makes it, too."""
+        with self.change() as change:
+            settings.put(change, "backend.four_eyes", ["partner.disable"])
+        bob = self.new_token("bob", AdminRole.OPERATOR)
+        for _ in range(2):
+            self.problem(409, "api.second", "POST", "partners/ACME/disable", {}, If_Match="*")
+        waiting = self.admin("GET", "history:waiting").json["items"]
+        self.assertEqual([each["said"] for each in waiting], ["partner disable ACME"])
+        done = self.admin("POST", "partners/ACME/disable", {}, token=bob, If_Match="*")
+        self.assertEqual((done.status, done.json["partner"]["enabled"]), (200, False))
 
     def test_known_answer(self) -> None:
         """Who has the answer is told so, with no body."""

@@ -197,6 +197,7 @@ FULL: dict[str, Any] = {
             "every_seconds": 600,
         },
         "watching": {"silent_hours": 48, "no_files_days": 0, "eerp_hours": 12},
+        "four_eyes": ["partner.accept"],
     },
 }
 """A document in which nothing is as it is by default."""

@@ -19,8 +19,9 @@ from smartproxy.backend import audit, consequences, states
 from smartproxy.backend.audit import Deed
 from smartproxy.backend.caller_tables import AnsweredCallRow
 from smartproxy.backend.change import Change
-from smartproxy.backend.errors import ChangedMeanwhile, KeyUnusable, ScopeMissing, Unusable
+from smartproxy.backend.errors import ChangedMeanwhile, KeyUnusable, ScopeMissing, SecondAwaited, Unusable
 from smartproxy.backend.generations import changing
+from smartproxy.backend.operations import second
 from smartproxy.backend.operations.operation import Answer, Caller, Effect, Input, Operation, Transaction
 from smartproxy.backend.operations.shapes import Foreseen
 from smartproxy.backend.schema import SiteRow
@@ -115,6 +116,7 @@ def perform(
     :raises ScopeMissing: when the caller may not do it.
     :raises ChangedMeanwhile: when what it is about is in none of the states that the caller has seen.
     :raises KeyUnusable: when its key was used for another call.
+    :raises SecondAwaited: when a second administrator has to want it, too; nothing has happened but that this is known.
     :raises Rehearsed: for a dry run: it can be done; nothing has happened.
     :raises BackendError: when it cannot be done; nothing has happened then.
     """
@@ -139,6 +141,10 @@ def perform(
                 with store.reading() as session:
                     answer = operation.work(Transaction(session=session, now=now, by=caller.name), wanted)
                     return Performed(answer=answer, tag=_tag(session, operation, wanted))
+    except SecondAwaited:
+        with store.writing() as session:
+            second.keep_wanted(session, said, _request(operation, wanted), caller, now)
+        raise
     except _Repeated as repeated:
         return Performed(answer=read_object(operation.gives, repeated.answer), repeated=True)
     except Unusable as unusable:
@@ -162,6 +168,8 @@ def _change(
         change.allowed = caller.scopes
         if terms.dry_run:
             change.last_word = _rehearsal(change)
+        else:
+            change.last_word = lambda: _see_second(change, operation, wanted)
         _answered(change, operation, wanted, terms)
         if terms.seen is not None and _tag(change.session, operation, wanted) not in terms.seen:
             about = f"{operation.family.name} {operation.family.member(wanted)}".rstrip()
@@ -193,6 +201,7 @@ def _act(work: Transaction, operation: Operation[Input, Answer], wanted: Input, 
         work.session.scalars(select(SiteRow).with_for_update()).one_or_none()
     _answered(work, operation, wanted, terms)
     answer = operation.work(work, wanted)
+    _see_second(work, operation, wanted)
     _keep(work, operation, wanted, terms, answer)
     return Performed(answer=answer)
 
@@ -227,6 +236,14 @@ def _answered(work: Change | Transaction, operation: Operation[Input, Answer], w
             "the call was answered before, and its answer held a secret that is not kept; make a new one in its place"
         )
     raise _Repeated(row.answer)
+
+
+def _see_second(work: Change | Transaction, operation: Operation[Input, Answer], wanted: Input) -> None:
+    """See that a second administrator wants it, too, where that is needed.
+
+    :raises SecondAwaited: when none does yet: it is found valid, and undone.
+    """
+    second.see_second(work.session, operation.name, lambda: _request(operation, wanted), work.by, work.now)
 
 
 def _keep(

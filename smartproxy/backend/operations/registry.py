@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from smartproxy.backend.operations import proposing, sheets, watching
+from smartproxy.backend.operations import proposing, second, sheets, watching
 from smartproxy.backend.operations.admin_token import ADMIN_TOKEN
 from smartproxy.backend.operations.alerts import EVENT_SCRIPT, IGNORE
 from smartproxy.backend.operations.audit import AUDIT
@@ -26,7 +26,7 @@ from smartproxy.backend.operations.transfer import TRANSFER
 from smartproxy.backend.operations.trial import TRIAL
 from smartproxy.backend.operations.user import USER
 
-MODULES = (proposing, sheets, watching)
+MODULES = (proposing, second, sheets, watching)
 """Modules that add operations to a family of another one."""
 FAMILIES = (
     PARTNER,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from smartproxy.logs.render import escape
 from smartproxy.policy import limits
+from smartproxy.policy.schema import write_object
 from smartproxy.tap.commands.arguments import Subparsers, action, number, writes
 from smartproxy.tap.commands.console import CommandFailed, Console, listing, table, when
 from smartproxy.tap.commands.differences import difference_documents, difference_lines, entry_title
@@ -40,6 +41,13 @@ def register(subparsers: Subparsers) -> None:
     sure = back.add_mutually_exclusive_group()
     sure.add_argument("--yes", action="store_true", help="do not ask")
     sure.add_argument("--dry-run", action="store_true", help="only say what would change")
+    action(
+        actions,
+        "waiting",
+        "List what waits for a second administrator: one wants it, and it is done when another one says the same "
+        "(setting backend.four_eyes).",
+        waiting,
+    )
     out = action(
         subparsers,
         "export",
@@ -172,6 +180,17 @@ def _plan_text(plan: "PlannedRollBack") -> str:
         ("it cannot bring back:", [escape(each, 500) for each in kept]),
     )
     return "\n".join(line for title, lines in parts if lines for line in (title, *(f"  {each}" for each in lines)))
+
+
+def waiting(console: Console) -> None:
+    """List what waits for a second administrator."""
+    from smartproxy.backend.operations.second import waiting
+    from smartproxy.backend.operations.shapes import Nothing
+
+    found = console.call(waiting, Nothing()).items
+    cells = [(when(each.at), each.by, when(each.until), each.said) for each in found]
+    documents = [write_object(each) for each in found]
+    console.answer(documents, table(("WANTED", "BY", "WAITS UNTIL", "WHAT"), cells, "nothing waits"))
 
 
 def export(console: Console) -> None:

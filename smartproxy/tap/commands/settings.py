@@ -1,5 +1,6 @@
 """``smartproxy settings``: listeners, deadlines, limits, penalties, the station."""
 
+import difflib
 import json
 
 from smartproxy.policy.addresses import BadHostPort
@@ -55,9 +56,26 @@ def put_values(console: Console) -> None:
         raise WrongUse("settings set: give a value after each name")
     pairs = dict(zip(given[::2], given[1::2], strict=True))
     values = {name: _value(name, text, settings.default_of(name)) for name, text in pairs.items()}
+    _see_operations(values.get(settings.FOUR_EYES))
     items = tuple(operations.SettingValue(name=name, value=value) for name, value in values.items())
     console.call(operations.put, operations.SettingValues(items=items))
     console.answer(values, "\n".join(f"{name} is {value_text(value)}" for name, value in values.items()))
+
+
+def _see_operations(names: object) -> None:
+    """See that these operations change something: another name would be without effect.
+
+    :raises CommandFailed: with the first that does not.
+    """
+    from smartproxy.backend.operations.operation import Effect
+    from smartproxy.backend.operations.registry import OPERATIONS
+
+    known = {name for name, each in OPERATIONS.items() if each.effect is not Effect.READ}
+    for name in names if isinstance(names, list) else ():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f"; was {near[0]} meant?" if near else ""
+            raise CommandFailed(f"backend.four_eyes: there is no operation {name!r} that changes anything{meant}")
 
 
 def reset(console: Console) -> None:

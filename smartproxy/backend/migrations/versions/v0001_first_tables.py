@@ -433,3 +433,12 @@ def upgrade() -> None:
         sa.Column("count", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("span", "begins", "name", name=op.f("pk_figures")),
     )
+    # Calls that wait for a second administrator.
+    op.create_table(
+        "awaited_seconds",
+        sa.Column("request", sa.String(length=64), nullable=False),
+        sa.Column("said", sa.Text(), nullable=False),
+        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("request", name=op.f("pk_awaited_seconds")),
+    )
