@@ -60,7 +60,7 @@ class ToldFile:
 
 
 @attrs.frozen(kw_only=True)
-class ToldSession:
+class ListedSession:
     """A session; what a plain pair has not is nothing.
 
     :ivar seconds: its age.
@@ -90,10 +90,10 @@ class ToldSession:
 
 
 @attrs.frozen(kw_only=True)
-class ToldSessions:
+class ListedSessions:
     """The live sessions, the oldest first."""
 
-    sessions: tuple[ToldSession, ...] = attrs.field(metadata=many(ToldSession))
+    sessions: tuple[ListedSession, ...] = attrs.field(metadata=many(ListedSession))
 
 
 # The others.
