@@ -60,7 +60,7 @@ class ToldFile:
 
 
 @attrs.frozen(kw_only=True)
-class ShownSession:
+class ListedSession:
     """A session; what a plain pair has not is nothing.
 
     :ivar seconds: its age.
@@ -90,10 +90,10 @@ class ShownSession:
 
 
 @attrs.frozen(kw_only=True)
-class ShownSessions:
+class ListedSessions:
     """The live sessions, the oldest first."""
 
-    sessions: tuple[ShownSession, ...] = attrs.field(metadata=many(ShownSession))
+    sessions: tuple[ListedSession, ...] = attrs.field(metadata=many(ListedSession))
 
 
 # The others.

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
-from smartproxy.ctl.answers import DrainBegun, KilledSession, LevelsInForce, Licences, ShownSession, ShownSessions
+from smartproxy.ctl.answers import DrainBegun, KilledSession, LevelsInForce, Licences, ListedSession, ListedSessions
 from smartproxy.ctl.protocol import (
     AskGeneration,
     AskLevel,
@@ -191,7 +191,7 @@ class Actions:
                 return self._process.completed(self._condition.status())
             case AskSessions():
                 found = sorted(self._condition.sessions(), key=lambda session: str(session["since"]))
-                return ShownSessions(sessions=tuple(_dated(session, self._clock) for session in found))
+                return ListedSessions(sessions=tuple(_dated(session, self._clock) for session in found))
             case AskGeneration():
                 return self._condition.generation()
             case AskLicence():
@@ -247,11 +247,11 @@ def _asked(request: Request[Any], user: int) -> str:
     return f"smartproxy ctl {request.do} by user {user}"
 
 
-def _dated(session: dict[str, object], clock: IReactorTime) -> ShownSession:
+def _dated(session: dict[str, object], clock: IReactorTime) -> ListedSession:
     """A session with its begin as a time, its age, and what it carried a second since then."""
     since, came, went = session.pop("since"), session["octets_in"], session["octets_out"]
     assert isinstance(since, float) and isinstance(came, int) and isinstance(went, int)
     age = max(clock.seconds() - since, 0.0)
     more = {"since": instant(moment(clock, since)), "seconds": round(age, 1)}
     rates = {"rate_in": round(came / max(age, 1.0)), "rate_out": round(went / max(age, 1.0))}
-    return read_object(ShownSession, {**session, **more, **rates}, "session")
+    return read_object(ListedSession, {**session, **more, **rates}, "session")

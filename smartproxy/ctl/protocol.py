@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, Generic, TypeVar
 
 import attrs
 
-from smartproxy.ctl.answers import DrainBegun, KilledSession, LevelsInForce, Licences, ShownSessions
+from smartproxy.ctl.answers import DrainBegun, KilledSession, LevelsInForce, Licences, ListedSessions
 from smartproxy.ctl.kinds import Words
 from smartproxy.ctl.statuses import STATUS, InForce, Status
 from smartproxy.policy.limits import Limit
@@ -59,11 +59,11 @@ class AskStatus(Request[Status]):
 
 
 @attrs.frozen(kw_only=True)
-class AskSessions(Request[ShownSessions]):
+class AskSessions(Request[ListedSessions]):
     """The live sessions."""
 
     do: ClassVar = "sessions"
-    answer: ClassVar = ObjectOf(ShownSessions)
+    answer: ClassVar = ObjectOf(ListedSessions)
 
 
 @attrs.frozen(kw_only=True)

@@ -5,7 +5,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.ctl import statuses
-from smartproxy.ctl.answers import DrainBegun, KilledSession, LevelsInForce, Licences, ShownSessions
+from smartproxy.ctl.answers import DrainBegun, KilledSession, LevelsInForce, Licences, ListedSessions
 from smartproxy.ctl.protocol import AskLicence, AskSessions, AskStatus
 from smartproxy.ctl.statuses import InForce
 from smartproxy.tap.commands import ctl_display as display
@@ -121,7 +121,7 @@ def status_of(document: dict[str, Any]) -> statuses.Status:
     return as_read(AskStatus(), document)
 
 
-def sessions(*documents: dict[str, Any]) -> ShownSessions:
+def sessions(*documents: dict[str, Any]) -> ListedSessions:
     """Sessions as they are read."""
     return as_read(AskSessions(), {"sessions": [*documents]})
 

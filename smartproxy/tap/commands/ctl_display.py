@@ -8,8 +8,8 @@ from smartproxy.ctl.answers import (
     KilledSession,
     LevelsInForce,
     Licences,
-    ShownSession,
-    ShownSessions,
+    ListedSession,
+    ListedSessions,
     ToldLicence,
 )
 from smartproxy.ctl.statuses import (
@@ -200,16 +200,16 @@ class SessionsTable:
 
     def __init__(self, *, wide: bool) -> None:
         self._wide = wide
-        self._before: dict[str, ShownSession] = {}
+        self._before: dict[str, ListedSession] = {}
 
-    def show(self, answer: ShownSessions) -> str:
+    def show(self, answer: ListedSessions) -> str:
         """The table."""
         rows = [self._row(session) for session in answer.sessions]
         heads = _WIDE if self._wide else _NARROW
         self._before = {session.session: session for session in answer.sessions}
         return table(heads, [[row[head] for head in heads] for row in rows], "no session is live")
 
-    def _row(self, session: ShownSession) -> dict[str, object]:
+    def _row(self, session: ListedSession) -> dict[str, object]:
         file, agreed = session.file, session.agreed
         options = [] if agreed is None else [name for name in _OPTIONS if getattr(agreed, name)]
         came, went = self._rates(session)
@@ -234,7 +234,7 @@ class SessionsTable:
             row[name] = getattr(session, name)
         return {name: "-" if value is None or value == "" else value for name, value in row.items()}
 
-    def _rates(self, session: ShownSession) -> tuple[int, int]:
+    def _rates(self, session: ListedSession) -> tuple[int, int]:
         before = self._before.get(session.session)
         if before is None or session.seconds <= before.seconds:
             return session.rate_in, session.rate_out
