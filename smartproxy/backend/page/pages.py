@@ -1,8 +1,8 @@
 """All pages: the one list of the modules whose routes are served."""
 
-from smartproxy.backend.page import first_steps, login, overview, setup
+from smartproxy.backend.page import first_steps, login, overview, sessions, setup
 from smartproxy.backend.page.routes import Route
 
-MODULES = (login, first_steps, overview, setup)
+MODULES = (login, first_steps, overview, sessions, setup)
 
 ROUTES: tuple[Route, ...] = tuple(route for module in MODULES for route in module.ROUTES)
