@@ -6,6 +6,7 @@ from smartproxy.backend.page import (
     overview,
     partner_forms,
     partners,
+    refusals,
     setup,
 )
 from smartproxy.backend.page.routes import Route
@@ -16,6 +17,7 @@ MODULES = (
     overview,
     partners,
     partner_forms,
+    refusals,
     setup,
 )
 
