@@ -12,6 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 import smartproxy.backend.page
 from smartproxy.backend.page import texts
 from smartproxy.backend.page.form_fields import words_of
+from smartproxy.policy.certificates.causes import OURS
+from smartproxy.policy.explanations import EXPLANATIONS, OUR_CALL
 from smartproxy.policy.partners import Outbound, Partner
 
 FORMS = (Partner, Outbound)
@@ -39,10 +41,13 @@ def wanted(folder: Path = PAGE) -> Iterator[tuple[str, str]]:
 
 
 def declared() -> Iterator[tuple[str, str]]:
-    """The texts of the declarations that forms are made of."""
+    """The texts of the declarations that forms are made of, and what partners are told."""
     for cls in FORMS:
         for text in words_of(cls):
             yield cls.__name__, text
+    for key, each in EXPLANATIONS.items():
+        yield from ((key, each.happened), (key, each.remedy))
+    yield from (("ours", OURS), ("our call", OUR_CALL))
 
 
 def untranslated(language: str) -> list[str]:

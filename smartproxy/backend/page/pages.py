@@ -6,6 +6,7 @@ from smartproxy.backend.page import (
     overview,
     partner_forms,
     partners,
+    refusals,
     sessions,
     setup,
 )
@@ -18,6 +19,7 @@ MODULES = (
     partners,
     partner_forms,
     sessions,
+    refusals,
     setup,
 )
 

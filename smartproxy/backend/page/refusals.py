@@ -1,0 +1,271 @@
+"""Refusals and early ends, by cause and partner, written like advice; and the buttons that do what is advised.
+
+What a button does takes its values from the event that tells of the refusal, never from the form; it is shown with its
+difference before it is done.
+"""
+
+import contextlib
+from datetime import datetime, timedelta
+from typing import Any
+
+from smartproxy.backend.errors import BackendError, NotFound
+from smartproxy.backend.operations import alerts, partner_views, proposing
+from smartproxy.backend.operations import ca as cas
+from smartproxy.backend.operations import partner as partners
+from smartproxy.backend.operations import refusal as operations
+from smartproxy.backend.operations.operation import Operation
+from smartproxy.backend.operations.performing import Rehearsed, Terms
+from smartproxy.backend.operations.refusal import KnownRefusal, KnownRefusals
+from smartproxy.backend.operations.shapes import Named
+from smartproxy.backend.page.differences import rows_of
+from smartproxy.backend.page.refusal_advice import STRANGERS, steps_of, text_for_partner, title_of
+from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.visit import PageRefused, PageVisit
+from smartproxy.logs.fields import utc_of
+from smartproxy.policy.partners import CertificatePin, Partner, Purpose
+
+DAYS = (1, 7, 30)
+IGNORED_DAYS = (1, 7, 30)
+GROUPS_MOST = 50
+_CHOICES_MOST = 200
+_TRUSTED = ("certificate.no_partner", "certificate.self_signed", "certificate.unknown_ca")
+_PINNED_DIGITS = 16
+
+
+async def listed(visit: PageVisit) -> Shown:
+    """The refusals of some days."""
+    days = next((each for each in DAYS if str(each) == visit.argument("days")), DAYS[1])
+    partner = visit.argument("partner") or None
+    wanted = operations.RefusalsWanted(partner=partner, since=visit.now - timedelta(days=days), limit=GROUPS_MOST)
+    found = (await visit.call(operations.listed, wanted)).answer
+    told = [each for each in found.items if not _is_stranger(each)]
+    return visit.render(
+        "refusals.html",
+        groups=[(each, _title(visit, each.key, each.partner, each.cause), steps_of(each.key)) for each in told],
+        strangers=[each for each in found.items if _is_stranger(each)],
+        whole=found.whole,
+        left_out=found.left_out,
+        partner=partner,
+        days=days,
+        choices=DAYS,
+    )
+
+
+async def shown(visit: PageVisit) -> Shown:
+    """One refusal: what was presented beside what is known, why, and what one can do."""
+    found = await _refusal(visit)
+    fields = found.event.fields
+    partner = _partner(found)
+    sha256 = str(fields.get("certificate_sha256") or "")
+    proposed = [
+        each
+        for each in (await visit.call(proposing.listed, proposing.ProposalsWanted())).answer.items
+        if each.sha256 == sha256
+    ]
+    whose = partner or (proposed[0].partner if proposed else None)
+    entry, known = None, None
+    if whose is not None:
+        # It may have been removed since.
+        with contextlib.suppress(NotFound):
+            entry = await _entry(visit, whose)
+            items = (await visit.call(partner_views.certificates, Named(name=whose))).answer.items
+            known = next((each for each in items if each.rule and each.sha256), None)
+    languages = visit.backstage.renderer.languages
+    return visit.render(
+        "refusal.html",
+        found=found,
+        title=_title(visit, found.key, whose, found.cause, sure=partner is not None),
+        steps=steps_of(found.key),
+        codes=[] if entry is None else entry.codes,
+        ends=_moment(fields.get("not_after")),
+        partner=partner if entry is not None else None,
+        known=known,
+        sha256=sha256,
+        proposed=proposed,
+        trusted=found.key in _TRUSTED and sha256 and not proposed,
+        names=await _names(visit, str(fields.get("subject") or "")) if found.key in _TRUSTED else [],
+        lists=await _unapproved(visit, str(fields.get("ca") or ""))
+        if found.key.startswith("certificate.revoc")
+        else [],
+        quotes=[(code, text_for_partner(found, found.event.time, languages[code])) for code in languages],
+        ignored_days=IGNORED_DAYS,
+        now=visit.now,
+    )
+
+
+async def trusted(visit: PageVisit) -> Shown:
+    """Recognize a partner by the certificate that was refused."""
+    found = await _refusal(visit)
+    sha256, name = str(found.event.fields.get("certificate_sha256") or ""), visit.form.one("partner")
+    if found.key not in _TRUSTED or not sha256:
+        raise _not_here(visit)
+    wanted = partners.RuleAddition(name=name, rules=(CertificatePin(sha256=sha256),))
+    return await _checked(
+        visit,
+        partners.add_rules,
+        wanted,
+        title=visit.text("Recognize %(name)s by this certificate?", name=name),
+        done=visit.text("%(name)s is recognized by the certificate: its next call is let in.", name=name),
+    )
+
+
+async def code_added(visit: PageVisit) -> Shown:
+    """Let a partner use the code that it gave."""
+    found = await _refusal(visit)
+    name = _partner(found)
+    if found.key != "identity.code" or not found.code or name is None:
+        raise _not_here(visit)
+    entry = await _entry(visit, name)
+    wanted = partners.PartnerAlteration(name=name, partner={"codes": (*entry.codes, found.code)})
+    return await _checked(
+        visit,
+        partners.alter,
+        wanted,
+        title=visit.text("Let %(name)s use the code %(code)s?", name=name, code=found.code),
+        done=visit.text("%(name)s may use the code: its next call is let in.", name=name),
+    )
+
+
+async def purpose_allowed(visit: PageVisit) -> Shown:
+    """Take certificates for servers from a partner."""
+    found = await _refusal(visit)
+    name = _partner(found) or visit.form.one("partner")
+    if found.key != "certificate.wrong_purpose" or not name:
+        raise _not_here(visit)
+    wanted = partners.PartnerAlteration(name=name, partner={"purpose": Purpose.SERVER_AUTH})
+    return await _checked(
+        visit,
+        partners.alter,
+        wanted,
+        title=visit.text("Take certificates for servers from %(name)s?", name=name),
+        done=visit.text("Certificates for servers are taken from %(name)s.", name=name),
+    )
+
+
+async def list_approved(visit: PageVisit) -> Shown:
+    """Download a CA's revocation list from an address that its certificates name."""
+    found = await _refusal(visit)
+    name, url = str(found.event.fields.get("ca") or ""), visit.form.one("url")
+    if url not in await _unapproved(visit, name):
+        raise _not_here(visit)
+    ca = (await visit.call(cas.show, Named(name=name))).answer.ca
+    wanted = cas.CaAlteration(name=name, ca={"lists": (*ca.lists, url)})
+    return await _checked(
+        visit,
+        cas.alter,
+        wanted,
+        title=visit.text("Download revocation lists of %(name)s from there?", name=name),
+        done=visit.text("The address is approved: the list is downloaded within minutes."),
+    )
+
+
+async def ignored(visit: PageVisit) -> Shown:
+    """Silence what this certificate causes, for some days."""
+    found = await _refusal(visit)
+    sha256 = str(found.event.fields.get("certificate_sha256") or "")
+    days = next((each for each in IGNORED_DAYS if str(each) == visit.form.one("days")), None)
+    if not sha256 or days is None:
+        raise _not_here(visit)
+    rule = {
+        "text": sha256,
+        "description": f"{found.key}, by {visit.caller.name}",
+        "valid_until": (visit.now + timedelta(days=days)).replace(microsecond=0),
+    }
+    wanted = alerts.IgnoreAddition(name=f"certificate {sha256[:_PINNED_DIGITS]}", rule=rule)
+    return await _checked(
+        visit,
+        alerts.add,
+        wanted,
+        title=visit.text("Ignore this certificate for some days?"),
+        done=visit.text("Events about this certificate start nothing until then. It stays refused."),
+    )
+
+
+async def _checked(visit: PageVisit, operation: Operation[Any, Any], wanted: Any, *, title: str, done: str) -> Shown:
+    """Show what would be, and do it once that is confirmed."""
+    if visit.form.one("step") == "do":
+        await visit.call(operation, wanted, Terms(comment=f"refusal {visit.named['number']}"))
+        return visit.redirect("/refusals", done)
+    try:
+        await visit.call(operation, wanted, Terms(dry_run=True))
+    except Rehearsed as rehearsed:
+        foreseen = rehearsed.foreseen
+        return visit.render(
+            "refusal_check.html",
+            title=title,
+            rows=rows_of(foreseen.differences, translate=visit.text),
+            refusals=foreseen.refusals,
+            back=f"/refusals/{visit.named['number']}",
+        )
+    raise AssertionError
+
+
+async def _refusal(visit: PageVisit) -> KnownRefusal:
+    number = visit.named["number"]
+    if not number.isdecimal() or not number.isascii():
+        raise _not_here(visit)
+    return (await visit.call(operations.explain, operations.RefusalWanted(what=number))).answer
+
+
+async def _names(visit: PageVisit, subject: str) -> list[str]:
+    """Partners to choose from: those with a certificate of the same subject first."""
+    word = subject[:_CHOICES_MOST].strip()
+    alike = []
+    if word and word.isprintable():
+        search = partner_views.PartnerSearch(word=word)
+        alike = [each.name for each in (await visit.call(partner_views.search, search)).answer.items]
+    every = (await visit.call(partner_views.search, partner_views.PartnerSearch(limit=_CHOICES_MOST))).answer.items
+    return [*dict.fromkeys([*alike, *(each.name for each in every)])]
+
+
+async def _unapproved(visit: PageVisit, name: str) -> list[str]:
+    """The addresses of a CA's lists that its certificates name and that are not approved."""
+    try:
+        known = (await visit.call(cas.show, Named(name=name))).answer
+    except BackendError:
+        return []
+    return [each for each in known.crl_urls if each not in known.ca.lists]
+
+
+async def _entry(visit: PageVisit, name: str) -> Partner:
+    return (await visit.call(partners.show, Named(name=name))).answer.partner
+
+
+def _partner(found: KnownRefusal) -> str | None:
+    name = found.event.fields.get("partner")
+    return name if isinstance(name, str) and name else None
+
+
+def _title(visit: PageVisit, key: str, partner: str | None, cause: str, *, sure: bool = True) -> str:
+    who = partner or visit.text("An unknown caller")
+    if partner is not None and not sure:
+        who = visit.text("Most likely %(name)s", name=partner)
+    own = title_of(key)
+    return visit.text(own, who=who) if own else f"{who}: {cause}"
+
+
+def _moment(told: object) -> datetime | None:
+    with contextlib.suppress(ValueError):
+        return utc_of(str(told))
+    return None
+
+
+def _is_stranger(group: KnownRefusals) -> bool:
+    return group.partner is None and group.key.partition(".")[0] in STRANGERS
+
+
+def _not_here(visit: PageVisit) -> PageRefused:
+    return PageRefused(
+        404, visit.text("This is not there"), visit.text("Go back to the refusals: this one does not offer that.")
+    )
+
+
+ROUTES = (
+    Route("GET", "/refusals", operations.listed, listed),
+    Route("GET", "/refusals/<number>", operations.explain, shown),
+    Route("POST", "/refusals/<number>/trust", partners.add_rules, trusted),
+    Route("POST", "/refusals/<number>/code", partners.alter, code_added),
+    Route("POST", "/refusals/<number>/purpose", partners.alter, purpose_allowed),
+    Route("POST", "/refusals/<number>/list", cas.alter, list_approved),
+    Route("POST", "/refusals/<number>/ignore", alerts.add, ignored),
+)

@@ -1,0 +1,187 @@
+"""Refusals on the page: what is said of them, and the buttons that repair them."""
+
+import html
+from datetime import timedelta
+from typing import Any
+
+from smartproxy.backend.calls import Calls
+from smartproxy.backend.operations import ca as cas
+from smartproxy.backend.operations import partner as partners
+from smartproxy.backend.operations.performing import perform
+from smartproxy.backend.operations.shapes import Named
+from smartproxy.backend.sighting_tables import CrlUrlRow
+from smartproxy.policy.partners import CertificatePin, Partner
+from smartproxy.testing.pki import TestCa
+from tests.adapters.test_page_partners import CODE, ROOT, PartnerCase
+from tests.unit.sites import NOW
+
+NEW = "c2" * 32
+URL = "http://crl.example/odette.crl"
+
+
+class RefusalCase(PartnerCase):
+    """A test with events of a server."""
+
+    def setUp(self) -> None:
+        """Begin with no event."""
+        super().setUp()
+        self.seconds = 0
+
+    def tell(self, name: str, days: int = 0, **fields: Any) -> int:
+        """A server tells an event; its number."""
+        self.seconds += 1
+        time = (NOW + timedelta(seconds=self.seconds - 1000, days=-days)).isoformat()
+        event = {"name": name, "source": "server", "sequence": self.seconds, "time": time, **fields}
+        self.assertEqual(Calls(self.store).keep_events("inner", [event], NOW).refused, [])
+        return max(each.number for each in self.stored(name))
+
+    def unknown(self, **fields: Any) -> int:
+        """A caller comes with a certificate that nobody knows; the event's number."""
+        return self.tell(
+            "certificate.refused",
+            peer="192.0.2.7:40001",
+            cause="certificate.no_partner",
+            message="the certificate is assigned to no partner",
+            subject="CN=oftp.acme.example",
+            issuer="CN=Odette CA 4",
+            serial="4e770b",
+            certificate_sha256=NEW,
+            **fields,
+        )
+
+    def twice(self, place: str, **fields: str) -> str:
+        """Press a button, read what would be, and confirm it; what was shown."""
+        self.alice.get("/")
+        asked = self.alice.post(place, fields)
+        self.assertEqual(asked.status, 200)
+        done = self.alice.post(place, {**fields, "step": "do"})
+        self.assertEqual((done.status, done.headers["location"]), (303, "/refusals"))
+        return self.text(asked)
+
+
+class Lists(RefusalCase):
+    """The list."""
+
+    def test_advice(self) -> None:
+        """A refusal has a title, how often, since when, why, and numbered steps; the newest comes first."""
+        for _ in range(2):
+            self.tell("identity.refused", partner="ACME", cause="identity.code", message="not its code", code="O99")
+        number = self.unknown()
+        text = self.text(self.alice.get("/refusals"))
+        for word in (
+            "An unknown caller presents a certificate that nobody here knows",
+            "ACME gives an SSIDCODE that is not its own",
+            "2 times",
+            "If the code is really the partner's, add it.",
+        ):
+            self.assertIn(word, text)
+        self.assertLess(text.index("An unknown caller"), text.index("ACME gives"))
+        self.assertIn(f'href="/refusals/{number}"', self.alice.get("/refusals").body.decode())
+
+    def test_strangers(self) -> None:
+        """Callers without a certificate or TLS are told apart, and need nobody."""
+        self.tell("handshake.failed", peer="198.51.100.9:7", cause="handshake.not_tls", message="no TLS")
+        text = self.text(self.alice.get("/refusals"))
+        self.assertIn("Nobody who matters was refused.", text)
+        self.assertIn("Strangers 1 connections", text)
+
+    def test_which(self) -> None:
+        """Those of one partner, and of some days."""
+        self.tell("identity.refused", partner="ACME", cause="identity.code", message="x", days=10)
+        self.assertNotIn("ACME gives", self.text(self.alice.get("/refusals")))
+        self.assertIn("ACME gives", self.text(self.alice.get("/refusals?days=30")))
+        self.assertNotIn("ACME gives", self.text(self.alice.get("/refusals?days=30&partner=BOLT")))
+        self.assertEqual(self.alice.get("/refusals?days=x&partner=%00").status in (200, 400, 422), True)
+
+
+class Repairs(RefusalCase):
+    """What the buttons do."""
+
+    def entry_of(self, name: str) -> Partner:
+        """A partner's entry."""
+        return perform(self.store, partners.show, Named(name=name), ROOT, NOW).answer.partner
+
+    def test_trusted(self) -> None:
+        """A certificate is chosen to be a partner's, and the partner is recognized by it from then on."""
+        number = self.unknown()
+        shown = self.alice.get(f"/refusals/{number}").body.decode()
+        self.assertIn("<option>ACME</option>", shown)
+        self.assertIn(NEW, shown)
+        text = self.twice(f"/refusals/{number}/trust", partner="ACME")
+        self.assertIn("Recognize ACME by this certificate?", text)
+        self.assertIn(CertificatePin(sha256=NEW), self.entry_of("ACME").certificates)
+
+    def test_code(self) -> None:
+        """The code that a partner gave is added to its codes."""
+        number = self.tell("identity.refused", partner="ACME", cause="identity.code", message="x", code="O0013NEW")
+        self.assertIn("O0013NEW", self.twice(f"/refusals/{number}/code"))
+        self.assertEqual(self.entry_of("ACME").codes, (CODE, "O0013NEW"))
+
+    def test_purpose(self) -> None:
+        """Certificates for servers are taken from a partner."""
+        number = self.tell("certificate.refused", partner="ACME", cause="certificate.wrong_purpose", message="x")
+        self.twice(f"/refusals/{number}/purpose")
+        self.assertEqual(self.entry_of("ACME").purpose.value, "server_auth")
+
+    def test_list(self) -> None:
+        """The address of a list that certificates name is approved; another one is not."""
+        pem = TestCa.root("odette").certificate_pem.decode()
+        perform(self.store, cas.add, cas.CaAddition(name="odette", certificates=(pem,)), ROOT, NOW)
+        with self.store.writing() as session:
+            session.add(CrlUrlRow(ca="odette", url=URL, first_seen=NOW, last_seen=NOW))
+        number = self.tell("certificate.refused", ca="odette", cause="certificate.revocation_missing", message="x")
+        self.assertIn(URL, self.text(self.alice.get(f"/refusals/{number}")))
+        self.assertEqual(self.alice.post(f"/refusals/{number}/list", {"url": "http://evil.example/x"}).status, 404)
+        self.twice(f"/refusals/{number}/list", url=URL)
+        self.assertEqual(perform(self.store, cas.show, Named(name="odette"), ROOT, NOW).answer.ca.lists, (URL,))
+
+    def test_ignored(self) -> None:
+        """What a certificate causes is silenced for some days."""
+        number = self.unknown()
+        self.twice(f"/refusals/{number}/ignore", days="7")
+        self.assertIn(NEW, str([each.fields for each in self.stored()]))
+        self.assertEqual(self.alice.post(f"/refusals/{number}/ignore", {"days": "9999"}).status, 404)
+
+    def test_only_what_is_offered(self) -> None:
+        """A button that a refusal does not offer does nothing, whatever is sent; nor does a viewer's."""
+        number = self.tell("identity.refused", partner="ACME", cause="identity.level", message="x", code="O99")
+        before = self.entry_of("ACME")
+        for path in ("trust", "code", "purpose", "list", "ignore"):
+            fields = {"partner": "ACME", "url": URL, "days": "7", "step": "do"}
+            self.assertEqual(self.alice.post(f"/refusals/{number}/{path}", fields).status, 404, path)
+        self.assertEqual(self.entry_of("ACME"), before)
+        vera = self.browser("vera")
+        self.assertEqual(vera.post(f"/refusals/{self.unknown()}/trust", {"partner": "ACME"}).status, 403)
+        self.assertNotIn("Trust this certificate", self.text(vera.get(f"/refusals/{self.unknown()}")))
+        for path in ("0", "x", "99999999999999999999999999"):
+            self.assertIn(self.alice.get(f"/refusals/{path}").status, (404, 422), path)
+
+    def test_removed_meanwhile(self) -> None:
+        """The refusal of a partner that was removed since is still shown, without buttons for it."""
+        number = self.tell("identity.refused", partner="ACME", cause="identity.code", message="x", code="O0013NEW")
+        perform(self.store, partners.remove, Named(name="ACME"), ROOT, NOW)
+        text = self.text(self.alice.get(f"/refusals/{number}"))
+        self.assertIn("ACME gives an SSIDCODE", text)
+        self.assertNotIn("Add the code", text)
+
+    def test_text_for_the_partner(self) -> None:
+        """There is a text for the partner in each language, with the certificate and without the inside."""
+        number = self.unknown()
+        text = html.unescape(self.alice.get(f"/refusals/{number}").body.decode())
+        self.assertIn("Your certificate is valid, but not registered with us.", text)
+        self.assertIn("Ihr Zertifikat ist gültig, aber bei uns nicht hinterlegt.", text)
+        self.assertIn(f"Zertifikat: Seriennummer 4e770b, SHA-256 {NEW}", text)
+
+    def test_hostile(self) -> None:
+        """What a stranger chose is shown with marks, and is no markup."""
+        number = self.tell(
+            "certificate.refused",
+            cause="certificate.no_partner",
+            message="x",
+            subject="CN=<img src=x onerror=alert(1)>\u202e",
+            certificate_sha256=NEW,
+        )
+        for path in (f"/refusals/{number}", "/refusals"):
+            text = self.alice.get(path).body.decode()
+            self.assertNotIn("<img", text)
+            self.assertNotIn("\u202e", text)
