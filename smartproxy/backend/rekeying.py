@@ -107,8 +107,8 @@ def _sealed(table: Table) -> list[Any]:
 def _again(session: Session, table: Table, ring: KeyRing) -> int:
     """Encrypt what a table holds anew; how many values."""
     count = 0
-    (key,) = table.primary_key.columns
     for column in _sealed(table):
+        (key,) = table.primary_key.columns
         name = column.type.column
         raw = type_coerce(column, LargeBinary())
         for number in session.scalars(select(key).where(column.is_not(None))).all():

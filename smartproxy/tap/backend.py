@@ -20,8 +20,8 @@ from smartproxy.backend.first_start import loaded
 from smartproxy.backend.location import Location
 from smartproxy.backend.service import BackendService
 from smartproxy.backend.store import Store
+from smartproxy.policy.addresses import listening_address
 from smartproxy.policy.places import BACKEND_PORT, DATABASE_VARIABLE
-from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.launch import NOT_STARTED
 from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor

@@ -19,10 +19,9 @@ from twisted.application.service import IService
 from smartproxy.net import files
 from smartproxy.plain.client import Outgoing, PlainClientService
 from smartproxy.plain.condition import PlainClientCondition
-from smartproxy.policy.addresses import HostPort
+from smartproxy.policy.addresses import HostPort, listening_address
 from smartproxy.policy.credential import FILE_OCTETS_MOST, PlainCredential, read
 from smartproxy.policy.limits import DRAIN
-from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 from smartproxy.tap.plain_server import (

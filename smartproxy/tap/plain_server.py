@@ -16,8 +16,8 @@ from twisted.application.service import IService
 from smartproxy.plain.condition import PlainServerCondition
 from smartproxy.plain.destinations import Permit
 from smartproxy.plain.server import PlainServerService
+from smartproxy.policy.addresses import listening_address
 from smartproxy.policy.limits import DRAIN
-from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.licensed import LicensedOptions
 from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor

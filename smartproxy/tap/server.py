@@ -12,10 +12,10 @@ SECURITY
 
 from twisted.application.service import IService
 
+from smartproxy.policy.addresses import listening_address
 from smartproxy.policy.places import TUNNEL_PORT
 from smartproxy.server.condition import ServerCondition
 from smartproxy.server.service import ServerService
-from smartproxy.tap.addresses import listening_address
 from smartproxy.tap.licensed import LicensedOptions
 from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 

@@ -2,8 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from smartproxy.policy.addresses import BadHostPort, HostPort
-from smartproxy.tap.addresses import listening_address
+from smartproxy.policy.addresses import BadHostPort, HostPort, listening_address
 
 
 class ListeningAddresses(SynchronousTestCase):

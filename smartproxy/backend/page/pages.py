@@ -1,13 +1,21 @@
 """All pages: the one list of the modules whose routes are served."""
 
 from smartproxy.backend.page import (
+    audit,
+    certificates,
+    event_script,
+    events,
     first_steps,
+    history,
+    ignore,
     login,
+    nodes,
     overview,
     partner_forms,
     partners,
     refusals,
     sessions,
+    settings,
     setup,
 )
 from smartproxy.backend.page.routes import Route
@@ -21,6 +29,14 @@ MODULES = (
     sessions,
     refusals,
     setup,
+    events,
+    certificates,
+    nodes,
+    settings,
+    ignore,
+    event_script,
+    history,
+    audit,
 )
 
 ROUTES: tuple[Route, ...] = tuple(route for module in MODULES for route in module.ROUTES)

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from smartproxy.backend.setting_values import value_text
 from smartproxy.logs.render import escape
 from smartproxy.tap.commands import declared
 from smartproxy.tap.commands.console import Console
-from smartproxy.tap.commands.settings import value_text
 
 if TYPE_CHECKING:
     from smartproxy.backend.operations.shapes import Foreseen

@@ -1,14 +1,11 @@
 """``smartproxy settings``: listeners, deadlines, limits, penalties, the station."""
 
 import difflib
-import json
 
-from smartproxy.policy.addresses import BadHostPort
-from smartproxy.tap.addresses import listening_address
+from smartproxy.backend.setting_values import BadSettingValue, value_of_text, value_text
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
 from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table
 
-_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _EXAMPLES = """\
   smartproxy settings show server.deadlines
   smartproxy settings set server.listeners 0.0.0.0:6619,[::]:6620
@@ -55,7 +52,10 @@ def put_values(console: Console) -> None:
     if len(given) % 2:
         raise WrongUse("settings set: give a value after each name")
     pairs = dict(zip(given[::2], given[1::2], strict=True))
-    values = {name: _value(name, text, settings.default_of(name)) for name, text in pairs.items()}
+    try:
+        values = {name: value_of_text(name, text, settings.default_of(name)) for name, text in pairs.items()}
+    except BadSettingValue as bad:
+        raise CommandFailed(str(bad)) from bad
     _see_operations(values.get(settings.FOUR_EYES))
     items = tuple(operations.SettingValue(name=name, value=value) for name, value in values.items())
     console.call(operations.put, operations.SettingValues(items=items))
@@ -85,50 +85,3 @@ def reset(console: Console) -> None:
     done = console.call(operations.reset, operations.SettingNames(names=tuple(console.arguments.names)))
     values = {each.name: each.value for each in done.items}
     console.answer(values, "\n".join(f"{name} is {value_text(value)} again" for name, value in values.items()))
-
-
-def _value(name: str, text: str, default: object) -> object:
-    """What a text means as a value of a setting, told by its default.
-
-    :raises CommandFailed: when it is not of the default's kind.
-    """
-    match default:
-        case bool():
-            if text.lower() not in _WORDS:
-                raise CommandFailed(f"{name} is yes or no, not {text!r}")
-            return _WORDS[text.lower()]
-        case int():
-            try:
-                return int(text)
-            except ValueError:
-                raise CommandFailed(f"{name} is a whole number, not {text!r}") from None
-        case list():
-            items = [each.strip() for each in text.split(",") if each.strip()]
-            return [_listener(name, each) for each in items] if name.endswith(".listeners") else items
-        case _:
-            return text
-
-
-def _listener(name: str, text: str) -> dict[str, object]:
-    try:
-        address = listening_address(text)
-    except BadHostPort as error:
-        raise CommandFailed(f"{name}: {error}") from None
-    return {"address": address.host or "0.0.0.0", "port": address.port}  # noqa: S104  It was asked for.
-
-
-def value_text(value: object) -> str:
-    """The value of a setting, for people."""
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case list():
-            return ",".join(value_text(each) for each in value) or "none"
-        case {"address": str(address), "port": int(port)}:
-            return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-        case str() | int():
-            return str(value)
-        case None:
-            return "not set"
-        case _:
-            return json.dumps(value)

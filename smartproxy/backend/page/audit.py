@@ -1,0 +1,42 @@
+"""The audit trail: what was done by whom, and whether the trail is as it was written."""
+
+from smartproxy.backend.audit import Deed
+from smartproxy.backend.operations import audit
+from smartproxy.backend.operations.audit import AnchorsGiven, RecordsWanted
+from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.texts import later
+from smartproxy.backend.page.visit import PageVisit
+
+RECORDS_SHOWN = 50
+DEEDS = (
+    (Deed.CHANGE, later("changes of the configuration")),
+    (Deed.ACT, later("other acts")),
+    (Deed.EXPORT, later("private keys that left the store")),
+    (Deed.REFUSAL, later("what was refused")),
+)
+"""The kinds of records, as readers know them."""
+
+
+async def listed(visit: PageVisit) -> Shown:
+    """The newest records, or those before a number."""
+    before, kind = visit.argument("before"), visit.argument("deed")
+    wanted = RecordsWanted(
+        by=visit.argument("by") or None,
+        deed=Deed(kind) if kind in set(Deed) else None,
+        before=int(before) if before.isdecimal() and before.isascii() and len(before) < 19 else None,
+        limit=RECORDS_SHOWN,
+    )
+    part = (await visit.call(audit.listed, wanted)).answer
+    return visit.render("audit.html", records=part.items[::-1], next=part.next, wanted=wanted, deeds=DEEDS)
+
+
+async def verdict(visit: PageVisit) -> Shown:
+    """Whether the trail is whole: the part of the page that takes a while."""
+    template = "audit_found.html" if visit.partial else "audit_alone.html"
+    return visit.render(template, verdict=(await visit.call(audit.verify, AnchorsGiven())).answer)
+
+
+ROUTES = (
+    Route("GET", "/audit", audit.listed, listed),
+    Route("GET", "/audit/verdict", audit.verify, verdict, by_itself=True),
+)

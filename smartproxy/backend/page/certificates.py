@@ -1,0 +1,232 @@
+"""Certificates and lists: identities with their requests, CAs, revocation lists, their downloads and approvals."""
+
+from datetime import timedelta
+
+from smartproxy.backend.certificates import certificates_to_pem, read_certificates
+from smartproxy.backend.errors import BackendError
+from smartproxy.backend.identities import KEY_TYPES
+from smartproxy.backend.operations import ca, crl, identity
+from smartproxy.backend.operations.ca import CaAddition, CaAlteration, KnownCa
+from smartproxy.backend.operations.crl import Approval, ListFile, ListNamed, ListsGiven, OfOneCa, Rejection
+from smartproxy.backend.operations.identity import IdentityImport, IdentityRemoval, RequestAnswer, RequestWanted
+from smartproxy.backend.operations.performing import Terms
+from smartproxy.backend.operations.shapes import GivenFile, KnownCertificate, Named, Nothing, Page
+from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.texts import later
+from smartproxy.backend.page.visit import PageVisit
+from smartproxy.policy import limits
+from smartproxy.policy.partners import RevocationMode
+
+SOON = timedelta(days=30)
+MODES = (
+    (RevocationMode.REQUIRE, later("require: without a current list nobody is let in")),
+    (RevocationMode.PREFER, later("prefer: use the lists that are there")),
+    (RevocationMode.OFF, later("off: use no lists")),
+)
+"""How a CA's revocation lists are used, as readers know it."""
+
+
+async def listed(visit: PageVisit) -> Shown:
+    """All of them."""
+    return await _page(visit)
+
+
+async def imported(visit: PageVisit) -> Shown:
+    """Import an identity's key and certificates."""
+    file = visit.form.file("file")
+    if file is None:
+        return await _page(visit, visit.text("Choose the file with the key and the certificate."))
+    wanted = IdentityImport(
+        name=visit.form.one("name") or "main",
+        files=(GivenFile(name=file.name, octets=file.octets),),
+        password=visit.form.secret("password") or None,
+    )
+    try:
+        made = (await visit.call(identity.take_in, wanted, _terms(visit))).answer
+    except BackendError as error:
+        return await _page(visit, str(error))
+    return visit.redirect("/certificates", visit.text("The identity %(name)s is in use.", name=made.name))
+
+
+async def asked(visit: PageVisit) -> Shown:
+    """Make a key and a request."""
+    form = visit.form
+    kind = form.one("key_type")
+    wanted = RequestWanted(
+        name=form.one("name") or "main",
+        common_name=form.one("common_name"),
+        organization=form.one("organization") or None,
+        country=form.one("country") or None,
+        serial_number=form.one("serial_number") or None,
+        names=tuple(form.one("names").replace(",", " ").split()),
+        key_type=kind if kind in KEY_TYPES else "rsa-3072",
+    )
+    try:
+        await visit.call(identity.request, wanted, _terms(visit))
+    except BackendError as error:
+        return await _page(visit, str(error))
+    place = f"/certificates#identity-{wanted.name}"
+    told = visit.text("The request is made; send it to the CA. The certificate in use stays until the answer is here.")
+    return visit.redirect(place if place.isascii() and " " not in place else "/certificates", told)
+
+
+async def answered(visit: PageVisit) -> Shown:
+    """Take the certificate that a CA issued for a request."""
+    file = visit.form.file("file")
+    if file is None:
+        return await _page(visit, visit.text("Choose the file with the certificate."))
+    given = (GivenFile(name=file.name, octets=file.octets),)
+    try:
+        await visit.call(identity.complete, RequestAnswer(name=visit.named["name"], files=given), _terms(visit))
+    except BackendError as error:
+        return await _page(visit, str(error))
+    told = visit.text("The new certificate of %(name)s is in use.", name=visit.named["name"])
+    return visit.redirect("/certificates", told)
+
+
+async def removed(visit: PageVisit) -> Shown:
+    """Remove an identity, once its name was typed."""
+    name = visit.named["name"]
+    if visit.form.one("typed") != name:
+        return await _page(visit, visit.text("Type the name to confirm; nothing is changed."))
+    await visit.call(identity.remove, IdentityRemoval(name=name, force=True))
+    return visit.redirect("/certificates", visit.text("The identity %(name)s is removed.", name=name))
+
+
+async def ca_added(visit: PageVisit) -> Shown:
+    """Add a CA by its certificates."""
+    file, name = visit.form.file("file"), visit.form.one("name")
+    if file is None or not name:
+        return await _page(visit, visit.text("Give the CA a name, and choose the file with its certificates."))
+    try:
+        pem = certificates_to_pem(read_certificates(file.octets, file.name))
+        wanted = CaAddition(name=name, certificates=(pem,), ca={"revocation": _mode(visit)})
+        await visit.call(ca.add, wanted, _terms(visit))
+    except BackendError as error:
+        return await _page(visit, str(error))
+    return visit.redirect("/certificates", visit.text("The CA %(name)s is there.", name=name))
+
+
+async def ca_changed(visit: PageVisit) -> Shown:
+    """Change how a CA's revocation lists are used."""
+    name = visit.named["name"]
+    try:
+        await visit.call(ca.alter, CaAlteration(name=name, ca={"revocation": _mode(visit)}), _terms(visit))
+    except BackendError as error:
+        return await _page(visit, str(error))
+    return visit.redirect("/certificates", visit.text("The CA %(name)s is changed.", name=name))
+
+
+async def ca_removed(visit: PageVisit) -> Shown:
+    """Remove a CA that no partner uses."""
+    name = visit.named["name"]
+    if visit.form.one("typed") != name:
+        return await _page(visit, visit.text("Type the name to confirm; nothing is changed."))
+    try:
+        await visit.call(ca.remove, Named(name=name))
+    except BackendError as error:
+        return await _page(visit, str(error))
+    return visit.redirect("/certificates", visit.text("The CA %(name)s is removed.", name=name))
+
+
+async def loaded(visit: PageVisit) -> Shown:
+    """Load a revocation list."""
+    file = visit.form.file("file")
+    if file is None:
+        return await _page(visit, visit.text("Choose the file with the revocation list."))
+    given = ListsGiven(files=(ListFile(name=file.name, octets=file.octets),))
+    try:
+        taken = (await visit.call(crl.load, given, _terms(visit))).answer.items
+    except BackendError as error:
+        return await _page(visit, str(error))
+    count = sum(each.list.serials for each in taken)
+    return visit.redirect("/certificates#lists", visit.text("The list is in force: %(count)s entries.", count=count))
+
+
+async def list_removed(visit: PageVisit) -> Shown:
+    """Remove a revocation list."""
+    gone = (await visit.call(crl.remove, ListNamed(list=visit.named["number"]))).answer
+    return visit.redirect("/certificates#lists", visit.text("The list of %(issuer)s is removed.", issuer=gone.issuer))
+
+
+async def decided(visit: PageVisit) -> Shown:
+    """Approve or reject an address from which a CA's lists would be downloaded."""
+    name, url = visit.named["name"], visit.form.one("url")
+    try:
+        if visit.form.one("what") == "reject":
+            await visit.call(crl.reject, Rejection(ca=name, addresses=(url,)), _terms(visit))
+            told = visit.text("Nothing is downloaded from there.")
+        else:
+            await visit.call(crl.approve, Approval(ca=name, addresses=(url,)), _terms(visit))
+            told = visit.text("The list is downloaded from there within seconds, and again before it runs out.")
+    except BackendError as error:
+        return await _page(visit, str(error))
+    return visit.redirect("/certificates#lists", told)
+
+
+async def fetched(visit: PageVisit) -> Shown:
+    """Have a CA's lists downloaded now."""
+    await visit.call(crl.fetch, OfOneCa(ca=visit.named["name"]))
+    return visit.redirect("/certificates#lists", visit.text("The lists are downloaded within seconds."))
+
+
+async def _page(visit: PageVisit, fault: str = "") -> Shown:
+    identities = (await visit.call(identity.listed, Nothing())).answer.items
+    cas = (await visit.call(ca.listed, Page(limit=limits.PAGE.most))).answer.items
+    lists = (await visit.call(crl.listed, Nothing())).answer
+    addresses = (await visit.call(crl.proposals, OfOneCa())).answer.items
+    now = visit.now
+    waiting = [each for each in addresses if each.configured and not each.approved and each.rejected is None]
+    ends = [each.certificates[0].not_after for each in identities if each.certificates]
+    stale = [each for each in lists.items if each.state != "fresh"]
+    required = [each.ca for each in cas if each.ca.revocation is RevocationMode.REQUIRE]
+    without = [each.name for each in required if each.name not in {one.ca for one in lists.items}]
+    return visit.render(
+        "certificates.html",
+        status=422 if fault else 200,
+        fault=fault,
+        identities=identities,
+        cas=[(each.ca, _certificates(each)) for each in cas],
+        lists=lists.items,
+        downloads=lists.downloads,
+        waiting=waiting,
+        failing=[each for each in lists.downloads if each.needed and each.fault is not None],
+        stale=stale,
+        without=without,
+        ending=min((each for each in ends if each - now < SOON), default=None),
+        now=now,
+        soon=SOON,
+        modes=MODES,
+        mode_choices=[(mode.value, visit.text(text)) for mode, text in MODES],
+        key_choices=[(each, each) for each in KEY_TYPES],
+    )
+
+
+def _certificates(known: KnownCa) -> list[KnownCertificate]:
+    pem = known.ca.certificates.encode("ascii")
+    return [KnownCertificate.of(each) for each in read_certificates(pem, known.ca.name)]
+
+
+def _mode(visit: PageVisit) -> RevocationMode:
+    said = visit.form.one("revocation")
+    return RevocationMode(said) if said in set(RevocationMode) else RevocationMode.REQUIRE
+
+
+def _terms(visit: PageVisit) -> Terms:
+    return Terms(comment=visit.form.one("comment") or None)
+
+
+ROUTES = (
+    Route("GET", "/certificates", identity.listed, listed),
+    Route("POST", "/certificates/identities", identity.take_in, imported),
+    Route("POST", "/certificates/requests", identity.request, asked),
+    Route("POST", "/certificates/identities/<name>/complete", identity.complete, answered),
+    Route("POST", "/certificates/identities/<name>/remove", identity.remove, removed),
+    Route("POST", "/certificates/cas", ca.add, ca_added),
+    Route("POST", "/certificates/cas/<name>", ca.alter, ca_changed),
+    Route("POST", "/certificates/cas/<name>/remove", ca.remove, ca_removed),
+    Route("POST", "/certificates/cas/<name>/addresses", crl.approve, decided),
+    Route("POST", "/certificates/cas/<name>/fetch", crl.fetch, fetched),
+    Route("POST", "/certificates/lists", crl.load, loaded),
+    Route("POST", "/certificates/lists/<number>/remove", crl.remove, list_removed),
+)

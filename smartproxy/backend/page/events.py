@@ -1,0 +1,137 @@
+"""The events of all daemons: found by filters that stand in the address, followed as they arrive, and taken away."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+import attrs
+
+from smartproxy.backend.errors import NotFound
+from smartproxy.backend.operations import events, refusal
+from smartproxy.backend.operations.events import EventsWanted, KnownEvent
+from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.visit import PageVisit
+from smartproxy.backend.refusals_explained import REFUSALS
+from smartproxy.logs.catalogue import EVENTS
+from smartproxy.logs.severity import Severity
+from smartproxy.policy import limits
+from smartproxy.policy.schema import read_object, write_object
+from smartproxy.policy.strict_json import DocumentRefused
+
+EVENTS_SHOWN = 100
+FILTERS = ("name", "level", "source", "partner", "session", "since", "until")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""With these a text would be a formula in a spreadsheet."""
+
+
+async def listed(visit: PageVisit) -> Shown:
+    """The newest events that are wanted."""
+    return await _page(visit, "events.html")
+
+
+async def part(visit: PageVisit) -> Shown:
+    """The same, as the part of the page that looks again by itself."""
+    return await _page(visit, "events_live.html")
+
+
+async def shown(visit: PageVisit) -> Shown:
+    """One event, with all that it tells."""
+    number = visit.named["number"]
+    found: tuple[KnownEvent, ...] = ()
+    if number.isdecimal() and number.isascii() and 0 < int(number) <= limits.EVENT_NUMBER.most:
+        found = (await visit.call(events.listed, EventsWanted(after=int(number) - 1, limit=1))).answer.items
+    if not found or str(found[0].number) != number:
+        raise NotFound(visit.text("There is no event %(number)s; it may have been deleted.", number=number[:20]))
+    explained = found[0].name in REFUSALS and visit.may(refusal.explain)
+    return visit.render("event.html", event=found[0], about=EVENTS.get(found[0].name), explained=explained)
+
+
+async def as_json(visit: PageVisit) -> Shown:
+    """The events that are wanted, for programs."""
+    found = await _all(visit)
+    _attach(visit, b"application/json", b"events.json")
+    return json.dumps([each.stored().document() for each in found], indent=1).encode("ascii")
+
+
+async def as_csv(visit: PageVisit) -> Shown:
+    """The events that are wanted, for a spreadsheet."""
+    found = await _all(visit)
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(("number", "time", "level", "name", "source", "partner", "session", "fields"))
+    for each in found:
+        rest = {name: value for name, value in each.fields.items() if name not in ("partner", "session")}
+        document = each.stored().document()
+        cells = [document.get(name, "") for name in ("number", "time", "level", "name", "source", "partner", "session")]
+        table.writerow([_plain(cell) for cell in (*cells, json.dumps(rest))])
+    _attach(visit, b"text/csv; charset=utf-8", b"events.csv")
+    return text.getvalue().encode("utf-8", "backslashreplace")
+
+
+def _plain(cell: object) -> object:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+
+def _attach(visit: PageVisit, media: bytes, name: bytes) -> None:
+    visit.request.setHeader(b"content-type", media)
+    visit.request.setHeader(b"content-disposition", b'attachment; filename="' + name + b'"')
+
+
+async def _all(visit: PageVisit) -> tuple[KnownEvent, ...]:
+    wanted, _ = _wanted(visit)
+    most = limits.EVENTS_PAGE.most
+    return (await visit.call(events.listed, attrs.evolve(wanted, limit=most))).answer.items
+
+
+async def _page(visit: PageVisit, template: str) -> Shown:
+    wanted, fault = _wanted(visit)
+    found = (await visit.call(events.listed, wanted)).answer.items[::-1]
+    given = {name: visit.argument(name) for name in FILTERS if visit.argument(name)}
+    older = {**given, "until": f"{found[-1].time.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"} if found else {}
+    return visit.render(
+        template,
+        events=found,
+        given={name: given.get(name, "") for name in FILTERS},
+        fault=fault,
+        query=urlencode(given),
+        older=urlencode(older) if len(found) == EVENTS_SHOWN else "",
+        live=visit.argument("live") == "1",
+        about=EVENTS,
+        levels=[each.label for each in Severity],
+        names=sorted({*EVENTS, *(f"{each.partition('.')[0]}." for each in EVENTS)}),
+    )
+
+
+def _wanted(visit: PageVisit) -> tuple[EventsWanted, str]:
+    """What the address asks for, and what is wrong with it."""
+    said: dict[str, object] = {name: visit.argument(name) for name in FILTERS if visit.argument(name)}
+    fault = ""
+    for name in ("since", "until"):
+        if name in said:
+            try:
+                moment = datetime.fromisoformat(str(said[name]))
+                said[name] = write_object(_moment(moment))["since"]
+            except ValueError:
+                fault = visit.text(
+                    "%(text)s is no time; write one such as 2026-11-20T10:00 (UTC).", text=said.pop(name)
+                )
+    try:
+        return read_object(EventsWanted, {**said, "limit": EVENTS_SHOWN}), fault
+    except DocumentRefused as refused:
+        return EventsWanted(limit=EVENTS_SHOWN), f"{refused.where}: {refused.message}"
+
+
+def _moment(moment: datetime) -> EventsWanted:
+    return EventsWanted(since=moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment)
+
+
+ROUTES = (
+    Route("GET", "/events", events.listed, listed),
+    Route("GET", "/events/live", events.listed, part, by_itself=True),
+    Route("GET", "/events/csv", events.listed, as_csv),
+    Route("GET", "/events/json", events.listed, as_json),
+    Route("GET", "/events/<number>", events.listed, shown),
+)

@@ -1,0 +1,89 @@
+"""The history: who changed what, when and why, what it made different, and a way back to any generation."""
+
+from smartproxy.backend.errors import BackendError
+from smartproxy.backend.operations import history
+from smartproxy.backend.operations.history import GenerationsWanted, GenerationWanted, PlannedRollBack, RollBackWanted
+from smartproxy.backend.operations.performing import Terms
+from smartproxy.backend.page.differences import rows_of
+from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.visit import PageRefused, PageVisit
+from smartproxy.policy import limits
+
+GENERATIONS_SHOWN = 50
+
+
+async def listed(visit: PageVisit) -> Shown:
+    """The newest generations, or those before a number."""
+    before = visit.argument("before")
+    wanted = GenerationsWanted(before=_number(before), limit=GENERATIONS_SHOWN)
+    part = (await visit.call(history.listed, wanted)).answer
+    return visit.render("history.html", generations=part.items[::-1], next=part.next, newest=before == "")
+
+
+async def shown(visit: PageVisit) -> Shown:
+    """What one generation changed."""
+    found = (await visit.call(history.show, GenerationWanted(number=_wanted(visit)))).answer
+    return visit.render(
+        "generation.html", found=found.generation, rows=rows_of(found.differences, translate=visit.text)
+    )
+
+
+async def planned(visit: PageVisit) -> Shown:
+    """What a roll-back would do."""
+    return await _plan(visit)
+
+
+async def rolled_back(visit: PageVisit) -> Shown:
+    """Roll back, unless something was changed since the plan was looked at."""
+    number, newest = _wanted(visit), _number(visit.form.one("newest"))
+    if visit.form.one("typed") != str(number) or newest is None:
+        return await _plan(visit, visit.text("Type the generation's number to confirm; nothing is changed."))
+    wanted = RollBackWanted(number=number, newest=newest)
+    try:
+        done = (await visit.call(history.roll_back, wanted, Terms(comment=visit.form.one("comment") or None))).answer
+    except BackendError as error:
+        return await _plan(visit, str(error))
+    told = visit.text(
+        "Generation %(new)s has the settings, CAs and partners of generation %(old)s.", new=done.generation, old=number
+    )
+    return visit.redirect(f"/history/{done.generation}", told)
+
+
+async def _plan(visit: PageVisit, fault: str = "") -> Shown:
+    plan: PlannedRollBack = (await visit.call(history.plan, GenerationWanted(number=_wanted(visit)))).answer
+    kept = [(f"{each.difference.subject.value} {each.difference.name}".rstrip(), each.why) for each in plan.kept]
+    return visit.render(
+        "roll_back.html",
+        status=422 if fault else 200,
+        plan=plan,
+        rows=rows_of(plan.differences, translate=visit.text),
+        kept=kept,
+        fault=fault,
+        comment=visit.form.one("comment"),
+    )
+
+
+def _wanted(visit: PageVisit) -> int:
+    """The generation that the path names.
+
+    :raises PageRefused: when it is no number.
+    """
+    number = _number(visit.named["number"])
+    if number is None:
+        raise PageRefused(404, visit.text("This is not there"), visit.text("A generation has a number."))
+    return number
+
+
+def _number(text: str) -> int | None:
+    """A generation's number, if it is one."""
+    if not (text.isdecimal() and text.isascii() and len(text) < len(str(limits.GENERATION.most))):
+        return None
+    return int(text)
+
+
+ROUTES = (
+    Route("GET", "/history", history.listed, listed),
+    Route("GET", "/history/<number>", history.show, shown),
+    Route("GET", "/history/<number>/roll-back", history.plan, planned),
+    Route("POST", "/history/<number>/roll-back", history.roll_back, rolled_back),
+)

@@ -1,0 +1,82 @@
+"""The machines of the site, and the licences of its servers; a licence is extended here, and seen to arrive."""
+
+from datetime import UTC, datetime, timedelta
+
+from smartproxy.backend.errors import BackendError
+from smartproxy.backend.operations import licence, nodes
+from smartproxy.backend.operations.licence import LicenceExtension
+from smartproxy.backend.operations.performing import Terms
+from smartproxy.backend.operations.shapes import Nothing
+from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.visit import PageVisit
+
+SOON = timedelta(days=30)
+_YEAR = timedelta(days=365)
+_CLOCK_MILLISECONDS = 60_000
+"""By so much a clock may differ before it is worth a word: events wait a little on their way."""
+
+
+async def listed(visit: PageVisit) -> Shown:
+    """All machines."""
+    return await _page(visit, "nodes.html")
+
+
+async def part(visit: PageVisit) -> Shown:
+    """The same, as the part of the page that looks again by itself."""
+    return await _page(visit, "nodes_live.html")
+
+
+async def extended(visit: PageVisit) -> Shown:
+    """Extend a licence."""
+    until = visit.form.one("until")
+    try:
+        end = datetime.fromisoformat(until).replace(hour=23, minute=59, second=59, tzinfo=UTC)
+    except ValueError:
+        return await _page(visit, "nodes.html", visit.text("This is no date; write one such as 2028-12-31."))
+    wanted = LicenceExtension(proxy_id=visit.named["proxy_id"], valid_until=end)
+    try:
+        await visit.call(licence.extend, wanted, Terms(comment=visit.form.one("comment") or None))
+    except BackendError as error:
+        return await _page(visit, "nodes.html", str(error))
+    told = visit.text("The licence is extended until %(until)s. The server receives it within seconds.", until=until)
+    return visit.redirect("/nodes", told)
+
+
+async def file(visit: PageVisit) -> Shown:
+    """A licence, as the file for its server's machine."""
+    wanted = licence.LicenceWanted(proxy_id=visit.named["proxy_id"])
+    text = (await visit.call(licence.show, wanted)).answer.text
+    visit.request.setHeader(b"content-type", b"application/octet-stream")
+    visit.request.setHeader(b"content-disposition", b'attachment; filename="smartproxy.lic"')
+    return text.encode("utf-8")
+
+
+async def _page(visit: PageVisit, template: str, fault: str = "") -> Shown:
+    found = (await visit.call(nodes.listed, Nothing())).answer
+    now = visit.now
+    ends = [
+        each.licence_until
+        for each in found.servers
+        if each.licence_until is not None and each.licence_until - now < SOON
+    ]
+    return visit.render(
+        template,
+        status=422 if fault else 200,
+        found=found,
+        fault=fault,
+        now=now,
+        soon=SOON,
+        ending=min(ends, default=None),
+        silent=[each.name for each in found.clients if each.enabled and not each.calls],
+        down=[each for server in found.servers for each in server.tunnels if not each.up],
+        clock=_CLOCK_MILLISECONDS,
+        proposed=lambda end: max(end, now) + _YEAR,
+    )
+
+
+ROUTES = (
+    Route("GET", "/nodes", nodes.listed, listed),
+    Route("GET", "/nodes/live", nodes.listed, part, by_itself=True),
+    Route("POST", "/nodes/licences/<proxy_id>", licence.extend, extended),
+    Route("GET", "/nodes/licences/<proxy_id>/file", licence.show, file),
+)

@@ -1,0 +1,354 @@
+"""Pages about the site: settings, certificates and lists, nodes, events, ignore rules, the event script, the audit."""
+
+import html
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import update
+
+from smartproxy.backend import cas, identities, licences, settings, sightings, users
+from smartproxy.backend.alerts import ignore_rules
+from smartproxy.backend.calls import Calls
+from smartproxy.backend.trail_tables import AuditRow
+from smartproxy.logs.record import Record
+from smartproxy.policy.partners import RevocationMode
+from smartproxy.policy.permissions import AdminRole
+from smartproxy.testing.pki import TestCa, self_signed
+from tests.adapters.api_site import Answer
+from tests.adapters.page_site import PASSWORD, Browser, PageCase
+from tests.unit.sites import NOW, PROXY_ID
+
+
+def words(answer: Answer) -> str:
+    """What a reader sees of a page: its text, without marks of HTML."""
+    content = re.sub(r"(?s)^.*<main[^>]*>", "", answer.body.decode())
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", content)).split())
+
+
+class SitePageCase(PageCase):
+    """A test with an administrator's browser, and one of an auditor."""
+
+    def setUp(self) -> None:
+        """Log both in."""
+        super().setUp()
+        with self.change() as change:
+            users.add(change, "adam", AdminRole.AUDITOR, PASSWORD)
+        self.alice = self.browser("alice")
+
+    def reads_only(self, page: str, action: str) -> None:
+        """An auditor sees a page, and changes nothing by it."""
+        auditor = self.browser("adam")
+        self.assertEqual(auditor.get(page).status, 200)
+        self.assertEqual(auditor.post(action).status, 403)
+
+    def tell(self, name: str, source: str = "server", ago: int = 60, **fields: Any) -> None:
+        """A daemon tells an event that happened some seconds ago."""
+        self.sequence = getattr(self, "sequence", 0) + 1
+        time = (NOW - timedelta(seconds=ago)).isoformat()
+        event = {"name": name, "source": source, "sequence": self.sequence, "time": time, **fields}
+        self.assertEqual(Calls(self.store).keep_events("inner", [event], NOW).refused, [])
+
+
+class Settings(SitePageCase):
+    """``/settings``."""
+
+    NAME = "server.limits.sessions"
+
+    def value(self) -> object:
+        """What it is."""
+        with self.store.reading() as session:
+            return settings.value_of(session, self.NAME)
+
+    def test_found(self) -> None:
+        """All settings are there with default and range; they are found by what they are about."""
+        with self.change() as change:
+            settings.put(change, self.NAME, 700)
+        page = words(self.alice.get("/settings"))
+        for name in settings.defaults():
+            if name != "store":
+                self.assertIn(name, page)
+        self.assertIn("Sessions of verified partners, all together. ● 700 2000 1 to 100000 sessions", page)
+        self.assertIn("TCP/IP", page)
+        found = words(self.alice.get("/settings?q=mail+port"))
+        self.assertIn("backend.mail.port", found)
+        self.assertNotIn("server.listeners", found)
+        self.assertNotIn("backend.mail.port", words(self.alice.get("/settings?set=1")))
+        self.assertIn("No setting has this in it.", words(self.alice.get("/settings?q=xyzzy")))
+        self.reads_only("/settings", f"/settings/{self.NAME}")
+
+    def test_changed(self) -> None:
+        """A change is shown first, with its difference, and made when its reader is sure; the default comes back."""
+        shown = words(self.alice.post(f"/settings/{self.NAME}", {"value": "700"}))
+        self.assertIn("Nothing is changed yet", shown)
+        self.assertIn("2000 700", shown)
+        self.assertEqual(self.value(), 2000)
+        seen = self.seen({"value": "700"})
+        sure = {"value": "700", "sure": "on", "seen": seen, "comment": "too many"}
+        self.assertEqual(self.alice.post(f"/settings/{self.NAME}", sure).status, 303)
+        self.assertEqual(self.value(), 700)
+        self.assertIn(f"{self.NAME} is 700 from now on", words(self.alice.get("/settings")))
+        self.assertIn("700 2000", words(self.alice.post(f"/settings/{self.NAME}/reset", {"reset": "on"})))
+        self.alice.post(f"/settings/{self.NAME}/reset", {"reset": "on", "sure": "on"})
+        self.assertEqual(self.value(), 2000)
+
+    def seen(self, fields: dict[str, str]) -> str:
+        """The state that the page has shown with a change."""
+        found = re.search(
+            r'name="seen" value="([0-9a-f]+)"', self.alice.post(f"/settings/{self.NAME}", fields).body.decode()
+        )
+        assert found is not None
+        return found[1]
+
+    def test_conflict(self) -> None:
+        """What somebody else changed meanwhile is not overwritten."""
+        seen = self.seen({"value": "700"})
+        with self.change() as change:
+            settings.put(change, self.NAME, 900)
+        answer = self.alice.post(f"/settings/{self.NAME}", {"value": "700", "sure": "on", "seen": seen})
+        self.assertEqual(answer.status, 422)
+        self.assertIn("changed meanwhile", words(answer))
+        self.assertEqual(self.value(), 900)
+
+    def test_wrong(self) -> None:
+        """A value that is none is refused beside its field; a program is not set from here."""
+        for name, value, why in (
+            (self.NAME, "many", "whole number"),
+            (self.NAME, "0", "between 1 and"),
+            ("backend.event_script.program", "/bin/true", "own machine only"),
+        ):
+            answer = self.alice.post(f"/settings/{name}", {"value": value, "sure": "on"})
+            self.assertEqual((answer.status, why in words(answer)), (422, True), words(answer))
+        self.assertEqual(self.alice.get("/settings/nothing").status, 404)
+
+
+class Generations(SitePageCase):
+    """``/history``."""
+
+    def test_roll_back(self) -> None:
+        """A generation shows what it changed; a roll-back says what it would do, and is done once it is confirmed."""
+        with self.change("settings set server.limits.sessions 700") as change:
+            settings.put(change, "server.limits.sessions", 700)
+            number = change.generation
+        page = words(self.alice.get("/history"))
+        self.assertIn(f"Generation {number} is in force.", page)
+        self.assertIn("settings set server.limits.sessions 700", page)
+        self.assertIn("server.limits.sessions", words(self.alice.get(f"/history/{number}")))
+        place = f"/history/{number - 1}/roll-back"
+        plan = self.alice.get(place)
+        self.assertIn("Nothing is changed yet", words(plan))
+        self.assertIn("700", words(plan))
+        back = {"newest": str(number), "typed": str(number - 1), "comment": "too early"}
+        self.assertEqual(self.alice.post(place, {**back, "typed": "1"}).status, 422)
+        self.assertEqual(self.alice.post(place, {**back, "newest": str(number - 1)}).status, 422)
+        self.reads_only(place, place)
+        self.assertEqual(self.alice.post(place, back).status, 303)
+        with self.store.reading() as session:
+            self.assertEqual(settings.value_of(session, "server.limits.sessions"), 2000)
+        self.assertIn("too early", words(self.alice.get("/history")))
+        self.assertIn("There is nothing to roll back.", words(self.alice.get(f"/history/{number + 1}/roll-back")))
+        for wrong in ("/history/0", "/history/99999", "/history/x", "/history/x/roll-back"):
+            self.assertEqual(self.alice.get(wrong).status, 404, wrong)
+        self.assertEqual(self.browser("vera").get("/history").status, 403)
+
+
+class Trail(SitePageCase):
+    """``/audit``."""
+
+    def test_whole(self) -> None:
+        """The records are there, newest first; the verdict is whole, and is not once a record was changed."""
+        self.alice.post("/settings/server.limits.sessions", {"value": "700", "sure": "on", "comment": "<b>too many"})
+        auditor = self.browser("adam")
+        page = words(auditor.get("/audit"))
+        self.assertLess(page.index("settings set server.limits.sessions 700"), page.index("authority create"))
+        self.assertIn("<b>too many", page)
+        self.assertNotIn("settings set", words(auditor.get("/audit?by=alice&before=3")))
+        self.assertIn("There is no such record.", words(auditor.get("/audit?by=nobody")))
+        self.assertIn("The audit trail is whole.", words(auditor.get("/audit/verdict")))
+        with self.store.writing() as session:
+            session.execute(update(AuditRow).where(AuditRow.number == 2).values(record="{}"))
+        part = auditor.get("/audit/verdict", HX_Request="true").body.decode()
+        self.assertNotIn("<html", part)
+        self.assertIn("record 2 was changed", part)
+        self.assertEqual(self.browser("vera").get("/audit").status, 403)
+
+
+class Certificates(SitePageCase):
+    """``/certificates``."""
+
+    def test_identity(self) -> None:
+        """An identity is imported, renewed by a request whose answer a CA gives, and removed once its name is typed."""
+        self.assertIn("no certificate to show", words(self.alice.get("/certificates")))
+        mine = self_signed("oftp.muster.example")
+        file = {"file": ("main.pem", mine.certificate_pem + mine.key_pem)}
+        self.assertEqual(self.alice.upload("/certificates/identities", {"name": "main"}, file).status, 303)
+        page = self.alice.get("/certificates").body.decode()
+        self.assertIn("CN=oftp.muster.example", page)
+        self.assertNotIn("PRIVATE KEY", page)
+        asked = {"name": "main", "common_name": "new.muster.example", "key_type": "ec-p256"}
+        self.assertEqual(self.alice.post("/certificates/requests", asked).status, 303)
+        self.assertIn("a request is out", words(self.alice.get("/certificates")))
+        wrong = self.alice.upload(
+            "/certificates/identities/main/complete", {}, {"file": ("x.pem", mine.certificate_pem)}
+        )
+        self.assertEqual((wrong.status, "for this private key" in words(wrong)), (422, True), words(wrong))
+        self.assertEqual(self.alice.post("/certificates/identities/main/remove", {"typed": "mian"}).status, 422)
+        self.assertEqual(self.alice.post("/certificates/identities/main/remove", {"typed": "main"}).status, 303)
+        with self.store.reading() as session:
+            self.assertEqual(identities.listed(session), [])
+        self.reads_only("/certificates", "/certificates/identities/main/remove")
+
+    def test_cas_and_lists(self) -> None:
+        """A CA is added, its list loaded, an address approved; what is missing or fails is said first."""
+        ca = TestCa.root("Odette CA")
+        added = {"name": "odette", "revocation": "require"}
+        self.assertEqual(
+            self.alice.upload("/certificates/cas", added, {"file": ("ca.pem", ca.certificate_pem)}).status, 303
+        )
+        self.assertIn("The CA odette requires lists, and none is loaded", words(self.alice.get("/certificates")))
+        other = TestCa.root("Another CA")
+        refused = self.alice.upload("/certificates/lists", {}, {"file": ("other.crl", other.crl(this_update=NOW))})
+        self.assertIn("not from a configured CA", words(refused))
+        self.assertEqual(len(self.stored("crl.refused")), 1)
+        self.assertEqual(
+            self.alice.upload("/certificates/lists", {}, {"file": ("ca.crl", ca.crl(this_update=NOW))}).status, 303
+        )
+        self.assertNotIn("requires lists, and none is loaded", words(self.alice.get("/certificates")))
+        with self.store.writing() as session:
+            url = Record("crl.url_seen", NOW, "server", None, {"url": "http://crl.example/a.crl", "ca": "odette"})
+            sightings.note(session, [url])
+        self.assertIn("waits for your approval", words(self.alice.get("/certificates")))
+        approved = {"url": "http://crl.example/a.crl", "what": "approve"}
+        self.assertEqual(self.browser("olga").post("/certificates/cas/odette/addresses", approved).status, 303)
+        with self.store.reading() as session:
+            self.assertEqual(cas.find(session, "odette").entry.lists, ("http://crl.example/a.crl",))
+        self.alice.post("/certificates/cas/odette", {"revocation": "off"})
+        with self.store.reading() as session:
+            self.assertIs(cas.find(session, "odette").entry.revocation, RevocationMode.OFF)
+        self.assertEqual(self.alice.post("/certificates/cas/odette/remove", {"typed": "odette"}).status, 303)
+
+
+class Nodes(SitePageCase):
+    """``/nodes``."""
+
+    def test_licence(self) -> None:
+        """A licence is extended from here, and downloaded; what is no date, or no later one, is refused."""
+        with self.change() as change:
+            licences.issue(change, PROXY_ID, valid_from=NOW, valid_until=NOW + timedelta(days=20), limits={})
+        page = words(self.alice.get("/nodes"))
+        self.assertIn("A licence ends on", page)
+        self.assertIn("20 days left", page)
+        place = f"/nodes/licences/{PROXY_ID}"
+        for until in ("soon", "2026-11-21"):
+            self.assertEqual(self.alice.post(place, {"until": until}).status, 422, until)
+        self.assertEqual(self.alice.post(place, {"until": "2028-12-31"}).status, 303)
+        self.assertNotIn("A licence ends on", words(self.alice.get("/nodes")))
+        file = self.alice.get(f"{place}/file")
+        self.assertEqual(json.loads(file.body)["licence"]["valid_until"], "2028-12-31T23:59:59Z")
+        self.reads_only("/nodes", place)
+
+    def test_tunnel(self) -> None:
+        """A tunnel that is down is said first, with the client and the cause."""
+        up = {"host": "dmz", "peer": "192.0.2.1:443", "theirs": "1.1", "version": "1.1", "proxy_id": PROXY_ID}
+        self.tell("tunnel.up", "client", 90, **up)
+        self.assertNotIn("is down", words(self.alice.get("/nodes")))
+        self.tell(
+            "tunnel.down", "client", 30, host="dmz", peer="192.0.2.1:443", cause="tunnel.lost", message="it was reset"
+        )
+        self.assertIn("The tunnel of inner is down ( it was reset )", words(self.alice.get("/nodes/live")))
+
+
+class Events(SitePageCase):
+    """``/events``."""
+
+    def setUp(self) -> None:
+        """Some events."""
+        super().setUp()
+        for number in range(3):
+            self.tell("session.started", ago=number, session=f"{number:016x}", partner="ACME")
+        self.tell("certificate.refused", peer="192.0.2.7:1", cause="certificate.expired", message="=1+1\u202eevil")
+
+    def test_filters(self) -> None:
+        """Filters stand in the address; a time that is none is said, and what comes from a peer is made visible."""
+        found = words(self.alice.get("/events?name=session.&partner=ACME"))
+        self.assertEqual(found.count("session.started"), 3)
+        self.assertNotIn("certificate.refused", found)
+        self.assertIn("is no time", words(self.alice.get("/events?since=soon")))
+        self.assertNotIn("session.started", words(self.alice.get("/events?name=session.&until=2026-11-20T11:00")))
+        page = self.alice.get("/events?level=warning")
+        self.assertIn("\\u202eevil", words(page))
+        self.assertNotIn("\u202e", page.body.decode())
+        self.assertIn("hx-get", self.alice.get("/events?live=1").body.decode())
+        self.assertNotIn("<html", self.alice.get("/events/live?name=session.").body.decode())
+
+    def test_one(self) -> None:
+        """One event has all its fields, and ways to what belongs to it."""
+        found = json.loads(self.alice.get("/events/json?name=certificate.refused").body)
+        page = self.alice.get(f"/events/{found[0]['number']}")
+        self.assertIn("peer 192.0.2.7:1", words(page))
+        self.assertIn("/ignore?text=certificate.refused", page.body.decode())
+        for number in ("0", "99999", "x", "9" * 30):
+            self.assertEqual(self.alice.get(f"/events/{number}").status, 404, number)
+
+    def test_taken_away(self) -> None:
+        """CSV has no cell that a spreadsheet takes for a formula."""
+        table = self.alice.get("/events/csv?name=certificate.refused")
+        self.assertIn("attachment", table.headers["content-disposition"])
+        self.assertIn("certificate.refused,server", table.body.decode())
+        self.tell("session.started", session="f" * 16, partner="=cmd()")
+        self.assertIn("'=cmd()", self.alice.get("/events/csv?name=session.").body.decode())
+
+
+class Alerts(SitePageCase):
+    """``/ignore`` and ``/event-script``."""
+
+    def test_rule(self) -> None:
+        """A rule is added, changed and removed; the page says what it would have silenced, and what is wrong."""
+        self.tell("tunnel.down", "client", host="dmz", cause="tunnel.lost")
+        self.assertIn('value="tunnel.down"', self.alice.get("/ignore?text=tunnel.down").body.decode())
+        rule = {"name": "night", "text": "tunnel.down", "description": "at night", "valid_until": "2026-12-01T06:00"}
+        self.assertEqual(self.alice.post("/ignore", {**rule, "valid_until": "soon"}).status, 422)
+        self.assertEqual(self.alice.post("/ignore", {**rule, "valid_until": "2026-11-01T00:00"}).status, 422)
+        self.assertEqual(self.alice.post("/ignore", rule).status, 303)
+        self.assertIn("it would have silenced 1", words(self.alice.get("/ignore")))
+        self.assertEqual(self.alice.post("/ignore/night", {**rule, "text": "tunnel.up"}).status, 303)
+        with self.store.reading() as session:
+            (found,) = ignore_rules.listed(session)
+        self.assertEqual((found.rule.text, found.rule.description), ("tunnel.up", "at night"))
+        self.assertEqual(self.alice.get("/ignore/nobody").status, 404)
+        self.assertEqual(self.alice.post("/ignore/night/remove").status, 303)
+        self.assertIn("Nothing is ignored.", words(self.alice.get("/ignore")))
+        self.reads_only("/ignore", "/ignore")
+
+    def test_script(self) -> None:
+        """A test run shows what the script wrote; without a program nobody hears of anything."""
+        self.assertIn("Nobody hears of critical events.", words(self.alice.get("/event-script")))
+        self.assertEqual(self.alice.post("/event-script/test").status, 422)
+        with self.change() as change:
+            settings.put(change, "backend.event_script.program", "/bin/cat")
+        page = words(self.alice.post("/event-script/test"))
+        self.assertIn("it ended well", page)
+        self.assertIn('"name": "listener.failed"', page)
+        self.assertEqual(self.alice.post("/event-script/test", {"event": "x"}).status, 422)
+        self.reads_only("/event-script", "/event-script/test")
+
+
+class InGerman(SitePageCase):
+    """The pages in German."""
+
+    def test_german(self) -> None:
+        """What is declared in one place is translated where it is shown."""
+        reader = Browser(self.agent, Accept_Language="de")
+        reader.log_in("alice")
+        for page, words_there in (
+            ("/settings", "Sitzungen geprüfter Partner"),
+            ("/history", "Generationen der Konfiguration"),
+            ("/audit", "Änderungen der Konfiguration"),
+            ("/certificates", "ohne aktuelle Liste"),
+            ("/nodes", "Nicht jeder Rechner ist, wie er sein soll."),
+            ("/events", "Neuen Ereignissen folgen"),
+            ("/ignore", "Nichts wird ignoriert."),
+            ("/event-script", "Läufe des Ereignisskripts"),
+        ):
+            self.assertIn(words_there, words(reader.get(page)), page)
