@@ -151,7 +151,7 @@ class SessionRecords(SiteCase):
             self.assertIn(word, text.out)
         recording = self.site.folder / "session.jsonl"
         await self.site.smartproxy("session", "recording", known["session"], "-o", str(recording))
-        await self.site.smartproxy("judge", str(recording), "--profile", "strict")
+        await self.site.smartproxy("judge", str(recording))
         figures = await self.site.smartproxy("session", "list", "--outcome", "lost")
         self.assertEqual(figures["sessions"], [])
         needles = {"the partner's": PASSWORD.encode(), "the station's": STATIONS.encode(), "content": CONTENT}

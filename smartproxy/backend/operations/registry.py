@@ -17,6 +17,7 @@ from smartproxy.backend.operations.identity import IDENTITY
 from smartproxy.backend.operations.licence import LICENCE
 from smartproxy.backend.operations.nodes import NODES
 from smartproxy.backend.operations.operation import Operation, operations_of
+from smartproxy.backend.operations.overview import OVERVIEW
 from smartproxy.backend.operations.partner import PARTNER
 from smartproxy.backend.operations.refusal import REFUSAL
 from smartproxy.backend.operations.session import SESSION
@@ -45,6 +46,7 @@ FAMILIES = (
     REFUSAL,
     SESSION,
     FIGURES,
+    OVERVIEW,
     HISTORY,
     AUDIT,
     TRIAL,

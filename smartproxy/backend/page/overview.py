@@ -1,20 +1,290 @@
-"""The first page: whether all is well, in a sentence."""
+"""The first page: whether all is well, in a sentence; the parts of the site; what runs, what ran, and what runs out."""
 
-from smartproxy.backend.page.routes import Anyone, Route, Shown
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import attrs
+
+from smartproxy.backend.figures import Span
+from smartproxy.backend.operations import figures, nodes, overview, refusal, trial
+from smartproxy.backend.operations.figures import FigureSeries, SpanWanted
+from smartproxy.backend.operations.nodes import KnownNodes
+from smartproxy.backend.operations.overview import SiteOverview
+from smartproxy.backend.operations.shapes import Nothing
+from smartproxy.backend.page.plots import Plot, Series, plot
+from smartproxy.backend.page.rendering import octets_in_words
+from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.sessions import live_values
+from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
+
+SPANS: Final = {Span.HOUR: later("hour"), Span.DAY: later("day"), Span.MONTH: later("month")}
+_REFUSALS_SHOWN: Final = 5
+_WORST: Final = ("bad", "warn", "good")
+_KINDS: Final = {"ok": "good", "degraded": "warn", "down": "bad"}
+
+_FINDINGS: Final = {
+    "draining": later("The backend is stopping."),
+    "store-unreadable": later("The store cannot be read."),
+    "no-site": later("The site is not set up."),
+    "unlicensed": later("No licence is in force: no partner can connect."),
+    "unconfigured": later("The server has no certificate to show."),
+    "no-client": later("No client may call."),
+    "client-silent": later("A client does not call."),
+    "list-download": later("A revocation list cannot be downloaded."),
+}
+"""What the findings of the backend are called, by their codes."""
+
+
+@attrs.frozen(kw_only=True)
+class Trouble:
+    """Something that is not well.
+
+    :ivar title: what is the case.
+    :ivar words: more of it, and what to do.
+    :ivar touches: whom it touches, in words.
+    :ivar action: where a button leads that may help, by a form; empty for none.
+    """
+
+    kind: str
+    title: str
+    words: str
+    since: datetime | None = None
+    touches: str = ""
+    action: str = ""
+    button: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Part:
+    """A part of the site in the picture, with the arrow between it and the part before.
+
+    :ivar line: how it is, in a few words.
+    :ivar kind: ``good``, ``warn``, ``bad`` or ``info``.
+    :ivar arrow: what the arrow carries.
+    :ivar towards: whether the arrow points at this part.
+    """
+
+    title: str
+    line: str
+    note: str
+    kind: str
+    arrow: str = ""
+    towards: bool = True
+    arrow_kind: str = "info"
 
 
 async def shown(visit: PageVisit) -> Shown:
-    """How the site is."""
-    return visit.render("overview.html", found=await visit.backstage.condition())
+    """The whole page."""
+    wanted = visit.argument("span")
+    span = next((each for each in Span if each.value == wanted), Span.DAY)
+    series = (await visit.call(figures.show, SpanWanted(span=span))).answer
+    midnight = visit.now.replace(hour=0, minute=0, second=0, microsecond=0)
+    refused = (await visit.call(refusal.listed, refusal.RefusalsWanted(since=midnight, limit=_REFUSALS_SHOWN))).answer
+    return visit.render(
+        "overview.html",
+        **await _now(visit),
+        **await live_values(visit),
+        plots=plots_of(visit, series, span),
+        span=span,
+        spans=SPANS,
+        refused=refused,
+    )
 
 
 async def part(visit: PageVisit) -> Shown:
-    """The same, as the part of the page that looks again by itself."""
-    return visit.render("overview_live.html", found=await visit.backstage.condition())
+    """What looks again by itself: the sentence, and the parts."""
+    return visit.render("overview_live.html", **await _now(visit))
+
+
+async def test_station(visit: PageVisit) -> Shown:
+    """Have a client try whether the station answers."""
+    await visit.call(trial.start, trial.TrialWanted())
+    return visit.redirect("/", told=visit.text("A client tries the station. What came of it is here in a few seconds."))
+
+
+async def _now(visit: PageVisit) -> dict[str, Any]:
+    condition = await visit.backstage.condition()
+    site = (await visit.call(overview.show, Nothing())).answer
+    known = (await visit.call(nodes.listed, Nothing())).answer
+    live = (await live_values(visit))["count"]
+    troubles = list(troubles_of(visit, condition, site, known))
+    kind = min((each.kind for each in troubles), key=_WORST.index, default="good")
+    return {"troubles": troubles, "kind": kind, "site_now": site, "parts": parts_of(visit, site, known, live)}
+
+
+def troubles_of(
+    visit: PageVisit, condition: Mapping[str, Any], site: SiteOverview, known: KnownNodes
+) -> Iterator[Trouble]:
+    """What is not well, the worst first."""
+    found = []
+    if site.station is not None:
+        names = ", ".join(site.station.partners)
+        found.append(
+            Trouble(
+                kind="bad",
+                title=visit.text("The station does not answer; partners are asked to try again."),
+                words=site.station.message,
+                since=site.station.since,
+                touches=visit.text("touches %(partners)s", partners=names) if names else "",
+                action="/overview/test-station" if visit.may(trial.start) else "",
+                button=visit.text("Test the station"),
+            )
+        )
+    for server in known.servers:
+        tunnels = server.tunnels
+        if tunnels and not any(each.up for each in tunnels):
+            found.append(
+                Trouble(
+                    kind="bad",
+                    title=visit.text("No client is connected to the server %(server)s.", server=_name(server)),
+                    words=tunnels[0].cause or visit.text("See whether smartproxy-client runs, and what its log says."),
+                    since=max(each.since for each in tunnels),
+                    touches=visit.text("touches all partners that call there"),
+                )
+            )
+    for each in condition.get("findings", ()):
+        kind = _KINDS.get(str(each.get("health")), "warn")
+        other = later("It does not work.") if kind == "bad" else later("Something needs you.")
+        title = visit.text(_FINDINGS.get(str(each.get("verdict")), other))
+        found.append(Trouble(kind=kind, title=title, words=str(each["advice"])))
+    yield from sorted(found, key=lambda each: _WORST.index(each.kind))
+
+
+def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int) -> list[Part]:
+    """Partners, servers, clients, station, and backends."""
+    up = [each for server in known.servers for each in server.tunnels if each.up]
+    tunnels = [each for server in known.servers for each in server.tunnels]
+    calling = [each for each in known.clients if each.calls]
+    enabled = [each for each in known.clients if each.enabled]
+    reached = "info" if not tunnels else "good" if len(up) == len(tunnels) else "warn" if up else "bad"
+    asked = "info" if not enabled else "good" if len(calling) == len(enabled) else "warn" if calling else "bad"
+    station = "info" if site.station is None else "bad"
+    until = min((each.licence_until for each in known.servers if each.licence_until is not None), default=None)
+    licence = "" if until is None else visit.text("licence until %(day)s", day=f"{until:%Y-%m-%d}")
+    return [
+        Part(
+            title=visit.text("%(count)s partners", count=site.partners),
+            line=visit.text("%(count)s sessions now", count=live),
+            note="",
+            kind="info",
+        ),
+        Part(
+            title=_names(visit, [_name(each) for each in known.servers], later("no server")),
+            line=visit.text("in the DMZ"),
+            note=licence,
+            kind=reached,
+            arrow="TLS",
+            arrow_kind=reached,
+        ),
+        Part(
+            title=_names(visit, [each.name for each in enabled], later("no client")),
+            line=visit.text("%(up)s of %(all)s tunnels", up=len(up), all=len(tunnels)),
+            note=visit.text("generation %(number)s", number=known.generation),
+            kind=asked,
+            arrow=visit.text("tunnel"),
+            towards=False,
+            arrow_kind=reached,
+        ),
+        Part(
+            title=visit.text("station"),
+            line=visit.text("does not answer") if site.station else visit.text("no failure known"),
+            note="",
+            kind=station,
+            arrow="TCP",
+            arrow_kind=station if site.station else "good" if live else "info",
+        ),
+        Part(
+            title=_names(visit, [each.address or "backend" for each in known.backends], later("backend")),
+            line=visit.text("%(calling)s of %(all)s clients call", calling=len(calling), all=len(enabled)),
+            note=known.database,
+            kind="good",
+            arrow="https",
+            arrow_kind=asked,
+        ),
+    ]
+
+
+def _name(server: nodes.ServerNode) -> str:
+    return server.address or f"{server.proxy_id[:8]}…"
+
+
+def _names(visit: PageVisit, names: Sequence[str], none: str) -> str:
+    """One name, or how many there are."""
+    if not names:
+        return visit.text(none)
+    return (
+        names[0] if len(names) == 1 else visit.text("%(name)s and %(count)s more", name=names[0], count=len(names) - 1)
+    )
+
+
+def plots_of(visit: PageVisit, series: FigureSeries, span: Span) -> list[Plot]:
+    """The four plots."""
+    points, by_day = series.points, span is Span.MONTH
+    moments = [each.begins for each in points]
+
+    def count(value: float) -> str:
+        return f"{value:g}"
+
+    def rate(value: float) -> str:
+        return f"{octets_in_words(value)}/s"
+
+    def time(value: float) -> str:
+        return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:g} s"
+
+    good = [float(each.ended.get("completed", 0)) for each in points]
+    other = [float(sum(each.ended.values()) - each.ended.get("completed", 0)) for each in points]
+    return [
+        plot(
+            "sessions",
+            visit.text("Sessions"),
+            visit.text("by how they ended"),
+            moments,
+            [Series(visit.text("completed"), "good", good), Series(visit.text("other ends"), "warn", other)],
+            worded=count,
+            bars=True,
+            by_day=by_day,
+        ),
+        plot(
+            "octets",
+            visit.text("Throughput"),
+            visit.text("octets a second"),
+            moments,
+            [
+                Series(visit.text("in"), "in", [each.octets_in / series.seconds for each in points]),
+                Series(visit.text("out"), "out", [each.octets_out / series.seconds for each in points]),
+            ],
+            worded=rate,
+            by_day=by_day,
+        ),
+        plot(
+            "refusals",
+            visit.text("Refusals"),
+            visit.text("all causes"),
+            moments,
+            [Series(visit.text("refused"), "bad", [float(sum(each.refused.values())) for each in points])],
+            worded=count,
+            bars=True,
+            by_day=by_day,
+        ),
+        plot(
+            "setup",
+            visit.text("Set-up time"),
+            visit.text("until both SSIDs are exchanged"),
+            moments,
+            [
+                Series(visit.text("half of the sessions"), "in", [each.setup_p50 for each in points]),
+                Series(visit.text("95 % of the sessions"), "out", [each.setup_p95 for each in points]),
+            ],
+            worded=time,
+            by_day=by_day,
+        ),
+    ]
 
 
 ROUTES = (
-    Route("GET", "/", Anyone.USER, shown),
-    Route("GET", "/live", Anyone.USER, part, by_itself=True),
+    Route("GET", "/", overview.show, shown),
+    Route("GET", "/live", overview.show, part, by_itself=True),
+    Route("POST", "/overview/test-station", trial.start, test_station),
 )

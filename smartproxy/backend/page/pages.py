@@ -13,7 +13,7 @@ from smartproxy.backend.page.routes import Route
 MODULES = (
     login,
     first_steps,
-    overview,
+    overview, sessions,
     partners,
     partner_forms,
     setup,

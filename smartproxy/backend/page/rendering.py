@@ -23,6 +23,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 PEER_TEXT_MOST = 500
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _THOUSAND = 1000
+_MINUTE = 60
 
 
 class Renderer:
@@ -45,7 +46,13 @@ class Renderer:
         )
         self._environment.globals["static"] = self.files.place
         self._environment.filters.update(
-            part=in_path, peer=peers_text, moment=machine_time, utc=utc, octets=octets_in_words, figure=figure
+            part=in_path,
+            peer=peers_text,
+            moment=machine_time,
+            utc=utc,
+            octets=octets_in_words,
+            figure=figure,
+            duration=seconds_in_words,
         )
 
     def render(self, template: str, language: str, values: Mapping[str, Any]) -> bytes:
@@ -106,3 +113,14 @@ def octets_in_words(count: float) -> str:
 def figure(number: float) -> Markup:
     """A whole number in groups of three digits."""
     return escape(f"{number:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}"))
+
+
+def seconds_in_words(seconds: float) -> str:
+    """A span of time, with the units that everybody knows."""
+    if seconds < _MINUTE / 6:
+        return f"{seconds:.1f} s" if seconds < 1 or seconds % 1 else f"{seconds:.0f} s"
+    if seconds < _MINUTE * 2:
+        return f"{seconds:.0f} s"
+    if seconds < _MINUTE * 120:
+        return f"{seconds / _MINUTE:.0f} min"
+    return f"{seconds / _MINUTE / 60:.0f} h"

@@ -185,6 +185,10 @@ class PageVisit:
         shown = {"visit": self, "sections": self._sections(), "site": self.backstage.site(), **values}
         return self.backstage.renderer.render(template, self.language, shown)
 
+    def part(self, template: str, **values: object) -> bytes:
+        """A part of a page, for what writes the answer itself."""
+        return self.backstage.renderer.render(template, self.language, {"visit": self, **values})
+
     def redirect(self, place: str, told: str = "", kind: str = "good") -> bytes:
         """Send the browser to a page of ours, which tells something.
 

@@ -16,9 +16,44 @@
     time.textContent = zoned.format(moment);
   }
 
+  const onAxis = {
+    hour: new Intl.DateTimeFormat(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" }),
+    day: new Intl.DateTimeFormat(document.documentElement.lang, { day: "numeric", month: "short" }),
+  };
+
+  function mark(text) {
+    text.textContent = onAxis[text.dataset.by].format(new Date(text.dataset.moment));
+    delete text.dataset.moment;
+  }
+
   function all() {
     document.querySelectorAll("time[datetime]").forEach(show);
+    document.querySelectorAll("text[data-moment]").forEach(mark);
   }
+
+  // A plot reads out the figures of a point of time: that of the pointer, or that which the arrow keys reach.
+  function read(plot, spot) {
+    plot.querySelectorAll(".spot.on").forEach((each) => each.classList.remove("on"));
+    spot.classList.add("on");
+    const place = plot.parentElement.querySelector("[data-read]");
+    if (place) place.textContent = spot.querySelector("title").textContent;
+  }
+
+  document.addEventListener("keydown", (event) => {
+    const plot = event.target.closest?.("[data-plot]");
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!plot || !step) return;
+    event.preventDefault();
+    const spots = [...plot.querySelectorAll(".spot")];
+    const at = spots.findIndex((each) => each.classList.contains("on"));
+    const next = at < 0 ? spots.length - 1 : Math.min(Math.max(at + step, 0), spots.length - 1);
+    read(plot, spots[next]);
+  });
+
+  document.addEventListener("pointerover", (event) => {
+    const spot = event.target.closest?.("[data-plot] .spot");
+    if (spot) read(spot.closest("[data-plot]"), spot);
+  });
 
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input, textarea, select, [contenteditable]");

@@ -1,0 +1,322 @@
+"""Sessions: those that run, as they go on; past ones, found by what one knows; and one with all that was said in it."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import attrs
+from twisted.internet.task import deferLater
+
+from smartproxy.backend.errors import NotFound
+from smartproxy.backend.operations import refusal
+from smartproxy.backend.operations import session as operations
+from smartproxy.backend.operations.session import (
+    KnownSession,
+    LevelWanted,
+    RunningSession,
+    SessionNamed,
+    SessionsWanted,
+    ShownSession,
+)
+from smartproxy.backend.operations.shapes import Nothing
+from smartproxy.backend.page.routes import Route, Shown
+from smartproxy.backend.page.texts import later
+from smartproxy.backend.page.visit import PageRefused, PageVisit
+from smartproxy.backend.session_list import RUNNING
+from smartproxy.policy.session_record import STEPS_LAST
+
+LOOK_SECONDS: Final = 2.0
+"""How often a page that watches live sessions is told of them."""
+STREAM_SECONDS: Final = 120.0
+"""How long one stream lasts; the page asks for the next, and is judged anew."""
+STREAMS_MOST: Final = 50
+ON_A_PAGE: Final = 50
+_BLOCK: Final = 1024
+_GOOD: Final = frozenset({"completed", RUNNING})
+_WARN: Final = frozenset({"aborted", "stopped", "unreachable", "expired", "lost"})
+OUTCOMES: Final = {
+    "completed": later("completed"),
+    "aborted": later("aborted"),
+    "violated": later("protocol violated"),
+    "refused": later("refused"),
+    "expired": later("timed out"),
+    "lost": later("connection lost"),
+    "unreachable": later("not reachable"),
+    "stopped": later("stopped here"),
+    "failed": later("failed here"),
+    RUNNING: later("no end told yet"),
+}
+"""How a session ended, for readers."""
+_WORDS: Final = {
+    **OUTCOMES,
+    "unconfirmed": later("sent, not confirmed"),
+    "awaiting SSRM": later("awaits SSRM"),
+    "awaiting SSID": later("awaits SSID"),
+    "authenticating": later("authenticates"),
+    "idle": later("idle"),
+    "transfer": later("transfers"),
+    "ended": later("ends"),
+    "identifying": later("identifies itself"),
+    "opening": later("opens the other side"),
+    "greeting": later("awaits SSRM"),
+    "negotiating": later("negotiates"),
+    "ending": later("ends"),
+}
+"""What daemons say in a word, for readers; what is not here is shown as it came, escaped."""
+SPANS: Final = (("1h", 1, later("last hour")), ("1d", 24, later("last day")), ("7d", 168, later("last 7 days")))
+
+
+@attrs.frozen(kw_only=True)
+class LiveRow:
+    """A live session as the page shows it.
+
+    :ivar done: octets of the file so far.
+    :ivar whole: its size as SFID announced it; ``None`` if it did not.
+    :ivar rate: octets a second, of the busier direction.
+    :ivar left: seconds until the whole file is there, at this rate.
+    """
+
+    session: str
+    partner: str
+    inbound: bool
+    since: datetime | None
+    phase: str
+    file: str | None
+    done: int
+    whole: int | None
+    rate: int
+    left: int | None
+
+
+def live_row(running: RunningSession) -> LiveRow:
+    """Of what a client told."""
+    state = running.state
+    found = state.get("file")
+    file: dict[str, Any] = found if isinstance(found, dict) else {}
+    rate = max(_whole(state, "rate_in"), _whole(state, "rate_out"))
+    done, size = _whole(file, "octets"), _whole(file, "size") * _BLOCK
+    whole = size if size and size >= done else None
+    left = None if whole is None or rate < 1 else round((whole - done) / rate)
+    try:
+        since = datetime.fromisoformat(str(state.get("since", ""))).astimezone(UTC)
+    except ValueError:
+        since = None
+    return LiveRow(
+        session=str(state.get("session", "")),
+        partner=str(state.get("partner") or "?"),
+        inbound=state.get("direction") != "outbound",
+        since=since,
+        phase=str(state.get("phase", "")),
+        file=str(file["dataset"]) if "dataset" in file else None,
+        done=done,
+        whole=whole,
+        rate=rate,
+        left=left,
+    )
+
+
+def _whole(facts: Mapping[str, Any], name: str) -> int:
+    value = facts.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def kind_of(outcome: str) -> str:
+    """The sign of an outcome."""
+    if outcome == RUNNING:
+        return "info"
+    return "good" if outcome in _GOOD else "warn" if outcome in _WARN else "bad"
+
+
+def words_for(visit: PageVisit) -> Callable[[str], str]:
+    """What translates the words of daemons."""
+    return lambda word: visit.text(_WORDS[word]) if word in _WORDS else word
+
+
+async def live_values(visit: PageVisit) -> dict[str, Any]:
+    """What the part with live sessions shows."""
+    now = (await visit.call(operations.live, Nothing())).answer
+    return {"live": [live_row(each) for each in now.items], "count": now.count, "words": words_for(visit)}
+
+
+async def shown(visit: PageVisit) -> Shown:
+    """The live sessions, and the past ones that are looked for."""
+    given = {name: visit.argument(name) for name in ("partner", "file", "outcome", "span", "before")}
+    hours = next((hours for name, hours, _ in SPANS if name == given["span"]), None)
+    before = given["before"]
+    wanted = SessionsWanted(
+        partner=given["partner"] or None,
+        file=given["file"] or None,
+        outcome=given["outcome"] if given["outcome"] in OUTCOMES else None,
+        since=None if hours is None else visit.now - timedelta(hours=hours),
+        before=int(before) if before.isdecimal() and len(before) < 19 else None,
+        limit=ON_A_PAGE,
+    )
+    part = (await visit.call(operations.listed, wanted)).answer
+    given = {name: value for name, value in given.items() if value and name != "before"}
+
+    def link(**changed: object) -> str:
+        words = {name: value for name, value in {**given, **changed}.items() if value}
+        return f"/sessions?{urlencode(words)}" if words else "/sessions"
+
+    return visit.render(
+        "sessions.html",
+        **await live_values(visit),
+        part=part,
+        given=given,
+        link=link,
+        outcomes=OUTCOMES,
+        spans=SPANS,
+        kind_of=kind_of,
+    )
+
+
+async def live_part(visit: PageVisit) -> Shown:
+    """The live sessions again, for browsers that are not told of them."""
+    return visit.render("sessions_live.html", **await live_values(visit))
+
+
+class _Streams:
+    """How many pages are told of live sessions."""
+
+    count = 0
+
+
+async def stream(visit: PageVisit) -> Shown:
+    """Tell the page of live sessions as they go on: server-sent events, each the part of the page anew."""
+    if _Streams.count >= STREAMS_MOST:
+        raise PageRefused(503, visit.text("Too many pages watch"), visit.text("Load the page again in a minute."))
+    request, clock = visit.request, visit.backstage.clock
+    request.setHeader(b"content-type", b"text/event-stream")
+    request.setHeader(b"x-accel-buffering", b"no")
+    begun, last = clock.seconds(), b""
+    _Streams.count += 1
+    try:
+        while clock.seconds() - begun < STREAM_SECONDS:
+            part = visit.part("sessions_live.html", **await live_values(visit))
+            if part != last:
+                last = part
+                request.write(b"".join(b"data: " + line + b"\n" for line in part.splitlines()) + b"\n")
+            await deferLater(clock, LOOK_SECONDS)
+    finally:
+        _Streams.count -= 1
+    request.finish()
+    return None
+
+
+async def one(visit: PageVisit) -> Shown:
+    """One session."""
+    named = visit.named["session"]
+    found = (await visit.call(operations.show, _named(visit))).answer
+    why = None
+    if found.known.outcome not in _GOOD and visit.may(refusal.explain):
+        try:
+            why = (await visit.call(refusal.explain, refusal.RefusalWanted(what=named))).answer
+        except NotFound:
+            why = None
+    row = None
+    if found.known.outcome == RUNNING:
+        now = (await visit.call(operations.live, Nothing())).answer
+        row = next((live_row(each) for each in now.items if each.state.get("session") == named), None)
+    return visit.render(
+        "session.html",
+        found=found,
+        known=found.known,
+        title=title_of(visit, found.known),
+        kind=kind_of(found.known.outcome),
+        words=words_for(visit),
+        why=why,
+        row=row,
+        lasted=_lasted(found.known),
+        cut=len(found.ladder) - STEPS_LAST if found.left_out else None,
+        commands=_said(found),
+    )
+
+
+def title_of(visit: PageVisit, known: KnownSession) -> str:
+    """What the session came to, in a sentence."""
+    partner = known.partner or visit.text("somebody unknown")
+    done = [each for each in known.files if each.outcome == "completed"]
+    if known.outcome == RUNNING:
+        return visit.text("The session with %(partner)s runs, or its end was not told.", partner=partner)
+    if known.outcome == "completed" and len(done) == len(known.files) == 1:
+        if done[0].link == "in":
+            return visit.text(
+                "%(partner)s sent %(file)s; the station confirmed it.", partner=partner, file=done[0].dataset
+            )
+        return visit.text("The station sent %(file)s; %(partner)s confirmed it.", partner=partner, file=done[0].dataset)
+    if known.outcome == "completed" and not known.files:
+        return visit.text("The session with %(partner)s ended well; no file was sent.", partner=partner)
+    if known.outcome == "completed":
+        return visit.text(
+            "The session with %(partner)s ended well: %(done)s of %(all)s files were confirmed.",
+            partner=partner,
+            done=len(done),
+            all=len(known.files),
+        )
+    if known.outcome == "refused":
+        return visit.text("A session with %(partner)s was refused.", partner=partner)
+    return visit.text(
+        "The session with %(partner)s did not end well: %(how)s.",
+        partner=partner,
+        how=words_for(visit)(known.outcome),
+    )
+
+
+def _lasted(known: KnownSession) -> float | None:
+    return None if known.ended is None else max((known.ended - known.began).total_seconds(), 0.0)
+
+
+def _said(found: ShownSession) -> int:
+    """How many commands were said, those included that are not shown."""
+    return found.left_out + sum(each.command != "DATA" for each in found.ladder)
+
+
+async def recording(visit: PageVisit) -> Shown:
+    """The session as a file that ``smartproxy judge`` reads."""
+    wanted = _named(visit)
+    text = (await visit.call(operations.recording, wanted)).answer.text
+    visit.request.setHeader(b"content-type", b"application/x-ndjson")
+    name = f'attachment; filename="session-{wanted.session}.jsonl"'
+    visit.request.setHeader(b"content-disposition", name.encode("ascii"))
+    return text.encode("utf-8")
+
+
+async def end(visit: PageVisit) -> Shown:
+    """End it."""
+    wanted = _named(visit)
+    await visit.call(operations.end, wanted)
+    return visit.redirect(f"/sessions/{wanted.session}", told=visit.text("The client is asked to end the session."))
+
+
+async def level(visit: PageVisit) -> Shown:
+    """Log it in detail."""
+    session = _named(visit).session
+    await visit.call(operations.level, LevelWanted(session=session))
+    return visit.redirect(
+        f"/sessions/{session}", told=visit.text("The client is asked to log every command of this session.")
+    )
+
+
+def _named(visit: PageVisit) -> SessionNamed:
+    """The session that the path names.
+
+    :raises PageRefused: if none can have that id.
+    """
+    session = visit.named["session"]
+    if len(session) != 16 or not all(each in "0123456789abcdef" for each in session):
+        raise PageRefused(
+            404, visit.text("There is no such session"), visit.text("A session's id has 16 digits. Search for it.")
+        )
+    return SessionNamed(session=session)
+
+
+ROUTES = (
+    Route("GET", "/sessions", operations.listed, shown),
+    Route("GET", "/sessions/live", operations.live, live_part, by_itself=True),
+    Route("GET", "/sessions/stream", operations.live, stream, by_itself=True),
+    Route("GET", "/sessions/<session>", operations.show, one),
+    Route("GET", "/sessions/<session>/recording", operations.recording, recording),
+    Route("POST", "/sessions/<session>/end", operations.end, end),
+    Route("POST", "/sessions/<session>/level", operations.level, level),
+)
