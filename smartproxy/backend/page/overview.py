@@ -57,7 +57,7 @@ class Trouble:
 
 
 @attrs.frozen(kw_only=True)
-class Part:
+class DrawnPart:
     """A part of the site in the picture, with the arrow between it and the part before.
 
     :ivar line: how it is, in a few words.
@@ -152,7 +152,7 @@ def troubles_of(
     yield from sorted(found, key=lambda each: _WORST.index(each.kind))
 
 
-def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int) -> list[Part]:
+def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int) -> list[DrawnPart]:
     """Partners, servers, clients, station, and backends."""
     up = [each for server in known.servers for each in server.tunnels if each.up]
     tunnels = [each for server in known.servers for each in server.tunnels]
@@ -164,13 +164,13 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
     until = min((each.licence_until for each in known.servers if each.licence_until is not None), default=None)
     licence = "" if until is None else visit.text("licence until %(day)s", day=f"{until:%Y-%m-%d}")
     return [
-        Part(
+        DrawnPart(
             title=visit.text("%(count)s partners", count=site.partners),
             line=visit.text("%(count)s sessions now", count=live),
             note="",
             kind="info",
         ),
-        Part(
+        DrawnPart(
             title=_names(visit, [_name(each) for each in known.servers], later("no server")),
             line=visit.text("in the DMZ"),
             note=licence,
@@ -178,7 +178,7 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
             arrow="TLS",
             arrow_kind=reached,
         ),
-        Part(
+        DrawnPart(
             title=_names(visit, [each.name for each in enabled], later("no client")),
             line=visit.text("%(up)s of %(all)s tunnels", up=len(up), all=len(tunnels)),
             note=visit.text("generation %(number)s", number=known.generation),
@@ -187,7 +187,7 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
             towards=False,
             arrow_kind=reached,
         ),
-        Part(
+        DrawnPart(
             title=visit.text("station"),
             line=visit.text("does not answer") if site.station else visit.text("no failure known"),
             note="",
@@ -195,7 +195,7 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
             arrow="TCP",
             arrow_kind=station if site.station else "good" if live else "info",
         ),
-        Part(
+        DrawnPart(
             title=_names(visit, [each.address or "backend" for each in known.backends], later("backend")),
             line=visit.text("%(calling)s of %(all)s clients call", calling=len(calling), all=len(enabled)),
             note=known.database,

@@ -117,8 +117,10 @@ def figure(number: float) -> Markup:
 
 def seconds_in_words(seconds: float) -> str:
     """A span of time, with the units that everybody knows."""
-    if seconds < _MINUTE / 6:
-        return f"{seconds:.1f} s" if seconds < 1 or seconds % 1 else f"{seconds:.0f} s"
+    if seconds < 1:
+        return f"{seconds * _THOUSAND:.0f} ms"
+    if seconds < _MINUTE and seconds % 1:
+        return f"{seconds:.1f} s"
     if seconds < _MINUTE * 2:
         return f"{seconds:.0f} s"
     if seconds < _MINUTE * 120:

@@ -1,0 +1,233 @@
+"""The pages of sessions and the overview: what they show of stored sessions, and what can be done there."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from smartproxy.backend import journal, session_rows, trials
+from smartproxy.backend.page import plots, sessions
+from smartproxy.backend.page.plots import Series
+from smartproxy.backend.session_tables import LiveReportRow
+from smartproxy.logs.catalogue import look_up
+from smartproxy.logs.record import Record
+from smartproxy.policy.packed_record import pack, unpack
+from tests.adapters.page_site import PageCase
+from tests.unit.sites import NOW
+from tests.unit.test_session_list import FIRST, SECOND, record_document
+
+EVIL = "<script>alert(1)</script>"
+
+
+class SessionPages(PageCase):
+    """A site with a past session and a live one."""
+
+    def setUp(self) -> None:
+        """Store them."""
+        super().setUp()
+        self.number = 0
+        self.tell("file.ended", outcome="completed", dataset="DOOR-PANEL.STEP", link="in", octets=5)
+        self.tell("session.ended", outcome="completed", cause="session.completed", octets_in=1_900_000, octets_out=90)
+        packed = pack(record_document(held_partner=3100))
+        state = {
+            "session": SECOND,
+            "partner": "BOLT",
+            "direction": "inbound",
+            "phase": EVIL,
+            "since": "2026-11-20T11:59:00.000Z",
+            "octets_in": 1,
+            "octets_out": 1,
+            "rate_in": 1024,
+            "file": {"dataset": "LONG\N{RIGHT-TO-LEFT OVERRIDE}", "octets": 1024, "size": 11},
+        }
+        with self.store.writing() as session:
+            session_rows.keep_record(session, unpack(packed), packed, "inner", NOW)
+            session.merge(LiveReportRow(client="inner", received=NOW, count=1, sessions=json.dumps([state])))
+        self.tell("session.started", session=SECOND, partner="BOLT")
+
+    def tell(self, name: str, session: str = FIRST, partner: str = "ACME", **fields: object) -> None:
+        """An event arrives."""
+        self.number += 1
+        told: dict[str, Any] = {"session": session, "partner": partner, "direction": "inbound", **fields}
+        record = Record(name, NOW, "client", self.number, look_up(name).check(told))
+        with self.store.writing() as transaction:
+            journal.keep(transaction, [record], NOW, "inner")
+
+    def page(self, path: str, user: str = "vera", **headers: str) -> str:
+        """A page as a user sees it."""
+        answer = self.browser(user, **headers).get(path)
+        self.assertEqual(answer.status, 200, answer.body)
+        return answer.body.decode()
+
+    def test_list(self) -> None:
+        """Live sessions with progress, rate and what is left; past ones, each with the link to its page."""
+        shown = self.page("/sessions")
+        self.assertIn('<progress value="1024" max="11264"', shown)
+        self.assertIn("1.0 kB/s", shown)
+        self.assertIn("10 s", shown)
+        self.assertIn(f'<a href="/sessions/{FIRST}">', shown)
+        self.assertIn("DOOR-PANEL.STEP", shown)
+
+    def test_found(self) -> None:
+        """Filters are addresses: by partner, file and outcome; what is not there says what to do."""
+        for query, there in (
+            ("partner=ACME", True),
+            ("partner=BOLT", False),
+            ("file=DOOR", True),
+            ("file=PANEL", False),
+            ("outcome=completed", True),
+            ("outcome=lost", False),
+            ("outcome=completed&partner=ACME&span=1h", True),
+        ):
+            self.assertIs(f'<a href="/sessions/{FIRST}">' in self.page(f"/sessions?{query}"), there, query)
+        self.assertIn("Leave one of the conditions out", self.page("/sessions?partner=NOBODY"))
+
+    def test_one(self) -> None:
+        """The sentence, the ladder in words and with its fields, who held whom back, and the events."""
+        shown = self.page(f"/sessions/{FIRST}")
+        for words in (
+            "ACME sent DOOR-PANEL.STEP; the station confirmed it.",
+            'class="rung station to-partner"',
+            'class="rung partner to-station"',
+            "O0013000001ACME",
+            "***",
+            "Station held the partner back",
+            "3.1 s",
+            "session.ended",
+            f"/sessions/{FIRST}/recording",
+        ):
+            self.assertIn(words, shown)
+        self.assertNotIn("End the session", shown)
+
+    def test_german(self) -> None:
+        """The same in German."""
+        shown = self.page(f"/sessions/{FIRST}", Accept_Language="de")
+        self.assertIn("ACME hat DOOR-PANEL.STEP gesendet; die Station hat es bestätigt.", shown)
+        self.assertIn("Wer was sagte", shown)
+
+    def test_live_one(self) -> None:
+        """A session that runs can be ended and logged by an operator, and not by a viewer; words of it are escaped."""
+        self.assertNotIn("End the session", self.page(f"/sessions/{SECOND}"))
+        browser = self.browser("olga")
+        shown = browser.get(f"/sessions/{SECOND}").body.decode()
+        self.assertIn("End the session", shown)
+        self.assertNotIn(EVIL, self.page("/sessions"))
+        self.assertNotIn("\N{RIGHT-TO-LEFT OVERRIDE}", shown)
+        for action in ("level", "end"):
+            self.assertEqual(browser.post(f"/sessions/{SECOND}/{action}").status, 303)
+        with self.store.reading() as session:
+            found = [(each.session, each.wish, each.level) for each in trials.after(session, 0, NOW)]
+        self.assertEqual(found, [(SECOND, "level", "trace"), (SECOND, "end", None)])
+        viewer = self.browser("vera")
+        viewer.get(f"/sessions/{SECOND}")
+        self.assertEqual(viewer.post(f"/sessions/{SECOND}/end").status, 403)
+
+    def test_recording(self) -> None:
+        """The recording is a file to keep; of a session without a record there is none."""
+        answer = self.browser("vera").get(f"/sessions/{FIRST}/recording")
+        self.assertEqual(answer.headers["content-disposition"], f'attachment; filename="session-{FIRST}.jsonl"')
+        self.assertEqual(len(answer.body.splitlines()), 3)
+        self.assertEqual(self.browser("vera").get(f"/sessions/{SECOND}/recording").status, 404)
+        self.assertEqual(self.browser("vera").get("/sessions/..%2Fx").status, 404)
+
+    def test_stream(self) -> None:
+        """The page is told of live sessions as they go on, for two minutes; then it asks again."""
+        waiting = self.browser("vera").start("GET", "/sessions/stream")
+        self.agent.flush()
+        with self.store.writing() as session:
+            session.merge(LiveReportRow(client="inner", received=NOW + timedelta(seconds=3), count=0, sessions="[]"))
+        for _ in range(int(sessions.STREAM_SECONDS / sessions.LOOK_SECONDS) + 1):
+            self.clock.advance(sessions.LOOK_SECONDS)
+        self.agent.flush()
+        answer = self.successResultOf(waiting)
+        self.assertEqual(answer.headers["content-type"], "text/event-stream")
+        first, second, rest = answer.body.split(b"\n\n")
+        self.assertIn(b"data: ", first)
+        self.assertIn(b"BOLT", first)
+        self.assertIn(b"No session runs now", second)
+        self.assertEqual((rest, sessions._Streams.count), (b"", 0))
+
+    def test_overview(self) -> None:
+        """All is well, in a sentence; the parts, the plots with their tables, and what ended."""
+        shown = self.page("/")
+        self.assertIn("All is well.", shown)
+        for words in ('class="parts wide"', 'class="parts narrow"', "Throughput", "as a table", "Nobody was refused"):
+            self.assertIn(words, shown)
+        self.assertIn("completed 1, other ends 0", shown)
+        self.assertIn("2026-11-20 12:00 UTC", self.page("/?span=hour"))
+        self.assertNotIn(" style=", shown)
+
+    def test_station_down(self) -> None:
+        """The station does not answer: what, since when, whom it touches, and a button; after an answer it is gone."""
+        self.clock.advance(60)
+        for number, partner in enumerate(("BOLT", "ACME")):
+            self.number += 1
+            at = NOW + timedelta(seconds=10 + number)
+            told = {"session": "c" * 16, "partner": partner, "cause": "station.refused", "message": "it refuses"}
+            record = Record(
+                "station.unreachable", at, "client", self.number, look_up("station.unreachable").check(told)
+            )
+            with self.store.writing() as session:
+                journal.keep(session, [record], NOW, "inner")
+        shown = self.page("/", "olga")
+        self.assertIn("The station does not answer", shown)
+        self.assertIn("touches ACME, BOLT", shown)
+        self.assertIn('datetime="2026-11-20T12:00:10Z"', shown)
+        self.assertNotIn("All is well.", shown)
+        browser = self.browser("olga")
+        browser.get("/")
+        self.assertEqual(browser.post("/overview/test-station").status, 303)
+        with self.store.reading() as transaction:
+            self.assertEqual([each.partner for each in trials.after(transaction, 0, NOW)], [None])
+        at = NOW + timedelta(seconds=20)
+        answered: dict[str, object] = {"host": "192.0.2.9", "port": 3305}
+        record = Record("station.answered", at, "client", 99, look_up("station.answered").check(answered))
+        with self.store.writing() as session:
+            journal.keep(session, [record], NOW, "inner")
+        self.assertIn("All is well.", self.page("/"))
+
+    def test_findings(self) -> None:
+        """What the backend finds has a title of its own."""
+        self.condition = {
+            "health": "degraded",
+            "findings": [{"verdict": "client-silent", "health": "degraded", "advice": "see its log"}],
+        }
+        shown = self.page("/live")
+        self.assertIn("A client does not call.", shown)
+        self.assertIn('class="verdict warn"', shown)
+
+
+class Plots(SynchronousTestCase):
+    """Figures as coordinates."""
+
+    def plot(self, *values: float | None, bars: bool = False) -> plots.Plot:
+        """A plot of one line, or of bars."""
+        moments = [datetime(2026, 11, 20, hour, tzinfo=UTC) for hour in range(len(values))]
+        series = [Series("in", "in", values)]
+        return plots.plot("key", "title", "unit", moments, series, worded=lambda value: f"{value:g}", bars=bars)
+
+    def test_line(self) -> None:
+        """The highest figure stands below the top, zero on the ground; a gap breaks the line."""
+        plot = self.plot(0, 100, None, 50)
+        ((look, path),) = plot.paths
+        self.assertEqual((look, plot.greatest), ("in", "100"))
+        ground, top = plots.HEIGHT - plots.BOTTOM, plots.TOP
+        self.assertRegex(path, rf"^M[0-9.]+ {ground}\.0 L[0-9.]+ {top}\.0 M[0-9.]+ 69\.0 h1\.5$")
+        self.assertEqual([mark.text for mark in plot.rows], ["0", "50", "100"])
+        self.assertEqual([spot.figures[0][2] for spot in plot.spots], ["0", "100", "\N{EN DASH}", "50"])
+
+    def test_bars(self) -> None:
+        """Bars stand on the ground, within the field; what is zero has none."""
+        plot = self.plot(3, 0, 4, bars=True)
+        self.assertEqual(len(plot.bars), 2)
+        for bar in plot.bars:
+            self.assertEqual(round(bar.top + bar.height, 1), plots.HEIGHT - plots.BOTTOM)
+            self.assertLessEqual(bar.left + bar.width, plots.WIDTH)
+        self.assertEqual(plot.bars[1].top, plots.TOP)
+
+    def test_nothing(self) -> None:
+        """Without any figure there is nothing to see."""
+        self.assertTrue(self.plot(0, None).empty)
+        self.assertTrue(self.plot().empty)
+        self.assertFalse(self.plot(1).empty)
