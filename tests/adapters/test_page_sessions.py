@@ -2,7 +2,8 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -10,8 +11,10 @@ from smartproxy.backend import journal, session_rows, trials
 from smartproxy.backend.page import plots, sessions
 from smartproxy.backend.page.plots import Series
 from smartproxy.backend.session_tables import LiveReportRow
+from smartproxy.ctl.statuses import BackendStatus, ToldFinding
 from smartproxy.logs.catalogue import look_up
 from smartproxy.logs.record import Record
+from smartproxy.policy.health import Health
 from smartproxy.policy.packed_record import pack, unpack
 from tests.adapters.page_site import PageCase
 from tests.unit.sites import NOW
@@ -27,6 +30,7 @@ class SessionPages(PageCase):
         """Store them."""
         super().setUp()
         self.number = 0
+        self.condition = self.status()
         self.tell("file.ended", outcome="completed", dataset="DOOR-PANEL.STEP", link="in", octets=5)
         self.tell("session.ended", outcome="completed", cause="session.completed", octets_in=1_900_000, octets_out=90)
         packed = pack(record_document(held_partner=3100))
@@ -45,6 +49,10 @@ class SessionPages(PageCase):
             session_rows.keep_record(session, unpack(packed), packed, "inner", NOW)
             session.merge(LiveReportRow(client="inner", received=NOW, count=1, sessions=json.dumps([state])))
         self.tell("session.started", session=SECOND, partner="BOLT")
+
+    def status(self, *findings: ToldFinding) -> BackendStatus:
+        """How the backend is, as far as a page looks."""
+        return cast(BackendStatus, SimpleNamespace(findings=findings))
 
     def tell(self, name: str, session: str = FIRST, partner: str = "ACME", **fields: object) -> None:
         """An event arrives."""
@@ -189,10 +197,8 @@ class SessionPages(PageCase):
 
     def test_findings(self) -> None:
         """What the backend finds has a title of its own."""
-        self.condition = {
-            "health": "degraded",
-            "findings": [{"verdict": "client-silent", "health": "degraded", "advice": "see its log"}],
-        }
+        finding = ToldFinding(verdict="client-silent", health=Health.DEGRADED, advice="see its log")
+        self.condition = self.status(finding)
         shown = self.page("/live")
         self.assertIn("A client does not call.", shown)
         self.assertIn('class="verdict warn"', shown)

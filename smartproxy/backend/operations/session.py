@@ -167,7 +167,7 @@ class KnownRung:
 
 
 @attrs.frozen(kw_only=True)
-class ShownSession:
+class SessionStory:
     """A session with all that is known of it.
 
     :ivar recorded: whether the client brought its record.
@@ -265,11 +265,11 @@ def listed(look: Transaction, wanted: SessionsWanted) -> SessionPart:
 
 
 @SESSION.reading("show", "Show a session: who said what when, what was agreed, files, certificate and events.")
-def show(look: Transaction, wanted: SessionNamed) -> ShownSession:
+def show(look: Transaction, wanted: SessionNamed) -> SessionStory:
     """All that is known of it."""
     found = session_list.whole(look.session, wanted.session)
     record = found.record
-    return ShownSession(
+    return SessionStory(
         known=KnownSession.of(found.row, list(found.files)),
         recorded=record is not None,
         ladder=tuple(map(KnownRung.of, ladders.rungs(record, found.events))),

@@ -1,6 +1,6 @@
 """The first page: whether all is well, in a sentence; the parts of the site; what runs, what ran, and what runs out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,11 +18,13 @@ from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.sessions import live_values
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
+from smartproxy.ctl.statuses import BackendStatus
+from smartproxy.policy.health import Health
 
 SPANS: Final = {Span.HOUR: later("hour"), Span.DAY: later("day"), Span.MONTH: later("month")}
 _REFUSALS_SHOWN: Final = 5
-_WORST: Final = ("bad", "warn", "good")
-_KINDS: Final = {"ok": "good", "degraded": "warn", "down": "bad"}
+_WORST: Final = ("bad", "warn", "info", "good")
+_KINDS: Final = {Health.OK: "good", Health.DEGRADED: "warn", Health.DOWN: "bad"}
 
 _FINDINGS: Final = {
     "draining": later("The backend is stopping."),
@@ -115,7 +117,7 @@ async def _now(visit: PageVisit) -> dict[str, Any]:
 
 
 def troubles_of(
-    visit: PageVisit, condition: Mapping[str, Any], site: SiteOverview, known: KnownNodes
+    visit: PageVisit, condition: BackendStatus | None, site: SiteOverview, known: KnownNodes
 ) -> Iterator[Trouble]:
     """What is not well, the worst first."""
     found = []
@@ -144,11 +146,13 @@ def troubles_of(
                     touches=visit.text("touches all partners that call there"),
                 )
             )
-    for each in condition.get("findings", ()):
-        kind = _KINDS.get(str(each.get("health")), "warn")
+    if condition is None:
+        found.append(Trouble(kind="info", title=visit.text("It is not known yet how it is."), words=""))
+    for each in () if condition is None else condition.findings:
+        kind = _KINDS[each.health]
         other = later("It does not work.") if kind == "bad" else later("Something needs you.")
-        title = visit.text(_FINDINGS.get(str(each.get("verdict")), other))
-        found.append(Trouble(kind=kind, title=title, words=str(each["advice"])))
+        title = visit.text(_FINDINGS.get(each.verdict, other))
+        found.append(Trouble(kind=kind, title=title, words=each.advice))
     yield from sorted(found, key=lambda each: _WORST.index(each.kind))
 
 

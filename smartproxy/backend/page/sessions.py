@@ -16,8 +16,8 @@ from smartproxy.backend.operations.session import (
     LevelWanted,
     RunningSession,
     SessionNamed,
+    SessionStory,
     SessionsWanted,
-    ShownSession,
 )
 from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.page.routes import Route, Shown
@@ -267,7 +267,7 @@ def _lasted(known: KnownSession) -> float | None:
     return None if known.ended is None else max((known.ended - known.began).total_seconds(), 0.0)
 
 
-def _said(found: ShownSession) -> int:
+def _said(found: SessionStory) -> int:
     """How many commands were said, those included that are not shown."""
     return found.left_out + sum(each.command != "DATA" for each in found.ladder)
 

@@ -8,7 +8,7 @@ from smartproxy.tap.commands.arguments import Subparsers, action, number, past, 
 from smartproxy.tap.commands.console import Console, WrongUse, listing, table, when
 
 if TYPE_CHECKING:
-    from smartproxy.backend.operations.session import KnownRung, KnownSession, ShownSession
+    from smartproxy.backend.operations.session import KnownRung, KnownSession, SessionStory
 
 OUTCOMES = (
     "completed", "aborted", "violated", "refused", "expired", "lost", "unreachable", "stopped", "failed", "running",
@@ -181,7 +181,7 @@ def _outcome(each: "KnownSession") -> str:
     return each.outcome if usual else f"{each.outcome} ({each.cause})"
 
 
-def _shown(found: "ShownSession") -> str:
+def _shown(found: "SessionStory") -> str:
     known = found.known
     lasted = None if known.ended is None else (known.ended - known.began).total_seconds()
     facts: dict[str, Any] = {
@@ -214,7 +214,7 @@ def _held(milliseconds: int) -> str | None:
     return f"{milliseconds / 1000:.1f} s" if milliseconds else None
 
 
-def _ladder(found: "ShownSession") -> str:
+def _ladder(found: "SessionStory") -> str:
     """Arrows between partner and station, with the time on the left."""
     from smartproxy.logs.render import escape
 

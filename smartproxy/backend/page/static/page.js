@@ -10,10 +10,10 @@
 
   function show(time) {
     const moment = new Date(time.dateTime);
-    if (time.dataset.shown === time.dateTime || Number.isNaN(moment.getTime())) return;
-    time.dataset.shown = time.dateTime;
+    const text = Number.isNaN(moment.getTime()) ? time.textContent : zoned.format(moment);
+    if (time.textContent === text) return;
     time.title = `${moment.toISOString().slice(0, 19).replace("T", " ")} UTC · ${exact.format(moment)}`;
-    time.textContent = zoned.format(moment);
+    time.textContent = text;
   }
 
   const onAxis = {
@@ -111,6 +111,6 @@
   document.addEventListener("DOMContentLoaded", () => {
     all();
     document.querySelectorAll("[data-typed]").forEach(judge);
-    new MutationObserver(all).observe(document.body, { childList: true, subtree: true, attributeFilter: ["datetime"] });
+    new MutationObserver(all).observe(document.body, { childList: true, characterData: true, subtree: true, attributeFilter: ["datetime"] });
   });
 })();
