@@ -6,6 +6,7 @@ from smartproxy.backend.page import (
     overview,
     partner_forms,
     partners,
+    sessions,
     setup,
 )
 from smartproxy.backend.page.routes import Route
@@ -13,7 +14,8 @@ from smartproxy.backend.page.routes import Route
 MODULES = (
     login,
     first_steps,
-    overview, sessions,
+    overview,
+    sessions,
     partners,
     partner_forms,
     setup,
