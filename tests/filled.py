@@ -14,6 +14,7 @@ from typing import Any, Final
 import attrs
 from sqlalchemy import insert
 
+from smartproxy.backend import session_rows
 from smartproxy.backend.errors import AlreadyThere
 from smartproxy.backend.operations import partner
 from smartproxy.backend.operations.operation import Caller
@@ -104,6 +105,7 @@ def _write(store: Store, rows: list[dict[str, Any]]) -> int:
     if rows:
         with store.writing() as session:
             session.execute(insert(EventRow), rows)
+            session_rows.note(session, rows, max(row["received"] for row in rows))
         rows.clear()
     return count
 

@@ -36,7 +36,7 @@ class Rung:
 
     :ivar at: milliseconds since the session began; ``None`` where that is not known.
     :ivar by: ``partner``, ``station``, or ``proxy`` for what SmartProxy said itself.
-    :ivar to: who heard it: ``partner`` or ``station``.
+    :ivar to: who heard it: ``partner``, ``station``, or ``proxy`` where it came no further.
     :ivar words: what matters of it, in figures and names.
     :ivar gap: milliseconds since the rung before.
     """
@@ -76,7 +76,7 @@ def _of_events(events: Sequence[StoredEvent]) -> list[Rung]:
                 fields["SSIDLEV"] = level
             greeted = Rung(at=None, by=PROXY, to=PARTNER, command="SSRM", words="", fields={})
             said = _words("SSID", fields)
-            return [greeted, Rung(at=None, by=PARTNER, to=STATION, command="SSID", words=said, fields=fields)]
+            return [greeted, Rung(at=None, by=PARTNER, to=PROXY, command="SSID", words=said, fields=fields)]
     return []
 
 

@@ -141,7 +141,7 @@ class SessionPages(PageCase):
 
     def test_stream(self) -> None:
         """The page is told of live sessions as they go on, for two minutes; then it asks again."""
-        waiting = self.browser("vera").start("GET", "/sessions/stream")
+        waiting = self.browser("vera").start("GET", "/sessions/event-stream")
         self.agent.flush()
         with self.store.writing() as session:
             session.merge(LiveReportRow(client="inner", received=NOW + timedelta(seconds=3), count=0, sessions="[]"))

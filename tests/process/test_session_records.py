@@ -1,5 +1,6 @@
 """Sessions over real daemons: recorded by the client, listed and shown by the operator's command, watched and ended."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from smartproxy.oftp2.commands import SFID
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.oftp2.subrecords import pack
+from smartproxy.tap.judge import judge
 from smartproxy.testing.programs import finish
 from smartproxy.testing.settings import Settings, answer, offer
 from smartproxy.testing.site import SMARTPROXY, STATION_CODE
@@ -151,7 +153,8 @@ class SessionRecords(SiteCase):
             self.assertIn(word, text.out)
         recording = self.site.folder / "session.jsonl"
         await self.site.smartproxy("session", "recording", known["session"], "-o", str(recording))
-        await self.site.smartproxy("judge", str(recording))
+        out = io.StringIO()
+        self.assertEqual(judge(str(recording), profile="default", as_json=False, out=out), 0, out.getvalue())
         figures = await self.site.smartproxy("session", "list", "--outcome", "lost")
         self.assertEqual(figures["sessions"], [])
         needles = {"the partner's": PASSWORD.encode(), "the station's": STATIONS.encode(), "content": CONTENT}

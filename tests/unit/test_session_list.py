@@ -230,7 +230,7 @@ class Found(ListCase):
         shown = perform(self.store, operations.show, operations.SessionNamed(session="a" * 16), BOSS, NOW).answer
         ladder = [(each.by, each.to, each.command, each.words) for each in shown.ladder]
         self.assertEqual(ladder[0], ("proxy", "partner", "SSRM", None))
-        self.assertEqual(ladder[1][:3], ("partner", "station", "SSID"))
+        self.assertEqual(ladder[1][:3], ("partner", "proxy", "SSID"))
         self.assertEqual(ladder[2], ("proxy", "partner", "ESID", "03 User code not known"))
 
     def test_recording(self) -> None:

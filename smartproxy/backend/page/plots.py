@@ -113,7 +113,7 @@ def plot(
     highest = max(
         (sum(filter(None, each)) if bars else max(filter(None, each), default=0) for each in columns), default=0
     )
-    top = _above(highest)
+    top = _above(max(highest, 2))
 
     def height_of(value: float) -> float:
         return round(TOP + _PLOT_HEIGHT * (1 - value / top), 1)

@@ -75,6 +75,8 @@ class LiveRow:
     :ivar whole: its size as SFID announced it; ``None`` if it did not.
     :ivar rate: octets a second, of the busier direction.
     :ivar left: seconds until the whole file is there, at this rate.
+    :ivar came: octets from the partner so far.
+    :ivar went: octets to the partner so far.
     """
 
     session: str
@@ -87,6 +89,8 @@ class LiveRow:
     whole: int | None
     rate: int
     left: int | None
+    came: int
+    went: int
 
 
 def live_row(running: RunningSession) -> LiveRow:
@@ -113,6 +117,8 @@ def live_row(running: RunningSession) -> LiveRow:
         whole=whole,
         rate=rate,
         left=left,
+        came=_whole(state, "octets_in"),
+        went=_whole(state, "octets_out"),
     )
 
 
@@ -222,7 +228,7 @@ async def one(visit: PageVisit) -> Shown:
         "session.html",
         found=found,
         known=found.known,
-        title=title_of(visit, found.known),
+        title=title_of(visit, found.known, live=row is not None),
         kind=kind_of(found.known.outcome),
         words=words_for(visit),
         why=why,
@@ -233,12 +239,14 @@ async def one(visit: PageVisit) -> Shown:
     )
 
 
-def title_of(visit: PageVisit, known: KnownSession) -> str:
+def title_of(visit: PageVisit, known: KnownSession, *, live: bool) -> str:
     """What the session came to, in a sentence."""
     partner = known.partner or visit.text("somebody unknown")
+    if live:
+        return visit.text("The session with %(partner)s runs.", partner=partner)
     done = [each for each in known.files if each.outcome == "completed"]
     if known.outcome == RUNNING:
-        return visit.text("The session with %(partner)s runs, or its end was not told.", partner=partner)
+        return visit.text("No end of the session with %(partner)s was told.", partner=partner)
     if known.outcome == "completed" and len(done) == len(known.files) == 1:
         if done[0].link == "in":
             return visit.text(
@@ -314,7 +322,7 @@ def _named(visit: PageVisit) -> SessionNamed:
 ROUTES = (
     Route("GET", "/sessions", operations.listed, shown),
     Route("GET", "/sessions/live", operations.live, live_part, by_itself=True),
-    Route("GET", "/sessions/stream", operations.live, stream, by_itself=True),
+    Route("GET", "/sessions/event-stream", operations.live, stream, by_itself=True),
     Route("GET", "/sessions/<session>", operations.show, one),
     Route("GET", "/sessions/<session>/recording", operations.recording, recording),
     Route("POST", "/sessions/<session>/end", operations.end, end),
