@@ -25,6 +25,7 @@ from smartproxy.backend import (
     licences,
     partners,
     settings,
+    trust_lists,
     users,
 )
 from smartproxy.backend.alert_tables import IgnoreRow
@@ -47,6 +48,7 @@ from smartproxy.backend.schema import (
     SiteRow,
     WithdrawnRow,
 )
+from smartproxy.backend.trust_tables import TrustListRow
 from smartproxy.backend.user_tables import LoginRow, UserRow
 from smartproxy.policy import limits
 from smartproxy.policy.alerts import IgnoreRule
@@ -58,6 +60,7 @@ from smartproxy.policy.permissions import AdministratorEntry, UserEntry
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind, read_object, write_object
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.strict_json import DocumentRefused, read
+from smartproxy.policy.trust_lists import TrustListEntry
 from smartproxy.policy.values import NAME, SHA256, Fixed, Instant, Line, Lines, Pem
 
 FORMAT: Final = 1
@@ -151,7 +154,7 @@ class Secrets:
 class Archive:
     """The file, but for the configuration document in it.
 
-    :ivar ignore_rules: ``None`` in files of versions that did not export them; so ``rejected_lists``.
+    :ivar ignore_rules: ``None`` in files of versions that did not export them; so the two after it.
     """
 
     smartproxy_export: int = attrs.field(default=FORMAT, metadata=kind(Fixed(FORMAT), required=True))
@@ -164,6 +167,9 @@ class Archive:
     )
     rejected_lists: tuple[RejectedList, ...] | None = attrs.field(
         default=None, metadata=kind(Optional(ListOf(item=ObjectOf(RejectedList))))
+    )
+    trust_lists: tuple[TrustListEntry, ...] | None = attrs.field(
+        default=None, metadata=kind(Optional(ListOf(item=ObjectOf(TrustListEntry))))
     )
     secrets: Secrets | None = attrs.field(default=None, metadata=kind(Optional(ObjectOf(Secrets))))
 
@@ -222,6 +228,7 @@ def export(session: Session, now: datetime, *, with_secrets: bool) -> str:
             for row in session.scalars(select(ListDownloadRow).order_by(ListDownloadRow.ca, ListDownloadRow.url))
             if row.rejected is not None
         ),
+        trust_lists=tuple(row.entry for row in session.scalars(select(TrustListRow).order_by(TrustListRow.name))),
         secrets=_secrets(session) if with_secrets else None,
     )
     return json.dumps({**write_object(archive), _CONFIGURATION: configuration}, indent=1, default=as_text) + "\n"
@@ -250,6 +257,10 @@ def take(change: Change, parsed: ParsedFile) -> Imported:
     _take_partners(change, archive, configuration, shown)
     if archive.ignore_rules is not None:
         ignore_rules.take(change, archive.ignore_rules)
+    if archive.trust_lists is not None:
+        _clear(change, TrustListRow)
+        for entry in archive.trust_lists:
+            trust_lists.add(change, entry)
     if archive.rejected_lists is not None:
         downloads.take_rejected(change, {(each.ca, each.url): each.rejected for each in archive.rejected_lists})
     return Imported(

@@ -41,6 +41,7 @@ from smartproxy.backend.page.visit import Backstage
 from smartproxy.backend.port import HttpsPort
 from smartproxy.backend.several import Duty, Hearing, Job
 from smartproxy.backend.store import Store, StoreThreads
+from smartproxy.backend.trust_watch import TrustListWatch
 from smartproxy.backend.upkeep import HourlyLook
 from smartproxy.ctl.statuses import BackendStatus
 from smartproxy.logs.clock import now
@@ -199,6 +200,7 @@ class BackendService(Service):
             DownloadWatch(*about, ListFetcher(self._reactor)),
             Anchoring(*about),
             BusinessWatch(*about),
+            TrustListWatch(*about, ListFetcher(self._reactor)),
             AlertDesk(store, self.threads, self._script_threads, self.events, self._reactor),
             MailDesk(*about),
         )

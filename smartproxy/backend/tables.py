@@ -15,6 +15,7 @@ from smartproxy.backend import (
     session_tables,
     sighting_tables,
     trail_tables,
+    trust_tables,
     user_tables,
     watch_tables,
 )
@@ -26,6 +27,7 @@ MODULES = (
     session_tables,
     sighting_tables,
     trail_tables,
+    trust_tables,
     user_tables,
     watch_tables,
 )

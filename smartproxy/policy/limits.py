@@ -160,6 +160,13 @@ WATCH_HOURS: Final = Limit(default=0, least=0, most=8_760, unit="hours")
 WATCH_DAYS: Final = Limit(default=0, least=0, most=3_650, unit="days")
 DOWNTIMES_MOST: Final = 100
 DOWNTIME_CHARACTERS_MOST: Final = 200
+#: Trust lists: how often they are downloaded, and what is read of one.
+TRUST_LIST_HOURS: Final = Limit(default=24, least=1, most=720, unit="hours")
+TRUST_LIST_SIGNERS_MOST: Final = 10
+TRUST_LIST_OCTETS_MOST: Final = 8 * 1024 * 1024
+TRUST_LIST_SERVICES_MOST: Final = 5_000
+TRUST_LIST_TEXT_MOST: Final = 200
+TRUST_LIST_TOLD_MOST: Final = 10
 #: Operations that two administrators have to want.
 FOUR_EYES_MOST: Final = 200
 #: Where a mail server takes mail from programs (RFC 6409).

@@ -40,6 +40,7 @@ SUBJECTS = (
     "partner",
     "ca",
     "crl",
+    "trust-list",
     "identity",
     "settings",
     "events",

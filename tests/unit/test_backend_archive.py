@@ -20,6 +20,7 @@ from smartproxy.backend import (
     revocation,
     settings,
     tables,
+    trust_lists,
     users,
 )
 from smartproxy.backend.alerts import ignore_rules
@@ -33,6 +34,7 @@ from smartproxy.oftp2.roles import Level
 from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.partners import KeyPin, Partner, RevocationMode, SanRule, SubjectRule
 from smartproxy.policy.permissions import EVERYTHING, AdminRole
+from smartproxy.policy.trust_lists import TrustListEntry
 from smartproxy.testing.pki import TestCa, self_signed
 from tests.unit.odd_files import corpus
 from tests.unit.sites import NOW, PROXY_ID, SiteCase
@@ -77,6 +79,8 @@ class ArchiveCase(SiteCase):
             _, self.admin_token = administrators.create(
                 change, "alice", role=role, scopes=(), until=until, allowed={EVERYTHING}
             )
+            signer = self_signed("tsl").certificate_pem.decode()
+            trust_lists.add(change, TrustListEntry(name="odette", signers=signer, url="https://tsl.example/tsl.xml"))
             users.add(change, "carol", role, "correct horse battery staple")
 
     def export(self, *, with_secrets: bool) -> str:
@@ -117,6 +121,7 @@ _NOT_EXPORTED = {
     "events": "the past",
     "figures": "the past",
     "generations": "the past",
+    "listed_cas": "found again in trust lists",
     "live_reports": "what clients reported",
     "logins": "who is logged in",
     "proposals": "about sightings, and found again with them",

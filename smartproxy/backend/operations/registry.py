@@ -25,6 +25,7 @@ from smartproxy.backend.operations.settings import SETTINGS
 from smartproxy.backend.operations.setup import SETUP
 from smartproxy.backend.operations.transfer import TRANSFER
 from smartproxy.backend.operations.trial import TRIAL
+from smartproxy.backend.operations.trust_list import TRUST_LIST
 from smartproxy.backend.operations.user import USER
 
 MODULES = (proposing, second, sheets, watching)
@@ -33,6 +34,7 @@ FAMILIES = (
     PARTNER,
     CA,
     CRL,
+    TRUST_LIST,
     IDENTITY,
     CLIENT,
     LICENCE,

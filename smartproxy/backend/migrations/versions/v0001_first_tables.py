@@ -442,3 +442,43 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("request", name=op.f("pk_awaited_seconds")),
     )
+    # Trust lists.
+    op.create_table(
+        "trust_lists",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("entry", sa.JSON(), nullable=False),
+        sa.Column("sequence", sa.BigInteger(), nullable=True),
+        sa.Column("fingerprint", sa.String(length=64), nullable=True),
+        sa.Column("issued", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("next_update", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("taken", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("next_try", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("fault", sa.Text(), nullable=True),
+        sa.Column("etag", sa.Text(), nullable=True),
+        sa.Column("modified", sa.Text(), nullable=True),
+        sa.Column("told_over", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_trust_lists")),
+        sa.UniqueConstraint("name", name=op.f("uq_trust_lists_name")),
+    )
+    op.create_table(
+        "listed_cas",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("trust_list", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("certificate", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("provider", sa.Text(), nullable=False),
+        sa.Column("service", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("good", sa.Boolean(), nullable=False),
+        sa.Column("addresses", sa.JSON(), nullable=False),
+        sa.Column("not_after", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("first_seen", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("rejected", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("told", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_listed_cas")),
+        sa.UniqueConstraint("trust_list", "sha256", name=op.f("uq_listed_cas_trust_list_sha256")),
+    )
+    op.create_index(op.f("ix_listed_cas_trust_list"), "listed_cas", ["trust_list"])

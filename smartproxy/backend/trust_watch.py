@@ -1,0 +1,125 @@
+"""Downloads trust lists by their schedule, and takes what comes; tells of lists whose successor is overdue."""
+
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from smartproxy.backend import trust_lists
+from smartproxy.backend.errors import StoreBusy, StoreOutdated, Unusable
+from smartproxy.backend.fetching import Fetched, NotFetched, Wanted
+from smartproxy.backend.rounds import AGAIN_SECONDS, Rounds
+from smartproxy.backend.store import Runner, Store
+from smartproxy.backend.trust_lists import DueTrustList
+from smartproxy.logs.clock import now
+from smartproxy.logs.emit import Events
+from smartproxy.logs.record import Record
+from smartproxy.policy.causes import Cause
+
+
+class _Fetches(Protocol):
+    """What downloads: a :class:`~smartproxy.backend.fetching.ListFetcher`."""
+
+    def fetch(self, wanted: Wanted) -> Coroutine[Any, Any, Fetched]:
+        """Download a list."""
+
+
+class TrustListWatch:
+    """The look, between :meth:`start` and :meth:`stop`; what it tells is stored with what it takes.
+
+    :param chance: gives numbers from 0 to 1, at random.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        runner: Runner,
+        events: Events,
+        clock: IReactorTime,
+        fetcher: _Fetches,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._store = store
+        self._runner = runner
+        self._events = events
+        self._clock = clock
+        self._fetcher = fetcher
+        self._chance = chance
+        self._fetching: Deferred[Fetched] | None = None
+        self._rounds = Rounds(clock, self._look)
+
+    def start(self) -> None:
+        """Look now, and every minute."""
+        self._rounds.start()
+
+    def stop(self) -> Deferred[None]:
+        """Look no more, and give up the download that is under way."""
+        stopped = self._rounds.stop()
+        if self._fetching is not None:
+            self._fetching.cancel()
+        return stopped
+
+    async def _look(self) -> float:
+        """One look; return after how many seconds the next one comes."""
+        try:
+            for each in await self._runner.run(self._due):
+                await self._download(each)
+            self._log(await self._runner.run(self._overdue))
+        except (StoreBusy, StoreOutdated):
+            # The hourly look tells of a store that is outdated.
+            pass
+        except Exception:
+            self._events.failure("smartproxy.backend.trust_watch", Failure())
+        return AGAIN_SECONDS
+
+    async def _download(self, due: DueTrustList) -> None:
+        try:
+            self._fetching = Deferred.fromCoroutine(self._fetcher.fetch(due.wanted))
+            try:
+                fetched = await self._fetching
+            finally:
+                self._fetching = None
+            self._log(await self._runner.run(self._take, due, fetched))
+        except NotFetched as fault:
+            self._log(await self._runner.run(self._failed, due, fault.cause, str(fault)))
+        except Unusable as refused:
+            cause = getattr(refused, "cause", Cause.TRUST_LIST_XML)
+            self._log(await self._runner.run(self._failed, due, cause, str(refused)))
+
+    def _due(self) -> Sequence[DueTrustList]:
+        with self._store.reading() as session:
+            return trust_lists.due(session, self._now())
+
+    def _take(self, due: DueTrustList, fetched: Fetched) -> list[Record]:
+        told: list[Record] = []
+        with self._store.writing() as session:
+            if fetched.octets is not None:
+                told = trust_lists.take(session, due.name, fetched.octets, self._now())
+            trust_lists.succeeded(session, due.name, fetched, self._now())
+        return told
+
+    def _failed(self, due: DueTrustList, cause: Cause, message: str) -> list[Record]:
+        with self._store.writing() as session:
+            return trust_lists.failed(session, due.name, cause, message, self._now(), self._chance())
+
+    def _overdue(self) -> list[Record]:
+        with self._store.reading() as session:
+            if not any(each.next_update is not None for each in trust_lists.listed(session)):
+                return []
+        with self._store.writing() as session:
+            return trust_lists.overdue(session, self._now())
+
+    def _log(self, told: Sequence[Record]) -> None:
+        """Tell the log what is stored already."""
+        log = Events(Logger(namespace="smartproxy.backend"), None, self._clock, source="backend")
+        log.levels = self._events.levels
+        for each in told:
+            log.emit(each.name, **each.fields)
+
+    def _now(self) -> datetime:
+        return now(self._clock)
