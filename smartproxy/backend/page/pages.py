@@ -16,6 +16,7 @@ from smartproxy.backend.page import (
     refusals,
     sessions,
     settings,
+    search,
     setup,
 )
 from smartproxy.backend.page.routes import Route
@@ -28,6 +29,7 @@ MODULES = (
     partner_forms,
     sessions,
     refusals,
+    search,
     setup,
     events,
     certificates,
