@@ -14,9 +14,9 @@ from smartproxy.backend.page import (
     partner_forms,
     partners,
     refusals,
+    search,
     sessions,
     settings,
-    search,
     setup,
 )
 from smartproxy.backend.page.routes import Route
