@@ -185,3 +185,21 @@ class Repairs(RefusalCase):
             text = self.alice.get(path).body.decode()
             self.assertNotIn("<img", text)
             self.assertNotIn("\u202e", text)
+
+
+class Searches(RefusalCase):
+    """The search."""
+
+    def test_found(self) -> None:
+        """One partner is shown at once; several are listed; a refused address leads to its refusal."""
+        self.assertEqual(self.alice.get("/search?q=acme").headers["location"], "/partners/ACME")
+        self.add("ACME 2", "O0013000002ACME", "cd" * 32)
+        self.assertIn('href="/partners/ACME%202"', self.alice.get("/search?q=acme").body.decode())
+        number = self.unknown()
+        self.assertIn(f'href="/refusals/{number}"', self.alice.get("/search?q=192.0.2.7").body.decode())
+
+    def test_nothing(self) -> None:
+        """What is not found is said, with what can be looked for."""
+        for word in ("nobody", "", "%00", "192.0.2.99", "%F0%9F%98%80", "x" * 5000):
+            answer = self.alice.get(f"/search?q={word}")
+            self.assertEqual((answer.status, "beginning of a file's name" in self.text(answer)), (200, True), word)

@@ -15,6 +15,7 @@ from smartproxy.backend.page.serving import HEADERS
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.requests import BODY_OCTETS_MOST
 from smartproxy.policy import limits
+from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.permissions import AdminRole
 from tests.adapters.api_site import Answer
 from tests.adapters.page_site import ORIGIN, PASSWORD, PageCase
@@ -56,6 +57,12 @@ class Logins(PageCase):
         self.assertNotEqual(browser.cookies["__Host-smartproxy"], before)
         self.assertIn("alice", browser.get("/").body.decode())
         self.assertNotIn(browser.cookies["__Host-smartproxy"].encode(), self.held())
+
+    def test_administrator_of_the_command(self) -> None:
+        """An administrator who was added by the command can log in although the set-up's link has not ended."""
+        self.backstage.link.made(HostPort("backend.example", 8443))
+        self.assertEqual(self.browser().get("/login").status, 200)
+        self.assertFalse(self.backstage.link.open)
 
     def test_refused_alike(self) -> None:
         """A wrong password and an unknown user are answered alike, and told with the address."""

@@ -1,7 +1,7 @@
 """Login and logout, and what a reader chooses without being known: theme and language.
 
-Duty: let in whoever has a user's password, with another cookie than before; others learn no more
-than that it was wrong.
+Duty: let in whoever has a user's password, with another cookie than before; others learn no more than
+that it was wrong.
 """
 
 import secrets
@@ -11,6 +11,7 @@ from smartproxy.backend.page.routes import Anyone, Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import THEMES, PageRefused, PageVisit, local
 from smartproxy.backend.requests import header_of
+from smartproxy.backend.store import Store
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 
@@ -21,8 +22,12 @@ async def asked(visit: PageVisit) -> Shown:
     """The form."""
     if visit.user is not None:
         return visit.redirect(local(visit.argument("next") or "/"))
-    if visit.backstage.link.open:
-        return visit.redirect("/first")
+    parts = visit.backstage
+    if parts.link.open:
+        if not await parts.runner.run(_has_administrator, parts.store):
+            return visit.redirect("/first")
+        # Whoever runs the backend added one by the command.
+        parts.link.close()
     return visit.render("login.html", next=local(visit.argument("next") or "/"), name="", fault="")
 
 
@@ -69,6 +74,11 @@ async def look_chosen(visit: PageVisit) -> Shown:
 
 _WRONG = later("User and password do not fit together.")
 _CROWDED = later("Too many logins failed or are waiting. Wait a minute, and try again.")
+
+
+def _has_administrator(store: Store) -> bool:
+    with store.reading() as session:
+        return users.any_administrator(session)
 
 
 ROUTES = (

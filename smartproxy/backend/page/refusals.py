@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from smartproxy.backend.errors import BackendError, NotFound
-from smartproxy.backend.operations import alerts, partner_views, proposing
+from smartproxy.backend.operations import alerts, crl, partner_views, proposing
 from smartproxy.backend.operations import ca as cas
 from smartproxy.backend.operations import partner as partners
 from smartproxy.backend.operations import refusal as operations
@@ -148,12 +148,10 @@ async def list_approved(visit: PageVisit) -> Shown:
     name, url = str(found.event.fields.get("ca") or ""), visit.form.one("url")
     if url not in await _unapproved(visit, name):
         raise _not_here(visit)
-    ca = (await visit.call(cas.show, Named(name=name))).answer.ca
-    wanted = cas.CaAlteration(name=name, ca={"lists": (*ca.lists, url)})
     return await _checked(
         visit,
-        cas.alter,
-        wanted,
+        crl.approve,
+        crl.Approval(ca=name, addresses=(url,)),
         title=visit.text("Download revocation lists of %(name)s from there?", name=name),
         done=visit.text("The address is approved: the list is downloaded within minutes."),
     )
@@ -266,6 +264,6 @@ ROUTES = (
     Route("POST", "/refusals/<number>/trust", partners.add_rules, trusted),
     Route("POST", "/refusals/<number>/code", partners.alter, code_added),
     Route("POST", "/refusals/<number>/purpose", partners.alter, purpose_allowed),
-    Route("POST", "/refusals/<number>/list", cas.alter, list_approved),
+    Route("POST", "/refusals/<number>/list", crl.approve, list_approved),
     Route("POST", "/refusals/<number>/ignore", alerts.add, ignored),
 )
