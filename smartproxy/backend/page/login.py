@@ -31,8 +31,8 @@ async def logged_in(visit: PageVisit) -> Shown:
     name, password = visit.form.one("name"), visit.form.secret("password")
     place = local(visit.form.one("next") or "/")
     parts, address = visit.backstage, visit.address
-    typed = password[: limits.PASSWORD.most + 1]
-    good = await parts.door.opens(address, name, lambda: users.check_password(parts.store, name, typed))
+    typed, code = password[: limits.PASSWORD.most + 1], visit.form.one("code")
+    good = await parts.door.opens(address, name, lambda: users.proves(parts.store, name, typed, code, visit.now))
     if not good:
         cause = Cause.PAGE_CROWDED if good is None else Cause.PAGE_PASSWORD
         parts.events.emit(
@@ -67,7 +67,7 @@ async def look_chosen(visit: PageVisit) -> Shown:
     return visit.redirect(local(visit.form.one("next") or "/"))
 
 
-_WRONG = later("User and password do not fit together.")
+_WRONG = later("User, password and code do not fit together. A code of the authenticator counts once.")
 _CROWDED = later("Too many logins failed or are waiting. Wait a minute, and try again.")
 
 

@@ -1,6 +1,7 @@
 """All pages: the one list of the modules whose routes are served."""
 
 from smartproxy.backend.page import (
+    account,
     audit,
     certificates,
     event_script,
@@ -17,6 +18,7 @@ from smartproxy.backend.page import (
     sessions,
     settings,
     setup,
+    users,
 )
 from smartproxy.backend.page.routes import Route
 
@@ -37,6 +39,8 @@ MODULES = (
     event_script,
     history,
     audit,
+    users,
+    account,
 )
 
 ROUTES: tuple[Route, ...] = tuple(route for module in MODULES for route in module.ROUTES)
