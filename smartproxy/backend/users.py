@@ -146,6 +146,12 @@ def any_administrator(session: Session) -> bool:
     return any(each.role is AdminRole.ADMINISTRATOR and each.enabled for each in entries)
 
 
+def governed(store: Store) -> bool:
+    """The same, in a transaction of its own."""
+    with store.reading() as session:
+        return any_administrator(session)
+
+
 def check_password(store: Store, name: str, password: str) -> bool:
     """Whether a user has this password; it takes the same time whether there is such a user or not."""
     with store.reading() as session:

@@ -95,6 +95,8 @@ async def _unconfirmed(visit: PageVisit) -> bool:
 
 async def _unproved(visit: PageVisit, password: str) -> str:
     """What is wrong with the password that was typed, as slowly as at the login; empty for nothing."""
+    if not password:
+        return visit.text("This is not your password.")
     parts, name = visit.backstage, visit.caller.name
     typed = password[: limits.PASSWORD.most + 1]
     good = await parts.door.opens(visit.address, name, lambda: users.check_password(parts.store, name, typed))

@@ -21,7 +21,10 @@ async def asked(visit: PageVisit) -> Shown:
     """The form."""
     if visit.user is not None:
         return visit.redirect(local(visit.argument("next") or "/"))
-    if visit.backstage.link.open:
+    link = visit.backstage.link
+    if link.open and await visit.backstage.runner.run(users.governed, visit.backstage.store):
+        link.close()
+    if link.open:
         return visit.redirect("/first")
     return visit.render("login.html", next=local(visit.argument("next") or "/"), name="", fault="")
 
