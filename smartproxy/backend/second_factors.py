@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
+from smartproxy.backend.clients import same_digest
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.user_tables import SecondFactorRow
 
@@ -38,16 +39,15 @@ def begin(session: Session, user: str) -> str:
     if row is not None and row.confirmed:
         raise ChangeRefused("there is a second factor already; turn it off before you set up another one")
     if row is None:
-        secret = secrets.token_bytes(_SECRET_OCTETS)
-        session.add(SecondFactorRow(user=user, secret=secret, confirmed=False, step=0, recovery=[]))
-    else:
-        secret = row.secret
-    return base64.b32encode(secret).decode("ascii")
+        secret = base64.b32encode(secrets.token_bytes(_SECRET_OCTETS)).decode("ascii")
+        row = SecondFactorRow(user=user, secret=secret, confirmed=False, step=0, recovery=[])
+        session.add(row)
+    return row.secret
 
 
 def address(user: str, site: str, secret: str) -> str:
     """What authenticators take at once: ``otpauth://...``."""
-    return _totp(base64.b32decode(secret)).get_provisioning_uri(user, f"SmartProxy {site}")
+    return _totp(secret).get_provisioning_uri(user, f"SmartProxy {site}")
 
 
 def confirm(session: Session, user: str, code: str, now: datetime) -> Sequence[str]:
@@ -77,9 +77,9 @@ def passes(session: Session, user: str, code: str, now: datetime) -> bool:
     if row is None or not row.confirmed or _takes(row, code, now):
         return True
     digest = _digest(code)
-    if digest not in row.recovery:  # no secret: digests of codes that nobody can guess
+    if not any(same_digest(each, digest) for each in row.recovery):
         return False
-    row.recovery = [each for each in row.recovery if each != digest]
+    row.recovery = [each for each in row.recovery if not same_digest(each, digest)]
     return True
 
 
@@ -90,8 +90,9 @@ def drop(session: Session, user: str) -> bool:
     return had
 
 
-def _totp(secret: bytes) -> TOTP:
-    return TOTP(secret, DIGITS, SHA1(), STEP_SECONDS)  # noqa: S303 - RFC 6238's default, which all authenticators know
+def _totp(secret: str) -> TOTP:
+    key = base64.b32decode(secret)
+    return TOTP(key, DIGITS, SHA1(), STEP_SECONDS)  # noqa: S303 - RFC 6238's default, which all authenticators know
 
 
 def _takes(row: SecondFactorRow, code: str, now: datetime) -> bool:

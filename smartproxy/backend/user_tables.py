@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import JSON, BigInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from smartproxy.backend.columns import Declared, sealed_octets
+from smartproxy.backend.columns import Declared, sealed_text
 from smartproxy.backend.schema import Base
 from smartproxy.policy.permissions import UserEntry
 from smartproxy.policy.schema import ObjectOf
@@ -28,7 +28,7 @@ class UserRow(Base):
 
 
 class SecondFactorRow(Base):
-    """A user's second factor: the secret that its authenticator has, too.
+    """A user's second factor: the secret that its authenticator has, too, in base32.
 
     ``confirmed`` is false until the user has shown a first code; ``step`` is that of the last code that was taken, in
     units of 30 seconds; ``recovery`` has the SHA-256 of each recovery code that was not used yet.
@@ -37,7 +37,7 @@ class SecondFactorRow(Base):
     __tablename__ = "second_factors"
 
     user: Mapped[str] = mapped_column(primary_key=True)
-    secret: Mapped[bytes] = mapped_column(sealed_octets("second_factors.secret"))
+    secret: Mapped[str] = mapped_column(sealed_text("second_factors.secret"))
     confirmed: Mapped[bool]
     step: Mapped[int] = mapped_column(BigInteger)
     recovery: Mapped[list[str]] = mapped_column(JSON)
