@@ -49,19 +49,19 @@ from smartproxy.backend.schema import (
     WithdrawnRow,
 )
 from smartproxy.backend.trust_tables import TrustListRow
-from smartproxy.backend.user_tables import LoginRow, UserRow
+from smartproxy.backend.user_tables import LoginRow, SecondFactorRow, UserRow
 from smartproxy.policy import limits
 from smartproxy.policy.alerts import IgnoreRule
 from smartproxy.policy.certificates.revocation import ListScope
 from smartproxy.policy.configuration import Configuration, parse_value
 from smartproxy.policy.licence import PROXY_ID
 from smartproxy.policy.packing import as_text, filled, unpack
-from smartproxy.policy.permissions import AdministratorEntry, UserEntry
+from smartproxy.policy.permissions import ADMINISTRATOR_NAME, AdministratorEntry, UserEntry
 from smartproxy.policy.schema import ListOf, ObjectOf, Optional, kind, read_object, write_object
 from smartproxy.policy.settings import ClientEntry
 from smartproxy.policy.strict_json import DocumentRefused, read
 from smartproxy.policy.trust_lists import TrustListEntry
-from smartproxy.policy.values import NAME, SHA256, Fixed, Instant, Line, Lines, Pem
+from smartproxy.policy.values import NAME, SHA256, Fixed, Flag, Instant, Line, Lines, Pem, Whole
 
 FORMAT: Final = 1
 _CONFIGURATION = "configuration"
@@ -128,6 +128,17 @@ class ArchivedUser:
 
 
 @attrs.frozen(kw_only=True)
+class ArchivedSecondFactor:
+    """The second factor of a user."""
+
+    user: str = attrs.field(metadata=kind(ADMINISTRATOR_NAME))
+    secret: str = attrs.field(repr=False, metadata=kind(Line(most=100)))
+    confirmed: bool = attrs.field(metadata=kind(Flag()))
+    step: int = attrs.field(metadata=kind(Whole(limits.EVENT_NUMBER)))
+    recovery: Sequence[str] = attrs.field(metadata=kind(ListOf(item=SHA256)))
+
+
+@attrs.frozen(kw_only=True)
 class Secrets:
     """What makes another store the same site.
 
@@ -147,6 +158,9 @@ class Secrets:
     )
     users: tuple[ArchivedUser, ...] | None = attrs.field(
         default=None, metadata=kind(Optional(ListOf(item=ObjectOf(ArchivedUser))))
+    )
+    second_factors: tuple[ArchivedSecondFactor, ...] = attrs.field(
+        default=(), metadata=kind(ListOf(item=ObjectOf(ArchivedSecondFactor)))
     )
 
 
@@ -322,6 +336,10 @@ def _secrets(session: Session) -> Secrets:
         clients=tuple(row.entry for row in session.scalars(select(ClientRow).order_by(ClientRow.name))),
         administrators=tuple(row.entry for row in administrators.listed(session)),
         users=tuple(_copy(ArchivedUser, row) for row in users.listed(session)),
+        second_factors=tuple(
+            _copy(ArchivedSecondFactor, row)
+            for row in session.scalars(select(SecondFactorRow).order_by(SecondFactorRow.user))
+        ),
         licences=tuple(_copy(ArchivedLicence, row) for row in licences.listed(session)),
         requests=tuple(row.request for row in identities if row.request is not None),
         withdrawn=tuple(
@@ -361,8 +379,12 @@ def _take_secrets(change: Change, secrets: Secrets, configuration: Configuration
         # Who was logged in may be somebody else now.
         _clear(change, UserRow)
         _clear(change, LoginRow)
+        _clear(change, SecondFactorRow)
         change.session.add_all(
             UserRow(name=each.entry.name, entry=each.entry, password=each.password) for each in secrets.users
+        )
+        change.session.add_all(
+            SecondFactorRow(**attrs.asdict(each) | {"recovery": list(each.recovery)}) for each in secrets.second_factors
         )
     change.session.add_all(WithdrawnRow(**attrs.asdict(each)) for each in secrets.withdrawn)
     for licence in secrets.licences:

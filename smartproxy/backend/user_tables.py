@@ -1,14 +1,14 @@
-"""The tables of the page's users: their accounts, and who is logged in.
+"""The tables of the page's users: their accounts, their second factors, and who is logged in.
 
 Part of the store's schema (:mod:`smartproxy.backend.schema`).
 """
 
 from datetime import datetime
 
-from sqlalchemy import String
+from sqlalchemy import JSON, BigInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from smartproxy.backend.columns import Declared
+from smartproxy.backend.columns import Declared, sealed_text
 from smartproxy.backend.schema import Base
 from smartproxy.policy.permissions import UserEntry
 from smartproxy.policy.schema import ObjectOf
@@ -25,6 +25,22 @@ class UserRow(Base):
     password: Mapped[str]
     last_login: Mapped[datetime | None]
     last_address: Mapped[str | None]
+
+
+class SecondFactorRow(Base):
+    """A user's second factor: the secret that its authenticator has, too, in base32.
+
+    ``confirmed`` is false until the user has shown a first code; ``step`` is that of the last code that was taken, in
+    units of 30 seconds; ``recovery`` has the SHA-256 of each recovery code that was not used yet.
+    """
+
+    __tablename__ = "second_factors"
+
+    user: Mapped[str] = mapped_column(primary_key=True)
+    secret: Mapped[str] = mapped_column(sealed_text("second_factors.secret"))
+    confirmed: Mapped[bool]
+    step: Mapped[int] = mapped_column(BigInteger)
+    recovery: Mapped[list[str]] = mapped_column(JSON)
 
 
 class LoginRow(Base):

@@ -14,8 +14,8 @@ import attrs
 from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from smartproxy.backend import passwords
-from smartproxy.backend.change import Change
+from smartproxy.backend import passwords, second_factors
+from smartproxy.backend.change import Change, Channel
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound
 from smartproxy.backend.store import Store
 from smartproxy.backend.user_tables import LoginRow, UserRow
@@ -69,9 +69,30 @@ def remove(change: Change, name: str) -> None:
     """
     row = found(change.session, name)
     _check_gift(change.allowed, row.entry.role, change.by)
+    _check_other(change, name)
     end_logins(change.session, name)
+    second_factors.drop(change.session, name)
     change.session.delete(row)
     change.note("user.changed", command=change.what, names=[name])
+
+
+def alter(change: Change, name: str, *, role: AdminRole | None = None, enabled: bool | None = None) -> UserEntry:
+    """Give a user another role, or let it log in or not; its logins end where it loses something.
+
+    :param role: another one; ``None`` leaves it.
+    :raises NotFound: when there is none of this name.
+    :raises ChangeRefused: when a role is more than its giver's, or somebody would do this to its own account.
+    """
+    row = found(change.session, name)
+    entry = row.entry
+    for each in {entry.role, role or entry.role}:
+        _check_gift(change.allowed, each, change.by)
+    _check_other(change, name)
+    row.entry = attrs.evolve(entry, role=role or entry.role, enabled=entry.enabled if enabled is None else enabled)
+    if row.entry != entry:
+        end_logins(change.session, name)
+    change.note("user.changed", command=change.what, names=[name])
+    return row.entry
 
 
 def set_password(change: Change, name: str, password: str) -> UserEntry:
@@ -88,6 +109,19 @@ def set_password(change: Change, name: str, password: str) -> UserEntry:
     end_logins(change.session, name)
     change.note("user.changed", command=change.what, names=[name])
     return row.entry
+
+
+def forget_second_factor(change: Change, name: str) -> None:
+    """Have a user log in by password alone, and end its logins.
+
+    :raises NotFound: when there is none of this name.
+    :raises ChangeRefused: when it has no second factor, or the user may do more than who forgets it.
+    """
+    _check_gift(change.allowed, found(change.session, name).entry.role, change.by)
+    if not second_factors.drop(change.session, name):
+        raise ChangeRefused(f"the user {name} has no second factor")
+    end_logins(change.session, name)
+    change.note("user.changed", command=change.what, names=[name])
 
 
 def listed(session: Session) -> Sequence[UserRow]:
@@ -108,20 +142,38 @@ def found(session: Session, name: str) -> UserRow:
 
 def any_administrator(session: Session) -> bool:
     """Whether somebody can log in who may do everything."""
-    return any(row.entry.role is AdminRole.ADMINISTRATOR for row in session.scalars(select(UserRow)))
+    entries = (row.entry for row in session.scalars(select(UserRow)))
+    return any(each.role is AdminRole.ADMINISTRATOR and each.enabled for each in entries)
+
+
+def governed(store: Store) -> bool:
+    """The same, in a transaction of its own."""
+    with store.reading() as session:
+        return any_administrator(session)
 
 
 def check_password(store: Store, name: str, password: str) -> bool:
     """Whether a user has this password; it takes the same time whether there is such a user or not."""
     with store.reading() as session:
         row = _found(session, name)
-        stored = None if row is None else row.password
+        stored = None if row is None or not row.entry.enabled else row.password
     good = passwords.fits(stored, password)
     if good and stored is not None and passwords.outdated(stored):
         renewed = passwords.hashed(password)
         with store.writing() as session:
             found(session, name).password = renewed
     return good
+
+
+def proves(store: Store, name: str, password: str, code: str, now: datetime) -> bool:
+    """Whether somebody is a user: by its password, and by a code where it has a second factor; that is used up."""
+    if not check_password(store, name, password):
+        return False
+    with store.reading() as session:
+        if second_factors.counts(session, name) is None:
+            return True
+    with store.writing() as session:
+        return second_factors.passes(session, name, code, now)
 
 
 def log_in(store: Store, name: str, now: datetime, address: str, browser: str) -> str:
@@ -153,7 +205,7 @@ def logged_in(store: Store, cookie: str, now: datetime, *, active: bool = True) 
         if login is None or login.ends <= now or login.seen + IDLE <= now:
             return None
         user = _found(session, login.user)
-        if user is None:
+        if user is None or not user.entry.enabled:
             return None
         known = LoggedIn(name=user.name, role=user.entry.role, login=login.id, ends=login.ends)
         worth = active and now - login.seen >= NOTED_AGAIN
@@ -169,6 +221,25 @@ def log_out(store: Store, cookie: str) -> None:
     """End a login."""
     with store.writing() as session:
         session.execute(delete(LoginRow).where(LoginRow.cookie_sha256 == digest_of(cookie)))
+
+
+def logins(session: Session, now: datetime, name: str | None = None) -> Sequence[LoginRow]:
+    """The logins that have not ended, of one user or of all, the newest first."""
+    query = select(LoginRow).where(LoginRow.ends > now, LoginRow.seen > now - IDLE).order_by(LoginRow.id.desc())
+    return session.scalars(query if name is None else query.where(LoginRow.user == name)).all()
+
+
+def end_login(session: Session, number: int, name: str | None = None) -> LoginRow:
+    """End a login.
+
+    :param name: whose it has to be; anybody's without it.
+    :raises NotFound: when there is none.
+    """
+    row = session.get(LoginRow, number)
+    if row is None or (name is not None and row.user != name):
+        raise NotFound("this login has ended already")
+    session.delete(row)
+    return row
 
 
 def end_logins(session: Session, name: str) -> None:
@@ -196,6 +267,12 @@ def _check_gift(allowed: Collection[str], role: AdminRole, by: str) -> None:
     beyond = sorted(each for each in role.scopes if not stands_for(allowed, each))
     if beyond:
         raise ChangeRefused(f"{by} may not decide about the role {role}: it lacks {', '.join(beyond)}")
+
+
+def _check_other(change: Change, name: str) -> None:
+    """Nobody shuts itself out on the page: so there is always somebody left who can let others in."""
+    if change.channel is Channel.PAGE and change.by == name:
+        raise ChangeRefused("this is your own account; have another administrator do it, or use the command")
 
 
 def _found(session: Session, name: str) -> UserRow | None:

@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from smartproxy.policy.schema import ForPeople, ListOf, Optional, kind
-from smartproxy.policy.values import SHA256, Instant, Line, Member
+from smartproxy.policy.values import SHA256, Flag, Instant, Line, Member
 
 EVERYTHING: Final = "*"
 """The scope that stands for all."""
@@ -95,6 +95,7 @@ class UserEntry:
     :ivar name: what the user is called, at the login and in the history.
     :ivar created_by: who made the account.
     :ivar password_set: when its password was set last.
+    :ivar enabled: whether it may log in.
     """
 
     name: str = attrs.field(metadata=kind(ADMINISTRATOR_NAME, people=ForPeople(listed=True)))
@@ -102,3 +103,4 @@ class UserEntry:
     created: datetime.datetime = attrs.field(metadata=kind(Instant()))
     created_by: str = attrs.field(metadata=kind(Line(most=1000)))
     password_set: datetime.datetime = attrs.field(metadata=kind(Instant()))
+    enabled: bool = attrs.field(default=True, metadata=kind(Flag(), people=ForPeople(listed=True)))

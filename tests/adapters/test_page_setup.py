@@ -141,6 +141,8 @@ class FirstSteps(PageCase):
         answer = browser.post("/first/administrator", fields)
         self.assertEqual((answer.status, answer.headers["location"]), (303, "/login"))
         self.assertEqual(browser.get("/login").status, 200)
+        self.backstage.link.made(AT)
+        self.assertEqual((self.browser().get("/login").status, self.backstage.link.open), (200, False))
         with self.store.reading() as session:
             self.assertEqual([row.name for row in users.listed(session)], ["alice"])
 
@@ -196,20 +198,22 @@ class GuidedSteps(PageCase):
 
         fields = {"host": "192.0.2.20", "port": "3305"}
         with look(Found.REFUSED):
-            answer = self.alice.post("/setup/station", fields)
+            answer = self.alice.post("/setup/step/station", fields)
             self.assertEqual(answer.status, 422)
             self.assertIn("nothing listens at this port", answer.body.decode())
             self.assertIn("Save all the same", answer.body.decode())
         self.assertEqual(self.due(), "Station")
-        self.assertEqual(self.alice.post("/setup/station", {"host": "x", "port": "70000"}).status, 422)
+        self.assertEqual(self.alice.post("/setup/step/station", {"host": "x", "port": "70000"}).status, 422)
         with look(Found.SSRM):
-            self.assertEqual(self.alice.post("/setup/station", fields).status, 303)
+            self.assertEqual(self.alice.post("/setup/step/station", fields).status, 303)
         self.assertEqual(asked, [("192.0.2.20", 3305)] * 2)
         page = self.page()
         self.assertIn("An OFTP2 station answered: SSRM.", page)
         self.assertEqual(self.due(), "Certificate for partners")
         with look(Found.SILENT):
-            self.assertEqual(self.alice.post("/setup/station", {**fields, "port": "3306", "anyhow": "yes"}).status, 303)
+            self.assertEqual(
+                self.alice.post("/setup/step/station", {**fields, "port": "3306", "anyhow": "yes"}).status, 303
+            )
         self.assertIn("192.0.2.20:3306", re.sub("<[^>]*>", "", self.page()))
 
     def test_identity(self) -> None:
@@ -217,12 +221,12 @@ class GuidedSteps(PageCase):
         made = TestCa.root("Odette").issue("oftp.muster.example")
         pem = made.certificate_pem + made.key_pem
         self.alice.get("/setup?step=identity")
-        answer = self.alice.upload("/setup/identity", {"password": ""}, {"file": ("main.pem", pem)})
+        answer = self.alice.upload("/setup/step/identity", {"password": ""}, {"file": ("main.pem", pem)})
         self.assertEqual(answer.status, 303, answer.body.decode())
         with self.store.reading() as session:
             self.assertEqual(progress(session).identity, "main")
         self.assertNotIn("PRIVATE KEY", self.page("identity"))
-        answer = self.alice.upload("/setup/identity", {}, {"file": ("x.p12", b"garbage")})
+        answer = self.alice.upload("/setup/step/identity", {}, {"file": ("x.p12", b"garbage")})
         self.assertEqual(answer.status, 422)
         self.assertIn("x.p12", answer.body.decode())
 
@@ -230,7 +234,7 @@ class GuidedSteps(PageCase):
         """A key is made here, its request is saved, and the CA's answer completes it."""
         self.page("identity")
         fields = {"common_name": "oftp.muster.example", "organization": "Muster GmbH", "country": "de"}
-        self.assertEqual(self.alice.post("/setup/request", fields).status, 303)
+        self.assertEqual(self.alice.post("/setup/step/request", fields).status, 303)
         saved = self.alice.get("/setup/file/smartproxy.csr")
         self.assertIn("attachment", saved.headers["content-disposition"])
         self.assertIn("BEGIN CERTIFICATE REQUEST", saved.body.decode())
@@ -241,7 +245,7 @@ class GuidedSteps(PageCase):
         builder = builder.public_key(asked.public_key()).serial_number(7)
         builder = builder.not_valid_before(NOW - timedelta(days=1)).not_valid_after(NOW + timedelta(days=30))
         issued = builder.sign(ca.key, hashes.SHA256()).public_bytes(Encoding.PEM)
-        answer = self.alice.upload("/setup/identity", {}, {"file": ("main.pem", issued)})
+        answer = self.alice.upload("/setup/step/identity", {}, {"file": ("main.pem", issued)})
         self.assertEqual(answer.status, 303, answer.body.decode())
         with self.store.reading() as session:
             self.assertEqual((progress(session).identity, progress(session).request), ("main", None))
@@ -250,8 +254,8 @@ class GuidedSteps(PageCase):
         """A licence is signed for a Proxy ID, and can be saved as a file."""
         self.page("licence")
         for proxy_id, until in (("x", "2027-12-31"), (PROXY_ID, "tomorrow"), (PROXY_ID, "2020-01-01")):
-            self.assertEqual(self.alice.post("/setup/licence", {"proxy_id": proxy_id, "until": until}).status, 422)
-        answer = self.alice.post("/setup/licence", {"proxy_id": f" {PROXY_ID}\n", "until": "2027-12-31"})
+            self.assertEqual(self.alice.post("/setup/step/licence", {"proxy_id": proxy_id, "until": until}).status, 422)
+        answer = self.alice.post("/setup/step/licence", {"proxy_id": f" {PROXY_ID}\n", "until": "2027-12-31"})
         self.assertEqual(answer.status, 303, answer.body.decode())
         saved = self.alice.get("/setup/file/smartproxy.lic")
         self.assertIn(PROXY_ID, saved.body.decode())
@@ -259,7 +263,7 @@ class GuidedSteps(PageCase):
     def test_machines(self) -> None:
         """The token is shown once, in the command; each machine is ticked off when it appears."""
         self.page("machines")
-        answer = self.alice.post("/setup/client")
+        answer = self.alice.post("/setup/step/client")
         token = re.search(r"spc_[A-Za-z0-9_-]{43}", answer.body.decode())
         assert token is not None
         self.assertIn("--backend-pin", answer.body.decode())
@@ -285,17 +289,17 @@ class GuidedSteps(PageCase):
         """A partner is added by its certificate alone; its code is taken over from the call that was refused."""
         pem = TestCa.root("ACME").credential.certificate_pem
         self.page("partner")
-        answer = self.alice.upload("/setup/partner", {"name": "ACME", "code": ""}, {})
+        answer = self.alice.upload("/setup/step/partner", {"name": "ACME", "code": ""}, {})
         self.assertEqual(answer.status, 422)
-        answer = self.alice.upload("/setup/partner", {"name": "ACME", "code": ""}, {"certificate": ("a.pem", pem)})
+        answer = self.alice.upload("/setup/step/partner", {"name": "ACME", "code": ""}, {"certificate": ("a.pem", pem)})
         self.assertEqual(answer.status, 303, answer.body.decode())
         self.assertIn("for a call with this certificate", self.page("partner"))
         self.assertNotIn(CODE_UNKNOWN, self.page("partner"))
-        self.assertEqual(self.alice.post("/setup/code").status, 422)
+        self.assertEqual(self.alice.post("/setup/step/code").status, 422)
         self.carried("identity.refused", cause="identity.code", partner="ACME", code="O0013000001ACME")
         live = self.alice.get("/setup/part/live?step=partner").body.decode()
         self.assertIn("O0013000001ACME", live)
-        self.assertEqual(self.alice.post("/setup/code").status, 303)
+        self.assertEqual(self.alice.post("/setup/step/code").status, 303)
         with self.store.reading() as session:
             self.assertEqual(partners.find(session, "ACME").entry.codes, ("O0013000001ACME",))
 

@@ -14,8 +14,11 @@ from tests.process.backends import BackendsCase
 from tests.process.page_calls import FORM, PageAnswer, PageCaller, add_user, log_in, path_of
 
 ROLES = tuple(AdminRole)
-OWN = frozenset({"/login", "/logout", "/look"})
+ACCOUNT = frozenset(route.path for route in ROUTES if route.method == "POST" and route.path.startswith("/account/"))
+OWN = frozenset({"/login", "/logout", "/look", *ACCOUNT})
 """What every user may send: all of it is about this user and this browser alone."""
+LINK = frozenset({"/setup/<token>", "/first/site", "/first/administrator"})
+"""What the link of the set-up is for, which is worth nothing where there is an administrator."""
 TOLD = frozenset({"events", "logins", "alerts"})
 """Tables that tell of calls: of refused ones, too, and when who called last."""
 CHANGES = [route for route in ROUTES if route.method == "POST"]
@@ -63,14 +66,16 @@ class Roles(PageRightsCase):
         self.assertEqual(sorted(set(asked)), sorted(asked))
         self.assertEqual({"GET", "POST"}, {method for method, _ in asked})
         anybody = {route.path for route in CHANGES if route.needs is Anyone.AT_ALL}
-        self.assertLessEqual(anybody, {"/login", "/look"})
+        self.assertLessEqual(anybody, {"/login", "/look", *LINK})
         free = {route.path for route in CHANGES if isinstance(route.needs, Anyone)}
-        self.assertLessEqual(free, OWN)
+        self.assertLessEqual(free, OWN | LINK)
 
     def test_readers_change_nothing(self) -> None:
         """A viewer and an auditor may send nothing but what is about themselves, and an operator no settings."""
         for role in (AdminRole.VIEWER, AdminRole.AUDITOR):
-            self.assertEqual([], [each.path for each in CHANGES if may(role, each) and each.path not in OWN], role)
+            self.assertEqual(
+                [], [each.path for each in CHANGES if may(role, each) and each.path not in OWN | LINK], role
+            )
         for route in CHANGES:
             if route.path.startswith(("/settings", "/users", "/tokens")):
                 self.assertFalse(may(AdminRole.OPERATOR, route) and route.path not in OWN, route.path)
@@ -111,7 +116,9 @@ class Roles(PageRightsCase):
     def judge(self, role: AdminRole, route: Route, answer: PageAnswer) -> None:
         """See that an answer is what the route's declaration promises."""
         where = f"{role} {route.method} {route.path}: {answer.status} {answer.place}"
-        if may(role, route):
+        if route.path in LINK:
+            self.assertEqual(403, answer.status, where)
+        elif may(role, route):
             self.assertNotIn(answer.status, (401, 403, 405, 500, 501), where)
             self.assertFalse(answer.place.startswith("/login") and route.path != "/logout", where)
         else:

@@ -18,6 +18,7 @@ from smartproxy.backend import (
     licences,
     partners,
     revocation,
+    second_factors,
     settings,
     tables,
     trust_lists,
@@ -82,6 +83,8 @@ class ArchiveCase(SiteCase):
             signer = self_signed("tsl").certificate_pem.decode()
             trust_lists.add(change, TrustListEntry(name="odette", signers=signer, url="https://tsl.example/tsl.xml"))
             users.add(change, "carol", role, "correct horse battery staple")
+        with self.store.writing() as session:
+            second_factors.begin(session, "carol")
 
     def export(self, *, with_secrets: bool) -> str:
         """The site as text."""

@@ -5,17 +5,19 @@ from unittest.mock import patch
 
 from argon2 import PasswordHasher
 
-from smartproxy.backend import passwords, users
+from smartproxy.backend import passwords, second_factors, users
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.user import NewPassword, UserAddition, UserWanted, add, password, remove
+from smartproxy.backend.store import Store
 from smartproxy.policy import limits
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.tap.commands.console import CommandFailed, Console
 from smartproxy.tap.commands.user import typed_password
 from tests.unit.commands import CommandCase
 from tests.unit.sites import NOW, SiteCase
+from tests.unit.test_second_factors import code_of
 
 GOOD = "correct horse battery"
 
@@ -46,6 +48,24 @@ class Commands(CommandCase):
         self.assertIn("logins are ended", self.do("user", "password", "alice", "--password-file", str(self.words)).out)
         self.do("user", "remove", "alice")
         self.assertIn("nobody can log in", self.do("user", "list").out)
+
+    def test_change(self) -> None:
+        """A user gets another role, is disabled and enabled, and has its second factor forgotten."""
+        self.do("user", "add", "alice", "--role", "viewer", "--password-file", str(self.words))
+        self.assertIn("say what", self.refused("user", "change", "alice", status=2))
+        changed = self.do("user", "change", "alice", "--role", "operator", "--disable", "--json").json
+        self.assertEqual((changed["role"], changed["enabled"]), ("operator", False))
+        self.assertIn("operator, disabled", self.do("user", "list").out)
+        self.assertIn("may log in", self.do("user", "change", "alice", "--enable").out)
+        self.assertIn("no second factor", self.refused("user", "change", "alice", "--forget-second-factor"))
+        store = Store.open(self.location)
+        self.addCleanup(store.close)
+        with store.writing() as session:
+            secret = second_factors.begin(session, "alice")
+            second_factors.confirm(session, "alice", code_of(secret, NOW), NOW)
+        self.assertTrue(self.do("user", "list", "--json").json[0]["second_factor"])
+        forgotten = self.do("user", "change", "alice", "--forget-second-factor", "--json").json
+        self.assertFalse(forgotten["second_factor"])
 
     def test_asked_twice(self) -> None:
         """A password that is typed is asked for twice; two that differ are none."""

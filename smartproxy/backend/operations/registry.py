@@ -3,6 +3,7 @@
 from typing import Any
 
 from smartproxy.backend.operations import proposing, second, sheets, watching
+from smartproxy.backend.operations.account import ACCOUNT
 from smartproxy.backend.operations.admin_token import ADMIN_TOKEN
 from smartproxy.backend.operations.alerts import EVENT_SCRIPT, IGNORE
 from smartproxy.backend.operations.audit import AUDIT
@@ -54,6 +55,7 @@ FAMILIES = (
     TRIAL,
     ADMIN_TOKEN,
     USER,
+    ACCOUNT,
     SETUP,
 )
 """In the order in which the API's description lists them."""

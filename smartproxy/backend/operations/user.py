@@ -3,16 +3,17 @@
 from datetime import datetime
 
 import attrs
+from sqlalchemy.orm import Session
 
-from smartproxy.backend import users
+from smartproxy.backend import second_factors, users
 from smartproxy.backend.change import Change
 from smartproxy.backend.operations.operation import Family, Transaction
-from smartproxy.backend.operations.shapes import Nothing, Removed
-from smartproxy.backend.user_tables import UserRow
+from smartproxy.backend.operations.shapes import AnyText, Nothing, Removed
+from smartproxy.backend.user_tables import LoginRow, UserRow
 from smartproxy.policy import limits
 from smartproxy.policy.permissions import ADMINISTRATOR_NAME, AdminRole
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
-from smartproxy.policy.values import Instant, Line, Member
+from smartproxy.policy.values import Flag, Instant, Line, Member, Whole
 
 USER = Family("user", "users")
 
@@ -58,15 +59,36 @@ class NewPassword:
 
 
 @attrs.frozen(kw_only=True)
+class UserAlteration:
+    """What is changed of a user.
+
+    :ivar role: another role; ``None``: as it is.
+    :ivar enabled: whether it may log in; ``None``: as it is.
+    """
+
+    name: str = attrs.field(metadata=kind(ADMINISTRATOR_NAME))
+    role: AdminRole | None = attrs.field(
+        default=None, metadata=kind(Optional(Member(AdminRole)), people=ForPeople(help=_ROLE_HELP))
+    )
+    enabled: bool | None = attrs.field(
+        default=None, metadata=kind(Optional(Flag()), people=ForPeople(help="whether the user may log in"))
+    )
+
+
+@attrs.frozen(kw_only=True)
 class KnownUser:
     """A user, without the password.
 
+    :ivar enabled: whether it may log in.
+    :ivar second_factor: whether it logs in with a second factor.
     :ivar last_login: when it logged in last, if it ever did.
     :ivar last_address: from where.
     """
 
     name: str = attrs.field(metadata=kind(ADMINISTRATOR_NAME))
     role: AdminRole = attrs.field(metadata=kind(Member(AdminRole)))
+    enabled: bool = attrs.field(metadata=kind(Flag()))
+    second_factor: bool = attrs.field(metadata=kind(Flag()))
     created: datetime = attrs.field(metadata=kind(Instant()))
     created_by: str = attrs.field(metadata=kind(_TEXT))
     password_set: datetime = attrs.field(metadata=kind(Instant()))
@@ -81,10 +103,68 @@ class KnownUsers:
     items: tuple[KnownUser, ...] = attrs.field(metadata=kind(ListOf(item=ObjectOf(KnownUser))))
 
 
+@attrs.frozen(kw_only=True)
+class KnownLogin:
+    """A user who is logged in with a browser.
+
+    :ivar number: what the login is known by.
+    :ivar made: when it began.
+    :ivar seen: when its user did something last.
+    :ivar ends: when it ends at the latest.
+    :ivar browser: what the browser says that it is.
+    """
+
+    number: int = attrs.field(metadata=kind(Whole(limits.EVENT_NUMBER)))
+    user: str = attrs.field(metadata=kind(ADMINISTRATOR_NAME))
+    made: datetime = attrs.field(metadata=kind(Instant()))
+    seen: datetime = attrs.field(metadata=kind(Instant()))
+    ends: datetime = attrs.field(metadata=kind(Instant()))
+    address: str = attrs.field(metadata=kind(_TEXT))
+    browser: str = attrs.field(metadata=kind(AnyText()))
+
+    @classmethod
+    def of(cls, row: LoginRow) -> "KnownLogin":
+        """Of its row."""
+        return cls(
+            number=row.id,
+            user=row.user,
+            made=row.made,
+            seen=row.seen,
+            ends=row.ends,
+            address=row.address,
+            browser=row.browser,
+        )
+
+
+KNOWN_LOGINS = ListOf(item=ObjectOf(KnownLogin))
+
+
+@attrs.frozen(kw_only=True)
+class KnownLogins:
+    """All logins, the newest first."""
+
+    items: tuple[KnownLogin, ...] = attrs.field(metadata=kind(KNOWN_LOGINS))
+
+
+@attrs.frozen(kw_only=True)
+class LoginWanted:
+    """Which login.
+
+    :ivar number: what it is known by.
+    """
+
+    number: int = attrs.field(metadata=kind(Whole(limits.EVENT_NUMBER)))
+
+    @property
+    def spoken(self) -> str:
+        """What the audit trail says after the operation's name."""
+        return str(self.number)
+
+
 @USER.reading("list", "List the page's users; passwords are stored nowhere.", scope="user:audit")
 def listed(look: Transaction, wanted: Nothing) -> KnownUsers:
     """All users by name."""
-    return KnownUsers(items=tuple(map(_known, users.listed(look.session))))
+    return KnownUsers(items=tuple(_known(look.session, row) for row in users.listed(look.session)))
 
 
 @USER.changing("add", "Add a user of the page.")
@@ -92,14 +172,40 @@ def add(change: Change, wanted: UserAddition) -> KnownUser:
     """Add a user who may do no more than who adds it."""
     users.add(change, wanted.name, wanted.role, wanted.password)
     change.session.flush()
-    return _known(users.found(change.session, wanted.name))
+    return _known(change.session, users.found(change.session, wanted.name))
 
 
 @USER.changing("password", "Give a user another password, and end its logins.")
 def password(change: Change, wanted: NewPassword) -> KnownUser:
     """Set it."""
     users.set_password(change, wanted.name, wanted.password)
-    return _known(users.found(change.session, wanted.name))
+    return _known(change.session, users.found(change.session, wanted.name))
+
+
+@USER.changing("change", "Give a user another role, or let it log in or not; its logins end.")
+def alter(change: Change, wanted: UserAlteration) -> KnownUser:
+    """Change it, within what the one who changes it may do."""
+    users.alter(change, wanted.name, role=wanted.role, enabled=wanted.enabled)
+    return _known(change.session, users.found(change.session, wanted.name))
+
+
+@USER.changing("forget-second-factor", "Have a user who lost its authenticator log in by password alone.")
+def forget_second_factor(change: Change, wanted: UserWanted) -> KnownUser:
+    """Forget it, and end the user's logins."""
+    users.forget_second_factor(change, wanted.name)
+    return _known(change.session, users.found(change.session, wanted.name))
+
+
+@USER.reading("logins", "List who is logged in to the page.", scope="user:audit")
+def logins(look: Transaction, wanted: Nothing) -> KnownLogins:
+    """All logins that have not ended."""
+    return KnownLogins(items=tuple(map(KnownLogin.of, users.logins(look.session, look.now))))
+
+
+@USER.acting("end-login", "End somebody's login to the page.", path="POST :end-login")
+def end_login(work: Transaction, wanted: LoginWanted) -> KnownLogin:
+    """End it."""
+    return KnownLogin.of(users.end_login(work.session, wanted.number))
 
 
 @USER.changing("remove", "Remove a user, and end its logins.")
@@ -109,11 +215,13 @@ def remove(change: Change, wanted: UserWanted) -> Removed:
     return Removed(name=wanted.name)
 
 
-def _known(row: UserRow) -> KnownUser:
+def _known(session: Session, row: UserRow) -> KnownUser:
     entry = row.entry
     return KnownUser(
         name=entry.name,
         role=entry.role,
+        enabled=entry.enabled,
+        second_factor=second_factors.counts(session, row.name) is not None,
         created=entry.created,
         created_by=entry.created_by,
         password_set=entry.password_set,

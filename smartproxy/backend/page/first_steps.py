@@ -11,7 +11,6 @@ from smartproxy.backend.change import Channel
 from smartproxy.backend.errors import BackendError
 from smartproxy.backend.operations import authority, setup
 from smartproxy.backend.operations.operation import Answer, Caller, Input, Operation
-from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.page.routes import Anyone, Route, Shown
 from smartproxy.backend.page.visit import PageRefused, PageVisit
@@ -107,9 +106,7 @@ async def _check(visit: PageVisit) -> None:
 
 
 async def _call(visit: PageVisit, operation: Operation[Input, Answer], wanted: Input) -> Answer:
-    parts = visit.backstage
-    done = await parts.runner.run(perform, parts.store, operation, wanted, _CALLER, visit.now)
-    return done.answer
+    return (await visit.call_as(_CALLER, operation, wanted)).answer
 
 
 ROUTES = (

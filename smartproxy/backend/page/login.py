@@ -11,7 +11,6 @@ from smartproxy.backend.page.routes import Anyone, Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import THEMES, PageRefused, PageVisit, local
 from smartproxy.backend.requests import header_of
-from smartproxy.backend.store import Store
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
 
@@ -22,12 +21,11 @@ async def asked(visit: PageVisit) -> Shown:
     """The form."""
     if visit.user is not None:
         return visit.redirect(local(visit.argument("next") or "/"))
-    parts = visit.backstage
-    if parts.link.open:
-        if not await parts.runner.run(_has_administrator, parts.store):
-            return visit.redirect("/first")
-        # Whoever runs the backend added one by the command.
-        parts.link.close()
+    link = visit.backstage.link
+    if link.open and await visit.backstage.runner.run(users.governed, visit.backstage.store):
+        link.close()
+    if link.open:
+        return visit.redirect("/first")
     return visit.render("login.html", next=local(visit.argument("next") or "/"), name="", fault="")
 
 
@@ -36,8 +34,8 @@ async def logged_in(visit: PageVisit) -> Shown:
     name, password = visit.form.one("name"), visit.form.secret("password")
     place = local(visit.form.one("next") or "/")
     parts, address = visit.backstage, visit.address
-    typed = password[: limits.PASSWORD.most + 1]
-    good = await parts.door.opens(address, name, lambda: users.check_password(parts.store, name, typed))
+    typed, code = password[: limits.PASSWORD.most + 1], visit.form.one("code")
+    good = await parts.door.opens(address, name, lambda: users.proves(parts.store, name, typed, code, visit.now))
     if not good:
         cause = Cause.PAGE_CROWDED if good is None else Cause.PAGE_PASSWORD
         parts.events.emit(
@@ -72,13 +70,8 @@ async def look_chosen(visit: PageVisit) -> Shown:
     return visit.redirect(local(visit.form.one("next") or "/"))
 
 
-_WRONG = later("User and password do not fit together.")
+_WRONG = later("User, password and code do not fit together. A code of the authenticator counts once.")
 _CROWDED = later("Too many logins failed or are waiting. Wait a minute, and try again.")
-
-
-def _has_administrator(store: Store) -> bool:
-    with store.reading() as session:
-        return users.any_administrator(session)
 
 
 ROUTES = (

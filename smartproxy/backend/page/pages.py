@@ -1,6 +1,7 @@
 """All pages: the one list of the modules whose routes are served."""
 
 from smartproxy.backend.page import (
+    account,
     audit,
     certificates,
     event_script,
@@ -18,6 +19,7 @@ from smartproxy.backend.page import (
     sessions,
     settings,
     setup,
+    users,
 )
 from smartproxy.backend.page.routes import Route
 
@@ -39,6 +41,8 @@ MODULES = (
     event_script,
     history,
     audit,
+    users,
+    account,
 )
 
 ROUTES: tuple[Route, ...] = tuple(route for module in MODULES for route in module.ROUTES)

@@ -20,7 +20,6 @@ from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageRefused, PageVisit
 from smartproxy.backend.station_probe import SECONDS, Answer, look
 from smartproxy.policy.permissions import AdminRole
-from smartproxy.policy.strict_json import DocumentRefused
 
 IDENTITY = "main"
 """The name of the identity that the set-up makes."""
@@ -115,7 +114,7 @@ async def station(visit: PageVisit) -> Shown:
     )
     try:
         await visit.call(settings_operations.put, settings_operations.SettingValues(items=values))
-    except (BackendError, DocumentRefused) as error:
+    except BackendError as error:
         return await _page(visit, "station", str(error))
     return visit.redirect("/setup", words, "good" if found is Answer.SSRM else "warn")
 
@@ -213,7 +212,7 @@ async def partner_added(visit: PageVisit) -> Shown:
             pinned=(partner.GivenCertificate(pem=pem),),
         )
         done = await visit.call(partner.add, wanted)
-    except (BackendError, DocumentRefused) as error:
+    except BackendError as error:
         return await _page(visit, "partner", str(error))
     told = visit.text("%(name)s is known by its certificate.", name=wanted.name)
     return visit.redirect("/setup", " ".join([told, *(done.answer.warnings if code else ())]))
@@ -227,7 +226,7 @@ async def code_typed(visit: PageVisit) -> Shown:
             await visit.call(setup.take_code, Nothing())
         elif found.partner is not None:
             await visit.call(partner.alter, partner.PartnerAlteration(name=found.partner, partner={"codes": (code,)}))
-    except (BackendError, DocumentRefused) as error:
+    except BackendError as error:
         return await _page(visit, "partner", str(error))
     return visit.redirect("/setup", visit.text("The code is known now; the partner can call again."))
 
@@ -284,13 +283,13 @@ _ROLE = AdminRole.ADMINISTRATOR
 ROUTES = (
     Route("GET", "/setup", _ROLE, shown),
     Route("GET", "/setup/part/live", _ROLE, live, by_itself=True),
-    Route("POST", "/setup/station", _ROLE, station),
-    Route("POST", "/setup/identity", _ROLE, identity_imported),
-    Route("POST", "/setup/request", _ROLE, identity_requested),
+    Route("POST", "/setup/step/station", _ROLE, station),
+    Route("POST", "/setup/step/identity", _ROLE, identity_imported),
+    Route("POST", "/setup/step/request", _ROLE, identity_requested),
     Route("GET", "/setup/file/smartproxy.csr", _ROLE, request_saved),
-    Route("POST", "/setup/licence", _ROLE, licensed),
+    Route("POST", "/setup/step/licence", _ROLE, licensed),
     Route("GET", "/setup/file/smartproxy.lic", _ROLE, licence_saved),
-    Route("POST", "/setup/client", _ROLE, client_added),
-    Route("POST", "/setup/partner", _ROLE, partner_added),
-    Route("POST", "/setup/code", _ROLE, code_typed),
+    Route("POST", "/setup/step/client", _ROLE, client_added),
+    Route("POST", "/setup/step/partner", _ROLE, partner_added),
+    Route("POST", "/setup/step/code", _ROLE, code_typed),
 )

@@ -13,7 +13,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.server import Request
 
-from smartproxy.backend.change import Channel
+from smartproxy.backend.change import Channel, judged
 from smartproxy.backend.first_start import SetupLink
 from smartproxy.backend.operations.operation import Answer, Caller, Input, Operation
 from smartproxy.backend.operations.performing import ANYHOW, Performed, Terms, perform
@@ -168,8 +168,21 @@ class PageVisit:
         :raises BackendError: when it cannot be done.
         :raises Rehearsed: for a dry run: it could be done.
         """
+        return await self.call_as(self.caller, operation, wanted, terms)
+
+    async def call_as(
+        self, caller: Caller, operation: Operation[Input, Answer], wanted: Input, terms: Terms = ANYHOW
+    ) -> Performed[Answer]:
+        """Carry an operation out in somebody's name; what the declared kinds would not take is refused.
+
+        :raises BackendError: when it cannot be done.
+        """
         parts = self.backstage
-        return await parts.runner.run(perform, parts.store, operation, wanted, self.caller, self.now, terms)
+
+        def work() -> Performed[Answer]:
+            return perform(parts.store, operation, judged(wanted, operation.words), caller, self.now, terms)
+
+        return await parts.runner.run(work)
 
     def text(self, message: str, **values: object) -> str:
         """A text in the reader's language."""

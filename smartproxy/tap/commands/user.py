@@ -4,7 +4,7 @@ import sys
 
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.tap.commands.arguments import Subparsers, action, subject
-from smartproxy.tap.commands.console import CommandFailed, Console, table, when
+from smartproxy.tap.commands.console import CommandFailed, Console, WrongUse, table, when
 
 _EXAMPLES = """\
   smartproxy user add alice --role administrator
@@ -30,6 +30,23 @@ def register(subparsers: Subparsers) -> None:
     change = action(actions, "password", "Give a user another password, and end its logins.", password, changes=True)
     change.add_argument("name", metavar="NAME")
     change.add_argument("--password-file", metavar="FILE", help=_PASSWORD_HELP)
+    other = action(
+        actions,
+        "change",
+        "Give a user another role, let it log in or not, or have it log in by password alone; its logins end.",
+        alter,
+        "  smartproxy user change vera --role operator\n  smartproxy user change vera --disable\n"
+        "  smartproxy user change vera --forget-second-factor",
+        changes=True,
+    )
+    other.add_argument("name", metavar="NAME")
+    other.add_argument("--role", choices=tuple(each.value for each in AdminRole), help="another role")
+    able = other.add_mutually_exclusive_group()
+    able.add_argument("--disable", dest="enabled", action="store_const", const=False, help="log in no more")
+    able.add_argument("--enable", dest="enabled", action="store_const", const=True, help="log in again")
+    other.add_argument(
+        "--forget-second-factor", action="store_true", help="for a user who lost its authenticator and recovery codes"
+    )
     gone = action(actions, "remove", "Remove a user, and end its logins.", remove, changes=True, tried=True)
     gone.add_argument("name", metavar="NAME")
 
@@ -56,7 +73,8 @@ def show(console: Console) -> None:
     cells = [
         (
             each.name,
-            each.role,
+            each.role if each.enabled else f"{each.role}, disabled",
+            "yes" if each.second_factor else "-",
             when(each.password_set),
             when(each.last_login, "never"),
             each.last_address or "-",
@@ -64,7 +82,7 @@ def show(console: Console) -> None:
         )
         for each in found
     ]
-    heads = ("NAME", "ROLE", "PASSWORD SET", "LAST LOGIN", "FROM", "ADDED BY")
+    heads = ("NAME", "ROLE", "2ND FACTOR", "PASSWORD SET", "LAST LOGIN", "FROM", "ADDED BY")
     empty = "nobody can log in to the page yet; add a user: smartproxy user add NAME --role administrator"
     console.answer([write_object(each) for each in found], table(heads, cells, empty))
 
@@ -79,6 +97,27 @@ def password(console: Console) -> None:
     console.answer(
         {"name": set_for.name, "password_set": set_for.password_set},
         f"user {set_for.name} has another password; its logins are ended",
+    )
+
+
+def alter(console: Console) -> None:
+    """Change a user."""
+    from smartproxy.backend.operations import user as operations
+
+    wanted = console.arguments
+    if wanted.role is None and wanted.enabled is None and not wanted.forget_second_factor:
+        raise WrongUse("user change: say what: --role, --disable, --enable or --forget-second-factor")
+    if wanted.forget_second_factor:
+        known = console.call(operations.forget_second_factor, operations.UserWanted(name=wanted.name))
+    if wanted.role is not None or wanted.enabled is not None:
+        role = None if wanted.role is None else AdminRole(wanted.role)
+        known = console.call(
+            operations.alter, operations.UserAlteration(name=wanted.name, role=role, enabled=wanted.enabled)
+        )
+    how = "may log in" if known.enabled else "is disabled"
+    console.answer(
+        {"name": known.name, "role": known.role, "enabled": known.enabled, "second_factor": known.second_factor},
+        f"user {known.name}, {known.role}, {how}; its logins are ended",
     )
 
 

@@ -368,6 +368,15 @@ def upgrade() -> None:
         sa.UniqueConstraint("cookie_sha256", name=op.f("uq_logins_cookie_sha256")),
     )
     op.create_index(op.f("ix_logins_user"), "logins", ["user"], unique=False)
+    op.create_table(
+        "second_factors",
+        sa.Column("user", sa.Text(), nullable=False),
+        sa.Column("secret", sa.LargeBinary(), nullable=False),
+        sa.Column("confirmed", sa.Boolean(), nullable=False),
+        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("recovery", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("user", name=op.f("pk_second_factors")),
+    )
     # Sessions.
     op.create_table(
         "sessions",

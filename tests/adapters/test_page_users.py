@@ -1,0 +1,235 @@
+"""Users and tokens on the page, and one's own account with its second factor."""
+
+import re
+from datetime import datetime, timedelta
+
+from smartproxy.backend import administrators, second_factors, users
+from smartproxy.policy.permissions import AdminRole
+from tests.adapters.page_site import PASSWORD, Browser, PageCase
+from tests.unit.sites import NOW
+from tests.unit.test_second_factors import STEP, code_of
+
+OTHER = "five words of somebody else"
+
+
+class UsersAndTokens(PageCase):
+    """What an administrator sees, and does."""
+
+    def setUp(self) -> None:
+        """Log in."""
+        super().setUp()
+        self.alice = self.browser("alice")
+        self.alice.get("/users")
+
+    def roles(self) -> dict[str, tuple[str, bool]]:
+        """Users with their roles, and whether they may log in."""
+        with self.store.reading() as session:
+            return {row.name: (row.entry.role.value, row.entry.enabled) for row in users.listed(session)}
+
+    def test_seen(self) -> None:
+        """An auditor sees users, logins and tokens, and no form that would change one; others see nothing of it."""
+        with self.change() as change:
+            users.add(change, "otto", AdminRole.AUDITOR, PASSWORD)
+        page = self.browser("otto").get("/users").body.decode()
+        self.assertIn("olga", page)
+        self.assertNotIn("/users/add", page)
+        self.assertNotIn("/revoke", page)
+        for name in ("olga", "vera"):
+            self.assertEqual(self.browser(name).get("/users").status, 403)
+        page = self.alice.get("/users").body.decode()
+        self.assertIn('action="/users/add"', page)
+        self.assertNotIn("argon2", page)
+
+    def test_add(self) -> None:
+        """A user is added with a role; what is wrong is said at the form."""
+        answer = self.alice.post("/users/add", {"name": "bob", "role": "viewer", "password": "short"})
+        self.assertEqual(answer.status, 422)
+        self.assertIn("12 to 256 characters", answer.body.decode())
+        self.assertIn('value="bob"', answer.body.decode())
+        for fields in (
+            {"name": "bob", "role": "king"},
+            {"name": "a b", "role": "viewer"},
+            {"name": "olga", "role": "viewer"},
+        ):
+            self.assertEqual(self.alice.post("/users/add", {**fields, "password": OTHER}).status, 422, fields)
+        self.assertEqual(
+            self.alice.post("/users/add", {"name": "bob", "role": "viewer", "password": OTHER}).status, 303
+        )
+        self.assertEqual(self.roles()["bob"], ("viewer", True))
+        self.assertEqual(self.browser().log_in("bob", OTHER).status, 303)
+
+    def test_change(self) -> None:
+        """Another role, another password, or being disabled logs a user out; each is in the history by the page."""
+        for path, fields in (
+            ("change", {"role": "viewer"}),
+            ("change", {"enabled": "no"}),
+            ("change", {"enabled": "yes"}),
+            ("password", {"password": OTHER}),
+        ):
+            password = OTHER if self.browser().log_in("olga", OTHER).status == 303 else PASSWORD
+            olga = self.browser()
+            olga.log_in("olga", password)
+            self.assertEqual(self.alice.post(f"/users/user/olga/{path}", fields).status, 303)
+            self.assertEqual(olga.get("/").status, 303)
+            self.clock.advance(3600)
+            self.alice.log_in("alice")
+            self.alice.get("/users")
+        self.assertEqual(self.roles()["olga"], ("viewer", True))
+        self.assertEqual(self.browser().log_in("olga", OTHER).status, 303)
+
+    def test_disabled(self) -> None:
+        """Who is disabled is refused like a wrong password."""
+        self.alice.post("/users/user/olga/change", {"enabled": "no"})
+        self.assertIn("disabled", self.alice.get("/users").body.decode())
+        answer = self.browser().log_in("olga")
+        self.assertEqual(answer.status, 403)
+        self.assertIn("do not fit together", answer.body.decode())
+
+    def test_remove(self) -> None:
+        """A user is removed if its name is typed; nobody removes itself."""
+        self.assertEqual(self.alice.post("/users/user/vera/remove", {"typed": "Vera"}).status, 422)
+        self.assertEqual(self.alice.post("/users/user/vera/remove", {"typed": "vera"}).status, 303)
+        answer = self.alice.post("/users/user/alice/remove", {"typed": "alice"})
+        self.assertEqual((answer.status, "your own account" in answer.body.decode()), (422, True))
+        self.assertEqual(set(self.roles()), {"alice", "olga"})
+        self.assertEqual(self.alice.get("/users/user/nobody").status, 404)
+
+    def test_logins(self) -> None:
+        """Logins are listed with their browsers, and ended."""
+        olga = self.browser("olga", User_Agent="Firefox <b>")
+        page = self.alice.get("/users").body.decode()
+        self.assertIn("Firefox &lt;b&gt;", page)
+        (number,) = re.findall(r"/users/login/(\d+)/end", page)
+        self.assertEqual(self.alice.post(f"/users/login/{number}/end").status, 303)
+        self.assertEqual(olga.get("/").status, 303)
+        self.assertEqual(self.alice.post(f"/users/login/{number}/end").status, 404)
+        self.assertEqual(self.alice.post("/users/login/x/end").status, 404)
+
+    def test_tokens(self) -> None:
+        """A token is shown once, works, and is revoked."""
+        fields = {
+            "token_name": "deploy",
+            "token_role": "viewer",
+            "scopes": "partner:change ca:*",
+            "until": "2027-03-31",
+        }
+        self.assertEqual(self.alice.post("/users/token", {**fields, "until": "soon"}).status, 422)
+        self.assertEqual(self.alice.post("/users/token", {**fields, "scopes": "Partner!"}).status, 422)
+        answer = self.alice.post("/users/token", fields)
+        token = re.search(r"spa_[A-Za-z0-9_-]{43}", answer.body.decode())
+        assert token is not None
+        page = self.alice.get("/users").body.decode()
+        self.assertNotIn(token[0], page)
+        self.assertIn("deploy", page)
+        with self.store.reading() as session:
+            row = administrators.authenticate(session, token[0])
+            assert row is not None
+            self.assertEqual(row.entry.scopes, ("partner:change", "ca:*"))
+        self.assertEqual(self.alice.post("/users/token/deploy/revoke").status, 303)
+        with self.store.reading() as session:
+            self.assertIsNone(administrators.authenticate(session, token[0]))
+
+
+class OwnAccount(PageCase):
+    """What every user does with its own account."""
+
+    def setUp(self) -> None:
+        """Log a viewer in."""
+        super().setUp()
+        self.vera = self.browser("vera")
+        self.vera.get("/account")
+
+    def set_up(self) -> tuple[str, list[str]]:
+        """Set a second factor up; its secret, and the recovery codes."""
+        answer = self.vera.post("/account/second-factor", {"old": PASSWORD})
+        secret = re.search(r'<blockquote id="totp-key">([A-Z2-7]{32})', answer.body.decode())
+        assert secret is not None, answer.body.decode()
+        answer = self.vera.post("/account/second-factor/confirm", {"code": code_of(secret[1], self.time())})
+        return secret[1], re.findall(r"\b[a-z2-7]{4}(?:-[a-z2-7]{4}){3}\b", answer.body.decode())
+
+    def time(self) -> datetime:
+        """The time of the backend."""
+        return NOW + timedelta(seconds=self.clock.seconds() - NOW.timestamp())
+
+    def log_in(self, code: str) -> tuple[Browser, int]:
+        """Log in with a code; the browser, and the status."""
+        browser = self.browser()
+        browser.get("/login")
+        return browser, browser.post("/login", {"name": "vera", "password": PASSWORD, "code": code}).status
+
+    def test_password(self) -> None:
+        """A user changes its password with the old one: other logins end, this one goes on with another cookie."""
+        other = self.browser("vera")
+        for fields, words in (
+            ({"old": "wrong", "password": OTHER, "again": OTHER}, "not your password"),
+            ({"old": PASSWORD, "password": OTHER, "again": PASSWORD}, "not the same"),
+            ({"old": PASSWORD, "password": "short", "again": "short"}, "12 to 256 characters"),
+        ):
+            answer = self.vera.post("/account/password", fields)
+            self.assertEqual((answer.status, words in answer.body.decode()), (422, True), words)
+        before = self.vera.cookies["__Host-smartproxy"]
+        fields = {"old": PASSWORD, "password": OTHER, "again": OTHER}
+        self.assertEqual(self.vera.post("/account/password", fields).status, 303)
+        self.assertNotEqual(self.vera.cookies["__Host-smartproxy"], before)
+        self.assertEqual((self.vera.get("/account").status, other.get("/account").status), (200, 303))
+        self.assertEqual(self.browser().log_in("vera", OTHER).status, 303)
+
+    def test_second_factor(self) -> None:
+        """Set up with the password and a first code; from then on the login needs a code, which counts once."""
+        self.assertEqual(self.vera.post("/account/second-factor", {"old": "wrong"}).status, 422)
+        self.assertEqual(self.log_in("")[1], 303)
+        secret, codes = self.set_up()
+        self.assertEqual(len(codes), second_factors.RECOVERY_CODES)
+        self.assertNotIn(codes[0], self.vera.get("/account").body.decode())
+        self.assertNotIn(secret, self.vera.get("/account").body.decode())
+        self.clock.advance(5 * STEP.total_seconds())
+        code = code_of(secret, self.time())
+        for given, status in (("", 403), ("000000", 403), (code, 303), (code, 403), (codes[0], 303), (codes[0], 403)):
+            self.assertEqual(self.log_in(given)[1], status, given)
+            self.clock.advance(1)
+            self.patch(self.backstage.door, "_guesses", type(self.backstage.door._guesses)())
+
+    def test_confirm(self) -> None:
+        """A wrong first code changes nothing, and the same key is shown again."""
+        shown = self.vera.post("/account/second-factor", {"old": PASSWORD}).body.decode()
+        answer = self.vera.post("/account/second-factor/confirm", {"code": "123"})
+        self.assertEqual(answer.status, 422)
+        secret = re.search(r"[A-Z2-7]{32}", shown)
+        assert secret is not None
+        self.assertIn(secret[0], answer.body.decode())
+        self.assertEqual(self.log_in("")[1], 303)
+
+    def test_turned_off(self) -> None:
+        """The user turns it off with the password; an administrator forgets it for somebody who lost the device."""
+        self.set_up()
+        self.assertEqual(self.vera.post("/account/second-factor/drop", {"old": "wrong"}).status, 422)
+        self.assertEqual(self.vera.post("/account/second-factor/drop", {"old": PASSWORD}).status, 303)
+        self.assertEqual(self.log_in("")[1], 303)
+        self.clock.advance(5 * STEP.total_seconds())
+        self.vera.get("/account")
+        self.set_up()
+        alice = self.browser("alice")
+        self.assertIn("second factor", alice.get("/users").body.decode())
+        self.assertEqual(alice.post("/users/user/vera/forget-second-factor").status, 303)
+        self.assertEqual(self.vera.get("/account").status, 303)
+        self.assertEqual(self.log_in("")[1], 303)
+
+    def test_logins(self) -> None:
+        """A user ends its own logins, and nobody else's."""
+        other, olga = self.browser("vera"), self.browser("olga")
+        (mine,) = re.findall(r"/account/login/(\d+)/end", self.vera.get("/account").body.decode())
+        self.assertEqual(self.vera.post(f"/account/login/{mine}/end").status, 303)
+        self.assertEqual(other.get("/account").status, 303)
+        with self.store.reading() as session:
+            theirs = users.logins(session, NOW, "olga")[0].id
+        self.assertEqual(self.vera.post(f"/account/login/{theirs}/end").status, 404)
+        self.assertEqual(olga.get("/account").status, 200)
+
+    def test_no_token(self) -> None:
+        """No token of the API does this: it is nobody's account."""
+        with self.change() as change:
+            _, token = administrators.create(
+                change, "vera", role=AdminRole.VIEWER, scopes=(), until=NOW + timedelta(days=1), allowed={"*"}
+            )
+        answer = self.call("POST", "/admin/account:drop-second-factor", {}, token=token)
+        self.assertEqual(answer.status, 403)
