@@ -9,15 +9,18 @@ import functools
 import hashlib
 import json
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 
-from smartproxy.backend import administrators
+from smartproxy.backend import administrators, journal
 from smartproxy.backend.called import OperationPlaces, call_read, parts_of, tags_of
 from smartproxy.backend.change import Channel
 from smartproxy.backend.errors import (
@@ -32,6 +35,7 @@ from smartproxy.backend.errors import (
     StoreUnavailable,
     Unusable,
 )
+from smartproxy.backend.generations import Tag
 from smartproxy.backend.openapi import described
 from smartproxy.backend.operations.operation import Caller, Operation
 from smartproxy.backend.operations.performing import TAG_DIGITS, Performed, Rehearsed, Terms, check_permission, perform
@@ -39,6 +43,7 @@ from smartproxy.backend.operations.registry import OPERATIONS
 from smartproxy.backend.port import guest_of
 from smartproxy.backend.requests import CallRefused, address_of, json_answer, token_of
 from smartproxy.backend.store import Runner, Store
+from smartproxy.backend.watch import GenerationWatch
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
@@ -46,6 +51,11 @@ from smartproxy.policy.addresses import prefix_of
 from smartproxy.policy.admission import Sparing
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.schema import write_object
+
+WAITING_PER_ADMINISTRATOR_MOST = 8
+"""Calls of one administrator that wait for the next event."""
+WAITING_ADMINISTRATORS_MOST = 64
+"""Such calls of all."""
 
 _STATUS: dict[type[BackendError], tuple[int, Cause, str]] = {
     SecondAwaited: (409, Cause.API_SECOND, "have another administrator make the same call"),
@@ -121,9 +131,18 @@ class Administration:
     :param store: what they work on.
     :param runner: runs them.
     :param events: where guessing is told.
+    :param watch_failed: told when the store cannot be asked for the newest event.
+    :ivar event_watch: tells those who wait that there is another event.
     """
 
-    def __init__(self, store: Store, runner: Runner, events: Events, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        store: Store,
+        runner: Runner,
+        events: Events,
+        clock: IReactorTime,
+        watch_failed: Callable[[Failure], object],
+    ) -> None:
         self._store = store
         self._runner = runner
         self._events = events
@@ -131,6 +150,8 @@ class Administration:
         self._places = OperationPlaces.of(OPERATIONS.values())
         self._guesses = Guesses()
         self._sparing = Sparing()
+        self._waiting: Counter[str] = Counter()
+        self.event_watch = GenerationWatch(clock, lambda: runner.run(self._newest_event), watch_failed)
         self._described = functools.cache(lambda: json.dumps(described(OPERATIONS.values())).encode("ascii"))
 
     async def answer(self, request: IRequest, facts: dict[str, object]) -> bytes:
@@ -147,7 +168,15 @@ class Administration:
             if not caller.may(operation.scope):
                 await self._runner.run(check_permission, self._store, operation, operation.words, caller, self._now())
             wanted, terms = call_read(request, operation, placed)
-            done, octets = await self._runner.run(self._work, operation, wanted, caller, terms)
+
+            def work() -> Deferred[tuple[Performed[Any], bytes]]:
+                return self._runner.run(self._work, operation, wanted, caller, terms)
+
+            done, octets = await work()
+            if (seconds := getattr(wanted, "waits", 0)) and not done.answer.items:
+                done, octets = await self._waited(work, caller, done, seconds)
+                # While it waited, the token may have ended, or been revoked.
+                await self.known(request, facts)
         except Rehearsed as rehearsed:
             return json_answer(request, write_object(rehearsed.foreseen))
         except BackendError as error:
@@ -229,6 +258,47 @@ class Administration:
         return CallRefused(
             401, Cause.API_TOKEN, "the token is not valid", "make one: smartproxy admin-token create NAME --role ROLE"
         )
+
+    async def _waited(
+        self,
+        work: Callable[[], "Deferred[tuple[Performed[Any], bytes]]"],
+        caller: Caller,
+        done: Performed[Any],
+        seconds: float,
+    ) -> tuple[Performed[Any], bytes]:
+        """Do the work again when an event has come, until it finds one that is wanted, or the time is over.
+
+        :raises CallRefused: when too many calls wait already.
+        """
+        if (
+            self._waiting[caller.name] >= WAITING_PER_ADMINISTRATOR_MOST
+            or self._waiting.total() >= WAITING_ADMINISTRATORS_MOST
+        ):
+            raise CallRefused(
+                429,
+                Cause.API_WAITING,
+                "too many calls wait already",
+                "take the answers first that are still to come, or do not wait",
+                headers=((b"retry-after", b"5"),),
+            )
+        self._waiting[caller.name] += 1
+        until = self._clock.seconds() + seconds
+        try:
+            while True:
+                left = until - self._clock.seconds()
+                more = await self.event_watch.changed(Tag(done.answer.next), left)
+                done, octets = await work()
+                if done.answer.items or not more:
+                    return done, octets
+        finally:
+            self._waiting[caller.name] -= 1
+            if not self._waiting[caller.name]:
+                del self._waiting[caller.name]
+
+    def _newest_event(self) -> Tag:
+        """What the newest event is known by: its number alone."""
+        with self._store.reading() as session:
+            return Tag(journal.newest_number(session))
 
     def _work(
         self, operation: Operation[Any, Any], wanted: Any, caller: Caller, terms: Terms

@@ -85,7 +85,8 @@ class Api:
         self._rate = RefusalRate()
         self.has_site = True
         self._waiting: Counter[str] = Counter()
-        self._administration = Administration(calls.store, runner, events, clock)
+        self._administration = Administration(calls.store, runner, events, clock, self._watch_failed)
+        self.event_watch = self._administration.event_watch
         self._readiness = Readiness(clock, lambda: runner.run(calls.generation))
         self._facts: WeakKeyDictionary[IRequest, dict[str, object]] = WeakKeyDictionary()
         self.watch = GenerationWatch(clock, lambda: runner.run(calls.generation), self._watch_failed)

@@ -218,6 +218,7 @@ class BackendService(Service):
         if self._api is not None:
             self._api.watch.stop()
             self._api.trial_watch.stop()
+            self._api.event_watch.stop()
 
     async def _stop(self) -> None:
         listening, self._listening = self._listening, None

@@ -228,7 +228,7 @@ def accept(change: Change, name: str, which: str, ca: str, **values: Any) -> CaR
     row = _meant(change.session, name, which)
     if not row.good:
         raise ChangeRefused(f"the trust list {name!r} has withdrawn {row.subject} ({row.status}); it is not accepted")
-    lists = []
+    lists = list(values.pop("lists", ()))
     for each in row.addresses:
         try:
             lists.append(str(ListUrl.parse(each)))

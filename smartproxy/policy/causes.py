@@ -173,6 +173,10 @@ class Cause(enum.StrEnum):
     CERTIFICATE_NOT_A_CA = "certificate.not_a_ca", "A certificate in the path is not a CA certificate."
     CERTIFICATE_INVALID_PATH = "certificate.invalid_path", "The path from the certificate to its CA is not valid."
     CERTIFICATE_UNREADABLE = "certificate.unreadable", "The certificate cannot be read."
+    CERTIFICATE_FROM_ROOT = (
+        "certificate.from_root",
+        "A root issued the certificate directly, which is not accepted.",
+    )
     CERTIFICATE_NO_PARTNER = "certificate.no_partner", "The certificate is valid, but not assigned to any partner."
     CERTIFICATE_PARTNER_DISABLED = "certificate.partner_disabled", "The certificate's partner is disabled."
     CERTIFICATE_AMBIGUOUS = "certificate.ambiguous", "The certificate matches the rules of more than one partner."

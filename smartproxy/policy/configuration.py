@@ -48,6 +48,7 @@ from smartproxy.policy.settings import (
 )
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.values import NAME, Address, Fixed, Line, Lines, Member, Whole
+from smartproxy.policy.watching import PartnerWatching
 
 #: The version of the document's form. A daemon that is told another one is older or newer than its configuration.
 FORMAT = 1
@@ -199,14 +200,18 @@ class Configuration(Generation):
 
     @property
     def server_part(self) -> ServerPart:
-        """What of it is for the server: it downloads no revocation list, so the addresses stay inside."""
+        """What of it is for the server: it downloads no lists and watches nobody, so what that takes stays inside."""
         cas = tuple(attrs.evolve(ca, lists=(), approve_lists=False) for ca in self.server.cas)
+        nothing = PartnerWatching()
+        partners = tuple(
+            each if each.watching == nothing else attrs.evolve(each, watching=nothing) for each in self.server.partners
+        )
         return ServerPart(
             format=self.format,
             generation=self.generation,
             store=self.store,
             site=self.site,
-            server=attrs.evolve(self.server, cas=cas),
+            server=attrs.evolve(self.server, cas=cas, partners=partners),
             station_profile=self.client.station.profile,
         )
 

@@ -449,6 +449,8 @@ GUESSES_HELD_IN_ALL: Final = 64
 GUESSES_NETWORKS_MOST: Final = 1024
 #: Events in one part of their list.
 EVENTS_PAGE: Final = Limit(default=100, least=1, most=5_000, unit="events")
+#: How long a call waits for the next event.
+EVENTS_WAIT: Final = Limit(default=0, least=0, most=50, unit="seconds")
 #: Numbered from 1 in the order of arrival.
 EVENT_NUMBER: Final = Limit(default=0, least=0, most=2**63 - 1, unit="(the number of an event)")
 #: The exit status of a program, or the negative number of the signal that ended it.

@@ -146,6 +146,7 @@ class TrustedCa:
     :ivar grace_hours: the hours that a revocation list stays valid after its nextUpdate.
     :ivar lists: the addresses that the backend downloads its revocation lists from.
     :ivar approve_lists: whether the backend adds the addresses that its certificates name by itself.
+    :ivar refuse_direct: whether certificates are refused that one of its roots issued directly.
     """
 
     name: str = attrs.field(metadata=kind(NAME, people=ForPeople(listed=True)))
@@ -181,6 +182,13 @@ class TrustedCa:
         default=False,
         metadata=kind(
             Flag(), people=ForPeople(help="download from the addresses that its certificates name without asking")
+        ),
+    )
+
+    refuse_direct: bool = attrs.field(
+        default=False,
+        metadata=kind(
+            Flag(), people=ForPeople(help="refuse partners' certificates that a root of it issued, and no CA below it")
         ),
     )
 

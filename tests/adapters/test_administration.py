@@ -5,7 +5,8 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 
-from smartproxy.backend import administrators, audit, generations, settings
+from smartproxy.backend import administrators, audit, generations, journal, settings
+from smartproxy.backend.administration import WAITING_ADMINISTRATORS_MOST, WAITING_PER_ADMINISTRATOR_MOST
 from smartproxy.backend.calls import Calls
 from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.health import Readiness
@@ -517,6 +518,93 @@ class Refused(AdminCase):
         self.agent.flush()
         for each in held:
             self.assertEqual(self.successResultOf(each).status, 401)
+
+
+class Waiting(AdminCase):
+    """Calls that wait for the next event."""
+
+    def wait(self, seconds: int = 50, more: str = "", token: str = "") -> Deferred[Answer]:
+        """Alice waits for an event after the newest one."""
+        with self.store.reading() as session:
+            newest = journal.newest_number(session)
+        path = f"/admin/events?after={newest}&wait={seconds}{more}"
+        waiting = self.start("GET", path, token=token or self.alice)
+        self.agent.flush()
+        return waiting
+
+    def happens(self, name: str = "crl.url_seen", **fields: object) -> None:
+        """An event is stored."""
+        with self.store.writing() as session:
+            journal.keep(session, [journal.record_of(name, NOW, 1, **{"url": "http://x", **fields})], NOW)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time go by in small steps."""
+        for _ in range(round(seconds / 0.25)):
+            self.clock.advance(0.25)
+        self.agent.flush()
+
+    def test_event(self) -> None:
+        """It is answered as soon as there is one, with it and the next cursor; the store is asked twice a second."""
+        waiting = self.wait()
+        self.pass_time(10)
+        self.assertNoResult(waiting)
+        self.happens()
+        self.pass_time(0.75)
+        answer = self.successResultOf(waiting)
+        self.assertEqual([each["name"] for each in answer.json["items"]], ["crl.url_seen"])
+        self.assertEqual(answer.json["next"], answer.json["items"][0]["number"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_event(self) -> None:
+        """Without one it is answered when its time is over, and not before; without wait or cursor at once."""
+        waiting = self.wait(20)
+        self.pass_time(19.5)
+        self.assertNoResult(waiting)
+        self.pass_time(0.5)
+        self.assertEqual(self.successResultOf(waiting).json["items"], [])
+        self.assertEqual(self.admin("GET", "events?wait=50&name=mail.sent").json["items"], [])
+        self.problem(400, "api.input", "GET", "events?after=1&wait=51")
+
+    def test_others(self) -> None:
+        """An event that is not wanted does not end it."""
+        waiting = self.wait(20, "&name=mail.sent")
+        self.happens()
+        self.pass_time(10)
+        self.assertNoResult(waiting)
+        self.pass_time(10)
+        self.assertEqual(self.successResultOf(waiting).json["items"], [])
+
+    def test_revoked_meanwhile(self) -> None:
+        """Whose token is revoked while it waits learns nothing any more."""
+        waiting = self.wait()
+        with self.change() as change:
+            administrators.revoke(change, "alice")
+        self.happens()
+        self.pass_time(1)
+        self.assertEqual(self.successResultOf(waiting).status, 401)
+
+    def test_bounds(self) -> None:
+        """So many calls of one administrator wait, and so many of all; the others are refused, and may ask again."""
+        others = WAITING_ADMINISTRATORS_MOST // WAITING_PER_ADMINISTRATOR_MOST
+        tokens = [self.alice, *(self.new_token(f"admin{number}", AdminRole.VIEWER) for number in range(others))]
+        last = tokens.pop()
+        calls = []
+        for token in tokens:
+            calls += [self.wait(token=token) for _ in range(WAITING_PER_ADMINISTRATOR_MOST)]
+            for refusal in (self.wait(token=token), *([self.wait(token=last)] if token == tokens[-1] else [])):
+                refused = self.successResultOf(refusal)
+                self.assertEqual((refused.status, refused.headers["retry-after"]), (429, "5"))
+                self.assertIn("api.waiting", refused.json["type"])
+        for each in calls:
+            self.assertNoResult(each)
+        self.api.event_watch.stop()
+        self.agent.flush()
+        for each in calls:
+            self.assertEqual(self.successResultOf(each).status, 200)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        again = self.wait(1)
+        self.pass_time(1)
+        self.assertEqual(self.successResultOf(again).status, 200)
 
 
 class Health(ApiCase):

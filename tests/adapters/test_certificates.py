@@ -263,6 +263,13 @@ class RefusedTests(SynchronousTestCase):
                 facts=["partner"],
             )
 
+    def test_issued_by_a_root(self) -> None:
+        """A good certificate that a root issued directly, which its authority is not to do."""
+        leaf = ROOT.issue("oftp.acme.example", serial_number=ODETTE_ID)
+        found = configuration()
+        strict = attrs.evolve(found, cas=tuple(attrs.evolve(each, refuse_direct=True) for each in found.cas))
+        self.check(leaf, strict, Cause.CERTIFICATE_FROM_ROOT, "certificate_unknown", facts=["ca"])
+
     def test_nobody(self) -> None:
         """A good certificate that is no partner's, with what a rule could go by."""
         nobody = MIDDLE.issue("oftp.foo.example", serial_number="O0013000001FOO", sans=("DNS:oftp.foo.example",))

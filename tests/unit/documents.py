@@ -60,6 +60,7 @@ FULL: dict[str, Any] = {
                 "grace_hours": 12,
                 "lists": ["http://crl.example/1.crl", "https://[2001:db8::1]:8443/2.crl"],
                 "approve_lists": True,
+                "refuse_direct": True,
             }
         ],
         "revocation": [

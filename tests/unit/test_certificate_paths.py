@@ -115,6 +115,16 @@ class AuthorityTests(JudgingTestCase):
         errors = (PathError(10, 2, "certificate has expired"), PathError(19, 2, "self-signed certificate in chain"))
         self.assertMatch(chain(LEAF, MIDDLE, old_root, errors=errors), configuration, "subject", "ca")
 
+    def test_issued_by_a_root(self) -> None:
+        """Where an authority says so, what its root issued directly is refused; what one below it issued is not."""
+        direct = chain(attrs.evolve(LEAF, issuer=ROOT.subject), ROOT)
+        lax, strict = authority("ca", "root"), attrs.evolve(authority("ca", "root"), refuse_direct=True)
+        self.assertMatch(direct, server(cas=(lax,)), "subject", "ca")
+        self.assertRefused(direct, server(cas=(strict,)), Cause.CERTIFICATE_FROM_ROOT, ca="ca")
+        self.assertMatch(chain(), server(cas=(strict,)), "subject", "ca")
+        issuing = attrs.evolve(authority("ca", "middle"), refuse_direct=True)
+        self.assertMatch(chain(), server(cas=(issuing,)), "subject", "ca")
+
     def test_leaf_as_anchor(self) -> None:
         """A self-signed certificate that is an authority's vouches for itself."""
         self.assertMatch(chain(LEAF), server(cas=(authority("ca", "leaf"),)), "subject", "ca")

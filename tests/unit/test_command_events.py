@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from smartproxy.backend import archive, certificates, identities, journal
+from smartproxy.backend.operations.events import EventPart, EventsWanted
 from smartproxy.backend.store import Store
 from smartproxy.logs.record import read
 from smartproxy.tap.command import parser
@@ -134,6 +135,27 @@ class Events(CommandCase):
             self.assertEqual(len(lines), 3)
             if form:
                 self.assertEqual([json.loads(line)["name"] for line in lines[1:]], ["station.unreachable"] * 2)
+
+    def test_follow_from_far(self) -> None:
+        """With --url the backend is asked to wait; the local store is not."""
+        for url, wait in (("https://backend.example", 50), (None, 0)):
+            asked: list[EventsWanted] = []
+            naps = iter(range(3))
+
+            def call(console: Console, operation: object, wanted: EventsWanted, asked: Any = asked) -> EventPart:
+                asked.append(wanted)
+                return EventPart(items=(), next=7)
+
+            def sleep(seconds: float, naps: Any = naps) -> None:
+                if next(naps) == 2:
+                    raise KeyboardInterrupt
+
+            arguments = parser().parse_args(["events", "--follow"])
+            arguments.api_url = url
+            console = Console(arguments=arguments, out=io.StringIO(), sleep=sleep)
+            with patch.object(Console, "call", call):
+                self.assertRaises(KeyboardInterrupt, arguments.run, console)
+            self.assertEqual([(each.after, each.wait) for each in asked], [(None, 0), (7, wait), (7, wait)])
 
     def test_prune(self) -> None:
         """Old events are deleted, by a date or an age, and only when it is said how old."""

@@ -32,6 +32,7 @@ from smartproxy.policy.partners import (
     SubjectRule,
 )
 from smartproxy.policy.settings import SheetSettings
+from smartproxy.policy.watching import PartnerWatching
 from tests.unit.documents import RefusingTestCase, changed, full, minimal, octets, pem
 
 
@@ -97,10 +98,12 @@ class RoundTripTests(SynchronousTestCase):
         part = parse_server_part(dump(whole.server_part))
         shared: dict[str, Any] = {"generation": 17, "store": "0123456789abcdef", "site": "Muster GmbH"}
         cas = tuple(attrs.evolve(ca, lists=(), approve_lists=False) for ca in whole.server.cas)
-        server = attrs.evolve(whole.server, cas=cas)
+        partners = tuple(attrs.evolve(each, watching=PartnerWatching()) for each in whole.server.partners)
+        server = attrs.evolve(whole.server, cas=cas, partners=partners)
         self.assertEqual(part, ServerPart(**shared, server=server, station_profile=Profile.STRICT))
         self.assertNotIn(b"station.example", dump(whole.server_part))
         self.assertNotIn(b"/2.crl", dump(whole.server_part))
+        self.assertNotIn(b"works holidays", dump(whole.server_part))
         refusal = self.assertRaises(ConfigurationRefused, parse_server_part, octets(full()))
         self.assertEqual(refusal.where, "client")
 

@@ -367,7 +367,7 @@ class Commands(CommandCase):
         self.assertIn("CN=First", self.do("trust-list", "load", "odette", self.file("tsl.xml", octets)).out)
         self.assertIn("has no address", self.refused("trust-list", "update", "odette"))
         accept = ("trust-list", "accept", "odette", FIRST.credential.sha256[:16], "--ca", "first")
-        self.do(*accept, "--revocation", "prefer", "--grace-hours", "3")
+        self.do(*accept, "--revocation", "prefer", "--grace-hours", "3", "--refuse-direct", "yes")
         entry = self.do("ca", "list", "--json").json[0]
         self.assertEqual((entry["revocation"], entry["grace_hours"], entry["lists"]), ("prefer", 3, [PUBLISHED]))
         self.do("trust-list", "reject", "odette", SECOND.credential.sha256[:16])

@@ -28,6 +28,7 @@ class EventsWanted:
     :ivar level: this level and those above it.
     :ivar after: only events that arrived after the one of this number: the cursor.
     :ivar limit: how many: without a cursor the newest, else the next.
+    :ivar wait: how long the API waits for the first one, where there is none after the cursor.
     """
 
     name: str | None = attrs.field(
@@ -59,6 +60,18 @@ class EventsWanted:
             people=ForPeople(help="how many: without a cursor the newest, else the next"),
         ),
     )
+    wait: int = attrs.field(
+        default=limits.EVENTS_WAIT.default,
+        metadata=kind(
+            Whole(limits.EVENTS_WAIT),
+            people=ForPeople(help="seconds to wait for the first one, if there is none after the cursor"),
+        ),
+    )
+
+    @property
+    def waits(self) -> int:
+        """For how many seconds a call may be held."""
+        return 0 if self.after is None else self.wait
 
 
 @attrs.frozen(kw_only=True)

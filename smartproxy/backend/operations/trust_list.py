@@ -21,7 +21,7 @@ from smartproxy.policy.trust_lists import TrustListEntry
 from smartproxy.policy.values import NAME, Flag, Line, Lines
 
 TRUST_LIST = Family("trust-list", "trust-lists")
-_OTHERS = PartOf(cls=TrustedCa, without=frozenset({"name", "certificates", "lists"}))
+_OTHERS = PartOf(cls=TrustedCa, without=frozenset({"name", "certificates"}))
 _BASE64_MOST = limits.TRUST_LIST_OCTETS_MOST * 4 // 3 + 100_000
 
 

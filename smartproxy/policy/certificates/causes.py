@@ -317,6 +317,16 @@ _ROWS: Final = (
         alert="bad_certificate",
     ),
     CertificateCause(
+        cause=Cause.CERTIFICATE_FROM_ROOT,
+        message="the certificate was issued by a root directly, which is not accepted of this CA",
+        advice="Ask the partner for a certificate of an issuing CA. If this one is right: smartproxy ca change NAME"
+        " --refuse-direct no, or pin the certificate.",
+        explanation=Explanation(
+            "Your certificate was issued directly by a root. We accept certificates of its issuing CAs only.",
+            "Please obtain one from an issuing CA.",
+        ),
+    ),
+    CertificateCause(
         cause=Cause.CERTIFICATE_NO_PARTNER,
         message="the certificate is valid, but not assigned to any partner",
         advice="If it belongs to a partner, add a rule that matches this certificate to the partner's entry.",

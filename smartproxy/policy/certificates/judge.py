@@ -233,6 +233,8 @@ def judge_below(
         judge_key(facts, depth)
         if depth < anchor and facts.signature_hash in _WEAK_HASHES:
             raise refusal(Cause.CERTIFICATE_WEAK_SIGNATURE, facts, depth, hash=str(facts.signature_hash))
+    if ca.refuse_direct and anchor == 1 and path[1].subject == path[1].issuer:
+        raise refusal(Cause.CERTIFICATE_FROM_ROOT, path[0], ca=ca.name, **_dates(path[0]))
     for depth, (facts, issuer) in enumerate(itertools.pairwise(path)):
         _judge_revocation(facts, depth, issuer, ca, configuration, now)
 

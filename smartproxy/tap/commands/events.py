@@ -92,7 +92,9 @@ def show(console: Console) -> None:
         for each in found:
             console.line(each.document(), text(each))
         console.sleep(FOLLOW_SECONDS)
-        found, last = _following(console, attrs.evolve(wanted, after=last))
+        # From far the backend holds the call until there is something; the local store is asked again and again.
+        wait = limits.EVENTS_WAIT.most if console.arguments.api_url is not None else 0
+        found, last = _following(console, attrs.evolve(wanted, after=last, wait=wait))
 
 
 def _newest(console: Console, wanted: "EventsWanted", most: int) -> "tuple[list[StoredEvent], int]":

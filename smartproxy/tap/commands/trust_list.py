@@ -64,10 +64,7 @@ def register(subparsers: Subparsers) -> None:
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("sha256", metavar="SHA256", help="of its certificate, 8 digits or more")
     yes.add_argument("--ca", required=True, metavar="NAME", help="what it is to be called")
-    group = yes.add_argument_group("its entry")
-    for each in declared.argued(TrustedCa):
-        if each.name in ("revocation", "grace_hours"):
-            group.add_argument(each.option, dest=each.name, help=each.people.help)
+    declared.add_arguments(yes.add_argument_group("its entry"), TrustedCa)
     less = action(actions, "remove", "Know a trust list no more; CAs that were accepted stay.", remove, changes=True)
     less.add_argument("name", metavar="NAME")
 
@@ -143,7 +140,7 @@ def accept(console: Console) -> None:
     from smartproxy.backend.operations import trust_list as operations
 
     given = console.arguments
-    fields = {name: value for name, value in _fields(console).items() if value is not None}
+    fields = declared.given(given, TrustedCa)
     wanted = operations.ListedCaAcceptance(name=given.name, sha256=given.sha256, ca=given.ca, fields=fields)
     known = console.call(operations.accept, wanted).ca
     console.answer(declared.document(known), listing({"ca": known.name, **declared.pairs(known)}))
@@ -165,15 +162,6 @@ def remove(console: Console) -> None:
 
     name = console.call(operations.remove, Named(name=console.arguments.name)).name
     console.answer({"name": name, "removed": True}, f"the trust list {name} is removed")
-
-
-def _fields(console: Console) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for each in declared.argued(TrustedCa):
-        said = getattr(console.arguments, each.name, None)
-        if said is not None:
-            found[each.name] = each.kind.read(int(said) if each.name == "grace_hours" else said, each.option)
-    return found
 
 
 def _tell(console: Console, found: "tuple[ListedCa, ...]", empty: str) -> None:
