@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.backend.errors import ScopeMissing
 from smartproxy.backend.generations import newest_number
-from smartproxy.backend.operations import partner
+from smartproxy.backend.operations import account, partner
 from smartproxy.backend.operations.operation import Caller, Effect
 from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.operations.registry import FAMILIES, OPERATIONS
@@ -74,9 +74,12 @@ class Permissions(SiteCase):
             self.assertIs(self.caller(*scopes).may("partner:change"), may, scopes)
 
     def test_roles(self) -> None:
-        """A viewer and an auditor change nothing, the auditor reads everything, an administrator may do all."""
+        """A viewer and an auditor change nothing, the auditor reads everything, an administrator may do all.
+
+        Their own accounts are for users of the page, whatever their role.
+        """
         for name, each in OPERATIONS.items():
-            looks = each.effect is Effect.READ
+            looks = each.effect is Effect.READ and each.scope != account.OWN
             self.assertIs(self.caller(*AdminRole.AUDITOR.scopes).may(each.scope), looks, name)
             self.assertIs(self.caller(*AdminRole.VIEWER.scopes).may(each.scope), each.scope.endswith(":read"), name)
             self.assertTrue(self.caller(*AdminRole.ADMINISTRATOR.scopes).may(each.scope), name)
