@@ -1,6 +1,6 @@
 """The operation that lists transfers of Virtual Files: what went where, how fast, and how it ended."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -14,6 +14,8 @@ from smartproxy.policy.values import NAME, Member, Whole
 
 TRANSFER = Family("transfer", "transfers", key="")
 
+LOOKED_BACK = timedelta(days=7)
+"""From when on transfers are listed, if nothing is said."""
 _NUMBER = Whole(limits.EVENT_NUMBER)
 _COUNT = Optional(_NUMBER)
 _TEXT = Optional(AnyText())
@@ -24,7 +26,7 @@ _THOUSAND = 1000
 class TransfersWanted:
     """Which transfers; what is not given does not matter.
 
-    :ivar since: ended at this time or later; ``None``: all that are known.
+    :ivar since: ended at this time or later; ``None``: within the last 7 days.
     :ivar until: ended before.
     :ivar skip: how many are left out at the beginning: the cursor.
     :ivar limit: how many.
@@ -32,7 +34,10 @@ class TransfersWanted:
 
     partner: str | None = attrs.field(default=None, metadata=kind(Optional(NAME)))
     outcome: TransferOutcome | None = attrs.field(default=None, metadata=kind(Optional(Member(TransferOutcome))))
-    since: datetime | None = attrs.field(default=None, metadata=kind(Optional(Instantaneous())))
+    since: datetime | None = attrs.field(
+        default=None,
+        metadata=kind(Optional(Instantaneous()), people=ForPeople(help="from this time on; 7 days back if not given")),
+    )
     until: datetime | None = attrs.field(default=None, metadata=kind(Optional(Instantaneous())))
     skip: int = attrs.field(
         default=0, metadata=kind(_NUMBER, people=ForPeople(help="the cursor 'next' of the part before"))
@@ -105,7 +110,9 @@ class TransferPart:
 @TRANSFER.reading("list", "List the files that partners and station sent each other, with outcome and EERP or NERP.")
 def listed(look: Transaction, wanted: TransfersWanted) -> TransferPart:
     """The transfers that are wanted."""
-    asked = TransferFilter(partner=wanted.partner, outcome=wanted.outcome, since=wanted.since, until=wanted.until)
+    asked = TransferFilter(
+        partner=wanted.partner, outcome=wanted.outcome, since=wanted.since or look.now - LOOKED_BACK, until=wanted.until
+    )
     found = transfers.find(look.session, asked)
     end = wanted.skip + wanted.limit
     return TransferPart(items=tuple(map(_known, found[wanted.skip : end])), next=end if end < len(found) else None)

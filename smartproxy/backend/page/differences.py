@@ -6,7 +6,12 @@ Works on the JSON of entries, of any kind, which holds no secret; rules for cert
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from smartproxy.backend import settings
+from smartproxy.backend.certificates import certificate_pin, read_certificates, subject_text
+from smartproxy.backend.errors import NotFound
 from smartproxy.backend.operations.shapes import EntryDifference
+from smartproxy.backend.page.texts import later
+from smartproxy.backend.setting_values import value_text
 from smartproxy.backend.states import EntryKind
 
 Row = tuple[str, str | None, str | None]
@@ -26,6 +31,10 @@ def rows_of(
     """
     found: list[Row] = []
     for each in differences:
+        if each.subject is EntryKind.SETTING:
+            was, becomes = (_setting(each.name, value, translate) for value in (each.before, each.after))
+            found.append((each.name, was, becomes))
+            continue
         before, after = _entry(each.subject, each.before), _entry(each.subject, each.after)
         named = "" if about == (each.subject, each.name) else f"{each.subject.value} {each.name}: ".replace("  ", " ")
         found += [(named + translate(what), old, new) for what, old, new in compared(before, after)]
@@ -38,8 +47,9 @@ def compared(before: Any, after: Any) -> Iterator[Row]:
     """The values that differ between two entries, each JSON or ``None``."""
     old, new = dict(_flat(before, "")), dict(_flat(after, ""))
     for what in {**old, **new}:
-        if old.get(what) != new.get(what):
-            yield what, old.get(what), new.get(what)
+        was, becomes = old.get(what) or None, new.get(what) or None
+        if was != becomes:
+            yield what, was, becomes
 
 
 def _entry(subject: EntryKind, content: Any) -> Any:
@@ -49,9 +59,20 @@ def _entry(subject: EntryKind, content: Any) -> Any:
             **content["entry"],
             "certificates": [_rule(each, content["notes"]) for each in content["entry"]["certificates"]],
         }
-    if subject is EntryKind.SETTING and isinstance(content, Mapping):
-        return content.get("value")
+    if subject is EntryKind.CA and isinstance(content, Mapping):
+        held = read_certificates(content["certificates"].encode("ascii"), content["name"])
+        return {**content, "certificates": [f"{subject_text(each)}, SHA-256 {certificate_pin(each)}" for each in held]}
     return content
+
+
+def _setting(name: str, content: Any, translate: Callable[[str], str]) -> str | None:
+    """A setting's value; where it is not set, its default."""
+    if content is not None:
+        return value_text(content["value"])
+    try:
+        return f"{value_text(settings.default_of(name))} ({translate(later('the default'))})"
+    except NotFound:
+        return None
 
 
 def _rule(rule: Mapping[str, Any], notes: Iterable[Mapping[str, Any]]) -> str:

@@ -7,9 +7,9 @@ from smartproxy.backend.operations.alerts import RunsWanted, ScriptTestWanted, T
 from smartproxy.backend.operations.settings import KnownSetting, SettingsWanted
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.setting_texts import text_of
+from smartproxy.backend.page.settings import told_value
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
-from smartproxy.backend.setting_values import value_text
 
 RUNS_SHOWN = 50
 STATES = {
@@ -64,7 +64,7 @@ def _value(found: tuple[KnownSetting, ...], name: str) -> object:
 
 
 def _rows(visit: PageVisit, found: tuple[KnownSetting, ...]) -> list[tuple[str, str, str]]:
-    return [(each.name, visit.text(text_of(each.name)), value_text(each.value)) for each in found]
+    return [(each.name, visit.text(text_of(each.name)), told_value(visit, each.value)) for each in found]
 
 
 ROUTES = (

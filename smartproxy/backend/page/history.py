@@ -23,9 +23,9 @@ async def listed(visit: PageVisit) -> Shown:
 async def shown(visit: PageVisit) -> Shown:
     """What one generation changed."""
     found = (await visit.call(history.show, GenerationWanted(number=_wanted(visit)))).answer
-    return visit.render(
-        "generation.html", found=found.generation, rows=rows_of(found.differences, translate=visit.text)
-    )
+    (newest,) = (await visit.call(history.listed, GenerationsWanted(limit=1))).answer.items
+    rows = rows_of(found.differences, translate=visit.text)
+    return visit.render("generation.html", found=found.generation, rows=rows, newest=newest.number)
 
 
 async def planned(visit: PageVisit) -> Shown:

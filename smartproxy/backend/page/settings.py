@@ -15,6 +15,7 @@ from smartproxy.backend.operations.settings import (
 from smartproxy.backend.operations.shapes import Foreseen
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.setting_texts import BLOCKS, SettingBlock, block_of, text_of
+from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.setting_values import BadSettingValue, value_of_text, value_text
 
@@ -24,13 +25,15 @@ class ShownSetting:
     """A setting as the page shows it.
 
     :ivar text: what it is, in the reader's language.
-    :ivar value: what it is now.
+    :ivar value: what it is now, as it is written.
+    :ivar told: the same, in the reader's language.
     :ivar choices: what it can be, where that is a few words.
     """
 
     name: str
     text: str
     value: str
+    told: str
     default: str
     is_set: bool
     range: str
@@ -118,8 +121,8 @@ async def _carry_out(
         elif names is not None:
             await visit.call(settings.reset, names, terms)
     except Rehearsed as rehearsed:
-        return await _form(visit, text=text, foreseen=rehearsed.foreseen, after=value_text(value))
-    told = visit.text("%(name)s is %(value)s from now on.", name=name, value=value_text(value))
+        return await _form(visit, text=text, foreseen=rehearsed.foreseen, after=told_value(visit, value))
+    told = visit.text("%(name)s is %(value)s from now on.", name=name, value=told_value(visit, value))
     return visit.redirect("/settings", told)
 
 
@@ -151,6 +154,16 @@ async def _form(
     )
 
 
+_WORDS = {value_text(each): text for each, text in ((True, later("yes")), (False, later("no")))}
+_WORDS |= {value_text(None): later("not set"), value_text([]): later("none")}
+
+
+def told_value(visit: PageVisit, value: object) -> str:
+    """A value for readers: what is a word of ours is in their language."""
+    text = value_text(value)
+    return visit.text(_WORDS[text]) if value is None or isinstance(value, bool) or value == [] else text
+
+
 def _shown(visit: PageVisit, known: KnownSetting) -> ShownSetting:
     words = known.range or ""
     is_number = isinstance(known.default, int) and not isinstance(known.default, bool)
@@ -162,7 +175,8 @@ def _shown(visit: PageVisit, known: KnownSetting) -> ShownSetting:
         name=known.name,
         text=visit.text(text) if text else "",
         value=value_text(known.value),
-        default=value_text(known.default),
+        told=told_value(visit, known.value),
+        default=told_value(visit, known.default),
         is_set=known.is_set,
         range=words,
         choices=choices,
