@@ -62,11 +62,13 @@ class Page(BackendCase):
         self.assertEqual(self.ask("GET", style[0])[0], 200)
 
     def test_refused(self) -> None:
-        """A form without its token changes nothing, and neither does one of somebody who is not known."""
+        """A form without its token changes nothing, and neither does one of a viewer, or of a stranger."""
         self.log_in("viewer")
         status, document = self.ask("POST", "/logout", {"csrf": "0" * 64})
         self.assertEqual((status, "not ours" in document), (403, True))
         self.assertEqual(self.ask("GET", "/")[0], 200)
+        status, document = self.ask("POST", "/partners/ACME/disable", {"csrf": self.form_token})
+        self.assertEqual((status, "partner:change" in document), (403, True))
         self.cookie = ""
         self.ask("GET", "/login")
         self.assertEqual(self.ask("POST", "/logout", {"csrf": self.form_token}), (303, "/login"))
