@@ -5,6 +5,7 @@ by one would take an hour. Each kind of event is checked against the catalogue o
 store, but for the certificates' keys.
 """
 
+import json
 import random
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,10 +21,14 @@ from smartproxy.backend.operations import partner
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import perform
 from smartproxy.backend.schema import EventRow
+from smartproxy.backend.session_tables import LiveReportRow, SessionRecordRow
 from smartproxy.backend.store import Store
 from smartproxy.logs.catalogue import look_up
-from smartproxy.logs.fields import FieldKind
+from smartproxy.logs.fields import FieldKind, isotime
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.packed_record import pack
+from smartproxy.policy.schema import write_object
+from smartproxy.policy.session_record import DATA, RecordedStep, SessionRecord
 from smartproxy.testing.pki import self_signed
 
 NAMES: Final = (
@@ -106,8 +111,80 @@ def _write(store: Store, rows: list[dict[str, Any]]) -> int:
         with store.writing() as session:
             session.execute(insert(EventRow), rows)
             session_rows.note(session, rows, max(row["received"] for row in rows))
+            records = [_record(row) for row in rows if row["name"] == "session.ended" and row["source"] == "client"]
+            if records:
+                session.execute(insert(SessionRecordRow), records)
         rows.clear()
     return count
+
+
+def _record(ended: dict[str, Any]) -> dict[str, Any]:
+    """The record of a session that ended, with a file of one buffer in it."""
+    fields, code = ended["fields"], code_of(ended["partner"])
+    file: dict[str, str | int] = {"SFIDDSN": "DELJIT", "SFIDORIG": code, "SFIDDEST": STATION, "SFIDOSIZ": 1}
+    came: tuple[tuple[int, str, str, dict[str, str | int]], ...] = (
+        (12, "station", "SSRM", {}),
+        (30, "partner", "SSID", {"SSIDCODE": code, "SSIDLEV": 5}),
+        (42, "station", "SSID", {"SSIDCODE": STATION, "SSIDLEV": 5}),
+        (60, "partner", "SFID", file),
+        (75, "station", "SFPA", {"SFPAACNT": 0}),
+        (80, "partner", DATA, {"buffers": 1, "octets": 1024, "credits": 0}),
+        (90, "partner", "EFID", {"EFIDRCNT": 0, "EFIDUCNT": 1024}),
+        (99, "station", "EFPA", {"EFPACD": "Y"}),
+        (105, "partner", "CD", {}),
+        (120, "station", "EERP", {"EERPDSN": "DELJIT"}),
+        (130, "partner", "RTR", {}),
+        (140, "station", "ESID", {"ESIDREAS": 0}),
+    )
+    record = SessionRecord(
+        session=ended["session"],
+        partner=ended["partner"],
+        peer=fields["peer"],
+        began=isotime(ended["time"] - timedelta(milliseconds=150)),
+        initiator="partner",
+        lasted=150,
+        setup=42,
+        outcome=fields["outcome"],
+        cause=fields["cause"],
+        agreed={"level": 5, "buffer_size": 2048, "credit": 64},
+        held_partner=0,
+        held_station=0,
+        steps=tuple(RecordedStep(at=at, by=by, command=name, fields=said) for at, by, name, said in came),
+        left_out=0,
+    )
+    return {
+        "session": record.session,
+        "received": ended["received"],
+        "client": "inner",
+        "packed": pack(write_object(record)),
+    }
+
+
+def add_live(store: Store, now: datetime) -> None:
+    """Have three sessions run for an hour: a file whose end is foreseen, none, and one whose end is not."""
+    running: list[dict[str, object]] = []
+    for name, direction, phase, octets, dataset, size in (
+        ("ACME", "inbound", "transfer", 1_400_000_000, "DOOR-PANEL.STEP", 2_000_000),
+        ("BOLT", "inbound", "idle", 88_000, None, 0),
+        ("CRANE", "outbound", "transfer", 230_000, "VDA4938-0077", 0),
+    ):
+        state: dict[str, object] = {
+            "session": f"{len(running) + 1:016x}",
+            "partner": name,
+            "direction": direction,
+            "since": isotime(now - timedelta(minutes=2)),
+            "phase": phase,
+            "octets_in": octets,
+            "octets_out": 4096,
+            "rate_in": 38_000_000,
+            "rate_out": 0,
+        }
+        if dataset is not None:
+            state["file"] = {"dataset": dataset, "octets": octets, "size": size}
+        running.append(state)
+    with store.writing() as session:
+        told = LiveReportRow(client="inner-2", received=now + timedelta(hours=1), count=3, sessions=json.dumps(running))
+        session.merge(told)
 
 
 def _events(filling: Filling) -> Iterator[dict[str, Any]]:

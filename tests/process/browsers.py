@@ -7,6 +7,7 @@ journey names, at most :data:`WAIT_SECONDS`.
 """
 
 import atexit
+import re
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,6 +24,7 @@ from playwright.sync_api import (
     Page,
     Playwright,
     Request,
+    expect,
     sync_playwright,
 )
 from twisted.internet import reactor as installed_reactor
@@ -35,12 +37,14 @@ Told = TypeVar("Told")
 
 reactor: Any = installed_reactor
 
-WAIT_SECONDS = 120.0
+WAIT_SECONDS = 40.0
 """How long one step of a journey may take on a machine that has much else to do."""
 CLOSING_SECONDS = 20.0
 """How long the end of a test run waits for the browser's."""
 AXE = Path(__file__).parents[1] / "axe" / "axe.min.js"
 AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
+COMES_AGAIN = re.compile("Failed to load resource: the server responded with a status of (409|422) ")
+"""What Chromium says of a form that comes again because of a fault or a conflict; that is no error of the page."""
 GRAVE = ("serious", "critical")
 """The impacts of axe's findings that no page may have."""
 
@@ -89,6 +93,7 @@ class Chromium:
         if self._browser is None or not self._browser.is_connected():
             if self._playwright is None:
                 self._playwright = sync_playwright().start()
+                expect.set_options(timeout=WAIT_SECONDS * 1000)
             self._browser = self._playwright.chromium.launch(executable_path=self._path)
         return journey(self._browser)
 
@@ -156,7 +161,7 @@ class Window:
         self.page: Page = self.context.new_page()
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        if message.type == "error" and not COMES_AGAIN.match(message.text):
             self.wrong.append(f"console: {message.text} ({message.location.get('url', '')})")
 
     def _dialog(self, dialog: Dialog) -> None:

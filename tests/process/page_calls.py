@@ -20,7 +20,7 @@ from smartproxy.backend import users
 from smartproxy.backend.page.pages import ROUTES
 from smartproxy.backend.page.routes import Route
 from smartproxy.backend.page.visit import COOKIE
-from smartproxy.backend.schema import EventRow, GenerationRow, PartnerRow
+from smartproxy.backend.schema import EventRow, GenerationRow, LicenceRow, PartnerRow
 from smartproxy.backend.store import Store
 from smartproxy.backend.user_tables import UserRow
 from smartproxy.policy.permissions import AdminRole, UserEntry
@@ -164,6 +164,8 @@ def examples(store: Store) -> dict[str, str]:
             "events": str(refused.id) if refused else "0",
             "history": str(generation or 0),
             "users": USERS[AdminRole.ADMINISTRATOR],
+            "settings": "server.limits.sessions",
+            "nodes": session.scalars(select(LicenceRow.proxy_id)).first() or "nothing",
         }
 
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from playwright.sync_api import Page
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
@@ -113,3 +114,18 @@ def known(store: Store, role: AdminRole) -> str:
         return log_in(store, role)
     add_user(store, role)
     return log_in(store, role)
+
+
+_DROP = """
+([place, name, octets]) => { const carried = new DataTransfer();
+    carried.items.add(new File([new Uint8Array(octets)], name));
+    for (const type of ["dragenter", "dragover", "drop"])
+        place.dispatchEvent(new DragEvent(type, {bubbles: true, cancelable: true, dataTransfer: carried})); }
+"""
+
+
+def drop(page: Page, field: str, file: Path) -> None:
+    """Drop a file on the place of a form's field, as somebody does who drags it from a folder."""
+    page.wait_for_load_state("load")
+    place = page.locator(f"[data-drop]:has([name={field}])")
+    page.evaluate(_DROP, [place.element_handle(), file.name, list(file.read_bytes())])

@@ -10,7 +10,7 @@ from babel.messages.pofile import read_po
 from smartproxy.backend.page.texts import LOCALE
 from smartproxy.backend.store import Store
 from smartproxy.policy.permissions import AdminRole
-from tests.filled import HOSTILE, Filling, fill
+from tests.filled import HOSTILE, Filling, add_live, fill
 from tests.process.browsers import Eyes, Window
 from tests.process.page_calls import PageCaller, examples, whole_pages
 from tests.process.page_sites import PageSiteCase, Reader, known
@@ -53,7 +53,9 @@ class EverywhereCase(PageSiteCase):
 
     def _fill(self, store: Store) -> list[str]:
         """Fill the store; what pages there are then."""
-        fill(store, Filling(now=datetime.now(UTC), sessions=SESSIONS, hostile=True))
+        now = datetime.now(UTC)
+        fill(store, Filling(now=now, sessions=SESSIONS, hostile=True))
+        add_live(store, now)
         ca, cookie = str(self.site.certificates / "backend.crt"), known(store, AdminRole.ADMINISTRATOR)
         caller = PageCaller(self.site.backend_port, ca, cookie, host="127.0.0.1")
         try:

@@ -7,22 +7,12 @@ from datetime import UTC, datetime
 from smartproxy.backend.operations import user
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import perform
-from smartproxy.backend.page.visit import COOKIE
 from smartproxy.policy.permissions import AdminRole
 from tests.process.page_calls import PageAnswer, PageCaller
-from tests.process.test_page_rights import PageRightsCase
+from tests.process.test_page_rights import PageRightsCase, cookie_of
 
 NAME, PASSWORD = "carol", "four words of one line"
 HOSTILE = "\u202e<script>alert(1)</script>"
-
-
-def cookie_of(answer: PageAnswer) -> str:
-    """The page's cookie that an answer sets; empty if it sets none."""
-    for each in answer.cookies:
-        found = re.match(COOKIE.decode() + "=([^;]*)", each)
-        if found:
-            return found[1]
-    return ""
 
 
 def without_tokens(text: str) -> str:
