@@ -14,7 +14,7 @@ from smartproxy.backend.certificates import (
     certificates_to_pem,
     first_line,
     read_certificates,
-    subject_text,
+    short_name,
 )
 from smartproxy.backend.change import Change, judged
 from smartproxy.backend.errors import AlreadyThere, ChangeRefused, NotFound, Unusable
@@ -112,11 +112,11 @@ def _bundle(certificates: Sequence[x509.Certificate]) -> str:
     for each in certificates:
         if not _is_ca_certificate(each):
             raise Unusable(
-                f"{subject_text(each)} is not a CA certificate (basicConstraints does not say CA); a "
+                f"{short_name(each)} is not a CA certificate (basicConstraints does not say CA); a "
                 "partner's own certificate is pinned with 'smartproxy partner add --certificate'"
             )
         try:
-            load_certificates(certificates_to_pem([each]), subject_text(each))
+            load_certificates(certificates_to_pem([each]), short_name(each))
         except CertificateUnusable as unusable:
             # A server would refuse every further generation for it.
             raise Unusable(str(unusable)) from unusable
@@ -127,7 +127,7 @@ def _is_ca_certificate(certificate: x509.Certificate) -> bool:
     try:
         return certificate_facts(certificate).is_authority
     except (TypeError, ValueError, UnsupportedAlgorithm) as error:
-        raise Unusable(f"the certificate of {subject_text(certificate)} cannot be read: {first_line(error)}") from error
+        raise Unusable(f"the certificate of {short_name(certificate)} cannot be read: {first_line(error)}") from error
 
 
 def _note(change: Change, row: CaRow) -> None:

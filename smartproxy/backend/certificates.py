@@ -35,6 +35,9 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 
 _PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9# ]+)-----(.*?)-----END \1-----", re.DOTALL)
 _PEM_HEADER = re.compile(rb"^[A-Za-z0-9-]+:[^\n]*(\n[ \t][^\n]*)*\n", re.MULTILINE)
+_PKCS12 = re.compile(rb"\x30(?:[\x00-\x80]|\x81.|\x82..|\x83...|\x84....)\x02\x01\x03", re.DOTALL)
+"""How a PKCS#12 file begins: a sequence of any length, which begins with the version 3 (RFC 7292 section 4)."""
+_NAME_SHOWN = 160
 _OTHER_LABELS = ("KEY", "PARAMETERS", "REQUEST")
 """What ends the label of a block in which no certificate or list is looked for."""
 
@@ -158,7 +161,8 @@ def read_private_key(octets: bytes, password: bytes | None, source: str) -> Priv
         needed = "is encrypted: give its password" if password is None else "is not encrypted: give no password"
         raise Unusable(f"the private key in {source} {needed}") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise Unusable(f"{source} holds no private key that can be read with this password") from error
+        how = " with this password" if b"ENCRYPTED" in octets or not blocks else ""
+        raise Unusable(f"{source} holds no private key that can be read{how}") from error
     return checked_key(key, source)
 
 
@@ -185,8 +189,12 @@ class KeyAndChain:
 def read_pkcs12(octets: bytes, password: bytes | None, source: str) -> KeyAndChain:
     """Key and certificates of a PKCS#12 file.
 
-    :raises Unusable: when it cannot be opened or one of the two is missing.
+    :raises Unusable: when it is none, cannot be opened, or one of the two is missing.
     """
+    if _PKCS12.match(octets) is None:
+        raise Unusable(
+            f"{source} is neither PEM nor PKCS#12; give one key and its certificates, in PEM, or one PKCS#12 file"
+        )
     try:
         key, leaf, others = pkcs12.load_key_and_certificates(octets, password)
     except (ValueError, UnsupportedAlgorithm) as error:
@@ -206,8 +214,10 @@ def fitting(key: PrivateKey, certificates: Iterable[Certificate], source: str) -
     """
     left = list(certificates)
     public = public_key_octets(key)
-    leaf = next((each for each in left if public_key_octets(each) == public), None)
+    leaf = next((each for each in left if _has_key(each, public)), None)
     if leaf is None:
+        for each in left:
+            public_key_octets(each)
         raise Unusable(f"no certificate in {source} is for this private key; take the certificate made for it")
     chain = [leaf]
     left.remove(leaf)
@@ -218,6 +228,14 @@ def fitting(key: PrivateKey, certificates: Iterable[Certificate], source: str) -
         chain.append(issuer)
         left.remove(issuer)
     return KeyAndChain(key=key, chain=tuple(chain))
+
+
+def _has_key(certificate: Certificate, public: bytes) -> bool:
+    """Whether a certificate is for this key; one whose key cannot be read may be an authority's beside it."""
+    try:
+        return public_key_octets(certificate) == public
+    except Unusable:
+        return False
 
 
 def _issued(issuer: Certificate, certificate: Certificate) -> bool:
@@ -236,7 +254,14 @@ def public_key_octets(holder: Certificate | PrivateKey) -> bytes:
     try:
         return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise Unusable(f"the public key of the certificate cannot be read: {first_line(error)}") from error
+        whose = short_name(holder) if isinstance(holder, Certificate) else "the key"
+        raise Unusable(f"the public key of {whose} is damaged, or of a kind that is not known") from error
+
+
+def short_name(certificate: Certificate) -> str:
+    """What a certificate is called in a message: its subject, cut where it is long, or a part of its SHA-256."""
+    name = subject_text(certificate) or f"a certificate without a name, SHA-256 {certificate_pin(certificate)[:16]}..."
+    return name if len(name) <= _NAME_SHOWN else f"{name[:_NAME_SHOWN]}..."
 
 
 def certificate_pin(certificate: Certificate) -> str:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from smartproxy.testing.pki import TestCa
+from tests.unit.odder_files import odder
 
 ROOT = TestCa.root("Root")
 MIDDLE = ROOT.intermediate("Middle")
@@ -71,7 +72,9 @@ def p7(*certificates: x509.Certificate) -> bytes:
 
 def corpus() -> dict[str, bytes]:
     """All of them, by what is odd."""
-    return dict((*_changed(), *_labels(), *_certificates(), *_lists(), *_keys(), *_texts()))
+    crl = x509.load_pem_x509_crl(MIDDLE.crl([LEAF])).public_bytes(Encoding.DER)
+    more = odder(LEAF, MIDDLE.credential, THREE, crl)
+    return dict((*_changed(), *_labels(), *_certificates(), *_lists(), *_keys(), *_texts(), *more))
 
 
 def _changed() -> Iterator[tuple[str, bytes]]:

@@ -26,6 +26,7 @@ from tests.unit.commands import CommandCase
 from tests.unit.odd_files import LEAF, MIDDLE, ROOT, THREE, block, corpus, der_of, p7
 from tests.unit.test_licence import NOW, PROXY_ID
 
+LINE_MOST = 700
 KEPT = 9
 """Of so many files the entries of one are kept in the store: every change reads and writes all of it."""
 
@@ -89,6 +90,36 @@ class OddFiles(CommandCase):
         path = self.file("password", b"\xef\xbb\xbf" + "geheim-\u00fc\r\n".encode())
         self.do("identity", "import", "main", site, "--password-file", path)
 
+    def test_no_container(self) -> None:
+        """What is neither PEM nor PKCS#12 is told so: its password is not asked for in vain."""
+        password = self.file("password", b"x\n")
+        for name in ("java", "putty", "gzip", "key-in-der", "p12-in-base64", "request-in-der", "certificates-in-a-row"):
+            path = self.file(name, corpus()[name])
+            told = self.refused("identity", "import", "main", path, "--password-file", password)
+            self.assertIn("is neither PEM nor PKCS#12", told)
+        other = self.file("other.p12", LEAF.pkcs12("y"))
+        told = self.refused("identity", "import", "main", other, "--password-file", password)
+        self.assertIn("is the password right?", told)
+        told = self.refused("identity", "import", "main", self.file("zero.pem", corpus()["key-of-no-number"]))
+        self.assertNotIn("password", told)
+
+    def test_key_that_is_unreadable(self) -> None:
+        """A partner's certificate without a readable key is doubtful; one of a CA keeps no identity from its own."""
+        path = self.file("odd.pem", corpus()["certificate-of-no-point"])
+        done = self.do("partner", "add", "P", "--code", "O0015", "--certificate", path)
+        self.assertIn("is damaged, or of a kind that is not known; no TLS connection with it succeeds", done.err)
+        odd = block("CERTIFICATE", corpus()["certificate-of-an-unknown-curve"])
+        both = self.file("both.pem", odd + LEAF.chain_pem + LEAF.key_pem)
+        self.do("identity", "import", "main", both)
+        alone = self.file("alone.pem", odd + LEAF.key_pem)
+        self.assertIn("is damaged, or of a kind that is not known", self.refused("identity", "import", "two", alone))
+
+    def test_names_in_messages(self) -> None:
+        """A certificate without a name is told by its SHA-256, a long name is cut."""
+        for number, told in ((0, "a certificate without a name, SHA-256 "), (3, "OU=part,... is not a CA certificate")):
+            path = self.file(f"{number}.der", corpus()[f"certificate-of-a-name-{number}"])
+            self.assertIn(told, self.refused("ca", "add", "x", path))
+
     def test_doubtful_certificates(self) -> None:
         """A partner's certificate that has ended, is not valid yet or is for mail is taken with a word of warning."""
         for number, (credential, told) in enumerate(
@@ -139,7 +170,7 @@ class OddFiles(CommandCase):
         self.count = 0
         self.key, self.locked = self.file("key.pem", LEAF.key_pem), self.file("locked.p12", LEAF.pkcs12("secret"))
         files = corpus()
-        self.assertGreater(len(files), 150)
+        self.assertGreater(len(files), 320)
         for name, octets in files.items():
             path = self.file(name, octets)
             taken = [words for words in self.commands(name, path) if self.check(name, words)]
@@ -168,6 +199,7 @@ class OddFiles(CommandCase):
             self.assertEqual(done.out, "", (name, words, done.err))
             # A word of warning about the certificate may stand in front of the reason.
             self.assertIn(done.err.count("\n"), (1, 2), (name, words, done.err))
+        self.assertTrue(all(len(line) < LINE_MOST for line in done.err.splitlines()), (name, words, done.err))
         self.assertTrue(all(line.startswith("smartproxy: ") for line in done.err.splitlines()), (name, words, done.err))
         self.assertTrue((done.out + done.err).replace("\n", "").isprintable(), (name, words, done.err))
         return not done.status

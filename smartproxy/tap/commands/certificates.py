@@ -115,14 +115,20 @@ def given_rules(console: Console) -> GivenRules:
 
 def _pinned(console: Console, path: str) -> "GivenCertificate":
     """The partner's own certificate of a file, which may hold its chain too."""
-    from smartproxy.backend.certificates import certificates_to_pem, issuer_text, read_certificates, subject_text
+    from smartproxy.backend.certificates import (
+        certificates_to_pem,
+        issuer_text,
+        read_certificates,
+        short_name,
+        subject_text,
+    )
     from smartproxy.backend.operations.partner import GivenCertificate
 
     found = read_certificates(console.read(path), path)
     issuers = {issuer_text(each) for each in found if issuer_text(each) != subject_text(each)}
     own = [each for each in found if subject_text(each) not in issuers] or found
     if len(own) > 1:
-        names = "; ".join(subject_text(each) for each in own)
+        names = "; ".join(short_name(each) for each in own[:3]) + (" and others" if len(own) > 3 else "")
         raise CommandFailed(f"{path} holds several certificates ({names}); give each in a file of its own")
     for warning in _doubts(own[0], console.now()):
         console.warn(f"{path}: {warning}")
@@ -131,10 +137,16 @@ def _pinned(console: Console, path: str) -> "GivenCertificate":
 
 def _doubts(certificate: "Certificate", now: datetime) -> list[str]:
     """Why a partner with this certificate would be refused."""
+    from smartproxy.backend.certificates import public_key_octets
+    from smartproxy.backend.errors import Unusable
     from smartproxy.net.tls.facts import certificate_facts
 
     facts = certificate_facts(certificate)
     found = []
+    try:
+        public_key_octets(certificate)
+    except Unusable as unusable:
+        found.append(f"{unusable}; no TLS connection with it succeeds")
     if facts.not_after <= now:
         found.append(f"the certificate ended on {when(facts.not_after)}; the partner is refused with it")
     if facts.not_before > now:
