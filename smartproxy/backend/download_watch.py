@@ -16,7 +16,6 @@ from typing import Any, Protocol
 from cryptography import x509
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from smartproxy.backend import downloads, lists_apart, revocation
@@ -26,6 +25,7 @@ from smartproxy.backend.errors import BackendError, NotFound, StoreBusy, StoreOu
 from smartproxy.backend.fetching import Fetched, NotFetched, Wanted
 from smartproxy.backend.generations import changing
 from smartproxy.backend.revocation import ParsedList
+from smartproxy.backend.rounds import Rounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
@@ -73,22 +73,22 @@ class DownloadWatch:
         self._chance = chance
         self._calling: dict[str, Deferred[None]] = {}
         self._quiet_until = 0.0
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
+        self._rounds = Rounds(clock, self._look)
 
     def start(self) -> None:
         """Look now, and every few seconds."""
-        self._looking.start(limits.DOWNLOADS_LOOK_SECONDS, now=True)
+        self._rounds.start()
 
-    def stop(self) -> None:
+    def stop(self) -> Deferred[None]:
         """Look no more, and give up the downloads that are under way."""
-        if self._looking.running:
-            self._looking.stop()
+        stopped = self._rounds.stop()
         for call in list(self._calling.values()):
             call.cancel()
+        return stopped
 
-    def _look(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._look_at_all())
+    async def _look(self) -> float:
+        await self._look_at_all()
+        return limits.DOWNLOADS_LOOK_SECONDS
 
     async def _look_at_all(self) -> None:
         if self._clock.seconds() < self._quiet_until:
@@ -109,7 +109,7 @@ class DownloadWatch:
         for each in proposals:
             advice = f"check the address, then: smartproxy crl approve {each.ca}"
             self._events.emit("crl.proposed", ca=each.ca, url=each.url, advice=advice)
-        if self._looking.running:
+        if self._rounds.running:
             self._begin(due)
 
     def _begin(self, due: Sequence[Due]) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from smartproxy.backend import generations, settings
 from smartproxy.backend.errors import StoreBusy, StoreOutdated
+from smartproxy.backend.rounds import LOOK_SECONDS, Rounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
 from smartproxy.logs.log import Log
@@ -21,8 +21,6 @@ from smartproxy.logs.severity import Severity
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.schema import read_object
 from smartproxy.policy.settings import ApiLog
-
-LOOK_SECONDS = 1.0
 
 
 class LogSettings:
@@ -35,33 +33,27 @@ class LogSettings:
         self._log = log
         self._known = 0
         self._used = ApiLog()
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
+        self._rounds = Rounds(clock, self._look)
 
     def start(self) -> None:
         """Put the settings in force, and look every second whether they are others."""
         self._use(self._read())
-        self._looking.start(LOOK_SECONDS, now=False)
+        self._rounds.start()
 
-    def stop(self) -> None:
+    def stop(self) -> Deferred[None]:
         """Look no more."""
-        if self._looking.running:
-            self._looking.stop()
+        return self._rounds.stop()
 
-    def _look(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._compare())
-
-    async def _compare(self) -> None:
+    async def _look(self) -> float:
         try:
             found = await self._runner.run(self._read)
+            if self._rounds.running:
+                self._use(found)
         except (StoreBusy, StoreOutdated):
-            # The hourly look tells it.
-            return
+            pass  # The hourly look tells it.
         except Exception:
             self._events.failure("smartproxy.backend.log_settings", Failure())
-            return
-        if self._looking.running:
-            self._use(found)
+        return LOOK_SECONDS
 
     def _read(self) -> ApiLog:
         """The settings of the newest generation; those in use if it is the one that is known."""

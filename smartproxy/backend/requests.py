@@ -19,6 +19,7 @@ from twisted.web.server import Request
 from smartproxy._version import __version__
 from smartproxy.backend.generations import DIGEST_CHARACTERS, Tag
 from smartproxy.net.leg import peer_of
+from smartproxy.policy.budget import Budgets
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import STORE_ID
 from smartproxy.policy.limits import Limit
@@ -73,33 +74,22 @@ class CallRefused(Exception):
         return f"{self.message}; {self.advice}"
 
 
-@attrs.define
-class _Allowance:
-    left: float
-    seen: float
-    silent: int = 0
-
-
 class RefusalRate:
     """How many refusals of an address are written down."""
 
     def __init__(self) -> None:
-        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
+        self._budgets: Budgets[str] = Budgets(EVENTS_AT_ONCE * EVENT_EVERY_SECONDS, ADDRESSES_MOST)
+        self._silent: OrderedDict[str, int] = OrderedDict()
 
     def admit(self, address: str, now: float) -> int | None:
         """Whether a refusal is to be written, and how many before it were not; ``None`` when it is not."""
-        allowance = self._allowances.pop(address, None) or _Allowance(EVENTS_AT_ONCE, now)
-        self._allowances[address] = allowance
-        if len(self._allowances) > ADDRESSES_MOST:
-            self._allowances.popitem(last=False)
-        gained = (now - allowance.seen) / EVENT_EVERY_SECONDS
-        allowance.left, allowance.seen = min(EVENTS_AT_ONCE, allowance.left + gained), now
-        if allowance.left < 1:
-            allowance.silent += 1
-            return None
-        silent, allowance.silent = allowance.silent, 0
-        allowance.left -= 1
-        return silent
+        silent = self._silent.pop(address, 0)
+        if self._budgets.take(address, 1 / EVENT_EVERY_SECONDS, now):
+            return silent
+        self._silent[address] = silent + 1
+        if len(self._silent) > ADDRESSES_MOST:
+            self._silent.popitem(last=False)
+        return None
 
 
 BODY_OCTETS_MOST = 1024 * 1024

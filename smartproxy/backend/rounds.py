@@ -16,6 +16,7 @@ class Rounds:
     """The looks, between :meth:`start` and :meth:`stop`.
 
     :param look: one look, which never fails; it says after how many seconds the next one comes.
+    :ivar running: whether they go on.
     """
 
     def __init__(self, clock: IReactorTime, look: Callable[[], Awaitable[float]]) -> None:
@@ -24,16 +25,16 @@ class Rounds:
         self._looking: Deferred[None] | None = None
         self._next: IDelayedCall | None = None
         self._again = False
-        self._running = False
+        self.running = False
 
     def start(self) -> None:
         """Look now, and again and again."""
-        self._running = True
+        self.running = True
         self.wake()
 
     def wake(self) -> None:
         """Look now, or at once after the look that is going on."""
-        if not self._running:
+        if not self.running:
             return
         if self._looking is not None:
             self._again = True
@@ -47,7 +48,7 @@ class Rounds:
 
     def stop(self) -> Deferred[None]:
         """Look no more; fires when the look that is going on has ended."""
-        self._running = False
+        self.running = False
         if self._next is not None and self._next.active():
             self._next.cancel()
         if self._looking is None:
@@ -62,7 +63,7 @@ class Rounds:
     def _looked(self, seconds: float, looked: Deferred[None]) -> None:
         self._looking = None
         looked.callback(None)
-        if self._running and self._again:
+        if self.running and self._again:
             self.wake()
-        elif self._running:
+        elif self.running:
             self._next = self._clock.callLater(seconds, self.wake)

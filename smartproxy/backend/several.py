@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IReadDescriptor
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smartproxy.backend.database import CHANNEL, DUTY_LOCK, Lone
 from smartproxy.backend.errors import StoreUnavailable
+from smartproxy.backend.rounds import Rounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
@@ -166,25 +166,24 @@ class Duty:
         self._running: Sequence[Job] = ()
         self._lone: Lone | None = None
         self._stopped = False
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = clock
+        self._rounds = Rounds(clock, self._look)
 
     def start(self) -> None:
         """Take the duty, now or when it is free."""
         if self._store.location.is_postgresql:
-            self._looking.start(DUTY_SECONDS, now=True)
+            self._rounds.start()
         else:
             self._begin()
 
     def stop(self) -> Deferred[None]:
         """Do nothing more by itself, and leave the duty to another backend."""
         self._stopped = True
-        if self._looking.running:
-            self._looking.stop()
+        self._rounds.stop()
         return self._end().addCallback(lambda _: self._runner.run(self._leave))
 
-    def _look(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._compare())
+    async def _look(self) -> float:
+        await self._compare()
+        return DUTY_SECONDS
 
     async def _compare(self) -> None:
         reason = ""

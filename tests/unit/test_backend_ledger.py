@@ -180,4 +180,4 @@ class Rates(SynchronousTestCase):
         self.assertIsNone(rate.admit("first", 0.0))
         rate.admit("one more", 0.0)
         self.assertEqual(rate.admit("0", 0.0), 0)
-        self.assertEqual(len(rate._allowances), ADDRESSES_MOST)
+        self.assertEqual(len(rate._budgets), ADDRESSES_MOST)

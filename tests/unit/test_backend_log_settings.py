@@ -10,7 +10,8 @@ from twisted.logger import Logger
 
 from smartproxy.backend import settings
 from smartproxy.backend.errors import ChangeRefused, StoreBusy
-from smartproxy.backend.log_settings import LOOK_SECONDS, LogSettings
+from smartproxy.backend.log_settings import LogSettings
+from smartproxy.backend.rounds import LOOK_SECONDS
 from smartproxy.logs.emit import Events
 from smartproxy.logs.fields import Value
 from smartproxy.logs.levels import Levels
