@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from smartproxy.testing.programs import environment, module
 from tests.packaging.wheel import ROOT
 from tests.process.clock import PATIENCE_SECONDS
+from tests.process.test_backend_process import HttpsBrowser
 
 ATTACKS = 14
 FILES = 29
@@ -73,6 +74,10 @@ class DemoTests(SynchronousTestCase):
             self.assertRegex(shown, f"\n{operation}")
         self.assertIn("\n  smartproxy partner add ACME --code O0013000001ACME --certificate .demo/", shown)
         self.assertIn("Every line is as it should be", shown)
+        page = re.search(r"The page was at https://127\.0\.0\.1:\d+/ \(user guide, password (\S{16})\)", shown)
+        assert page is not None, shown
+        self.assertIn("make demo KEEP=1", shown)
+        self.assertEqual((self.folder / ".demo" / "page.password").read_text(), page[1] + "\n")
         self.assertIn("Now do it yourself", shown)
         section = re.search('the section "([^"]+)" of README.md', shown)
         assert section is not None
@@ -80,6 +85,27 @@ class DemoTests(SynchronousTestCase):
         self.assertTrue((self.folder / ".demo" / "certificates" / "acme.crt").exists())
         self.assertEqual(self.left(), [])
         self.assertEqual([path.name for path in self.folder.iterdir()], [".demo"])
+
+    def test_kept(self) -> None:
+        """Kept running, it says where the page is, and who logs in; the page has the demonstration's events in it."""
+        self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
+        with self.demo("--keep") as running:
+            assert running.stdout is not None
+            shown = ""
+            while "It runs until Ctrl-C" not in shown:
+                line = running.stdout.readline()
+                self.assertTrue(line, shown)
+                shown += line
+            address = re.search(r"Look at the page, with all of this in it: (https://\S+)", shown)
+            login = re.search(r"user (guide), password (\S{16});", shown)
+            assert address is not None and login is not None, shown
+            browser = HttpsBrowser(address[1])
+            browser.page("/login")
+            self.assertEqual(browser.send("/login", name=login[1], password=login[2]), (303, "/"))
+            self.assertIn("ACME", browser.page("/partners"))
+            running.send_signal(signal.SIGINT)
+            self.rest(running)
+        self.assertEqual(self.left(), [])
 
     def test_interrupted(self) -> None:
         """Ctrl-C in the middle of a file ends everything at once, with status 130; a second signal changes nothing."""

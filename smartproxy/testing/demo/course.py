@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shlex
 import shutil
 import signal
@@ -33,6 +34,15 @@ NOT_SHOWN = 74
 """Exit status when standard output takes no more (EX_IOERR of sysexits.h)."""
 
 
+PAGE = """
+The page was at {address} (user {user}, password {password}).
+Look at it with all of this in it: make demo KEEP=1"""
+"""What is said of the page where it ends with the demonstration."""
+KEPT_PAGE = """
+Look at the page, with all of this in it: {address}
+  user {user}, password {password}; its certificate is of the authority in {anchor}"""
+"""The same where it goes on."""
+PAGE_USER = "guide"
 YOURSELF = """
 Now do it yourself: the section "Try it on one machine" of README.md has the commands to copy and paste.
 The certificates of this demonstration are in {certificates};
@@ -114,6 +124,7 @@ class Course:
         self._operations: list[DemoOperation] = []
         self._bugs: list[Event] = []
         self._calls = 0
+        self._password = secrets.token_urlsafe(12)
         self._showing: Deferred[None] | None = None
         self._finished = False
 
@@ -136,6 +147,14 @@ class Course:
         )
         self.display.print(YOURSELF.format(certificates=self._site.certificates))
         self.status = 0 if right else WRONG
+        self.display.print(
+            (KEPT_PAGE if keep else PAGE).format(
+                address=f"https://127.0.0.1:{self._site.backend_port}/",
+                user=PAGE_USER,
+                password=self._password,
+                anchor=self._site.certificates / "backend.crt",
+            )
+        )
         if keep:
             await self._keep(partners.acme)
         await self._site.stop()
@@ -186,6 +205,8 @@ class Course:
         self._files.mkdir()
         making = deferToThread(self._make_files)
         await site.create()
+        self.display.step("adding a user of the page")
+        await self._add_user()
         self.display.step("adding the partners ACME and BOLT, a CA and its revocation list")
         partners = await introduce(site)
         there, back = await making
@@ -199,6 +220,14 @@ class Course:
             self.display.print(f"  {command.replace(str(site.folder), site.folder.name)}")
         self.display.print()
         return partners, there, back
+
+    async def _add_user(self) -> None:
+        """Add an administrator with a password that nobody has."""
+        file = self._site.folder / "page.password"
+        file.touch(mode=0o600)
+        file.write_text(self._password + "\n")
+        add = ("user", "add", PAGE_USER, "--role", "administrator")
+        await self._site.smartproxy(*add, "--password-file", str(file))
 
     def _make_files(self) -> tuple[list[SourceFile], list[SourceFile]]:
         """The files that ACME sends to the station, and the station to ACME."""
