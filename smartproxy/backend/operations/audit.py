@@ -17,7 +17,8 @@ from smartproxy.policy.values import SHA256, Flag, Line, Member, Whole
 AUDIT = Family("audit", "audit", key="number")
 _SCOPE = "audit:audit"
 _NUMBER = Whole(limits.EVENT_NUMBER)
-_ANCHORS_MOST = 1000
+_ANCHORS_MOST = 100
+"""So many stand in the line of a request."""
 
 
 @attrs.frozen(kw_only=True)
