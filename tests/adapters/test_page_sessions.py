@@ -202,6 +202,7 @@ class SessionPages(PageCase):
         shown = self.page("/live")
         self.assertIn("A client does not call.", shown)
         self.assertIn('class="verdict warn"', shown)
+        self.assertIn('<a class="button quiet" href="/nodes">Nodes and licences</a>', shown)
 
 
 class Plots(SynchronousTestCase):

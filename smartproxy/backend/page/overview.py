@@ -37,6 +37,17 @@ _FINDINGS: Final = {
     "list-download": later("A revocation list cannot be downloaded."),
 }
 """What the findings of the backend are called, by their codes."""
+_NODES: Final = ("/nodes", later("Nodes and licences"))
+_CERTIFICATES: Final = ("/certificates", later("Certificates and lists"))
+_PLACES: Final = {
+    "no-site": ("/setup", later("Set-up")),
+    "unlicensed": _NODES,
+    "no-client": _NODES,
+    "client-silent": _NODES,
+    "unconfigured": _CERTIFICATES,
+    "list-download": _CERTIFICATES,
+}
+"""Where something can be done about a finding: the page, and its title."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,6 +58,7 @@ class Trouble:
     :ivar words: more of it, and what to do.
     :ivar touches: whom it touches, in words.
     :ivar action: where a button leads that may help, by a form; empty for none.
+    :ivar place: where else one can do something about it: a page; empty for none.
     """
 
     kind: str
@@ -55,6 +67,7 @@ class Trouble:
     since: datetime | None = None
     touches: str = ""
     action: str = ""
+    place: str = ""
     button: str = ""
 
 
@@ -152,7 +165,13 @@ def troubles_of(
         kind = _KINDS[each.health]
         other = later("It does not work.") if kind == "bad" else later("Something needs you.")
         title = visit.text(_FINDINGS.get(each.verdict, other))
-        found.append(Trouble(kind=kind, title=title, words=each.advice))
+        place, button = _PLACES.get(each.verdict, ("", ""))
+        route = visit.backstage.routes.at(place)
+        if route is None or not visit.may(route.needs):
+            place, button = "", ""
+        found.append(
+            Trouble(kind=kind, title=title, words=each.advice, place=place, button=button and visit.text(button))
+        )
     yield from sorted(found, key=lambda each: _WORST.index(each.kind))
 
 
