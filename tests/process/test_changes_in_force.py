@@ -212,7 +212,7 @@ class ChangesInForce(SiteCase):
         token = self.site.folder / "second.token"
         address = f"127.0.0.1:{self.site.tunnel_port}"
         for stopped in (True, False):
-            await self.site.smartproxy("client", "add", "second", "--token-file", str(token))
+            await self.site.smartproxy("client", "add", "second", "--token-file", str(token), "--force")
             log = Log(self.site.server)
             second = self.site.start_second_client(address, token)
             self.addCleanup(self.stopped, second)

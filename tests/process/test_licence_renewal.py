@@ -57,7 +57,9 @@ class LicenceRenewal(TestCase):
             ends = (datetime.now(UTC) + timedelta(seconds=life)).replace(microsecond=0, tzinfo=None)
             await site.smartproxy("licence", "withdraw", site.proxy_id)
             with contextlib.suppress(ProgramFailed, AssertionError):
-                await site.smartproxy("licence", "issue", site.proxy_id, "--until", ends.isoformat(), "-o", str(path))
+                await site.smartproxy(
+                    "licence", "issue", site.proxy_id, "--until", ends.isoformat(), "-o", str(path), "--force"
+                )
                 await site.start()
                 caller = Attacker(
                     reactor=reactor,
