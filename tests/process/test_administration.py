@@ -199,6 +199,8 @@ class UnderFire(AdministeredCase):
             (400, "POST", "/api/v1/admin/admin-tokens", good, b'{"name": "x", "until": "0000-00-00T00:00:00Z"}'),
             (422, "POST", "/api/v1/admin/admin-tokens", good, b'{"name": "x", "until": "9999-12-31T23:59:59Z"}'),
             (422, "POST", "/api/v1/admin/admin-tokens", good, b'{"name": "x", "until": "0001-01-01T00:00:00Z"}'),
+            (422, "POST", "/api/v1/admin/trust-lists/x/load", good, b'{"octets": "\\u00f5"}'),
+            (400, "POST", "/api/v1/admin/crls:load", good, b'{"files": [{"name": "x", "octets": "\\u00f5"}]}'),
             (405, "PUT", path, good, b"{}"),
         ]
         for status, method, where, headers, body in calls:

@@ -1,7 +1,6 @@
 """Operations on trust lists (ETSI TS 119 612): which there are, and the CAs that they propose."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
@@ -149,7 +148,7 @@ def load(work: Transaction, wanted: TrustListFile) -> ListedCas:
     """Take it; the answer has the CAs that it proposes."""
     try:
         octets = base64.b64decode("".join(wanted.octets.split()), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise Unusable("the file is not in base64") from error
     trust_lists.take(work.session, wanted.name, octets, work.now)
     found = trust_lists.listed_cas(work.session, wanted.name)
