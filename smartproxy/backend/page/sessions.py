@@ -45,7 +45,7 @@ OUTCOMES: Final = {
     "unreachable": later("not reachable"),
     "stopped": later("stopped here"),
     "failed": later("failed here"),
-    RUNNING: later("no end told yet"),
+    RUNNING: later("end not told"),
 }
 """How a session ended, for readers."""
 _WORDS: Final = {
