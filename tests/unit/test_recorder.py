@@ -2,6 +2,8 @@
 
 import io
 import json
+import random
+import zlib
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -10,7 +12,14 @@ from smartproxy.backend import ladders
 from smartproxy.oftp2.errors import EsidReason
 from smartproxy.oftp2.stream import SSRM_BUFFER
 from smartproxy.policy.packed_record import pack, unpack
-from smartproxy.policy.session_record import STEPS_FIRST, STEPS_LAST, RecordedStep, SessionRecord
+from smartproxy.policy.session_record import (
+    PACKED_MOST,
+    STEPS_FIRST,
+    STEPS_LAST,
+    Facts,
+    RecordedStep,
+    SessionRecord,
+)
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.relay.events import Arrived, LegOpened, Lost
 from smartproxy.relay.intents import Done
@@ -121,6 +130,14 @@ class Recorded(SynchronousTestCase):
         steps = [step for step in record.steps if step.command in ("DATA", "CDT")]
         self.assertEqual([step.fields for step in steps], [{"buffers": 10, "octets": 50, "credits": 3}])
 
+    def test_traced(self) -> None:
+        """Where each DATA is told to the log, it is counted once all the same."""
+        self.session.reporter.wants = lambda name, session, partner: True
+        self.file()
+        self.say((0, RESPONDER, EFPA_N))
+        record = self.end(EsidReason.UNSPECIFIED_ABORT)
+        self.assertEqual([step.fields["buffers"] for step in record.steps if step.command == "DATA"], [1])
+
     def test_lost_in_a_file(self) -> None:
         """DATA before the end is counted although no command followed."""
         self.file(windows=2)
@@ -141,6 +158,7 @@ class Recorded(SynchronousTestCase):
         """How long a side was not read because of the other is told, also if that lasted until the end."""
         recorder = self.session.recorder
         assert recorder is not None
+        recorder.released(RESPONDER)
         recorder.held(INITIATOR)
         self.now += 3
         recorder.released(INITIATOR)
@@ -187,9 +205,29 @@ class Packed(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """What is no packed record, or has another form, is refused; so is one that unpacks to too much."""
-        for octets in (b"", b"x", pack({"steps": [], "left_out": 0})):
+        for octets in (b"", b"x", b"not compressed", pack({"steps": [], "left_out": 0})):
             self.assertRaises(DocumentRefused, unpack, octets)
         self.assertRaises(DocumentRefused, unpack, pack({"steps": [], "left_out": 0, "x": "0" * 10_000_000}))
+
+    def test_facts(self) -> None:
+        """Fields are texts and whole numbers, and not too many."""
+        kind = Facts()
+        self.assertEqual(kind.write(kind.read({"a": "b", "c": 1}, "x")), {"a": "b", "c": 1})
+        refused: tuple[object, ...] = ([], {"a": None}, {"a": {}}, {str(number): 1 for number in range(100)})
+        for wrong in refused:
+            self.assertRaises(DocumentRefused, kind.read, wrong, "x")
+
+    def test_too_long(self) -> None:
+        """Of a record that is too long, commands in the middle are left out, and counted."""
+        chance = random.Random(1)
+        steps = [{"at": number, "by": "partner", "fields": {"x": chance.randbytes(400).hex()}} for number in range(500)]
+        packed = pack({"steps": steps, "left_out": 7})
+        self.assertLessEqual(len(packed), PACKED_MOST)
+        kept = json.loads(zlib.decompress(packed))
+        self.assertEqual(kept["steps"][0]["at"], 0)
+        self.assertEqual([each["at"] for each in kept["steps"][-STEPS_LAST:]], list(range(480, 500)))
+        self.assertEqual(kept["left_out"] + len(kept["steps"]), 507)
+        self.assertGreater(kept["left_out"], 7)
 
     def test_ladder_without_a_record(self) -> None:
         """A step that the codec does not know is a note in the recording, and is shown as it is."""
