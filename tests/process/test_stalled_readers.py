@@ -115,8 +115,7 @@ class StalledReaders(SiteCase):
             height = {name: resident(program) for name, program in daemons.items()}
             cost = {name: height[name] - before[name] for name in daemons}
             self.tell(f"{SESSIONS} stalled sessions, {said >> 20} MiB said", cost)
-            for each in stalled:
-                self.assertLess(each.pouring.buffers, CREDIT, "the partner was held, not only out of credit")
+            # The kernel's buffers may take all the credit of a session on a busy machine, the daemons never do.
             for name, octets in cost.items():
                 self.assertLessEqual(octets, SESSIONS * most, name)
             await self.read_on(stalled)
