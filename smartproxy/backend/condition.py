@@ -19,8 +19,9 @@ from smartproxy.backend.history import HistoryEntry
 from smartproxy.backend.schema import ClientRow
 from smartproxy.backend.service import BackendService
 from smartproxy.backend.store import Store
-from smartproxy.ctl.answers import Licences, read_licences
+from smartproxy.ctl.answers import Licences
 from smartproxy.ctl.daemon import Held, in_force
+from smartproxy.ctl.licences import read_licences
 from smartproxy.ctl.protocol import Refused
 from smartproxy.ctl.statuses import (
     BackendStatus,

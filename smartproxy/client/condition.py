@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 
 from smartproxy.client.backend import BackendRefused
 from smartproxy.client.service import ClientService
-from smartproxy.ctl.answers import Licences, read_licences
+from smartproxy.ctl.answers import Licences
 from smartproxy.ctl.daemon import in_force, killed
+from smartproxy.ctl.licences import read_licences
 from smartproxy.ctl.statuses import ClientStatus, InForce, fields_of, host_port, instant, judged
 from smartproxy.net.tls.expiries import expiries
 from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge

@@ -23,7 +23,6 @@ from smartproxy.ctl.kinds import (
     Words,
     many,
 )
-from smartproxy.policy.licence import Licence, LicenceRefused, read
 from smartproxy.policy.schema import ObjectOf, Optional, kind
 
 # Sessions.
@@ -115,36 +114,12 @@ class ToldLicence:
     limits: Mapping[str, int] = attrs.field(factory=dict, metadata=kind(ByName(AnyNumber())))
     refused: str | None = attrs.field(default=None, metadata=TEXT_OR_NONE)
 
-    @classmethod
-    def of(cls, licence: Licence, now: datetime) -> "ToldLicence":
-        """What is told of a licence."""
-        return cls(
-            proxy_id=licence.proxy_id,
-            site=licence.site,
-            valid_from=licence.valid_from,
-            valid_until=licence.valid_until,
-            days_left=licence.days_left(now),
-            in_force=licence.in_force(now),
-            limits=licence.limits,
-        )
-
 
 @attrs.frozen(kw_only=True)
 class Licences:
     """The licence of a server, or those of a site's servers."""
 
     licences: tuple[ToldLicence, ...] = attrs.field(metadata=many(ToldLicence))
-
-
-def read_licences(texts: Mapping[str, str], now: datetime) -> Licences:
-    """What is told of licences as they were issued, by their Proxy IDs."""
-    found = []
-    for proxy_id, text in texts.items():
-        try:
-            found.append(ToldLicence.of(read(text, proxy_id, now), now))
-        except LicenceRefused as refused:
-            found.append(ToldLicence(proxy_id=proxy_id, refused=str(refused)))
-    return Licences(licences=tuple(found))
 
 
 @attrs.frozen(kw_only=True)

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import attrs
 
-from smartproxy.ctl.answers import Licences, ToldLicence
+from smartproxy.ctl.answers import Licences
 from smartproxy.ctl.daemon import killed
+from smartproxy.ctl.licences import told
 from smartproxy.ctl.statuses import InForce, PlainClientStatus, PlainServerStatus, host_port, judged
 from smartproxy.net.tls.context import load_certificates
 from smartproxy.plain.client import PlainClientService
@@ -103,7 +104,7 @@ class PlainServerCondition(_PlainCondition):
 
     def licence(self) -> Licences:
         """The licence in force."""
-        return Licences(licences=(ToldLicence.of(self._service.licence.present, self._now()),))
+        return Licences(licences=(told(self._service.licence.present, self._now()),))
 
 
 class PlainClientCondition(_PlainCondition):

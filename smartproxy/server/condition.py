@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from twisted.internet.interfaces import IReactorTime
 
-from smartproxy.ctl.answers import Licences, ToldLicence
+from smartproxy.ctl.answers import Licences
 from smartproxy.ctl.daemon import in_force, killed
+from smartproxy.ctl.licences import told
 from smartproxy.ctl.statuses import InForce, ServerStatus, fields_of, judged
 from smartproxy.net.tls.expiries import expiries
 from smartproxy.policy.health import Diagnosis, Expiry, Finding, Health, judge
@@ -113,7 +114,7 @@ class ServerCondition:
 
     def licence(self) -> Licences:
         """The licence in force."""
-        return Licences(licences=(ToldLicence.of(self._service.licence.present, self._now()),))
+        return Licences(licences=(told(self._service.licence.present, self._now()),))
 
     def kill(self, session: str) -> bool:
         """End a session; whether it was there."""
