@@ -1,6 +1,7 @@
 """The page's texts: every one has a translation, with the same values in it; and readers get their language."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,13 @@ class Texts(SynchronousTestCase):
         for language in texts.catalogues():
             if language != texts.SOURCE:
                 self.assertEqual([], untranslated(language), language)
+
+    def test_once(self) -> None:
+        """A text is translated in one place: the second of two would be lost silently."""
+        for path in sorted((PAGE / "locale").glob("*.po")):
+            ids = [block.partition("msgstr")[0] for block in path.read_text(encoding="utf-8").split("\n\n")]
+            ids = [each[each.index("msg") :] for each in ids if "msg" in each]
+            self.assertEqual([each for each, count in Counter(ids).items() if count > 1], [], path.name)
 
     def test_found(self) -> None:
         """Texts of templates, of modules and of declarations are among those that are looked for."""
