@@ -152,6 +152,12 @@ def governed(store: Store) -> bool:
         return any_administrator(session)
 
 
+def is_user(store: Store, name: str) -> bool:
+    """Whether there is a user of this name."""
+    with store.reading() as session:
+        return _found(session, name) is not None
+
+
 def check_password(store: Store, name: str, password: str) -> bool:
     """Whether a user has this password; it takes the same time whether there is such a user or not."""
     with store.reading() as session:

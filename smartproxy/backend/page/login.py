@@ -38,9 +38,9 @@ async def logged_in(visit: PageVisit) -> Shown:
     good = await parts.door.opens(address, name, lambda: users.proves(parts.store, name, typed, code, visit.now))
     if not good:
         cause = Cause.PAGE_CROWDED if good is None else Cause.PAGE_PASSWORD
-        parts.events.emit(
-            "page.login_refused", cause=cause, message=cause.meaning, peer=address, names=[name[:_NAME_MOST]]
-        )
+        # Only a user's name is written down: people type their password into the wrong field.
+        names = [name] if await parts.runner.run(users.is_user, parts.store, name) else None
+        parts.events.emit("page.login_refused", cause=cause, message=cause.meaning, peer=address, names=names)
         fault = _CROWDED if good is None else _WRONG
         status = 429 if good is None else 403
         return visit.render("login.html", status, next=place, name=name[:_NAME_MOST], fault=visit.text(fault))
