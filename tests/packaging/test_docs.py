@@ -186,6 +186,21 @@ class Routes(TestCase):
             self.assertRegex(self.page, row)
 
 
+class PageSecurity(TestCase):
+    """The table of what the OWASP standard asks of the page."""
+
+    def test_tests_exist(self) -> None:
+        """Every row names a test, and every test that is named is there."""
+        text = (ROOT / "docs" / "page-security.rst").read_text("utf-8")
+        rows = re.findall(r"^   \* - V(?:.*\n)(?:     .*\n)+", text, re.MULTILINE)
+        self.assertGreater(len(rows), 30)
+        for row in rows:
+            named = re.findall(r"``((?:unit|adapters|process)\.[\w.]+)``", row)
+            self.assertTrue(named, row)
+            for name in named:
+                namedAny(f"tests.{name}")
+
+
 class ComingFromOs4x(TestCase):
     """The table of the manuals' promises and ours."""
 
