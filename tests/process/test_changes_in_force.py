@@ -212,6 +212,7 @@ class ChangesInForce(SiteCase):
         token = self.site.folder / "second.token"
         address = f"127.0.0.1:{self.site.tunnel_port}"
         for stopped in (True, False):
+            token.unlink(missing_ok=True)
             await self.site.smartproxy("client", "add", "second", "--token-file", str(token))
             log = Log(self.site.server)
             second = self.site.start_second_client(address, token)
