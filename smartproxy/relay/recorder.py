@@ -6,7 +6,7 @@ challenges are masked when the record is made (:mod:`smartproxy.policy.session_r
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from smartproxy.oftp2.commands import CDT, Command
 from smartproxy.oftp2.judgement import Observation
@@ -35,9 +35,9 @@ class Recorder:
         "_counters",
         "_credits",
         "_first",
+        "_further",
         "_held",
         "_last",
-        "_left_out",
         "_monitor",
         "_opening",
         "_seconds",
@@ -53,8 +53,8 @@ class Recorder:
         self._begun = seconds()
         self._setup: float | None = None
         self._first: list[_Step] = []
-        self._last: deque[_Step] | None = None
-        self._left_out = self._credits = 0
+        self._last: deque[_Step] = deque(maxlen=STEPS_LAST)
+        self._further = self._credits = 0
         self._counters = [(role, monitor.counters[role]) for role in ROLES]
         self._counted = [0, 0]
         self._held: dict[Role, float] = {}
@@ -81,7 +81,8 @@ class Recorder:
             if len(self._first) < STEPS_FIRST:
                 self._first.append((now, seen.sender, value))
             else:
-                self._more((now, seen.sender, value))
+                self._further += 1
+                self._last.append((now, seen.sender, value))
 
     def held(self, leg: Role) -> None:
         """A side is not read: the other one does not take more."""
@@ -108,12 +109,13 @@ class Recorder:
             self.released(leg)
         opening, monitor = self._opening, self._monitor
         partner = opening.partner
+        sides = {role: opening.side(role).value for role in ROLES}
         return {
             "session": self._session,
             "partner": opening.facts.partner,
             "peer": opening.facts.peer,
             "began": began,
-            "initiator": opening.side(Role.INITIATOR).value,
+            "initiator": sides[Role.INITIATOR],
             "lasted": self._offset(now),
             "setup": None if self._setup is None else self._offset(self._setup),
             "outcome": summary.ending.outcome.value,
@@ -121,30 +123,27 @@ class Recorder:
             "agreed": None if monitor.agreed is None else agreed_facts(monitor.agreed),
             "held_partner": round(self._blocked.get(partner, 0.0) * 1000),
             "held_station": round(self._blocked.get(partner.other, 0.0) * 1000),
-            "steps": [self._worded(step) for step in (*self._first, *(self._last or ()))],
-            "left_out": self._left_out,
+            "steps": [self._worded(sides, *step) for step in (*self._first, *self._last)],
+            "left_out": self._further - len(self._last),
         }
 
     def _data(self, now: float, role: Role, buffers: int, seen: Observation | None) -> None:
         transfer = self._monitor.transfer if seen is None else seen.transfer
         octets = 0 if transfer is None else transfer.octets
-        self._more((now, role, (buffers, octets, self._credits)))
+        step = (now, role, (buffers, octets, self._credits))
         self._credits = 0
-
-    def _more(self, step: _Step) -> None:
         if len(self._first) < STEPS_FIRST:
             self._first.append(step)
-            return
-        if self._last is None:
-            self._last = deque(maxlen=STEPS_LAST)
-        self._left_out += len(self._last) == STEPS_LAST
-        self._last.append(step)
+        else:
+            self._further += 1
+            self._last.append(step)
 
     def _offset(self, moment: float) -> int:
         return max(0, round((moment - self._begun) * 1000))
 
-    def _worded(self, step: _Step) -> dict[str, object]:
-        moment, role, said = step
+    def _worded(
+        self, sides: Mapping[Role, str], moment: float, role: Role, said: Command | tuple[int, int, int]
+    ) -> dict[str, object]:
         fields: dict[str, object]
         if isinstance(said, tuple):
             name = DATA
@@ -152,4 +151,4 @@ class Recorder:
         else:
             name = said.NAME
             fields = {key: value if value.__class__ is str else plain(value) for key, value in said.shown().items()}
-        return {"at": self._offset(moment), "by": self._opening.side(role).value, "command": name, "fields": fields}
+        return {"at": self._offset(moment), "by": sides[role], "command": name, "fields": fields}
