@@ -419,13 +419,10 @@ class Refused(AdminCase):
 
     def test_every_operation_needs_its_scope(self) -> None:
         """No operation is carried out without a token, without its scope, or with every scope but its own."""
-        families = {each.family.name for each in OPERATIONS.values()}
-        effects = ("read", "change", "act", "audit", "secret")
-        scopes = {f"{family}:{effect}" for family in families for effect in effects}
-        self.assertLessEqual({each.scope for each in OPERATIONS.values()}, scopes)
+        scopes = {each.scope for each in OPERATIONS.values()}
         tokens = {
             scope: self.new_token(f"all-but-{number}", None, *sorted(scopes - {scope}))
-            for number, scope in enumerate(sorted({each.scope for each in OPERATIONS.values()}))
+            for number, scope in enumerate(sorted(scopes))
         }
         before = self.generation()
         for each in OPERATIONS.values():

@@ -90,10 +90,10 @@ class Starting(CopyCase):
         assert configuration is not None
         self.assertEqual(configuration.station.host, "station.example")
         status: Any = ClientCondition(self.service, lambda: datetime.now(UTC) + timedelta(hours=1)).status()
-        found = {each["verdict"]: each for each in status["findings"]}
-        self.assertEqual((found["copy"]["health"], found["backend-down"]["health"]), ("degraded", "degraded"))
-        self.assertIn("60 minutes old", found["copy"]["advice"])
-        self.assertEqual((status["generation"], status["generation_from"]), (7, "a copy"))
+        found = {each.verdict: each for each in status.findings}
+        self.assertEqual((found["copy"].health, found["backend-down"].health), ("degraded", "degraded"))
+        self.assertIn("60 minutes old", found["copy"].advice)
+        self.assertEqual((status.generation, status.generation_from), (7, "a copy"))
 
     def test_backend_that_comes_back(self) -> None:
         """What the backend says counts as soon as it says it; also a lower generation of another store."""

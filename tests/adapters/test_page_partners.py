@@ -4,12 +4,14 @@ import html
 import json
 import re
 from datetime import timedelta
+from typing import Any
 
 from smartproxy.backend.operations import partner as operations
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.partner_views import PartnerSearch, PartnerState, search
-from smartproxy.backend.operations.performing import perform
+from smartproxy.backend.operations.performing import ANYHOW, Terms, perform
 from smartproxy.backend.operations.shapes import Named
+from smartproxy.backend.page.visit import PageVisit
 from smartproxy.backend.partners import pinned
 from smartproxy.backend.schema import EventRow, PartnerRow
 from smartproxy.backend.sighting_tables import ProposalRow, SeenCertificateRow
@@ -232,15 +234,14 @@ class Alterations(PartnerCase):
         """A change of another one that comes between the look and the change is noticed, too."""
         base = self.entry()
         fields = self.form(self.alice) | {"authentication": "required", "step": "do"}
-        work, calls = self.backstage.runner.run, []
+        call_as = PageVisit.call_as
 
-        def run(*args: object, **given: object) -> object:
-            calls.append(args)
-            if operations.alter in args:
+        async def late(visit: PageVisit, caller: Caller, operation: Any, wanted: Any, terms: Terms = ANYHOW) -> Any:
+            if operation is operations.alter:
                 perform(self.store, operations.disable, Named(name="ACME"), ROOT, NOW)
-            return work(*args, **given)  # type: ignore[arg-type]  # handed on as it comes
+            return await call_as(visit, caller, operation, wanted, terms)
 
-        self.patch(type(self.backstage.runner), "run", lambda runner, *args, **given: run(*args, **given))
+        self.patch(PageVisit, "call_as", late)
         self.assertEqual(self.alice.post("/partners/ACME/change", fields).status, 409)
         self.assertEqual(self.entry().authentication, base.authentication)
 

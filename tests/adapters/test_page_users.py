@@ -142,7 +142,7 @@ class OwnAccount(PageCase):
     def set_up(self) -> tuple[str, list[str]]:
         """Set a second factor up; its secret, and the recovery codes."""
         answer = self.vera.post("/account/second-factor", {"old": PASSWORD})
-        secret = re.search(r'<blockquote id="totp-key">([A-Z2-7]{32})', answer.body.decode())
+        secret = re.search(r'<blockquote id="totp-key"><bdi>([A-Z2-7]{32})', answer.body.decode())
         assert secret is not None, answer.body.decode()
         answer = self.vera.post("/account/second-factor/confirm", {"code": code_of(secret[1], self.time())})
         return secret[1], re.findall(r"\b[a-z2-7]{4}(?:-[a-z2-7]{4}){3}\b", answer.body.decode())

@@ -156,7 +156,7 @@ class Secrets(SiteCase):
         self.assertEqual(done.secrets, 5)
         wanted = {
             Database.SQLITE: "run 'smartproxy store status'",
-            Database.POSTGRESQL: "VACUUM (FULL) generations, identities, site",
+            Database.POSTGRESQL: "VACUUM (FULL) generations, identities, second_factors, site",
         }
         self.assertIn(wanted[self.database], done.left or "")
 

@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 from smartproxy.backend import archive, certificates, identities, journal
+from smartproxy.backend.operations import identity
 from smartproxy.backend.operations.events import EventPart, EventsWanted
 from smartproxy.backend.store import Store
 from smartproxy.logs.record import read
@@ -214,7 +215,7 @@ class Transfer(CommandCase):
         with (
             patch.object(archive, "parse_file", told("parsed", archive.parse_file)),
             patch.object(identities, "_new_key", told("key", identities._new_key)),
-            patch.object(certificates, "read_certificates", told("certificates", certificates.read_certificates)),
+            patch(f"{identity.__name__}.read_certificates", told("certificates", certificates.read_certificates)),
             patch.object(Store, "writing", told("locked", Store.writing)),
         ):
             self.do("import", str(self.path))

@@ -143,6 +143,7 @@ class Partners(CommandCase):
                 "destinations": ["*"],
                 "purpose": "any",
                 "outbound": None,
+                "watching": {"silent_hours": None, "no_files_days": None, "eerp_hours": None, "downtimes": []},
             },
         )
         changed = self.do("partner", "change", "ACME", "--lowest-level", "2", "--code", "THIRD", "--json").json

@@ -86,8 +86,9 @@ OURS_ALONE: Final = frozenset(
     {
         "answer", "api", "audit", "backend", "box", "chunk", "command", "configuration", "copy", "crl",
         "ctl", "data", "destination", "document", "ending", "events", "hello", "licence",
-        "licence_file", "log", "mail", "mark", "opening", "operator", "port", "question", "request",
-        "script", "source", "station", "store", "strangers", "stream", "target", "ticket", "value",
+        "licence_file", "log", "mail", "mark", "opening", "operator", "page", "port", "question", "request",
+        "script", "source", "station", "store", "strangers", "stream", "target", "ticket", "trust_list",
+        "value",
     }
 )
 # fmt: on

@@ -4,6 +4,7 @@ import functools
 from datetime import datetime
 
 import attrs
+from cryptography import x509
 from sqlalchemy.orm import Session
 
 from smartproxy.backend import identities
@@ -123,6 +124,14 @@ class RequestAnswer:
         metadata=kind(GIVEN_FILES, people=ForPeople(help="the certificate, and its chain"))
     )
 
+    @functools.cached_property
+    def prepared(self) -> list[x509.Certificate]:
+        """The certificates.
+
+        :raises Unusable: when the files hold none.
+        """
+        return read_certificates(b"\n".join(each.octets for each in self.files), _source(self.files))
+
 
 @attrs.frozen(kw_only=True)
 class IdentityRemoval:
@@ -197,9 +206,7 @@ def request(change: Change, wanted: RequestWanted) -> KnownIdentity:
 @IDENTITY.changing("complete", "Import the certificate that a CA issued for the request.")
 def complete(change: Change, wanted: RequestAnswer) -> KnownIdentity:
     """Use the certificate with the request's key."""
-    source = _source(wanted.files)
-    certificates = read_certificates(b"\n".join(each.octets for each in wanted.files), source)
-    identities.complete(change, wanted.name, certificates, source)
+    identities.complete(change, wanted.name, wanted.prepared, _source(wanted.files))
     return _known(identities.find(change.session, wanted.name), change.now)
 
 

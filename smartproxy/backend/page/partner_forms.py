@@ -66,9 +66,8 @@ async def added(visit: PageVisit) -> Shown:
     if faults:
         return await _new(visit, facts=facts, faults=faults, fault="")
     given = () if facts is None else (operations.GivenCertificate(pem=facts.pem),)
-    wanted = operations.PartnerAddition(
-        partner={**values, "name": name, "certificates": rules}, pinned=given, force=form.checked("force")
-    )
+    entry = {**values, "name": name} | ({"certificates": rules} if rules else {})
+    wanted = operations.PartnerAddition(partner=entry, pinned=given, force=form.checked("force"))
     try:
         if form.one("step") == "do":
             await visit.call(operations.add, wanted, Terms(comment=_comment(visit)))
