@@ -142,14 +142,17 @@ class BackendService(Service):
         )
         self._hearing = Hearing(store, self.threads, self._reactor, self._api.told, self._api.hears)
         self._hearing.start()
-        if not governed:
-            self._invite(HostPort(name, port.getHost().port), identity)
         if site is None:
+            self._invite(HostPort(name, port.getHost().port), identity)
             self._awaited = AwaitedSite(
                 store, self.threads, self.events, self._reactor, lambda found: self._founded(store, factory, found)
             )
             self._awaited.start()
         else:
+            if not governed:
+                self._logger.info(
+                    "nobody can log in to the page: smartproxy user add NAME --role administrator changes that"
+                )
             self._take_duty(store)
 
     def _invite(self, at: HostPort, identity: HttpsIdentity) -> None:

@@ -93,10 +93,8 @@ class Identity(SynchronousTestCase):
         self.assertEqual(found, ["inside", "inside", "inside", "127.0.0.1", "proxy.example"])
 
 
-class EmptyStore(SiteCase):
-    """A backend whose store is empty."""
-
-    founded = False
+class StartedCase(SiteCase):
+    """A backend that has started on the store, without threads."""
 
     def setUp(self) -> None:
         """Start it, without threads."""
@@ -133,6 +131,12 @@ class EmptyStore(SiteCase):
         assert certificate is not None
         return certificate.to_cryptography()
 
+
+class EmptyStore(StartedCase):
+    """A backend whose store is empty."""
+
+    founded = False
+
     def test_starts(self) -> None:
         """It listens, says on the console and in its log by which link, and runs nothing by itself."""
         (link, about) = self.service.invitation
@@ -161,6 +165,18 @@ class EmptyStore(SiteCase):
         self.assertEqual(found.fields["site"], "Muster GmbH")
         self.reactor.advance(LOOK_SECONDS)
         self.assertEqual(len(self.stored("backend.site_found")), 1)
+
+
+class SiteWithoutUsers(StartedCase):
+    """A store with a site that commands made."""
+
+    def test_no_link(self) -> None:
+        """Nobody is invited by a link; the log says which command makes an administrator."""
+        self.assertEqual(self.service.invitation, ())
+        self.assertIn("smartproxy user add NAME --role administrator", "".join(map(str, self.logged)))
+        self.assertFalse(self.service._link.open)
+        assert self.service.duty is not None
+        self.assertTrue(self.service.duty.here)
 
 
 class NoFolder(SynchronousTestCase):

@@ -267,7 +267,7 @@ def command_words() -> Iterator[Situation]:
         )
     for words, *says in (
         ("authority create --site x", "already"),
-        ("authority https --name \x07x", "\\x07x"),
+        ("authority https --name \x07x", "control characters"),
         ("licence issue x --until 1y", "Proxy ID", "-L"),
         ("licence extend x --until 1y", "licence list"),
         ("licence withdraw x", "licence list"),
