@@ -9,7 +9,6 @@ from smartproxy.backend.operations import ca, crl, identity
 from smartproxy.backend.operations.ca import CaAddition, CaAlteration, KnownCa
 from smartproxy.backend.operations.crl import Approval, ListFile, ListNamed, ListsGiven, OfOneCa, Rejection
 from smartproxy.backend.operations.identity import IdentityImport, IdentityRemoval, RequestAnswer, RequestWanted
-from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.operations.shapes import GivenFile, KnownCertificate, Named, Nothing, Page
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
@@ -42,7 +41,7 @@ async def imported(visit: PageVisit) -> Shown:
         password=visit.form.secret("password") or None,
     )
     try:
-        made = (await visit.call(identity.take_in, wanted, _terms(visit))).answer
+        made = (await visit.call(identity.take_in, wanted, visit.terms)).answer
     except BackendError as error:
         return await _page(visit, str(error))
     return visit.redirect("/certificates", visit.text("The identity %(name)s is in use.", name=made.name))
@@ -62,7 +61,7 @@ async def asked(visit: PageVisit) -> Shown:
         key_type=kind if kind in KEY_TYPES else "rsa-3072",
     )
     try:
-        await visit.call(identity.request, wanted, _terms(visit))
+        await visit.call(identity.request, wanted, visit.terms)
     except BackendError as error:
         return await _page(visit, str(error))
     place = f"/certificates#identity-{wanted.name}"
@@ -77,7 +76,7 @@ async def answered(visit: PageVisit) -> Shown:
         return await _page(visit, visit.text("Choose the file with the certificate."))
     given = (GivenFile(name=file.name, octets=file.octets),)
     try:
-        await visit.call(identity.complete, RequestAnswer(name=visit.named["name"], files=given), _terms(visit))
+        await visit.call(identity.complete, RequestAnswer(name=visit.named["name"], files=given), visit.terms)
     except BackendError as error:
         return await _page(visit, str(error))
     told = visit.text("The new certificate of %(name)s is in use.", name=visit.named["name"])
@@ -101,7 +100,7 @@ async def ca_added(visit: PageVisit) -> Shown:
     try:
         pem = certificates_to_pem(read_certificates(file.octets, file.name))
         wanted = CaAddition(name=name, certificates=(pem,), ca={"revocation": _mode(visit)})
-        await visit.call(ca.add, wanted, _terms(visit))
+        await visit.call(ca.add, wanted, visit.terms)
     except BackendError as error:
         return await _page(visit, str(error))
     return visit.redirect("/certificates", visit.text("The CA %(name)s is there.", name=name))
@@ -111,7 +110,7 @@ async def ca_changed(visit: PageVisit) -> Shown:
     """Change how a CA's revocation lists are used."""
     name = visit.named["name"]
     try:
-        await visit.call(ca.alter, CaAlteration(name=name, ca={"revocation": _mode(visit)}), _terms(visit))
+        await visit.call(ca.alter, CaAlteration(name=name, ca={"revocation": _mode(visit)}), visit.terms)
     except BackendError as error:
         return await _page(visit, str(error))
     return visit.redirect("/certificates", visit.text("The CA %(name)s is changed.", name=name))
@@ -136,7 +135,7 @@ async def loaded(visit: PageVisit) -> Shown:
         return await _page(visit, visit.text("Choose the file with the revocation list."))
     given = ListsGiven(files=(ListFile(name=file.name, octets=file.octets),))
     try:
-        taken = (await visit.call(crl.load, given, _terms(visit))).answer.items
+        taken = (await visit.call(crl.load, given, visit.terms)).answer.items
     except BackendError as error:
         return await _page(visit, str(error))
     count = sum(each.list.serials for each in taken)
@@ -154,10 +153,10 @@ async def decided(visit: PageVisit) -> Shown:
     name, url = visit.named["name"], visit.form.one("url")
     try:
         if visit.form.one("what") == "reject":
-            await visit.call(crl.reject, Rejection(ca=name, addresses=(url,)), _terms(visit))
+            await visit.call(crl.reject, Rejection(ca=name, addresses=(url,)), visit.terms)
             told = visit.text("Nothing is downloaded from there.")
         else:
-            await visit.call(crl.approve, Approval(ca=name, addresses=(url,)), _terms(visit))
+            await visit.call(crl.approve, Approval(ca=name, addresses=(url,)), visit.terms)
             told = visit.text("The list is downloaded from there within seconds, and again before it runs out.")
     except BackendError as error:
         return await _page(visit, str(error))
@@ -210,10 +209,6 @@ def _certificates(known: KnownCa) -> list[KnownCertificate]:
 def _mode(visit: PageVisit) -> RevocationMode:
     said = visit.form.one("revocation")
     return RevocationMode(said) if said in set(RevocationMode) else RevocationMode.REQUIRE
-
-
-def _terms(visit: PageVisit) -> Terms:
-    return Terms(comment=visit.form.one("comment") or None)
 
 
 ROUTES = (

@@ -3,7 +3,6 @@
 from smartproxy.backend.errors import BackendError
 from smartproxy.backend.operations import history
 from smartproxy.backend.operations.history import GenerationsWanted, GenerationWanted, PlannedRollBack, RollBackWanted
-from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.page.differences import rows_of
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.visit import PageRefused, PageVisit
@@ -40,7 +39,7 @@ async def rolled_back(visit: PageVisit) -> Shown:
         return await _plan(visit, visit.text("Type the generation's number to confirm; nothing is changed."))
     wanted = RollBackWanted(number=number, newest=newest)
     try:
-        done = (await visit.call(history.roll_back, wanted, Terms(comment=visit.form.one("comment") or None))).answer
+        done = (await visit.call(history.roll_back, wanted, visit.terms)).answer
     except BackendError as error:
         return await _plan(visit, str(error))
     told = visit.text(

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from smartproxy.backend.errors import BackendError, NotFound
 from smartproxy.backend.operations import alerts
 from smartproxy.backend.operations.alerts import IgnoreAddition, IgnoreAlteration
-from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.operations.shapes import Named, Nothing
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.visit import PageVisit
@@ -26,7 +25,7 @@ async def added(visit: PageVisit) -> Shown:
     try:
         rule = _rule(visit)
         done = (
-            await visit.call(alerts.add, IgnoreAddition(name=visit.form.one("name"), rule=rule), _terms(visit))
+            await visit.call(alerts.add, IgnoreAddition(name=visit.form.one("name"), rule=rule), visit.terms)
         ).answer
     except (BackendError, ValueError) as error:
         return await _page(visit, _sent(visit), str(error))
@@ -47,7 +46,7 @@ async def changed(visit: PageVisit) -> Shown:
     """Change a rule."""
     name = visit.named["name"]
     try:
-        done = (await visit.call(alerts.alter, IgnoreAlteration(name=name, rule=_rule(visit)), _terms(visit))).answer
+        done = (await visit.call(alerts.alter, IgnoreAlteration(name=name, rule=_rule(visit)), visit.terms)).answer
     except (BackendError, ValueError) as error:
         return await _form(visit, _sent(visit), str(error))
     told = visit.text(
@@ -112,10 +111,6 @@ def _rule(visit: PageVisit) -> dict[str, object]:
             text = visit.text("%(text)s is no time; write one such as 2026-11-20T10:00 (UTC).", text=said)
             raise ValueError(text) from None
     return found
-
-
-def _terms(visit: PageVisit) -> Terms:
-    return Terms(comment=visit.form.one("comment") or None)
 
 
 ROUTES = (

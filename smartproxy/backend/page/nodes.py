@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from smartproxy.backend.errors import BackendError
 from smartproxy.backend.operations import licence, nodes
 from smartproxy.backend.operations.licence import LicenceExtension
-from smartproxy.backend.operations.performing import Terms
 from smartproxy.backend.operations.shapes import Nothing
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.visit import PageVisit
@@ -35,7 +34,7 @@ async def extended(visit: PageVisit) -> Shown:
         return await _page(visit, "nodes.html", visit.text("This is no date; write one such as 2028-12-31."))
     wanted = LicenceExtension(proxy_id=visit.named["proxy_id"], valid_until=end)
     try:
-        await visit.call(licence.extend, wanted, Terms(comment=visit.form.one("comment") or None))
+        await visit.call(licence.extend, wanted, visit.terms)
     except BackendError as error:
         return await _page(visit, "nodes.html", str(error))
     told = visit.text("The licence is extended until %(until)s. The server receives it within seconds.", until=until)

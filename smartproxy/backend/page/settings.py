@@ -4,7 +4,7 @@ import attrs
 
 from smartproxy.backend.errors import BackendError
 from smartproxy.backend.operations import settings
-from smartproxy.backend.operations.performing import Rehearsed, Terms
+from smartproxy.backend.operations.performing import Rehearsed
 from smartproxy.backend.operations.settings import (
     KnownSetting,
     SettingNames,
@@ -114,7 +114,7 @@ async def _carry_out(
     """
     name, sure = visit.named["name"], visit.form.checked("sure")
     seen = visit.form.one("seen")
-    terms = Terms(seen=[seen] if seen else None, comment=visit.form.one("comment") or None, dry_run=not sure)
+    terms = attrs.evolve(visit.terms, seen=[seen] if seen else None, dry_run=not sure)
     try:
         if wanted is not None:
             await visit.call(settings.put, wanted, terms)

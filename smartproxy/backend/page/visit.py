@@ -160,6 +160,11 @@ class PageVisit:
         values: list[bytes] = (self.request.args or {}).get(name.encode("utf-8"), [b""])
         return values[-1].decode("utf-8", "replace").strip()
 
+    @property
+    def terms(self) -> Terms:
+        """The terms of a change for which the form that was sent asks why."""
+        return Terms(comment=self.form.one("comment") or None)
+
     async def call(
         self, operation: Operation[Input, Answer], wanted: Input, terms: Terms = ANYHOW
     ) -> Performed[Answer]:
