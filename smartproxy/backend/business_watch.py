@@ -2,7 +2,6 @@
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smartproxy.backend.business import Business, BusinessLook
@@ -45,10 +44,7 @@ class BusinessWatch:
         except Exception:
             self._events.failure("smartproxy.backend.business_watch", Failure())
             return AGAIN_SECONDS
-        log = Events(Logger(namespace="smartproxy.backend"), None, self._clock, source="backend")
-        log.levels = self._events.levels
-        for each in found.told:
-            log.emit(each.name, **each.fields)
+        self._events.log_stored(found.told)
         return LOOK_SECONDS if found.more else AGAIN_SECONDS
 
     def _found(self) -> BusinessLook:

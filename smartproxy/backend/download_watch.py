@@ -8,10 +8,9 @@ threads.
 """
 
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, Protocol
 
 from cryptography import x509
 from twisted.internet.defer import CancelledError, Deferred
@@ -22,7 +21,7 @@ from smartproxy.backend import downloads, lists_apart, revocation
 from smartproxy.backend.change import Change, Channel
 from smartproxy.backend.downloads import DownloadStatus, Due, Proposal
 from smartproxy.backend.errors import BackendError, NotFound, StoreBusy, StoreOutdated
-from smartproxy.backend.fetching import Fetched, NotFetched, Wanted
+from smartproxy.backend.fetching import Fetched, Fetches, NotFetched
 from smartproxy.backend.generations import changing
 from smartproxy.backend.revocation import ParsedList
 from smartproxy.backend.rounds import Rounds
@@ -39,13 +38,6 @@ _QUIET_SECONDS = 3_600.0
 """After that long it looks again where it failed for a reason that does not pass by itself."""
 
 
-class _Fetches(Protocol):
-    """What downloads: a :class:`~smartproxy.backend.fetching.ListFetcher`."""
-
-    def fetch(self, wanted: Wanted) -> Coroutine[Any, Any, Fetched]:
-        """Download a list."""
-
-
 class DownloadWatch:
     """The downloads, between :meth:`start` and :meth:`stop`.
 
@@ -59,7 +51,7 @@ class DownloadWatch:
         runner: Runner,
         events: Events,
         clock: IReactorTime,
-        fetcher: _Fetches,
+        fetcher: Fetches,
         *,
         parse: Callable[[bytes, str, Sequence[x509.Certificate]], ParsedList] = lists_apart.parse,
         chance: Callable[[], float] = random.random,

@@ -10,7 +10,8 @@ What the octets are is not judged here: the list's signature says whose it is, o
 """
 
 import re
-from collections.abc import Callable, Sequence
+import typing
+from collections.abc import Callable, Coroutine, Sequence
 from io import BytesIO
 from typing import Any, Final
 
@@ -87,6 +88,13 @@ class Fetched:
     octets: bytes | None = attrs.field(repr=False)
     etag: str | None = None
     modified: str | None = None
+
+
+class Fetches(typing.Protocol):
+    """What downloads: a :class:`ListFetcher`."""
+
+    def fetch(self, wanted: Wanted) -> Coroutine[Any, Any, Fetched]:
+        """Download a list."""
 
 
 class ListFetcher:

@@ -1,18 +1,16 @@
 """Downloads trust lists by their schedule, and takes what comes; tells of lists whose successor is overdue."""
 
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smartproxy.backend import trust_lists
 from smartproxy.backend.errors import StoreBusy, StoreOutdated, Unusable
-from smartproxy.backend.fetching import Fetched, NotFetched, Wanted
+from smartproxy.backend.fetching import Fetched, Fetches, NotFetched
 from smartproxy.backend.rounds import AGAIN_SECONDS, Rounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.backend.trust_lists import DueTrustList
@@ -20,13 +18,6 @@ from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import Record
 from smartproxy.policy.causes import Cause
-
-
-class _Fetches(Protocol):
-    """What downloads: a :class:`~smartproxy.backend.fetching.ListFetcher`."""
-
-    def fetch(self, wanted: Wanted) -> Coroutine[Any, Any, Fetched]:
-        """Download a list."""
 
 
 class TrustListWatch:
@@ -41,7 +32,7 @@ class TrustListWatch:
         runner: Runner,
         events: Events,
         clock: IReactorTime,
-        fetcher: _Fetches,
+        fetcher: Fetches,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._store = store
@@ -69,7 +60,7 @@ class TrustListWatch:
         try:
             for each in await self._runner.run(self._due):
                 await self._download(each)
-            self._log(await self._runner.run(self._overdue))
+            self._events.log_stored(await self._runner.run(self._overdue))
         except (StoreBusy, StoreOutdated):
             # The hourly look tells of a store that is outdated.
             pass
@@ -84,12 +75,12 @@ class TrustListWatch:
                 fetched = await self._fetching
             finally:
                 self._fetching = None
-            self._log(await self._runner.run(self._take, due, fetched))
+            self._events.log_stored(await self._runner.run(self._take, due, fetched))
         except NotFetched as fault:
-            self._log(await self._runner.run(self._failed, due, fault.cause, str(fault)))
+            self._events.log_stored(await self._runner.run(self._failed, due, fault.cause, str(fault)))
         except Unusable as refused:
             cause = getattr(refused, "cause", Cause.TRUST_LIST_XML)
-            self._log(await self._runner.run(self._failed, due, cause, str(refused)))
+            self._events.log_stored(await self._runner.run(self._failed, due, cause, str(refused)))
 
     def _due(self) -> Sequence[DueTrustList]:
         with self._store.reading() as session:
@@ -113,13 +104,6 @@ class TrustListWatch:
                 return []
         with self._store.writing() as session:
             return trust_lists.overdue(session, self._now())
-
-    def _log(self, told: Sequence[Record]) -> None:
-        """Tell the log what is stored already."""
-        log = Events(Logger(namespace="smartproxy.backend"), None, self._clock, source="backend")
-        log.levels = self._events.levels
-        for each in told:
-            log.emit(each.name, **each.fields)
 
     def _now(self) -> datetime:
         return now(self._clock)

@@ -17,7 +17,7 @@ and the message only of classes whose messages never quote data.
 
 import enum
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Protocol
 
@@ -226,6 +226,13 @@ class Events:
             category=category,
             client=client,
         )
+
+    def log_stored(self, told: Iterable[Record]) -> None:
+        """Write to the log what is in the store already: it is not carried there once more."""
+        log = Events(self._log, None, self._clock, source=self._source)
+        log.levels = self.levels
+        for each in told:
+            log.emit(each.name, **each.fields)
 
     def failure(self, place: str, failure: Failure, /, **fields: object) -> None:
         """Report a bug of ours: an exception that nobody expected, and where it was caught.
