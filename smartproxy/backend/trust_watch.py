@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -63,6 +63,9 @@ class TrustListWatch:
             self._events.log_stored(await self._runner.run(self._overdue))
         except (StoreBusy, StoreOutdated):
             # The hourly look tells of a store that is outdated.
+            pass
+        except CancelledError:
+            # Stopped within a download.
             pass
         except Exception:
             self._events.failure("smartproxy.backend.trust_watch", Failure())

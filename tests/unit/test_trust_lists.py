@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
@@ -333,6 +334,19 @@ class Schedule(TrustListCase):
         self.host.answer = Fetched(octets=listing(service(FIRST)))
         self.clock.advance(24 * 3600)
         self.assertIsNone(self.state().fault)
+
+    def test_stopped_within_a_download(self) -> None:
+        """A download that is given up because the backend stops is no fault of ours."""
+        under_way: Deferred[Fetched] = Deferred()
+
+        async def fetch(wanted: Wanted) -> Fetched:
+            return await under_way
+
+        self.patch(self.host, "fetch", fetch)
+        self.looks.start()
+        stopped = self.looks.stop()
+        self.successResultOf(stopped)
+        self.assertEqual(self.bugs, [])
 
     def test_overdue(self) -> None:
         """That no newer list came is told once."""
