@@ -17,15 +17,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sqlalchemy.orm import Session
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from smartproxy.backend import authority
 from smartproxy.backend.authority import LOOPBACK_NAMES, HttpsIdentity, SiteAuthority, general_name
 from smartproxy.backend.clients import new_token, same_digest, token_digest
 from smartproxy.backend.errors import NotFound, StoreUnavailable, Unusable
+from smartproxy.backend.rounds import Rounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
@@ -141,30 +140,29 @@ class AwaitedSite:
         self._runner = runner
         self._events = events
         self._found = found
-        self._looking = LoopingCall(lambda: Deferred.fromCoroutine(self._look()))
-        self._looking.clock = clock
+        self._rounds = Rounds(clock, self._look)
 
     def start(self) -> None:
         """Look now, and again."""
-        self._looking.start(LOOK_SECONDS, now=True)
+        self._rounds.start()
 
     def stop(self) -> None:
         """Look no more."""
-        if self._looking.running:
-            self._looking.stop()
+        self._rounds.stop()
 
-    async def _look(self) -> None:
+    async def _look(self) -> float:
         try:
             site = await self._runner.run(self._load)
         except StoreUnavailable:
             # Whoever needs the store tells that it is away; this only asks again.
-            return
+            return LOOK_SECONDS
         except Exception:
             self._events.failure("smartproxy.backend.first_start", Failure())
-            return
-        if site is not None and self._looking.running:
-            self._looking.stop()
+            return LOOK_SECONDS
+        if site is not None and self._rounds.running:
+            self._rounds.stop()
             self._found(site)
+        return LOOK_SECONDS
 
     def _load(self) -> SiteAuthority | None:
         with self._store.reading() as session:
