@@ -26,6 +26,8 @@ FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 LOOK_SECONDS = 1.0
 """How often it is looked whether the file is still where it was opened."""
+_LOOKS_MOST = 100
+"""How often it is looked, when a file is opened, whether its last line is ended."""
 
 
 class Place(Protocol):
@@ -180,10 +182,20 @@ def _open(path: Path) -> tuple[int, bool]:
     else:
         # A daemon's umask would leave less.
         os.fchmod(descriptor, FILE_MODE)
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
-        return descriptor, False
-    return descriptor, os.pread(descriptor, 1, status.st_size - 1) != b"\n"
+    return descriptor, stat.S_ISREG(os.fstat(descriptor).st_mode) and _is_torn(descriptor)
+
+
+def _is_torn(descriptor: int) -> bool:
+    """Whether the last line of a file is not ended.
+
+    While another process writes a line, the file may end between two pages of it, for microseconds: look again.
+    """
+    for _ in range(_LOOKS_MOST):
+        size = os.fstat(descriptor).st_size
+        if size == 0 or os.pread(descriptor, 1, size - 1) == b"\n":
+            return False
+        os.sched_yield()
+    return True
 
 
 def _is_before(text: str, oldest: date) -> bool:

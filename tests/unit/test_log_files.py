@@ -122,6 +122,22 @@ class Writing(FilesTestCase):
         file.write("d\n")
         self.assertEqual((self.folder / "x.jsonl").read_text(), '{"a":1}\n{"b":\nc\nd\n')
 
+    def test_a_line_under_way_is_not_torn(self) -> None:
+        """The file ends within a line that another process writes just then: no empty line follows it."""
+        self.folder.mkdir()
+        path = self.folder / "x.jsonl"
+        path.write_text('{"a":1}\n{"b":')
+        other_goes_on = os.sched_yield
+
+        def rest() -> None:
+            with path.open("a") as other:
+                other.write("2}\n")
+            other_goes_on()
+
+        self.patch(os, "sched_yield", rest)
+        self.fixed().write("c\n")
+        self.assertEqual(path.read_text(), '{"a":1}\n{"b":2}\nc\n')
+
     def test_a_symbolic_link_is_not_followed(self) -> None:
         """Nobody who may write to the folder can have the daemon write elsewhere."""
         self.folder.mkdir()
