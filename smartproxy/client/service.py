@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
@@ -33,7 +33,6 @@ from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read as read_record
-from smartproxy.net.leg import ILeg
 from smartproxy.net.transport.sockets import dialling
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration, Configuration
@@ -44,6 +43,7 @@ from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import Closing, TunnelFault
+from smartproxy.tunnel.lane import DataLane, Inbound
 
 _SET_ASIDE = "events.set_aside"
 FLUSH_SECONDS = 2.0
@@ -263,16 +263,17 @@ class ClientService(Service):
             return
         for host, port in self._servers:
             pool = self._client_part().pool
+            endpoint = self._endpoint(dialling(self._reactor), host, port)
+            lane = DataLane(self._reactor, endpoint, self.events, ready=pool.ready, most=pool.most)
             tunnel = ClientTunnel(
                 self._reactor,
-                self._endpoint(dialling(self._reactor), host, port),
+                endpoint,
                 f"{host}:{port}",
                 credential=self._credential,
                 proxy_ids=self._proxy_ids,
                 user=self,
                 events=self.events,
-                ready=pool.ready,
-                most=pool.most,
+                lane=lane,
             )
             self._tunnels.append(tunnel)
             tunnel.startService()
@@ -316,7 +317,7 @@ class ClientService(Service):
         self._proxy_ids = frozenset(licences)
         self._renew()
         for tunnel in self._tunnels:
-            tunnel.ready, tunnel.most = configuration.client.pool.ready, configuration.client.pool.most
+            tunnel.lane.ready, tunnel.lane.most = configuration.client.pool.ready, configuration.client.pool.most
         self.calls.adopt(configuration)
 
     def _put_back(self, before: Configuration | None, licences: Mapping[str, str]) -> None:
@@ -354,18 +355,23 @@ class ClientService(Service):
         if not self.draining:
             self._server_lost(why)
 
-    def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
-        """Open a session of a partner with the station."""
-        if self._configuration is None:
-            return fail(
-                StationUnreachable(rule=Cause.CONFIGURATION_NONE, message="the client has no configuration yet")
-            )
-        return self.sessions.open(session, facts, leg)
+    def open_inbound(self, control: ClientControl, inbound: Inbound) -> Deferred[None]:
+        """Open a session of a partner with the station, unless the configuration does not allow it.
 
-    def judge_opening(self, control: ClientControl, session: str, facts: SessionFacts) -> None:
-        """Refuse what the configuration does not allow, before anything is done for it."""
-        if self._configuration is not None:
-            self._distrust.judge_opening(control.proxy_id, control.peer, facts, self._configuration)
+        :raises StationUnreachable: as :meth:`judge_opening` does, before anything is done for it.
+        """
+        self.judge_opening(control, inbound.facts)
+        assert control.lane is not None, "a server asks after Hello"
+        return Deferred.fromCoroutine(control.lane.carry(inbound, self.sessions.open))
+
+    def judge_opening(self, control: ClientControl, facts: SessionFacts) -> None:
+        """Judge a session that a server asks for.
+
+        :raises StationUnreachable: if the configuration does not allow it, or there is none.
+        """
+        if self._configuration is None:
+            raise StationUnreachable(rule=Cause.CONFIGURATION_NONE, message="the client has no configuration yet")
+        self._distrust.judge_opening(control.proxy_id, control.peer, facts, self._configuration)
 
     def event(self, control: ClientControl, fields: Mapping[str, Plain]) -> None:
         """Pass an event of the server on to the backend if the catalogue has it; else report that it was refused."""

@@ -267,7 +267,7 @@ class Configuring(ClientTestCase):
         assert configuration is not None
         self.assertEqual(configuration.station.host, "one")
         (tunnel,) = self.service.tunnels
-        self.assertEqual((tunnel.ready, tunnel.most), (1, 10))
+        self.assertEqual((tunnel.lane.ready, tunnel.lane.most), (1, 10))
         self.assertEqual(len(self.brought()), 1)
         self.backend.proxy_ids = dict(licences)
         self.backend.change(generation(3))
@@ -561,7 +561,7 @@ class Sessions(ClientTestCase):
 
     def test_no_session_without_a_configuration(self) -> None:
         """A server that is faster than the backend is told that there is no station yet."""
-        self.failureResultOf(self.service.open_inbound("0123456789abcdef", FACTS, cast(Any, None)), StationUnreachable)
+        self.assertRaises(StationUnreachable, self.service.judge_opening, cast(Any, None), FACTS)
 
     def test_server_s_events_go_to_the_backend(self) -> None:
         """They arrive as they were; what is no event of ours is refused, and said to be."""
@@ -667,7 +667,7 @@ class HostileServer(ClientTestCase):
     def ask(self, facts: SessionFacts) -> Cause | None:
         """Have the server ask for a session; why it may not begin, if it may not."""
         try:
-            self.service.judge_opening(self.control(), "0123456789abcdef", facts)
+            self.service.judge_opening(self.control(), facts)
         except StationUnreachable as refused:
             return Cause(refused.rule)
         self.opened.append(facts)
