@@ -21,9 +21,10 @@ from smartproxy import __version__
 from smartproxy.client.backend import EVENTS_A_CALL, Backend, BackendRefused
 from smartproxy.client.copy import CopyFile
 from smartproxy.client.deliveries import Deliveries
+from smartproxy.client.desk import SessionDesk
 from smartproxy.client.distrust import ServerDistrust
 from smartproxy.client.egress import StationCalls
-from smartproxy.client.station import StationSessions
+from smartproxy.client.house import Questions, SessionHouse
 from smartproxy.client.told_sessions import ToldSessions
 from smartproxy.client.trials import Trials
 from smartproxy.client.upkeep import BackendWatch
@@ -124,25 +125,36 @@ class ClientService(Service):
             backend_fault=lambda: self.backend_fault,
         )
         self._told = ToldSessions(reactor, self.events, backend, lambda: self.sessions)
-        self.sessions = StationSessions(
-            reactor=reactor, events=self.events, configuration=self._client_part, recorded=self._told.keep
+        self.desk = SessionDesk(reactor, self._client_part)
+        self._distrust = ServerDistrust(self.events, reactor, self.desk.sessions_of)
+        self._house = SessionHouse(
+            reactor=reactor,
+            events=self.events,
+            questions=Questions(
+                call=lambda session, wanted: self.calls.call(session, wanted),
+                over=self._over,
+                tried=self.desk.station_tried,
+                recorded=self._told.keep,
+            ),
+            configuration=self._client_part,
         )
-        self._distrust = ServerDistrust(self.events, reactor, self.sessions.sessions_of)
+        self.sessions = self._house.sessions
         self.calls = StationCalls(
             reactor=reactor,
             events=self.events,
             configuration=lambda: self._configuration,
             controls=self._controls,
-            sessions=self.sessions,
+            desk=self.desk,
+            factory=self._house.callers.factory,
         )
         self._trials = Trials(
             reactor=reactor,
             events=self.events,
             backend=backend,
-            calls=self.calls,
+            try_partner=self._house.callers.try_partner,
             configuration=self._client_part,
             wished=self._told.wished,
-            tried=self.sessions.station_tried,
+            tried=self.desk.station_tried,
         )
 
     # The life of the daemon.
@@ -175,7 +187,7 @@ class ClientService(Service):
         self._trials.stop()
         self.deliveries.stop()
         await self.calls.close("the client stops")
-        await gatherResults([control.drain().addErrback(self._not_drained) for control in self._controls()])
+        await gatherResults([control.drain().addErrback(self._not_drained) for control in self._controls().values()])
         await self.sessions.drain(seconds, deadlines.closing)
         for tunnel in self._tunnels:
             await maybeDeferred(tunnel.stopService)
@@ -261,10 +273,11 @@ class ClientService(Service):
         if self._tunnels:
             self._renew()
             return
-        for host, port in self._servers:
+        for number, (host, port) in enumerate(self._servers):
             pool = self._client_part().pool
             endpoint = self._endpoint(dialling(self._reactor), host, port)
             lane = DataLane(self._reactor, endpoint, self.events, ready=pool.ready, most=pool.most)
+            self._house.lanes[number] = lane
             tunnel = ClientTunnel(
                 self._reactor,
                 endpoint,
@@ -331,16 +344,16 @@ class ClientService(Service):
         self._configuration, self.held, self.copied = None, None, None
         self.calls.close("no configuration is in force")
 
-    def _controls(self) -> list[ClientControl]:
-        """The servers that are connected."""
-        return [tunnel.control for tunnel in self._tunnels if tunnel.control is not None]
+    def _controls(self) -> dict[int, ClientControl]:
+        """The servers that are connected, by their numbers."""
+        return {number: each.control for number, each in enumerate(self._tunnels) if each.control is not None}
 
     def _client_part(self) -> ClientConfiguration:
         return ClientConfiguration() if self._configuration is None else self._configuration.client
 
     def _bring_all(self) -> None:
         """Deliver it to all servers."""
-        for control in self._controls():
+        for control in self._controls().values():
             self.deliveries.bring(control)
 
     # ClientUser
@@ -358,11 +371,12 @@ class ClientService(Service):
     def open_inbound(self, control: ClientControl, inbound: Inbound) -> Deferred[None]:
         """Open a session of a partner with the station, unless the configuration does not allow it.
 
-        :raises StationUnreachable: as :meth:`judge_opening` does, before anything is done for it.
+        :raises StationUnreachable: before anything is done for it.
         """
         self.judge_opening(control, inbound.facts)
-        assert control.lane is not None, "a server asks after Hello"
-        return Deferred.fromCoroutine(control.lane.carry(inbound, self.sessions.open))
+        self.desk.admit(inbound.session, inbound.facts.partner or "")
+        number = next((number for number, each in self._controls().items() if each is control), -1)
+        return Deferred.fromCoroutine(self._house.open_inbound(number, inbound))
 
     def judge_opening(self, control: ClientControl, facts: SessionFacts) -> None:
         """Judge a session that a server asks for.
@@ -372,6 +386,11 @@ class ClientService(Service):
         if self._configuration is None:
             raise StationUnreachable(rule=Cause.CONFIGURATION_NONE, message="the client has no configuration yet")
         self._distrust.judge_opening(control.proxy_id, control.peer, facts, self._configuration)
+
+    def _over(self, session: str) -> None:
+        """A session is over, or did not begin."""
+        self.desk.over(session)
+        self.calls.over(session)
 
     def event(self, control: ClientControl, fields: Mapping[str, Plain]) -> None:
         """Pass an event of the server on to the backend if the catalogue has it; else report that it was refused."""
