@@ -139,6 +139,10 @@ class Cause(enum.StrEnum):
     PENALTY_REVOKED = "penalty.revoked", "The address is banned: it presented revoked certificates."
     PENALTY_PROTOCOL = "penalty.protocol", "The address is banned: it repeatedly violated the protocol."
     PENALTY_EFFORT = "penalty.effort", "The address is banned: its sessions took far too much computing time."
+    PENALTY_DEATHS = (
+        "penalty.deaths",
+        "The address is banned: workers with its connections died repeatedly.",
+    )
     PENALTY_IDENTITY = "penalty.identity", "The address is banned: it used SSIDCODEs of other partners."
     CONNECTION_SILENT = "connection.silent", "The connection was closed before any data arrived: a port scan or check."
     HANDSHAKE_TIMEOUT = "handshake.timeout", "The TLS handshake was not completed in time."

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read
@@ -42,6 +43,7 @@ class CrewMember:
     :ivar number: which one; no number is used twice.
     :ivar begun: when it was made, by the clock.
     :ivar pid: its process, once it is known.
+    :ivar started: whether it knows who it is, and is told what changes.
     :ivar ready: whether it takes connections.
     :ivar sessions: the sessions that it carries, with their partners.
     :ivar holds: what it was handed over, each with what has to be done when it dies.
@@ -53,6 +55,7 @@ class CrewMember:
     begun: float
     link: Link
     pid: int | None = None
+    started: bool = False
     ready: bool = False
     sessions: dict[str, str | None] = attrs.field(factory=dict)
     holds: dict[object, Callable[[], object]] = attrs.field(factory=dict)
@@ -75,8 +78,14 @@ class CrewUser(Protocol):
     def responders(self, member: CrewMember) -> Mapping[type[TunnelCommand], Responder]:
         """What answers the daemon's own questions of a worker."""
 
-    def prepare(self, member: CrewMember) -> Deferred[object]:
+    def prepare(self, member: CrewMember) -> Deferred[None]:
         """Bring a worker what it needs before its first connection; one for which this fails is ended."""
+
+    def ready(self, member: CrewMember) -> None:
+        """A worker takes connections."""
+
+    def over(self, member: CrewMember, session: str) -> None:
+        """A session of a worker is over, or what was to become one."""
 
     def died(self, member: CrewMember) -> None:
         """A worker is gone, with the sessions that it still has."""
@@ -131,6 +140,11 @@ class Crew:
         """The workers that take connections."""
         return tuple(member for member in self._members.values() if member.ready)
 
+    @property
+    def started(self) -> tuple[CrewMember, ...]:
+        """The workers that are told what changes, also while they are being brought what they need."""
+        return tuple(member for member in self._members.values() if member.started)
+
     def start(self) -> None:
         """Have the workers made."""
         self._zygote.attach(self._reactor, self._born, self._ended, self._zygote_lost)
@@ -168,7 +182,7 @@ class Crew:
 
     def tell_levels(self) -> None:
         """What is logged has changed."""
-        for member in self.members:
+        for member in self.started:
             member.link.tell(SetLevels, levels=self._levels())
 
     def end_session(self, session: str, fault: OwnFault) -> bool:
@@ -200,13 +214,13 @@ class Crew:
                 told += page
         return told
 
-    def condition(self) -> list[dict[str, Plain]]:
-        """Each worker for an operator: its process, its sessions, its age in seconds."""
+    def condition(self) -> tuple[ToldWorker, ...]:
+        """Each worker for an operator."""
         now = self._reactor.seconds()
-        return [
-            {"pid": each.pid or 0, "sessions": len(each.sessions), "seconds": round(now - each.begun)}
+        return tuple(
+            ToldWorker(pid=each.pid or 0, sessions=len(each.sessions), seconds=round(now - each.begun))
             for each in self.members
-        ]
+        )
 
     # The life of a worker.
 
@@ -234,6 +248,7 @@ class Crew:
                 Start, number=member.number, levels=self._levels(), facts=[line(self._user.facts())], seconds=30.0
             )
             member.link.made_ready()
+            member.started = True
             await self._user.prepare(member)
         except Exception:
             if member.lost is None:
@@ -241,6 +256,7 @@ class Crew:
             member.link.abort(Closing(Cause.WORKER_START, Cause.WORKER_START.meaning))
             return
         member.ready = True
+        self._user.ready(member)
         self._events.emit("worker.started", pid=member.pid)
         waiting, self._waiting = self._waiting, []
         for each in waiting:
@@ -263,7 +279,7 @@ class Crew:
     def _lost(self, member: CrewMember, why: Closing) -> None:
         """A link is over: the worker is, too."""
         del self._members[member.number]
-        member.lost, member.ready = why, False
+        member.lost, member.ready, member.started = why, False, False
         self._zygote.kill(member.number)
         if self._stopping:
             return
@@ -338,6 +354,7 @@ class Crew:
         member.sessions.pop(session, None)
         if self.live.get(session) is member:
             del self.live[session]
+        self._user.over(member, session)
         if not self.live:
             self._over()
 

@@ -46,6 +46,7 @@ SERVER: dict[str, Any] = {
     "sessions": 2,
     "sessions_most": 2000,
     "load": 0.1,
+    "workers": [],
     "connections": 3,
     "connections_most": 4000,
     "bans": 0,
@@ -75,6 +76,7 @@ CLIENT: dict[str, Any] = {
     **{name: SERVER[name] for name in ("generation", "generation_since", "generation_from", "sessions")},
     "sessions_most": 2000,
     "load": 0.1,
+    "workers": [],
 }
 SESSION: dict[str, Any] = {
     "session": "0123456789abcdef",
@@ -228,7 +230,7 @@ class SessionTables(SynchronousTestCase):
         """What is not known yet is a hyphen."""
         young = {**SESSION, "code": None, "speaker": None, "agreed": None, "file": None, "client": None}
         row = display.SessionsTable(wide=True).show(sessions(young)).splitlines()[1]
-        self.assertEqual(row.split().count("-"), 9)
+        self.assertEqual(row.split().count("-"), 10)
 
     def test_rates_between_two_looks(self) -> None:
         """From the second look on, the rate is that since the look before; a session in its place begins anew."""
