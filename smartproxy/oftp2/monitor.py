@@ -249,11 +249,12 @@ class Monitor:
         :raise ProtocolError: at the first octet that makes it wrong.
         """
         if direction.length == 0:
-            header = octets[start : start + stream.HEADER_LENGTH if start + stream.HEADER_LENGTH < have else have]
-            stream.judge_header(header, direction.longest)
-            if have - start < stream.SHORTEST:
+            length = int.from_bytes(octets[start + 1 : start + stream.HEADER_LENGTH], "big")
+            complete = have - start >= stream.SHORTEST and octets[start] == stream.VERSION_AND_FLAGS
+            if not complete or not stream.SHORTEST <= length <= direction.longest:
+                stream.judge_header(octets[start : min(start + stream.HEADER_LENGTH, have)], direction.longest)
                 return None
-            direction.length = int.from_bytes(header[1:], "big")
+            direction.length = length
             self._begin(direction, octets[start + stream.HEADER_LENGTH])
         end = start + direction.length
         arrived = have if have < end else end

@@ -7,6 +7,7 @@ Standards: RFC 5024 sections 5.3.3 to 5.3.10 and 5.3.13, 5.3.14.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from smartproxy.oftp2.commands import EERP, EFID, EFNA, EFPA, NERP, SFID, SFNA, SFPA, SSID
 from smartproxy.oftp2.errors import ProtocolError
@@ -30,11 +31,11 @@ class Reporter:
 
     :param session: the session's id.
     :param opening: who is who.
-    :ivar wants: tells whether an event of this name, session and partner is worth being worded; asked for each command.
+    :ivar traced: tells whether every command is to be told now, DATA included.
     """
 
     def __init__(self, session: str, opening: Opening) -> None:
-        self.wants: Callable[[str, object, object], bool] = lambda name, session, partner: False
+        self.traced: Callable[[], bool] = lambda: False
         self._opening = opening
         self._facts = opening.facts
         self._always = {
@@ -44,10 +45,9 @@ class Reporter:
             "direction": opening.direction,
         }
 
-    @property
-    def traced(self) -> bool:
-        """Whether every command is to be told now, DATA included."""
-        return self.wants(_COMMAND, self._always["session"], self._always["partner"])
+    def ask(self, wants: Callable[[str, object, object], bool]) -> None:
+        """Learn from this whether an event of a name, a session and a partner is worth being worded."""
+        self.traced = partial(wants, _COMMAND, self._always["session"], self._always["partner"])
 
     def identified(self, facts: SessionFacts) -> Tell:
         """The SSIDCODE is one of the partner's; ``facts`` hold it from now on."""
@@ -128,7 +128,7 @@ class Reporter:
 
     def file(self, report: Tell) -> Tell:
         """A file's event, with who the session is."""
-        return self._report(report.name, **report.fields)
+        return Tell(report.name, {**self._always, **report.fields})
 
     def violated(self, error: ProtocolError, excerpt: str, ending: Ending, told: Mapping[str, str]) -> Tell:
         """One side broke the protocol; the excerpt is what the monitor shows of the octets at fault."""

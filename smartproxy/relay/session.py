@@ -122,7 +122,7 @@ class Session(SessionEnds):
 
     def _judge(self, event: events.Arrived) -> None:
         leg = event.leg
-        self._monitor.observe_data = self.reporter.traced
+        self._monitor.observe_data = self.reporter.traced()
         relaying = self.stage is Stage.RELAYING
         judgement = self._monitor.judge(leg, event.octets)
         relayed = judgement.octets
@@ -141,7 +141,7 @@ class Session(SessionEnds):
             self._relay(leg.other, relayed)
         if judgement.error is not None:
             self._violated(judgement.error, judgement.excerpt, leg)
-        elif self._monitor.ended:
+        elif judgement.observations and judgement.observations[-1].state is State.ENDING:
             self._discarded += judgement.discarded
             self._released(judgement.observations[-1])
         else:
