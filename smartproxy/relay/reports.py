@@ -222,7 +222,7 @@ class FileLedger:
         self.unconfirmed = 0
         self._partner = partner
         self._offer: SFID | None = None
-        self._sender = Role.INITIATOR
+        self._named: dict[str, object] = {}
         self._octets = 0
         self._records: int | None = None
 
@@ -237,11 +237,11 @@ class FileLedger:
             self._octets = observation.transfer.octets
         match observation.value:
             case SFID() as offer:
-                self._offer, self._sender, self._records = offer, observation.sender, None
+                self._offer, self._named, self._records = offer, self._names(offer, observation.sender), None
             case SFPA() as accepted if self._offer is not None:
                 offer = self._offer
                 facts = {"size": offer.fsiz, "position": accepted.acnt, "restart": offer.rest > 0}
-                return (Tell("file.started", {**self._named(offer), **facts}),)
+                return (Tell("file.started", {**self._named, **facts}),)
             case EFID() as end:
                 self._records = end.rcnt
             case EFPA():
@@ -268,14 +268,15 @@ class FileLedger:
         if offer is None:
             return ()
         sent = {"size": offer.fsiz, "octets": self._octets, "records": self._records}
-        told = Tell("file.ended", {"outcome": outcome, **self._named(offer), **sent, **answer})
+        told = Tell("file.ended", {"outcome": outcome, **self._named, **sent, **answer})
         self._offer, self._octets = None, 0
         return (told,)
 
-    def _named(self, offer: SFID) -> dict[str, object]:
+    def _names(self, offer: SFID, sender: Role) -> dict[str, object]:
+        """What both events of a file say of it."""
         return {
-            "link": self._link(self._sender),
-            "sender": self._sender.word,
+            "link": self._link(sender),
+            "sender": sender.word,
             "dataset": offer.dsn,
             "stamp": stamp(offer.date, offer.time),
             "originator": offer.orig,
