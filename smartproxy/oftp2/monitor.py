@@ -189,8 +189,11 @@ class Monitor:
         # What was observed is not needed here any more: the next octets may come in hours.
         observations = tuple(self._observations)
         self._observations.clear()
+        held = len(direction.partial)
         if begin == 0 and position == len(octets):
-            return Judgement(octets=bytes(octets), observations=observations, error=self.error, excerpt=wrong)
+            return Judgement(
+                octets=bytes(octets), observations=observations, error=self.error, excerpt=wrong, held=held
+            )
         discarded = len(octets) - position if self.ended and self.error is None else 0
         direction.counters.discarded += discarded
         return Judgement(
@@ -199,6 +202,7 @@ class Monitor:
             error=self.error,
             discarded=discarded,
             excerpt=wrong,
+            held=held,
         )
 
     def _resume(self, direction: _Direction, octets: bytes) -> tuple[int, bool]:
