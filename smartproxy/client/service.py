@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import deferLater
@@ -21,9 +21,10 @@ from smartproxy import __version__
 from smartproxy.client.backend import EVENTS_A_CALL, Backend, BackendRefused
 from smartproxy.client.copy import CopyFile
 from smartproxy.client.deliveries import Deliveries
+from smartproxy.client.desk import SessionDesk
 from smartproxy.client.distrust import ServerDistrust
 from smartproxy.client.egress import StationCalls
-from smartproxy.client.station import StationSessions
+from smartproxy.client.house import Questions, SessionHouse
 from smartproxy.client.told_sessions import ToldSessions
 from smartproxy.client.trials import Trials
 from smartproxy.client.upkeep import BackendWatch
@@ -33,7 +34,6 @@ from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read as read_record
-from smartproxy.net.leg import ILeg
 from smartproxy.net.transport.sockets import dialling
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.configuration import ClientConfiguration, Configuration
@@ -44,6 +44,7 @@ from smartproxy.tunnel.client import ClientTunnel
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import Closing, TunnelFault
+from smartproxy.tunnel.lane import DataLane, Inbound
 
 _SET_ASIDE = "events.set_aside"
 FLUSH_SECONDS = 2.0
@@ -124,25 +125,36 @@ class ClientService(Service):
             backend_fault=lambda: self.backend_fault,
         )
         self._told = ToldSessions(reactor, self.events, backend, lambda: self.sessions)
-        self.sessions = StationSessions(
-            reactor=reactor, events=self.events, configuration=self._client_part, recorded=self._told.keep
+        self.desk = SessionDesk(reactor, self._client_part)
+        self._distrust = ServerDistrust(self.events, reactor, self.desk.sessions_of)
+        self._house = SessionHouse(
+            reactor=reactor,
+            events=self.events,
+            questions=Questions(
+                call=lambda session, wanted: self.calls.call(session, wanted),
+                over=self._over,
+                tried=self.desk.station_tried,
+                recorded=self._told.keep,
+            ),
+            configuration=self._client_part,
         )
-        self._distrust = ServerDistrust(self.events, reactor, self.sessions.sessions_of)
+        self.sessions = self._house.sessions
         self.calls = StationCalls(
             reactor=reactor,
             events=self.events,
             configuration=lambda: self._configuration,
             controls=self._controls,
-            sessions=self.sessions,
+            desk=self.desk,
+            factory=self._house.callers.factory,
         )
         self._trials = Trials(
             reactor=reactor,
             events=self.events,
             backend=backend,
-            calls=self.calls,
+            try_partner=self._house.callers.try_partner,
             configuration=self._client_part,
             wished=self._told.wished,
-            tried=self.sessions.station_tried,
+            tried=self.desk.station_tried,
         )
 
     # The life of the daemon.
@@ -175,7 +187,7 @@ class ClientService(Service):
         self._trials.stop()
         self.deliveries.stop()
         await self.calls.close("the client stops")
-        await gatherResults([control.drain().addErrback(self._not_drained) for control in self._controls()])
+        await gatherResults([control.drain().addErrback(self._not_drained) for control in self._controls().values()])
         await self.sessions.drain(seconds, deadlines.closing)
         for tunnel in self._tunnels:
             await maybeDeferred(tunnel.stopService)
@@ -261,18 +273,20 @@ class ClientService(Service):
         if self._tunnels:
             self._renew()
             return
-        for host, port in self._servers:
+        for number, (host, port) in enumerate(self._servers):
             pool = self._client_part().pool
+            endpoint = self._endpoint(dialling(self._reactor), host, port)
+            lane = DataLane(self._reactor, endpoint, self.events, ready=pool.ready, most=pool.most)
+            self._house.lanes[number] = lane
             tunnel = ClientTunnel(
                 self._reactor,
-                self._endpoint(dialling(self._reactor), host, port),
+                endpoint,
                 f"{host}:{port}",
                 credential=self._credential,
                 proxy_ids=self._proxy_ids,
                 user=self,
                 events=self.events,
-                ready=pool.ready,
-                most=pool.most,
+                lane=lane,
             )
             self._tunnels.append(tunnel)
             tunnel.startService()
@@ -316,7 +330,7 @@ class ClientService(Service):
         self._proxy_ids = frozenset(licences)
         self._renew()
         for tunnel in self._tunnels:
-            tunnel.ready, tunnel.most = configuration.client.pool.ready, configuration.client.pool.most
+            tunnel.lane.ready, tunnel.lane.most = configuration.client.pool.ready, configuration.client.pool.most
         self.calls.adopt(configuration)
 
     def _put_back(self, before: Configuration | None, licences: Mapping[str, str]) -> None:
@@ -330,16 +344,16 @@ class ClientService(Service):
         self._configuration, self.held, self.copied = None, None, None
         self.calls.close("no configuration is in force")
 
-    def _controls(self) -> list[ClientControl]:
-        """The servers that are connected."""
-        return [tunnel.control for tunnel in self._tunnels if tunnel.control is not None]
+    def _controls(self) -> dict[int, ClientControl]:
+        """The servers that are connected, by their numbers."""
+        return {number: each.control for number, each in enumerate(self._tunnels) if each.control is not None}
 
     def _client_part(self) -> ClientConfiguration:
         return ClientConfiguration() if self._configuration is None else self._configuration.client
 
     def _bring_all(self) -> None:
         """Deliver it to all servers."""
-        for control in self._controls():
+        for control in self._controls().values():
             self.deliveries.bring(control)
 
     # ClientUser
@@ -354,18 +368,29 @@ class ClientService(Service):
         if not self.draining:
             self._server_lost(why)
 
-    def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
-        """Open a session of a partner with the station."""
-        if self._configuration is None:
-            return fail(
-                StationUnreachable(rule=Cause.CONFIGURATION_NONE, message="the client has no configuration yet")
-            )
-        return self.sessions.open(session, facts, leg)
+    def open_inbound(self, control: ClientControl, inbound: Inbound) -> Deferred[None]:
+        """Open a session of a partner with the station, unless the configuration does not allow it.
 
-    def judge_opening(self, control: ClientControl, session: str, facts: SessionFacts) -> None:
-        """Refuse what the configuration does not allow, before anything is done for it."""
-        if self._configuration is not None:
-            self._distrust.judge_opening(control.proxy_id, control.peer, facts, self._configuration)
+        :raises StationUnreachable: before anything is done for it.
+        """
+        self.judge_opening(control, inbound.facts)
+        self.desk.admit(inbound.session, inbound.facts.partner or "")
+        number = next((number for number, each in self._controls().items() if each is control), -1)
+        return Deferred.fromCoroutine(self._house.open_inbound(number, inbound))
+
+    def judge_opening(self, control: ClientControl, facts: SessionFacts) -> None:
+        """Judge a session that a server asks for.
+
+        :raises StationUnreachable: if the configuration does not allow it, or there is none.
+        """
+        if self._configuration is None:
+            raise StationUnreachable(rule=Cause.CONFIGURATION_NONE, message="the client has no configuration yet")
+        self._distrust.judge_opening(control.proxy_id, control.peer, facts, self._configuration)
+
+    def _over(self, session: str) -> None:
+        """A session is over, or did not begin."""
+        self.desk.over(session)
+        self.calls.over(session)
 
     def event(self, control: ClientControl, fields: Mapping[str, Plain]) -> None:
         """Pass an event of the server on to the backend if the catalogue has it; else report that it was refused."""

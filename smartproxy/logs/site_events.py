@@ -352,7 +352,14 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             "generation previous",
             "client store",
         ),
-        ("store.busy", _WARNING, "The store is locked by another program; the backend tries again.", "cause", "place"),
+        (
+            "store.busy",
+            _WARNING,
+            "The store cannot be used at the moment: another program keeps it locked, or its server does not answer or "
+            "takes no changes. The backend tries again.",
+            "cause",
+            "place",
+        ),
         ("secret.on_command_line", _WARNING, "A secret can be read in the process list.", "option", "advice"),
     ),
     entries_of(

@@ -42,6 +42,7 @@ from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import Closing, TunnelFault
 from smartproxy.tunnel.kinds import plain
+from smartproxy.tunnel.lane import DataLane, Inbound
 
 TARGET_SECONDS = 10
 """Seconds that the target has to accept a connection."""
@@ -90,16 +91,17 @@ class PlainClientService(Service):
         self.events = Events(Logger(namespace="smartproxy.plain-client"), None, reactor, source="plain-client")
         self.events.callers_unknown = True
         self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
+        kind, dialled = plain(seconds), endpoint(dialling(reactor), server.host, server.port)
         self.tunnel = ClientTunnel(
             reactor,
-            endpoint(dialling(reactor), server.host, server.port),
+            dialled,
             str(server),
             credential=ClientCredential(certificate=credential.certificate, key=credential.key),
             proxy_ids=credential.proxy_ids,
             user=self,
             events=self.events,
-            most=most,
-            kind=plain(seconds),
+            lane=DataLane(reactor, dialled, self.events, most=most, kind=kind),
+            kind=kind,
         )
 
     # The life of the daemon.
@@ -158,8 +160,11 @@ class PlainClientService(Service):
     def tunnel_down(self, why: Closing) -> None:
         """The tunnel is down; its sessions end with their legs, and it dials again."""
 
-    def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
-        """A connection came from outside: dial the target."""
+    def open_inbound(self, control: ClientControl, inbound: Inbound) -> Deferred[None]:
+        """A connection came from outside: dial the target. Any may: the one target is this client's own."""
+        return Deferred.fromCoroutine(self.tunnel.lane.carry(inbound, self._open_target))
+
+    def _open_target(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
         outline = Outline(session=session, peer=facts.peer, direction="inbound")
         return Deferred.fromCoroutine(self._open_inbound(outline, leg))
 
@@ -184,9 +189,6 @@ class PlainClientService(Service):
             raise StationUnreachable(rule=Cause.TARGET_CONNECT, message="the target is not reachable") from error
         self.target_failure = None
         self.sessions.couple(outline, near=target, tunnel=leg, inward=False)
-
-    def judge_opening(self, control: ClientControl, session: str, facts: SessionFacts) -> None:
-        """Any session may begin: the one target is this client's own."""
 
     def event(self, control: ClientControl, fields: Mapping[str, Plain]) -> None:
         """Do nothing: there is no backend to carry the server's events to."""

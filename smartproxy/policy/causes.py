@@ -323,6 +323,7 @@ class Cause(enum.StrEnum):
     PAGE_PASSWORD = "page.password", "User and password of a login do not fit together."
     PAGE_CROWDED = "page.crowded", "Too many logins are waiting already, or too many failed."
     PAGE_FOREIGN = "page.foreign", "A change did not come from a form of the page."
+    PAGE_PLAIN = "page.plain", "A reverse proxy was called by http; the page is for https alone."
     CRL_UNUSABLE = "crl.unusable", "The revocation list is unreadable, partial, outdated, or from an unknown CA."
     ENDING_AUTHORITY = "ending.authority", "The certificate of the site's authority ends soon."
     ENDING_CA = "ending.ca", "A certificate of a CA ends soon."

@@ -174,7 +174,7 @@ class ClientTestCase(SynchronousTestCase):
 
     def control(self) -> ClientControl:
         """The client's end of the tunnel."""
-        (control,) = self.service._controls()
+        (control,) = self.service._controls().values()
         return control
 
     def brought(self) -> list[dict[str, Any]]:
@@ -267,7 +267,7 @@ class Configuring(ClientTestCase):
         assert configuration is not None
         self.assertEqual(configuration.station.host, "one")
         (tunnel,) = self.service.tunnels
-        self.assertEqual((tunnel.ready, tunnel.most), (1, 10))
+        self.assertEqual((tunnel.lane.ready, tunnel.lane.most), (1, 10))
         self.assertEqual(len(self.brought()), 1)
         self.backend.proxy_ids = dict(licences)
         self.backend.change(generation(3))
@@ -373,7 +373,7 @@ class Undelivered(ClientTestCase):
     def test_server_that_does_not_answer(self) -> None:
         """A question that is not answered in time is told of, and asked again with the newest generation."""
         self.start()
-        (control,) = self.service._controls()
+        (control,) = self.service._controls().values()
         asked: list[GenerationId] = []
         configure = control.configure
 
@@ -392,7 +392,7 @@ class Undelivered(ClientTestCase):
     def test_server_that_takes_and_does_not_hold(self) -> None:
         """A server that answers and holds nothing is not asked without end."""
         self.start()
-        (control,) = self.service._controls()
+        (control,) = self.service._controls().values()
         asked: list[GenerationId] = []
 
         def forgetful(generation: GenerationId, octets: bytes) -> Deferred[Any]:
@@ -421,7 +421,7 @@ class Undelivered(ClientTestCase):
     def test_end_meanwhile(self) -> None:
         """The end of the daemon waits for no delivery."""
         self.start()
-        (control,) = self.service._controls()
+        (control,) = self.service._controls().values()
         self.patch(control, "configure", lambda generation, octets: defer_fail(QuestionExpired("no answer")))
         self.backend.change(generation(2))
         self.successResultOf(self.stop())
@@ -517,7 +517,7 @@ class WithoutBackend(ClientTestCase):
         self.backend.change(generation(2))
         self.assertEqual(self.server.user.notes[-1][:2], ("down", "inner-1"))
         self.network.advance(RETRY_SECONDS_MOST * 3)
-        self.assertEqual((self.service._controls(), len(self.backend.requests)), ([], 1))
+        self.assertEqual((self.service._controls(), len(self.backend.requests)), ({}, 1))
         self.backend.failure = None
         self.network.advance(RETRY_SECONDS_MOST)
         self.assertEqual(len(self.backend.requests), 2)
@@ -561,7 +561,7 @@ class Sessions(ClientTestCase):
 
     def test_no_session_without_a_configuration(self) -> None:
         """A server that is faster than the backend is told that there is no station yet."""
-        self.failureResultOf(self.service.open_inbound("0123456789abcdef", FACTS, cast(Any, None)), StationUnreachable)
+        self.assertRaises(StationUnreachable, self.service.judge_opening, cast(Any, None), FACTS)
 
     def test_server_s_events_go_to_the_backend(self) -> None:
         """They arrive as they were; what is no event of ours is refused, and said to be."""
@@ -667,7 +667,7 @@ class HostileServer(ClientTestCase):
     def ask(self, facts: SessionFacts) -> Cause | None:
         """Have the server ask for a session; why it may not begin, if it may not."""
         try:
-            self.service.judge_opening(self.control(), "0123456789abcdef", facts)
+            self.service.judge_opening(self.control(), facts)
         except StationUnreachable as refused:
             return Cause(refused.rule)
         self.opened.append(facts)
@@ -693,9 +693,9 @@ class HostileServer(ClientTestCase):
 
     def test_sessions_of_a_partner(self) -> None:
         """A partner has no more sessions than the server was told to allow."""
-        self.service.sessions._partners["ACME"] = 2
+        self.service.desk._partners["ACME"] = 2
         self.assertIsNone(self.ask(FACTS))
-        self.service.sessions._partners["ACME"] = 3
+        self.service.desk._partners["ACME"] = 3
         self.assertEqual(self.ask(FACTS), Cause.TUNNEL_NOT_CONFIGURED)
 
     def test_forged_openings(self) -> None:
@@ -715,6 +715,16 @@ class HostileServer(ClientTestCase):
         self.network.settle()
         refused = self.failureResultOf(asked, StationUnreachable)
         self.assertEqual(refused.value.rule, Cause.TUNNEL_NOT_CONFIGURED)
+
+    def test_limit(self) -> None:
+        """More sessions than the client may have are told to the server; no data connection is taken for them."""
+        for number in range(self.service.configuration.limits.sessions):  # type: ignore[union-attr]  # it is in force
+            self.service.desk.hold(f"{number}")
+        ready = self.control().lane.pool.idle  # type: ignore[union-attr]  # the tunnel is up
+        asked = self.server.control.open_inbound("0123456789abcdef", FACTS)
+        self.network.settle()
+        self.assertEqual(self.failureResultOf(asked, StationUnreachable).value.rule, Cause.QUOTA_SESSIONS)
+        self.assertEqual(self.control().lane.pool.idle, ready)  # type: ignore[union-attr]  # as before
 
     def test_flood_of_reports(self) -> None:
         """Of 118,720 events in 15 seconds so many are passed on as the rate allows; one event tells of the others."""

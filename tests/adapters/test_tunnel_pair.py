@@ -278,7 +278,7 @@ class SessionTests(SynchronousTestCase):
         self.network.settle()
         self.assertEqual(here.said, ["ended", "lost: the session is over"])
         self.assertEqual(there.said, ["ended", "lost: the session is over"])
-        self.assertEqual(self.client.control.pool.idle, len(self.client.control.pool))  # type: ignore[union-attr,arg-type]  # up
+        self.assertEqual(self.client.pool.idle, len(self.client.pool))
 
     def test_what_comes_after_the_end_is_dropped(self) -> None:
         """Octets that were on their way when this end had finished reach nobody, and the next session is clean."""
@@ -354,7 +354,7 @@ class SessionTests(SynchronousTestCase):
         self.network.settle()
         self.assertEqual(self.server.control.load, 0)
         self.assertEqual(self.server.events.named("tunnel.violation"), [])
-        self.assertEqual(self.client.control.pool.idle, len(self.client.control.pool))  # type: ignore[union-attr,arg-type]  # up
+        self.assertEqual(self.client.pool.idle, len(self.client.pool))
 
     def test_limit_of_the_client(self) -> None:
         """A limit on sessions that the client keeps is a limit for the server's daemon too, and no dead station."""
@@ -509,7 +509,7 @@ class SessionTests(SynchronousTestCase):
         """A tunnel that is lost before the leg came tells the server's daemon that there will be none."""
         legs: list[ILeg | None] = []
         self.server.user.outbound = succeed(legs.append)
-        self.client.control.pool.stop(WHY)  # type: ignore[union-attr]  # up
+        self.client.pool.stop(WHY)
         self.client.control.open_outbound(SESSION, "ACME", WISH).addErrback(lambda _: None)
         self.network.settle()
         self.server.control.abort(WHY)
@@ -519,7 +519,7 @@ class SessionTests(SynchronousTestCase):
         """When the client does not attach, the server's daemon is told that there will be no leg."""
         legs: list[ILeg | None] = []
         self.server.user.outbound = succeed(legs.append)
-        self.client.control.pool.stop(WHY)  # type: ignore[union-attr]  # up
+        self.client.pool.stop(WHY)
         opening = self.client.control.open_outbound(SESSION, "ACME", WISH)
         self.network.advance(limits.TICKET_SECONDS + 1)
         self.assertEqual(self.failureResultOf(opening, OwnFault).value.rule, Cause.TUNNEL_POOL)

@@ -30,6 +30,9 @@ from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.contexts import ClientCredential
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.identity import Identity
+from smartproxy.tunnel.kinds import SMART
+from smartproxy.tunnel.lane import DataLane, Inbound
+from smartproxy.tunnel.pool import DataPool
 from smartproxy.tunnel.server import ServerTunnel
 from smartproxy.tunnel.server_control import ServerControl
 
@@ -266,14 +269,15 @@ class ClientUser:
         """Part of the interface."""
         self.notes.append(("down", why))
 
-    def open_inbound(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
-        """Part of the interface."""
+    def open_inbound(self, control: ClientControl, inbound: Inbound) -> Deferred[None]:
+        """Part of the interface: every session may begin."""
+        assert control.lane is not None, "it said Hello"
+        return Deferred.fromCoroutine(control.lane.carry(inbound, self._open))
+
+    def _open(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
         self.notes.append(("inbound", session, facts))
         self.legs.append(leg)
         return self.opening()
-
-    def judge_opening(self, control: ClientControl, session: str, facts: SessionFacts) -> None:
-        """Part of the tunnel's interface: every session may begin."""
 
     def event(self, control: ClientControl, fields: Mapping[str, Any]) -> None:
         """Part of the interface."""
@@ -320,6 +324,8 @@ class ClientSide:
         self.events = Events()
         self.endpoint = Endpoint(network, factory)
         self.shows = shows or inner()
+        lane = {name: options.pop(name) for name in ("ready", "most") if name in options}
+        kind = options.get("kind", SMART)
         self.tunnel = ClientTunnel(
             network.clock,
             self.endpoint,
@@ -328,9 +334,16 @@ class ClientSide:
             proxy_ids=[identity().proxy_id],
             user=self.user,
             events=self.events,
+            lane=DataLane(network.clock, self.endpoint, self.events, kind=kind, **lane),
             jitter=lambda: 1.0,
             **options,
         )
+
+    @property
+    def pool(self) -> DataPool:
+        """The data connections."""
+        assert self.tunnel.lane.pool is not None, "the tunnel is up"
+        return self.tunnel.lane.pool
 
     @property
     def control(self) -> ClientControl:

@@ -24,8 +24,8 @@ SESSION: Final = {"smartproxy-server": 1720, "smartproxy-client": 1700}
 """The most for each session, from the connection to its end, with one small file; without the batches, too."""
 
 BATCH: Final = {"smartproxy-server": 150, "smartproxy-client": 1100, "smartproxy-backend": 0}
-"""What a batch takes: a question in the tunnel, a request and its answer by https. The clock sends them, so that a
-busy machine has more of them for each session."""
+"""What a batch takes: a question in the tunnel, a request and its answer by https. The clock sends them (events,
+records, and which sessions run), so that a busy machine has more of them for each session."""
 
 SYSTEM_CALLS: Final = 16
 """The most calls of a socket or of epoll for each small file: four messages, each waited for, read and sent, are 12."""
