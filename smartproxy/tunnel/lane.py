@@ -6,6 +6,7 @@ process. Trusts whoever hands it tickets to have them from the server.
 """
 
 from collections.abc import Callable, Collection
+from typing import Protocol
 
 import attrs
 from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
@@ -39,6 +40,22 @@ class Inbound:
     ticket: bytes = attrs.field(repr=False)
     seconds: int
     facts: SessionFacts
+
+
+class Lane(Protocol):
+    """The data connections to one server, as its control connection sees them."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
+        """Use this credential and these Proxy IDs for connections dialled from now on."""
+
+    def start(self) -> None:
+        """The tunnel is up: keep connections ready."""
+
+    def stop(self, why: Closing) -> None:
+        """The tunnel is down: abort all connections, and with them their sessions."""
 
 
 class DataLane:
@@ -76,16 +93,16 @@ class DataLane:
         return 0 if self.pool is None else len(self.pool)
 
     def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
-        """Use this credential and these Proxy IDs for connections dialled from now on."""
+        """Part of :class:`Lane`."""
         self._context = ClientContext(credential, proxy_ids, self._kind.data)
 
     def start(self) -> None:
-        """The tunnel is up: keep connections ready."""
+        """Part of :class:`Lane`."""
         self.pool = DataPool(self._dial, self._clock, self._events, ready=self.ready, most=self.most)
         self.pool.start()
 
     def stop(self, why: Closing) -> None:
-        """The tunnel is down: abort all connections, and with them their sessions."""
+        """Part of :class:`Lane`."""
         pool, self.pool = self.pool, None
         if pool is not None:
             pool.stop(why)
