@@ -7,14 +7,11 @@ start the whole trail is examined, and every hour whether the record that was to
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
 from smartproxy.backend import audit
 from smartproxy.backend.audit import Anchor
-from smartproxy.backend.errors import StoreBusy, StoreOutdated
-from smartproxy.backend.rounds import Rounds
+from smartproxy.backend.rounds import StoreRounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.backend.upkeep import BUSY_SECONDS, HOUR
 from smartproxy.logs.emit import Events
@@ -30,37 +27,21 @@ _ADVICE = (
 )
 
 
-class Anchoring:
-    """Tells the newest hash and looks at the trail, between :meth:`start` and :meth:`stop`."""
+class Anchoring(StoreRounds):
+    """Tells the newest hash and looks at the trail, every hour."""
+
+    busy_seconds = BUSY_SECONDS
+    fault_seconds = HOUR
 
     def __init__(self, store: Store, runner: Runner, events: Events, clock: IReactorTime) -> None:
-        self._store = store
-        self._runner = runner
-        self._events = events
+        super().__init__(store, runner, events, clock)
         self._told: Anchor | None = None
         self._verified = False
-        self._rounds = Rounds(clock, self._look)
 
-    def start(self) -> None:
-        """Look now, and every hour."""
-        self._rounds.start()
-
-    def stop(self) -> Deferred[None]:
-        """Look no more; fires when the look that is going on has ended."""
-        return self._rounds.stop()
-
-    async def _look(self) -> float:
-        """One look; return after how many seconds the next one comes."""
-        try:
-            for name, fields in await self._runner.run(self._found):
-                self._events.emit(name, **fields)
-        except StoreBusy:
-            return BUSY_SECONDS
-        except StoreOutdated:
-            # The hourly look tells it.
-            pass
-        except Exception:
-            self._events.failure("smartproxy.backend.anchoring", Failure())
+    async def look(self) -> float:
+        """Tell the newest hash, and what is wrong with the trail."""
+        for name, fields in await self._runner.run(self._found):
+            self._events.emit(name, **fields)
         return HOUR
 
     def _found(self) -> list[_Told]:

@@ -20,11 +20,11 @@ from twisted.python.failure import Failure
 from smartproxy.backend import downloads, lists_apart, revocation
 from smartproxy.backend.change import Change, Channel
 from smartproxy.backend.downloads import DownloadStatus, Due, Proposal
-from smartproxy.backend.errors import BackendError, NotFound, StoreBusy, StoreOutdated
+from smartproxy.backend.errors import BackendError, NotFound, StoreUnavailable
 from smartproxy.backend.fetching import Fetched, Fetches, NotFetched
 from smartproxy.backend.generations import changing
 from smartproxy.backend.revocation import ParsedList
-from smartproxy.backend.rounds import Rounds
+from smartproxy.backend.rounds import StoreRounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
@@ -38,12 +38,15 @@ _QUIET_SECONDS = 3_600.0
 """After that long it looks again where it failed for a reason that does not pass by itself."""
 
 
-class DownloadWatch:
+class DownloadWatch(StoreRounds):
     """The downloads, between :meth:`start` and :meth:`stop`.
 
     :param parse: reads what was downloaded, in a thread.
     :param chance: gives numbers from 0 to 1, at random.
     """
+
+    busy_seconds = limits.DOWNLOADS_LOOK_SECONDS
+    fault_seconds = _QUIET_SECONDS
 
     def __init__(
         self,
@@ -56,53 +59,32 @@ class DownloadWatch:
         parse: Callable[[bytes, str, Sequence[x509.Certificate]], ParsedList] = lists_apart.parse,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._store = store
-        self._runner = runner
-        self._events = events
-        self._clock = clock
+        super().__init__(store, runner, events, clock)
         self._fetcher = fetcher
         self._parse = parse
         self._chance = chance
         self._calling: dict[str, Deferred[None]] = {}
         self._quiet_until = 0.0
-        self._rounds = Rounds(clock, self._look)
-
-    def start(self) -> None:
-        """Look now, and every few seconds."""
-        self._rounds.start()
 
     def stop(self) -> Deferred[None]:
         """Look no more, and give up the downloads that are under way."""
-        stopped = self._rounds.stop()
+        stopped = super().stop()
         for call in list(self._calling.values()):
             call.cancel()
         return stopped
 
-    async def _look(self) -> float:
-        await self._look_at_all()
-        return limits.DOWNLOADS_LOOK_SECONDS
-
-    async def _look_at_all(self) -> None:
+    async def look(self) -> float:
+        """Tell the addresses that were proposed, and begin the downloads that are due."""
         if self._clock.seconds() < self._quiet_until:
-            return
-        try:
-            proposals = await self._runner.run(self._approve)
-            due = await self._runner.run(self._due)
-        except StoreBusy:
-            return
-        except StoreOutdated:
-            # The hourly look tells it.
-            self._quiet_until = self._clock.seconds() + _QUIET_SECONDS
-            return
-        except Exception:
-            self._quiet_until = self._clock.seconds() + _QUIET_SECONDS
-            self._events.failure(_PLACE, Failure())
-            return
+            return limits.DOWNLOADS_LOOK_SECONDS
+        proposals = await self._runner.run(self._approve)
+        due = await self._runner.run(self._due)
         for each in proposals:
             advice = f"check the address, then: smartproxy crl approve {each.ca}"
             self._events.emit("crl.proposed", ca=each.ca, url=each.url, advice=advice)
         if self._rounds.running:
             self._begin(due)
+        return limits.DOWNLOADS_LOOK_SECONDS
 
     def _begin(self, due: Sequence[Due]) -> None:
         """Begin what is due, CA by CA, as far as there is room."""
@@ -125,14 +107,14 @@ class DownloadWatch:
         for each in due:
             try:
                 await self._download(each)
-            except (StoreBusy, StoreOutdated):
+            except StoreUnavailable:
                 return
 
     async def _download(self, due: Due) -> None:
         try:
             fetched = await self._fetcher.fetch(due.wanted)
             await self._runner.run(self._take, due, fetched)
-        except (StoreBusy, StoreOutdated):
+        except StoreUnavailable:
             raise
         except NotFetched as fault:
             await self._tell(due, fault.cause, str(fault))

@@ -18,13 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sqlalchemy.orm import Session
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
 from smartproxy.backend import authority
 from smartproxy.backend.authority import LOOPBACK_NAMES, HttpsIdentity, SiteAuthority, general_name
 from smartproxy.backend.clients import new_token, same_digest, token_digest
-from smartproxy.backend.errors import NotFound, StoreUnavailable, Unusable
-from smartproxy.backend.rounds import Rounds
+from smartproxy.backend.errors import NotFound, Unusable
+from smartproxy.backend.rounds import StoreRounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
@@ -122,11 +121,13 @@ def words(link: str, identity: HttpsIdentity) -> Sequence[str]:
     )
 
 
-class AwaitedSite:
+class AwaitedSite(StoreRounds):
     """Looks for a site in a store that has none, between :meth:`start` and :meth:`stop`, or until it is there.
 
     :param found: told of it, once.
     """
+
+    busy_seconds = fault_seconds = LOOK_SECONDS
 
     def __init__(
         self,
@@ -136,29 +137,12 @@ class AwaitedSite:
         clock: IReactorTime,
         found: Callable[[SiteAuthority], None],
     ) -> None:
-        self._store = store
-        self._runner = runner
-        self._events = events
+        super().__init__(store, runner, events, clock)
         self._found = found
-        self._rounds = Rounds(clock, self._look)
 
-    def start(self) -> None:
-        """Look now, and again."""
-        self._rounds.start()
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._rounds.stop()
-
-    async def _look(self) -> float:
-        try:
-            site = await self._runner.run(self._load)
-        except StoreUnavailable:
-            # Whoever needs the store tells that it is away; this only asks again.
-            return LOOK_SECONDS
-        except Exception:
-            self._events.failure("smartproxy.backend.first_start", Failure())
-            return LOOK_SECONDS
+    async def look(self) -> float:
+        """Tell of the site where there is one."""
+        site = await self._runner.run(self._load)
         if site is not None and self._rounds.running:
             self._rounds.stop()
             self._found(site)

@@ -7,13 +7,10 @@ log itself (``appender.failed``).
 
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
 from smartproxy.backend import generations, settings
-from smartproxy.backend.errors import StoreBusy, StoreOutdated
-from smartproxy.backend.rounds import LOOK_SECONDS, Rounds
+from smartproxy.backend.rounds import LOOK_SECONDS, StoreRounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.emit import Events
 from smartproxy.logs.log import Log
@@ -23,36 +20,27 @@ from smartproxy.policy.schema import read_object
 from smartproxy.policy.settings import ApiLog
 
 
-class LogSettings:
+class LogSettings(StoreRounds):
     """Keeps the log as the settings say, between :meth:`start` and :meth:`stop`."""
 
+    busy_seconds = fault_seconds = LOOK_SECONDS
+
     def __init__(self, store: Store, runner: Runner, events: Events, clock: IReactorTime, log: Log) -> None:
-        self._store = store
-        self._runner = runner
-        self._events = events
+        super().__init__(store, runner, events, clock)
         self._log = log
         self._known = 0
         self._used = ApiLog()
-        self._rounds = Rounds(clock, self._look)
 
     def start(self) -> None:
         """Put the settings in force, and look every second whether they are others."""
         self._use(self._read())
-        self._rounds.start()
+        super().start()
 
-    def stop(self) -> Deferred[None]:
-        """Look no more."""
-        return self._rounds.stop()
-
-    async def _look(self) -> float:
-        try:
-            found = await self._runner.run(self._read)
-            if self._rounds.running:
-                self._use(found)
-        except (StoreBusy, StoreOutdated):
-            pass  # The hourly look tells it.
-        except Exception:
-            self._events.failure("smartproxy.backend.log_settings", Failure())
+    async def look(self) -> float:
+        """Put in force what was changed."""
+        found = await self._runner.run(self._read)
+        if self._rounds.running:
+            self._use(found)
         return LOOK_SECONDS
 
     def _read(self) -> ApiLog:

@@ -146,9 +146,11 @@ class Places(WrappingFactory[Guest]):
 
     :param clock: runs the deadlines.
     :param events: where it is told, in rate, who found no place, was late, or failed in TLS.
+    :ivar is_proxy: tells whether a host is a reverse proxy, from which many callers come.
     """
 
     noisy = False
+    is_proxy: Callable[[str], bool] = staticmethod(lambda host: False)
 
     def __init__(self, site: Site, clock: IReactorTime, events: Events) -> None:
         super().__init__(site)  # type: ignore[no-untyped-call]  # mypy excludes calls of Twisted, but not by super()
@@ -167,9 +169,10 @@ class Places(WrappingFactory[Guest]):
 
     def opens(self, address: IAddress | None) -> bool:
         """Whether there is a place for one more from this address; a stranger may have to make room."""
-        prefix = _prefix(address)
+        prefix, peer = _prefix(address), peer_of(address)
         oldest = None
-        if self._strangers.of(prefix) >= limits.BACKEND_STRANGERS_PER_ADDRESS_MOST:
+        is_proxy = peer is not None and self.is_proxy(peer.host)
+        if self._strangers.of(prefix) >= limits.BACKEND_STRANGERS_PER_ADDRESS_MOST and not is_proxy:
             oldest = self._strangers.oldest_of(prefix)
         elif len(self._guests) >= limits.BACKEND_CONNECTIONS_MOST:
             oldest = self._strangers.oldest_of_most(self._lately.keys())

@@ -119,6 +119,11 @@ def header_of(request: IRequest, name: bytes) -> str:
     return (found or b"").decode("latin-1").strip()
 
 
+def lines_of(request: IRequest, name: str) -> list[str]:
+    """All lines of a header, in their order."""
+    return [each.decode("latin-1") for each in request.requestHeaders.getRawHeaders(name.encode("ascii"), [])]
+
+
 def token_of(request: IRequest) -> str:
     """The caller's token: of ``Authorization: Bearer``, or else of ``SmartProxy-Token``.
 

@@ -38,6 +38,7 @@ from smartproxy.backend.page.rendering import Renderer
 from smartproxy.backend.page.routes import RouteMap
 from smartproxy.backend.page.serving import PageRoot
 from smartproxy.backend.page.visit import Backstage
+from smartproxy.backend.page_reach import PageReach
 from smartproxy.backend.port import HttpsPort
 from smartproxy.backend.several import Duty, Hearing, Job
 from smartproxy.backend.store import Store, StoreThreads
@@ -82,6 +83,7 @@ class BackendService(Service):
         self._port = port
         self._log = log
         self._log_settings: LogSettings | None = None
+        self._reach: PageReach | None = None
         self.threads = StoreThreads(reactor)
         self._started_at = 0.0
         self.store: Store | None = None
@@ -116,9 +118,11 @@ class BackendService(Service):
         identity = temporary_identity(name, now(self._reactor)) if site is None else site.https
         self._api = Api(Calls(store), self.threads, self.events, self._reactor)
         self._api.has_site = site is not None
-        front = Front(self._api, PageRoot(self._page(store)))
+        self._reach = reach = PageReach(store, self.threads, self.events, self._reactor)
+        front = Front(self._api, PageRoot(self._page(store, reach)))
         try:
             factory = HttpsPort(identity, front, front.admits, self._reactor, self.events)
+            factory.places.is_proxy = lambda host: reach.proxies.has(host)
             port = self._reactor.listenTCP(self._port, factory, interface=self._host)
         except CannotListenError as error:
             tell_failed(self.events, self._host, self._port, error, option="--listen")
@@ -126,6 +130,7 @@ class BackendService(Service):
         self._listening = port
         self.threads.start()
         self._password_threads.start()
+        reach.start()
         self._ledger = Ledger(store, self.threads, self._reactor)
         self.events.forward = self._ledger
         if self._log is not None:
@@ -177,7 +182,7 @@ class BackendService(Service):
         self.duty = Duty(store, self.threads, self.events, self._reactor, lambda: self._jobs(store))
         self.duty.start()
 
-    def _page(self, store: Store) -> Backstage:
+    def _page(self, store: Store, reach: PageReach) -> Backstage:
         """What the page works with."""
         return Backstage(
             store=store,
@@ -190,6 +195,7 @@ class BackendService(Service):
             door=Door(self._reactor, self._password_threads),
             condition=self._tell_condition,
             link=self._link,
+            proxies=lambda: reach.proxies,
         )
 
     async def _tell_condition(self) -> BackendStatus | None:
@@ -228,7 +234,7 @@ class BackendService(Service):
         if listening is not None:
             await maybeDeferred(listening.stopListening)
         self.hurry()
-        for work in (self._log_settings, self._hearing, self._awaited):
+        for work in (self._log_settings, self._reach, self._hearing, self._awaited):
             if work is not None:
                 work.stop()
         if self.duty is not None:

@@ -6,12 +6,11 @@ from datetime import datetime
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
 from smartproxy.backend import trust_lists
-from smartproxy.backend.errors import StoreBusy, StoreOutdated, Unusable
+from smartproxy.backend.errors import Unusable
 from smartproxy.backend.fetching import Fetched, Fetches, NotFetched
-from smartproxy.backend.rounds import AGAIN_SECONDS, Rounds
+from smartproxy.backend.rounds import AGAIN_SECONDS, StoreRounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.backend.trust_lists import DueTrustList
 from smartproxy.logs.clock import now
@@ -20,8 +19,8 @@ from smartproxy.logs.record import Record
 from smartproxy.policy.causes import Cause
 
 
-class TrustListWatch:
-    """The look, between :meth:`start` and :meth:`stop`; what it tells is stored with what it takes.
+class TrustListWatch(StoreRounds):
+    """The look, every minute; what it tells is stored with what it takes.
 
     :param chance: gives numbers from 0 to 1, at random.
     """
@@ -35,40 +34,27 @@ class TrustListWatch:
         fetcher: Fetches,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._store = store
-        self._runner = runner
-        self._events = events
-        self._clock = clock
+        super().__init__(store, runner, events, clock)
         self._fetcher = fetcher
         self._chance = chance
         self._fetching: Deferred[Fetched] | None = None
-        self._rounds = Rounds(clock, self._look)
-
-    def start(self) -> None:
-        """Look now, and every minute."""
-        self._rounds.start()
 
     def stop(self) -> Deferred[None]:
         """Look no more, and give up the download that is under way."""
-        stopped = self._rounds.stop()
+        stopped = super().stop()
         if self._fetching is not None:
             self._fetching.cancel()
         return stopped
 
-    async def _look(self) -> float:
-        """One look; return after how many seconds the next one comes."""
+    async def look(self) -> float:
+        """Download what is due, and tell what is overdue."""
         try:
             for each in await self._runner.run(self._due):
                 await self._download(each)
             self._events.log_stored(await self._runner.run(self._overdue))
-        except (StoreBusy, StoreOutdated):
-            # The hourly look tells of a store that is outdated.
-            pass
         except CancelledError:
             # Stopped within a download.
             pass
-        except Exception:
-            self._events.failure("smartproxy.backend.trust_watch", Failure())
         return AGAIN_SECONDS
 
     async def _download(self, due: DueTrustList) -> None:

@@ -9,18 +9,12 @@ as the setting ``backend.keep_events_days`` says.
 from datetime import datetime, timedelta
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
-
 from smartproxy.backend import cas, endings, figures, journal, revocation, settings
 from smartproxy.backend.certificates import key_pin, subject_text
 from smartproxy.backend.endings import WatchedEnd
-from smartproxy.backend.errors import StoreBusy, StoreOutdated
-from smartproxy.backend.rounds import Rounds
-from smartproxy.backend.store import Runner, Store
+from smartproxy.backend.errors import StoreOutdated, StoreUnavailable
+from smartproxy.backend.rounds import StoreRounds
 from smartproxy.logs.clock import now
-from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.partners import RevocationMode
 
@@ -29,52 +23,30 @@ BUSY_SECONDS = 60.0
 """After that long it looks again where the store was busy."""
 
 
-class HourlyLook:
-    """The hourly look, between :meth:`start` and :meth:`stop`."""
+class HourlyLook(StoreRounds):
+    """The hourly look."""
 
-    def __init__(self, store: Store, runner: Runner, events: Events, clock: IReactorTime) -> None:
-        self._store = store
-        self._runner = runner
-        self._events = events
-        self._clock = clock
-        self._rounds = Rounds(clock, self._look)
+    busy_seconds = BUSY_SECONDS
+    fault_seconds = HOUR
 
-    def start(self) -> None:
-        """Look now, and every hour."""
-        self._rounds.start()
-
-    def stop(self) -> Deferred[None]:
-        """Look no more; fires when the look that is going on has ended."""
-        return self._rounds.stop()
-
-    async def _look(self) -> float:
-        """One look; return after how many seconds the next one comes."""
-        try:
-            stale = await self._runner.run(self._stale)
-            await self._runner.run(self._forget)
-            # Last: what it gives counts as told.
-            ending = await self._runner.run(self._ending)
-        except StoreBusy as busy:
-            self._events.emit(
-                "store.busy", cause=Cause.STORE_BUSY, message=str(busy), place="smartproxy.backend.upkeep"
-            )
-            return BUSY_SECONDS
-        except StoreOutdated as outdated:
-            self._events.emit(
-                "store.outdated",
-                cause=Cause.STORE_OUTDATED,
-                message=str(outdated),
-                place="smartproxy.backend.upkeep",
-            )
-            return HOUR
-        except Exception:
-            self._events.failure("smartproxy.backend.upkeep", Failure())
-            return HOUR
+    async def look(self) -> float:
+        """Tell what is out of date or ends soon, and delete what was kept long enough."""
+        stale = await self._runner.run(self._stale)
+        await self._runner.run(self._forget)
+        # Last: what it gives counts as told.
+        ending = await self._runner.run(self._ending)
         for fields in stale:
             self._events.emit("crl.stale", **fields)
         for each in ending:
             self._tell_ending(each)
         return HOUR
+
+    def tell_away(self, fault: StoreUnavailable) -> None:
+        """Tell it, for all looks."""
+        name, cause = "store.busy", Cause.STORE_BUSY
+        if isinstance(fault, StoreOutdated):
+            name, cause = "store.outdated", Cause.STORE_OUTDATED
+        self._events.emit(name, cause=cause, message=str(fault), place=__name__)
 
     def _tell_ending(self, ending: WatchedEnd) -> None:
         fields = {"valid_until": ending.until, "count": (ending.until - self._now()).days, "advice": ending.advice}

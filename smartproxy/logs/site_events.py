@@ -54,6 +54,14 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
         ("server.started", _INFO, "The server has started.", "version", "proxy_id site address port path pid"),
         ("server.stopped", _INFO, "The server has stopped.", "", "cause duration"),
         ("server.stopping", _INFO, "The server is stopping; running sessions may finish.", "cause", "sessions seconds"),
+        (
+            "worker.died",
+            _CRITICAL,
+            "A worker process died; the sessions that it carried are lost.",
+            "cause sessions",
+            "pid exit_status age advice",
+        ),
+        ("worker.started", _INFO, "A worker process is ready.", "pid", ""),
         ("signal.received", _DEBUG, "A signal asked the daemon to end.", "cause mode", ""),
     ),
     entries_of(
@@ -352,7 +360,14 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             "generation previous",
             "client store",
         ),
-        ("store.busy", _WARNING, "The store is locked by another program; the backend tries again.", "cause", "place"),
+        (
+            "store.busy",
+            _WARNING,
+            "The store cannot be used at the moment: another program keeps it locked, or its server does not answer or "
+            "takes no changes. The backend tries again.",
+            "cause",
+            "place",
+        ),
         ("secret.on_command_line", _WARNING, "A secret can be read in the process list.", "option", "advice"),
     ),
     entries_of(

@@ -45,6 +45,16 @@ class Cause(enum.StrEnum):
     DEADLINE_CLOSING = "deadline.closing", "The connections were not closed in time."
     INTERNAL_ERROR = "internal.error", "A bug in SmartProxy."
 
+    # workers
+
+    WORKER_LOST = "worker.lost", "The worker process that carried the session has died."
+    WORKER_HANGS = "worker.hangs", "A worker process gave no sign of life in time, and was ended."
+    WORKER_VIOLATION = "worker.violation", "A worker process said what it may not say, and was ended."
+    WORKER_SIGNAL = "worker.signal", "A signal ended a worker process."
+    WORKER_EXIT = "worker.exit", "A worker process ended by itself."
+    WORKER_ZYGOTE = "worker.zygote", "The process that makes workers has died, and all workers with it."
+    WORKER_START = "worker.start", "A worker process could not be made ready."
+
     # the tunnel
 
     TUNNEL_LOST = "tunnel.lost", "The tunnel between server and client was lost."
@@ -323,6 +333,7 @@ class Cause(enum.StrEnum):
     PAGE_PASSWORD = "page.password", "User and password of a login do not fit together."
     PAGE_CROWDED = "page.crowded", "Too many logins are waiting already, or too many failed."
     PAGE_FOREIGN = "page.foreign", "A change did not come from a form of the page."
+    PAGE_PLAIN = "page.plain", "A reverse proxy was called by http; the page is for https alone."
     CRL_UNUSABLE = "crl.unusable", "The revocation list is unreadable, partial, outdated, or from an unknown CA."
     ENDING_AUTHORITY = "ending.authority", "The certificate of the site's authority ends soon."
     ENDING_CA = "ending.ca", "A certificate of a CA ends soon."

@@ -211,6 +211,8 @@ BACKEND_ADDRESSES_SPARED_MOST: Final = 256
 BACKEND_HEADERS_SECONDS: Final = 10.0
 #: From the end of a call's headers to the end of its body.
 BACKEND_BODY_SECONDS: Final = 20.0
+#: Networks of the reverse proxies in front of the page.
+PAGE_PROXIES_MOST: Final = 100
 #: So long the link works by which a site is set up.
 SETUP_LINK_SECONDS: Final = 12 * 3600.0
 
@@ -484,3 +486,12 @@ LICENCE_OCTETS_MOST: Final = 64 * 1024
 WITHDRAWN_MOST: Final = 300
 #: A licence's end is announced so many days before.
 LICENCE_WARNING_DAYS: Final = (30, 14, 7, 1)
+
+# Workers.
+
+#: Memory of one worker for what it makes itself; one that needs more dies, and its sessions with it.
+WORKER_DATA_OCTETS_MOST: Final = 4 * 1024 * 1024 * 1024
+#: A worker that lived for so long is replaced at once; one that died sooner after the wait, which doubles each time.
+WORKER_LIVED_SECONDS: Final = 10.0
+WORKER_WAIT_SECONDS_FIRST: Final = 0.25
+WORKER_WAIT_SECONDS_MOST: Final = 30.0

@@ -12,6 +12,7 @@ import attrs
 from smartproxy.oftp2.roles import Profile
 from smartproxy.policy import limits
 from smartproxy.policy.alerts import EventScript, Mail
+from smartproxy.policy.page_access import PageAccess
 from smartproxy.policy.schema import ForPeople, ListOf, ObjectOf, Optional, kind, masked
 from smartproxy.policy.values import NAME, SHA256, Address, Flag, Instant, Line, Member, Network, Whole
 from smartproxy.policy.watching import Watching
@@ -178,6 +179,7 @@ class BackendSettings:
     :ivar mail: the mail that is sent for events.
     :ivar watching: when partners are told of that are silent or late.
     :ivar four_eyes: the operations that two administrators have to want.
+    :ivar page: how the page is reached.
     """
 
     keep_events_days: int = attrs.field(
@@ -194,6 +196,7 @@ class BackendSettings:
     four_eyes: tuple[str, ...] = attrs.field(
         default=(), metadata=kind(ListOf(item=_OPERATION, most=limits.FOUR_EYES_MOST))
     )
+    page: PageAccess = attrs.field(default=PageAccess(), metadata=kind(ObjectOf(PageAccess)))
 
 
 @attrs.frozen(kw_only=True)

@@ -22,6 +22,7 @@ from smartproxy.backend.page.routes import Route, RouteMap
 from smartproxy.backend.page.serving import PageRoot
 from smartproxy.backend.page.visit import Backstage
 from smartproxy.ctl.statuses import BackendStatus
+from smartproxy.policy.page_access import PageAccess, ReverseProxies
 from smartproxy.policy.permissions import AdminRole
 from tests.adapters.api_site import Answer, ApiCase, _Octets
 
@@ -131,6 +132,7 @@ class PageCase(ApiCase):
                 ):
                     users.add(change, name, role, PASSWORD)
         self.condition: BackendStatus | None = None
+        self.access = PageAccess()
         self.backstage = Backstage(
             store=self.store,
             runner=self.runner(),
@@ -142,6 +144,7 @@ class PageCase(ApiCase):
             door=Door(self.clock, self.runner()),
             condition=self._tell,
             link=SetupLink(self.clock),
+            proxies=lambda: ReverseProxies(self.access),
         )
         self.root = PageRoot(self.backstage)
         self.agent = RequestTraversalAgent(Front(self.api, self.root))

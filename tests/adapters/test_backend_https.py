@@ -254,6 +254,12 @@ class Strangers(SiteCase):
         self.assertEqual([displaced.disconnected for _, displaced in crowd].count(True), 3)
         self.assertFalse(transport.disconnected)
 
+    def test_reverse_proxy(self) -> None:
+        """A reverse proxy has as many places as there are: many callers come from it."""
+        self.places.is_proxy = lambda host: host == "192.0.2.1"
+        crowd = [self.entered("192.0.2.1") for _ in range(limits.BACKEND_STRANGERS_PER_ADDRESS_MOST + 3)]
+        self.assertFalse(any(transport.disconnected for _, transport in crowd))
+
     def test_address_of_a_client(self) -> None:
         """A new connection from where a client called lately is not displaced by strangers from elsewhere."""
         known, _ = self.entered("198.51.100.7")

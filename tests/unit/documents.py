@@ -199,6 +199,7 @@ FULL: dict[str, Any] = {
         },
         "watching": {"silent_hours": 48, "no_files_days": 0, "eerp_hours": 12},
         "four_eyes": ["partner.accept"],
+        "page": {"proxies": ["192.0.2.80/32"], "proxy_header": "forwarded"},
     },
 }
 """A document in which nothing is as it is by default."""

@@ -12,7 +12,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import Logger, globalLogPublisher
 
 from smartproxy.backend import cas, journal, licences, revocation, settings
-from smartproxy.backend.errors import StoreBusy, StoreUnavailable
+from smartproxy.backend.errors import StoreBusy, StoreReadOnly, StoreUnavailable
 from smartproxy.backend.location import Location
 from smartproxy.backend.service import BackendService
 from smartproxy.backend.store import StoreThreads
@@ -95,6 +95,14 @@ class StaleLists(SiteCase):
         self.assertEqual([(each["name"], each["level"]) for each in self.told], [("store.busy", "warning")])
         self.clock.advance(BUSY_SECONDS)
         self.assertEqual(self.told[-1]["name"], "crl.stale")
+
+    def test_store_of_a_standby(self) -> None:
+        """A server that takes no changes is told each hour, in its words, and is no bug."""
+        with patch.object(cas, "listed", side_effect=StoreReadOnly("the database is a standby")):
+            self.clock.advance(HOUR)
+        self.assertEqual(
+            [(each["name"], each["message"]) for each in self.told], [("store.busy", "the database is a standby")]
+        )
 
     def test_outdated_store(self) -> None:
         """A store that another version brought up to date is told as what it is."""

@@ -25,9 +25,9 @@ from smartproxy.backend.alerts import ignore_rules
 from smartproxy.backend.alerts.ignore_rules import IgnoreRuleState
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_settings, take_dropped
 from smartproxy.backend.alerts.script import EventScripts, ScriptRun
-from smartproxy.backend.errors import StoreBusy, StoreOutdated
+from smartproxy.backend.errors import StoreBusy
 from smartproxy.backend.journal import StoredEvent
-from smartproxy.backend.rounds import AGAIN_SECONDS, LOOK_SECONDS, Rounds
+from smartproxy.backend.rounds import LOOK_SECONDS, StoreRounds
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
@@ -80,12 +80,14 @@ class Agenda:
     expired: list[IgnoreRuleState] = attrs.field(factory=list)
 
 
-class AlertDesk:
+class AlertDesk(StoreRounds):
     """Works off the alerts, between :meth:`start` and :meth:`stop`.
 
     :param runner: where the store is asked.
     :param scripts: where programs are waited for.
     """
+
+    busy_seconds = LOOK_SECONDS
 
     def __init__(
         self,
@@ -96,24 +98,16 @@ class AlertDesk:
         clock: IReactorTime,
         programs: EventScripts | None = None,
     ) -> None:
-        self._store = store
-        self._runner = runner
+        super().__init__(store, runner, events, clock)
         self._scripts = scripts
-        self._events = events
-        self._clock = clock
         self._programs = programs or EventScripts()
         self._running: dict[int, Deferred[None]] = {}
         self._stopped = False
-        self._rounds = Rounds(clock, self._work_off)
-
-    def start(self) -> None:
-        """Look now, and again and again."""
-        self._rounds.start()
 
     def stop(self) -> Deferred[None]:
         """End the programs that run, and have their events start them again; fires when that is noted."""
         self._stopped = True
-        ended = self._rounds.stop()
+        ended = super().stop()
         self._programs.stop()
         return Deferred.fromCoroutine(self._finish(ended))
 
@@ -121,18 +115,9 @@ class AlertDesk:
         await ended
         await DeferredList(list(self._running.values()))
 
-    async def _work_off(self) -> float:
-        """Do what is to be done; return after how many seconds to look again."""
-        try:
-            agenda = await self._runner.run(self._agenda, len(self._running))
-        except StoreBusy:
-            return LOOK_SECONDS
-        except StoreOutdated:
-            # Told every hour by the look that tells of old lists.
-            return AGAIN_SECONDS
-        except Exception:
-            self._events.failure(_PLACE, Failure())
-            return AGAIN_SECONDS
+    async def look(self) -> float:
+        """Do what is to be done."""
+        agenda = await self._runner.run(self._agenda, len(self._running))
         self._tell(agenda)
         for each in agenda.starts:
             self._running[each.alert] = Deferred()

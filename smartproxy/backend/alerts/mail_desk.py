@@ -15,15 +15,14 @@ import attrs
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from smartproxy.backend import authority, journal
 from smartproxy.backend.alert_tables import AlertRow
 from smartproxy.backend.alerts import intake
 from smartproxy.backend.alerts.intake import AlertChannel, AlertState, backend_settings
 from smartproxy.backend.alerts.mail import MailDigest, MailFailed, Mailing, compose, prepare, shown_answer
-from smartproxy.backend.errors import StoreBusy, StoreOutdated
-from smartproxy.backend.rounds import AGAIN_SECONDS, LOOK_SECONDS, Rounds
+from smartproxy.backend.errors import StoreBusy
+from smartproxy.backend.rounds import LOOK_SECONDS, StoreRounds
 from smartproxy.backend.schema import EventRow
 from smartproxy.backend.store import Runner, Store
 from smartproxy.logs.clock import now
@@ -52,7 +51,7 @@ class MailToSend:
     until: datetime
 
 
-class MailDesk:
+class MailDesk(StoreRounds):
     """Sends the mails, between :meth:`start` and :meth:`stop`.
 
     :param runner: where the store is asked, and files are read.
@@ -60,52 +59,39 @@ class MailDesk:
     :param mailing: what sends a mail.
     """
 
+    busy_seconds = LOOK_SECONDS
+
     def __init__(
         self, store: Store, runner: Runner, events: Events, reactor: Any, mailing: type[Mailing] = Mailing
     ) -> None:
-        self._store = store
-        self._runner = runner
-        self._events = events
+        super().__init__(store, runner, events, reactor)
         self._reactor = reactor
         self._mailing = mailing
         self._sending: Mailing | None = None
         self._stopped = False
         self._failures = 0
-        self._rounds = Rounds(reactor, self._work_off)
-
-    def start(self) -> None:
-        """Look now, and again and again."""
-        self._rounds.start()
 
     def stop(self) -> Deferred[None]:
         """Send no more; what was being sent is sent after the next start. Fires when that is noted."""
         self._stopped = True
-        ended = self._rounds.stop()
+        ended = super().stop()
         if self._sending is not None:
             self._sending.stop()
         return ended
 
-    async def _work_off(self) -> float:
-        """Send what is to be sent; return after how many seconds to look again."""
-        try:
-            dropped = await self._runner.run(self._dropped)
-            if dropped:
-                self._events.emit(
-                    "mail.dropped",
-                    count=dropped,
-                    cause=Cause.MAIL_QUEUE,
-                    message=f"more than {limits.MAIL_WAITING_MOST} events wait for a mail",
-                    advice="let fewer events start one, or silence what is known: smartproxy ignore add",
-                )
-            found = await self._runner.run(self._next_mail)
-            return LOOK_SECONDS if found is None else await self._send(found)
-        except StoreBusy:
-            return LOOK_SECONDS
-        except StoreOutdated:
-            return AGAIN_SECONDS
-        except Exception:
-            self._events.failure(_PLACE, Failure())
-            return AGAIN_SECONDS
+    async def look(self) -> float:
+        """Send what is to be sent."""
+        dropped = await self._runner.run(self._dropped)
+        if dropped:
+            self._events.emit(
+                "mail.dropped",
+                count=dropped,
+                cause=Cause.MAIL_QUEUE,
+                message=f"more than {limits.MAIL_WAITING_MOST} events wait for a mail",
+                advice="let fewer events start one, or silence what is known: smartproxy ignore add",
+            )
+        found = await self._runner.run(self._next_mail)
+        return LOOK_SECONDS if found is None else await self._send(found)
 
     async def _send(self, found: MailToSend) -> float:
         mail = found.mail

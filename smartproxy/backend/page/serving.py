@@ -9,6 +9,7 @@ Every answer forbids what the page does not use: other origins, frames, inline s
 import re
 import secrets
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -35,7 +36,7 @@ from smartproxy.backend.page.visit import (
     told_of,
 )
 from smartproxy.backend.port import guest_of
-from smartproxy.backend.requests import BODY_OCTETS_MOST, RefusalRate, header_of
+from smartproxy.backend.requests import BODY_OCTETS_MOST, RefusalRate, address_of, header_of, lines_of
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy import limits
@@ -125,6 +126,13 @@ class PageRoot(Resource):
         """
         request = visit.request
         method = request.method.decode("ascii", "replace")
+        if not visit.reached.encrypted:
+            raise PageRefused(
+                403,
+                visit.text("The page is for https alone"),
+                visit.text("The web server in front of it was called by http. Call it by https."),
+                Cause.PAGE_PLAIN,
+            )
         try:
             visit.route, visit.named = self._parts.routes.find("GET" if method == "HEAD" else method, visit.path)
         except UnicodeDecodeError:
@@ -154,9 +162,11 @@ class PageRoot(Resource):
     def _visit(self, request: Request) -> PageVisit:
         theme, _, wanted = _cookie(request, LOOK_COOKIE).partition(".")
         languages = self._parts.renderer.languages
+        host = header_of(request, b"host")
         return PageVisit(
             request=request,
             backstage=self._parts,
+            reached=self._parts.proxies().reached(address_of(request), host, partial(lines_of, request)),
             cookie=_cookie(request, COOKIE),
             language=language_of(wanted, header_of(request, b"accept-language"), languages),
             theme=theme if theme in THEMES else THEMES[0],
@@ -192,7 +202,7 @@ class PageRoot(Resource):
         """
         request = visit.request
         site, origin = header_of(request, b"sec-fetch-site"), header_of(request, b"origin")
-        ours = f"https://{header_of(request, b'host')}"
+        ours = f"https://{visit.reached.host}"
         if (site and site != "same-origin") or (origin and origin.lower() != ours.lower()):
             raise _foreign(visit)
 

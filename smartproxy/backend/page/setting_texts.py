@@ -86,6 +86,12 @@ BLOCKS: Final = (
         later("Counts for what is wanted from then on. It is set on the backend's machine only."),
     ),
     SettingBlock(
+        "page",
+        later("This page"),
+        ("backend.page.",),
+        later("In force within seconds, without a restart; who is logged in stays so."),
+    ),
+    SettingBlock(
         "revocation",
         later("Downloads of revocation lists"),
         ("backend.download_networks",),
@@ -163,6 +169,10 @@ _TEXTS: Final = {
     ),
     "backend.watching.eerp_hours": later("Hours after which an EERP that did not come is told; 0: never."),
     "backend.four_eyes": later("Operations that are done only when a second administrator wants them, too."),
+    "backend.page.proxies": later(
+        "Networks of the reverse proxies in front of this page; from others their headers are ignored."
+    ),
+    "backend.page.proxy_header": later("By which headers the reverse proxies say who called them."),
     "backend.sheet.host": later("The host that partners are told to call."),
     "backend.sheet.port": later("The port that they are told, if it is not the server's own; 0: it is."),
     "backend.sheet.codes": later("Our SSIDCODEs that partners are told."),

@@ -24,13 +24,14 @@ from smartproxy.backend.page.rendering import Renderer
 from smartproxy.backend.page.routes import Needs, Route, RouteMap, scopes_of
 from smartproxy.backend.page.sent_forms import SentForm
 from smartproxy.backend.page.texts import names
-from smartproxy.backend.requests import address_of, header_of
+from smartproxy.backend.requests import header_of
 from smartproxy.backend.store import Runner, Store
 from smartproxy.backend.users import LoggedIn, form_token
 from smartproxy.ctl.statuses import BackendStatus
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
 from smartproxy.policy.causes import Cause
+from smartproxy.policy.page_access import Reached, ReverseProxies
 
 COOKIE = b"__Host-smartproxy"
 LOOK_COOKIE = b"__Host-smartproxy-look"
@@ -66,6 +67,7 @@ class Backstage:
     :ivar link: by which a site is set up that has no administrator yet.
     :ivar door: lets users in.
     :ivar condition: tells how the backend is; ``smartproxy ctl status`` tells the same.
+    :ivar proxies: tells which reverse proxies are in front of the page.
     """
 
     store: Store
@@ -78,12 +80,14 @@ class Backstage:
     door: Door
     condition: Callable[[], Awaitable[BackendStatus | None]]
     link: SetupLink
+    proxies: Callable[[], ReverseProxies]
 
 
 @attrs.define(kw_only=True, eq=False)
 class PageVisit:
     """One request.
 
+    :ivar reached: where the request came from, and which host it called.
     :ivar cookie: the browser's; of somebody who is logged in it is the login's.
     :ivar user: who is logged in, if anybody is.
     :ivar named: what the path names.
@@ -96,6 +100,7 @@ class PageVisit:
 
     request: Request
     backstage: Backstage
+    reached: Reached
     route: Route | None = None
     cookie: str
     user: LoggedIn | None = None
@@ -149,7 +154,7 @@ class PageVisit:
     @property
     def address(self) -> str:
         """Where the request came from."""
-        return address_of(self.request)
+        return self.reached.address
 
     def may(self, needs: Needs | str) -> bool:
         """Whether the user has what a route needs, or a scope."""
