@@ -31,7 +31,7 @@ class BackendProcess:
 
     def __init__(self, folder: Path, environment: dict[str, str], state: Path, program: str = TWISTD) -> None:
         self.state = state
-        self._there = threading.Condition(threading.RLock())
+        self._there = threading.Condition()
         self._lines: list[str] = []
         self._over = False
         self.process = subprocess.Popen(
