@@ -32,8 +32,8 @@ from exchange import FixedPartner, FixedStation
 CREDIT: Final = 64
 SMALL: Final = 100
 """Octets of a small file."""
-BATCH: Final = " Carrier._send"
-"""What sends a batch of events; the name's end."""
+BATCHES: Final = (" Carrier._send", " ToldSessions._tell_once")
+"""What the clock has sent: a batch of events or records, and which sessions run; the names' ends."""
 DAEMONS: Final = ("smartproxy-server", "smartproxy-client", "smartproxy-backend")
 SETTLED_SECONDS: Final = 1.0
 """Until what is collected for a moment, such as events, has gone its way."""
@@ -109,11 +109,11 @@ def show(title: str, found: Calls, units: float, top: int) -> dict[str, dict[str
     for name in DAEMONS:
         kinds = found[name]
         figures[name] = {kind: round(counts.total() / units, 3) for kind, counts in kinds.items()}
-        batches = sum(count for function, count in kinds["python"].items() if function.endswith(BATCH))
+        batches = sum(count for function, count in kinds["python"].items() if function.endswith(BATCHES))
         figures[name]["batches"] = round(batches / units, 3)
         print(f"\n{name}, {title}: {figures[name]['python']:.2f} Python calls, {figures[name]['c']:.2f} calls of C")
         system = ", ".join(f"{call} {count / units:.3f}" for call, count in kinds["system"].most_common())
-        print(f"  batches of events: {figures[name]['batches']:.3f}")
+        print(f"  batches by the clock: {figures[name]['batches']:.3f}")
         print(f"  system calls: {figures[name]['system']:.3f} ({system})")
         for function, count in kinds["python"].most_common(top):
             if count / units >= 0.005:

@@ -54,6 +54,14 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
         ("server.started", _INFO, "The server has started.", "version", "proxy_id site address port path pid"),
         ("server.stopped", _INFO, "The server has stopped.", "", "cause duration"),
         ("server.stopping", _INFO, "The server is stopping; running sessions may finish.", "cause", "sessions seconds"),
+        (
+            "worker.died",
+            _CRITICAL,
+            "A worker process died; the sessions that it carried are lost.",
+            "cause sessions",
+            "pid exit_status age advice",
+        ),
+        ("worker.started", _INFO, "A worker process is ready.", "pid", ""),
         ("signal.received", _DEBUG, "A signal asked the daemon to end.", "cause mode", ""),
     ),
     entries_of(

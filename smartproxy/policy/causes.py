@@ -45,6 +45,16 @@ class Cause(enum.StrEnum):
     DEADLINE_CLOSING = "deadline.closing", "The connections were not closed in time."
     INTERNAL_ERROR = "internal.error", "A bug in SmartProxy."
 
+    # workers
+
+    WORKER_LOST = "worker.lost", "The worker process that carried the session has died."
+    WORKER_HANGS = "worker.hangs", "A worker process gave no sign of life in time, and was ended."
+    WORKER_VIOLATION = "worker.violation", "A worker process said what it may not say, and was ended."
+    WORKER_SIGNAL = "worker.signal", "A signal ended a worker process."
+    WORKER_EXIT = "worker.exit", "A worker process ended by itself."
+    WORKER_ZYGOTE = "worker.zygote", "The process that makes workers has died, and all workers with it."
+    WORKER_START = "worker.start", "A worker process could not be made ready."
+
     # the tunnel
 
     TUNNEL_LOST = "tunnel.lost", "The tunnel between server and client was lost."

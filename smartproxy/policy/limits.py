@@ -488,3 +488,12 @@ LICENCE_OCTETS_MOST: Final = 64 * 1024
 WITHDRAWN_MOST: Final = 300
 #: A licence's end is announced so many days before.
 LICENCE_WARNING_DAYS: Final = (30, 14, 7, 1)
+
+# Workers.
+
+#: Memory of one worker for what it makes itself; one that needs more dies, and its sessions with it.
+WORKER_DATA_OCTETS_MOST: Final = 4 * 1024 * 1024 * 1024
+#: A worker that lived for so long is replaced at once; one that died sooner after the wait, which doubles each time.
+WORKER_LIVED_SECONDS: Final = 10.0
+WORKER_WAIT_SECONDS_FIRST: Final = 0.25
+WORKER_WAIT_SECONDS_MOST: Final = 30.0

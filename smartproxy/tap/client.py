@@ -204,5 +204,5 @@ def makeService(options: ClientSwitches) -> IService:
         ),
         endpoint=partial(HostnameEndpoint, bindAddress=options.source),
     )
-    control = control_socket(reactor, ClientCondition(service), service, options)
+    control = control_socket(reactor, ClientCondition(service), service, options, service.look)
     return Life(reactor, service, options.signals, options.log, options.launch, tuple(options.notices), control=control)

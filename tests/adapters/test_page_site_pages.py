@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import update
 
-from smartproxy.backend import cas, identities, licences, settings, sightings, users
+from smartproxy.backend import cas, identities, journal, licences, settings, sightings, users
 from smartproxy.backend.alerts import ignore_rules
 from smartproxy.backend.calls import Calls
+from smartproxy.backend.page import events
 from smartproxy.backend.trail_tables import AuditRow
 from smartproxy.logs.record import Record
 from smartproxy.policy.partners import RevocationMode
@@ -280,6 +281,22 @@ class Events(SitePageCase):
         self.assertIn("\\u202eevil", words(page))
         self.assertNotIn("\u202e", page.body.decode())
         self.assertIn("hx-get", self.alice.get("/events?live=1").body.decode())
+
+    def test_older_events(self) -> None:
+        """The link to older events leads through all of them, each once, also through those of one second."""
+        self.patch(events, "EVENTS_SHOWN", 2)
+        for place in ("/events?", "/events?since=2026-11-01T00:00"):
+            with self.subTest(place=place):
+                seen: list[str] = []
+                link: str | None = place
+                while link is not None:
+                    page = html.unescape(self.alice.get(link).body.decode())
+                    seen += re.findall(r'<tr id="e([0-9]+)"', page)
+                    older = re.search(r'href="(/events\?[^"]*before=[^"]*)">Older events', page)
+                    link = None if older is None else older[1]
+                with self.store.reading() as session:
+                    everything = [str(each.number) for each in journal.find(session, journal.Filter())]
+                self.assertEqual(sorted(seen, key=int), everything)
         self.assertNotIn("<html", self.alice.get("/events/live?name=session.").body.decode())
 
     def test_one(self) -> None:

@@ -126,9 +126,7 @@ class PoolTests(SynchronousTestCase):
     @property
     def pool(self) -> DataPool:
         """The client's pool."""
-        pool = self.client.control.pool
-        assert pool is not None
-        return pool
+        return self.client.pool
 
     def open(self) -> Receiver:
         """Open a session."""

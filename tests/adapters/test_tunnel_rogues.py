@@ -507,8 +507,7 @@ class RogueClientTests(SynchronousTestCase):
         opening = self.server.control.open_inbound("1" * 16, FACTS)
         self.network.settle()
         leg = Receiver(self.successResultOf(opening))
-        pool = self.client.control.pool
-        assert pool is not None
+        pool = self.client.pool
         (connection,) = pool._all - set(pool._idle)
         assert connection.transport is not None
         connection.transport.write(Attach(office.issue(SESSION, self.network.clock.seconds())).encode())
@@ -719,7 +718,7 @@ class RogueServerTests(SynchronousTestCase):
             connection.transport.write(Attach(bytes(32)).encode())
         self.network.settle()
         self.assertEqual(client.events.causes("tunnel.violation"), ["data.attach"] * 2)
-        self.assertEqual(client.control.pool.idle, 0)  # type: ignore[union-attr]  # up
+        self.assertEqual(client.pool.idle, 0)
 
     def test_certificate_without_a_purpose(self) -> None:
         """A certificate that our own check refuses is refused within the handshake: the client gets an alert."""

@@ -99,10 +99,9 @@ class DataStream(tcp.Connection):
             return main.CONNECTION_DONE
         protocol: Any = self.protocol
         begun = time.perf_counter()
+        # An endpoint puts a protocol of its own before the one that it connects; that one only passes octets on.
+        protocol = getattr(protocol, "_wrappedProtocol", protocol)
         receive = getattr(protocol, "view_received", None)
-        if receive is None:
-            # An endpoint puts a protocol of its own before the one that it connects; that one only passes octets on.
-            receive = getattr(getattr(protocol, "_wrappedProtocol", None), "view_received", None)
         if receive is None:
             protocol.dataReceived(bytes(_ROOM[:count]))
         else:
@@ -280,14 +279,26 @@ def call_directly(reactor: Any) -> None:
         reactor.mainLoop = partial(_run, reactor)  # type: ignore[method-assign]  # as before
 
 
+_WAIT_MOST: Final = 3600.0
+"""Seconds that :func:`_run` waits without Twisted's own look at its calls."""
+
+
 def _run(reactor: Any) -> None:
-    """Wait, and give turns, until the reactor is stopped, as ``ReactorBase.mainLoop`` does."""
+    """Wait, and give turns, until the reactor is stopped, as ``ReactorBase.mainLoop`` does.
+
+    Twisted looks through its calls twice around each wait. Here it does so only where there can be something to do: a
+    call is new or due, another thread wants one, or the reactor stops.
+    """
     while reactor._started:
         try:
             while reactor._started:
-                reactor.runUntilCurrent()
-                timeout = reactor.timeout()
-                _turn(reactor, reactor.running and timeout)
+                calls = reactor._pendingTimedCalls
+                wait = calls[0].time - reactor.seconds() if calls else 0.0
+                idle = 0.0 < wait < _WAIT_MOST and not (reactor._newTimedCalls or reactor.threadCallQueue)
+                if not idle or reactor._justStopped:
+                    reactor.runUntilCurrent()
+                    wait = reactor.timeout()
+                _turn(reactor, reactor.running and wait)
         except Exception:
             _LOG.failure("in the main loop")
 
