@@ -100,6 +100,14 @@ VERIFIED_LATELY_MOST: Final = 10_000
 ACCEPTS_MOST: Final = 64
 #: Connections that a port drops in such a turn beside these, because their callers have reset them already.
 RESETS_MOST: Final = 512
+#: Networks of balancers that a configuration may list.
+BALANCER_NETWORKS_MOST: Final = 100
+#: From a balancer's connection to the end of its header: a lost segment has time to come again.
+BALANCER_HEADER_SECONDS: Final = 5.0
+#: A header of the PROXY protocol, version 2, with everything that is told beside the addresses.
+BALANCER_HEADER_OCTETS_MOST: Final = 4096
+#: Connections of balancers whose header is not complete; one more replaces the oldest of the most crowded address.
+BALANCER_WAITING_MOST: Final = 512
 #: What a port spends on answering TLS hellos in one turn of the reactor; the others wait.
 HANDSHAKES_SECONDS: Final = 0.003
 #: Who waits for that goes behind those whose address came less often: in so long a time, and half of that before.

@@ -22,6 +22,7 @@ FULL: dict[str, Any] = {
     "site": "Muster GmbH",
     "server": {
         "listeners": [{"address": "192.0.2.1", "port": 6619}, {"address": "::", "port": 0}],
+        "balancers": ["192.0.2.32/28", "2001:db8:1::/64"],
         "deadlines": {
             "handshake": 11,
             "ssid": 31,
