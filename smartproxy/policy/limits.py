@@ -131,6 +131,8 @@ POOL_MOST: Final = Limit(default=2_000, least=1, most=100_000, unit="connections
 #: How long the backend keeps an event after its arrival; 0 keeps it for ever.
 KEEP_EVENTS_DAYS: Final = Limit(default=400, least=0, most=36_500, unit="days")
 
+#: Where the page is at its own address; 0 is any free port.
+PAGE_PORT: Final = Limit(default=8444, least=0, most=65_535, unit="(a port)")
 #: The port that partners are told, if it is not the server's own; 0: it is.
 SHEET_PORT: Final = Limit(default=0, least=0, most=65_535, unit="(a port)")
 #: The station's Exchange Buffer size that partners are told (SSIDSDEB); 0: they are told none.
