@@ -499,6 +499,9 @@ LICENCE_WARNING_DAYS: Final = (30, 14, 7, 1)
 
 # Workers.
 
+#: Workers of one daemon; with a process for each session, there are more processes, but no more workers than these.
+WORKERS_MOST: Final = 1_024
+WORKERS: Final = Limit(default=0, least=0, most=8, unit="processes")
 #: Memory of one worker for what it makes itself; one that needs more dies, and its sessions with it.
 WORKER_DATA_OCTETS_MOST: Final = 4 * 1024 * 1024 * 1024
 #: A worker that lived for so long is replaced at once; one that died sooner after the wait, which doubles each time.
