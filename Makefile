@@ -177,7 +177,7 @@ bench-page: environment  ## how fast the admin page answers with 100,000 session
 	cd $(CHECKS) && $(BIN)/python -P $(CURDIR)/benchmarks/pages.py --json $(CURDIR)/build/bench/pages.json \
 		--sessions $(or $(SESSIONS),100000)
 
-screenshots: environment  ## pictures of every page of the admin page, empty and full, into build/screenshots
+screenshots: environment  ## pictures of every page, of three sites, into build/screenshots
 	cd $(CHECKS) && PATH="$(BIN):$$PATH" $(BIN)/python -m twisted.trial --reporter=text tests.process.screenshots
 
 clean:  ## remove everything that make made

@@ -27,6 +27,7 @@ CLIENT_AUTH = ExtendedKeyUsageOID.CLIENT_AUTH
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
 EMAIL_PROTECTION = ExtendedKeyUsageOID.EMAIL_PROTECTION
 
+_ORGANIZATION = "SmartProxy test kit"
 _DAY = datetime.timedelta(days=1)
 
 
@@ -138,10 +139,10 @@ class CredentialFiles:
     key: Path
 
 
-def _name(common_name: str, serial_number: str | None) -> x509.Name:
+def _name(common_name: str, serial_number: str | None, organization: str = _ORGANIZATION) -> x509.Name:
     attributes = [
         x509.NameAttribute(NameOID.COUNTRY_NAME, "DE"),
-        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "SmartProxy test kit"),
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
         x509.NameAttribute(NameOID.COMMON_NAME, common_name),
     ]
     if serial_number is not None:
@@ -194,10 +195,11 @@ class TestCa:
         key: PrivateKey | None = None,
         valid_from: datetime.datetime | None = None,
         valid_until: datetime.datetime | None = None,
+        organization: str = _ORGANIZATION,
     ) -> "TestCa":
         """A new self-signed authority; valid from yesterday for ten years unless told otherwise."""
         key = key or make_key()
-        subject = _name(name, None)
+        subject = _name(name, None, organization)
         return cls(
             TestCredential(
                 key,
@@ -232,6 +234,7 @@ class TestCa:
         digest: Digest = Digest.SHA256,
         is_authority: bool = False,
         crl_urls: Iterable[str] = (),
+        organization: str = _ORGANIZATION,
     ) -> TestCredential:
         """A certificate for a new key, or for the given one.
 
@@ -247,7 +250,7 @@ class TestCa:
         return TestCredential(
             key,
             _certificate(
-                subject=_name(name, serial_number),
+                subject=_name(name, serial_number, organization),
                 issuer=self.credential.certificate.subject,
                 key=key,
                 issuer_key=self.credential.key,

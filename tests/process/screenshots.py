@@ -1,19 +1,24 @@
-"""Pictures of every page, in both themes, on a narrow and a usual screen, with nothing in the store and full of data.
+"""Pictures of every page, in both themes, on a narrow and a usual screen, of three sites.
 
+One has nothing, one is a customer's after a month, one is full of what partners should not write.
 ``make screenshots`` runs this module, which is no part of the tests: people look at what it makes.
 """
 
 import re
 import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 
+from smartproxy.backend.location import Location
 from smartproxy.backend.store import Store
 from smartproxy.policy.permissions import AdminRole
 from smartproxy.testing.site import SITE_NAME, Site
+from tests.customer import CustomerSite
 from tests.process.browsers import Eyes, Window
 from tests.process.page_calls import PageCaller, examples, whole_pages
 from tests.process.page_sites import LookingCase, known
@@ -21,14 +26,22 @@ from tests.process.sites import stop
 from tests.process.test_page_everywhere import EverywhereCase
 
 FOLDER = Path(__file__).resolve().parents[2] / "build" / "screenshots"
-SIZES = ((390, 844), (1440, 900))
 LOGIN, NOTHING = "/login", "/nothing-here"
+USUAL = tuple(
+    Eyes(theme=theme, width=width, height=height)
+    for theme in ("light", "dark")
+    for width, height in ((390, 844), (1440, 900))
+)
+EXTREME = (Eyes(width=320, height=640), Eyes(width=2560, height=1440))
+GERMAN = (Eyes(language="de-DE"), Eyes(language="de-DE", width=390, height=844))
+MOST_USED = ("/", "/sessions", "/refusals", "/partners", "/certificates", "/events")
 
 
 def picture_of(path: str, eyes: Eyes, of: str) -> Path:
     """The file of a picture."""
     words = re.sub(r"[^A-Za-z0-9]+", "-", path).strip("-") or "overview"
-    return FOLDER / of / f"{words}-{eyes.theme}-{eyes.width}.png"
+    language = "" if eyes.language.startswith("en") else f"-{eyes.language[:2]}"
+    return FOLDER / of / f"{words}-{eyes.theme}-{eyes.width}{language}.png"
 
 
 class PicturesCase(LookingCase):
@@ -39,63 +52,109 @@ class PicturesCase(LookingCase):
 
     of: ClassVar[str] = ""
 
-    async def take(self, paths: list[str]) -> None:
+    async def refresh(self) -> None:
+        """Have the store look as at this moment, where it is not alive by itself."""
+
+    async def take(self, paths: Sequence[str], all_eyes: Sequence[Eyes] = USUAL) -> None:
         """Take the pictures of some pages."""
-        shutil.rmtree(FOLDER / self.of, ignore_errors=True)
-        for theme in ("light", "dark"):
-            for width, height in SIZES:
-                eyes = Eyes(theme=theme, width=width, height=height)
-                user, stranger = await self.reader(AdminRole.ADMINISTRATOR, eyes), await self.reader(None, eyes)
-                for path in paths:
-                    picture = picture_of(path, eyes, self.of)
+        for eyes in all_eyes:
+            await self.refresh()
+            user, stranger = await self.reader(AdminRole.ADMINISTRATOR, eyes), await self.reader(None, eyes)
+            for path in paths:
+                picture = picture_of(path, eyes, self.of)
 
-                    def taken(window: Window, path: str = path, picture: Path = picture) -> None:
-                        window.go(path).screenshot(path=picture, full_page=True, animations="disabled")
-                        if path == NOTHING:
-                            window.wrong.clear()
+                def taken(window: Window, path: str = path, picture: Path = picture) -> None:
+                    window.go(path).screenshot(path=picture, full_page=True, animations="disabled")
+                    if path == NOTHING:
+                        window.wrong.clear()
 
-                    await (stranger if path == LOGIN else user).does(taken)
+                await (stranger if path == LOGIN else user).does(taken)
 
 
-class Full(PicturesCase, EverywhereCase):
-    """A site that is full of data."""
+class Hostile(PicturesCase, EverywhereCase):
+    """A site that is full of data, some of which peers chose."""
 
-    of = "full"
+    of = "hostile"
 
     async def test_pictures(self) -> None:
         """All pages."""
+        shutil.rmtree(FOLDER / self.of, ignore_errors=True)
         await self.take([*self.paths, LOGIN, NOTHING])
 
 
-class Empty(PicturesCase):
-    """A site that has just been made."""
-
-    of = "empty"
+class BackendCase(PicturesCase):
+    """A site of which only the backend runs."""
 
     def setUp(self) -> Deferred[None]:  # type: ignore[override]  # trial waits for it
         """Make the site."""
+        shutil.rmtree(FOLDER / self.of, ignore_errors=True)
         return Deferred.fromCoroutine(self.begin())
 
     async def begin(self) -> None:
-        """Have a backend whose store has nothing but an authority."""
+        """Have a backend with a store."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         self.site = Site(installed_reactor, folder)
         self.addCleanup(lambda: Deferred.fromCoroutine(stop(self.site.programs)))
-        ca = str(self.site.certificates / "backend.crt")
-        await self.site.smartproxy("authority", "create", "--site", SITE_NAME, "--name", "127.0.0.1", "-o", ca)
+        self.ca = self.site.certificates / "backend.crt"
+        await self.make()
         await self.site.start_backend()
         self.look_at(self.site.state, self.site.backend_port)
 
+    async def make(self) -> None:
+        """Make the store, and have its authority's certificate in the file for it."""
+        raise NotImplementedError
+
     def pages(self, store: Store) -> list[str]:
         """What pages there are."""
-        ca, cookie = str(self.site.certificates / "backend.crt"), known(store, AdminRole.ADMINISTRATOR)
-        caller = PageCaller(self.site.backend_port, ca, cookie, host="127.0.0.1")
+        cookie = known(store, AdminRole.ADMINISTRATOR)
+        caller = PageCaller(self.site.backend_port, str(self.ca), cookie, host="127.0.0.1")
         try:
             return list(whole_pages(caller, examples(store)))
         finally:
             caller.close()
 
+
+class Empty(BackendCase):
+    """A site that has just been made."""
+
+    of = "empty"
+
+    async def make(self) -> None:
+        """Have nothing but an authority."""
+        await self.site.smartproxy(
+            "authority", "create", "--site", SITE_NAME, "--name", "127.0.0.1", "-o", str(self.ca)
+        )
+
     async def test_pictures(self) -> None:
         """All pages."""
         await self.take(await self.in_store(self.pages))
+
+
+class Customer(BackendCase):
+    """A customer's site after a month."""
+
+    of = "customer"
+
+    async def make(self) -> None:
+        """Build it."""
+        store = Store.open(Location.of(str(self.site.state), None, {}), make=True)
+        try:
+            self.ca.write_text(CustomerSite(store, datetime.now(UTC)).build())
+        finally:
+            store.close()
+
+    async def refresh(self) -> None:
+        """Have all machines seen now."""
+
+        def done(store: Store) -> None:
+            CustomerSite(store, datetime.now(UTC)).refresh()
+
+        await self.in_store(done)
+
+    async def test_pictures(self) -> None:
+        """All pages, those that are used most on the narrowest and the widest screen, too, and all in German."""
+        paths = [*await self.in_store(self.pages), "/?span=month", LOGIN, NOTHING]
+        await self.take(paths)
+        await self.take(MOST_USED, EXTREME)
+        await self.take(paths, GERMAN)
