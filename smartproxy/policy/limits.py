@@ -221,6 +221,8 @@ BACKEND_ADDRESSES_SPARED_MOST: Final = 256
 BACKEND_HEADERS_SECONDS: Final = 10.0
 #: From the end of a call's headers to the end of its body.
 BACKEND_BODY_SECONDS: Final = 20.0
+#: For a file with revocation lists.
+BACKEND_LARGE_BODY_SECONDS: Final = 120.0
 #: Networks of the reverse proxies in front of the page.
 PAGE_PROXIES_MOST: Final = 100
 #: So long the link works by which a site is set up.
