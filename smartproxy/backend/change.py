@@ -1,7 +1,7 @@
 """A change that an operator is making: its transaction, its author, the events that tell of it, and its entries."""
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from smartproxy.backend import journal
 from smartproxy.backend.errors import ChangeRefused
+from smartproxy.backend.states import Difference
 from smartproxy.logs.record import Record
 from smartproxy.policy import limits
 from smartproxy.policy.permissions import EVERYTHING
@@ -44,6 +45,7 @@ class Change:
     :ivar channel: how it comes in.
     :ivar comment: why it is made, if its author said so.
     :ivar allowed: the scopes of who makes it.
+    :ivar differences: what it changed, once it is made.
     :ivar last_word: called when the change is found valid and before it is kept; what it raises undoes the change.
     """
 
@@ -55,6 +57,7 @@ class Change:
     channel: Channel = Channel.COMMAND
     comment: str | None = None
     allowed: frozenset[str] = frozenset({EVERYTHING})
+    differences: Sequence[Difference] = ()
     last_word: Callable[[], None] | None = None
     _records: list[Record] = attrs.field(factory=list)
 

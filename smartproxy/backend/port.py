@@ -334,7 +334,8 @@ class HttpsTls:
     def show(self, identity: HttpsIdentity) -> None:
         """Show this certificate to connections that begin from now on."""
         context = new_context(server=True)
-        certificate, key = certificates_to_pem([identity.certificate]), key_to_pem(identity.key)
+        certificates = certificates_to_pem([identity.certificate, *identity.chain])
+        certificate, key = certificates, key_to_pem(identity.key)
         show_identity(context, certificate, key, "authority.https")
         choose_protocol(context, lambda offered: _HTTP if _HTTP in offered else None)
         self._context = context

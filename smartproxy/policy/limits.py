@@ -131,6 +131,8 @@ POOL_MOST: Final = Limit(default=2_000, least=1, most=100_000, unit="connections
 #: How long the backend keeps an event after its arrival; 0 keeps it for ever.
 KEEP_EVENTS_DAYS: Final = Limit(default=400, least=0, most=36_500, unit="days")
 
+#: Where the page is at its own address; 0 is any free port.
+PAGE_PORT: Final = Limit(default=8444, least=0, most=65_535, unit="(a port)")
 #: The port that partners are told, if it is not the server's own; 0: it is.
 SHEET_PORT: Final = Limit(default=0, least=0, most=65_535, unit="(a port)")
 #: The station's Exchange Buffer size that partners are told (SSIDSDEB); 0: they are told none.
@@ -497,6 +499,9 @@ LICENCE_WARNING_DAYS: Final = (30, 14, 7, 1)
 
 # Workers.
 
+#: Workers of one daemon; with a process for each session, there are more processes, but no more workers than these.
+WORKERS_MOST: Final = 1_024
+WORKERS: Final = Limit(default=0, least=0, most=8, unit="processes")
 #: Memory of one worker for what it makes itself; one that needs more dies, and its sessions with it.
 WORKER_DATA_OCTETS_MOST: Final = 4 * 1024 * 1024 * 1024
 #: A worker that lived for so long is replaced at once; one that died sooner after the wait, which doubles each time.

@@ -23,7 +23,7 @@ from smartproxy.logs.output import NOT_WRITTEN, to_standard_output
 from smartproxy.logs.severity import Severity
 from smartproxy.net import files
 from smartproxy.net.transport.inherited import INHERITED, NotListening, given_by_manager
-from smartproxy.policy.limits import DRAIN
+from smartproxy.policy.limits import DRAIN, WORKERS
 from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 from smartproxy.tap.launch import NOT_STARTED, Launch
 from smartproxy.tap.signals import Signals
@@ -34,6 +34,15 @@ WRONG_USE = 2
 """Exit status for a command line that cannot be understood."""
 _TWISTD_PID_FILE = "twistd.pid"
 """What twistd calls its PID file unless it is told."""
+
+
+WORKERS_SWITCH = [
+    "workers",
+    None,
+    str(WORKERS.default),
+    f"processes that carry the sessions, at most {WORKERS.most}; 0: the daemon itself",
+]
+"""The switch of the daemons that can have workers."""
 
 
 class DaemonOptions(usage.Options):
@@ -248,6 +257,16 @@ def _seconds(text: str) -> int:
     if not DRAIN.least <= seconds <= DRAIN.most:
         raise ValueError(f"{text!r} is not a number of seconds from {DRAIN.least} to {DRAIN.most}")
     return seconds
+
+
+def workers_wanted(text: str) -> int:
+    """How many workers there are to be.
+
+    :raises ValueError: when it is no number, or out of range.
+    """
+    if not text.isdecimal() or not WORKERS.admits(int(text)):
+        raise ValueError(f"{text!r} is not a number of {WORKERS.unit} from {WORKERS.least} to {WORKERS.most}")
+    return int(text)
 
 
 _chosen: list[DaemonOptions] = []

@@ -72,12 +72,13 @@ class PageCaller:
     """Somebody who calls the page, with a cookie or without one.
 
     :param cookie: of a login; empty for somebody who has none.
+    :param source: the address to call from.
     """
 
-    def __init__(self, port: int, ca: str, cookie: str = "", *, host: str = "localhost") -> None:
+    def __init__(self, port: int, ca: str, cookie: str = "", *, host: str = "localhost", source: str = "") -> None:
         self.origin = f"https://{host}:{port}"
         self.cookie = cookie
-        self._host, self._port = host, port
+        self._host, self._port, self._source = host, port, (source, 0)
         self._context = ssl.create_default_context(cafile=ca)
         self._line: http.client.HTTPSConnection | None = None
 
@@ -108,7 +109,7 @@ class PageCaller:
             sent["Cookie"] = f"{COOKIE.decode()}={self.cookie}"
         if self._line is None:
             self._line = http.client.HTTPSConnection(
-                self._host, self._port, timeout=PATIENCE_SECONDS, context=self._context
+                self._host, self._port, timeout=PATIENCE_SECONDS, context=self._context, source_address=self._source
             )
         self._line.request(method, path, body, sent)
         answer = self._line.getresponse()

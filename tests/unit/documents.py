@@ -200,7 +200,14 @@ FULL: dict[str, Any] = {
         },
         "watching": {"silent_hours": 48, "no_files_days": 0, "eerp_hours": 12},
         "four_eyes": ["partner.accept"],
-        "page": {"proxies": ["192.0.2.80/32"], "proxy_header": "forwarded"},
+        "page": {
+            "address": "192.0.2.9",
+            "port": 443,
+            "certificate_file": "/etc/smartproxy/page.pem",
+            "key_file": "/etc/smartproxy/page.key",
+            "proxies": ["192.0.2.80/32"],
+            "proxy_header": "forwarded",
+        },
     },
 }
 """A document in which nothing is as it is by default."""

@@ -179,6 +179,14 @@ _TEXTS: Final = {
     ),
     "backend.watching.eerp_hours": later("Hours after which an EERP that did not come is told; 0: never."),
     "backend.four_eyes": later("Operations that are done only when a second administrator wants them, too."),
+    "backend.page.address": later(
+        "An address of the backend's machine where this page is, apart from the API; not set: at the API's port."
+    ),
+    "backend.page.port": later("The port of this page there."),
+    "backend.page.certificate_file": later(
+        "A PEM file with the certificate that is shown there, and its chain; it is set on the backend's machine only."
+    ),
+    "backend.page.key_file": later("A PEM file with its key, if that stands apart; set on the backend's machine only."),
     "backend.page.proxies": later(
         "Networks of the reverse proxies in front of this page; from others their headers are ignored."
     ),
