@@ -32,6 +32,7 @@ from twisted.internet.protocol import ClientFactory
 from twisted.logger import Logger
 from zope.interface import Interface, directlyProvides, providedBy
 
+from smartproxy.net.transport.inherited import INHERITED
 from smartproxy.policy import limits
 
 READ_MOST: Final = 256 * 1024
@@ -247,6 +248,11 @@ class StreamPort(tcp.Port):
         listening.setblocking(False)
         return listening
 
+    def adopt(self, given: ListeningSocket) -> None:
+        """Listen with a socket that listens already, and goes on when this port is closed."""
+        given.setblocking(False)
+        self._preexistingSocket = given
+
     def doRead(self) -> None:
         """Accept some; Twisted alone would accept ever more in one turn of the reactor while a flood lasts."""
         self.numberAccepts = min(self.numberAccepts, limits.ACCEPTS_MOST)
@@ -302,7 +308,9 @@ def listen_tcp(
     interface: str = "",
     stream: type[AcceptedStream] = AcceptedStream,
 ) -> IListeningPort:
-    """Listen with connections of this module; the same as ``IReactorTCP.listenTCP`` otherwise.
+    """Listen with connections of this module, and with the socket that the process was given for it, if it was.
+
+    The same as ``IReactorTCP.listenTCP`` otherwise.
 
     :param stream: what connections are; on a reactor in memory, they are its own.
     :raises CannotListenError: if the port cannot be opened.
@@ -310,8 +318,13 @@ def listen_tcp(
     if not isinstance(reactor, PosixReactorBase):
         in_memory: IListeningPort = reactor.listenTCP(port, factory, backlog=backlog, interface=interface)
         return in_memory
+    given = INHERITED.lend(interface, port)
+    if given is not None:
+        interface = given.getsockname()[0]
     listening = StreamPort(port, factory, backlog, interface, reactor)
     listening.transport = stream
+    if given is not None:
+        listening.adopt(ListeningSocket(fileno=given.detach()))
     listening.startListening()
     return listening
 
