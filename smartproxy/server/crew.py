@@ -28,6 +28,7 @@ from smartproxy.policy.faults import OwnFault, StopReason
 from smartproxy.policy.penalties import Deaths
 from smartproxy.relay.openings import CallWish
 from smartproxy.server.accept import Gate
+from smartproxy.server.balancers import Balancers
 from smartproxy.server.claims import Claims, Desks
 from smartproxy.server.dial.sources import Sources
 from smartproxy.server.generation import ServerGeneration
@@ -94,6 +95,7 @@ class ServerCrew:
         self._wait = DrainWait(reactor, self)
         self._crew.when_over(self._wait.finished)
         self._claims: dict[CrewMember, Claims] = {}
+        self._balancers: Balancers | None = None
         self._deaths = Deaths()
         self._part: ServerPart | None = None
         self._document: int | None = None
@@ -120,7 +122,9 @@ class ServerCrew:
     def adopt(self, generation: ServerGeneration) -> None:
         """Put a generation in force for new connections, in all workers."""
         self.generation = generation
+        networks = generation.server.balancers
         self._gate.adopt(generation.server)
+        self._balancers = Balancers(self._reactor, self._gate, networks) if networks else None
         self.sources.adopt(generation.server)
         self._put(generation.part)
 
@@ -179,7 +183,7 @@ class ServerCrew:
 
     def factory(self) -> HeldFactory:
         """What takes partners' connections."""
-        return HeldFactory(self._reactor, self._gate, lambda: self.generation, self.hand_over)
+        return HeldFactory(self._reactor, self._gate, lambda: self.generation, lambda: self._balancers, self.hand_over)
 
     def hand_over(self, caller: HostPort, visit: Visit, age: float, connection: socket.socket) -> None:
         """Hand a partner's connection to the worker with the least to do."""

@@ -20,6 +20,7 @@ from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.admission import Visit
 from smartproxy.policy.causes import Cause
 from smartproxy.server.accept import Gate
+from smartproxy.server.balancers import Balancers
 from smartproxy.server.generation import ServerGeneration
 
 HandOver = Callable[[HostPort, Visit, float, socket.socket], object]
@@ -93,20 +94,32 @@ class HeldFactory(ServerFactory):
     """Accepts partners' connections for workers; its port's streams are ``HeldStream``.
 
     :param generation: tells the generation in force.
+    :param balancers: tells the balancers in front of the server, if there are some.
     """
 
     noisy = False
 
     def __init__(
-        self, clock: IReactorTime, gate: Gate, generation: Callable[[], ServerGeneration | None], hand_over: HandOver
+        self,
+        clock: IReactorTime,
+        gate: Gate,
+        generation: Callable[[], ServerGeneration | None],
+        balancers: Callable[[], Balancers | None],
+        hand_over: HandOver,
     ) -> None:
+        self._balancers = balancers
         self._clock = clock
         self._gate = gate
         self._generation = generation
         self._hand_over = hand_over
 
-    def buildProtocol(self, address: IAddress | None) -> HeldCaller | None:
-        """Admit a connection; ``None`` closes it at once."""
+    def buildProtocol(self, address: IAddress | None) -> Protocol | None:
+        """Admit a connection, as soon as a balancer has said whose it is; ``None`` closes it at once."""
+        assert address is not None
+        balancers = self._balancers()
+        return self._admit(address) if balancers is None else balancers.accept(address, self._admit)
+
+    def _admit(self, address: IAddress) -> HeldCaller | None:
         caller, generation = peer_of(address), self._generation()
         assert caller is not None
         if generation is None:

@@ -47,6 +47,7 @@ from smartproxy.policy.penalties import Fault
 from smartproxy.relay.ending import Summary
 from smartproxy.relay.openings import SessionFacts, server_inbound
 from smartproxy.server.accept import Gate
+from smartproxy.server.balancers import Balancers
 from smartproxy.server.generation import ServerGeneration
 from smartproxy.server.partner import AdmittedVisit, PartnerLeg
 from smartproxy.server.proof import verified_facts
@@ -69,6 +70,7 @@ class PartnerSessions(LiveSessions):
         name.
     :param now: tells the wall clock's time for certificates, aware, in UTC.
     :param new_id: makes the id of a session.
+    :ivar balancers: those in front of the server, if there are any.
     :ivar withdrawals: judges the running sessions by every new generation, whichever side began them.
     """
 
@@ -94,6 +96,7 @@ class PartnerSessions(LiveSessions):
         self._new_id = new_id
         self.generation: ServerGeneration | None = None
         self.withdrawals = Withdrawals(clock, events, now)
+        self.balancers: Balancers | None = None
 
     # The configuration.
 
@@ -104,6 +107,7 @@ class PartnerSessions(LiveSessions):
         self.withdrawals.judge(server)
         self._crl_urls.keep({ca.name for ca in server.cas})
         self._gate.adopt(server)
+        self.balancers = Balancers(self._clock, self._gate, server.balancers) if server.balancers else None
 
     def forget(self, part: ServerPart | None = None) -> None:
         """Drop configuration and keys: connections are refused; running sessions keep theirs.
@@ -306,7 +310,10 @@ class PartnerFactory(ServerFactory):
     def buildProtocol(self, address: IAddress | None) -> Protocol | None:
         """Make the protocol of a connection; ``None`` closes it at once."""
         assert address is not None
-        return self._sessions.accept(address, self.secure)
+        sessions = self._sessions
+        if sessions.balancers is None:
+            return sessions.accept(address, self.secure)
+        return sessions.balancers.accept(address, lambda caller: sessions.accept(caller, self.secure))
 
     def secure(self, leg: PartnerLeg) -> TlsTransport:
         """Put TLS before a leg."""

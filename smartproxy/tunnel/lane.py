@@ -6,6 +6,7 @@ process. Trusts whoever hands it tickets to have them from the server.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
 import attrs
 from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
@@ -40,6 +41,25 @@ class Inbound:
     ticket: bytes = attrs.field(repr=False)
     seconds: int
     facts: SessionFacts
+
+
+class Lane(Protocol):
+    """The data connections to one server, as its control connection sees them."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
+        """Use this credential and these Proxy IDs for connections dialled from now on."""
+
+    def start(self) -> None:
+        """The tunnel is up: keep connections ready."""
+
+    def serve(self, workers: Sequence[int]) -> None:
+        """The server has these workers, and each data connection is for one of them."""
+
+    def stop(self, why: Closing) -> None:
+        """The tunnel is down: abort all connections, and with them their sessions."""
 
 
 class DataLane:
@@ -78,15 +98,15 @@ class DataLane:
         return sum(map(len, self._pools.values()))
 
     def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
-        """Use this credential and these Proxy IDs for connections dialled from now on."""
+        """Part of :class:`Lane`."""
         self._context = ClientContext(credential, proxy_ids, self._kind.data)
 
     def start(self) -> None:
-        """The tunnel is up: keep connections ready."""
+        """Part of :class:`Lane`."""
         self.pool = self._kept_ready(None, self.ready)
 
     def serve(self, workers: Sequence[int]) -> None:
-        """The server has these workers, and each data connection is for one of them."""
+        """Part of :class:`Lane`."""
         if self.pool is None:
             return
         for worker in [each for each in self._pools if each not in workers]:
@@ -96,7 +116,7 @@ class DataLane:
                 self._kept_ready(worker, -(-self.ready // len(workers)))
 
     def stop(self, why: Closing) -> None:
-        """The tunnel is down: abort all connections, and with them their sessions."""
+        """Part of :class:`Lane`."""
         self.pool = None
         while self._pools:
             _, pool = self._pools.popitem()

@@ -32,6 +32,7 @@ from twisted.internet.protocol import ClientFactory
 from twisted.logger import Logger
 from zope.interface import Interface, directlyProvides, providedBy
 
+from smartproxy.net.transport.inherited import INHERITED
 from smartproxy.policy import limits
 
 READ_MOST: Final = 256 * 1024
@@ -100,10 +101,9 @@ class DataStream(tcp.Connection):
             return main.CONNECTION_DONE
         protocol: Any = self.protocol
         begun = time.perf_counter()
+        # An endpoint puts a protocol of its own before the one that it connects; that one only passes octets on.
+        protocol = getattr(protocol, "_wrappedProtocol", protocol)
         receive = getattr(protocol, "view_received", None)
-        if receive is None:
-            # An endpoint puts a protocol of its own before the one that it connects; that one only passes octets on.
-            receive = getattr(getattr(protocol, "_wrappedProtocol", None), "view_received", None)
         if receive is None:
             protocol.dataReceived(bytes(_ROOM[:count]))
         else:
@@ -184,12 +184,29 @@ class AcceptedStream(DataStream, tcp.Server):
 
 
 class HeldStream(AcceptedStream):
-    """A connection of which nothing is read here: its protocol's ``readable`` is called when there would be."""
+    """A connection of which nothing is read here: its protocol's ``readable`` is called when there would be.
 
-    def doRead(self) -> None:
+    A protocol that is not ``readable`` is before the connection's own octets, as a balancer's header is: it is given
+    these one by one, until another protocol takes its place, so that none is read that stands behind.
+    """
+
+    def doRead(self) -> ConnectionLost | ConnectionDone | None:  # type: ignore[override]  # as tcp.Connection has it
         """Something came, or the peer is gone: whoever reads will see."""
-        protocol: Any = self.protocol
-        protocol.readable(self)
+        before: Any = self.protocol
+        while self.protocol is before and self.connected:
+            if hasattr(before, "readable"):
+                before.readable(self)
+                return None
+            try:
+                octet = self.socket.recv(1)
+            except (BlockingIOError, InterruptedError):
+                return None
+            except OSError:
+                return main.CONNECTION_LOST
+            if not octet:
+                return main.CONNECTION_DONE
+            before.dataReceived(octet)
+        return None
 
 
 def adopt(
@@ -254,6 +271,11 @@ class StreamPort(tcp.Port):
         listening.setblocking(False)
         return listening
 
+    def adopt(self, given: ListeningSocket) -> None:
+        """Listen with a socket that listens already, and goes on when this port is closed."""
+        given.setblocking(False)
+        self._preexistingSocket = given
+
     def doRead(self) -> None:
         """Accept some; Twisted alone would accept ever more in one turn of the reactor while a flood lasts."""
         self.numberAccepts = min(self.numberAccepts, limits.ACCEPTS_MOST)
@@ -309,7 +331,9 @@ def listen_tcp(
     interface: str = "",
     stream: type[AcceptedStream] = AcceptedStream,
 ) -> IListeningPort:
-    """Listen with connections of this module; the same as ``IReactorTCP.listenTCP`` otherwise.
+    """Listen with connections of this module, and with the socket that the process was given for it, if it was.
+
+    The same as ``IReactorTCP.listenTCP`` otherwise.
 
     :param stream: what connections are; on a reactor in memory, they are its own.
     :raises CannotListenError: if the port cannot be opened.
@@ -317,8 +341,13 @@ def listen_tcp(
     if not isinstance(reactor, PosixReactorBase):
         in_memory: IListeningPort = reactor.listenTCP(port, factory, backlog=backlog, interface=interface)
         return in_memory
+    given = INHERITED.lend(interface, port)
+    if given is not None:
+        interface = given.getsockname()[0]
     listening = StreamPort(port, factory, backlog, interface, reactor)
     listening.transport = stream
+    if given is not None:
+        listening.adopt(ListeningSocket(fileno=given.detach()))
     listening.startListening()
     return listening
 
@@ -337,14 +366,26 @@ def call_directly(reactor: Any) -> None:
         reactor.mainLoop = partial(_run, reactor)  # type: ignore[method-assign]  # as before
 
 
+_WAIT_MOST: Final = 3600.0
+"""Seconds that :func:`_run` waits without Twisted's own look at its calls."""
+
+
 def _run(reactor: Any) -> None:
-    """Wait, and give turns, until the reactor is stopped, as ``ReactorBase.mainLoop`` does."""
+    """Wait, and give turns, until the reactor is stopped, as ``ReactorBase.mainLoop`` does.
+
+    Twisted looks through its calls twice around each wait. Here it does so only where there can be something to do: a
+    call is new or due, another thread wants one, or the reactor stops.
+    """
     while reactor._started:
         try:
             while reactor._started:
-                reactor.runUntilCurrent()
-                timeout = reactor.timeout()
-                _turn(reactor, reactor.running and timeout)
+                calls = reactor._pendingTimedCalls
+                wait = calls[0].time - reactor.seconds() if calls else 0.0
+                idle = 0.0 < wait < _WAIT_MOST and not (reactor._newTimedCalls or reactor.threadCallQueue)
+                if not idle or reactor._justStopped:
+                    reactor.runUntilCurrent()
+                    wait = reactor.timeout()
+                _turn(reactor, reactor.running and wait)
         except Exception:
             _LOG.failure("in the main loop")
 

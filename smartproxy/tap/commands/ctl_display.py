@@ -29,7 +29,7 @@ from smartproxy.oftp2.roles import Level
 from smartproxy.tap.commands.console import listing, table
 
 _OPTIONS = ("compression", "restart", "authentication")
-_NARROW = ("session", "partner", "dir", "phase", "file", "rate in", "rate out", "age")
+_NARROW = ("session", "partner", "dir", "phase", "file", "rate in", "rate out", "age", "process")
 _WIDE = (
     *("session", "partner", "code", "peer", "dir", "phase", "speaker", "level", "buffer", "credit", "options"),
     *("file", "file octets", "octets in", "octets out", "rate in", "rate out", "files in", "files out"),
@@ -125,6 +125,7 @@ def _backend(answer: BackendStatus) -> dict[str, object]:
     return {
         "site": answer.site or "not known",
         "clients at": answer.listener or "closed",
+        **({} if answer.page is None else {"page at": answer.page}),
         "store": answer.store,
         "hourly work": "here" if answer.on_duty else "in another backend",
         "clients": [
