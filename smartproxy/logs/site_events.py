@@ -49,6 +49,13 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
         ("level.changed", _INFO, "The level of the log was changed.", "mode", "cause category"),
         ("listener.closed", _INFO, "A port is closed for new connections.", "port", "address cause"),
         ("listener.failed", _CRITICAL, "A port could not be opened.", "port cause", "address advice"),
+        (
+            "listener.idle",
+            _WARNING,
+            "A listening socket that the service manager gave is used for nothing.",
+            "port",
+            "address advice",
+        ),
         ("listener.opened", _INFO, "A port is open for connections.", "port", "address mode"),
         ("pid_file.removed", _WARNING, "The PID file of a process that no longer runs was taken over.", "path", "pid"),
         ("server.started", _INFO, "The server has started.", "version", "proxy_id site address port path pid"),

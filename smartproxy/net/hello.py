@@ -156,6 +156,11 @@ class HelloFirst(Protocol):
             if self.transport is not None:
                 typing.cast(ITCPTransport, self.transport).abortConnection()
 
+    def hand_on(self) -> None:
+        """The connection goes on in another process; nothing is told of its end."""
+        self._over = True
+        self._release()
+
     def begin(self) -> None:
         """Let what stands behind take over, once the first record is there and unless the connection has ended."""
         if self._over or not self._waits:

@@ -221,6 +221,8 @@ BACKEND_ADDRESSES_SPARED_MOST: Final = 256
 BACKEND_HEADERS_SECONDS: Final = 10.0
 #: From the end of a call's headers to the end of its body.
 BACKEND_BODY_SECONDS: Final = 20.0
+#: For a file with revocation lists.
+BACKEND_LARGE_BODY_SECONDS: Final = 120.0
 #: Networks of the reverse proxies in front of the page.
 PAGE_PROXIES_MOST: Final = 100
 #: So long the link works by which a site is set up.
@@ -499,6 +501,9 @@ LICENCE_WARNING_DAYS: Final = (30, 14, 7, 1)
 
 # Workers.
 
+#: Workers of one daemon; with a process for each session, there are more processes, but no more workers than these.
+WORKERS_MOST: Final = 1_024
+WORKERS: Final = Limit(default=0, least=0, most=8, unit="processes")
 #: Memory of one worker for what it makes itself; one that needs more dies, and its sessions with it.
 WORKER_DATA_OCTETS_MOST: Final = 4 * 1024 * 1024 * 1024
 #: A worker that lived for so long is replaced at once; one that died sooner after the wait, which doubles each time.

@@ -9,7 +9,7 @@ from smartproxy.backend.errors import BackendError, Unusable
 from smartproxy.backend.identities import KEY_TYPES
 from smartproxy.backend.operations import authority, ca, crl, identity
 from smartproxy.backend.operations.ca import CaAddition, CaAlteration, KnownCa
-from smartproxy.backend.operations.crl import Approval, ListFile, ListNamed, ListsGiven, OfOneCa, Rejection
+from smartproxy.backend.operations.crl import Approval, ListNamed, OfOneCa, Rejection
 from smartproxy.backend.operations.identity import (
     GivenPair,
     IdentityImport,
@@ -18,6 +18,7 @@ from smartproxy.backend.operations.identity import (
     RequestAnswer,
     RequestWanted,
 )
+from smartproxy.backend.operations.list_files import ListFile, ListsGiven
 from smartproxy.backend.operations.shapes import GivenFile, KnownCertificate, Named, Nothing, Page
 from smartproxy.backend.page.dropped_certificates import WIDTH, InUse, time_line
 from smartproxy.backend.page.routes import Route, Shown
@@ -197,8 +198,13 @@ async def loaded(visit: PageVisit) -> Shown:
     file = visit.form.file("file")
     if file is None:
         return await _page(visit, visit.text("Choose the file with the revocation list."))
-    given = ListsGiven(files=(ListFile(name=file.name, octets=file.octets),))
     try:
+        if file.large is None:
+            given = ListsGiven(files=(ListFile(name=file.name, octets=file.octets),))
+        else:
+            given = await visit.backstage.runner.run(
+                ListsGiven.of_file, visit.backstage.store, file.name, file.large, visit.now
+            )
         taken = (await visit.call(crl.load, given, visit.terms)).answer.items
     except BackendError as error:
         return await _page(visit, str(error))
@@ -315,6 +321,6 @@ ROUTES = (
     Route("POST", "/certificates/cas/<name>/remove", ca.remove, ca_removed),
     Route("POST", "/certificates/cas/<name>/addresses", crl.approve, decided),
     Route("POST", "/certificates/cas/<name>/fetch", crl.fetch, fetched),
-    Route("POST", "/certificates/lists", crl.load, loaded),
+    Route("POST", "/certificates/lists", crl.load, loaded, large=True),
     Route("POST", "/certificates/lists/<number>/remove", crl.remove, list_removed),
 )
