@@ -44,6 +44,7 @@ from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed
 from smartproxy.tunnel.lane import DataLane, Inbound
 from smartproxy.tunnel.vocabulary import TunnelCommand
+from smartproxy.workers.confinement import title_process
 from smartproxy.workers.worker import Worker
 
 
@@ -53,10 +54,17 @@ class ClientCraft:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._source: str | None = None
+        self._single = False
         self._house = SessionHouse(
             reactor=worker.reactor,
             events=worker.events,
-            questions=Questions(call=self._call, over=worker.session_over, tried=self._tried, recorded=self._recorded),
+            questions=Questions(
+                call=self._call,
+                over=worker.session_over,
+                tried=self._tried,
+                recorded=self._recorded,
+                began=self._began,
+            ),
             endpoint=lambda reactor, host, port: HostnameEndpoint(reactor, host, port, bindAddress=self._source),
         )
         self.sessions: LiveSessions = self._house.sessions
@@ -65,6 +73,8 @@ class ClientCraft:
         """Part of ``Craft``: from which address servers are dialled."""
         source = facts.get("source")
         self._source = source if isinstance(source, str) else None
+        self._single = facts.get("single") is True
+        title_process("smartproxy-client: ready for a session" if self._single else "smartproxy-client: worker")
 
     def responders(self) -> Mapping[type[TunnelCommand], Responder]:
         """Part of ``Craft``."""
@@ -131,14 +141,17 @@ class ClientCraft:
             raise OpeningFailed(fault) from fault
         return {}
 
-    def _take_caller(self, partner: str) -> None:
+    def _take_caller(self, partner: str, session: str) -> None:
         accepted = self._worker.link.take_socket()
         try:
-            address = accepted.getpeername()
+            host, port = accepted.getpeername()[:2]
         except OSError:
+            # It is gone already.
             accepted.close()
+            self._worker.session_over(session)
             return
-        adopt(self._worker.reactor, accepted, address, self._house.factory(partner))
+        factory = self._house.callers.factory(partner, session)
+        adopt(self._worker.reactor, accepted, host, port, factory.buildProtocol)
 
     def _try_partner(self, session: str, partner: str) -> Deferred[Answer]:
         async def tried() -> Answer:
@@ -148,6 +161,11 @@ class ClientCraft:
         return Deferred.fromCoroutine(tried())
 
     # What the house asks.
+
+    def _began(self, session: str, partner: str | None) -> None:
+        if self._single:
+            title_process(f"smartproxy-client: session {session} partner {partner}")
+        self._worker.began(session, partner)
 
     def _call(self, session: str, wanted: WantedCall) -> Deferred[GrantedCall]:
         told = attrs.asdict(wanted, recurse=False)

@@ -5,6 +5,7 @@ NAME
 
 SYNOPSIS
     twistd [twistd's options] smartproxy-client -U URL -S host[:port] [--token-file FILE] [--workers N]
+        [--process-per-session]
 
 SECURITY
     Its token is read once from a file, a systemd credential or the environment, and never logged.
@@ -37,6 +38,7 @@ from smartproxy.net import files
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
 from smartproxy.policy.faults import StopReason
+from smartproxy.policy.limits import PROCESSES_READY
 from smartproxy.policy.places import TOKEN_CREDENTIAL, TOKEN_VARIABLE, TUNNEL_PORT
 from smartproxy.tap.daemon import WORKERS_SWITCH, DaemonOptions, workers_wanted
 from smartproxy.tap.launch import NOT_STARTED
@@ -78,6 +80,11 @@ class ClientSwitches(DaemonOptions):
     ]
 
     optFlags = [
+        [
+            "process-per-session",
+            "",
+            f"carry every session in a process of its own; --workers of them wait for one [{PROCESSES_READY}]",
+        ],
         ["exit-with-server", "e", "end when the tunnel to a server is lost, instead of dialling it again"],
     ]
 
@@ -112,6 +119,9 @@ class ClientSwitches(DaemonOptions):
             if given:
                 self.notices.append(("secret.on_command_line", {"option": option, "advice": _EXPOSED}))
         self.workers = self.judged("--workers", workers_wanted, self["workers"])
+        self.single = bool(self["process-per-session"])
+        if self.single and not self.workers:
+            self.workers = PROCESSES_READY
         self.source = None if self["source"] is None else self.judged("--source", _ip_address, self["source"])
         if self.source is not None and not _is_here(self.source):
             # Not wrong use: the address may be here in a moment, and the service manager tries again.
@@ -236,6 +246,7 @@ def makeService(options: ClientSwitches) -> IService:
             reactor,
             zygote=zygote,
             count=options.workers,
+            single=options.single,
             source=options.source,
             ruined=partial(options.signals.drain, _ruined()),
         ),

@@ -77,6 +77,12 @@ class Over(TunnelCommand):
     arguments = [(b"session", SESSION)]
 
 
+class WishLevel(TunnelCommand):
+    """A signal wants the sessions of the worker to be logged at this level."""
+
+    arguments = [(b"level", CODE), (b"signal", Number(64))]
+
+
 class TellEvents(TunnelCommand):
     """Events of the worker: for the log as far as the levels say so, and for the backend."""
 
@@ -84,7 +90,7 @@ class TellEvents(TunnelCommand):
 
 
 SUPERVISOR_ASKS: Final = frozenset({SetLevels, EndSession, Portraits, Leave, Ping})
-WORKER_ASKS: Final = frozenset({Began, Over, TellEvents, Ping})
+WORKER_ASKS: Final = frozenset({Began, Over, WishLevel, TellEvents, Ping})
 
 
 def directions(
