@@ -44,7 +44,6 @@ from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed
 from smartproxy.tunnel.lane import DataLane, Inbound
 from smartproxy.tunnel.vocabulary import TunnelCommand
-from smartproxy.workers.confinement import title_process
 from smartproxy.workers.worker import Worker
 
 
@@ -54,7 +53,6 @@ class ClientCraft:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._source: str | None = None
-        self._single = False
         self._house = SessionHouse(
             reactor=worker.reactor,
             events=worker.events,
@@ -63,7 +61,7 @@ class ClientCraft:
                 over=worker.session_over,
                 tried=self._tried,
                 recorded=self._recorded,
-                began=self._began,
+                began=worker.began,
             ),
             endpoint=lambda reactor, host, port: HostnameEndpoint(reactor, host, port, bindAddress=self._source),
         )
@@ -73,8 +71,6 @@ class ClientCraft:
         """Part of ``Craft``: from which address servers are dialled."""
         source = facts.get("source")
         self._source = source if isinstance(source, str) else None
-        self._single = facts.get("single") is True
-        title_process("smartproxy-client: ready for a session" if self._single else "smartproxy-client: worker")
 
     def responders(self) -> Mapping[type[TunnelCommand], Responder]:
         """Part of ``Craft``."""
@@ -161,11 +157,6 @@ class ClientCraft:
         return Deferred.fromCoroutine(tried())
 
     # What the house asks.
-
-    def _began(self, session: str, partner: str | None) -> None:
-        if self._single:
-            title_process(f"smartproxy-client: session {session} partner {partner}")
-        self._worker.began(session, partner)
 
     def _call(self, session: str, wanted: WantedCall) -> Deferred[GrantedCall]:
         told = attrs.asdict(wanted, recurse=False)

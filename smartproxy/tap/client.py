@@ -14,7 +14,7 @@ SECURITY
 import errno
 import os
 import socket
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -45,6 +45,7 @@ from smartproxy.tap.launch import NOT_STARTED
 from smartproxy.tap.life import SWITCH, Life, control_socket, daemon_reactor
 from smartproxy.tap.signals import Signals
 from smartproxy.tunnel.faults import Closing
+from smartproxy.workers.confinement import overwrite
 from smartproxy.workers.spawning import Zygote
 from smartproxy.workers.worker import work
 
@@ -137,11 +138,26 @@ def _contents(path: str) -> str:
     :raises ValueError: when it cannot be read.
     """
     try:
-        return files.read(Path(path), _FILE_OCTETS_MOST).decode("utf-8")
+        octets = files.read(Path(path), _FILE_OCTETS_MOST)
+        text = octets.decode("utf-8")
+        overwrite(octets)
+        return text
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from None
     except UnicodeError:
         raise ValueError(f"{path}: not a text file") from None
+
+
+def _token_in(path: str) -> str:
+    """The token in a file, of which no other trace stays in memory: workers inherit what does.
+
+    :raises ValueError: when it cannot be read.
+    """
+    text = _contents(path)
+    token = text.strip()
+    if token is not text and text.isascii():
+        overwrite(text)
+    return token
 
 
 def _ip_address(text: str) -> str:
@@ -167,7 +183,7 @@ def _is_here(address: str) -> bool:
 
 
 def find_token(
-    told: str | None, path: str | None, environment: MutableMapping[str, str], read: Callable[[str], str] = _contents
+    told: str | None, path: str | None, environment: MutableMapping[str, str], read: Callable[[str], str] = _token_in
 ) -> str:
     """The token: from the file, from the command line, from systemd, from the environment, in this order.
 
@@ -202,16 +218,17 @@ def end_with_server(signals: Signals, why: Closing) -> None:
     signals.drain(StopReason(why.cause, f"the server is gone: {why.message}", status=NOT_STARTED if lost else 0))
 
 
-def client_zygote(log: Log) -> Zygote:
+def client_zygote(log: Log, secrets: Sequence[str]) -> Zygote:
     """What makes the client's workers.
 
     :param log: the daemon's, which a worker inherits and does not write.
+    :param secrets: what the backend asks for, and workers do not have.
     """
 
     def run(end: socket.socket, reactor: object) -> None:
         work(end, reactor, log, source="client", kind=ClientLink, craft=ClientCraft)
 
-    return Zygote(run, "smartproxy-cli")
+    return Zygote(run, "smartproxy-cli", secrets)
 
 
 def _ruined() -> StopReason:
@@ -226,7 +243,9 @@ Options = ClientSwitches
 def makeService(options: ClientSwitches) -> IService:
     """The daemon, constructed but not started."""
     reactor = daemon_reactor()
-    zygote = client_zygote(options.log) if options.workers else None
+    zygote = None
+    if options.workers:
+        zygote = client_zygote(options.log, [options.secret, *([options.basic] if options.basic else [])])
     service = ClientService(
         reactor,
         backend=Backend(

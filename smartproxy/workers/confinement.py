@@ -10,6 +10,7 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,17 @@ def name_process(title: str) -> None:
     name = ctypes.create_string_buffer(title.encode("utf-8", "replace")[:_NAME_OCTETS])
     with contextlib.suppress(OSError):
         prctl(_PR_SET_NAME, ctypes.addressof(name))
+
+
+def overwrite(secret: str | bytes) -> None:
+    """Have nobody read a secret in this process's memory any more, whoever refers to it; it is useless afterwards.
+
+    :param secret: ASCII; made by this process and by nothing that shares it, such as a constant of the program.
+    """
+    assert not isinstance(secret, str) or secret.isascii()
+    # One character alone is shared by all texts.
+    if len(secret) > 1:
+        ctypes.memset(id(secret) + sys.getsizeof(secret) - len(secret) - 1, ord("*"), len(secret))
 
 
 def title_process(title: str) -> None:

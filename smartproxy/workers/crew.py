@@ -104,7 +104,7 @@ class CrewUser(Protocol):
         """A session of a worker is over, or what was to become one."""
 
     def died(self, member: CrewMember) -> None:
-        """A worker is gone, with the sessions that it still has."""
+        """A worker is gone, with the sessions that it still has; with none where it was not needed any more."""
 
 
 class Crew:
@@ -258,8 +258,10 @@ class Crew:
         for _ in range(min(self._count - there - len(self._again), room)):
             self._hire()
 
-    def _dismiss(self, member: CrewMember) -> None:
-        """A worker has had its session: let it tell what there is to tell, and end."""
+    def rest(self, member: CrewMember) -> None:
+        """A worker was relieved of something: one that has had its session tells what there is to tell, and ends."""
+        if not member.taken or member.leaving or member.load:
+            return
         member.leaving, member.ready = True, False
         over = Closing(Cause.DAEMON_STOPPING, "not needed any more")
         member.link.ask(Leave, seconds=limits.CLOSING.default).addBoth(lambda _: member.link.close(over))
@@ -298,7 +300,8 @@ class Crew:
             return
         member.ready = True
         self._user.ready(member)
-        self._events.emit("worker.started", pid=member.pid)
+        if not self._single:
+            self._events.emit("worker.started", pid=member.pid)
         while self._waiting and (free := self._free()) is not None:
             self._waiting.pop(0).callback(free)
 
@@ -323,7 +326,8 @@ class Crew:
         self._zygote.kill(member.number)
         if self._stopping:
             return
-        if member.leaving and not member.sessions:
+        if member.leaving and not member.load:
+            self._user.died(member)
             self._fill()
             return
         self._gone[member.number] = member
@@ -401,8 +405,7 @@ class Crew:
         if self.live.get(session) is member:
             del self.live[session]
         self._user.over(member, session)
-        if member.taken and not member.leaving:
-            self._dismiss(member)
+        self.rest(member)
         if not self.live:
             self._over()
 

@@ -35,7 +35,7 @@ class Post(enum.Enum):
 class Start(TunnelCommand):
     """The first word: which worker it is, and what it needs before its first connection; answered when it is ready.
 
-    ``facts`` is one object, the daemon's own.
+    ``facts`` is one object, the daemon's own, but for ``single``: whether the worker carries one session.
     """
 
     arguments = [(b"number", Number()), (b"levels", Records()), (b"facts", Records())]

@@ -35,6 +35,7 @@ from smartproxy.tunnel.boxes import Plain, line
 from smartproxy.tunnel.control import Answer, Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed
 from smartproxy.tunnel.vocabulary import Ping, TunnelCommand
+from smartproxy.workers.confinement import title_process
 from smartproxy.workers.link import SILENCE_SECONDS, Link
 from smartproxy.workers.packets import Packets
 from smartproxy.workers.words import (
@@ -149,6 +150,8 @@ class Worker:
     ) -> None:
         self.reactor = reactor
         self.number = 0
+        self._single = False
+        self._title = f"smartproxy-{source}"
         self.over: Deferred[Closing] = Deferred()
         self.tidings = Tidings(reactor)
         self.events = Events(Logger(namespace=f"smartproxy.{source}"), self.tidings.carry, reactor, source=source)
@@ -171,6 +174,8 @@ class Worker:
 
     def began(self, session: str, partner: str | None) -> None:
         """A session began."""
+        if self._single:
+            title_process(f"{self._title}: session {session} partner {partner}")
         self.link.tell(Began, session=session, partner=partner)
 
     def session_over(self, session: str) -> None:
@@ -192,6 +197,8 @@ class Worker:
 
     def _start(self, number: int, levels: list[dict[str, Plain]], facts: list[dict[str, Plain]]) -> None:
         self.number = number
+        self._single = facts[0].get("single") is True
+        title_process(f"{self._title}: {'ready for a session' if self._single else 'worker'}")
         self._set_levels(levels)
         self.craft.start(facts[0])
 

@@ -11,6 +11,7 @@ from smartproxy.tunnel.boxes import PrintableText
 from smartproxy.tunnel.control import Responder
 from smartproxy.tunnel.vocabulary import TunnelCommand
 from smartproxy.workers.confinement import title_process
+from smartproxy.workers.crew import CrewMember
 from smartproxy.workers.link import Link
 from smartproxy.workers.words import directions
 from tests.adapters.test_workers import Craft, CrewCase, Misbehave, Serve
@@ -93,6 +94,16 @@ class Single(FinishingCase):
     """One session for each worker."""
 
     single = True
+
+    def ready(self, member: CrewMember) -> None:
+        """Part of ``CrewUser``."""
+        self._carried({"name": "ready"})
+
+    async def both(self, count: int = 2) -> tuple[CrewMember, ...]:
+        """The workers, as soon as so many have been ready; no event tells of each."""
+        await self.event("ready", count)
+        self.assertEqual([each for each in self.told if each["name"] == "worker.started"], [])
+        return self.crew.members
 
     async def test_one_each(self) -> None:
         """Two wait at all times, none is chosen twice, and one whose session is over ends without an event."""

@@ -1,5 +1,6 @@
 """A client whose sessions run in workers, with the server and the backend as they are."""
 
+import contextlib
 import json
 import os
 import signal
@@ -61,6 +62,14 @@ class WorkersCase(SiteCase):
         """The process of each session that the client has."""
         return {each["session"]: each["pid"] for each in (await self.ctl("sessions"))["sessions"]}
 
+    async def waiting(self, count: int) -> list[int]:
+        """The processes that wait for a session, once they are so many."""
+        found: list[int] = []
+        while len(found) != count:
+            carried = (await self.carried()).values()
+            found = [each["pid"] for each in (await self.ctl("status"))["workers"] if each["pid"] not in carried]
+        return found
+
     async def pairs(self, count: int) -> list[Session]:
         """So many sessions, one after the other."""
         return [await self.session(self.acme) for _ in range(count)]
@@ -108,6 +117,29 @@ class Inbound(WorkersCase):
             await session.file()
             await session.end()
         self.assertEqual((await self.ctl("status"))["sessions"], 0)
+
+    async def test_no_token(self) -> None:
+        """The token is in the supervisor's memory, and in that of no worker, nor of what makes them."""
+        assert self.site.client is not None
+        token = (self.site.folder / "client" / "token").read_bytes().strip()
+        self.assertGreater(len(token), 20)
+        (worker, other) = await self.workers()
+        if not self.holds(self.site.client.pid, token):
+            self.skipTest("this user may not read the memory of processes")
+        for pid in (worker, other, parent_of(worker)):
+            self.assertFalse(self.holds(pid, token), pid)
+
+    def holds(self, pid: int, octets: bytes) -> bool:
+        """Whether octets are in the memory of a process that nobody else can write."""
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/mem", "rb", 0) as memory:
+            for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+                place, rights, *_ = line.split()
+                if rights.startswith("rw") and "[v" not in line:
+                    begin, end = (int(each, 16) for each in place.split("-"))
+                    memory.seek(begin)
+                    if octets in (memory.read(end - begin) or b""):
+                        return True
+        return False
 
     async def test_levels_and_kill(self) -> None:
         """One session is traced and ended by its id, whichever worker has it; the others are not."""
@@ -189,14 +221,6 @@ class OneEach(WorkersCase):
             await session.file()
             await session.end()
 
-    async def waiting(self, count: int) -> list[int]:
-        """The processes that wait for a session, once they are so many."""
-        found: list[int] = []
-        while len(found) != count:
-            carried = (await self.carried()).values()
-            found = [each["pid"] for each in (await self.ctl("status"))["workers"] if each["pid"] not in carried]
-        return found
-
 
 class Outbound(OutboundCase, WorkersCase):
     """Calls of the station."""
@@ -234,11 +258,10 @@ class Outbound(OutboundCase, WorkersCase):
         self.assertEqual((await self.ctl("status"))["sessions"], 0)
 
 
-class OutboundOneEach(OutboundCase, OneEach):
+class OutboundOneEach(OutboundCase, WorkersCase):
     """Calls of the station, each in a process of its own."""
 
     client_switches: ClassVar[Sequence[str]] = OneEach.client_switches
-    test_processes = test_signals = test_one_dies = None  # type: ignore[assignment]  # not once more
 
     async def test_calls(self) -> None:
         """By port and by CONNECT a file crosses; who asks for nobody, or for nothing, keeps no process."""
