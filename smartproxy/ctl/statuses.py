@@ -254,6 +254,7 @@ class ToldDownload:
 class BackendStatus(Status):
     """How a backend is.
 
+    :ivar page: where the page is, if it has an address of its own.
     :ivar on_duty: whether the hourly work is done here.
     """
 
@@ -261,6 +262,7 @@ class BackendStatus(Status):
 
     site: str | None = attrs.field(metadata=TEXT_OR_NONE)
     listener: str | None = attrs.field(metadata=TEXT_OR_NONE)
+    page: str | None = attrs.field(metadata=TEXT_OR_NONE)
     store: str = attrs.field(metadata=TEXT)
     on_duty: bool = attrs.field(metadata=FLAG)
     clients: tuple[ToldClient, ...] = attrs.field(metadata=many(ToldClient))

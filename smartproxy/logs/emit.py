@@ -204,7 +204,10 @@ class Events:
 
     def wants(self, name: str, session: object = None, partner: object = None) -> bool:
         """Tell whether an event of the catalogue would be logged, for those whose words cost something."""
-        return self.levels.wants(name, EVENTS[name].level, session, partner)
+        level, levels = EVENTS[name].level, self.levels
+        if level < levels.lowest and name != LEVEL_CHANGED:
+            return False
+        return levels.wants(name, level, session, partner)
 
     def set_level(
         self,

@@ -41,6 +41,7 @@ class Levels:
     """The levels of one daemon's log.
 
     :param configured: the levels of categories; ``*`` is INFO if it is not among them.
+    :ivar lowest: below this level nothing is logged but a change of the level, whatever it is about.
     """
 
     def __init__(self, configured: Mapping[str, Severity] | None = None) -> None:
@@ -49,6 +50,7 @@ class Levels:
         self._sessions: dict[str, Severity] = {}
         self._partners: dict[str, Severity] = {}
         self._known: dict[str, Severity] = {}
+        self.lowest = self._lowest()
 
     def set(
         self,
@@ -79,11 +81,16 @@ class Levels:
             self._categories = dict(self._configured) if severity is None else {EVERYTHING: severity}
             self._sessions, self._partners = {}, {}
         self._known = {}
+        self.lowest = self._lowest()
         return severity or self._categories.get(category or EVERYTHING, self._categories[EVERYTHING])
 
     def forget(self, session: str) -> None:
         """Keep no level for a session that is over."""
-        self._sessions.pop(session, None)
+        if self._sessions.pop(session, None) is not None:
+            self.lowest = self._lowest()
+
+    def _lowest(self) -> Severity:
+        return min((*self._categories.values(), *self._sessions.values(), *self._partners.values()))
 
     def _set_category(self, category: str, severity: Severity | None) -> None:
         if category not in CATEGORIES:

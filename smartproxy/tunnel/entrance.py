@@ -111,13 +111,13 @@ class Entrance(Protocol):
             self._keeper.refused(self, refusal)
             self.transport.abortConnection()
             return
+        # What comes from here on is the protocol's, without a detour.
+        self.dataReceived = self._inner.dataReceived  # type: ignore[method-assign]  # of this one entrance alone
         self._inner.makeConnection(self.transport)
         self._keeper.admitted(self, self._inner)
 
     def dataReceived(self, data: bytes) -> None:
-        """Octets for the protocol behind; none come before there is one."""
-        if self._inner is not None:
-            self._inner.dataReceived(data)
+        """Octets before there is a protocol behind: none come from a peer that may stay."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""

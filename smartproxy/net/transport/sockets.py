@@ -32,6 +32,7 @@ from twisted.internet.protocol import ClientFactory
 from twisted.logger import Logger
 from zope.interface import Interface, directlyProvides, providedBy
 
+from smartproxy.net.transport.inherited import INHERITED
 from smartproxy.policy import limits
 
 READ_MOST: Final = 256 * 1024
@@ -100,10 +101,9 @@ class DataStream(tcp.Connection):
             return main.CONNECTION_DONE
         protocol: Any = self.protocol
         begun = time.perf_counter()
+        # An endpoint puts a protocol of its own before the one that it connects; that one only passes octets on.
+        protocol = getattr(protocol, "_wrappedProtocol", protocol)
         receive = getattr(protocol, "view_received", None)
-        if receive is None:
-            # An endpoint puts a protocol of its own before the one that it connects; that one only passes octets on.
-            receive = getattr(getattr(protocol, "_wrappedProtocol", None), "view_received", None)
         if receive is None:
             protocol.dataReceived(bytes(_ROOM[:count]))
         else:
@@ -254,6 +254,11 @@ class StreamPort(tcp.Port):
         listening.setblocking(False)
         return listening
 
+    def adopt(self, given: ListeningSocket) -> None:
+        """Listen with a socket that listens already, and goes on when this port is closed."""
+        given.setblocking(False)
+        self._preexistingSocket = given
+
     def doRead(self) -> None:
         """Accept some; Twisted alone would accept ever more in one turn of the reactor while a flood lasts."""
         self.numberAccepts = min(self.numberAccepts, limits.ACCEPTS_MOST)
@@ -309,7 +314,9 @@ def listen_tcp(
     interface: str = "",
     stream: type[AcceptedStream] = AcceptedStream,
 ) -> IListeningPort:
-    """Listen with connections of this module; the same as ``IReactorTCP.listenTCP`` otherwise.
+    """Listen with connections of this module, and with the socket that the process was given for it, if it was.
+
+    The same as ``IReactorTCP.listenTCP`` otherwise.
 
     :param stream: what connections are; on a reactor in memory, they are its own.
     :raises CannotListenError: if the port cannot be opened.
@@ -317,8 +324,13 @@ def listen_tcp(
     if not isinstance(reactor, PosixReactorBase):
         in_memory: IListeningPort = reactor.listenTCP(port, factory, backlog=backlog, interface=interface)
         return in_memory
+    given = INHERITED.lend(interface, port)
+    if given is not None:
+        interface = given.getsockname()[0]
     listening = StreamPort(port, factory, backlog, interface, reactor)
     listening.transport = stream
+    if given is not None:
+        listening.adopt(ListeningSocket(fileno=given.detach()))
     listening.startListening()
     return listening
 
@@ -337,14 +349,26 @@ def call_directly(reactor: Any) -> None:
         reactor.mainLoop = partial(_run, reactor)  # type: ignore[method-assign]  # as before
 
 
+_WAIT_MOST: Final = 3600.0
+"""Seconds that :func:`_run` waits without Twisted's own look at its calls."""
+
+
 def _run(reactor: Any) -> None:
-    """Wait, and give turns, until the reactor is stopped, as ``ReactorBase.mainLoop`` does."""
+    """Wait, and give turns, until the reactor is stopped, as ``ReactorBase.mainLoop`` does.
+
+    Twisted looks through its calls twice around each wait. Here it does so only where there can be something to do: a
+    call is new or due, another thread wants one, or the reactor stops.
+    """
     while reactor._started:
         try:
             while reactor._started:
-                reactor.runUntilCurrent()
-                timeout = reactor.timeout()
-                _turn(reactor, reactor.running and timeout)
+                calls = reactor._pendingTimedCalls
+                wait = calls[0].time - reactor.seconds() if calls else 0.0
+                idle = 0.0 < wait < _WAIT_MOST and not (reactor._newTimedCalls or reactor.threadCallQueue)
+                if not idle or reactor._justStopped:
+                    reactor.runUntilCurrent()
+                    wait = reactor.timeout()
+                _turn(reactor, reactor.running and wait)
         except Exception:
             _LOG.failure("in the main loop")
 

@@ -125,6 +125,7 @@ def _backend(answer: BackendStatus) -> dict[str, object]:
     return {
         "site": answer.site or "not known",
         "clients at": answer.listener or "closed",
+        **({} if answer.page is None else {"page at": answer.page}),
         "store": answer.store,
         "hourly work": "here" if answer.on_duty else "in another backend",
         "clients": [
