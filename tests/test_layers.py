@@ -32,6 +32,7 @@ SIDEWAYS = {
     ("tunnel", "logs"): ("smartproxy.logs",),
     ("tunnel", "ctl"): ("smartproxy.ctl.statuses",),
     ("ctl", "logs"): ("smartproxy.logs",),
+    ("workers", "ctl"): ("smartproxy.ctl.statuses",),
     ("workers", "logs"): ("smartproxy.logs",),
     ("workers", "net"): ("smartproxy.net",),
     ("workers", "tunnel"): ("smartproxy.tunnel",),

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from smartproxy.client.callers import Callers
 from smartproxy.client.calls import GrantedCall, WantedCall
 from smartproxy.client.station import StationSessions
+from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.emit import Events
 from smartproxy.net.leg import ILeg
 from smartproxy.net.transport.sockets import dialling
@@ -73,6 +74,16 @@ class House(Protocol):
     def sessions(self) -> Lodgers:
         """Those that are not over."""
 
+    @property
+    def workers(self) -> tuple[ToldWorker, ...]:
+        """The processes that carry sessions, where these are others."""
+
+    def start(self) -> None:
+        """Be there for sessions; the daemon starts."""
+
+    async def stop(self) -> None:
+        """Be there no more; sessions have been drained."""
+
     def lane(self, number: int, host: str, port: int, pool: Pool) -> Lane:
         """The data connections to a server, from now on."""
 
@@ -121,6 +132,7 @@ class SessionHouse:
     ) -> None:
         self.configuration = ClientConfiguration()
         self.lanes: dict[int, DataLane] = {}
+        self.workers: tuple[ToldWorker, ...] = ()
         self._reactor = reactor
         self._events = events
         self._questions = questions
@@ -145,6 +157,12 @@ class SessionHouse:
         )
         self.factory = self.callers.factory
         self.try_partner = self.callers.try_partner
+
+    def start(self) -> None:
+        """Part of :class:`House`."""
+
+    async def stop(self) -> None:
+        """Part of :class:`House`."""
 
     def lane(self, number: int, host: str, port: int, pool: Pool) -> DataLane:
         """Part of :class:`House`."""

@@ -30,6 +30,7 @@ from smartproxy.client.told_sessions import ToldSessions
 from smartproxy.client.trials import Trials
 from smartproxy.client.upkeep import BackendWatch
 from smartproxy.ctl.daemon import Held
+from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.clock import now
 from smartproxy.logs.emit import Events
@@ -155,6 +156,7 @@ class ClientService(Service):
         """Ask the backend; the tunnels are dialled once there is a certificate for them."""
         Service.startService(self)
         self.events.emit("client.started", version=__version__, names=list(self.servers))
+        self._house.start()
         self._upkeep.start()
         self._trials.start()
         self._told.start()
@@ -183,6 +185,7 @@ class ClientService(Service):
         await self.sessions.drain(seconds, deadlines.closing)
         for tunnel in self._tunnels:
             await maybeDeferred(tunnel.stopService)
+        await self._house.stop()
         self.events.tell_counted()
         self.events.emit("client.stopped")
         if self._copy is not None:
@@ -207,6 +210,11 @@ class ClientService(Service):
     def sessions(self) -> Lodgers:
         """The sessions that are not over."""
         return self._house.sessions
+
+    @property
+    def workers(self) -> tuple[ToldWorker, ...]:
+        """The processes that carry sessions, where these are not this one."""
+        return self._house.workers
 
     async def look(self) -> None:
         """Find out how sessions and data connections are, before that is told."""

@@ -118,7 +118,8 @@ class ToldSessions:
         self._carried[session] = present, came, went
         seconds = max(present - before, 1.0)
         return {
-            **portrait,
+            # In which process it runs is a matter of this machine.
+            **{name: value for name, value in portrait.items() if name != "pid"},
             "since": isotime(moment(self._clock, portrait["since"])),
             "rate_in": round((came - came_before) / seconds),
             "rate_out": round((went - went_before) / seconds),

@@ -35,6 +35,7 @@ from smartproxy.policy.places import SOCKET_SUFFIX
 from smartproxy.tap.daemon import DaemonOptions
 from smartproxy.tap.launch import Launch
 from smartproxy.tap.signals import Daemon, Signals
+from smartproxy.workers.spawning import Zygote
 
 
 class Life(MultiService):
@@ -48,6 +49,7 @@ class Life(MultiService):
     :param notices: events that are reported at the start: findings from reading the command line.
     :param environment: names the service manager.
     :param control: the daemon's control socket, if it has one; it is there until the daemon has ended.
+    :param zygote: makes the daemon's workers; forked before the daemon starts.
     :param words: what the daemon has to say on the console once it serves.
     """
 
@@ -62,6 +64,7 @@ class Life(MultiService):
         environment: Mapping[str, str] = os.environ,
         control: ControlSocket | None = None,
         words: Callable[[], Sequence[str]] = tuple,
+        zygote: Zygote | None = None,
     ) -> None:
         super().__init__()
         self.daemon: Daemon = daemon
@@ -73,6 +76,7 @@ class Life(MultiService):
         self._notices = notices
         self._control = control
         self._words = words
+        self._zygote = zygote
         self._tell = manager(environment)
         self._environment = environment
         self._watchdog: TimerService | None = None
@@ -105,6 +109,9 @@ class Life(MultiService):
         refused = harden()
         descriptors = take_descriptors()
         keep_memory()
+        if self._zygote is not None:
+            # The user is the daemon's by now, and there are no threads yet.
+            self._zygote.fork()
         self._log.start(self._reactor, self.daemon.events)
         super().startService()
         self._signals.attach(self._reactor, self.daemon, self._launch.over)

@@ -5,7 +5,7 @@ nothing else: the direction table has no question for keys, tokens or files. Tru
 was pinned.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from typing import Protocol as Shape
 
@@ -43,6 +43,7 @@ from smartproxy.tunnel.vocabulary import (
     Side,
     TunnelCommand,
     TunnelPhase,
+    Workers,
 )
 
 
@@ -242,6 +243,7 @@ class ClientControl(BoundedAMP):
             OpenInbound: self._answer_open_inbound,
             Report: self._answer_report,
             SeenCrlUrl: self._user.crl_url_seen,
+            Workers: self._answer_workers,
             Ping: lambda: None,
         }
 
@@ -255,6 +257,10 @@ class ClientControl(BoundedAMP):
         except SessionFault as fault:
             raise OpeningFailed(fault) from fault
         return {}
+
+    def _answer_workers(self, workers: Sequence[int]) -> None:
+        assert self.lane is not None, "a server asks after Hello"
+        self.lane.serve(workers)
 
     def _answer_report(self, events: list[dict[str, Plain]]) -> None:
         """Hand over each event; a fault with one is ours: the server would send those again that were handed over."""

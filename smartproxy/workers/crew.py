@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
+from smartproxy.ctl.statuses import ToldWorker
 from smartproxy.logs.catalogue import CatalogueError
 from smartproxy.logs.emit import Events
 from smartproxy.logs.record import read
@@ -200,13 +201,13 @@ class Crew:
                 told += page
         return told
 
-    def condition(self) -> list[dict[str, Plain]]:
-        """Each worker for an operator: its process, its sessions, its age in seconds."""
+    def condition(self) -> tuple[ToldWorker, ...]:
+        """Each worker for an operator."""
         now = self._reactor.seconds()
-        return [
-            {"pid": each.pid or 0, "sessions": len(each.sessions), "seconds": round(now - each.begun)}
+        return tuple(
+            ToldWorker(pid=each.pid or 0, sessions=len(each.sessions), seconds=round(now - each.begun))
             for each in self.members
-        ]
+        )
 
     # The life of a worker.
 
