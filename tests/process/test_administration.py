@@ -228,7 +228,9 @@ class UnderFire(AdministeredCase):
                     if parameter["in"] == "path":
                         # Half of the calls are about something that is there.
                         parameter["schema"] = {"enum": [*THERE, *THERE[:4], "x", "viewer"]}
-        description.write_text(json.dumps(document), encoding="utf-8")
+        # A text as long as a file may be makes a body of many megabytes: that one is refused stands in another test.
+        told = re.sub(r'"maxLength": [0-9]{5,}', '"maxLength": 8000', json.dumps(document))
+        description.write_text(told, encoding="utf-8")
         checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
         done = subprocess.run(
             [
