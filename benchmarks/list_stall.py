@@ -4,7 +4,7 @@
 
 Run by ``make bench-lists``. Real daemons on loopback; a web server here gives the list, whose download is approved. In
 each daemon a timer fires every 5 ms and notes when it was late: by the clock, and by the CPU time that the process used
-meanwhile, in whichever thread; the time until the list is in force has both, too, the CPU time being that of the daemons
+meanwhile, in whichever thread. The time until the list is in force has both, too; its CPU time is that of the daemons
 and of the processes that they started. The clock is judged if the daemons' threads had a processor for nine tenths of
 the time in which they could run (proc(5), schedstat); on a busier machine the clock says what other programs do, and
 the CPU time is judged. Which one it is stands in the first line. Goals: no stall longer than 50 ms, in force within
