@@ -23,6 +23,10 @@ PIN = "ab" * 32
 THERE = ["ACME", "B & C", "Ä/Ö", "42x"]
 
 
+RELATIVE = b'{"items": [{"name": "backend.log.path", "value": "relative.log"}]}'
+"""A value that its setting does not take."""
+
+
 class AdministeredCase(BackendCase):
     """A backend, and tokens of administrators."""
 
@@ -202,6 +206,7 @@ class UnderFire(AdministeredCase):
             (422, "POST", "/api/v1/admin/trust-lists/x/load", good, b'{"octets": "\\u00f5"}'),
             (400, "POST", "/api/v1/admin/crls:load", good, b'{"files": [{"name": "x", "octets": "\\u00f5"}]}'),
             (405, "PUT", path, good, b"{}"),
+            (422, "PATCH", "/api/v1/admin/settings", {**good, "If-Match": "*"}, RELATIVE),
         ]
         for status, method, where, headers, body in calls:
             answer = self.raw(method, where, headers, body)
