@@ -49,6 +49,13 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
         ("level.changed", _INFO, "The level of the log was changed.", "mode", "cause category"),
         ("listener.closed", _INFO, "A port is closed for new connections.", "port", "address cause"),
         ("listener.failed", _CRITICAL, "A port could not be opened.", "port cause", "address advice"),
+        (
+            "listener.idle",
+            _WARNING,
+            "A listening socket that the service manager gave is used for nothing.",
+            "port",
+            "address advice",
+        ),
         ("listener.opened", _INFO, "A port is open for connections.", "port", "address mode"),
         ("pid_file.removed", _WARNING, "The PID file of a process that no longer runs was taken over.", "path", "pid"),
         ("server.started", _INFO, "The server has started.", "version", "proxy_id site address port path pid"),
@@ -231,6 +238,13 @@ SITE_EVENTS: Mapping[str, EventType] = joined(
             "ca advice",
         ),
         ("crl.url_seen", _INFO, "A verified certificate names a revocation list.", "url", "issuer ca subject"),
+        (
+            "identity.planned",
+            _INFO,
+            "A server certificate was given a successor, which is used from a date on.",
+            "command names valid_from",
+            "subject certificate_sha256",
+        ),
         (
             "identity.changed",
             _INFO,

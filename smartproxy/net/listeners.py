@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from smartproxy.logs.emit import Events
 from smartproxy.net.deadline import Deadline
+from smartproxy.net.transport.inherited import INHERITED
 from smartproxy.net.transport.sockets import AcceptedStream, listen_tcp
 from smartproxy.policy.addresses import HostPort
 from smartproxy.policy.causes import Cause
@@ -29,6 +30,11 @@ One that it cannot hold tries again after a second, then after two and four: hal
 
 RETRY_SECONDS: Final = 3.0
 """Seconds until a port that could not be opened is tried again."""
+
+_IDLE_ADVICE: Final = (
+    "callers at this port wait for ever: name the same address and port in the socket unit (ListenStream=) and in the "
+    "configuration"
+)
 
 _CAUSES: Final[dict[int | None, tuple[Cause, str]]] = {
     errno.EADDRINUSE: (Cause.PORT_IN_USE, "choose another port, or stop the program that uses it"),
@@ -169,6 +175,9 @@ class Listeners:
                 self._listen(listener)
         if len(self._open) < len(set(self._wanted)):
             self._retry.start(RETRY_SECONDS)
+        elif self._wanted:
+            for place in INHERITED.idle():
+                self._events.emit("listener.idle", address=place.host, port=place.port, advice=_IDLE_ADVICE)
 
     def _listen(self, listener: Listener) -> None:
         try:

@@ -22,6 +22,7 @@ from smartproxy.logs.logrc import Appender, LogLayout, Logrc, LogrcRefused, OneF
 from smartproxy.logs.output import NOT_WRITTEN, to_standard_output
 from smartproxy.logs.severity import Severity
 from smartproxy.net import files
+from smartproxy.net.transport.inherited import INHERITED, NotListening, given_by_manager
 from smartproxy.policy.limits import DRAIN, WORKERS
 from smartproxy.policy.places import STATE_DIRECTORY, STATE_DIRECTORY_VARIABLE
 from smartproxy.tap.launch import NOT_STARTED, Launch
@@ -127,6 +128,10 @@ class DaemonOptions(usage.Options):
         self.signals = Signals(self.set_level)
         self.signals.listen_for_levels()
         self.notices: list[tuple[str, Mapping[str, object]]] = []
+        try:
+            INHERITED.keep(given_by_manager(os.environ))
+        except NotListening as error:
+            self.end(WRONG_USE, str(error))
         self.state_directory = Path(
             self["state-dir"] or os.environ.get(STATE_DIRECTORY_VARIABLE) or STATE_DIRECTORY
         ).absolute()

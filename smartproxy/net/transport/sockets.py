@@ -18,7 +18,7 @@ Trusts a protocol that takes views to keep none of them. Never sends an octet af
 import errno
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from twisted.internet.protocol import ClientFactory
 from twisted.logger import Logger
 from zope.interface import Interface, directlyProvides, providedBy
 
+from smartproxy.net.transport.inherited import INHERITED
 from smartproxy.policy import limits
 
 READ_MOST: Final = 256 * 1024
@@ -64,7 +65,6 @@ class _Work:
 
 
 WORK: Final = _Work()
-_IPV4_PARTS: Final = 2
 
 
 class IViewReceiver(Interface):
@@ -192,22 +192,29 @@ class HeldStream(AcceptedStream):
         protocol.readable(self)
 
 
-def adopt(reactor: Any, accepted: socket.socket, address: tuple[Any, ...], factory: Any) -> AcceptedStream | None:
+def adopt(
+    reactor: Any,
+    accepted: socket.socket,
+    host: str,
+    port: int,
+    build: Callable[[IPv4Address | IPv6Address], Any],
+) -> None:
     """Carry on a connection that another process accepted.
 
-    :param address: the peer's address and port; of IPv6, with the two further numbers.
-    :param factory: makes the protocol, as that of a listening port does.
+    :param host: the peer's address.
+    :param port: the peer's port.
+    :param build: makes the protocol, as the factory of a listening port does; ``None`` closes the connection.
     """
     accepted.setblocking(False)
-    kind = IPv6Address if len(address) > _IPV4_PARTS else IPv4Address
-    protocol = factory.buildProtocol(kind("TCP", *address))
+    address: tuple[Any, ...] = (host, port, 0, 0) if ":" in host else (host, port)
+    protocol = build((IPv6Address if ":" in host else IPv4Address)("TCP", *address))
     if protocol is None:
         accepted.close()
-        return None
-    stream = AcceptedStream(accepted, protocol, address, None, accepted.fileno(), reactor)  # type: ignore[arg-type]  # Twisted allows no port for connections that it adopts
+        return
+    no_port: Any = None
+    stream = AcceptedStream(accepted, protocol, address, no_port, accepted.fileno(), reactor)
     stream.repstr = f"<{type(protocol).__name__} of another process>"
     protocol.makeConnection(stream)
-    return stream
 
 
 class DialledStream(DataStream, tcp.Client):
@@ -246,6 +253,11 @@ class StreamPort(tcp.Port):
         listening = ListeningSocket(fileno=made.detach())
         listening.setblocking(False)
         return listening
+
+    def adopt(self, given: ListeningSocket) -> None:
+        """Listen with a socket that listens already, and goes on when this port is closed."""
+        given.setblocking(False)
+        self._preexistingSocket = given
 
     def doRead(self) -> None:
         """Accept some; Twisted alone would accept ever more in one turn of the reactor while a flood lasts."""
@@ -302,7 +314,9 @@ def listen_tcp(
     interface: str = "",
     stream: type[AcceptedStream] = AcceptedStream,
 ) -> IListeningPort:
-    """Listen with connections of this module; the same as ``IReactorTCP.listenTCP`` otherwise.
+    """Listen with connections of this module, and with the socket that the process was given for it, if it was.
+
+    The same as ``IReactorTCP.listenTCP`` otherwise.
 
     :param stream: what connections are; on a reactor in memory, they are its own.
     :raises CannotListenError: if the port cannot be opened.
@@ -310,8 +324,13 @@ def listen_tcp(
     if not isinstance(reactor, PosixReactorBase):
         in_memory: IListeningPort = reactor.listenTCP(port, factory, backlog=backlog, interface=interface)
         return in_memory
+    given = INHERITED.lend(interface, port)
+    if given is not None:
+        interface = given.getsockname()[0]
     listening = StreamPort(port, factory, backlog, interface, reactor)
     listening.transport = stream
+    if given is not None:
+        listening.adopt(ListeningSocket(fileno=given.detach()))
     listening.startListening()
     return listening
 
