@@ -5,7 +5,6 @@ A note costs a few operations: nothing is worded before the end. Keeps a bounded
 challenges are masked when the record is made (:mod:`smartproxy.policy.session_record`). Judges nothing.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from smartproxy.oftp2.commands import CDT, Command
@@ -53,7 +52,7 @@ class Recorder:
         self._begun = seconds()
         self._setup: float | None = None
         self._first: list[_Step] = []
-        self._last: deque[_Step] = deque(maxlen=STEPS_LAST)
+        self._last: list[_Step] = []
         self._further = self._credits = 0
         self._counters = [(role, monitor.counters[role]) for role in ROLES]
         self._counted = [0, 0]
@@ -81,8 +80,7 @@ class Recorder:
             if len(self._first) < STEPS_FIRST:
                 self._first.append((now, seen.sender, value))
             else:
-                self._further += 1
-                self._last.append((now, seen.sender, value))
+                self._add_further((now, seen.sender, value))
 
     def held(self, leg: Role) -> None:
         """A side is not read: the other one does not take more."""
@@ -135,8 +133,13 @@ class Recorder:
         if len(self._first) < STEPS_FIRST:
             self._first.append(step)
         else:
-            self._further += 1
-            self._last.append(step)
+            self._add_further(step)
+
+    def _add_further(self, step: _Step) -> None:
+        """Keep a step behind the first ones, and the last of them only; few sessions have so many."""
+        self._further += 1
+        self._last.append(step)
+        del self._last[:-STEPS_LAST]
 
     def _offset(self, moment: float) -> int:
         return max(0, round((moment - self._begun) * 1000))
