@@ -6,6 +6,7 @@ challenges are masked when the record is made (:mod:`smartproxy.policy.session_r
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from smartproxy.oftp2.commands import CDT, Command
 from smartproxy.oftp2.judgement import Observation
@@ -19,6 +20,9 @@ from smartproxy.relay.reports import plain
 
 _Step = tuple[float, Role, Command | tuple[int, int, int]]
 """When, who, and the command; of DATA its buffers, the octets of the file, and its Set Credits."""
+
+
+_PLAIN: Final = frozenset({str, int})
 
 
 class Recorder:
@@ -153,5 +157,8 @@ class Recorder:
             fields = dict(zip(("buffers", "octets", "credits"), said, strict=True))
         else:
             name = said.NAME
-            fields = {key: value if value.__class__ is str else plain(value) for key, value in said.shown().items()}
+            fields = said.shown()
+            for key, value in fields.items():
+                if value.__class__ not in _PLAIN:
+                    fields[key] = plain(value)
         return {"at": self._offset(moment), "by": sides[role], "command": name, "fields": fields}
