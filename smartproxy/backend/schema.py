@@ -75,7 +75,8 @@ class SiteRow(Base):
     """The site: its name, its authority and the https identity of its backend. Exactly one row, number 1.
 
     ``store`` is the id of this store: part of what a generation is called, and not of the site. Another store of the
-    same site has another one, and so has a store that was set back to a copy.
+    same site has another one, and so has a store that was set back to a copy. ``page_certificate`` was uploaded for the
+    page's own address, with its chain.
     """
 
     __tablename__ = "site"
@@ -86,6 +87,8 @@ class SiteRow(Base):
     authority_key: Mapped[str] = mapped_column(sealed_text("site.authority_key"))
     https_certificate: Mapped[str]
     https_key: Mapped[str] = mapped_column(sealed_text("site.https_key"))
+    page_certificate: Mapped[str | None]
+    page_key: Mapped[str | None] = mapped_column(sealed_text("site.page_key"))
     created: Mapped[datetime]
     store: Mapped[str] = mapped_column(String(16), default=new_store_id)
 

@@ -153,9 +153,9 @@ class Callers:
                 session=session,
                 partner=name,
                 way=Way.TRIAL,
-                cause=refused.fault.cause,
-                message=refused.fault.message,
-                step=refused.fault.step.value,
+                cause=refused.unreached.cause,
+                message=refused.unreached.message,
+                step=refused.unreached.step.value,
             )
         finally:
             self._over(session)
@@ -187,8 +187,7 @@ class Callers:
         try:
             return granted, await self._attach(granted.server, granted.ticket)
         except SessionFault as error:
-            fault = fault_of_call(error)
-            raise CallDenied(fault=fault, partner=granted.partner, profile=granted.profile) from error
+            raise CallDenied(fault_of_call(error), granted.partner, granted.profile) from error
 
     def _run(self, session: str, leg: RequesterLeg, opening: Opening, data: ILeg) -> None:
         client = self._configuration()
@@ -207,7 +206,7 @@ class Callers:
         self._over(session)
 
     def _refuse(self, session: str, leg: RequesterLeg, refused: CallDenied, target: Target | None) -> None:
-        fault, partner = refused.fault, refused.partner
+        fault, partner = refused.unreached, refused.partner
         self._tell_refusal(
             leg, fault.cause, fault.message, target, session=session, partner=partner, step=fault.step.value
         )

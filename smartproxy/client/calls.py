@@ -3,11 +3,16 @@
 Holds values only, so that the two can be in different processes.
 """
 
+from collections.abc import Mapping
+from typing import Self
+
 import attrs
 
 from smartproxy.oftp2.roles import Profile
 from smartproxy.policy.faults import PartnerUnreachable
 from smartproxy.relay.openings import Way
+from smartproxy.tunnel.faults import OpeningFailed
+from smartproxy.workers.words import NAME
 
 
 @attrs.frozen(kw_only=True)
@@ -44,18 +49,35 @@ class GrantedCall:
     ticket: bytes = attrs.field(repr=False)
 
 
-@attrs.frozen(kw_only=True)
-class CallDenied(Exception):
-    """A partner is not called, or not reached.
+class CallDenied(OpeningFailed):
+    """A partner is not called, or not reached; travels as a failed opening does, with what is known of the partner.
 
-    :ivar fault: why.
+    :ivar unreached: why.
     :ivar partner: its name, where it is known which one is meant.
     :ivar profile: its profile.
     """
 
-    fault: PartnerUnreachable
-    partner: str | None = None
-    profile: Profile = Profile.DEFAULT
+    def __init__(
+        self, fault: PartnerUnreachable, partner: str | None = None, profile: Profile = Profile.DEFAULT
+    ) -> None:
+        super().__init__(fault)
+        self.unreached = fault
+        self.partner = partner
+        self.profile = profile
 
-    def __str__(self) -> str:
-        return self.fault.message
+    def fields(self) -> dict[bytes, bytes]:
+        """The fault, and the partner."""
+        told = {**super().fields(), b"profile": self.profile.value.encode("ascii")}
+        return told if self.partner is None else {**told, b"partner": self.partner.encode("utf-8")}
+
+    @classmethod
+    def read(cls, message: str, fields: Mapping[bytes, bytes]) -> Self:
+        """The same from what travelled.
+
+        :raises ValueError: when a field is missing or is not what it has to be.
+        """
+        fault, partner = super().read(message, fields).fault, fields.get(b"partner")
+        if not isinstance(fault, PartnerUnreachable):
+            raise ValueError("no fault of a call")
+        profile = Profile(fields.get(b"profile", b"").decode("ascii"))
+        return cls(fault, None if partner is None else NAME.fromString(partner), profile)

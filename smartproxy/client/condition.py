@@ -49,6 +49,7 @@ class ClientCondition:
                 name or ANY: None if port is None else host_port(*port) for name, port in service.calls.ports.items()
             },
             tunnels=tuple(map(tunnel_told, service.tunnels)),
+            workers=service.workers,
         )
 
     def _verdict(self) -> Diagnosis:

@@ -132,8 +132,8 @@ class StationCalls:
         except (SessionFault, EgressRefused) as error:
             self.over(session)
             if partner is None:
-                raise CallDenied(fault=_fault(error)) from error
-            raise CallDenied(fault=_fault(error), partner=partner.name, profile=partner.profile) from error
+                raise CallDenied(_fault(error)) from error
+            raise CallDenied(_fault(error), partner.name, partner.profile) from error
         return GrantedCall(partner=partner.name, profile=partner.profile, server=number, ticket=ticket)
 
     def _in_force(self) -> Configuration:

@@ -16,6 +16,8 @@ FOREIGN = "log"
 """The category of entries that are no records of the catalogue."""
 LEVEL_CHANGED = "level.changed"
 """The one event that is logged whatever the level is."""
+_OF_SESSION = "session "
+_OF_PARTNER = "partner "
 PARTICULAR_MOST = 1000
 """Sessions, and partners, that may have a level of their own; the oldest give way."""
 
@@ -123,12 +125,23 @@ class Levels:
                 return self._categories[category]
         return self._categories[EVERYTHING]
 
+    def adopt(self, described: Mapping[str, str]) -> None:
+        """Log as another process does: what :meth:`described` tells there.
+
+        :raises ValueError: for a level that does not exist.
+        """
+        severities = {name: Severity.named(label) for name, label in described.items()}
+        self._sessions = {n.removeprefix(_OF_SESSION): s for n, s in severities.items() if n.startswith(_OF_SESSION)}
+        self._partners = {n.removeprefix(_OF_PARTNER): s for n, s in severities.items() if n.startswith(_OF_PARTNER)}
+        self._categories = {name: s for name, s in severities.items() if " " not in name}
+        self._known = {}
+
     def described(self) -> dict[str, str]:
         """All that is in force, for people: ``*``, categories, ``session ID`` and ``partner NAME``."""
         return {
             **{category: severity.label for category, severity in sorted(self._categories.items())},
-            **{f"session {name}": severity.label for name, severity in self._sessions.items()},
-            **{f"partner {name}": severity.label for name, severity in self._partners.items()},
+            **{f"{_OF_SESSION}{name}": severity.label for name, severity in self._sessions.items()},
+            **{f"{_OF_PARTNER}{name}": severity.label for name, severity in self._partners.items()},
         }
 
 

@@ -63,6 +63,7 @@ class PlainClientService(Service):
     :param drain: how many seconds sessions may go on when the daemon is to end.
     :param endpoint: how to dial a host and a port.
     :ivar sessions: the sessions that are not over.
+    :ivar lane: the data connections.
     :ivar target_failure: why the target could not be reached when it was last dialled; ``None`` if it was reached.
     """
 
@@ -92,6 +93,7 @@ class PlainClientService(Service):
         self.events.callers_unknown = True
         self.sessions = PlainSessions(reactor, self.events, seconds=seconds, most=most)
         kind, dialled = plain(seconds), endpoint(dialling(reactor), server.host, server.port)
+        self.lane = DataLane(reactor, dialled, self.events, most=most, kind=kind)
         self.tunnel = ClientTunnel(
             reactor,
             dialled,
@@ -100,7 +102,7 @@ class PlainClientService(Service):
             proxy_ids=credential.proxy_ids,
             user=self,
             events=self.events,
-            lane=DataLane(reactor, dialled, self.events, most=most, kind=kind),
+            lane=self.lane,
             kind=kind,
         )
 
@@ -162,7 +164,7 @@ class PlainClientService(Service):
 
     def open_inbound(self, control: ClientControl, inbound: Inbound) -> Deferred[None]:
         """A connection came from outside: dial the target. Any may: the one target is this client's own."""
-        return Deferred.fromCoroutine(self.tunnel.lane.carry(inbound, self._open_target))
+        return Deferred.fromCoroutine(self.lane.carry(inbound, self._open_target))
 
     def _open_target(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
         outline = Outline(session=session, peer=facts.peer, direction="inbound")
@@ -211,7 +213,7 @@ class PlainClientService(Service):
         wish = CallWish(way=Way(local.way), caller=local.peer, host=destination.host, port=destination.port)
         self.sessions.expect(outline.session)
         try:
-            leg = await control.open_outbound(outline.session, "", wish)
+            leg = await self.lane.attach(await control.call(outline.session, "", wish))
         finally:
             self.sessions.forget(outline.session)
         if local.connected:

@@ -28,7 +28,7 @@ from smartproxy.tunnel.dialling import STOPPED, dial
 from smartproxy.tunnel.entrance import Entrance
 from smartproxy.tunnel.faults import Closing, NameTaken, QuestionExpired, TunnelFault, VersionsIncompatible
 from smartproxy.tunnel.kinds import SMART, TunnelKind
-from smartproxy.tunnel.lane import DataLane
+from smartproxy.tunnel.lane import Lane
 
 
 class ClientTunnel(Service):
@@ -59,7 +59,7 @@ class ClientTunnel(Service):
         proxy_ids: Collection[str],
         user: ClientUser,
         events: Events,
-        lane: DataLane,
+        lane: Lane,
         version: str = __version__,
         jitter: Callable[[], float] = random.random,
         kind: TunnelKind = SMART,

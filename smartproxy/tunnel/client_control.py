@@ -5,7 +5,7 @@ nothing else: the direction table has no question for keys, tokens or files. Tru
 was pinned.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from typing import Protocol as Shape
 
@@ -16,7 +16,6 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from smartproxy.logs.emit import Events
-from smartproxy.net.leg import ILeg
 from smartproxy.oftp2.errors import SessionFault
 from smartproxy.policy import limits
 from smartproxy.policy.causes import Cause
@@ -28,7 +27,7 @@ from smartproxy.tunnel.boxes import Plain
 from smartproxy.tunnel.chunks import Chunk, cut, digests
 from smartproxy.tunnel.control import Answer, BoundedAMP, Responder
 from smartproxy.tunnel.faults import Closing, OpeningFailed, QuestionExpired, TunnelFault, VersionsIncompatible
-from smartproxy.tunnel.lane import DataLane, Inbound
+from smartproxy.tunnel.lane import Inbound, Lane
 from smartproxy.tunnel.vocabulary import (
     CloseSession,
     Configure,
@@ -44,6 +43,7 @@ from smartproxy.tunnel.vocabulary import (
     Side,
     TunnelCommand,
     TunnelPhase,
+    Workers,
 )
 
 
@@ -107,12 +107,12 @@ class ClientControl(BoundedAMP):
         super().__init__(Side.CLIENT, peer, clock, events)
         self.proxy_id = proxy_id
         self.held = GenerationId()
-        self.lane: DataLane | None = None
+        self.lane: Lane | None = None
         self._down_told = down
         self._user = user
         self._configuring = DeferredLock()
 
-    async def greet(self, ours: Part, server: str, lane: DataLane) -> None:
+    async def greet(self, ours: Part, server: str, lane: Lane) -> None:
         """Say Hello; afterwards the tunnel is ready.
 
         :param server: the name of the program that serves such a tunnel.
@@ -162,19 +162,10 @@ class ClientControl(BoundedAMP):
         """Change what the server logs."""
         return self.ask(SetLevel, level=level).addCallback(lambda _: None)
 
-    def open_outbound(
-        self, session: str, partner: str, wish: CallWish, *, seconds: float = limits.OPENING.default
-    ) -> Deferred[ILeg]:
-        """Have the server call a partner.
-
-        Fires with the leg towards the partner when the partner is ready. Fails as :meth:`call` does.
-        """
-        return Deferred.fromCoroutine(self._open_outbound(session, partner, wish, seconds))
-
     def call(
         self, session: str, partner: str, wish: CallWish, *, seconds: float = limits.OPENING.default
     ) -> Deferred[bytes]:
-        """Have the server call a partner, without attaching a data connection.
+        """Have the server call a partner.
 
         Fires with the ticket of the leg towards the partner when the partner is ready. Fails with the
         :class:`~smartproxy.oftp2.errors.SessionFault` that the server raised, with
@@ -229,11 +220,6 @@ class ClientControl(BoundedAMP):
     def _draining(self, _: Answer) -> None:
         self.answering = TunnelPhase.DRAINING
 
-    async def _open_outbound(self, session: str, partner: str, wish: CallWish, seconds: float) -> ILeg:
-        ticket = await self._call(session, partner, wish, seconds)
-        assert self.lane is not None, "a server answers after Hello"
-        return await self.lane.attach(ticket)
-
     async def _call(self, session: str, partner: str, wish: CallWish, seconds: float) -> bytes:
         told = attrs.asdict(wish, recurse=False)
         try:
@@ -257,6 +243,7 @@ class ClientControl(BoundedAMP):
             OpenInbound: self._answer_open_inbound,
             Report: self._answer_report,
             SeenCrlUrl: self._user.crl_url_seen,
+            Workers: self._answer_workers,
             Ping: lambda: None,
         }
 
@@ -270,6 +257,10 @@ class ClientControl(BoundedAMP):
         except SessionFault as fault:
             raise OpeningFailed(fault) from fault
         return {}
+
+    def _answer_workers(self, workers: Sequence[int]) -> None:
+        assert self.lane is not None, "a server asks after Hello"
+        self.lane.serve(workers)
 
     def _answer_report(self, events: list[dict[str, Plain]]) -> None:
         """Hand over each event; a fault with one is ours: the server would send those again that were handed over."""

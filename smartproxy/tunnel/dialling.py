@@ -25,15 +25,17 @@ async def dial(
     endpoint: IStreamClientEndpoint,
     context: ClientContext,
     build: Callable[[Entrance, VerifiedServer], _P],
+    first: bytes = b"",
 ) -> _P:
     """Make one connection.
 
+    :param first: what is sent before TLS.
     :param build: makes the protocol for a server that has proved its identity.
     :raises PeerRefused: if it is not the server, or ends the connection before that.
     """
     dialled = _Dial(context, build)
     entrance = Entrance(dialled, clock)
-    await endpoint.connect(secured_client(context, lambda: entrance))
+    await endpoint.connect(secured_client(context, lambda: entrance, first))
     try:
         protocol: Any = await dialled.made
     except Exception:

@@ -174,6 +174,11 @@ class EntranceFactory(Factory):
         return self._build()
 
 
-def secured_client(context: IOpenSSLClientConnectionCreator, build: Callable[[], Entrance]) -> IProtocolFactory:
-    """A factory of entrances at the client's end."""
-    return TlsFactory(context, True, EntranceFactory(build))
+def secured_client(
+    context: IOpenSSLClientConnectionCreator, build: Callable[[], Entrance], first: bytes = b""
+) -> IProtocolFactory:
+    """A factory of entrances at the client's end.
+
+    :param first: what is sent before TLS.
+    """
+    return TlsFactory(context, True, EntranceFactory(build), first)

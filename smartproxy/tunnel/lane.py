@@ -5,7 +5,8 @@ session its leg for as long as the server waits for it. Knows nothing of the con
 process. Trusts whoever hands it tickets to have them from the server.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
 
 import attrs
 from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred
@@ -23,6 +24,7 @@ from smartproxy.tunnel.dialling import dial
 from smartproxy.tunnel.entrance import Entrance
 from smartproxy.tunnel.faults import Closing
 from smartproxy.tunnel.kinds import SMART, TunnelKind
+from smartproxy.tunnel.places import place_of, preamble
 from smartproxy.tunnel.pool import DataPool
 from smartproxy.tunnel.vocabulary import Side
 
@@ -41,6 +43,25 @@ class Inbound:
     facts: SessionFacts
 
 
+class Lane(Protocol):
+    """The data connections to one server, as its control connection sees them."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
+        """Use this credential and these Proxy IDs for connections dialled from now on."""
+
+    def start(self) -> None:
+        """The tunnel is up: keep connections ready."""
+
+    def serve(self, workers: Sequence[int]) -> None:
+        """The server has these workers, and each data connection is for one of them."""
+
+    def stop(self, why: Closing) -> None:
+        """The tunnel is down: abort all connections, and with them their sessions."""
+
+
 class DataLane:
     """The data connections to one server.
 
@@ -49,7 +70,7 @@ class DataLane:
     :param ready: data connections kept ready.
     :param most: data connections at most.
     :param kind: which kind of tunnel it is.
-    :ivar pool: those that there are while the tunnel is up.
+    :ivar pool: while the tunnel is up, those to a server that is one process.
     """
 
     def __init__(
@@ -65,6 +86,7 @@ class DataLane:
         self.ready = ready
         self.most = most
         self.pool: DataPool | None = None
+        self._pools: dict[int | None, DataPool] = {}
         self._clock = clock
         self._endpoint = endpoint
         self._events = events
@@ -73,21 +95,31 @@ class DataLane:
 
     def __len__(self) -> int:
         """How many data connections there are, those that are being dialled included."""
-        return 0 if self.pool is None else len(self.pool)
+        return sum(map(len, self._pools.values()))
 
     def renew(self, credential: ClientCredential, proxy_ids: Collection[str]) -> None:
-        """Use this credential and these Proxy IDs for connections dialled from now on."""
+        """Part of :class:`Lane`."""
         self._context = ClientContext(credential, proxy_ids, self._kind.data)
 
     def start(self) -> None:
-        """The tunnel is up: keep connections ready."""
-        self.pool = DataPool(self._dial, self._clock, self._events, ready=self.ready, most=self.most)
-        self.pool.start()
+        """Part of :class:`Lane`."""
+        self.pool = self._kept_ready(None, self.ready)
+
+    def serve(self, workers: Sequence[int]) -> None:
+        """Part of :class:`Lane`."""
+        if self.pool is None:
+            return
+        for worker in [each for each in self._pools if each not in workers]:
+            self._pools.pop(worker).stop(Closing(Cause.TUNNEL_IDLE, "not needed"))
+        for worker in workers:
+            if worker not in self._pools:
+                self._kept_ready(worker, -(-self.ready // len(workers)))
 
     def stop(self, why: Closing) -> None:
-        """The tunnel is down: abort all connections, and with them their sessions."""
-        pool, self.pool = self.pool, None
-        if pool is not None:
+        """Part of :class:`Lane`."""
+        self.pool = None
+        while self._pools:
+            _, pool = self._pools.popitem()
             pool.stop(why)
 
     async def attach(self, ticket: bytes) -> DataLeg:
@@ -95,9 +127,11 @@ class DataLane:
 
         :raises OwnFault: if there is no data connection for it while the ticket is good.
         """
-        pool = self.pool
-        if pool is None:
+        if self.pool is None:
             raise OwnFault(rule=Cause.TUNNEL_POOL, message="the tunnel is down")
+        worker, shown = place_of(ticket)
+        # A worker is named with its first session before the server tells of it, if it is new.
+        pool = self._pools[worker] if worker in self._pools else self._kept_ready(worker, 0)
         connection = pool.take_idle()
         if connection is None:
             taking = Deferred.fromCoroutine(pool.take())
@@ -106,7 +140,7 @@ class DataLane:
             except TimeoutError as fault:
                 message = "the client could not make a data connection in time"
                 raise OwnFault(rule=Cause.TUNNEL_POOL, message=message) from fault
-        return connection.attach(ticket)
+        return connection.attach(shown)
 
     async def carry(self, inbound: Inbound, open_inbound: Callable[[str, SessionFacts, ILeg], Deferred[None]]) -> None:
         """Open a session that a server asks for.
@@ -127,9 +161,22 @@ class DataLane:
             leg.finish()
             raise
 
-    def _dial(self, pool: DataPool) -> Deferred[DataConnection]:
+    def _kept_ready(self, worker: int | None, ready: int) -> DataPool:
+        pool = self._pools[worker] = DataPool(
+            lambda pool: self._dial(pool, worker),
+            self._clock,
+            self._events,
+            ready=ready,
+            most=self.most,
+            others=lambda: len(self) - len(pool),
+        )
+        pool.start()
+        return pool
+
+    def _dial(self, pool: DataPool, worker: int | None) -> Deferred[DataConnection]:
         def build(entrance: Entrance, server: VerifiedServer) -> DataConnection:
             return self._kind.connection(pool, Side.CLIENT, self._clock, self._events, entrance.peer)
 
         assert self._context is not None, "a lane has a credential before its tunnel is up"
-        return Deferred.fromCoroutine(dial(self._clock, self._endpoint, self._context, build))
+        first = b"" if worker is None else preamble(worker)
+        return Deferred.fromCoroutine(dial(self._clock, self._endpoint, self._context, build, first))

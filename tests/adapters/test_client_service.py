@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from smartproxy.client.backend import Backend, BackendRefused, BackendUnavailable, Document, Trial, TunnelCredentials
 from smartproxy.client.service import ClientService
+from smartproxy.client.station import StationSessions
 from smartproxy.client.upkeep import RETRY_SECONDS_MOST
 from smartproxy.oftp2.roles import Level, Profile
 from smartproxy.policy.causes import Cause
@@ -28,6 +29,7 @@ from smartproxy.relay.openings import SessionFacts
 from smartproxy.testing.pki import CLIENT_AUTH
 from smartproxy.tunnel.client_control import ClientControl
 from smartproxy.tunnel.faults import QuestionExpired
+from smartproxy.tunnel.lane import DataLane
 from tests.adapters.tunnel_kit import FACTS, WHY, Endpoint, Network, ServerSide, authority, identity
 
 DAYS = 9
@@ -177,6 +179,16 @@ class ClientTestCase(SynchronousTestCase):
         (control,) = self.service._controls().values()
         return control
 
+    @property
+    def sessions(self) -> StationSessions:
+        """The client's sessions, which live in its own process."""
+        return cast(StationSessions, self.service.sessions)
+
+    @property
+    def lane(self) -> DataLane:
+        """The data connections to the server."""
+        return cast(DataLane, self.service.tunnels[0].lane)
+
     def brought(self) -> list[dict[str, Any]]:
         """The documents that the server was brought."""
         return [json.loads(cast(bytes, note[2])) for note in self.server.user.notes if note[0] == "configuration"]
@@ -266,8 +278,7 @@ class Configuring(ClientTestCase):
         configuration = self.service.configuration
         assert configuration is not None
         self.assertEqual(configuration.station.host, "one")
-        (tunnel,) = self.service.tunnels
-        self.assertEqual((tunnel.lane.ready, tunnel.lane.most), (1, 10))
+        self.assertEqual((self.lane.ready, self.lane.most), (1, 10))
         self.assertEqual(len(self.brought()), 1)
         self.backend.proxy_ids = dict(licences)
         self.backend.change(generation(3))
@@ -720,11 +731,11 @@ class HostileServer(ClientTestCase):
         """More sessions than the client may have are told to the server; no data connection is taken for them."""
         for number in range(self.service.configuration.limits.sessions):  # type: ignore[union-attr]  # it is in force
             self.service.desk.hold(f"{number}")
-        ready = self.control().lane.pool.idle  # type: ignore[union-attr]  # the tunnel is up
+        ready = self.lane.pool.idle  # type: ignore[union-attr]  # the tunnel is up
         asked = self.server.control.open_inbound("0123456789abcdef", FACTS)
         self.network.settle()
         self.assertEqual(self.failureResultOf(asked, StationUnreachable).value.rule, Cause.QUOTA_SESSIONS)
-        self.assertEqual(self.control().lane.pool.idle, ready)  # type: ignore[union-attr]  # as before
+        self.assertEqual(self.lane.pool.idle, ready)  # type: ignore[union-attr]  # as before
 
     def test_flood_of_reports(self) -> None:
         """Of 118,720 events in 15 seconds so many are passed on as the rate allows; one event tells of the others."""
@@ -777,15 +788,13 @@ class Stopping(ClientTestCase):
         """A session that runs is waited for; the tunnel stays up for it."""
         self.backend.document = generation(1, deadlines={"drain": 100})
         self.start()
-        self.service.sessions.live["s"] = Mock(
-            portrait=lambda: {"session": "s", "since": 0.0, "octets_in": 0, "octets_out": 0}
-        )
+        self.sessions.live["s"] = Mock(portrait=lambda: {"session": "s", "since": 0.0, "octets_in": 0, "octets_out": 0})
         stopped = self.service.stopService()
         self.network.advance(50)
         self.assertNoResult(stopped)
         self.assertEqual(len(self.server.tunnel._controls), 1)
-        self.service.sessions.live.clear()
-        self.service.sessions._wait.finished()
+        self.sessions.live.clear()
+        self.sessions._wait.finished()
         self.network.advance(1)
         self.successResultOf(stopped)
 

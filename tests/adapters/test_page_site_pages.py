@@ -108,8 +108,10 @@ class Settings(SitePageCase):
         with self.change() as change:
             settings.put(change, self.NAME, 900)
         answer = self.alice.post(f"/settings/{self.NAME}", {"value": "700", "sure": "on", "seen": seen})
-        self.assertEqual(answer.status, 422)
-        self.assertIn("changed meanwhile", words(answer))
+        self.assertEqual(answer.status, 409)
+        self.assertIn("You changed the settings meanwhile", words(answer))
+        self.assertIn("2026-11-20 12:00 UTC · Generation", words(answer))
+        self.assertIn('value="700"', answer.body.decode())
         self.assertEqual(self.value(), 900)
 
     def test_wrong(self) -> None:
@@ -142,7 +144,9 @@ class Generations(SitePageCase):
         self.assertIn("700", words(plan))
         back = {"newest": str(number), "typed": str(number - 1), "comment": "too early"}
         self.assertEqual(self.alice.post(place, {**back, "typed": "1"}).status, 422)
-        self.assertEqual(self.alice.post(place, {**back, "newest": str(number - 1)}).status, 422)
+        late = self.alice.post(place, {**back, "newest": str(number - 1)})
+        self.assertEqual(late.status, 409)
+        self.assertIn("You changed the configuration meanwhile", words(late))
         self.reads_only(place, place)
         self.assertEqual(self.alice.post(place, back).status, 303)
         with self.store.reading() as session:
@@ -152,6 +156,28 @@ class Generations(SitePageCase):
         for wrong in ("/history/0", "/history/99999", "/history/x", "/history/x/roll-back"):
             self.assertEqual(self.alice.get(wrong).status, 404, wrong)
         self.assertEqual(self.browser("vera").get("/history").status, 403)
+
+    def test_undo(self) -> None:
+        """Nobody undoes what it could not change, or alone where two decide; what cannot be brought back stays."""
+
+        def made(name: str, value: object) -> int:
+            with self.change() as change:
+                settings.put(change, name, value)
+                return change.generation
+
+        number = made("server.limits.sessions", 700)
+        refused = self.browser("olga").post(f"/history/{number}/undo")
+        self.assertEqual((refused.status, "settings:change" in words(refused)), (403, True))
+        two = made("backend.four_eyes", ["partner.accept"])
+        self.assertIn("two administrators decide here", words(self.alice.post(f"/history/{two}/undo")))
+        change = {"value": "800", "sure": "on"}
+        self.assertEqual(self.alice.post("/settings/server.limits.sessions", change).status, 303)
+        self.assertNotIn("/undo", self.alice.get("/settings").body.decode())
+        made("backend.four_eyes", [])
+        with self.change() as change_of_users:
+            users.add(change_of_users, "carl", AdminRole.VIEWER, PASSWORD)
+        kept = self.alice.post(f"/history/{change_of_users.generation}/undo")
+        self.assertEqual((kept.status, "cannot be brought back" in words(kept)), (422, True))
 
 
 class Trail(SitePageCase):

@@ -99,9 +99,8 @@ class StationCallsTestCase(SynchronousTestCase):
                 call=lambda session, wanted: self.calls.call(session, wanted),
                 over=self.is_over,
                 tried=self.desk.station_tried,
-                recorded=lambda document: None,
+                recorded=lambda packed: None,
             ),
-            configuration=self.client_part,
             new_id=lambda: f"{next(self.numbers):016x}",
         )
         self.house.lanes = {number: cast(DataLane, Lane(self)) for number in (0, 1)}
@@ -134,6 +133,7 @@ class StationCallsTestCase(SynchronousTestCase):
             server=ServerConfiguration(partners=partners),
             client=ClientConfiguration(**client),
         )
+        self.house.configuration = self.client_part()
         self.calls.adopt(self.configuration)
 
     def caller(self, octets: bytes = b"", *, port: int = 65433) -> Caller:

@@ -271,7 +271,7 @@ class ClientUser:
 
     def open_inbound(self, control: ClientControl, inbound: Inbound) -> Deferred[None]:
         """Part of the interface: every session may begin."""
-        assert control.lane is not None, "it said Hello"
+        assert isinstance(control.lane, DataLane), "it said Hello"
         return Deferred.fromCoroutine(control.lane.carry(inbound, self._open))
 
     def _open(self, session: str, facts: SessionFacts, leg: ILeg) -> Deferred[None]:
@@ -326,6 +326,7 @@ class ClientSide:
         self.shows = shows or inner()
         lane = {name: options.pop(name) for name in ("ready", "most") if name in options}
         kind = options.get("kind", SMART)
+        self.lane = DataLane(network.clock, self.endpoint, self.events, kind=kind, **lane)
         self.tunnel = ClientTunnel(
             network.clock,
             self.endpoint,
@@ -334,7 +335,7 @@ class ClientSide:
             proxy_ids=[identity().proxy_id],
             user=self.user,
             events=self.events,
-            lane=DataLane(network.clock, self.endpoint, self.events, kind=kind, **lane),
+            lane=self.lane,
             jitter=lambda: 1.0,
             **options,
         )
@@ -342,8 +343,15 @@ class ClientSide:
     @property
     def pool(self) -> DataPool:
         """The data connections."""
-        assert self.tunnel.lane.pool is not None, "the tunnel is up"
-        return self.tunnel.lane.pool
+        assert self.lane.pool is not None, "the tunnel is up"
+        return self.lane.pool
+
+    def open_outbound(self, session: str, partner: str, wish: CallWish, **options: float) -> Deferred[ILeg]:
+        """Have the server call a partner, and attach the leg towards it."""
+        return Deferred.fromCoroutine(self._open_outbound(session, partner, wish, **options))
+
+    async def _open_outbound(self, session: str, partner: str, wish: CallWish, **options: float) -> ILeg:
+        return await self.lane.attach(await self.control.call(session, partner, wish, **options))
 
     @property
     def control(self) -> ClientControl:

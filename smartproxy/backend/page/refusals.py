@@ -8,6 +8,8 @@ import contextlib
 from datetime import datetime, timedelta
 from typing import Any
 
+import attrs
+
 from smartproxy.backend.errors import BackendError, NotFound
 from smartproxy.backend.operations import alerts, crl, partner_views, proposing
 from smartproxy.backend.operations import ca as cas
@@ -21,6 +23,7 @@ from smartproxy.backend.page.differences import rows_of
 from smartproxy.backend.page.refusal_advice import STRANGERS, steps_of, text_for_partner, title_of
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.visit import PageRefused, PageVisit
+from smartproxy.backend.refusals_explained import key_of
 from smartproxy.logs.fields import utc_of
 from smartproxy.policy.partners import CertificatePin, Partner, Purpose
 
@@ -39,9 +42,16 @@ async def listed(visit: PageVisit) -> Shown:
     wanted = operations.RefusalsWanted(partner=partner, since=visit.now - timedelta(days=days), limit=GROUPS_MOST)
     found = (await visit.call(operations.listed, wanted)).answer
     told = [each for each in found.items if not _is_stranger(each)]
+    proposed = (await visit.call(proposing.listed, proposing.ProposalsWanted())).answer.items
+    likely = {each.sha256: each.partner for each in proposed}
+
+    def title(group: KnownRefusals) -> str:
+        whose = group.partner or likely.get(str(group.newest.fields.get("certificate_sha256")))
+        return _title(visit, group.key, whose, group.cause, sure=group.partner is not None)
+
     return visit.render(
         "refusals.html",
-        groups=[(each, _title(visit, each.key, each.partner, each.cause), steps_of(each.key)) for each in told],
+        groups=[(each, title(each), steps_of(each.key)) for each in told],
         strangers=[each for each in found.items if _is_stranger(each)],
         whole=found.whole,
         left_out=found.left_out,
@@ -202,7 +212,9 @@ async def _refusal(visit: PageVisit) -> KnownRefusal:
     number = visit.named["number"]
     if not number.isdecimal() or not number.isascii():
         raise _not_here(visit)
-    return (await visit.call(operations.explain, operations.RefusalWanted(what=number))).answer
+    found = (await visit.call(operations.explain, operations.RefusalWanted(what=number))).answer
+    # As the list names it: of a certificate that nobody else issued, no CA is to be found out.
+    return attrs.evolve(found, key=key_of(found.event.stored()))
 
 
 async def _names(visit: PageVisit, subject: str) -> list[str]:

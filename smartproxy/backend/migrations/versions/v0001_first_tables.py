@@ -137,6 +137,8 @@ def upgrade() -> None:
         sa.Column("authority_key", sa.LargeBinary(), nullable=False),
         sa.Column("https_certificate", sa.Text(), nullable=False),
         sa.Column("https_key", sa.LargeBinary(), nullable=False),
+        sa.Column("page_certificate", sa.Text(), nullable=True),
+        sa.Column("page_key", sa.LargeBinary(), nullable=True),
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
         sa.Column("store", sa.String(length=16), nullable=False),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_site")),
