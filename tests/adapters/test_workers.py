@@ -103,6 +103,9 @@ class CrewCase(TestCase):
 
     kind: type[Link] = TestLink
     silence = 10.0
+    craft: type[Craft] = Craft
+    ours: type[Link] = TestLink
+    single = False
 
     def setUp(self) -> None:
         """Fork a zygote, and have it make both."""
@@ -111,14 +114,23 @@ class CrewCase(TestCase):
         self.changed: list[Deferred[None]] = []
         log = Logger(namespace="test", observer=LogPublisher())
         self.events = Events(log, self._carried, reactor, source="server", carried=Severity.TRACE)
-        kind, silence = self.kind, self.silence
+        kind, silence, craft = self.kind, self.silence, self.craft
 
         def run(end: socket.socket, own: object) -> None:
-            work(end, own, Recording(), source="server", kind=kind, craft=Craft, silence=silence)
+            work(end, own, Recording(), source="server", kind=kind, craft=craft, silence=silence)
 
         self.zygote = Zygote(run, TITLE)
         self.zygote.fork()
-        self.crew = Crew(reactor, self.events, self.zygote, count=2, kind=TestLink, user=self, silence=self.silence)
+        self.crew = Crew(
+            reactor,
+            self.events,
+            self.zygote,
+            count=2,
+            kind=self.ours,
+            user=self,
+            silence=self.silence,
+            single=self.single,
+        )
         self.crew.start()
 
     def tearDown(self) -> Deferred[None]:  # type: ignore[override]  # Twisted waits for it
