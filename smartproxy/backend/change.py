@@ -3,7 +3,7 @@
 import enum
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 from sqlalchemy.orm import Session
@@ -14,7 +14,7 @@ from smartproxy.backend.states import Difference
 from smartproxy.logs.record import Record
 from smartproxy.policy import limits
 from smartproxy.policy.permissions import EVERYTHING
-from smartproxy.policy.schema import read_object, write_object
+from smartproxy.policy.schema import declarations, read_object, write_object
 from smartproxy.policy.strict_json import DocumentRefused
 from smartproxy.policy.values import Line
 
@@ -74,10 +74,16 @@ class Change:
 def judged(entry: _Entry, what: str) -> _Entry:
     """An entry as it is read from the document that is written of it: what it would not take is refused.
 
+    A field that is in no document stays as it is.
+
     :param what: whose it is, such as ``partner ACME``.
     :raises ChangeRefused: with the place in the entry.
     """
     try:
-        return read_object(type(entry), write_object(entry))
+        read = read_object(type(entry), write_object(entry))
     except DocumentRefused as refused:
         raise ChangeRefused(f"{what}, {refused.where}: {refused.message}; nothing is changed") from refused
+    told = {each.name for each in declarations(type(entry))}
+    kept = {each.name: getattr(entry, each.name) for each in attrs.fields(type(entry)) if each.name not in told}
+    whole: Any = read
+    return cast(_Entry, attrs.evolve(whole, **kept)) if kept else read

@@ -39,8 +39,8 @@ class Front(Resource):
         root = self._api_root if is_api else self._page
         return root.render(request)
 
-    def admits(self, request: IRequest) -> "Deferred[bool]":
-        """Whether the body of a request is worth reading; its path is not known yet, but a token is for the API."""
+    def admits(self, request: IRequest) -> "Deferred[int]":
+        """How many octets the body of a request may have; its path is not known yet, but a token is for the API."""
         if self._apart() or header_of(request, b"authorization") or header_of(request, b"smartproxy-token"):
             return self._api.admits(request)
         return self._page.admits(request)

@@ -223,6 +223,8 @@ BACKEND_ADDRESSES_SPARED_MOST: Final = 256
 BACKEND_HEADERS_SECONDS: Final = 10.0
 #: From the end of a call's headers to the end of its body.
 BACKEND_BODY_SECONDS: Final = 20.0
+#: For a file with revocation lists.
+BACKEND_LARGE_BODY_SECONDS: Final = 120.0
 #: Networks of the reverse proxies in front of the page.
 PAGE_PROXIES_MOST: Final = 100
 #: So long the link works by which a site is set up.
@@ -500,6 +502,9 @@ WITHDRAWN_MOST: Final = 300
 LICENCE_WARNING_DAYS: Final = (30, 14, 7, 1)
 
 # Workers.
+
+#: Processes that wait for the next sessions where each session has one of its own.
+PROCESSES_READY: Final = 4
 
 #: Workers of one daemon; with a process for each session, there are more processes, but no more workers than these.
 WORKERS_MOST: Final = 1_024
