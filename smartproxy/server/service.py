@@ -73,6 +73,7 @@ class ServerService(DmzService):
     :param now: tells the wall clock's time, aware, in UTC.
     :param zygote: makes workers; without it, sessions are carried in this process.
     :param workers: how many.
+    :param single: whether each session has a process of its own, and ``workers`` wait for one.
     :ivar carriers: which client carries which session.
     :ivar crew: the workers, if there are some.
     :ivar drain_seconds: the given ``drain``; may be changed until the server stops.
@@ -101,6 +102,7 @@ class ServerService(DmzService):
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         zygote: Zygote | None = None,
         workers: int = 0,
+        single: bool = False,
     ) -> None:
         super().__init__(
             reactor,
@@ -132,7 +134,7 @@ class ServerService(DmzService):
         self.crew: ServerCrew | None = None
         self.calls = None
         if zygote is not None:
-            self._work_with(zygote, workers, stop)
+            self._work_with(zygote, workers, stop, single=single)
         else:
             self._work_alone(stop)
 
@@ -160,7 +162,7 @@ class ServerService(DmzService):
         )
         self.listeners = Listeners(self.clock, lambda: PartnerFactory(sessions), self.events)
 
-    def _work_with(self, zygote: Zygote, workers: int, stop: Callable[[StopReason], object]) -> None:
+    def _work_with(self, zygote: Zygote, workers: int, stop: Callable[[StopReason], object], *, single: bool) -> None:
         """Have workers carry sessions."""
         desks = Desks(
             assign=self.carriers.assign,
@@ -172,7 +174,7 @@ class ServerService(DmzService):
             stop=stop,
         )
         crew = self.crew = self.sessions = ServerCrew(
-            self.clock, self.events, self.gate, self.tunnel, desks, zygote, count=workers
+            self.clock, self.events, self.gate, self.tunnel, desks, zygote, count=workers, single=single
         )
         self.sources = crew.sources
         self.tunnel_stream = PlacedStream
