@@ -332,6 +332,15 @@ class Bodies(PageCase):
         self.assertTrue(self.admits(Content_Type="multipart/form-data", Content_Length="99999", cookie=cookie))
         self.assertFalse(self.admits(Content_Type="multipart/form-data", Content_Length="10", cookie="other"))
 
+    def test_fields(self) -> None:
+        """A form has only so many fields, of whatever type it is; one with more changes nothing."""
+        browser = self.browser()
+        browser.get("/login")
+        many = {f"f{number}": "x" for number in range(limits.FORM_FIELDS_MOST + 1)}
+        answer = browser.post("/look", {"theme": "dark", **many})
+        self.assertEqual((answer.status, "__Host-smartproxy-look" in browser.cookies), (400, False))
+        self.assertEqual(browser.upload("/look", {"theme": "dark", **many}, {}).status, 400)
+
 
 class _Request:
     """The headers of a request."""

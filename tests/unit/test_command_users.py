@@ -20,6 +20,8 @@ from tests.unit.sites import NOW, SiteCase
 from tests.unit.test_second_factors import code_of
 
 GOOD = "correct horse battery"
+REAL = passwords.HASHER
+"""What hashes passwords outside of tests."""
 
 
 def cheap(case: SiteCase | CommandCase) -> None:
@@ -125,8 +127,22 @@ class Accounts(SiteCase):
 
     def test_real_parameters(self) -> None:
         """A hash costs as much as RFC 9106 recommends: argon2id, 64 MiB, 3 passes."""
-        real = PasswordHasher()
-        self.assertEqual((real.memory_cost, real.time_cost, real.type.name), (65536, 3, "ID"))
+        self.assertEqual((REAL.memory_cost, REAL.time_cost, REAL.parallelism, REAL.type.name), (65536, 3, 4, "ID"))
+        self.assertTrue(REAL.hash(GOOD).startswith("$argon2id$v=19$m=65536,t=3,p=4$"))
+
+    def test_nobody_costs_the_same(self) -> None:
+        """A password is compared once with a hash of the same cost, whether there is such a user or not."""
+        costs: list[str] = []
+        verify = PasswordHasher.verify
+
+        def counted(hasher: PasswordHasher, against: str | bytes, typed: str | bytes) -> bool:
+            costs.append(str(against).rpartition("$")[0].rpartition("$")[0])
+            return verify(hasher, against, typed)
+
+        with patch.object(PasswordHasher, "verify", counted):
+            for name, typed in (("alice", GOOD), ("alice", "wrong"), ("nobody", GOOD)):
+                users.check_password(self.store, name, typed)
+        self.assertEqual(costs, costs[:1] * 3)
 
     def test_no_more_than_oneself(self) -> None:
         """Who may change users and no more can neither make, nor take over, nor remove an administrator."""
