@@ -9,7 +9,17 @@ from smartproxy.backend import passwords, second_factors, users
 from smartproxy.backend.errors import ChangeRefused
 from smartproxy.backend.operations.operation import Caller
 from smartproxy.backend.operations.performing import perform
-from smartproxy.backend.operations.user import NewPassword, UserAddition, UserWanted, add, password, remove
+from smartproxy.backend.operations.user import (
+    NewPassword,
+    UserAddition,
+    UserAlteration,
+    UserWanted,
+    add,
+    alter,
+    forget_second_factor,
+    password,
+    remove,
+)
 from smartproxy.backend.store import Store
 from smartproxy.policy import limits
 from smartproxy.policy.permissions import AdminRole
@@ -145,15 +155,21 @@ class Accounts(SiteCase):
         self.assertEqual(costs, costs[:1] * 3)
 
     def test_no_more_than_oneself(self) -> None:
-        """Who may change users and no more can neither make, nor take over, nor remove an administrator."""
+        """Who may change users and no more can neither make, nor take over, nor change, nor remove an administrator."""
         caller = Caller(name="erp", scopes=frozenset({"user:change", "*:read"}))
+        perform(self.store, add, UserAddition(name="vera", role=AdminRole.VIEWER, password=GOOD), caller, NOW)
         for operation, wanted in (
             (add, UserAddition(name="eve", role=AdminRole.OPERATOR, password=GOOD)),
             (password, NewPassword(name="alice", password=GOOD)),
             (remove, UserWanted(name="alice")),
+            (alter, UserAlteration(name="alice", enabled=False)),
+            (alter, UserAlteration(name="alice", role=AdminRole.VIEWER)),
+            (forget_second_factor, UserWanted(name="alice")),
+            (alter, UserAlteration(name="vera", role=AdminRole.ADMINISTRATOR)),
         ):
-            self.assertRaises(ChangeRefused, perform, self.store, operation, wanted, caller, NOW)
-        perform(self.store, add, UserAddition(name="vera", role=AdminRole.VIEWER, password=GOOD), caller, NOW)
+            refused = self.assertRaises(ChangeRefused, perform, self.store, operation, wanted, caller, NOW)
+            self.assertIn("may not decide", str(refused))
+        perform(self.store, alter, UserAlteration(name="vera", enabled=False), caller, NOW)
 
     def test_logins_are_bounded(self) -> None:
         """A user has so many logins at most; the oldest goes first."""

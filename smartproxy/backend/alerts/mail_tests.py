@@ -39,6 +39,7 @@ class MailTests(StoreRounds):
             if trial is not None:
                 sender = await self._runner.run(trial.prepared)
                 refused = await Mailing(self._reactor, sender, trial.message).send()
+                self._events.emit("mail.sent", count=1, host=trial.mail.host, port=trial.mail.port)
                 said = f"the mail server refused {', '.join(refused)}" if refused else None
                 await self._runner.run(self._ended, Cause.MAIL_REFUSED if refused else None, said)
         except MailFailed as failed:
@@ -51,7 +52,7 @@ class MailTests(StoreRounds):
     def _waiting(self) -> MailTrial | None:
         with self._store.reading() as session:
             row, present = newest(session), now(self._clock)
-            if row is None or row.ended is not None or row.asked < present - SENT_WITHIN:
+            if row is None or row.ended is not None or row.asked <= present - SENT_WITHIN:
                 return None
             return mail_to_try(session, present)
 
