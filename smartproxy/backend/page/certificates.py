@@ -10,6 +10,7 @@ from smartproxy.backend.operations.ca import CaAddition, CaAlteration, KnownCa
 from smartproxy.backend.operations.crl import Approval, ListFile, ListNamed, ListsGiven, OfOneCa, Rejection
 from smartproxy.backend.operations.identity import IdentityImport, IdentityRemoval, RequestAnswer, RequestWanted
 from smartproxy.backend.operations.shapes import GivenFile, KnownCertificate, Named, Nothing, Page
+from smartproxy.backend.page.form_fields import worded
 from smartproxy.backend.page.routes import Route, Shown
 from smartproxy.backend.page.texts import later
 from smartproxy.backend.page.visit import PageVisit
@@ -22,6 +23,7 @@ MODES = (
     (RevocationMode.PREFER, later("prefer: use the lists that are there")),
     (RevocationMode.OFF, later("off: use no lists")),
 )
+_MODE_WORDS = (later("require"), later("prefer"), later("off"))
 """How a CA's revocation lists are used, as readers know it."""
 
 
@@ -196,6 +198,7 @@ async def _page(visit: PageVisit, fault: str = "") -> Shown:
         now=now,
         soon=SOON,
         modes=MODES,
+        words={each: worded(each.value, visit.text) for each in RevocationMode},
         mode_choices=[(mode.value, visit.text(text)) for mode, text in MODES],
         key_choices=[(each, each) for each in KEY_TYPES],
     )
