@@ -6,6 +6,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import attrs
+from babel.dates import format_date
 
 from smartproxy.backend.figures import Span
 from smartproxy.backend.operations import figures, nodes, overview, refusal, trial
@@ -217,7 +218,11 @@ def parts_of(visit: PageVisit, site: SiteOverview, known: KnownNodes, live: int)
     asked = "info" if not enabled else "good" if len(calling) == len(enabled) else "warn" if calling else "bad"
     station = "info" if site.station is None else "bad"
     until = min((each.licence_until for each in known.servers if each.licence_until is not None), default=None)
-    licence = "" if until is None else visit.text("licence until %(day)s", day=f"{until:%Y-%m-%d}")
+    licence = (
+        ""
+        if until is None
+        else visit.text("licence until %(day)s", day=format_date(until, "d MMM y", locale=visit.language))
+    )
     return [
         DrawnPart(
             title=visit.text("%(count)s partners", count=site.partners),

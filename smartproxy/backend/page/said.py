@@ -52,7 +52,7 @@ class Sentences:
             found = f"{head}: {told}"
         if found is None:
             return None
-        return found + "." if sentence.endswith(".") and not found.endswith(".") else found
+        return found.removesuffix(".") + "." * sentence.endswith(".")
 
     def _filled(self, bare: str, deep: int) -> str | None:
         for longest, pattern, text in self._holed:
